@@ -1,0 +1,53 @@
+# Two commands for a bare machine: make demo, make test. `make help` lists the rest.
+VENV ?= .venv
+PYTHON ?= python3
+# Where pip takes torch and torchvision from; empty: the usual index. For the CPU build on Linux:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install develop demo test check format bench wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.base ## the package and what it needs, in $(VENV)
+
+develop: $(VENV)/.dev ## the same, and the tools for tests and checks
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing into $(VENV); this takes some minutes the first time"
+	@$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch torchvision)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
+	@$(BIN)/dovision-evaluate experiment=demo
+	@$(BIN)/dovision-report sweep=outputs/demo
+
+test: $(VENV)/.dev ## all tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.dev ## style, types and layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## put the code into its form
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+wheel: $(VENV)/.dev ## a wheel in dist/
+	@$(BIN)/python -m build --wheel
+
+clean: ## remove what was built; outputs/ stays
+	rm -rf $(VENV) dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

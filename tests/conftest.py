@@ -1,0 +1,64 @@
+"""Shared by all tests: one torch thread, the folder of small real data, and the commands run in this process."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+Command = Callable[..., int]
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of small real data, or a skip that says what to set."""
+    folder = Path(os.environ.get("DOVISION_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no folder {folder}; set DOVISION_TEST_DATA")
+    return folder
+
+
+def run_command(main: Callable[[], None], *arguments: str) -> int:
+    """The exit code of a console script with these arguments, run in this process."""
+    argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [main.__module__, *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    finally:
+        sys.argv = argv
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+    return 0
+
+
+@pytest.fixture(scope="session")
+def dovision_evaluate() -> Command:
+    """dovision-evaluate on a few of scikit-learn's digits, with a classifier that is fitted in seconds."""
+    from dovision.evaluate import main
+
+    small = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
+    small += ("evaluation.maps=2", "intervention.rows=2", "intervention.columns=2")
+
+    def run(*overrides: str) -> int:
+        latent = any(override.startswith("intervention=latent") for override in overrides)
+        return run_command(main, *(small[:-2] if latent else small), *overrides)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory, dovision_evaluate: Command) -> Path:
+    """An output root in which the digits' classifier is fitted and one attacked run, `evaluate`, is completed."""
+    root = tmp_path_factory.mktemp("fitted")
+    assert dovision_evaluate(f"output_root={root}", "attack=fgsm", "attack.eps=[0.1,16/255]") == 0
+    return root

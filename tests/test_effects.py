@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from dovision import effects
+from dovision.contracts import Task
+
+BINARY = Task("multiclass", ("no", "yes"))
+LABELS = Task("multilabel", ("a", "b"))
+CONTROL = torch.tensor([[0.2, 0.8]])
+TREATED = torch.tensor([[0.5, 0.5]])
+
+
+def test_an_effect_is_treated_minus_control():
+    torch.testing.assert_close(effects.effect(TREATED, CONTROL), torch.tensor([[0.3, -0.3]]))
+
+
+def test_the_expected_effect_of_classes_is_summed_with_the_control_as_weights():
+    expected = effects.expected_effect(torch.tensor([[0.3, -0.3]]), CONTROL, BINARY)
+    torch.testing.assert_close(expected, torch.full((1, 2), 0.2 * 0.3 - 0.8 * 0.3))
+
+
+def test_each_label_has_an_expected_effect_of_its_own():
+    expected = effects.expected_effect(torch.tensor([[0.3, -0.3]]), CONTROL, LABELS)
+    torch.testing.assert_close(expected, torch.tensor([[0.06, -0.24]]))
+
+
+def test_expected_effects_keep_every_axis():
+    effect = torch.rand(3, 4, 2)
+    assert effects.expected_effect(effect, torch.rand(3, 4, 2), BINARY).shape == (3, 4, 2)
+
+
+def test_the_log_odds_effect_shows_what_a_saturated_softmax_hides():
+    control, treated = torch.tensor([[0.0, 40.0]]), torch.tensor([[0.0, 30.0]])
+    hidden = effects.effect(BINARY.probability(treated), BINARY.probability(control))
+    assert hidden.abs().max() < 1e-12
+    shown = effects.log_odds_effect(treated, control, BINARY)
+    torch.testing.assert_close(shown, torch.tensor([[10.0, -10.0]]))
+
+
+def test_the_log_odds_effect_of_a_label_is_the_change_of_its_logit():
+    control, treated = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 5.0]])
+    assert torch.equal(effects.log_odds_effect(treated, control, LABELS), torch.tensor([[-1.0, 3.0]]))
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda a, b: effects.effect(a, b),
+        lambda a, b: effects.log_odds_effect(a, b, BINARY),
+        lambda a, b: effects.expected_effect(a, b, BINARY),
+    ],
+)
+def test_shapes_that_differ_are_refused_rather_than_broadcast(measure):
+    with pytest.raises(ValueError, match=r"must have the same shape, got .*\(3, 2\), .*\(1, 2\)"):
+        measure(torch.zeros(3, 2), torch.zeros(1, 2))
+
+
+def sample(seed: int, count: int) -> np.ndarray:
+    return np.random.default_rng(seed).gamma(2, size=count)
+
+
+def test_the_interval_of_a_mean_is_scipys_percentile_interval():
+    values = sample(0, 60)
+    ours = effects.mean_interval(values, np.arange(60), seed=0, draws=4000)
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(1))
+    error = 0.05 * theirs.standard_error  # of a quantile of 4000 draws
+    assert ours.estimate == pytest.approx(values.mean())
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=2 * error)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=2 * error)
+    assert ours.clusters == 60
+
+
+def test_the_interval_of_any_statistic_is_scipys_percentile_interval():
+    values = sample(1, 61)
+    ours = effects.bootstrap(lambda rows: float(np.std(values[rows])), np.arange(61), seed=0, draws=4000)
+    theirs = stats.bootstrap((values,), np.std, n_resamples=4000, method="percentile", rng=np.random.default_rng(1))
+    error = 0.1 * theirs.standard_error
+    assert ours.low == pytest.approx(theirs.confidence_interval.low, abs=error)
+    assert ours.high == pytest.approx(theirs.confidence_interval.high, abs=error)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=20), st.integers(0, 100))
+def test_the_mean_has_the_same_interval_as_a_mean_and_as_a_statistic(groups, seed):
+    values, groups = sample(seed, len(groups)), np.array(groups)
+    as_mean = effects.mean_interval(values, groups, seed, draws=50)
+    as_statistic = effects.bootstrap(lambda rows: float(values[rows].mean()), groups, seed, draws=50)
+    np.testing.assert_allclose(as_mean, as_statistic, rtol=1e-12)
+
+
+@pytest.mark.parametrize("copies", [2, 5])
+def test_repeating_every_row_inside_its_group_does_not_change_the_interval(copies):
+    values, groups = sample(0, 40), np.arange(40) // 4
+    once = effects.mean_interval(values, groups, seed=0)
+    repeated = effects.mean_interval(values.repeat(copies), groups.repeat(copies), seed=0)
+    np.testing.assert_allclose(repeated, once, rtol=1e-12)
+
+
+def test_rows_that_only_repeat_their_patient_widen_the_interval_that_counts_patients():
+    values, patients = sample(0, 20).repeat(10), np.arange(20).repeat(10)
+    by_patient = effects.mean_interval(values, patients, seed=0)
+    by_row = effects.mean_interval(values, np.arange(200), seed=0)
+    ratio = (by_patient.high - by_patient.low) / (by_row.high - by_row.low)
+    assert ratio == pytest.approx(np.sqrt(10), rel=0.15)
+    assert by_patient.clusters == 20
+
+
+def test_a_patient_weighs_as_many_rows_as_he_has():
+    values, groups = np.array([0.0, 1.0, 1.0, 1.0]), np.array([7, 9, 9, 9])
+    interval = effects.mean_interval(values, groups, seed=0)
+    assert interval == effects.Interval(0.75, 0.0, 1.0, 2)
+
+
+def test_about_95_of_100_intervals_hold_the_true_mean():
+    held = 0
+    for trial in range(300):
+        random = np.random.default_rng(trial)
+        patient = random.normal(size=50)
+        values = patient.repeat(3) + 0.1 * random.normal(size=150)
+        interval = effects.mean_interval(values, np.arange(50).repeat(3), seed=trial, draws=200)
+        held += interval.low <= 0 <= interval.high
+    assert 0.90 <= held / 300 <= 0.98
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    values, groups = sample(0, 30), np.arange(30) // 3
+    shuffled = np.random.default_rng(0).permutation(30)
+    np.testing.assert_allclose(
+        effects.mean_interval(values[shuffled], groups[shuffled], seed=0),
+        effects.mean_interval(values, groups, seed=0),
+        rtol=1e-12,
+    )
+
+
+def test_the_level_is_the_share_of_the_resamples_inside():
+    values, groups = sample(0, 50), np.arange(50)
+    narrow = effects.mean_interval(values, groups, seed=0, level=0.5)
+    wide = effects.mean_interval(values, groups, seed=0, level=0.99)
+    assert wide.low < narrow.low < narrow.estimate < narrow.high < wide.high
+
+
+def test_missing_values_are_left_out_with_the_patients_who_have_no_others():
+    values = np.array([1.0, 3.0, np.nan, np.nan, 5.0])
+    interval = effects.mean_interval(values, np.array([0, 0, 1, 2, 2]), seed=0)
+    assert interval.estimate == 3.0
+    assert interval.clusters == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "estimate", "clusters"),
+    [([], [], np.nan, 0), ([np.nan], [0], np.nan, 0), ([2.0], [0], 2.0, 1), ([2.0, 4.0], [5, 5], 3.0, 1)],
+)
+def test_fewer_than_two_patients_have_no_interval(values, groups, estimate, clusters):
+    interval = effects.mean_interval(np.array(values), np.array(groups, dtype=np.int64), seed=0)
+    np.testing.assert_array_equal(interval, (estimate, np.nan, np.nan, clusters))
+
+
+def test_a_statistic_of_nothing_or_of_one_patient_has_no_interval():
+    nothing = effects.bootstrap(lambda rows: 1 / len(rows), np.array([], dtype=np.int64), seed=0)
+    np.testing.assert_array_equal(nothing, (np.nan, np.nan, np.nan, 0))
+    one = effects.bootstrap(lambda rows: float(len(rows)), np.array([3, 3]), seed=0)
+    np.testing.assert_array_equal(one, (2.0, np.nan, np.nan, 1))
+
+
+def test_an_interval_is_given_only_if_nearly_all_resamples_have_the_statistic():
+    groups = np.arange(40)
+
+    def defined_where(rows: np.ndarray, absent: int) -> float:
+        return np.nan if absent and absent not in rows else float(rows.mean())
+
+    often = effects.bootstrap(lambda rows: defined_where(rows, absent=7), groups, seed=0)  # in 64 % of the resamples
+    assert np.isfinite(often.estimate)
+    assert np.isnan(often.low)
+    assert np.isfinite(effects.bootstrap(lambda rows: defined_where(rows, absent=0), groups, seed=0).low)
