@@ -1,0 +1,1 @@
+"""Datasets: each is one file with a class that fulfils `contracts.Images`."""

@@ -1,0 +1,232 @@
+"""Images in folders named after their classes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from dovision import checks
+from dovision.contracts import Batch, Images, Shape
+from dovision.datasets import facts, picture, splits
+
+
+class Entry(NamedTuple):
+    """One image file."""
+
+    name: str  # path below the root, with forward slashes
+    label: int
+    group: str
+    split: str  # the folder that it lies in; empty if splits are cut by the seed
+
+
+class Decoded(NamedTuple):
+    """What is known of a file once it has been read to its end."""
+
+    size: picture.Size
+    digest: bytes
+
+
+class ImageFolder(Images):
+    """root/train|val|test/<class>/..., or root/<class>/... cut by a seed, whole groups together.
+
+    Every file below a class folder is an image, but for hidden ones. Greyscale, RGB, RGBA, palette and 16-bit files
+    are brought to [0, 1] and to the shape's channels, resized to cover the shape, and their centre taken. Files are
+    decoded once at start, to find bad ones, and read again when asked for.
+
+    Args:
+        root: the folder.
+        task, classes, shape: facts; classes in the order of the labels, 1 or 3 channels.
+        group: regular expression found in each file's name, such as "person[0-9]+|IM-[0-9]+"; files of one match
+            belong together. None: each file is its own group.
+        val_fraction, test_fraction: shares of the groups, where the splits are not folders.
+        seed: of the cut.
+        on_bad_file: error, or skip, which lists them in `bad_files`.
+
+    Raises:
+        FileNotFoundError: the root is not a folder.
+        ValueError: a fact is not what the folders say, a class has no image in a split, a file is bad, the group's
+            expression is wrong or does not match, a group lies in two splits.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        task: str,
+        classes: Sequence[str] | None,
+        shape: Sequence[int],
+        group: str | None,
+        val_fraction: float,
+        test_fraction: float,
+        seed: int,
+        on_bad_file: str,
+    ) -> None:
+        self._root = Path(root).resolve()
+        checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
+        splits.check_fractions(val_fraction, test_fraction)
+        self.shape = _shape(shape)
+        folders = _folders(self._root)
+        found = _class_names(self._root, folders)
+        facts.agree("classes", None if classes is None else sorted(map(str, classes)), found)
+        self.task = facts.task(task, classes, ("multiclass",), "an image folder")
+        listed = _listed(self._root, folders, self.task.classes, _expression(group))
+        self._decoded, bad = _scan(self._root, [entry.name for entry in listed])
+        if bad and on_bad_file == "error":
+            _refuse(bad)
+        self.bad_files = tuple(bad)
+        self._entries = [entry for entry in listed if entry.name in self._decoded]
+        self._rows = _rows(self._entries, val_fraction, test_fraction, seed)
+        _check_splits(self._entries, self._rows, self.task.classes)
+        names = sorted({entry.group for entry in self._entries})
+        self._groups = {name: number for number, name in enumerate(names)}
+        facts_of = repr((self.task.classes, self.shape, self._groups)).encode()
+        content = (entry.name.encode() + self._decoded[entry.name].digest for entry in self._entries)
+        self.fingerprint = facts.fingerprint((facts_of, *content), self._rows)
+
+    def split(self, name: str) -> Dataset[Batch]:
+        entries = [self._entries[row] for row in self._split_rows(name)]
+        paths = [str(self._root / entry.name) for entry in entries]
+        labels = torch.tensor([entry.label for entry in entries])
+        return Files(paths, labels, torch.tensor([self._groups[entry.group] for entry in entries]), self.shape)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Besides `name`, the path below the root: `height` and `width` of the file's image, in pixels."""
+        entries = [self._entries[row] for row in self._split_rows(name)]
+        rows = [(i, entry.name, entry.group, *self._decoded[entry.name].size) for i, entry in enumerate(entries)]
+        return pd.DataFrame(rows, columns=["sample", "name", "group", "height", "width"])
+
+    def _split_rows(self, name: str) -> tuple[int, ...]:
+        return self._rows[checks.choice("split", name, splits.NAMES)]
+
+
+class Files(Dataset[Batch]):
+    """A split of an image folder; each item is read from its file."""
+
+    def __init__(self, paths: Sequence[str], label: torch.Tensor, group: torch.Tensor, shape: Shape) -> None:
+        self.paths = list(paths)
+        self.label = label
+        self.group = group
+        self.shape = shape
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, sample: int) -> Batch:
+        image = picture.read(Path(self.paths[sample]), self.shape)
+        return Batch(image, self.label[sample], torch.tensor(sample), self.group[sample])
+
+
+def _shape(stated: Sequence[int]) -> Shape:
+    shape = facts.shape(stated)
+    if shape[0] not in (1, 3):
+        raise ValueError(f"shape must have 1 (grey) or 3 (RGB) channels, got {list(shape)!r}.")
+    return shape
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    """The folder of each split, or of everything, under the name ""."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"root must be a folder of images, but {root} is not one. Set dataset.root.")
+    present = [name for name in splits.NAMES if (root / name).is_dir()]
+    if present and len(present) < len(splits.NAMES):
+        missing = ", ".join(name for name in splits.NAMES if name not in present)
+        raise ValueError(f"{root} must hold train, val and test, or classes only; {missing} is missing.")
+    return {name: root / name for name in present} or {"": root}
+
+
+def _class_names(root: Path, folders: dict[str, Path]) -> tuple[str, ...]:
+    names = {path.name for folder in folders.values() for path in folder.iterdir() if path.is_dir()}
+    found = tuple(sorted(name for name in names if not name.startswith(".")))
+    if len(found) < 2:
+        raise ValueError(f"{root} must hold at least 2 class folders, got {list(found)!r}.")
+    return found
+
+
+def _listed(root: Path, folders: dict[str, Path], classes: Sequence[str], group: re.Pattern[str] | None) -> list[Entry]:
+    """Every file that is not hidden, sorted by path."""
+    listed = []
+    for split, folder in folders.items():
+        for label, class_name in enumerate(classes):
+            for name in _below(folder / class_name, root):
+                listed.append(Entry(name, label, _group(name, group), split))
+    return sorted(listed)
+
+
+def _below(folder: Path, root: Path) -> list[str]:
+    names = []
+    for where, inner, files in os.walk(folder):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        names += [Path(where, name).relative_to(root).as_posix() for name in files if not name.startswith(".")]
+    return sorted(names)
+
+
+def _expression(group: str | None) -> re.Pattern[str] | None:
+    try:
+        return None if group is None else re.compile(group)
+    except re.error as error:
+        raise ValueError(f"group must be a regular expression, got {group!r}: {error}.") from error
+
+
+def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, Decoded], list[str]]:
+    """Decode each file, with a progress bar: the good ones by name, and a line on each bad one."""
+
+    def decode(name: str) -> Decoded | str:
+        data = (root / name).read_bytes()
+        try:
+            return Decoded(picture.check(data), hashlib.sha256(data).digest())
+        except picture.BadFile as error:
+            return f"{name}: {error}"
+
+    with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
+        results = tqdm(pool.map(decode, names), total=len(names), desc="checking images", disable=None)
+        scanned = dict(zip(names, results, strict=True))
+    good = {name: result for name, result in scanned.items() if isinstance(result, Decoded)}
+    return good, [result for result in scanned.values() if isinstance(result, str)]
+
+
+def _group(name: str, expression: re.Pattern[str] | None) -> str:
+    if expression is None:
+        return name
+    match = expression.search(name.rsplit("/", 1)[-1])
+    if match is None:
+        raise ValueError(f"group must match each file's name, but {expression.pattern!r} does not match {name}.")
+    return match[0]
+
+
+def _refuse(bad: Sequence[str]) -> None:
+    shown = "\n  ".join(bad[:20]) + (f"\n  and {len(bad) - 20} more" if len(bad) > 20 else "")
+    raise ValueError(
+        f"each file of an image folder must be a whole image, got {len(bad)} bad:\n  {shown}\n"
+        "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
+    )
+
+
+def _rows(entries: Sequence[Entry], val: float, test: float, seed: int) -> dict[str, tuple[int, ...]]:
+    if not any(entry.split for entry in entries):
+        return splits.cut([entry.group for entry in entries], [entry.label for entry in entries], val, test, seed)
+    return {name: tuple(i for i, entry in enumerate(entries) if entry.split == name) for name in splits.NAMES}
+
+
+def _check_splits(entries: Sequence[Entry], rows: dict[str, tuple[int, ...]], classes: Sequence[str]) -> None:
+    for split, own in rows.items():
+        present = {entries[row].label for row in own}
+        for label, name in enumerate(classes):
+            if label not in present:
+                raise ValueError(f"each class must have an image in each split, but {name} has none in {split}.")
+    groups = {split: {entries[row].group for row in own} for split, own in rows.items()}
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        shared = sorted(groups[one] & groups[other])
+        if shared:
+            raise ValueError(
+                f"a group must lie in one split, but {len(shared)} lie in {one} and {other}, such as {shared[0]!r}. "
+                "Choose another dataset.group, or move the files."
+            )

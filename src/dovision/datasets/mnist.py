@@ -1,0 +1,126 @@
+"""MNIST, or any dataset in its four IDX files, from disk or downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from filelock import FileLock
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.datasets import MNIST as Torchvision
+from torchvision.datasets.utils import download_url
+
+from dovision import checks
+from dovision.contracts import Batch, Images, generator
+from dovision.datasets import facts, idx, splits
+from dovision.datasets.memory import InMemory
+
+Array = npt.NDArray[np.uint8]
+
+
+class MNIST(Images):
+    """The 60,000 + 10,000 digits; validation images are cut from the 60,000.
+
+    Args:
+        root: the folder that holds MNIST/raw, as torchvision lays it out; files may be gzipped, and are not altered.
+        task, classes, shape: facts.
+        val_images: images cut from the training files.
+        seed: of the cut.
+        download: fetch what is missing, with a progress bar; otherwise that is an error.
+
+    Raises:
+        FileNotFoundError: a file is missing; the message says where it is to be had.
+        ValueError: a file is wrong or truncated, or a fact is not what the data say.
+
+    Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits, 1998.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        task: str,
+        classes: Sequence[str],
+        shape: Sequence[int],
+        val_images: int,
+        seed: int,
+        download: bool,
+    ) -> None:
+        self.task = facts.task(task, classes, ("multiclass",), "MNIST")
+        self.shape = facts.shape(shape)
+        folder = Path(root) / "MNIST" / "raw"
+        files = {name: _locate(folder, name, download) for name, _ in Torchvision.resources}
+        self._train = self._arrays(files["train-images-idx3-ubyte.gz"], files["train-labels-idx1-ubyte.gz"])
+        self._test = self._arrays(files["t10k-images-idx3-ubyte.gz"], files["t10k-labels-idx1-ubyte.gz"])
+        count = len(self._train[1])
+        if checks.positive_int("val_images", val_images) >= count:
+            raise ValueError(f"val_images must be below {count:,}, the number of training images, got {val_images:,}.")
+        order = torch.randperm(count, generator=generator(seed)).tolist()
+        self._rows = {
+            "train": tuple(sorted(order[val_images:])),
+            "val": tuple(sorted(order[:val_images])),
+            "test": tuple(range(len(self._test[1]))),
+        }
+        arrays = (array.numpy().tobytes() for pair in (self._train, self._test) for array in pair)
+        self.fingerprint = facts.fingerprint(arrays, self._rows)
+
+    def split(self, name: str) -> Dataset[Batch]:
+        rows = self._split_rows(name)
+        image, label = self._test if name == "test" else self._train
+        return InMemory(image, label, rows, white=255, first_group=len(self._train[1]) if name == "test" else 0)
+
+    def table(self, name: str) -> pd.DataFrame:
+        source = "test" if name == "test" else "train"
+        names = [f"{source}-{row}" for row in self._split_rows(name)]
+        return pd.DataFrame({"sample": range(len(names)), "name": names, "group": names})
+
+    def _split_rows(self, name: str) -> tuple[int, ...]:
+        return self._rows[checks.choice("split", name, splits.NAMES)]
+
+    def _arrays(self, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
+        image, label = idx.read(images, axes=3), idx.read(labels, axes=1)
+        facts.agree("shape", self.shape, (1, *image.shape[1:]))
+        if len(image) != len(label) or not len(label):
+            raise ValueError(
+                f"{labels} must have a label for each image of {images}, got {len(label):,} for {len(image):,}."
+            )
+        if label.max() >= len(self.task.classes):
+            raise ValueError(
+                f"classes must name each label of {labels}, got {len(self.task.classes)} names "
+                f"and a label {label.max()}."
+            )
+        return torch.from_numpy(image.copy()).unsqueeze(1), torch.from_numpy(label.astype(np.int64))
+
+
+def _locate(folder: Path, archive: str, download: bool) -> Path:
+    """The file, unzipped if it is there, else as the archive, downloaded if that is missing and allowed."""
+    zipped = folder / archive
+    for path in (zipped.with_suffix(""), zipped):
+        if path.is_file():
+            return path
+    address, checksum = Torchvision.mirrors[0] + archive, dict(Torchvision.resources)[archive]
+    remedy = f"fetch {address} (md5 {checksum}) into {folder.resolve()}."
+    if not download:
+        raise FileNotFoundError(
+            f"{archive} is not in {folder.resolve()}. Set dataset.download=true, set dataset.root to the folder that "
+            f"holds MNIST/raw, or {remedy}"
+        )
+    try:
+        _download(zipped, address, checksum)
+    except (OSError, RuntimeError) as error:
+        raise FileNotFoundError(f"{archive} could not be downloaded: {error} By hand: {remedy}") from error
+    return zipped
+
+
+def _download(zipped: Path, address: str, checksum: str) -> None:
+    """Fetch under another name, so that no other process takes a part for the whole."""
+    zipped.parent.mkdir(parents=True, exist_ok=True)
+    part = zipped.with_suffix(".part")
+    with FileLock(zipped.with_suffix(".lock")):
+        if not zipped.is_file():
+            download_url(address, str(part.parent), part.name, md5=checksum)
+            part.replace(zipped)

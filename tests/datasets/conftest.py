@@ -1,0 +1,21 @@
+"""Small files that tests of several datasets read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def folder_of_images(tmp_path: Path) -> Path:
+    """Ten 20 x 30 PNG files in each of the classes cat and dog, without folders for the splits."""
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for number in range(10):
+            pixels = random.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"patient{number // 2}-{name}-{number}.png")
+    return tmp_path

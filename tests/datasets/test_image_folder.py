@@ -1,0 +1,191 @@
+"""Image folders written here, good and bad, and a real one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dovision.datasets.image_folder import ImageFolder
+
+SPLITS = ("train", "val", "test")
+
+
+def open_folder(
+    root: Path,
+    classes=("cat", "dog"),
+    shape=(3, 20, 30),
+    group=None,
+    task="multiclass",
+    seed=0,
+    on_bad_file="error",
+    val=0.2,
+    test=0.2,
+) -> ImageFolder:
+    return ImageFolder(
+        str(root), task, classes, shape, group, val_fraction=val, test_fraction=test, seed=seed, on_bad_file=on_bad_file
+    )
+
+
+def names(dataset: ImageFolder) -> dict[str, list[str]]:
+    return {name: dataset.table(name)["name"].tolist() for name in SPLITS}
+
+
+def into_splits(root: Path) -> None:
+    """Move the flat classes below train, val and test."""
+    for path in sorted(root.glob("*/*.png")):
+        number = int(path.stem.rsplit("-", 1)[1])
+        folder = root / SPLITS[max(0, number - 7)] / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / path.name)
+    for name in ("cat", "dog"):
+        (root / name).rmdir()
+
+
+def test_each_item_is_its_file_with_the_label_of_its_folder(folder_of_images):
+    dataset = open_folder(folder_of_images)
+    for name in SPLITS:
+        table = dataset.table(name)
+        assert set(table["height"]) == {20}
+        assert set(table["width"]) == {30}
+        for item, path in zip(dataset.split(name), table["name"], strict=True):
+            pixels = np.array(Image.open(folder_of_images / path))
+            assert torch.equal(item.image, torch.from_numpy(pixels).permute(2, 0, 1) / 255)
+            assert item.label == ("cat", "dog").index(path.split("/")[0])
+
+
+def test_the_order_of_the_classes_is_the_order_of_the_labels(folder_of_images):
+    dataset = open_folder(folder_of_images, classes=["dog", "cat"])
+    assert {
+        path[:3] for path, item in zip(names(dataset)["test"], dataset.split("test"), strict=True) if item.label == 0
+    } == {"dog"}
+
+
+def test_a_flat_folder_is_cut_in_proportion_and_by_the_seed(folder_of_images):
+    own = names(open_folder(folder_of_images))
+    for name, count in (("train", 6), ("val", 2), ("test", 2)):
+        assert [sum(path.startswith(kind) for path in own[name]) for kind in ("cat", "dog")] == [count, count]
+    assert names(open_folder(folder_of_images)) == own
+    assert names(open_folder(folder_of_images, seed=1)) != own
+
+
+def test_files_of_one_group_stay_in_one_split(folder_of_images):
+    dataset = open_folder(folder_of_images, group="patient[0-9]+-[a-z]+")
+    groups = {name: dataset.table(name)["group"].tolist() for name in SPLITS}
+    assert groups["test"][0].startswith("patient")
+    assert all(count == 2 for own in groups.values() for count in (own.count(group) for group in own))
+    ids = [{int(item.group) for item in dataset.split(name)} for name in SPLITS]
+    assert len(set.union(*ids)) == sum(map(len, ids)) == 10
+
+
+def test_folders_named_train_val_and_test_are_the_splits(folder_of_images):
+    into_splits(folder_of_images)
+    own = names(open_folder(folder_of_images))
+    assert {name: len(own[name]) for name in SPLITS} == {"train": 16, "val": 2, "test": 2}
+    assert all(path.startswith(f"{name}/") for name in SPLITS for path in own[name])
+
+
+def test_the_fingerprint_follows_the_content_and_not_the_place(folder_of_images, tmp_path_factory):
+    first = open_folder(folder_of_images).fingerprint
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "copy"
+    shutil.copytree(folder_of_images, elsewhere)
+    assert open_folder(elsewhere).fingerprint == first
+    assert open_folder(elsewhere, seed=1).fingerprint != first
+    changed = next(elsewhere.glob("cat/*"))
+    Image.new("RGB", (30, 20)).save(changed)
+    assert open_folder(elsewhere).fingerprint != first
+
+
+def test_hidden_files_and_folders_are_no_images(folder_of_images):
+    before = open_folder(folder_of_images).fingerprint
+    (folder_of_images / "cat" / ".DS_Store").write_text("x")
+    (folder_of_images / ".cache").mkdir()
+    assert open_folder(folder_of_images).fingerprint == before
+
+
+@pytest.fixture
+def spoiled(folder_of_images: Path) -> Path:
+    """A truncated JPEG, an empty file and a text file among the images."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    whole = folder_of_images / "cat" / "cut.jpg"
+    Image.fromarray(noise).save(whole)
+    whole.write_bytes(whole.read_bytes()[:-500])
+    (folder_of_images / "dog" / "empty.png").touch()
+    (folder_of_images / "dog" / "text.png").write_text("not an image")
+    return folder_of_images
+
+
+def test_bad_files_are_listed_by_name_and_an_error(spoiled):
+    with pytest.raises(ValueError, match=r"got 3 bad:\n  cat/cut.jpg: .*truncated") as caught:
+        open_folder(spoiled)
+    assert "dog/empty.png: empty" in str(caught.value)
+    assert "dog/text.png: not readable as an image" in str(caught.value)
+    assert "dataset.on_bad_file=skip" in str(caught.value)
+
+
+def test_bad_files_are_left_out_and_counted_if_asked(spoiled):
+    dataset = open_folder(spoiled, on_bad_file="skip")
+    assert [line.split(":")[0] for line in dataset.bad_files] == ["cat/cut.jpg", "dog/empty.png", "dog/text.png"]
+    assert sum(len(dataset.split(name)) for name in SPLITS) == 20
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"classes": None}, r"classes must be .*got None. Use 'dataset.classes=\[cat,dog\]'"),
+        ({"classes": ["cat", "cow"]}, r"\['cat', 'dog'\], got \['cat', 'cow'\]. Use 'dataset.classes=\[cat,dog\]'"),
+        ({"shape": (2, 20, 30)}, "shape must have 1 .grey. or 3 .RGB. channels, got"),
+        ({"shape": (3, 20.5, 30)}, "shape must be three whole numbers"),
+        ({"task": "multilabel"}, "task must be multiclass for an image folder"),
+        ({"group": "person[0-9]+"}, "group must match each file's name, but .* does not match cat/patient0-cat-0.png"),
+        ({"group": "("}, "group must be a regular expression, got '\\('"),
+        ({"on_bad_file": "ignore"}, "on_bad_file must be one of error, skip, got 'ignore'"),
+        ({"val": 0.01}, "each class must have an image in each split, but cat has none in val"),
+    ],
+)
+def test_wrong_arguments_are_refused(folder_of_images, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        open_folder(folder_of_images, **wrong)
+
+
+def test_a_folder_of_one_class_is_refused(folder_of_images):
+    shutil.rmtree(folder_of_images / "dog")
+    with pytest.raises(ValueError, match=r"must hold at least 2 class folders, got \['cat'\]"):
+        open_folder(folder_of_images)
+
+
+def test_an_empty_class_is_refused(folder_of_images):
+    (folder_of_images / "eel").mkdir()
+    with pytest.raises(ValueError, match="each class must have an image in each split, but eel has none in train"):
+        open_folder(folder_of_images, classes=["cat", "dog", "eel"])
+
+
+def test_a_missing_split_and_a_missing_root_are_named(folder_of_images):
+    with pytest.raises(FileNotFoundError, match=r"root must be a folder of images, but .*nowhere is not one"):
+        open_folder(folder_of_images / "nowhere")
+    into_splits(folder_of_images)
+    shutil.rmtree(folder_of_images / "val")
+    with pytest.raises(ValueError, match="must hold train, val and test, or classes only; val is missing"):
+        open_folder(folder_of_images)
+
+
+def test_a_group_in_two_splits_is_refused(folder_of_images):
+    into_splits(folder_of_images)
+    with pytest.raises(
+        ValueError, match="a group must lie in one split, but 2 lie in val and test, such as 'patient4-cat'"
+    ):
+        open_folder(folder_of_images, group="patient[0-9]+-[a-z]+")
+
+
+@pytest.mark.real
+def test_two_hundred_real_chest_films_are_read(real_data):
+    dataset = open_folder(real_data / "kermany", classes=("normal", "pneumonia"), shape=(1, 224, 224))
+    assert {name: len(dataset.split(name)) for name in SPLITS} == {"train": 120, "val": 40, "test": 40}
+    assert dataset.bad_files == ()
+    item, path = dataset.split("test")[0], dataset.table("test")["name"][0]
+    grey = torch.from_numpy(np.array(Image.open(real_data / "kermany" / path).convert("L")))
+    assert torch.equal(item.image[0], grey / 255)

@@ -1,0 +1,173 @@
+"""The phantom: its causal structure, its true counterfactuals, and that it is the same each time."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dovision.contracts import Box
+from dovision.datasets.phantom import Phantom
+from dovision.datasets.phantom_film import boxes, parts, render
+from dovision.datasets.phantom_patient import draw
+
+SPLITS = ("train", "val", "test")
+
+
+def phantom(
+    label="disease",
+    task="multiclass",
+    classes=("healthy", "disease"),
+    shape=(1, 64, 64),
+    shortcut=0.0,
+    test_shortcut=None,
+    images=40,
+    seed=0,
+) -> Phantom:
+    return Phantom(
+        task,
+        classes,
+        shape,
+        label,
+        shortcut,
+        test_shortcut,
+        train_images=images,
+        val_images=images,
+        test_images=images,
+        seed=seed,
+    )
+
+
+samples = st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 500))
+few = settings(max_examples=25, deadline=None)
+
+
+@few
+@given(samples, st.sampled_from([64, 96]))
+def test_a_film_without_a_part_differs_inside_the_parts_box_only_and_on_each_of_its_edges(key, size):
+    patient = draw(*key, shortcut=0.5)
+    film = render(patient, size)
+    for part, box in boxes(patient, size).items():
+        changed = (render(patient, size, without=[part]) != film)[0]
+        rows, columns = changed.any(1).nonzero(), changed.any(0).nonzero()
+        assert Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1) == box
+
+
+@few
+@given(samples)
+def test_without_all_lesions_the_film_is_that_of_the_same_patient_in_health(key):
+    patient = draw(*key, shortcut=0.5)
+    lesions = [part for part in parts(patient) if part not in ("tag", "rib")]
+    assert len(lesions) == len(patient.lesions)
+    assert bool(lesions) == patient.disease
+    healthy = patient._replace(disease=False, lesions=())
+    assert torch.equal(render(patient, 64, without=lesions), render(healthy, 64))
+
+
+@few
+@given(samples)
+def test_lesions_tag_and_rib_add_light_where_they_are(key):
+    patient = draw(*key, shortcut=0.5)
+    film = render(patient, 64)
+    for part in parts(patient):
+        assert (film - render(patient, 64, without=[part])).min() >= 0
+
+
+def test_the_disease_alone_changes_with_the_shortcut():
+    for sample in range(50):
+        honest, biased = draw(0, 0, sample, 0.0), draw(0, 0, sample, 1.0)
+        assert biased.disease == biased.hospital == honest.hospital
+        assert biased.tag == honest.tag
+        assert biased.anatomy == honest.anatomy
+
+
+def correlation(shortcut: float, split: str) -> float:
+    table = phantom(shortcut=shortcut, test_shortcut=0.0, images=800, seed=3).table(split)
+    assert (table["tag"] == table["hospital"]).all()
+    assert ((table["nodule"] + table["opacity"] > 0) == (table["disease"] == 1)).all()
+    return table["tag"].corr(table["disease"])
+
+
+@pytest.mark.parametrize("shortcut", [0.0, 0.6, 1.0])
+def test_tag_and_disease_correlate_as_strongly_as_the_shortcut_says(shortcut):
+    assert correlation(shortcut, "train") == pytest.approx(shortcut, abs=3 * ((1 - shortcut**2) / 800) ** 0.5)
+
+
+def test_the_test_split_has_a_shortcut_of_its_own():
+    assert abs(correlation(1.0, "test")) < 0.1
+
+
+def test_an_item_depends_on_seed_split_and_sample_alone():
+    first, again = phantom(), phantom(images=10)
+    for sample in (3, 9, 0):
+        assert torch.equal(first.split("val")[sample].image, again.split("val")[sample].image)
+    assert not torch.equal(first.split("val")[0].image, first.split("test")[0].image)
+    assert not torch.equal(first.split("val")[0].image, phantom(seed=1).split("val")[0].image)
+    assert first.fingerprint == phantom().fingerprint != phantom(seed=1).fingerprint
+
+
+def test_no_patient_is_in_two_splits():
+    groups = [int(item.group) for name in SPLITS for item in phantom(images=5).split(name)]
+    assert len(set(groups)) == 15
+
+
+def test_the_three_labels_tell_the_same_patients_differently():
+    whether = phantom()
+    which = phantom("kinds", "multilabel", ("nodule", "opacity"))
+    one = phantom("kind", "multiclass", ("healthy", "nodule", "opacity", "both"))
+    seen = set()
+    for sample in range(40):
+        nodule, opacity = which.split("train")[sample].label.tolist()
+        assert one.split("train")[sample].label == nodule + 2 * opacity
+        assert whether.split("train")[sample].label == float(nodule or opacity)
+        seen.add((nodule, opacity))
+    assert len(seen) == 4
+    assert torch.equal(whether.split("train")[0].image, one.split("train")[0].image)
+
+
+def test_the_counterfactual_of_no_part_is_the_film_itself_and_boxes_name_each_part():
+    dataset = phantom(images=8)
+    table = dataset.boxes("test")
+    for sample in range(8):
+        assert torch.equal(dataset.counterfactual("test", sample), dataset.split("test")[sample].image)
+        assert tuple(table.loc[table["sample"] == sample, "part"]) == dataset.parts("test", sample)
+        for part in dataset.parts("test", sample):
+            assert dataset.counterfactual("test", sample, part).shape == (1, 64, 64)
+
+
+def test_films_of_another_size_show_the_same_patient():
+    patient = draw(0, 0, 0, 0.0)
+    for part, box in boxes(patient, 224).items():
+        small = boxes(patient, 64)[part]
+        for large_edge, small_edge in zip(box, small, strict=True):
+            assert large_edge * 64 / 224 == pytest.approx(small_edge, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"label": "diseases"}, "label must be one of disease, kinds, kind, got 'diseases'. Did you mean disease"),
+        ({"label": "kinds"}, "task must be multilabel for label=kinds, got 'multiclass'. Use dataset.task=multilabel"),
+        (
+            {"label": "kind"},
+            r"classes must be .*got \['healthy', 'disease'\]. Use 'dataset.classes=\[healthy,nodule,opacity,both\]'",
+        ),
+        ({"shape": (3, 64, 64)}, r"shape must be what the data say, \[1, 64, 64\], got \[3, 64, 64\]"),
+        ({"shape": (1, 32, 32)}, r"the phantom's height must be a number in \[64, 224\], got 32"),
+        ({"shortcut": 1.5}, r"shortcut must be a number in \[0, 1\], got 1.5"),
+        ({"test_shortcut": -1}, r"test_shortcut must be a number in \[0, 1\], got -1"),
+        ({"images": 0}, "train_images must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_wrong_arguments_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        phantom(**wrong)
+
+
+def test_a_part_or_a_sample_that_is_not_there_is_refused():
+    dataset = phantom()
+    with pytest.raises(ValueError, match="part must be one of .*rib, got 'ribs'. Did you mean rib"):
+        dataset.counterfactual("test", 0, "ribs")
+    with pytest.raises(IndexError, match=r"sample must be in \[0, 40\), got 40"):
+        dataset.split("test")[40]
