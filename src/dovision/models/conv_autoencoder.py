@@ -1,0 +1,97 @@
+"""The causal autoencoder, and its insertion after a layer of a trained classifier."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.contracts import CODE, Classifier, Shape
+
+
+class ConvAutoencoder(nn.Module):
+    """Convolutions of stride 1 with a ReLU after each but the last.
+
+        channels 128 - 32 - 16 - 32 - 128, code 2:    h -> 32 -> [16] -> 32 -> h'
+                                                      `- encoder -'   `- decoder -'
+
+    Args:
+        after: the layer of a network whose output passes through it.
+        channels: of the activations, of each hidden layer, and of the activations again.
+        code: which of `channels` is the code, counted from 0.
+        kernel_size: odd; 1 for the paper's MNIST network, 3 for its chest X-ray network.
+
+    Source: arXiv:1902.03380 (settings); arXiv:1802.00541 (construction).
+    """
+
+    def __init__(self, after: str, channels: Sequence[int], code: int, kernel_size: int) -> None:
+        super().__init__()
+        self.after = after
+        self.channels = tuple(checks.positive_int("autoencoder.channels", c) for c in channels)
+        if len(self.channels) < 3 or self.channels[0] != self.channels[-1]:
+            raise ValueError(
+                "autoencoder.channels must begin and end with the channels of the layer, with the code between, "
+                f"got {list(channels)!r}."
+            )
+        if not 0 < code < len(self.channels) - 1:
+            raise ValueError(f"autoencoder.code must lie in [1, {len(self.channels) - 2}], got {code!r}.")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"autoencoder.kernel_size must be odd, got {kernel_size!r}.")
+        layers = [
+            nn.Sequential(nn.Conv2d(a, b, kernel_size, padding=kernel_size // 2), nn.ReLU())
+            for a, b in zip(self.channels[:-2], self.channels[1:-1], strict=True)
+        ]
+        layers.append(
+            nn.Sequential(nn.Conv2d(self.channels[-2], self.channels[-1], kernel_size, padding=kernel_size // 2))
+        )
+        self.encoder = nn.Sequential(*layers[:code])
+        self.decoder = nn.Sequential(*layers[code:])
+        self.first_channels = (self.channels[1], self.channels[code + 1])  # of encoder and decoder
+
+    def forward(self, activation: Tensor) -> Tensor:
+        return self.decoder(self.encoder(activation))
+
+
+def insert(classifier: Classifier, autoencoder: ConvAutoencoder, shape: Shape) -> Classifier:
+    """A copy of the classifier in which the output of layer `autoencoder.after` passes through the autoencoder.
+
+    The copy's site CODE is the output of the encoder; the classifier given stays as it is.
+
+    Args:
+        classifier: trained.
+        autoencoder: its channels are those of the layer's output.
+        shape: (C, H, W) of the images.
+
+    Raises:
+        ValueError: the network has no such layer (the error names the nearest ones), or it has other channels.
+    """
+    after = autoencoder.after
+    names = [name for name, _ in classifier.network.named_modules() if name]
+    checks.choice("autoencoder.after", after, names)
+    inserted = copy.deepcopy(classifier)
+    layer = inserted.network.get_submodule(after)
+    found = _channels(inserted, layer, shape)
+    if found != autoencoder.channels[0]:
+        raise ValueError(
+            f"autoencoder.channels must begin and end with the {found} channels of layer {after!r}, "
+            f"got {list(autoencoder.channels)}."
+        )
+    pair = nn.Sequential(OrderedDict(layer=layer, autoencoder=autoencoder.train(inserted.training)))
+    inserted.network.set_submodule(after, pair)
+    inserted.sites = {**classifier.sites, CODE: f"{after}.autoencoder.encoder"}
+    return inserted
+
+
+@torch.no_grad()
+def _channels(classifier: Classifier, layer: nn.Module, shape: Shape) -> int:
+    seen: list[Tensor] = []
+    handle = layer.register_forward_hook(lambda module, args, output: seen.append(output))
+    training = classifier.training
+    classifier.eval()(torch.zeros(1, *shape, device=classifier.mean.device))
+    classifier.train(training)
+    handle.remove()
+    return seen[0].shape[1]

@@ -1,0 +1,58 @@
+"""The paper's MNIST network: two convolutions, two linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.contracts import Classifier, Shape, Task
+
+
+class SmallCNN(nn.Module):
+    """conv 32 - conv 64 - pool - linear 256 - linear K, kernels 3 x 3.
+
+    The map is averaged to 12 x 12 before the linear layers, which on 28 x 28 images it already is, so that one network
+    takes any size from 28 on.
+    """
+
+    def __init__(self, channels: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, 32, 3)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.relu2 = nn.ReLU()
+        self.pool = nn.MaxPool2d(2)
+        self.average = nn.AdaptiveAvgPool2d(12)
+        self.dropout1 = nn.Dropout(0.25)
+        self.flatten = nn.Flatten()
+        self.linear1 = nn.Linear(64 * 12 * 12, 256)
+        self.relu3 = nn.ReLU()
+        self.dropout2 = nn.Dropout(0.5)
+        self.linear2 = nn.Linear(256, outputs)
+
+    def forward(self, image: Tensor) -> Tensor:
+        hidden = self.relu2(self.conv2(self.relu1(self.conv1(image))))
+        hidden = self.dropout1(self.average(self.pool(hidden)))
+        hidden = self.dropout2(self.relu3(self.linear1(self.flatten(hidden))))
+        return self.linear2(hidden)
+
+
+def small_cnn(
+    shape: Shape, task: str, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
+) -> Classifier:
+    """The paper's MNIST network as a classifier.
+
+    Args:
+        shape: (C, H, W) of the images, H and W at least 28.
+        task: multiclass or multilabel.
+        classes: names, one an output.
+        mean, std: one number, or one a channel, in pixel units.
+
+    Source: arXiv:1902.03380, the authors' notebooks.
+    """
+    channels, height, width = shape
+    for name, length in (("height", height), ("width", width)):
+        checks.at_least(f"small_cnn's image {name}", length, 28, "Use a larger image, or another model.")
+    return Classifier(SmallCNN(channels, len(classes)), Task(task, tuple(classes)), mean, std)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import dovision
+from dovision.contracts import CODE
+from dovision.models import checkpoint
+from dovision.models.conv_autoencoder import ConvAutoencoder, insert
+from dovision.models.small_cnn import small_cnn
+
+MODEL = {
+    "_target_": "dovision.models.small_cnn.small_cnn",
+    "shape": [1, 28, 28],
+    "task": "multiclass",
+    "classes": ["zero", "one", "two"],
+    "mean": [0.5],
+    "std": [0.5],
+}
+AUTOENCODER = {
+    "_target_": "dovision.models.conv_autoencoder.ConvAutoencoder",
+    "after": "relu1",
+    "channels": [32, 16, 64, 32],
+    "code": 1,
+    "kernel_size": 1,
+}
+
+
+def arguments(settings):
+    return {name: value for name, value in settings.items() if name != "_target_"}
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(0)
+    return small_cnn(**arguments(MODEL)).eval()
+
+
+@pytest.fixture
+def path(tmp_path, classifier):
+    checkpoint.save(tmp_path / "new" / "classifier.ckpt", classifier, MODEL, None, {"seed": 3})
+    return tmp_path / "new" / "classifier.ckpt"
+
+
+def test_a_fresh_process_rebuilds_the_classifier_from_the_file_alone(path, classifier, tmp_path):
+    script = (
+        "import sys, torch, dovision; torch.manual_seed(9); c = dovision.load(sys.argv[1]);"
+        "print(c.task.classes, not c.training); torch.save(c(torch.full((1, 1, 28, 28), 0.3)), sys.argv[2])"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", script, str(path), str(tmp_path / "logits")],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert out.stdout.strip() == "('zero', 'one', 'two') True"
+    torch.testing.assert_close(torch.load(tmp_path / "logits"), classifier(torch.full((1, 1, 28, 28), 0.3)))
+
+
+def test_the_file_holds_tensors_and_plain_types_only(path):
+    content = torch.load(path, weights_only=True)
+    assert content["model"] == MODEL
+    assert content["facts"] == {"seed": 3}
+
+
+def test_an_inserted_autoencoder_comes_back_with_its_code(tmp_path, classifier):
+    inserted = insert(classifier, ConvAutoencoder(**arguments(AUTOENCODER)), (1, 28, 28)).eval()
+    checkpoint.save(tmp_path / "a.ckpt", inserted, MODEL, AUTOENCODER, {})
+    loaded = dovision.load(tmp_path / "a.ckpt")
+    image = torch.rand(2, 1, 28, 28)
+    assert torch.equal(loaded(image), inserted(image))
+    assert loaded.sites == {CODE: "relu1.autoencoder.encoder"}
+
+
+def test_pretrained_weights_are_not_asked_for_again(tmp_path):
+    model = {**MODEL, "_target_": "dovision.models.torchvision_model.torchvision_model", "name": "resnet18"}
+    model = {**model, "weights": None, "shape": [3, 32, 32]}
+    from dovision.models.torchvision_model import torchvision_model
+
+    saved = torchvision_model(**arguments(model))
+    checkpoint.save(tmp_path / "a.ckpt", saved, {**model, "weights": "a name that does not exist"}, None, {})
+    assert torch.equal(dovision.load(tmp_path / "a.ckpt").network.conv1.weight, saved.network.conv1.weight)
+
+
+class Malice:
+    def __reduce__(self):
+        return os.mkdir, ("run-by-a-checkpoint",)
+
+
+def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"format": 1, "state": Malice()}, "evil.ckpt")
+    with pytest.raises(ValueError, match=r"evil.ckpt must hold tensors and plain types only.*not opened"):
+        dovision.load("evil.ckpt")
+    assert not (tmp_path / "run-by-a-checkpoint").exists()
+
+
+def test_a_bare_pickle_is_refused(tmp_path):
+    (tmp_path / "evil.ckpt").write_bytes(pickle.dumps(Malice()))
+    with pytest.raises(ValueError, match="evil.ckpt"):
+        dovision.load(tmp_path / "evil.ckpt")
+
+
+def test_a_model_outside_the_package_needs_trust(tmp_path, classifier):
+    checkpoint.save(tmp_path / "a.ckpt", classifier, {"_target_": "os.mkdir", "path": "x"}, None, {})
+    with pytest.raises(ValueError, match=r"names os.mkdir.*trust_checkpoint=true"):
+        dovision.load(tmp_path / "a.ckpt")
+
+
+def test_a_truncated_file_is_named(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=r"classifier.ckpt cannot be read"):
+        dovision.load(path)
+
+
+def test_another_kind_of_checkpoint_is_named(tmp_path):
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="must be of dovision's format 1, got None"):
+        dovision.load(tmp_path / "a.ckpt")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint .*a.ckpt"):
+        dovision.load(tmp_path / "a.ckpt")
+
+
+def test_what_is_not_plain_is_refused_before_anything_is_written(tmp_path, classifier):
+    with pytest.raises(ValueError, match=r"facts.path must be made of plain types, got PosixPath"):
+        checkpoint.save(tmp_path / "a.ckpt", classifier, MODEL, None, {"path": tmp_path})
+    assert not list(tmp_path.iterdir())

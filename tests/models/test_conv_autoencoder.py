@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dovision.contracts import CODE
+from dovision.models.conv_autoencoder import ConvAutoencoder, insert
+from dovision.models.small_cnn import small_cnn
+
+SHAPE = (1, 28, 28)
+PAPER_MNIST = dict(after="relu1", channels=[32, 16, 64, 32], code=1, kernel_size=1)
+PAPER_CHEST = dict(after="features.transition1", channels=[128, 32, 16, 32, 128], code=2, kernel_size=3)
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(0)
+    return small_cnn(SHAPE, "multiclass", [str(k) for k in range(10)], [0.5], [0.5]).eval()
+
+
+@pytest.mark.parametrize(("settings", "size"), [(PAPER_MNIST, (26, 26)), (PAPER_CHEST, (28, 28))])
+def test_the_papers_codes_have_16_channels_and_keep_the_size(settings, size):
+    autoencoder = ConvAutoencoder(**settings)
+    activation = torch.rand(1, settings["channels"][0], *size)
+    assert autoencoder.encoder(activation).shape == (1, 16, *size)
+    assert autoencoder(activation).shape == activation.shape
+
+
+def test_the_inserted_classifier_is_prefix_then_autoencoder_then_suffix(classifier):
+    autoencoder = ConvAutoencoder(**PAPER_MNIST)
+    inserted = insert(classifier, autoencoder, SHAPE)
+    image = torch.rand(2, *SHAPE)
+    network = classifier.network
+    hidden = network.relu1(network.conv1((image - 0.5) / 0.5))
+    hidden = network.pool(network.relu2(network.conv2(autoencoder(hidden))))
+    expected = network.linear2(network.relu3(network.linear1(network.flatten(hidden))))
+    torch.testing.assert_close(inserted(image), expected)
+
+
+def test_an_identity_in_the_autoencoders_place_leaves_the_answers_as_they_are(classifier):
+    autoencoder = ConvAutoencoder("relu1", [32, 32, 32], code=1, kernel_size=1)
+    with torch.no_grad():
+        for layer in (autoencoder.encoder[0][0], autoencoder.decoder[0][0]):
+            layer.weight.copy_(torch.eye(32)[..., None, None])
+            layer.bias.zero_()
+    image = torch.rand(2, *SHAPE)
+    torch.testing.assert_close(insert(classifier, autoencoder, SHAPE)(image), classifier(image))
+
+
+def test_insertion_leaves_the_classifier_as_it_is(classifier):
+    before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
+    insert(classifier, ConvAutoencoder(**PAPER_MNIST), SHAPE)
+    assert classifier.sites == {}
+    assert list(classifier.state_dict()) == list(before)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
+
+
+def test_the_code_is_a_site_of_the_inserted_classifier(classifier):
+    inserted = insert(classifier, ConvAutoencoder(**PAPER_MNIST), SHAPE)
+    encoder = inserted.network.get_submodule(inserted.sites[CODE])
+    assert isinstance(encoder, nn.Sequential)
+    assert encoder[0][0].out_channels == 16
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"channels": [32, 16, 64]}, "must begin and end with the channels of the layer"),
+        ({"channels": [32, 32]}, "with the code between"),
+        ({"channels": [32, 0, 32]}, "must be a whole number of at least 1, got 0"),
+        ({"code": 3}, r"autoencoder.code must lie in \[1, 2\], got 3"),
+        ({"kernel_size": 2}, "kernel_size must be odd, got 2"),
+    ],
+)
+def test_settings_that_make_no_autoencoder_are_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        ConvAutoencoder(**{**PAPER_MNIST, **changed})
+
+
+def test_a_layer_that_does_not_exist_names_the_nearest(classifier):
+    with pytest.raises(ValueError, match=r"got 'relu_1'. Did you mean relu1"):
+        insert(classifier, ConvAutoencoder(**{**PAPER_MNIST, "after": "relu_1"}), SHAPE)
+
+
+def test_a_layer_of_other_channels_says_how_many_it_has(classifier):
+    with pytest.raises(ValueError, match=r"the 64 channels of layer 'relu2', got \[32, 16, 64, 32\]"):
+        insert(classifier, ConvAutoencoder(**{**PAPER_MNIST, "after": "relu2"}), SHAPE)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+
+from dovision.models import torchvision_model as module
+from dovision.models.torchvision_model import torchvision_model
+
+CLASSES = ["normal", "pneumonia", "other"]
+
+
+def make(name: str = "resnet18", weights: str | None = None, shape: tuple[int, ...] = (3, 64, 64)):
+    torch.manual_seed(0)
+    return torchvision_model(name, weights, shape, "multiclass", CLASSES, [0.449], [0.226])
+
+
+@pytest.fixture
+def pretrained(monkeypatch):
+    """Weights as if they had been downloaded: those of a network drawn with a known seed."""
+
+    def get_model(name, weights=None, num_classes=1000):
+        torch.manual_seed(1)
+        return original(name, weights=None, num_classes=num_classes)
+
+    original = torchvision.models.get_model
+    monkeypatch.setattr(module.torchvision.models, "get_model", get_model)
+    return get_model("resnet18")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v3_small"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_any_number_of_channels_and_classes(name, channels):
+    classifier = make(name, shape=(channels, 64, 64)).eval()
+    assert classifier(torch.rand(2, channels, 64, 64)).shape == (2, 3)
+
+
+def test_without_weights_it_is_torchvisions_network_on_the_normalised_image():
+    classifier = make().eval()
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(num_classes=3).eval()
+    image = torch.rand(2, 3, 64, 64)
+    assert torch.equal(classifier(image), network((image - 0.449) / 0.226))
+
+
+def test_one_grey_channel_sees_what_the_pretrained_network_sees_in_three_equal_ones(pretrained):
+    grey = torch.rand(2, 1, 64, 64)
+    convolution = make(weights="DEFAULT", shape=(1, 64, 64)).network.conv1
+    torch.testing.assert_close(convolution(grey), pretrained.conv1(grey.expand(-1, 3, -1, -1)), atol=1e-5, rtol=1e-5)
+
+
+def test_pretrained_weights_are_kept_but_for_a_head_that_does_not_fit(pretrained):
+    network = make(weights="DEFAULT").network
+    assert torch.equal(network.layer4[1].conv2.weight, pretrained.layer4[1].conv2.weight)
+    assert network.fc.out_features == 3
+
+
+def test_an_inception_network_has_no_auxiliary_output_while_training():
+    pytest.importorskip("scipy")
+    classifier = make("googlenet", shape=(3, 64, 64)).train()
+    assert classifier(torch.rand(2, 3, 64, 64)).shape == (2, 3)
+
+
+def test_an_unknown_network_names_the_nearest():
+    with pytest.raises(ValueError, match=r"model.name must be one of .* got 'resnet_18'. Did you mean resnet18"):
+        make("resnet_18")
+
+
+def test_unknown_weights_name_those_there_are():
+    with pytest.raises(ValueError, match="DEFAULT, IMAGENET1K_V1, got 'imagenet'"):
+        make(weights="imagenet")
+
+
+def test_weights_that_cannot_be_downloaded_name_the_address_and_the_folder(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(module.torchvision.models, "get_model", refuse)
+    with pytest.raises(ConnectionError, match=r"https://.*resnet18.*checkpoints.*model.weights=null"):
+        make(weights="DEFAULT")
