@@ -1,0 +1,1 @@
+"""Adversarial worlds: one file an attack, each a subclass of `contracts.Attack`."""

@@ -1,0 +1,40 @@
+"""The basic iterative method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from dovision.attacks.ascent import Ascent
+from dovision.attacks.ball import Ball
+from dovision.attacks.losses import Loss, task_loss
+from dovision.contracts import Attack, Batch, Classifier
+
+
+class BIM(Attack):
+    """Several steps up the loss from the image itself: PGD without a random start.
+
+    Args:
+        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
+        steps: gradients per image.
+        step_size: in pixel units; None is 2.5 * eps / steps.
+        norm: linf or l2.
+        loss: what is raised.
+
+    Source: arXiv:1607.02533.
+    """
+
+    def __init__(
+        self,
+        eps: float | str | Sequence[float | str],
+        steps: int,
+        step_size: float | str | None = None,
+        norm: str = "linf",
+        loss: Loss = task_loss,
+    ) -> None:
+        super().__init__(eps, norm)
+        self.ascent = Ascent(loss, steps, step_size)
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        return self.ascent(Ball(batch.image, eps, self.norm), batch.image, batch, classifier)

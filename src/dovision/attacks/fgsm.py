@@ -1,0 +1,33 @@
+"""The fast gradient sign method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from dovision.attacks.ascent import input_gradient
+from dovision.attacks.ball import Ball
+from dovision.attacks.losses import Loss, task_loss
+from dovision.contracts import Attack, Batch, Classifier
+
+
+class FGSM(Attack):
+    """One step up the loss, as long as the budget allows.
+
+    Args:
+        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
+        norm: linf; l2 is the fast gradient method, without the sign.
+        loss: what is raised.
+
+    Source: arXiv:1412.6572.
+    """
+
+    def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf", loss: Loss = task_loss) -> None:
+        super().__init__(eps, norm)
+        self.loss = loss
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        ball = Ball(batch.image, eps, self.norm)
+        gradient = input_gradient(batch.image, batch.label, classifier, self.loss)
+        return ball.project(batch.image + eps * ball.steepest(gradient))

@@ -1,0 +1,17 @@
+"""No attack."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dovision.contracts import Attack, Batch, Classifier
+
+
+class NoAttack(Attack):
+    """The clean world alone: no epsilon, and every image as it is."""
+
+    def __init__(self) -> None:
+        super().__init__(eps=())
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        return batch.image

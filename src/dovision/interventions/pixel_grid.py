@@ -1,0 +1,45 @@
+"""Painting over the cells of a grid."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dovision import checks, geometry
+from dovision.contracts import INPUT, Box, Context, Intervention, Shape
+from dovision.interventions.fills import Constant, Fill
+
+BLACK = Constant(0.0)
+
+
+class PixelGrid(Intervention):
+    """do(cell = fill) on a rows x columns grid of the image.
+
+        +------+------+
+        | r0c0 | r0c1 |      units are numbered row by row;
+        +------+------+      cells differ by at most one pixel in size
+        | r1c0 | r1c1 |
+        +------+------+
+
+    Args:
+        rows, columns: of the grid; at most the image's height and width.
+        fill: what a cell is painted with.
+    """
+
+    site = INPUT
+
+    def __init__(self, rows: int, columns: int, fill: Fill = BLACK) -> None:
+        self.rows = checks.positive_int("rows", rows)
+        self.columns = checks.positive_int("columns", columns)
+        if not callable(fill):
+            raise ValueError(f"fill must be a fill such as Constant(0.0) or Blur(4.0), got {fill!r}.")
+        self.fill = fill
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        return tuple(f"r{r}c{c}" for r in range(self.rows) for c in range(self.columns))
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box:
+        return geometry.grid_cell(shape, unit, self.rows, self.columns)
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        cell = geometry.grid_cell(tuple(value.shape[1:]), unit, self.rows, self.columns)
+        return self.fill(value, cell, context)

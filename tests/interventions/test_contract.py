@@ -1,0 +1,125 @@
+"""What every intervention promises, whatever it is: each yaml of conf/intervention is found and tested unlisted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from torch import Tensor
+
+from dovision.contracts import INPUT, Box, Context, Intervention
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+CHOICES = [
+    *([f"+intervention={name}"] for name in names("intervention")),
+    *(["+intervention=pixel_grid", f"fill@intervention.fill={name}"] for name in names("fill")),
+    *(["+intervention=latent_channel", f"channel_value@intervention.value={name}"] for name in names("channel_value")),
+]
+
+
+@pytest.fixture(params=CHOICES, ids=lambda choice: choice[-1].lstrip("+"))
+def intervention(request) -> Intervention:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(overrides=[*request.param, "+seed=3"])
+    return instantiate(config.intervention)
+
+
+@pytest.fixture
+def value(intervention: Intervention, context: Context) -> Tensor:
+    """What the site holds: the images, or a code or feature map for them."""
+    if intervention.site == INPUT:
+        return context.batch.image
+    return torch.randn(len(context.batch.image), 5, 6, 7, generator=torch.Generator().manual_seed(2))
+
+
+def chosen_units(intervention: Intervention, value: Tensor) -> range:
+    """The numbers of some units, the last among them."""
+    count = len(intervention.units(tuple(value.shape[1:])))
+    return range(count - 1, -1, -max(1, count // 6))
+
+
+def regions(intervention: Intervention, value: Tensor, unit: int, context: Context) -> list[Box | None]:
+    return [intervention.region(tuple(value.shape[1:]), unit, int(sample)) for sample in context.batch.sample]
+
+
+def row(value: Tensor, context: Context, index: int) -> tuple[Tensor, Context]:
+    return value[index : index + 1], context.rows(slice(index, index + 1))  # views: an edit in place is seen
+
+
+def test_there_are_units_and_their_names_differ(intervention, value):
+    units = intervention.units(tuple(value.shape[1:]))
+    assert units
+    assert len(set(units)) == len(units)
+
+
+def test_regions_lie_inside_the_value(intervention, value, context):
+    for unit in chosen_units(intervention, value):
+        for region in filter(None, regions(intervention, value, unit, context)):
+            assert 0 <= region.top <= region.bottom <= value.shape[-2]
+            assert 0 <= region.left <= region.right <= value.shape[-1]
+
+
+def test_do_returns_the_regions_new_value(intervention, value, context):
+    for unit in chosen_units(intervention, value):
+        for index, region in enumerate(regions(intervention, value, unit, context)):
+            one, world = row(value, context, index)
+            expected = one.shape if region is None else region.crop(one).shape
+            new = intervention.do(one, unit, world)
+            assert new.shape == expected
+            assert new.dtype == value.dtype
+
+
+def test_nothing_outside_the_region_changes(intervention, value, context):
+    for unit in chosen_units(intervention, value):
+        for index, region in enumerate(regions(intervention, value, unit, context)):
+            one, world = row(value, context, index)
+            changed = intervention.apply(one, unit, world) != one
+            if region is not None:
+                region.crop(changed).fill_(False)
+                assert not changed.any()
+
+
+def test_the_value_is_not_written_to(intervention, value, context):
+    before, image = value.clone(), context.batch.image.clone()
+    for unit in chosen_units(intervention, value):
+        one, world = row(value, context, 0)
+        intervention.apply(one, unit, world)
+    assert torch.equal(value, before)
+    assert torch.equal(context.batch.image, image)
+
+
+def test_the_same_unit_gives_the_same_value_whatever_was_drawn_before(intervention, value, context):
+    one, world = row(value, context, 1)
+    for unit in chosen_units(intervention, value):
+        first = intervention.apply(one, unit, world)
+        torch.rand(5)
+        assert torch.equal(intervention.apply(one, unit, world), first)
+
+
+def test_samples_do_not_depend_on_their_company(intervention, value, context):
+    for unit in chosen_units(intervention, value):
+        if len(set(regions(intervention, value, unit, context))) > 1:
+            continue  # samples of different regions do not share a call
+        together = intervention.apply(value, unit, context)
+        for index in range(len(value)):
+            one, world = row(value, context, index)
+            torch.testing.assert_close(together[[index]], intervention.apply(one, unit, world), rtol=0, atol=1e-6)
+
+
+def test_treated_images_stay_in_the_range_of_images(intervention, value, context):
+    if intervention.site != INPUT:
+        pytest.skip("not an edit of the image")
+    for unit in chosen_units(intervention, value):
+        one, world = row(value, context, 2)
+        treated = intervention.apply(one, unit, world)
+        assert treated.min() >= 0
+        assert treated.max() <= 1
