@@ -1,0 +1,5 @@
+"""The engine: recompute only what descends from an edit. Exact, with the plain forward pass as fallback and oracle."""
+
+from dovision.propagation.propagation import Outcome, Propagation
+
+__all__ = ["Outcome", "Propagation"]

@@ -1,0 +1,77 @@
+"""A model as a list of steps, from the image to the logits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import fx
+
+
+@dataclass(eq=False)
+class Step:
+    """One operation. Its arguments hold other steps where their results are meant."""
+
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def inputs(self) -> list[Step]:
+        """The steps whose results it takes, each once."""
+        return list(dict.fromkeys(_steps_in((self.args, self.kwargs))))
+
+    def arguments(self, value: Callable[[Step], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments, with `value(step)` in the place of each step."""
+        filled = fx.node.map_aggregate(
+            (self.args, self.kwargs), lambda leaf: value(leaf) if isinstance(leaf, Step) else leaf
+        )
+        return filled
+
+
+@dataclass(frozen=True)
+class Method:
+    """A call of a tensor's method, comparable by name."""
+
+    name: str
+
+    def __call__(self, owner: Any, *args: Any, **kwargs: Any) -> Any:
+        return getattr(owner, self.name)(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Steps in order; `image` is the first, the result of `output` the logits; `site` marks the edit's place."""
+
+    steps: tuple[Step, ...]
+    image: Step
+    site: Step
+    output: Step
+
+    def readers(self) -> Counter[Step]:
+        """How many steps read each result; the logits are read by the caller too."""
+        count = Counter(source for step in self.steps for source in step.inputs())
+        count[self.output] += 1
+        return count
+
+    def descendants(self, origin: Step) -> set[Step]:
+        """The steps that can change with `origin`, itself among them."""
+        found = {origin}
+        for step in self.steps:
+            if not found.isdisjoint(step.inputs()):
+                found.add(step)
+        return found
+
+
+def _steps_in(argument: Any) -> Iterator[Step]:
+    if isinstance(argument, Step):
+        yield argument
+    elif isinstance(argument, (tuple, list)):
+        for item in argument:
+            yield from _steps_in(item)
+    elif isinstance(argument, dict):
+        yield from _steps_in(tuple(argument.values()))
+    elif isinstance(argument, slice):
+        yield from _steps_in((argument.start, argument.stop, argument.step))

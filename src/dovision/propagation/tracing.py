@@ -1,0 +1,171 @@
+"""From a classifier to its graph: each operator as a function, nothing edited in place."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+
+from dovision.contracts import Classifier
+from dovision.propagation.graph import Graph, Method, Step
+
+
+class Untraceable(Exception):
+    """The tracer cannot follow the model; the message says where."""
+
+
+def trace(classifier: Classifier, site: nn.Module | None) -> Graph:
+    """Follow the classifier, in eval mode, from the image to the logits; `site` None is the image.
+
+    Raises:
+        Untraceable: control flow that depends on values, or the site lies inside a module that is taken as one step.
+    """
+    tracer = _Tracer(site)
+    own = set(vars(classifier))
+    try:
+        graph = _Reader(classifier).read(tracer.trace(classifier))
+    except Untraceable:
+        raise
+    except Exception as error:  # whatever the model's own code raises when it is shown a proxy
+        raise Untraceable(f"{type(error).__name__}: {error}") from error
+    finally:
+        for name in set(vars(classifier)) - own:  # the tracer stores tensors that are no parameters on the model
+            delattr(classifier, name)
+    if site is not None and tracer.visits != 1:
+        raise Untraceable("the site lies inside a module that is taken as one step")
+    return graph
+
+
+def mark_site(value: Any) -> Any:
+    """Stands in the graph for the place of the edit."""
+    return value
+
+
+class _Tracer(fx.Tracer):
+    """Puts `mark_site` behind the site's module, or behind the image."""
+
+    def __init__(self, site: nn.Module | None) -> None:
+        super().__init__()
+        self.site = site
+        self.visits = 0
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        output = super().call_module(m, forward, args, kwargs)
+        if m is not self.site:
+            return output
+        self.visits += 1
+        return self.create_proxy("call_function", mark_site, (output,), {})
+
+
+class _Reader:
+    """Turns the tracer's nodes into steps."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.root = classifier
+        self.results: dict[fx.Node, Any] = {}
+        self.renewed: dict[Step, Step] = {}  # edited in place, and the step that did it: what is read afterwards
+        self.steps: list[Step] = []
+
+    def read(self, graph: fx.Graph) -> Graph:
+        site = output = None
+        for node in graph.nodes:
+            if node.op == "get_attr":
+                self.results[node] = operator.attrgetter(node.target)(self.root)
+            elif node.op == "output":
+                output = self._current(node.args[0])
+            else:
+                self.results[node] = step = self._step(node)
+                site = step if step.function is mark_site else site  # the image's comes first
+        if site is None or not isinstance(output, Step):
+            raise Untraceable("the output is not one tensor")
+        return Graph(tuple(self.steps), self.steps[0], site, output)
+
+    def _current(self, argument: Any) -> Any:
+        def look_up(leaf: Any) -> Any:
+            result = self.results[leaf] if isinstance(leaf, fx.Node) else leaf
+            while isinstance(result, Step) and result in self.renewed:
+                result = self.renewed[result]
+            return result
+
+        return fx.node.map_aggregate(argument, look_up)
+
+    def _step(self, node: fx.Node) -> Step:
+        args, kwargs = self._current(tuple(node.args)), dict(self._current(dict(node.kwargs)))
+        function, settings = self._function(node)
+        kwargs |= settings
+        pure, in_place = _without_edit(function, kwargs)
+        step = Step(node.name, pure, args, kwargs)
+        self.steps.append(step)
+        if in_place and args and isinstance(args[0], Step):
+            self.renewed[args[0]] = step
+        return step
+
+    def _function(self, node: fx.Node) -> tuple[Callable[..., Any], dict[str, Any]]:
+        if node.op == "call_module":
+            module = self.root.get_submodule(str(node.target))
+            settings = AS_FUNCTIONS.get(type(module))
+            plain = not (module._forward_hooks or module._forward_pre_hooks)
+            return settings(module) if settings and plain else (module, {})
+        if node.op == "call_method":
+            return Method(str(node.target)), {}
+        return (mark_site if node.op == "placeholder" else node.target), {}  # type: ignore[return-value]
+
+
+AS_FUNCTIONS: dict[type[nn.Module], Callable[[Any], tuple[Callable[..., Any], dict[str, Any]]]] = {
+    nn.Conv2d: lambda m: (
+        (F.conv2d, _attributes(m, "weight", "bias", "stride", "padding", "dilation", "groups"))
+        if m.padding_mode == "zeros"
+        else (m, {})
+    ),
+    nn.BatchNorm2d: lambda m: (
+        F.batch_norm,
+        _attributes(m, "running_mean", "running_var", "weight", "bias", "eps") | {"training": False},
+    ),
+    nn.ReLU: lambda m: (F.relu, _attributes(m, "inplace")),
+    nn.MaxPool2d: lambda m: (
+        F.max_pool2d,
+        _attributes(m, "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
+    ),
+    nn.AvgPool2d: lambda m: (
+        F.avg_pool2d,
+        _attributes(m, "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
+    ),
+    nn.Linear: lambda m: (F.linear, _attributes(m, "weight", "bias")),
+    nn.LayerNorm: lambda m: (F.layer_norm, _attributes(m, "normalized_shape", "weight", "bias", "eps")),
+}
+
+
+def _attributes(module: nn.Module, *names: str) -> dict[str, Any]:
+    return {name: getattr(module, name) for name in names}
+
+
+PURE: dict[Any, Callable[..., Any]] = {
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+}
+
+
+def _without_edit(function: Callable[..., Any], kwargs: dict[str, Any]) -> tuple[Callable[..., Any], bool]:
+    """The same operation with a result of its own, and whether the original writes into its first argument."""
+    if kwargs.pop("inplace", False):
+        return function, True
+    if isinstance(function, nn.Module) and getattr(function, "inplace", False):
+        function = copy.copy(function)
+        function.__dict__["inplace"] = False
+        return function, True
+    if function in PURE:
+        return PURE[function], True
+    name = function.name if isinstance(function, Method) else getattr(function, "__name__", "")
+    if not name.endswith("_") or name.endswith("__"):
+        return function, False
+    pure = Method(name[:-1]) if isinstance(function, Method) else getattr(torch, name[:-1], None)
+    if pure is None or not hasattr(Tensor, name[:-1]):
+        raise Untraceable(f"{name} writes in place")
+    return pure, True

@@ -1,0 +1,82 @@
+"""The same graph, faster: batch-norm folded, weights laid out for the kernels, activations in place."""
+
+from __future__ import annotations
+
+import copy
+import operator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from dovision.propagation.graph import Graph, Step
+
+MAKE_NEW = (F.conv2d, F.batch_norm, F.linear, operator.add)  # their results share no memory with their operands
+CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+
+
+def fold_batch_norm(graph: Graph) -> Graph:
+    """The graph with each batch-norm that alone reads a convolution's result folded into a copy of its weights.
+
+    The graph's own steps are rewritten; the classifier is not touched.
+    """
+    readers = graph.readers()
+    folded = set()
+    for norm in graph.steps:
+        convolution = norm.args[0] if norm.args else None
+        if norm.function is not F.batch_norm or not isinstance(convolution, Step):
+            continue
+        if convolution.function is not F.conv2d or readers[convolution] != 1:
+            continue
+        settings, statistics = _named(convolution, CONVOLUTION), _named(norm, BATCH_NORM)
+        if statistics.get("training") or len(convolution.inputs()) > 1 or len(norm.inputs()) > 1:
+            continue
+        settings["weight"], settings["bias"] = _folded(settings, statistics)
+        norm.function, norm.args, norm.kwargs = F.conv2d, (settings.pop("input"),), settings
+        folded.add(convolution)
+    return Graph(tuple(step for step in graph.steps if step not in folded), graph.image, graph.site, graph.output)
+
+
+def lay_out_channels_last(graph: Graph) -> Graph:
+    """The graph with copies of the convolutions' weights in the layout that the processor's kernels read."""
+    for step in graph.steps:
+        if step.function is F.conv2d:
+            settings = _named(step, CONVOLUTION)
+            if isinstance(settings["weight"], Tensor):
+                settings["weight"] = settings["weight"].detach().contiguous(memory_format=torch.channels_last)
+                step.args, step.kwargs = (settings.pop("input"),), settings
+    return graph
+
+
+def use_in_place(graph: Graph, kept: set[Step]) -> None:
+    """Let an activation write into its operand, where nothing else reads it and it is not to be kept."""
+    readers = graph.readers()
+    for step in graph.steps:
+        source = step.args[0] if step.args else None
+        if not isinstance(source, Step) or source in kept or readers[source] > 1 or source.function not in MAKE_NEW:
+            continue
+        if step.function is F.relu:
+            step.function = torch.relu_
+        elif isinstance(step.function, nn.Module) and hasattr(step.function, "inplace"):
+            step.function = copy.copy(step.function)
+            step.function.__dict__["inplace"] = True
+
+
+def _named(step: Step, names: tuple[str, ...]) -> dict[str, Any]:
+    return dict(zip(names, step.args, strict=False)) | step.kwargs
+
+
+def _folded(settings: dict[str, Any], statistics: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    weight, bias = fuse_conv_bn_weights(
+        settings["weight"],
+        settings.get("bias"),
+        statistics["running_mean"],
+        statistics["running_var"],
+        statistics.get("eps", 1e-5),
+        statistics.get("weight"),
+        statistics.get("bias"),
+    )
+    return weight.detach(), bias.detach()

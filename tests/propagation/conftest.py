@@ -1,0 +1,136 @@
+"""An oracle that knows nothing of the engine, and interventions with regions chosen by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dovision.contracts import INPUT, Batch, Box, Classifier, Context, Intervention, Shape, Task
+from dovision.propagation import Outcome
+
+CLASSES = ("a", "b", "c", "d", "e")
+
+
+class Painted(Intervention):
+    """do(u): a sample's region of unit u becomes noise of its own; None is the whole value."""
+
+    def __init__(self, regions: Sequence[Sequence[Box | None]], site: str = INPUT) -> None:
+        self.regions = regions  # [unit][sample]
+        self.site = site
+        self.calls = 0
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        return tuple(f"u{unit}" for unit in range(len(self.regions)))
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        return self.regions[unit][sample % len(self.regions[unit])]
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        self.calls += 1
+        samples = context.batch.sample.tolist()
+        (region,) = {self.region(tuple(value.shape[1:]), unit, sample) for sample in samples}
+        target = value if region is None else region.crop(value)
+        return torch.stack([_noise(target[0].shape, unit, sample) for sample in samples]).to(value)
+
+
+def _noise(shape: torch.Size, unit: int, sample: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(1000 * unit + sample))
+
+
+def _classifier(network: nn.Module) -> Classifier:
+    return Classifier(network, Task("multiclass", CLASSES), mean=(0.5,), std=(0.25,)).eval()
+
+
+def _batch(count: int, *shape: int) -> Batch:
+    image = torch.rand(count, *shape, generator=torch.Generator().manual_seed(0))
+    number = torch.arange(count)
+    return Batch(image, torch.zeros(count, dtype=torch.int64), number, number)
+
+
+def _expected(classifier: Classifier, intervention: Intervention, batch: Batch) -> Outcome:
+    """One whole forward pass for each image and unit; a site other than the image is replaced by a hook."""
+    module = None if intervention.site == INPUT else classifier.network.get_submodule(intervention.site)
+    rows = []
+    with torch.no_grad():
+        control = torch.cat([classifier(batch.image[i : i + 1]) for i in range(len(batch.image))])
+        for i in range(len(batch.image)):
+            context = Context(batch.rows(slice(i, i + 1)), classifier)
+            rows.append(torch.cat([row for row in _each_unit(classifier, intervention, context, module)]))
+    shape = tuple(batch.image.shape[1:])
+    return Outcome(intervention.units(shape), control, torch.stack(rows))
+
+
+def _each_unit(
+    classifier: Classifier, intervention: Intervention, context: Context, module: nn.Module | None
+) -> list[Tensor]:
+    image = context.batch.image
+    value: list[Tensor] = [image]
+    if module is not None:
+        handle = module.register_forward_hook(lambda m, args, output: value.append(output.clone()))
+        classifier(image)
+        handle.remove()
+    logits = []
+    for unit in range(len(intervention.units(tuple(value[-1].shape[1:])))):
+        edited = intervention.apply(value[-1], unit, context)
+        if module is None:
+            logits.append(classifier(edited))
+            continue
+        handle = module.register_forward_hook(lambda m, args, output, edited=edited: edited)
+        logits.append(classifier(image))
+        handle.remove()
+    return logits
+
+
+def _assert_equal(got: Outcome, expected: Outcome) -> None:
+    """To 1e-5 in probability and 1e-4 of the largest logit."""
+    assert got.units == expected.units
+    for name in ("control", "treated"):
+        ours, theirs = getattr(got, name), getattr(expected, name)
+        assert ours.shape == theirs.shape
+        assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+        assert (ours.softmax(-1) - theirs.softmax(-1)).abs().max() <= 1e-5
+
+
+@pytest.fixture(scope="session")
+def painted() -> type[Painted]:
+    return Painted
+
+
+@pytest.fixture(scope="session")
+def classifier_of() -> Callable[[nn.Module], Classifier]:
+    return _classifier
+
+
+@pytest.fixture(scope="session")
+def batch_of() -> Callable[..., Batch]:
+    return _batch
+
+
+@pytest.fixture(scope="session")
+def expected_outcome() -> Callable[[Classifier, Intervention, Batch], Outcome]:
+    return _expected
+
+
+@pytest.fixture(scope="session")
+def assert_equal() -> Callable[[Outcome, Outcome], None]:
+    return _assert_equal
+
+
+@pytest.fixture(scope="session")
+def with_statistics() -> Callable[[nn.Module], nn.Module]:
+    """Gives every batch-norm running statistics and weights as if it had been trained."""
+
+    def change(network: nn.Module) -> nn.Module:
+        random = torch.Generator().manual_seed(0)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.2, generator=random)
+                module.running_var.uniform_(0.5, 1.5, generator=random)
+                module.weight.data.uniform_(0.5, 1.2, generator=random)
+                module.bias.data.normal_(0, 0.1, generator=random)
+        return network
+
+    return change

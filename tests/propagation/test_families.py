@@ -1,0 +1,123 @@
+"""The architectures that users bring: equal to the plain pass, and incremental where their operators are local."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dovision.geometry import grid_cell
+from dovision.propagation import Propagation
+from dovision.propagation.incremental import Incremental
+
+SIZE, CELLS = 128, 16
+UNITS = (0, 88, 255)  # a corner, near the middle, the opposite corner
+
+# The least factor by which the operations for each edit must shrink, of a small cell on a small image.
+LOCAL = {
+    "vgg11_bn": 2.5,
+    "resnet18": 1.4,
+    "resnet50": 1.4,
+    "resnext50_32x4d": 1.4,
+    "densenet121": 1.3,
+    "mobilenet_v2": 1.4,
+    "mobilenet_v3_large": 1.1,
+    "efficientnet_b0": 1.01,
+    "mnasnet0_5": 1.4,
+    "regnet_x_400mf": 1.4,
+    "regnet_y_400mf": 1.01,
+    "convnext_tiny": 1.1,
+    "googlenet": 1.5,
+    "inception_v3": 1.5,
+    "squeezenet1_1": 1.3,
+}
+TIMM = {"resnet18": 1.4, "convnext_atto": 1.1, "mobilenetv3_small_050": 1.01, "repvgg_a0": 1.4, "dla34": 1.3}
+
+
+def cells_of(painted):
+    return painted([[grid_cell((3, SIZE, SIZE), unit, CELLS, CELLS)] for unit in UNITS])
+
+
+def built(name):
+    torch.manual_seed(0)
+    extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    network = torchvision.models.get_model(name, weights=None, num_classes=5, **extra)
+    for module in network.modules():
+        if hasattr(module, "layer_scale"):  # starts near zero, which would hide the blocks
+            module.layer_scale.data.fill_(0.5)
+    return network.eval()
+
+
+def operations(run):
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        run()
+    return counter.get_total_flops()
+
+
+def check_family(network, least, painted, classifier_of, batch_of, expected_outcome, assert_equal):
+    classifier, batch = classifier_of(network), batch_of(1, 3, SIZE, SIZE)
+    propagation = Propagation(classifier, cells_of(painted), chunk=1)
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)
+    full = operations(lambda: classifier(batch.image))
+    spent = operations(lambda: propagation(batch)) - full  # the clean pass
+    assert full * len(UNITS) / spent >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOCAL)
+def test_an_edit_of_a_convolutional_family_costs_less_and_changes_nothing(
+    name, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
+):
+    network = with_statistics(built(name))
+    check_family(network, LOCAL[name], painted, classifier_of, batch_of, expected_outcome, assert_equal)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TIMM)
+def test_an_edit_of_a_timm_model_costs_less_and_changes_nothing(
+    name, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
+):
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = with_statistics(timm.create_model(name, num_classes=5)).eval()
+    check_family(network, TIMM[name], painted, classifier_of, batch_of, expected_outcome, assert_equal)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), [("vit_b_32", 224), ("swin_t", 64), ("shufflenet_v2_x0_5", 64)])
+def test_families_without_locality_are_run_in_full_and_equal(
+    name, size, painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    network = built(name)
+    if name == "vit_b_32":  # a fresh head is zero
+        nn.init.normal_(network.heads.head.weight, std=0.02)
+    classifier, batch = classifier_of(network), batch_of(2, 3, size, size)
+    propagation = Propagation(classifier, painted([[grid_cell((3, size, size), unit, 2, 2)] for unit in range(3)]))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "site"),
+    [
+        ("densenet121", "features.denseblock2.denselayer3"),
+        ("resnet18", "layer2.0.conv1"),
+        ("vit_b_32", "encoder.layers.encoder_layer_9"),
+        ("convnext_tiny", "features.3"),
+    ],
+)
+def test_a_layer_of_a_large_model_can_be_edited(
+    name, site, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
+):
+    network = with_statistics(built(name))
+    if name == "vit_b_32":
+        nn.init.normal_(network.heads.head.weight, std=0.02)
+    size = 224 if name == "vit_b_32" else 64
+    classifier, batch = classifier_of(network), batch_of(2, 3, size, size)
+    propagation = Propagation(classifier, painted([[None], [None]], site))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)

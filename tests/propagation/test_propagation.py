@@ -1,0 +1,341 @@
+"""The public class: sites, chunks, fallbacks, the classifier's state, and what is refused."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dovision.contracts import INPUT, Box
+from dovision.geometry import grid_cell
+from dovision.propagation import Propagation
+from dovision.propagation.incremental import Incremental
+from dovision.propagation.plain import Plain
+
+GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
+
+
+def small_network():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(6 * 64, 5),
+    ).eval()
+
+
+class Counting(nn.Module):
+    """Counts the images that pass; the tracer takes it as it takes any leaf."""
+
+    __module__ = "torch.nn.counting"
+
+    def __init__(self):
+        super().__init__()
+        self.images = 0
+
+    def forward(self, x):
+        self.images += len(x)
+        return x
+
+
+class LooksAtValues(nn.Module):
+    """Control flow that depends on the image's values, which cannot be traced."""
+
+    def forward(self, x):
+        return x * 2 if x.sum() > 1e9 else x
+
+
+@pytest.mark.parametrize("chunk", ["auto", 1, 7, 16, 1000])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_outcome_does_not_depend_on_chunk_or_batch(
+    chunk, count, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
+):
+    classifier, batch = classifier_of(with_statistics(small_network())), batch_of(count, 1, 16, 16)
+    propagation = Propagation(classifier, painted(GRID), chunk)
+    expected = expected_outcome(classifier, propagation.intervention, batch)
+    assert_equal(propagation(batch), expected)
+    assert_equal(propagation(batch), expected)  # the second call reuses the engine of the first
+
+
+@pytest.mark.parametrize("site", ["0", "1", "2", "3", "4"])
+def test_each_layer_can_be_edited_in_a_region(
+    site, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
+):
+    classifier, batch = classifier_of(with_statistics(small_network())), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, painted([[Box(0, 2, 3, 4)], [Box(5, 5, 8, 8)], [None]], site))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)
+
+
+def test_an_empty_region_leaves_the_control(painted, classifier_of, batch_of):
+    regions = [[Box(0, 0, 4, 4), Box(0, 0, 0, 0)], [Box(3, 3, 3, 9), Box(2, 2, 6, 6)]]
+    outcome = Propagation(classifier_of(small_network()), painted(regions))(batch_of(2, 1, 16, 16))
+    assert torch.equal(outcome.treated[1, 0], outcome.control[1])
+    assert torch.equal(outcome.treated[0, 1], outcome.control[0])
+    assert not torch.equal(outcome.treated[0, 0], outcome.control[0])
+
+
+def test_nothing_to_do_gives_the_control(painted, classifier_of, batch_of):
+    classifier, batch = classifier_of(small_network()), batch_of(2, 1, 16, 16)
+    outcome = Propagation(classifier, painted([[Box(0, 0, 0, 0)]]))(batch)
+    assert torch.equal(outcome.treated[:, 0], outcome.control)
+    assert torch.allclose(outcome.control, classifier(batch.image), atol=1e-6)
+
+
+def test_layers_before_the_site_run_once_for_all_units(painted, classifier_of, batch_of):
+    network = small_network()
+    network[3] = nn.Sequential(Counting(), network[3])
+    propagation = Propagation(classifier_of(network), painted([[None]] * 16, "4"))
+    propagation(batch_of(3, 1, 16, 16))
+    before = network[3][0].images
+    propagation(batch_of(3, 1, 16, 16))
+    assert network[3][0].images == before + 3
+
+
+def test_do_is_called_once_for_the_samples_that_share_a_region(painted, classifier_of, batch_of):
+    propagation = Propagation(classifier_of(small_network()), painted(GRID), chunk=1000)
+    propagation(batch_of(8, 1, 16, 16))
+    before = propagation.intervention.calls
+    propagation(batch_of(8, 1, 16, 16))
+    assert propagation.intervention.calls == before + len(GRID)
+
+
+def test_progress_counts_every_forward_pass(painted, classifier_of, batch_of):
+    passes: list[int] = []
+    Propagation(classifier_of(small_network()), painted(GRID), chunk=5)(batch_of(2, 1, 16, 16), passes.append)
+    assert sum(passes) == 2 + 2 * len(GRID)
+
+
+def test_the_classifier_is_left_as_it_was(painted, classifier_of, batch_of, with_statistics):
+    classifier = classifier_of(with_statistics(small_network())).train()
+    classifier.network[1].eval()
+    state = {name: value.clone() for name, value in classifier.state_dict().items()}
+    modes = [module.training for module in classifier.modules()]
+    attributes = set(vars(classifier))
+    Propagation(classifier, painted(GRID))(batch_of(2, 1, 16, 16))
+    assert all(torch.equal(value, state[name]) for name, value in classifier.state_dict().items())
+    assert modes == [module.training for module in classifier.modules()]
+    assert attributes == set(vars(classifier))
+    assert not any(module._forward_hooks for module in classifier.modules())
+
+
+def test_a_network_in_train_mode_gives_the_outcome_of_eval_mode(
+    painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
+):
+    network = nn.Sequential(*with_statistics(small_network())[:6], nn.Dropout(0.5), *small_network()[6:])
+    classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, painted(GRID))
+    expected = expected_outcome(classifier, propagation.intervention, batch)
+    classifier.train()
+    assert_equal(propagation(batch), expected)
+
+
+@pytest.mark.parametrize("site", [INPUT, "0", "5"])
+def test_a_model_that_cannot_be_traced_is_run_in_full_and_said_once(
+    site, painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics, caplog
+):
+    network = with_statistics(small_network())
+    network[3] = nn.Sequential(network[3], LooksAtValues())
+    classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, painted([[Box(1, 1, 4, 5)], [None]], site), chunk=3)
+    with caplog.at_level(logging.WARNING, "dovision.propagation"):
+        outcomes = [propagation(batch) for _ in range(3)]
+    assert_equal(outcomes[-1], expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Plain)
+    assert len([r for r in caplog.records if "in full for every edit" in r.message]) == 1
+
+
+def test_a_site_inside_a_module_that_is_one_step_is_found_by_a_hook(
+    painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 2, 8, batch_first=True)
+    network = nn.Sequential(nn.Flatten(2), layer, nn.Flatten(), nn.Linear(16 * 16, 5)).eval()
+    classifier, batch = classifier_of(network), batch_of(2, 16, 4, 4)
+    propagation = Propagation(classifier, painted([[None]], "1.linear1"))
+    with torch.enable_grad():  # the fused path of the layer would skip its parts
+        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Plain)
+
+
+def test_an_activation_in_place_is_seen_by_later_readers_of_its_operand(
+    painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    class Aliased(nn.Module):
+        def forward(self, x):
+            y = F.relu(x, inplace=True)
+            return x + y.mul_(0.5)
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), Aliased(), nn.Flatten(), nn.Linear(3 * 36, 5)).eval()
+    classifier, batch = classifier_of(network), batch_of(1, 1, 8, 8)
+    propagation = Propagation(classifier, painted([[Box(2, 2, 4, 4)], [Box(0, 0, 8, 3)]]))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+
+
+def test_batch_norm_that_cannot_be_folded_accurately_is_not_folded(
+    painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    network = small_network()
+    network[1].running_mean.fill_(3e4)  # folded, the convolution's bias would swallow its result
+    network[0].bias.data.fill_(3e4)
+    classifier, batch = classifier_of(network), batch_of(1, 1, 16, 16)
+    propagation = Propagation(classifier, painted(GRID))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+
+
+def test_out_of_memory_halves_the_chunk_and_says_so(
+    painted, classifier_of, batch_of, expected_outcome, assert_equal, caplog, monkeypatch
+):
+    run = Incremental.treated
+
+    def small_memory(engine, clean, pairs, intervention, context):
+        if len(pairs) > 3:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes.")
+        return run(engine, clean, pairs, intervention, context)
+
+    monkeypatch.setattr(Incremental, "treated", small_memory)
+    classifier, batch = classifier_of(small_network()), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, painted(GRID))
+    with caplog.at_level(logging.WARNING, "dovision.propagation"):
+        outcome = propagation(batch)
+    assert_equal(outcome, expected_outcome(classifier, propagation.intervention, batch))
+    assert "out of memory with 16 pairs in a pass; going on with 8." in caplog.text
+    assert propagation.allowance.pairs <= 3
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(painted, classifier_of, batch_of, monkeypatch):
+    def broken(*args):
+        raise RuntimeError("something else")
+
+    propagation = Propagation(classifier_of(small_network()), painted(GRID))
+    propagation(batch_of(1, 1, 16, 16))
+    monkeypatch.setattr(Incremental, "treated", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        propagation(batch_of(1, 1, 16, 16))
+
+
+def test_a_region_outside_the_value_is_refused(painted, classifier_of, batch_of):
+    propagation = Propagation(classifier_of(small_network()), painted([[Box(10, 0, 17, 4)]]))
+    with pytest.raises(ValueError, match=r"region of unit 'u0' must lie inside the 16 x 16 value of site 'input'"):
+        propagation(batch_of(1, 1, 16, 16))
+
+
+def test_an_unknown_site_names_the_nearest_ones(painted, classifier_of):
+    network = nn.Sequential()
+    network.add_module("features", nn.Conv2d(1, 1, 1))
+    with pytest.raises(ValueError, match=r"no site 'featurs'. Did you mean features"):
+        Propagation(classifier_of(network), painted(GRID, "featurs"))
+
+
+def test_a_site_that_runs_twice_is_refused(painted, classifier_of, batch_of):
+    network = small_network()
+    network[5] = network[2]
+    with pytest.raises(ValueError, match="must run once in a forward pass, got 2 runs"):
+        Propagation(classifier_of(network), painted([[None]], "2"))(batch_of(1, 1, 16, 16))
+
+
+def test_a_site_with_several_outputs_is_refused(painted, classifier_of, batch_of):
+    class Two(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    class First(nn.Module):
+        def forward(self, pair):
+            return pair[0]
+
+    network = nn.Sequential(Two(), First(), *small_network())
+    with pytest.raises(ValueError, match="must be one tensor with the images on its first axis, got tuple"):
+        Propagation(classifier_of(network), painted([[None]], "0"))(batch_of(1, 1, 16, 16))
+
+
+def test_batch_norm_without_running_statistics_is_refused(painted, classifier_of):
+    network = small_network()
+    network[1] = nn.BatchNorm2d(4, track_running_stats=False)
+    with pytest.raises(ValueError, match=r"must not depend on the other images .* '1' keeps no running statistics"):
+        Propagation(classifier_of(network), painted(GRID))
+
+
+def test_any_other_dependence_on_the_batch_is_refused(painted, classifier_of, batch_of):
+    class Centred(nn.Module):
+        def forward(self, x):
+            return x - x.mean(0, keepdim=True)
+
+    network = nn.Sequential(Centred(), *small_network())
+    with pytest.raises(ValueError, match="must not depend on the other images of its batch, but it does"):
+        Propagation(classifier_of(network), painted(GRID))(batch_of(1, 1, 16, 16))
+
+
+def test_do_of_a_wrong_shape_is_refused(painted, classifier_of, batch_of):
+    class Wrong(painted):
+        def do(self, value, unit, context):
+            return value
+
+    with pytest.raises(ValueError, match=r"shape \(2, 1, 4, 4\), got shape \(2, 1, 16, 16\)"):
+        Propagation(classifier_of(small_network()), Wrong(GRID))(batch_of(1, 1, 16, 16))
+
+
+@pytest.mark.parametrize("chunk", [0, -1, 2.5, "all"])
+def test_a_chunk_is_auto_or_a_whole_number(chunk, painted, classifier_of):
+    with pytest.raises(ValueError, match="chunk must be a whole number of at least 1"):
+        Propagation(classifier_of(small_network()), painted(GRID), chunk)
+
+
+def test_under_autocast_the_outcome_is_that_of_autocast(painted, classifier_of, batch_of, expected_outcome):
+    classifier, batch = classifier_of(small_network()), batch_of(2, 1, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        propagation = Propagation(classifier, painted(GRID))
+        outcome = propagation(batch)
+        expected = expected_outcome(classifier, propagation.intervention, batch)
+    assert outcome.treated.dtype == expected.treated.dtype == torch.bfloat16
+    assert torch.allclose(outcome.treated.float(), expected.treated.float(), atol=0.05)
+    assert isinstance(propagation.engine, Incremental)
+
+
+def test_a_region_of_a_value_that_is_no_map_is_edited_in_full(
+    painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(2), nn.Linear(16, 8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 5)).eval()
+    classifier, batch = classifier_of(network), batch_of(2, 4, 4, 4)
+    propagation = Propagation(classifier, painted([[Box(0, 1, 2, 3)], [Box(1, 0, 4, 8)]] * 3, "1"), chunk=2)
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)
+
+
+def test_reshaping_by_the_size_of_the_batch_follows_the_chunk(
+    painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    class Reshaped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token = nn.Parameter(torch.ones(1, 1, 36))
+            self.body = nn.Conv2d(1, 3, 3)
+            self.head = nn.Linear(4 * 36, 5)
+
+        def forward(self, x):
+            n = x.size(0)
+            rows = self.body(x).reshape(n, 3, -1)
+            tokens = self.token.expand(x.shape[0], -1, -1)
+            return self.head(torch.cat([tokens, rows], dim=1).view(n, 4 * 36))
+
+    torch.manual_seed(0)
+    classifier, batch = classifier_of(Reshaped().eval()), batch_of(2, 1, 8, 8)
+    for site, regions in (("input", [[Box(2, 2, 4, 4)]] * 5), ("body", [[None]] * 5)):
+        propagation = Propagation(classifier, painted(regions, site), chunk=3)
+        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+        assert isinstance(propagation.engine, Incremental)
+
+
+def test_a_network_of_nans_gives_nans(painted, classifier_of, batch_of):
+    network = small_network()
+    network[-1].bias.data.fill_(torch.nan)
+    assert Propagation(classifier_of(network), painted(GRID))(batch_of(1, 1, 16, 16)).treated.isnan().all()
