@@ -1,0 +1,80 @@
+"""How all figures look, and how they are saved: the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dovision.results.files import replacing
+
+INK = "#1f2430"  # text and axes; the page draws them in its own text colour
+LINE = "#c8ccd4"  # grid lines; likewise
+PAPER = "#ffffff"
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+)  # told apart by the colour-blind (Okabe, Ito)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DIVERGING = "RdBu_r"  # red: evidence added, blue: evidence taken away
+
+STYLE: Any = {
+    "svg.hashsalt": "dovision",
+    "svg.fonttype": "none",  # text stays text: it can be searched, and read out
+    "text.parse_math": False,  # a class may be called $x$
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "savefig.dpi": 200,
+} | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+
+CSV: Any = {"index": False, "lineterminator": "\n", "float_format": "%.7g"}  # how numbers are written
+
+styled = matplotlib.rc_context(STYLE)  # decorates a function that draws
+
+
+@styled
+def save_figure(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write name.svg, name.png and name.csv, the numbers behind the figure, into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    svg = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with replacing(folder / f"{name}.svg") as partial:
+        figure.savefig(partial, format="svg", metadata=svg)
+    figure.set_layout_engine("none")  # the places are found; finding them again is slow
+    with replacing(folder / f"{name}.png") as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None})
+    with replacing(folder / f"{name}.csv") as partial:
+        data.to_csv(partial, **CSV)
+
+
+def inline_svg(text: str, prefix: str) -> str:
+    """A saved figure as part of a page: without its header, ids made unique, in the page's own colours."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)
+    text = text.replace(f"fill: {PAPER}", "fill: none")
+    return text.replace(INK, "currentColor").replace(LINE, "var(--line)")
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, with its end left out where it is longer than `length`."""
+    return text if len(text) <= length else text[: length - 1] + "…"

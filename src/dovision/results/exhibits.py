@@ -1,0 +1,195 @@
+"""From runs to figures with their captions, and to the table of headline numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dovision.contracts import Box
+from dovision.results import averages, figures, summary
+from dovision.results.drawing import save_figure
+from dovision.results.gallery import gallery
+from dovision.results.maps import image_path, kept_samples, load_image
+from dovision.results.reading import Run, describe
+from dovision.results.tables import CLEAN, read_effects, read_samples
+
+HEADS = {
+    "accuracy": "accuracy",
+    "success_rate": "attack success",
+    "success_8bit": "success at 8 bits",
+    "robust_accuracy": "robust accuracy",
+    "mean_abs_expected_effect": "mean |ECE|",
+    "auroc": "AUROC of |ECE|",
+}
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A figure, the words below it, and the numbers behind it."""
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    data: pd.DataFrame
+
+
+def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """Headline numbers, a row per (job, arm): job, arm, eps, images, and each metric with _low and _high."""
+    rows = []
+    for run in runs:
+        for arm, found in run.summary["arms"].items():
+            row: dict[str, Any] = {"job": run.label, "arm": arm, "eps": found["eps"], "images": found["images"]}
+            for metric in summary.METRICS:
+                interval = found[metric] or dict.fromkeys(("estimate", "low", "high"))
+                row |= {
+                    metric: interval["estimate"],
+                    f"{metric}_low": interval["low"],
+                    f"{metric}_high": interval["high"],
+                }
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def cells(row: pd.Series) -> list[str]:
+    """A row of `results_frame` as text: arm, images, and "estimate [low, high]" of each metric."""
+    return [str(row["arm"]), f"{row['images']:,}", *(_interval(row, metric) for metric in summary.METRICS)]
+
+
+def settings(runs: Sequence[Run]) -> str:
+    """What was measured on what, in one sentence; what differs between the runs is listed."""
+    parts = []
+    for key in ("dataset", "model", "intervention", "attack"):
+        known = list(dict.fromkeys(_setting(key, run.config[key]) for run in runs if run.config.get(key)))
+        more = [f"{len(known) - 3} more"] if len(known) > 3 else []
+        parts.append(" or ".join(known[:3] + more))
+    return f"{', '.join(filter(None, parts))}."
+
+
+def sweep_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+    """The figures that compare completed runs: mean |ECE| against epsilon."""
+    metric = "mean_abs_expected_effect"
+    columns = {metric: "mean", f"{metric}_low": "low", f"{metric}_high": "high"}
+    frame = results_frame(runs)[["job", "arm", "eps", "images", *columns]].rename(columns=columns)
+    caption = (
+        "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked. "
+        f"{settings(runs)} {_images(frame['images'])} Whiskers: {summary.INTERVAL}."
+    )
+    figure = figures.effect_against_epsilon(frame)
+    return [Exhibit("effect_against_epsilon", "Mean |ECE| against epsilon", caption, figure, frame)]
+
+
+def results_exhibit(runs: Sequence[Run]) -> Exhibit:
+    """The table of headline numbers as a figure, for papers; a page has it as a table."""
+    frame = results_frame(runs)
+    rows = [(str(row["job"]), cells(row)) for _, row in frame.iterrows()]
+    table = figures.results_table(["arm", "images", *HEADS.values()], rows)
+    return Exhibit("results", "Headline numbers", f"{settings(runs)} {summary.INTERVAL}.", table, frame)
+
+
+def run_exhibits(run: Run) -> list[Exhibit]:
+    """The figures of one completed run: gallery (if it kept images), distributions, average effects."""
+    return [*_gallery(run), _distribution(run), _average_effects(run)]
+
+
+def save(exhibit: Exhibit, folder: Path) -> str:
+    """Write the figure as SVG and PNG and its numbers as CSV; returns the SVG."""
+    save_figure(exhibit.figure, exhibit.data, folder, exhibit.name)
+    return (folder / f"{exhibit.name}.svg").read_text(encoding="utf-8")
+
+
+def _distribution(run: Run) -> Exhibit:
+    samples = read_samples(run.folder)
+    chosen = samples[(samples["arm"] == CLEAN) | (samples["success"] == True)]  # noqa: E712  (null is neither)
+    share = np.linspace(0, 1, 101)
+    parts = [
+        pd.DataFrame(
+            {"arm": arm, "images": len(rows), "share": share, "value": rows["mean_abs_expected_effect"].quantile(share)}
+        )
+        for arm, rows in chosen.groupby("arm", sort=False)
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    silent = [arm for arm in samples["arm"].unique() if arm not in set(chosen["arm"])]
+    caption = f"All clean images, and the attacked images on which the attack succeeded. {settings([run])}"
+    missing = f" No attack succeeded at {', '.join(silent)}." if silent else ""
+    return Exhibit(
+        "effect_distribution",
+        "Distribution of |ECE|, clean against attacked",
+        f"{caption}{missing} Read at 101 quantiles; values below 1/10,000 of the largest stand at the left edge.",
+        figures.effect_distribution(frame),
+        frame,
+    )
+
+
+def _average_effects(run: Run) -> Exhibit:
+    frame = averages.average_effects(run.folder, run.seed)
+    return Exhibit(
+        "average_effects",
+        "Largest average effects",
+        f"Mean over images of P(class | do(unit)) - P(class): the largest of {len(frame):,}. {settings([run])} "
+        f"{_images(frame['images'])} Whiskers: {averages.INTERVAL}.",
+        figures.average_effects(frame),
+        frame,
+    )
+
+
+def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
+    samples = read_samples(run.folder)
+    arms = list(samples["arm"].unique())[:most]
+    kept = kept_samples(run.folder, arms)[:most]
+    if not kept:
+        return []
+    effects = read_effects(run.folder, kept)
+    frame = _shown(samples, effects, arms)
+    pictures = {(s, arm): load_image(image_path(run.folder, s, arm)) for s in kept for arm in arms}
+    caption = (
+        "Images and the effect of each unit on the likeliest class: red, do(unit) added evidence; blue, it took "
+        f"evidence away. {settings([run])} n = {len(kept)}, the first of the split; single images, so no interval."
+    )
+    return [Exhibit("gallery", "Images and effect maps", caption, gallery(pictures, frame), frame)]
+
+
+def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    """Per (sample, arm, unit) the effect on the likeliest class of that world."""
+    classes = list(dict.fromkeys(effects["class"]))
+    highest = effects.groupby(["sample", "arm"])["control"].transform("max")
+    said = effects[effects["control"] == highest].rename(columns={"class": "said"})
+    said = said[said["arm"].isin(arms)].drop_duplicates(["sample", "arm", "unit"])
+    label = samples.set_index(["sample", "arm"])["label"]
+    names = [_label(label[key], classes) for key in zip(said["sample"], said["arm"], strict=True)]
+    columns = ["sample", "arm", "unit", "said", "control", "label", "effect", *Box._fields]
+    return said.assign(label=names)[columns]
+
+
+def _setting(key: str, part: Any) -> str:
+    """Interventions and attacks with all their numbers, data and models by their names."""
+    if key in ("intervention", "attack"):
+        return describe(part)
+    return describe({name: part[name] for name in ("_target_", "name") if name in part})
+
+
+def _images(counts: pd.Series) -> str:
+    low, high = counts.min(), counts.max()
+    return f"n = {low:,} images in each arm." if low == high else f"n = {low:,} to {high:,} images in an arm."
+
+
+def _interval(row: pd.Series, metric: str) -> str:
+    estimate, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
+    if pd.isna(estimate):
+        return "-"
+    digits = ".3f"
+    if metric == "mean_abs_expected_effect":
+        digits = ".4f" if estimate >= 0.001 else ".1e"
+    return f"{estimate:{digits}}" if pd.isna(low) else f"{estimate:{digits}} [{low:{digits}}, {high:{digits}}]"
+
+
+def _label(label: Any, classes: Sequence[str]) -> str:
+    if np.ndim(label) == 0:
+        return classes[int(label)]
+    return ", ".join(name for name, is_set in zip(classes, label, strict=True) if is_set) or "none"

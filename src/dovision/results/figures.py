@@ -1,0 +1,137 @@
+"""Figures of numbers: pure functions from a table to a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from dovision.results.drawing import COLOURS, INK, LINE, MARKERS, shortened, styled
+
+
+@styled
+def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
+    """Mean |ECE| of each job against epsilon, with intervals.
+
+    Args:
+        frame: columns job, eps (pixel units, 0 for clean), mean, low, high.
+    """
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    jobs = list(dict.fromkeys(frame["job"]))
+    for number, job in enumerate(jobs):
+        rows = frame[frame["job"] == job].sort_values("eps")
+        axes.errorbar(rows["eps"], rows["mean"], _spread(rows), label=job, **_series(number), **_points(number))
+    axes.set_xlabel("epsilon (pixel units, 0 = clean)")
+    axes.set_ylabel("mean |ECE|")
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y")
+    if len(jobs) > 1:
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, [shortened(label, 60) for label in labels], loc="outside lower center", fontsize=7.5)
+    return figure
+
+
+@styled
+def effect_distribution(frame: pd.DataFrame) -> Figure:
+    """Share of images whose mean |ECE| is at most a value, per arm; on a logarithmic axis if values differ tenfold.
+
+    Args:
+        frame: columns arm, images, share (0 to 1), value.
+    """
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    largest = max(float(frame["value"].max()), 1e-9)
+    frame = frame.assign(value=frame["value"].clip(lower=largest / 1e4))  # smaller ones are drawn at the left edge
+    for number, (arm, rows) in enumerate(frame.groupby("arm", sort=False)):
+        label = f"{arm} (n = {rows['images'].iloc[0]:,})"
+        axes.plot(rows["value"], rows["share"], label=label, **_series(number - 1))
+    if largest > 10 * frame["value"].min():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("mean |ECE| of an image")
+    axes.set_ylabel("share of images at or below")
+    axes.set_ylim(0, 1.02)
+    axes.grid()
+    axes.legend(loc="upper left", fontsize=7.5)
+    return figure
+
+
+@styled
+def average_effects(frame: pd.DataFrame, most: int = 10) -> Figure:
+    """The largest average effects of a unit on a class, with intervals, the arms side by side.
+
+    Args:
+        frame: columns arm, unit, class, mean, low, high.
+        most: (unit, class) pairs that are drawn.
+    """
+    size = frame["mean"].abs().groupby([frame["unit"], frame["class"]], sort=False).max()
+    pairs = list(size.sort_values(ascending=False, kind="stable").index[:most])
+    arms = list(dict.fromkeys(frame["arm"]))
+    figure = Figure(figsize=(6.4, 0.7 + (0.2 + 0.1 * len(arms)) * len(pairs)), layout="constrained")
+    axes = figure.subplots()
+    indexed = frame.set_index(["unit", "class"])
+    for number, arm in enumerate(arms):
+        rows = indexed[indexed["arm"] == arm].reindex(pairs)
+        place = np.arange(len(pairs)) + (number - (len(arms) - 1) / 2) * 0.7 / len(arms)
+        style = _series(number - 1) | _points(number) | {"linestyle": "none"}
+        axes.errorbar(rows["mean"], place, xerr=_spread(rows), label=arm, **style)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(
+        range(len(pairs)), [f"do({shortened(unit, 24)}) on {shortened(label, 24)}" for unit, label in pairs]
+    )
+    axes.invert_yaxis()
+    axes.set_xlabel("average effect on the class probability")
+    axes.grid(axis="x")
+    if len(arms) > 1:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
+    return figure
+
+
+@styled
+def results_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> Figure:
+    """A table as a figure.
+
+    Args:
+        heads: of the columns.
+        rows: a job and the row's cells; a job's name is written once, above its rows.
+    """
+    lines: list[tuple[str, Sequence[str]]] = [("head", heads)]
+    for number, (job, cells) in enumerate(rows):
+        if number == 0 or rows[number - 1][0] != job:
+            lines.append(("job", [job]))
+        lines.append(("row", cells))
+    figure = Figure(figsize=(1.75 * len(heads), 0.24 * (len(lines) + 1)))
+    axes = figure.add_axes((0.01, 0, 0.98, 1))
+    axes.set_axis_off()
+    axes.set(xlim=(0, len(heads)), ylim=(len(lines), -1))
+    for height, (kind, cells) in enumerate(lines):
+        for column, cell in enumerate(cells):
+            weight = "normal" if kind == "row" else "bold"
+            axes.text(column, height, cell, fontsize=7.5, va="center", weight=weight)
+    axes.hlines([-0.6, 0.5, len(lines) - 0.4], 0, len(heads), colors=[INK, LINE, INK], linewidth=0.9)
+    return figure
+
+
+def _series(number: int) -> dict[str, Any]:
+    """How series `number` looks; -1 is the clean arm, in the colour of the text."""
+    colour = INK if number < 0 else COLOURS[number % len(COLOURS)]
+    dashes = ("-", "--", "-.", ":")[max(number, 0) // len(COLOURS) % 4]
+    return {"color": colour, "linestyle": dashes, "linewidth": 2.2 if number < 0 else 1.5}
+
+
+def _points(number: int) -> dict[str, Any]:
+    return {"marker": MARKERS[number % len(MARKERS)], "markersize": 4.5, "elinewidth": 1.2, "capsize": 2.5}
+
+
+def _spread(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Distances of the interval's ends from the mean, shape (2, N); nan draws no whisker."""
+    ends = rows[["mean", "low", "high"]].to_numpy(float)
+    return np.stack([ends[:, 0] - ends[:, 1], ends[:, 2] - ends[:, 0]]).clip(min=0)

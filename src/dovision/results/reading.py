@@ -1,0 +1,125 @@
+"""The runs found under a folder: a single run, or all jobs of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from dovision import checks
+from dovision.results.files import read_json
+from dovision.results.run_directory import RUN, RunDirectory
+from dovision.results.summary import SUMMARY
+
+PLUMBING = ("output_root=", "hydra")  # overrides that tell nothing of what a run is
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it lies on disk; its tables are read when asked for.
+
+    `label` tells it from the other runs of its sweep.
+    """
+
+    folder: Path
+    label: str
+    state: str
+    facts: Mapping[str, Any]  # run.json
+    config: Mapping[str, Any]  # .hydra/config.yaml
+    summary: Mapping[str, Any]  # summary.json; empty unless the run is completed
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        return tuple(self.facts.get("overrides", ()))
+
+    @property
+    def seed(self) -> int:
+        return int(self.facts.get("seed", 0))
+
+    @property
+    def failure(self) -> str:
+        """Type and first line of the exception; empty unless the run failed."""
+        error = self.facts.get("exception")
+        return f"{error['type']}: {error['message']}".splitlines()[0] if error else ""
+
+
+def read_sweep(folder: str | Path) -> list[Run]:
+    """All runs at or under a folder, in the order of their paths; folders without a run.json are passed over.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no run in it.
+        ValueError: a run.json, or a completed run's config or summary, is damaged; the error names the file.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        beside = [path.name for path in folder.parent.glob("*/")]
+        near = checks.suggestion(folder.name, beside)
+        raise FileNotFoundError(f"sweep must be a folder of runs, got {folder}, which does not exist.{near}")
+    found = sorted(path.parent for path in folder.rglob(RUN))
+    if not found:
+        raise FileNotFoundError(
+            f"sweep must be a folder of runs, got {folder}, which holds no {RUN}. Run dovision-evaluate first, "
+            "or name the folder that it wrote to."
+        )
+    directories = [RunDirectory(path) for path in found]
+    labels = _labels(folder, directories)
+    return [_run(directory, label) for directory, label in zip(directories, labels, strict=True)]
+
+
+def describe(part: object) -> str:
+    """A part of a config in one line, such as PixelGrid(rows=4, columns=4, fill=Constant(value=0.0))."""
+    if isinstance(part, list):
+        return f"[{', '.join(map(describe, part))}]"
+    if not isinstance(part, Mapping):
+        return str(part)
+    name = str(part.get("_target_", "")).rpartition(".")[2]
+    values = {key: value for key, value in part.items() if not str(key).startswith("_") and _brief(value)}
+    inside = ", ".join(f"{key}={describe(value)}" for key, value in values.items())
+    return f"{name}({inside})" if inside else name
+
+
+def _brief(value: object) -> bool:
+    """Whether a value belongs into one line: not a long list, a plain mapping, or a place on somebody's disk."""
+    if isinstance(value, Mapping):
+        return "_target_" in value
+    if isinstance(value, list):
+        return len(value) <= 8
+    return value is not None and not (isinstance(value, str) and Path(value).is_absolute())
+
+
+def _run(directory: RunDirectory, label: str) -> Run:
+    state, path = directory.state, directory.path
+    completed = state == "completed"
+    config = _config(path) if completed else {}
+    summary = read_json(path / SUMMARY) if completed else {}
+    return Run(path, label, state, directory.facts(), config, summary)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = path / ".hydra" / "config.yaml"
+    try:
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"{file} must hold the run's config, got damaged content. Delete the folder {path} and run again."
+        )
+    return config
+
+
+def _labels(folder: Path, directories: Sequence[RunDirectory]) -> list[str]:
+    """The overrides in which the runs differ; the path where these do not tell a run from the others."""
+    told = [directory.facts().get("overrides", []) for directory in directories]
+    overrides = [[item for item in items if not item.startswith(PLUMBING)] for items in told]
+    shared = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
+    labels = [", ".join(item for item in items if item not in shared) for items in overrides]
+    paths = [str(directory.path.relative_to(folder)) for directory in directories]
+    names = [folder.resolve().name if path == "." else path for path in paths]
+    return [
+        label if label and labels.count(label) == 1 else f"{label} ({name})" if label else name
+        for label, name in zip(labels, names, strict=True)
+    ]

@@ -1,0 +1,115 @@
+"""The headline numbers of a run, each with its interval, from samples.parquet alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dovision.effects import Interval, bootstrap, mean_interval
+from dovision.results.files import write_json
+from dovision.results.tables import CLEAN, read_samples
+
+SUMMARY = "summary.json"
+METRICS = ("accuracy", "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
+DRAWS = 1000  # resamples behind each interval
+INTERVAL = f"95% percentile intervals of {DRAWS} bootstrap resamples of whole groups (patients or images)"
+
+
+def write_summary(folder: Path, seed: int) -> dict[str, Any]:
+    """Write `summarise` of a run's folder as summary.json there, and return it."""
+    summary = summarise(folder, seed)
+    write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def summarise(folder: Path, seed: int) -> dict[str, Any]:
+    """Per arm the number of images and {estimate, low, high, clusters} of each of
+
+    accuracy                  share of all images said rightly in the arm
+    success_rate              share of attacks that succeeded, among images right before
+    success_8bit              the same after rounding to 8 bits
+    robust_accuracy           share of all images right before and after the attack
+    mean_abs_expected_effect  mean of |ECE| over images and units
+    auroc                     of |ECE|, all clean images against successfully attacked ones; > 0.5 if attacks raise it
+
+    What has no meaning in an arm is None, with a sentence in `notes` where that may surprise.
+
+    Args:
+        folder: the run directory.
+        seed: of the resampling.
+
+    Raises:
+        FileNotFoundError, ValueError: samples.parquet is missing, damaged or empty.
+    """
+    samples = read_samples(folder)
+    clean = samples[samples["arm"] == CLEAN]
+    arms = {str(arm): _arm(rows, clean, seed) for arm, rows in samples.groupby("arm", sort=False)}
+    return {"interval": INTERVAL, "seed": seed, "arms": arms}
+
+
+def auroc(
+    attacked: npt.NDArray[np.float64],
+    clean: npt.NDArray[np.float64],
+    attacked_group: npt.NDArray[np.int64],
+    clean_group: npt.NDArray[np.int64],
+    seed: int,
+) -> Interval:
+    """P(score of an attacked image > score of a clean one), ties counted half, with its cluster-bootstrap interval.
+
+    A group's clean and attacked images are resampled together. The rank formula takes a weight per row, so that
+    a resample is a count per group and needs no sorting.
+
+    Args:
+        attacked, clean: scores, shapes (M,) and (N,).
+        attacked_group, clean_group: the group of each.
+        seed: of the resampling.
+    """
+    scores, rank = np.unique(np.concatenate([attacked, clean]), return_inverse=True)
+    groups, cluster = np.unique(np.concatenate([attacked_group, clean_group]), return_inverse=True)
+    split = len(attacked)
+
+    def statistic(drawn: npt.NDArray[np.int64]) -> float:
+        weight = np.bincount(drawn, minlength=len(groups))[cluster]
+        positive = np.bincount(rank[:split], weight[:split], len(scores))
+        negative = np.bincount(rank[split:], weight[split:], len(scores))
+        pairs = positive.sum() * negative.sum()
+        below = np.cumsum(negative) - negative / 2
+        return float((positive * below).sum() / pairs) if pairs else np.nan
+
+    return bootstrap(statistic, np.arange(len(groups)), seed, DRAWS)
+
+
+def _arm(rows: pd.DataFrame, clean: pd.DataFrame, seed: int) -> dict[str, Any]:
+    arm, eps = rows.iloc[0][["arm", "eps"]]
+    success = rows["success"].to_numpy(float)  # nan where null
+    values = {
+        "accuracy": rows["correct"].to_numpy(float),
+        "success_rate": success,
+        "success_8bit": rows["success_8bit"].to_numpy(float),
+        "robust_accuracy": np.full(len(rows), np.nan) if arm == CLEAN else (success == 0).astype(float),
+        "mean_abs_expected_effect": rows["mean_abs_expected_effect"].to_numpy(float),
+    }
+    groups = rows["group"].to_numpy()
+    found = {name: _plain(mean_interval(value, groups, seed, DRAWS)) for name, value in values.items()}
+    found["auroc"] = _detection(rows[success == 1], clean, seed)
+    silent = arm != CLEAN and found["auroc"] is None
+    notes = [f"No attack in the arm {arm} succeeded, so there is no AUROC."] if silent else []
+    return {"eps": float(eps), "images": len(rows), **found, "notes": notes}
+
+
+def _detection(beaten: pd.DataFrame, clean: pd.DataFrame, seed: int) -> dict[str, Any] | None:
+    if beaten.empty or clean.empty:
+        return None
+    score = "mean_abs_expected_effect"
+    scores = beaten[score].to_numpy(float), clean[score].to_numpy(float)
+    return _plain(auroc(*scores, beaten["group"].to_numpy(), clean["group"].to_numpy(), seed))
+
+
+def _plain(interval: Interval) -> dict[str, Any] | None:
+    if np.isnan(interval.estimate):
+        return None
+    return {name: None if np.isnan(value) else value for name, value in interval._asdict().items()}

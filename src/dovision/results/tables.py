@@ -1,0 +1,177 @@
+"""The two tables of a run: their columns, how they are written as the run goes, and how they are read.
+
+Rows come image by image, within an image arm by arm, unit by unit, class by class; readers rely on the columns alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dovision.contracts import Task
+from dovision.results.files import replacing
+
+SAMPLES = "samples.parquet"
+EFFECTS = "effects.parquet"
+FORMAT = "1"  # raised whenever a column changes its name, type or meaning
+ROW_GROUP = 100_000  # rows
+CLEAN = "clean"  # the arm of the images as they are
+
+_NAME = pa.dictionary(pa.int32(), pa.string())
+_METADATA = {"dovision_format": FORMAT}
+
+
+def samples_schema(task: Task) -> pa.Schema:
+    """Columns of samples.parquet, a row per (sample, arm).
+
+    sample, name, group     the row in the split, the file or name of the image, the patient
+    arm, eps                "clean" or "eps=...", and the epsilon in pixel units, 0 for clean
+    label, prediction       a class number; for multilabel a list of zeros and ones
+    probability             the highest class probability
+    entropy                 nats; for multilabel the sum of the labels' binary entropies
+    margin                  highest minus second-highest probability; for multilabel the smallest 2 |P - 0.5|
+    correct                 the label, or each of the labels, was said
+    success                 right before the attack and wrong after it; null for clean and for images wrong before
+    success_8bit            the same after the attacked image was rounded to 8 bits
+    linf, l2                norms of attacked minus clean image, pixel units
+    mean_abs_expected_effect  mean of |ECE| over units; for multilabel over units and labels
+    """
+    said = pa.list_(pa.int8()) if task.multilabel else pa.int64()
+    columns = {"sample": pa.int64(), "name": pa.string(), "group": pa.int64(), "arm": _NAME, "eps": pa.float64()}
+    columns |= {"label": said, "prediction": said}
+    columns |= dict.fromkeys(("probability", "entropy", "margin"), pa.float32())
+    columns |= dict.fromkeys(("correct", "success", "success_8bit"), pa.bool_())
+    columns |= dict.fromkeys(("linf", "l2", "mean_abs_expected_effect"), pa.float32())
+    return pa.schema(columns, metadata=_METADATA)
+
+
+def effects_schema() -> pa.Schema:
+    """Columns of effects.parquet, a row per (sample, arm, unit, class).
+
+    control, treated        P(y_k | x) and P(y_k | do(u), x) in the world of the arm
+    effect                  treated minus control
+    log_odds_effect         the same on log P / (1 - P)
+    expected_effect         ECE; for multiclass one number for the unit, repeated in the row of each class
+    top, left, bottom, right  what the unit touches, in pixels of the image; null if it has no place in the image
+    """
+    columns = {"sample": pa.int64(), **dict.fromkeys(("arm", "unit", "class"), _NAME)}
+    numbers = ("control", "treated", "effect", "log_odds_effect", "expected_effect")
+    columns |= dict.fromkeys(numbers, pa.float32())
+    columns |= dict.fromkeys(("top", "left", "bottom", "right"), pa.int32())
+    return pa.schema(columns, metadata=_METADATA)
+
+
+class TableWriter:
+    """A table written as it comes, in row groups, in bounded memory; it has its name only once it is complete.
+
+    Use it in a `with`: after an error in the block nothing is left. Equal rows in equal order give equal bytes.
+
+    Args:
+        path: the table's final name.
+        schema: its columns.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.schema = schema
+        self._waiting: list[pa.RecordBatch] = []
+
+    def __enter__(self) -> TableWriter:
+        self._context: AbstractContextManager[None] = self._open()
+        self._context.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self._context.__exit__(kind, error, trace)
+
+    def write(self, rows: pa.RecordBatch) -> None:
+        """Add rows of the table's schema."""
+        self._waiting.append(rows)
+        count = sum(batch.num_rows for batch in self._waiting)
+        if count >= ROW_GROUP:
+            self._flush(count - count % ROW_GROUP)
+
+    @contextmanager
+    def _open(self) -> Iterator[None]:
+        with (
+            replacing(self.path) as partial,
+            pq.ParquetWriter(partial, self.schema, compression="zstd", write_page_checksum=True) as self._file,
+        ):
+            yield
+            self._flush(sum(batch.num_rows for batch in self._waiting))
+
+    def _flush(self, count: int) -> None:
+        table = pa.Table.from_batches(self._waiting, self.schema).unify_dictionaries()
+        if count:
+            self._file.write_table(table.slice(0, count).combine_chunks(), row_group_size=ROW_GROUP)
+        self._waiting = table.slice(count).to_batches()
+
+
+def row_groups(
+    path: Path, columns: Sequence[str] | None = None, samples: Collection[int] | None = None
+) -> Iterator[pa.Table]:
+    """The table, a row group at a time; only some columns, only the rows of some samples, where these are given.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+        ValueError: the file is damaged, or of another format; the error names it and the remedy.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a table of a run, got no such file. Run the evaluation again.")
+    with _readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        _check_format(path, file)
+        for number in range(file.num_row_groups):
+            first = file.metadata.row_group(number).column(0).statistics  # column 0 is `sample`
+            if samples is not None and not any(first.min <= sample <= first.max for sample in samples):
+                continue
+            table = file.read_row_group(number, columns=columns)
+            yield table if samples is None else table.filter(pc.is_in(table["sample"], pa.array(samples, pa.int64())))
+
+
+def read_samples(folder: Path) -> pd.DataFrame:
+    """samples.parquet, ordered by epsilon (clean first) and sample, with `arm` as text."""
+    path = folder / SAMPLES
+    parts = list(row_groups(path))
+    if not parts:
+        raise ValueError(f"{path} must have rows, got none. Delete the folder {folder} and run again.")
+    frame: pd.DataFrame = pa.concat_tables(parts).to_pandas()
+    frame["arm"] = frame["arm"].astype(str)
+    frame["attacked"] = frame["arm"] != CLEAN
+    ordered = frame.sort_values(["attacked", "eps", "arm", "sample"], kind="stable", ignore_index=True)
+    return ordered.drop(columns="attacked")
+
+
+def read_effects(folder: Path, samples: Collection[int]) -> pd.DataFrame:
+    """The rows of effects.parquet of a few samples, with `arm`, `unit` and `class` as text."""
+    parts = list(row_groups(folder / EFFECTS, samples=samples))
+    frame: pd.DataFrame = pa.concat_tables(parts).to_pandas() if parts else effects_schema().empty_table().to_pandas()
+    return frame.astype(dict.fromkeys(("arm", "unit", "class"), str))
+
+
+def _check_format(path: Path, file: pq.ParquetFile) -> None:
+    got = (file.schema_arrow.metadata or {}).get(b"dovision_format", b"none").decode()
+    if got != FORMAT:
+        raise ValueError(
+            f"{path} must be of table format {FORMAT}, got {got}. Run the evaluation again, or read it with the "
+            "version of dovision that wrote it (named in run.json)."
+        )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"{path} must be a parquet table, got a damaged file ({str(error).splitlines()[0]}). "
+            f"Delete the folder {path.parent} and run again."
+        ) from error

@@ -1,0 +1,112 @@
+"""Figures are equal byte for byte for equal numbers, and draw what they are given."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dovision.results import figures
+from dovision.results.drawing import inline_svg, save_figure
+from dovision.results.gallery import gallery
+
+AVERAGES = pd.DataFrame(
+    [
+        ("clean", "u0", "cat", 0.1, 0.0, 0.2),
+        ("clean", "u1", "$x$ <b>", -0.3, -0.4, -0.2),
+        ("clean", "u2", "cat", 0.01, 0.0, 0.02),
+        ("eps=0.1", "u0", "cat", 0.2, np.nan, np.nan),
+    ],
+    columns=["arm", "unit", "class", "mean", "low", "high"],
+)
+
+
+def curve():
+    rows = [("a", 0.1, 0.3, 0.25, 0.4), ("a", 0.0, 0.2, 0.15, 0.25), ("b", 0.0, 0.1, None, None)]
+    return pd.DataFrame(rows, columns=["job", "eps", "mean", "low", "high"])
+
+
+def distribution():
+    share = np.linspace(0, 1, 5)
+    values = {"clean": share * 0.1, "eps=0.1": share * 0.0}
+    parts = [pd.DataFrame({"arm": arm, "images": 1234, "share": share, "value": v}) for arm, v in values.items()]
+    return pd.concat(parts)
+
+
+def gallery_frame(placed):
+    rows = []
+    for sample in (0, 1):
+        for arm in ("clean", "eps=0.1"):
+            for unit in range(2):
+                box = (0, 2 * unit, 4, 2 * unit + 2) if placed else (np.nan,) * 4
+                rows.append((sample, arm, f"u{unit}", "cat", 0.9, "dog", 0.5 - unit, *box))
+    columns = ["sample", "arm", "unit", "said", "control", "label", "effect", "top", "left", "bottom", "right"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pictures(shape):
+    return {(s, arm): np.full(shape, 100, np.uint8) for s in (0, 1) for arm in ("clean", "eps=0.1")}
+
+
+DRAWN = {
+    "curve": lambda: figures.effect_against_epsilon(curve()),
+    "distribution": lambda: figures.effect_distribution(distribution()),
+    "averages": lambda: figures.average_effects(AVERAGES),
+    "table": lambda: figures.results_table(["arm", "n"], [("a", ["clean", "3"]), ("b", ["clean", "4"])]),
+    "gallery": lambda: gallery(pictures((4, 4)), gallery_frame(placed=True)),
+    "bars": lambda: gallery(pictures((4, 4, 3)), gallery_frame(placed=False)),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN.keys())
+def test_the_same_numbers_give_the_same_bytes(tmp_path, draw):
+    for name in ("first", "second"):
+        save_figure(draw(), AVERAGES, tmp_path / name, "figure")
+    for end in ("svg", "png", "csv"):
+        first, second = ((tmp_path / name / f"figure.{end}").read_bytes() for name in ("first", "second"))
+        assert first == second
+        assert len(first) > 100
+    assert len(list((tmp_path / "first").iterdir())) == 3
+
+
+def test_the_curve_goes_through_the_means_in_order_of_epsilon():
+    line = figures.effect_against_epsilon(curve()).axes[0].lines[0]
+    assert line.get_xdata().tolist() == [0.0, 0.1]
+    assert line.get_ydata().tolist() == [0.2, 0.3]
+
+
+@pytest.mark.parametrize(("least", "scale"), [(0.06, "linear"), (0.0, "log")])
+def test_the_distribution_is_logarithmic_where_values_differ_tenfold(least, scale):
+    frame = distribution().assign(value=lambda rows: rows["value"].clip(lower=least))
+    axes = figures.effect_distribution(frame).axes[0]
+    assert axes.get_xscale() == scale
+    assert axes.lines[0].get_xdata().min() == max(least, 1e-5)
+
+
+def test_the_largest_average_effects_come_first():
+    axes = figures.average_effects(AVERAGES, most=2).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["do(u1) on $x$ <b>", "do(u0) on cat"]
+
+
+def test_the_map_shows_each_unit_where_it_is_on_one_scale_for_all():
+    drawn = DRAWN["gallery"]().axes[1].images[0]
+    assert drawn.get_array().tolist() == [[0.5, 0.5, -0.5, -0.5]] * 4
+    assert drawn.get_clim() == (-0.5, 0.5)
+
+
+def test_units_without_a_place_are_drawn_as_bars():
+    bars = DRAWN["bars"]().axes[1].patches
+    assert [bar.get_height() for bar in bars] == [0.5, -0.5]
+
+
+def test_an_inline_figure_has_ids_of_its_own_and_the_colours_of_the_page(tmp_path):
+    save_figure(DRAWN["averages"](), AVERAGES, tmp_path, "figure")
+    text = (tmp_path / "figure.svg").read_text()
+    inline = inline_svg(text, "run1-figure")
+    assert inline.startswith("<svg")
+    ids = set(re.findall(r'\bid="([^"]+)"', inline))
+    assert all(name.startswith("run1-figure-") for name in ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", inline)) | set(re.findall(r'href="#([^"]+)"', inline)) <= ids
+    assert "currentColor" in inline
+    assert "#1f2430" not in inline
+    assert "&lt;b&gt;" in inline

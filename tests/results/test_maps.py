@@ -1,0 +1,51 @@
+"""Pictures come back as they were, and effects stand where their unit is."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dovision import geometry
+from dovision.contracts import Box
+from dovision.results.maps import effect_map_image, image_path, kept_samples, load_image, save_image
+
+NAN = np.nan
+
+
+def test_effects_are_painted_on_their_boxes_and_averaged_where_they_overlap():
+    painted = effect_map_image(2, 4, [Box(0, 0, 2, 2), Box(0, 1, 1, 3)], [1.0, -0.5])
+    assert np.array_equal(painted, [[1, 0.25, -0.5, NAN], [1, 1, NAN, NAN]], equal_nan=True)
+
+
+@given(rows=st.integers(1, 7), columns=st.integers(1, 9))
+def test_a_grid_covers_every_pixel_with_its_own_cell(rows, columns):
+    cells = [geometry.grid_cell((1, 9, 11), unit, rows, columns) for unit in range(rows * columns)]
+    painted = effect_map_image(9, 11, cells, list(range(len(cells))))
+    assert all((cell.crop(torch.from_numpy(painted)) == unit).all() for unit, cell in enumerate(cells))
+
+
+def test_an_empty_box_paints_nothing():
+    assert np.isnan(effect_map_image(3, 3, [Box(1, 1, 1, 3)], [1.0])).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_comes_back_as_its_8_bit_rounding(tmp_path, channels):
+    image = torch.linspace(0, 1, channels * 12).reshape(channels, 3, 4)
+    path = image_path(tmp_path, 3, "eps=0.1")
+    save_image(path, image)
+    assert path == tmp_path / "maps" / "3_eps-0.1.png"
+    expected = (image * 255).round().permute(1, 2, 0).numpy()
+    assert np.array_equal(load_image(path), expected.squeeze(-1) if channels == 1 else expected)
+
+
+def test_a_picture_of_two_channels_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"shape \(1, H, W\) or \(3, H, W\), got \(2, 3, 4\)"):
+        save_image(tmp_path / "a.png", torch.zeros(2, 3, 4))
+
+
+def test_only_samples_with_a_picture_in_each_arm_are_kept(tmp_path):
+    for sample, arm in [(10, "clean"), (10, "eps=0.1"), (2, "clean"), (2, "eps=0.1"), (3, "clean")]:
+        save_image(image_path(tmp_path, sample, arm), torch.zeros(1, 2, 2))
+    assert kept_samples(tmp_path, ["clean", "eps=0.1"]) == [2, 10]
+    assert kept_samples(tmp_path / "nowhere", ["clean"]) == []

@@ -1,0 +1,115 @@
+"""The page stands alone, tells the failures, and shows text from data as text."""
+
+import base64
+import html
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from dovision.contracts import Task
+from dovision.report import report
+from dovision.results.page import command
+from dovision.results.reading import read_sweep
+
+EVIL = "<script>alert('x')</script>"
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Outline(HTMLParser):
+    """The tags and ids of a page, with a check that they nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.heads = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.heads += [int(tag[1])] if re.fullmatch(r"h\d", tag) else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(sweep, tmp_path_factory):
+    return report(sweep, tmp_path_factory.mktemp("page")).read_text()
+
+
+def test_the_page_is_well_formed_and_its_ids_differ(page):
+    outline = Outline(page)
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert outline.heads[0] == 1
+    assert all(later - former <= 1 for former, later in zip(outline.heads, outline.heads[1:], strict=False))
+
+
+def test_the_page_fetches_nothing_and_runs_no_script(page):
+    for tag, attributes in Outline(page).tags:
+        assert tag not in ("script", "link", "iframe", "object")
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "xlink:href"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+
+
+def test_the_page_can_be_read_out(page):
+    outline = Outline(page)
+    for tag, attributes in outline.tags:
+        if tag == "th":
+            assert attributes["scope"] in ("col", "row", "rowgroup")
+        if attributes.get("role") == "img":
+            assert len(attributes["aria-label"]) > 40
+        for name in ("aria-labelledby", "aria-describedby"):
+            assert attributes.get(name) is None or attributes[name] in outline.ids
+    assert ("html", {"lang": "en"}) in outline.tags
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_every_job_is_told_with_its_state_and_failure(page):
+    assert "3 completed, 1 failed, 1 running" in page
+    assert "ValueError: a grid must have at most 32 rows, got 64." in page
+    assert "More lines" not in page
+    assert "dovision-evaluate attack=pgd intervention.rows=64" in page
+    assert "0123abc" in page
+
+
+def test_the_page_warns_of_what_the_numbers_do_not_say(page):
+    for word in ("off the data", "causal for the model", "not adaptive", "random noise", "training seeds"):
+        assert word in page
+
+
+def test_the_numbers_behind_a_figure_travel_with_the_page(page):
+    link = re.search(r'href="data:text/csv;base64,([^"]+)" download="effect_against_epsilon.csv"', page)
+    csv = base64.b64decode(html.unescape(link[1])).decode()
+    assert csv.splitlines()[0] == "job,arm,eps,images,mean,low,high"
+    assert len(csv.splitlines()) == 10
+
+
+def test_an_arm_without_success_says_why_it_has_no_auroc(tmp_path, write_run):
+    write_run(tmp_path, strength=0.0, eps=(0.2,), images=12, maps=0)
+    assert "No attack in the arm eps=0.2 succeeded, so there is no AUROC." in report(tmp_path).read_text()
+
+
+def test_text_from_data_is_shown_as_text(tmp_path, write_run):
+    task = Task("multiclass", (EVIL, "$x$", *'123456"&'))
+    write_run(tmp_path / EVIL.replace("/", ""), [f"+name={EVIL}"], task=task, images=12, eps=(0.2,))
+    text = report(tmp_path).read_text()
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    Outline(text)
+
+
+def test_the_command_can_be_pasted_into_a_shell(tmp_path, write_run):
+    write_run(tmp_path, ["attack.eps=[0.1,8/255]", "name=it's"], images=4, maps=0, eps=())
+    (run,) = read_sweep(tmp_path)
+    assert command(run) == """dovision-evaluate 'attack.eps=[0.1,8/255]' 'name=it'"'"'s'"""

@@ -1,0 +1,123 @@
+"""What run.json says is what happened."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from dovision.results.run_directory import RunDirectory
+from dovision.results.tables import EFFECTS
+
+KILLED = """
+import os, signal, sys
+from dovision.contracts import Task
+import torch
+from dovision.results.run_directory import RunDirectory
+from dovision.results.rows import effect_columns
+from dovision.results.tables import TableWriter, effects_schema
+folder = sys.argv[1]
+run = RunDirectory(folder)
+run.start({}, [], {})
+task = Task("multiclass", tuple(str(k) for k in range(10)))
+logits = {"control_logits": torch.zeros(1000, 10), "treated_logits": torch.zeros(1000, 20, 10)}
+units = [f"u{i}" for i in range(20)]
+with TableWriter(run.path / "effects.parquet", effects_schema()) as table:
+    images = {"sample": torch.arange(1000), "regions": [[None] * 20] * 1000}
+    for rows in effect_columns(arm="clean", units=units, task=task, **images, **logits):
+        table.write(rows)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_goes_from_missing_to_running_to_completed(tmp_path):
+    run = RunDirectory(tmp_path / "a" / "b")
+    assert run.state == "missing"
+    run.start({"seed": 3, "attack": {"eps": [0.1]}}, ["seed=3"], {"device": "cpu"})
+    assert run.state == "running"
+    run.record({"forward_passes": 7})
+    run.complete({"wall_seconds": 1.5})
+    assert run.state == "completed"
+    assert run.facts() == {
+        "state": "completed",
+        "overrides": ["seed=3"],
+        "device": "cpu",
+        "forward_passes": 7,
+        "wall_seconds": 1.5,
+    }
+    assert yaml.safe_load((run.path / ".hydra" / "config.yaml").read_text()) == {"seed": 3, "attack": {"eps": [0.1]}}
+    assert yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text()) == ["seed=3"]
+
+
+def test_a_failure_is_kept_with_type_message_and_traceback(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {"seed": 0})
+    try:
+        raise KeyError("lesion")
+    except KeyError as error:
+        run.fail(error)
+    assert run.state == "failed"
+    assert run.facts()["seed"] == 0
+    assert run.facts()["exception"]["type"] == "KeyError"
+    assert "lesion" in run.facts()["exception"]["message"]
+    assert "test_run_directory.py" in run.facts()["exception"]["traceback"]
+
+
+def test_a_completed_run_is_not_overwritten(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    run.complete({})
+    with pytest.raises(FileExistsError, match="must not hold a completed run.*output_root"):
+        RunDirectory(tmp_path).start({}, [], {})
+    assert run.state == "completed"
+
+
+@pytest.mark.parametrize("end", ["failed", "running"])
+def test_what_a_dead_run_left_is_removed_and_what_is_not_its_own_stays(tmp_path, end):
+    run = RunDirectory(tmp_path)
+    run.start({}, ["old"], {"old": True})
+    (tmp_path / "maps").mkdir()
+    for name in ("samples.parquet", "effects.parquet.partial", "summary.json", "maps/0_clean.png", "run.log"):
+        (tmp_path / name).write_text("old")
+    if end == "failed":
+        run.fail(ValueError("x"))
+    del run  # and with it the lock, as at the end of a process
+    again = RunDirectory(tmp_path)
+    again.start({}, ["new"], {})
+    assert again.facts() == {"state": "running", "overrides": ["new"]}
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".")) == ["run.json", "run.log"]
+
+
+def test_a_directory_in_which_another_process_is_at_work_is_refused(tmp_path):
+    at_work = RunDirectory(tmp_path)
+    at_work.start({}, [], {})
+    with pytest.raises(FileExistsError, match="another process is writing.*output_root"):
+        RunDirectory(tmp_path).start({}, [], {})
+    assert at_work.state == "running"
+
+
+@pytest.mark.parametrize("text", ['{"state": "compl', '{"state": "done"}', "{}"])
+def test_a_damaged_run_json_is_an_error_that_names_the_file(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=str(tmp_path / "run.json")):
+        _ = RunDirectory(tmp_path).state
+
+
+def test_a_fact_that_is_not_plain_is_refused_by_name(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    with pytest.raises(ValueError, match="fact device must be made of plain types, got object"):
+        run.record({"device": object()})
+    assert run.state == "running"
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started_again(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)])
+    assert killed.returncode == -9
+    assert [path.name for path in tmp_path.glob("*.parquet")] == []
+    assert (tmp_path / f"{EFFECTS}.partial").stat().st_size > 1000
+    run = RunDirectory(tmp_path)
+    assert run.state == "running"
+    run.start({}, [], {})
+    assert list(tmp_path.glob("*.partial")) == []

@@ -1,0 +1,114 @@
+"""Headline numbers against hand counts and scikit-learn."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from dovision.contracts import Batch, Task
+from dovision.effects import bootstrap
+from dovision.results import summary as summary_module
+from dovision.results.rows import Clean, sample_columns
+from dovision.results.summary import METRICS, auroc, summarise, write_summary
+from dovision.results.tables import SAMPLES, TableWriter, samples_schema
+
+TASK = Task("multiclass", ("cat", "dog"))
+
+
+def write(folder, right_after, scores_after=(0.4, 0.3, 0.1, 0.1)):
+    """Four images, the first three right before; mean |ECE| is told by the treated probability."""
+    label = torch.zeros(4, dtype=torch.int64)
+    batch = Batch(torch.zeros(4, 1, 2, 2), label, torch.arange(4), torch.arange(4))
+    right_before = torch.tensor([True, True, True, False])
+    with TableWriter(folder / SAMPLES, samples_schema(TASK)) as table:
+        for arm, right, scores in [
+            ("clean", right_before, (0.1, 0.2, 0.2, 0.3)),
+            ("eps=0.1", torch.tensor(right_after), scores_after),
+        ]:
+            logits = torch.stack([right.float() * 2 - 1, torch.zeros(4)], dim=1) * 3
+            attacked = arm != "clean"
+            table.write(
+                sample_columns(
+                    arm=arm,
+                    eps=0.1 if attacked else 0.0,
+                    batch=batch,
+                    names=list("abcd"),
+                    task=TASK,
+                    logits=logits,
+                    control_logits=torch.tensor([[30.0, 0.0]]).expand(4, 2),
+                    treated_logits=torch.tensor([[[1 - s, s]] for s in scores]).log(),
+                    clean=Clean(batch.image, right_before) if attacked else None,
+                    logits_8bit=logits if attacked else None,
+                )
+            )
+    return folder
+
+
+def estimates(found):
+    return {metric: found[metric] and found[metric]["estimate"] for metric in METRICS}
+
+
+def test_shares_are_those_counted_by_hand(tmp_path):
+    summary = summarise(write(tmp_path, right_after=[False, False, True, True]), seed=0)
+    assert estimates(summary["arms"]["clean"]) == pytest.approx(
+        {"accuracy": 0.75, "mean_abs_expected_effect": 0.2}
+        | dict.fromkeys(("success_rate", "success_8bit", "robust_accuracy", "auroc"))
+    )
+    # two of the three images right before were beaten; one of four is right before and after
+    # scores .4 and .3 against .1, .2, .2, .3: 7.5 of 8 pairs
+    assert estimates(summary["arms"]["eps=0.1"]) == pytest.approx(
+        {"accuracy": 0.5, "success_rate": 2 / 3, "success_8bit": 2 / 3, "robust_accuracy": 0.25}
+        | {"mean_abs_expected_effect": 0.225, "auroc": 7.5 / 8},
+        abs=1e-6,
+    )
+    assert summary["arms"]["eps=0.1"]["images"] == 4
+    assert summary["arms"]["eps=0.1"]["accuracy"]["clusters"] == 4
+    assert summary["arms"]["eps=0.1"]["success_rate"]["clusters"] == 3
+
+
+def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
+    summary = write_summary(write(tmp_path, right_after=[True, True, True, False]), seed=0)
+    arm = summary["arms"]["eps=0.1"]
+    assert arm["success_rate"]["estimate"] == 0
+    assert arm["auroc"] is None
+    assert arm["notes"] == ["No attack in the arm eps=0.1 succeeded, so there is no AUROC."]
+    text = (tmp_path / "summary.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text) == summary
+
+
+def test_a_run_in_which_nothing_was_right_before_has_no_success_rate(tmp_path, write_run):
+    run = write_run(tmp_path, eps=(0.1,), images=1, maps=0)
+    arm = json.loads((run.path / "summary.json").read_text())["arms"]["clean"]
+    assert arm["accuracy"] == {"estimate": 1.0, "low": None, "high": None, "clusters": 1}
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    attacked=st.lists(st.integers(0, 5), min_size=1, max_size=12),
+    clean=st.lists(st.integers(0, 5), min_size=1, max_size=12),
+)
+def test_auroc_equals_scikit_learn_also_with_ties(attacked, clean):
+    alone = np.arange(len(attacked)), np.arange(len(clean)) + 100
+    found = auroc(np.array(attacked, float), np.array(clean, float), *alone, seed=0)
+    truth = roc_auc_score([1] * len(attacked) + [0] * len(clean), attacked + clean)
+    assert found.estimate == pytest.approx(truth)
+
+
+def test_the_interval_of_auroc_is_the_plain_bootstrap_of_whole_groups(monkeypatch):
+    monkeypatch.setattr(summary_module, "DRAWS", 200)
+    random = np.random.default_rng(3)
+    scores, groups = random.normal(size=60), random.integers(0, 15, size=60)
+    is_attacked = np.arange(60) < 25
+    scores[is_attacked] += 0.7
+
+    def plain(drawn):
+        return roc_auc_score(is_attacked[drawn], scores[drawn])
+
+    expected = bootstrap(plain, groups, seed=5, draws=200)
+    found = auroc(scores[:25], scores[25:], groups[:25], groups[25:], seed=5)
+    assert found == pytest.approx(expected)
