@@ -1,0 +1,1 @@
+"""LightningModules that fit the classifier and the autoencoder, and the callback that measures effects."""

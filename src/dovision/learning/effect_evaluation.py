@@ -1,0 +1,189 @@
+"""The callback that measures effects under `trainer.test`, clean and attacked, and writes them as tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from tqdm import tqdm
+
+from dovision.contracts import INPUT, Attack, Batch, Classifier, Intervention
+from dovision.propagation import Outcome, Propagation
+from dovision.results.maps import image_path, save_image
+from dovision.results.order import by_sample, join_parts, part_path
+from dovision.results.rows import Clean, effect_columns, sample_columns
+from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
+
+
+class World(NamedTuple):
+    """One arm of the evaluation: the images as they are, or attacked."""
+
+    arm: str
+    eps: float
+    batch: Batch
+    logits: Tensor  # (B, K) of the classifier under test, in this world
+
+
+class EffectEvaluation(Callback):
+    """Measure effects on each test batch, in the clean world and in that of each epsilon.
+
+    The module under test returns its logits, shape (B, K), from `test_step`.
+
+    Args:
+        folder: where samples.parquet, effects.parquet and the maps go.
+        classifier: the one under test, which is attacked.
+        measured: the classifier in which the effects are measured: the one under test, or that with an autoencoder.
+        intervention: do(u).
+        attack: of the classifier under test; its epsilons are the arms beside `clean`.
+        names: a name per sample of the test split.
+        chunk: (image, unit) pairs a pass, or "auto".
+        plain_control: compare with the classifier under test instead of `measured` without do(u).
+        maps: how many images are kept as pictures, the first ones.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        classifier: Classifier,
+        measured: Classifier,
+        intervention: Intervention,
+        attack: Attack,
+        names: Sequence[str],
+        chunk: int | str,
+        plain_control: bool,
+        maps: int,
+    ) -> None:
+        self.folder = folder
+        self.classifier = classifier
+        self.measured = measured
+        self.intervention = intervention
+        self.attack = attack
+        self.names = names
+        self.chunk = chunk
+        self.plain_control = plain_control
+        self.maps = maps
+        self.forward_passes = 0
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.propagation = Propagation(self.measured.to(pl_module.device), self.intervention, self.chunk)
+        self.images = len(trainer.test_dataloaders.dataset)  # type: ignore[union-attr]
+        self._open = ExitStack()
+        self.samples, self.effects = (
+            self._open.enter_context(TableWriter(part_path(path, trainer.global_rank, trainer.world_size), schema))
+            for path, schema in self._tables()
+        )
+        self.progress = self._open.enter_context(tqdm(unit=" passes", disable=not sys.stderr.isatty()))
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        worlds = list(self.worlds(batch, outputs))
+        samples, effects = [], []
+        for world in worlds:
+            outcome = self._measure(world)
+            samples.append([self._sample_rows(world, outcome, worlds[0])])
+            effects.append(list(self._effect_rows(world, outcome)))
+        self.samples.write(by_sample(samples, len(batch.image)))
+        self.effects.write(by_sample(effects, len(batch.image)))
+        self._keep_maps(worlds)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._open.close()
+        if trainer.world_size > 1:
+            passes = torch.tensor(self.forward_passes, device=pl_module.device)
+            self.forward_passes = int(trainer.strategy.reduce(passes, reduce_op="sum"))  # waits for all, too
+            if trainer.is_global_zero:
+                for path, schema in self._tables():
+                    join_parts(path, schema, trainer.world_size)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if hasattr(self, "_open"):
+            self._open.__exit__(type(exception), exception, exception.__traceback__)
+
+    def worlds(self, batch: Batch, logits: Tensor) -> Iterator[World]:
+        """The clean arm, then one for each epsilon of the attack."""
+        yield World(CLEAN, 0.0, batch, logits)
+        for eps in self.attack.eps:
+            attacked = batch._replace(image=self.attack(batch, self.classifier, eps))
+            yield World(f"eps={eps:g}", eps, attacked, _logits(self.classifier, attacked.image))
+
+    def _tables(self) -> list[tuple[Path, pa.Schema]]:
+        return [
+            (self.folder / SAMPLES, samples_schema(self.classifier.task)),
+            (self.folder / EFFECTS, effects_schema()),
+        ]
+
+    def _measure(self, world: World) -> Outcome:
+        outcome = self.propagation(world.batch, self._count)
+        self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units))
+        return outcome._replace(control=world.logits) if self.plain_control else outcome
+
+    def _sample_rows(self, world: World, outcome: Outcome, clean: World) -> pa.RecordBatch:
+        attacked = world is not clean
+        return sample_columns(
+            arm=world.arm,
+            eps=world.eps,
+            batch=world.batch,
+            names=[self.names[sample] for sample in world.batch.sample.tolist()],
+            task=self.classifier.task,
+            logits=world.logits,
+            control_logits=outcome.control,
+            treated_logits=outcome.treated,
+            clean=Clean(clean.batch.image, self._correct(clean)) if attacked else None,
+            logits_8bit=_logits(self.classifier, round_to_8_bits(world.batch.image)) if attacked else None,
+        )
+
+    def _effect_rows(self, world: World, outcome: Outcome) -> Iterator[pa.RecordBatch]:
+        shape = tuple(world.batch.image.shape[1:])
+        in_image = self.intervention.site == INPUT
+        regions = [
+            [self.intervention.region(shape, unit, sample) if in_image else None for unit in range(len(outcome.units))]
+            for sample in world.batch.sample.tolist()
+        ]
+        return effect_columns(
+            arm=world.arm,
+            sample=world.batch.sample,
+            units=outcome.units,
+            task=self.measured.task,
+            control_logits=outcome.control,
+            treated_logits=outcome.treated,
+            regions=regions,
+        )
+
+    def _correct(self, world: World) -> Tensor:
+        task = self.classifier.task
+        return task.correct(task.probability(world.logits), world.batch.label)
+
+    def _keep_maps(self, worlds: Sequence[World]) -> None:
+        for world in worlds:
+            for image, sample in zip(world.batch.image, world.batch.sample.tolist(), strict=True):
+                if sample < self.maps:
+                    save_image(image_path(self.folder, sample, world.arm), image)
+
+    def _count(self, passes: int) -> None:
+        self.forward_passes += passes
+        self.progress.update(passes)
+
+
+@torch.no_grad()
+def _logits(classifier: Classifier, image: Tensor) -> Tensor:
+    return classifier(image)
+
+
+def round_to_8_bits(image: Tensor) -> Tensor:
+    """The image as a file of 8 bits a channel would keep it."""
+    return (image * 255).round() / 255
