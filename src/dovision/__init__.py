@@ -1,5 +1,47 @@
-"""do-calculus for vision models: the causal effect of interventions on image classifiers."""
+"""do-calculus for vision models: the causal effect of interventions on image classifiers.
 
+In a notebook, with any torch module:
+
+    >>> import dovision as dv
+    >>> classifier = dv.wrap(network, classes=1000, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+    >>> dv.effect_map(classifier, image, dv.PixelGrid(7, 7)).map
+
+Nothing here imports Hydra, W&B or Lightning.
+"""
+
+from dovision.attacks.bim import BIM
+from dovision.attacks.fgsm import FGSM
+from dovision.attacks.pgd import PGD
+from dovision.contracts import CODE, INPUT, Attack, Batch, Box, Classifier, Images, Intervention, Task
+from dovision.interventions.fills import Blur, Constant, Mean, Noise
+from dovision.interventions.latent_channel import LatentChannel
+from dovision.interventions.perturbation import Perturbation
+from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models.checkpoint import load
+from dovision.notebook import EffectMap, effect_map, wrap
 
-__all__ = ["load"]
+__all__ = [
+    "BIM",
+    "CODE",
+    "FGSM",
+    "INPUT",
+    "PGD",
+    "Attack",
+    "Batch",
+    "Blur",
+    "Box",
+    "Classifier",
+    "Constant",
+    "EffectMap",
+    "Images",
+    "Intervention",
+    "LatentChannel",
+    "Mean",
+    "Noise",
+    "Perturbation",
+    "PixelGrid",
+    "Task",
+    "effect_map",
+    "load",
+    "wrap",
+]

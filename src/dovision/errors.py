@@ -1,0 +1,57 @@
+"""Errors of use in a sentence or two: what was wrong, what was got, and the nearest name that exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
+from omegaconf import DictConfig
+
+import dovision
+from dovision import checks
+
+
+def configuration_folder() -> Path:
+    """Where the yaml files lie: inside the installed package, or at the top of a checkout."""
+    package = Path(dovision.__file__).parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def explain(error: BaseException) -> str:
+    """The error in a sentence or two: what was wrong, what was got, and the nearest name that exists."""
+    if isinstance(error, InstantiationException) and error.__cause__ is not None:
+        where = re.search(r"full_key: (\S+)", str(error))
+        return f"{where[1]}: {explain(error.__cause__)}" if where else explain(error.__cause__)
+    if isinstance(error, OverrideParseException):
+        return f"the command line cannot be read at {error.override!r}: {str(error).splitlines()[0]}."
+    if isinstance(error, HydraException):
+        return _explain_composition(error)
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _explain_composition(error: HydraException) -> str:
+    text = str(error)
+    cause = error.__cause__
+    node = getattr(cause, "parent_node", None)
+    wrong = re.match(r"Could not override '([^']+)'", text)
+    if wrong and isinstance(node, DictConfig):
+        key = str(cause.key)  # type: ignore[union-attr]
+        parent = wrong[1].rpartition(".")[0] or "the configuration"
+        return unknown_key(parent, key, [str(k) for k in node])
+    if wrong:
+        groups = [folder.name for folder in configuration_folder().iterdir() if folder.is_dir()]
+        return f"there is no group or key {wrong[1]!r}.{checks.suggestion(wrong[1], groups)}"
+    missing = re.search(r"Could not find '(.+?)/([^/']+)'", text)
+    if missing:
+        group = configuration_folder() / missing[1]
+        names = sorted(file.stem for file in group.glob("*.yaml"))
+        hint = checks.suggestion(missing[2], names)
+        return f"{missing[1]} has no part {missing[2]!r}.{hint} It has: {', '.join(names)}."
+    return " ".join(text.split())
+
+
+def unknown_key(where: str, key: str, legal: list[str]) -> str:
+    shown = ", ".join(k for k in legal if not k.startswith("_") and k != "hydra")
+    return f"{where} has no key {key!r}.{checks.suggestion(key, legal)} Its keys are: {shown}."

@@ -1,0 +1,61 @@
+"""What a run is: a hash of all that can change its numbers, and of nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+PLUMBING = (  # where and how fast things run, not what comes out
+    "hydra",
+    "output_root",
+    "logger",
+    "num_workers",
+    "trust_checkpoint",
+    "dataset.root",
+    "dataset.download",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+    "trainer.enable_model_summary",
+    "evaluation.batch_size",
+    "evaluation.chunk",
+)
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The configuration with all interpolations resolved, in plain types."""
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that depend on the content, not on the order of keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def file_hash(path: Path) -> str:
+    """Twelve hexadecimal digits of a file's bytes."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def run_hash(_root_: DictConfig) -> str:
+    """The hash that names a run's directory; the resolver `run_hash` of the configuration."""
+    keys = [str(key) for key in _root_ if key != "hydra"]
+    return content_hash(without_plumbing(plain(OmegaConf.masked_copy(_root_, keys))))
+
+
+def without_plumbing(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without what cannot change its numbers."""
+
+    def kept(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        return {
+            key: kept(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+            for key, value in node.items()
+            if f"{prefix}{key}" not in PLUMBING
+        }
+
+    return kept(config, "")

@@ -1,0 +1,107 @@
+"""Where a run's headline numbers go besides its tables: a CSV file always, a dashboard if one is asked for."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dovision import checks
+from dovision.effects import Interval
+from dovision.results.exhibits import run_exhibits
+from dovision.results.files import replacing
+from dovision.results.reading import Run
+from dovision.results.tables import EFFECTS, read_samples, row_groups
+
+METRICS_FILE = "metrics.csv"
+TABLE_ROWS = 1000  # of samples.parquet that are sent to a dashboard
+
+
+class CSVLogger:
+    """metrics.csv in the run directory: a row per arm and metric, with its interval."""
+
+    def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
+        """Begin a run.
+
+        Args:
+            folder: the run directory.
+            group: the runs that belong together.
+            name: the run among them.
+            config: plain values.
+        """
+
+    def report(self, run: Run) -> None:
+        """Send the headline numbers of a completed run."""
+        with replacing(run.folder / METRICS_FILE) as partial, partial.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["arm", "metric", *Interval._fields])
+            for arm, metric, interval in _metrics(run):
+                rows.writerow([arm, metric, *interval.values()])
+
+    def finish(self, failed: bool) -> None:
+        """End the run; called in any case."""
+
+
+class WandbLogger(CSVLogger):
+    """The same, and a W&B run per job: headline numbers, figures with effect maps, effects as histogram, samples.
+
+    Args:
+        project: of W&B.
+        mode: offline (files in the run directory, no key, no network), online or disabled.
+        entity: user or team; None is the default one.
+    """
+
+    def __init__(self, project: str, mode: str, entity: str | None) -> None:
+        self.project = project
+        self.mode = checks.choice("logger.mode", mode, ("offline", "online", "disabled"))
+        self.entity = entity
+        self.run: Any = None
+
+    def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
+        import wandb
+
+        self.run = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            mode=self.mode,  # type: ignore[arg-type]
+            dir=folder,
+            group=group,
+            name=name,
+            config=dict(config),
+            reinit="finish_previous",
+            settings=wandb.Settings(silent=True, init_timeout=30, console="off"),
+        )
+
+    def report(self, run: Run) -> None:
+        super().report(run)
+        import wandb
+
+        self.run.summary.update({f"{arm}/{metric}": interval for arm, metric, interval in _metrics(run)})
+        self.run.log({item.name: wandb.Image(item.figure, caption=item.caption) for item in run_exhibits(run)})
+        self.run.log({"effects": wandb.Histogram(np_histogram=_histogram(run.folder))})
+        self.run.log({"samples": wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))})
+
+    def finish(self, failed: bool) -> None:
+        if self.run is not None:
+            self.run.finish(exit_code=int(failed))
+
+
+def _metrics(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """(arm, metric, interval) of every number in a run's summary."""
+    for arm, found in run.summary["arms"].items():
+        for metric, interval in found.items():
+            if isinstance(interval, dict):
+                yield arm, metric, interval
+
+
+def _histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Counts and edges of the effects of all arms, in 64 bins over [-1, 1]."""
+    edges = np.linspace(-1, 1, 65)
+    counts = np.zeros(64, dtype=np.int64)
+    for table in row_groups(folder / EFFECTS, ["effect"]):
+        counts += np.histogram(table["effect"].to_numpy(), edges)[0]
+    return counts, edges

@@ -1,0 +1,177 @@
+"""A run from its start to its end: directory, log, seed, provenance, trainer and state."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from dovision import checks, identity
+from dovision.contracts import Batch, Images
+from dovision.errors import explain
+from dovision.loggers import CSVLogger
+from dovision.results.reading import read_sweep
+from dovision.results.run_directory import RunDirectory
+
+log = logging.getLogger(__name__)
+PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
+
+
+class JobFailed(Exception):
+    """A job has failed, said so, and left its traceback in its run directory."""
+
+
+def make(node: DictConfig) -> Any:
+    """The part that a node of the configuration describes, made from plain arguments.
+
+    Raises:
+        ValueError: the part refuses its arguments; the error begins with the node's name.
+    """
+    try:
+        return hydra.utils.instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        raise ValueError(explain(error)) from error.__cause__
+
+
+def open_run(config: DictConfig) -> RunDirectory | None:
+    """This job's run directory; None, and a line in the log, if the job is already completed.
+
+    Raises:
+        ValueError: a sweep's job asks for several devices.
+    """
+    hydra_config = HydraConfig.get()
+    if config.trainer.devices not in (1, "1", [0]) and hydra_config.mode == RunMode.MULTIRUN:
+        raise ValueError(
+            f"trainer.devices must be 1 in a sweep, got {config.trainer.devices}: the processes of the other devices "
+            "would each run the whole sweep. Give each job a device of its own, or run the job without -m."
+        )
+    run = RunDirectory(Path(hydra_config.runtime.output_dir))
+    if run.state == "completed":
+        log.info("already completed, nothing to do: %s", run.path)
+        return None
+    return run
+
+
+@contextmanager
+def running(run: RunDirectory, config: DictConfig) -> Iterator[None]:
+    """Record a run from `running` to `completed` or `failed`, with its log, wall time and peak memory.
+
+    The configured logger is told of the start, of a completed run, and of the end in any case. The process of a second
+    device only lends a hand, and records nothing.
+
+    Raises:
+        JobFailed: the body failed; the reason is in the log and in run.json.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # set by Lightning for the processes that it starts
+        logging.getLogger().setLevel(logging.WARNING)
+        yield
+        return
+    overrides = list(HydraConfig.get().overrides.task)
+    settings = identity.plain(config)
+    logger: CSVLogger = make(config.logger)
+    run.start(settings, overrides, {**provenance(), "seed": config.seed})
+    started = time.monotonic()
+    with log_file(run.path / "run.log"):
+        try:
+            log.info("run %s", run.path)
+            logger.start(run.path, config.name, " ".join(overrides) or run.path.name, settings)
+            yield
+            run.complete({"wall_seconds": round(time.monotonic() - started, 3), "peak_memory_mb": peak_memory()})
+            log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
+        except Exception as error:
+            run.fail(error)
+            log.error("failed: %s", explain(error))
+            log.error("the traceback is in %s", run.path / "run.json")
+            raise JobFailed(str(run.path)) from error
+        except BaseException as error:  # an interrupt, which is not this job's to explain
+            run.fail(error)
+            raise
+        else:
+            logger.report(read_sweep(run.path)[0])
+        finally:
+            logger.finish(failed=run.state != "completed")
+
+
+@contextmanager
+def log_file(path: Path) -> Iterator[None]:
+    """Keep a copy of the log in a file."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("[%(asctime)s] %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit, machine and device."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "git_commit": git_commit(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that the package is run from, with a + if it was changed; None if installed."""
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=folder, capture_output=True)
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    if tracked.returncode:
+        return None
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)
+
+
+def make_trainer(config: DictConfig, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
+    """Lightning's trainer with the configured plumbing; a progress bar on a terminal only.
+
+    Raises:
+        ValueError: under the inference mode, which attacks cannot work in.
+    """
+    if config.trainer.inference_mode:
+        raise ValueError("trainer.inference_mode must be false, since attacks and gradient maps need gradients.")
+    plumbing = {**identity.plain(config.trainer), **settings, "enable_progress_bar": sys.stderr.isatty()}
+    return hydra.utils.instantiate(plumbing, callbacks=callbacks)
+
+
+def test_loader(config: DictConfig, images: Images, trainer: pl.Trainer) -> DataLoader[Batch]:
+    """This device's share of the first `evaluation.images` test images, in their order."""
+    split: Dataset[Batch] = images.split("test")
+    count: int = len(split)  # type: ignore[arg-type]
+    if config.evaluation.images is not None:
+        count = min(checks.positive_int("evaluation.images", config.evaluation.images), count)
+    first, end = (count * rank // trainer.world_size for rank in (trainer.global_rank, trainer.global_rank + 1))
+    share = Subset(split, range(first, end))
+    return DataLoader(share, batch_size=config.evaluation.batch_size, num_workers=config.num_workers)

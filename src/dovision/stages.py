@@ -1,0 +1,182 @@
+"""Stages by content: a classifier or an autoencoder is fitted once per (data, model, training, seed), then found."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch.utils.data import DataLoader
+
+from dovision import identity
+from dovision.contracts import Classifier, Images
+from dovision.learning.causal_autoencoder import CausalAutoencoder
+from dovision.learning.image_classifier import ImageClassifier
+from dovision.models import checkpoint
+from dovision.models.conv_autoencoder import insert
+from dovision.session import make, make_trainer
+
+log = logging.getLogger(__name__)
+VALIDATION_BATCH = 256  # images
+
+
+class Stage(NamedTuple):
+    """A fitted classifier, the file that it was read from, and its scores on the validation images."""
+
+    classifier: Classifier
+    path: Path
+    scores: Mapping[str, float]
+
+
+def classifier(config: DictConfig, images: Images) -> Stage:
+    """The classifier of `checkpoint`, or that of the configured data, model, training and seed, fitted if need be.
+
+    Raises:
+        ValueError: the checkpoint's classes or image shape are not the dataset's.
+    """
+    if config.checkpoint is not None:
+        stage = _read(Path(config.checkpoint), config.trust_checkpoint)
+        _check_fits(stage, images)
+        return stage
+    model = identity.plain(config.model)
+    key = {"data": images.fingerprint, "model": model, "training": identity.plain(config.training.classifier)}
+    return _stage(config, "classifier", key, lambda path: _fit_classifier(config, images, model, path))
+
+
+def with_autoencoder(config: DictConfig, images: Images, plain: Stage) -> Stage:
+    """The classifier with its causal autoencoder inserted, fitted if need be."""
+    if config.autoencoder is None:
+        raise ValueError("an intervention on a code needs an autoencoder, got none. Choose one: autoencoder=conv_1x1.")
+    key = {
+        "data": images.fingerprint,
+        "classifier": identity.file_hash(plain.path),
+        "autoencoder": identity.plain(config.autoencoder),
+        "training": identity.plain(config.training.autoencoder),
+    }
+    return _stage(config, "autoencoder", key, lambda path: _fit_autoencoder(config, images, plain, path))
+
+
+def facts(images: Images, plain: Stage, measured: Stage) -> dict[str, Any]:
+    """What a run records of its data and of the checkpoints that it used."""
+    files = {stage.path.stem: stage for stage in (plain, measured)}
+    return {
+        "dataset_fingerprint": images.fingerprint,
+        "bad_files": list(images.bad_files),
+        "checkpoints": {name: identity.file_hash(stage.path) for name, stage in files.items()},
+        "scores": {name: dict(stage.scores) for name, stage in files.items()},
+    }
+
+
+def _stage(config: DictConfig, kind: str, key: Mapping[str, Any], fit: Callable[[Path], None]) -> Stage:
+    folder = Path(config.output_root) / "checkpoints" / f"{kind}-{identity.content_hash({**key, 'seed': config.seed})}"
+    path = folder / f"{kind}.ckpt"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        if path.exists():
+            log.info("found the fitted %s: %s", kind, path)
+        else:
+            log.info("fitting the %s: %s", kind, path)
+            with isolate_rng():
+                pl.seed_everything(config.seed, verbose=False)
+                fit(path)
+    return _read(path, trust=True)
+
+
+def _read(path: Path, trust: bool) -> Stage:
+    return Stage(checkpoint.load(path, trust), path, checkpoint.read(path)["facts"].get("scores", {}))
+
+
+def _fit_classifier(config: DictConfig, images: Images, model: dict[str, Any], path: Path) -> None:
+    settings = config.training.classifier
+    network: Classifier = make(config.model)
+    module = ImageClassifier(network, make(settings.optimizer))
+    facts = _fit(config, images, module, settings, path.parent, "val_score", "max")
+    checkpoint.save(path, network, model, None, facts)
+
+
+def _fit_autoencoder(config: DictConfig, images: Images, plain: Stage, path: Path) -> None:
+    settings = config.training.autoencoder
+    inserted = insert(plain.classifier, make(config.autoencoder), images.shape)
+    module = CausalAutoencoder(
+        plain.classifier,
+        inserted,
+        make(settings.optimizer),
+        settings.shallow,
+        settings.deep,
+        settings.interpretability,
+    )
+    facts = _fit(config, images, module, settings, path.parent, "val_loss", "min")
+    model = checkpoint.read(plain.path)["model"]
+    checkpoint.save(path, inserted, model, identity.plain(config.autoencoder), facts)
+
+
+def _fit(
+    config: DictConfig,
+    images: Images,
+    module: pl.LightningModule,
+    settings: DictConfig,
+    folder: Path,
+    monitor: str,
+    mode: str,
+) -> dict[str, Any]:
+    """Fit, put the best epoch's weights into the module, and return its scores."""
+    best = ModelCheckpoint(folder / "epochs", monitor=monitor, mode=mode, enable_version_counter=False)
+    logger = CSVLogger(folder, name="log", version="")
+    epochs = EpochLog(monitor)
+    one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
+    trainer = make_trainer(config, [best, epochs], max_epochs=settings.epochs, logger=logger, **one_device)
+    train, val = (_loader(config, images, split, settings.batch_size) for split in ("train", "val"))
+    trainer.fit(module, train, val)
+    module.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
+    Path(best.best_model_path).unlink()
+    return {"seed": config.seed, "data": images.fingerprint, "scores": epochs.best(mode)}
+
+
+def _loader(config: DictConfig, images: Images, split: str, batch_size: int) -> DataLoader[Any]:
+    train = split == "train"
+    return DataLoader(
+        images.split(split),
+        batch_size=batch_size if train else VALIDATION_BATCH,
+        shuffle=train,
+        num_workers=config.num_workers,
+        persistent_workers=config.num_workers > 0,
+        generator=torch.Generator().manual_seed(config.seed),
+    )
+
+
+class EpochLog(Callback):
+    """A line in the log after each epoch, and the scores of the best one."""
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+        self.scores: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.scores.append(scores)
+        text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
+        log.info("epoch %d of %d: %s", len(self.scores), trainer.max_epochs, text)
+
+    def best(self, mode: str) -> dict[str, float]:
+        """The scores of the epoch with the best monitored value, and its number, from 1."""
+        choose = max if mode == "max" else min
+        epoch, scores = choose(enumerate(self.scores, 1), key=lambda pair: pair[1][self.monitor])
+        return {**scores, "epoch": epoch}
+
+
+def _check_fits(stage: Stage, images: Images) -> None:
+    task = stage.classifier.task
+    if task != images.task:
+        raise ValueError(
+            f"the checkpoint {stage.path} must have the dataset's {len(images.task.classes)} classes "
+            f"({images.task.kind}: {', '.join(images.task.classes)}), got {len(task.classes)} "
+            f"({task.kind}: {', '.join(task.classes)}). Choose its dataset, or another checkpoint."
+        )

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+from dovision.errors import configuration_folder
+from dovision.results.reading import read_sweep
+
+ATTACKED = ("attack=fgsm", "attack.eps=[0.1,16/255]")
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    return pq.read_table(folder / f"{name}.parquet").to_pandas()
+
+
+def only_run(sweep: Path) -> Path:
+    (run,) = read_sweep(sweep)
+    return run.folder
+
+
+def assert_equal_tables(first: Path, second: Path) -> None:
+    for table in ("samples", "effects"):
+        one, other = read(first, table), read(second, table)
+        for column in one.columns:
+            tolerance = 1e-5 if column == "log_odds_effect" else 1e-6  # float32 numbers up to 10, and up to 1
+            pd.testing.assert_series_equal(one[column], other[column], rtol=0, atol=tolerance)
+
+
+@pytest.fixture
+def copy(fitted, tmp_path):
+    """An output root of its own, with the fitted classifier and no runs."""
+    shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
+    return tmp_path
+
+
+def test_a_run_leaves_its_tables_and_says_all_about_itself(fitted):
+    run = only_run(fitted / "evaluate")
+    samples, effects = read(run, "samples"), read(run, "effects")
+    assert sorted(samples["arm"].unique()) == ["clean", "eps=0.0627451", "eps=0.1"]
+    assert (len(samples), len(effects)) == (12 * 3, 12 * 3 * 4 * 10)
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["state"] == "completed"
+    assert facts["forward_passes"] == 12 * 3 * 5
+    assert set(facts) >= {
+        "overrides", "seed", "versions", "git_commit", "device", "wall_seconds", "peak_memory_mb", "checkpoints",
+        "dataset_fingerprint", "bad_files", "scores",
+    }  # fmt: skip
+    assert yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["attack"]["eps"] == [0.1, "16/255"]
+    assert set(json.loads((run / "summary.json").read_text())["arms"]) == set(samples["arm"])
+    assert {row.split(",")[0] for row in (run / "metrics.csv").read_text().splitlines()[1:]} == set(samples["arm"])
+    assert "epoch 1 of 1" in (run / "run.log").read_text()
+
+
+def test_the_same_command_again_does_nothing_and_says_so(fitted, dovision_evaluate, capsys):
+    def times():
+        return {path: path.stat().st_mtime_ns for path in fitted.rglob("*") if path.is_file()}
+
+    before = times()
+    assert dovision_evaluate(f"output_root={fitted}", *ATTACKED) == 0
+    assert "already completed, nothing to do" in capsys.readouterr().err
+    assert times() == before
+
+
+def test_another_output_root_gives_the_same_bytes(fitted, dovision_evaluate, tmp_path):
+    assert dovision_evaluate(f"output_root={tmp_path}", *ATTACKED) == 0
+    first, second = only_run(fitted / "evaluate"), only_run(tmp_path / "evaluate")
+    assert first.name == second.name
+    for table in ("samples.parquet", "effects.parquet", "summary.json"):
+        assert (first / table).read_bytes() == (second / table).read_bytes()
+
+
+@pytest.mark.parametrize("plumbing", ["evaluation.batch_size=5", "num_workers=2", "evaluation.chunk=3"])
+def test_tables_do_not_depend_on_batch_size_workers_or_chunk(fitted, copy, dovision_evaluate, plumbing):
+    assert dovision_evaluate(f"output_root={copy}", *ATTACKED, plumbing) == 0
+    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
+    assert_equal_tables(first, second)
+
+
+def test_the_fitted_classifier_is_found_by_another_run(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "attack=none") == 0
+    said = capsys.readouterr().err
+    assert "found the fitted classifier" in said
+    assert "fitting" not in said
+
+
+@pytest.mark.slow
+def test_a_sweep_fits_once_and_leaves_a_run_per_job(copy, dovision_evaluate, capsys):
+    shutil.rmtree(copy / "checkpoints")
+    sweep = ("intervention.rows=1,2", "intervention.columns=${intervention.rows}", "attack=fgsm,bim", "-m")
+    assert dovision_evaluate(f"output_root={copy}", *sweep) == 0
+    runs = read_sweep(copy / "evaluate")
+    assert [run.state for run in runs] == ["completed"] * 4
+    assert sorted(read(run.folder, "effects")["unit"].nunique() for run in runs) == [1, 1, 4, 4]
+    assert capsys.readouterr().err.count("fitting the classifier") == 1
+    assert dovision_evaluate(f"output_root={copy}", *sweep) == 0
+    assert capsys.readouterr().err.count("already completed, nothing to do") == 4
+
+
+@pytest.mark.slow
+def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(copy, dovision_evaluate):
+    assert dovision_evaluate(f"output_root={copy}", "intervention=latent_channel", "name=inserted") == 0
+    assert dovision_evaluate(
+        f"output_root={copy}", "intervention=latent_channel", "name=plain", "evaluation.control=plain"
+    ) == 0  # fmt: skip
+    inserted, plain = (read(only_run(copy / name), "effects") for name in ("inserted", "plain"))
+    assert list(inserted["unit"].unique()) == [f"c{channel}" for channel in range(16)]
+    assert inserted["top"].isna().all()
+    assert inserted["treated"].equals(plain["treated"])
+    assert not inserted["control"].equals(plain["control"])
+    assert len(list((copy / "checkpoints").glob("autoencoder-*/autoencoder.ckpt"))) == 1
+
+
+def test_a_failed_job_keeps_its_reason_and_the_exit_code_is_1(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "attack=fgsm", "attack.eps=300") == 1
+    assert "failed: attack: eps must be in [0, 1] pixel units, got 300" in capsys.readouterr().err
+    (run,) = read_sweep(copy / "evaluate")
+    assert run.state == "failed"
+    assert run.failure.endswith('got 300. For 8-bit steps write a fraction such as "8/255".')
+    assert "Traceback" in run.facts["exception"]["traceback"]
+
+
+def test_one_failing_job_does_not_stop_the_others(copy, dovision_evaluate):
+    assert dovision_evaluate(f"output_root={copy}", "attack=fgsm", "attack.eps=-1,0.1,300,0.2", "-m") == 1
+    assert sorted(run.state for run in read_sweep(copy / "evaluate")) == ["completed", "completed", "failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("intervention.rowz=3", "intervention has no key 'rowz'. Did you mean rows?"),
+        ("+intervention.rowz=3", "intervention has no key 'rowz'. Did you mean rows?"),
+        ("sead=3", "the configuration has no key 'sead'. Did you mean seed?"),
+        ("+sead=3", "the configuration has no key 'sead'. Did you mean seed?"),
+        ("+evaluation.chunks=3", "evaluation has no key 'chunks'. Did you mean chunk?"),
+        ("+trainer.max_epoch=3", "trainer has no key 'max_epoch'. Did you mean max_epochs"),
+        ("attack=pgdd", "attack has no part 'pgdd'. Did you mean pgd?"),
+        ("intervention.rows=[", "cannot be read at 'intervention.rows=['"),
+    ],
+)
+def test_a_typo_is_answered_in_one_line_with_the_nearest_name(copy, dovision_evaluate, capsys, override, message):
+    assert dovision_evaluate(f"output_root={copy}", override) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["attack=fgsm", "attack.eps=-1"], "eps must be in [0, 1] pixel units, got -1"),
+        (["intervention.rows=0"], "rows must be a whole number of at least 1, got 0"),
+        (["intervention.rows=33"], "at most 32 rows and 32 columns on a 32 x 32 image, got 33 x 2"),
+        (
+            ["evaluation.control=plane"],
+            "evaluation.control must be one of inserted, plain, got 'plane'. Did you mean plain",
+        ),
+        (["evaluation.chunk=0"], "chunk must be"),
+        (["trainer.inference_mode=true"], "trainer.inference_mode must be false"),
+        (["intervention=latent_channel", "~autoencoder"], "needs an autoencoder"),
+        (["checkpoint=nowhere.ckpt"], "there is no checkpoint nowhere.ckpt"),
+        (["dataset=mnist", "dataset.root=nowhere"], "train-images-idx3-ubyte"),
+    ],
+)
+def test_a_wrong_value_is_answered_in_one_line(copy, dovision_evaluate, capsys, overrides, message):
+    assert dovision_evaluate(f"output_root={copy}", *overrides) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_checkpoint_of_other_classes_is_refused(fitted, copy, dovision_evaluate, capsys):
+    (checkpoint,) = fitted.glob("checkpoints/*/classifier.ckpt")
+    three = ["dataset=phantom", "dataset.label=kind", "dataset.classes=[healthy,nodule,opacity,both]"]
+    small = ["dataset.shape=[1,64,64]", "dataset.train_images=20", "dataset.val_images=10", "dataset.test_images=10"]
+    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={checkpoint}", *three, *small) == 1
+    assert (
+        "must have the dataset's 4 classes (multiclass: healthy, nodule, opacity, both), got 10"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(copy, dovision_evaluate, capsys, tmp_path):
+    torch.save({"format": 1, "state": Path}, tmp_path / "evil.ckpt")
+    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={tmp_path / 'evil.ckpt'}") == 1
+    assert "must hold tensors and plain types only" in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(dovision_evaluate, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert dovision_evaluate(f"output_root={tmp_path / 'file'}") == 1
+    error = capsys.readouterr().err
+    assert str(tmp_path / "file") in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_a_killed_run_stays_running_and_is_done_again(copy, dovision_evaluate, fitted):
+    script = (
+        "import os, signal, sys\n"
+        "from dovision.learning import effect_evaluation as module\n"
+        "module.round_to_8_bits = lambda image: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from dovision.evaluate import main\n"
+        "main()\n"
+    )
+    overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
+    kept = [override for override in overrides if not override.startswith("output_root")]
+    command = [sys.executable, "-c", script, *kept, f"output_root={copy}"]
+    assert subprocess.run(command, capture_output=True).returncode == -9
+    (run,) = read_sweep(copy / "evaluate")
+    assert run.state == "running"
+    assert not list(run.folder.glob("*.parquet"))
+    assert dovision_evaluate(f"output_root={copy}", *ATTACKED) == 0
+    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
+    assert (first / "effects.parquet").read_bytes() == (second / "effects.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "path", sorted((configuration_folder() / "experiment").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_experiment_composes(path, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"experiment={path.stem}", "--cfg", "job") == 0
+    assert yaml.safe_load(capsys.readouterr().out)["name"] == path.stem
+
+
+@pytest.mark.slow
+def test_two_devices_give_the_tables_of_one(fitted, copy):
+    overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
+    kept = [override for override in overrides if not override.startswith("output_root")]
+    devices = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
+    command = [sys.executable, "-m", "dovision.evaluate", *kept, f"output_root={copy}", *devices]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
+    assert_equal_tables(first, second)
+    assert not list(second.glob("*.part*"))
+    assert json.loads((second / "run.json").read_text())["forward_passes"] == 12 * 3 * 5
+
+
+def test_several_devices_are_refused_in_a_sweep(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "trainer.devices=2", "seed=0,1", "-m") == 1
+    assert "trainer.devices must be 1 in a sweep, got 2" in capsys.readouterr().err

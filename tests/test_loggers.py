@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from dovision.results.reading import read_sweep
+
+
+def offline_run(folder: Path) -> dict[str, Any]:
+    """The records of the one offline W&B run in a run directory, by type, as W&B's own reader tells them."""
+    (path,) = folder.rglob("run-*.wandb")
+    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    records: dict[str, list[Any]] = {}
+    for record in map(json.loads, lines):
+        records.setdefault(record["type"], []).append(record[record["type"]])
+    return records
+
+
+@pytest.mark.slow
+def test_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(fitted, dovision_evaluate, tmp_path):
+    shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
+    assert dovision_evaluate(f"output_root={tmp_path}", "logger=wandb", "attack=fgsm", "attack.eps=0.1,-1", "-m") == 1
+    by_state = {run.state: run for run in read_sweep(tmp_path / "evaluate")}
+    completed, failed = (offline_run(by_state[state].folder) for state in ("completed", "failed"))
+    assert [run["exit"][0]["exit_code"] for run in (completed, failed)] == [0, 1]
+    assert completed["run"][0]["run_group"] == failed["run"][0]["run_group"] == "evaluate"
+    assert completed["run"][0]["config"]["update"]["attack"]["eps"] == 0.1
+    logged = {key for item in completed["history"] for key in item["item"]}
+    assert {key.partition(".")[0] for key in logged} >= {"gallery", "effects", "samples"}
+    assert len(list(by_state["completed"].folder.glob("wandb/offline-run-*/files/media/images/gallery_*.png"))) == 1
+    summary = {key for item in completed["summary"] for key in item["update"]}
+    assert any(key.startswith("clean/accuracy") for key in summary)
+
+
+def test_the_csv_says_what_the_summary_says(fitted):
+    (run,) = read_sweep(fitted / "evaluate")
+    rows = pd.read_csv(run.folder / "metrics.csv").set_index(["arm", "metric"])
+    expected = run.summary["arms"]["eps=0.1"]["success_rate"]
+    assert rows.loc[("eps=0.1", "success_rate")].to_dict() == pytest.approx(expected)

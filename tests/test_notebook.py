@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import dovision as dv
+
+
+class Sum(nn.Module):
+    """Two classes; the log-odds of the second are the sum of the pixels."""
+
+    def forward(self, image):
+        total = image.sum((1, 2, 3))
+        return torch.stack([torch.zeros_like(total), total], 1)
+
+
+IMAGE = torch.tensor([[0.1, 0.2], [0.3, 0.4]]).reshape(1, 1, 2, 2)
+
+
+def test_the_map_is_the_effect_of_painting_each_pixel_black():
+    found = dv.effect_map(dv.wrap(Sum(), classes=["dark", "bright"]), IMAGE, dv.PixelGrid(2, 2))
+    expected = torch.sigmoid(1 - IMAGE[0]) - torch.sigmoid(torch.tensor(1.0))
+    torch.testing.assert_close(found.map, expected, atol=1e-6, rtol=0)
+    assert found.units == ("r0c0", "r0c1", "r1c0", "r1c1")
+
+
+def test_a_target_can_be_chosen_and_effects_of_two_classes_cancel():
+    classifier = dv.wrap(Sum(), classes=2)
+    dark, bright = (dv.effect_map(classifier, IMAGE, dv.PixelGrid(1, 2), target=k).map for k in (0, 1))
+    torch.testing.assert_close(dark, -bright)
+
+
+def test_the_normalisation_of_the_network_is_inside():
+    plain = dv.effect_map(dv.wrap(Sum(), 2), IMAGE, dv.PixelGrid(2, 2)).control
+    shifted = dv.effect_map(dv.wrap(Sum(), 2, mean=[0.5], std=[2.0]), IMAGE, dv.PixelGrid(2, 2)).control
+    torch.testing.assert_close(plain[0, 1], torch.sigmoid(torch.tensor(1.0)))
+    torch.testing.assert_close(shifted[0, 1], torch.sigmoid(torch.tensor((1.0 - 4 * 0.5) / 2)))
+
+
+def test_a_layer_can_be_the_site_and_has_no_place_in_the_image():
+    network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.Flatten(), nn.Linear(12, 2))
+    found = dv.effect_map(dv.wrap(network, 2), IMAGE, dv.LatentChannel(site="0"))
+    assert found.effect.shape == (1, 3, 2)
+    assert not found.map.any()
+
+
+def test_an_attack_can_be_the_intervention():
+    found = dv.effect_map(dv.wrap(Sum(), 2), IMAGE, dv.Perturbation(dv.FGSM(eps=[0.0, "8/255"])), target=1)
+    expected = torch.sigmoid(torch.tensor(1 - 4 * 8 / 255)) - torch.sigmoid(torch.tensor(1.0))
+    torch.testing.assert_close(found.effect[0, :, 1], torch.tensor([0.0, expected.item()]), atol=1e-6, rtol=0)
+
+
+def test_normalised_images_are_refused_with_the_remedy():
+    with pytest.raises(ValueError, match="Normalise inside the classifier"):
+        dv.effect_map(dv.wrap(Sum(), 2), 2 * IMAGE + 1, dv.PixelGrid(2, 2))
+
+
+def test_import_brings_neither_hydra_nor_wandb_nor_lightning():
+    script = (
+        "import sys, dovision;"
+        "print([name for name in ('hydra', 'omegaconf', 'wandb', 'pytorch_lightning', 'lightning', 'torchmetrics') "
+        "if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
