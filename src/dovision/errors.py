@@ -28,7 +28,9 @@ def explain(error: BaseException) -> str:
         return f"the command line cannot be read at {error.override!r}: {str(error).splitlines()[0]}."
     if isinstance(error, HydraException):
         return _explain_composition(error)
-    return " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} cannot be used: {error.strerror}. For another output folder: output_root=..."
+    return str(error).strip() or type(error).__name__
 
 
 def _explain_composition(error: HydraException) -> str:

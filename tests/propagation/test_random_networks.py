@@ -103,10 +103,9 @@ def boxes(draw: Any, height: int, width: int) -> Box | None:
 
 def works(network: nn.Module, image: Tensor) -> bool:
     try:
-        network(image)
+        return bool(network(image).isfinite().all())  # a dilated pooling may read nothing but padding
     except RuntimeError:  # the map has become smaller than a kernel
         return False
-    return True
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))

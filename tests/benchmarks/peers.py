@@ -1,0 +1,208 @@
+"""What is measured against what: the engine, captum, a plain loop, foolbox."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import foolbox
+import torch
+import torchvision
+from captum.attr import FeatureAblation, Occlusion
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dovision.attacks.pgd import PGD
+from dovision.contracts import Batch, Classifier, Context, Intervention, Task
+from dovision.geometry import grid_cell
+from dovision.interventions.latent_channel import LatentChannel
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.models.conv_autoencoder import ConvAutoencoder, insert
+from dovision.propagation import Propagation
+from dovision.propagation.plain import Plain
+from dovision.propagation.stream import all_pairs
+
+MODELS = (
+    *("vgg16", "resnet18", "resnet50", "densenet121"),
+    *("mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"),
+)
+SIZE = 224
+CHUNKS = (4, 8, 16, 32)  # tried for each peer
+
+
+class Row(NamedTuple):
+    """One line of the table; seconds are medians, `ratio` is the peer's over ours."""
+
+    what: str
+    images: int
+    peer: str
+    ratio: float | None = None
+    seconds: float | None = None
+    peer_seconds: float | None = None
+    peer_chunk: int | None = None
+    difference: float | None = None  # the largest, in probability
+    operations: float | None = None  # the peer's floating-point operations over ours
+    peak_gib: float | None = None
+
+
+def classifier_of(name: str) -> Classifier:
+    """Random weights and the statistics of a trained batch-norm; 1000 classes."""
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(name, weights=None)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.2)
+            module.running_var.uniform_(0.5, 1.5)
+    task = Task("multiclass", tuple(str(number) for number in range(1000)))
+    return Classifier(network, task, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval().requires_grad_(False)
+
+
+def batch_of(images: int) -> Batch:
+    image = torch.rand(images, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    number = torch.arange(images)
+    return Batch(image, number % 1000, number, number)
+
+
+def grid_rows(name: str, grid: int, images: int, rounds: int) -> Iterator[Row]:
+    """The engine against captum's two ablations and a plain loop, on the same cells, painted black."""
+    classifier, batch = classifier_of(name), batch_of(images)
+    propagation = Propagation(classifier, PixelGrid(grid, grid))
+    measured: dict[str, Callable[[int], Tensor]] = {
+        "captum FeatureAblation": lambda chunk: ablated(classifier, batch, grid, chunk),
+        "captum Occlusion": lambda chunk: occluded(classifier, batch, grid, chunk),
+        "plain loop": lambda chunk: looped(classifier, propagation.intervention, batch, chunk)[..., 0],
+    }
+    trial = batch_of(1)
+    trials: dict[str, Callable[[int], Tensor]] = {
+        "captum FeatureAblation": lambda chunk: ablated(classifier, trial, 6, chunk),
+        "captum Occlusion": lambda chunk: occluded(classifier, trial, 6, chunk),
+        "plain loop": lambda chunk: looped(classifier, PixelGrid(6, 6), trial, chunk),
+    }
+    yield from compare(
+        f"{name}, {grid} x {grid}", images, lambda: effect(propagation, batch)[..., 0], measured, trials, rounds
+    )
+
+
+def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
+    """Sixteen channels of an autoencoder's code behind a layer of DenseNet-121, against whole passes."""
+    classifier = classifier_of("densenet121")
+    channels = classifier.network.get_submodule(layer).conv.out_channels
+    autoencoder = ConvAutoencoder(layer, (channels, 32, 16, 32, channels), code=2, kernel_size=3)
+    inserted = insert(classifier, autoencoder, (3, SIZE, SIZE)).eval().requires_grad_(False)
+    batch, propagation = batch_of(1), Propagation(inserted, LatentChannel())
+    loop = {"plain loop": lambda chunk: looped(inserted, propagation.intervention, batch, chunk)}
+    yield from compare(
+        f"densenet121, 16 channels after {layer}", 1, lambda: effect(propagation, batch), loop, loop, rounds
+    )
+
+
+def compare(
+    what: str,
+    images: int,
+    ours: Callable[[], Tensor],
+    measured: dict[str, Callable[[int], Tensor]],
+    trials: dict[str, Callable[[int], Tensor]],
+    rounds: int,
+) -> Iterator[Row]:
+    """Each peer at its best chunk, alternating with the engine."""
+    ours()  # the first call prepares the engine
+    for peer, run in measured.items():
+        yield against(what, images, ours, peer, partial(run, best_chunk(trials[peer])), rounds)
+
+
+def best_chunk(trial: Callable[[int], Tensor]) -> int:
+    return min(CHUNKS, key=lambda chunk: min(seconds(partial(trial, chunk)) for _ in range(2)))
+
+
+def against(what: str, images: int, ours: Callable[[], Tensor], peer: str, theirs: partial[Tensor], rounds: int) -> Row:
+    difference = (ours() - theirs()).abs().max().item()
+    times = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
+    mine, other = (statistics.median(column) for column in zip(*times, strict=True))
+    operations = flops(theirs) / flops(ours)
+    return Row(what, images, peer, other / mine, mine, other, theirs.args[0], difference, operations)
+
+
+def attack_row(rounds: int, steps: int = 20) -> Row:
+    """PGD without restarts, against foolbox's, eight images on a small model."""
+    classifier, batch, eps = classifier_of("resnet18"), batch_of(8), 2 / 255
+    attack = PGD(eps, steps=steps, step_size=eps / 4)
+    peer = foolbox.attacks.LinfPGD(steps=steps, abs_stepsize=eps / 4)
+    model = foolbox.PyTorchModel(classifier, bounds=(0, 1), device="cpu")
+
+    def theirs() -> Tensor:
+        return peer(model, batch.image, batch.label, epsilons=eps)[1]
+
+    attack(batch, classifier, eps)
+    times = [(seconds(lambda: attack(batch, classifier, eps)), seconds(theirs)) for _ in range(rounds)]
+    mine, other = (statistics.median(column) for column in zip(*times, strict=True))
+    return Row(f"pgd-{steps}, resnet18", 8, "foolbox", other / mine, mine, other)
+
+
+def effect(propagation: Propagation, batch: Batch) -> Tensor:
+    """Change of probability, shape (B, U, K)."""
+    outcome = propagation(batch)
+    return outcome.treated.softmax(-1) - outcome.control.softmax(-1).unsqueeze(1)
+
+
+@torch.no_grad()
+def looped(classifier: Classifier, intervention: Intervention, batch: Batch, chunk: int) -> Tensor:
+    """The same by whole forward passes, `chunk` at a time."""
+    plain = Plain(classifier, None if intervention.site == "input" else code_of(classifier, intervention))
+    clean = plain.clean(batch.image)
+    shape = tuple(clean.site.shape[1:])
+    units = intervention.units(shape)
+    treated = clean.control.unsqueeze(1).repeat(1, len(units), 1)
+    for pairs in all_pairs(intervention, units, batch.sample.tolist(), shape):
+        for start in range(0, len(pairs), chunk):
+            part = pairs.chosen(torch.arange(start, min(start + chunk, len(pairs))).numpy())
+            treated[part.image, part.unit] = plain.treated(clean, part, intervention, Context(batch, classifier))
+    return treated.softmax(-1) - clean.control.softmax(-1).unsqueeze(1)
+
+
+def code_of(classifier: Classifier, intervention: Intervention) -> nn.Module:
+    return classifier.network.get_submodule(classifier.sites.get(intervention.site, intervention.site))
+
+
+@torch.no_grad()
+def ablated(classifier: Classifier, batch: Batch, grid: int, chunk: int) -> Tensor:
+    """captum's FeatureAblation of class 0, shape (B, U), as treated minus control."""
+    mask = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.int64)
+    cells = [grid_cell((3, SIZE, SIZE), unit, grid, grid) for unit in range(grid * grid)]
+    for unit, cell in enumerate(cells):
+        cell.crop(mask).fill_(unit)
+    method = FeatureAblation(lambda image: classifier(image).softmax(-1))
+    found = method.attribute(
+        batch.image, baselines=0, target=0, feature_mask=mask, perturbations_per_eval=max(1, chunk // len(batch.image))
+    )
+    return -torch.stack([found[:, 0, cell.top, cell.left] for cell in cells], dim=1)
+
+
+@torch.no_grad()
+def occluded(classifier: Classifier, batch: Batch, grid: int, chunk: int) -> Tensor:
+    """captum's Occlusion of class 0 with windows side by side, shape (B, U), as treated minus control."""
+    side = -(-SIZE // grid)
+    method = Occlusion(lambda image: classifier(image).softmax(-1))
+    found = method.attribute(
+        batch.image,
+        sliding_window_shapes=(3, side, side),
+        strides=(3, side, side),
+        baselines=0,
+        target=0,
+        perturbations_per_eval=max(1, chunk // len(batch.image)),
+    )
+    return -found[:, 0, ::side, ::side].flatten(1)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def flops(run: Callable[[], object]) -> int:
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()

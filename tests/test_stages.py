@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from dovision.models import checkpoint
+from dovision.results.reading import read_sweep
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_fit_one_classifier_and_the_other_waits_for_it(tmp_path):
+    small = ["dataset=digits", "training.classifier.epochs=1", "evaluation.images=4", f"output_root={tmp_path}"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "dovision.evaluate", *small, f"intervention.rows={rows}"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rows in (1, 2)
+    ]
+    said = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert sorted("fitting the classifier" in text for text in said) == [False, True]
+    hashes = {run.facts["checkpoints"]["classifier"] for run in read_sweep(tmp_path / "evaluate")}
+    assert len(hashes) == 1
+
+
+def test_the_best_epochs_scores_are_kept_with_the_weights(fitted):
+    (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
+    facts = checkpoint.read(path)["facts"]
+    assert facts["scores"]["epoch"] == 1
+    assert facts["scores"]["val_score"] > 0.5
+    (run,) = read_sweep(fitted / "evaluate")
+    assert run.facts["scores"]["classifier"] == facts["scores"]
+    assert json.dumps(facts)
+
+
+def test_the_fitted_file_is_read_without_running_anything(fitted):
+    for path in (fitted / "checkpoints").glob("*/*.ckpt"):
+        torch.load(path, weights_only=True)
