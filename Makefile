@@ -46,6 +46,9 @@ format: $(VENV)/.dev ## put the code into its form
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
+bench: $(VENV)/.dev ## times against captum, foolbox and a plain loop; hours in full, BENCH="--grids 14 --images 1" for a part
+	@$(BIN)/python tests/benchmarks/table.py $(BENCH)
+
 wheel: $(VENV)/.dev ## a wheel in dist/
 	@$(BIN)/python -m build --wheel
 

@@ -41,4 +41,4 @@ def test_the_best_epochs_scores_are_kept_with_the_weights(fitted):
 
 def test_the_fitted_file_is_read_without_running_anything(fitted):
     for path in (fitted / "checkpoints").glob("*/*.ckpt"):
-        torch.load(path, weights_only=True)
+        assert set(torch.load(path, weights_only=True)) == {"format", "model", "autoencoder", "facts", "state"}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dovision import checks, effects
 from dovision.contracts import INPUT, Batch, Classifier, Intervention, Task
 from dovision.propagation import Propagation
+from dovision.results.maps import effect_map_image
 
 
 class EffectMap(NamedTuple):
@@ -80,15 +81,14 @@ def effect_map(
 
 
 def _paint(image: Tensor, intervention: Intervention, effect: Tensor) -> Tensor:
-    """The mean effect of the units that lie on each pixel, shape (B, H, W), from effects of shape (B, U)."""
-    total, count = torch.zeros(2, *image[:, 0].shape)
+    """Effects, shape (B, U), painted where the units lie in the image, shape (B, H, W)."""
+    painted = torch.zeros_like(image[:, 0])
     if intervention.site != INPUT:
-        return total
-    shape = tuple(image.shape[1:])
-    for row, sample in enumerate(range(len(image))):
-        for unit in range(effect.shape[1]):
-            region = intervention.region(shape, unit, sample)
-            if region is not None:
-                region.crop(total[row]).add_(effect[row, unit].cpu())
-                region.crop(count[row]).add_(1)
-    return total / count.clamp(min=1)
+        return painted
+    height, width = image.shape[-2:]
+    for sample, effects_of_units in enumerate(effect.tolist()):
+        regions = [intervention.region(tuple(image.shape[1:]), unit, sample) for unit in range(effect.shape[1])]
+        placed = [(box, value) for box, value in zip(regions, effects_of_units, strict=True) if box is not None]
+        found = effect_map_image(height, width, [box for box, _ in placed], [value for _, value in placed])
+        painted[sample] = torch.from_numpy(found).nan_to_num(0)
+    return painted
