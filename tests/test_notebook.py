@@ -54,6 +54,16 @@ def test_an_attack_can_be_the_intervention():
     torch.testing.assert_close(found.effect[0, :, 1], torch.tensor([0.0, expected.item()]), atol=1e-6, rtol=0)
 
 
+def test_a_network_in_train_mode_is_measured_in_eval_mode_and_left_as_it_was():
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4, 2))
+    network[1].eval()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    first, second = (dv.effect_map(dv.wrap(network, 2), IMAGE, dv.PixelGrid(2, 2)).effect for _ in range(2))
+    assert torch.equal(first, second)
+    assert [module.training for module in network] == [True, False, True, True]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
 def test_normalised_images_are_refused_with_the_remedy():
     with pytest.raises(ValueError, match="Normalise inside the classifier"):
         dv.effect_map(dv.wrap(Sum(), 2), 2 * IMAGE + 1, dv.PixelGrid(2, 2))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -229,16 +230,13 @@ class Attack(ABC):
         if eps == 0:
             return batch.image
         frozen = {p: p.requires_grad for p in classifier.parameters()}
-        modes = {m: m.training for m in classifier.modules()}
         try:
-            classifier.eval().requires_grad_(False)
-            with torch.inference_mode(False), torch.enable_grad():
+            classifier.requires_grad_(False)
+            with evaluating(classifier), torch.inference_mode(False), torch.enable_grad():
                 attacked = self.run(batch, classifier, eps).detach()
         finally:
             for parameter, required in frozen.items():
                 parameter.requires_grad_(required)
-            for module, training in modes.items():
-                module.training = training
         distance = size(attacked - batch.image, self.norm)
         if not (distance <= eps * (1 + 1e-5) + 1e-6).all() or attacked.min() < 0 or attacked.max() > 1:
             raise RuntimeError(
@@ -247,6 +245,18 @@ class Attack(ABC):
                 "This is a fault of the attack."
             )
         return attacked
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a block; after it each submodule has the mode that it had."""
+    modes = {child: child.training for child in module.modules()}
+    try:
+        module.eval()
+        yield
+    finally:
+        for child, training in modes.items():
+            child.training = training
 
 
 def size(delta: Tensor, norm: str) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks, effects
-from dovision.contracts import INPUT, Batch, Classifier, Intervention, Task
+from dovision.contracts import INPUT, Batch, Classifier, Intervention, Task, evaluating
 from dovision.propagation import Propagation
 from dovision.results.maps import effect_map_image
 
@@ -70,7 +70,7 @@ def effect_map(
     sample = torch.arange(len(image))
     task = classifier.task
     if label is None:
-        with torch.no_grad():
+        with torch.no_grad(), evaluating(classifier):
             label = task.prediction(task.probability(classifier(image)))
     outcome = Propagation(classifier, intervention, chunk)(Batch(image, label, sample, sample))
     control = task.probability(outcome.control)

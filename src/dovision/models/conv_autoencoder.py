@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.contracts import CODE, Classifier, Shape
+from dovision.contracts import CODE, Classifier, Shape, evaluating
 
 
 class ConvAutoencoder(nn.Module):
@@ -90,8 +90,7 @@ def insert(classifier: Classifier, autoencoder: ConvAutoencoder, shape: Shape) -
 def _channels(classifier: Classifier, layer: nn.Module, shape: Shape) -> int:
     seen: list[Tensor] = []
     handle = layer.register_forward_hook(lambda module, args, output: seen.append(output))
-    training = classifier.training
-    classifier.eval()(torch.zeros(1, *shape, device=classifier.mean.device))
-    classifier.train(training)
+    with evaluating(classifier):
+        classifier(torch.zeros(1, *shape, device=classifier.mean.device))
     handle.remove()
     return seen[0].shape[1]

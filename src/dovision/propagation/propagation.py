@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.contracts import CODE, INPUT, Batch, Classifier, Context, Intervention
+from dovision.contracts import CODE, INPUT, Batch, Classifier, Context, Intervention, evaluating
 from dovision.propagation.choice import choose_engine, refuse_batch_statistics
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.memory import Allowance, is_out_of_memory
@@ -52,13 +52,8 @@ class Propagation:
     @torch.no_grad()
     def __call__(self, batch: Batch, progress: Callable[[int], None] = lambda passes: None) -> Outcome:
         """The outcome on a batch; `progress` is told of forward passes (one image each) as they are done."""
-        modes = {module: module.training for module in self.classifier.modules()}
-        try:
-            self.classifier.eval()
+        with evaluating(self.classifier):
             return self._run(batch, progress)
-        finally:
-            for module, training in modes.items():
-                module.training = training
 
     def _run(self, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         """In parts of as many images as may be kept at a time."""
