@@ -187,6 +187,12 @@ def test_a_checkpoint_of_other_classes_is_refused(fitted, copy, dovision_evaluat
     )
 
 
+def test_a_checkpoint_of_another_image_shape_is_refused(fitted, copy, dovision_evaluate, capsys):
+    (checkpoint,) = fitted.glob("checkpoints/*/classifier.ckpt")
+    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={checkpoint}", "dataset.shape=[1,40,40]") == 1
+    assert "dataset's image shape [1, 40, 40], got [1, 32, 32]. Set dataset.shape" in capsys.readouterr().err
+
+
 def test_a_checkpoint_with_code_in_it_is_refused(copy, dovision_evaluate, capsys, tmp_path):
     torch.save({"format": 1, "state": Path}, tmp_path / "evil.ckpt")
     assert dovision_evaluate(f"output_root={copy}", f"checkpoint={tmp_path / 'evil.ckpt'}") == 1

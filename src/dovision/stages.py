@@ -173,10 +173,15 @@ class EpochLog(Callback):
 
 
 def _check_fits(stage: Stage, images: Images) -> None:
-    task = stage.classifier.task
+    task, shape = stage.classifier.task, tuple(checkpoint.read(stage.path)["model"]["shape"])
     if task != images.task:
         raise ValueError(
             f"the checkpoint {stage.path} must have the dataset's {len(images.task.classes)} classes "
             f"({images.task.kind}: {', '.join(images.task.classes)}), got {len(task.classes)} "
             f"({task.kind}: {', '.join(task.classes)}). Choose its dataset, or another checkpoint."
+        )
+    if shape != tuple(images.shape):
+        raise ValueError(
+            f"the checkpoint {stage.path} must be fitted to the dataset's image shape {list(images.shape)}, "
+            f"got {list(shape)}. Set dataset.shape, or choose another checkpoint."
         )
