@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -29,6 +29,7 @@ MODELS = (
     *("vgg16", "resnet18", "resnet50", "densenet121"),
     *("mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"),
 )
+PEERS = ("captum FeatureAblation", "captum Occlusion", "plain loop")
 SIZE = 224
 CHUNKS = (4, 8, 16, 32)  # tried for each peer
 
@@ -66,23 +67,24 @@ def batch_of(images: int) -> Batch:
     return Batch(image, number % 1000, number, number)
 
 
-def grid_rows(name: str, grid: int, images: int, rounds: int) -> Iterator[Row]:
-    """The engine against captum's two ablations and a plain loop, on the same cells, painted black."""
+def grid_rows(name: str, grid: int, images: int, rounds: int, peers: Sequence[str]) -> Iterator[Row]:
+    """The engine against captum's two ablations and a plain loop, or some of them, on the same cells, painted black."""
     classifier, batch = classifier_of(name), batch_of(images)
     propagation = Propagation(classifier, PixelGrid(grid, grid))
     measured: dict[str, Callable[[int], Tensor]] = {
-        "captum FeatureAblation": lambda chunk: ablated(classifier, batch, grid, chunk),
-        "captum Occlusion": lambda chunk: occluded(classifier, batch, grid, chunk),
-        "plain loop": lambda chunk: looped(classifier, propagation.intervention, batch, chunk)[..., 0],
+        PEERS[0]: lambda chunk: ablated(classifier, batch, grid, chunk),
+        PEERS[1]: lambda chunk: occluded(classifier, batch, grid, chunk),
+        PEERS[2]: lambda chunk: looped(classifier, propagation.intervention, batch, chunk)[..., 0],
     }
     trial = batch_of(1)
     trials: dict[str, Callable[[int], Tensor]] = {
-        "captum FeatureAblation": lambda chunk: ablated(classifier, trial, 6, chunk),
-        "captum Occlusion": lambda chunk: occluded(classifier, trial, 6, chunk),
-        "plain loop": lambda chunk: looped(classifier, PixelGrid(6, 6), trial, chunk),
+        PEERS[0]: lambda chunk: ablated(classifier, trial, 6, chunk),
+        PEERS[1]: lambda chunk: occluded(classifier, trial, 6, chunk),
+        PEERS[2]: lambda chunk: looped(classifier, PixelGrid(6, 6), trial, chunk),
     }
+    chosen = {peer: run for peer, run in measured.items() if peer in peers}
     yield from compare(
-        f"{name}, {grid} x {grid}", images, lambda: effect(propagation, batch)[..., 0], measured, trials, rounds
+        f"{name}, {grid} x {grid}", images, lambda: effect(propagation, batch)[..., 0], chosen, trials, rounds
     )
 
 

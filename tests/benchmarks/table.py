@@ -21,7 +21,7 @@ import pandas as pd
 import peers
 import torch
 import torchvision
-from peers import MODELS, Row
+from peers import MODELS, PEERS, Row
 
 KINDS = ("grid", "latent", "attack", "memory")
 
@@ -32,7 +32,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         for name in options.models:
             for grid in options.grids:
                 for images in options.images:
-                    yield from peers.grid_rows(name, grid, images, options.rounds)
+                    yield from peers.grid_rows(name, grid, images, options.rounds, options.peers)
     if "latent" in options.rows:
         for layer in ("features.transition1", "features.transition2", "features.transition3"):
             yield from peers.latent_rows(layer, options.rounds)
@@ -89,6 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS, help="of the grid rows")
     parser.add_argument("--grids", nargs="+", type=int, default=[7, 14, 28], help="cells a side")
     parser.add_argument("--images", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--memory-images", nargs="+", type=int, default=[10], help="1000 takes hours")
