@@ -54,12 +54,10 @@ def suggestion(name: str, options: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
-def known_keys(where: str, got: Iterable[str], legal: Iterable[str]) -> None:
-    """Raise for the first key of `got` that is not in `legal`, naming the nearest one."""
+def unknown_key(where: str, key: str, legal: Iterable[str]) -> str:
+    """What to say of a key that is not one of `legal`: the nearest one, and all there are."""
     legal = list(legal)
-    for key in got:
-        if key not in legal:
-            raise ValueError(f"{where} has no key {key!r}.{suggestion(key, legal)} Its keys are: {', '.join(legal)}.")
+    return f"{where} has no key {key!r}.{suggestion(key, legal)} Its keys are: {', '.join(legal)}."
 
 
 def same_shape(**tensors: Tensor) -> None:

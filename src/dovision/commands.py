@@ -17,8 +17,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from dovision import identity
-from dovision.errors import configuration_folder, explain, unknown_key
+from dovision import checks, identity
+from dovision.errors import configuration_folder, explain, readable
 from dovision.session import JobFailed
 
 Story = Callable[[DictConfig], None]
@@ -58,7 +58,7 @@ def check_keys(config: DictConfig, overrides: list[str]) -> None:
         legal = _parameters(node["_target_"])
         for key in map(str, node):
             if legal is not None and not key.startswith("_") and key not in legal:
-                raise ValueError(unknown_key(where, key, legal))
+                raise ValueError(checks.unknown_key(where, key, readable(legal)))
     for override in OverridesParser.create().parse_overrides(overrides):
         path = override.key_or_group
         if not override.is_add() or (configuration_folder() / path).is_dir():
@@ -66,7 +66,8 @@ def check_keys(config: DictConfig, overrides: list[str]) -> None:
         parent, _, key = path.rpartition(".")
         node = OmegaConf.select(config, parent) if parent else config
         if "_target_" not in node:
-            raise ValueError(unknown_key(parent or "the configuration", key, [str(k) for k in node if k != key]))
+            known = (str(name) for name in node if name != key)
+            raise ValueError(checks.unknown_key(parent or "the configuration", key, readable(known)))
 
 
 def _targets(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:

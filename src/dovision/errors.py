@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
@@ -41,7 +42,7 @@ def _explain_composition(error: HydraException) -> str:
     if wrong and isinstance(node, DictConfig):
         key = str(cause.key)  # type: ignore[union-attr]
         parent = wrong[1].rpartition(".")[0] or "the configuration"
-        return unknown_key(parent, key, [str(k) for k in node])
+        return checks.unknown_key(parent, key, readable(map(str, node)))
     if wrong:
         groups = [folder.name for folder in configuration_folder().iterdir() if folder.is_dir()]
         return f"there is no group or key {wrong[1]!r}.{checks.suggestion(wrong[1], groups)}"
@@ -54,6 +55,6 @@ def _explain_composition(error: HydraException) -> str:
     return " ".join(text.split())
 
 
-def unknown_key(where: str, key: str, legal: list[str]) -> str:
-    shown = ", ".join(k for k in legal if not k.startswith("_") and k != "hydra")
-    return f"{where} has no key {key!r}.{checks.suggestion(key, legal)} Its keys are: {shown}."
+def readable(keys: Iterable[str]) -> list[str]:
+    """The keys that a user may set: not those of Hydra's own machinery."""
+    return [key for key in keys if not key.startswith("_") and key != "hydra"]

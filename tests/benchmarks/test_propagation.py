@@ -20,4 +20,5 @@ def test_forty_nine_cells_of_one_image(benchmark, name):
     batch = Batch(torch.rand(1, 3, 224, 224), zero, zero, zero)
     propagation = Propagation(classifier, PixelGrid(7, 7))
     propagation(batch)
-    benchmark.pedantic(propagation, args=(batch,), rounds=5)
+    outcome = benchmark.pedantic(propagation, args=(batch,), rounds=5)
+    assert outcome.treated.shape == (1, 49, 2)
