@@ -62,3 +62,29 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, dovision_evaluate: Command)
     root = tmp_path_factory.mktemp("fitted")
     assert dovision_evaluate(f"output_root={root}", "attack=fgsm", "attack.eps=[0.1,16/255]") == 0
     return root
+
+
+@pytest.fixture
+def nih_root(tmp_path: Path) -> Path:
+    """A small ChestX-ray14 as it is released: 16 films of 8 patients, 7 and 8 in the test list, and three boxes."""
+    import numpy as np
+    from PIL import Image
+
+    root, random = tmp_path / "nih", np.random.default_rng(0)
+    names = [f"{patient:08d}_{number:03d}.png" for patient in range(1, 9) for number in range(2)]
+    findings = ("No Finding", "Atelectasis|Mass", "Infiltration", "Pleural_Thickening")
+    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position,"
+    rows = [header + "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y],"]
+    for place, name in enumerate(names):
+        folder = root / f"images_{1 + place // 8:03d}" / "images"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (32, 32), dtype=np.uint8)).save(folder / name)
+        patient = 1 + place // 2
+        rows.append(f"{name},{findings[place % 4]},{place % 2},{patient},05{patient}Y,F,PA,2500,2048,0.168,0.168,")
+    (root / "Data_Entry_2017.csv").write_text("\n".join(rows) + "\n")
+    boxes = ["Image Index,Finding Label,Bbox [x,y,w,h],,,", "00000007_000.png,Atelectasis,256.2,512,255.9,128"]
+    boxes += ["00000007_000.png,Atelectasis,0,0,64,64", "00000008_001.png,Infiltrate,512,512,600,600"]
+    (root / "BBox_List_2017.csv").write_text("\n".join(boxes) + "\n")
+    (root / "train_val_list.txt").write_text("\n".join(names[:12]))
+    (root / "test_list.txt").write_text("\r\n".join(names[12:]) + "\r\n")
+    return root

@@ -21,6 +21,7 @@ from dovision.contracts import (
     Intervention,
     Task,
     generator,
+    part_kind,
     size,
 )
 
@@ -59,7 +60,7 @@ def test_rows_are_chosen_from_every_field_of_a_batch_and_of_a_context():
 def test_a_dataset_knows_no_boxes_unless_it_says_so():
     boxes = Images.boxes(None, "test")
     assert boxes.empty
-    assert list(boxes.columns) == ["sample", "part", "top", "left", "bottom", "right"]
+    assert list(boxes.columns) == ["sample", "part", "label", "top", "left", "bottom", "right"]
 
 
 @pytest.mark.parametrize(
@@ -262,3 +263,12 @@ def test_first_draws_of_many_samples_are_uniform():
     counts, _ = np.histogram(draws, bins=10, range=(0, 1))
     assert counts.min() > 150
     assert counts.max() < 250
+
+
+def test_the_kind_of_a_part_is_its_name_without_the_number():
+    assert [part_kind(part) for part in ("nodule0", "Atelectasis12", "tag", "Edema")] == [
+        "nodule",
+        "Atelectasis",
+        "tag",
+        "Edema",
+    ]

@@ -178,3 +178,55 @@ def test_an_interval_is_given_only_if_nearly_all_resamples_have_the_statistic():
     assert np.isfinite(often.estimate)
     assert np.isnan(often.low)
     assert np.isfinite(effects.bootstrap(lambda rows: defined_where(rows, absent=0), groups, seed=0).low)
+
+
+def test_the_p_value_of_a_mean_agrees_with_its_interval():
+    random = np.random.default_rng(0)
+    groups = np.arange(60)
+    for shift in (0.0, 0.1, 0.25, 0.4):
+        values = random.normal(shift, 1, 60)
+        p = effects.mean_p_value(values, groups, seed=1)
+        low, high = effects.mean_interval(values, groups, seed=1)[1:3]
+        assert (p < 0.049) <= (low > 0 or high < 0)
+        assert (p > 0.053) <= (low <= 0 <= high)
+
+
+def test_the_p_value_of_a_mean_is_near_that_of_the_t_test():
+    values = np.random.default_rng(3).normal(0.2, 1, 200)
+    expected = stats.ttest_1samp(values, 0).pvalue
+    assert effects.mean_p_value(values, np.arange(200), seed=0, draws=4000) == pytest.approx(expected, abs=0.01)
+
+
+def test_a_p_value_is_never_zero_and_has_no_meaning_for_one_group():
+    assert effects.mean_p_value(np.ones(20), np.arange(20), seed=0) == pytest.approx(2 / 1001)
+    assert effects.mean_p_value(np.zeros(20), np.arange(20), seed=0) == 1
+    assert np.isnan(effects.mean_p_value(np.ones(20), np.zeros(20, dtype=int), seed=0))
+
+
+def test_many_groups_are_resampled_in_blocks_with_the_same_draws(monkeypatch):
+    values, groups = np.random.default_rng(0).normal(size=90), np.arange(90) // 3
+    whole = effects.mean_interval(values, groups, seed=2)
+    monkeypatch.setattr(effects, "BLOCK", 1000)
+    assert effects.mean_interval(values, groups, seed=2) == whole
+
+
+def test_holms_adjustment_is_that_of_the_textbook():
+    p = np.array([0.01, 0.04, np.nan, 0.03, 0.005])
+    np.testing.assert_allclose(effects.holm(p), [0.03, 0.06, np.nan, 0.06, 0.02])
+    np.testing.assert_allclose(effects.holm(np.array([0.6, 0.7])), [1, 1])
+
+
+def test_benjamini_and_hochbergs_adjustment_is_that_of_the_textbook():
+    p = np.array([0.01, 0.04, np.nan, 0.03, 0.005])
+    np.testing.assert_allclose(effects.benjamini_hochberg(p), [0.02, 0.04, np.nan, 0.04, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+@settings(max_examples=50, deadline=None)
+def test_adjusted_p_values_keep_their_order_and_holms_are_the_larger(p):
+    p = np.array(p)
+    holm, hochberg = effects.holm(p), effects.benjamini_hochberg(p)
+    assert (holm >= hochberg - 1e-12).all()
+    assert (hochberg >= p - 1e-12).all()
+    for adjusted in (holm, hochberg):
+        assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= -1e-12).all()

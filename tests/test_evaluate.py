@@ -143,7 +143,7 @@ def test_one_failing_job_does_not_stop_the_others(copy, dovision_evaluate):
         ("+sead=3", "the configuration has no key 'sead'. Did you mean seed?"),
         ("+evaluation.chunks=3", "evaluation has no key 'chunks'. Did you mean chunk?"),
         ("+trainer.max_epoch=3", "trainer has no key 'max_epoch'. Did you mean max_epochs"),
-        ("attack=pgdd", "attack has no part 'pgdd'. Did you mean pgd?"),
+        ("attack=pgdd", "attack has no part 'pgdd'. Did you mean pgd or apgd?"),
         ("intervention.rows=[", "cannot be read at 'intervention.rows=['"),
     ],
 )
@@ -231,9 +231,11 @@ def test_a_killed_run_stays_running_and_is_done_again(copy, dovision_evaluate, f
 @pytest.mark.parametrize(
     "path", sorted((configuration_folder() / "experiment").glob("*.yaml")), ids=lambda path: path.stem
 )
-def test_every_experiment_composes(path, dovision_evaluate, capsys):
-    assert dovision_evaluate(f"experiment={path.stem}", "--cfg", "job") == 0
-    assert yaml.safe_load(capsys.readouterr().out)["name"] == path.stem
+def test_every_experiment_composes(path):
+    command = [sys.executable, "-m", "dovision.evaluate", f"experiment={path.stem}", "--cfg", "job"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout)["name"] == path.stem
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -56,6 +57,14 @@ def test_intersection_and_overlap_count_shared_pixels(a, b):
     assert geometry.overlap(a, b) == (len(shared) / len(joined) if joined else 0)
 
 
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 9), st.integers(1, 9), st.lists(boxes, max_size=3))
+def test_places_are_all_those_inside_the_image_that_overlap_nothing_taken(height, width, rows, columns, taken):
+    corners = [(top, left) for top in range(rows - height + 1) for left in range(columns - width + 1)]
+    used = set().union(*map(pixels, taken))
+    legal = [(t, left) for t, left in corners if not pixels(Box(t, left, t + height, left + width)) & used]
+    assert [tuple(place) for place in geometry.places(height, width, (3, rows, columns), taken).tolist()] == legal
+
+
 def test_a_fit_covers_the_shape_and_takes_the_centre():
     wide = geometry.central_fit(100, 300, (1, 50, 50))
     assert wide == geometry.Fit((100, 300), (50, 150), Box(0, 50, 50, 100))
@@ -90,3 +99,19 @@ def test_a_drawn_box_and_its_image_agree_after_the_same_fit(height, width, data)
     rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
     drawn = Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
     assert geometry.overlap(moved, drawn) >= 0.95
+
+
+def test_effects_are_painted_on_their_boxes_and_averaged_where_they_overlap():
+    painted = geometry.paint(2, 4, [Box(0, 0, 2, 2), Box(0, 1, 1, 3)], [1.0, -0.5], np.nan)
+    assert np.array_equal(painted, [[1, 0.25, -0.5, np.nan], [1, 1, np.nan, np.nan]], equal_nan=True)
+
+
+@given(rows=st.integers(1, 7), columns=st.integers(1, 9))
+def test_a_grid_covers_every_pixel_with_its_own_cell(rows, columns):
+    cells = [geometry.grid_cell((1, 9, 11), unit, rows, columns) for unit in range(rows * columns)]
+    painted = geometry.paint(9, 11, cells, list(range(len(cells))), np.nan)
+    assert all((cell.crop(torch.from_numpy(painted)) == unit).all() for unit, cell in enumerate(cells))
+
+
+def test_an_empty_box_paints_nothing():
+    assert np.isnan(geometry.paint(3, 3, [Box(1, 1, 1, 3)], [1.0], np.nan)).all()

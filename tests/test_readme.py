@@ -15,7 +15,8 @@ def test_the_notebook_example_runs():
 
 
 def test_every_part_is_in_the_table_of_parts():
-    groups = ("dataset", "model", "autoencoder", "intervention", "fill", "attack", "logger")
+    groups = ("dataset", "model", "autoencoder", "intervention", "fill", "attack", "loss", "logger")
+    groups += ("explainer", "detector")
     parts = {path.stem for group in groups for path in (ROOT / "conf" / group).glob("*.yaml")}
     table = README[README.index("## Parts") : README.index("## What a run leaves")]
     assert {part for part in parts if part not in table} == set()

@@ -81,6 +81,15 @@ def image_batch(image: Tensor) -> Tensor:
     return image
 
 
+def labels(label: Tensor, images: int, classes: int, multilabel: bool) -> Tensor:
+    """Return `label` if it is a class number an image, shape (B,) int64, or, multilabel, an answer a class, (B, K)."""
+    shape = (images, classes) if multilabel else (images,)
+    if tuple(label.shape) != shape or (label.is_floating_point() and not multilabel):
+        rule = f"of shape {shape} for a multilabel task" if multilabel else f"int64 of shape {shape}"
+        raise ValueError(f"label must be {rule}, got {label.dtype} of shape {tuple(label.shape)}.")
+    return label
+
+
 def number(name: str, value: float | str) -> float:
     """Read a finite number or a fraction written as "8/255"."""
     parts = str(value).split("/")

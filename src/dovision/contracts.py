@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,9 @@ from torch.utils.data import Dataset
 from dovision import checks
 
 Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an image or a feature map
+
+BOXES = ["sample", "part", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
+
 
 INPUT = "input"  # the site of an edit of the image itself
 CODE = "code"  # the site of an edit of an inserted autoencoder's code
@@ -61,12 +66,22 @@ class Batch(NamedTuple):
         return Batch(*(field[index] for field in self))
 
 
+def part_kind(part: str) -> str:
+    """What a part of an image is: its name without the number at its end, which tells it from others of its image."""
+    return part.rstrip("0123456789")
+
+
 @dataclass(frozen=True)
 class Task:
-    """What the classes mean: one of K (multiclass), or K independent ones (multilabel)."""
+    """What the classes mean: one of K (multiclass), or K independent ones (multilabel).
+
+    A label of nan is not known: it counts neither in the loss nor in what is right. Tasks of other `thresholds` are
+    equal, since these belong to a fitted classifier and not to the data.
+    """
 
     kind: str
     classes: tuple[str, ...]
+    thresholds: tuple[float, ...] = field(default=(), compare=False)  # of each label, for multilabel; a half if empty
 
     def __post_init__(self) -> None:
         checks.choice("task", self.kind, ("multiclass", "multilabel"))
@@ -75,6 +90,8 @@ class Task:
             raise ValueError(f"a {self.kind} task needs at least {least} classes, got {list(self.classes)!r}.")
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"class names must differ, got {list(self.classes)!r}.")
+        if self.thresholds and (self.kind == "multiclass" or len(self.thresholds) != len(self.classes)):
+            raise ValueError(f"a multilabel task has a threshold for each label, got {len(self.thresholds)}.")
 
     @property
     def multilabel(self) -> bool:
@@ -95,19 +112,23 @@ class Task:
         return logits - others.scatter(-1, top, logits.scatter(-1, top, -torch.inf).logsumexp(-1, keepdim=True))
 
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Cross-entropy, or the sum of the labels' binary cross-entropies, in nats; shape (B,)."""
+        """Cross-entropy, or the sum of the known labels' binary cross-entropies, in nats; shape (B,)."""
         if self.multilabel:
-            return F.binary_cross_entropy_with_logits(logits, label.to(logits), reduction="none").sum(-1)
+            known = label.isfinite()
+            each = F.binary_cross_entropy_with_logits(logits, label.nan_to_num().to(logits), reduction="none")
+            return (each * known).sum(-1)
         return F.cross_entropy(logits, label, reduction="none")
 
     def prediction(self, probability: Tensor) -> Tensor:
-        """The label said: (B,) int64, or (B, K) int64 of zeros and ones, at a half, for multilabel."""
-        return (probability >= 0.5).long() if self.multilabel else probability.argmax(-1)
+        """The label said: (B,) int64, or (B, K) int64 of zeros and ones, at the thresholds, for multilabel."""
+        if not self.multilabel:
+            return probability.argmax(-1)
+        return (probability >= probability.new_tensor(self.thresholds or 0.5)).long()
 
     def correct(self, probability: Tensor, label: Tensor) -> Tensor:
-        """Whether the image's label, or each of its labels, was said; shape (B,) bool."""
-        hit = self.prediction(probability) == label.long()
-        return hit.all(-1) if self.multilabel else hit
+        """Whether the image's label, or each of its known labels, was said; shape (B,) bool."""
+        hit = self.prediction(probability) == label
+        return (hit | ~label.isfinite()).all(-1) if self.multilabel else hit
 
 
 class Classifier(nn.Module):
@@ -116,7 +137,8 @@ class Classifier(nn.Module):
     Args:
         network: any module from normalised images, shape (B, C, H, W), to logits, shape (B, K).
         task: the classes, in the order of the logits.
-        mean, std: one number for all channels, or one a channel, in pixel units.
+        mean, std: one number for all channels, or one a channel, in pixel units; three on a grey image show it to
+            the network as three channels.
     """
 
     mean: Tensor
@@ -139,13 +161,15 @@ class Classifier(nn.Module):
 class Images(ABC):
     """A dataset: its task, the shape of its images, and its splits train, val and test.
 
-    `fingerprint` is a hash of the content (not of where it lies); `bad_files` names the files left out.
+    `fingerprint` is a hash of the content (not of where it lies); `bad_files` names the files left out; `facts` is
+    what else a run should record, in plain types.
     """
 
     task: Task
     shape: Shape
     fingerprint: str
     bad_files: tuple[str, ...] = ()
+    facts: Mapping[str, object] = MappingProxyType({})
 
     @abstractmethod
     def split(self, name: str) -> Dataset[Batch]:
@@ -156,8 +180,26 @@ class Images(ABC):
         """Facts of each image of a split, a row a sample: at least `sample`, `name` and `group` (as text)."""
 
     def boxes(self, name: str) -> pd.DataFrame:
-        """What is known to lie where, in pixels of the images: `sample`, `part`, `top`, `left`, `bottom`, `right`."""
-        return pd.DataFrame(columns=["sample", "part", *Box._fields])
+        """What is known to lie where, in pixels of the images; no row where nothing is known.
+
+        `sample`; `part`, a name that the sample has once; `label`, the class that the part speaks for, or None;
+        `top`, `left`, `bottom`, `right`.
+        """
+        return pd.DataFrame(columns=BOXES)
+
+    def prepare(self) -> None:  # noqa: B027
+        """Make, once, what reads faster than the files as they come; nothing by default. May be stopped and resumed."""
+
+
+@runtime_checkable
+class Counterfactuals(Protocol):
+    """A dataset that can draw an image again with all equal but for some of its parts."""
+
+    def parts(self, split: str, sample: int) -> tuple[str, ...]:
+        """What can be left out of an image."""
+
+    def counterfactual(self, split: str, sample: int, *parts: str) -> Tensor:
+        """The image without these parts, shape (C, H, W)."""
 
 
 class Context(NamedTuple):
@@ -175,6 +217,13 @@ class Intervention(ABC):
     """do(u): an edit at one node of the classifier's computation graph, with a finite, named family of units."""
 
     site: str  # INPUT, CODE, or the name of a layer of the network, whose output is edited
+
+    def bind(self, images: Images, split: str) -> None:  # noqa: B027
+        """Learn what the units need to know of a split's images, before the first edit; nothing by default.
+
+        Raises:
+            ValueError: the dataset does not know what the units need.
+        """
 
     @abstractmethod
     def units(self, shape: Shape) -> tuple[str, ...]:
@@ -206,7 +255,7 @@ class Intervention(ABC):
 class Attack(ABC):
     """An adversarial world: x -> x + delta, with |delta| <= eps in pixel units, for each epsilon of a list.
 
-    A subclass writes `run`; this class guards the range, the budget and the classifier's state.
+    A subclass writes `run`; this class guards the range, the budget and the classifier's state, and counts queries.
 
     Args:
         eps: one epsilon or several, numbers or fractions such as "8/255".
@@ -216,6 +265,13 @@ class Attack(ABC):
     def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf") -> None:
         self.norm = checks.choice("norm", norm, ("linf", "l2"))
         self.eps = checks.epsilons(eps, norm)
+        self._attacked: Counter[float] = Counter()  # images, by epsilon
+        self._passes: Counter[float] = Counter()  # forward passes of one image each, by epsilon
+
+    @property
+    def queries(self) -> dict[float, float]:
+        """Forward passes that an image has cost, by epsilon: the mean of all images attacked so far."""
+        return {eps: self._passes[eps] / images for eps, images in self._attacked.items()}
 
     @abstractmethod
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
@@ -227,16 +283,16 @@ class Attack(ABC):
         Leaves no gradient in the parameters, and the mode of every submodule as it was.
         """
         checks.image_batch(batch.image)
+        checks.labels(batch.label, len(batch.image), len(classifier.task.classes), classifier.task.multilabel)
         if eps == 0:
             return batch.image
-        frozen = {p: p.requires_grad for p in classifier.parameters()}
-        try:
-            classifier.requires_grad_(False)
-            with evaluating(classifier), torch.inference_mode(False), torch.enable_grad():
-                attacked = self.run(batch, classifier, eps).detach()
-        finally:
-            for parameter, required in frozen.items():
-                parameter.requires_grad_(required)
+
+        def count(module: nn.Module, images: tuple[Tensor, ...], logits: Tensor) -> None:
+            self._passes[eps] += len(logits)
+
+        with differentiable(classifier), classifier.register_forward_hook(count):
+            attacked = self.run(batch, classifier, eps).detach()
+        self._attacked[eps] += len(batch.image)
         distance = size(attacked - batch.image, self.norm)
         if not (distance <= eps * (1 + 1e-5) + 1e-6).all() or attacked.min() < 0 or attacked.max() > 1:
             raise RuntimeError(
@@ -245,6 +301,85 @@ class Attack(ABC):
                 "This is a fault of the attack."
             )
         return attacked
+
+
+class Explainer(ABC):
+    """Where in an image the evidence for a class lies: a map, positive where the image speaks for the class.
+
+    A subclass writes `run`; this class guards the range and the classifier's state, and brings maps to the image's
+    size.
+    """
+
+    @abstractmethod
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        """Maps of any size, shape (B, h, w), of class target[b] of image b.
+
+        Called with gradients enabled, the classifier in eval mode with its parameters frozen, and images that require
+        a gradient. The map of an image does not depend on the others of the batch.
+        """
+
+    def __call__(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        """Maps at the image's size (smaller ones are interpolated), shape (B, H, W) float32, for target, shape (B,).
+
+        Leaves no gradient in the parameters, and the mode of every submodule as it was.
+        """
+        checks.image_batch(batch.image)
+        with differentiable(classifier):
+            image = batch.image.detach().clone().requires_grad_()
+            maps = self.run(batch._replace(image=image), target, classifier).detach().float()
+        if maps.ndim != 3 or len(maps) != len(image):
+            raise RuntimeError(
+                f"{type(self).__name__} must return one map an image, shape (B, h, w), got shape {tuple(maps.shape)}. "
+                "This is a fault of the explainer."
+            )
+        if maps.shape[1:] == image.shape[2:]:
+            return maps
+        return F.interpolate(maps.unsqueeze(1), size=image.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+
+
+class Detector(ABC):
+    """Tells attacked images from clean ones, in three steps: what is read of an image, a fit, and a score.
+
+    All in torch, so that an adaptive attacker can follow the gradient from the score to the image. An unsupervised
+    detector is fitted to clean images only.
+    """
+
+    supervised = False  # is fitted to attacked images as well
+    passes: int  # forward passes that reading an image takes; known once one was read
+    reads_code = False  # needs the classifier with its autoencoder
+
+    @abstractmethod
+    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        """What the score is a function of, shape (B, F) float32; of each image alone.
+
+        Args:
+            batch: images; their labels are not to be looked at.
+            classifier: the one under attack, in eval mode.
+            inserted: the same with its autoencoder, for what is read of the code; None if there is none.
+        """
+
+    def fit(self, clean: Tensor, attacked: Tensor) -> None:  # noqa: B027
+        """Learn from validation images, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
+
+        Sets attributes anew and edits none, so that shallow copies can be fitted to different images.
+        """
+
+    @abstractmethod
+    def score(self, read: Tensor) -> Tensor:
+        """The higher, the likelier attacked; shape (B,) from (B, F)."""
+
+
+@contextmanager
+def differentiable(classifier: nn.Module) -> Iterator[None]:
+    """Eval mode, frozen parameters and gradients enabled, for a block; after it all is as it was."""
+    frozen = {parameter: parameter.requires_grad for parameter in classifier.parameters()}
+    try:
+        classifier.requires_grad_(False)
+        with evaluating(classifier), torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for parameter, required in frozen.items():
+            parameter.requires_grad_(required)
 
 
 @contextmanager

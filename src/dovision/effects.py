@@ -11,12 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import false_discovery_control
 from torch import Tensor
 
 from dovision import checks
 from dovision.contracts import Task
 
 Array = npt.NDArray[np.float64]
+
+BLOCK = 1_000_000  # random numbers that are drawn at once
 
 
 class Interval(NamedTuple):
@@ -103,7 +106,7 @@ def bootstrap(
     for draw in range(draws):
         drawn = random.integers(len(rows), size=len(rows))
         resampled[draw] = statistic(order[drawn] if single else np.concatenate([rows[i] for i in drawn]))
-    return _percentiles(float(estimate), resampled, level, len(rows))
+    return percentile_interval(float(estimate), resampled, level, len(rows))
 
 
 def mean_interval(
@@ -113,25 +116,70 @@ def mean_interval(
 
     nan and infinite values are left out; the interval is nan with fewer than two groups.
     """
+    estimate, resampled, clusters = _resampled_means(values, groups, seed, draws)
+    return percentile_interval(estimate, resampled, level, clusters)
+
+
+def mean_p_value(values: Array, groups: npt.NDArray[np.int64], seed: int, draws: int = 1000) -> float:
+    """Two-sided bootstrap p-value of "the mean of values is 0", from the resamples of `mean_interval`.
+
+    Twice the share of resampled means on the other side of 0, at least 2 / (draws + 1) and at most 1; nan with fewer
+    than two groups.
+
+    Source: the percentile interval turned round; the 1 that is added to both counts as in Davison and Hinkley,
+    Bootstrap methods and their application, 1997, chapter 4.
+    """
+    _, resampled, clusters = _resampled_means(values, groups, seed, draws)
+    if clusters < 2:
+        return np.nan
+    beyond = min(int((resampled <= 0).sum()), int((resampled >= 0).sum()))
+    return min(1.0, 2 * (beyond + 1) / (draws + 1))
+
+
+def holm(p: Array) -> Array:
+    """p-values, shape (N,), adjusted so that the chance of any false finding keeps its level; nan is no test.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    adjusted = np.full(len(p), np.nan)
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)).clip(max=1)
+    return adjusted
+
+
+def benjamini_hochberg(p: Array) -> Array:
+    """p-values, shape (N,), adjusted so that the expected share of false findings keeps its level; nan is no test.
+
+    Source: Benjamini and Hochberg, Controlling the false discovery rate, 1995.
+    """
+    adjusted = np.full(len(p), np.nan)
+    known = np.isfinite(p)
+    adjusted[known] = false_discovery_control(p[known])
+    return adjusted
+
+
+def _resampled_means(values: Array, groups: npt.NDArray[np.int64], seed: int, draws: int) -> tuple[float, Array, int]:
+    """The mean of the finite values, that of each resample of whole groups, and how many groups there are."""
     seen = np.isfinite(values)
     _, cluster = np.unique(groups[seen], return_inverse=True)
-    clusters = int(cluster.max()) + 1 if seen.any() else 0
+    total, count = np.bincount(cluster, weights=values[seen]), np.bincount(cluster)
+    clusters = len(count)
     if clusters == 0:
-        return Interval(np.nan, np.nan, np.nan, 0)
-    total = np.bincount(cluster, weights=values[seen])
-    count = np.bincount(cluster)
+        return np.nan, np.full(draws, np.nan), 0
     estimate = float(total.sum() / count.sum())
     if clusters < 2:
-        return Interval(estimate, np.nan, np.nan, clusters)
+        return estimate, np.full(draws, np.nan), clusters
     random = np.random.default_rng(seed)
-    resampled = np.empty(draws)
-    for draw in range(draws):
-        drawn = random.integers(clusters, size=clusters)
-        resampled[draw] = total[drawn].sum() / count[drawn].sum()
-    return _percentiles(estimate, resampled, level, clusters)
+    resampled = []
+    for block in np.array_split(np.arange(draws), 1 + draws * clusters // BLOCK):
+        drawn = random.integers(clusters, size=(len(block), clusters))
+        resampled.append(total[drawn].sum(1) / count[drawn].sum(1))
+    return estimate, np.concatenate(resampled), clusters
 
 
-def _percentiles(estimate: float, resampled: Array, level: float, count: int) -> Interval:
+def percentile_interval(estimate: float, resampled: Array, level: float, count: int) -> Interval:
+    """The percentile interval of resampled values, shape (draws,); nan where over a tenth of them are not defined."""
     finite = resampled[np.isfinite(resampled)]
     if len(finite) < 0.9 * len(resampled):
         return Interval(estimate, np.nan, np.nan, count)

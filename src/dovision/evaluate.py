@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
-from dovision import checks, session, stages
+from dovision import checks, session, stages, studies
 from dovision.commands import command
 from dovision.contracts import CODE, Attack, Images, Intervention
 from dovision.learning.effect_evaluation import EffectEvaluation
 from dovision.learning.image_classifier import ImageClassifier
+from dovision.results.map_tables import write_boxes
 from dovision.results.summary import write_summary
 from dovision.session import make
 
@@ -22,7 +23,9 @@ def evaluate(config: DictConfig) -> None:
         return
     with session.running(run, config):
         images: Images = make(config.dataset)
+        samples = session.test_samples(config, images)
         intervention: Intervention = make(config.intervention)
+        intervention.bind(images, "test")
         attack: Attack = make(config.attack)
         plain = stages.classifier(config, images)
         measured = stages.with_autoencoder(config, images, plain) if intervention.site == CODE else plain
@@ -36,16 +39,29 @@ def evaluate(config: DictConfig) -> None:
             names=images.table("test")["name"].tolist(),
             chunk=config.evaluation.chunk,
             plain_control=checks.choice("evaluation.control", config.evaluation.control, CONTROLS) == "plain",
-            maps=config.evaluation.maps,
+            kept=samples[: config.evaluation.maps],
         )
+        maps = studies.map_evaluation(config, run.path, images, samples, plain)
         trainer = session.make_trainer(
-            config, [evaluation], logger=False, enable_checkpointing=False, use_distributed_sampler=False
+            config, [evaluation, *maps], logger=False, enable_checkpointing=False, use_distributed_sampler=False
         )
-        loader = session.test_loader(config, images, trainer)
+        loader = session.test_loader(config, images, samples, trainer)
         trainer.test(ImageClassifier(plain.classifier), loader, verbose=False)
+        detection = studies.detect(config, run.path, images, plain)
 
         if trainer.is_global_zero:
-            run.record({"forward_passes": evaluation.forward_passes, **stages.facts(images, plain, measured)})
+            boxes = images.boxes("test")
+            write_boxes(run.path, boxes[boxes["sample"].isin(samples)])
+            run.record(
+                {
+                    "forward_passes": evaluation.forward_passes,
+                    **evaluation.attack_facts,
+                    **stages.facts(images, plain, measured),
+                }
+            )
+            run.record(detection)
+            for each in maps:
+                run.record({"seconds_per_map": each.seconds_per_map})
             write_summary(run.path, config.seed)
 
 

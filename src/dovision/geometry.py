@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from dovision.contracts import Box, Shape
 
@@ -43,6 +47,22 @@ def overlap(a: Box, b: Box) -> float:
     return shared / joined if joined else 0.0
 
 
+def places(height: int, width: int, shape: Shape, taken: Iterable[Box]) -> npt.NDArray[np.int64]:
+    """Each place inside an image of `shape` where a box of this size overlaps none of those that are taken.
+
+    Returns:
+        Top and left edges, shape (N, 2), row by row.
+    """
+    _, rows, columns = shape
+    free = np.ones((max(0, rows - height + 1), max(0, columns - width + 1)), dtype=bool)
+    for box in taken:
+        if box.area:
+            free[
+                max(0, box.top - height + 1) : max(0, box.bottom), max(0, box.left - width + 1) : max(0, box.right)
+            ] = False
+    return np.argwhere(free)
+
+
 class Fit(NamedTuple):
     """A resize that keeps the aspect, and the window that is then taken."""
 
@@ -71,3 +91,24 @@ def fit_box(box: Box, fit: Fit) -> Box:
         round(box.right * across) - window.left,
     )
     return clip(moved, window.height, window.width)
+
+
+def paint(
+    height: int, width: int, boxes: Sequence[Box], values: Sequence[float], background: float
+) -> npt.NDArray[np.float64]:
+    """Each value on its box; the mean where boxes overlap, the background where there is none.
+
+    Args:
+        height, width: of the image, pixels.
+        boxes: inside the image, in pixels.
+        values: one a box.
+
+    Returns:
+        Shape (height, width).
+    """
+    total, count = np.zeros((height, width)), np.zeros((height, width))
+    for box, value in zip(boxes, values, strict=True):
+        inside = slice(box.top, box.bottom), slice(box.left, box.right)
+        total[inside] += value
+        count[inside] += 1
+    return np.divide(total, count, out=np.full_like(total, background), where=count > 0)

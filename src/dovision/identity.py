@@ -18,6 +18,8 @@ PLUMBING = (  # where and how fast things run, not what comes out
     "trust_checkpoint",
     "dataset.root",
     "dataset.download",
+    "dataset.verify",
+    "dataset.workers",
     "trainer.accelerator",
     "trainer.devices",
     "trainer.strategy",

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from dovision import checks, effects
 from dovision.contracts import INPUT, Batch, Classifier, Intervention, Task, evaluating
+from dovision.geometry import paint
 from dovision.propagation import Propagation
-from dovision.results.maps import effect_map_image
 
 
 class EffectMap(NamedTuple):
@@ -89,6 +89,6 @@ def _paint(image: Tensor, intervention: Intervention, effect: Tensor) -> Tensor:
     for sample, effects_of_units in enumerate(effect.tolist()):
         regions = [intervention.region(tuple(image.shape[1:]), unit, sample) for unit in range(effect.shape[1])]
         placed = [(box, value) for box, value in zip(regions, effects_of_units, strict=True) if box is not None]
-        found = effect_map_image(height, width, [box for box, _ in placed], [value for _, value in placed])
-        painted[sample] = torch.from_numpy(found).nan_to_num(0)
+        boxes, values = [box for box, _ in placed], [value for _, value in placed]
+        painted[sample] = torch.from_numpy(paint(height, width, boxes, values, background=0.0))
     return painted

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from dovision.commands import command
 from dovision.results import exhibits, page
+from dovision.results.exhibit import Exhibit, save
 from dovision.results.files import make_folder, write_text
 from dovision.results.reading import read_sweep
 
@@ -34,7 +35,7 @@ def report(sweep: Path, output: Path | None = None) -> Path:
     overview: list[page.Shown] = []
     details: dict[str, list[page.Shown]] = {}
     if completed:
-        exhibits.save(exhibits.results_exhibit(completed), output / "figures")
+        save(exhibits.results_exhibit(completed), output / "figures")
         overview = _draw(exhibits.sweep_exhibits(completed), output / "figures", "")
     for number, run in enumerate(completed):
         folder = output / "figures" / run.folder.relative_to(sweep)
@@ -43,8 +44,8 @@ def report(sweep: Path, output: Path | None = None) -> Path:
     return output / "index.html"
 
 
-def _draw(shown: list[exhibits.Exhibit], folder: Path, prefix: str) -> list[page.Shown]:
-    return [page.Shown.of(exhibit, exhibits.save(exhibit, folder), prefix) for exhibit in shown]
+def _draw(shown: list[Exhibit], folder: Path, prefix: str) -> list[page.Shown]:
+    return [page.Shown.of(exhibit, save(exhibit, folder), prefix) for exhibit in shown]
 
 
 def tell(config: DictConfig) -> None:

@@ -9,7 +9,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -166,12 +166,32 @@ def make_trainer(config: DictConfig, callbacks: list[Callback], **settings: Any)
     return hydra.utils.instantiate(plumbing, callbacks=callbacks)
 
 
-def test_loader(config: DictConfig, images: Images, trainer: pl.Trainer) -> DataLoader[Batch]:
-    """This device's share of the first `evaluation.images` test images, in their order."""
-    split: Dataset[Batch] = images.split("test")
-    count: int = len(split)  # type: ignore[arg-type]
-    if config.evaluation.images is not None:
-        count = min(checks.positive_int("evaluation.images", config.evaluation.images), count)
-    first, end = (count * rank // trainer.world_size for rank in (trainer.global_rank, trainer.global_rank + 1))
-    share = Subset(split, range(first, end))
-    return DataLoader(share, batch_size=config.evaluation.batch_size, num_workers=config.num_workers)
+def test_samples(config: DictConfig, images: Images) -> list[int]:
+    """The test images that are evaluated: the first `evaluation.images`, or the first of which a box is known.
+
+    Raises:
+        ValueError: `evaluation.boxed` asks for boxes where none is known.
+    """
+    samples = list(range(len(images.split("test"))))  # type: ignore[arg-type]
+    if config.evaluation.boxed:
+        boxes = images.boxes("test")
+        samples = sorted(set(boxes["sample"][boxes["label"].notna()].tolist()))
+        if not samples:
+            raise ValueError(
+                "evaluation.boxed needs test images with a box that speaks for a class, got none in this dataset. "
+                "Choose another dataset, or evaluation.boxed=false."
+            )
+    limit = config.evaluation.images
+    return samples if limit is None else samples[: checks.positive_int("evaluation.images", limit)]
+
+
+def test_loader(config: DictConfig, images: Images, samples: Sequence[int], trainer: pl.Trainer) -> DataLoader[Batch]:
+    """This device's share of these test images, in their order."""
+    first, end = (len(samples) * rank // trainer.world_size for rank in (trainer.global_rank, trainer.global_rank + 1))
+    share: Dataset[Batch] = Subset(images.split("test"), samples[first:end])
+    return DataLoader(
+        share,
+        batch_size=config.evaluation.batch_size,
+        num_workers=config.num_workers,
+        pin_memory=torch.cuda.is_available(),  # so that copies to the device overlap with its work
+    )

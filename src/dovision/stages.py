@@ -20,6 +20,7 @@ from dovision import identity
 from dovision.contracts import Classifier, Images
 from dovision.learning.causal_autoencoder import CausalAutoencoder
 from dovision.learning.image_classifier import ImageClassifier
+from dovision.learning.randomised import PermutedLabels
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
 from dovision.session import make, make_trainer
@@ -46,9 +47,21 @@ def classifier(config: DictConfig, images: Images) -> Stage:
         stage = _read(Path(config.checkpoint), config.trust_checkpoint)
         _check_fits(stage, images)
         return stage
-    model = identity.plain(config.model)
-    key = {"data": images.fingerprint, "model": model, "training": identity.plain(config.training.classifier)}
-    return _stage(config, "classifier", key, lambda path: _fit_classifier(config, images, model, path))
+    return _fitted(config, images)
+
+
+def permuted(config: DictConfig, images: Images) -> Stage:
+    """A classifier of the same model and training, fitted to labels dealt anew: its maps have nothing to show.
+
+    Raises:
+        ValueError: the configured training fits nothing.
+    """
+    if config.training.classifier.epochs == 0:
+        raise ValueError(
+            "evaluation.permuted_labels needs a classifier to be fitted, got training.classifier.epochs=0. "
+            "Set evaluation.permuted_labels=false, or some epochs."
+        )
+    return _fitted(config, PermutedLabels(images, config.seed))
 
 
 def with_autoencoder(config: DictConfig, images: Images, plain: Stage) -> Stage:
@@ -69,10 +82,20 @@ def facts(images: Images, plain: Stage, measured: Stage) -> dict[str, Any]:
     files = {stage.path.stem: stage for stage in (plain, measured)}
     return {
         "dataset_fingerprint": images.fingerprint,
+        "dataset": dict(images.facts),
         "bad_files": list(images.bad_files),
         "checkpoints": {name: identity.file_hash(stage.path) for name, stage in files.items()},
         "scores": {name: dict(stage.scores) for name, stage in files.items()},
     }
+
+
+def _fitted(config: DictConfig, images: Images) -> Stage:
+    model = identity.plain(config.model)
+    key = {"data": images.fingerprint, "model": model, "training": identity.plain(config.training.classifier)}
+    start = model.get("checkpoint_file")
+    if start is not None and Path(start).is_file():
+        key["start"] = identity.file_hash(Path(start))
+    return _stage(config, "classifier", key, lambda path: _fit_classifier(config, images, model, path))
 
 
 def _stage(config: DictConfig, kind: str, key: Mapping[str, Any], fit: Callable[[Path], None]) -> Stage:
@@ -99,6 +122,7 @@ def _fit_classifier(config: DictConfig, images: Images, model: dict[str, Any], p
     network: Classifier = make(config.model)
     module = ImageClassifier(network, make(settings.optimizer))
     facts = _fit(config, images, module, settings, path.parent, "val_score", "max")
+    network.task = module.fitted_task
     checkpoint.save(path, network, model, None, facts)
 
 
@@ -127,17 +151,21 @@ def _fit(
     monitor: str,
     mode: str,
 ) -> dict[str, Any]:
-    """Fit, put the best epoch's weights into the module, and return its scores."""
+    """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
     best = ModelCheckpoint(folder / "epochs", monitor=monitor, mode=mode, enable_version_counter=False)
     logger = CSVLogger(folder, name="log", version="")
     epochs = EpochLog(monitor)
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
     trainer = make_trainer(config, [best, epochs], max_epochs=settings.epochs, logger=logger, **one_device)
     train, val = (_loader(config, images, split, settings.batch_size) for split in ("train", "val"))
-    trainer.fit(module, train, val)
-    module.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
-    Path(best.best_model_path).unlink()
-    return {"seed": config.seed, "data": images.fingerprint, "scores": epochs.best(mode)}
+    if settings.epochs == 0:
+        scores = {**trainer.validate(module, val, verbose=False)[0], "epoch": 0}
+    else:
+        trainer.fit(module, train, val)
+        module.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
+        Path(best.best_model_path).unlink()
+        scores = epochs.best(mode)
+    return {"seed": config.seed, "data": images.fingerprint, "scores": scores}
 
 
 def _loader(config: DictConfig, images: Images, split: str, batch_size: int) -> DataLoader[Any]:

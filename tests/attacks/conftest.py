@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
 
 from dovision.contracts import Batch, Classifier, Task
 
@@ -44,3 +45,36 @@ def batch() -> Batch:
 def multilabel_batch(batch: Batch) -> Batch:
     random = torch.Generator().manual_seed(2)
     return batch._replace(label=torch.randint(2, (8, len(CLASSES)), generator=random).float())
+
+
+@pytest.fixture(scope="session")
+def digits() -> Batch:
+    """Some of scikit-learn's handwritten digits that no network of `trained` was fitted to."""
+    image, label = _digits()
+    rows = torch.arange(100)
+    return Batch(image[-100:], label[-100:], rows, rows)
+
+
+@pytest.fixture(scope="session")
+def trained() -> list[Classifier]:
+    """Two small networks that read handwritten digits."""
+    image, label = _digits()
+    return [_fit(image[:-100], label[:-100], seed) for seed in range(2)]
+
+
+def _digits() -> tuple[Tensor, Tensor]:
+    pixels, label = (torch.tensor(column) for column in load_digits(return_X_y=True))
+    return (pixels.float() / 16).view(-1, 1, 8, 8), label
+
+
+def _fit(image: Tensor, label: Tensor, seed: int) -> Classifier:
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    classifier = Classifier(network, Task("multiclass", tuple("0123456789")), (0.3,), (0.4,))
+    optimizer = torch.optim.Adam(network.parameters(), 5e-3)
+    for _ in range(10):
+        for rows in torch.randperm(len(image)).split(64):
+            optimizer.zero_grad()
+            classifier.task.loss(classifier(image[rows]), label[rows]).mean().backward()
+            optimizer.step()
+    return classifier.eval()

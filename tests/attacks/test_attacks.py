@@ -1,4 +1,4 @@
-"""FGSM, BIM and PGD against foolbox, against classifiers solved by hand, and against any classifier."""
+"""Attacks by gradient against foolbox and against classifiers solved by hand, and the budget of all attacks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import nn
 
+from dovision.attacks.apgd import APGD
 from dovision.attacks.ball import Ball
 from dovision.attacks.bim import BIM
+from dovision.attacks.deepfool import DeepFool
 from dovision.attacks.fgsm import FGSM
 from dovision.attacks.losses import margin
+from dovision.attacks.mifgsm import MIFGSM
 from dovision.attacks.none import NoAttack
 from dovision.attacks.pgd import PGD
+from dovision.attacks.random_sign import RandomSign
+from dovision.attacks.square import Square
 from dovision.contracts import Batch, Classifier, Task, size
 
 NORMS = ["linf", "l2"]
@@ -29,6 +34,14 @@ MAKERS = {
     "fgsm": lambda eps, norm: FGSM(eps, norm),
     "bim": lambda eps, norm: BIM(eps, steps=3, norm=norm),
     "pgd": lambda eps, norm: PGD(eps, steps=3, norm=norm, restarts=2),
+}
+BUDGETED = {
+    **MAKERS,
+    "mifgsm": lambda eps, norm: MIFGSM(eps, steps=3, norm=norm),
+    "apgd": lambda eps, norm: APGD(eps, steps=5, norm=norm),
+    "square": lambda eps, norm: Square(eps, queries=10, norm=norm),
+    "deepfool": lambda eps, norm: DeepFool(eps, steps=5, norm=norm),
+    "random_sign": lambda eps, norm: RandomSign(eps, norm=norm),
 }
 
 
@@ -94,7 +107,15 @@ def test_multilabel_bim_equals_foolbox_with_the_labels_cross_entropies(multilabe
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(
-    "attack", [FGSM, partial(BIM, steps=40), partial(PGD, steps=40, step_size=0.05)], ids=["fgsm", "bim", "pgd"]
+    "attack",
+    [
+        FGSM,
+        partial(BIM, steps=40),
+        partial(MIFGSM, steps=40),
+        partial(PGD, steps=40, step_size=0.05),
+        partial(APGD, steps=40),
+    ],
+    ids=["fgsm", "bim", "mifgsm", "pgd", "apgd"],
 )
 def test_a_linear_classifier_is_moved_by_epsilon_times_the_dual_norm_of_its_weight(norm, attack):
     weight = torch.randn(16, generator=torch.Generator().manual_seed(0))
@@ -105,9 +126,9 @@ def test_a_linear_classifier_is_moved_by_epsilon_times_the_dual_norm_of_its_weig
     torch.testing.assert_close(moved[0, 1], expected, rtol=1e-4, atol=0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
-    name=st.sampled_from(sorted(MAKERS)),
+    name=st.sampled_from(sorted(BUDGETED)),
     norm=st.sampled_from(NORMS),
     share=st.floats(1e-4, 1),
     mean=st.floats(-2, 2),
@@ -119,14 +140,14 @@ def test_budget_and_range_hold_for_any_normalisation(name, norm, share, mean, st
     image = (torch.rand(3, 1, 4, 4, generator=random) * 2 - 0.5).clamp(0, 1)  # half of the pixels at a bound
     classifier = linear_classifier(torch.randn(16, generator=random), mean, std)
     eps = share * LARGEST[norm]
-    attacked = MAKERS[name](eps, norm)(batch_of(image, torch.tensor([0, 1, 1])), classifier, eps)
+    attacked = BUDGETED[name](eps, norm)(batch_of(image, torch.tensor([0, 1, 1])), classifier, eps)
     assert (size(attacked - image, norm) <= eps * (1 + 1e-5) + 1e-6).all()
     assert attacked.min() >= 0
     assert attacked.max() <= 1
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[Classifier, Batch]:
+def linear_digits() -> tuple[Classifier, Batch]:
     """Scikit-learn's handwritten digits, and the linear classifier that fits them best in least squares."""
     pixels, label = (torch.tensor(column) for column in load_digits(return_X_y=True))
     pixels = pixels.float() / 16
@@ -138,8 +159,8 @@ def digits() -> tuple[Classifier, Batch]:
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("name", MAKERS)
-def test_no_digit_is_read_right_under_a_large_epsilon(norm, name, digits):
-    classifier, batch = digits
+def test_no_digit_is_read_right_under_a_large_epsilon(norm, name, linear_digits):
+    classifier, batch = linear_digits
     right = classifier.task.correct(classifier(batch.image), batch.label)
     attacked = MAKERS[name](LARGEST[norm], norm)(batch, classifier, LARGEST[norm])
     still_right = classifier.task.correct(classifier(attacked), batch.label)
@@ -147,8 +168,8 @@ def test_no_digit_is_read_right_under_a_large_epsilon(norm, name, digits):
     assert still_right.sum() == 0
 
 
-def test_more_steps_and_restarts_never_lower_the_loss_that_is_kept(digits):
-    classifier, batch = digits
+def test_more_steps_and_restarts_never_lower_the_loss_that_is_kept(linear_digits):
+    classifier, batch = linear_digits
 
     def losses(restarts: int) -> torch.Tensor:
         attacked = PGD(0.1, steps=1, restarts=restarts)(batch, classifier, 0.1)

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 from dovision.contracts import Attack, Batch, Classifier, size
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))
+LOSSES = sorted(path.stem for path in (CONF / "loss").glob("*.yaml"))
+TARGETED = [name for name in ATTACKS if "\ntarget:" in (CONF / f"attack/{name}.yaml").read_text()]
+RAISING = [name for name in ATTACKS if "/loss@loss:" in (CONF / f"attack/{name}.yaml").read_text()]
+QUICK = {"steps": 5, "searches": 3, "queries": 20, "starts": 5}  # instead of what a yaml says of these
 
 
-def composed(name: str) -> Attack:
+@cache
+def configured(name: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(overrides=[f"+attack={name}", "+seed=3"])
-    return instantiate(config.attack)
+        config = compose(overrides=[f"+attack={name}", "+seed=3", *overrides])
+    config.attack.update({key: value for key, value in QUICK.items() if key in config.attack})
+    return config.attack
+
+
+def composed(name: str, *overrides: str) -> Attack:
+    return instantiate(configured(name, *overrides))
 
 
 @pytest.fixture(params=ATTACKS)
@@ -104,3 +116,50 @@ def test_the_classifier_is_left_as_it_was(attack, classifier, batch, training):
 def test_images_that_were_normalised_outside_are_refused(attack, classifier, batch):
     with pytest.raises(ValueError, match=r"image must lie in \[0, 1\], got .* Normalise inside the classifier"):
         attack(batch._replace(image=batch.image * 4 - 2), classifier, 0.1)
+
+
+def test_queries_are_counted_by_epsilon_and_the_classifier_is_not_watched_any_longer(attack, classifier, batch):
+    passes = 0
+
+    def count(module, images, logits):
+        nonlocal passes
+        passes += len(logits)
+
+    with classifier.register_forward_hook(count):
+        attack(batch, classifier, 0.1)
+        attack(batch.rows([0, 1]), classifier, 0.1)
+    assert attack.queries == {0.1: passes / 10}
+    classifier(batch.image)
+    attack(batch, classifier, 0.0)
+    assert attack.queries == {0.1: passes / 10}
+    assert not classifier._forward_hooks
+
+
+@pytest.mark.parametrize("shape", [(8, 1), (7,), (8, 3)])
+def test_labels_of_the_wrong_shape_are_refused(attack, classifier, batch, shape):
+    label = torch.zeros(shape, dtype=torch.long)
+    message = rf"label must be int64 of shape \(8,\), got torch.int64 of shape \({', '.join(map(str, shape))}"
+    with pytest.raises(ValueError, match=message):
+        attack(batch._replace(label=label), classifier, 0.1)
+
+
+def test_labels_of_another_task_are_refused(attack, multilabel_classifier, batch):
+    with pytest.raises(ValueError, match=r"label must be of shape \(8, 3\) for a multilabel task, got .* \(8,\)"):
+        attack(batch, multilabel_classifier, 0.1)
+
+
+@pytest.mark.parametrize("name", TARGETED)
+def test_a_target_is_a_class_of_the_task(name, classifier, batch, multilabel_classifier, multilabel_batch):
+    for target in ("b", 1):
+        attack = composed(name, f"attack.target={target}")
+        attack(batch, classifier, 0.1)
+        attack(multilabel_batch, multilabel_classifier, 0.1)
+    with pytest.raises(ValueError, match="target must be one of a, b, c, got 'dog'"):
+        composed(name, "attack.target=dog")(batch, classifier, 0.1)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", RAISING)
+def test_any_loss_can_be_raised(name, loss, classifier, batch):
+    attack = composed(name, f"loss@attack.loss={loss}")
+    attack(batch, classifier, 0.1)

@@ -22,8 +22,9 @@ import peers
 import torch
 import torchvision
 from peers import MODELS, PEERS, Row
+from share import share
 
-KINDS = ("grid", "latent", "attack", "memory")
+KINDS = ("grid", "latent", "attack", "share", "memory")
 
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
@@ -38,6 +39,8 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
             yield from peers.latent_rows(layer, options.rounds)
     if "attack" in options.rows:
         yield peers.attack_row(options.rounds)
+    if "share" in options.rows:
+        yield Row("share of forward passes and attack, densenet121, 14 x 14, pgd-10", 8, "wall time", share(8))
     if "memory" in options.rows:
         for images in options.memory_images:
             yield memory_row(images)

@@ -6,13 +6,14 @@ import os
 import pickle
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from dovision.contracts import Batch, Images
+from dovision.contracts import BOXES, Batch, Images
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = sorted((ROOT / "conf" / "dataset").glob("*.yaml"))
@@ -26,6 +27,7 @@ def config(request, folder_of_images):
     data = Path(os.environ.get("DOVISION_TEST_DATA", ROOT.parent / "shared" / "data"))
     overrides = {
         "mnist": {"root": str(data / "mnist")},
+        "chest_xray14": {"root": str(data / "nih"), "split": "patients"},
         "image_folder": {"root": str(folder_of_images), "classes": ["cat", "dog"]},
         "phantom": {"train_images": 30, "val_images": 20, "test_images": 20},
     }
@@ -65,10 +67,20 @@ def test_a_dataset_keeps_its_promises(config, dataset):
         assert table["sample"].tolist() == list(range(len(split)))
         assert table["name"].is_unique
         groups[name] = set(table["group"])
-        assert {"sample", "part", "top", "left", "bottom", "right"} == set(dataset.boxes(name).columns)
+        check_boxes(dataset, dataset.boxes(name), len(split))
     assert not groups["train"] & groups["val"]
     assert not groups["train"] & groups["test"]
     assert not groups["val"] & groups["test"]
+
+
+def check_boxes(dataset: Images, boxes: pd.DataFrame, samples: int) -> None:
+    assert list(boxes.columns) == BOXES
+    assert not boxes.duplicated(["sample", "part"]).any()
+    assert boxes["sample"].between(0, samples - 1).all()
+    assert set(boxes["label"].dropna()) <= set(dataset.task.classes)
+    _, height, width = dataset.shape
+    assert ((boxes["top"] >= 0) & (boxes["top"] <= boxes["bottom"]) & (boxes["bottom"] <= height)).all()
+    assert ((boxes["left"] >= 0) & (boxes["left"] <= boxes["right"]) & (boxes["right"] <= width)).all()
 
 
 def check_item(dataset: Images, item: Batch, sample: int) -> None:

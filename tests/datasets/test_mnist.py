@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from dovision.datasets import mnist
+from dovision.datasets import download
 from dovision.datasets.mnist import MNIST
 
 NAMES = [str(digit) for digit in range(10)]
@@ -81,32 +81,28 @@ def test_a_missing_file_names_its_address_checksum_and_folder(raw, tmp_path):
         open_mnist(tmp_path)
 
 
-def test_a_download_lands_under_its_name_only_when_whole(raw, tmp_path, monkeypatch):
+def test_a_missing_file_is_fetched_if_that_is_allowed(raw, tmp_path, monkeypatch):
     archive = gzip.compress((raw / IMAGES).read_bytes())
     before = open_mnist(tmp_path).fingerprint
     (raw / IMAGES).unlink()
 
-    def fetch(address, folder, name, md5):
+    def fetch(path, address, md5):
         assert address.endswith(f"{IMAGES}.gz")
         assert md5 == "f68b3c2dcbeaaa9fbdd348bbdeb94873"
-        assert not (raw / f"{IMAGES}.gz").exists()
-        Path(folder, name).write_bytes(archive)
+        path.write_bytes(archive)
 
-    monkeypatch.setattr(mnist, "download_url", fetch)
+    monkeypatch.setattr(download, "fetch", fetch)
     assert open_mnist(tmp_path, download=True).fingerprint == before
-    assert (raw / f"{IMAGES}.gz").read_bytes() == archive
 
 
 def test_a_failed_download_says_how_to_fetch_by_hand(raw, tmp_path, monkeypatch):
     (raw / IMAGES).unlink()
 
-    def fail(address, folder, name, md5):
-        raise RuntimeError("File not found or corrupted.")
+    def fail(path, address, md5):
+        raise OSError("no route")
 
-    monkeypatch.setattr(mnist, "download_url", fail)
-    with pytest.raises(
-        FileNotFoundError, match=r"could not be downloaded: File not found.*By hand: fetch https://.*md5"
-    ):
+    monkeypatch.setattr(download, "fetch", fail)
+    with pytest.raises(FileNotFoundError, match=r"could not be downloaded: no route.*By hand: fetch https://.*md5"):
         open_mnist(tmp_path, download=True)
 
 

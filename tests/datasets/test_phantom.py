@@ -56,6 +56,17 @@ def test_a_film_without_a_part_differs_inside_the_parts_box_only_and_on_each_of_
 
 @few
 @given(samples)
+def test_a_film_without_several_parts_differs_inside_the_box_around_them_only(key):
+    patient = draw(*key, shortcut=0.5)
+    several = boxes(patient, 64)
+    changed = (render(patient, 64, without=several) != render(patient, 64))[0]
+    tops, lefts, bottoms, rights = zip(*several.values(), strict=True)
+    Box(min(tops), min(lefts), max(bottoms), max(rights)).crop(changed).fill_(False)
+    assert not changed.any()
+
+
+@few
+@given(samples)
 def test_without_all_lesions_the_film_is_that_of_the_same_patient_in_health(key):
     patient = draw(*key, shortcut=0.5)
     lesions = [part for part in parts(patient) if part not in ("tag", "rib")]
@@ -124,6 +135,32 @@ def test_the_three_labels_tell_the_same_patients_differently():
         seen.add((nodule, opacity))
     assert len(seen) == 4
     assert torch.equal(whether.split("train")[0].image, one.split("train")[0].image)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, {"nodule": {"disease"}, "opacity": {"disease"}}),
+        (
+            {"label": "kinds", "task": "multilabel", "classes": ("nodule", "opacity")},
+            {"nodule": {"nodule"}, "opacity": {"opacity"}},
+        ),
+        (
+            {"label": "kind", "classes": ("healthy", "nodule", "opacity", "both")},
+            {"nodule": {"nodule", "both"}, "opacity": {"opacity", "both"}},
+        ),
+    ],
+)
+def test_lesions_speak_for_a_class_that_their_sample_has_and_tag_and_rib_for_none(facts, said):
+    dataset = phantom(**facts)
+    table = dataset.boxes("test")
+    kinds = table["part"].str.rstrip("0123456789")
+    assert {kind: set(table["label"][kinds == kind]) for kind in said} == said
+    assert table["label"][kinds.isin(["tag", "rib"])].isna().all()
+    for row in table.dropna().itertuples():
+        label = dataset.split("test")[row.sample].label
+        spoken = dataset.task.classes.index(row.label)
+        assert label[spoken] if dataset.task.multilabel else label == spoken
 
 
 def test_the_counterfactual_of_no_part_is_the_film_itself_and_boxes_name_each_part():

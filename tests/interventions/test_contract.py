@@ -11,6 +11,10 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from dovision.contracts import INPUT, Box, Context, Intervention
+from dovision.datasets.phantom import Phantom
+from dovision.propagation import Propagation
+from dovision.propagation.plain import Plain
+from dovision.propagation.propagation import site_module
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -27,28 +31,39 @@ CHOICES = [
 
 
 @pytest.fixture(params=CHOICES, ids=lambda choice: choice[-1].lstrip("+"))
-def intervention(request) -> Intervention:
+def intervention(request, phantom: Phantom) -> Intervention:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(overrides=[*request.param, "+seed=3"])
-    return instantiate(config.intervention)
+    intervention = instantiate(config.intervention)
+    intervention.bind(phantom, "test")
+    return intervention
+
+
+@pytest.fixture
+def context(films: Context) -> Context:
+    """A film with all kinds of parts, two with some, and one with the rib alone."""
+    return films.rows([3, 1, 2, 7])
 
 
 @pytest.fixture
 def value(intervention: Intervention, context: Context) -> Tensor:
     """What the site holds: the images, or a code or feature map for them."""
-    if intervention.site == INPUT:
-        return context.batch.image
-    return torch.randn(len(context.batch.image), 5, 6, 7, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        return plain_pass(intervention, context).clean(context.batch.image).site
 
 
 def chosen_units(intervention: Intervention, value: Tensor) -> range:
     """The numbers of some units, the last among them."""
     count = len(intervention.units(tuple(value.shape[1:])))
-    return range(count - 1, -1, -max(1, count // 6))
+    return range(count - 1, -1, -(count // 6 | 1))  # odd, so that no pattern of names is missed
 
 
 def regions(intervention: Intervention, value: Tensor, unit: int, context: Context) -> list[Box | None]:
     return [intervention.region(tuple(value.shape[1:]), unit, int(sample)) for sample in context.batch.sample]
+
+
+def plain_pass(intervention: Intervention, context: Context) -> Plain:
+    return Plain(context.classifier, site_module(context.classifier, intervention.site))
 
 
 def row(value: Tensor, context: Context, index: int) -> tuple[Tensor, Context]:
@@ -123,3 +138,14 @@ def test_treated_images_stay_in_the_range_of_images(intervention, value, context
         treated = intervention.apply(one, unit, world)
         assert treated.min() >= 0
         assert treated.max() <= 1
+
+
+def test_propagation_gives_what_a_plain_pass_gives_on_the_applied_edit(intervention, value, context):
+    treated = Propagation(context.classifier, intervention)(context.batch).treated
+    for unit in chosen_units(intervention, value):
+        for index in range(len(value)):
+            one, world = row(value, context, index)
+            with torch.no_grad():
+                edited = intervention.apply(one, unit, world)
+                expected = plain_pass(intervention, context).forward(world.batch.image, edited)
+            torch.testing.assert_close(treated[[index], unit], expected, rtol=0, atol=1e-5)

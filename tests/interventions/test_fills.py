@@ -5,13 +5,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage, stats
+from scipy import ndimage, sparse, stats
 
 from dovision.contracts import Box
-from dovision.interventions.fills import Blur, Constant, Mean, Noise
+from dovision.interventions.fills import Blur, Constant, Inpaint, Mean, Noise
 
 REGION = Box(2, 3, 7, 12)
-FILLS = [Constant(0.25), Mean(), Blur(1.5), Noise(seed=0)]
+FILLS = [Constant(0.25), Mean(), Blur(1.5), Noise(seed=0), Inpaint()]
 
 
 @pytest.mark.parametrize("fill", FILLS, ids=lambda fill: type(fill).__name__)
@@ -71,6 +71,76 @@ def test_noise_depends_on_seed_sample_and_region_alone(context):
     elsewhere = Box(3, 3, 8, 12)
     assert not torch.equal(Noise(seed=0)(image, elsewhere, context), first)
     assert not torch.equal(first[0], first[1])
+
+
+@st.composite
+def frames(draw):
+    """An image's height and width, and a region inside it that is neither empty nor all of it."""
+    height, width = draw(st.integers(1, 9)), draw(st.integers(2, 9))
+    top, left = draw(st.integers(0, height - 1)), draw(st.integers(0, width - 1))
+    region = Box(top, left, draw(st.integers(top + 1, height)), draw(st.integers(left + 1, width)))
+    return height, width, region if region.area < height * width else Box(0, 1, height, width)
+
+
+def harmonic(image, region):
+    """The region's pixels, each the mean of its neighbours: one sparse system of equations, solved directly."""
+    height, width = image.shape
+    inside = [(r, c) for r in range(region.top, region.bottom) for c in range(region.left, region.right)]
+    equations, known = sparse.lil_matrix((len(inside), len(inside))), np.zeros(len(inside))
+    for i, (r, c) in enumerate(inside):
+        for neighbour in ((r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)):
+            if 0 <= neighbour[0] < height and 0 <= neighbour[1] < width:
+                equations[i, i] += 1
+                if neighbour in inside:
+                    equations[i, inside.index(neighbour)] -= 1
+                else:
+                    known[i] += image[neighbour]
+    return sparse.linalg.splu(equations.tocsc()).solve(known).reshape(region.height, region.width)
+
+
+@settings(max_examples=60, deadline=None)
+@given(frame=frames(), seed=st.integers(0, 1000))
+def test_inpainting_solves_laplaces_equation(frame, seed):
+    height, width, region = frame
+    image = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    new = Inpaint()(image, region, None)
+    for pixels, plane in zip(new.flatten(0, 1).numpy(), image.flatten(0, 1).numpy(), strict=True):
+        np.testing.assert_allclose(pixels, harmonic(plane, region), atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(frame=frames(), seed=st.integers(0, 1000))
+def test_inpainting_stays_between_the_lowest_and_the_highest_pixel_around_the_region(frame, seed):
+    height, width, region = frame
+    image = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(seed))
+    around = torch.zeros(height, width, dtype=torch.bool)
+    around[region.top : region.bottom, max(region.left - 1, 0) : region.right + 1] = True
+    around[max(region.top - 1, 0) : region.bottom + 1, region.left : region.right] = True
+    region.crop(around).fill_(False)
+    new = Inpaint()(image, region, None)
+    assert new.min() >= image[..., around].min() - 1e-6
+    assert new.max() <= image[..., around].max() + 1e-6
+
+
+def test_inpainting_goes_on_with_a_ramp():
+    down, across = torch.arange(11.0).view(-1, 1) / 40, torch.arange(13.0) / 20
+    for ramp, region in [
+        (down + across, Box(2, 3, 9, 11)),
+        (down.expand(11, 13), Box(3, 0, 7, 13)),
+        (across.expand(11, 13), Box(0, 4, 11, 9)),
+    ]:
+        image = ramp.expand(2, 1, 11, 13)
+        torch.testing.assert_close(Inpaint()(image, region, None), region.crop(image), atol=1e-6, rtol=0)
+
+
+def test_nothing_flows_over_the_images_border_when_inpainting():
+    image = torch.tensor([[0.9, 0.9, 0.9, 0.25], [0.9, 0.9, 0.9, 0.25]]).view(1, 1, 2, 4)
+    torch.testing.assert_close(Inpaint()(image, Box(0, 0, 2, 3), None), torch.full((1, 1, 2, 3), 0.25))
+
+
+def test_a_whole_image_has_nothing_to_be_inpainted_from(context):
+    with pytest.raises(ValueError, match="must have pixels around it, got all 14 x 17 .* Make the region smaller"):
+        Inpaint()(context.batch.image, Box(0, 0, 14, 17), context)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from dovision.contracts import Attack, Batch, Classifier, Task
+from dovision.contracts import Attack, Batch, Box, Classifier, Task
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.learning.effect_evaluation import EffectEvaluation, round_to_8_bits
@@ -30,6 +30,13 @@ class Darken(Attack):
         return (batch.image - eps).clamp(0, 1)
 
 
+class SomeCells(PixelGrid):
+    """All cells of sample 0, the first one of sample 1, and none of sample 2."""
+
+    def region(self, shape, unit, sample):
+        return super().region(shape, unit, sample) if unit < (4, 1, 0)[sample] else Box(0, 0, 0, 0)
+
+
 class Rows(torch.utils.data.Dataset):
     def __len__(self):
         return len(PIXELS)
@@ -40,11 +47,11 @@ class Rows(torch.utils.data.Dataset):
         return Batch(image, label, torch.tensor(index), torch.tensor(index))
 
 
-def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", **options):
+def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, **options):
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
     evaluation = EffectEvaluation(
-        folder, classifier, classifier, PixelGrid(2, 2, Constant(0.0)), Darken(list(eps)), ["a", "b", "c"], chunk,
-        **{"plain_control": False, "maps": 1, **options},
+        folder, classifier, classifier, cells(2, 2, Constant(0.0)), Darken(list(eps)), ["a", "b", "c"], chunk,
+        **{"plain_control": False, "kept": [0], **options},
     )  # fmt: skip
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -102,6 +109,20 @@ def test_rows_are_ordered_by_sample_then_arm_whatever_the_batch(tmp_path):
         assert one.equals(other)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_what_is_not_done_has_no_row_and_does_not_count_in_the_mean(tmp_path, batch_size):
+    evaluate(tmp_path, batch_size, cells=SomeCells)
+    effects, samples = read(tmp_path, "effects"), read(tmp_path, "samples")
+    seen = effects[effects["class"] == "bright"][["sample", "arm", "unit"]].to_numpy().tolist()
+    assert seen == [[0, arm, f"r{r}c{c}"] for arm in ("clean", "eps=0.25") for r in (0, 1) for c in (0, 1)] + [
+        [1, "clean", "r0c0"], [1, "eps=0.25", "r0c0"],
+    ]  # fmt: skip
+    clean = samples[samples["arm"] == "clean"]["mean_abs_expected_effect"].tolist()
+    p, q = torch.sigmoid(torch.tensor([0.5, -0.4])).tolist()  # of sample 1, before and after
+    assert clean[1] == pytest.approx(abs(p * (q - p) + (1 - p) * (p - q)), abs=1e-6)
+    assert clean[2] != clean[2]  # nan
+
+
 def test_forward_passes_are_counted(tmp_path):
     assert evaluate(tmp_path).forward_passes == 3 * 2 * (1 + 4)  # images, arms, control and units
 
@@ -126,7 +147,7 @@ def test_an_error_in_the_middle_leaves_no_table(tmp_path):
 
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
     evaluation = EffectEvaluation(
-        tmp_path, classifier, classifier, PixelGrid(2, 2), Broken([0.25]), ["a", "b", "c"], "auto", False, 0
+        tmp_path, classifier, classifier, PixelGrid(2, 2), Broken([0.25]), ["a", "b", "c"], "auto", False, ()
     )
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,

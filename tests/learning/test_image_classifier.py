@@ -26,20 +26,69 @@ class Bright(torch.utils.data.Dataset):
         return Batch(torch.full((1, 4, 4), 0.2 + 0.6 * (index % 2)), label, torch.tensor(index), torch.tensor(index))
 
 
+def linear(kind: str, classes: tuple[str, ...]) -> ImageClassifier:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, len(classes)))
+    return ImageClassifier(Classifier(network, Task(kind, classes), [0.5], [0.5]), partial(torch.optim.Adam, lr=0.1))
+
+
+def trainer_of(epochs: int, *callbacks: pl.Callback) -> pl.Trainer:
+    return pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=bool(callbacks),
+        callbacks=list(callbacks), enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
 def test_it_learns_what_can_be_learned_and_scores_it(kind):
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
-    classifier = Classifier(network, Task(kind, ("dark", "bright")), [0.5], [0.5])
-    module = ImageClassifier(classifier, partial(torch.optim.Adam, lr=0.1))
+    module = linear(kind, ("dark", "bright"))
     loader = DataLoader(Bright(32, kind == "multilabel"), batch_size=8)
-    trainer = pl.Trainer(
-        max_epochs=3, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
-    )  # fmt: skip
+    trainer = trainer_of(3)
     trainer.fit(module, loader, loader)
     assert trainer.callback_metrics["val_score"] == 1
     assert trainer.test(module, loader, verbose=False) == [{"test_score": 1.0}]
+
+
+class Labelled(Bright):
+    """Bright images with the labels bright, unknown for every third image, and absent, which no image has."""
+
+    def __getitem__(self, index: int) -> Batch:
+        bright = torch.nan if index % 3 == 0 else float(index % 2)
+        return super().__getitem__(index)._replace(label=torch.tensor([bright, 0.0]))
+
+
+def test_each_label_that_can_be_scored_is_logged_by_name_and_alone_counts_in_the_mean():
+    trainer, module, loader = trainer_of(3), linear("multilabel", ("bright", "absent")), DataLoader(Labelled(32), 8)
+    trainer.fit(module, loader, loader)
+    logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    assert logged["val_auroc/bright"] == logged["val_score"] == 1
+    assert "val_auroc/absent" not in logged
+    assert 0 < logged["train_loss"] < 1
+
+
+def test_the_thresholds_of_an_epoch_come_back_with_its_weights(tmp_path):
+    module, loader = linear("multilabel", ("bright", "absent")), DataLoader(Labelled(32), 8)
+    first = pl.callbacks.ModelCheckpoint(tmp_path, filename="first", save_top_k=1, monitor="epoch", mode="min")
+    trainer_of(3, first).fit(module, loader, loader)
+    last = module.fitted_task.thresholds
+    module.load_state_dict(torch.load(first.best_model_path, weights_only=True)["state_dict"])
+    bright, absent = module.fitted_task.thresholds
+    with torch.no_grad():
+        expected = module(torch.full((1, 1, 4, 4), 0.8)).sigmoid()[0, 0]  # the lowest, and only, one of bright images
+    assert bright == pytest.approx(expected.item(), abs=1e-6)
+    assert bright != last[0]
+    assert absent == 0.5
+
+
+class Absent(Bright):
+    def __getitem__(self, index: int) -> Batch:
+        return super().__getitem__(index)._replace(label=torch.zeros(1))
+
+
+def test_labels_of_one_value_alone_cannot_choose_an_epoch():
+    module, loader = linear("multilabel", ("absent",)), DataLoader(Absent(8), 8)
+    with pytest.raises(ValueError, match="both values of at least one label.* for each of absent. Use more validation"):
+        trainer_of(1).fit(module, loader, loader)
 
 
 def test_normalised_images_are_refused_with_the_remedy():

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dovision
-from dovision.contracts import CODE
+from dovision.contracts import CODE, Task
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.small_cnn import small_cnn
@@ -85,6 +85,13 @@ def test_pretrained_weights_are_not_asked_for_again(tmp_path):
     assert torch.equal(dovision.load(tmp_path / "a.ckpt").network.conv1.weight, saved.network.conv1.weight)
 
 
+def test_thresholds_come_back_with_the_classifier(tmp_path, classifier):
+    classifier.task = Task("multilabel", ("zero", "one", "two"), (0.25, 0.5, 0.125))
+    checkpoint.save(tmp_path / "a.ckpt", classifier, {**MODEL, "task": "multilabel"}, None, {"seed": 3})
+    assert dovision.load(tmp_path / "a.ckpt").task.thresholds == (0.25, 0.5, 0.125)
+    assert checkpoint.read(tmp_path / "a.ckpt")["facts"] == {"seed": 3, "thresholds": [0.25, 0.5, 0.125]}
+
+
 class Malice:
     def __reduce__(self):
         return os.mkdir, ("run-by-a-checkpoint",)
@@ -93,7 +100,7 @@ class Malice:
 def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"format": 1, "state": Malice()}, "evil.ckpt")
-    with pytest.raises(ValueError, match=r"evil.ckpt must hold tensors and plain types only.*not opened"):
+    with pytest.raises(ValueError, match=r"evil.ckpt must hold tensors and plain types only.*mkdir.*not opened"):
         dovision.load("evil.ckpt")
     assert not (tmp_path / "run-by-a-checkpoint").exists()
 

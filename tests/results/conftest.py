@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
 from dovision import geometry
-from dovision.contracts import Batch, Box, Task
-from dovision.results.maps import image_path, save_image
+from dovision.agreement import coverage, state
+from dovision.contracts import BOXES, Batch, Box, Task
+from dovision.results.map_tables import MAPS, maps_schema, write_boxes
 from dovision.results.order import by_sample
-from dovision.results.rows import Clean, effect_columns, sample_columns
+from dovision.results.pictures import image_path, save_image
+from dovision.results.rows import Clean, done_rows, effect_columns, sample_columns
 from dovision.results.run_directory import RunDirectory
 from dovision.results.summary import write_summary
 from dovision.results.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
 
 DIGITS = Task("multiclass", tuple("0123456789"))
+FILMS = Task("multilabel", ("nodule", "opacity"))
 SHAPE = (1, 32, 32)
 WriteRun = Callable[..., RunDirectory]
 
@@ -66,6 +73,110 @@ def write_run(
     return run
 
 
+def write_map_run(
+    folder: Path, overrides: Sequence[str] = (), painted: bool = False, shortcut: float = 0.5, images: int = 24
+) -> RunDirectory:
+    """A completed run on films with a nodule (but for every fourth), an opacity, a tag and a rib, with two labels.
+
+    Taking a lesion away, or painting over it, lowers the log-odds of its label by 2, the tag those of both by
+    3 * shortcut, a rib does nothing. The map of `grad_cam` is the box of the label, that of `effect_map` the evidence
+    of every part, both with a little noise; `random_map` is noise alone. The first map of grad_cam is zero.
+    """
+    run = RunDirectory(folder)
+    run.start(_film_config(painted, shortcut), overrides, {"seed": 0})
+    random = np.random.default_rng(int(100 * shortcut))
+    films = [_film(sample, random) for sample in range(images)]
+    _write_film_effects(folder, films, painted, shortcut, random)
+    write_boxes(folder, pd.DataFrame([row for film in films for row in film], columns=BOXES))
+    with TableWriter(folder / MAPS, maps_schema(8, 8, 32, 32, 2)) as table:
+        rows = [row for film in films for row in _film_maps(film, shortcut, random)]
+        table.write(pa.RecordBatch.from_pylist(rows, schema=maps_schema(8, 8, 32, 32, 2)))
+    write_summary(folder, 0)
+    run.complete({"seconds_per_map": {"grad_cam": 0.01, "effect_map": 0.2, "random_map": 0.001}})
+    return run
+
+
+def _film(sample: int, random: np.random.Generator) -> list[tuple[Any, ...]]:
+    """The boxes of a film, each within a quarter of the image of its own."""
+    quarters = {"opacity0": (0, 16), "nodule1": (16, 0), "tag": (0, 0), "rib": (16, 16)}
+    spoken = {"opacity0": "opacity", "nodule1": "nodule"}
+    rows = []
+    for part, (top, left) in quarters.items():
+        if sample % 4 or part != "nodule1":
+            down, across = random.integers(0, 8, 2)
+            box = Box(top + down, left + across, top + down + 8, left + across + 8)
+            rows.append((sample, part, spoken.get(part), *box))
+    return rows
+
+
+def _evidence(label: str | None, part: str, shown: str, shortcut: float) -> float:
+    """What a part adds to the log-odds of a class."""
+    return 2.0 * (label == shown) + 3 * shortcut * (part == "tag")
+
+
+def _write_film_effects(
+    folder: Path, films: list[list[tuple[Any, ...]]], painted: bool, shortcut: float, random: np.random.Generator
+) -> None:
+    suffixes = ("", " control 0", " control 1") if painted else ("",)
+    parts = ("opacity0", "nodule1", "tag", "rib")
+    units = [part + suffix for part in parts for suffix in suffixes]
+    nothing = Box(0, 0, 0, 0)
+    control = torch.tensor(random.normal(0.5, 0.7, (len(films), 2)))
+    treated = control.unsqueeze(1) + torch.tensor(random.normal(0, 0.1, (len(films), len(units), 2)))
+    regions: list[list[Box | None]] = []
+    for row, film in enumerate(films):
+        known = {part: (label, Box(*edges)) for _, part, label, *edges in film}
+        regions.append([known[part][1] if part in known else nothing for part in parts for _ in suffixes])
+        for column, part in enumerate(parts):
+            for place, shown in enumerate(FILMS.classes):
+                if part in known:
+                    treated[row, column * len(suffixes), place] -= _evidence(known[part][0], part, shown, shortcut)
+    sample = torch.arange(len(films))
+    label = torch.tensor([[1.0 if row % 4 else 0.0, 1.0] for row in range(len(films))])
+    batch = Batch(torch.from_numpy(random.random((len(films), 1, 32, 32))).float(), label, sample, sample // 2)
+    measured = {"task": FILMS, "control_logits": control.float(), "treated_logits": treated.float()}
+    with TableWriter(folder / SAMPLES, samples_schema(FILMS)) as table:
+        names = [f"film {row}" for row in range(len(films))]
+        logits = control.float()
+        table.write(sample_columns(arm="clean", eps=0.0, batch=batch, names=names, logits=logits, **measured))
+    with TableWriter(folder / EFFECTS, effects_schema()) as table:
+        for rows in effect_columns(arm="clean", sample=sample, units=units, regions=regions, **measured):
+            table.write(done_rows(rows))
+    for row in range(3):
+        save_image(image_path(folder, row, "clean"), batch.image[row])
+
+
+def _film_maps(film: list[tuple[Any, ...]], shortcut: float, random: np.random.Generator) -> Iterator[dict[str, Any]]:
+    sample = film[0][0]
+    variants = ["as is", "perturbed"]
+    if sample < 6:
+        variants += ["randomised 1 of 3", "randomised 2 of 3", "randomised 3 of 3", "permuted labels"]
+    for shown in dict.fromkeys(label for _, _, label, *_ in film if label):
+        own = {"grad_cam": np.zeros((8, 8)), "effect_map": np.zeros((8, 8))}
+        for _, part, label, *edges in film:
+            share = coverage([Box(*edges)], 32, 32, 8, 8)
+            own["grad_cam"] += share * (label == shown)
+            own["effect_map"] += share * _evidence(label, part, shown, shortcut)
+        for explainer in ("grad_cam", "effect_map", "random_map"):
+            fixed = random.normal(size=(8, 8))
+            for number, variant in enumerate(variants):
+                known = own.get(explainer, fixed) if number < 2 or explainer == "random_map" else 0.2 * fixed
+                cells = known + 0.05 * random.normal(size=(8, 8))
+                cells = 0 * cells if (sample, explainer, shown) == (0, "grad_cam", "opacity") else cells
+                curves = {"deletion": random.uniform(0.1, 0.3), "insertion": random.uniform(0.6, 0.8)}
+                yield {
+                    "sample": sample,
+                    "group": sample // 2,
+                    "explainer": explainer,
+                    "class": shown,
+                    "variant": variant,
+                    "correct": sample % 3 > 0,
+                    "state": state(cells),
+                    "cells": cells.ravel(),
+                    **(curves if variant == "as is" and cells.any() else {}),
+                }
+
+
 def _digits(images: int) -> Batch:
     pixels = torch.from_numpy(load_digits().images[:images]).float().div(16).unsqueeze(1)
     sample = torch.arange(images)
@@ -104,6 +215,51 @@ def _config(grid: int | None) -> dict[str, object]:
         "intervention": cells if grid else code,
         "attack": {"_target_": "dovision.attacks.pgd.PGD", "eps": [0.05, 0.2], "norm": "linf", "steps": 10},
     }
+
+
+def _film_config(painted: bool, shortcut: float) -> dict[str, object]:
+    fill = {"_target_": "dovision.interventions.fills.Mean"}
+    box = {"_target_": "dovision.interventions.region_box.RegionBox", "fill": fill, "controls": 2, "seed": 0}
+    drawn = {"_target_": "dovision.interventions.counterfactual.Counterfactual"}
+    grid = {"_target_": "dovision.interventions.pixel_grid.PixelGrid", "rows": 8, "columns": 8, "fill": fill}
+    return {
+        "name": "films",
+        "seed": 0,
+        "dataset": {"_target_": "dovision.datasets.phantom.Phantom", "task": "multilabel", "shortcut": shortcut},
+        "model": {"_target_": "dovision.models.small_cnn.small_cnn"},
+        "intervention": box if painted else drawn,
+        "attack": {"_target_": "dovision.attacks.none.NoAttack"},
+        "explainer": {
+            "grad_cam": {"_target_": "dovision.explainers.grad_cam.GradCam"},
+            "effect_map": {"_target_": "dovision.explainers.effect_map.EffectMap", "intervention": grid},
+            "random_map": {"_target_": "dovision.explainers.random_map.RandomMap", "seed": 0},
+        },
+        "explanation": {"_target_": "dovision.learning.map_settings.MapSettings", "fill": fill, "steps": 16},
+    }
+
+
+@pytest.fixture(scope="session")
+def map_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three strengths of the shortcut, with true effects; two with painted boxes as well."""
+    folder = tmp_path_factory.mktemp("films")
+    for shortcut in (0.0, 0.5, 1.0):
+        write_map_run(folder / f"true{shortcut}", [f"dataset.shortcut={shortcut}"], shortcut=shortcut)
+    for shortcut in (0.0, 1.0):
+        overrides = [f"dataset.shortcut={shortcut}", "intervention=region_box"]
+        write_map_run(folder / f"painted{shortcut}", overrides, painted=True, shortcut=shortcut)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def map_run(map_sweep: Path) -> Path:
+    """A run with maps and true effects, of a shortcut of .5."""
+    return map_sweep / "true0.5"
+
+
+@pytest.fixture(scope="session")
+def painted_run(map_sweep: Path) -> Path:
+    """A run with maps and painted boxes with two controls each, of a shortcut of 1."""
+    return map_sweep / "painted1.0"
 
 
 @pytest.fixture(scope="session", name="write_run")

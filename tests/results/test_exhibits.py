@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from dovision.contracts import Task
-from dovision.results.exhibits import cells, results_frame, run_exhibits, settings, sweep_exhibits
+from dovision.results.exhibit import settings
+from dovision.results.exhibits import cells, results_frame, run_exhibits, sweep_exhibits
 from dovision.results.reading import read_sweep
 from dovision.results.tables import read_effects, read_samples
 

@@ -9,11 +9,13 @@ import torch
 from dovision.contracts import Batch, Box, Task
 from dovision.results.rows import (
     Clean,
+    done_rows,
     effect_columns,
     entropy,
     margin,
     mean_abs_expected_effect,
     sample_columns,
+    touched,
 )
 
 TWO = Task("multiclass", ("cat", "dog"))
@@ -87,6 +89,14 @@ def test_several_labels_are_right_only_together():
     assert rows["mean_abs_expected_effect"] == pytest.approx([0.225, 0.05])
 
 
+def test_a_label_that_is_not_known_is_minus_one_and_cannot_be_said_wrongly():
+    films = batch(torch.full((2, 1, 2, 2), 0.5), torch.tensor([[1.0, torch.nan], [torch.nan, 1.0]]))
+    logits = torch.stack([logit(0.9, 0.2), logit(0.9, 0.2)])
+    rows = one(task=LABELS, batch=films, logits=logits, control_logits=logits, treated_logits=logits.unsqueeze(1))
+    assert rows["label"] == [[1, -1], [-1, 1]]
+    assert rows["correct"] == [True, False]
+
+
 def test_entropy_of_certain_and_of_open_predictions():
     assert entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), TWO).tolist() == pytest.approx([0.0, math.log(2)])
     assert entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), LABELS).tolist() == pytest.approx([0.0, 2 * math.log(2)])
@@ -104,6 +114,21 @@ def test_mean_abs_expected_effect_does_not_let_units_cancel():
     control, treated = odds(0.8), torch.stack([odds(0.9), odds(0.7)], dim=1)
     # ECE = .8 * .1 - .2 * .1 = .06, and -.06
     assert mean_abs_expected_effect(control, treated, TWO).tolist() == pytest.approx([0.06])
+
+
+def test_mean_abs_expected_effect_is_that_of_the_units_done_and_of_none_not_a_number():
+    control, treated = odds(0.8, 0.8, 0.8), torch.stack([odds(0.9, 0.9, 0.9), odds(0.6, 0.6, 0.6)], dim=1)
+    # ECE = .06, and .8 * -.2 + .2 * .2 = -.12
+    done = torch.tensor([[True, True], [False, True], [False, False]])
+    found = mean_abs_expected_effect(control, treated, TWO, done)
+    assert found.tolist() == pytest.approx([0.09, 0.12, math.nan], nan_ok=True)
+    rows = one(treated_logits=odds(0.5, 0.75).unsqueeze(1), done=torch.tensor([[True], [False]]))
+    assert rows["mean_abs_expected_effect"] == pytest.approx([0.125, math.nan], nan_ok=True)
+
+
+def test_an_empty_region_is_nothing_done():
+    regions = [[None, Box(0, 1, 2, 3)], [Box(0, 0, 0, 0), Box(2, 3, 4, 3)]]
+    assert touched(regions).tolist() == [[True, True], [False, False]]
 
 
 def effects(task=TWO, control=None, treated=None, regions=None):
@@ -140,6 +165,18 @@ def test_the_expected_effect_of_a_unit_is_one_number_for_all_classes_but_one_per
     control = torch.stack([logit(0.8, 0.5), logit(0.8, 0.5)])
     treated = torch.stack([logit(0.3, 0.5), logit(0.8, 0.9)]).expand(2, 2, 2)
     assert effects(LABELS, control, treated)["expected_effect"] == pytest.approx([-0.4, 0, 0, 0.2] * 2, abs=1e-6)
+
+
+def test_what_was_not_done_has_no_row():
+    rows = pa.record_batch(effects())
+    assert done_rows(rows) is rows
+    regions = [[Box(0, 0, 0, 0), Box(0, 1, 2, 3)], [None, Box(5, 5, 9, 5)]]
+    kept = done_rows(pa.record_batch(effects(regions=regions))).to_pydict()
+    assert list(zip(kept["sample"], kept["unit"], kept["class"], strict=True)) == [
+        (3, "u1", "cat"), (3, "u1", "dog"), (4, "u0", "cat"), (4, "u0", "dog"),
+    ]  # fmt: skip
+    nothing = done_rows(pa.record_batch(effects(regions=[[Box(0, 0, 0, 0)] * 2] * 2)))
+    assert nothing.num_rows == 0
 
 
 def test_the_rows_do_not_depend_on_the_size_of_a_block(monkeypatch):

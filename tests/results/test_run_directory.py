@@ -121,3 +121,14 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started
     assert run.state == "running"
     run.start({}, [], {})
     assert list(tmp_path.glob("*.partial")) == []
+
+
+def test_a_new_start_removes_the_tables_that_a_dead_run_has_left(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    run.fail(ValueError("dead"))
+    tables = [tmp_path / f"{name}.parquet" for name in ("samples", "effects", "maps", "boxes")]
+    for table in tables:
+        table.write_text("left")
+    RunDirectory(tmp_path).start({}, [], {})
+    assert not any(table.exists() for table in tables)

@@ -2,18 +2,12 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from dovision.contracts import Batch, Task
-from dovision.effects import bootstrap
-from dovision.results import summary as summary_module
 from dovision.results.rows import Clean, sample_columns
-from dovision.results.summary import METRICS, auroc, summarise, write_summary
+from dovision.results.summary import METRICS, summarise, write_summary
 from dovision.results.tables import SAMPLES, TableWriter, samples_schema
 
 TASK = Task("multiclass", ("cat", "dog"))
@@ -85,30 +79,3 @@ def test_a_run_in_which_nothing_was_right_before_has_no_success_rate(tmp_path, w
     run = write_run(tmp_path, eps=(0.1,), images=1, maps=0)
     arm = json.loads((run.path / "summary.json").read_text())["arms"]["clean"]
     assert arm["accuracy"] == {"estimate": 1.0, "low": None, "high": None, "clusters": 1}
-
-
-@settings(max_examples=15, deadline=None)
-@given(
-    attacked=st.lists(st.integers(0, 5), min_size=1, max_size=12),
-    clean=st.lists(st.integers(0, 5), min_size=1, max_size=12),
-)
-def test_auroc_equals_scikit_learn_also_with_ties(attacked, clean):
-    alone = np.arange(len(attacked)), np.arange(len(clean)) + 100
-    found = auroc(np.array(attacked, float), np.array(clean, float), *alone, seed=0)
-    truth = roc_auc_score([1] * len(attacked) + [0] * len(clean), attacked + clean)
-    assert found.estimate == pytest.approx(truth)
-
-
-def test_the_interval_of_auroc_is_the_plain_bootstrap_of_whole_groups(monkeypatch):
-    monkeypatch.setattr(summary_module, "DRAWS", 200)
-    random = np.random.default_rng(3)
-    scores, groups = random.normal(size=60), random.integers(0, 15, size=60)
-    is_attacked = np.arange(60) < 25
-    scores[is_attacked] += 0.7
-
-    def plain(drawn):
-        return roc_auc_score(is_attacked[drawn], scores[drawn])
-
-    expected = bootstrap(plain, groups, seed=5, draws=200)
-    found = auroc(scores[:25], scores[25:], groups[:25], groups[25:], seed=5)
-    assert found == pytest.approx(expected)

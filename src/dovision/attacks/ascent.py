@@ -1,4 +1,4 @@
-"""Gradient ascent on a classifier's loss within a ball around the image: the core that FGSM, BIM and PGD share."""
+"""Gradient ascent on a classifier's loss within a ball around the image: the core of BIM, MI-FGSM and PGD."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks.ball import Ball
+from dovision.attacks.ball import Ball, column
+from dovision.attacks.gradients import input_gradient
 from dovision.attacks.losses import Loss
-from dovision.contracts import Batch, Classifier
+from dovision.contracts import Batch, Classifier, size
 
 
 class Ascent:
@@ -18,27 +19,29 @@ class Ascent:
         loss: what is raised.
         steps: gradients per image.
         step_size: in pixel units, a number or a fraction such as "2/255"; None is 2.5 * eps / steps.
+        momentum: share of the direction so far that each step keeps, at least 0.
     """
 
-    def __init__(self, loss: Loss, steps: int, step_size: float | str | None) -> None:
+    def __init__(self, loss: Loss, steps: int, step_size: float | str | None, momentum: float = 0.0) -> None:
         self.loss = loss
         self.steps = checks.positive_int("steps", steps)
         self.step_size = None if step_size is None else checks.positive("step_size", step_size)
+        self.momentum = checks.at_least("momentum", momentum, 0)
 
     def __call__(self, ball: Ball, start: Tensor, batch: Batch, classifier: Classifier) -> Tensor:
         """Where the steps lead from `start`; both of shape (B, C, H, W)."""
         step_size = 2.5 * ball.eps / self.steps if self.step_size is None else self.step_size
-        image = start
+        image, direction = start, torch.zeros_like(start)
         for _ in range(self.steps):
             gradient = input_gradient(image, batch.label, classifier, self.loss)
-            image = ball.project(image + step_size * ball.steepest(gradient))
+            direction = self.momentum * direction + of_length_one(gradient)
+            image = ball.project(image + step_size * ball.steepest(direction))
         return image
 
 
-def input_gradient(image: Tensor, label: Tensor, classifier: Classifier, loss: Loss) -> Tensor:
-    """Gradient of each image's own loss with respect to its pixels, shape (B, C, H, W)."""
-    leaf = image.clone().requires_grad_()
-    label = label.clone()  # one made in inference mode could not be kept for the backward pass
-    value = loss(classifier(leaf), label, classifier.task).sum()
-    (gradient,) = torch.autograd.grad(value, leaf)
-    return gradient
+def of_length_one(gradient: Tensor) -> Tensor:
+    """Each image's gradient by its L1 norm, so that all weigh alike in a sum; zero where it is not finite."""
+    gradient = gradient.nan_to_num(0, 0, 0)
+    largest = size(gradient, "linf").clamp(min=torch.finfo(gradient.dtype).tiny)
+    gradient = gradient / column(largest)  # a sum of tiny or of huge numbers would leave the range of floats
+    return gradient / column(gradient.abs().flatten(1).sum(1).clamp(min=1))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from dovision.attacks.aim import Aim
 from dovision.attacks.ascent import Ascent
 from dovision.attacks.ball import Ball
 from dovision.attacks.losses import Loss, task_loss
@@ -21,6 +22,7 @@ class BIM(Attack):
         step_size: in pixel units; None is 2.5 * eps / steps.
         norm: linf or l2.
         loss: what is raised.
+        target: a class, name or number, as of `Aim`; None for any wrong answer.
 
     Source: arXiv:1607.02533.
     """
@@ -32,9 +34,10 @@ class BIM(Attack):
         step_size: float | str | None = None,
         norm: str = "linf",
         loss: Loss = task_loss,
+        target: int | str | None = None,
     ) -> None:
         super().__init__(eps, norm)
-        self.ascent = Ascent(loss, steps, step_size)
+        self.ascent = Ascent(Aim(loss, target), steps, step_size)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return self.ascent(Ball(batch.image, eps, self.norm), batch.image, batch, classifier)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from dovision.attacks.ascent import input_gradient
+from dovision.attacks.aim import Aim
 from dovision.attacks.ball import Ball
+from dovision.attacks.gradients import input_gradient
 from dovision.attacks.losses import Loss, task_loss
 from dovision.contracts import Attack, Batch, Classifier
 
@@ -19,15 +20,22 @@ class FGSM(Attack):
         eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
         norm: linf; l2 is the fast gradient method, without the sign.
         loss: what is raised.
+        target: a class, name or number, as of `Aim`; None for any wrong answer.
 
     Source: arXiv:1412.6572.
     """
 
-    def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf", loss: Loss = task_loss) -> None:
+    def __init__(
+        self,
+        eps: float | str | Sequence[float | str],
+        norm: str = "linf",
+        loss: Loss = task_loss,
+        target: int | str | None = None,
+    ) -> None:
         super().__init__(eps, norm)
-        self.loss = loss
+        self.aim = Aim(loss, target)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
-        gradient = input_gradient(batch.image, batch.label, classifier, self.loss)
+        gradient = input_gradient(batch.image, batch.label, classifier, self.aim)
         return ball.project(batch.image + eps * ball.steepest(gradient))

@@ -1,4 +1,4 @@
-"""What an attack raises, one number an image."""
+"""What an attack raises, one number an image: how far the classifier is from answering rightly."""
 
 from __future__ import annotations
 
@@ -13,19 +13,54 @@ Loss = Callable[[Tensor, Tensor, Task], Tensor]  # (logits (B, K), label, task) 
 
 
 def task_loss(logits: Tensor, label: Tensor, task: Task) -> Tensor:
-    """The loss that the classifier was trained with, in nats; shape (B,)."""
+    """The loss that the classifier was trained with, in nats, shape (B,).
+
+    Cross-entropy, or the sum of the known labels' binary cross-entropies.
+    """
     return task.loss(logits, label)
 
 
 def margin(logits: Tensor, label: Tensor, task: Task) -> Tensor:
-    """By how much the label's logit is beaten, shape (B,); its gradient does not vanish where the softmax saturates.
+    """By how much the label is beaten, shape (B,); its gradient does not vanish where the softmax saturates.
 
-    Multiclass: the best other logit minus the label's. Multilabel: the sum over the labels of the logit's size,
-    negative where it has the label's sign.
+    Multiclass: the best other logit minus the label's. Multilabel: the sum over the known labels of how far the logit
+    lies from its threshold, negative on the side of the right answer.
 
     Source: arXiv:1608.04644, the loss f6.
     """
+    lead = leads(logits, label, task)
+    return lead.masked_fill(lead.isneginf(), 0).sum(1) if task.multilabel else lead.amax(1)
+
+
+def dlr(logits: Tensor, label: Tensor, task: Task) -> Tensor:
+    """The difference of logits ratio, shape (B,) in [-1, 1]: the margin, whatever the scale of the logits.
+
+    The margin is divided by the distance between the largest and the third largest logit.
+
+    Raises:
+        ValueError: the task is multilabel, or has fewer than 3 classes.
+
+    Source: arXiv:2003.01690, equation 6.
+    """
+    if task.multilabel or len(task.classes) < 3:
+        raise ValueError(
+            f"the loss dlr needs a multiclass task of at least 3 classes, got a {task.kind} one of "
+            f"{len(task.classes)}. Take the loss margin."
+        )
+    ranked = logits.topk(3).values
+    spread = (ranked[:, 0] - ranked[:, 2]).clamp(min=torch.finfo(logits.dtype).tiny)
+    return margin(logits, label, task) / spread
+
+
+def leads(logits: Tensor, label: Tensor, task: Task) -> Tensor:
+    """By how much each wrong answer leads, shape (B, K); the answer is right where none is above zero.
+
+    Multiclass: each logit minus the label's, and -inf for the label. Multilabel: how far each logit lies beyond its
+    label's threshold, on the wrong side, and -inf for a label that is not known.
+    """
     if task.multilabel:
-        return (logits * (1 - 2 * label.to(logits))).sum(-1)
-    own = torch.zeros_like(logits, dtype=torch.bool).scatter(1, label.unsqueeze(1), True)
-    return logits.masked_fill(own, -torch.inf).amax(1) - logits.gather(1, label.unsqueeze(1)).squeeze(1)
+        threshold = torch.logit(logits.new_tensor(task.thresholds or 0.5), eps=1e-6)
+        lead = (logits - threshold) * (1 - 2 * label.nan_to_num().to(logits))
+        return lead.masked_fill(~label.isfinite(), -torch.inf)
+    own = label.unsqueeze(1)
+    return (logits - logits.gather(1, own)).scatter(1, own, -torch.inf)

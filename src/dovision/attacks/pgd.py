@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from dovision import checks
+from dovision.attacks.aim import Aim
 from dovision.attacks.ascent import Ascent
-from dovision.attacks.ball import Ball, column
+from dovision.attacks.ball import Ball
+from dovision.attacks.found import look
 from dovision.attacks.losses import Loss, task_loss
 from dovision.contracts import Attack, Batch, Classifier
 
@@ -17,7 +18,7 @@ from dovision.contracts import Attack, Batch, Classifier
 class PGD(Attack):
     """Several steps up the loss from a random start, and the best of several starts.
 
-    The best is, for each image, the one that is misclassified, and among equals the one with the highest loss.
+    The best is, for each image, the one that reaches the aim, and among equals the one with the highest loss.
 
     Args:
         eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
@@ -26,6 +27,7 @@ class PGD(Attack):
         restarts: starts per image.
         norm: linf or l2.
         loss: what is raised.
+        target: a class, name or number, as of `Aim`; None for any wrong answer.
         seed: of the starts; each depends on (seed, sample, restart) alone.
 
     Source: arXiv:1706.06083; the step rule is its appendix's.
@@ -39,34 +41,26 @@ class PGD(Attack):
         restarts: int = 1,
         norm: str = "linf",
         loss: Loss = task_loss,
+        target: int | str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(eps, norm)
-        self.ascent = Ascent(loss, steps, step_size)
+        self.aim = Aim(loss, target)
+        self.ascent = Ascent(self.aim, steps, step_size)
         self.restarts = checks.positive_int("restarts", restarts)
         self.seed = seed
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
-        best = self._from_random_start(ball, batch, classifier, restart=0)
+        image = self._from_random_start(ball, batch, classifier, restart=0)
         if self.restarts == 1:
-            return best
-        fooled, loss = self._outcome(best, batch, classifier)
+            return image
+        best = look(image, batch, classifier, self.aim)
         for restart in range(1, self.restarts):
             image = self._from_random_start(ball, batch, classifier, restart)
-            fooled_now, loss_now = self._outcome(image, batch, classifier)
-            better = (fooled_now & ~fooled) | ((fooled_now == fooled) & (loss_now > loss))
-            best = torch.where(column(better), image, best)
-            fooled, loss = fooled | fooled_now, torch.where(better, loss_now, loss)
-        return best
+            best = best.or_better(look(image, batch, classifier, self.aim))
+        return best.image
 
     def _from_random_start(self, ball: Ball, batch: Batch, classifier: Classifier, restart: int) -> Tensor:
         start = ball.draw(batch.sample, self.seed, restart)
         return self.ascent(ball, start, batch, classifier)
-
-    @torch.no_grad()
-    def _outcome(self, image: Tensor, batch: Batch, classifier: Classifier) -> tuple[Tensor, Tensor]:
-        """Whether each image is misclassified, and its loss; both of shape (B,)."""
-        logits = classifier(image)
-        correct = classifier.task.correct(classifier.task.probability(logits), batch.label)
-        return ~correct, self.ascent.loss(logits, batch.label, classifier.task)

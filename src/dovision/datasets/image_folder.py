@@ -73,7 +73,7 @@ class ImageFolder(Images):
         self._root = Path(root).resolve()
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
         splits.check_fractions(val_fraction, test_fraction)
-        self.shape = _shape(shape)
+        self.shape = picture.shape(shape)
         folders = _folders(self._root)
         found = _class_names(self._root, folders)
         facts.agree("classes", None if classes is None else sorted(map(str, classes)), found)
@@ -123,13 +123,6 @@ class Files(Dataset[Batch]):
     def __getitem__(self, sample: int) -> Batch:
         image = picture.read(Path(self.paths[sample]), self.shape)
         return Batch(image, self.label[sample], torch.tensor(sample), self.group[sample])
-
-
-def _shape(stated: Sequence[int]) -> Shape:
-    shape = facts.shape(stated)
-    if shape[0] not in (1, 3):
-        raise ValueError(f"shape must have 1 (grey) or 3 (RGB) channels, got {list(shape)!r}.")
-    return shape
 
 
 def _folders(root: Path) -> dict[str, Path]:

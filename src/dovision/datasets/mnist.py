@@ -9,15 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from filelock import FileLock
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.datasets import MNIST as Torchvision
-from torchvision.datasets.utils import download_url
 
 from dovision import checks
 from dovision.contracts import Batch, Images, generator
 from dovision.datasets import facts, idx, splits
+from dovision.datasets.download import required
 from dovision.datasets.memory import InMemory
 
 Array = npt.NDArray[np.uint8]
@@ -99,28 +98,7 @@ class MNIST(Images):
 def _locate(folder: Path, archive: str, download: bool) -> Path:
     """The file, unzipped if it is there, else as the archive, downloaded if that is missing and allowed."""
     zipped = folder / archive
-    for path in (zipped.with_suffix(""), zipped):
-        if path.is_file():
-            return path
-    address, checksum = Torchvision.mirrors[0] + archive, dict(Torchvision.resources)[archive]
-    remedy = f"fetch {address} (md5 {checksum}) into {folder.resolve()}."
-    if not download:
-        raise FileNotFoundError(
-            f"{archive} is not in {folder.resolve()}. Set dataset.download=true, set dataset.root to the folder that "
-            f"holds MNIST/raw, or {remedy}"
-        )
-    try:
-        _download(zipped, address, checksum)
-    except (OSError, RuntimeError) as error:
-        raise FileNotFoundError(f"{archive} could not be downloaded: {error} By hand: {remedy}") from error
-    return zipped
-
-
-def _download(zipped: Path, address: str, checksum: str) -> None:
-    """Fetch under another name, so that no other process takes a part for the whole."""
-    zipped.parent.mkdir(parents=True, exist_ok=True)
-    part = zipped.with_suffix(".part")
-    with FileLock(zipped.with_suffix(".lock")):
-        if not zipped.is_file():
-            download_url(address, str(part.parent), part.name, md5=checksum)
-            part.replace(zipped)
+    if zipped.with_suffix("").is_file():
+        return zipped.with_suffix("")
+    checksum = dict(Torchvision.resources)[archive]
+    return required(zipped, Torchvision.mirrors[0] + archive, checksum, download, home="MNIST/raw")

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dovision import checks
-from dovision.contracts import Batch, Box, Images
+from dovision.contracts import BOXES, Batch, Images, part_kind
 from dovision.datasets import facts, phantom_film, splits
 from dovision.datasets.phantom_patient import KINDS, Patient, draw
 
@@ -100,14 +100,10 @@ class Phantom(Images):
         return pd.DataFrame({"sample": range(len(films)), "name": names, "group": names, **known, **counts})
 
     def boxes(self, name: str) -> pd.DataFrame:
-        """The tight box of each part's own pixels."""
+        """The tight box of each part's own pixels; lesions speak for a class, the tag and the rib for none."""
         films = self.split(name)
-        rows = [
-            (sample, part, *box)
-            for sample in range(len(films))
-            for part, box in phantom_film.boxes(films.patient(sample), films.settings.size).items()
-        ]
-        return pd.DataFrame(rows, columns=["sample", "part", *Box._fields])
+        rows = [row for sample in range(len(films)) for row in films.boxes(sample)]
+        return pd.DataFrame(rows, columns=BOXES)
 
     def parts(self, split: str, sample: int) -> tuple[str, ...]:
         """What can be left out of an image: each lesion, the tag if there is one, and one rib."""
@@ -141,6 +137,12 @@ class Films(Dataset[Batch]):
             raise IndexError(f"sample must be in [0, {len(self)}), got {sample}.")
         return draw(self.settings.seed, self.settings.split, sample, self.settings.shortcut)
 
+    def boxes(self, sample: int) -> list[tuple[object, ...]]:
+        """A row for each part of a sample, of the columns BOXES."""
+        patient = self.patient(sample)
+        boxes = phantom_film.boxes(patient, self.settings.size)
+        return [(sample, part, _spoken_for(part, patient, self.settings.label), *box) for part, box in boxes.items()]
+
     def __getitem__(self, sample: int) -> Batch:
         patient = self.patient(sample)
         image = phantom_film.render(patient, self.settings.size)
@@ -155,3 +157,11 @@ def _label(patient: Patient, label: str) -> Tensor:
     if label == "kind":
         return present[0] + 2 * present[1]
     return torch.tensor(int(patient.disease))
+
+
+def _spoken_for(part: str, patient: Patient, label: str) -> str | None:
+    """The class that a part is a sign of."""
+    kind = part_kind(part)
+    if kind not in KINDS:
+        return None
+    return kind if label == "kinds" else _TASKS[label][1][int(_label(patient, label))]

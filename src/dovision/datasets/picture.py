@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from dovision import geometry
 from dovision.contracts import Shape
+from dovision.datasets import facts
 
 
 class BadFile(ValueError):
@@ -23,6 +26,14 @@ class BadFile(ValueError):
 class Size(NamedTuple):
     height: int
     width: int
+
+
+def shape(stated: Sequence[int]) -> Shape:
+    """The stated image shape (C, H, W), of 1 or 3 channels."""
+    whole = facts.shape(stated)
+    if whole[0] not in (1, 3):
+        raise ValueError(f"shape must have 1 (grey) or 3 (RGB) channels, got {list(whole)!r}.")
+    return whole
 
 
 def check(data: bytes) -> Size:
@@ -40,15 +51,27 @@ def read(path: Path, shape: Shape) -> Tensor:
 
     Grey is the luma of ITU-R 601; transparency is dropped; 16-bit files keep their depth.
     """
+    return fit(pixels(path, shape[0]), shape)
+
+
+def pixels(path: Path, channels: int) -> Tensor:
+    """The image as it is in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].
+
+    Raises:
+        ValueError: the file is no whole image.
+    """
     try:
-        image = _decode(path.read_bytes())
+        return _channels(_decode(path.read_bytes()), channels)
     except BadFile as error:
         raise ValueError(f"{path} must be a whole image, but is {error}.") from error
-    value = _channels(image, shape[0])
-    fit = geometry.central_fit(image.height, image.width, shape)
-    if fit.resized != fit.source:
-        value = F.interpolate(value.unsqueeze(0), size=fit.resized, mode="bilinear", antialias=True)[0]
-    return fit.window.crop(value).clamp(0, 1).contiguous()
+
+
+def fit(value: Tensor, shape: Shape) -> Tensor:
+    """An image, shape (C, H, W), resized with antialiasing to cover `shape`, and its centre taken."""
+    where = geometry.central_fit(value.shape[1], value.shape[2], shape)
+    if where.resized != where.source:
+        value = F.interpolate(value.unsqueeze(0), size=where.resized, mode="bilinear", antialias=True)[0]
+    return where.window.crop(value).clamp(0, 1).contiguous()
 
 
 def _decode(data: bytes) -> Image.Image:
@@ -59,10 +82,13 @@ def _decode(data: bytes) -> Image.Image:
         image.load()
     except Exception as error:  # Pillow's readers raise whatever their format's damage leads to
         raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
-    pixels = np.asarray(image)
-    if image.mode == "F" or (image.mode == "I" and not 0 <= pixels.min() <= pixels.max() <= 65535):
+    if image.mode == "F" or (image.mode == "I" and not _sixteen_bits(np.asarray(image))):
         raise BadFile(f"of mode {image.mode}, whose range is not known")
     return image
+
+
+def _sixteen_bits(values: npt.NDArray[np.int32]) -> bool:
+    return bool(0 <= values.min() <= values.max() <= 65535)
 
 
 def _channels(image: Image.Image, channels: int) -> Tensor:
@@ -70,5 +96,5 @@ def _channels(image: Image.Image, channels: int) -> Tensor:
     if image.mode.startswith("I"):
         grey = torch.from_numpy(np.asarray(image).astype(np.float32) / 65535)
         return grey.expand(channels, *grey.shape)
-    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"), dtype=np.float32) / 255
-    return torch.from_numpy(pixels.reshape(image.height, image.width, channels)).permute(2, 0, 1)
+    values = torch.from_numpy(np.array(image.convert("L" if channels == 1 else "RGB")))
+    return values.reshape(image.height, image.width, channels).permute(2, 0, 1).float().div_(255)

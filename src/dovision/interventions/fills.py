@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 import torch
@@ -73,3 +74,56 @@ class Noise:
         shape = (value.shape[1], region.height, region.width)
         random = [generator(self.seed, sample, *region) for sample in context.batch.sample.tolist()]
         return torch.stack([torch.rand(shape, generator=one) for one in random]).to(value)
+
+
+class Inpaint:
+    """The harmonic surface that the pixels around the region span, as a soap film does in a bent frame.
+
+    Each pixel of the region is the mean of its neighbours to the left and right, above and below, as far as they lie
+    inside the image. So it stays between the lowest and the highest pixel around the region, and continues a ramp.
+
+    Raises:
+        ValueError: the region is the whole image.
+    """
+
+    def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
+        height, width = value.shape[-2:]
+        ends = region.top > 0, region.bottom < height, region.left > 0, region.right < width
+        if not any(ends):
+            raise ValueError(
+                f"a region that is inpainted must have pixels around it, got all {height} x {width} of the image. "
+                "Make the region smaller, or choose another fill."
+            )
+        # The equations are (rows' differences + columns' differences) surface = neighbours: a Sylvester equation,
+        # solved where both differences are diagonal.
+        down, modes_down = (each.to(value.device) for each in _differences(region.height, *ends[:2]))
+        across, modes_across = (each.to(value.device) for each in _differences(region.width, *ends[2:]))
+        spectrum = modes_down.T @ _neighbours(value, region) @ modes_across
+        surface = modes_down @ (spectrum / (down.unsqueeze(1) + across)) @ modes_across.T
+        return surface.clamp(0, 1).to(value.dtype)
+
+
+def _neighbours(value: Tensor, region: Box) -> Tensor:
+    """For each pixel of the region the sum of its neighbours outside, which are known; shape (B, C, h, w)."""
+    top, left, bottom, right = region
+    # The slice of a neighbouring line is empty, and its sum zero, where the region ends at the image's border.
+    total = torch.zeros_like(region.crop(value), dtype=torch.float64)
+    total[..., :1, :] += value[..., max(top - 1, 0) : top, left:right].sum(-2, keepdim=True, dtype=torch.float64)
+    total[..., -1:, :] += value[..., bottom : bottom + 1, left:right].sum(-2, keepdim=True, dtype=torch.float64)
+    total[..., :1] += value[..., top:bottom, max(left - 1, 0) : left].sum(-1, keepdim=True, dtype=torch.float64)
+    total[..., -1:] += value[..., top:bottom, right : right + 1].sum(-1, keepdim=True, dtype=torch.float64)
+    return total
+
+
+@lru_cache(maxsize=256)
+def _differences(length: int, start: bool, stop: bool) -> tuple[Tensor, Tensor]:
+    """Eigenvalues and eigenvectors of "my neighbours minus me", negated, on a line of pixels.
+
+    start, stop: whether the line goes on, with known pixels, at its ends; otherwise nothing flows there.
+    """
+    neighbours = torch.full((length,), 2.0, dtype=torch.float64)
+    neighbours[:1] -= int(not start)
+    neighbours[-1:] -= int(not stop)
+    beside = torch.ones(max(0, length - 1), dtype=torch.float64)
+    eigenvalues, eigenvectors = torch.linalg.eigh(neighbours.diag() - beside.diag(1) - beside.diag(-1))
+    return eigenvalues, eigenvectors

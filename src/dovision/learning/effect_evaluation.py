@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,12 +15,15 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from tqdm import tqdm
 
-from dovision.contracts import INPUT, Attack, Batch, Classifier, Intervention
+from dovision.contracts import INPUT, Attack, Batch, Box, Classifier, Intervention
+from dovision.learning.gradient_health import GradientHealth
 from dovision.propagation import Outcome, Propagation
-from dovision.results.maps import image_path, save_image
 from dovision.results.order import by_sample, join_parts, part_path
-from dovision.results.rows import Clean, effect_columns, sample_columns
+from dovision.results.pictures import image_path, save_image
+from dovision.results.rows import Clean, done_rows, effect_columns, sample_columns, touched
 from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
+
+Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
 
 class World(NamedTuple):
@@ -46,7 +49,7 @@ class EffectEvaluation(Callback):
         names: a name per sample of the test split.
         chunk: (image, unit) pairs a pass, or "auto".
         plain_control: compare with the classifier under test instead of `measured` without do(u).
-        maps: how many images are kept as pictures, the first ones.
+        kept: samples of which the image is kept as a picture.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class EffectEvaluation(Callback):
         names: Sequence[str],
         chunk: int | str,
         plain_control: bool,
-        maps: int,
+        kept: Collection[int],
     ) -> None:
         self.folder = folder
         self.classifier = classifier
@@ -69,8 +72,17 @@ class EffectEvaluation(Callback):
         self.names = names
         self.chunk = chunk
         self.plain_control = plain_control
-        self.maps = maps
+        self.kept = frozenset(kept)
         self.forward_passes = 0
+        self.health = GradientHealth()
+
+    @property
+    def attack_facts(self) -> dict[str, Any]:
+        """Share of dead gradients, and the attack's forward passes per image by epsilon; empty without an attack."""
+        if not self.attack.eps:
+            return {}
+        queries = {f"{eps:g}": count for eps, count in self.attack.queries.items()}
+        return {"dead_gradients": self.health.share, "queries": queries}
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.propagation = Propagation(self.measured.to(pl_module.device), self.intervention, self.chunk)
@@ -91,18 +103,22 @@ class EffectEvaluation(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        if self.attack.eps:
+            self.health.add(batch, self.classifier)
         worlds = list(self.worlds(batch, outputs))
         samples, effects = [], []
         for world in worlds:
             outcome = self._measure(world)
-            samples.append([self._sample_rows(world, outcome, worlds[0])])
-            effects.append(list(self._effect_rows(world, outcome)))
+            regions = self._regions(world, len(outcome.units))
+            samples.append([self._sample_rows(world, outcome, regions, worlds[0])])
+            effects.append(list(self._effect_rows(world, outcome, regions)))
         self.samples.write(by_sample(samples, len(batch.image)))
-        self.effects.write(by_sample(effects, len(batch.image)))
+        self.effects.write(done_rows(by_sample(effects, len(batch.image))))
         self._keep_maps(worlds)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._open.close()
+        self.health.warn()
         if trainer.world_size > 1:
             passes = torch.tensor(self.forward_passes, device=pl_module.device)
             self.forward_passes = int(trainer.strategy.reduce(passes, reduce_op="sum"))  # waits for all, too
@@ -132,7 +148,16 @@ class EffectEvaluation(Callback):
         self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units))
         return outcome._replace(control=world.logits) if self.plain_control else outcome
 
-    def _sample_rows(self, world: World, outcome: Outcome, clean: World) -> pa.RecordBatch:
+    def _regions(self, world: World, units: int) -> Regions:
+        """What each unit touches of each image; None where it does not act on the image."""
+        shape = tuple(world.batch.image.shape[1:])
+        in_image = self.intervention.site == INPUT
+        return [
+            [self.intervention.region(shape, unit, sample) if in_image else None for unit in range(units)]
+            for sample in world.batch.sample.tolist()
+        ]
+
+    def _sample_rows(self, world: World, outcome: Outcome, regions: Regions, clean: World) -> pa.RecordBatch:
         attacked = world is not clean
         return sample_columns(
             arm=world.arm,
@@ -145,15 +170,10 @@ class EffectEvaluation(Callback):
             treated_logits=outcome.treated,
             clean=Clean(clean.batch.image, self._correct(clean)) if attacked else None,
             logits_8bit=_logits(self.classifier, round_to_8_bits(world.batch.image)) if attacked else None,
+            done=touched(regions),
         )
 
-    def _effect_rows(self, world: World, outcome: Outcome) -> Iterator[pa.RecordBatch]:
-        shape = tuple(world.batch.image.shape[1:])
-        in_image = self.intervention.site == INPUT
-        regions = [
-            [self.intervention.region(shape, unit, sample) if in_image else None for unit in range(len(outcome.units))]
-            for sample in world.batch.sample.tolist()
-        ]
+    def _effect_rows(self, world: World, outcome: Outcome, regions: Regions) -> Iterator[pa.RecordBatch]:
         return effect_columns(
             arm=world.arm,
             sample=world.batch.sample,
@@ -171,7 +191,7 @@ class EffectEvaluation(Callback):
     def _keep_maps(self, worlds: Sequence[World]) -> None:
         for world in worlds:
             for image, sample in zip(world.batch.image, world.batch.sample.tolist(), strict=True):
-                if sample < self.maps:
+                if sample in self.kept:
                     save_image(image_path(self.folder, sample, world.arm), image)
 
     def _count(self, passes: int) -> None:

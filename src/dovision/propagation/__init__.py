@@ -1,5 +1,6 @@
 """The engine: recompute only what descends from an edit. Exact, with the plain forward pass as fallback and oracle."""
 
+from dovision.propagation.kept import KeptPropagation
 from dovision.propagation.propagation import Outcome, Propagation
 
-__all__ = ["Outcome", "Propagation"]
+__all__ = ["KeptPropagation", "Outcome", "Propagation"]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
-from dovision.results.tables import EFFECTS, SAMPLES, row_groups
+from dovision.results.tables import EFFECTS, read_groups, row_groups
 
 Array = npt.NDArray[np.float64]
 CELL = ("arm", "unit", "class")
@@ -36,7 +36,7 @@ def average_effects(folder: Path, seed: int, draws: int = 1000, level: float = 0
 
     Source: Poisson resampling as in Chamandy et al., Estimating uncertainty for massive data streams, 2012.
     """
-    group_of = _group_of_each_sample(folder)
+    group_of = read_groups(folder)
     names = _names(folder)
     cells = pd.MultiIndex.from_product(names, names=CELL)
     total, count = np.zeros((draws + 1, len(cells))), np.zeros((draws + 1, len(cells)))
@@ -48,11 +48,6 @@ def average_effects(folder: Path, seed: int, draws: int = 1000, level: float = 0
             per_group = np.bincount(place, values, len(groups) * len(cells)).reshape(len(groups), -1)
             sums += weights @ per_group
     return _frame(cells, total, count, level)
-
-
-def _group_of_each_sample(folder: Path) -> pd.Series[int]:
-    table = pa.concat_tables(row_groups(folder / SAMPLES, ["sample", "group"]))
-    return table.to_pandas().drop_duplicates("sample").set_index("sample")["group"]
 
 
 def _names(folder: Path) -> list[list[str]]:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -14,6 +16,7 @@ from dovision.results.files import replacing
 
 INK = "#1f2430"  # text and axes; the page draws them in its own text colour
 LINE = "#c8ccd4"  # grid lines; likewise
+FAINT = "#8a92a0"  # what is there for comparison; legible on light and on dark
 PAPER = "#ffffff"
 COLOURS = (
     "#0072B2",
@@ -78,3 +81,21 @@ def inline_svg(text: str, prefix: str) -> str:
 def shortened(text: str, length: int) -> str:
     """The text, with its end left out where it is longer than `length`."""
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def series(number: int) -> dict[str, Any]:
+    """How series `number` looks; -1 is the clean arm, in the colour of the text."""
+    colour = INK if number < 0 else COLOURS[number % len(COLOURS)]
+    dashes = ("-", "--", "-.", ":")[max(number, 0) // len(COLOURS) % 4]
+    return {"color": colour, "linestyle": dashes, "linewidth": 2.2 if number < 0 else 1.5}
+
+
+def points(number: int) -> dict[str, Any]:
+    """The marker and the whiskers of series `number`."""
+    return {"marker": MARKERS[number % len(MARKERS)], "markersize": 4.5, "elinewidth": 1.2, "capsize": 2.5}
+
+
+def spread(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Distances of the interval's ends from the mean, shape (2, N); nan draws no whisker."""
+    ends = rows[["mean", "low", "high"]].to_numpy(float)
+    return np.stack([ends[:, 0] - ends[:, 1], ends[:, 2] - ends[:, 0]]).clip(min=0)

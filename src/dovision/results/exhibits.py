@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from dovision.contracts import Box
 from dovision.results import averages, figures, summary
-from dovision.results.drawing import save_figure
+from dovision.results.channels import channel_exhibits
+from dovision.results.detection_exhibits import detection_exhibits
+from dovision.results.detection_table_exhibits import seed_exhibits
+from dovision.results.exhibit import Exhibit, images, settings
 from dovision.results.gallery import gallery
-from dovision.results.maps import image_path, kept_samples, load_image
-from dovision.results.reading import Run, describe
+from dovision.results.map_exhibits import map_exhibits
+from dovision.results.part_exhibits import fill_exhibits, part_exhibits
+from dovision.results.pictures import image_path, kept_samples, load_image
+from dovision.results.reading import Run
+from dovision.results.shortcut import shortcut_exhibits
 from dovision.results.tables import CLEAN, read_effects, read_samples
 
 HEADS = {
@@ -27,17 +30,6 @@ HEADS = {
     "mean_abs_expected_effect": "mean |ECE|",
     "auroc": "AUROC of |ECE|",
 }
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """A figure, the words below it, and the numbers behind it."""
-
-    name: str
-    title: str
-    caption: str
-    figure: Figure
-    data: pd.DataFrame
 
 
 def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
@@ -62,27 +54,9 @@ def cells(row: pd.Series) -> list[str]:
     return [str(row["arm"]), f"{row['images']:,}", *(_interval(row, metric) for metric in summary.METRICS)]
 
 
-def settings(runs: Sequence[Run]) -> str:
-    """What was measured on what, in one sentence; what differs between the runs is listed."""
-    parts = []
-    for key in ("dataset", "model", "intervention", "attack"):
-        known = list(dict.fromkeys(_setting(key, run.config[key]) for run in runs if run.config.get(key)))
-        more = [f"{len(known) - 3} more"] if len(known) > 3 else []
-        parts.append(" or ".join(known[:3] + more))
-    return f"{', '.join(filter(None, parts))}."
-
-
 def sweep_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
-    """The figures that compare completed runs: mean |ECE| against epsilon."""
-    metric = "mean_abs_expected_effect"
-    columns = {metric: "mean", f"{metric}_low": "low", f"{metric}_high": "high"}
-    frame = results_frame(runs)[["job", "arm", "eps", "images", *columns]].rename(columns=columns)
-    caption = (
-        "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked. "
-        f"{settings(runs)} {_images(frame['images'])} Whiskers: {summary.INTERVAL}."
-    )
-    figure = figures.effect_against_epsilon(frame)
-    return [Exhibit("effect_against_epsilon", "Mean |ECE| against epsilon", caption, figure, frame)]
+    """The figures that compare completed runs: strengths of a shortcut, fills, and mean |ECE| against epsilon."""
+    return [*seed_exhibits(runs), *shortcut_exhibits(runs), *fill_exhibits(runs), *_against_epsilon(runs)]
 
 
 def results_exhibit(runs: Sequence[Run]) -> Exhibit:
@@ -94,18 +68,29 @@ def results_exhibit(runs: Sequence[Run]) -> Exhibit:
 
 
 def run_exhibits(run: Run) -> list[Exhibit]:
-    """The figures of one completed run: gallery (if it kept images), distributions, average effects."""
-    return [*_gallery(run), _distribution(run), _average_effects(run)]
+    """The figures of one completed run: of its maps and parts, where it has any; then gallery, |ECE|, averages."""
+    averaged = averages.average_effects(run.folder, run.seed)
+    general = [*_gallery(run), _distribution(run), _average_effects(run, averaged), *channel_exhibits(run, averaged)]
+    return [*detection_exhibits(run), *map_exhibits(run), *part_exhibits(run), *general]
 
 
-def save(exhibit: Exhibit, folder: Path) -> str:
-    """Write the figure as SVG and PNG and its numbers as CSV; returns the SVG."""
-    save_figure(exhibit.figure, exhibit.data, folder, exhibit.name)
-    return (folder / f"{exhibit.name}.svg").read_text(encoding="utf-8")
+def _against_epsilon(runs: Sequence[Run]) -> list[Exhibit]:
+    metric = "mean_abs_expected_effect"
+    columns = {metric: "mean", f"{metric}_low": "low", f"{metric}_high": "high"}
+    frame = results_frame(runs)[["job", "arm", "eps", "images", *columns]].rename(columns=columns)
+    if not frame["eps"].any():
+        return []
+    caption = (
+        "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked. "
+        f"{settings(runs)} {images(frame['images'])} Whiskers: {summary.INTERVAL}."
+    )
+    figure = figures.effect_against_epsilon(frame)
+    return [Exhibit("effect_against_epsilon", "Mean |ECE| against epsilon", caption, figure, frame)]
 
 
 def _distribution(run: Run) -> Exhibit:
     samples = read_samples(run.folder)
+    samples = samples.dropna(subset=["mean_abs_expected_effect"])  # an image without a unit has none
     chosen = samples[(samples["arm"] == CLEAN) | (samples["success"] == True)]  # noqa: E712  (null is neither)
     share = np.linspace(0, 1, 101)
     parts = [
@@ -127,13 +112,12 @@ def _distribution(run: Run) -> Exhibit:
     )
 
 
-def _average_effects(run: Run) -> Exhibit:
-    frame = averages.average_effects(run.folder, run.seed)
+def _average_effects(run: Run, frame: pd.DataFrame) -> Exhibit:
     return Exhibit(
         "average_effects",
         "Largest average effects",
         f"Mean over images of P(class | do(unit)) - P(class): the largest of {len(frame):,}. {settings([run])} "
-        f"{_images(frame['images'])} Whiskers: {averages.INTERVAL}.",
+        f"{images(frame['images'])} Whiskers: {averages.INTERVAL}.",
         figures.average_effects(frame),
         frame,
     )
@@ -142,10 +126,11 @@ def _average_effects(run: Run) -> Exhibit:
 def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
     samples = read_samples(run.folder)
     arms = list(samples["arm"].unique())[:most]
-    kept = kept_samples(run.folder, arms)[:most]
+    effects = read_effects(run.folder, kept_samples(run.folder, arms))
+    kept = sorted(effects["sample"].unique())[:most]
     if not kept:
         return []
-    effects = read_effects(run.folder, kept)
+    effects = effects[effects["sample"].isin(kept)]
     frame = _shown(samples, effects, arms)
     pictures = {(s, arm): load_image(image_path(run.folder, s, arm)) for s in kept for arm in arms}
     caption = (
@@ -167,18 +152,6 @@ def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) ->
     return said.assign(label=names)[columns]
 
 
-def _setting(key: str, part: Any) -> str:
-    """Interventions and attacks with all their numbers, data and models by their names."""
-    if key in ("intervention", "attack"):
-        return describe(part)
-    return describe({name: part[name] for name in ("_target_", "name") if name in part})
-
-
-def _images(counts: pd.Series) -> str:
-    low, high = counts.min(), counts.max()
-    return f"n = {low:,} images in each arm." if low == high else f"n = {low:,} to {high:,} images in an arm."
-
-
 def _interval(row: pd.Series, metric: str) -> str:
     estimate, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
     if pd.isna(estimate):
@@ -192,4 +165,4 @@ def _interval(row: pd.Series, metric: str) -> str:
 def _label(label: Any, classes: Sequence[str]) -> str:
     if np.ndim(label) == 0:
         return classes[int(label)]
-    return ", ".join(name for name, is_set in zip(classes, label, strict=True) if is_set) or "none"
+    return ", ".join(name for name, is_set in zip(classes, label, strict=True) if is_set == 1) or "none"

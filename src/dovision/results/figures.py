@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dovision.results.drawing import COLOURS, INK, LINE, MARKERS, shortened, styled
+from dovision.results.drawing import INK, LINE, points, series, shortened, spread, styled
 
 
 @styled
@@ -26,7 +24,7 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
     jobs = list(dict.fromkeys(frame["job"]))
     for number, job in enumerate(jobs):
         rows = frame[frame["job"] == job].sort_values("eps")
-        axes.errorbar(rows["eps"], rows["mean"], _spread(rows), label=job, **_series(number), **_points(number))
+        axes.errorbar(rows["eps"], rows["mean"], spread(rows), label=job, **series(number), **points(number))
     axes.set_xlabel("epsilon (pixel units, 0 = clean)")
     axes.set_ylabel("mean |ECE|")
     axes.set_ylim(bottom=0)
@@ -50,7 +48,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
     frame = frame.assign(value=frame["value"].clip(lower=largest / 1e4))  # smaller ones are drawn at the left edge
     for number, (arm, rows) in enumerate(frame.groupby("arm", sort=False)):
         label = f"{arm} (n = {rows['images'].iloc[0]:,})"
-        axes.plot(rows["value"], rows["share"], label=label, **_series(number - 1))
+        axes.plot(rows["value"], rows["share"], label=label, **series(number - 1))
     if largest > 10 * frame["value"].min():
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(numticks=6))
@@ -65,11 +63,14 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
 
 
 @styled
-def average_effects(frame: pd.DataFrame, most: int = 10) -> Figure:
+def average_effects(
+    frame: pd.DataFrame, label: str = "average effect on the class probability", most: int = 10
+) -> Figure:
     """The largest average effects of a unit on a class, with intervals, the arms side by side.
 
     Args:
         frame: columns arm, unit, class, mean, low, high.
+        label: of the numbers.
         most: (unit, class) pairs that are drawn.
     """
     size = frame["mean"].abs().groupby([frame["unit"], frame["class"]], sort=False).max()
@@ -81,14 +82,12 @@ def average_effects(frame: pd.DataFrame, most: int = 10) -> Figure:
     for number, arm in enumerate(arms):
         rows = indexed[indexed["arm"] == arm].reindex(pairs)
         place = np.arange(len(pairs)) + (number - (len(arms) - 1) / 2) * 0.7 / len(arms)
-        style = _series(number - 1) | _points(number) | {"linestyle": "none"}
-        axes.errorbar(rows["mean"], place, xerr=_spread(rows), label=arm, **style)
+        style = series(number - 1) | points(number) | {"linestyle": "none"}
+        axes.errorbar(rows["mean"], place, xerr=spread(rows), label=arm, **style)
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(
-        range(len(pairs)), [f"do({shortened(unit, 24)}) on {shortened(label, 24)}" for unit, label in pairs]
-    )
+    axes.set_yticks(range(len(pairs)), [f"do({shortened(unit, 24)}) on {shortened(name, 24)}" for unit, name in pairs])
     axes.invert_yaxis()
-    axes.set_xlabel("average effect on the class probability")
+    axes.set_xlabel(label)
     axes.grid(axis="x")
     if len(arms) > 1:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
@@ -118,20 +117,3 @@ def results_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]
             axes.text(column, height, cell, fontsize=7.5, va="center", weight=weight)
     axes.hlines([-0.6, 0.5, len(lines) - 0.4], 0, len(heads), colors=[INK, LINE, INK], linewidth=0.9)
     return figure
-
-
-def _series(number: int) -> dict[str, Any]:
-    """How series `number` looks; -1 is the clean arm, in the colour of the text."""
-    colour = INK if number < 0 else COLOURS[number % len(COLOURS)]
-    dashes = ("-", "--", "-.", ":")[max(number, 0) // len(COLOURS) % 4]
-    return {"color": colour, "linestyle": dashes, "linewidth": 2.2 if number < 0 else 1.5}
-
-
-def _points(number: int) -> dict[str, Any]:
-    return {"marker": MARKERS[number % len(MARKERS)], "markersize": 4.5, "elinewidth": 1.2, "capsize": 2.5}
-
-
-def _spread(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Distances of the interval's ends from the mean, shape (2, N); nan draws no whisker."""
-    ends = rows[["mean", "low", "high"]].to_numpy(float)
-    return np.stack([ends[:, 0] - ends[:, 1], ends[:, 2] - ends[:, 0]]).clip(min=0)

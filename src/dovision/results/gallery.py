@@ -13,8 +13,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from dovision.contracts import Box
+from dovision.geometry import paint
 from dovision.results.drawing import DIVERGING, INK, LINE, shortened, styled
-from dovision.results.maps import Picture, effect_map_image
+from dovision.results.pictures import Picture
 
 
 @styled
@@ -65,7 +66,7 @@ def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize
     if len(placed):
         boxes = [Box(*map(int, edges)) for edges in placed[list(Box._fields)].to_numpy()]
         height, width = picture.shape[:2]
-        painted = effect_map_image(height, width, boxes, placed["effect"].tolist())
+        painted = paint(height, width, boxes, placed["effect"].tolist(), background=np.nan)
         axes.imshow(painted, cmap=DIVERGING, norm=scale, interpolation="none")
         _bare(axes)
         return

@@ -13,7 +13,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from dovision.results.drawing import CSV, inline_svg
-from dovision.results.exhibits import HEADS, Exhibit, cells, results_frame, settings
+from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibits import HEADS, cells, results_frame
 from dovision.results.reading import Run
 from dovision.results.summary import INTERVAL
 

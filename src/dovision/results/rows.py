@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -36,6 +37,7 @@ def sample_columns(
     treated_logits: Tensor,
     clean: Clean | None = None,
     logits_8bit: Tensor | None = None,
+    done: Tensor | None = None,
 ) -> pa.RecordBatch:
     """Rows of samples.parquet for one batch in one arm.
 
@@ -47,6 +49,7 @@ def sample_columns(
         control_logits, treated_logits: of the measured one, shapes (B, K) and (B, U, K), in the same world.
         clean: the same images before the attack; None in the clean arm.
         logits_8bit: (B, K), of the attacked images rounded to 8 bits; None in the clean arm.
+        done: (B, U) bool, as told by `touched`; None is all.
 
     Returns:
         B rows of `samples_schema(task)`.
@@ -70,7 +73,7 @@ def sample_columns(
         "success_8bit": _success(logits_8bit, label, task, clean),
         "linf": size(delta, "linf").float().cpu().numpy(),
         "l2": size(delta, "l2").float().cpu().numpy(),
-        "mean_abs_expected_effect": mean_abs_expected_effect(control_logits, treated_logits, task).numpy(),
+        "mean_abs_expected_effect": mean_abs_expected_effect(control_logits, treated_logits, task, done).numpy(),
     }
     return pa.RecordBatch.from_pydict(columns, schema=samples_schema(task))
 
@@ -95,7 +98,7 @@ def effect_columns(
         regions: per sample and unit what is touched, in pixels of the image; None where a unit has no place in it.
 
     Returns:
-        B * U * K rows of `effects_schema()`, ordered by sample, unit, class.
+        B * U * K rows of `effects_schema()`, ordered by sample, unit, class; see `done_rows` for those to keep.
 
     Raises:
         ValueError: the shapes do not fit.
@@ -112,6 +115,17 @@ def effect_columns(
         yield pa.RecordBatch.from_pydict(columns, schema=effects_schema())
 
 
+def touched(regions: Sequence[Sequence[Box | None]]) -> Tensor:
+    """Whether a unit touches anything of a sample, shape (B, U) bool, from their regions: an empty box is no edit."""
+    return torch.tensor([[box is None or box.area > 0 for box in row] for row in regions])
+
+
+def done_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows of effects.parquet without those of units that touch nothing of their sample."""
+    kept = pc.and_(pc.less(rows["top"], rows["bottom"]), pc.less(rows["left"], rows["right"])).fill_null(True)
+    return rows if kept.false_count == 0 else rows.filter(kept)
+
+
 def entropy(probability: Tensor, task: Task) -> Tensor:
     """Entropy of the prediction in nats, shape (B,); for multilabel the sum of the labels' binary entropies."""
     total = torch.special.entr(probability).sum(-1)
@@ -119,17 +133,27 @@ def entropy(probability: Tensor, task: Task) -> Tensor:
 
 
 def margin(probability: Tensor, task: Task) -> Tensor:
-    """Distance from another answer in [0, 1], shape (B,): top minus second; multilabel: the smallest 2 |P - 0.5|."""
+    """Distance from another answer, shape (B,): top minus second; multilabel: the smallest 2 |P - threshold|."""
     if task.multilabel:
-        return (2 * (probability - 0.5).abs()).amin(-1)
+        return (2 * (probability - probability.new_tensor(task.thresholds or 0.5)).abs()).amin(-1)
     top = probability.topk(2).values
     return top[:, 0] - top[:, 1]
 
 
-def mean_abs_expected_effect(control_logits: Tensor, treated_logits: Tensor, task: Task) -> Tensor:
-    """Mean of |ECE| over units, and for multilabel over labels; shape (B,) float32, from (B, K) and (B, U, K)."""
-    expected = _effects(control_logits, treated_logits, task)["expected_effect"]
-    return expected.abs().mean((1, 2))
+def mean_abs_expected_effect(
+    control_logits: Tensor, treated_logits: Tensor, task: Task, done: Tensor | None = None
+) -> Tensor:
+    """Mean of |ECE| over the units done, and for multilabel over labels; nan if none is.
+
+    Args:
+        control_logits, treated_logits: shapes (B, K) and (B, U, K).
+        done: (B, U) bool; None is all.
+
+    Returns:
+        Shape (B,) float32.
+    """
+    expected = _effects(control_logits, treated_logits, task)["expected_effect"].abs().mean(2)
+    return expected.mean(1) if done is None else expected.masked_fill(~done, torch.nan).nanmean(1)
 
 
 def _effects(control_logits: Tensor, treated_logits: Tensor, task: Task) -> dict[str, Tensor]:
@@ -174,7 +198,7 @@ def _said(label: Tensor, task: Task) -> pa.Array:
     if not task.multilabel:
         return pa.array(label.numpy())
     offsets = np.arange(len(label) + 1, dtype=np.int32) * label.shape[1]
-    return pa.ListArray.from_arrays(offsets, label.to(torch.int8).reshape(-1).numpy())
+    return pa.ListArray.from_arrays(offsets, label.nan_to_num(nan=-1).to(torch.int8).reshape(-1).numpy())
 
 
 def _success(logits: Tensor | None, label: Tensor, task: Task, clean: Clean | None) -> pa.Array:

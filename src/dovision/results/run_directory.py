@@ -12,8 +12,8 @@ import yaml  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 
 from dovision import checks
+from dovision.results import map_tables, pictures
 from dovision.results.files import PARTIAL, make_folder, read_json, write_json, write_text
-from dovision.results.maps import MAPS
 from dovision.results.summary import SUMMARY
 from dovision.results.tables import EFFECTS, SAMPLES
 
@@ -103,8 +103,8 @@ class RunDirectory:
         write_text(self.path / ".hydra" / name, text)
 
     def _remove_remains(self) -> None:
-        for name in (RUN, SAMPLES, EFFECTS, SUMMARY):
+        for name in (RUN, SAMPLES, EFFECTS, map_tables.MAPS, map_tables.BOXES, SUMMARY):
             (self.path / name).unlink(missing_ok=True)
         for partial in self.path.glob(f"*{PARTIAL}"):
             partial.unlink()
-        shutil.rmtree(self.path / MAPS, ignore_errors=True)
+        shutil.rmtree(self.path / pictures.MAPS, ignore_errors=True)

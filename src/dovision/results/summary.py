@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from dovision.effects import Interval, bootstrap, mean_interval
+from dovision.effects import Interval, mean_interval
+from dovision.results.detection_metrics import Resamples, Scored, auroc
+from dovision.results.detection_summary import DETECTION, headlines, read_detection
 from dovision.results.files import write_json
+from dovision.results.map_summary import map_scores
+from dovision.results.map_tables import MAPS
+from dovision.results.part_effects import contrasts, part_effects
 from dovision.results.tables import CLEAN, read_samples
 
 SUMMARY = "summary.json"
@@ -36,7 +40,8 @@ def summarise(folder: Path, seed: int) -> dict[str, Any]:
     mean_abs_expected_effect  mean of |ECE| over images and units
     auroc                     of |ECE|, all clean images against successfully attacked ones; > 0.5 if attacks raise it
 
-    What has no meaning in an arm is None, with a sentence in `notes` where that may surprise.
+    What has no meaning in an arm is None, with a sentence in `notes` where that may surprise. Beside `arms`, where the
+    run has them: `maps`, the rows of `map_scores`; `part_effects` and `contrasts`, those of the functions named so.
 
     Args:
         folder: the run directory.
@@ -48,39 +53,20 @@ def summarise(folder: Path, seed: int) -> dict[str, Any]:
     samples = read_samples(folder)
     clean = samples[samples["arm"] == CLEAN]
     arms = {str(arm): _arm(rows, clean, seed) for arm, rows in samples.groupby("arm", sort=False)}
-    return {"interval": INTERVAL, "seed": seed, "arms": arms}
+    return {"interval": INTERVAL, "seed": seed, "arms": arms, **_sections(folder, seed)}
 
 
-def auroc(
-    attacked: npt.NDArray[np.float64],
-    clean: npt.NDArray[np.float64],
-    attacked_group: npt.NDArray[np.int64],
-    clean_group: npt.NDArray[np.int64],
-    seed: int,
-) -> Interval:
-    """P(score of an attacked image > score of a clean one), ties counted half, with its cluster-bootstrap interval.
+def _sections(folder: Path, seed: int) -> dict[str, Any]:
+    tables = {"part_effects": part_effects(folder, seed), "contrasts": contrasts(folder, seed)}
+    if (folder / MAPS).is_file():
+        tables["maps"] = map_scores(folder, seed)
+    if (folder / DETECTION).is_file():
+        tables["detection"] = headlines(read_detection(folder))
+    return {name: _records(table) for name, table in tables.items() if len(table)}
 
-    A group's clean and attacked images are resampled together. The rank formula takes a weight per row, so that
-    a resample is a count per group and needs no sorting.
 
-    Args:
-        attacked, clean: scores, shapes (M,) and (N,).
-        attacked_group, clean_group: the group of each.
-        seed: of the resampling.
-    """
-    scores, rank = np.unique(np.concatenate([attacked, clean]), return_inverse=True)
-    groups, cluster = np.unique(np.concatenate([attacked_group, clean_group]), return_inverse=True)
-    split = len(attacked)
-
-    def statistic(drawn: npt.NDArray[np.int64]) -> float:
-        weight = np.bincount(drawn, minlength=len(groups))[cluster]
-        positive = np.bincount(rank[:split], weight[:split], len(scores))
-        negative = np.bincount(rank[split:], weight[split:], len(scores))
-        pairs = positive.sum() * negative.sum()
-        below = np.cumsum(negative) - negative / 2
-        return float((positive * below).sum() / pairs) if pairs else np.nan
-
-    return bootstrap(statistic, np.arange(len(groups)), seed, DRAWS)
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _arm(rows: pd.DataFrame, clean: pd.DataFrame, seed: int) -> dict[str, Any]:
@@ -102,11 +88,13 @@ def _arm(rows: pd.DataFrame, clean: pd.DataFrame, seed: int) -> dict[str, Any]:
 
 
 def _detection(beaten: pd.DataFrame, clean: pd.DataFrame, seed: int) -> dict[str, Any] | None:
+    score = "mean_abs_expected_effect"
+    beaten, clean = beaten.dropna(subset=[score]), clean.dropna(subset=[score])
     if beaten.empty or clean.empty:
         return None
-    score = "mean_abs_expected_effect"
-    scores = beaten[score].to_numpy(float), clean[score].to_numpy(float)
-    return _plain(auroc(*scores, beaten["group"].to_numpy(), clean["group"].to_numpy(), seed))
+    attacked, others = (Scored(rows[score].to_numpy(float), rows["group"].to_numpy()) for rows in (beaten, clean))
+    resamples = Resamples(pd.concat([beaten, clean])["group"].to_numpy(), seed, DRAWS)
+    return _plain(auroc(attacked, others, resamples))
 
 
 def _plain(interval: Interval) -> dict[str, Any] | None:

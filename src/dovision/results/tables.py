@@ -24,8 +24,8 @@ FORMAT = "1"  # raised whenever a column changes its name, type or meaning
 ROW_GROUP = 100_000  # rows
 CLEAN = "clean"  # the arm of the images as they are
 
-_NAME = pa.dictionary(pa.int32(), pa.string())
-_METADATA = {"dovision_format": FORMAT}
+NAME = pa.dictionary(pa.int32(), pa.string())  # few names, each many times
+METADATA = {"dovision_format": FORMAT}
 
 
 def samples_schema(task: Task) -> pa.Schema:
@@ -33,10 +33,10 @@ def samples_schema(task: Task) -> pa.Schema:
 
     sample, name, group     the row in the split, the file or name of the image, the patient
     arm, eps                "clean" or "eps=...", and the epsilon in pixel units, 0 for clean
-    label, prediction       a class number; for multilabel a list of zeros and ones
+    label, prediction       a class number; for multilabel a list of zeros and ones, -1 where not known
     probability             the highest class probability
     entropy                 nats; for multilabel the sum of the labels' binary entropies
-    margin                  highest minus second-highest probability; for multilabel the smallest 2 |P - 0.5|
+    margin                  highest minus second-highest probability; for multilabel the smallest 2 |P - threshold|
     correct                 the label, or each of the labels, was said
     success                 right before the attack and wrong after it; null for clean and for images wrong before
     success_8bit            the same after the attacked image was rounded to 8 bits
@@ -44,12 +44,12 @@ def samples_schema(task: Task) -> pa.Schema:
     mean_abs_expected_effect  mean of |ECE| over units; for multilabel over units and labels
     """
     said = pa.list_(pa.int8()) if task.multilabel else pa.int64()
-    columns = {"sample": pa.int64(), "name": pa.string(), "group": pa.int64(), "arm": _NAME, "eps": pa.float64()}
+    columns = {"sample": pa.int64(), "name": pa.string(), "group": pa.int64(), "arm": NAME, "eps": pa.float64()}
     columns |= {"label": said, "prediction": said}
     columns |= dict.fromkeys(("probability", "entropy", "margin"), pa.float32())
     columns |= dict.fromkeys(("correct", "success", "success_8bit"), pa.bool_())
     columns |= dict.fromkeys(("linf", "l2", "mean_abs_expected_effect"), pa.float32())
-    return pa.schema(columns, metadata=_METADATA)
+    return pa.schema(columns, metadata=METADATA)
 
 
 def effects_schema() -> pa.Schema:
@@ -61,11 +61,11 @@ def effects_schema() -> pa.Schema:
     expected_effect         ECE; for multiclass one number for the unit, repeated in the row of each class
     top, left, bottom, right  what the unit touches, in pixels of the image; null if it has no place in the image
     """
-    columns = {"sample": pa.int64(), **dict.fromkeys(("arm", "unit", "class"), _NAME)}
+    columns = {"sample": pa.int64(), **dict.fromkeys(("arm", "unit", "class"), NAME)}
     numbers = ("control", "treated", "effect", "log_odds_effect", "expected_effect")
     columns |= dict.fromkeys(numbers, pa.float32())
     columns |= dict.fromkeys(("top", "left", "bottom", "right"), pa.int32())
-    return pa.schema(columns, metadata=_METADATA)
+    return pa.schema(columns, metadata=METADATA)
 
 
 class TableWriter:
@@ -148,6 +148,12 @@ def read_samples(folder: Path) -> pd.DataFrame:
     frame["attacked"] = frame["arm"] != CLEAN
     ordered = frame.sort_values(["attacked", "eps", "arm", "sample"], kind="stable", ignore_index=True)
     return ordered.drop(columns="attacked")
+
+
+def read_groups(folder: Path) -> pd.Series[int]:
+    """The group (patient) of each sample of samples.parquet, by sample."""
+    table = pa.concat_tables(row_groups(folder / SAMPLES, ["sample", "group"]))
+    return table.to_pandas().drop_duplicates("sample").set_index("sample")["group"]
 
 
 def read_effects(folder: Path, samples: Collection[int]) -> pd.DataFrame:

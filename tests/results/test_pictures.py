@@ -1,32 +1,10 @@
-"""Pictures come back as they were, and effects stand where their unit is."""
+"""Pictures come back as they were."""
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dovision import geometry
-from dovision.contracts import Box
-from dovision.results.maps import effect_map_image, image_path, kept_samples, load_image, save_image
-
-NAN = np.nan
-
-
-def test_effects_are_painted_on_their_boxes_and_averaged_where_they_overlap():
-    painted = effect_map_image(2, 4, [Box(0, 0, 2, 2), Box(0, 1, 1, 3)], [1.0, -0.5])
-    assert np.array_equal(painted, [[1, 0.25, -0.5, NAN], [1, 1, NAN, NAN]], equal_nan=True)
-
-
-@given(rows=st.integers(1, 7), columns=st.integers(1, 9))
-def test_a_grid_covers_every_pixel_with_its_own_cell(rows, columns):
-    cells = [geometry.grid_cell((1, 9, 11), unit, rows, columns) for unit in range(rows * columns)]
-    painted = effect_map_image(9, 11, cells, list(range(len(cells))))
-    assert all((cell.crop(torch.from_numpy(painted)) == unit).all() for unit, cell in enumerate(cells))
-
-
-def test_an_empty_box_paints_nothing():
-    assert np.isnan(effect_map_image(3, 3, [Box(1, 1, 1, 3)], [1.0])).all()
+from dovision.results.pictures import image_path, kept_samples, load_image, save_image
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -1,4 +1,4 @@
-"""Pictures of a few samples, and effects painted onto the image grid."""
+"""Pictures of a few samples, kept in the run directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-from dovision.contracts import Box
 from dovision.results.files import replacing
 
 MAPS = "maps"  # the folder inside a run directory
@@ -47,24 +46,3 @@ def load_image(path: Path) -> Picture:
     """A picture saved by `save_image`."""
     with Image.open(path) as picture:
         return np.asarray(picture)
-
-
-def effect_map_image(
-    height: int, width: int, boxes: Sequence[Box], effects: Sequence[float]
-) -> npt.NDArray[np.float64]:
-    """Each unit's effect painted on its box; the mean where boxes overlap, nan where there is none.
-
-    Args:
-        height, width: of the image, pixels.
-        boxes: what each unit touches, in pixels of the image.
-        effects: one number per unit.
-
-    Returns:
-        Shape (height, width).
-    """
-    total, count = np.zeros((height, width)), np.zeros((height, width))
-    for box, effect in zip(boxes, effects, strict=True):
-        inside = slice(box.top, box.bottom), slice(box.left, box.right)
-        total[inside] += effect
-        count[inside] += 1
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

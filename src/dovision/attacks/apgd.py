@@ -1,0 +1,145 @@
+"""Projected gradient descent that chooses its own step sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.attacks.aim import Aim
+from dovision.attacks.ball import Ball, column
+from dovision.attacks.found import Found, judge
+from dovision.attacks.gradients import logits_and_gradient
+from dovision.attacks.losses import Loss, task_loss
+from dovision.contracts import Attack, Batch, Classifier
+
+MOMENTUM = 0.75  # share of a step that is new; the rest goes on as before
+PROGRESS = 0.75  # share of the steps that must raise the loss for a step size to be kept
+
+
+class APGD(Attack):
+    """Steps up the loss that start at 2 * eps and are halved, image by image, where the loss no longer rises.
+
+    Of all steps and starts the best is kept: for each image the one that reaches the aim, and among equals the one
+    with the highest loss.
+
+    Args:
+        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
+        steps: gradients per image and start.
+        restarts: starts per image.
+        norm: linf or l2.
+        loss: what is raised.
+        target: a class, name or number, as of `Aim`; None for any wrong answer.
+        seed: of the starts; each depends on (seed, sample, restart) alone.
+
+    Source: arXiv:2003.01690, algorithm 1; the attack that AutoAttack begins with.
+    """
+
+    def __init__(
+        self,
+        eps: float | str | Sequence[float | str],
+        steps: int,
+        restarts: int = 1,
+        norm: str = "linf",
+        loss: Loss = task_loss,
+        target: int | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(eps, norm)
+        self.aim = Aim(loss, target)
+        self.steps = checks.positive_int("steps", steps)
+        self.restarts = checks.positive_int("restarts", restarts)
+        self.seed = seed
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        ball = Ball(batch.image, eps, self.norm)
+        best = self._climb(ball, batch, classifier, restart=0)
+        for restart in range(1, self.restarts):
+            best = best.or_better(self._climb(ball, batch, classifier, restart))
+        return best.image
+
+    def _climb(self, ball: Ball, batch: Batch, classifier: Classifier, restart: int) -> Found:
+        now = highest = self._stand(ball.draw(batch.sample, self.seed, restart), batch, classifier)
+        best, before = now.found, now.found.image
+        pace = Pace(self.steps, 2 * ball.eps, now.found.loss)
+        for step in range(1, self.steps + 1):
+            image = ahead = ball.project(now.found.image + column(pace.size) * ball.steepest(now.gradient))
+            if step > 1:
+                moved = MOMENTUM * (ahead - now.found.image) + (1 - MOMENTUM) * (now.found.image - before)
+                image = ball.project(now.found.image + moved)
+            before, now = now.found.image, self._stand(image, batch, classifier)
+            best = best.or_better(now.found)
+            highest = highest.replaced(now.found.loss > highest.found.loss, now)
+            now = now.replaced(pace.halve(step, now.found.loss), highest)
+        return best
+
+    def _stand(self, image: Tensor, batch: Batch, classifier: Classifier) -> Standing:
+        logits, gradient = logits_and_gradient(image, batch.label, classifier, self.aim)
+        return Standing(judge(image, logits, batch, classifier, self.aim), gradient)
+
+
+class Standing(NamedTuple):
+    """Where the attack stands, and the way up from there."""
+
+    found: Found
+    gradient: Tensor  # (B, C, H, W)
+
+    def replaced(self, where: Tensor, other: Standing) -> Standing:
+        """The other's in the rows of `where`, shape (B,) bool."""
+        gradient = torch.where(column(where), other.gradient, self.gradient)
+        return Standing(self.found.replaced(where, other.found), gradient)
+
+
+class Pace:
+    """Step sizes, one an image, and the rule by which they are halved at checkpoints.
+
+    Args:
+        steps: of the whole attack.
+        first: the step size that each image begins with, in pixel units.
+        loss: before the first step, shape (B,).
+    """
+
+    def __init__(self, steps: int, first: float, loss: Tensor) -> None:
+        self.size = torch.full_like(loss, first)  # (B,) in pixel units
+        self._checkpoints = checkpoints(steps)
+        self._last = 0  # checkpoint
+        self._loss = self._highest = self._highest_then = loss
+        self._rises = torch.zeros_like(loss)  # steps that raised the loss since the last checkpoint
+        self._halved = torch.zeros_like(loss, dtype=torch.bool)  # at the last checkpoint
+
+    def halve(self, step: int, loss: Tensor) -> Tensor:
+        """Whether each image's step size was halved after this step, counted from 1; shape (B,) bool.
+
+        It is, at a checkpoint, if too few steps since the last one raised the loss; or if the step size was kept then
+        and the highest loss has stayed the same since. Such an image is to go on from where its loss was highest.
+
+        Args:
+            loss: after the step, shape (B,).
+        """
+        self._rises = self._rises + (loss > self._loss)
+        self._loss, self._highest = loss, torch.fmax(self._highest, loss)
+        if step not in self._checkpoints:
+            return torch.zeros_like(self._halved)
+        few = self._rises < PROGRESS * (step - self._last)
+        stuck = ~self._halved & (self._highest == self._highest_then)
+        self._halved = few | stuck
+        self.size = torch.where(self._halved, self.size / 2, self.size)
+        self._loss = torch.where(self._halved, self._highest, loss)
+        self._last, self._highest_then, self._rises = step, self._highest, torch.zeros_like(loss)
+        return self._halved
+
+
+def checkpoints(steps: int) -> list[int]:
+    """The steps after which step sizes are reviewed: the first after 22 % of all, then ever shorter gaps.
+
+    Each gap is 3 % of all steps shorter than the one before it, but at least 6 %.
+    """
+    percent, gap, found = 22, 22, []
+    while percent <= 100:
+        found.append(-(-percent * steps // 100))  # rounded up
+        gap = max(gap - 3, 6)
+        percent += gap
+    return sorted(set(found))

@@ -1,0 +1,34 @@
+"""Noise as large as an attack, but of no intent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from dovision.attacks.ball import Ball
+from dovision.attacks.draws import signs
+from dovision.contracts import Attack, Batch, Classifier
+
+
+class RandomSign(Attack):
+    """Each pixel up or down by the same amount, by the toss of a coin: the control of every attack.
+
+    What tells attacked images from clean ones only by the size of the perturbation tells these from clean ones, too.
+    The tosses are the same for each epsilon.
+
+    Args:
+        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
+        norm: linf, each pixel by eps; or l2, each by eps / sqrt(number of pixels). Clipped to [0, 1] after that.
+        seed: of the tosses; they depend on (seed, sample) alone.
+    """
+
+    def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf", seed: int = 0) -> None:
+        super().__init__(eps, norm)
+        self.seed = seed
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        shape = tuple(batch.image.shape[1:])
+        toss = signs(shape, self.seed, batch.sample).to(batch.image)
+        ball = Ball(batch.image, eps, self.norm)
+        return ball.project(batch.image + eps * ball.steepest(toss))

@@ -1,0 +1,137 @@
+"""ChestMNIST: ChestX-ray14 made small by MedMNIST, at 28 to 224 pixels, with a split of its own."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dovision import checks
+from dovision.contracts import Batch, Images
+from dovision.datasets import download as downloads
+from dovision.datasets import facts, nih_tables, picture, splits
+from dovision.datasets.chest_array import FileArray
+
+FILES = {  # pixels: name and md5
+    28: ("chestmnist.npz", "02c8a6516a18b556561a56cbdd36c4a8"),
+    64: ("chestmnist_64.npz", "9de6cd0b934ebb5b7426cfba5efbae16"),
+    128: ("chestmnist_128.npz", "db107e5590b27930b62dbaf558aebee3"),
+    224: ("chestmnist_224.npz", "45bd33e6f06c3e8cdb481c74a89152aa"),
+}
+ADDRESS = "https://zenodo.org/records/10519652/files/{}?download=1"
+
+
+class ChestMNIST(Images):
+    """78,468 + 11,219 + 22,433 films; the split is MedMNIST's own and not that of ChestX-ray14.
+
+    The file does not say whose film is whose, so each sample is a group of its own, and nothing shows that a patient
+    is in one split only. For intervals by patient use ChestX-ray14. Never fit on one of the two and test on the other:
+    their splits share films.
+
+    Images are memory-mapped; but for those of a compressed file, as MedMNIST's are, which are read when a split is
+    first asked for, and kept.
+
+    Args:
+        root: the folder of the file chestmnist.npz, chestmnist_64.npz, chestmnist_128.npz or chestmnist_224.npz.
+        task, classes, shape: facts; classes are some or all of the 14 labels, channels 1 or 3 (grey, repeated), and the
+            height, 28, 64, 128 or 224, chooses the file.
+        verify: compare the file with MedMNIST's checksum.
+        download: fetch the file if it is missing.
+
+    Raises:
+        FileNotFoundError: the file is missing; the message says where it is to be had.
+        ValueError: the file is wrong or damaged, or a fact is not possible.
+
+    Source: Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        task: str,
+        classes: Sequence[str] | None,
+        shape: Sequence[int],
+        verify: bool,
+        download: bool,
+    ) -> None:
+        self.task = facts.task(task, nih_tables.labels_chosen(classes), ("multilabel",), "ChestMNIST")
+        self.shape = picture.shape(shape)
+        if self.shape[1] != self.shape[2] or self.shape[1] not in FILES:
+            raise ValueError(f"shape must be square, of {', '.join(map(str, FILES))} pixels, got {list(self.shape)!r}.")
+        name, md5 = FILES[self.shape[1]]
+        path = downloads.required(Path(root) / name, ADDRESS.format(name), md5, download, name).resolve()
+        if verify and (got := downloads.checksum(path)) != md5:
+            raise ValueError(
+                f"{path} must have the md5 {md5}, got {got}. Remove it and fetch it again with dataset.download=true, "
+                "or take it as it is with dataset.verify=false."
+            )
+        self._path = path
+        self._images = {split: FileArray(path, f"{split}_images") for split in splits.NAMES}
+        self._labels = {split: _labels(path, split, self.task.classes) for split in splits.NAMES}
+        self.fingerprint = facts.fingerprint([repr((self.task.classes, self.shape, _content(path))).encode()], {})
+
+    def split(self, name: str) -> Dataset[Batch]:
+        """The films of a split.
+
+        Raises:
+            ValueError: its array of images is missing, damaged, or not of the shape.
+        """
+        images, label = self._images[checks.choice("split", name, splits.NAMES)], self._labels[name]
+        found = images.array  # opened here, so that processes that read share what a compressed file holds
+        if found.dtype != np.uint8 or found.shape != (len(label), *self.shape[1:]):
+            raise ValueError(
+                f"{self._path} must have {name} images of bytes, shape {(len(label), *self.shape[1:])}, got "
+                f"{found.dtype} of shape {found.shape}."
+            )
+        return Rows(images, label, self.shape[0], self._first(name))
+
+    def table(self, name: str) -> pd.DataFrame:
+        count = len(self._labels[checks.choice("split", name, splits.NAMES)])
+        names = [f"{name}-{row}" for row in range(count)]
+        return pd.DataFrame({"sample": range(count), "name": names, "group": names})
+
+    def _first(self, name: str) -> int:
+        """The number of films in the splits before this one."""
+        return sum(len(self._labels[split]) for split in splits.NAMES[: splits.NAMES.index(name)])
+
+
+class Rows(Dataset[Batch]):
+    """A split: rows of an array of grey bytes, made [0, 1]; each a group of its own, numbered from `first`."""
+
+    def __init__(self, images: FileArray, label: Tensor, channels: int, first: int) -> None:
+        self.images = images
+        self.label = label
+        self.channels = channels
+        self.first = first
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, sample: int) -> Batch:
+        image = torch.from_numpy(self.images.array[sample].astype(np.float32)) / 255
+        group = torch.tensor(self.first + sample)
+        return Batch(image.repeat(self.channels, 1, 1), self.label[sample], torch.tensor(sample), group)
+
+
+def _labels(path: Path, split: str, classes: Sequence[str]) -> Tensor:
+    """Zeros and ones of the chosen classes, shape (N, K)."""
+    found = FileArray(path, f"{split}_labels").array
+    if found.ndim != 2 or found.shape[1] != len(nih_tables.LABELS) or not np.isin(found, (0, 1)).all():
+        raise ValueError(
+            f"{path} must have {split} labels of zeros and ones, shape (N, {len(nih_tables.LABELS)}), got "
+            f"{found.dtype} of shape {found.shape}."
+        )
+    columns = [nih_tables.LABELS.index(name) for name in classes]  # MedMNIST's order is that of the 14 labels
+    return torch.from_numpy(found[:, columns].astype(np.float32))
+
+
+def _content(path: Path) -> list[tuple[str, int, int]]:
+    """Name, bytes and checksum of each array, which the archive keeps: a fingerprint without reading gigabytes."""
+    with zipfile.ZipFile(path) as archive:
+        return sorted((info.filename, info.file_size, info.CRC) for info in archive.infolist())

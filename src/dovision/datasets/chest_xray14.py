@@ -1,0 +1,184 @@
+"""ChestX-ray14: 112,120 frontal chest films of 30,805 patients, with 14 labels and 984 boxes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dovision import checks, geometry
+from dovision.contracts import BOXES, Batch, Box, Images, Shape
+from dovision.datasets import facts, nih_films, nih_splits, nih_tables, picture, splits
+from dovision.datasets.nih_films import Films, FromFiles, FromStore
+from dovision.datasets.nih_store import Store
+
+log = logging.getLogger(__name__)
+
+
+class ChestXray14(Images):
+    """The dataset as the NIH released it; a part of the films is enough, and each keeps its split.
+
+    The root holds the tables Data_Entry_2017_v2020.csv or Data_Entry_2017.csv and BBox_List_2017.csv (each may be
+    gzipped), the lists train_val_list.txt and test_list.txt, and the films in images_001/images, images_002/images, ...
+    or all in images; 1024 x 1024 pixels, or made smaller as a whole. Boxes are read in pixels of the 1024 x 1024 film.
+    A film is resized to cover the shape, its centre taken, and its boxes with it.
+
+    The fingerprint covers the names, sizes in bytes, patients, findings, boxes and splits of the films on disk, and
+    whether a store is read; not the pixels, since reading 112,120 files takes longer than many a run.
+
+    Args:
+        root: the folder.
+        task, classes, shape: facts; classes are some or all of the 14 labels, channels 1 or 3 (grey, repeated).
+        split: official, by the lists, with val cut from train_val by patient; or patients, which cuts all by patient.
+        val_fraction: share of the patients, of those in train_val for the official split.
+        test_fraction: share of the patients, where split is patients.
+        seed: of the cut.
+        store_size: height and width in pixels of the films decoded once by `prepare`, at least the shape's; read where
+            it is complete. None: read the files.
+        workers: threads that decode in `prepare`.
+
+    Raises:
+        FileNotFoundError: a table, a list or the films are missing.
+        ValueError: a row of a table is wrong, a patient is in both lists, a split is empty, a fact is not possible.
+
+    Source: Wang et al., ChestX-ray8, CVPR 2017, arXiv:1705.02315.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        task: str,
+        classes: Sequence[str] | None,
+        shape: Sequence[int],
+        split: str,
+        val_fraction: float,
+        test_fraction: float,
+        seed: int,
+        store_size: int | None,
+        workers: int,
+    ) -> None:
+        folder = Path(root).resolve()
+        self.task = facts.task(task, nih_tables.labels_chosen(classes), ("multilabel",), "ChestX-ray14")
+        self.shape = picture.shape(shape)
+        self._workers = checks.positive_int("workers", workers)
+        splits.check_fractions(val_fraction, test_fraction)
+        entries = nih_tables.entries(folder)
+        lists = None
+        if checks.choice("split", split, ("official", "patients")) == "official":
+            lists = nih_tables.lists(folder)
+        rows = nih_splits.cut(entries, lists, val_fraction, test_fraction, seed)
+        self._films = _on_disk(folder, entries, rows)
+        boxes = nih_tables.boxes(folder, entries["name"])
+        self._boxes = boxes[boxes["name"].isin(self._films["name"])]
+        self._counts = {
+            "lists_sha256": {} if lists is None else lists.sha256,
+            "listed": len(entries),
+            "on_disk": len(self._films),
+            "missing": len(entries) - len(self._films),
+            "boxes": len(self._boxes),
+            "films": {name: len(self._of(name)) for name in splits.NAMES},
+            "patients": {name: int(self._of(name)["patient"].nunique()) for name in splits.NAMES},
+        }
+        log.info(
+            "ChestX-ray14: %(on_disk)s of %(listed)s films on disk, %(boxes)s boxes; films %(films)s", self._counts
+        )
+        self._store = None
+        if store_size is not None:
+            self._store = Store(folder / f"store-{_checked(store_size, self.shape)}", store_size, entries["name"])
+        self._choose_source()
+
+    def split(self, name: str) -> Dataset[Batch]:
+        """The films of a split.
+
+        Raises:
+            ValueError: files have changed since the store was made of them.
+        """
+        films = self._of(name)
+        if self._changed:
+            raise ValueError(
+                f"films must be as they were when they were stored, but {len(self._changed):,} files have changed, "
+                f"such as {self._changed[0]}. Run dovision-prepare again, or read the files: dataset.store_size=null."
+            )
+        read: Callable[[int], Tensor] = FromFiles(films["path"].tolist(), self.shape)
+        if self._store is not None and self._stored:
+            read = FromStore(self._store.images, self._store.rows(films["name"]), self.shape)
+        label = torch.from_numpy(nih_tables.labels(films["findings"], self.task.classes))
+        return Films(read, label, torch.tensor(films["patient"].to_numpy()))
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Besides `name`, the file's: `patient`, `age` in years, `sex`, `view` (PA or AP), `labels` joined by "|"."""
+        films = self._of(name).assign(group=lambda films: films["patient"].astype(str))
+        films.insert(0, "sample", range(len(films)))
+        columns = ["sample", "name", "group", "patient", "age", "sex", "view", "findings"]
+        return films[columns].rename(columns={"findings": "labels"})
+
+    def boxes(self, name: str) -> pd.DataFrame:
+        """The radiologists' boxes; one of a label that is no class has the label None."""
+        names = self._of(name)["name"]
+        samples = dict(zip(names, range(len(names)), strict=True))
+        fit = geometry.central_fit(nih_tables.FILM, nih_tables.FILM, self.shape)
+        rows = []
+        for film, label, part, *edges in self._boxes.itertuples(index=False):
+            box = geometry.fit_box(Box(*edges), fit)
+            if film in samples and box.area:  # it may lie outside the centre that is taken
+                rows.append((samples[film], part, label if label in self.task.classes else None, *box))
+        return pd.DataFrame(rows, columns=BOXES)
+
+    def prepare(self) -> None:
+        """Decode each film once, into root/store-<store_size>, which is read from then on; may be stopped and resumed.
+
+        Raises:
+            ValueError: there is no store_size, or some files are bad, which is said when all others are done.
+        """
+        if self._store is None:
+            raise ValueError("store_size must be a number of pixels to prepare films, got None. Such as 256.")
+        self._store.fill(self._films, self._workers)
+        self._choose_source()
+
+    def _of(self, split: str) -> pd.DataFrame:
+        checks.choice("split", split, splits.NAMES)
+        return self._films[self._films["split"] == split].reset_index(drop=True)
+
+    def _choose_source(self) -> None:
+        """Read the store if it has every film, else the files; the fingerprint and the facts say which."""
+        self._stored, self._changed = False, []
+        if self._store is not None:
+            state = self._store.state(self._films)
+            self._stored, self._changed = state.complete, self._films["name"][state.changed].tolist()
+            use = "it is read" if self._stored else "the files are read; dovision-prepare makes the rest"
+            log.info("%s has %s of %s films: %s", self._store.folder, state.made.sum(), len(self._films), use)
+        size = self._store.size if self._store is not None and self._stored else None
+        films = self._films[["name", "bytes", "patient", "findings", "split"]]
+        about = repr((self.task.classes, self.shape, size))
+        content = (about, films.to_csv(index=False), self._boxes.to_csv(index=False))
+        self.fingerprint = facts.fingerprint((text.encode() for text in content), {})
+        self.facts = {**self._counts, "store_size": size}
+
+
+def _on_disk(folder: Path, entries: pd.DataFrame, rows: Mapping[str, nih_splits.Rows]) -> pd.DataFrame:
+    """The entries that have a file, in their order, with their split and what is known of the file."""
+    split = np.empty(len(entries), dtype=object)
+    for name, part in rows.items():
+        split[part] = name
+    films = entries.assign(split=split).merge(nih_films.on_disk(folder), on="name")
+    for name in splits.NAMES:
+        if not (films["split"] == name).any():
+            raise ValueError(
+                f"each split must have a film on disk, but {name} has none of the {len(films):,} in {folder}. Add "
+                "films, or cut by patient, with larger shares: dataset.split=patients."
+            )
+    return films
+
+
+def _checked(store_size: int, shape: Shape) -> int:
+    if checks.positive_int("store_size", store_size) < max(shape[1:]):
+        raise ValueError(
+            f"store_size must be at least the height and width of the shape, {max(shape[1:])}, got {store_size}."
+        )
+    return store_size

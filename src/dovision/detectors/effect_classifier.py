@@ -1,0 +1,75 @@
+"""A small network that tells the effects of interventions on attacked images from those on clean ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from sklearn.neural_network import MLPClassifier
+from torch import Tensor
+
+from dovision import checks
+from dovision.contracts import Batch, Classifier, Detector, Intervention
+from dovision.detectors.discriminator import Discriminator, fit_discriminator
+from dovision.detectors.fitting import both_rows, fitted
+from dovision.detectors.profile import Profile, compressed, flat, magnitude
+
+
+class EffectClassifier(Detector):
+    """Log-odds of attacked, by a network of linear layers and ReLUs on the effect profile.
+
+    It sees each effect thrice, standardised: as it is, on a logarithmic scale, and its size on such a scale.
+
+    Args:
+        interventions: by name, such as {"grid": PixelGrid(7, 7)}; what is read are the effects of their units.
+        scale: of the effects, probability or log_odds.
+        summaries: whether mean, mean size, deviation and extremes over the units are read as well.
+        resolution: below it effects are on a linear scale; in the unit of `scale`, above 0.
+        hidden: units of each hidden layer.
+        penalty: on the squared weights, as scikit-learn's alpha.
+        epochs: at most so many passes over the images that it is fitted to.
+        seed: of the network's first weights and of the order of the images.
+
+    Source: the idea, arXiv:1902.03380, section 3.
+    """
+
+    supervised = True
+
+    def __init__(
+        self,
+        interventions: Mapping[str, Intervention],
+        scale: str,
+        summaries: bool,
+        resolution: float,
+        hidden: Sequence[int],
+        penalty: float,
+        epochs: int,
+        seed: int,
+    ) -> None:
+        self.profile = Profile(interventions, scale)
+        self.summaries = summaries
+        self.resolution = checks.positive("resolution", resolution)
+        self.reads_code = self.profile.reads_code
+        self.hidden = tuple(checks.positive_int("hidden", units) for units in hidden)
+        self.penalty = checks.at_least("penalty", penalty, 0)
+        self.epochs = checks.positive_int("epochs", epochs)
+        self.seed = seed
+        self.discriminator: Discriminator | None = None
+
+    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        effects = self.profile(batch, classifier, inserted)
+        self.passes = self.profile.passes
+        return flat(effects, self.summaries)
+
+    def fit(self, clean: Tensor, attacked: Tensor) -> None:
+        network = MLPClassifier(self.hidden, alpha=self.penalty, max_iter=self.epochs, random_state=self.seed)
+        clean_seen, attacked_seen = (
+            self._seen(torch.from_numpy(rows)).numpy() for rows in both_rows(self, clean, attacked)
+        )
+        self.discriminator = fit_discriminator(clean_seen, attacked_seen, network)
+
+    def score(self, read: Tensor) -> Tensor:
+        return fitted(self, self.discriminator).logit(self._seen(read))
+
+    def _seen(self, read: Tensor) -> Tensor:
+        return torch.cat([read, compressed(read, self.resolution), magnitude(read, self.resolution)], 1)

@@ -1,0 +1,49 @@
+"""How unlike those of clean images the effects of interventions are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.contracts import Batch, Classifier, Detector, Intervention
+from dovision.detectors.fitting import clean_rows, fitted
+from dovision.detectors.gaussians import Gaussians, fit_gaussians
+from dovision.detectors.profile import Profile, compressed, flat
+
+
+class EffectProfile(Detector):
+    """Squared Mahalanobis distance of the effect profile, on a logarithmic scale, to that of clean images.
+
+    Args:
+        interventions: by name, such as {"grid": PixelGrid(7, 7)}; what is read are the effects of their units.
+        scale: of the effects, probability or log_odds.
+        summaries: whether mean, mean size, deviation and extremes over the units are read as well.
+        resolution: below it effects are on a linear scale; in the unit of `scale`, above 0.
+
+    Source: the idea, arXiv:1902.03380, section 3; the distance with a shrunk covariance, Ledoit and Wolf, 2004.
+    """
+
+    def __init__(
+        self, interventions: Mapping[str, Intervention], scale: str, summaries: bool, resolution: float
+    ) -> None:
+        self.profile = Profile(interventions, scale)
+        self.summaries = summaries
+        self.resolution = checks.positive("resolution", resolution)
+        self.reads_code = self.profile.reads_code
+        self.gaussian: Gaussians | None = None
+
+    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        effects = self.profile(batch, classifier, inserted)
+        self.passes = self.profile.passes
+        return flat(effects, self.summaries)
+
+    def fit(self, clean: Tensor, attacked: Tensor) -> None:
+        rows = compressed(torch.from_numpy(clean_rows(self, clean, attacked)), self.resolution).numpy()
+        self.gaussian = fit_gaussians(rows, np.zeros(len(rows), dtype=np.int64))
+
+    def score(self, read: Tensor) -> Tensor:
+        return fitted(self, self.gaussian).squared_distance(compressed(read, self.resolution))

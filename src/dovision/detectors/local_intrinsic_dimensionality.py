@@ -1,0 +1,79 @@
+"""How fast the number of clean images grows with the distance from an image, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from dovision import checks
+from dovision.contracts import Batch, Classifier, Detector, generator
+from dovision.detectors.discriminator import Discriminator, fit_discriminator
+from dovision.detectors.features import LayerFeatures
+from dovision.detectors.fitting import both_rows, fitted
+
+
+class LocalIntrinsicDimensionality(Detector):
+    """Log-odds of attacked, by a logistic regression on each layer's dimension around the image.
+
+    The dimension is estimated from the distances to the nearest of some clean images, the reference. These are drawn
+    from those that the detector is fitted to, and left out of the regression: at most half of them.
+
+    Args:
+        layers: names of layers; None: all convolutions and linear layers.
+        cells: maps are averaged over a cells x cells grid, to keep what is read small; the paper takes whole maps.
+        neighbours: nearest reference images that are looked at, at least 2.
+        reference: images in the reference.
+        seed: of the drawing.
+
+    Source: Ma et al., ICLR 2018, arXiv:1801.02613.
+    """
+
+    supervised = True
+    passes = 1
+
+    def __init__(self, layers: Sequence[str] | None, cells: int, neighbours: int, reference: int, seed: int) -> None:
+        self.features = LayerFeatures(layers, cells)
+        self.neighbours = int(checks.at_least("neighbours", checks.positive_int("neighbours", neighbours), 2))
+        self.reference = checks.positive_int("reference", reference)
+        self.seed = seed
+        self.references: tuple[Tensor, ...] | None = None  # (R, F) of each layer
+        self.discriminator: Discriminator | None = None
+
+    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        return self.features(batch.image, classifier)[0]
+
+    def fit(self, clean: Tensor, attacked: Tensor) -> None:
+        both_rows(self, clean, attacked)
+        order = torch.randperm(len(clean), generator=generator(self.seed))
+        drawn, rest = order.tensor_split([min(self.reference, len(clean) // 2)])
+        self.references = self.features.split(clean[drawn])
+        around_clean, around_attacked = (
+            self._dimensions(rows).double().cpu().numpy() for rows in (clean[rest], attacked)
+        )
+        regression = LogisticRegression(class_weight="balanced")
+        self.discriminator = fit_discriminator(around_clean, around_attacked, regression)
+
+    def score(self, read: Tensor) -> Tensor:
+        return fitted(self, self.discriminator).logit(self._dimensions(read))
+
+    def _dimensions(self, read: Tensor) -> Tensor:
+        """Around each image, in each layer; shape (B, layers)."""
+        layers = zip(self.features.split(read), fitted(self, self.references), strict=True)
+        return torch.stack([dimension(layer, near.to(layer), self.neighbours) for layer, near in layers], 1)
+
+
+def dimension(points: Tensor, reference: Tensor, neighbours: int) -> Tensor:
+    """Maximum-likelihood estimate of the local dimension around points, shape (B,) from (B, F) and (R, F).
+
+    Minus one over the mean of log(r_i / r_k), over the distances r_1 <= ... <= r_k to the k nearest of the reference.
+
+    Source: Amsaleg et al., KDD 2015.
+    """
+    distance = torch.cdist(points, reference, compute_mode="donot_use_mm_for_euclid_dist")
+    nearest = distance.topk(min(neighbours, len(reference)), largest=False).values
+    tiny = torch.finfo(nearest.dtype).tiny
+    logs = (nearest.clamp(min=tiny) / nearest[:, -1:].clamp(min=tiny)).log()
+    return -1 / logs.mean(1).clamp(max=-1e-6)

@@ -1,0 +1,48 @@
+"""How far a classifier's features lie from those of clean images of any class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dovision.contracts import Batch, Classifier, Detector
+from dovision.detectors.features import LayerFeatures
+from dovision.detectors.fitting import clean_rows, fitted
+from dovision.detectors.gaussians import Gaussians, fit_gaussians
+
+
+class MahalanobisFeatures(Detector):
+    """Sum over layers of the squared distance to the nearest class, one Gaussian a class, of one covariance a layer.
+
+    Fitted to clean images alone, with the class that the classifier says in the place of the label; the sum treats
+    layers as independent. The paper weights the layers by a logistic regression on attacked images, and first takes a
+    small step of the image; neither is done here. Multilabel: one Gaussian a layer for all images.
+
+    Args:
+        layers: names of layers; None: all convolutions and linear layers. Maps are averaged over places.
+
+    Source: Lee, Lee, Lee and Shin, NeurIPS 2018, arXiv:1807.03888.
+    """
+
+    passes = 1
+
+    def __init__(self, layers: Sequence[str] | None) -> None:
+        self.features = LayerFeatures(layers, cells=1)
+        self.gaussians: tuple[Gaussians, ...] | None = None
+
+    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        """The features, and in the last place the number of the class said, which only the fit looks at."""
+        row, logits = self.features(batch.image, classifier)
+        said = logits.argmax(1) * (not classifier.task.multilabel)
+        return torch.cat([row, said.unsqueeze(1).to(row)], 1)
+
+    def fit(self, clean: Tensor, attacked: Tensor) -> None:
+        said = clean_rows(self, clean, attacked)[:, -1].astype(int)
+        layers = self.features.split(clean[:, :-1].double().cpu())
+        self.gaussians = tuple(fit_gaussians(layer.numpy(), said) for layer in layers)
+
+    def score(self, read: Tensor) -> Tensor:
+        layers = zip(fitted(self, self.gaussians), self.features.split(read[:, :-1]), strict=True)
+        return torch.stack([gaussians.squared_distance(layer) for gaussians, layer in layers]).sum(0)

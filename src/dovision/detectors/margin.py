@@ -1,0 +1,32 @@
+"""How far what is said leads the runner-up."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dovision.contracts import Batch, Classifier, Detector, Task
+from dovision.detectors.confidence import doubt
+
+
+class Margin(Detector):
+    """One minus the difference between the two highest class probabilities; nothing to fit.
+
+    Multilabel: the same of the two likeliest combinations of labels, taken as independent; the second one differs from
+    the first in the label that is least sure.
+    """
+
+    passes = 1
+
+    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        return closeness(classifier(batch.image), classifier.task).unsqueeze(1)
+
+    def score(self, read: Tensor) -> Tensor:
+        return read[:, 0]
+
+
+def closeness(logits: Tensor, task: Task) -> Tensor:
+    """One minus the lead of the likeliest over the second, in probability; shape (B,) from logits, shape (B, K)."""
+    not_first = doubt(logits, task)
+    if task.multilabel:
+        return not_first + (1 - not_first) * (-logits.abs().amin(-1)).exp()
+    return not_first + logits.softmax(-1).topk(2).values[:, 1]

@@ -1,0 +1,25 @@
+"""The probability of what is said."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dovision.contracts import Batch, Classifier, Detector
+from dovision.detectors.confidence import doubt
+
+
+class MaxSoftmax(Detector):
+    """One minus the highest class probability; nothing to fit.
+
+    Multilabel: one minus the probability of the likeliest combination of labels, taken as independent.
+
+    Source: Hendrycks and Gimpel, arXiv:1610.02136.
+    """
+
+    passes = 1
+
+    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        return doubt(classifier(batch.image), classifier.task).unsqueeze(1)
+
+    def score(self, read: Tensor) -> Tensor:
+        return read[:, 0]

@@ -1,0 +1,71 @@
+"""Occlusion: a window slid over the image."""
+
+from __future__ import annotations
+
+import captum.attr
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.contracts import Batch, Classifier, Explainer
+from dovision.explainers.scales import SCALES, evidence
+
+ACROSS = 14  # windows along the shorter side, unless told otherwise
+
+
+class Occlusion(Explainer):
+    """By how much the class loses when a window is painted over; the mean where windows overlap.
+
+    Args:
+        window: its side, in pixels; None is a fourteenth of the image's shorter side.
+        stride: from window to window, in pixels, at most `window`; None is the same fourteenth.
+        fill: what the window is painted with, in pixel units.
+        scale: probability or log_odds.
+        batch_size: images a pass; the map does not depend on it.
+
+    Source: Zeiler and Fergus, arXiv:1311.2901.
+    """
+
+    def __init__(
+        self,
+        window: int | None = None,
+        stride: int | None = None,
+        fill: float = 0.0,
+        scale: str = "probability",
+        batch_size: int = 16,
+    ) -> None:
+        self.window = None if window is None else checks.positive_int("window", window)
+        self.stride = None if stride is None else checks.positive_int("stride", stride)
+        self.fill = checks.within("fill", fill, 0, 1, "It is in pixel units.")
+        self.scale = checks.choice("scale", scale, SCALES)
+        self.batch_size = checks.positive_int("batch_size", batch_size)
+
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        window, stride = self._sizes(*batch.image.shape[2:])
+        channels = batch.image.shape[1]
+        occlusion = captum.attr.Occlusion(lambda image: evidence(classifier(image), classifier.task, self.scale))
+        images, targets = (torch.split(value, self.batch_size) for value in (batch.image.detach(), target))
+        attributions = [
+            occlusion.attribute(
+                image,
+                sliding_window_shapes=(channels, window, window),
+                strides=(channels, stride, stride),
+                baselines=self.fill,
+                target=wanted.tolist(),
+                perturbations_per_eval=self.batch_size // len(image),
+            )
+            for image, wanted in zip(images, targets, strict=True)
+        ]
+        return torch.cat(attributions)[:, 0]  # the same in every channel
+
+    def _sizes(self, height: int, width: int) -> tuple[int, int]:
+        """Side of the window and stride, in pixels."""
+        usual = max(1, round(min(height, width) / ACROSS))
+        window, stride = self.window or usual, self.stride or usual
+        if window > min(height, width):
+            raise ValueError(f"window must fit into the {height} x {width} image, got {window} pixels.")
+        if stride > window:
+            raise ValueError(
+                f"stride must be at most the window's {window} pixels, so that no pixel is left out, got {stride}."
+            )
+        return window, stride

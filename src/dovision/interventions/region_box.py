@@ -1,0 +1,97 @@
+"""Painting over the boxes of an image's parts, and over boxes of the same size elsewhere."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dovision import checks, geometry
+from dovision.contracts import INPUT, Box, Context, Images, Intervention, Shape, generator, part_kind
+from dovision.interventions.fills import Fill
+from dovision.interventions.parts import NOTHING, Part, bound, known_parts, names
+
+log = logging.getLogger(__name__)
+
+
+class RegionBox(Intervention):
+    """do(box = fill) on the box of each known part of an image, and on control boxes that show what area alone does.
+
+    For each part of the split there are the units NAME, "NAME control 0", "NAME control 1", ... A control has the
+    part's height and width and lies at a uniformly random place inside the image: among those that overlap no known
+    box, or, if there are none, no pixel of the part's own box. If there are none of these either, there is no control.
+
+    Args:
+        fill: what a box is painted with.
+        controls: how many control boxes a part has.
+        seed: of the controls' places; the same seed and sample give the same places.
+        parts: the kinds of parts (their names without the number at the end) that are painted over; none is all.
+    """
+
+    site = INPUT
+
+    def __init__(self, fill: Fill, controls: int, seed: int, parts: Sequence[str] | None = None) -> None:
+        if not callable(fill):
+            raise ValueError(f"fill must be a fill such as Constant(0.0) or Blur(4.0), got {fill!r}.")
+        self.fill = fill
+        self.suffixes = ("", *(f" control {number}" for number in range(checks.positive_int("controls", controls))))
+        self.seed = seed
+        self.parts = (parts,) if isinstance(parts, str) else parts
+        self._units: tuple[str, ...] = ()
+        self._regions: dict[int, dict[str, Box]] = {}
+
+    def bind(self, images: Images, split: str) -> None:
+        """Find the boxes of a split's parts and draw the places of their controls.
+
+        Raises:
+            ValueError: the dataset knows no boxes, or none of the chosen kind.
+        """
+        known = known_parts(images, split)
+        chosen = self._chosen(names(known))
+        self._units = tuple(f"{part}{suffix}" for part in chosen for suffix in self.suffixes)
+        self._regions = {
+            sample: dict(self._placed(sample, parts, chosen, images.shape)) for sample, parts in known.items()
+        }
+        boxes = sum(part in chosen for parts in known.values() for part in parts)
+        missing = boxes * len(self.suffixes) - sum(map(len, self._regions.values()))
+        if missing:
+            log.warning("%d control boxes are left out: beside their parts there is no room for them", missing)
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        return bound(self._units)
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box:
+        return self._regions.get(sample, {}).get(self.units(shape)[unit], NOTHING)
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        region = self.region(tuple(value.shape[1:]), unit, int(context.batch.sample[0]))
+        return self.fill(value, region, context)
+
+    def _chosen(self, found: tuple[str, ...]) -> tuple[str, ...]:
+        if not self.parts:
+            return found
+        kinds = sorted(set(map(part_kind, found)))
+        wanted = {checks.choice("parts", part, kinds) for part in self.parts}
+        return tuple(part for part in found if part_kind(part) in wanted)
+
+    def _placed(
+        self, sample: int, parts: Mapping[str, Part], chosen: Sequence[str], shape: Shape
+    ) -> Iterator[tuple[str, Box]]:
+        """The sample's units and their regions; a part's number among all of its sample seeds its controls."""
+        boxes = [part.box for part in parts.values()]
+        for number, (name, part) in enumerate(parts.items()):
+            if name in chosen:
+                controls = self._controls((sample, number), part.box, boxes, shape)
+                yield from zip((f"{name}{suffix}" for suffix in self.suffixes), (part.box, *controls), strict=False)
+
+    def _controls(self, keys: tuple[int, int], own: Box, boxes: Sequence[Box], shape: Shape) -> Iterator[Box]:
+        size = own.height, own.width
+        corners = geometry.places(*size, shape, boxes)
+        if not len(corners):
+            corners = geometry.places(*size, shape, [own])
+        for control in range(len(self.suffixes) - 1 if len(corners) else 0):
+            drawn = torch.randint(len(corners), (), generator=generator(self.seed, *keys, control))
+            top, left = corners[int(drawn)].tolist()
+            yield Box(top, left, top + own.height, left + own.width)

@@ -1,0 +1,126 @@
+"""Detectors fitted on validation images, in every fair variant, and their scores on the test images."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from dovision.contracts import Detector
+from dovision.results.detection_tables import ALL_ATTACKS, NOISE, SCORES, TEST, VAL, scores_schema
+from dovision.results.detector_reads import Reads, read_reads
+from dovision.results.tables import CLEAN, TableWriter
+
+log = logging.getLogger(__name__)
+
+
+class Fitted(NamedTuple):
+    """A detector as it was fitted; `fitted_on` names the attack that a supervised one has seen."""
+
+    name: str
+    variant: str
+    fitted_on: str
+    detector: Detector
+
+    def rows(self, facts: pd.DataFrame, score: Tensor, strength: float | None = None) -> pa.RecordBatch:
+        """Rows of scores.parquet, for images of these facts."""
+        said = {"detector": self.name, "variant": self.variant, "fitted_on": self.fitted_on, "strength": strength}
+        frame = facts.assign(score=score.double().cpu().numpy(), **said)
+        table = pa.Table.from_pandas(frame[scores_schema().names], scores_schema(), preserve_index=False)
+        return table.combine_chunks().to_batches()[0]
+
+
+def fit(folder: Path, detectors: Mapping[str, Detector], failed: Collection[str]) -> list[Fitted]:
+    """Every detector in its variants, fitted to what was read of validation images.
+
+    as is                   has nothing to fit
+    clean only              fitted to clean images
+    clean and noise         the same, hardened: images with random signs added are clean, too
+    supervised              fitted to clean images, and to those on which one attack, or any, succeeded
+    supervised, hardened    the same, and images with random signs added are clean
+
+    Args:
+        folder: the run directory, with the tables of what was read.
+        detectors: by name; they stay as they are.
+        failed: attacks that are left out.
+
+    Raises:
+        ValueError: no validation image was read.
+    """
+    return [fitted for name, detector in detectors.items() for fitted in _variants(folder, name, detector, failed)]
+
+
+def write_scores(
+    folder: Path, fits: Collection[Fitted], failed: Collection[str], adaptive: Iterable[pa.RecordBatch]
+) -> None:
+    """Write scores.parquet: every fit on the test images in each world, and on the clean and noisy of validation.
+
+    Rows of the adaptive attacker, who needs the fits, come last.
+    """
+    with TableWriter(folder / SCORES, scores_schema()) as table:
+        for name in dict.fromkeys(fitted.name for fitted in fits):
+            for reads in read_reads(folder, name):
+                facts = reads.facts
+                told = (facts["split"] == TEST) | facts["attack"].isin((CLEAN, NOISE))
+                told &= ~facts["attack"].isin(failed)
+                for fitted in fits:
+                    if fitted.name == name and told.any():
+                        table.write(fitted.rows(facts[told], fitted.detector.score(reads.chosen(told))))
+        for rows in adaptive:
+            table.write(rows)
+
+
+def _variants(folder: Path, name: str, detector: Detector, failed: Collection[str]) -> Iterator[Fitted]:
+    val = _validation(folder, name)
+    clean, noise = (val.chosen(val.facts["attack"] == attack) for attack in (CLEAN, NOISE))
+    nothing = clean[:0]
+    kinds = [("", clean)] + ([("hardened", torch.cat([clean, noise]))] if len(noise) else [])
+    if type(detector).fit is Detector.fit:
+        yield Fitted(name, "as is", "", detector)
+    elif not detector.supervised:
+        for kind, images in kinds:
+            yield Fitted(name, "clean and noise" if kind else "clean only", "", _fitted(detector, images, nothing))
+    else:
+        for attack, beaten in _beaten(val, failed).items():
+            for kind, images in kinds:
+                variant = f"supervised, {kind}" if kind else "supervised"
+                yield Fitted(name, variant, attack, _fitted(detector, images, beaten))
+
+
+def _validation(folder: Path, name: str) -> Reads:
+    parts = [Reads(reads.facts[own], reads.chosen(own)) for reads, own in _of_split(folder, name, VAL)]
+    if not sum(len(part.read) for part in parts):
+        raise ValueError(
+            "a detector is fitted on validation images, got none. Set detection.val_images to at least some hundreds."
+        )
+    return Reads(pd.concat([part.facts for part in parts], ignore_index=True), torch.cat([part.read for part in parts]))
+
+
+def _of_split(folder: Path, name: str, split: str) -> Iterator[tuple[Reads, pd.Series[bool]]]:
+    for reads in read_reads(folder, name):
+        yield reads, reads.facts["split"] == split
+
+
+def _beaten(val: Reads, failed: Collection[str]) -> dict[str, Tensor]:
+    """What was read of the images on which an attack succeeded, by attack, and of all of them."""
+    facts = val.facts
+    attacks = [a for a in dict.fromkeys(facts["attack"]) if a not in (CLEAN, NOISE) and a not in failed]
+    won = facts["success"].fillna(False).astype(bool)
+    beaten = {attack: val.chosen(won & (facts["attack"] == attack)) for attack in attacks}
+    for attack in [attack for attack, read in beaten.items() if len(read) < 2]:
+        log.warning("the attack %s beat fewer than 2 validation images; no detector is fitted to it", attack)
+        del beaten[attack]
+    return beaten | ({ALL_ATTACKS: torch.cat(list(beaten.values()))} if len(beaten) > 1 else {})
+
+
+def _fitted(detector: Detector, clean: Tensor, attacked: Tensor) -> Detector:
+    own = copy.copy(detector)
+    own.fit(clean, attacked)
+    return own

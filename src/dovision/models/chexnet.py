@@ -1,0 +1,95 @@
+"""CheXNet: DenseNet-121 with an independent output for each finding of a chest X-ray."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torchvision
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.contracts import Classifier, Shape, Task
+from dovision.models import checkpoint
+from dovision.models.published import check_colours, choose_outputs
+
+# The outputs of the public checkpoint, in its order.
+LABELS = (
+    *("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax"),
+    *("Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia"),
+)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of red, green and blue, in pixel units
+
+
+def chexnet(checkpoint_file: str | None, shape: Shape, task: str, classes: Sequence[str]) -> Classifier:
+    """CheXNet as a classifier.
+
+    Args:
+        checkpoint_file: where training starts from: a file in the layout of the public checkpoint, whose outputs are
+            matched to the classes by name; or None for random weights.
+        shape: (C, H, W) of the images, C 1 or 3, H and W at least 32; the public checkpoint is of 224.
+        task: multilabel.
+        classes: names, one an output; any of LABELS, in any order, with a checkpoint_file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is of another layout, or holds other objects than tensors and plain types; a class is not
+            among its outputs; the task is not multilabel.
+
+    Source: Rajpurkar et al., CheXNet, arXiv:1711.05225.
+    """
+    if task != "multilabel":
+        raise ValueError(f"chexnet's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
+    check_colours("chexnet", shape)
+    for name, length in (("height", shape[1]), ("width", shape[2])):
+        checks.at_least(f"chexnet's image {name}", length, 32, "Use a larger image, or another model.")
+    network = _random(len(classes)) if checkpoint_file is None else _public(checkpoint_file, classes)
+    return Classifier(network, Task(task, tuple(classes)), MEAN, STD)
+
+
+def _random(outputs: int) -> nn.Module:
+    return torchvision.models.densenet121(weights=None, num_classes=outputs)
+
+
+def _public(path: str, classes: Sequence[str]) -> nn.Module:
+    for name in classes:
+        checks.choice("each class of a chexnet with a checkpoint_file", name, LABELS)
+    network = _random(len(LABELS))
+    content = checkpoint.read_plain(path, "Save its state_dict alone, as {'state_dict': ...}.")
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"the checkpoint {path} must hold a dictionary with a state_dict, got {got}.")
+    tensors = {_today(name): tensor for name, tensor in state.items()}
+    _check_layout(path, tensors, network.state_dict())
+    network.load_state_dict(tensors)
+    choose_outputs(network, "classifier", LABELS, classes)
+    return network
+
+
+def _today(name: str) -> str:
+    """module.densenet121.features.denseblock1.denselayer1.norm.1.weight -> features. ... .norm1.weight, and so on."""
+    name = name.removeprefix("module.").removeprefix("densenet121.")
+    name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", name)
+    return name.replace("classifier.0.", "classifier.")  # the linear layer of a pair with a sigmoid
+
+
+def _check_layout(path: str, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    counters = {name for name in expected if name.endswith("num_batches_tracked")}  # younger than the layout, not used
+    wrong = {
+        "without": sorted(expected.keys() - tensors.keys() - counters),
+        "with the unknown": sorted(tensors.keys() - expected.keys()),
+        "of other shapes:": sorted(
+            n for n in tensors.keys() & expected.keys() if tensors[n].shape != expected[n].shape
+        ),
+    }
+    found = [f"{how} {', '.join(names[:4])}{_rest(names[4:])}" for how, names in wrong.items() if names]
+    if found:
+        raise ValueError(
+            f"the checkpoint {path} must hold the tensors of a DenseNet-121 of {len(LABELS)} outputs, "
+            f"got one {'; '.join(found)}."
+        )
+
+
+def _rest(names: Sequence[str]) -> str:
+    return f" and {len(names)} more" if names else ""

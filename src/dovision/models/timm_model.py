@@ -1,0 +1,58 @@
+"""Any classification network of timm, with any number of channels and classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dovision import checks
+from dovision.contracts import Classifier, Shape, Task
+from dovision.models.published import import_extra
+from dovision.models.same_padding import fix_same_padding
+
+
+def timm_model(
+    name: str,
+    pretrained: bool,
+    shape: Shape,
+    task: str,
+    classes: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Classifier:
+    """A timm network as a classifier. Needs the extra timm.
+
+    Args:
+        name: as timm names it, such as resnet18 or vit_tiny_patch16_224.augreg_in21k.
+        pretrained: start from timm's weights for that name. The head is kept where it fits the classes, and drawn anew
+            otherwise.
+        shape: (C, H, W) of the images. With pretrained weights, the first convolution's are summed over colours for one
+            channel, as if the grey image were given three times. A network made for one size is made for this one.
+        task: multiclass or multilabel.
+        classes: names, one an output.
+        mean, std: one number, or one a channel, in pixel units.
+
+    Raises:
+        ValueError: timm has no network, or no weights, of that name.
+        ConnectionError: the weights are not on this machine, and cannot be downloaded.
+    """
+    timm = import_extra("timm", "timm")
+    known = [*timm.list_models(), *timm.list_models(pretrained=True)]
+    if name not in known:
+        raise ValueError(f"model.name must be one of timm.list_models(), got {name!r}.{checks.suggestion(name, known)}")
+    if pretrained and not timm.is_model_pretrained(name):
+        raise ValueError(f"timm has no weights of {name}. Start from random ones: model.pretrained=false.")
+    facts = timm.get_pretrained_cfg(name)
+    settings: dict[str, Any] = {"in_chans": shape[0], "num_classes": len(classes)}
+    if facts.fixed_input_size:
+        settings["img_size"] = tuple(shape[1:])
+    try:
+        network = timm.create_model(name, pretrained=pretrained, **settings)
+    except OSError as error:
+        raise ConnectionError(
+            f"the weights of {name} are not on this machine, and {facts.hf_hub_id or facts.url} could not be read "
+            f"({error}). Fetch them once where there is a network and copy the cache (the folder HF_HOME) here, or "
+            "start from random weights: model.pretrained=false."
+        ) from error
+    fix_same_padding(network, shape)
+    return Classifier(network, Task(task, tuple(classes)), mean, std)

@@ -1,0 +1,106 @@
+"""The chest X-ray networks of torchxrayvision, each trained on other collections of films."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torchvision
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.contracts import Classifier, Shape, Task
+from dovision.models.published import choose_outputs, import_extra
+
+log = logging.getLogger(__name__)
+MEAN, STD = (0.5,), (1 / 2048,)  # pixel units: [0, 1] becomes the networks' [-1024, 1024]
+
+
+class XrvClassifier(Classifier):
+    """A classifier that names the classes for which the published network has no trained head.
+
+    The logits of these start as 0, and can be learned.
+    """
+
+    def __init__(self, network: nn.Module, task: Task, untrained: Sequence[str]) -> None:
+        super().__init__(network, task, MEAN, STD)
+        self.untrained = tuple(untrained)
+
+
+def xrv_model(name: str, pretrained: bool, shape: Shape, task: str, classes: Sequence[str]) -> XrvClassifier:
+    """A torchxrayvision network as a classifier. Needs the extra xrv.
+
+    The library's own output is a sigmoid, stretched so that each label's operating point becomes a half. Here the
+    logits before both are the classifier's, and the operating points its thresholds, so that it says the same.
+
+    Args:
+        name: of the library's weights, such as densenet121-res224-nih, which tells the architecture and the labels.
+        pretrained: start from these weights, which the library downloads, and reads by unpickling.
+        shape: (1, H, W) of the images, of the size that the network was trained at.
+        task: multilabel.
+        classes: names, one an output, matched to the network's labels.
+
+    Raises:
+        ValueError: there are no such weights; the images are of another shape; no class is among the trained labels.
+        ConnectionError: the weights are not on this machine, and cannot be downloaded.
+
+    Source: Cohen et al., TorchXRayVision, arXiv:2111.00595.
+    """
+    if task != "multilabel":
+        raise ValueError(f"xrv_model's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
+    library = import_extra("torchxrayvision", "xrv").models
+    facts = _facts(library, name, shape)
+    points = {label: at for label, at in zip(facts["labels"], facts["op_threshs"], strict=True) if math.isfinite(at)}
+    untrained = _untrained(name, classes, points)
+    network = _random(name, len(facts["labels"]))
+    if pretrained:
+        network.load_state_dict(_weights(library, name))
+        if untrained:
+            log.warning("%s has no trained head for %s: the logits start as 0.", name, ", ".join(untrained))
+    names = [label if label in points else "" for label in facts["labels"]]
+    choose_outputs(network, "classifier" if name.startswith("densenet") else "fc", names, classes)
+    thresholds = [points.get(label, 0.5) for label in classes] if pretrained else []
+    return XrvClassifier(network, Task(task, tuple(classes), tuple(thresholds)), untrained)
+
+
+def _facts(library: Any, name: str, shape: Shape) -> dict[str, Any]:
+    families = ("densenet121-", "resnet50-")  # the library's full names
+    checks.choice("model.name", name, [key for key in library.model_urls if key.startswith(families)])
+    facts: dict[str, Any] = library.model_urls[name]
+    size = facts["input_resolution"]
+    if tuple(shape) != (1, size, size):
+        raise ValueError(
+            f"{name} takes grey images of {size} x {size} pixels, got shape {list(shape)}. "
+            f"Set dataset.shape=[1,{size},{size}]."
+        )
+    return facts
+
+
+def _untrained(name: str, classes: Sequence[str], trained: Collection[str]) -> list[str]:
+    """The classes that are not among the trained labels; a label without an operating point was never trained."""
+    untrained = [label for label in classes if label not in trained]
+    if len(untrained) == len(classes):
+        raise ValueError(f"{name} knows none of the classes {', '.join(classes)}; it knows {', '.join(trained)}.")
+    return untrained
+
+
+def _random(name: str, outputs: int) -> nn.Module:
+    """The library's architecture, as torchvision has it: the same tensors of the same names."""
+    first = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+    network = torchvision.models.get_model(name.partition("-")[0], weights=None, num_classes=outputs)
+    network.set_submodule("features.conv0" if name.startswith("densenet") else "conv1", first)
+    return network
+
+
+def _weights(library: Any, name: str) -> dict[str, Tensor]:
+    try:
+        published = library.get_model(name)
+    except OSError as error:
+        raise ConnectionError(
+            f"the weights {name} are not on this machine, and {library.model_urls[name]['weights_url']} could not be "
+            f"read ({error}). Put the file into {library.utils.get_cache_dir()}, or start from random weights: "
+            "model.pretrained=false."
+        ) from error
+    return {key.removeprefix("model."): t for key, t in published.state_dict().items() if key != "op_threshs"}

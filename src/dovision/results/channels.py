@@ -1,0 +1,45 @@
+"""The exhibit of a code's channels: which of them matter for which class."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dovision.results import averages
+from dovision.results.exhibit import Exhibit, images, settings
+from dovision.results.heat_map import heat_maps
+from dovision.results.reading import Run
+from dovision.results.tables import CLEAN, EFFECTS, row_groups
+
+
+def channel_exhibits(run: Run, averaged: pd.DataFrame, most: int = 24) -> list[Exhibit]:
+    """Channels against classes, the strongest channels first; none where the units have a place in the image.
+
+    Args:
+        run: whose effects they are.
+        averaged: from `average_effects`.
+        most: channels that are drawn.
+    """
+    clean = averaged[averaged["arm"] == CLEAN]
+    if clean["unit"].nunique() < 2 or _placed(run):
+        return []
+    strongest = clean["mean"].abs().groupby(clean["unit"], sort=False).max().sort_values(ascending=False, kind="stable")
+    firm = clean.assign(firm=(clean["low"] > 0) | (clean["high"] < 0))
+    means, marks = (
+        firm.pivot(index="unit", columns="class", values=value).loc[
+            strongest.index[:most], list(dict.fromkeys(clean["class"]))
+        ]
+        for value in ("mean", "firm")
+    )
+    caption = (
+        "Mean over clean images of P(class | do(unit)) - P(class): red, do(unit) adds evidence; blue, it takes "
+        f"evidence away; a dot: the interval excludes 0. The strongest {len(means)} of {len(strongest)} units. "
+        f"{settings([run])} {images(clean['images'])} Intervals: {averages.INTERVAL}."
+    )
+    figure = heat_maps({"": means}, {"": marks.replace({True: "•", False: ""})}, "average effect on the probability")
+    return [Exhibit("channels_by_class", "Which unit matters for which class", caption, figure, clean)]
+
+
+def _placed(run: Run) -> bool:
+    """Whether a unit of the run has a place in the image; all of them are of one kind."""
+    first = next(row_groups(run.folder / EFFECTS, ["top"]), None)
+    return first is not None and first["top"].null_count < len(first)

@@ -1,0 +1,191 @@
+"""The exhibits of a run that explains: how the maps look, how they score, and whether they pass the sanity checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dovision.results import map_figures, map_summary, similarity
+from dovision.results.agreements import agreements
+from dovision.results.exhibit import Exhibit, settings
+from dovision.results.heat_map import heat_maps
+from dovision.results.map_gallery import map_gallery
+from dovision.results.map_tables import AS_IS, MAPS, PERMUTED, RANDOMISED, read_boxes, read_grid, read_maps
+from dovision.results.pictures import image_path, kept_samples, load_image
+from dovision.results.reading import Run, describe
+from dovision.results.summary import INTERVAL
+from dovision.results.tables import CLEAN
+
+TITLES = {
+    "pointing": "pointing\ngame ↑",
+    "energy": "energy\nin boxes ↑",
+    "iou": "IoU at\nequal area ↑",
+    "deletion": "deletion\narea ↓",
+    "insertion": "insertion\narea ↑",
+    "true_effects": "true effects\n(Spearman) ↑",
+    "stability": "stability\n(Spearman) ↑",
+}
+LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
+
+
+def map_exhibits(run: Run) -> list[Exhibit]:
+    """The figures of a run's maps; none if it drew no maps."""
+    if not (run.folder / MAPS).is_file():
+        return []
+    frame = agreements(run.folder)
+    scores = map_summary.scores(frame, run.seed)
+    scores = scores.assign(seconds=scores["explainer"].map(run.facts.get("seconds_per_map", {})))
+    return [
+        _table(run, scores),
+        _dots(run, scores, frame),
+        *_gallery(run),
+        *_labels(run, frame),
+        *_sanity(run),
+        *_similarity(run),
+    ]
+
+
+def _measured(run: Run) -> str:
+    """How the maps were judged."""
+    grid, explanation = read_grid(run.folder), run.config.get("explanation", {})
+    text = f"{grid.rows} x {grid.columns} cells on {grid.height} x {grid.width} pixels; margin of pointing "
+    text += f"{grid.margin:g} pixels"
+    if explanation:
+        text += f"; deletion and insertion with {describe(explanation['fill'])} in {explanation['steps']} steps"
+    named = [f"{name} = {describe(part)}" for name, part in run.config.get("explainer", {}).items()]
+    return f"{settings([run])} Maps: {', '.join(named)}. {text}." if named else f"{settings([run])} {text}."
+
+
+def _counts(scores: pd.DataFrame) -> str:
+    of_all = scores[scores["cases"] == map_summary.ALL]
+    flagged = of_all.groupby("explainer", sort=False)["flagged"].first()
+    told = ", ".join(f"{count} of {name}" for name, count in flagged.items() if count)
+    scored = of_all.loc[of_all["scored"] > 0, "scored"]
+    return (
+        f"n = {of_all['maps'].max():,} maps of an explainer; flagged as zero or not finite, and not scored: "
+        f"{told or 'none'}; a metric is the mean of {scored.min():,} to {scored.max():,} maps that it is defined for."
+    )
+
+
+def _table(run: Run, scores: pd.DataFrame) -> Exhibit:
+    known = _titles(scores)
+    rows = []
+    for (cases, explainer), found in scores.groupby(["cases", "explainer"], sort=False):
+        of_metric = found.set_index("metric")
+        counts = f"{found['maps'].iloc[0]:,}"
+        title = "all cases" if cases == map_summary.ALL else "cases that the classifier got right"
+        rows.append((title, [str(explainer), counts, *(_cell(of_metric.loc[metric]) for metric in known)]))
+    compared = map_summary.reference(scores["explainer"])
+    caption = (
+        f"Mean and interval of each metric. A star: the difference to {compared} on the same images and classes has "
+        f"an interval that excludes 0. {_counts(scores)} {INTERVAL}. A map that finds the boxes need not be faithful "
+        f"to the classifier, nor the other way round. {_measured(run)}"
+    )
+    figure = map_figures.score_table(["explainer", "maps", *known.values()], rows)
+    return Exhibit("map_scores", "Explainers and metrics", caption, figure, scores)
+
+
+def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> Exhibit:
+    area = float(frame["area"].mean())
+    chance = {"energy": area, "iou": float((frame["area"] / (2 - frame["area"])).mean())}
+    chance = {metric: value for metric, value in chance.items() if np.isfinite(value)}
+    caption = (
+        "Filled: all cases; hollow: those in which the classifier was right; grey: maps that know nothing of the "
+        f"classifier; dotted: a uniform map. {_counts(scores)} Whiskers: {INTERVAL}. {_measured(run)}"
+    )
+    figure = map_figures.score_dots(scores, _titles(scores), chance)
+    return Exhibit("map_score_dots", "Explainers, metric by metric", caption, figure, scores)
+
+
+def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
+    maps, boxes = read_maps(run.folder), read_boxes(run.folder)
+    shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(kept_samples(run.folder, [CLEAN]))]
+    located = shown.merge(boxes.rename(columns={"label": "class"})[["sample", "class"]], on=["sample", "class"])
+    pairs = pd.concat([located, shown]).drop_duplicates("sample")[["sample", "class"]].iloc[:most]
+    if pairs.empty:
+        return []
+    frame = pairs.merge(shown, on=["sample", "class"])
+    pictures = {int(sample): load_image(image_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
+    drawn = boxes[boxes["sample"].isin(pictures)]
+    caption = (
+        "Red: the image speaks for the class; blue: against it; each map has a colour scale of its own. Yellow: boxes "
+        f"that speak for the class; light blue: other parts. n = {len(pictures)} of the kept images, single images, so "
+        f"no interval. {_measured(run)}"
+    )
+    figure = map_gallery(pictures, frame, drawn, read_grid(run.folder))
+    data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])
+    return [Exhibit("map_gallery", "Images, boxes and maps", caption, figure, data)]
+
+
+def _labels(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
+    scores = map_summary.label_scores(frame, run.seed)
+    compared = map_summary.reference(scores["explainer"])
+    chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
+    panels, texts = {}, {}
+    for metric, title in LOCALISATION.items():
+        of_metric = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
+        table = of_metric.pivot(index="label", columns="explainer", values="difference")
+        order = [name for name in dict.fromkeys(chosen["explainer"]) if name in table]
+        firm = of_metric.pivot(index="label", columns="explainer", values="p_holm")[order] < 0.05
+        panels[title], texts[title] = table[order], firm.replace({True: "*", False: ""})
+    if len(panels["energy"]) < 2:
+        return []
+    caption = (
+        f"Score minus that of {compared} on the same images and classes, class by class; a star: p < .05, two-sided, "
+        f"from the bootstrap of whole groups, Holm-adjusted over the classes. n = {chosen['pairs'].min():,} to "
+        f"{chosen['pairs'].max():,} pairs; intervals in the numbers. {_measured(run)}"
+    )
+    figure = heat_maps(panels, texts, f"difference to {compared}")
+    return [Exhibit("map_scores_by_label", "Explainers, class by class", caption, figure, scores)]
+
+
+def _sanity(run: Run) -> list[Exhibit]:
+    frame = similarity.sanity(run.folder, run.seed)
+    if frame.empty:
+        return []
+    depths = [similarity.depth(name) if name.startswith(RANDOMISED) else np.nan for name in frame["variant"]]
+    frame = frame.assign(depth=depths)
+    caption = (
+        "A map of what the classifier knows must change once it has forgotten it: mean rank correlation of the cells "
+        "with those of the map as it is, with the uppermost layers drawn anew, and for a classifier fitted to permuted "
+        f"labels. Grey: maps that know nothing of the classifier, which stay. n = {frame['maps'].min():,} to "
+        f"{frame['maps'].max():,} maps a point. Whiskers: {INTERVAL}. {_measured(run)}"
+    )
+    figure = map_figures.sanity_lines(frame, PERMUTED)
+    return [Exhibit("map_sanity", "Sanity: do the maps depend on the classifier?", caption, figure, frame)]
+
+
+def _similarity(run: Run) -> list[Exhibit]:
+    frame = similarity.explainer_similarity(run.folder)
+    if len(frame) < 2:
+        return []
+    names = list(dict.fromkeys([*frame["explainer"], *frame["other"]]))
+    table = pd.DataFrame(np.eye(len(names)), names, names)
+    for row in frame.to_dict("records"):
+        first, second = row["explainer"], row["other"]
+        table.loc[first, second] = table.loc[second, first] = row["similarity"]
+    texts = table.map(lambda value: "" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("0.", "."))
+    caption = (
+        "Mean rank correlation of the cells of two explainers' maps of the same image and class; between effect maps "
+        f"of several fills it tells how much the fill decides. n = {frame['maps'].min():,} to {frame['maps'].max():,} "
+        f"pairs of maps. {_measured(run)}"
+    )
+    figure = heat_maps({"": table}, {"": texts}, "rank correlation", limit=1)
+    return [Exhibit("map_similarity", "Which explainers agree", caption, figure, frame)]
+
+
+def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
+    """The metrics that have a number in this run."""
+    known = scores.groupby("metric")["mean"].apply(lambda means: means.notna().any())
+    return {metric: title for metric, title in TITLES.items() if known[metric]}
+
+
+def _cell(row: pd.Series[Any]) -> str:
+    if pd.isna(row["mean"]):
+        return "-"
+    star = "*" if row["difference_low"] > 0 or row["difference_high"] < 0 else ""
+    ends = "" if pd.isna(row["low"]) else f"\n[{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row['mean']:.3f}{star}{ends}"

@@ -1,0 +1,70 @@
+"""The exhibits of what the parts of images do: true effects, and boxes against controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dovision.results import figures, part_figures
+from dovision.results.exhibit import Exhibit, settings
+from dovision.results.part_effects import contrasts, part_effects
+from dovision.results.reading import Run
+from dovision.results.summary import INTERVAL
+from dovision.results.tables import CLEAN
+
+
+def part_exhibits(run: Run) -> list[Exhibit]:
+    """The figures of a run whose units are the parts of images; none for any other."""
+    return [*_true_effects(run), *_forest(run)]
+
+
+def _true_effects(run: Run) -> list[Exhibit]:
+    frame = part_effects(run.folder, run.seed)
+    if frame.empty:
+        return []
+    caption = (
+        "Mean of P(class | the image drawn without the part) - P(class), all else equal: the effect itself, not an "
+        f"estimate by a mask. {settings([run])} n = {frame['parts'].min():,} to {frame['parts'].max():,} parts. "
+        f"Whiskers: {INTERVAL}."
+    )
+    drawn = frame.assign(unit="no " + frame["kind"])
+    figure = figures.average_effects(drawn, most=16)
+    return [Exhibit("part_effects", "True effects of the parts", caption, figure, frame)]
+
+
+def _forest(run: Run) -> list[Exhibit]:
+    frame = contrasts(run.folder, run.seed)
+    if frame.empty:
+        return []
+    frame = frame.assign(name=_names(frame))
+    clean = frame[frame["arm"] == CLEAN].sort_values("difference", kind="stable")
+    caption = (
+        "Painting over a part's box against painting over boxes of its size elsewhere in the same image, on the class "
+        f"that the part speaks for; negative: evidence was taken away. {settings([run])} n: images; p: two-sided, from "
+        f"the bootstrap, Holm-adjusted over the rows. Whiskers: {INTERVAL}."
+    )
+    return [Exhibit("box_against_control", "Box against control", caption, part_figures.forest(clean), frame)]
+
+
+def fill_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+    """Boxes against controls, run by run; none with fewer than two runs that measured them."""
+    found = [(run, contrasts(run.folder, run.seed)) for run in runs]
+    found = [(run, frame[frame["arm"] == CLEAN]) for run, frame in found if len(frame)]
+    if len(found) < 2:
+        return []
+    frame = pd.concat([table.assign(job=run.label, name=_names(table)) for run, table in found], ignore_index=True)
+    ends = {"difference": "mean", "difference_low": "low", "difference_high": "high"}
+    drawn = frame.drop(columns="arm").rename(columns=ends | {"job": "arm", "kind": "unit"})
+    caption = (
+        "Effect of painting over a part's box minus that of its control boxes, run by run. "
+        f"{settings([run for run, _ in found])} n = {frame['images'].min():,} to {frame['images'].max():,} images. "
+        f"Whiskers: {INTERVAL}."
+    )
+    figure = figures.average_effects(drawn, "effect of the box minus that of its controls", most=16)
+    return [Exhibit("box_against_control", "Box minus control, run by run", caption, figure, frame)]
+
+
+def _names(frame: pd.DataFrame) -> list[str]:
+    pairs = zip(frame["kind"], frame["class"], strict=True)
+    return [kind if kind == label else f"{kind} on {label}" for kind, label in pairs]

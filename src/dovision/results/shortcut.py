@@ -1,0 +1,78 @@
+"""The exhibit of a shortcut: what the classifier and its maps make of it as its correlation with the label grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dovision.effects import mean_interval
+from dovision.results.agreements import parts
+from dovision.results.exhibit import Exhibit, settings
+from dovision.results.map_tables import MAPS
+from dovision.results.part_effects import paired, part_rows, true_effects
+from dovision.results.part_figures import AREA, shortcut_lines
+from dovision.results.reading import Run
+from dovision.results.summary import INTERVAL
+from dovision.results.tables import CLEAN
+
+SHORTCUT = "dataset.shortcut"
+TRUE, PAINTED = "true effect", "box minus control"
+EFFECT, SHARE = "mean effect on the probability", "share of the map's positive part"
+
+
+def shortcut_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+    """Effects and maps against the strength of the shortcut; none unless it differs between the runs."""
+    by_strength: dict[float, list[Run]] = {}
+    for run in runs:
+        strength = run.config.get("dataset", {}).get("shortcut")
+        if strength is not None:
+            by_strength.setdefault(float(strength), []).append(run)
+    if len(by_strength) < 2:
+        return []
+    rows: list[dict[str, Any]] = []
+    for strength, found in sorted(by_strength.items()):
+        explained = [run for run in found if (run.folder / MAPS).is_file()]
+        rows += _effects(strength, found)
+        rows += _energies(strength, explained) if explained else ()
+    if not rows:
+        return []
+    order = {TRUE: 0, PAINTED: 1}
+    frame = pd.DataFrame(rows).sort_values("panel", key=lambda panel: panel.map(order).fillna(2), kind="stable")
+    if runs[0].config["dataset"].get("task") == "multiclass" and frame["class"].nunique() == 2:
+        frame = frame[frame["class"] != frame["class"].iloc[0]]  # its effects are the other one's with another sign
+    caption = (
+        "What the classifier makes of each part as the correlation of the tag with the disease grows in training: the "
+        "mean effect of taking the part away, and the share of each explainer's map on it (area: the share of a "
+        f"uniform map). {settings(runs)} n = {frame['parts'].min():,} to {frame['parts'].max():,} parts a point; runs "
+        f"of the same strength are pooled. Whiskers: {INTERVAL}."
+    )
+    figure = shortcut_lines(frame, SHORTCUT)
+    return [Exhibit("shortcut", "The pull of a shortcut", caption, figure, frame)]
+
+
+def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+    """A point for each kind of part and class: the true effect, and that of painting where a run painted."""
+    true = pd.concat([true_effects(run.folder) for run in runs])
+    painted = pd.concat([paired(part_rows(run.folder)) for run in runs])
+    for frame, panel, value in ((true, TRUE, "effect"), (painted, PAINTED, "difference")):
+        clean = frame[frame["arm"] == CLEAN]
+        for (label, kind), found in clean.groupby(["class", "kind"], sort=False):
+            at = {"class": label, "measure": EFFECT, "panel": panel, "series": kind, "x": strength}
+            yield at | _point(found, value, runs[0].seed)
+
+
+def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+    """A point for each explainer, class and kind of part that speaks for no class, and what a uniform map has there."""
+    maps = pd.concat([parts(run.folder) for run in runs])
+    for (label, kind), found in maps[maps["label"].isna()].groupby(["class", "kind"], sort=False):
+        at = {"class": label, "measure": SHARE, "panel": f"energy on the {kind}", "x": strength}
+        for explainer, own in found.groupby("explainer", sort=False):
+            yield at | {"series": explainer} | _point(own, "energy", runs[0].seed)
+        yield at | {"series": AREA} | _point(own, "area", runs[0].seed)  # the same for each explainer
+
+
+def _point(found: pd.DataFrame, value: str, seed: int) -> dict[str, Any]:
+    interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), seed)
+    return {"mean": interval.estimate, "low": interval.low, "high": interval.high, "parts": len(found)}

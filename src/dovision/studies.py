@@ -1,0 +1,91 @@
+"""What an evaluation may hold besides effects: maps of explainers, and the detection of attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from omegaconf import DictConfig, OmegaConf
+from torch.utils.data import DataLoader, Subset
+
+from dovision import checks, session, stages
+from dovision.contracts import Attack, Batch, Classifier, Detector, Explainer, Images
+from dovision.learning.adaptive import Adaptive, adaptive_rows
+from dovision.learning.detection import SPLITS, Detection
+from dovision.learning.detector_fits import Fitted, fit, write_scores
+from dovision.learning.image_classifier import ImageClassifier
+from dovision.learning.map_evaluation import MapEvaluation
+from dovision.learning.map_settings import MapSettings
+from dovision.results.detection_summary import write_detection
+from dovision.results.detection_tables import ALL_ATTACKS, CLEAN_ONLY, SUPERVISED, TEST
+from dovision.session import make
+from dovision.stages import Stage
+
+
+def map_evaluation(
+    config: DictConfig, folder: Path, images: Images, samples: Sequence[int], plain: Stage
+) -> list[MapEvaluation]:
+    """The callback that draws the maps of the configured explainers; none if there are no explainers."""
+    explainers: Mapping[str, Explainer] = make(config.explainer)
+    if not explainers:
+        return []
+    settings: MapSettings = make(config.explanation)
+    stranger = stages.permuted(config, images).classifier if config.evaluation.permuted_labels else None
+    return [MapEvaluation(folder, plain.classifier, explainers, settings, images.shape, samples, stranger)]
+
+
+def detect(config: DictConfig, folder: Path, images: Images, plain: Stage) -> dict[str, Any]:
+    """Fit the configured detectors on validation images, score test images in every world, and say what it took.
+
+    Raises:
+        ValueError: there is no world to detect, or no validation image.
+    """
+    detectors: Mapping[str, Detector] = make(config.detector)
+    if not detectors:
+        return {}
+    worlds: Mapping[str, Attack] = make(config.detection.worlds)
+    if not worlds:
+        raise ValueError("detection needs attacks, got none. Add some: +attack@detection.worlds.pgd=pgd.")
+    needs_code = any(detector.reads_code for detector in detectors.values())
+    inserted = stages.with_autoencoder(config, images, plain).classifier if needs_code else None
+    detection = Detection(folder, plain.classifier, inserted, worlds, detectors)
+    trainer = session.make_trainer(config, [detection], logger=False, enable_checkpointing=False)
+    loaders = [_loader(config, images, split, f"detection.{split}_images") for split in SPLITS]
+    trainer.test(ImageClassifier(plain.classifier), loaders, verbose=False)
+    fits = fit(folder, detectors, detection.failed)
+    adaptive = _adaptive(config, images, fits, inserted, plain.classifier)
+    write_scores(folder, fits, detection.failed, adaptive)
+    write_detection(folder, config.seed)
+    return {"detector_costs": detection.costs, "failed_attacks": detection.failed, "world_queries": detection.queries}
+
+
+def _loader(config: DictConfig, images: Images, split: str, name: str) -> DataLoader[Batch]:
+    """The first images of a split, in their order; `name` is where the configuration says how many."""
+    whole = images.split(split)
+    count: int = len(whole)  # type: ignore[arg-type]
+    limit = OmegaConf.select(config, name)
+    if limit is not None:
+        count = min(checks.positive_int(name, limit), count)
+    share = Subset(whole, range(count))
+    return DataLoader(share, batch_size=config.evaluation.batch_size, num_workers=config.num_workers)
+
+
+def _adaptive(
+    config: DictConfig, images: Images, fits: Sequence[Fitted], inserted: Classifier | None, classifier: Classifier
+) -> Iterator[pa.RecordBatch]:
+    """The adaptive attacker's rows, against each hardened fit of the detectors that are named."""
+    settings = config.detection.adaptive
+    names = [checks.choice("detection.adaptive.detectors", name, config.detector) for name in settings.detectors]
+    kinds = [*((strength, False) for strength in settings.strengths), (0.0, True)]
+    for fitted in fits:
+        hardened = fitted.variant not in (CLEAN_ONLY, SUPERVISED) and fitted.fitted_on in ("", ALL_ATTACKS)
+        if fitted.name not in names or not hardened:
+            continue
+        for strength, orthogonal in kinds:
+            attack = Adaptive(
+                settings.eps, settings.steps, strength, orthogonal, fitted.detector, inserted, config.seed
+            )
+            batches = _loader(config, images, TEST, "detection.adaptive.images")
+            yield from adaptive_rows(fitted, attack, batches, classifier)

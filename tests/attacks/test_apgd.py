@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dovision.attacks.apgd import APGD, Pace, checkpoints
+from dovision.attacks.losses import dlr, margin
+from dovision.attacks.pgd import PGD
+
+EPS = {"linf": 0.1, "l2": 0.5}
+
+
+def test_checkpoints_are_those_of_the_source():
+    assert checkpoints(100) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert checkpoints(10) == [3, 5, 6, 7, 8, 9, 10]  # 2.2, 4.1, 5.7, 7.0, 8.0, 8.7, 9.3 and 9.9, rounded up
+    assert checkpoints(1) == [1]
+
+
+def test_a_step_size_is_halved_where_too_few_steps_raise_the_loss():
+    losses = torch.tensor([[1.0, 2.0, 3.0], [1.0, 0.0, 3.0], [1.0, 0.0, 0.0]])  # 3, 2 and 1 of 3 steps rise
+    pace = Pace(steps=10, first=0.2, loss=torch.zeros(3))
+    halved = [pace.halve(step, losses[:, step - 1]) for step in (1, 2, 3)]
+    assert not halved[0].any()
+    assert not halved[1].any()
+    assert halved[2].tolist() == [False, True, True]  # of 3 steps 2.25 must rise
+    assert pace.size.tolist() == pytest.approx([0.2, 0.1, 0.1])
+
+
+def test_a_step_size_is_halved_where_the_highest_loss_stays_but_not_twice_in_a_row():
+    pace = Pace(steps=100, first=0.2, loss=torch.tensor([100.0]))
+    for step in range(1, 100):  # after a fall at once the loss rises at each step, and stays below its first value
+        pace.halve(step, torch.tensor([0.5 * step]))
+        halvings = round(torch.log2(0.2 / pace.size).item())
+        assert halvings == sum(step >= checkpoint for checkpoint in (22, 57, 80, 93))
+
+
+def test_an_image_goes_on_from_its_highest_loss_after_a_halving():
+    pace = Pace(steps=10, first=0.2, loss=torch.tensor([5.0]))
+    for step, loss in enumerate([4.0, 4.0, 4.0], 1):
+        halved = pace.halve(step, torch.tensor([loss]))
+    assert halved.item()
+    pace.halve(4, torch.tensor([4.5]))  # below 5.0, from where it went on: no rise
+    assert pace.halve(5, torch.tensor([5.5])).item()  # one of two
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_its_loss_is_no_lower_than_that_of_pgd_with_as_many_steps(norm, trained, digits):
+    eps, gains = EPS[norm], []
+    for classifier in trained:
+        ours, theirs = (attack(eps, steps=20, norm=norm)(digits, classifier, eps) for attack in (APGD, PGD))
+        loss = [classifier.task.loss(classifier(image), digits.label).mean() for image in (ours, theirs)]
+        gains.append((loss[0] - loss[1]).item())
+    assert sum(gains) > 0
+    assert min(gains) > -0.01
+
+
+@pytest.mark.parametrize("loss", [margin, dlr])
+def test_each_loss_fools_as_often_as_pgd_or_nearly_so(loss, trained, digits):
+    classifier = trained[0]
+    ours, theirs = (attack(0.1, steps=20, loss=loss)(digits, classifier, 0.1) for attack in (APGD, PGD))
+    right = [(classifier(image).argmax(1) == digits.label).sum().item() for image in (ours, theirs)]
+    assert right[0] <= right[1] + 2
+
+
+def test_more_starts_never_fool_fewer_images(trained, digits):
+    classifier = trained[0]
+    wrong = [
+        classifier(APGD(0.1, steps=5, restarts=restarts)(digits, classifier, 0.1)).argmax(1) != digits.label
+        for restarts in (1, 3)
+    ]
+    assert (wrong[1] | ~wrong[0]).all()
+    assert wrong[1].sum() > wrong[0].sum()
+
+
+def test_a_step_costs_one_query_and_the_start_another_one(classifier, batch):
+    attack = APGD(0.1, steps=7, restarts=3)
+    attack(batch, classifier, 0.1)
+    assert attack.queries == {0.1: 3 * (1 + 7)}

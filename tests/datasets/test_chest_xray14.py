@@ -1,0 +1,212 @@
+"""ChestX-ray14 as a dataset, on a small release made here and on real films."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import shutil
+from hashlib import sha256
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from dovision import geometry
+from dovision.contracts import Box
+from dovision.datasets.chest_xray14 import ChestXray14
+from dovision.datasets.nih_tables import LABELS
+
+SPLITS = ("train", "val", "test")
+
+
+def open_films(root, classes=LABELS, shape=(1, 32, 32), split="official", store_size=None, seed=0) -> ChestXray14:
+    return ChestXray14(str(root), "multilabel", classes, shape, split, 0.34, 0.25, seed, store_size, workers=2)
+
+
+def test_films_come_with_labels_patients_and_facts(nih_root):
+    images = open_films(nih_root, classes=["Mass", "Infiltration"], shape=(3, 32, 32))
+    test, table = images.split("test"), images.table("test")
+    assert table["name"].tolist() == [f"0000000{patient}_00{number}.png" for patient in (7, 8) for number in (0, 1)]
+    assert table["labels"].tolist() == ["No Finding", "Atelectasis|Mass", "Infiltration", "Pleural_Thickening"]
+    assert table.iloc[1][["sample", "group", "patient", "age", "sex", "view"]].tolist() == [1, "7", 7, 57, "F", "PA"]
+    assert [item.label.tolist() for item in test] == [[0, 0], [1, 0], [0, 1], [0, 0]]
+    assert [int(item.group) for item in test] == [7, 7, 8, 8]
+    pixels = np.asarray(Image.open(nih_root / "images_002" / "images" / "00000007_001.png"))
+    assert torch.equal(test[1].image, (torch.from_numpy(pixels.copy()) / 255).expand(3, 32, 32))
+
+
+def test_what_a_run_records_counts_films_and_hashes_the_lists(nih_root):
+    (nih_root / "images_001" / "images" / "00000001_000.png").unlink()
+    known = open_films(nih_root).facts
+    names = ("train_val_list.txt", "test_list.txt")
+    assert known["lists_sha256"] == {name: sha256((nih_root / name).read_bytes()).hexdigest() for name in names}
+    assert {name: known[name] for name in ("listed", "on_disk", "missing", "boxes")} == {
+        "listed": 16,
+        "on_disk": 15,
+        "missing": 1,
+        "boxes": 3,
+    }
+    assert known["patients"] == {"train": 4, "val": 2, "test": 2}
+    assert open_films(nih_root, split="patients").facts["lists_sha256"] == {}
+
+
+def test_a_part_of_the_films_keeps_its_splits(nih_root):
+    whole = {name: set(open_films(nih_root).table(name)["name"]) for name in SPLITS}
+    for patient in (1, 3, 7):
+        next(nih_root.glob(f"images_*/images/0000000{patient}_001.png")).unlink()
+    part = {name: set(open_films(nih_root).table(name)["name"]) for name in SPLITS}
+    assert all(part[name] <= whole[name] for name in SPLITS)
+    assert sum(map(len, part.values())) == 13
+
+
+def test_the_fingerprint_changes_with_files_labels_lists_and_cut_but_not_with_the_place(nih_root, tmp_path):
+    seen = {open_films(nih_root).fingerprint}
+    assert open_films(shutil.copytree(nih_root, tmp_path / "elsewhere")).fingerprint in seen
+    seen.add(open_films(nih_root, seed=1).fingerprint)
+    seen.add(open_films(nih_root, classes=LABELS[:3]).fingerprint)
+    table = nih_root / "Data_Entry_2017.csv"
+    table.write_text(table.read_text().replace("Infiltration", "Hernia", 1))
+    seen.add(open_films(nih_root).fingerprint)
+    Image.new("L", (32, 32)).save(nih_root / "images_001" / "images" / "00000001_000.png")
+    seen.add(open_films(nih_root).fingerprint)
+    assert len(seen) == 5
+
+
+def test_boxes_are_scaled_from_the_released_size_and_cut_at_the_film(nih_root):
+    rows = open_films(nih_root, classes=["Infiltration", "Mass"], shape=(1, 64, 64)).boxes("test")
+    assert rows.drop(columns="label").values.tolist() == [
+        [0, "Atelectasis", 32, 16, 40, 32],  # 512, 256, 640, 512 of 1024 pixels
+        [0, "Atelectasis2", 0, 0, 4, 4],
+        [3, "Infiltration", 32, 32, 64, 64],
+    ]
+    assert rows["label"].isna().tolist() == [True, True, False]
+    assert open_films(nih_root).boxes("train").empty
+
+
+def test_a_box_outside_the_taken_centre_has_no_row(nih_root):
+    rows = open_films(nih_root, shape=(1, 64, 16)).boxes("test")  # columns 24 to 39 of a film of 64 x 64
+    assert rows.values.tolist() == [
+        [0, "Atelectasis", "Atelectasis", 32, 0, 40, 8],
+        [3, "Infiltration", "Infiltration", 32, 8, 64, 16],
+    ]
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    top=st.integers(300, 450),
+    left=st.integers(300, 450),
+    size=st.integers(150, 270),
+    shape=st.tuples(st.just(1), st.integers(120, 260), st.integers(120, 260)),
+    stored=st.booleans(),
+)
+def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape, stored):
+    film = np.zeros((1024, 1024), np.uint8)
+    film[top : top + size, left : left + size] = 255
+    Image.fromarray(film).save(nih_root / "images_002" / "images" / "00000007_000.png", compress_level=1)
+    lines = f"Image Index,Finding Label,Bbox [x,y,w,h],,,\n00000007_000.png,Mass,{left},{top},{size},{size}\n"
+    (nih_root / "BBox_List_2017.csv").write_text(lines)
+    images = open_films(nih_root, shape=shape, store_size=260 if stored else None)
+    if stored:
+        images.prepare()
+    bright = images.split("test")[0].image[0] >= 0.5
+    rows, columns = (torch.nonzero(bright.any(axis)).flatten().tolist() for axis in (1, 0))
+    drawn = Box(rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
+    assert geometry.overlap(drawn, Box(*images.boxes("test").iloc[0, 3:])) >= 0.95
+
+
+def test_a_complete_store_is_read_by_any_number_of_processes(nih_root, caplog):
+    caplog.set_level(logging.INFO)
+    direct = open_films(nih_root)
+    images = open_films(nih_root, store_size=32)
+    assert "has 0 of 16 films: the files are read; dovision-prepare" in caplog.text
+    assert images.facts["store_size"] is None
+    images.prepare()
+    assert "has 16 of 16 films: it is read" in caplog.text
+    assert images.facts["store_size"] == 32
+    assert images.fingerprint != direct.fingerprint  # smaller films are kept in bytes: numbers can differ a little
+    for path in nih_root.glob("images_*/images/*.png"):
+        path.touch()
+        path.write_bytes(b"")  # the store alone is read from here on
+    for workers in (0, 2):
+        batches = list(DataLoader(images.split("test"), batch_size=3, num_workers=workers))
+        assert [len(batch.image) for batch in batches] == [3, 1]
+        assert batches[0].image.std() > 0.2
+    split = images.split("test")
+    assert len(pickle.dumps(split)) < 5000  # bytes: the array stays in its file
+    assert torch.equal(pickle.loads(pickle.dumps(split))[2].image, split[2].image)
+
+
+def test_store_and_files_give_the_same_images_where_the_size_is_kept(nih_root):
+    images = open_films(nih_root, shape=(3, 24, 20), store_size=32)
+    from_files = [item.image for item in images.split("test")]
+    images.prepare()
+    for file, item in zip(from_files, images.split("test"), strict=True):
+        torch.testing.assert_close(item.image, file)
+
+
+def test_a_film_that_has_changed_since_it_was_stored_is_refused_until_prepared_again(nih_root):
+    open_films(nih_root, store_size=32).prepare()
+    Image.new("L", (32, 32), 9).save(nih_root / "images_002" / "images" / "00000008_001.png")
+    images = open_films(nih_root, store_size=32)
+    with pytest.raises(ValueError, match=r"1 files have changed, such as 00000008_001.png. Run dovision-prepare again"):
+        images.split("train")
+    images.prepare()
+    assert images.split("test")[3].image.max() == pytest.approx(9 / 255)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ["Mas"]}, "classes must be one of .*, got 'Mas'. Did you mean Mass"),
+        ({"shape": (2, 32, 32)}, r"shape must have 1 \(grey\) or 3 \(RGB\) channels, got \[2, 32, 32\]"),
+        ({"split": "offical"}, "split must be one of official, patients, got 'offical'. Did you mean official"),
+        ({"store_size": 31}, "store_size must be at least the height and width of the shape, 32, got 31"),
+        ({"store_size": 0}, "store_size must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_a_wrong_argument_is_refused(nih_root, change, message):
+    with pytest.raises(ValueError, match=message):
+        open_films(nih_root, **change)
+
+
+def test_a_split_without_a_film_on_disk_is_refused(nih_root):
+    for patient in (7, 8):
+        for path in nih_root.glob(f"images_*/images/0000000{patient}_*.png"):
+            path.unlink()
+    with pytest.raises(ValueError, match="each split must have a film on disk, but test has none of the 12"):
+        open_films(nih_root)
+
+
+def test_without_a_size_there_is_nothing_to_prepare(nih_root):
+    with pytest.raises(ValueError, match="store_size must be a number of pixels to prepare films, got None"):
+        open_films(nih_root).prepare()
+
+
+@pytest.mark.real
+def test_real_films_are_joined_split_and_boxed(real_data):
+    images = open_films(real_data / "nih", split="patients", shape=(1, 64, 64))
+    assert {name: images.facts[name] for name in ("listed", "on_disk", "missing", "boxes")} == {
+        "listed": 66,
+        "on_disk": 64,
+        "missing": 2,
+        "boxes": 9,
+    }
+    boxes = [row for name in SPLITS for row in images.boxes(name).itertuples()]
+    assert len(boxes) == 9
+    assert {row.label for row in boxes} == {"Atelectasis", "Infiltration", "Pneumonia"}
+    for name in SPLITS:
+        findings = images.table(name)["labels"]
+        assert all(row.label in findings[row.sample].split("|") for row in images.boxes(name).itertuples())
+    values = torch.stack([item.image for name in SPLITS for item in images.split(name)])
+    assert values.shape == (64, 1, 64, 64)
+    assert 0.3 < values.mean() < 0.7
+
+
+@pytest.mark.real
+def test_the_official_split_of_real_films_asks_for_the_lists(real_data):
+    with pytest.raises(FileNotFoundError, match=r"train_val_list.txt must lie in .*dataset.split=patients"):
+        open_films(real_data / "nih")

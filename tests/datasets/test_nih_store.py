@@ -1,0 +1,154 @@
+"""The store of decoded films: filled, killed, broken and mended."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dovision.datasets import nih_films, nih_store
+from dovision.datasets.nih_store import Store
+
+SIZE = 32
+
+
+@pytest.fixture
+def files(nih_root):
+    return nih_films.on_disk(nih_root).sort_values("name", ignore_index=True)
+
+
+@pytest.fixture
+def store(nih_root, files) -> Store:
+    return Store(nih_root / "store-32", SIZE, files["name"])
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[str]:
+    """The names of the films decoded from here on."""
+    names, read = [], nih_films.read
+
+    def counted(path, shape):
+        names.append(path.name)
+        return read(path, shape)
+
+    monkeypatch.setattr(nih_films, "read", counted)
+    return names
+
+
+def pixels(path: str) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_a_filled_store_has_each_film_in_its_row(store, files):
+    assert not store.state(files).made.any()
+    store.fill(files, workers=2)
+    assert store.state(files).complete
+    backwards = files[::-1]
+    for row, path in zip(store.rows(backwards["name"]), backwards["path"], strict=True):
+        assert np.array_equal(store.images.array[row], pixels(path))
+
+
+def test_films_are_made_smaller_as_they_are_when_read(nih_root, files):
+    store = Store(nih_root / "store-20", 20, files["name"])
+    store.fill(files, workers=1)
+    direct = nih_films.read(Path(files["path"][0]), (1, 20, 20))[0].numpy()
+    assert np.abs(store.images.array[0] / 255 - direct).max() <= 0.5 / 255 + 1e-6
+
+
+def test_a_full_store_decodes_nothing_and_new_films_are_added(store, files, decoded):
+    store.fill(files[:10], workers=2)
+    assert store.state(files[:10]).complete
+    assert not store.state(files).complete
+    decoded.clear()
+    store.fill(files, workers=2)
+    assert sorted(decoded) == files["name"].tolist()[10:]
+    store.fill(files, workers=2)
+    assert len(decoded) == 6
+
+
+def test_a_truncated_film_is_named_when_all_others_are_done_and_mended_by_a_second_run(store, files, decoded):
+    bad = Path(files["path"][5])
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:400])
+    broken = nih_films.on_disk(store.folder.parent).sort_values("name", ignore_index=True)
+    with pytest.raises(ValueError, match=rf"got 1 bad; all others are prepared:\n  {bad} must be .* truncated"):
+        store.fill(broken, workers=2)
+    assert store.state(broken).made.tolist() == [place != 5 for place in range(16)]
+    assert not store.images.array[5].any()  # nothing half-written
+    bad.write_bytes(whole)
+    mended = nih_films.on_disk(store.folder.parent).sort_values("name", ignore_index=True)
+    decoded.clear()
+    store.fill(mended, workers=2)
+    assert store.state(mended).complete
+    assert decoded == [bad.name]
+
+
+def test_a_changed_film_is_noticed_and_decoded_again(store, files, decoded):
+    store.fill(files, workers=2)
+    Image.fromarray(255 - pixels(files["path"][3])).save(files["path"][3])
+    changed = nih_films.on_disk(store.folder.parent).sort_values("name", ignore_index=True)
+    assert store.state(changed).changed.tolist() == [place == 3 for place in range(16)]
+    decoded.clear()
+    store.fill(changed, workers=2)
+    assert decoded == [files["name"][3]]
+    assert np.array_equal(store.images.array[3], pixels(files["path"][3]))
+
+
+def test_no_more_than_a_chunk_of_films_is_held(store, files, monkeypatch):
+    monkeypatch.setattr(nih_store, "CHUNK", 3)
+    held, write = [], Store._write
+
+    def counted(self, rows, films):
+        held.append(len(films))
+        write(self, rows, films)
+
+    monkeypatch.setattr(Store, "_write", counted)
+    store.fill(files, workers=2)
+    assert held == [3, 3, 3, 3, 3, 1]
+
+
+def test_a_killed_fill_has_lost_only_what_is_not_marked_and_goes_on(store, files, decoded, monkeypatch):
+    monkeypatch.setattr(nih_store, "CHUNK", 2)
+    read = nih_films.read
+    with monkeypatch.context() as slowly:
+        slowly.setattr(nih_films, "read", lambda path, shape: time.sleep(0.05) or read(path, shape))
+        process = multiprocessing.get_context("fork").Process(target=store.fill, args=(files, 1))
+        process.start()
+        while store.state(files).made.sum() < 4:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+    made = store.state(files).made
+    assert 4 <= made.sum() < 16
+    for row in np.flatnonzero(made):
+        assert np.array_equal(store.images.array[row], pixels(files["path"][row]))
+    store.fill(files, workers=1)
+    assert sorted(decoded) == files["name"][~made].tolist()
+    assert store.state(files).complete
+
+
+def test_a_store_killed_while_it_was_made_is_made_anew(store, files):
+    store.folder.mkdir()
+    (store.folder / nih_store.IMAGES).write_bytes(b"\x93NUMPY half")
+    assert not store.state(files).made.any()
+    store.fill(files, workers=1)
+    assert store.state(files).complete
+
+
+def test_a_film_that_the_store_was_not_made_for_is_refused(store, files):
+    Store(store.folder, SIZE, files["name"][:8]).fill(files[:8], workers=1)
+    assert store.state(files).made.sum() == 8
+    with pytest.raises(ValueError, match=r"made from another table, without 00000005_000.png. Remove the folder"):
+        store.fill(files, workers=1)
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_the_remedy(nih_root, files):
+    (nih_root / "file").write_text("")
+    with pytest.raises(PermissionError, match=r"store-32 must be a folder that can be written to.*set dataset.root"):
+        Store(nih_root / "file" / "store-32", SIZE, files["name"]).fill(files, workers=1)

@@ -1,0 +1,137 @@
+"""The tables of ChestX-ray14: both headers, the official tables at full size, and each wrong row by its line."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dovision.datasets import nih_splits, nih_tables
+
+ENTRIES, BOXES = "Data_Entry_2017.csv", "BBox_List_2017.csv"
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_entries_have_patients_ages_and_findings(nih_root):
+    table = nih_tables.entries(nih_root)
+    assert len(table) == 16
+    row = table.set_index("name").loc["00000007_001.png"]
+    assert row.to_dict() == {"findings": "Atelectasis|Mass", "patient": 7, "age": 57, "sex": "F", "view": "PA"}
+
+
+def test_the_other_header_and_a_gzipped_file_are_read_alike(nih_root):
+    before = nih_tables.entries(nih_root)
+    text = (nih_root / ENTRIES).read_text().replace("Patient Gender", "Patient Sex").replace(",\n", "\n")
+    (nih_root / ENTRIES).unlink()
+    (nih_root / "Data_Entry_2017_v2020.csv.gz").write_bytes(gzip.compress(text.encode()))
+    assert nih_tables.entries(nih_root).equals(before)
+
+
+def test_labels_are_ones_where_found_and_no_finding_is_all_zeros(nih_root):
+    findings = nih_tables.entries(nih_root)["findings"]
+    labels = nih_tables.labels(findings, ("Mass", "Atelectasis", "Hernia", "Infiltration"))
+    assert labels[:4].tolist() == [[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
+
+
+def test_boxes_are_renamed_numbered_and_in_whole_pixels(nih_root):
+    table = nih_tables.boxes(nih_root, nih_tables.entries(nih_root)["name"])
+    assert table.values.tolist() == [
+        ["00000007_000.png", "Atelectasis", "Atelectasis", 512, 256, 640, 512],
+        ["00000007_000.png", "Atelectasis", "Atelectasis2", 0, 0, 64, 64],
+        ["00000008_001.png", "Infiltration", "Infiltration", 512, 512, 1112, 1112],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("Infiltration,", "Infiltrtion,", r"have labels .* got 'Infiltrtion'. Did you mean Infiltration.* line 4 is"),
+        ("00000002_000.png,", "00000001_001.png,", r"be the only one of its image, but line 4 is '00000001_001.png,"),
+        (",0,1,051Y", ",0,one,051Y", r"must have a patient's number, but line 2 is '00000001_000.png"),
+        ("Patient ID", "Patient", r"must have the columns of ChestX-ray14's table, but has none for \['patient'\]"),
+    ],
+    ids=["unknown label", "two rows for one image", "no patient", "no column"],
+)
+def test_a_wrong_entry_is_refused_with_its_line(nih_root, old, new, message):
+    edit(nih_root / ENTRIES, old, new)
+    with pytest.raises(ValueError, match=message):
+        nih_tables.entries(nih_root)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("256.2,512", "1024,512", r"have a box in the 1024 x 1024 film, but line 2 is '.*Atelectasis,1024,512,255.9"),
+        ("0,0,64,64", "0,-64,64,64", r"must have a box in the 1024 x 1024 film, but line 3"),
+        ("512,512,600,600", "512,512,0,600", r"must have a box in the 1024 x 1024 film, but line 4"),
+        ("512,512,600,600", "512,512,,600", r"must have a box in the 1024 x 1024 film, but line 4"),
+        ("Infiltrate", "Fracture", r"must have one of the 14 labels, but line 4 is '00000008_001.png,Fracture"),
+        ("00000008_001", "00000009_001", r"must be of an image of the entry table, but line 4 is '00000009_001.png"),
+    ],
+    ids=["right of the film", "above the film", "no width", "no number", "label", "image"],
+)
+def test_a_wrong_box_is_refused_with_its_line(nih_root, old, new, message):
+    edit(nih_root / BOXES, old, new)
+    with pytest.raises(ValueError, match=message):
+        nih_tables.boxes(nih_root, nih_tables.entries(nih_root)["name"])
+
+
+def read_all(root: Path) -> None:
+    nih_tables.boxes(root, nih_tables.entries(root)["name"])
+    nih_tables.lists(root)
+
+
+@pytest.mark.parametrize("name", [ENTRIES, BOXES, "train_val_list.txt", "test_list.txt"])
+def test_a_missing_file_is_named_with_its_remedy(nih_root, name):
+    (nih_root / name).unlink()
+    with pytest.raises(
+        FileNotFoundError, match=rf"{name} must lie in {nih_root}.*Fetch it from https://nihcc.*dataset"
+    ):
+        read_all(nih_root)
+
+
+def test_a_damaged_table_is_named(nih_root):
+    (nih_root / ENTRIES).unlink()
+    (nih_root / f"{ENTRIES}.gz").write_bytes(b"not gzip")
+    with pytest.raises(ValueError, match=rf"{ENTRIES}.gz must be a whole table of comma-separated values"):
+        nih_tables.entries(nih_root)
+
+
+def test_a_class_that_is_no_label_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="classes must be one of .*, got 'Atelectsis'. Did you mean Atelectasis"):
+        nih_tables.labels_chosen(["Atelectsis"])
+    with pytest.raises(ValueError, match="classes must be a list of labels of ChestX-ray14, got None"):
+        nih_tables.labels_chosen(None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("torchxrayvision") is None, reason="the full tables come with torchxrayvision")
+def test_the_official_tables_are_joined_labelled_and_split_in_seconds(tmp_path):
+    for name in ("Data_Entry_2017_v2020.csv.gz", "BBox_List_2017.csv.gz"):
+        shutil.copy(Path(find_spec("torchxrayvision").origin).parent / "data" / name, tmp_path)
+    start = time.perf_counter()
+    table = nih_tables.entries(tmp_path)
+    labels = nih_tables.labels(table["findings"], nih_tables.LABELS)
+    boxes = nih_tables.boxes(tmp_path, table["name"])
+    test = table["patient"] % 5 == 0
+    lists = nih_tables.Lists(frozenset(table["name"][~test]), frozenset(table["name"][test]), {})
+    rows = nih_splits.cut(table, lists, val_fraction=0.1, test_fraction=0.0, seed=0)
+    assert time.perf_counter() - start < 10  # seconds; 2 on one core
+    assert (len(table), table["patient"].nunique(), len(boxes)) == (112120, 30805, 984)
+    counts = (11559, 2776, 13317, 19894, 5782, 6331, 1431, 5302, 4667, 2303, 2516, 1686, 3385, 227)  # as published
+    assert tuple(labels.sum(axis=0).astype(int)) == counts
+    assert (labels.sum(axis=1) == 0).sum() == 60361
+    patients = {name: set(table["patient"].iloc[part]) for name, part in rows.items()}
+    assert sum(map(len, patients.values())) == 30805  # so that they are disjoint
+    assert len(patients["val"]) / len(patients["train"] | patients["val"]) == pytest.approx(0.1, abs=1e-3)
+    assert np.array_equal(np.sort(np.concatenate(list(rows.values()))), np.arange(112120))

@@ -1,0 +1,241 @@
+"""The detectors of others, against hand-solved cases and the libraries that the field trusts."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage, stats
+from sklearn.covariance import LedoitWolf
+from torch import Tensor, nn
+
+from dovision.contracts import Classifier, Task
+from dovision.detectors.entropy import Entropy, entropy
+from dovision.detectors.feature_squeezing import FeatureSqueezing, median_filter, reduce_depth
+from dovision.detectors.features import LayerFeatures
+from dovision.detectors.local_intrinsic_dimensionality import LocalIntrinsicDimensionality, dimension
+from dovision.detectors.mahalanobis_features import MahalanobisFeatures
+from dovision.detectors.margin import closeness
+from dovision.detectors.max_softmax import MaxSoftmax
+from dovision.detectors.ml_loo import dispersion
+from dovision.detectors.odin import ODIN
+
+from .conftest import batch_of, images, made
+
+MULTICLASS, MULTILABEL = (Task(kind, ("a", "b", "c")) for kind in ("multiclass", "multilabel"))
+LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.1, 0.0, -0.2], [-3.0, 4.0, 4.5]], dtype=torch.float64)
+
+
+class Fixed(nn.Module):
+    """Says the first pixels, as logits."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image.flatten(1)[:, :3]
+
+
+def fixed(task: Task) -> Classifier:
+    return Classifier(Fixed(), task, (0.5,), (0.1,))
+
+
+def combinations(logits: Tensor) -> np.ndarray:
+    """The probability of each combination of three independent labels, shape (8,)."""
+    present = logits.sigmoid().numpy()
+    return np.array([np.prod(np.where(bits, present, 1 - present)) for bits in itertools.product((0, 1), repeat=3)])
+
+
+def probabilities(task: Task) -> np.ndarray:
+    if task.multilabel:
+        return np.stack([combinations(row) for row in LOGITS])
+    return LOGITS.softmax(1).numpy()
+
+
+TASKS = pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL], ids=lambda task: task.kind)
+
+
+@TASKS
+def test_entropy_is_that_of_scipy(task):
+    np.testing.assert_allclose(entropy(LOGITS, task).numpy(), stats.entropy(probabilities(task), axis=1), rtol=1e-12)
+
+
+@TASKS
+def test_max_softmax_is_one_minus_the_probability_of_the_likeliest(task):
+    image = (LOGITS * 0.1 + 0.5).view(3, 1, 1, 3)
+    read = MaxSoftmax().read(batch_of(image), fixed(task).double(), None)
+    np.testing.assert_allclose(MaxSoftmax().score(read).numpy(), 1 - probabilities(task).max(1), rtol=1e-6)
+
+
+@TASKS
+def test_the_margin_is_between_the_two_likeliest(task):
+    second, first = np.sort(probabilities(task), 1)[:, -2:].T
+    np.testing.assert_allclose(closeness(LOGITS, task).numpy(), 1 - (first - second), rtol=1e-12)
+
+
+def test_images_that_saturate_a_float_are_still_told_apart():
+    image = torch.tensor([[0.9, 0.1, 0.1], [1.0, 0.0, 0.1]]).view(2, 1, 1, 3) * 10
+    classifier = fixed(MULTICLASS)
+    assert (classifier(image).softmax(1).amax(1) == 1).all()
+    for detector in (MaxSoftmax(), Entropy()):
+        surer, sure = detector.score(detector.read(batch_of(image), classifier, None)).flip(0)
+        assert 0 < surer < sure
+
+
+def test_odin_on_a_linear_model_moves_each_logit_by_the_step_times_the_weights_size():
+    """Of two classes: the lead of the logit of what is said grows by step * sum |w_1 - w_0|."""
+    linear = nn.Linear(4, 2, dtype=torch.float64)
+    classifier = Classifier(
+        nn.Sequential(nn.Flatten(), linear), Task("multiclass", ("a", "b")), (0.0,), (1.0,)
+    ).double()
+    image = torch.rand(5, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    logits = classifier(image).detach()
+    difference = logits.amax(1) - logits.amin(1) + 0.01 * (linear.weight[1] - linear.weight[0]).abs().sum().item()
+    odin = ODIN(temperature=10, step=0.01)
+    torch.testing.assert_close(odin.score(odin.read(batch_of(image), classifier, None)), (-difference / 10).sigmoid())
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 5])
+def test_the_median_filter_is_that_of_scipy(window):
+    image = torch.rand(2, 3, 7, 6, generator=torch.Generator().manual_seed(0))
+    expected = ndimage.median_filter(image.numpy(), size=(1, 1, window, window), mode="reflect")
+    np.testing.assert_array_equal(median_filter(image, window).numpy(), expected)
+
+
+def test_one_bit_is_black_or_white_and_the_gradient_passes():
+    image = torch.tensor([0.0, 0.3, 0.49, 0.51, 1.0], requires_grad=True)
+    squeezed = reduce_depth(image, 1)
+    torch.testing.assert_close(squeezed, torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0]))
+    squeezed.sum().backward()
+    assert torch.equal(image.grad, torch.ones(5))
+
+
+def test_two_bits_are_thirds():
+    torch.testing.assert_close(reduce_depth(torch.tensor([0.1, 0.2, 0.6]), 2), torch.tensor([0.0, 1 / 3, 2 / 3]))
+
+
+def test_feature_squeezing_is_the_largest_distance_over_the_squeezers():
+    """Logits are 10 (x - .5); one bit takes .45, .55, .55 to 0, 1, 1, and a window of one pixel changes nothing."""
+    pixels = torch.tensor([0.45, 0.55, 0.55])
+    detector = FeatureSqueezing([1], [1])
+    read = detector.read(batch_of(pixels.view(1, 1, 1, 3)), fixed(MULTICLASS), None)
+    before, one_bit = ((10 * (row - 0.5)).softmax(0) for row in (pixels, pixels.round()))
+    torch.testing.assert_close(read, torch.stack([(one_bit - before).abs().sum(), torch.tensor(0.0)]).unsqueeze(0))
+    assert torch.equal(detector.score(read), read[:, 0])
+
+
+def test_feature_squeezing_without_a_squeezer_is_refused():
+    with pytest.raises(ValueError, match="needs a squeezer, got none. Give bits or windows"):
+        FeatureSqueezing([], [])
+
+
+def test_distances_of_features_are_those_of_scikit_learn():
+    """One layer and one class."""
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(60, 5)) @ random.normal(size=(5, 5)) + 3
+    others = random.normal(size=(7, 5)) * 4
+    detector = MahalanobisFeatures(["linear"])
+    detector.features.sizes = (5,)
+    read, other = (torch.from_numpy(np.column_stack([each, np.zeros(len(each))])) for each in (rows, others))
+    detector.fit(read, read[:0])
+    np.testing.assert_allclose(detector.score(other).numpy(), LedoitWolf().fit(rows).mahalanobis(others), rtol=1e-9)
+
+
+def test_the_nearest_class_counts_and_layers_add_up():
+    """Two layers of one feature each; classes at 0 and 10 in the first, at 0 and 100 in the second; deviation 1."""
+    around = torch.tensor([-1.0, 1.0] * 50, dtype=torch.float64)
+    zero, far = torch.zeros(100, dtype=torch.float64), torch.ones(100, dtype=torch.float64)
+    first = torch.stack([around, around.flip(0).roll(1), zero], 1)
+    second = torch.stack([around + 10, around.flip(0).roll(1) + 100, far], 1)
+    detector = MahalanobisFeatures(["conv1", "conv2"])
+    detector.features.sizes = (1, 1)
+    detector.fit(torch.cat([first, second]), first[:0])
+    score = detector.score(torch.tensor([[0.0, 0.0, 0], [13.0, 100.0, 0], [13.0, 2.0, 1]], dtype=torch.float64))
+    torch.testing.assert_close(score, torch.tensor([0.0, 9.0, 13.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("dimensions", [2, 5])
+def test_uniform_points_have_the_dimension_of_their_space(dimensions):
+    random = torch.Generator().manual_seed(0)
+    reference = torch.rand(10_000, dimensions, generator=random)
+    centre = 0.4 + 0.2 * torch.rand(100, dimensions, generator=random)
+    embedded, points = (nn.functional.pad(each, (0, 3)) for each in (reference, centre))  # more features do not matter
+    estimate = dimension(points, embedded, neighbours=40)
+    assert estimate.mean().item() == pytest.approx(dimensions, rel=0.1)
+
+
+def test_the_dimension_by_hand():
+    """Distances 1, 2, 4, and 8 left out: minus one over the mean of log(1/4), log(2/4), log(4/4) is 1 / log 2."""
+    reference = torch.tensor([[8.0], [1.0], [-4.0], [2.0]])
+    assert dimension(torch.zeros(1, 1), reference, 3).item() == pytest.approx(1 / np.log(2))
+
+
+def test_the_reference_is_at_most_half_of_the_clean_images():
+    detector = LocalIntrinsicDimensionality(["linear"], cells=1, neighbours=5, reference=100, seed=0)
+    detector.features.sizes = (4,)
+    rows = torch.rand(30, 4, generator=torch.Generator().manual_seed(0))
+    detector.fit(rows, rows + 5)
+    assert len(detector.references[0]) == 15
+    assert (detector.score(rows + 5) > detector.score(rows).max()).all()
+
+
+def test_the_dispersion_is_that_of_numpy_and_scipy():
+    effect = torch.rand(3, 21, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    array = effect.numpy()
+    expected = [array.std(1), stats.iqr(array, axis=1), stats.median_abs_deviation(array, axis=1)]
+    np.testing.assert_allclose(dispersion(effect).numpy(), np.concatenate(expected, 1), rtol=1e-12)
+
+
+def test_features_are_means_over_cells_of_each_layers_own_output():
+    classifier, _ = made("multiclass")
+    image = images(2)
+    row, logits = LayerFeatures(["norm1", "linear"], cells=2)(image, classifier)  # relu1 writes into norm1's output
+    output = classifier.network.norm1(classifier.network.conv1((image - 0.5) / 0.25))
+    cells = output.unflatten(3, (2, 6)).unflatten(2, (2, 6)).mean((3, 5))
+    torch.testing.assert_close(row[:, :24], cells.flatten(1))
+    assert torch.equal(row[:, 24:], logits)
+
+
+def test_by_default_all_convolutions_and_linear_layers_are_read():
+    classifier, _ = made("multiclass")
+    features = LayerFeatures(None, cells=1)
+    features(images(1), classifier)
+    assert features.sizes == (6, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["conv3"], r"has no site 'conv3'\. Did you mean conv"),
+        (["input"], "layers must be layers of the network, got 'input'"),
+    ],
+)
+def test_a_layer_that_is_not_there_is_refused(names, message):
+    classifier, _ = made("multiclass")
+    with pytest.raises(ValueError, match=message):
+        LayerFeatures(names, cells=1)(images(1), classifier)
+
+
+def test_a_layer_that_runs_twice_is_refused():
+    relu = nn.ReLU()
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), relu, nn.Conv2d(2, 2, 3), relu, nn.Flatten(), nn.Linear(200, 3))
+    classifier = Classifier(network, MULTICLASS, (0.5,), (0.5,)).double()
+    with pytest.raises(ValueError, match="layer '1' must run once in a forward pass, got 2 runs"):
+        LayerFeatures(["1"], cells=1)(images(1), classifier)
+
+
+def test_a_network_without_layers_to_read_is_refused():
+    with pytest.raises(ValueError, match="must have convolutions or linear layers, got none. Name its layers"):
+        LayerFeatures(None, cells=1)(images(1), fixed(MULTICLASS))
+
+
+def test_features_cannot_be_told_apart_before_an_image_was_read():
+    detector = MahalanobisFeatures(None)
+    with pytest.raises(ValueError, match="must be read of an image before"):
+        detector.fit(torch.rand(5, 4), torch.rand(0, 4))
+
+
+def test_wrong_numbers_are_refused():
+    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
+        ODIN(temperature=0, step=0.1)
+    with pytest.raises(ValueError, match="neighbours must be at least 2, got 1"):
+        LocalIntrinsicDimensionality(None, cells=1, neighbours=1, reference=100, seed=0)

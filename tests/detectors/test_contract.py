@@ -1,0 +1,235 @@
+"""What every detector promises, whatever it is: each yaml of conf/detector is found and tested unlisted."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch import Tensor
+
+from dovision.contracts import Classifier, Detector, differentiable
+
+from .conftest import World, batch_of, images, made
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+DETECTORS = sorted(path.stem for path in (CONF / "detector").glob("*.yaml"))
+STRAIGHT_THROUGH = {"feature_squeezing"}  # rounding has no gradient; a stand-in is followed
+KINDS = ("multiclass", "multilabel")
+
+
+@cache
+def config_of(name: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(overrides=[f"+detector=[{name}]", "+seed=3"])
+
+
+def composed(name: str) -> Detector:
+    (detector,) = instantiate(config_of(name).detector, _convert_="all").values()
+    return detector
+
+
+def test_each_yaml_makes_a_detector_of_its_own_name():
+    for name in DETECTORS:
+        assert list(config_of(name).detector) == [name]
+
+
+@pytest.fixture(params=DETECTORS)
+def detector(request) -> Detector:
+    return composed(request.param)
+
+
+def read(detector: Detector, image: Tensor, classifiers: tuple[Classifier, Classifier]) -> Tensor:
+    return detector.read(batch_of(image), *classifiers)
+
+
+def fit(detector: Detector, world: World) -> Detector:
+    """Fitted to the first half of the images."""
+    with torch.no_grad():
+        clean, attacked = (read(detector, each[:40], world[:2]) for each in (world.clean, world.attacked))
+    detector.fit(clean, attacked if detector.supervised else attacked[:0])
+    return detector
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_read_of_a_batch_is_what_is_read_of_each_image_alone(detector, kind):
+    classifiers, image = made(kind), images(5)
+    with torch.no_grad():
+        together = read(detector, image, classifiers)
+        batch = batch_of(image)
+        alone = torch.cat([detector.read(batch.rows([row]), *classifiers) for row in range(5)])
+    assert together.ndim == 2
+    assert together.isfinite().all()
+    assert not together.requires_grad
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_are_not_looked_at(detector, kind):
+    classifiers, batch = made(kind), batch_of(images(6))
+    if kind == "multilabel":
+        batch = batch._replace(label=torch.eye(3).repeat(2, 1))
+    other = batch._replace(label=batch.label.roll(1, 0))
+    with torch.no_grad():
+        first, second = (detector.read(each, *classifiers) for each in (batch, other))
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_and_without_a_gradient_the_same_is_read(detector, kind):
+    classifiers, image = made(kind), images(4)
+    with torch.no_grad():
+        expected = read(detector, image, classifiers)
+    with differentiable(classifiers[0]):
+        got = read(detector, image.clone().requires_grad_(), classifiers)
+    assert got.requires_grad
+    torch.testing.assert_close(got.detach(), expected, rtol=0, atol=1e-5)
+
+
+def test_the_classifier_is_left_as_it_was(detector):
+    classifiers = made("multiclass")
+    for classifier in classifiers:
+        classifier.network.conv2.weight.requires_grad_(False)
+        classifier.network.linear.bias.grad = torch.ones(3, dtype=torch.float64)
+    before = [copy.deepcopy(state(classifier)) for classifier in classifiers]
+    hooks = [len(module._forward_hooks) for classifier in classifiers for module in classifier.modules()]
+    read(detector, images(2).requires_grad_(), classifiers)
+    with torch.no_grad():
+        read(detector, images(2), classifiers)
+    assert [len(module._forward_hooks) for classifier in classifiers for module in classifier.modules()] == hooks
+    for classifier, then in zip(classifiers, before, strict=True):
+        for now, was in zip(state(classifier), then, strict=True):
+            torch.testing.assert_close(now, was, rtol=0, atol=0)
+
+
+def state(classifier: Classifier) -> tuple:
+    return (
+        dict(classifier.state_dict()),
+        [module.training for module in classifier.modules()],
+        [parameter.requires_grad for parameter in classifier.parameters()],
+        [parameter.grad for parameter in classifier.parameters()],
+    )
+
+
+def test_images_from_between_the_classes_score_higher_than_those_it_is_sure_of(detector, world):
+    fit(detector, world)
+    with torch.no_grad():
+        clean, attacked = (
+            detector.score(read(detector, each[40:], world[:2])) for each in (world.clean, world.attacked)
+        )
+    assert clean.shape == (40,)
+    above = (attacked.unsqueeze(1) > clean).float().mean()  # the area under the ROC curve
+    assert above > 0.95
+
+
+def test_fitting_a_copy_leaves_the_others_as_they_were(detector, world):
+    with torch.no_grad():
+        rows = read(detector, world.clean, world[:2])
+    attacked = rows[40:] + 1 if detector.supervised else rows[:0]
+    one, other = copy.copy(detector), copy.copy(detector)
+    one.fit(rows[:40], attacked)
+    before = one.score(rows)
+    other.fit(rows[:40] * 2, attacked)
+    assert torch.equal(one.score(rows), before)
+
+
+def test_the_same_rows_give_the_same_fit_whatever_was_drawn_before(detector, world):
+    with torch.no_grad():
+        rows = read(detector, world.clean, world[:2])
+    scores = []
+    for _ in range(2):
+        torch.rand(7)
+        detector.fit(rows[:40], rows[40:] + 1 if detector.supervised else rows[:0])
+        scores.append(detector.score(rows))
+    assert torch.equal(*scores)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_gradient_of_the_score_is_its_slope(name, world):
+    """By finite differences in double precision, along the gradient's own signs."""
+    detector = fit(composed(name), world)
+    classifiers = tuple(copy.deepcopy(classifier).double() for classifier in world[:2])
+    image = ((world.clean + world.attacked)[40:43] / 2).double()
+
+    def score(image: Tensor) -> Tensor:
+        return detector.score(detector.read(batch_of(image), *classifiers)).sum()
+
+    with differentiable(classifiers[0]):
+        leaf = image.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(score(leaf), leaf)
+        assert gradient.isfinite().all()
+        assert gradient.abs().sum() > 0
+        if name in STRAIGHT_THROUGH:
+            return
+        step = 1e-6 * gradient.sign()
+        slope = (score((image + step).requires_grad_()) - score((image - step).requires_grad_())).item() / 2e-6
+    assert slope == pytest.approx(gradient.abs().sum().item(), rel=2e-3)
+
+
+def test_the_passes_of_an_image_are_those_that_were_run(detector):
+    classifiers = made("multiclass")
+    ran = []
+    for classifier in classifiers:
+        classifier.register_forward_pre_hook(lambda module, inputs: ran.append(len(inputs[0])))
+    read(detector, images(3).requires_grad_(), classifiers)
+    assert sum(ran) == 3 * detector.passes
+
+
+class TestFit:
+    """Of detectors that have something to fit."""
+
+    @pytest.fixture(params=[name for name in DETECTORS if type(composed(name)).fit is not Detector.fit])
+    def rows(self, request, world) -> tuple[Detector, Tensor, Tensor]:
+        detector = composed(request.param)
+        with torch.no_grad():
+            rows = read(detector, world.clean, world[:2])
+        return detector, rows[:40], (rows[40:] if detector.supervised else rows[:0])
+
+    def test_a_single_clean_image_is_refused(self, rows):
+        detector, clean, attacked = rows
+        with pytest.raises(ValueError, match=r"is fitted to at least 2 clean images, got 1\."):
+            detector.fit(clean[:1], attacked)
+
+    def test_what_is_not_finite_is_named(self, rows):
+        detector, clean, attacked = rows
+        clean = clean.clone()
+        clean[3, 1] = torch.nan
+        with pytest.raises(
+            ValueError, match=r"must be finite, got nan or infinity in 1 of 40 clean images, in feature 1"
+        ):
+            detector.fit(clean, attacked)
+
+    def test_attacked_images_are_refused_or_asked_for(self, rows):
+        detector, clean, _ = rows
+        if detector.supervised:
+            with pytest.raises(ValueError, match=r"is fitted to at least 2 attacked images, got 0\."):
+                detector.fit(clean, clean[:0])
+        else:
+            with pytest.raises(ValueError, match="is fitted to clean images only, got 40 attacked ones"):
+                detector.fit(clean, clean)
+
+    def test_a_score_before_the_fit_is_refused(self, rows):
+        detector, clean, _ = rows
+        with pytest.raises(ValueError, match="must be fitted before it scores"):
+            detector.score(clean)
+
+
+def test_effects_on_a_code_need_an_autoencoder():
+    detector, (classifier, _) = composed("effect_profile_latent"), made("multiclass")
+    assert detector.reads_code
+    with pytest.raises(ValueError, match=r"'code' is an intervention on a code, .* got none. Choose one"):
+        detector.read(batch_of(images(2)), classifier, None)
+
+
+@pytest.mark.parametrize("name", [name for name in DETECTORS if not composed(name).reads_code])
+def test_without_effects_on_a_code_no_autoencoder_is_needed(name):
+    detector = composed(name)
+    classifier, inserted = made("multiclass")
+    with torch.no_grad():
+        first, second = (detector.read(batch_of(images(2)), classifier, each) for each in (None, inserted))
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-9)

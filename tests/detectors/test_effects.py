@@ -1,0 +1,224 @@
+"""What the effect detectors read, and how they judge it, against known answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import mahalanobis
+from sklearn.covariance import LedoitWolf
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from dovision.contracts import Classifier, Task, differentiable
+from dovision.detectors import profile
+from dovision.detectors.discriminator import export
+from dovision.detectors.effect_classifier import EffectClassifier
+from dovision.detectors.effect_profile import EffectProfile
+from dovision.detectors.gaussians import fit_gaussians
+from dovision.detectors.profile import Profile, compressed, flat, magnitude, summaries
+from dovision.interventions.fills import Blur
+from dovision.interventions.latent_channel import LatentChannel
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.propagation import Propagation
+
+from .conftest import batch_of, images, made
+
+GRID = PixelGrid(2, 3)
+CODE = LatentChannel()
+
+
+def test_on_a_linear_classifier_the_log_odds_effect_is_what_the_cell_contributed():
+    """Two classes, z_1 - z_0 = w . x: a black cell takes its own part of w . x away from class 1, or gives it to 0."""
+    classifier = Classifier(
+        nn.Sequential(nn.Flatten(), nn.Linear(36, 2, bias=False)), Task("multiclass", ("a", "b")), (0.0,), (1.0,)
+    )
+    image = torch.rand(6, 1, 6, 6, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        weight = (classifier.network[1].weight[1] - classifier.network[1].weight[0]).view(6, 6)
+        (effect,) = Profile({"grid": GRID}, "log_odds")(batch_of(image), classifier, None)
+    part = (weight * image[:, 0]).unflatten(2, (3, 2)).unflatten(1, (2, 3)).sum((2, 4)).flatten(1)
+    sign = torch.where((weight * image[:, 0]).sum((1, 2)) > 0, 1, -1).unsqueeze(1)
+    torch.testing.assert_close(effect[:, :, 0], -sign * part, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", profile.SCALES)
+def test_effects_are_on_the_class_that_the_classifier_says_without_the_autoencoder(scale):
+    classifier, inserted = made("multiclass")
+    batch = batch_of(images(4))
+    with torch.no_grad():
+        got = Profile({"code": CODE}, scale)(batch, classifier, inserted)[0]
+        said = classifier(batch.image).argmax(1)
+        outcome = Propagation(inserted, CODE)(batch)
+    treated, control = (
+        logits.softmax(-1) if scale == "probability" else inserted.task.log_odds(logits)
+        for logits in (outcome.treated, outcome.control.unsqueeze(1))
+    )
+    expected = torch.stack([(treated - control)[row, :, c] for row, c in enumerate(said)])
+    torch.testing.assert_close(got[:, :, 0], expected, rtol=0, atol=1e-9)
+
+
+def test_multilabel_effects_are_on_every_label():
+    classifier, inserted = made("multilabel")
+    with torch.no_grad():
+        grid, code = Profile({"grid": GRID, "code": CODE}, "log_odds")(batch_of(images(2)), classifier, inserted)
+    assert grid.shape == (2, 6, 3)
+    assert code.shape == (2, 5, 3)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("pairs", [1, 4, 512])
+def test_whole_passes_with_a_gradient_agree_with_propagation(monkeypatch, kind, pairs):
+    monkeypatch.setattr(profile, "PAIRS", pairs)
+    classifiers = made(kind)
+    both = Profile({"grid": PixelGrid(2, 3, Blur(2.0)), "code": CODE, "layer": LatentChannel("conv2")}, "log_odds")
+    image = images(3)
+    with torch.no_grad():
+        expected = flat(both(batch_of(image), *classifiers), True)
+    with differentiable(classifiers[0]):
+        got = flat(both(batch_of(image.clone().requires_grad_()), *classifiers), True)
+    torch.testing.assert_close(got.detach(), expected, rtol=0, atol=1e-5)
+
+
+def test_each_pixels_derivative_is_that_of_finite_differences():
+    classifiers = made("multiclass")
+    image = images(1)
+    detector = EffectProfile({"grid": GRID, "code": CODE}, "log_odds", summaries=True, resolution=0.01)
+    with torch.no_grad():
+        rows = detector.read(batch_of(images(30, seed=2)), *classifiers)
+    detector.fit(rows, rows[:0])
+    for parameter in [*classifiers[0].parameters(), *classifiers[1].parameters()]:
+        parameter.requires_grad_(False)
+
+    def score(leaf):
+        return detector.score(detector.read(batch_of(leaf.view_as(image)), *classifiers)).sum()
+
+    pixels = image.flatten().requires_grad_()
+    (gradient,) = torch.autograd.grad(score(pixels), pixels)
+    step = 1e-6 * torch.eye(196, dtype=torch.float64)
+    for number in (0, 57, 100, 195):
+        up, down = (score((image.flatten() + sign * step[number]).requires_grad_()).item() for sign in (1, -1))
+        assert gradient[number].item() == pytest.approx((up - down) / 2e-6, rel=1e-3, abs=1e-4)
+
+
+def test_a_classifier_with_other_weights_is_read_anew():
+    classifier, _ = made("multiclass")
+    grid, batch = Profile({"grid": GRID}, "probability"), batch_of(images(2))
+    with torch.no_grad():
+        grid(batch, classifier, None)
+        classifier.network.linear.weight.mul_(3)
+        torch.testing.assert_close(
+            grid(batch, classifier, None)[0], Profile({"grid": GRID}, "probability")(batch, classifier, None)[0]
+        )
+
+
+def test_equal_interventions_are_propagated_once_on_the_same_images(monkeypatch):
+    classifier, _ = made("multiclass")
+    batch, calls = batch_of(images(2)), []
+    run = Propagation.__call__
+    monkeypatch.setattr(Propagation, "__call__", lambda self, *given: calls.append(self) or run(self, *given))
+    with torch.no_grad():
+        one, other = (Profile({"grid": PixelGrid(2, 2)}, "probability") for _ in range(2))
+        first, again = (profile(batch, classifier, None)[0] for profile in (one, other))
+        assert len(calls) == 1
+        assert torch.equal(first, again)
+        Profile({"grid": PixelGrid(3, 2)}, "probability")(batch, classifier, None)
+        one(batch._replace(image=batch.image.clone()), classifier, None)
+        batch.image.mul_(0.5)
+        one(batch, classifier, None)
+    assert len(calls) == 4
+
+
+def test_summaries_by_hand():
+    effect = torch.tensor([[[-3.0], [1.0], [5.0]]])
+    expected = torch.tensor([[1.0, 3.0, (32 / 3) ** 0.5, -3.0, 5.0]])
+    torch.testing.assert_close(summaries(effect), expected)
+    torch.testing.assert_close(flat([effect, effect], True), torch.cat([effect[:, :, 0]] * 2 + [expected] * 2, 1))
+    assert torch.equal(flat([effect], False), effect[:, :, 0])
+
+
+def test_effects_that_are_all_equal_have_a_gradient_too():
+    effect = torch.zeros(1, 4, 1, requires_grad=True)
+    summaries(effect).sum().backward()
+    assert effect.grad.isfinite().all()
+
+
+def test_the_distance_is_that_of_scipy_with_the_covariance_of_scikit_learn():
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(50, 4)) * [1, 2, 0.1, 3] + 2
+    other = random.normal(size=(6, 4)) * 5
+    precision = np.linalg.inv(LedoitWolf().fit(rows).covariance_)
+    expected = [mahalanobis(row, rows.mean(0), precision) ** 2 for row in other]
+    got = fit_gaussians(rows, np.zeros(50, dtype=np.int64)).squared_distance(torch.from_numpy(other))
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-9)
+
+
+def test_an_effect_that_never_varied_does_not_break_the_distance():
+    rows = np.random.default_rng(0).normal(size=(50, 3)) * [1, 0, 1] + [0, 7, 0]
+    gaussian = fit_gaussians(rows, np.zeros(50, dtype=np.int64))
+    near, far = gaussian.squared_distance(torch.tensor([[0.0, 7.0, 0.0], [0.0, 9.0, 0.0]]))
+    assert near < far < torch.inf
+
+
+def test_clean_images_that_are_all_the_same_are_refused():
+    detector = EffectProfile({"grid": GRID}, "log_odds", summaries=False, resolution=0.01)
+    with pytest.raises(ValueError, match="must differ between clean images of a class, got the same for all"):
+        detector.fit(torch.ones(5, 6), torch.ones(0, 6))
+
+
+def test_the_logarithmic_scale_is_linear_below_the_resolution_and_keeps_the_sign():
+    effect = torch.tensor([1e-6, 1.0, -1.0, 100.0, 0.0], dtype=torch.float64)
+    expected = torch.tensor([1e-4, np.log(200), -np.log(200), np.log(20_000), 0], dtype=torch.float64)
+    torch.testing.assert_close(compressed(effect, 0.01), expected, rtol=1e-5, atol=0)
+    sizes = torch.tensor([0.0, np.log(100), np.log(100), np.log(10_000), 0], dtype=torch.float64)
+    torch.testing.assert_close(magnitude(effect, 0.01), sizes, rtol=1e-4, atol=1e-8)
+
+
+def test_the_classifier_sees_through_a_pattern_that_no_single_effect_shows():
+    """Attacked where the signs of two effects agree."""
+    rows = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    agree = rows.prod(1) > 0
+    detector = EffectClassifier({"grid": GRID}, "log_odds", False, 0.01, [16], 0.0, 100, seed=0)
+    detector.fit(rows[:300][~agree[:300]], rows[:300][agree[:300]])
+    assert ((detector.score(rows[300:]) > 0) == agree[300:]).float().mean() > 0.95
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    "estimator",
+    [LogisticRegression(), MLPClassifier((), max_iter=300), MLPClassifier((8, 4), max_iter=300)],
+    ids=["logistic", "no hidden layer", "two hidden layers"],
+)
+def test_the_exported_network_says_what_scikit_learn_says(estimator):
+    random = np.random.default_rng(0)
+    rows, attack = random.normal(size=(120, 5)) * [1, 10, 0, 3, 1], np.arange(120) % 2
+    pipeline = make_pipeline(StandardScaler(), estimator.set_params(random_state=0)).fit(rows + attack[:, None], attack)
+    other = random.normal(size=(40, 5)) * 2
+    logit = export(pipeline).logit(torch.from_numpy(other))
+    np.testing.assert_allclose(logit.sigmoid().numpy(), pipeline.predict_proba(other)[:, 1], rtol=0, atol=1e-9)
+    single = export(pipeline).logit(torch.from_numpy(other).float())
+    np.testing.assert_allclose(single.sigmoid().numpy(), pipeline.predict_proba(other)[:, 1], rtol=0, atol=1e-5)
+
+
+def test_clean_and_attacked_rows_of_different_features_are_refused():
+    detector = EffectClassifier({"grid": GRID}, "probability", False, 0.01, [4], 0.0, 5, seed=0)
+    with pytest.raises(
+        ValueError, match=r"needs the same features of clean and attacked images, got \(3,\) and \(4,\)"
+    ):
+        detector.fit(torch.rand(5, 3), torch.rand(5, 4))
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match="needs an intervention, got none"):
+        Profile({}, "log_odds")
+    with pytest.raises(
+        ValueError, match="scale must be one of probability, log_odds, got 'logodds'. Did you mean log_odds"
+    ):
+        Profile({"grid": GRID}, "logodds")
+    with pytest.raises(ValueError, match="epochs must be a whole number of at least 1, got 0"):
+        EffectClassifier({"grid": GRID}, "log_odds", True, 0.01, [4], 0.0, 0, seed=0)
+    with pytest.raises(ValueError, match="resolution must be above 0, got 0"):
+        EffectProfile({"grid": GRID}, "log_odds", True, 0)

@@ -1,0 +1,120 @@
+"""What every explainer promises, whatever it is: each yaml of conf/explainer is found and tested unlisted."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from dovision.contracts import Batch, Classifier, Explainer
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
+BLIND = {"center_map", "edge_map"}  # to the class
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory) -> DictConfig:
+    """All explainers at once, from a defaults list that starts with none; coarse, to be quick."""
+    folder = tmp_path_factory.mktemp("conf")
+    lines = ["defaults:", "  - explainer: []", "  - _self_", "seed: 3", f"hydra: {{searchpath: ['file://{CONF}']}}"]
+    (folder / "primary.yaml").write_text("\n".join(lines))
+    maps = [name for name in EXPLAINERS if name.startswith("effect_map")]
+    settings = [f"explainer.{name}.intervention.{axis}=4" for name in maps for axis in ("rows", "columns")]
+    settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=6"]
+    settings += ["explainer.integrated_gradients.steps=8", "explainer.grad_cam.layer=stage2"]
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        return compose("primary", [f"explainer=[{','.join(EXPLAINERS)}]", *settings])
+
+
+@pytest.fixture(params=EXPLAINERS)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def explainer(name, composed) -> Explainer:
+    if name == "grad_cam_plus_plus":
+        pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
+    return instantiate(composed.explainer[name])
+
+
+def state(classifier: Classifier) -> tuple:
+    """All that an explainer must leave as it was."""
+    return (
+        {name: tensor.clone() for name, tensor in classifier.state_dict().items()},
+        [module.training for module in classifier.modules()],
+        [parameter.requires_grad for parameter in classifier.parameters()],
+        [parameter.grad for parameter in classifier.parameters()],
+        [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in classifier.modules()],
+    )
+
+
+def test_a_list_of_explainers_composes_into_a_dictionary_and_their_keys_can_be_set(composed):
+    assert sorted(composed.explainer) == EXPLAINERS
+    assert all("_target_" in part for part in composed.explainer.values())
+    assert composed.explainer.grad_cam.layer == "stage2"
+
+
+def test_maps_have_the_size_of_the_image_and_say_something(explainer, classifier, batch, target):
+    maps = explainer(batch, target, classifier)
+    assert maps.shape == (4, 32, 36)
+    assert maps.dtype == torch.float32
+    assert maps.isfinite().all()
+    assert maps[1:].abs().amax((1, 2)).count_nonzero() >= 2
+    assert not maps.requires_grad
+
+
+def test_a_batch_of_mixed_targets_equals_one_by_one(explainer, classifier, batch, target):
+    together = explainer(batch, target, classifier)
+    alone = [explainer(batch.rows([row]), target[[row]], classifier) for row in range(4)]
+    scale = together.abs().max().clamp(min=1).item()
+    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-5 * scale)
+
+
+def test_the_same_map_whatever_was_drawn_before(explainer, classifier, batch, target):
+    first = explainer(batch, target, classifier)
+    torch.rand(7)
+    assert torch.equal(explainer(batch, target, classifier), first)
+
+
+def test_another_class_has_another_map_unless_the_map_is_blind_to_it(name, explainer, classifier, batch):
+    maps = [explainer(batch, torch.full((4,), wanted), classifier) for wanted in range(3)]
+    assert torch.equal(maps[0], maps[1]) == torch.equal(maps[1], maps[2]) == (name in BLIND)
+
+
+def test_the_images_are_not_written_to(explainer, classifier, batch, target):
+    before = batch.image.clone()
+    explainer(batch, target, classifier)
+    assert torch.equal(batch.image, before)
+
+
+@pytest.mark.parametrize("caller", [torch.no_grad, torch.inference_mode])
+def test_callers_without_gradients_get_the_same_maps(explainer, classifier, batch, target, caller):
+    expected = explainer(batch, target, classifier)
+    with caller():
+        copied = Batch(*(field.clone() for field in batch))  # under inference_mode: inference tensors
+        maps = explainer(copied, target.clone(), classifier)
+    assert torch.equal(maps, expected)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_classifier_is_left_as_it_was(explainer, classifier, batch, target, training):
+    classifier.train(training)
+    classifier.network.stage1.eval()
+    classifier.network.stem[0].weight.requires_grad_(False)
+    classifier.network.linear.bias.grad = torch.ones(3)
+    before = copy.deepcopy(state(classifier))
+    explainer(batch, target, classifier)
+    for now, then in zip(state(classifier), before, strict=True):
+        torch.testing.assert_close(now, then, rtol=0, atol=0)
+
+
+def test_images_that_were_normalised_outside_are_refused(explainer, classifier, batch, target):
+    with pytest.raises(ValueError, match=r"image must lie in \[0, 1\], got .* Normalise inside the classifier"):
+        explainer(batch._replace(image=batch.image * 4 - 2), target, classifier)

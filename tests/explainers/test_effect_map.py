@@ -1,0 +1,120 @@
+"""Effect maps on a linear model, against captum's occlusion, and of one classifier after another."""
+
+from __future__ import annotations
+
+import copy
+
+import captum.attr
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dovision.contracts import INPUT, Box, Context, Intervention, Shape
+from dovision.explainers.effect_map import EffectMap
+from dovision.interventions.fills import Constant
+from dovision.interventions.latent_channel import LatentChannel
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.propagation import kept
+
+TARGET = torch.tensor([2, 0, 1, 2, 2])
+
+
+class Boxes(Intervention):
+    """do(box = black), for boxes chosen by the test; a box of None is everything."""
+
+    site = INPUT
+
+    def __init__(self, *boxes: Box | None) -> None:
+        self.boxes = boxes
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        return tuple(f"u{unit}" for unit in range(len(self.boxes)))
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        return self.boxes[unit]
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        box = self.boxes[unit]
+        return torch.zeros_like(value if box is None else box.crop(value))
+
+
+def test_on_a_linear_model_a_pixel_takes_its_weight_times_its_distance_from_the_fill_away(linear, images):
+    weight = torch.randn(3, 2, 5, 6, generator=torch.Generator().manual_seed(0))
+    batch = images(5, 2, 5, 6)
+    explainer = EffectMap(PixelGrid(5, 6, Constant(0.25)), scale="log_odds")
+    expected = (weight[TARGET] * (batch.image - 0.25)).sum(1)
+    torch.testing.assert_close(explainer(batch, TARGET, linear(weight)), expected, rtol=0, atol=1e-5)
+
+
+def test_evidence_taken_away_is_positive_and_of_probability_by_default(linear, images):
+    weight = torch.tensor([3.0, -1.0]).reshape(1, 1, 1, 2)
+    batch = images(1, 1, 1, 2)._replace(image=torch.tensor([1.0, 0.5]).reshape(1, 1, 1, 2))
+    maps = EffectMap(PixelGrid(1, 2))(batch, torch.tensor([0]), linear(weight))
+    logits = torch.tensor([[2.5, 2.5], [-0.5, 3.0]])  # of the image; without the left pixel, without the right one
+    expected = logits[0].sigmoid() - logits[1].sigmoid()
+    torch.testing.assert_close(maps[0, 0], expected)
+
+
+def test_cells_of_a_grid_are_the_windows_of_captums_occlusion(convolutional, images):
+    classifier, batch = convolutional(), images(5, 3, 12, 15)
+    peer = captum.attr.Occlusion(lambda image: classifier(image).softmax(-1))
+    expected = peer.attribute(batch.image, (3, 3, 3), strides=(3, 3, 3), target=TARGET, baselines=0.5)[:, 0]
+    maps = EffectMap(PixelGrid(4, 5, Constant(0.5)))(batch, TARGET, classifier)
+    torch.testing.assert_close(maps, expected, rtol=0, atol=1e-5)
+
+
+def test_the_mean_is_painted_where_regions_overlap_and_zero_where_there_is_none(linear, images):
+    weight = torch.tensor([1.0, 2.0, 4.0, 8.0]).reshape(1, 1, 1, 4)
+    batch = images(1, 1, 1, 4)._replace(image=torch.ones(1, 1, 1, 4))
+    boxes = Boxes(Box(0, 0, 1, 2), Box(0, 1, 1, 3), Box(0, 3, 1, 3))  # the last is empty
+    maps = EffectMap(boxes, scale="log_odds")(batch, torch.tensor([0]), linear(weight))
+    torch.testing.assert_close(maps[0, 0], torch.tensor([3.0, 4.5, 6.0, 0.0]))
+
+
+def test_what_is_not_finite_is_passed_on(convolutional, images):
+    classifier = convolutional()
+    nn.init.constant_(classifier.network[6].bias, torch.nan)
+    assert EffectMap(PixelGrid(2, 2))(images(5, 3, 12, 15), TARGET, classifier).isnan().all()
+
+
+@pytest.fixture
+def propagations(monkeypatch) -> list[kept.Propagation]:
+    """Those made so far."""
+    made = []
+
+    def make(*arguments) -> kept.Propagation:
+        made.append(kind(*arguments))
+        return made[-1]
+
+    kind = kept.Propagation
+    monkeypatch.setattr(kept, "Propagation", make)
+    return made
+
+
+def test_a_classifier_is_traced_once_as_long_as_it_is_the_last_one(propagations, convolutional, images):
+    explainer, batch = EffectMap(PixelGrid(2, 2)), images(5, 3, 12, 15)
+    first, second = convolutional(), convolutional()
+    for classifier in (first, first, second, second):
+        explainer(batch, TARGET, classifier)
+    assert [made.classifier for made in propagations] == [first, second]
+
+
+def test_new_weights_of_the_same_classifier_are_seen(propagations, convolutional, images):
+    explainer, batch, classifier = EffectMap(PixelGrid(2, 2)), images(5, 3, 12, 15), convolutional()
+    explainer(batch, TARGET, classifier)
+    nn.init.normal_(classifier.network[0].weight)
+    maps = explainer(batch, TARGET, classifier)
+    classifier.network[6] = copy.deepcopy(classifier.network[6])
+    explainer(batch, TARGET, classifier)
+    assert len(propagations) == 3
+    assert torch.equal(maps, EffectMap(PixelGrid(2, 2))(batch, TARGET, classifier))
+
+
+def test_an_intervention_on_a_layer_is_refused():
+    with pytest.raises(ValueError, match="intervention must act on the image, .* got site 'code'"):
+        EffectMap(LatentChannel())
+
+
+def test_a_unit_that_touches_everything_is_refused(convolutional, images):
+    with pytest.raises(ValueError, match="each unit of intervention must have a region to be painted on, .* 'u1'"):
+        EffectMap(Boxes(Box(0, 0, 2, 2), None))(images(5, 3, 12, 15), TARGET, convolutional())

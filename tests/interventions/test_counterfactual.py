@@ -1,0 +1,110 @@
+"""Edits that are the dataset's own counterfactuals."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dovision.contracts import Batch, Box, Context
+from dovision.interventions.counterfactual import Counterfactual
+
+SCENE = [
+    (0, "lamp0", "lit", 1, 1, 3, 4),
+    (0, "lamp1", "lit", 6, 6, 9, 8),
+    (0, "tag", None, 10, 0, 12, 2),
+    (1, "lamp0", "lit", 1, 1, 3, 4),
+    (2, "tag", None, 10, 0, 12, 2),
+]
+
+
+def bound(images) -> Counterfactual:
+    intervention = Counterfactual()
+    intervention.bind(images, "test")
+    return intervention
+
+
+def world(image: torch.Tensor, *samples: int) -> Context:
+    index = torch.tensor(samples)
+    return Context(Batch(image, index, index, index), None)
+
+
+def of(images, *samples: int) -> torch.Tensor:
+    return torch.stack([images.counterfactual("test", sample) for sample in samples])
+
+
+def test_units_are_the_parts_and_all_that_speak_for_a_class_together(lamps):
+    images = lamps(SCENE)
+    assert bound(images).units(images.shape) == ("lamp0", "lamp1", "tag", "all labelled")
+    assert bound(lamps(SCENE[4:])).units(images.shape) == ("tag",)
+
+
+def test_the_region_of_several_parts_is_the_box_around_them_and_of_none_empty(lamps):
+    images = lamps(SCENE)
+    intervention = bound(images)
+    assert [intervention.region(images.shape, unit, 0) for unit in (1, 3)] == [Box(6, 6, 9, 8), Box(1, 1, 9, 8)]
+    assert intervention.region(images.shape, 3, 1) == Box(1, 1, 3, 4)
+    assert [intervention.region(images.shape, unit, 2).area for unit in (0, 1, 3)] == [0, 0, 0]
+
+
+def test_on_clean_films_do_is_the_datasets_counterfactual_bit_for_bit(phantom, films):
+    intervention = bound(phantom)
+    units = intervention.units(phantom.shape)
+    seen = set()
+    for sample in range(len(films.batch.image)):
+        present = phantom.parts("test", sample)
+        lesions = [part for part in present if part not in ("tag", "rib")]
+        one = films.rows([sample])
+        for unit, name in enumerate(units):
+            left_out = lesions if name == "all labelled" else [part for part in present if part == name]
+            treated = intervention.apply(one.batch.image, unit, one)[0]
+            assert torch.equal(treated, phantom.counterfactual("test", sample, *left_out))
+            seen |= {name} if left_out else set()
+    assert seen == set(units)
+
+
+def test_in_an_attacked_world_the_image_changes_by_as_much_and_stays_in_range(lamps):
+    images = lamps(SCENE)
+    attacked = (of(images, 0) * 0.75).clamp(min=0.125)  # lamps 1/4 darker, the rest 1/8 lighter
+    treated = bound(images).apply(attacked, 3, world(attacked, 0))
+    expected = attacked.clone()
+    expected[..., 1:3, 1:4] = expected[..., 6:9, 6:8] = 0  # .75 - 1 is cut off
+    assert torch.equal(treated, expected)
+
+
+def test_on_attacked_films_the_change_is_that_of_the_clean_ones(phantom, films):
+    intervention = bound(phantom)
+    noise = 0.02 * torch.randn(films.batch.image.shape, generator=torch.Generator().manual_seed(0))
+    attacked = (films.batch.image + noise).clamp(0, 1)
+    unit = intervention.units(phantom.shape).index("rib")
+    for sample in range(4):
+        one = films.rows([sample])
+        change = phantom.counterfactual("test", sample, "rib").double() - one.batch.image.double()
+        treated = intervention.apply(attacked[[sample]], unit, one)
+        torch.testing.assert_close(treated.double(), (attacked[[sample]] + change).clamp(0, 1), atol=1e-6, rtol=0)
+
+
+def test_samples_of_one_region_are_treated_together(lamps):
+    images = lamps(SCENE)
+    intervention, clean = bound(images), of(images, 0, 1)
+    assert torch.equal(intervention.do(clean, 0, world(clean, 0, 1)), torch.zeros(2, 1, 2, 3))
+
+
+def test_an_image_is_drawn_once_however_often_it_is_asked_for(lamps):
+    images = lamps(SCENE)
+    intervention, clean = bound(images), of(images, 0)
+    before = images.draws
+    for _ in range(3):
+        for unit in range(3):
+            intervention.do(clean, unit, world(clean, 0))
+    assert images.draws == before + 4  # as it is, and without each part
+
+
+def test_a_dataset_that_draws_no_counterfactuals_is_refused(boxed):
+    with pytest.raises(ValueError, match="needs a dataset that can draw .* got Boxed. Use dataset=phantom"):
+        bound(boxed(SCENE))
+
+
+def test_before_the_images_are_known_there_are_no_units():
+    for ask in (lambda: Counterfactual().units((1, 9, 9)), lambda: Counterfactual().region((1, 9, 9), 0, 0)):
+        with pytest.raises(ValueError, match=r"must be told the images first, got none. Call bind\(images, split\)"):
+            ask()

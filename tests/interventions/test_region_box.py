@@ -1,0 +1,156 @@
+"""Boxes of parts and their controls, against a count of all places."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omegaconf import ListConfig
+from scipy import stats
+
+from dovision import geometry
+from dovision.contracts import Batch, Box, Context
+from dovision.interventions.fills import Constant
+from dovision.interventions.region_box import RegionBox
+
+NOTHING = Box(0, 0, 0, 0)
+TWO = [
+    (0, "tag", None, 1, 1, 3, 4),
+    (0, "nodule1", "disease", 6, 6, 9, 8),
+    (0, "nodule0", "disease", 2, 8, 4, 11),
+    (3, "nodule0", "disease", 0, 0, 5, 5),
+]
+
+
+def bound(images, controls=2, seed=0, parts=None) -> RegionBox:
+    intervention = RegionBox(Constant(0.0), controls, seed, parts)
+    intervention.bind(images, "test")
+    return intervention
+
+
+def regions(intervention, images, sample) -> dict[str, Box]:
+    """By the unit's name, but for the empty ones."""
+    found = {
+        name: intervention.region(images.shape, unit, sample)
+        for unit, name in enumerate(intervention.units(images.shape))
+    }
+    return {name: box for name, box in found.items() if box.area}
+
+
+def test_units_are_parts_with_their_controls_those_that_speak_for_a_class_first(boxed):
+    names = bound(boxed(TWO)).units((1, 12, 12))
+    parts = ("nodule0", "nodule1", "tag")
+    assert names == tuple(f"{part}{suffix}" for part in parts for suffix in ("", " control 0", " control 1"))
+
+
+def test_a_parts_region_is_its_box_and_empty_where_there_is_none(boxed):
+    images = boxed([*TWO, (4, "tag", None, 5, 5, 5, 9)])
+    intervention = bound(images)
+    assert regions(intervention, images, 0)["nodule1"] == Box(6, 6, 9, 8)
+    assert [name for name in regions(intervention, images, 3) if "control" not in name] == ["nodule0"]
+    for sample in (4, 5):
+        assert regions(intervention, images, sample) == {}
+        assert intervention.region(images.shape, 3, sample) == NOTHING
+
+
+edges = st.tuples(st.integers(1, 9), st.integers(1, 9), st.floats(0, 0.99), st.floats(0, 0.99))
+
+
+@st.composite
+def scenes(draw):
+    """An image's shape, and boxes inside it."""
+    shape = 1, draw(st.integers(3, 9)), draw(st.integers(3, 9))
+    boxes = []
+    for height, width, down, across in draw(st.lists(edges, min_size=1, max_size=4)):
+        height, width = min(height, shape[1]), min(width, shape[2])
+        top, left = int(down * (shape[1] - height + 1)), int(across * (shape[2] - width + 1))
+        boxes.append(Box(top, left, top + height, left + width))
+    return shape, boxes
+
+
+def free(box: Box, shape, taken) -> set[Box]:
+    """All places of a box, found one by one."""
+    corners = itertools.product(range(shape[1] - box.height + 1), range(shape[2] - box.width + 1))
+    moved = [Box(top, left, top + box.height, left + box.width) for top, left in corners]
+    return {place for place in moved if not any(geometry.intersection(place, other).area for other in taken)}
+
+
+@settings(max_examples=150, deadline=None)
+@given(scene=scenes(), seed=st.integers(0, 1000))
+def test_controls_are_as_large_inside_and_beside_all_boxes_or_at_least_beside_their_own(scene, seed, boxed):
+    shape, boxes = scene
+    images = boxed([(7, f"part{number}", None, *box) for number, box in enumerate(boxes)], shape)
+    found = regions(bound(images, controls=3, seed=seed), images, 7)
+    for number, box in enumerate(boxes):
+        legal = free(box, shape, boxes) or free(box, shape, [box])
+        controls = [region for name, region in found.items() if name.startswith(f"part{number} ")]
+        assert len(controls) == (3 if legal else 0)
+        assert set(controls) <= legal
+
+
+def test_every_place_is_as_likely_as_any_other(boxed):
+    images = boxed([(sample, "spot", None, 1, 1, 2, 3) for sample in range(1200)], (1, 4, 4))
+    intervention = bound(images, controls=1)
+    seen = [intervention.region(images.shape, 1, sample) for sample in range(1200)]
+    counts = [seen.count(place) for place in free(Box(1, 1, 2, 3), images.shape, [Box(1, 1, 2, 3)])]
+    assert len(counts) == 9
+    assert sum(counts) == 1200
+    assert stats.chisquare(counts).pvalue > 0.01
+
+
+def test_places_depend_on_the_seed_and_the_sample_alone(boxed):
+    images = boxed(TWO, (1, 64, 64))
+    all_of_it = bound(images)
+    part = boxed(TWO[3:], (1, 64, 64))
+    assert regions(bound(part), part, 3) == regions(all_of_it, images, 3)
+    tags = regions(bound(images, parts=["tag"]), images, 0)
+    assert tags.items() <= regions(all_of_it, images, 0).items()
+    assert len(tags) == 3
+    assert regions(bound(images, seed=1), images, 0) != regions(all_of_it, images, 0)
+
+
+def test_a_box_without_room_beside_it_has_no_control_and_the_log_counts_them_once(boxed, caplog):
+    images = boxed([(0, "heart", None, 0, 0, 7, 12), (1, "heart", None, 0, 0, 6, 12)])
+    with caplog.at_level(logging.WARNING):
+        intervention = bound(images)
+    assert [record.message for record in caplog.records] == [
+        "2 control boxes are left out: beside their parts there is no room for them"
+    ]
+    assert set(regions(intervention, images, 0)) == {"heart"}
+    assert regions(intervention, images, 1)["heart control 1"] == Box(6, 0, 12, 12)
+
+
+def test_do_paints_the_box_of_each_sample(boxed):
+    intervention, white = bound(boxed(TWO)), torch.ones(1, 1, 12, 12)
+    for sample, unit in ((0, 0), (0, 2), (3, 0), (3, 6)):
+        index = torch.tensor([sample])
+        treated = intervention.apply(white, unit, Context(Batch(white, index, index, index), None))
+        region = intervention.region((1, 12, 12), unit, sample)
+        assert region.crop(treated).sum() == 0
+        assert treated.sum() == 144 - region.area
+
+
+@pytest.mark.parametrize("parts", [["nodule"], ListConfig(["nodule"]), "nodule"])
+def test_parts_may_be_chosen_by_their_kind(parts, boxed):
+    assert bound(boxed(TWO), controls=1, parts=parts).units((1, 12, 12))[::2] == ("nodule0", "nodule1")
+
+
+def test_bad_arguments_and_datasets_without_boxes_are_named(boxed):
+    with pytest.raises(ValueError, match="parts must be one of nodule, tag, got 'nodul'. Did you mean nodule"):
+        bound(boxed(TWO), parts=["nodul"])
+    with pytest.raises(ValueError, match=r"got Boxed, which has no boxes in its test split. .* dataset=phantom"):
+        bound(boxed([]))
+    with pytest.raises(ValueError, match="controls must be a whole number of at least 1, got 0"):
+        RegionBox(Constant(0.0), 0, 0)
+    with pytest.raises(ValueError, match=r"fill must be a fill such as Constant\(0.0\) or Blur\(4.0\), got 0"):
+        RegionBox(0, 1, 0)
+
+
+@pytest.mark.parametrize("ask", [lambda box: box.units((1, 9, 9)), lambda box: box.region((1, 9, 9), 0, 0)])
+def test_before_the_images_are_known_there_are_no_units(ask):
+    with pytest.raises(ValueError, match=r"must be told the images first, got none. Call bind\(images, split\)"):
+        ask(RegionBox(Constant(0.0), 1, 0))

@@ -1,0 +1,211 @@
+"""Detection where the answers are known by hand: an image is one grey, which is all that is read of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from dovision.contracts import Attack, Batch, Classifier, Detector, Task
+from dovision.learning.adaptive import Adaptive, adaptive_rows, without
+from dovision.learning.detection import Detection
+from dovision.learning.detector_fits import Fitted, fit, write_scores
+from dovision.learning.image_classifier import ImageClassifier
+from dovision.results.detection_tables import read_scores
+from dovision.results.detector_reads import read_reads
+
+TASK = Task("multiclass", ("dark", "bright"))
+
+
+class Brightness(nn.Module):
+    """Logits (0, 20 * (mean - 0.5))."""
+
+    def forward(self, image):
+        value = 20 * (image.mean((1, 2, 3)) - 0.5)
+        return torch.stack([torch.zeros_like(value), value], 1)
+
+
+class Shift(Attack):
+    """Makes dark images brighter and bright ones darker by eps."""
+
+    def run(self, batch, classifier, eps):
+        away = torch.where(batch.label == 0, 1.0, -1.0).view(-1, 1, 1, 1)
+        return (batch.image + eps * away).clamp(0, 1)
+
+
+class Fails(Attack):
+    def run(self, batch, classifier, eps):
+        raise RuntimeError("out of luck")
+
+
+class Grey(Detector):
+    """Reads the mean; the score is its distance to the nearest mean of the fit."""
+
+    def read(self, batch, classifier, inserted):
+        return batch.image.mean((1, 2, 3)).unsqueeze(1)
+
+    def fit(self, clean, attacked):
+        self.seen = clean[:, 0]
+
+    def score(self, read):
+        return (read - self.seen).abs().amin(1)
+
+
+class Plain(Grey):
+    """Nothing to fit: the score is the mean itself."""
+
+    fit = Detector.fit
+
+    def score(self, read):
+        return read[:, 0]
+
+
+class Taught(Grey):
+    """The score is how much nearer the mean is to an attacked one than to a clean one."""
+
+    supervised = True
+
+    def fit(self, clean, attacked):
+        self.clean, self.attacked = clean[:, 0], attacked[:, 0]
+
+    def score(self, read):
+        return (read - self.clean).abs().amin(1) - (read - self.attacked).abs().amin(1)
+
+
+def split(greys: list[float], first_group: int) -> list[Batch]:
+    return [
+        Batch(
+            torch.full((1, 2, 2), grey), torch.tensor(int(grey > 0.5)), torch.tensor(n), torch.tensor(first_group + n)
+        )
+        for n, grey in enumerate(greys)
+    ]
+
+
+VAL, TEST = [0.1, 0.4, 0.6, 0.9], [0.2, 0.45, 0.55, 0.8]
+
+
+def run(folder: Path, worlds: dict[str, Attack], val=VAL) -> Detection:
+    classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
+    detection = Detection(folder, classifier, None, worlds, {"grey": Grey(), "plain": Plain(), "taught": Taught()})
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        callbacks=[detection],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+    )
+    loaders = [DataLoader(split(val, 0), 3), DataLoader(split(TEST, 100), 3)]
+    trainer.test(ImageClassifier(classifier), loaders, verbose=False)
+    return detection
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("detection")
+    detection = run(folder, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)})
+    assert detection.failed == {"fails": "out of luck"}
+    fits = fit(folder, detection.detectors, detection.failed)
+    write_scores(folder, fits, detection.failed, [])
+    return folder
+
+
+def test_each_world_is_read_on_both_splits(folder):
+    (reads,) = read_reads(folder, "plain")
+    worlds = reads.facts.groupby(["split", "attack", "eps"]).size().to_dict()
+    names = [("clean", 0.0), ("random_sign", 0.01), ("shift", 0.01), ("shift", 0.2)]
+    assert worlds == {(part, *name): 4 for part in ("val", "test") for name in names}
+    strong = (reads.facts["split"] == "test") & (reads.facts["attack"] == "shift") & (reads.facts["eps"] == 0.2)
+    torch.testing.assert_close(reads.chosen(strong)[:, 0], torch.tensor([0.4, 0.65, 0.35, 0.6]))
+    assert reads.facts[strong]["success"].tolist() == [False, True, True, False]
+    assert reads.facts[reads.facts["attack"] == "clean"]["success"].isna().all()
+
+
+def test_detectors_are_fitted_in_each_fair_variant(folder):
+    scores = read_scores(folder)
+    variants = {
+        name: sorted(set(zip(rows["variant"], rows["fitted_on"], strict=True)))
+        for name, rows in scores.groupby("detector")
+    }
+    assert variants == {
+        "grey": [("clean and noise", ""), ("clean only", "")],
+        "plain": [("as is", "")],
+        "taught": [("supervised", "shift"), ("supervised, hardened", "shift")],
+    }
+
+
+def test_scores_are_those_of_a_fit_on_validation_alone(folder):
+    scores = read_scores(folder)
+    rows = scores[(scores["detector"] == "grey") & (scores["variant"] == "clean only") & (scores["split"] == "test")]
+    clean = rows[rows["attack"] == "clean"].sort_values("sample")["score"]
+    np.testing.assert_allclose(clean, [0.1, 0.05, 0.05, 0.1], atol=1e-6)
+    noisy = rows[rows["attack"] == "random_sign"].sort_values("sample")["score"]
+    np.testing.assert_allclose(noisy, [0.11, 0.06, 0.06, 0.11], atol=1e-6)
+
+
+def test_a_supervised_detector_sees_successful_attacks_only(folder):
+    scores = read_scores(folder)
+    rows = scores[(scores["variant"] == "supervised") & (scores["split"] == "test") & (scores["eps"] == 0.2)]
+    beaten = rows.set_index("sample")["score"]  # val at .4 and .6 was moved to .6 and .4, and beaten
+    np.testing.assert_allclose(beaten[1], (0.65 - 0.6) - (0.65 - 0.6), atol=1e-6)
+    np.testing.assert_allclose(beaten[0], 0.0 - 0.0, atol=1e-6)
+
+
+def test_validation_rows_are_clean_or_noisy(folder):
+    scores = read_scores(folder)
+    assert set(scores[scores["split"] == "val"]["attack"]) == {"clean", "random_sign"}
+
+
+def test_an_attack_that_beats_nobody_teaches_nobody(tmp_path, caplog):
+    detection = run(tmp_path, {"weak": Shift(0.001)})
+    fits = fit(tmp_path, detection.detectors, detection.failed)
+    assert [fitted.name for fitted in fits] == ["grey", "plain"]
+    assert "weak beat fewer than 2 validation images" in caplog.text
+
+
+def test_a_detector_without_validation_images_is_refused(tmp_path):
+    detection = run(tmp_path, {"shift": Shift(0.2)}, val=[])
+    with pytest.raises(ValueError, match="fitted on validation images, got none. Set detection.val_images"):
+        fit(tmp_path, detection.detectors, detection.failed)
+
+
+def adaptive(strength: float, orthogonal: bool = False, steps: int = 30) -> tuple[pd.DataFrame, torch.Tensor]:
+    detector = Plain()  # the brighter, the likelier attacked
+    classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
+    attack = Adaptive(0.2, steps, strength, orthogonal, detector, None, seed=0)
+    batches = list(DataLoader(split([0.4, 0.45], 0), 2))
+    (rows,) = adaptive_rows(Fitted("plain", "as is", "", detector), attack, batches, classifier)
+    return rows.to_pandas(), attack(batches[0], classifier, 0.2)
+
+
+def test_the_adaptive_attacker_fools_the_classifier_at_a_lower_score():
+    naive, _ = adaptive(strength=0.0)
+    knowing, _ = adaptive(strength=0.5)
+    assert naive["success"].all()
+    assert knowing["success"].all()
+    assert (knowing["score"] <= naive["score"] + 1e-6).all()
+    assert set(knowing["attack"]) == {"adaptive"}
+    assert set(knowing["strength"]) == {0.5}
+
+
+def test_an_attacker_who_cares_for_the_detector_alone_does_not_fool_the_classifier():
+    rows, image = adaptive(strength=1000.0)
+    assert not rows["success"].any()
+    assert (image.mean((1, 2, 3)) < torch.tensor([0.4, 0.45])).all()
+
+
+def test_orthogonal_steps_leave_the_other_aim_as_it_is():
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, 3, 1, 4, 4, generator=generator)
+    rest = without(one, other)
+    torch.testing.assert_close((rest * other).sum((1, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    rows, _ = adaptive(strength=0.0, orthogonal=True)
+    assert set(rows["attack"]) == {"adaptive, orthogonal"}
+    assert rows["strength"].isna().all()

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import argparse
+import re
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from dovision.models.chexnet import LABELS, MEAN, STD, chexnet
+
+SHAPE = (3, 64, 64)
+
+
+@pytest.fixture(scope="module")
+def public():
+    """torchvision's network with 14 outputs, and its tensors under the names of the public checkpoint."""
+    torch.manual_seed(0)
+    network = torchvision.models.densenet121(num_classes=14)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, 0, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    tensors = {old_name(n): tensor for n, tensor in network.state_dict().items() if "num_batches" not in n}
+    return network.eval(), tensors
+
+
+def old_name(name):
+    name = re.sub(r"(denselayer\d+\.)(norm|conv)(\d)", r"\1\2.\3", name)
+    return f"module.densenet121.{name}".replace("classifier.", "classifier.0.")
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(tensors, **others):
+        torch.save({"epoch": 7, "state_dict": tensors, "best_loss": 0.15, **others}, tmp_path / "public.pth.tar")
+        return str(tmp_path / "public.pth.tar")
+
+    return write
+
+
+def normalised(image):
+    return (image - torch.tensor(MEAN).reshape(3, 1, 1)) / torch.tensor(STD).reshape(3, 1, 1)
+
+
+def test_the_names_are_those_of_the_public_checkpoint(public):
+    assert {
+        "module.densenet121.features.conv0.weight",
+        "module.densenet121.features.denseblock1.denselayer1.norm.1.weight",
+        "module.densenet121.features.denseblock4.denselayer16.conv.2.weight",
+        "module.densenet121.features.transition1.norm.weight",
+        "module.densenet121.classifier.0.bias",
+    } <= public[1].keys()
+
+
+def test_the_public_checkpoint_gives_what_torchvisions_network_gives(public, file):
+    network, tensors = public
+    optimizer = torch.optim.Adam(network.parameters()).state_dict()
+    classifier = chexnet(file(tensors, optimizer=optimizer), SHAPE, "multilabel", LABELS).eval()
+    image = torch.rand(2, *SHAPE)
+    with torch.no_grad():
+        torch.testing.assert_close(classifier(image), network(normalised(image)), atol=1e-6, rtol=0)
+
+
+def test_a_grey_film_is_seen_as_three_equal_channels(public, file):
+    network, tensors = public
+    classifier = chexnet(file(tensors), (1, 64, 64), "multilabel", LABELS).eval()
+    grey = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        expected = network(normalised(grey.expand(-1, 3, -1, -1)))
+        torch.testing.assert_close(classifier(grey), expected, atol=1e-6, rtol=0)
+
+
+def test_outputs_are_matched_to_the_classes_by_name(public, file):
+    network, tensors = public
+    classes = ["Hernia", "Effusion", "Atelectasis"]
+    classifier = chexnet(file(tensors), SHAPE, "multilabel", classes).eval()
+    image = torch.rand(2, *SHAPE)
+    with torch.no_grad():
+        torch.testing.assert_close(classifier(image), network(normalised(image))[:, [13, 2, 0]], atol=1e-6, rtol=0)
+
+
+def test_a_class_that_the_public_checkpoint_does_not_know_is_named(public, file):
+    with pytest.raises(ValueError, match=r"must be one of Atelectasis, .* got 'Effusions'. Did you mean Effusion"):
+        chexnet(file(public[1]), SHAPE, "multilabel", ["Mass", "Effusions"])
+
+
+def test_any_classes_can_be_learned_from_random_weights():
+    classifier = chexnet(None, (1, 32, 40), "multilabel", ["nodule", "opacity"]).eval()
+    assert classifier(torch.rand(1, 1, 32, 40)).shape == (1, 2)
+
+
+def test_a_tensor_that_is_missing_unknown_or_of_another_shape_is_named(public, file):
+    tensors = dict(public[1])
+    del tensors["module.densenet121.features.norm5.bias"]
+    tensors["module.extra.weight"] = torch.zeros(1)
+    tensors["module.densenet121.classifier.0.bias"] = torch.zeros(15)
+    said = r"without features.norm5.bias; with the unknown extra.weight; of other shapes: classifier.bias\."
+    with pytest.raises(ValueError, match=said):
+        chexnet(file(tensors), SHAPE, "multilabel", LABELS)
+
+
+def test_another_networks_tensors_are_counted(file):
+    with pytest.raises(ValueError, match=r"DenseNet-121 of 14 outputs, got one without .* and \d+ more; with the unk"):
+        chexnet(file(torchvision.models.resnet18().state_dict()), SHAPE, "multilabel", LABELS)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_with_other_objects_is_refused_and_they_are_named(tmp_path, zipped):
+    path = tmp_path / "public.pth.tar"
+    content = {"state_dict": {}, "args": argparse.Namespace(lr=1e-3)}
+    torch.save(content, path, _use_new_zipfile_serialization=zipped)
+    said = r"other objects \(argparse.Namespace\).*not opened. Save its state_dict alone"
+    with pytest.raises(ValueError, match=said):
+        chexnet(str(path), SHAPE, "multilabel", LABELS)
+
+
+@pytest.mark.parametrize(("content", "got"), [({"model": {}}, r"\['model'\]"), ([1], "list")])
+def test_a_file_without_a_state_dict_is_named(tmp_path, content, got):
+    torch.save(content, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=f"a.pth must hold a dictionary with a state_dict, got {got}"):
+        chexnet(str(tmp_path / "a.pth"), SHAPE, "multilabel", LABELS)
+
+
+def test_a_file_that_is_not_there_is_named():
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint nowhere.pth"):
+        chexnet("nowhere.pth", SHAPE, "multilabel", LABELS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "task", "said"),
+    [
+        (SHAPE, "multiclass", "task must be multilabel, got 'multiclass'"),
+        ((4, 64, 64), "multilabel", "1 or 3 channels"),
+        ((1, 28, 64), "multilabel", "height must be at least 32, got 28"),
+    ],
+)
+def test_what_it_cannot_take_is_refused(shape, task, said):
+    with pytest.raises(ValueError, match=said):
+        chexnet(None, shape, task, ["a", "b"])

@@ -1,0 +1,94 @@
+"""What every model of conf/model must do; a new yaml is tested unlisted."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from dovision.contracts import Batch, Context
+from dovision.interventions.fills import Constant
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.models import checkpoint
+from dovision.propagation import Propagation
+from dovision.propagation.incremental import Incremental
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
+NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
+EXTRAS = {"timm_model": "timm", "efficientnet_lite0": "timm", "xrv_model": "torchxrayvision"}
+SIZES = {"xrv_model": 224}  # pixels; 64 for the others
+CLASSES = ["Effusion", "Mass", "Hernia"]
+
+
+def settings_of(name):
+    """The plain arguments of the model on small grey images of three labels, without published weights."""
+    size = SIZES.get(name, 64)
+    dataset = {"shape": [1, size, size], "task": "multilabel", "classes": CLASSES}
+    settings = OmegaConf.to_container(
+        OmegaConf.create({"dataset": dataset, "model": OmegaConf.load(CONF / f"{name}.yaml")}), resolve=True
+    )["model"]
+    return settings | ({"pretrained": False} if "pretrained" in settings else {})
+
+
+def built(settings):
+    """With running statistics as if it had been trained."""
+    torch.manual_seed(0)
+    classifier = hydra.utils.instantiate(settings)
+    for module in classifier.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, 0, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+    return classifier.eval()
+
+
+def images_of(settings, count=1):
+    return torch.rand(count, *settings["shape"], generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_edit_is_propagated_incrementally_to_what_the_plain_pass_gives(name):
+    pytest.importorskip(EXTRAS.get(name, "torch"))
+    settings = settings_of(name)
+    classifier, image, number = built(settings), images_of(settings), torch.zeros(1, dtype=torch.int64)
+    batch = Batch(image, torch.zeros(1, 3), number, number)
+    propagation = Propagation(classifier, PixelGrid(4, 4, Constant(1.0)))
+    propagation.intervention.units = lambda shape: ("r0c0", "r0c1", "r0c2")
+    outcome = propagation(batch)
+    assert isinstance(propagation.engine, Incremental)
+    with torch.no_grad():
+        edited = [propagation.intervention.apply(image, unit, Context(batch, classifier)) for unit in range(3)]
+        expected = classifier(torch.cat([image, *edited])).sigmoid()
+    torch.testing.assert_close(outcome.control[0].sigmoid(), expected[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(outcome.treated[0].sigmoid(), expected[1:], atol=1e-5, rtol=0)
+
+
+@pytest.mark.slow
+def test_a_fresh_process_rebuilds_each_model_from_its_file_alone(tmp_path):
+    expected = {}
+    for name in NAMES:
+        if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
+            continue
+        settings = settings_of(name)
+        classifier = built(settings)
+        start = {"pretrained": True} if "pretrained" in settings else {}
+        start |= {"checkpoint_file": "is gone"} if "checkpoint_file" in settings else {}
+        checkpoint.save(tmp_path / name, classifier, settings | start, None, {})
+        with torch.no_grad():
+            expected[name] = classifier(images_of(settings))
+    script = (
+        "import sys, torch, dovision;"
+        "names = sys.argv[1:]; models = {name: dovision.load(name) for name in names};"
+        "rand = lambda n: torch.rand(1, 1, n, n, generator=torch.Generator().manual_seed(1));"
+        "torch.save({n: m(rand(224 if n == 'xrv_model' else 64)).detach() for n, m in models.items()}, 'logits')"
+    )
+    subprocess.run([sys.executable, "-c", script, *expected], cwd=tmp_path, check=True)
+    got = torch.load(tmp_path / "logits")
+    for name, logits in expected.items():
+        torch.testing.assert_close(got[name], logits, msg=name)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from dovision.models.xrv_model import xrv_model
+
+with pytest.MonkeyPatch.context() as patch:
+    patch.setattr("warnings.filterwarnings", lambda *args, **kwargs: None)  # the library silences all warnings
+    xrv = pytest.importorskip("torchxrayvision")
+
+CHEX = "densenet121-res224-chex"
+CLASSES = ["Pneumonia", "Hernia", "Edema", "Fibrosis", "Cardiomegaly"]  # Hernia and Fibrosis are not CheXpert's
+TRAINED = [0, 2, 4]
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A way to put random weights where the library keeps the published ones."""
+
+    def keep(content):
+        torch.save(content, tmp_path / "weights.pt")
+        monkeypatch.setattr(xrv.models, "get_weights", lambda *args, **kwargs: tmp_path / "weights.pt")
+
+    return keep
+
+
+def with_statistics(network):
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, 0, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0, 0.05)
+    return network
+
+
+def check(name, classes, trained, size):
+    """Outputs, operating points and decisions are the library's own."""
+    classifier = xrv_model(name, True, (1, size, size), "multilabel", classes).eval()
+    library = xrv.models.get_model(name)
+    outputs = [library.targets.index(classes[k]) for k in trained]
+    image = torch.rand(2, 1, size, size)
+    with torch.no_grad():
+        published = library((2 * image - 1) * 1024)[:, outputs]
+        probability = classifier.task.probability(classifier(image))
+    stretched = xrv.models.op_norm(probability[:, trained], library.op_threshs[outputs])
+    torch.testing.assert_close(stretched, published, atol=1e-5, rtol=0)
+    assert torch.equal(classifier.task.prediction(probability)[:, trained], (published >= 0.5).long())
+    return classifier, image
+
+
+def test_the_librarys_own_network_says_the_same(weights):
+    weights(with_statistics(xrv.models.DenseNet(weights=None)))
+    check("densenet121-res224-all", ["Mass", "Hernia", "Lung Opacity"], [0, 1, 2], 224)
+
+
+def test_classes_without_a_trained_head_are_zero_and_named_once(weights, caplog):
+    weights(with_statistics(xrv.models.DenseNet(weights=None)))
+    with caplog.at_level(logging.WARNING):
+        classifier, image = check(CHEX, CLASSES, TRAINED, 224)
+    assert classifier.untrained == ("Hernia", "Fibrosis")
+    assert [r.message for r in caplog.records if "dovision" in r.name] == [
+        f"{CHEX} has no trained head for Hernia, Fibrosis: the logits start as 0."
+    ]
+    assert not classifier(image)[:, [1, 3]].any()
+    assert classifier.task.thresholds[1] == classifier.task.thresholds[3] == 0.5
+
+
+@pytest.mark.slow
+def test_the_residual_network_says_the_same_and_a_label_without_operating_point_is_untrained(weights):
+    network = torchvision.models.resnet50(num_classes=18)
+    network.conv1 = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+    weights(with_statistics(network).state_dict())
+    classifier, _ = check("resnet50-res512-all", ["Effusion", "Lung Lesion"], [0], 512)
+    assert classifier.untrained == ("Lung Lesion",)
+
+
+def test_classes_that_it_does_not_know_at_all_are_answered_by_those_that_it_does():
+    said = r"densenet121-res224-rsna knows none of the classes cat, dog; it knows Pneumonia, Lung Opacity\."
+    with pytest.raises(ValueError, match=said):
+        xrv_model("densenet121-res224-rsna", False, (1, 224, 224), "multilabel", ["cat", "dog"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "task", "said"),
+    [
+        (CHEX, (3, 224, 224), "multilabel", r"grey images of 224 x 224 pixels, got shape \[3, 224, 224\]"),
+        (CHEX, (1, 256, 256), "multilabel", r"Set dataset.shape=\[1,224,224\]"),
+        ("resnet50-res512-all", (1, 224, 224), "multilabel", "grey images of 512 x 512"),
+        ("densenet121-chex", (1, 224, 224), "multilabel", "Did you mean densenet121-res224-chex"),
+        (CHEX, (1, 224, 224), "multiclass", "must be multilabel"),
+    ],
+)
+def test_what_it_cannot_take_is_refused(name, shape, task, said):
+    with pytest.raises(ValueError, match=said):
+        xrv_model(name, False, shape, task, ["Pneumonia", "Edema"])
+
+
+def test_weights_that_cannot_be_downloaded_name_the_address_and_the_folder(monkeypatch, tmp_path):
+    def refuse(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(xrv.utils, "get_cache_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(xrv.utils, "download", refuse)
+    with pytest.raises(ConnectionError, match=rf"https://.*chex-.*no network.*{tmp_path}.*model.pretrained=false"):
+        xrv_model(CHEX, True, (1, 224, 224), "multilabel", ["Pneumonia"])
