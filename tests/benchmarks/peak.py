@@ -1,16 +1,23 @@
-"""Print the peak resident memory, in KiB, of 28 x 28 units of VGG-16 at 224 pixels on this many images."""
+"""Print the peak resident memory, in KiB, of this process while it measures a grid of cells on images at 224 pixels.
+
+python tests/benchmarks/peak.py vgg16 28 10          a model, cells a side, images
+"""
 
 from __future__ import annotations
 
-import resource
 import sys
+from pathlib import Path
 
 from peers import batch_of, classifier_of
 
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
 
-propagation = Propagation(classifier_of("vgg16"), PixelGrid(28, 28))
-for _ in range(0, int(sys.argv[1]), 5):
-    propagation(batch_of(5))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+TOGETHER = 5  # images in a batch
+
+model, cells, images = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+propagation = Propagation(classifier_of(model), PixelGrid(cells, cells))
+for _ in range(0, images, TOGETHER):
+    propagation(batch_of(TOGETHER))
+status = Path("/proc/self/status").read_text()  # getrusage would count the parent's memory, from before the exec
+print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))

@@ -32,6 +32,7 @@ MODELS = (
 PEERS = ("captum FeatureAblation", "captum Occlusion", "plain loop")
 SIZE = 224
 CHUNKS = (4, 8, 16, 32)  # tried for each peer
+SPREAD = 3.0  # standard deviation of the logits: a probability near 0 or 1 would hide every difference
 
 
 class Row(NamedTuple):
@@ -50,15 +51,22 @@ class Row(NamedTuple):
 
 
 def classifier_of(name: str) -> Classifier:
-    """Random weights and the statistics of a trained batch-norm; 1000 classes."""
+    """Random weights, the statistics of a trained batch-norm, and logits as far apart as a trained network's."""
     torch.manual_seed(0)
     network = torchvision.models.get_model(name, weights=None)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.2)
             module.running_var.uniform_(0.5, 1.5)
+        if hasattr(module, "layer_scale"):  # starts near zero, which would hide ConvNeXt's blocks
+            module.layer_scale.data.fill_(0.5)
     task = Task("multiclass", tuple(str(number) for number in range(1000)))
-    return Classifier(network, task, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval().requires_grad_(False)
+    classifier = Classifier(network, task, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval().requires_grad_(False)
+    head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    spread = SPREAD / classifier(batch_of(1).image).std()
+    head.weight.mul_(spread)
+    head.bias.mul_(spread)
+    return classifier
 
 
 def batch_of(images: int) -> Batch:
@@ -70,22 +78,22 @@ def batch_of(images: int) -> Batch:
 def grid_rows(name: str, grid: int, images: int, rounds: int, peers: Sequence[str]) -> Iterator[Row]:
     """The engine against captum's two ablations and a plain loop, or some of them, on the same cells, painted black."""
     classifier, batch = classifier_of(name), batch_of(images)
-    propagation = Propagation(classifier, PixelGrid(grid, grid))
-    measured: dict[str, Callable[[int], Tensor]] = {
-        PEERS[0]: lambda chunk: ablated(classifier, batch, grid, chunk),
-        PEERS[1]: lambda chunk: occluded(classifier, batch, grid, chunk),
-        PEERS[2]: lambda chunk: looped(classifier, propagation.intervention, batch, chunk)[..., 0],
-    }
-    trial = batch_of(1)
-    trials: dict[str, Callable[[int], Tensor]] = {
-        PEERS[0]: lambda chunk: ablated(classifier, trial, 6, chunk),
-        PEERS[1]: lambda chunk: occluded(classifier, trial, 6, chunk),
-        PEERS[2]: lambda chunk: looped(classifier, PixelGrid(6, 6), trial, chunk),
-    }
-    chosen = {peer: run for peer, run in measured.items() if peer in peers}
-    yield from compare(
-        f"{name}, {grid} x {grid}", images, lambda: effect(propagation, batch)[..., 0], chosen, trials, rounds
-    )
+    propagation, label = Propagation(classifier, PixelGrid(grid, grid)), said(classifier, batch)
+
+    def peers_on(images: Batch, grid: int) -> dict[str, Callable[[int], Tensor]]:
+        label = said(classifier, images)
+        runs: tuple[Callable[[int], Tensor], ...] = (
+            lambda chunk: ablated(classifier, images, label, grid, chunk),
+            lambda chunk: occluded(classifier, images, label, grid, chunk),
+            lambda chunk: of_class(looped(classifier, PixelGrid(grid, grid), images, chunk), label),
+        )
+        return {peer: run for peer, run in zip(PEERS, runs, strict=True) if peer in peers}
+
+    def ours() -> Tensor:
+        return of_class(effect(propagation, batch), label)
+
+    what = f"{name}, {grid} x {grid}"
+    yield from compare(what, images, ours, peers_on(batch, grid), peers_on(batch_of(1), 6), rounds)
 
 
 def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
@@ -150,6 +158,17 @@ def effect(propagation: Propagation, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
+def said(classifier: Classifier, batch: Batch) -> Tensor:
+    """The class of the highest logit, shape (B,)."""
+    return classifier(batch.image).argmax(1)
+
+
+def of_class(effects: Tensor, label: Tensor) -> Tensor:
+    """The effects on one class of each image, shape (B, U), from those on all, (B, U, K)."""
+    return effects.take_along_dim(label.view(-1, 1, 1), 2)[..., 0]
+
+
+@torch.no_grad()
 def looped(classifier: Classifier, intervention: Intervention, batch: Batch, chunk: int) -> Tensor:
     """The same by whole forward passes, `chunk` at a time."""
     plain = Plain(classifier, None if intervention.site == "input" else code_of(classifier, intervention))
@@ -169,22 +188,26 @@ def code_of(classifier: Classifier, intervention: Intervention) -> nn.Module:
 
 
 @torch.no_grad()
-def ablated(classifier: Classifier, batch: Batch, grid: int, chunk: int) -> Tensor:
-    """captum's FeatureAblation of class 0, shape (B, U), as treated minus control."""
+def ablated(classifier: Classifier, batch: Batch, label: Tensor, grid: int, chunk: int) -> Tensor:
+    """captum's FeatureAblation of a class, shape (B, U), as treated minus control."""
     mask = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.int64)
     cells = [grid_cell((3, SIZE, SIZE), unit, grid, grid) for unit in range(grid * grid)]
     for unit, cell in enumerate(cells):
         cell.crop(mask).fill_(unit)
     method = FeatureAblation(lambda image: classifier(image).softmax(-1))
     found = method.attribute(
-        batch.image, baselines=0, target=0, feature_mask=mask, perturbations_per_eval=max(1, chunk // len(batch.image))
+        batch.image,
+        baselines=0,
+        target=label,
+        feature_mask=mask,
+        perturbations_per_eval=max(1, chunk // len(batch.image)),
     )
     return -torch.stack([found[:, 0, cell.top, cell.left] for cell in cells], dim=1)
 
 
 @torch.no_grad()
-def occluded(classifier: Classifier, batch: Batch, grid: int, chunk: int) -> Tensor:
-    """captum's Occlusion of class 0 with windows side by side, shape (B, U), as treated minus control."""
+def occluded(classifier: Classifier, batch: Batch, label: Tensor, grid: int, chunk: int) -> Tensor:
+    """captum's Occlusion of a class with windows side by side, shape (B, U), as treated minus control."""
     side = -(-SIZE // grid)
     method = Occlusion(lambda image: classifier(image).softmax(-1))
     found = method.attribute(
@@ -192,7 +215,7 @@ def occluded(classifier: Classifier, batch: Batch, grid: int, chunk: int) -> Ten
         sliding_window_shapes=(3, side, side),
         strides=(3, side, side),
         baselines=0,
-        target=0,
+        target=label,
         perturbations_per_eval=max(1, chunk // len(batch.image)),
     )
     return -found[:, 0, ::side, ::side].flatten(1)

@@ -42,19 +42,15 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     if "share" in options.rows:
         yield Row("share of forward passes and attack, densenet121, 14 x 14, pgd-10", 8, "wall time", share(8))
     if "memory" in options.rows:
-        for images in options.memory_images:
-            yield memory_row(images)
+        for name, cells, images in (("vgg16", 28, 10), *(("resnet18", 7, images) for images in options.memory_images)):
+            yield memory_row(name, cells, images)
 
 
-def memory_row(images: int) -> Row:
-    """Peak memory of a fresh process that measures 28 x 28 units of VGG-16 on this many images."""
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("peak.py")), str(images)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return Row("memory, vgg16, 28 x 28", images, "2 GiB", peak_gib=float(done.stdout) / 2**20)
+def memory_row(name: str, cells: int, images: int) -> Row:
+    """Peak memory of a fresh process that measures a grid on this many images."""
+    peak = [sys.executable, str(Path(__file__).with_name("peak.py")), name, str(cells), str(images)]
+    done = subprocess.run(peak, capture_output=True, text=True, check=True)
+    return Row(f"memory, {name}, {cells} x {cells}", images, "2 GiB", peak_gib=float(done.stdout) / 2**20)
 
 
 def machine(threads: int) -> str:
@@ -95,7 +91,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS, help="of the grid rows")
     parser.add_argument("--grids", nargs="+", type=int, default=[7, 14, 28], help="cells a side")
     parser.add_argument("--images", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--memory-images", nargs="+", type=int, default=[10], help="1000 takes hours")
+    parser.add_argument("--memory-images", nargs="+", type=int, default=[10, 1000], help="of resnet18 on 7 x 7 cells")
     parser.add_argument("--rounds", type=int, default=5, help="alternating runs, of which the median counts")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
