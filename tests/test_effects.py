@@ -203,6 +203,11 @@ def test_a_p_value_is_never_zero_and_has_no_meaning_for_one_group():
     assert np.isnan(effects.mean_p_value(np.ones(20), np.zeros(20, dtype=int), seed=0))
 
 
+@pytest.mark.parametrize("groups", [2, 3, 5])
+def test_a_few_groups_that_agree_prove_no_more_than_flipping_their_signs_could(groups):
+    assert effects.mean_p_value(np.arange(1.0, groups + 1), np.arange(groups), seed=0) == 2 / 2**groups
+
+
 def test_many_groups_are_resampled_in_blocks_with_the_same_draws(monkeypatch):
     values, groups = np.random.default_rng(0).normal(size=90), np.arange(90) // 3
     whole = effects.mean_interval(values, groups, seed=2)
