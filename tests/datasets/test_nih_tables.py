@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import shutil
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -116,17 +115,15 @@ def test_a_class_that_is_no_label_is_refused_with_the_nearest():
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("torchxrayvision") is None, reason="the full tables come with torchxrayvision")
-def test_the_official_tables_are_joined_labelled_and_split_in_seconds(tmp_path):
+def test_the_official_tables_are_joined_labelled_and_split_by_patient(tmp_path):
     for name in ("Data_Entry_2017_v2020.csv.gz", "BBox_List_2017.csv.gz"):
         shutil.copy(Path(find_spec("torchxrayvision").origin).parent / "data" / name, tmp_path)
-    start = time.perf_counter()
     table = nih_tables.entries(tmp_path)
     labels = nih_tables.labels(table["findings"], nih_tables.LABELS)
     boxes = nih_tables.boxes(tmp_path, table["name"])
     test = table["patient"] % 5 == 0
     lists = nih_tables.Lists(frozenset(table["name"][~test]), frozenset(table["name"][test]), {})
     rows = nih_splits.cut(table, lists, val_fraction=0.1, test_fraction=0.0, seed=0)
-    assert time.perf_counter() - start < 10  # seconds; 2 on one core
     assert (len(table), table["patient"].nunique(), len(boxes)) == (112120, 30805, 984)
     counts = (11559, 2776, 13317, 19894, 5782, 6331, 1431, 5302, 4667, 2303, 2516, 1686, 3385, 227)  # as published
     assert tuple(labels.sum(axis=0).astype(int)) == counts
