@@ -69,6 +69,14 @@ def test_what_is_read_of_a_batch_is_what_is_read_of_each_image_alone(detector, k
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
 
 
+def test_a_single_label_is_enough(detector):
+    with torch.no_grad():
+        rows = read(detector, images(12), made("multilabel", outputs=1))
+    assert rows.isfinite().all()
+    detector.fit(rows, rows + 1 if detector.supervised else rows[:0])
+    assert detector.score(rows).isfinite().all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_labels_are_not_looked_at(detector, kind):
     classifiers, batch = made(kind), batch_of(images(6))

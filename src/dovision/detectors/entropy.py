@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dovision.contracts import Batch, Classifier, Detector, Task
+from dovision.detectors.remembered import logits_of
 
 
 class Entropy(Detector):
@@ -18,7 +19,7 @@ class Entropy(Detector):
     passes = 1
 
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
-        return entropy(classifier(batch.image), classifier.task).unsqueeze(1)
+        return entropy(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
 
     def score(self, read: Tensor) -> Tensor:
         return read[:, 0]

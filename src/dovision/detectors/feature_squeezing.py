@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.contracts import Batch, Classifier, Detector
+from dovision.detectors.remembered import logits_of
 
 
 class FeatureSqueezing(Detector):
@@ -36,7 +37,8 @@ class FeatureSqueezing(Detector):
         image = batch.image
         squeezed = [reduce_depth(image, bits) for bits in self.bits]
         squeezed += [median_filter(image, window) for window in self.windows]
-        probability, *moved = (classifier.task.probability(classifier(each)) for each in (image, *squeezed))
+        probability = classifier.task.probability(logits_of(image, classifier))
+        moved = (classifier.task.probability(classifier(each)) for each in squeezed)
         return torch.stack([(each - probability).abs().sum(1) for each in moved], 1)
 
     def score(self, read: Tensor) -> Tensor:

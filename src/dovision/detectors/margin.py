@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dovision.contracts import Batch, Classifier, Detector, Task
 from dovision.detectors.confidence import doubt
+from dovision.detectors.remembered import logits_of
 
 
 class Margin(Detector):
@@ -18,7 +19,7 @@ class Margin(Detector):
     passes = 1
 
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
-        return closeness(classifier(batch.image), classifier.task).unsqueeze(1)
+        return closeness(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
 
     def score(self, read: Tensor) -> Tensor:
         return read[:, 0]

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dovision.contracts import Batch, Classifier, Detector
 from dovision.detectors.confidence import doubt
+from dovision.detectors.remembered import logits_of
 
 
 class MaxSoftmax(Detector):
@@ -19,7 +20,7 @@ class MaxSoftmax(Detector):
     passes = 1
 
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
-        return doubt(classifier(batch.image), classifier.task).unsqueeze(1)
+        return doubt(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
 
     def score(self, read: Tensor) -> Tensor:
         return read[:, 0]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from dovision import checks, effects
 from dovision.contracts import CODE, Batch, Classifier, Context, Intervention, Task
-from dovision.propagation import KeptPropagation, Outcome, Propagation
+from dovision.detectors.remembered import logits_of, remembered
+from dovision.propagation import KeptPropagation, Outcome
 from dovision.propagation.plain import Plain
 from dovision.propagation.propagation import site_module
 from dovision.propagation.stream import Pairs, all_pairs
 
 SCALES = ("probability", "log_odds")
-_OUTCOMES = WeakTensorKeyDictionary()  # by images, then by intervention, weights and samples
 PAIRS = 512  # edited images that share a pass on the way of a gradient
 
 
@@ -54,7 +53,7 @@ class Profile:
         """
         task = classifier.task
         with torch.no_grad():
-            said = task.prediction(classifier(batch.image))
+            said = task.prediction(task.probability(logits_of(batch.image, classifier)))
         world = batch._replace(label=said.to(batch.label))  # the label of the data is nobody's business here
         outcomes = [self._outcome(name, world, classifier, inserted) for name in self.interventions]
         self.passes = 1 + sum(1 + len(outcome.units) for outcome in outcomes)
@@ -75,21 +74,8 @@ class Profile:
             return whole_passes(batch, measured, intervention)
         kept = self._propagations[name]
         propagation = kept(measured)
-        key = (self._kinds[name], kept.stamp, batch.image._version, *batch.sample.tolist())
-        return remembered(batch, propagation, key)
-
-
-def remembered(batch: Batch, propagation: Propagation, key: Hashable) -> Outcome:
-    """The outcome on a batch, from memory if it was asked for under this key, for these very images, before.
-
-    Several detectors read the effects of the same units; what is remembered goes with the images.
-    """
-    if batch.image not in _OUTCOMES:
-        _OUTCOMES[batch.image] = {}
-    known: dict[Hashable, Outcome] = _OUTCOMES[batch.image]
-    if key not in known:
-        known[key] = propagation(batch)
-    return known[key]
+        key = (self._kinds[name], kept.stamp, *batch.sample.tolist())
+        return remembered(batch.image, key, lambda: propagation(batch))
 
 
 def change(outcome: Outcome, task: Task, scale: str) -> Tensor:

@@ -19,8 +19,13 @@ class KeptPropagation:
         self.stamp = 0  # of the weights that it was made for
 
     def __call__(self, classifier: Classifier) -> Propagation:
-        weights = classifier.state_dict(keep_vars=True).values()
-        stamp = hash((id(classifier), *((tensor.data_ptr(), tensor._version) for tensor in weights)))
+        stamp = weights_stamp(classifier)
         if self._kept is None or self._kept.classifier is not classifier or self.stamp != stamp:
             self._kept, self.stamp = Propagation(classifier, self.intervention, self.chunk), stamp
         return self._kept
+
+
+def weights_stamp(classifier: Classifier) -> int:
+    """A number that a change of weights, or another classifier, would change; a write through `.data` does not."""
+    weights = classifier.state_dict(keep_vars=True).values()
+    return hash((id(classifier), *((tensor.data_ptr(), tensor._version) for tensor in weights)))
