@@ -27,6 +27,7 @@ def evaluate(config: DictConfig) -> None:
         intervention: Intervention = make(config.intervention)
         intervention.bind(images, "test")
         attack: Attack = make(config.attack)
+        contest = studies.contest(config)
         plain = stages.classifier(config, images)
         measured = stages.with_autoencoder(config, images, plain) if intervention.site == CODE else plain
 
@@ -40,6 +41,7 @@ def evaluate(config: DictConfig) -> None:
             chunk=config.evaluation.chunk,
             plain_control=checks.choice("evaluation.control", config.evaluation.control, CONTROLS) == "plain",
             kept=samples[: config.evaluation.maps],
+            keep_attacked=config.evaluation.keep_attacked,
         )
         maps = studies.map_evaluation(config, run.path, images, samples, plain)
         trainer = session.make_trainer(
@@ -47,7 +49,6 @@ def evaluate(config: DictConfig) -> None:
         )
         loader = session.test_loader(config, images, samples, trainer)
         trainer.test(ImageClassifier(plain.classifier), loader, verbose=False)
-        detection = studies.detect(config, run.path, images, plain)
 
         if trainer.is_global_zero:
             boxes = images.boxes("test")
@@ -59,7 +60,8 @@ def evaluate(config: DictConfig) -> None:
                     **stages.facts(images, plain, measured),
                 }
             )
-            run.record(detection)
+            if contest is not None:
+                run.record(studies.detect(config, run.path, images, plain, contest))
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map})
             write_summary(run.path, config.seed)

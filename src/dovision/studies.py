@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader, Subset
 
-from dovision import checks, session, stages
+from dovision import checks, identity, session, stages
 from dovision.contracts import Attack, Batch, Classifier, Detector, Explainer, Images
 from dovision.learning.adaptive import Adaptive, adaptive_rows
 from dovision.learning.detection import SPLITS, Detection
-from dovision.learning.detector_fits import Fitted, fit, write_scores
+from dovision.learning.detector_fits import Fitted, fit, shown, write_scores
 from dovision.learning.image_classifier import ImageClassifier
 from dovision.learning.map_evaluation import MapEvaluation
 from dovision.learning.map_settings import MapSettings
 from dovision.results.detection_summary import write_detection
-from dovision.results.detection_tables import ALL_ATTACKS, CLEAN_ONLY, SUPERVISED, TEST
+from dovision.results.detection_tables import TEST
 from dovision.session import make
 from dovision.stages import Stage
 
@@ -36,29 +36,50 @@ def map_evaluation(
     return [MapEvaluation(folder, plain.classifier, explainers, settings, images.shape, samples, stranger)]
 
 
-def detect(config: DictConfig, folder: Path, images: Images, plain: Stage) -> dict[str, Any]:
-    """Fit the configured detectors on validation images, score test images in every world, and say what it took.
+class Contest(NamedTuple):
+    """Detectors, and the worlds that they are to tell from the clean one; both by name."""
+
+    detectors: Mapping[str, Detector]
+    worlds: Mapping[str, Attack]
+
+
+def contest(config: DictConfig) -> Contest | None:
+    """The configured detectors and worlds; None if there are no detectors.
 
     Raises:
-        ValueError: there is no world to detect, or no validation image.
+        ValueError: there is no world to detect, or the adaptive attacker's detector is not among them.
     """
     detectors: Mapping[str, Detector] = make(config.detector)
     if not detectors:
-        return {}
+        return None
     worlds: Mapping[str, Attack] = make(config.detection.worlds)
     if not worlds:
         raise ValueError("detection needs attacks, got none. Add some: +attack@detection.worlds.pgd=pgd.")
-    needs_code = any(detector.reads_code for detector in detectors.values())
-    inserted = stages.with_autoencoder(config, images, plain).classifier if needs_code else None
-    detection = Detection(folder, plain.classifier, inserted, worlds, detectors)
-    trainer = session.make_trainer(config, [detection], logger=False, enable_checkpointing=False)
+    for name in config.detection.adaptive.detectors:
+        checks.choice("detection.adaptive.detectors", name, detectors)
+    return Contest(detectors, worlds)
+
+
+def detect(config: DictConfig, folder: Path, images: Images, plain: Stage, parts: Contest) -> dict[str, Any]:
+    """Fit the detectors on validation images, score test images in every world, and say what it took.
+
+    Raises:
+        ValueError: there is no validation image, or one of a patient that is tested on.
+    """
+    needs_code = any(detector.reads_code for detector in parts.detectors.values())
+    stage = stages.with_autoencoder(config, images, plain) if needs_code else None
+    inserted = stage.classifier if stage else None
+    keep = config.evaluation.keep_attacked
+    detection = Detection(folder, plain.classifier, inserted, parts.worlds, parts.detectors, keep)
+    one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
+    trainer = session.make_trainer(config, [detection], logger=False, enable_checkpointing=False, **one_device)
     loaders = [_loader(config, images, split, f"detection.{split}_images") for split in SPLITS]
     trainer.test(ImageClassifier(plain.classifier), loaders, verbose=False)
-    fits = fit(folder, detectors, detection.failed)
+    fits = fit(folder, parts.detectors, detection.failed)
     adaptive = _adaptive(config, images, fits, inserted, plain.classifier)
     write_scores(folder, fits, detection.failed, adaptive)
     write_detection(folder, config.seed)
-    return {"detector_costs": detection.costs, "failed_attacks": detection.failed, "world_queries": detection.queries}
+    return {**detection.told, "detector_autoencoder": identity.file_hash(stage.path) if stage else None}
 
 
 def _loader(config: DictConfig, images: Images, split: str, name: str) -> DataLoader[Batch]:
@@ -75,14 +96,10 @@ def _loader(config: DictConfig, images: Images, split: str, name: str) -> DataLo
 def _adaptive(
     config: DictConfig, images: Images, fits: Sequence[Fitted], inserted: Classifier | None, classifier: Classifier
 ) -> Iterator[pa.RecordBatch]:
-    """The adaptive attacker's rows, against each hardened fit of the detectors that are named."""
+    """The adaptive attacker's rows, against the fit of each named detector that figures show."""
     settings = config.detection.adaptive
-    names = [checks.choice("detection.adaptive.detectors", name, config.detector) for name in settings.detectors]
     kinds = [*((strength, False) for strength in settings.strengths), (0.0, True)]
-    for fitted in fits:
-        hardened = fitted.variant not in (CLEAN_ONLY, SUPERVISED) and fitted.fitted_on in ("", ALL_ATTACKS)
-        if fitted.name not in names or not hardened:
-            continue
+    for fitted in shown([fitted for fitted in fits if fitted.name in settings.detectors]):
         for strength, orthogonal in kinds:
             attack = Adaptive(
                 settings.eps, settings.steps, strength, orthogonal, fitted.detector, inserted, config.seed

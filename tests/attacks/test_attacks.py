@@ -17,6 +17,8 @@ from torch import nn
 from dovision.attacks.apgd import APGD
 from dovision.attacks.ball import Ball
 from dovision.attacks.bim import BIM
+from dovision.attacks.boundary import Boundary
+from dovision.attacks.carlini_wagner import CarliniWagner
 from dovision.attacks.deepfool import DeepFool
 from dovision.attacks.fgsm import FGSM
 from dovision.attacks.losses import margin
@@ -42,6 +44,10 @@ BUDGETED = {
     "square": lambda eps, norm: Square(eps, queries=10, norm=norm),
     "deepfool": lambda eps, norm: DeepFool(eps, steps=5, norm=norm),
     "random_sign": lambda eps, norm: RandomSign(eps, norm=norm),
+}
+L2_ONLY = {
+    "carlini_wagner": lambda eps, norm: CarliniWagner(eps, steps=5, searches=3, step_size=0.1),
+    "boundary": lambda eps, norm: Boundary(eps, steps=5, starts=5),
 }
 
 
@@ -126,21 +132,28 @@ def test_a_linear_classifier_is_moved_by_epsilon_times_the_dual_norm_of_its_weig
     torch.testing.assert_close(moved[0, 1], expected, rtol=1e-4, atol=0)
 
 
+ANY = {"share": st.floats(1e-4, 1), "mean": st.floats(-2, 2), "std": st.floats(1e-3, 100)}
+
+
 @settings(max_examples=150, deadline=None)
-@given(
-    name=st.sampled_from(sorted(BUDGETED)),
-    norm=st.sampled_from(NORMS),
-    share=st.floats(1e-4, 1),
-    mean=st.floats(-2, 2),
-    std=st.floats(1e-3, 100),
-    seed=st.integers(0, 1000),
-)
+@given(name=st.sampled_from(sorted(BUDGETED)), norm=st.sampled_from(NORMS), seed=st.integers(0, 1000), **ANY)
 def test_budget_and_range_hold_for_any_normalisation(name, norm, share, mean, std, seed):
+    check_budget_and_range(BUDGETED[name], norm, share, mean, std, seed)
+
+
+@pytest.mark.filterwarnings("ignore:LinearSearchBlendedUniformNoiseAttack failed to draw")
+@settings(max_examples=25, deadline=None)
+@given(name=st.sampled_from(sorted(L2_ONLY)), seed=st.integers(0, 1000), **ANY)
+def test_they_hold_for_the_attacks_that_know_l2_only(name, share, mean, std, seed):
+    check_budget_and_range(L2_ONLY[name], "l2", share, mean, std, seed)
+
+
+def check_budget_and_range(make, norm, share, mean, std, seed):
     random = torch.Generator().manual_seed(seed)
     image = (torch.rand(3, 1, 4, 4, generator=random) * 2 - 0.5).clamp(0, 1)  # half of the pixels at a bound
     classifier = linear_classifier(torch.randn(16, generator=random), mean, std)
     eps = share * LARGEST[norm]
-    attacked = BUDGETED[name](eps, norm)(batch_of(image, torch.tensor([0, 1, 1])), classifier, eps)
+    attacked = make(eps, norm)(batch_of(image, torch.tensor([0, 1, 1])), classifier, eps)
     assert (size(attacked - image, norm) <= eps * (1 + 1e-5) + 1e-6).all()
     assert attacked.min() >= 0
     assert attacked.max() <= 1

@@ -12,7 +12,9 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from dovision.attacks.random_sign import RandomSign
 from dovision.contracts import Attack, Batch, Classifier, size
+from dovision.learning.keeping import Keeper
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))
@@ -35,8 +37,14 @@ def composed(name: str, *overrides: str) -> Attack:
 
 
 @pytest.fixture(params=ATTACKS)
-def attack(request) -> Attack:
-    return composed(request.param)
+def attack(request, tmp_path, classifier, batch) -> Attack:
+    if request.param != "kept":
+        return composed(request.param)
+    noise = RandomSign([0.1, 0.5])
+    with Keeper(tmp_path, "attack", noise, images=8) as keeper:
+        for eps in noise.eps:
+            keeper.add(eps, batch._replace(image=noise(batch, classifier, eps)))
+    return composed("kept", f"attack.run={tmp_path}")
 
 
 def state(classifier: Classifier) -> tuple:

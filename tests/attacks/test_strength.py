@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import foolbox
 import pytest
 import torch
 
@@ -64,5 +65,8 @@ def test_noise_of_the_same_size_leaves_many_right(norm, trained, digits):
 def test_apgd_and_square_together_leave_no_more_right_than_any_one_attack(eps, trained, digits):
     attacks = [APGD(eps, steps=50), APGD(eps, steps=50, loss=dlr), Square(eps, queries=300)]
     left = torch.stack([right(attack, digits, trained[0]) for attack in attacks]).all(0).sum()
+    model, wrong = foolbox.PyTorchModel(trained[0], bounds=(0, 1)), foolbox.criteria.Misclassification(digits.label)
+    theirs = foolbox.attacks.LinfPGD(steps=50).run(model, digits.image, wrong, epsilon=eps)
+    assert left <= (trained[0](theirs).argmax(1) == digits.label).sum()
     for attack in (BIM(eps, steps=50), MIFGSM(eps, steps=50), PGD(eps, steps=50), DeepFool(eps, steps=50)):
         assert left <= right(attack, digits, trained[0]).sum()

@@ -12,11 +12,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from dovision.attacks.kept import Kept
 from dovision.contracts import Attack, Batch, Classifier, Detector, Task
 from dovision.learning.adaptive import Adaptive, adaptive_rows, without
 from dovision.learning.detection import Detection
-from dovision.learning.detector_fits import Fitted, fit, write_scores
+from dovision.learning.detector_fits import Fitted, fit, shown, write_scores
 from dovision.learning.image_classifier import ImageClassifier
+from dovision.results.attack_tables import attack_rates
 from dovision.results.detection_tables import read_scores
 from dovision.results.detector_reads import read_reads
 
@@ -40,12 +42,18 @@ class Shift(Attack):
 
 
 class Fails(Attack):
+    """Fails on the test images, in the middle of the run."""
+
     def run(self, batch, classifier, eps):
-        raise RuntimeError("out of luck")
+        if batch.group[0] >= 100:
+            raise KeyError("out of luck")
+        return batch.image
 
 
 class Grey(Detector):
     """Reads the mean; the score is its distance to the nearest mean of the fit."""
+
+    passes = 0
 
     def read(self, batch, classifier, inserted):
         return batch.image.mean((1, 2, 3)).unsqueeze(1)
@@ -90,9 +98,10 @@ def split(greys: list[float], first_group: int) -> list[Batch]:
 VAL, TEST = [0.1, 0.4, 0.6, 0.9], [0.2, 0.45, 0.55, 0.8]
 
 
-def run(folder: Path, worlds: dict[str, Attack], val=VAL) -> Detection:
+def run(folder: Path, worlds: dict[str, Attack], val=VAL, first_group: int = 100, keep: bool = False) -> Detection:
     classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
-    detection = Detection(folder, classifier, None, worlds, {"grey": Grey(), "plain": Plain(), "taught": Taught()})
+    detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()}
+    detection = Detection(folder, classifier, None, worlds, detectors, keep)
     trainer = pl.Trainer(
         accelerator="cpu",
         callbacks=[detection],
@@ -102,7 +111,7 @@ def run(folder: Path, worlds: dict[str, Attack], val=VAL) -> Detection:
         enable_model_summary=False,
         inference_mode=False,
     )
-    loaders = [DataLoader(split(val, 0), 3), DataLoader(split(TEST, 100), 3)]
+    loaders = [DataLoader(split(val, 0), 3), DataLoader(split(TEST, first_group), 3)]
     trainer.test(ImageClassifier(classifier), loaders, verbose=False)
     return detection
 
@@ -111,7 +120,7 @@ def run(folder: Path, worlds: dict[str, Attack], val=VAL) -> Detection:
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("detection")
     detection = run(folder, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)})
-    assert detection.failed == {"fails": "out of luck"}
+    assert detection.told["failed_attacks"] == {"fails": "'out of luck'"}
     fits = fit(folder, detection.detectors, detection.failed)
     write_scores(folder, fits, detection.failed, [])
     return folder
@@ -121,7 +130,8 @@ def test_each_world_is_read_on_both_splits(folder):
     (reads,) = read_reads(folder, "plain")
     worlds = reads.facts.groupby(["split", "attack", "eps"]).size().to_dict()
     names = [("clean", 0.0), ("random_sign", 0.01), ("shift", 0.01), ("shift", 0.2)]
-    assert worlds == {(part, *name): 4 for part in ("val", "test") for name in names}
+    whole = {(part, *name): 4 for part in ("val", "test") for name in names}
+    assert worlds == whole | {("val", "fails", 0.1): 4}  # until it failed
     strong = (reads.facts["split"] == "test") & (reads.facts["attack"] == "shift") & (reads.facts["eps"] == 0.2)
     torch.testing.assert_close(reads.chosen(strong)[:, 0], torch.tensor([0.4, 0.65, 0.35, 0.6]))
     assert reads.facts[strong]["success"].tolist() == [False, True, True, False]
@@ -174,6 +184,46 @@ def test_a_detector_without_validation_images_is_refused(tmp_path):
     detection = run(tmp_path, {"shift": Shift(0.2)}, val=[])
     with pytest.raises(ValueError, match="fitted on validation images, got none. Set detection.val_images"):
         fit(tmp_path, detection.detectors, detection.failed)
+
+
+def test_a_detector_fitted_to_a_patient_that_it_is_tested_on_is_refused(tmp_path):
+    detection = run(tmp_path, {"shift": Shift(0.2)}, first_group=3)  # the last patient of val is the first of test
+    with pytest.raises(ValueError, match=r"got 1 patients \(groups\) with images in val and in test\. Cut the splits"):
+        fit(tmp_path, detection.detectors, detection.failed)
+
+
+def test_the_fit_that_is_shown_is_the_hardened_one_to_all_attacks_or_the_nearest_to_it(folder, tmp_path):
+    detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()}
+    told = [(fitted.name, fitted.variant, fitted.fitted_on) for fitted in shown(fit(folder, detectors, ["fails"]))]
+    assert told == [
+        ("grey", "clean and noise", ""), ("plain", "as is", ""), ("taught", "supervised, hardened", "shift"),
+    ]  # fmt: skip
+    run(tmp_path, {"shift": Shift(0.2), "other": Shift([0.15, 0.3])})  # no noise, so that nothing is hardened
+    told = [(fitted.variant, fitted.fitted_on) for fitted in shown(fit(tmp_path, detectors, []))]
+    assert told == [("clean only", ""), ("as is", ""), ("supervised", "all attacks")]
+    assert shown([]) == []
+
+
+def test_how_attacks_fared_is_told_by_world_without_the_one_that_failed(folder):
+    frame = attack_rates(folder, seed=0).set_index(["attack", "eps"])
+    assert list(frame.index) == [("random_sign", 0.01), ("shift", 0.2), ("shift", 0.01)]
+    strong = frame.loc[("shift", 0.2)]
+    assert strong[["images", "right", "success", "robust_accuracy"]].tolist() == [4, 4, 0.5, 0.5]
+    assert strong["linf"] == pytest.approx(0.2)
+    assert strong["l2"] == pytest.approx(0.4)  # four pixels
+
+
+def test_kept_images_of_all_worlds_but_those_that_failed_give_the_same_reads(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    worlds = {"shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}
+    run(first, worlds, keep=True)
+    assert sorted(path.name for path in (first / "attacked").iterdir()) == ["shift"]
+    run(second, {"shift": Kept(str(first), "shift")})
+    for name in ("grey", "plain", "taught"):
+        (one,), (other,) = read_reads(first, name), read_reads(second, name)
+        same = one.facts["attack"] != "fails"
+        pd.testing.assert_frame_equal(one.facts[same].reset_index(drop=True), other.facts)
+        assert torch.equal(one.chosen(same), other.read)
 
 
 def adaptive(strength: float, orthogonal: bool = False, steps: int = 30) -> tuple[pd.DataFrame, torch.Tensor]:

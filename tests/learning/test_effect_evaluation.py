@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from dovision.attacks.kept import Kept
 from dovision.contracts import Attack, Batch, Box, Classifier, Task
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
@@ -47,10 +48,11 @@ class Rows(torch.utils.data.Dataset):
         return Batch(image, label, torch.tensor(index), torch.tensor(index))
 
 
-def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, **options):
+def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, attack=None, **options):
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
     evaluation = EffectEvaluation(
-        folder, classifier, classifier, cells(2, 2, Constant(0.0)), Darken(list(eps)), ["a", "b", "c"], chunk,
+        folder, classifier, classifier, cells(2, 2, Constant(0.0)), attack or Darken(list(eps)), ["a", "b", "c"],
+        chunk,
         **{"plain_control": False, "kept": [0], **options},
     )  # fmt: skip
     trainer = pl.Trainer(
@@ -136,6 +138,17 @@ def test_a_plain_control_compares_with_the_classifier_under_test(tmp_path):
 def test_pictures_are_kept_of_the_first_samples(tmp_path):
     evaluate(tmp_path)
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["0_clean.png", "0_eps-0.25.png"]
+
+
+def test_kept_images_give_the_tables_again(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    evaluate(first, eps=(0.25, 0.1), keep_attacked=True)
+    evaluate(second, batch_size=3, attack=Kept(str(first)))
+    for name in ("samples", "effects"):
+        assert read(first, name).equals(read(second, name))
+    assert not (second / "attacked").exists()
 
 
 def test_an_error_in_the_middle_leaves_no_table(tmp_path):

@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -18,9 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dovision.contracts import Attack, Batch, Classifier, Detector
+from dovision.learning.effect_evaluation import round_to_8_bits
 from dovision.learning.gradient_health import GradientHealth
+from dovision.learning.keeping import Keeper
+from dovision.learning.worlds import World, attack_rows, read_rows
+from dovision.results.attack_tables import ATTACKS, attacks_schema
 from dovision.results.detection_tables import TEST, VAL
-from dovision.results.detector_reads import READS, reads_path, reads_schema
+from dovision.results.detector_reads import READS, ROW_GROUP, reads_path, reads_schema
 from dovision.results.files import make_folder
 from dovision.results.tables import CLEAN, TableWriter
 
@@ -29,26 +32,18 @@ TIMED = 0  # the batch on which costs are measured, after a first read
 SPLITS = (VAL, TEST)  # in the order of the dataloaders
 
 
-class World(NamedTuple):
-    """The images of a batch as they are, or attacked, and how the classifier fares on them."""
-
-    attack: str
-    eps: float
-    batch: Batch
-    correct: Tensor  # (B,) bool
-
-
 class Detection(Callback):
     """Attack the images of the two dataloaders, val and test, and let each detector read them.
 
     An attack that fails is left out from then on, and named in `failed`; the others go on.
 
     Args:
-        folder: the run directory; a table a detector is written below it.
+        folder: the run directory; attacks.parquet and a table a detector are written there.
         classifier: the one under attack.
         inserted: the same with its autoencoder, or None.
         worlds: attacks by name, each with its epsilons.
         detectors: by name.
+        keep_attacked: whether all attacked images are kept, as they are.
     """
 
     def __init__(
@@ -58,36 +53,47 @@ class Detection(Callback):
         inserted: Classifier | None,
         worlds: Mapping[str, Attack],
         detectors: Mapping[str, Detector],
+        keep_attacked: bool = False,
     ) -> None:
         self.folder = folder
         self.classifier = classifier
         self.inserted = inserted
         self.worlds = worlds
         self.detectors = detectors
+        self.keep_attacked = keep_attacked
         self.failed: dict[str, str] = {}
         self.milliseconds: dict[str, float] = {}
         self.health = GradientHealth()
 
     @property
-    def costs(self) -> dict[str, dict[str, float]]:
-        """What a detector needs for one image: forward passes, and the milliseconds that it took here."""
-        return {
+    def told(self) -> dict[str, Any]:
+        """What a run records: detectors' passes and milliseconds for an image, attacks' passes, those that failed."""
+        costs = {
             name: {"passes": self.detectors[name].passes, "milliseconds": round(milliseconds, 3)}
             for name, milliseconds in self.milliseconds.items()
         }
-
-    @property
-    def queries(self) -> dict[str, dict[str, float]]:
-        """Forward passes that an image has cost each attack, by epsilon."""
-        return {name: {f"{eps:g}": q for eps, q in attack.queries.items()} for name, attack in self.worlds.items()}
+        queries = {name: {f"{eps:g}": q for eps, q in attack.queries.items()} for name, attack in self.worlds.items()}
+        return {
+            "detector_costs": costs,
+            "world_queries": queries,
+            "world_dead_gradients": self.health.share,
+            "failed_attacks": self.failed,
+        }
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.inserted is not None:
             self.inserted.to(pl_module.device).eval()
         make_folder(self.folder / READS, setting="output_root")
         self._open = ExitStack()
+        images = sum(len(loader.dataset) for loader in trainer.test_dataloaders)  # type: ignore[union-attr, misc]
+        self.keepers = {
+            name: self._open.enter_context(Keeper(self.folder, name, attack, images))
+            for name, attack in self.worlds.items()
+            if self.keep_attacked
+        }
+        self.attacks = self._open.enter_context(TableWriter(self.folder / ATTACKS, attacks_schema()))
         self.tables = {
-            name: self._open.enter_context(TableWriter(reads_path(self.folder, name), reads_schema()))
+            name: self._open.enter_context(TableWriter(reads_path(self.folder, name), reads_schema(), ROW_GROUP))
             for name in self.detectors
         }
         self.progress = self._open.enter_context(tqdm(unit=" images", disable=not sys.stderr.isatty()))
@@ -103,10 +109,15 @@ class Detection(Callback):
     ) -> None:
         self.health.add(batch, self.classifier)
         worlds = list(self._worlds(batch, outputs))
+        split = SPLITS[dataloader_idx]
+        for world in worlds[1:]:
+            rounded = self._correct(_logits(self.classifier, round_to_8_bits(world.batch.image)), batch)
+            self.attacks.write(attack_rows(split, world, worlds[0], rounded))
+            if world.attack in self.keepers:
+                self.keepers[world.attack].add(world.eps, world.batch)
         for name, detector in self.detectors.items():
             for world in worlds:
-                read = self._read(detector, world.batch)
-                self.tables[name].write(_rows(SPLITS[dataloader_idx], world, worlds[0], read))
+                self.tables[name].write(read_rows(split, world, worlds[0], self._read(detector, world.batch)))
             if batch_idx == TIMED:
                 self.milliseconds[name] = self._timed(detector, batch)
         self.progress.update(len(batch.image))
@@ -127,9 +138,9 @@ class Detection(Callback):
                     break
                 try:
                     attacked = batch._replace(image=attack(batch, self.classifier, eps))
-                except (ValueError, RuntimeError) as error:
-                    self.failed[name] = str(error)
-                    log.warning("the attack %s failed, and is left out: %s", name, error)
+                except Exception as error:  # whatever a foreign library raises: the other attacks go on
+                    self.failed[name] = str(error) or type(error).__name__
+                    log.warning("the attack %s failed, and is left out: %s", name, self.failed[name])
                     break
                 yield World(name, eps, attacked, self._correct(_logits(self.classifier, attacked.image), batch))
 
@@ -152,25 +163,3 @@ class Detection(Callback):
 @torch.no_grad()
 def _logits(classifier: Classifier, image: Tensor) -> Tensor:
     return classifier(image)
-
-
-def _rows(split: str, world: World, clean: World, read: Tensor) -> pa.RecordBatch:
-    count = len(read)
-    success = pa.nulls(count, pa.bool_())
-    if world is not clean:
-        success = pa.array((clean.correct & ~world.correct).numpy(), mask=~clean.correct.numpy())
-    columns = {
-        "sample": world.batch.sample.cpu().numpy(),
-        "split": _name(split, count),
-        "group": world.batch.group.cpu().numpy(),
-        "attack": _name(world.attack, count),
-        "eps": [world.eps] * count,
-        "correct": world.correct.numpy(),
-        "success": success,
-        "read": pa.array(list(read.numpy()), pa.list_(pa.float32())),
-    }
-    return pa.RecordBatch.from_pydict(columns, schema=reads_schema())
-
-
-def _name(name: str, count: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([name], pa.string()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dovision.contracts import Detector
-from dovision.results.detection_tables import ALL_ATTACKS, NOISE, SCORES, TEST, VAL, scores_schema
+from dovision.results.detection_tables import ALL_ATTACKS, DETECTOR, NOISE, SCORES, TEST, VAL, preferred, scores_schema
 from dovision.results.detector_reads import Reads, read_reads
 from dovision.results.tables import CLEAN, TableWriter
 
@@ -52,9 +52,15 @@ def fit(folder: Path, detectors: Mapping[str, Detector], failed: Collection[str]
         failed: attacks that are left out.
 
     Raises:
-        ValueError: no validation image was read.
+        ValueError: no validation image was read, or one of a patient that is tested on.
     """
     return [fitted for name, detector in detectors.items() for fitted in _variants(folder, name, detector, failed)]
+
+
+def shown(fits: Sequence[Fitted]) -> list[Fitted]:
+    """One fit of each detector: that which figures show, since it has most reason to hold."""
+    names = pd.DataFrame([(fitted.name, fitted.variant, fitted.fitted_on) for fitted in fits], columns=DETECTOR)
+    return [fits[number] for number in preferred(names).index]
 
 
 def write_scores(
@@ -95,17 +101,24 @@ def _variants(folder: Path, name: str, detector: Detector, failed: Collection[st
 
 
 def _validation(folder: Path, name: str) -> Reads:
-    parts = [Reads(reads.facts[own], reads.chosen(own)) for reads, own in _of_split(folder, name, VAL)]
-    if not sum(len(part.read) for part in parts):
+    """What was read of validation images; none of them may be of a patient that is tested on."""
+    parts, tested = [], set[int]()
+    for reads in read_reads(folder, name):
+        own = reads.facts["split"] == VAL
+        parts.append(Reads(reads.facts[own], reads.chosen(own)))
+        tested.update(reads.facts.loc[~own, "group"])
+    facts = pd.concat([part.facts for part in parts], ignore_index=True)
+    if facts.empty:
         raise ValueError(
             "a detector is fitted on validation images, got none. Set detection.val_images to at least some hundreds."
         )
-    return Reads(pd.concat([part.facts for part in parts], ignore_index=True), torch.cat([part.read for part in parts]))
-
-
-def _of_split(folder: Path, name: str, split: str) -> Iterator[tuple[Reads, pd.Series[bool]]]:
-    for reads in read_reads(folder, name):
-        yield reads, reads.facts["split"] == split
+    shared = tested.intersection(facts["group"])
+    if shared:
+        raise ValueError(
+            f"a detector must not be fitted to whom it is tested on, got {len(shared):,} patients (groups) with images "
+            "in val and in test. Cut the splits by patient."
+        )
+    return Reads(facts, torch.cat([part.read for part in parts]))
 
 
 def _beaten(val: Reads, failed: Collection[str]) -> dict[str, Tensor]:

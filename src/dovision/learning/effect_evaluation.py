@@ -15,8 +15,10 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from tqdm import tqdm
 
+from dovision.attacks.kept import MAIN
 from dovision.contracts import INPUT, Attack, Batch, Box, Classifier, Intervention
 from dovision.learning.gradient_health import GradientHealth
+from dovision.learning.keeping import Keeper
 from dovision.propagation import Outcome, Propagation
 from dovision.results.order import by_sample, join_parts, part_path
 from dovision.results.pictures import image_path, save_image
@@ -50,6 +52,7 @@ class EffectEvaluation(Callback):
         chunk: (image, unit) pairs a pass, or "auto".
         plain_control: compare with the classifier under test instead of `measured` without do(u).
         kept: samples of which the image is kept as a picture.
+        keep_attacked: whether all attacked images are kept, as they are.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class EffectEvaluation(Callback):
         chunk: int | str,
         plain_control: bool,
         kept: Collection[int],
+        keep_attacked: bool = False,
     ) -> None:
         self.folder = folder
         self.classifier = classifier
@@ -73,6 +77,7 @@ class EffectEvaluation(Callback):
         self.chunk = chunk
         self.plain_control = plain_control
         self.kept = frozenset(kept)
+        self.keep_attacked = keep_attacked and bool(attack.eps)
         self.forward_passes = 0
         self.health = GradientHealth()
 
@@ -88,6 +93,7 @@ class EffectEvaluation(Callback):
         self.propagation = Propagation(self.measured.to(pl_module.device), self.intervention, self.chunk)
         self.images = len(trainer.test_dataloaders.dataset)  # type: ignore[union-attr]
         self._open = ExitStack()
+        self.keeper = self._keeper(trainer.world_size)
         self.samples, self.effects = (
             self._open.enter_context(TableWriter(part_path(path, trainer.global_rank, trainer.world_size), schema))
             for path, schema in self._tables()
@@ -115,6 +121,9 @@ class EffectEvaluation(Callback):
         self.samples.write(by_sample(samples, len(batch.image)))
         self.effects.write(done_rows(by_sample(effects, len(batch.image))))
         self._keep_maps(worlds)
+        if self.keeper is not None:
+            for world in worlds[1:]:
+                self.keeper.add(world.eps, world.batch)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._open.close()
@@ -136,6 +145,13 @@ class EffectEvaluation(Callback):
         for eps in self.attack.eps:
             attacked = batch._replace(image=self.attack(batch, self.classifier, eps))
             yield World(f"eps={eps:g}", eps, attacked, _logits(self.classifier, attacked.image))
+
+    def _keeper(self, devices: int) -> Keeper | None:
+        if not self.keep_attacked:
+            return None
+        if devices > 1:
+            raise ValueError(f"evaluation.keep_attacked needs one device, got {devices}. Set trainer.devices=1.")
+        return self._open.enter_context(Keeper(self.folder, MAIN, self.attack, self.images))
 
     def _tables(self) -> list[tuple[Path, pa.Schema]]:
         return [

@@ -76,11 +76,13 @@ class TableWriter:
     Args:
         path: the table's final name.
         schema: its columns.
+        row_group: rows that are kept in memory before they are written; None is 100,000.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, row_group: int | None = None) -> None:
         self.path = path
         self.schema = schema
+        self.row_group = row_group or ROW_GROUP
         self._waiting: list[pa.RecordBatch] = []
 
     def __enter__(self) -> TableWriter:
@@ -97,8 +99,8 @@ class TableWriter:
         """Add rows of the table's schema."""
         self._waiting.append(rows)
         count = sum(batch.num_rows for batch in self._waiting)
-        if count >= ROW_GROUP:
-            self._flush(count - count % ROW_GROUP)
+        if count >= self.row_group:
+            self._flush(count - count % self.row_group)
 
     @contextmanager
     def _open(self) -> Iterator[None]:
@@ -112,7 +114,7 @@ class TableWriter:
     def _flush(self, count: int) -> None:
         table = pa.Table.from_batches(self._waiting, self.schema).unify_dictionaries()
         if count:
-            self._file.write_table(table.slice(0, count).combine_chunks(), row_group_size=ROW_GROUP)
+            self._file.write_table(table.slice(0, count).combine_chunks(), row_group_size=self.row_group)
         self._waiting = table.slice(count).to_batches()
 
 

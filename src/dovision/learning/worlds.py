@@ -1,0 +1,62 @@
+"""The images of a batch in one world, and the rows that they make in the tables of a run that detects."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor
+
+from dovision.contracts import Batch, size
+from dovision.results.attack_tables import attacks_schema
+from dovision.results.detector_reads import reads_schema
+
+
+class World(NamedTuple):
+    """The images of a batch as they are, or attacked, and how the classifier fares on them."""
+
+    attack: str
+    eps: float
+    batch: Batch
+    correct: Tensor  # (B,) bool
+
+
+def read_rows(split: str, world: World, clean: World, read: Tensor) -> pa.RecordBatch:
+    """Rows of a detector's table, of what was read, shape (B, F)."""
+    columns = _columns(split, world, clean)
+    offsets = np.arange(len(read) + 1, dtype=np.int32) * read.shape[1]
+    columns["read"] = pa.ListArray.from_arrays(offsets, read.flatten().numpy())
+    return pa.RecordBatch.from_pydict(columns, schema=reads_schema())
+
+
+def attack_rows(split: str, world: World, clean: World, correct_8bit: Tensor) -> pa.RecordBatch:
+    """Rows of attacks.parquet; `correct_8bit`, shape (B,), is of the images rounded to 8 bits."""
+    delta = world.batch.image - clean.batch.image
+    columns = _columns(split, world, clean)
+    columns["success_8bit"] = _success(correct_8bit, clean)
+    columns |= {norm: size(delta, norm).float().cpu().numpy() for norm in ("linf", "l2")}
+    schema = attacks_schema()
+    return pa.RecordBatch.from_pydict({name: columns[name] for name in schema.names}, schema=schema)
+
+
+def _columns(split: str, world: World, clean: World) -> dict[str, Any]:
+    count = len(world.correct)
+    return {
+        "sample": world.batch.sample.cpu().numpy(),
+        "split": _name(split, count),
+        "group": world.batch.group.cpu().numpy(),
+        "attack": _name(world.attack, count),
+        "eps": [world.eps] * count,
+        "correct": world.correct.numpy(),
+        "success": pa.nulls(count, pa.bool_()) if world is clean else _success(world.correct, clean),
+    }
+
+
+def _success(correct: Tensor, clean: World) -> pa.Array:
+    """Whether the images that are right when clean are wrong; null for the others."""
+    return pa.array(~correct.numpy(), mask=~clean.correct.numpy())
+
+
+def _name(name: str, count: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([name], pa.string()))
