@@ -16,7 +16,7 @@ from dovision.attacks.kept import Kept
 from dovision.contracts import Attack, Batch, Classifier, Detector, Task
 from dovision.learning.adaptive import Adaptive, adaptive_rows, without
 from dovision.learning.detection import Detection
-from dovision.learning.detector_fits import Fitted, fit, shown, write_scores
+from dovision.learning.detector_fits import Fitted, fit, for_thresholds, shown, write_scores
 from dovision.learning.image_classifier import ImageClassifier
 from dovision.results.attack_tables import attack_rates
 from dovision.results.detection_tables import read_scores
@@ -95,7 +95,8 @@ def split(greys: list[float], first_group: int) -> list[Batch]:
     ]
 
 
-VAL, TEST = [0.1, 0.4, 0.6, 0.9], [0.2, 0.45, 0.55, 0.8]
+VAL, TEST = [0.1, 0.1, 0.1, 0.4, 0.6, 0.1, 0.9], [0.2, 0.45, 0.55, 0.8]
+KEPT = [0, 2, 5]  # of the validation images, for thresholds; .1, .4, .6 and .9 are left to be fitted to
 
 
 def run(folder: Path, worlds: dict[str, Attack], val=VAL, first_group: int = 100, keep: bool = False) -> Detection:
@@ -130,8 +131,8 @@ def test_each_world_is_read_on_both_splits(folder):
     (reads,) = read_reads(folder, "plain")
     worlds = reads.facts.groupby(["split", "attack", "eps"]).size().to_dict()
     names = [("clean", 0.0), ("random_sign", 0.01), ("shift", 0.01), ("shift", 0.2)]
-    whole = {(part, *name): 4 for part in ("val", "test") for name in names}
-    assert worlds == whole | {("val", "fails", 0.1): 4}  # until it failed
+    whole = {(part, *name): count for part, count in (("val", 7), ("test", 4)) for name in names}
+    assert worlds == whole | {("val", "fails", 0.1): 7}  # until it failed
     strong = (reads.facts["split"] == "test") & (reads.facts["attack"] == "shift") & (reads.facts["eps"] == 0.2)
     torch.testing.assert_close(reads.chosen(strong)[:, 0], torch.tensor([0.4, 0.65, 0.35, 0.6]))
     assert reads.facts[strong]["success"].tolist() == [False, True, True, False]
@@ -173,6 +174,16 @@ def test_validation_rows_are_clean_or_noisy(folder):
     assert set(scores[scores["split"] == "val"]["attack"]) == {"clean", "random_sign"}
 
 
+def test_no_detector_is_fitted_to_the_patients_whose_images_make_the_thresholds(folder):
+    scores = read_scores(folder)
+    rows = scores[(scores["split"] == "val") & (scores["attack"] == "clean")]
+    for _, own in rows.groupby(["detector", "variant", "fitted_on"], observed=True):
+        assert own["sample"].tolist() == KEPT
+    for groups in (pd.Series(range(3000)), 3 * pd.Series(range(3000)) + 1):
+        assert for_thresholds(groups).mean() == pytest.approx(1 / 3, abs=0.001)
+        assert for_thresholds(groups).rolling(50).mean().dropna().between(0.25, 0.42).all()
+
+
 def test_an_attack_that_beats_nobody_teaches_nobody(tmp_path, caplog):
     detection = run(tmp_path, {"weak": Shift(0.001)})
     fits = fit(tmp_path, detection.detectors, detection.failed)
@@ -187,8 +198,8 @@ def test_a_detector_without_validation_images_is_refused(tmp_path):
 
 
 def test_a_detector_fitted_to_a_patient_that_it_is_tested_on_is_refused(tmp_path):
-    detection = run(tmp_path, {"shift": Shift(0.2)}, first_group=3)  # the last patient of val is the first of test
-    with pytest.raises(ValueError, match=r"got 1 patients \(groups\) with images in val and in test\. Cut the splits"):
+    detection = run(tmp_path, {"shift": Shift(0.2)}, first_group=3)  # four patients in both
+    with pytest.raises(ValueError, match=r"got 4 patients \(groups\) with images in val and in test\. Cut the splits"):
         fit(tmp_path, detection.detectors, detection.failed)
 
 

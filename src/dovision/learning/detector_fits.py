@@ -19,6 +19,8 @@ from dovision.results.detector_reads import Reads, read_reads
 from dovision.results.tables import CLEAN, TableWriter
 
 log = logging.getLogger(__name__)
+FOR_THRESHOLDS = 1 / 3  # share of the validation patients that no detector is fitted to
+GOLDEN = 2_654_435_769  # 2^32 by the golden ratio: its multiples, modulo 2^32, spread evenly
 
 
 class Fitted(NamedTuple):
@@ -38,7 +40,7 @@ class Fitted(NamedTuple):
 
 
 def fit(folder: Path, detectors: Mapping[str, Detector], failed: Collection[str]) -> list[Fitted]:
-    """Every detector in its variants, fitted to what was read of validation images.
+    """Every detector in its variants, fitted to what was read of the validation images not kept for thresholds.
 
     as is                   has nothing to fit
     clean only              fitted to clean images
@@ -63,10 +65,15 @@ def shown(fits: Sequence[Fitted]) -> list[Fitted]:
     return [fits[number] for number in preferred(names).index]
 
 
+def for_thresholds(group: pd.Series[int]) -> pd.Series[bool]:
+    """Which patients' validation images are kept for thresholds: a detector rejects few of those it is fitted to."""
+    return (group * GOLDEN % 2**32) < FOR_THRESHOLDS * 2**32
+
+
 def write_scores(
     folder: Path, fits: Collection[Fitted], failed: Collection[str], adaptive: Iterable[pa.RecordBatch]
 ) -> None:
-    """Write scores.parquet: every fit on the test images in each world, and on the clean and noisy of validation.
+    """Write scores.parquet: every fit on the test images in each world, and on clean and noisy ones for thresholds.
 
     Rows of the adaptive attacker, who needs the fits, come last.
     """
@@ -74,8 +81,8 @@ def write_scores(
         for name in dict.fromkeys(fitted.name for fitted in fits):
             for reads in read_reads(folder, name):
                 facts = reads.facts
-                told = (facts["split"] == TEST) | facts["attack"].isin((CLEAN, NOISE))
-                told &= ~facts["attack"].isin(failed)
+                kept = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
+                told = ((facts["split"] == TEST) | kept) & ~facts["attack"].isin(failed)
                 for fitted in fits:
                     if fitted.name == name and told.any():
                         table.write(fitted.rows(facts[told], fitted.detector.score(reads.chosen(told))))
@@ -101,18 +108,20 @@ def _variants(folder: Path, name: str, detector: Detector, failed: Collection[st
 
 
 def _validation(folder: Path, name: str) -> Reads:
-    """What was read of validation images; none of them may be of a patient that is tested on."""
-    parts, tested = [], set[int]()
+    """What was read of the images to be fitted to; none of them may be of a patient that is tested on."""
+    parts, validated, tested = [], set[int](), set[int]()
     for reads in read_reads(folder, name):
-        own = reads.facts["split"] == VAL
+        val = reads.facts["split"] == VAL
+        own = val & ~for_thresholds(reads.facts["group"])
         parts.append(Reads(reads.facts[own], reads.chosen(own)))
-        tested.update(reads.facts.loc[~own, "group"])
+        validated.update(reads.facts.loc[val, "group"])
+        tested.update(reads.facts.loc[~val, "group"])
     facts = pd.concat([part.facts for part in parts], ignore_index=True)
     if facts.empty:
         raise ValueError(
             "a detector is fitted on validation images, got none. Set detection.val_images to at least some hundreds."
         )
-    shared = tested.intersection(facts["group"])
+    shared = validated & tested
     if shared:
         raise ValueError(
             f"a detector must not be fitted to whom it is tested on, got {len(shared):,} patients (groups) with images "

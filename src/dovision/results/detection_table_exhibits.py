@@ -14,8 +14,8 @@ from dovision.results.reading import PLUMBING, Run
 from dovision.results.summary import INTERVAL
 
 THRESHOLDS = (
-    "Thresholds: those that reject 1 % and 5 % of the clean validation images; numbers: of test images, of the "
-    "attacked ones those on which the attack succeeded."
+    "Thresholds: those that reject 1 % and 5 % of the clean validation images, of patients that no detector was fitted "
+    "to; numbers: of test images, of the attacked ones those on which the attack succeeded."
 )
 CONTROL = (
     "Random-sign noise is as large as the attack and harmless: a detector that tells noise from clean images, but not "

@@ -44,7 +44,7 @@ def scores_schema() -> pa.Schema:
     success                 right when clean and wrong in this world; null for clean, and for images wrong when clean
     score                   the higher, the likelier attacked
 
-    Of val there are the rows of clean images and of noise.
+    Of val there are the rows of clean images and of noise, of patients that no detector was fitted to.
     """
     columns = {"sample": pa.int64(), "split": NAME, "group": pa.int64(), "attack": NAME}
     columns |= {"eps": pa.float64(), "strength": pa.float64(), **dict.fromkeys(DETECTOR, NAME)}
