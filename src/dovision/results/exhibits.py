@@ -10,11 +10,14 @@ import pandas as pd
 
 from dovision.contracts import Box
 from dovision.results import averages, figures, summary
+from dovision.results.attack_exhibits import attack_exhibits
 from dovision.results.channels import channel_exhibits
 from dovision.results.detection_exhibits import detection_exhibits
 from dovision.results.detection_table_exhibits import seed_exhibits
+from dovision.results.epsilon_exhibits import epsilon_exhibits
 from dovision.results.exhibit import Exhibit, images, settings
 from dovision.results.gallery import gallery
+from dovision.results.label_success import label_exhibits
 from dovision.results.map_exhibits import map_exhibits
 from dovision.results.part_exhibits import fill_exhibits, part_exhibits
 from dovision.results.pictures import image_path, kept_samples, load_image
@@ -28,7 +31,7 @@ HEADS = {
     "success_8bit": "success at 8 bits",
     "robust_accuracy": "robust accuracy",
     "mean_abs_expected_effect": "mean |ECE|",
-    "auroc": "AUROC of |ECE|",
+    "auroc": "AUROC of |ECE|, not adaptive",
 }
 
 
@@ -55,8 +58,9 @@ def cells(row: pd.Series) -> list[str]:
 
 
 def sweep_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
-    """The figures that compare completed runs: strengths of a shortcut, fills, and mean |ECE| against epsilon."""
-    return [*seed_exhibits(runs), *shortcut_exhibits(runs), *fill_exhibits(runs), *_against_epsilon(runs)]
+    """The figures that compare completed runs: seeds, strengths of a shortcut, fills, attacks and epsilons."""
+    compared = [*seed_exhibits(runs), *shortcut_exhibits(runs), *fill_exhibits(runs), *epsilon_exhibits(runs)]
+    return [*compared, *_against_epsilon(runs)]
 
 
 def results_exhibit(runs: Sequence[Run]) -> Exhibit:
@@ -71,7 +75,8 @@ def run_exhibits(run: Run) -> list[Exhibit]:
     """The figures of one completed run: of its maps and parts, where it has any; then gallery, |ECE|, averages."""
     averaged = averages.average_effects(run.folder, run.seed)
     general = [*_gallery(run), _distribution(run), _average_effects(run, averaged), *channel_exhibits(run, averaged)]
-    return [*detection_exhibits(run), *map_exhibits(run), *part_exhibits(run), *general]
+    attacks = [*attack_exhibits(run), *label_exhibits(run)]
+    return [*detection_exhibits(run), *attacks, *map_exhibits(run), *part_exhibits(run), *general]
 
 
 def _against_epsilon(runs: Sequence[Run]) -> list[Exhibit]:
@@ -91,7 +96,8 @@ def _against_epsilon(runs: Sequence[Run]) -> list[Exhibit]:
 def _distribution(run: Run) -> Exhibit:
     samples = read_samples(run.folder)
     samples = samples.dropna(subset=["mean_abs_expected_effect"])  # an image without a unit has none
-    chosen = samples[(samples["arm"] == CLEAN) | (samples["success"] == True)]  # noqa: E712  (null is neither)
+    noise = str(run.config["attack"].get("_target_")).endswith(".RandomSign")  # which is not out to succeed
+    chosen = samples[(samples["arm"] == CLEAN) | (samples["success"] == True) | noise]  # noqa: E712  (null is neither)
     share = np.linspace(0, 1, 101)
     parts = [
         pd.DataFrame(
@@ -101,7 +107,8 @@ def _distribution(run: Run) -> Exhibit:
     ]
     frame = pd.concat(parts, ignore_index=True)
     silent = [arm for arm in samples["arm"].unique() if arm not in set(chosen["arm"])]
-    caption = f"All clean images, and the attacked images on which the attack succeeded. {settings([run])}"
+    others = "all images with noise" if noise else "the attacked images on which the attack succeeded"
+    caption = f"All clean images, and {others}. {settings([run])}"
     missing = f" No attack succeeded at {', '.join(silent)}." if silent else ""
     return Exhibit(
         "effect_distribution",

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dovision.results.drawing import INK, LINE, points, series, shortened, spread, styled
+from dovision.results.drawing import INK, LINE, MARKERS, points, series, shortened, spread, styled
 
 
 @styled
@@ -59,6 +59,34 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
     axes.set_ylim(0, 1.02)
     axes.grid()
     axes.legend(loc="upper left", fontsize=7.5)
+    return figure
+
+
+@styled
+def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
+    """Quantiles of |ECE| over images against epsilon, an attack a colour, on a logarithmic axis.
+
+    Args:
+        frame: columns panel, attack, eps (pixel units, 0 for clean), low, lower, median, upper, high.
+    """
+    names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
+    floor = max(float(frame["high"].max()), 1e-9) / 1e4  # what is smaller stands at the lower edge
+    figure = Figure(figsize=(0.6 + 3.3 * max(len(names), 2), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
+    for axes, name in zip(panels, names, strict=True):
+        for number, attack in enumerate(attacks):
+            rows = frame[(frame["panel"] == name) & (frame["attack"] == attack)].sort_values("eps")
+            look = series(number)
+            bounds = {end: rows[end].clip(lower=floor) for end in ("low", "lower", "median", "upper", "high")}
+            axes.fill_between(rows["eps"], bounds["lower"], bounds["upper"], color=look["color"], alpha=0.15, lw=0)
+            for end in ("low", "high"):
+                axes.plot(rows["eps"], bounds[end], color=look["color"], linestyle=":", linewidth=0.9)
+            axes.plot(rows["eps"], bounds["median"], label=attack, marker=MARKERS[number % 7], markersize=4.5, **look)
+        axes.set(yscale="log", xlabel="epsilon (pixel units, 0 = clean)")
+        axes.set_title(shortened(name, 44))
+        axes.grid(axis="y")
+    panels[0].set_ylabel("mean |ECE| of an image")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=7.5)
     return figure
 
 

@@ -25,18 +25,18 @@ def part_rows(folder: Path) -> pd.DataFrame:
     """The rows of effects.parquet whose unit is a part of its image, or a control box of one.
 
     Returns:
-        sample, group, arm, class, part, kind, label, control (the unit is a control box), effect; no rows where the
-        run measured something else, or knows no boxes.
+        sample, group, arm, class, part, kind, label, control (the unit is a control box), effect, log_odds_effect; no
+        rows where the run measured something else, or knows no boxes.
 
     Raises:
         FileNotFoundError, ValueError: a table is missing, damaged or of another format.
     """
-    columns = [*KEY, "group", "kind", "label", "control", "effect"]
+    columns = [*KEY, "group", "kind", "label", "control", "effect", "log_odds_effect"]
     if not (folder / BOXES).is_file():
         return pd.DataFrame(columns=columns)
     boxes = read_boxes(folder)[["sample", "part", "label"]]
     found = []
-    for table in row_groups(folder / EFFECTS, ["sample", "arm", "unit", "class", "effect"]):
+    for table in row_groups(folder / EFFECTS, ["sample", "arm", "unit", "class", "effect", "log_odds_effect"]):
         rows = table.to_pandas()
         unit = rows.pop("unit")
         rows["part"] = unit.map(lambda name: name.partition(CONTROL)[0]).astype(str)

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dovision.results.drawing import FAINT, INK, points, series, shortened, spread, styled
+from dovision.results.drawing import FAINT, INK, MARKERS, PAPER, points, series, shortened, spread, styled
 from dovision.results.map_figures import CONTROLS
 
 AREA = "area"  # the series of what a uniform map would have
@@ -76,6 +76,52 @@ def shortcut_lines(frame: pd.DataFrame, strength: str) -> Figure:
     lines = {label: line for axes in panels.flat for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend([lines[name] for name in names], names, loc="outside lower center", ncols=8, fontsize=7.5)
     return figure
+
+
+@styled
+def cause_against_tag(pairs: pd.DataFrame, moves: pd.DataFrame) -> Figure:
+    """A row a class: effect of the cause against that of the tag, a point an image; and what attacks change.
+
+    Args:
+        pairs: columns arm, class, cause, tag.
+        moves: columns arm, class, kind, and change and size with _low and _high.
+    """
+    classes, arms = list(dict.fromkeys(moves["class"])), list(dict.fromkeys(pairs["arm"]))
+    figure = Figure(figsize=(9.2, 0.8 + 2.6 * len(classes)), layout="constrained")
+    panels = figure.subplots(len(classes), 3, squeeze=False, width_ratios=(1.3, 1, 1))
+    for (cloud, signed, sizes), label in zip(panels, classes, strict=True):
+        own = moves[moves["class"] == label]
+        kinds = list(dict.fromkeys(own["kind"]))
+        for number, arm in enumerate(arms):
+            _cloud(cloud, pairs[(pairs["class"] == label) & (pairs["arm"] == arm)], arm, number)
+            rows, colour = own[own["arm"] == arm], series(number - 1)["color"]
+            place = np.array([kinds.index(kind) for kind in rows["kind"]], float)
+            place += (number - len(arms) / 2) * 0.5 / len(arms)
+            _whiskers(signed, rows, "change", place, colour, colour)
+            _whiskers(sizes, rows, "size", place, colour, colour)
+        cloud.set_title(f"effects on {shortened(label, 24)}, a point an image")
+        cloud.set(xlabel="effect of taking its causes away (log-odds)", ylabel="... the tag (log-odds)")
+        signed.set_title("change by the attack")
+        sizes.set_title("size of the change")
+        sizes.set_xlim(0, 1.05 * own["size_high"].fillna(own["size"]).max())
+        for axes in (signed, sizes):
+            axes.set_yticks(range(len(kinds)), [shortened(kind, 16) for kind in kinds])
+            axes.set(ylim=(len(kinds) - 0.5, -0.5), xlabel="attacked minus clean (log-odds)")
+            axes.grid(axis="x")
+        for axes in (cloud, signed):
+            axes.axvline(0, color=INK, linewidth=0.8)
+        cloud.axhline(0, color=INK, linewidth=0.8)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=6, fontsize=7.5)
+    return figure
+
+
+def _cloud(axes: Axes, rows: pd.DataFrame, arm: str, number: int) -> None:
+    """Each image, and the mean as a large marker."""
+    colour = series(number - 1)["color"]
+    axes.scatter(rows["cause"], rows["tag"], s=9, color=colour, alpha=0.45, linewidths=0)
+    centre: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "markersize": 9, "markeredgecolor": PAPER}
+    axes.plot([rows["cause"].mean()], [rows["tag"].mean()], color=colour, label=arm, linestyle="none", **centre)
 
 
 def _line(name: str, number: int) -> dict[str, Any]:

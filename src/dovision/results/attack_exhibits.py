@@ -1,0 +1,67 @@
+"""The table of the attacks of a run that detects."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dovision.results.attack_tables import ATTACKS, SHARES, attack_rates
+from dovision.results.exhibit import Exhibit, settings
+from dovision.results.figures import results_table
+from dovision.results.reading import Run
+from dovision.results.summary import INTERVAL
+
+HEADS = (
+    "epsilon",
+    "right of images",
+    "success",
+    "success at 8 bits",
+    "robust accuracy",
+    "largest Linf",
+    "mean L2",
+    "passes",
+)
+
+
+def attack_exhibits(run: Run) -> list[Exhibit]:
+    """How strong the attacks are that detectors are tested on; none where nothing is detected."""
+    if not (run.folder / ATTACKS).is_file():
+        return []
+    frame = attack_rates(run.folder, run.seed)
+    queries = run.facts.get("world_queries", {})
+    frame["passes"] = [
+        queries.get(attack, {}).get(f"{eps:g}") for attack, eps in zip(frame["attack"], frame["eps"], strict=True)
+    ]
+    caption = (
+        "Success: of the test images that are right when clean, those that are wrong when attacked; with several "
+        "labels an image is right if each of its known labels is. Robust accuracy: of all test images, those right "
+        "before and after the attack. All together: an image is beaten if one of the attacks beats it. Passes: of "
+        f"the classifier, for an image. {_health(run)}{_failed(run)}In brackets: {INTERVAL}. {settings([run])}"
+    )
+    table = results_table(HEADS, [(str(row["attack"]), _cells(row)) for _, row in frame.iterrows()])
+    return [Exhibit("detection_attacks", "The attacks", caption, table, frame)]
+
+
+def _health(run: Run) -> str:
+    share = run.facts.get("world_dead_gradients")
+    if share is None:
+        return ""
+    masked = " Attacks by gradient may fail for want of one, which is no sign of robustness." if share > 0.05 else ""
+    return f"Zero or not finite: {share:.1%} of the clean images' gradients.{masked} "
+
+
+def _failed(run: Run) -> str:
+    failed = run.facts.get("failed_attacks", {})
+    told = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+    return f"Failed, and left out: {told}. " if told else ""
+
+
+def _cells(row: pd.Series) -> list[str]:
+    shares = [_share(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in SHARES]
+    numbers = ["-" if pd.isna(row[name]) else f"{row[name]:,.4g}" for name in ("linf", "l2", "passes")]
+    return [f"{row['eps']:.3g}", f"{row['right']:,} of {row['images']:,}", *shares, *numbers]
+
+
+def _share(estimate: float, low: float, high: float) -> str:
+    if pd.isna(estimate):
+        return "-"
+    return f"{estimate:.3f}" if pd.isna(low) else f"{estimate:.3f} [{low:.3f}, {high:.3f}]"

@@ -1,0 +1,79 @@
+"""How attacks fare label by label, where a task has several: an image is beaten as soon as one of its labels is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dovision.effects import mean_interval
+from dovision.results.exhibit import Exhibit, settings
+from dovision.results.figures import results_table
+from dovision.results.part_effects import interval_columns
+from dovision.results.reading import Run
+from dovision.results.summary import INTERVAL
+from dovision.results.tables import CLEAN, read_samples
+
+HEADS = ("arm", "known", "right when clean", "success", "robust accuracy")
+
+
+def label_success(folder: Path, classes: Sequence[str], seed: int) -> pd.DataFrame:
+    """A row per (class, arm) of a multilabel run with an attack; no rows for any other.
+
+    known, right        images of which the label is known; of these said rightly when clean
+    success             share of those that were right which are wrong when attacked
+    robust_accuracy     share of the known ones that are right before and after the attack
+
+    The shares have their intervals in NAME_low and NAME_high: 1000 resamples of whole groups.
+
+    Args:
+        folder: the run directory.
+        classes: names of the labels.
+        seed: of the resampling.
+    """
+    samples = read_samples(folder).set_index("sample")
+    clean, attacked = samples[samples["arm"] == CLEAN], samples[samples["arm"] != CLEAN]
+    if attacked.empty or np.ndim(clean["label"].iloc[0]) == 0:
+        return pd.DataFrame()
+    truth, before = (np.stack(clean[name]) for name in ("label", "prediction"))
+    rows = []
+    for number, label in enumerate(classes):
+        known = truth[:, number] >= 0
+        right = known & (before[:, number] == truth[:, number])
+        for arm, own in attacked.groupby("arm", sort=False):
+            after = np.stack(own.loc[clean.index, "prediction"])[:, number]
+            held = right & (after == truth[:, number])
+            told: dict[str, Any] = {"class": label, "arm": arm, "known": known.sum(), "right": right.sum()}
+            for name, over, hit in (("success", right, ~held), ("robust_accuracy", known, held)):
+                share = np.where(over, hit, np.nan).astype(float)
+                told |= interval_columns(name, mean_interval(share, clean["group"].to_numpy(), seed)[:3])
+            rows.append(told)
+    return pd.DataFrame(rows)
+
+
+def label_exhibits(run: Run) -> list[Exhibit]:
+    """The table of `label_success`; none where there is nothing to tell."""
+    classes = run.config.get("dataset", {}).get("classes", [])
+    frame = label_success(run.folder, classes, run.seed)
+    if frame.empty:
+        return []
+    caption = (
+        "Label by label. Success: of the images of which the label is known and said rightly when clean, those of "
+        "which it is said wrongly when attacked, whatever becomes of the other labels. Robust accuracy: of those of "
+        "which it is known, those right before and after. (Image by image, as in all other tables, an image is right "
+        "if each of its known labels is, and beaten once one of them is wrong.) "
+        f"{settings([run])} In brackets: {INTERVAL}."
+    )
+    table = results_table(HEADS, [(str(row["class"]), _cells(row)) for _, row in frame.iterrows()])
+    return [Exhibit("label_success", "Attack success, label by label", caption, table, frame)]
+
+
+def _cells(row: pd.Series) -> list[str]:
+    shares = []
+    for name in ("success", "robust_accuracy"):
+        estimate, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+        shares.append("-" if pd.isna(estimate) else f"{estimate:.3f} [{low:.3f}, {high:.3f}]")
+    return [str(row["arm"]), f"{row['known']:,}", f"{row['right']:,}", *shares]

@@ -1,0 +1,91 @@
+"""Detection through the command: fitted, scored, attacked, kept, shown again, and drawn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dovision.report import report
+from dovision.results.detection_tables import read_scores
+from dovision.results.reading import read_sweep
+
+NOISE = ("+attack@detection.worlds.random_sign=random_sign", "detection.worlds.random_sign.eps=[0.2]")
+FGSM = ("+attack@detection.worlds.fgsm=fgsm", "detection.worlds.fgsm.eps=[0.2,0.3]")
+DETECTORS = ("detector=[effect_classifier,max_softmax]", "detection.val_images=80", "detection.test_images=40")
+ADAPTIVE = ("detection.adaptive.detectors=[effect_classifier]", "detection.adaptive.images=3")
+ADAPTIVE += ("detection.adaptive.steps=2", "detection.adaptive.strengths=[1]", "detection.adaptive.eps=0.2")
+MAIN = ("attack=fgsm", "attack.eps=[0.2]")
+
+
+@pytest.fixture(scope="module")
+def detected(fitted, tmp_path_factory, dovision_evaluate) -> Path:
+    """A run that detects, with its attacked images kept."""
+    root = tmp_path_factory.mktemp("detected")
+    shutil.copytree(fitted / "checkpoints", root / "checkpoints")
+    parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.keep_attacked=true")
+    assert dovision_evaluate(f"output_root={root}", *parts) == 0
+    return only_run(root)
+
+
+def only_run(root: Path) -> Path:
+    (run,) = read_sweep(root / "evaluate")
+    return run.folder
+
+
+def test_a_run_that_detects_tells_costs_queries_gradients_and_failures(detected):
+    facts = json.loads((detected / "run.json").read_text())
+    assert facts["detector_costs"]["effect_classifier"]["passes"] == 1 + 1 + 49
+    assert facts["world_queries"]["fgsm"] == {"0.2": 1, "0.3": 1}
+    assert 0 <= facts["world_dead_gradients"] < 1
+    assert facts["failed_attacks"] == {}
+
+
+def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
+    scores = read_scores(detected)
+    adaptive = scores[scores["attack"].isin(["adaptive", "adaptive, orthogonal"])]
+    assert adaptive.groupby("attack", observed=True).size().to_dict() == {"adaptive": 3, "adaptive, orthogonal": 3}
+    assert set(adaptive["variant"]) == {"supervised, hardened"}
+    assert set(adaptive["fitted_on"]) == {"fgsm"}
+
+
+def test_kept_images_give_the_tables_of_the_run_again(detected, tmp_path, dovision_evaluate):
+    shutil.copytree(detected.parents[1] / "checkpoints", tmp_path / "checkpoints")
+    noise, fgsm = (
+        (f"+attack@detection.worlds.{name}=kept", f"detection.worlds.{name}.run={detected}", world)
+        for name, world in (("random_sign", "detection.worlds.random_sign.attack=random_sign"),
+                            ("fgsm", "detection.worlds.fgsm.attack=fgsm"))
+    )  # fmt: skip
+    again = (*DETECTORS, *noise, *fgsm, *ADAPTIVE, "attack=kept", f"attack.run={detected}")
+    assert dovision_evaluate(f"output_root={tmp_path}", *again) == 0
+    for table in ("samples", "effects", "attacks", "scores", "detection"):
+        name = f"{table}.parquet"
+        assert (only_run(tmp_path) / name).read_bytes() == (detected / name).read_bytes()
+
+
+def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path):
+    text = report(detected, tmp_path).read_text()
+    drawn = {path.stem for path in (tmp_path / "figures").rglob("*.csv")}
+    assert drawn > {"detection_attacks", "detection_table_eps_0.2", "detection_epsilon", "detection_scores"}
+    assert "not adaptive" in text
+    assert "has found that an image was altered and not that it was attacked" in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (DETECTORS, "detection needs attacks, got none. Add some: +attack@detection.worlds.pgd=pgd"),
+        ((*DETECTORS, *FGSM, "detection.adaptive.detectors=[odin]"), "must be one of effect_classifier, max_softmax"),
+        ((*DETECTORS, "+attack@detection.worlds.kept=kept", "detection.worlds.kept.run=nowhere"), "Keep them: evalu"),
+        (("attack=kept",), "attack.run"),
+    ],
+)
+def test_a_contest_that_cannot_be_held_is_refused_before_anything_is_fitted(
+    overrides, message, tmp_path, dovision_evaluate, capsys
+):
+    assert dovision_evaluate(f"output_root={tmp_path}", *overrides) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "fitting" not in error
