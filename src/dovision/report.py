@@ -2,55 +2,81 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from dovision import checks
 from dovision.commands import command
 from dovision.results import exhibits, page
 from dovision.results.exhibit import Exhibit, save
 from dovision.results.files import make_folder, write_text
-from dovision.results.reading import read_sweep
+from dovision.results.reading import Run
+from dovision.results.survey import UNREADABLE, survey
+
+FIGURES = "figures"
 
 
-def report(sweep: Path, output: Path | None = None) -> Path:
+def report(sweep: Path, output: Path | None = None, details: int = 40) -> Path:
     """Draw all figures of a sweep and write its page.
 
     Args:
         sweep: a folder with run directories below it, or one run directory.
         output: where to write; <sweep>/report if None.
+        details: completed runs, the first ones, whose own figures are drawn as well.
 
     Returns:
-        The page's path. The figures lie beside it, in figures/, as SVG, PNG and CSV.
+        The page's path. The figures lie beside it, in figures/, as SVG, PDF, PNG and CSV, tables as LaTeX too.
 
     Raises:
         FileNotFoundError: there is no such folder, or no run in it.
-        ValueError: a file of a run is damaged; the error names it.
     """
-    runs = read_sweep(sweep)
-    completed = [run for run in runs if run.state == "completed"]
-    output = output or sweep / "report"
+    return write(sweep, survey(sweep), output or sweep / "report", details)
 
+
+def write(sweep: Path, runs: Sequence[Run], output: Path, details: int) -> Path:
+    """The report of these runs of a sweep; those that are not completed are told on the page."""
+    completed = [run for run in runs if run.state == "completed"]
+    detailed = completed[: checks.positive_int("details", details)]
     make_folder(output, setting="output")
     overview: list[page.Shown] = []
-    details: dict[str, list[page.Shown]] = {}
     if completed:
-        save(exhibits.results_exhibit(completed), output / "figures")
-        overview = _draw(exhibits.sweep_exhibits(completed), output / "figures", "")
-    for number, run in enumerate(completed):
-        folder = output / "figures" / run.folder.relative_to(sweep)
-        details[run.label] = _draw(exhibits.run_exhibits(run), folder, f"run{number}-")
-    write_text(output / "index.html", page.render(sweep.resolve().name, runs, overview, details))
+        save(exhibits.results_exhibit(completed), output / FIGURES)
+        overview = _draw(exhibits.sweep_exhibits(completed), output / FIGURES, "")
+    runwise = []
+    for number, run in enumerate(detailed):
+        folder = Path(FIGURES) / run.folder.relative_to(sweep)
+        shown = _draw(exhibits.run_exhibits(run), output / folder, f"run{number}-")
+        runwise.append(page.Details(run.label, str(folder), shown))
+    text = page.render(sweep.resolve().name, runs, overview, runwise, _cut(len(completed), len(detailed)))
+    write_text(output / "index.html", text)
     return output / "index.html"
 
 
-def _draw(shown: list[Exhibit], folder: Path, prefix: str) -> list[page.Shown]:
+def _draw(shown: Iterable[Exhibit], folder: Path, prefix: str) -> list[page.Shown]:
     return [page.Shown.of(exhibit, save(exhibit, folder), prefix) for exhibit in shown]
 
 
+def _cut(completed: int, detailed: int) -> list[str]:
+    if completed == detailed:
+        return []
+    return [f"Figures run by run: of the first {detailed} of {completed} completed runs; details={completed} for all."]
+
+
 def tell(config: DictConfig) -> None:
-    """Draw the report that the configuration asks for, and print where it is."""
-    print(report(Path(config.sweep), None if config.output is None else Path(config.output)))
+    """Draw the report that the configuration asks for, and print where it is.
+
+    Raises:
+        ValueError: some runs could not be read; the page is written without them, and says why.
+    """
+    sweep = Path(config.sweep)
+    runs = survey(sweep)
+    print(write(sweep, runs, Path(config.output) if config.output else sweep / "report", config.details))
+    damaged = [run for run in runs if run.state == UNREADABLE]
+    if damaged:
+        more = f" The page names {len(damaged) - 1} more." if len(damaged) > 1 else ""
+        raise ValueError(f"left out a run that cannot be read: {damaged[0].problem}{more}")
 
 
 main = command("report", tell)

@@ -6,7 +6,7 @@ import torch
 
 from dovision.contracts import Task
 from dovision.results.exhibit import settings
-from dovision.results.exhibits import cells, results_frame, run_exhibits, sweep_exhibits
+from dovision.results.exhibits import cells, label_names, results_frame, run_exhibits, sweep_exhibits
 from dovision.results.reading import read_sweep
 from dovision.results.tables import read_effects, read_samples
 
@@ -79,9 +79,7 @@ def test_an_arm_without_success_is_named_and_a_run_without_pictures_has_no_galle
 
 
 def test_several_labels_are_read_as_names():
-    from dovision.results.exhibits import _label
-
-    assert _label(pd.Series([[1, 0]]).iloc[0], FLOWERS.classes) == "rose"
-    assert _label(torch.tensor([1, 1]).numpy(), FLOWERS.classes) == "rose, iris"
-    assert _label([0, 0], FLOWERS.classes) == "none"
-    assert _label(1, FLOWERS.classes) == "iris"
+    assert label_names(pd.Series([[1, 0]]).iloc[0], FLOWERS.classes) == "rose"
+    assert label_names(torch.tensor([1, 1]).numpy(), FLOWERS.classes) == "rose, iris"
+    assert label_names([0, 0], FLOWERS.classes) == "none"
+    assert label_names(1, FLOWERS.classes) == "iris"

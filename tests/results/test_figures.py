@@ -62,17 +62,33 @@ DRAWN = {
 def test_the_same_numbers_give_the_same_bytes(tmp_path, draw):
     for name in ("first", "second"):
         save_figure(draw(), AVERAGES, tmp_path / name, "figure")
-    for end in ("svg", "png", "csv"):
+    for end in ("svg", "pdf", "png", "csv"):
         first, second = ((tmp_path / name / f"figure.{end}").read_bytes() for name in ("first", "second"))
         assert first == second
         assert len(first) > 100
-    assert len(list((tmp_path / "first").iterdir())) == 3
+    assert len(list((tmp_path / "first").iterdir())) == 4
 
 
 def test_the_curve_goes_through_the_means_in_order_of_epsilon():
     line = figures.effect_against_epsilon(curve()).axes[0].lines[0]
     assert line.get_xdata().tolist() == [0.0, 0.1]
     assert line.get_ydata().tolist() == [0.2, 0.3]
+
+
+def test_of_many_jobs_the_outstanding_are_named_and_the_others_grey():
+    rows = [(f"job {job}", eps, job * (1 + eps), None, None) for job in range(13) for eps in (0.0, 0.1)]
+    frame = pd.DataFrame(rows, columns=["job", "eps", "mean", "low", "high"])
+    drawn = figures.effect_against_epsilon(frame)
+    assert figures.outstanding(frame) == ["job 12", "job 11", "job 10", "job 2", "job 1", "job 0"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == [
+        "job 0",
+        "job 1",
+        "job 2",
+        "job 10",
+        "job 11",
+        "job 12",
+    ]
+    assert sum(line.get_color() == "#8a92a0" for line in drawn.axes[0].lines) == 7
 
 
 @pytest.mark.parametrize(("least", "scale"), [(0.06, "linear"), (0.0, "log")])

@@ -1,6 +1,7 @@
 """The page stands alone, tells the failures, and shows text from data as text."""
 
 import base64
+import hashlib
 import html
 import re
 from html.parser import HTMLParser
@@ -9,6 +10,7 @@ import pytest
 
 from dovision.contracts import Task
 from dovision.report import report
+from dovision.results import page as page_module
 from dovision.results.page import command
 from dovision.results.reading import read_sweep
 
@@ -52,31 +54,46 @@ def test_the_page_is_well_formed_and_its_ids_differ(page):
     assert all(later - former <= 1 for former, later in zip(outline.heads, outline.heads[1:], strict=False))
 
 
-def test_the_page_fetches_nothing_and_runs_no_script(page):
+def test_the_page_fetches_nothing_and_runs_one_script_of_its_own(page):
     for tag, attributes in Outline(page).tags:
-        assert tag not in ("script", "link", "iframe", "object")
+        assert tag not in ("link", "iframe", "object")
         assert not any(name.startswith("on") for name in attributes)
         for name in ("src", "href", "xlink:href"):
             assert attributes.get(name, "#").startswith(("#", "data:"))
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
+    data, code = re.findall(r"<script(.*?)>(.*?)</script>", page, re.DOTALL)
+    assert data[0] == ' type="application/json" id="explorer-data"'
+    digest = base64.b64encode(hashlib.sha256(code[1].encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in page
 
 
 def test_the_page_can_be_read_out(page):
     outline = Outline(page)
     for tag, attributes in outline.tags:
         if tag == "th":
-            assert attributes["scope"] in ("col", "row", "rowgroup")
+            assert attributes["scope"] in ("col", "row")
         if attributes.get("role") == "img":
-            assert len(attributes["aria-label"]) > 40
-        for name in ("aria-labelledby", "aria-describedby"):
+            assert attributes["aria-labelledby"]
+            assert attributes["aria-describedby"]
+        for name in ("aria-labelledby", "aria-describedby", "aria-controls"):
             assert attributes.get(name) is None or attributes[name] in outline.ids
+    assert sum(tag == "caption" for tag, _ in outline.tags) == sum(tag == "table" for tag, _ in outline.tags) == 3
     assert ("html", {"lang": "en"}) in outline.tags
     assert "prefers-color-scheme: dark" in page
 
 
+def test_what_differs_is_told_apart_from_what_jobs_have_in_common(page):
+    text = html.unescape(re.sub(r"<[^>]+>", "|", page))
+    assert re.search(r"intervention\.rows\|+2 \(1 job\), 4 \(2 jobs\), - \(1 job\), 8", text) is None
+    assert "|intervention|" in text
+    assert "PixelGrid (4 jobs), LatentChannel (1 job)" in text
+    assert re.search(r"dataset\|+MNIST", text)
+
+
 def test_every_job_is_told_with_its_state_and_failure(page):
-    assert "3 completed, 1 failed, 1 running" in page
+    for count in ("3 completed", "1 failed", "1 running"):
+        assert f">{count}</a>" in page
     assert "ValueError: a grid must have at most 32 rows, got 64." in page
     assert "More lines" not in page
     assert "dovision-evaluate attack=pgd intervention.rows=64" in page
@@ -100,12 +117,29 @@ def test_an_arm_without_success_says_why_it_has_no_auroc(tmp_path, write_run):
     assert "No attack in the arm eps=0.2 succeeded, so there is no AUROC." in report(tmp_path).read_text()
 
 
+def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "FIGURES", 200_000)
+    monkeypatch.setattr(page_module, "NUMBERS", 0)
+    monkeypatch.setattr(page_module, "PICTURES", 0)
+    text = report(sweep, tmp_path).read_text()
+    assert "Too large for this page, in figures/3c beside it: " in text
+    assert "Numbers: CSV in figures beside this page." in text
+    assert "explorer-data" not in text.partition("<script>")[0]
+
+
+def test_of_many_runs_the_first_are_drawn_one_by_one(sweep, tmp_path):
+    text = report(sweep, tmp_path, details=1).read_text()
+    assert "Figures run by run: of the first 1 of 3 completed runs; details=3 for all." in text
+    assert not (tmp_path / "figures" / "2b").exists()
+
+
 def test_text_from_data_is_shown_as_text(tmp_path, write_run):
     task = Task("multiclass", (EVIL, "$x$", *'123456"&'))
     write_run(tmp_path / EVIL.replace("/", ""), [f"+name={EVIL}"], task=task, images=12, eps=(0.2,))
     text = report(tmp_path).read_text()
-    assert "<script" not in text
+    assert text.count("<script") == 2
     assert "&lt;script&gt;" in text
+    assert "\\u003cscript\\u003e" in text
     Outline(text)
 
 

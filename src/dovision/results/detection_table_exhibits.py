@@ -10,6 +10,7 @@ from dovision.results import detection_figures
 from dovision.results.detection_summary import DETECTION, NOT_ADAPTIVE, over_seeds, read_detection
 from dovision.results.detection_tables import ADAPTIVE, ADAPTIVES, DETECTOR, NOISE, widest
 from dovision.results.exhibit import Exhibit, settings
+from dovision.results.latex import Ruled
 from dovision.results.reading import PLUMBING, Run
 from dovision.results.summary import INTERVAL
 
@@ -70,7 +71,8 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
             f"milliseconds: for an image. {CONTROL} {settings(runs)}"
         )
         name, title = f"detection_table{end}_eps_{eps:.3g}", f"Detectors and attacks at epsilon {eps:.3g}"
-        yield Exhibit(name, title, caption, detection_figures.detector_table(heads, cells), rows)
+        table = Ruled(heads, cells)
+        yield Exhibit(name, title, caption, detection_figures.detector_table(*table), rows, table)
 
 
 def _counts(rows: pd.DataFrame) -> str:

@@ -32,6 +32,7 @@ DIVERGING = "RdBu_r"  # red: evidence added, blue: evidence taken away
 STYLE: Any = {
     "svg.hashsalt": "dovision",
     "svg.fonttype": "none",  # text stays text: it can be searched, and read out
+    "pdf.fonttype": 42,  # likewise
     "text.parse_math": False,  # a class may be called $x$
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
@@ -50,6 +51,11 @@ STYLE: Any = {
     "savefig.dpi": 200,
 } | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 
+FORMS = {  # how figures are saved, and what is left out so that the same numbers give the same bytes
+    "svg": ("Date", "Creator", "Format", "Type"),
+    "pdf": ("CreationDate", "Creator", "Producer"),
+    "png": ("Software",),
+}
 CSV: Any = {"index": False, "lineterminator": "\n", "float_format": "%.7g"}  # how numbers are written
 
 styled = matplotlib.rc_context(STYLE)  # decorates a function that draws
@@ -57,14 +63,12 @@ styled = matplotlib.rc_context(STYLE)  # decorates a function that draws
 
 @styled
 def save_figure(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write name.svg, name.png and name.csv, the numbers behind the figure, into a folder."""
+    """Write name.svg, name.pdf, name.png and name.csv, the numbers behind the figure, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    svg = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with replacing(folder / f"{name}.svg") as partial:
-        figure.savefig(partial, format="svg", metadata=svg)
-    figure.set_layout_engine("none")  # the places are found; finding them again is slow
-    with replacing(folder / f"{name}.png") as partial:
-        figure.savefig(partial, format="png", metadata={"Software": None})
+    for form, silent in FORMS.items():
+        with replacing(folder / f"{name}.{form}") as partial:
+            figure.savefig(partial, format=form, metadata=dict.fromkeys(silent))
+        figure.set_layout_engine("none")  # the places are found; finding them again is slow
     with replacing(folder / f"{name}.csv") as partial:
         data.to_csv(partial, **CSV)
 

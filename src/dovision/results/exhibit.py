@@ -11,7 +11,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.results.drawing import save_figure
+from dovision.results.files import write_text
+from dovision.results.latex import Ruled, latex_figure, latex_table
 from dovision.results.reading import Run, describe
+
+COLUMN = 5  # inches; a wider figure spans both columns of a paper
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,21 @@ class Exhibit:
     caption: str
     figure: Figure
     data: pd.DataFrame
+    table: Ruled | None = None  # what the figure shows, where it is a table
 
 
 def save(exhibit: Exhibit, folder: Path) -> str:
-    """Write the figure as SVG and PNG and its numbers as CSV; returns the SVG."""
+    """Write the figure as SVG, PDF and PNG, its numbers as CSV, and a LaTeX float with its caption; returns the SVG.
+
+    A table is a table in LaTeX; any other figure is its PDF there.
+    """
     save_figure(exhibit.figure, exhibit.data, folder, exhibit.name)
+    if exhibit.table is None:
+        wide = exhibit.figure.get_figwidth() > COLUMN
+        tex = latex_figure(exhibit.name, exhibit.caption, wide)
+    else:
+        tex = latex_table(exhibit.table, exhibit.caption, exhibit.name)
+    write_text(folder / f"{exhibit.name}.tex", tex)
     return (folder / f"{exhibit.name}.svg").read_text(encoding="utf-8")
 
 
@@ -38,6 +52,8 @@ def settings(runs: Sequence[Run]) -> str:
         known = list(dict.fromkeys(_setting(key, run.config[key]) for run in runs if run.config.get(key)))
         more = [f"{len(known) - 3} more"] if len(known) > 3 else []
         parts.append(" or ".join(known[:3] + more))
+    seeds = sorted({run.seed for run in runs})
+    parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})")
     return f"{', '.join(filter(None, parts))}."
 
 

@@ -17,7 +17,9 @@ from dovision.results.detection_table_exhibits import seed_exhibits
 from dovision.results.epsilon_exhibits import epsilon_exhibits
 from dovision.results.exhibit import Exhibit, images, settings
 from dovision.results.gallery import gallery
+from dovision.results.grid_exhibits import grid_exhibits
 from dovision.results.label_success import label_exhibits
+from dovision.results.latex import Ruled
 from dovision.results.map_exhibits import map_exhibits
 from dovision.results.part_exhibits import fill_exhibits, part_exhibits
 from dovision.results.pictures import image_path, kept_samples, load_image
@@ -25,6 +27,7 @@ from dovision.results.reading import Run
 from dovision.results.shortcut import shortcut_exhibits
 from dovision.results.tables import CLEAN, read_effects, read_samples
 
+DRAWN = 100  # rows of the table of headline numbers in its figure; its CSV and its LaTeX have all
 HEADS = {
     "accuracy": "accuracy",
     "success_rate": "attack success",
@@ -58,17 +61,19 @@ def cells(row: pd.Series) -> list[str]:
 
 
 def sweep_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
-    """The figures that compare completed runs: seeds, strengths of a shortcut, fills, attacks and epsilons."""
-    compared = [*seed_exhibits(runs), *shortcut_exhibits(runs), *fill_exhibits(runs), *epsilon_exhibits(runs)]
-    return [*compared, *_against_epsilon(runs)]
+    """The figures that compare completed runs: seeds, a shortcut, fills, grids, attacks and epsilons."""
+    compared = [*seed_exhibits(runs), *shortcut_exhibits(runs), *fill_exhibits(runs), *grid_exhibits(runs)]
+    return [*compared, *epsilon_exhibits(runs), *_against_epsilon(runs)]
 
 
 def results_exhibit(runs: Sequence[Run]) -> Exhibit:
     """The table of headline numbers as a figure, for papers; a page has it as a table."""
     frame = results_frame(runs)
     rows = [(str(row["job"]), cells(row)) for _, row in frame.iterrows()]
-    table = figures.results_table(["arm", "images", *HEADS.values()], rows)
-    return Exhibit("results", "Headline numbers", f"{settings(runs)} {summary.INTERVAL}.", table, frame)
+    table = Ruled(["arm", "images", *HEADS.values()], rows)
+    cut = f" Drawn: the first {DRAWN} of {len(rows):,} rows." if len(rows) > DRAWN else ""
+    figure = figures.results_table(table.heads, rows[:DRAWN])
+    return Exhibit("results", "Headline numbers", f"{settings(runs)} {summary.INTERVAL}.{cut}", figure, frame, table)
 
 
 def run_exhibits(run: Run) -> list[Exhibit]:
@@ -85,9 +90,11 @@ def _against_epsilon(runs: Sequence[Run]) -> list[Exhibit]:
     frame = results_frame(runs)[["job", "arm", "eps", "images", *columns]].rename(columns=columns)
     if not frame["eps"].any():
         return []
+    jobs, named = frame["job"].nunique(), figures.outstanding(frame)
+    others = f"Named: of {jobs} jobs the three highest and the three lowest; grey: the others. " * (jobs > len(named))
     caption = (
         "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked. "
-        f"{settings(runs)} {images(frame['images'])} Whiskers: {summary.INTERVAL}."
+        f"{others}{settings(runs)} {images(frame['images'])} Whiskers: {summary.INTERVAL}."
     )
     figure = figures.effect_against_epsilon(frame)
     return [Exhibit("effect_against_epsilon", "Mean |ECE| against epsilon", caption, figure, frame)]
@@ -154,7 +161,7 @@ def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) ->
     said = effects[effects["control"] == highest].rename(columns={"class": "said"})
     said = said[said["arm"].isin(arms)].drop_duplicates(["sample", "arm", "unit"])
     label = samples.set_index(["sample", "arm"])["label"]
-    names = [_label(label[key], classes) for key in zip(said["sample"], said["arm"], strict=True)]
+    names = [label_names(label[key], classes) for key in zip(said["sample"], said["arm"], strict=True)]
     columns = ["sample", "arm", "unit", "said", "control", "label", "effect", *Box._fields]
     return said.assign(label=names)[columns]
 
@@ -169,7 +176,8 @@ def _interval(row: pd.Series, metric: str) -> str:
     return f"{estimate:{digits}}" if pd.isna(low) else f"{estimate:{digits}} [{low:{digits}}, {high:{digits}}]"
 
 
-def _label(label: Any, classes: Sequence[str]) -> str:
+def label_names(label: Any, classes: Sequence[str]) -> str:
+    """The name of a class number, or the names of the labels that a list of zeros and ones has."""
     if np.ndim(label) == 0:
         return classes[int(label)]
     return ", ".join(name for name, is_set in zip(classes, label, strict=True) if is_set == 1) or "none"

@@ -9,21 +9,28 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dovision.results.drawing import INK, LINE, MARKERS, points, series, shortened, spread, styled
+from dovision.results.drawing import FAINT, INK, LINE, MARKERS, points, series, shortened, spread, styled
+
+FEW = 12  # jobs that can be told apart by their colours
 
 
 @styled
 def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """Mean |ECE| of each job against epsilon, with intervals.
+    """Mean |ECE| of each job against epsilon, with intervals; of many jobs all but the outstanding ones are grey.
 
     Args:
         frame: columns job, eps (pixel units, 0 for clean), mean, low, high.
     """
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    named = outstanding(frame)
+    figure = Figure(figsize=(6.4, 3.3 + 0.2 * len(named)), layout="constrained")
     axes = figure.subplots()
     jobs = list(dict.fromkeys(frame["job"]))
-    for number, job in enumerate(jobs):
+    for job in jobs:
         rows = frame[frame["job"] == job].sort_values("eps")
+        if job not in named:
+            axes.plot(rows["eps"], rows["mean"], color=FAINT, linewidth=0.6, zorder=1)
+            continue
+        number = named.index(job)
         axes.errorbar(rows["eps"], rows["mean"], spread(rows), label=job, **series(number), **points(number))
     axes.set_xlabel("epsilon (pixel units, 0 = clean)")
     axes.set_ylabel("mean |ECE|")
@@ -33,6 +40,15 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, [shortened(label, 60) for label in labels], loc="outside lower center", fontsize=7.5)
     return figure
+
+
+def outstanding(frame: pd.DataFrame) -> list[str]:
+    """All jobs, if they are few; else the three whose largest mean is highest, and the three whose is lowest."""
+    largest = frame.groupby("job", sort=False)["mean"].max()
+    if len(largest) <= FEW:
+        return list(largest.index)
+    ordered = largest.sort_values(ascending=False, kind="stable").index
+    return [*ordered[:3], *ordered[-3:]]
 
 
 @styled

@@ -12,6 +12,7 @@ from dovision.results import map_figures, map_summary, similarity
 from dovision.results.agreements import agreements
 from dovision.results.exhibit import Exhibit, settings
 from dovision.results.heat_map import heat_maps
+from dovision.results.latex import Ruled
 from dovision.results.map_gallery import map_gallery
 from dovision.results.map_tables import AS_IS, MAPS, PERMUTED, RANDOMISED, read_boxes, read_grid, read_maps
 from dovision.results.pictures import image_path, kept_samples, load_image
@@ -84,8 +85,8 @@ def _table(run: Run, scores: pd.DataFrame) -> Exhibit:
         f"an interval that excludes 0. {_counts(scores)} {INTERVAL}. A map that finds the boxes need not be faithful "
         f"to the classifier, nor the other way round. {_measured(run)}"
     )
-    figure = map_figures.score_table(["explainer", "maps", *known.values()], rows)
-    return Exhibit("map_scores", "Explainers and metrics", caption, figure, scores)
+    table = Ruled(["explainer", "maps", *known.values()], rows)
+    return Exhibit("map_scores", "Explainers and metrics", caption, map_figures.score_table(*table), scores, table)
 
 
 def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> Exhibit:

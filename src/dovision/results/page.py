@@ -1,10 +1,11 @@
-"""One self-contained page about a sweep: HTML and inline SVG, no script, nothing fetched."""
+"""One page about a sweep: HTML, inline SVG and one script; it fetches nothing, and reads without script."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +13,19 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from dovision.results import differences, listing
+from dovision.results.carried import Allowance, lighter
 from dovision.results.drawing import CSV, inline_svg
 from dovision.results.exhibit import Exhibit, settings
-from dovision.results.exhibits import HEADS, cells, results_frame
+from dovision.results.exhibits import results_frame
+from dovision.results.explorer import explorer
 from dovision.results.reading import Run
 from dovision.results.summary import INTERVAL
+from dovision.results.survey import FOREIGN, UNREADABLE
 
-TOLD = ("state", "overrides", "exception")  # of run.json, elsewhere on the page
+TOLD = ("state", "overrides", "exception", "reason")  # of run.json, elsewhere on the page
 COLUMN = 7  # inches; a wider figure takes the whole width
-LARGEST_LINK = 60_000  # characters of CSV that a page carries with it
+FIGURES, PICTURES, NUMBERS = 2_800_000, 1_000_000, 400_000  # bytes of the figures of runs, the explorer, and CSV links
 
 
 @dataclass(frozen=True)
@@ -31,28 +36,50 @@ class Shown:
     title: str
     caption: str
     svg: Markup
-    data_link: str  # a data: address of the CSV; empty if that would be too large
+    csv: str  # a data: address of its numbers
     wide: bool  # takes the page's whole width
 
     @classmethod
     def of(cls, exhibit: Exhibit, svg: str, prefix: str = "") -> Shown:
         """From an exhibit and its saved SVG, in which matplotlib has escaped all text."""
         name = prefix + exhibit.name
-        drawn = Markup(inline_svg(svg, name))
+        drawn = Markup(lighter(inline_svg(svg, name)))
         wide = exhibit.figure.get_figwidth() > COLUMN
         return cls(name, exhibit.title, exhibit.caption, drawn, _link(exhibit.data), wide)
 
 
-def render(title: str, runs: Sequence[Run], overview: Sequence[Shown], details: Mapping[str, Sequence[Shown]]) -> str:
+@dataclass(frozen=True)
+class Details:
+    """The figures of one run: those that the page carries, and the names of those that lie beside it only."""
+
+    label: str
+    folder: str  # beside the page
+    shown: Sequence[Shown]
+    left_out: Sequence[str] = ()
+
+    def fitted(self, allowance: Allowance) -> Details:
+        """With the figures that still fit."""
+        kept = [shown for shown in self.shown if allowance.take(shown.svg)]
+        left_out = [shown.title for shown in self.shown if shown not in kept]
+        return Details(self.label, self.folder, kept, [*self.left_out, *left_out])
+
+
+def render(
+    title: str, runs: Sequence[Run], overview: Sequence[Shown], details: Sequence[Details], notes: Sequence[str] = ()
+) -> str:
     """The page.
 
     Args:
         title: of the page, such as the sweep's folder name.
         runs: all runs, whatever their state.
         overview: figures that compare runs.
-        details: the figures of each completed run, by its label.
+        details: the figures of completed runs.
+        notes: what else has to be said of the whole.
     """
     completed = [run for run in runs if run.state == "completed"]
+    figures = Allowance(FIGURES)
+    details = [one.fitted(figures) for one in details]
+    everything = [*overview, *(shown for one in details for shown in one.shown)]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dovision.results"),
         autoescape=True,
@@ -60,19 +87,28 @@ def render(title: str, runs: Sequence[Run], overview: Sequence[Shown], details: 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    style, script = (Markup(_source(environment, name)) for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
         title=title,
-        runs=runs,
+        style=style,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         counts=_counts(runs),
-        heads=["arm", "images", *HEADS.values()],
-        results=_results(completed),
-        results_link=_link(results_frame(completed)),
+        useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN)],
         settings=settings(completed),
+        differences=listing.difference_table(runs),
+        shared=listing.shared(runs),
+        headlines=listing.headline_table(completed),
+        results_link=_link(results_frame(completed)),
         interval=INTERVAL,
+        notes=[*notes, *_notes(completed)],
+        jobs=listing.job_table(runs),
+        states=list(_counts(runs)),
         overview=overview,
+        explorer=explorer(completed, Allowance(PICTURES)),
         details=details,
-        facts={run.label: _facts({k: v for k, v in run.facts.items() if k not in TOLD}) for run in runs},
-        commands={run.label: command(run) for run in runs},
+        links=_links(everything, Allowance(NUMBERS)),
+        recipe=_recipe(runs),
     )
 
 
@@ -81,34 +117,43 @@ def command(run: Run) -> str:
     return shlex.join(["dovision-evaluate", *run.overrides])
 
 
+def _source(environment: jinja2.Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
 def _link(data: pd.DataFrame) -> str:
-    csv = data.to_csv(**CSV)
-    return f"data:text/csv;base64,{base64.b64encode(csv.encode()).decode()}" if len(csv) <= LARGEST_LINK else ""
+    return f"data:text/csv;base64,{base64.b64encode(data.to_csv(**CSV).encode()).decode()}"
 
 
-def _counts(runs: Sequence[Run]) -> str:
+def _links(shown: Iterable[Shown], allowance: Allowance) -> dict[str, str]:
+    """The numbers of each figure by its name, as far as they fit."""
+    return {one.name: one.csv for one in shown if allowance.take(one.csv)}
+
+
+def _counts(runs: Sequence[Run]) -> dict[str, int]:
     states = pd.Series([run.state for run in runs]).value_counts(sort=False)
-    return ", ".join(f"{count} {state}" for state, count in states.items())
+    return {str(state): int(count) for state, count in states.items()}
 
 
-def _results(runs: Sequence[Run]) -> list[tuple[str, list[list[str]], list[str]]]:
-    """Per run its label, the cells of its arms, and what has to be said about them."""
-    return [
-        (
-            run.label,
-            [cells(row) for _, row in results_frame([run]).iterrows()],
-            [note for found in run.summary["arms"].values() for note in found["notes"]],
-        )
-        for run in runs
-    ]
+def _notes(runs: Sequence[Run]) -> list[str]:
+    """What has to be said of headline numbers, once for all jobs that it is true of."""
+    jobs: dict[str, list[str]] = {}
+    for run in runs:
+        for found in run.summary["arms"].values():
+            for note in found["notes"]:
+                jobs.setdefault(note, []).append(run.label)
+    return [note if len(runs) == 1 else f"{note} ({'; '.join(labels)})" for note, labels in jobs.items()]
 
 
-def _facts(facts: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """What run.json tells of the circumstances; nested facts by dotted names, without what is empty."""
-    told: dict[str, str] = {}
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            told |= _facts(value, f"{prefix}{name}.")
-        elif value not in ("", [], None):
-            told[prefix + name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return told
+def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
+    """How to make the runs again: what they have in common, and for each its command and its own circumstances."""
+    facts = {run.label: _facts(run.facts) for run in runs if not run.problem}
+    common, _ = differences.split(list(facts.values()))
+    own = {label: {k: v for k, v in told.items() if k not in common} for label, told in facts.items()}
+    commands = {run.label: command(run) for run in runs if not run.problem}
+    return {"common": common, "own": own, "commands": commands}
+
+
+def _facts(facts: Mapping[str, Any]) -> dict[str, str]:
+    return differences.flat({name: value for name, value in facts.items() if name not in TOLD})

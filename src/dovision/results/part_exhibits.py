@@ -82,7 +82,7 @@ def fill_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
         f"Whiskers: {INTERVAL}."
     )
     figure = figures.average_effects(drawn, "effect of the box minus that of its controls", most=16)
-    return [Exhibit("box_against_control", "Box minus control, run by run", caption, figure, frame)]
+    return [Exhibit("box_minus_control", "Box minus control, run by run", caption, figure, frame)]
 
 
 def _names(frame: pd.DataFrame) -> list[str]:

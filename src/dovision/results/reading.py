@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from dovision.results.files import read_json
 from dovision.results.run_directory import RUN, RunDirectory
 from dovision.results.summary import SUMMARY
 
+CONFIG = ".hydra/config.yaml"
 PLUMBING = ("output_root=", "hydra")  # overrides that tell nothing of what a run is
 
 
@@ -28,8 +29,9 @@ class Run:
     label: str
     state: str
     facts: Mapping[str, Any]  # run.json
-    config: Mapping[str, Any]  # .hydra/config.yaml
+    config: Mapping[str, Any]  # .hydra/config.yaml; empty where there is none
     summary: Mapping[str, Any]  # summary.json; empty unless the run is completed
+    problem: str = ""  # why the run cannot be read; see `survey`
 
     @property
     def overrides(self) -> tuple[str, ...]:
@@ -41,9 +43,9 @@ class Run:
 
     @property
     def failure(self) -> str:
-        """Type and first line of the exception; empty unless the run failed."""
+        """Type and first line of the exception, or why the run cannot be read; empty where all is well."""
         error = self.facts.get("exception")
-        return f"{error['type']}: {error['message']}".splitlines()[0] if error else ""
+        return f"{error['type']}: {error['message']}".splitlines()[0] if error else self.problem
 
 
 def read_sweep(folder: str | Path) -> list[Run]:
@@ -54,6 +56,15 @@ def read_sweep(folder: str | Path) -> list[Run]:
         ValueError: a run.json, or a completed run's config or summary, is damaged; the error names the file.
     """
     folder = Path(folder)
+    return labelled(folder, [read_run(path) for path in run_folders(folder)])
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The folders with a run.json at or under a folder, in the order of their paths.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no run.json in it.
+    """
     if not folder.is_dir():
         beside = [path.name for path in folder.parent.glob("*/")]
         near = checks.suggestion(folder.name, beside)
@@ -64,9 +75,37 @@ def read_sweep(folder: str | Path) -> list[Run]:
             f"sweep must be a folder of runs, got {folder}, which holds no {RUN}. Run dovision-evaluate first, "
             "or name the folder that it wrote to."
         )
-    directories = [RunDirectory(path) for path in found]
-    labels = _labels(folder, directories)
-    return [_run(directory, label) for directory, label in zip(directories, labels, strict=True)]
+    return found
+
+
+def read_run(path: Path) -> Run:
+    """The run in a folder, without a label.
+
+    Raises:
+        ValueError: its run.json, config, or summary if it is completed, is damaged; the error names the file.
+    """
+    directory = RunDirectory(path)
+    state = directory.state
+    completed = state == "completed"
+    config = _config(path) if completed or (path / CONFIG).is_file() else {}
+    return Run(path, "", state, directory.facts(), config, read_json(path / SUMMARY) if completed else {})
+
+
+def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:
+    """The runs under a folder with labels: the overrides in which they differ.
+
+    The path tells a run from the others where its overrides do not.
+    """
+    overrides = [[item for item in run.overrides if not item.startswith(PLUMBING)] for run in runs]
+    known = [set(items) for items, run in zip(overrides, runs, strict=True) if not run.problem]
+    shared = set.intersection(*known) if len(known) > 1 else set()
+    labels = [", ".join(item for item in items if item not in shared) for items in overrides]
+    paths = [str(run.folder.relative_to(folder)) for run in runs]
+    names = [folder.resolve().name if path == "." else path for path in paths]
+    return [
+        replace(run, label=label if label and labels.count(label) == 1 else f"{label} ({name})" if label else name)
+        for run, label, name in zip(runs, labels, names, strict=True)
+    ]
 
 
 def describe(part: object) -> str:
@@ -90,36 +129,14 @@ def _brief(value: object) -> bool:
     return value is not None and not (isinstance(value, str) and Path(value).is_absolute())
 
 
-def _run(directory: RunDirectory, label: str) -> Run:
-    state, path = directory.state, directory.path
-    completed = state == "completed"
-    config = _config(path) if completed else {}
-    summary = read_json(path / SUMMARY) if completed else {}
-    return Run(path, label, state, directory.facts(), config, summary)
-
-
 def _config(path: Path) -> dict[str, Any]:
-    file = path / ".hydra" / "config.yaml"
+    file = path / CONFIG
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, UnicodeDecodeError, OSError):
         config = None
     if not isinstance(config, dict):
         raise ValueError(
             f"{file} must hold the run's config, got damaged content. Delete the folder {path} and run again."
         )
     return config
-
-
-def _labels(folder: Path, directories: Sequence[RunDirectory]) -> list[str]:
-    """The overrides in which the runs differ; the path where these do not tell a run from the others."""
-    told = [directory.facts().get("overrides", []) for directory in directories]
-    overrides = [[item for item in items if not item.startswith(PLUMBING)] for items in told]
-    shared = set.intersection(*map(set, overrides)) if len(overrides) > 1 else set()
-    labels = [", ".join(item for item in items if item not in shared) for items in overrides]
-    paths = [str(directory.path.relative_to(folder)) for directory in directories]
-    names = [folder.resolve().name if path == "." else path for path in paths]
-    return [
-        label if label and labels.count(label) == 1 else f"{label} ({name})" if label else name
-        for label, name in zip(labels, names, strict=True)
-    ]

@@ -1,0 +1,99 @@
+"""Tables in LaTeX: core commands only, so that any class of document takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+WIDE = 6  # columns from which a table spans both columns of a page
+SPOKEN = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "[": "{[}",  # after the end of a row it would be read as an argument
+    "]": "{]}",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "•": r"\textbullet{}",
+    "…": r"\ldots{}",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "±": r"$\pm$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
+}
+
+
+class Ruled(NamedTuple):
+    """A table: its heads, and its rows, each with the name of the group that it stands in."""
+
+    heads: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]
+
+
+def latex_table(table: Ruled, caption: str, label: str) -> str:
+    """A floating table with its caption; a group's name stands once, above its rows.
+
+    Args:
+        table: plain text.
+        caption: plain text.
+        label: for \\ref, after "tab:".
+    """
+    float_ = "table*" if len(table.heads) >= WIDE else "table"
+    count = len(table.heads)
+    body = []
+    for number, (group, cells) in enumerate(table.rows):
+        if number == 0 or table.rows[number - 1][0] != group:
+            body += [r"\hline"] * (number > 0)
+            body.append(rf"\multicolumn{{{count}}}{{l}}{{\textbf{{{escaped(group)}}}}} \\")
+        body.append(_row([*cells, *[""] * (count - len(cells))]))
+    lines = [
+        rf"\begin{{{float_}}}",
+        rf"\caption{{{escaped(caption)}}}",
+        rf"\label{{tab:{label}}}",
+        r"\centering",
+        r"\scriptsize",
+        rf"\begin{{tabular}}{{{'l' * count}}}",
+        r"\hline",
+        _row(table.heads),
+        r"\hline",
+        *body,
+        r"\hline",
+        r"\end{tabular}",
+        rf"\end{{{float_}}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def latex_figure(name: str, caption: str, wide: bool) -> str:
+    """A floating figure with its caption, of the file NAME.pdf; `wide` ones span both columns. Needs graphicx."""
+    float_ = "figure*" if wide else "figure"
+    lines = [
+        rf"\begin{{{float_}}}",
+        r"\centering",
+        rf"\includegraphics[width=\linewidth]{{{name}.pdf}}",
+        rf"\caption{{{escaped(caption)}}}",
+        rf"\label{{fig:{name}}}",
+        rf"\end{{{float_}}}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def escaped(text: str) -> str:
+    """The text as LaTeX shows it; line breaks become spaces."""
+    return "".join(SPOKEN.get(letter, letter) for letter in " ".join(text.split()))
+
+
+def _row(cells: Sequence[str]) -> str:
+    return " & ".join(map(escaped, cells)) + r" \\"

@@ -1,0 +1,212 @@
+"use strict";
+(() => {
+  const byId = (id) => document.getElementById(id);
+  for (const part of document.querySelectorAll(".scripted, .tools")) part.hidden = false;
+
+  // Light and dark: what the system prefers, until the reader chooses.
+  const root = document.documentElement;
+  const button = byId("theme");
+  const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (root.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
+  const nameTheme = () => { button.textContent = isDark() ? "Light" : "Dark"; };
+  button.hidden = false;
+  button.addEventListener("click", () => { root.dataset.theme = isDark() ? "light" : "dark"; nameTheme(); });
+  prefersDark.addEventListener("change", nameTheme);
+  nameTheme();
+
+  // Print shows what is folded.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    for (const one of opened) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
+
+  // Tables: a click on a head sorts, words and a state filter.
+  const order = new Intl.Collator("en", { numeric: true });
+  const keyOf = (row, column) => row.cells[column].dataset.order ?? row.cells[column].textContent;
+  const empty = (key) => key === "" || key === "-";
+
+  function sort(table, column, direction) {
+    const keyed = [...table.tBodies[0].rows].map((row) => [keyOf(row, column), row]);
+    const numbers = keyed.every(([key]) => empty(key) || Number.isFinite(Number(key)));
+    const compare = numbers ? (a, b) => Number(a) - Number(b) : order.compare;
+    keyed.sort(([a], [b]) => empty(a) - empty(b) || (empty(a) ? 0 : direction * compare(a, b)));
+    table.tBodies[0].append(...keyed.map(([, row]) => row));
+  }
+
+  function makeSortable(table) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => {
+      const press = document.createElement("button");
+      press.type = "button";
+      press.textContent = head.textContent;
+      head.replaceChildren(press);
+      press.addEventListener("click", () => {
+        const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+        for (const other of heads) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
+        sort(table, column, direction);
+      });
+    });
+  }
+
+  function makeFilter(tools) {
+    const table = byId(tools.dataset.table);
+    const [search, state] = [tools.querySelector("input"), tools.querySelector("select")];
+    const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
+    const filter = () => {
+      const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const [row, text] of rows) {
+        const wanted = words.every((word) => text.includes(word)) && (!state?.value || row.cells[1].textContent === state.value);
+        row.hidden = !wanted;
+        shown += wanted;
+      }
+      tools.querySelector("output").textContent = `${shown} of ${rows.length} rows`;
+    };
+    search.addEventListener("input", filter);
+    state?.addEventListener("change", filter);
+    filter();
+  }
+
+  document.querySelectorAll("table.listing").forEach(makeSortable);
+  document.querySelectorAll(".tools").forEach(makeFilter);
+
+  // The explorer: one image in one world, and the effect of each unit on one class.
+  const data = byId("explorer-data");
+  if (!data) return;
+  const entries = JSON.parse(data.textContent);
+  const [image, plot, readout] = [byId("seen"), byId("units"), byId("readout")];
+  const SVG = "http://www.w3.org/2000/svg";
+  const COLOURS = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
+  const chosen = { entry: entries[0], arm: 0, class: null, unit: null };
+
+  function decode(arm, classes) {
+    const bytes = Uint8Array.from(atob(arm.effects), (letter) => letter.charCodeAt(0));
+    const view = new DataView(bytes.buffer);
+    return (unit, place) => (view.getInt16(2 * (unit * classes + place), true) / 32767) * arm.largest;
+  }
+
+  function colour(share) {
+    const at = ((Math.max(-1, Math.min(1, share)) + 1) / 2) * (COLOURS.length - 1);
+    const [low, part] = [Math.min(Math.floor(at), COLOURS.length - 2), at % 1 || (at >= COLOURS.length - 1 ? 1 : 0)];
+    return `rgb(${COLOURS[low].map((value, i) => Math.round(value + part * (COLOURS[low + 1][i] - value))).join(",")})`;
+  }
+
+  const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toPrecision(3);
+
+  function choices(place, names, picked, pick) {
+    place.replaceChildren(...names.map((name, number) => {
+      const [label, input] = [document.createElement("label"), document.createElement("input")];
+      input.type = "radio";
+      input.name = place.id;
+      input.checked = number === picked;
+      input.addEventListener("change", () => pick(number));
+      label.append(input, name);
+      label.title = name;
+      return label;
+    }));
+  }
+
+  function options(place, names, picked) {
+    place.replaceChildren(...names.map((name, number) => new Option(name, number, false, number === picked)));
+  }
+
+  function shapes(entry) {
+    if (entry.boxes) return entry.boxes.map(([top, left, bottom, right]) => [left, top, right - left, bottom - top]);
+    return entry.units.map((_, unit) => [unit, 0, 1, 1]);
+  }
+
+  function read(unit) {
+    const { entry, arm } = chosen;
+    chosen.unit = unit;
+    const cell = plot.querySelector(`[data-unit="${unit}"]`);
+    if (!cell.classList.contains("chosen")) {
+      plot.querySelector(".chosen")?.classList.remove("chosen");
+      cell.classList.add("chosen");
+      plot.append(cell); // so that no neighbour covers its outline
+    }
+    const world = entry.arms[arm];
+    const effect = decode(world, entry.classes.length)(unit, chosen.class);
+    const before = world.control[chosen.class];
+    readout.textContent = `do(${entry.units[unit]}) on ${entry.classes[chosen.class]}: ${signed(effect)}, from P = ${before.toFixed(3)} to ${(before + effect).toFixed(3)}`;
+  }
+
+  function draw() {
+    const { entry } = chosen;
+    const world = entry.arms[chosen.arm];
+    const effects = decode(world, entry.classes.length);
+    const values = entry.units.map((_, unit) => effects(unit, chosen.class));
+    const scale = Math.max(...values.map(Math.abs)) || 1;
+    const likeliest = world.control.indexOf(Math.max(...world.control));
+    image.src = world.picture;
+    image.alt = `${entry.image}, ${world.name}`;
+    byId("seen-caption").textContent = `${entry.image}, ${world.name}: is ${entry.label}, likeliest ${entry.classes[likeliest]} (${world.control[likeliest].toFixed(3)})`;
+    byId("low").textContent = signed(-scale);
+    byId("high").textContent = signed(scale);
+    const boxes = shapes(entry);
+    const [height, width] = entry.size;
+    plot.setAttribute("viewBox", entry.boxes ? `0 0 ${width} ${height}` : `0 -1 ${boxes.length} 2`);
+    plot.setAttribute("preserveAspectRatio", entry.boxes ? "xMidYMid" : "none");
+    plot.style.aspectRatio = `${width} / ${height}`;
+    plot.replaceChildren(...boxes.map(([x, y, w, h], unit) => {
+      const cell = document.createElementNS(SVG, "rect");
+      const share = values[unit] / scale;
+      const bar = entry.boxes ? { x, y, width: w, height: h } : { x: x + 0.05, y: Math.min(0, -share), width: 0.9, height: Math.max(Math.abs(share), 0.01) };
+      for (const [name, value] of Object.entries(bar)) cell.setAttribute(name, value);
+      cell.setAttribute("fill", colour(share));
+      cell.dataset.unit = unit;
+      return cell;
+    }));
+    const largest = values.map((_, unit) => unit).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, 5);
+    byId("largest").replaceChildren(...largest.map((unit) => {
+      const item = document.createElement("li");
+      item.textContent = `do(${entry.units[unit]}): ${signed(values[unit])}`;
+      return item;
+    }));
+    read(chosen.unit ?? largest[0]);
+  }
+
+  function pickArm(number) {
+    chosen.arm = number;
+    draw();
+  }
+
+  function pickClass(number) {
+    chosen.class = number;
+    draw();
+  }
+
+  function pickEntry(entry) {
+    const control = entry.arms[0].control;
+    Object.assign(chosen, { entry, arm: 0, class: control.indexOf(Math.max(...control)), unit: null });
+    choices(byId("pick-arm"), entry.arms.map((arm) => arm.name), 0, pickArm);
+    choices(byId("pick-class"), entry.classes, chosen.class, pickClass);
+    draw();
+  }
+
+  const jobs = [...new Set(entries.map((entry) => entry.job))];
+  const imagesOf = (job) => entries.filter((entry) => entry.job === job);
+  const [pickJob, pickImage] = [byId("pick-job"), byId("pick-image")];
+  const showJob = () => {
+    const found = imagesOf(jobs[pickJob.value]);
+    options(pickImage, found.map((entry) => entry.image), 0);
+    pickEntry(found[0]);
+  };
+  options(pickJob, jobs, 0);
+  pickJob.addEventListener("change", showJob);
+  pickImage.addEventListener("change", () => pickEntry(imagesOf(jobs[pickJob.value])[pickImage.value]));
+  showJob();
+
+  plot.addEventListener("pointerover", (event) => event.target.dataset.unit && read(Number(event.target.dataset.unit)));
+  plot.addEventListener("keydown", (event) => {
+    const { boxes, units } = chosen.entry;
+    const rows = boxes?.filter((box) => box[1] === boxes[chosen.unit][1]).length ?? 1;
+    const down = rows > 1 ? Math.round(units.length / rows) : 1;
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: down, ArrowUp: -down }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    read(Math.max(0, Math.min(units.length - 1, chosen.unit + step)));
+  });
+})();

@@ -1,0 +1,57 @@
+"""The explorer carries the effects of the table, the first images of all runs before the second of any."""
+
+import base64
+
+import numpy as np
+import pytest
+
+from dovision.results.carried import Allowance
+from dovision.results.explorer import STEPS, explorer
+from dovision.results.reading import read_sweep
+from dovision.results.tables import read_effects
+
+PLENTY = 10_000_000
+
+
+@pytest.fixture(scope="module")
+def runs(sweep):
+    return [run for run in read_sweep(sweep) if run.state == "completed"]
+
+
+def test_every_effect_is_that_of_the_table(runs):
+    entry = explorer(runs, Allowance(PLENTY))[1]
+    assert (entry["job"], entry["image"], entry["label"]) == ("intervention.rows=4", "digit_0000.png", "0")
+    assert entry["boxes"][5] == [8, 8, 16, 16]
+    effects = read_effects(runs[1].folder, [0])
+    for arm in entry["arms"]:
+        numbers = np.frombuffer(base64.b64decode(arm["effects"]), "<i2").reshape(16, 10) / STEPS * arm["largest"]
+        rows = effects[effects["arm"] == arm["name"]]
+        table = rows.pivot(index="unit", columns="class", values="effect").loc[entry["units"], entry["classes"]]
+        assert numbers == pytest.approx(table.to_numpy(float), abs=arm["largest"] / STEPS)
+        assert arm["picture"].startswith("data:image/")
+
+
+def test_units_without_a_place_have_no_boxes(runs):
+    assert explorer(runs, Allowance(PLENTY))[2]["boxes"] is None
+
+
+def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(runs):
+    everything = explorer(runs, Allowance(PLENTY))
+    assert [(entry["job"], entry["image"]) for entry in everything[:4]] == [
+        ("intervention.rows=2", "digit_0000.png"),
+        ("intervention.rows=4", "digit_0000.png"),
+        ("intervention=latent_channel", "digit_0000.png"),
+        ("intervention.rows=2", "digit_0001.png"),
+    ]
+    assert len(everything) == 9
+    assert len(explorer(runs, Allowance(40_000))) < 9
+    assert explorer(runs, Allowance(10)) == []
+
+
+def test_of_many_classes_those_with_the_largest_effects_are_carried(runs, monkeypatch):
+    monkeypatch.setattr("dovision.results.explorer.MOST_CLASSES", 2)
+    entry = explorer(runs, Allowance(PLENTY))[0]
+    effects = read_effects(runs[0].folder, [0])
+    said = set(effects.loc[effects.groupby("arm")["control"].idxmax(), "class"])
+    assert said <= set(entry["classes"])
+    assert len(entry["classes"]) == len(entry["arms"][0]["control"]) <= 2 + len(said)

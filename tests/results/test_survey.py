@@ -1,0 +1,99 @@
+"""A folder in which not all is well: what can be used is used, and of the rest is said why not."""
+
+import json
+import re
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+from dovision.report import main, report
+from dovision.results.survey import survey
+from dovision.results.tables import EFFECTS, SAMPLES
+
+
+@pytest.fixture
+def folder(tmp_path, write_run):
+    """A good run, and a copy of it to be damaged."""
+    write_run(tmp_path / "good", ["attack=pgd", "seed=1"], images=6, maps=1, eps=(0.2,))
+    shutil.copytree(tmp_path / "good", tmp_path / "spoilt")
+    facts = json.loads((tmp_path / "spoilt" / "run.json").read_text())
+    (tmp_path / "spoilt" / "run.json").write_text(json.dumps(facts | {"overrides": ["attack=pgd", "seed=2"]}))
+    return tmp_path
+
+
+def cut_short(run):
+    content = (run / EFFECTS).read_bytes()
+    (run / EFFECTS).write_bytes(content[: len(content) // 2])
+
+
+def a_byte_changed(run):
+    content = bytearray((run / EFFECTS).read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    (run / EFFECTS).write_bytes(content)
+
+
+def of_another_version(run):
+    table = pq.read_table(run / SAMPLES)
+    pq.write_table(table.replace_schema_metadata({"dovision_format": "0"}), run / SAMPLES)
+
+
+def without_a_table(run):
+    (run / SAMPLES).unlink()
+
+
+def with_half_a_config(run):
+    (run / ".hydra" / "config.yaml").write_text("{ half")
+
+
+def without_a_config(run):
+    (run / ".hydra" / "config.yaml").unlink()
+
+
+DAMAGE = {
+    cut_short: r"effects\.parquet must be a parquet table, got a damaged file .*Delete the folder",
+    a_byte_changed: r"effects\.parquet must be a parquet table, got a damaged file .*Delete the folder",
+    of_another_version: r"samples\.parquet must be of table format 1, got 0\. Run the evaluation again, or read it",
+    without_a_table: r"samples\.parquet must be a table of a run, got no such file\. Run the evaluation again",
+    with_half_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
+    without_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
+}
+
+
+@pytest.mark.parametrize(("spoil", "told"), DAMAGE.items(), ids=[spoil.__name__ for spoil in DAMAGE])
+def test_a_damaged_run_is_told_with_the_remedy(folder, spoil, told):
+    spoil(folder / "spoilt")
+    good, spoilt = survey(folder)
+    assert (good.state, good.failure) == ("completed", "")
+    assert spoilt.state == "unreadable"
+    assert re.search(told, spoilt.failure)
+
+
+def test_the_report_leaves_it_out_says_so_and_ends_with_an_error(folder, monkeypatch, capsys):
+    cut_short(folder / "spoilt")
+    monkeypatch.setattr("sys.argv", ["dovision-report", f"sweep={folder}"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    out, err = capsys.readouterr()
+    assert out.strip() == str(folder / "report" / "index.html")
+    assert err.splitlines()[-1].startswith("dovision-report: left out a run that cannot be read: ")
+    page = (folder / "report" / "index.html").read_text()
+    assert "Left out of every number and figure:" in page
+    assert ">1 completed</a>" in page
+    assert ">1 unreadable</a>" in page
+
+
+def test_another_programs_run_json_is_foreign_and_no_error(folder):
+    (folder / "spoilt" / "run.json").write_text('{"state": "SUCCEEDED", "id": 7}')
+    assert [run.state for run in survey(folder)] == ["completed", "foreign"]
+    page = report(folder).read_text()
+    assert "its run.json is another program&#39;s: it names no state of a run." in page
+    assert "<pre><code>dovision-evaluate attack=pgd seed=1</code></pre>" in page
+
+
+def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):
+    write_run(folder / "other", ["attack=pgd", "seed=3"], images=4, maps=0, eps=())
+    (folder / "spoilt" / "run.json").write_text("{")
+    assert [run.label for run in survey(folder)] == ["seed=1", "seed=3", "spoilt"]
