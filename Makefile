@@ -9,10 +9,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install develop demo test check format bench wheel clean
+# The experiments behind the figures; those of the chest need the NIH's films: make figures DATA=dataset.root=/data/nih
+EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/paper_mnist_*.yaml conf/experiment/phantom_*.yaml)))
+DATA ?=
+
+.PHONY: help install develop demo test check figures figures-check format bench wheel clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.base ## the package and what it needs, in $(VENV)
 
@@ -41,6 +45,15 @@ check: $(VENV)/.dev ## style, types and layers
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+figures: $(VENV)/.base ## the experiments (only what is missing), their reports, the paper's figures and figures.lock
+	@for name in $(EXPERIMENTS); do \
+	  $(BIN)/dovision-evaluate experiment=$$name $(DATA) && $(BIN)/dovision-report sweep=outputs/$$name || exit 1; \
+	done
+	@$(BIN)/dovision-figures
+
+figures-check: $(VENV)/.base ## which figure differs from its lock, and why: data, code or style
+	@$(BIN)/dovision-figures check=true
 
 format: $(VENV)/.dev ## put the code into its form
 	@$(BIN)/ruff check --fix

@@ -1,0 +1,83 @@
+"""dovision-figures on a small sweep: draws, locks, compares, and says what it could not draw."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+from dovision.figures import main
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+FORMS = ("csv", "pdf", "png", "svg", "tex")
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, fitted, capsys):
+    """Runs the command on a copy of the digits' evaluation, as if it were phantom_grid; returns (code, out, err)."""
+    outputs = tmp_path / "outputs"
+    shutil.copytree(fitted / "evaluate", outputs / "phantom_grid")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+
+    def command(*overrides: str) -> tuple[int, str, str]:
+        from dovision.results import paper
+
+        paper._exhibits.cache_clear()
+        figures = "figure=[framework,effect_distribution,bench_ratios]"
+        monkeypatch.setattr("sys.argv", ["dovision-figures", figures, *overrides])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return (code, *capsys.readouterr())
+
+    return command
+
+
+def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
+    code, out, _ = run()
+    assert code == 0
+    drawn = {path.name for path in (tmp_path / "outputs" / "figures").iterdir()}
+    assert drawn == {f"{name}.{form}" for name in ("framework", "effect_distribution") for form in FORMS}
+    assert "not drawn: bench_ratios: outputs/bench/table.csv must be the table of the benchmark" in out
+    assert list(json.loads((tmp_path / "figures.lock").read_text())["figures"]) == ["framework", "effect_distribution"]
+    first = {path.name: path.read_bytes() for path in (tmp_path / "outputs" / "figures").iterdir()}
+    assert run()[0] == 0
+    assert first == {path.name: path.read_bytes() for path in (tmp_path / "outputs" / "figures").iterdir()}
+
+
+def test_a_comparison_tells_which_figure_changed_and_why(run, tmp_path):
+    code, _, err = run("check=true")
+    assert code == 1
+    assert "lock must be the file of a lock, got figures.lock, which does not exist. Run make figures." in err
+    run()
+    code, out, _ = run("check=true")
+    assert (code, out.strip()) == (0, "2 figures are as they were locked")
+    (folder,) = (path.parent for path in (tmp_path / "outputs").rglob("run.json"))
+    config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
+    config["model"]["_target_"] = "dovision.models.other.Other"  # which the caption names
+    (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    code, _, err = run("check=true")
+    assert code == 1
+    assert "1 of the locked figures differ: effect_distribution (" in err
+
+
+def test_a_figure_that_the_report_does_not_have_is_named(run):
+    code, _, err = run("figure.effect_distribution.exhibit=effect_distributoin")
+    assert code == 1
+    assert "has no key 'effect_distributoin'. Did you mean effect_distribution?" in err
+
+
+def test_every_figure_of_the_catalogue_is_drawn_by_default_and_its_experiment_exists():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        figures = compose("figures").figure
+    assert sorted(figures) == sorted(path.stem for path in (CONF / "figure").glob("*.yaml"))
+    for figure in figures.values():
+        if "sweep" in figure:
+            assert (CONF / "experiment" / f"{figure.sweep}.yaml").is_file()
