@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ def offline_run(folder: Path) -> dict[str, Any]:
 @pytest.mark.slow
 def test_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(fitted, dovision_evaluate, tmp_path):
     shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
-    assert dovision_evaluate(f"output_root={tmp_path}", "logger=wandb", "attack=fgsm", "attack.eps=0.1,-1", "-m") == 1
+    rows = "intervention.rows=2,33"  # more than there are pixels
+    assert (
+        dovision_evaluate(f"output_root={tmp_path}", "logger=wandb", "attack=fgsm", "attack.eps=0.1", rows, "-m") == 1
+    )
     by_state = {run.state: run for run in read_sweep(tmp_path / "evaluate")}
     completed, failed = (offline_run(by_state[state].folder) for state in ("completed", "failed"))
     assert [run["exit"][0]["exit_code"] for run in (completed, failed)] == [0, 1]
@@ -45,3 +49,37 @@ def test_the_csv_says_what_the_summary_says(fitted):
     rows = pd.read_csv(run.folder / "metrics.csv").set_index(["arm", "metric"])
     expected = run.summary["arms"]["eps=0.1"]["success_rate"]
     assert rows.loc[("eps=0.1", "success_rate")].to_dict() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("trouble", ["is down", "hangs"])
+@pytest.mark.slow
+def test_row_31_wandb_that_is_down_or_hangs_neither_fails_nor_stalls_a_job(
+    copy, dovision_evaluate, monkeypatch, capsys, trouble
+):
+    monkeypatch.setattr("dovision.loggers.PATIENCE", 0.2)
+
+    def init(**settings):
+        if trouble == "hangs":
+            time.sleep(5)
+        raise ConnectionError("no route to the dashboard")
+
+    monkeypatch.setattr("wandb.init", init)
+    monkeypatch.setenv("WANDB_API_KEY", "a-secret-key-of-forty-characters-0123456789")
+    assert dovision_evaluate(f"output_root={copy}", "logger=wandb", "logger.mode=online") == 0
+    said = capsys.readouterr().err
+    assert "W&B failed, and the job goes on without it" in said
+    (run,) = read_sweep(copy / "evaluate")
+    assert (run.folder / "metrics.csv").exists()
+    files = [path for path in run.folder.rglob("*") if path.is_file()]
+    assert not any(b"a-secret-key" in path.read_bytes() for path in files)
+    assert "a-secret-key" not in said
+
+
+@pytest.mark.slow
+def test_row_31_nothing_of_a_key_is_kept_with_an_offline_run(copy, dovision_evaluate, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_API_KEY", "a-secret-key-of-forty-characters-0123456789")
+    assert dovision_evaluate(f"output_root={copy}", "logger=wandb") == 0
+    files = [path for path in (copy / "evaluate").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert not any(b"a-secret-key" in path.read_bytes() for path in files)
+    assert "a-secret-key" not in capsys.readouterr().err

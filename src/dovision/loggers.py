@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,9 @@ from dovision.results.files import replacing
 from dovision.results.reading import Run
 from dovision.results.tables import EFFECTS, read_samples, row_groups
 
+log = logging.getLogger(__name__)
 METRICS_FILE = "metrics.csv"
+PATIENCE = 60.0  # seconds that a dashboard may take for one answer
 TABLE_ROWS = 1000  # of samples.parquet that are sent to a dashboard
 
 
@@ -49,6 +53,8 @@ class CSVLogger:
 class WandbLogger(CSVLogger):
     """The same, and a W&B run per job: headline numbers, figures with effect maps, effects as histogram, samples.
 
+    Trouble with W&B is a warning, and after a minute the job goes on without it: the tables do not need it.
+
     Args:
         project: of W&B.
         mode: offline (files in the run directory, no key, no network), online or disabled.
@@ -62,9 +68,21 @@ class WandbLogger(CSVLogger):
         self.run: Any = None
 
     def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
+        self.run = self._patiently(lambda: self._begin(folder, group, name, config))
+
+    def report(self, run: Run) -> None:
+        super().report(run)
+        if self.run is not None:
+            self._patiently(lambda: self._send(run))
+
+    def finish(self, failed: bool) -> None:
+        if self.run is not None:
+            self._patiently(lambda: self.run.finish(exit_code=int(failed)))
+
+    def _begin(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> Any:
         import wandb
 
-        self.run = wandb.init(
+        return wandb.init(
             project=self.project,
             entity=self.entity,
             mode=self.mode,  # type: ignore[arg-type]
@@ -76,8 +94,7 @@ class WandbLogger(CSVLogger):
             settings=wandb.Settings(silent=True, init_timeout=30, console="off"),
         )
 
-    def report(self, run: Run) -> None:
-        super().report(run)
+    def _send(self, run: Run) -> None:
         import wandb
 
         self.run.summary.update({f"{arm}/{metric}": interval for arm, metric, interval in _metrics(run)})
@@ -85,9 +102,25 @@ class WandbLogger(CSVLogger):
         self.run.log({"effects": wandb.Histogram(np_histogram=_histogram(run.folder))})
         self.run.log({"samples": wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))})
 
-    def finish(self, failed: bool) -> None:
-        if self.run is not None:
-            self.run.finish(exit_code=int(failed))
+    def _patiently(self, ask: Callable[[], Any]) -> Any:
+        """The answer; None, a warning, and no more questions if there is none."""
+        answers, errors = [], []
+
+        def attempt() -> None:
+            try:
+                answers.append(ask())
+            except Exception as error:
+                errors.append(error)
+
+        thread = Thread(target=attempt, daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        if answers:
+            return answers[0]
+        self.run = None
+        trouble = errors[0] if errors else f"no answer within {PATIENCE:.0f} s"
+        log.warning("W&B failed, and the job goes on without it: %s", trouble)
+        return None
 
 
 def _metrics(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
