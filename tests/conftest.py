@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,13 @@ def fitted(tmp_path_factory: pytest.TempPathFactory, dovision_evaluate: Command)
     root = tmp_path_factory.mktemp("fitted")
     assert dovision_evaluate(f"output_root={root}", "attack=fgsm", "attack.eps=[0.1,16/255]") == 0
     return root
+
+
+@pytest.fixture
+def copy(fitted: Path, tmp_path: Path) -> Path:
+    """An output root of its own, with the fitted classifier and no runs."""
+    shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
+    return tmp_path
 
 
 @pytest.fixture

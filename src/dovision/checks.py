@@ -20,6 +20,20 @@ def positive_int(name: str, value: object) -> int:
     return value
 
 
+def count(name: str, value: object) -> int:
+    """Return `value` if it is a whole number of at least zero."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}.")
+    return value
+
+
+def switch(name: str, value: object) -> bool:
+    """Return `value` if it is true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}.")
+    return value
+
+
 def at_least(name: str, value: float, low: float, remedy: str = "") -> float:
     """Return `value` if it is a finite number of at least `low`."""
     if not math.isfinite(value) or value < low:

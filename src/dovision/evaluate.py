@@ -12,8 +12,7 @@ from dovision.learning.image_classifier import ImageClassifier
 from dovision.results.map_tables import write_boxes
 from dovision.results.summary import write_summary
 from dovision.session import make
-
-CONTROLS = ("inserted", "plain")
+from dovision.validation import CONTROLS
 
 
 def evaluate(config: DictConfig) -> None:
@@ -21,7 +20,7 @@ def evaluate(config: DictConfig) -> None:
     run = session.open_run(config)
     if run is None:
         return
-    with session.running(run, config):
+    with session.running(run, config) as stop:
         images: Images = make(config.dataset)
         samples = session.test_samples(config, images)
         intervention: Intervention = make(config.intervention)
@@ -30,6 +29,7 @@ def evaluate(config: DictConfig) -> None:
         contest = studies.contest(config)
         plain = stages.classifier(config, images)
         measured = stages.with_autoencoder(config, images, plain) if intervention.site == CODE else plain
+        facts = stages.facts(images, plain, measured)
 
         evaluation = EffectEvaluation(
             run.path,
@@ -42,10 +42,12 @@ def evaluate(config: DictConfig) -> None:
             plain_control=checks.choice("evaluation.control", config.evaluation.control, CONTROLS) == "plain",
             kept=samples[: config.evaluation.maps],
             keep_attacked=config.evaluation.keep_attacked,
+            flush=config.evaluation.flush,
+            origin=session.origin(facts),
         )
         maps = studies.map_evaluation(config, run.path, images, samples, plain)
         trainer = session.make_trainer(
-            config, [evaluation, *maps], logger=False, enable_checkpointing=False, use_distributed_sampler=False
+            config, [evaluation, *maps, stop], logger=False, enable_checkpointing=False, use_distributed_sampler=False
         )
         loader = session.test_loader(config, images, samples, trainer)
         trainer.test(ImageClassifier(plain.classifier), loader, verbose=False)
@@ -53,13 +55,8 @@ def evaluate(config: DictConfig) -> None:
         if trainer.is_global_zero:
             boxes = images.boxes("test")
             write_boxes(run.path, boxes[boxes["sample"].isin(samples)])
-            run.record(
-                {
-                    "forward_passes": evaluation.forward_passes,
-                    **evaluation.attack_facts,
-                    **stages.facts(images, plain, measured),
-                }
-            )
+            run.record({"forward_passes": evaluation.forward_passes, **evaluation.attack_facts, **facts})
+            run.record({"images": len(samples)})
             if contest is not None:
                 run.record(studies.detect(config, run.path, images, plain, contest))
             for each in maps:

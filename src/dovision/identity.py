@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -16,6 +17,10 @@ PLUMBING = (  # where and how fast things run, not what comes out
     "logger",
     "num_workers",
     "trust_checkpoint",
+    "threads",
+    "on_failure",
+    "rerun",
+    "dry_run",
     "dataset.root",
     "dataset.download",
     "dataset.verify",
@@ -26,6 +31,7 @@ PLUMBING = (  # where and how fast things run, not what comes out
     "trainer.enable_model_summary",
     "evaluation.batch_size",
     "evaluation.chunk",
+    "evaluation.flush",
 )
 
 
@@ -44,10 +50,25 @@ def file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
+@functools.cache
+def code_hash() -> str:
+    """Twelve hexadecimal digits of this package's code."""
+    package = Path(__file__).parent
+    files = {path.relative_to(package).as_posix(): file_hash(path) for path in package.rglob("*.py")}
+    return content_hash(files)
+
+
 def run_hash(_root_: DictConfig) -> str:
     """The hash that names a run's directory; the resolver `run_hash` of the configuration."""
-    keys = [str(key) for key in _root_ if key != "hydra"]
-    return content_hash(without_plumbing(plain(OmegaConf.masked_copy(_root_, keys))))
+    nodes = {str(key): _root_[key] for key in _root_ if key != "hydra"}
+    config = {key: plain(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()}
+    return content_hash(without_plumbing(config))
+
+
+def work_hash(config: DictConfig) -> str:
+    """The hash of what a forward pass of a run costs: network, image shape, intervention and attack."""
+    parts = {name: plain(config[name]) for name in ("model", "intervention", "attack")}
+    return content_hash({**parts, "shape": list(config.dataset.shape)})
 
 
 def without_plumbing(config: Mapping[str, Any]) -> dict[str, Any]:

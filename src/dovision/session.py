@@ -9,8 +9,9 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from hydra.types import RunMode
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -28,9 +28,11 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from dovision import checks, identity
 from dovision.contracts import Batch, Images
 from dovision.errors import explain
+from dovision.isolation import isolated
 from dovision.loggers import CSVLogger
 from dovision.results.reading import read_sweep
 from dovision.results.run_directory import RunDirectory
+from dovision.stopping import Stop, Stopped
 
 log = logging.getLogger(__name__)
 PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
@@ -53,62 +55,94 @@ def make(node: DictConfig) -> Any:
 
 
 def open_run(config: DictConfig) -> RunDirectory | None:
-    """This job's run directory; None, and a line in the log, if the job is already completed.
+    """This job's run directory; None, and a line in the log, if `rerun` leaves the job as it is."""
+    run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
+    state = run.state
+    if lends_a_hand():
+        return run
+    if state == "completed" and config.rerun != "all":
+        told = run.facts().get("code") == identity.code_hash()
+        log.info("already completed%s, nothing to do: %s", "" if told else " by other code (rerun=all)", run.path)
+    elif config.rerun == "failed" and state != "failed":
+        log.info("%s, and passed over since rerun=failed: %s", state, run.path)
+    elif config.rerun == "unfinished" and state == "failed":
+        log.info("failed, and passed over since rerun=unfinished: %s", run.path)
+    else:
+        return run
+    return None
 
-    Raises:
-        ValueError: a sweep's job asks for several devices.
-    """
-    hydra_config = HydraConfig.get()
-    if config.trainer.devices not in (1, "1", [0]) and hydra_config.mode == RunMode.MULTIRUN:
-        raise ValueError(
-            f"trainer.devices must be 1 in a sweep, got {config.trainer.devices}: the processes of the other devices "
-            "would each run the whole sweep. Give each job a device of its own, or run the job without -m."
-        )
-    run = RunDirectory(Path(hydra_config.runtime.output_dir))
-    if run.state == "completed":
-        log.info("already completed, nothing to do: %s", run.path)
-        return None
-    return run
+
+def lends_a_hand() -> bool:
+    """Whether this is the process of a second device, which records nothing."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"  # set by Lightning for the processes that it starts
 
 
 @contextmanager
-def running(run: RunDirectory, config: DictConfig) -> Iterator[None]:
-    """Record a run from `running` to `completed` or `failed`, with its log, wall time and peak memory.
+def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
+    """Record a run from `running` to its end, with its log, wall time and peak memory.
 
-    The configured logger is told of the start, of a completed run, and of the end in any case. The process of a second
-    device only lends a hand, and records nothing.
+    Yields the callback that lets a test end at a signal. The configured logger is told of the start, of a completed
+    run, and of the end in any case. The process of a second device only lends a hand, and records nothing.
 
     Raises:
-        JobFailed: the body failed; the reason is in the log and in run.json.
+        JobFailed: the body failed, or has called `sys.exit`; the reason is in the log and in run.json.
+        Stopped: a signal has ended it.
+        BeingWritten: another process is at work on this run.
     """
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # set by Lightning for the processes that it starts
+    if lends_a_hand():
         logging.getLogger().setLevel(logging.WARNING)
-        yield
+        yield Stop()
         return
-    overrides = list(HydraConfig.get().overrides.task)
-    settings = identity.plain(config)
     logger: CSVLogger = make(config.logger)
-    run.start(settings, overrides, {**provenance(), "seed": config.seed})
+    settings, overrides = identity.plain(config), list(HydraConfig.get().overrides.task)
+    facts = {**provenance(), "seed": config.seed, "started": datetime.now(timezone.utc).isoformat()}
+    facts["work"] = identity.work_hash(config)
+    run.start(settings, overrides, facts, afresh=config.rerun == "all")
+    logger_knows = config.name, " ".join(overrides) or run.path.name, settings
+    with (
+        log_file(run.path / "run.log"),
+        _logged(logger, run, *logger_knows),
+        _recorded(run),
+        isolated(config.seed, config.threads),
+        Stop() as stop,
+    ):
+        log.info("run %s", run.path)
+        yield stop
+
+
+@contextmanager
+def _recorded(run: RunDirectory) -> Iterator[None]:
+    """Record the end of a run, whatever ends it."""
     started = time.monotonic()
-    with log_file(run.path / "run.log"):
-        try:
-            log.info("run %s", run.path)
-            logger.start(run.path, config.name, " ".join(overrides) or run.path.name, settings)
-            yield
-            run.complete({"wall_seconds": round(time.monotonic() - started, 3), "peak_memory_mb": peak_memory()})
-            log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
-        except Exception as error:
-            run.fail(error)
-            log.error("failed: %s", explain(error))
-            log.error("the traceback is in %s", run.path / "run.json")
-            raise JobFailed(str(run.path)) from error
-        except BaseException as error:  # an interrupt, which is not this job's to explain
-            run.fail(error)
-            raise
-        else:
-            logger.report(read_sweep(run.path)[0])
-        finally:
-            logger.finish(failed=run.state != "completed")
+
+    def spent() -> dict[str, Any]:
+        return {"wall_seconds": round(time.monotonic() - started, 3), "peak_memory_mb": peak_memory()}
+
+    try:
+        yield
+        run.complete(spent())
+        log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
+    except (Exception, SystemExit) as error:
+        log.error("failed: %s", explain(error))
+        log.error("the traceback is in %s", run.path / "run.json")
+        run.fail(error, spent())
+        raise JobFailed(str(run.path)) from error
+    except BaseException as stopped:
+        reason = str(stopped) if isinstance(stopped, Stopped) else f"stopped by {type(stopped).__name__}"
+        log.warning("%s; the same command goes on from here: %s", reason, run.path)
+        run.interrupt(reason, spent())
+        raise
+
+
+@contextmanager
+def _logged(logger: CSVLogger, run: RunDirectory, group: str, name: str, settings: Mapping[str, Any]) -> Iterator[None]:
+    """Tell the logger of a run's start and end, and of its numbers if it is completed."""
+    try:
+        logger.start(run.path, group, name, settings)
+        yield
+        logger.report(read_sweep(run.path)[0])
+    finally:
+        logger.finish(failed=run.state != "completed")
 
 
 @contextmanager
@@ -129,9 +163,16 @@ def provenance() -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
         "git_commit": git_commit(),
+        "code": identity.code_hash(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}",
         "threads": torch.get_num_threads(),
     }
+
+
+def origin(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the rows of a run depend on besides its configuration: the code, the data and the weights."""
+    data = {name: facts[name] for name in ("dataset_fingerprint", "checkpoints")}
+    return {"code": identity.code_hash(), "torch": version("torch"), **data}
 
 
 def git_commit() -> str | None:

@@ -23,10 +23,12 @@ from dovision.learning.image_classifier import ImageClassifier
 from dovision.learning.randomised import PermutedLabels
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
+from dovision.results.files import write_text
 from dovision.session import make, make_trainer
 
 log = logging.getLogger(__name__)
 VALIDATION_BATCH = 256  # images
+SUM = ".sum"  # beside a checkpoint, the hash of its bytes
 
 
 class Stage(NamedTuple):
@@ -68,13 +70,23 @@ def with_autoencoder(config: DictConfig, images: Images, plain: Stage) -> Stage:
     """The classifier with its causal autoencoder inserted, fitted if need be."""
     if config.autoencoder is None:
         raise ValueError("an intervention on a code needs an autoencoder, got none. Choose one: autoencoder=conv_1x1.")
-    key = {
-        "data": images.fingerprint,
-        "classifier": identity.file_hash(plain.path),
-        "autoencoder": identity.plain(config.autoencoder),
-        "training": identity.plain(config.training.autoencoder),
-    }
-    return _stage(config, "autoencoder", key, lambda path: _fit_autoencoder(config, images, plain, path))
+    path = _autoencoder_path(config, images, plain.path)
+    return _stage(config, path, lambda path: _fit_autoencoder(config, images, plain, path))
+
+
+def missing(config: DictConfig, images: Images, code: bool) -> list[Path]:
+    """The checkpoints that a run would fit; the autoencoder's, if its code is intervened on, is named last."""
+    if config.checkpoint is not None:
+        plain, lacking = Path(config.checkpoint), []
+    else:
+        plain = _classifier_path(config, images)
+        lacking = [] if plain.exists() else [plain]
+    if not code:
+        return lacking
+    if lacking:  # the autoencoder's name depends on the classifier's weights
+        return [*lacking, plain.parent / identity.content_hash(identity.plain(config.autoencoder))]
+    inserted = _autoencoder_path(config, images, plain)
+    return [] if inserted.exists() else [inserted]
 
 
 def facts(images: Images, plain: Stage, measured: Stage) -> dict[str, Any]:
@@ -90,40 +102,70 @@ def facts(images: Images, plain: Stage, measured: Stage) -> dict[str, Any]:
 
 
 def _fitted(config: DictConfig, images: Images) -> Stage:
+    path = _classifier_path(config, images)
+    return _stage(config, path, lambda path: _fit_classifier(config, images, path))
+
+
+def _classifier_path(config: DictConfig, images: Images) -> Path:
     model = identity.plain(config.model)
     key = {"data": images.fingerprint, "model": model, "training": identity.plain(config.training.classifier)}
     start = model.get("checkpoint_file")
     if start is not None and Path(start).is_file():
         key["start"] = identity.file_hash(Path(start))
-    return _stage(config, "classifier", key, lambda path: _fit_classifier(config, images, model, path))
+    return _path(config, "classifier", key)
 
 
-def _stage(config: DictConfig, kind: str, key: Mapping[str, Any], fit: Callable[[Path], None]) -> Stage:
-    folder = Path(config.output_root) / "checkpoints" / f"{kind}-{identity.content_hash({**key, 'seed': config.seed})}"
-    path = folder / f"{kind}.ckpt"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
-        if path.exists():
-            log.info("found the fitted %s: %s", kind, path)
+def _autoencoder_path(config: DictConfig, images: Images, plain: Path) -> Path:
+    key = {
+        "data": images.fingerprint,
+        "classifier": identity.file_hash(plain),
+        "autoencoder": identity.plain(config.autoencoder),
+        "training": identity.plain(config.training.autoencoder),
+    }
+    return _path(config, "autoencoder", key)
+
+
+def _path(config: DictConfig, kind: str, key: Mapping[str, Any]) -> Path:
+    name = identity.content_hash({**key, "seed": config.seed})
+    return Path(config.output_root) / "checkpoints" / f"{kind}-{name}" / f"{kind}.ckpt"
+
+
+def _stage(config: DictConfig, path: Path, fit: Callable[[Path], None]) -> Stage:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / "lock"):
+        if _is_whole(path):
+            log.info("found the fitted %s: %s", path.stem, path)
         else:
-            log.info("fitting the %s: %s", kind, path)
+            log.info("fitting the %s: %s", path.stem, path)
             with isolate_rng():
                 pl.seed_everything(config.seed, verbose=False)
                 fit(path)
+            write_text(path.with_suffix(SUM), identity.file_hash(path))
     return _read(path, trust=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a fitted checkpoint is there, and of the bytes that were written."""
+    if not path.exists():
+        return False
+    kept = path.with_suffix(SUM)
+    whole = not kept.exists() or kept.read_text() == identity.file_hash(path)
+    if not whole:
+        log.warning("%s is damaged, and is fitted again", path)
+    return whole
 
 
 def _read(path: Path, trust: bool) -> Stage:
     return Stage(checkpoint.load(path, trust), path, checkpoint.read(path)["facts"].get("scores", {}))
 
 
-def _fit_classifier(config: DictConfig, images: Images, model: dict[str, Any], path: Path) -> None:
+def _fit_classifier(config: DictConfig, images: Images, path: Path) -> None:
     settings = config.training.classifier
     network: Classifier = make(config.model)
     module = ImageClassifier(network, make(settings.optimizer))
     facts = _fit(config, images, module, settings, path.parent, "val_score", "max")
     network.task = module.fitted_task
-    checkpoint.save(path, network, model, None, facts)
+    checkpoint.save(path, network, identity.plain(config.model), None, facts)
 
 
 def _fit_autoencoder(config: DictConfig, images: Images, plain: Stage, path: Path) -> None:

@@ -51,9 +51,8 @@ class Rows(torch.utils.data.Dataset):
 def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, attack=None, **options):
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
     evaluation = EffectEvaluation(
-        folder, classifier, classifier, cells(2, 2, Constant(0.0)), attack or Darken(list(eps)), ["a", "b", "c"],
-        chunk,
-        **{"plain_control": False, "kept": [0], **options},
+        folder, classifier, classifier, cells(2, 2, Constant(0.0)), attack or Darken(list(eps)), ["a", "b", "c"], chunk,
+        **{"plain_control": False, "kept": [0], "flush": 1, "origin": {}, **options},
     )  # fmt: skip
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -151,7 +150,7 @@ def test_kept_images_give_the_tables_again(tmp_path):
     assert not (second / "attacked").exists()
 
 
-def test_an_error_in_the_middle_leaves_no_table(tmp_path):
+def test_row_18_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only_the_rest(tmp_path):
     class Broken(Darken):
         def run(self, batch, classifier, eps):
             if batch.sample[0] == 2:
@@ -160,7 +159,7 @@ def test_an_error_in_the_middle_leaves_no_table(tmp_path):
 
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
     evaluation = EffectEvaluation(
-        tmp_path, classifier, classifier, PixelGrid(2, 2), Broken([0.25]), ["a", "b", "c"], "auto", False, ()
+        tmp_path, classifier, classifier, PixelGrid(2, 2), Broken([0.25]), ["a", "b", "c"], "auto", False, (), 1, {}
     )
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -168,7 +167,44 @@ def test_an_error_in_the_middle_leaves_no_table(tmp_path):
     )  # fmt: skip
     with pytest.raises(RuntimeError, match="in the middle"):
         trainer.test(ImageClassifier(classifier), DataLoader(Rows(), batch_size=2), verbose=False)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*.parquet"))
+    (tmp_path / "whole").mkdir()
+    whole = evaluate(tmp_path / "whole")
+    measured = []
+    resumed = evaluate(tmp_path, attack=Noted([0.25], measured))
+    assert measured == [2]
+    for table in ("samples.parquet", "effects.parquet"):
+        assert (tmp_path / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
+    assert resumed.forward_passes == whole.forward_passes
+    assert resumed.attack_facts == whole.attack_facts
+
+
+class Noted(Darken):
+    def __init__(self, eps, measured):
+        super().__init__(eps)
+        self.measured = measured
+
+    def run(self, batch, classifier, eps):
+        self.measured += batch.sample.tolist()
+        return super().run(batch, classifier, eps)
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_finished_parts_are_taken_up_by_a_start_with_another_batch_size(tmp_path, first):
+    for folder in ("whole", "resumed"):
+        (tmp_path / folder).mkdir()
+    evaluate(tmp_path / "whole", batch_size=2)
+    with pytest.raises(RuntimeError):
+        evaluate(tmp_path / "resumed", batch_size=first, attack=Refusing([0.25]))
+    evaluate(tmp_path / "resumed", batch_size=2)
+    assert read(tmp_path / "whole", "effects").equals(read(tmp_path / "resumed", "effects"))
+
+
+class Refusing(Darken):
+    def run(self, batch, classifier, eps):
+        if 2 in batch.sample.tolist():
+            raise RuntimeError("no")
+        return super().run(batch, classifier, eps)
 
 
 def test_eight_bits_are_the_256_levels_of_a_file():

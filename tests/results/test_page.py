@@ -92,7 +92,7 @@ def test_what_differs_is_told_apart_from_what_jobs_have_in_common(page):
 
 
 def test_every_job_is_told_with_its_state_and_failure(page):
-    for count in ("3 completed", "1 failed", "1 running"):
+    for count in ("3 completed", "1 failed", "1 interrupted"):
         assert f">{count}</a>" in page
     assert "ValueError: a grid must have at most 32 rows, got 64." in page
     assert "More lines" not in page

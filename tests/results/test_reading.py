@@ -14,7 +14,7 @@ def test_all_runs_are_found_with_their_states_and_what_tells_them_apart(sweep):
         ("2b", "completed", "intervention.rows=4"),
         ("3c", "completed", "intervention=latent_channel"),
         ("4d", "failed", "intervention.rows=64"),
-        ("5e", "running", "intervention.rows=8"),
+        ("5e", "interrupted", "intervention.rows=8"),
     ]
     assert runs[3].failure == "ValueError: a grid must have at most 32 rows, got 64."
     assert runs[0].failure == ""

@@ -118,9 +118,38 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started
     assert [path.name for path in tmp_path.glob("*.parquet")] == []
     assert (tmp_path / f"{EFFECTS}.partial").stat().st_size > 1000
     run = RunDirectory(tmp_path)
-    assert run.state == "running"
+    assert run.facts()["state"] == "running"
+    assert run.state == "interrupted"
     run.start({}, [], {})
+    assert run.state == "running"
     assert list(tmp_path.glob("*.partial")) == []
+
+
+def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    for name in ("parts/0-of-1/64.json", "maps/0_clean.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    run.interrupt("stopped by SIGTERM")
+    assert (run.state, run.facts()["reason"]) == ("interrupted", "stopped by SIGTERM")
+    run.start({}, [], {})
+    assert (tmp_path / "parts/0-of-1/64.json").exists()
+    assert (tmp_path / "maps/0_clean.png").exists()
+    run.complete({})
+    assert not (tmp_path / "parts").exists()
+    run.start({}, [], {}, afresh=True)
+    assert not (tmp_path / "maps").exists()
+
+
+def test_a_run_is_skipped_only_if_there_is_none(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.skip(["seed=1"], "another failed")
+    assert (run.state, run.facts()["overrides"]) == ("skipped", ["seed=1"])
+    run.start({}, [], {})
+    run.complete({})
+    run.skip(["seed=1"], "another failed")
+    assert run.state == "completed"
 
 
 def test_a_new_start_removes_the_tables_that_a_dead_run_has_left(tmp_path):

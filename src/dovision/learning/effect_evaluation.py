@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pyarrow as pa
 import pytorch_lightning as pl
@@ -19,11 +20,13 @@ from dovision.attacks.kept import MAIN
 from dovision.contracts import INPUT, Attack, Batch, Box, Classifier, Intervention
 from dovision.learning.gradient_health import GradientHealth
 from dovision.learning.keeping import Keeper
+from dovision.learning.queries import Queries
 from dovision.propagation import Outcome, Propagation
-from dovision.results.order import by_sample, join_parts, part_path
+from dovision.results.order import by_sample
+from dovision.results.parts import Parts
 from dovision.results.pictures import image_path, save_image
 from dovision.results.rows import Clean, done_rows, effect_columns, sample_columns, touched
-from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
+from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, samples_schema
 
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
@@ -40,6 +43,8 @@ class World(NamedTuple):
 class EffectEvaluation(Callback):
     """Measure effects on each test batch, in the clean world and in that of each epsilon.
 
+    Images that stand in finished parts of a run that was stopped are not measured again.
+
     The module under test returns its logits, shape (B, K), from `test_step`.
 
     Args:
@@ -53,6 +58,8 @@ class EffectEvaluation(Callback):
         plain_control: compare with the classifier under test instead of `measured` without do(u).
         kept: samples of which the image is kept as a picture.
         keep_attacked: whether all attacked images are kept, as they are.
+        flush: images after which their rows are finished on disk.
+        origin: what the rows depend on besides the configuration; a change of it is the end of finished parts.
     """
 
     def __init__(
@@ -66,6 +73,8 @@ class EffectEvaluation(Callback):
         chunk: int | str,
         plain_control: bool,
         kept: Collection[int],
+        flush: int,
+        origin: Mapping[str, Any],
         keep_attacked: bool = False,
     ) -> None:
         self.folder = folder
@@ -78,7 +87,10 @@ class EffectEvaluation(Callback):
         self.plain_control = plain_control
         self.kept = frozenset(kept)
         self.keep_attacked = keep_attacked and bool(attack.eps)
+        self.flush = flush
+        self.origin = origin
         self.forward_passes = 0
+        self.queries = Queries(attack)
         self.health = GradientHealth()
 
     @property
@@ -86,19 +98,28 @@ class EffectEvaluation(Callback):
         """Share of dead gradients, and the attack's forward passes per image by epsilon; empty without an attack."""
         if not self.attack.eps:
             return {}
-        queries = {f"{eps:g}": count for eps, count in self.attack.queries.items()}
-        return {"dead_gradients": self.health.share, "queries": queries}
+        return {"dead_gradients": self.health.share, "queries": self.queries.mean}
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.propagation = Propagation(self.measured.to(pl_module.device), self.intervention, self.chunk)
         self.images = len(trainer.test_dataloaders.dataset)  # type: ignore[union-attr]
+        if self.keep_attacked and trainer.world_size > 1:
+            raise ValueError(
+                f"evaluation.keep_attacked needs one device, got {trainer.world_size}. Set trainer.devices=1."
+            )
+        ranks = {"rank": trainer.global_rank, "devices": trainer.world_size}
+        self.parts = Parts(self.folder, self._schemas(), self.flush, self._origin(), **ranks)
+        self._take_up(self.parts.told)
+        self._seen = 0
         self._open = ExitStack()
-        self.keeper = self._keeper(trainer.world_size)
-        self.samples, self.effects = (
-            self._open.enter_context(TableWriter(part_path(path, trainer.global_rank, trainer.world_size), schema))
-            for path, schema in self._tables()
+        self.keeper = (
+            self._open.enter_context(Keeper(self.folder, MAIN, self.attack, self.images))
+            if self.keep_attacked
+            else None
         )
-        self.progress = self._open.enter_context(tqdm(unit=" passes", disable=not sys.stderr.isatty()))
+        self.progress = self._open.enter_context(
+            tqdm(unit=" passes", initial=self.forward_passes, disable=not sys.stderr.isatty())
+        )
 
     def on_test_batch_end(
         self,
@@ -109,35 +130,45 @@ class EffectEvaluation(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        done, self._seen = self.parts.done - self._seen, self._seen + len(batch.image)
+        if done < len(batch.image):
+            rest = slice(max(done, 0), None)
+            self._evaluate(batch.rows(rest), outputs[rest])
+
+    def _evaluate(self, batch: Batch, logits: Tensor) -> None:
         if self.attack.eps:
             self.health.add(batch, self.classifier)
-        worlds = list(self.worlds(batch, outputs))
+        worlds = list(self.worlds(batch, logits))
         samples, effects = [], []
         for world in worlds:
             outcome = self._measure(world)
             regions = self._regions(world, len(outcome.units))
             samples.append([self._sample_rows(world, outcome, regions, worlds[0])])
             effects.append(list(self._effect_rows(world, outcome, regions)))
-        self.samples.write(by_sample(samples, len(batch.image)))
-        self.effects.write(done_rows(by_sample(effects, len(batch.image))))
         self._keep_maps(worlds)
         if self.keeper is not None:
             for world in worlds[1:]:
                 self.keeper.add(world.eps, world.batch)
+        images = len(batch.image)
+        self.queries.images += images
+        rows = {SAMPLES: by_sample(samples, images), EFFECTS: done_rows(by_sample(effects, images))}
+        self.parts.add(images, rows, self._told())
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._open.close()
+        self.parts.flush()
         self.health.warn()
         if trainer.world_size > 1:
             passes = torch.tensor(self.forward_passes, device=pl_module.device)
             self.forward_passes = int(trainer.strategy.reduce(passes, reduce_op="sum"))  # waits for all, too
-            if trainer.is_global_zero:
-                for path, schema in self._tables():
-                    join_parts(path, schema, trainer.world_size)
+        if trainer.is_global_zero:
+            self.parts.join()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if hasattr(self, "_open"):
             self._open.__exit__(type(exception), exception, exception.__traceback__)
+            with suppress(OSError):  # the error that is under way may be that of a full disk
+                self.parts.flush()
 
     def worlds(self, batch: Batch, logits: Tensor) -> Iterator[World]:
         """The clean arm, then one for each epsilon of the attack."""
@@ -146,18 +177,23 @@ class EffectEvaluation(Callback):
             attacked = batch._replace(image=self.attack(batch, self.classifier, eps))
             yield World(f"eps={eps:g}", eps, attacked, _logits(self.classifier, attacked.image))
 
-    def _keeper(self, devices: int) -> Keeper | None:
-        if not self.keep_attacked:
-            return None
-        if devices > 1:
-            raise ValueError(f"evaluation.keep_attacked needs one device, got {devices}. Set trainer.devices=1.")
-        return self._open.enter_context(Keeper(self.folder, MAIN, self.attack, self.images))
+    def _origin(self) -> Mapping[str, Any]:
+        """What finished parts must share with this start; nothing does where all attacked images are to be kept."""
+        return {**self.origin, "start": uuid4().hex} if self.keep_attacked else self.origin
 
-    def _tables(self) -> list[tuple[Path, pa.Schema]]:
-        return [
-            (self.folder / SAMPLES, samples_schema(self.classifier.task)),
-            (self.folder / EFFECTS, effects_schema()),
-        ]
+    def _schemas(self) -> dict[str, pa.Schema]:
+        return {EFFECTS: effects_schema(), SAMPLES: samples_schema(self.classifier.task)}
+
+    def _told(self) -> dict[str, Any]:
+        """Counts over all images so far, which a later start takes up."""
+        health = {"dead": self.health.dead, "images": self.health.images}
+        return {"forward_passes": self.forward_passes, "health": health, "queries": self.queries.told()}
+
+    def _take_up(self, told: Mapping[str, Any]) -> None:
+        if told:
+            self.forward_passes = told["forward_passes"]
+            self.health.dead, self.health.images = told["health"]["dead"], told["health"]["images"]
+            self.queries.take_up(told["queries"])
 
     def _measure(self, world: World) -> Outcome:
         outcome = self.propagation(world.batch, self._count)

@@ -24,6 +24,11 @@ class Allowance:
         self.images = FIRST
         self._largest = 1  # bytes per pair seen so far
 
+    def begin(self) -> None:
+        """A new batch: sizes are measured anew, so that its outcome does not hang on the batches before, to the bit."""
+        if self.automatic:
+            self.pairs, self._largest = FIRST, 1
+
     def fit_images(self, bytes_per_image: int, device: torch.device) -> None:
         if bytes_per_image > 0:
             self.images = max(1, _budget(STORE, device) // bytes_per_image)

@@ -61,6 +61,7 @@ class Propagation:
             first = Context(batch.rows(slice(0, 1)), self.classifier)
             self.engine = choose_engine(self.classifier, self.site, self.intervention, first)
             self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
+        self.allowance.begin()
         parts = []
         start = 0
         while start < len(batch.image):

@@ -15,7 +15,7 @@ from dovision.results.run_directory import RUN, RunDirectory
 from dovision.results.summary import SUMMARY
 
 CONFIG = ".hydra/config.yaml"
-PLUMBING = ("output_root=", "hydra")  # overrides that tell nothing of what a run is
+PLUMBING = ("output_root=", "hydra", "rerun=", "on_failure=", "threads=")  # overrides that tell nothing of a run
 
 
 @dataclass(frozen=True)

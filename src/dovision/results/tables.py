@@ -71,7 +71,8 @@ def effects_schema() -> pa.Schema:
 class TableWriter:
     """A table written as it comes, in row groups, in bounded memory; it has its name only once it is complete.
 
-    Use it in a `with`: after an error in the block nothing is left. Equal rows in equal order give equal bytes.
+    Use it in a `with`: after an error in the block nothing is left. Equal rows in equal order give equal bytes, in
+    whatever batches they come.
 
     Args:
         path: the table's final name.
@@ -113,9 +114,19 @@ class TableWriter:
 
     def _flush(self, count: int) -> None:
         table = pa.Table.from_batches(self._waiting, self.schema).unify_dictionaries()
-        if count:
-            self._file.write_table(table.slice(0, count).combine_chunks(), row_group_size=self.row_group)
+        for start in range(0, count, self.row_group):
+            rows = table.slice(start, min(self.row_group, count - start))
+            self._file.write_table(_names_anew(rows), row_group_size=self.row_group)
         self._waiting = table.slice(count).to_batches()
+
+
+def _names_anew(table: pa.Table) -> pa.Table:
+    """The rows with dictionaries of their own, in the order of the rows: so that equal rows are equal bytes."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            names = table.column(number).cast(field.type.value_type).combine_chunks().dictionary_encode()
+            table = table.set_column(number, field, names)
+    return table.combine_chunks()
 
 
 def row_groups(

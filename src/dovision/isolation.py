@@ -1,0 +1,73 @@
+"""What a job changes of its process is put back after it, so that a job is the same alone and in a sweep."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.seed import isolate_rng
+
+from dovision import checks
+
+
+@contextmanager
+def isolated(seed: int, threads: int | None) -> Iterator[None]:
+    """Every generator seeded, and torch's threads set; after the block all is as it was before.
+
+    Args:
+        seed: of Python, numpy and torch.
+        threads: of torch; None leaves them.
+    """
+    with isolate_rng(), warnings.catch_warnings(), ExitStack() as after:
+        after.callback(_free_memory)
+        _put_back_torch(after)
+        _put_back_logging(after)
+        _put_back_environment(after)
+        pl.seed_everything(seed, verbose=False)
+        if threads is not None:
+            torch.set_num_threads(checks.positive_int("threads", threads))
+        yield
+
+
+def _put_back_torch(after: ExitStack) -> None:
+    kernels = torch.backends.cudnn
+    after.callback(torch.set_num_threads, torch.get_num_threads())
+    after.callback(
+        torch.use_deterministic_algorithms,
+        torch.are_deterministic_algorithms_enabled(),
+        warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    after.callback(setattr, kernels, "deterministic", kernels.deterministic)
+    after.callback(setattr, kernels, "benchmark", kernels.benchmark)
+    after.callback(torch.set_default_dtype, torch.get_default_dtype())
+    after.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+
+
+def _put_back_logging(after: ExitStack) -> None:
+    root = logging.getLogger()
+    after.callback(root.setLevel, root.level)
+    after.callback(setattr, root, "handlers", list(root.handlers))
+
+
+def _put_back_environment(after: ExitStack) -> None:
+    before = dict(os.environ)
+
+    def put_back() -> None:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+
+    after.callback(put_back)
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

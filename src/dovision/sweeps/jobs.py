@@ -1,0 +1,155 @@
+"""The jobs of a command, composed before any of them starts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from dovision.errors import explain
+from dovision.validation import Values, check_keys
+
+BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
+Told = TypeVar("Told")
+SHOWN = 10  # refused jobs that are told one by one
+
+
+class Job(NamedTuple):
+    """One job of a command: its number, its overrides, where it writes, and the overrides that tell it from others."""
+
+    number: int
+    overrides: tuple[str, ...]
+    folder: Path
+    own: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The overrides that tell it from the others; all of them if none does."""
+        return " ".join(self.own or self.overrides) or "as configured"
+
+
+class Composed(NamedTuple):
+    """A job, and its configuration, which holds until the next job is composed."""
+
+    job: Job
+    config: DictConfig
+
+
+def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:
+    """The overrides of each job of Hydra's basic sweeper; None for a sweeper that chooses jobs as it goes."""
+    if config.hydra.sweeper.get("_target_") != BASIC_SWEEPER:
+        return None
+    given = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+    task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # ${...} is the job's to resolve
+    parsed = OverridesParser.create(config_loader=_loader()).parse_overrides([*given, *task])
+    (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    return [tuple(job) for job in jobs]
+
+
+def compose(config: DictConfig, overrides: Sequence[Sequence[str]]) -> Iterator[Composed]:
+    """Each job as Hydra will compose it; the yaml files are read once for all of them, here and by the launcher."""
+    composer, shared = Composer(config), set.intersection(*map(set, overrides))
+    for number, every in enumerate(overrides):
+        composed = composer(every)
+        folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
+        own = tuple(override for override in every if override not in shared)
+        yield Composed(Job(number, tuple(every), folder.absolute(), own), composed)
+
+
+def checked(jobs: Iterable[Composed], tell: Callable[[Composed], Told]) -> list[Told]:
+    """What there is to tell of each job, if all have keys that are read and values that are taken.
+
+    Raises:
+        ValueError: names each refused job, and why.
+    """
+    values, told, refused, count = Values(), [], [], 0
+    for count, (job, config) in enumerate(jobs, 1):  # noqa: B007
+        try:
+            check_keys(config, list(job.overrides))
+            values.check(config)
+            check_devices(config)
+            told.append(tell(Composed(job, config)))
+        except (ValueError, OSError, OmegaConfBaseException) as error:
+            refused.append(f"job {job.number} ({job.name}): {explain(error)}")
+    if refused:
+        more = [f"and {len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
+        head = f"{len(refused)} of {count} jobs cannot run, and none was started:"
+        raise ValueError("\n  ".join([head, *refused[:SHOWN], *more]))
+    return told
+
+
+class Composer:
+    """Composes jobs one after the other: where only values differ from the job before, these alone are set anew.
+
+    Args:
+        config: of the sweep.
+    """
+
+    def __init__(self, config: DictConfig) -> None:
+        self._sweep = config
+        self._loader = _loader()
+        read_once(self._loader)
+        self._parser = OverridesParser.create()
+        self._parsed: dict[str, tuple[Override, bool]] = {}  # by how they are written, and whether they set a value
+        self._form: list[str] = []
+        self._composed: DictConfig
+
+    def __call__(self, overrides: Sequence[str]) -> DictConfig:
+        parsed = [self._parse(override) for override in overrides]
+        form = [f"{own.key_or_group}=" if is_value else str(own.input_line) for own, is_value in parsed]
+        if form != self._form:
+            self._composed = self._loader.load_sweep_config(self._sweep, list(overrides))
+        else:
+            values = [own for own, is_value in parsed if is_value]
+            ConfigLoaderImpl._apply_overrides_to_config(values, self._composed)
+        self._form = form
+        return self._composed
+
+    def _parse(self, override: str) -> tuple[Override, bool]:
+        if override not in self._parsed:
+            (own,) = self._parser.parse_overrides([override])
+            plain = own.type == OverrideType.CHANGE and own.package is None and not isinstance(own.value(), dict)
+            group = self._loader.repository.group_exists(own.key_or_group)  # type: ignore[attr-defined]
+            self._parsed[override] = own, plain and not group
+        return self._parsed[override]
+
+
+def check_devices(config: DictConfig) -> None:
+    """Refuse several devices in a job of a sweep."""
+    if config.trainer.devices not in (1, "1", [0]):
+        raise ValueError(
+            f"trainer.devices must be 1 in a sweep, got {config.trainer.devices}: the processes of the other devices "
+            "would each run the whole sweep. Give each job a device of its own, or run the job without -m."
+        )
+
+
+class ReadOnce(CachingConfigRepository):
+    """Hydra's configuration files, read once for all jobs; each job gets copies, since Hydra merges into them."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ReadOnce:
+        return self
+
+    def load_config(self, config_path: str) -> ConfigResult | None:
+        return copy.deepcopy(super().load_config(config_path))
+
+
+def read_once(loader: ConfigLoader) -> None:
+    """Let a loader keep the files that it has read."""
+    if not isinstance(loader.repository, ReadOnce):  # type: ignore[attr-defined]
+        loader.repository = ReadOnce(loader.repository)  # type: ignore[attr-defined]
+
+
+def _loader() -> ConfigLoader:
+    return GlobalHydra.instance().config_loader()

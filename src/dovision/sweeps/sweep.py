@@ -1,0 +1,164 @@
+"""A sweep from its first look at the jobs to its closing table; Hydra calls it before the first job."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict, read_write
+
+from dovision.errors import explain
+from dovision.results import sweep_summary
+from dovision.results.files import make_folder
+from dovision.results.run_directory import RUN, RunDirectory
+from dovision.results.sweep_summary import Ended, ended, state_of
+from dovision.sweeps import jobs as planned
+from dovision.sweeps.forecast import Forecaster, table, warn_of_space
+from dovision.sweeps.jobs import Composed, Job
+from dovision.sweeps.progress import Progress
+
+log = logging.getLogger(__name__)
+STOP = ".stop"  # in the sweep's folder, once a job has failed under on_failure=stop
+AGAIN = "rerun=unfinished"  # of a command that is launched again, after its launcher has failed
+OPTIONS = ("rerun=", "on_failure=", "dry_run=")  # of a command, not of its jobs
+EXTRAS = {
+    "hydra_joblib_launcher": "launchers-joblib",
+    "hydra_submitit_launcher": "launchers-submitit",
+    "hydra_ray_launcher": "launchers-ray",
+}
+LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
+AT_WORK = 5.0  # seconds between looks at jobs that go on after their launcher has failed
+_current: ContextVar[Sweep | None] = ContextVar("sweep", default=None)
+
+
+def current() -> Sweep | None:
+    """The sweep that this process has started; None if it runs a single job, or one of another process's sweep."""
+    return _current.get()
+
+
+def forget() -> None:
+    """Begin a command, which has no sweep yet."""
+    _current.set(None)
+
+
+class Sweep:
+    """The jobs of one command, and what has become of them."""
+
+    def __init__(self, config: DictConfig, jobs: Sequence[Job] | None) -> None:
+        self.folder = Path(config.hydra.sweep.dir).absolute()
+        self.rerun: str | None = config.rerun
+        self.directory = _configuration_directory(config)
+        self._jobs = jobs
+        make_folder(self.folder, setting="output_root")
+        (self.folder / STOP).unlink(missing_ok=True)
+        self._progress = Progress(jobs or (), afresh=self.rerun == "all")
+        self._progress.__enter__()
+
+    @property
+    def jobs(self) -> Sequence[Job]:
+        """The jobs; of a sweeper that chooses them as it goes, all runs in the sweep's folder."""
+        if self._jobs is not None:
+            return self._jobs
+        folders = sorted(path.parent for path in self.folder.glob(f"*/{RUN}"))
+        overrides = [RunDirectory(folder).facts().get("overrides", ()) for folder in folders]
+        return [Job(*job) for job in zip(range(len(folders)), map(tuple, overrides), folders, strict=True)]
+
+    def unfinished(self) -> int:
+        """How many jobs neither are completed nor have failed, once none of them is at work any more."""
+        while "running" in (states := [state_of(job.folder) for job in self.jobs]):
+            time.sleep(AT_WORK)
+        return sum(state in ("missing", "interrupted") for state in states)
+
+    def close(self) -> bool:
+        """Say what has become of the jobs, write it to the sweep's folder, and return whether all are completed."""
+        self._progress.__exit__()
+        found = [self._ended(job) for job in self.jobs]
+        print(sweep_summary.closing(found), file=sys.stderr)
+        if found:
+            sweep_summary.write(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), found)
+            print(f"sweep: {self.folder / sweep_summary.NAME}.md", file=sys.stderr)
+        return all(job.state == sweep_summary.GOOD for job in found)
+
+    def _ended(self, job: Job) -> Ended:
+        own = [override for override in job.overrides if not override.startswith(OPTIONS)]
+        command = shlex.join(["dovision-evaluate", *self.directory, *own])
+        return ended(job.number, own, job.folder, command)
+
+
+class SweepStart(Callback):
+    """Before the first job: compose and check all of them; on a dry run only tell of them."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        if config.dry_run:
+            folder = Path(config.hydra.run.dir).absolute()
+            overrides = tuple(config.hydra.overrides.task)
+            _or_exit(_tell, config, [Composed(Job(0, overrides, folder), config)])
+            sys.exit(0)
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        _or_exit(_start, config)
+
+
+def _start(config: DictConfig) -> None:
+    _check_launcher(config)
+    _limit_jobs(config)
+    if current() is not None:  # launched again
+        config.hydra.overrides.task.append(AGAIN)
+        return
+    overrides = planned.overrides_of_jobs(config)
+    if overrides is None and config.dry_run:
+        raise ValueError("dry_run needs Hydra's basic sweeper, since others choose their jobs as they go.")
+    if overrides is None:
+        _current.set(Sweep(config, None))
+        return
+    composed = planned.compose(config, overrides)
+    if config.dry_run:
+        _tell(config, composed)
+        sys.exit(0)
+    jobs = planned.checked(composed, lambda each: each.job)
+    warn_of_space(Path(config.output_root))
+    _current.set(Sweep(config, jobs))
+
+
+def _tell(config: DictConfig, composed: Iterable[Composed]) -> None:
+    print(table(planned.checked(composed, Forecaster(Path(config.output_root)))))
+
+
+def _or_exit(step: Any, *arguments: Any) -> None:
+    """Hydra turns the exceptions of callbacks into warnings, and goes on; an exit it lets pass."""
+    try:
+        step(*arguments)
+    except Exception as error:
+        print(f"dovision-evaluate: {explain(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _check_launcher(config: DictConfig) -> None:
+    target = config.hydra.launcher.get("_target_", "")
+    for plugin, extra in EXTRAS.items():
+        if f".{plugin}." in target and (find_spec("hydra_plugins") is None or not find_spec(f"hydra_plugins.{plugin}")):
+            raise ValueError(f"this launcher needs an extra that is not installed: pip install 'dovision[{extra}]'.")
+
+
+def _limit_jobs(config: DictConfig) -> None:
+    """Submitit's local launcher starts all jobs of a batch at once: let a batch be no more than there are cores."""
+    if config.hydra.launcher.get("_target_") == LOCAL and config.hydra.sweeper.get("max_batch_size", 1) is None:
+        cores = os.cpu_count() or 1
+        log.info("at most %d jobs at once; for more or fewer: hydra.sweeper.max_batch_size=...", cores)
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.sweeper.max_batch_size = cores
+
+
+def _configuration_directory(config: DictConfig) -> list[str]:
+    """The --config-dir of the command line, as it is to be given again."""
+    sources = config.hydra.runtime.config_sources
+    return [part for source in sources if source.provider == "command-line" for part in ("--config-dir", source.path)]

@@ -1,0 +1,91 @@
+"""What a launcher runs, here or in another process: one job, whose end is in its run directory and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from dovision import identity
+from dovision.errors import explain
+from dovision.results.run_directory import BeingWritten, RunDirectory
+from dovision.session import JobFailed
+from dovision.stopping import Stopped
+from dovision.sweeps.jobs import check_devices
+from dovision.sweeps.sweep import STOP
+from dovision.validation import Values, check_keys
+
+log = logging.getLogger(__name__)
+Story = Callable[[DictConfig], None]
+
+
+class Task:
+    """Tells a story for a configuration; in a sweep, no failure goes beyond it, since a launcher would lose other jobs.
+
+    Args:
+        story: of the command.
+    """
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.home = os.getpid()  # of the process that launches
+
+    def __call__(self, config: DictConfig) -> None:
+        overrides = list(HydraConfig.get().overrides.task)
+        if not _in_sweep():
+            check_keys(config, overrides)
+            self.story(config)
+            return
+        run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
+        stop = Path(HydraConfig.get().sweep.dir) / STOP
+        if config.on_failure == "stop" and stop.exists():
+            run.skip(overrides, f"on_failure=stop, and another job failed: {stop.read_text()}")
+            return
+        try:
+            self._tell(config, overrides, run)
+        except JobFailed:
+            stop.write_text(" ".join(overrides))
+        except BeingWritten:
+            log.info("another process is at work on it, and it is left to that: %s", run.path)
+        except Stopped as stopped:
+            self._pass_on(stopped)
+
+    def _tell(self, config: DictConfig, overrides: list[str], run: RunDirectory) -> None:
+        try:
+            check_keys(config, overrides)
+            Values().check(config)
+            check_devices(config)
+            self.story(config)
+        except (JobFailed, BeingWritten):
+            raise
+        except (Exception, SystemExit) as error:  # before the run was started, or from its very end
+            log.error("failed: %s", explain(error))
+            _record(run, config, overrides, error)
+            raise JobFailed(str(run.path)) from error
+
+    def _pass_on(self, stopped: Stopped) -> None:
+        """Let a signal end the launching process, or be answered by the scheduler's client; no other worker."""
+        if os.getpid() == self.home or stopped.signum == signal.SIGINT:
+            raise stopped
+        if callable(signal.getsignal(stopped.signum)):
+            signal.raise_signal(stopped.signum)
+
+
+def _in_sweep() -> bool:
+    hydra = HydraConfig.get()
+    return hydra.mode == RunMode.MULTIRUN and "sweep" in (hydra.callbacks or {})
+
+
+def _record(run: RunDirectory, config: DictConfig, overrides: list[str], error: BaseException) -> None:
+    try:
+        if run.state != "completed":
+            run.start(identity.plain(config), overrides, {})
+            run.fail(error)
+    except (OSError, ValueError) as second:  # such as that of a full disk, which may be the first one, too
+        log.error("and that could not be recorded: %s", explain(second))

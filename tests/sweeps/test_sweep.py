@@ -1,0 +1,176 @@
+"""A sweep survives what happens to its jobs, says so truthfully, and the same command completes it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+
+import cloudpickle
+import pandas as pd
+import pytest
+
+from dovision.evaluate import evaluate
+from dovision.results.reading import read_sweep
+from dovision.results.run_directory import RunDirectory
+from dovision.sweeps.task import Task
+
+THREE = ("intervention.rows=1,2,3", "-m")
+
+
+def fail(error):
+    def happen():
+        raise error
+
+    return happen
+
+
+def send(signum):
+    return lambda: os.kill(os.getpid(), signum)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("happen", "reason", "batches"),
+    [
+        (fail(MemoryError("of 3 TB")), "MemoryError: of 3 TB", ("hydra.sweeper.max_batch_size=1",)),
+        (lambda: sys.exit(3), "SystemExit: 3", ()),
+    ],
+    ids=["out of memory, max_batch_size", "sys.exit"],
+)
+def test_row_3_a_failing_job_neither_hides_nor_stops_the_others(
+    small, assert_undisturbed, in_batch, capsys, happen, reason, batches, states
+):
+    in_batch(4, happen)  # the second of the second job
+    assert small(*THREE, *batches) == 1
+    assert states(small.root) == {1: "completed", 2: "failed", 3: "completed"}
+    said = capsys.readouterr().err
+    assert f"job 1 failed: {reason}" in said
+    assert "1 not completed" in said
+    (failed,) = (run for run in read_sweep(small.root) if run.state == "failed")
+    assert "Traceback" in failed.facts["exception"]["traceback"]
+    assert reason.partition(": ")[2] in (failed.folder / "run.log").read_text()
+    assert small(*THREE) == 0
+    assert_undisturbed(small.root)
+
+
+@pytest.mark.slow
+def test_row_3_on_failure_stop_starts_no_other_job_and_records_that(small, in_batch, states):
+    in_batch(0, fail(RuntimeError("no")))
+    assert small(*THREE, "on_failure=stop") == 1
+    assert states(small.root) == {1: "failed", 2: "skipped", 3: "skipped"}
+    assert small("intervention.rows=1,2", "-m", "on_failure=stop") == 0
+    assert states(small.root) == {1: "completed", 2: "completed", 3: "skipped"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("signum", "code", "images"), [(signal.SIGTERM, 143, 8), (signal.SIGINT, 130, 4)])
+def test_row_18_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
+    small, assert_undisturbed, in_batch, capsys, signum, code, images, states
+):
+    in_batch(4, send(signum))
+    assert small(*THREE) == code
+    assert states(small.root) == {1: "completed", 2: "interrupted"}
+    said = capsys.readouterr().err
+    assert f"job 1 interrupted: stopped by {signal.Signals(signum).name}" in said
+    assert "job 2 missing: not started" in said
+    (parts,) = small.root.glob("*/parts/0-of-1")
+    assert max(int(path.stem) for path in parts.glob("[0-9]*.json")) == images  # SIGTERM lets the batch be finished
+    measured = []
+    in_batch(0, lambda: measured.append(max(int(path.stem) for path in parts.glob("[0-9]*.json"))))
+    assert small(*THREE) == 0
+    assert measured == [images]
+    assert_undisturbed(small.root)
+
+
+@pytest.mark.slow
+def test_row_2_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, in_batch, states):
+    in_batch(4, fail(RuntimeError("no")))
+    assert small("intervention.rows=1,2", "-m") == 1
+    before = times(small.root)
+    assert small(*THREE, "rerun=unfinished") == 1
+    assert states(small.root) == {1: "completed", 2: "failed", 3: "completed"}
+    assert changed(small.root, before) == {3}
+    before = times(small.root)
+    assert small(*THREE, "rerun=failed") == 0
+    assert changed(small.root, before) == {2}
+    before = times(small.root)
+    assert small("intervention.rows=1", "rerun=all", "-m") == 0
+    assert changed(small.root, before) == {1}
+    assert_undisturbed(small.root)
+    before = times(small.root)
+    assert small(*THREE) == 0
+    assert changed(small.root, before) == set()
+
+
+@pytest.mark.slow
+def test_row_19_a_job_that_another_process_is_at_work_on_is_left_to_it(small, undisturbed, capsys, assert_undisturbed):
+    (theirs,) = (run for run in read_sweep(undisturbed) if "intervention.rows=2" in run.overrides)
+    run = RunDirectory(small.root / theirs.folder.name)
+    run.start({}, ["intervention.rows=2"], {})
+    assert small(*THREE) == 1
+    assert "job 1 running: another process is at work on it" in capsys.readouterr().err
+    assert run.state == "running"
+    run.interrupt("lost")
+    assert small(*THREE) == 0
+    assert_undisturbed(small.root)
+
+
+@pytest.mark.slow
+def test_row_11_the_sweep_is_gathered_and_failed_jobs_can_be_run_as_printed(small, dovision_evaluate, in_batch, capsys):
+    in_batch(0, fail(RuntimeError("no")))
+    assert small("intervention.rows=1,2", "-m") == 1
+    table = pd.read_csv(small.root / "sweep_summary.csv")
+    assert table["state"].tolist() == ["failed", "completed"]
+    assert table["clean/accuracy"].notna().tolist() == [False, True]
+    lines = capsys.readouterr().err.splitlines()
+    (command,) = (line for line in lines if line.startswith("    dovision-evaluate "))
+    assert dovision_evaluate(*shlex.split(command)[1:]) == 0
+    assert [RunDirectory(folder).state for folder in table["dir"]] == ["completed"] * 2
+
+
+@pytest.mark.slow
+def test_row_16_a_job_alone_equals_the_same_job_in_a_sweep(small, undisturbed):
+    assert small("intervention.rows=3") == 0
+    (alone,) = read_sweep(small.root)
+    for table in ("samples.parquet", "effects.parquet", "summary.json"):
+        assert (alone.folder / table).read_bytes() == (undisturbed / alone.folder.name / table).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_fitted_again(small, assert_undisturbed, capsys):
+    (path,) = small.root.parent.glob("checkpoints/*/classifier.ckpt")
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    assert small("intervention.rows=2") == 0
+    assert "is damaged, and is fitted again" in capsys.readouterr().err
+    assert_undisturbed(small.root)
+
+
+def test_row_17_the_task_can_be_pickled():
+    task = cloudpickle.loads(cloudpickle.dumps(Task(evaluate)))
+    assert task.story is evaluate
+
+
+def test_several_devices_are_refused_in_a_sweep_before_it_starts(small, capsys):
+    assert small("trainer.devices=2", *THREE) == 1
+    assert "trainer.devices must be 1 in a sweep, got 2" in capsys.readouterr().err
+    assert not small.root.exists()
+
+
+def test_a_launcher_whose_extra_is_missing_says_how_to_install_it(small, capsys, monkeypatch):
+    monkeypatch.setattr("dovision.sweeps.sweep.find_spec", lambda name: None)
+    assert small(*THREE, "hydra/launcher=joblib") == 1
+    assert "pip install 'dovision[launchers-joblib]'" in capsys.readouterr().err
+
+
+def times(sweep):
+    return {run.folder: (run.folder / "run.json").stat().st_mtime_ns for run in read_sweep(sweep)}
+
+
+def changed(sweep, before):
+    now = {run.folder: run for run in read_sweep(sweep)}
+    new = [run for folder, run in now.items() if times(sweep)[folder] != before.get(folder)]
+    return {int(o.partition("=")[2]) for run in new for o in run.overrides if o.startswith("intervention.rows=")}
