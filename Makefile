@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/paper_mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test check figures figures-check format bench wheel clean
+.PHONY: help install develop demo test check figures figures-check format bench chaos wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ format: $(VENV)/.dev ## put the code into its form
 
 bench: $(VENV)/.dev ## times against captum, foolbox and a plain loop; hours in full, BENCH="--grids 14 --images 1" for a part
 	@$(BIN)/python tests/benchmarks/table.py $(BENCH)
+
+chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="--sweeps 7 --launchers basic" for a few
+	@$(BIN)/python tests/chaos/campaign.py $(or $(CHAOS),--sweeps 100 --launchers basic joblib submitit_local)
 
 wheel: $(VENV)/.dev ## a wheel in dist/
 	@$(BIN)/python -m build --wheel

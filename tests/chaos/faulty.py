@@ -1,0 +1,72 @@
+"""dovision-evaluate to which one thing happens, once, in a batch of one job; a launcher's workers import it, too.
+
+FAULT=<what>:<rows>:<columns>:<batch>, and FIRED names the file that is made when it has happened.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dovision.commands import command
+from dovision.datasets.memory import InMemory
+from dovision.evaluate import evaluate as undisturbed
+from dovision.learning.effect_evaluation import EffectEvaluation
+
+
+def refuse() -> None:
+    raise RuntimeError("an exception from the campaign")
+
+
+def fill_the_disk() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))  # bytes of a file: no part, no run.json
+
+
+def spoil_an_image() -> None:
+    plain = InMemory.__getitem__
+
+    def read(self: InMemory, sample: int) -> object:
+        InMemory.__getitem__ = plain  # type: ignore[method-assign]
+        raise OSError(5, "Input/output error", f"image-{sample}")
+
+    InMemory.__getitem__ = read  # type: ignore[assignment, method-assign]
+
+
+FAULTS: dict[str, Callable[[], object]] = {
+    "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "preemption": lambda: os.kill(os.getpid(), signal.SIGUSR2),  # as submitit's schedulers announce it
+    "exception": refuse,
+    "sys.exit": lambda: sys.exit(0),
+    "full disk": fill_the_disk,
+    "unreadable image": spoil_an_image,
+}
+
+
+def evaluate(config) -> None:  # type: ignore[no-untyped-def]
+    """The story, with the fault if this is its job; limits are lifted when it ends."""
+    what, rows, columns, batch = os.environ.get("FAULT", ":::").split(":")
+    plain, counted = EffectEvaluation._evaluate, itertools.count()
+    mine = [rows, columns] == [str(config.intervention.rows), str(config.intervention.columns)]
+
+    def measure(self, *arguments):  # type: ignore[no-untyped-def]
+        fired = Path(os.environ["FIRED"]) if mine else Path("/")
+        if mine and next(counted) == int(batch) and not fired.exists():
+            fired.touch()
+            FAULTS[what]()
+        plain(self, *arguments)
+
+    EffectEvaluation._evaluate = measure  # type: ignore[method-assign]
+    try:
+        undisturbed(config)
+    finally:
+        EffectEvaluation._evaluate = plain  # type: ignore[method-assign]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+main = command("evaluate", evaluate)
