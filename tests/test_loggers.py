@@ -83,3 +83,58 @@ def test_row_31_nothing_of_a_key_is_kept_with_an_offline_run(copy, dovision_eval
     assert any(path.suffix == ".wandb" for path in files)
     assert not any(b"a-secret-key" in path.read_bytes() for path in files)
     assert "a-secret-key" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def finished(fitted, tmp_path) -> Path:
+    """A copy of the evaluation's runs, without a report."""
+    return shutil.copytree(fitted / "evaluate", tmp_path / "digits")
+
+
+def told(monkeypatch, *overrides: str) -> None:
+    from dovision.report import main
+
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr("sys.argv", ["dovision-report", *overrides])
+    main()
+
+
+@pytest.mark.slow
+def test_a_finished_sweep_is_sent_to_wandb(finished, monkeypatch):
+    told(monkeypatch, f"sweep={finished}", "log_to=wandb")
+    sent = offline_run(finished / "report")
+    assert (sent["run"][0]["run_group"], sent["run"][0]["display_name"]) == ("digits", "report")
+    assert sent["exit"][0].get("exit_code", 0) == 0
+    logged = {key.partition(".")[0] for item in sent["history"] for key in item["item"]}
+    (run,) = [path.parent.name for path in finished.glob("*/run.json")]
+    assert {"figures/results", "tables/results", f"figures/{run}/gallery"} <= logged
+    assert "report-digits" in {artifact["name"] for artifact in sent["artifact"]}
+
+
+@pytest.mark.slow
+def test_a_finished_sweep_is_sent_to_tensorboard(finished, monkeypatch):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    told(monkeypatch, f"sweep={finished}", "log_to=tensorboard")
+    events = accumulator.EventAccumulator(str(finished / "report" / "tensorboard"))
+    events.Reload()
+    assert "figures/effect_against_epsilon" in events.Tags()["images"]
+
+
+@pytest.mark.slow
+def test_a_job_is_logged_to_tensorboard(fitted, dovision_evaluate, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
+    assert dovision_evaluate(f"output_root={tmp_path}", "logger=tensorboard", "attack=fgsm", "attack.eps=0.1") == 0
+    (run,) = read_sweep(tmp_path / "evaluate")
+    events = accumulator.EventAccumulator(str(run.folder / "tensorboard"))
+    events.Reload()
+    (accuracy,) = events.Scalars("accuracy/clean")
+    assert accuracy.value == pytest.approx(run.summary["arms"]["clean"]["accuracy"]["estimate"])
+    assert "gallery" in events.Tags()["images"]
+    assert events.Tags()["histograms"] == ["effects"]
+
+
+def test_a_dashboard_that_does_not_exist_names_the_nearest(finished, monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        told(monkeypatch, f"sweep={finished}", "log_to=wandbb")
+    assert "log_to must be one of tensorboard, wandb, got 'wandbb'. Did you mean wandb?" in capsys.readouterr().err

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from dovision import checks
 from dovision.effects import Interval
 from dovision.results.exhibits import run_exhibits
 from dovision.results.files import replacing
+from dovision.results.pictures import load_image
 from dovision.results.reading import Run
 from dovision.results.tables import EFFECTS, read_samples, row_groups
 
@@ -45,6 +47,9 @@ class CSVLogger:
             rows.writerow(["arm", "metric", *Interval._fields])
             for arm, metric, interval in _metrics(run):
                 rows.writerow([arm, metric, *interval.values()])
+
+    def send(self, folder: Path) -> None:
+        """Send the figures and tables of a written report, by their names; nothing to do for a CSV file."""
 
     def finish(self, failed: bool) -> None:
         """End the run; called in any case."""
@@ -78,6 +83,19 @@ class WandbLogger(CSVLogger):
     def finish(self, failed: bool) -> None:
         if self.run is not None:
             self._patiently(lambda: self.run.finish(exit_code=int(failed)))
+
+    def send(self, folder: Path) -> None:
+        import wandb
+
+        if self.run is None:
+            raise ConnectionError("W&B took no run, and so no report: see the warning above, or log_to=tensorboard.")
+        for name, picture, numbers in _reported(folder):
+            table = pd.read_csv(numbers).head(TABLE_ROWS)
+            self.run.log({f"figures/{name}": wandb.Image(str(picture)), f"tables/{name}": wandb.Table(dataframe=table)})
+        report = wandb.Artifact(f"report-{self.run.group}", type="report")
+        report.add_file(str(folder / "index.html"))
+        report.add_dir(str(folder / "figures"), name="figures")
+        self.run.log_artifact(report)
 
     def _begin(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> Any:
         import wandb
@@ -121,6 +139,50 @@ class WandbLogger(CSVLogger):
         trouble = errors[0] if errors else f"no answer within {PATIENCE:.0f} s"
         log.warning("W&B failed, and the job goes on without it: %s", trouble)
         return None
+
+
+class TensorboardLogger(CSVLogger):
+    """metrics.csv, and event files for TensorBoard: headline numbers against epsilon, figures, effects as histogram.
+
+    Args:
+        folder: of the event files, in the run directory.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self.writer: Any = None
+
+    def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.writer = SummaryWriter(folder / self.folder)
+        self.writer.add_text("run", f"{group}: {name}")
+
+    def report(self, run: Run) -> None:
+        super().report(run)
+        for arm, metric, interval in _metrics(run):
+            self.writer.add_scalar(f"{metric}/{arm}", interval["estimate"])
+        for item in run_exhibits(run):
+            self.writer.add_figure(item.name, item.figure)
+        counts, edges = _histogram(run.folder)
+        middle = (edges[1:] + edges[:-1]) / 2
+        self.writer.add_histogram_raw(
+            "effects", -1.0, 1.0, int(counts.sum()), middle @ counts, middle**2 @ counts, edges[1:], counts
+        )
+
+    def send(self, folder: Path) -> None:
+        for name, picture, _ in _reported(folder):
+            self.writer.add_image(f"figures/{name}", load_image(picture)[..., :3], dataformats="HWC")
+
+    def finish(self, failed: bool) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _reported(folder: Path) -> Iterator[tuple[str, Path, Path]]:
+    """(name, picture, numbers) of every figure of a report."""
+    for picture in sorted((folder / "figures").rglob("*.png")):
+        yield str(picture.relative_to(folder / "figures").with_suffix("")), picture, picture.with_suffix(".csv")
 
 
 def _metrics(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:

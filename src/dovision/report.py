@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
 from dovision.commands import command
+from dovision.errors import configuration_folder
+from dovision.loggers import CSVLogger
 from dovision.results import exhibits, page
 from dovision.results.exhibit import Exhibit, save
 from dovision.results.files import make_folder, write_text
 from dovision.results.reading import Run
 from dovision.results.survey import UNREADABLE, survey
+from dovision.session import make
 
 FIGURES = "figures"
 
@@ -64,6 +67,28 @@ def _cut(completed: int, detailed: int) -> list[str]:
     return [f"Figures run by run: of the first {detailed} of {completed} completed runs; details={completed} for all."]
 
 
+def send(folder: Path, logger: CSVLogger, name: str) -> None:
+    """Send the figures and tables of a written report to a logger, as one run of the sweep's group."""
+    logger.start(folder, name, "report", {})
+    failed = True
+    try:
+        logger.send(folder)
+        failed = False
+    finally:
+        logger.finish(failed)
+
+
+def _logger(name: str | None) -> CSVLogger | None:
+    if name is None:
+        return None
+    folder = configuration_folder() / "logger"
+    known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "csv")
+    config = OmegaConf.load(folder / f"{checks.choice('log_to', name, known)}.yaml")
+    assert isinstance(config, DictConfig)
+    logger: CSVLogger = make(config)
+    return logger
+
+
 def tell(config: DictConfig) -> None:
     """Draw the report that the configuration asks for, and print where it is.
 
@@ -71,8 +96,12 @@ def tell(config: DictConfig) -> None:
         ValueError: some runs could not be read; the page is written without them, and says why.
     """
     sweep = Path(config.sweep)
+    logger = _logger(config.log_to)
     runs = survey(sweep)
-    print(write(sweep, runs, Path(config.output) if config.output else sweep / "report", config.details))
+    page = write(sweep, runs, Path(config.output) if config.output else sweep / "report", config.details)
+    if logger is not None:
+        send(page.parent, logger, sweep.resolve().name)
+    print(page)
     damaged = [run for run in runs if run.state == UNREADABLE]
     if damaged:
         more = f" The page names {len(damaged) - 1} more." if len(damaged) > 1 else ""
