@@ -74,7 +74,7 @@ def main() -> int:
             disturbance = Disturbance(launcher, fault, draw.choice(JOBS), draw.randrange(BATCHES))
             outcome = disturbed(Path(folder) / str(number), undisturbed, disturbance)
             print(number, *disturbance, outcome, flush=True)
-            total.update(injected=outcome.happened, lost=outcome.lost, wrong=outcome.wrong, twice=outcome.twice)
+            total.update(lost=outcome.lost, wrong=outcome.wrong, twice=outcome.twice, injected=int(outcome.happened))
     minutes = (time.monotonic() - began) / 60
     print(
         f"{total['injected']} faults in {arguments.sweeps} sweeps of {len(JOBS)} jobs, "

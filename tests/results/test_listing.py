@@ -9,7 +9,7 @@ def test_every_job_has_a_row_with_its_state_what_differs_and_the_reason(sweep):
     heads, rows = job_table(runs)
     assert heads[:5] == ("job", "state", "reason", "intervention", "intervention.rows")
     assert heads[-1] == "seconds"
-    assert [row[1].text for row in rows] == ["completed"] * 3 + ["failed", "running"]
+    assert [row[1].text for row in rows] == ["completed"] * 3 + ["failed", "interrupted"]
     assert [row[4].text for row in rows] == ["2", "4", "-", "4", "4"]
     assert rows[0][-1] == Cell("12.5", "12.5", "number")
     assert rows[3][2].text == "ValueError: a grid must have at most 32 rows, got 64."
