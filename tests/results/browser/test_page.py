@@ -137,6 +137,8 @@ def test_it_prints_in_light_with_everything_unfolded(open_page, small):
     page.emulate_media(media="print")
     assert (page.evaluate(folded), background(page)) == (0, LIGHT)
     assert not page.locator("nav").is_visible()
+    page.set_viewport_size({"width": 690, "height": 980})  # A4 within its margins
+    assert page.evaluate("document.documentElement.scrollWidth") == 690
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.evaluate(folded) == before > 0
 
