@@ -37,8 +37,8 @@ demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
 	@$(BIN)/dovision-evaluate experiment=demo
 	@$(BIN)/dovision-report sweep=outputs/demo
 
-test: $(VENV)/.dev ## all tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/.dev ## all tests, in two processes of one thread each
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.dev ## style, types and layers
 	@$(BIN)/ruff check

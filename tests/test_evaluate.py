@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from dovision.errors import configuration_folder
+from dovision.evaluate import main
 from dovision.results.reading import read_sweep
 
 ATTACKED = ("attack=fgsm", "attack.eps=[0.1,16/255]")
@@ -219,11 +220,11 @@ def test_a_killed_run_is_found_interrupted_and_is_done_again(copy, dovision_eval
 @pytest.mark.parametrize(
     "path", sorted((configuration_folder() / "experiment").glob("*.yaml")), ids=lambda path: path.stem
 )
-def test_every_experiment_composes(path):
-    command = [sys.executable, "-m", "dovision.evaluate", f"experiment={path.stem}", "--cfg", "job"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert yaml.safe_load(done.stdout)["name"] == path.stem
+def test_every_experiment_composes(path, monkeypatch, capsys):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr("sys.argv", ["dovision-evaluate", f"experiment={path.stem}", "--cfg", "job"])
+    main()
+    assert yaml.safe_load(capsys.readouterr().out)["name"] == path.stem
 
 
 @pytest.mark.slow
