@@ -77,7 +77,8 @@ def _finish(name: str, swept: sweep.Sweep, launch: Callable[[], None], code: int
 
 
 def _quieten() -> None:
-    """Keep Lightning's advice, which is about its own plumbing, off the user's terminal."""
+    """Keep what libraries say of their own plumbing, Lightning's advice and fontTools' glyphs, off the terminal."""
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
