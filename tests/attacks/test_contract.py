@@ -170,4 +170,4 @@ def test_a_target_is_a_class_of_the_task(name, classifier, batch, multilabel_cla
 @pytest.mark.parametrize("name", RAISING)
 def test_any_loss_can_be_raised(name, loss, classifier, batch):
     attack = composed(name, f"loss@attack.loss={loss}")
-    attack(batch, classifier, 0.1)
+    assert not torch.equal(attack(batch, classifier, 0.1), batch.image)
