@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from dovision.results import figures
+from dovision.results.detection_figures import score_distributions
 from dovision.results.drawing import inline_svg, save_figure
 from dovision.results.gallery import gallery
 
@@ -126,3 +127,19 @@ def test_an_inline_figure_has_ids_of_its_own_and_the_colours_of_the_page(tmp_pat
     assert "currentColor" in inline
     assert "#1f2430" not in inline
     assert "&lt;b&gt;" in inline
+
+
+def test_numbers_on_logarithmic_axes_are_written_out_on_every_figure(tmp_path):
+    values = np.geomspace(1e-5, 1e3, 20)
+    scores = pd.DataFrame({"detector": "margin", "world": "clean", "images": 20, "share": values.argsort() / 19})
+    spread = {end: values for end in ("low", "lower", "median", "upper", "high")}
+    worlds = pd.DataFrame({"panel": "grid", "attack": "pgd", "eps": np.linspace(0, 0.3, 20), **spread})
+    drawn = {
+        "scores": score_distributions(scores.assign(value=values), {"margin": 1.0}),
+        "spread": figures.spread_against_epsilon(worlds),
+    }
+    for name, figure in drawn.items():
+        save_figure(figure, worlds, tmp_path, name)
+        text = (tmp_path / f"{name}.svg").read_text()
+        assert "mathdefault" not in text
+        assert ">0.1<" in text or ">1<" in text

@@ -11,7 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from dovision.results.drawing import COLOURS, FAINT, INK, LINE, PAPER, points, series, shortened, spread, styled
+from dovision.results.drawing import (
+    COLOURS,
+    FAINT,
+    INK,
+    LINE,
+    PAPER,
+    logarithmic,
+    points,
+    series,
+    shortened,
+    spread,
+    styled,
+)
 
 ACROSS = 3  # panels side by side
 ATTACKS_CLEAN, ATTACKS_NOISE = "attacks against clean", "attacks against noise"
@@ -102,7 +114,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
         inner = own[own["share"].between(0.01, 0.99)]["value"]
         low, high = float(inner.min()), float(inner.max())
         if low > 0 and high > 30 * low:
-            axes.set_xscale("log")
+            logarithmic(axes, ticks=4)
         if high > low:
             axes.set_xlim(low, high)
         axes.set(ylim=(0, 1.02), xlabel="score")

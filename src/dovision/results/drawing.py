@@ -10,7 +10,9 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from dovision.results.files import replacing
 
@@ -97,6 +99,15 @@ def series(number: int) -> dict[str, Any]:
 def points(number: int) -> dict[str, Any]:
     """The marker and the whiskers of series `number`."""
     return {"marker": MARKERS[number % len(MARKERS)], "markersize": 4.5, "elinewidth": 1.2, "capsize": 2.5}
+
+
+def logarithmic(axes: Axes, which: str = "x", ticks: int = 6) -> None:
+    """A logarithmic axis, x or y, with a few numbers written out: powers would need the mathematics that is off."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(numticks=ticks))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def spread(rows: pd.DataFrame) -> npt.NDArray[np.float64]:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from dovision.results.drawing import FAINT, INK, LINE, MARKERS, points, series, shortened, spread, styled
+from dovision.results.drawing import FAINT, INK, LINE, MARKERS, logarithmic, points, series, shortened, spread, styled
 
 FEW = 12  # jobs that can be told apart by their colours
 
@@ -66,15 +65,12 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
         label = f"{arm} (n = {rows['images'].iloc[0]:,})"
         axes.plot(rows["value"], rows["share"], label=label, **series(number - 1))
     if largest > 10 * frame["value"].min():
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(numticks=6))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axes)
     axes.set_xlabel("mean |ECE| of an image")
     axes.set_ylabel("share of images at or below")
     axes.set_ylim(0, 1.02)
     axes.grid()
-    axes.legend(loc="upper left", fontsize=7.5)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7.5)
     return figure
 
 
@@ -98,7 +94,8 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
             for end in ("low", "high"):
                 axes.plot(rows["eps"], bounds[end], color=look["color"], linestyle=":", linewidth=0.9)
             axes.plot(rows["eps"], bounds["median"], label=attack, marker=MARKERS[number % 7], markersize=4.5, **look)
-        axes.set(yscale="log", xlabel="epsilon (pixel units, 0 = clean)")
+        logarithmic(axes, "y")
+        axes.set_xlabel("epsilon (pixel units, 0 = clean)")
         axes.set_title(shortened(name, 44))
         axes.grid(axis="y")
     panels[0].set_ylabel("mean |ECE| of an image")
