@@ -20,6 +20,7 @@ from dovision.contracts import (
     Images,
     Intervention,
     Task,
+    arm,
     generator,
     part_kind,
     size,
@@ -272,3 +273,11 @@ def test_the_kind_of_a_part_is_its_name_without_the_number():
         "tag",
         "Edema",
     ]
+
+
+@pytest.mark.parametrize(
+    ("eps", "name"),
+    [(0.1, "eps=0.1"), (0.2, "eps=0.2"), (8 / 255, "eps=8/255"), (0.015625, "eps=0.015625"), (1.5, "eps=1.5")],
+)
+def test_an_arm_is_named_as_its_epsilon_is_written(eps, name):
+    assert arm(eps) == name

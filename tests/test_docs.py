@@ -45,6 +45,6 @@ def test_all_parts_of_the_pages_work_together_in_one_command(folder, monkeypatch
     monkeypatch.setattr("sys.argv", ["dovision-evaluate", "--config-dir", str(folder / "conf"), *arguments])
     main()
     (run,) = read_sweep(tmp_path / "evaluate")
-    assert run.summary["arms"]["eps=0.0313725"]["images"] == 12
+    assert run.summary["arms"]["eps=8/255"]["images"] == 12
     assert {row["explainer"] for row in run.summary["maps"]} == {"input_gradient"}
     assert {row["detector"] for row in run.summary["detection"]} == {"roughness"}

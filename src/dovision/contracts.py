@@ -252,6 +252,13 @@ class Intervention(ABC):
         return treated
 
 
+def arm(eps: float) -> str:
+    """The name of the adversarial world of an epsilon: eps=0.1, or eps=8/255 where the decimals would be no better."""
+    decimal, steps = f"{eps:g}", round(eps * 255)
+    exact = len(decimal) > len("0.125") and abs(eps * 255 - steps) < 1e-6
+    return f"eps={steps}/255" if exact else f"eps={decimal}"
+
+
 class Attack(ABC):
     """An adversarial world: x -> x + delta, with |delta| <= eps in pixel units, for each epsilon of a list.
 

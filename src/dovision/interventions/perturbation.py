@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dovision.contracts import INPUT, Attack, Context, Intervention, Shape
+from dovision.contracts import INPUT, Attack, Context, Intervention, Shape, arm
 
 
 class Perturbation(Intervention):
@@ -22,7 +22,7 @@ class Perturbation(Intervention):
         self.attack = attack
 
     def units(self, shape: Shape) -> tuple[str, ...]:
-        return tuple(f"eps={eps:g}" for eps in self.attack.eps)
+        return tuple(arm(eps) for eps in self.attack.eps)
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         return self.attack(context.batch._replace(image=value), context.classifier, self.attack.eps[unit])

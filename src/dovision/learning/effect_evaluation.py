@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dovision.attacks.kept import MAIN
-from dovision.contracts import INPUT, Attack, Batch, Box, Classifier, Intervention
+from dovision.contracts import INPUT, Attack, Batch, Box, Classifier, Intervention, arm
 from dovision.learning.gradient_health import GradientHealth
 from dovision.learning.keeping import Keeper
 from dovision.learning.queries import Queries
@@ -175,7 +175,7 @@ class EffectEvaluation(Callback):
         yield World(CLEAN, 0.0, batch, logits)
         for eps in self.attack.eps:
             attacked = batch._replace(image=self.attack(batch, self.classifier, eps))
-            yield World(f"eps={eps:g}", eps, attacked, _logits(self.classifier, attacked.image))
+            yield World(arm(eps), eps, attacked, _logits(self.classifier, attacked.image))
 
     def _origin(self) -> Mapping[str, Any]:
         """What finished parts must share with this start; nothing does where all attacked images are to be kept."""

@@ -32,7 +32,7 @@ def samples_schema(task: Task) -> pa.Schema:
     """Columns of samples.parquet, a row per (sample, arm).
 
     sample, name, group     the row in the split, the file or name of the image, the patient
-    arm, eps                "clean" or "eps=...", and the epsilon in pixel units, 0 for clean
+    arm, eps                "clean", or such as "eps=0.1" and "eps=8/255"; the epsilon in pixel units, 0 for clean
     label, prediction       a class number; for multilabel a list of zeros and ones, -1 where not known
     probability             the highest class probability
     entropy                 nats; for multilabel the sum of the labels' binary entropies
