@@ -27,6 +27,15 @@ def test_row_11_each_job_has_a_row_and_failed_ones_are_not_dropped(tmp_path):
     assert "    again" in text
 
 
+def test_the_numbers_of_an_arm_stand_together(tmp_path):
+    early = {"clean/accuracy": 1.0, "eps=8/255/accuracy": 0.5, "eps=0.1/accuracy": 0.1}
+    jobs = [job(0, **early), job(1, **early, **{"eps=8/255/auroc": 0.9})]
+    sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)
+    columns = pd.read_csv(tmp_path / "sweep_summary.csv").columns.tolist()
+    arms = ["clean/accuracy", "eps=8/255/accuracy", "eps=8/255/auroc", "eps=0.1/accuracy"]
+    assert columns == ["job", "overrides", "state", "seconds", "reason", *arms, "dir"]
+
+
 def test_row_11_mean_deviation_and_number_are_over_seeds(tmp_path):
     jobs = [job(0, seed=0, accuracy=0.5), job(1, seed=1, accuracy=0.7), job(2, seed=2), job(3, rows=9, accuracy=0.1)]
     jobs[2] = jobs[2]._replace(state="failed")

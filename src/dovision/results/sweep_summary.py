@@ -123,9 +123,17 @@ def _without_seed(overrides: Iterable[str]) -> str:
     return " ".join(override for override in overrides if not override.startswith("seed="))
 
 
-def _table(jobs: Iterable[Ended]) -> pd.DataFrame:
+def _table(jobs: Sequence[Ended]) -> pd.DataFrame:
+    """A row a job; the numbers of an arm stand together, whichever jobs have them."""
     table = pd.DataFrame([job.row() for job in jobs])
-    return table[[*(name for name in table if name != "dir"), "dir"]]
+    metrics = dict.fromkeys(name for job in jobs for name in job.metrics)
+    arms = list(dict.fromkeys(map(_arm, metrics)))
+    own = [name for name in table if name not in metrics and name != "dir"]
+    return table[[*own, *sorted(metrics, key=lambda name: arms.index(_arm(name))), "dir"]]
+
+
+def _arm(metric: str) -> str:
+    return metric.rpartition("/")[0]
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
