@@ -72,7 +72,11 @@ def _finish(name: str, swept: sweep.Sweep, launch: Callable[[], None], code: int
             before, left = left, swept.unfinished()
             if left >= before:
                 break
-    completed = swept.close()
+    try:
+        completed = swept.close()
+    except OSError as error:
+        print(f"dovision-{name}: the summary of the sweep could not be written: {explain(error)}", file=sys.stderr)
+        return code or 1
     return code or int(not completed)
 
 

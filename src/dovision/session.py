@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -100,6 +100,7 @@ def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
     run.start(settings, overrides, facts, afresh=config.rerun == "all")
     logger_knows = config.name, " ".join(overrides) or run.path.name, settings
     with (
+        closing(run),
         log_file(run.path / "run.log"),
         _logged(logger, run, *logger_knows),
         _recorded(run),
@@ -124,8 +125,8 @@ def _recorded(run: RunDirectory) -> Iterator[None]:
         log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
     except (Exception, SystemExit) as error:
         log.error("failed: %s", explain(error))
-        log.error("the traceback is in %s", run.path / "run.json")
         run.fail(error, spent())
+        log.error("the traceback is in %s", run.path / "run.json")
         raise JobFailed(str(run.path)) from error
     except BaseException as stopped:
         reason = str(stopped) if isinstance(stopped, Stopped) else f"stopped by {type(stopped).__name__}"

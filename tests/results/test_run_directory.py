@@ -49,6 +49,16 @@ def test_a_run_goes_from_missing_to_running_to_completed(tmp_path):
     assert yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text()) == ["seed=3"]
 
 
+def test_a_start_that_fails_leaves_the_directory_to_the_next_one(tmp_path):
+    (tmp_path / ".hydra").write_text("a file where a folder is to be made")
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    with pytest.raises(FileExistsError, match=r"\.hydra"):
+        first.start({}, [], {})
+    (tmp_path / ".hydra").unlink()
+    second.start({}, [], {})
+    assert second.state == "running"
+
+
 def test_a_failure_is_kept_with_type_message_and_traceback(tmp_path):
     run = RunDirectory(tmp_path)
     run.start({}, [], {"seed": 0})

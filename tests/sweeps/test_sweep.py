@@ -56,6 +56,24 @@ def test_row_3_a_failing_job_neither_hides_nor_stops_the_others(
 
 
 @pytest.mark.slow
+def test_a_job_whose_logger_cannot_start_is_failed_with_that_reason(small, monkeypatch, states, capsys):
+    monkeypatch.setattr("dovision.loggers.CSVLogger.start", lambda *_: fail(OSError("no logs today"))())
+    assert small("intervention.rows=1", "-m") == 1
+    assert states(small.root) == {1: "failed"}
+    assert "job 0 failed: OSError: no logs today" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, monkeypatch, capsys):
+    monkeypatch.setattr("dovision.results.sweep_summary.write", lambda *_: fail(OSError("no space"))())
+    assert small("intervention.rows=1", "-m") == 1
+    said = capsys.readouterr().err
+    assert "1 jobs: 1 completed." in said
+    assert "the summary of the sweep could not be written: no space" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
 def test_row_3_on_failure_stop_starts_no_other_job_and_records_that(small, in_batch, states):
     in_batch(0, fail(RuntimeError("no")))
     assert small(*THREE, "on_failure=stop") == 1

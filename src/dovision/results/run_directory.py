@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -78,11 +79,14 @@ class RunDirectory:
             )
         make_folder(self.path, setting="output_root")
         self._lock_or_refuse()
-        self._remove_remains(afresh)
-        (self.path / ".hydra").mkdir(exist_ok=True)
-        self._write_yaml("config.yaml", checks.plain("config", config))
-        self._write_yaml("overrides.yaml", list(overrides))
-        self._write({"state": "running", "overrides": list(overrides), **facts})
+        with ExitStack() as on_failure:
+            on_failure.callback(self.close)
+            self._remove_remains(afresh)
+            (self.path / ".hydra").mkdir(exist_ok=True)
+            self._write_yaml("config.yaml", checks.plain("config", config))
+            self._write_yaml("overrides.yaml", list(overrides))
+            self._write({"state": "running", "overrides": list(overrides), **facts})
+            on_failure.pop_all()
 
     def record(self, facts: Mapping[str, Any]) -> None:
         """Add facts to run.json, of plain types; a known name takes the new value."""
@@ -109,11 +113,15 @@ class RunDirectory:
             make_folder(self.path, setting="output_root")
             self._write({"state": "skipped", "overrides": list(overrides), "reason": reason})
 
+    def close(self) -> None:
+        """Let go of the lock; a run that has not come to its end is interrupted by that."""
+        self._lock.release()
+
     def _end(self, facts: Mapping[str, Any]) -> None:
         try:
             self.record(facts)
         finally:
-            self._lock.release()
+            self.close()
 
     def _at_work(self) -> bool:
         """Whether a process holds the lock; taken to be so where that cannot be found out."""

@@ -79,7 +79,11 @@ class Sweep:
         return sum(state in ("missing", "interrupted") for state in states)
 
     def close(self) -> bool:
-        """Say what has become of the jobs, write it to the sweep's folder, and return whether all are completed."""
+        """Say what has become of the jobs, write it to the sweep's folder, and return whether all are completed.
+
+        Raises:
+            OSError: it could not be written.
+        """
         self._progress.__exit__()
         found = [self._ended(job) for job in self.jobs]
         print(sweep_summary.closing(found), file=sys.stderr)

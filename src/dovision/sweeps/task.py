@@ -50,7 +50,8 @@ class Task:
         try:
             self._tell(config, overrides, run)
         except JobFailed:
-            stop.write_text(" ".join(overrides))
+            if config.on_failure == "stop":
+                stop.write_text(" ".join(overrides))
         except BeingWritten:
             log.info("another process is at work on it, and it is left to that: %s", run.path)
         except Stopped as stopped:
