@@ -1,6 +1,7 @@
 """dovision-evaluate to which one thing happens, once, in a batch of one job; a launcher's workers import it, too.
 
-FAULT=<what>:<rows>:<columns>:<batch>, and FIRED names the file that is made when it has happened.
+FAULT=<what>:<rows>:<columns>:<batch>, FIRED names the file that is made when it has happened, and BALLAST, if it is not
+empty, the one that fills the disk.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from dovision.commands import command
@@ -24,7 +26,13 @@ def refuse() -> None:
 
 
 def fill_the_disk() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))  # bytes of a file: no part, no run.json
+    """Leave no byte on the sweep's own disk; without one, let no file of this process grow beyond 100 bytes."""
+    if not os.environ["BALLAST"]:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+        return
+    with suppress(OSError), open(os.environ["BALLAST"], "wb", buffering=0) as ballast:
+        while True:
+            ballast.write(bytes(4096))
 
 
 def spoil_an_image() -> None:
@@ -39,6 +47,7 @@ def spoil_an_image() -> None:
 
 FAULTS: dict[str, Callable[[], object]] = {
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "launcher killed": lambda: os.kill(int(os.environ["LAUNCHING"]), signal.SIGKILL),
     "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "preemption": lambda: os.kill(os.getpid(), signal.SIGUSR2),  # as submitit's schedulers announce it
     "exception": refuse,
@@ -69,4 +78,17 @@ def evaluate(config) -> None:  # type: ignore[no-untyped-def]
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
-main = command("evaluate", evaluate)
+def main() -> None:
+    """dovision-evaluate, as the process that launches jobs."""
+    os.environ["LAUNCHING"] = str(os.getpid())
+    command("evaluate", evaluate)()
+
+
+def launch(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    """dovision-evaluate in this process, which ends with it; what it says goes to the end of a file."""
+    os.environ.update(environment)
+    sys.argv = ["dovision-evaluate", *arguments]
+    with log.open("a") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    main()
