@@ -58,6 +58,14 @@ def dovision_evaluate() -> Command:
 
 
 @pytest.fixture(scope="session")
+def dovision_train() -> Command:
+    """dovision-train."""
+    from dovision.train import main
+
+    return lambda *overrides: run_command(main, *overrides)
+
+
+@pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory, dovision_evaluate: Command) -> Path:
     """An output root in which the digits' classifier is fitted and one attacked run, `evaluate`, is completed."""
     root = tmp_path_factory.mktemp("fitted")

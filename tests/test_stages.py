@@ -1,14 +1,56 @@
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from dovision.learning.causal_autoencoder import CausalAutoencoder
 from dovision.models import checkpoint
 from dovision.results.reading import read_sweep
+
+FEW_STEPS = ("dataset=digits", "training.classifier.batch_size=512", "training.classifier.epochs=3")
+FEW_STEPS += ("autoencoder=conv_1x1", "training.autoencoder.batch_size=512", "training.autoencoder.epochs=2")
+
+
+@pytest.mark.slow
+def test_row_18_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(
+    tmp_path, dovision_train, monkeypatch, capsys
+):
+    root = f"output_root={tmp_path / 'killed'}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dovision.train", *FEW_STEPS, root], stderr=subprocess.PIPE, text=True
+    )
+    assert any("epoch 1 of 3" in line for line in process.stderr)
+    process.kill()
+    assert process.communicate()[1].count("epoch 3 of 3") == 0
+
+    plain, steps = CausalAutoencoder.training_step, itertools.count()
+
+    def step(self, batch, batch_idx):
+        if next(steps) == 4:  # the second of the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(CausalAutoencoder, "training_step", step)
+    assert dovision_train(*FEW_STEPS, root) == 128 + signal.SIGTERM
+    said = capsys.readouterr().err
+    assert "the training goes on after epoch" in said
+    assert "stopped by SIGTERM in epoch 2 of 2; the same command goes on from the start of that epoch" in said
+    assert "Traceback" not in said
+    assert dovision_train(*FEW_STEPS, root) == 0
+
+    assert dovision_train(*FEW_STEPS, f"output_root={tmp_path / 'undisturbed'}") == 0
+    found = {path.relative_to(tmp_path / "killed"): path for path in (tmp_path / "killed").glob("*/*/*")}
+    assert {path.name for path in found} >= {"classifier.ckpt", "autoencoder.ckpt"}
+    assert "epoch.ckpt" not in {path.name for path in found}
+    for path, killed in found.items():
+        assert killed.read_bytes() == (tmp_path / "undisturbed" / path).read_bytes(), path
 
 
 @pytest.mark.slow

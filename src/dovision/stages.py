@@ -11,14 +11,13 @@ import pytorch_lightning as pl
 import torch
 from filelock import FileLock
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch.utils.data import DataLoader
 
 from dovision import identity
 from dovision.contracts import Classifier, Images
 from dovision.learning.causal_autoencoder import CausalAutoencoder
+from dovision.learning.epochs import FILE, Epochs
 from dovision.learning.image_classifier import ImageClassifier
 from dovision.learning.randomised import PermutedLabels
 from dovision.models import checkpoint
@@ -141,6 +140,7 @@ def _stage(config: DictConfig, path: Path, fit: Callable[[Path], None]) -> Stage
                 pl.seed_everything(config.seed, verbose=False)
                 fit(path)
             write_text(path.with_suffix(SUM), identity.file_hash(path))
+        (path.parent / FILE).unlink(missing_ok=True)
     return _read(path, trust=True)
 
 
@@ -199,19 +199,17 @@ def _fit(
     mode: str,
 ) -> dict[str, Any]:
     """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
-    best = ModelCheckpoint(folder / "epochs", monitor=monitor, mode=mode, enable_version_counter=False)
-    logger = CSVLogger(folder, name="log", version="")
-    epochs = EpochLog(monitor)
-    one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
-    trainer = make_trainer(config, [best, epochs], max_epochs=settings.epochs, logger=logger, **one_device)
     train, val = (_loader(config, images, split, settings.batch_size) for split in ("train", "val"))
+    origin = {"code": identity.code_hash(), "torch": str(torch.__version__)}
+    epochs = Epochs(folder, monitor, mode, train.generator, origin)
+    one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
+    trainer = make_trainer(config, [epochs], max_epochs=settings.epochs, logger=False, **one_device)
     if settings.epochs == 0:
         scores = {**trainer.validate(module, val, verbose=False)[0], "epoch": 0}
     else:
-        trainer.fit(module, train, val)
-        module.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
-        Path(best.best_model_path).unlink()
-        scores = epochs.best(mode)
+        trainer.fit(module, train, val, ckpt_path=epochs.last())
+        module.load_state_dict(epochs.best_weights)
+        scores = epochs.best_scores
     return {"seed": config.seed, "data": images.fingerprint, "scores": scores}
 
 
@@ -225,26 +223,6 @@ def _loader(config: DictConfig, images: Images, split: str, batch_size: int) -> 
         persistent_workers=config.num_workers > 0,
         generator=torch.Generator().manual_seed(config.seed),
     )
-
-
-class EpochLog(Callback):
-    """A line in the log after each epoch, and the scores of the best one."""
-
-    def __init__(self, monitor: str) -> None:
-        self.monitor = monitor
-        self.scores: list[dict[str, float]] = []
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.scores.append(scores)
-        text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
-        log.info("epoch %d of %d: %s", len(self.scores), trainer.max_epochs, text)
-
-    def best(self, mode: str) -> dict[str, float]:
-        """The scores of the epoch with the best monitored value, and its number, from 1."""
-        choose = max if mode == "max" else min
-        epoch, scores = choose(enumerate(self.scores, 1), key=lambda pair: pair[1][self.monitor])
-        return {**scores, "epoch": epoch}
 
 
 def _check_fits(stage: Stage, images: Images) -> None:

@@ -1,0 +1,119 @@
+"""The epochs of a training: a stopped one goes on after its last whole epoch, and in the end the best one is chosen."""
+
+from __future__ import annotations
+
+import logging
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+from torch import Tensor
+
+from dovision.results.files import replacing, write_text
+
+log = logging.getLogger(__name__)
+FILE = "epoch.ckpt"
+
+
+class Epochs(Checkpoint):
+    """Keeps the last epoch of a training in a file, from which it goes on bit for bit, and the weights of the best one.
+
+    Lightning's checkpoint holds the weights, the optimizer and the count; this adds what the next epochs draw from, the
+    scores so far and the best weights, so that no second file can disagree with it.
+
+    Args:
+        folder: of epoch.ckpt, which holds the last epoch, and of epochs.csv, which holds the scores of all.
+        monitor: the score that says which epoch is the best; of equal ones the first.
+        mode: max or min.
+        shuffling: orders the training images.
+        origin: what the numbers depend on besides the folder; epochs of another origin are not taken up.
+    """
+
+    def __init__(
+        self, folder: Path, monitor: str, mode: str, shuffling: torch.Generator, origin: Mapping[str, str]
+    ) -> None:
+        self.folder = folder
+        self.monitor = monitor
+        self.sign = 1 if mode == "max" else -1
+        self.shuffling = shuffling
+        self.origin = dict(origin)
+        self.scores: list[dict[str, float]] = []
+        self.best_scores: dict[str, float] = {}
+        self.best_weights: dict[str, Tensor] = {}
+        self._drawn: dict[str, Any] = {}  # states of the global generators, to be restored
+
+    def last(self) -> Path | None:
+        """The file of the last whole epoch; None, and a line in the log, if it is damaged or of another origin."""
+        path = self.folder / FILE
+        if not path.exists():
+            return None
+        if not _is_whole(path):
+            log.warning("%s is damaged, and the training begins anew", path)
+            return None
+        kept = torch.load(path, map_location="cpu", weights_only=True)["callbacks"].get(self.state_key, {})
+        if kept.get("origin") != self.origin:
+            log.warning("%s was written by other code or another torch, and the training begins anew", path)
+            return None
+        return path
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.scores:
+            log.info("the training goes on after epoch %d of %d", len(self.scores), trainer.max_epochs)
+            torch.set_rng_state(self._drawn["cpu"])
+            if torch.cuda.is_available() and self._drawn["cuda"]:
+                torch.cuda.set_rng_state_all(self._drawn["cuda"])
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.scores.append(scores)
+        if not self.best_scores or self._is_better(scores, self.best_scores):
+            self.best_scores = {**scores, "epoch": len(self.scores)}
+            self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
+        with replacing(self.folder / FILE) as partial:
+            trainer.save_checkpoint(partial)
+        table = pd.DataFrame(self.scores, index=pd.RangeIndex(1, len(self.scores) + 1, name="epoch"))
+        write_text(self.folder / "epochs.csv", table.to_csv())
+        text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
+        log.info("epoch %d of %d: %s", len(self.scores), trainer.max_epochs, text)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if not isinstance(exception, Exception):
+            log.warning(
+                "%s in epoch %d of %d; the same command goes on from the start of that epoch",
+                *(exception, len(self.scores) + 1, trainer.max_epochs),
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {
+            "origin": self.origin,
+            "scores": self.scores,
+            "best_scores": self.best_scores,
+            "best_weights": self.best_weights,
+            "shuffling": self.shuffling.get_state(),
+            "drawn": {"cpu": torch.get_rng_state(), "cuda": cuda},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.scores = state_dict["scores"]
+        self.best_scores = state_dict["best_scores"]
+        self.best_weights = state_dict["best_weights"]
+        self.shuffling.set_state(state_dict["shuffling"].cpu())
+        self._drawn = state_dict["drawn"]
+
+    def _is_better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
+        known = old[self.monitor] == old[self.monitor]  # not nan
+        return not known or self.sign * new[self.monitor] > self.sign * old[self.monitor]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return file.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
