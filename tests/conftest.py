@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,31 @@ def copy(fitted: Path, tmp_path: Path) -> Path:
     """An output root of its own, with the fitted classifier and no runs."""
     shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
     return tmp_path
+
+
+LATEX = r"""\documentclass[twocolumn]{article}
+\usepackage[a4paper,margin=18mm]{geometry}
+\usepackage{graphicx}
+\begin{document}
+%s
+\end{document}
+"""
+
+
+@pytest.fixture
+def typeset(tmp_path: Path) -> Callable[..., str]:
+    """Sets floats in LaTeX, which lie in tmp_path, and returns its log; a skip that says what to install."""
+    if shutil.which("pdflatex") is None:
+        pytest.skip("no pdflatex: apt-get install texlive-latex-base")
+
+    def run(*floats: str) -> str:
+        (tmp_path / "all.tex").write_text(LATEX % "\\clearpage\n".join(floats))
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+        assert done.returncode == 0, done.stdout[-2000:]
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from dovision.report import report
+from dovision.results.attack_exhibits import attack_exhibits
 from dovision.results.detection_tables import read_scores
+from dovision.results.latex import latex_table
 from dovision.results.reading import read_sweep
 
 NOISE = ("+attack@detection.worlds.random_sign=random_sign", "detection.worlds.random_sign.eps=[0.2]")
@@ -71,6 +73,11 @@ def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path):
     assert drawn > {"detection_attacks", "detection_table_eps_0.2", "detection_epsilon", "detection_scores"}
     assert "not adaptive" in text
     assert "has found that an image was altered and not that it was attacked" in text
+
+
+def test_the_table_of_attacks_is_set_by_latex_and_fits_the_page(detected, typeset):
+    (exhibit,) = attack_exhibits(read_sweep(detected)[0])
+    assert "Overfull" not in typeset(latex_table(exhibit.table, exhibit.caption, exhibit.name))
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from dovision.results.detection_tables import (
     scores_schema,
 )
 from dovision.results.exhibit import save
+from dovision.results.latex import latex_table
 from dovision.results.reading import Run
 from dovision.results.tables import CLEAN, TableWriter
 
@@ -183,6 +184,13 @@ def test_the_numbers_of_the_table_are_those_of_the_run(exhibits):
         f"{rows[name]:.3f} [{rows[name + '_low']:.3f}, {rows[name + '_high']:.3f}]" for name in ("auroc", "auroc_noise")
     )
     assert text.replace("0.", ".") in texts(exhibit)
+
+
+@pytest.mark.slow
+def test_the_tables_are_set_by_latex_and_fit_the_page(exhibits, typeset):
+    tables = [latex_table(one.table, one.caption, one.name) for one in exhibits.values() if one.table]
+    assert len(tables) == 3
+    assert "Overfull" not in typeset(*tables)
 
 
 def test_the_matrix_has_the_unseen_above_the_fits_to_each_attack(exhibits):

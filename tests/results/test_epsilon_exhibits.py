@@ -28,7 +28,7 @@ def test_a_panel_for_all_else_and_a_line_an_attack(runs):
     assert list(dict.fromkeys(rows["panel"])) == ["intervention.rows=2", "intervention.rows=4"]
     assert set(rows["attack"]) == {"PGD", "FGSM"}
     assert [axes.get_title("left") for axes in exhibit.figure.axes] == ["intervention.rows=2", "intervention.rows=4"]
-    assert "n = 12 to 12 images." in exhibit.caption
+    assert "n = 12 images." in exhibit.caption
 
 
 def test_the_quantiles_are_those_of_all_images_of_an_arm(runs):

@@ -1,12 +1,14 @@
 """What the captions say, and which numbers stand behind the figures."""
 
+import re
+
 import pandas as pd
 import pytest
 import torch
 
 from dovision.contracts import Task
 from dovision.results.exhibit import settings
-from dovision.results.exhibits import cells, label_names, results_frame, run_exhibits, sweep_exhibits
+from dovision.results.exhibits import cells, label_names, results_exhibit, results_frame, run_exhibits, sweep_exhibits
 from dovision.results.reading import read_sweep
 from dovision.results.tables import read_effects, read_samples
 
@@ -19,12 +21,16 @@ def completed(folder):
 
 def test_captions_state_fill_grid_count_and_interval(sweep):
     run = completed(sweep)[1]
-    captions = {item.name: item.caption for item in [*sweep_exhibits([run]), *run_exhibits(run)]}
-    assert list(captions) == ["effect_against_epsilon", "gallery", "effect_distribution", "average_effects"]
+    exhibits = [results_exhibit([run]), *sweep_exhibits([run]), *run_exhibits(run)]
+    captions = {item.name: item.caption for item in exhibits}
+    assert list(captions) == ["results", "effect_against_epsilon", "gallery", "effect_distribution", "average_effects"]
     for caption in captions.values():
         assert "PixelGrid(rows=4, columns=4, fill=Constant(value=0.0))" in caption
+        assert "seed 1." in caption
+        assert re.search(r"n = \d", caption)
+        assert re.search("95% percentile intervals|no interval", caption)
         assert "/data/mnist" not in caption
-    for name in ("effect_against_epsilon", "average_effects"):
+    for name in ("results", "effect_against_epsilon", "average_effects"):
         assert "n = 40 images in each arm" in captions[name]
         assert "95% percentile intervals" in captions[name]
 

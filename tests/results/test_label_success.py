@@ -8,6 +8,7 @@ import torch
 
 from dovision.contracts import Batch, Task
 from dovision.results.label_success import label_exhibits, label_success
+from dovision.results.latex import latex_table
 from dovision.results.reading import Run
 from dovision.results.rows import Clean, sample_columns
 from dovision.results.tables import SAMPLES, TableWriter, samples_schema
@@ -43,11 +44,20 @@ def test_a_label_counts_where_it_is_known_and_was_right(folder):
     assert (frame["success_low"] <= frame["success"]).all()
 
 
-def test_the_table_defines_success_in_words(folder):
+@pytest.fixture
+def exhibit(folder):
     run = Run(folder, "", "completed", {}, {"dataset": {"classes": list(TASK.classes)}}, {})
     (exhibit,) = label_exhibits(run)
+    return exhibit
+
+
+def test_the_table_defines_success_in_words(exhibit):
     assert "whatever becomes of the other labels" in exhibit.caption
     assert "beaten once one of them is wrong" in exhibit.caption
+
+
+def test_the_table_is_set_by_latex_and_fits_its_column(exhibit, typeset):
+    assert "Overfull" not in typeset(latex_table(exhibit.table, exhibit.caption, exhibit.name))
 
 
 def test_classes_that_exclude_each_other_and_runs_without_an_attack_have_none(tmp_path, write_run, map_run):

@@ -2,9 +2,17 @@
 
 import re
 
-from dovision.results.latex import SPOKEN, Ruled, escaped, latex_table
+import pytest
 
-TABLE = Ruled(["arm", "|ECE| ↑"], [("a_b", ["clean", "0.1 [0.0, 0.2]"]), ("a_b", ["eps", "-"]), ("50 % & more", ["x"])])
+from dovision.results.exhibit import save
+from dovision.results.exhibits import results_exhibit
+from dovision.results.latex import SPOKEN, Ruled, escaped, latex_figure, latex_table
+from dovision.results.map_exhibits import map_exhibits
+from dovision.results.reading import read_sweep
+
+TABLE = Ruled(
+    ["arm", "|ECE| ↑"], [("a_b", ["clean", "0.1 [0.0, 0.2]"]), ("a_b", ["eps", "-"]), ("50 % & more", ["x\ny_"])]
+)
 
 
 def test_a_table_has_its_rows_under_the_names_of_their_groups():
@@ -14,6 +22,7 @@ def test_a_table_has_its_rows_under_the_names_of_their_groups():
         r"\label{tab:results}",
         r"\centering",
         r"\scriptsize",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{ll}",
         r"\hline",
         r"arm & \textbar{}ECE\textbar{} $\uparrow$ \\",
@@ -23,9 +32,9 @@ def test_a_table_has_its_rows_under_the_names_of_their_groups():
         r"eps & - \\",
         r"\hline",
         r"\multicolumn{2}{l}{\textbf{50 \% \& more}} \\",
-        r"x &  \\",
+        r"\begin{tabular}[t]{@{}l@{}}x \\ y\_\end{tabular} &  \\",
         r"\hline",
-        r"\end{tabular}",
+        r"\end{tabular}}",
         r"\end{table}",
     ]
 
@@ -42,3 +51,19 @@ def test_no_special_character_is_left_bare():
         text = text.replace(said, "")
     assert not re.search(r"[\\{}$&#%_~^<>|\"\[\]]", text)
     assert text.strip() == "end"
+
+
+@pytest.mark.slow
+def test_the_tables_of_sweeps_and_maps_are_set_and_fit_the_page(sweep, map_run, typeset):
+    completed = [run for run in read_sweep(sweep) if run.state == "completed"]
+    exhibits = [results_exhibit(completed), *map_exhibits(read_sweep(map_run)[0])]
+    tables = {one.name: latex_table(one.table, one.caption, one.name) for one in exhibits if one.table}
+    assert list(tables) == ["results", "map_scores"]
+    assert "Overfull" not in typeset(*tables.values())
+
+
+@pytest.mark.slow
+def test_a_figure_and_every_special_character_are_set(sweep, typeset, tmp_path):
+    exhibit = results_exhibit(read_sweep(sweep)[:1])
+    save(exhibit, tmp_path)
+    typeset(latex_figure(exhibit.name, "".join(SPOKEN), wide=True), (tmp_path / "results.tex").read_text())

@@ -70,7 +70,7 @@ def test_the_figure_has_a_cloud_and_the_changes_of_each_kind(attacked):
     cloud, signed, _ = exhibit.figure.axes
     assert [len(points.get_offsets()) for points in cloud.collections[:2]] == [5, 5]
     assert [tick.get_text() for tick in signed.get_yticklabels()] == ["nodule", "tag", "rib"]
-    assert "n = 5 to 5 images (left), 5 to 12 parts (right)" in exhibit.caption
+    assert "n = 5 images (left), 5 to 12 parts (right)" in exhibit.caption
     np.testing.assert_allclose(exhibit.data["size"].dropna(), [1, 3, 0])
 
 

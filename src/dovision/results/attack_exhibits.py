@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from dovision.results.attack_tables import ATTACKS, SHARES, attack_rates
-from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.figures import results_table
+from dovision.results.latex import Ruled
 from dovision.results.reading import Run
 from dovision.results.summary import INTERVAL
 
@@ -35,10 +36,11 @@ def attack_exhibits(run: Run) -> list[Exhibit]:
         "Success: of the test images that are right when clean, those that are wrong when attacked; with several "
         "labels an image is right if each of its known labels is. Robust accuracy: of all test images, those right "
         "before and after the attack. All together: an image is beaten if one of the attacks beats it. Passes: of "
-        f"the classifier, for an image. {_health(run)}{_failed(run)}In brackets: {INTERVAL}. {settings([run])}"
+        f"the classifier, for an image. {_health(run)}{_failed(run)}"
+        f"n = {span(frame['images'])} images. In brackets: {INTERVAL}. {settings([run])}"
     )
-    table = results_table(HEADS, [(str(row["attack"]), _cells(row)) for _, row in frame.iterrows()])
-    return [Exhibit("detection_attacks", "The attacks", caption, table, frame)]
+    table = Ruled(HEADS, [(str(row["attack"]), _cells(row)) for _, row in frame.iterrows()])
+    return [Exhibit("detection_attacks", "The attacks", caption, results_table(*table), frame, table)]
 
 
 def _health(run: Run) -> str:

@@ -20,7 +20,7 @@ from dovision.results.detection_tables import (
     preferred,
     read_scores,
 )
-from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.heat_map import heat_maps
 from dovision.results.reading import Run
 from dovision.results.summary import INTERVAL
@@ -154,7 +154,7 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[
     caption = (
         f"Clean images, random-sign noise and successful attacks at epsilon {data['eps'].iloc[0]:.3g}. {WORST_IS}; it "
         f"is {NOT_ADAPTIVE}. Vertical: the threshold that rejects 5 % of the clean validation images. {SHOWN} "
-        f"n = {data['images'].min():,} to {data['images'].max():,} images a line, read at 201 quantiles; the lowest "
+        f"n = {span(data['images'])} images a line, read at 201 quantiles; the lowest "
         f"and the highest 1 % are not drawn. One seed. {settings([run])}"
     )
     limits = dict(zip(frame["label"], frame["threshold_5"], strict=True))
@@ -170,4 +170,4 @@ def _measured(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def _n(rows: pd.DataFrame) -> str:
     counts = rows.loc[rows["successful"] > 0, "successful"]
-    return f"n = {counts.min():,} to {counts.max():,} successful attacks." if len(counts) else "No attack succeeded."
+    return f"n = {span(counts)} successful attacks." if len(counts) else "No attack succeeded."

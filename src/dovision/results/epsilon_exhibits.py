@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.figures import spread_against_epsilon
 from dovision.results.reading import PLUMBING, Run, describe
 from dovision.results.tables import read_samples
@@ -32,7 +32,7 @@ def epsilon_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
         "Mean over units of the absolute expected causal effect of an image, of all images of an arm, whether the "
         "attack succeeded or not; epsilon 0: clean. Line: median over images; band: half of them; dotted: 5 % and "
         "95 %. Random-sign noise (RandomSign) is as large as the attacks and of no intent: what it changes is not "
-        f"evidence of an attack. {settings(used)} n = {frame['images'].min():,} to {frame['images'].max():,} images."
+        f"evidence of an attack. {settings(used)} n = {span(frame['images'])} images."
     )
     title = "Distribution of |ECE| by attack and epsilon"
     return [Exhibit("effect_spread", title, caption, spread_against_epsilon(frame), frame)]

@@ -59,8 +59,13 @@ def settings(runs: Sequence[Run]) -> str:
 
 def images(counts: pd.Series) -> str:
     """How many images stand behind a figure, in one sentence."""
+    return f"n = {span(counts)} images in {'each' if counts.nunique() == 1 else 'an'} arm."
+
+
+def span(counts: pd.Series) -> str:
+    """The least and the largest of some counts; one number where they are equal."""
     low, high = counts.min(), counts.max()
-    return f"n = {low:,} images in each arm." if low == high else f"n = {low:,} to {high:,} images in an arm."
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _setting(key: str, part: Any) -> str:

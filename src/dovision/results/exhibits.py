@@ -15,7 +15,7 @@ from dovision.results.channels import channel_exhibits
 from dovision.results.detection_exhibits import detection_exhibits
 from dovision.results.detection_table_exhibits import seed_exhibits
 from dovision.results.epsilon_exhibits import epsilon_exhibits
-from dovision.results.exhibit import Exhibit, images, settings
+from dovision.results.exhibit import Exhibit, images, settings, span
 from dovision.results.gallery import gallery
 from dovision.results.grid_exhibits import grid_exhibits
 from dovision.results.label_success import label_exhibits
@@ -27,6 +27,7 @@ from dovision.results.reading import Run
 from dovision.results.shortcut import shortcut_exhibits
 from dovision.results.tables import CLEAN, read_effects, read_samples
 
+GALLERY = "gallery"  # the exhibit of kept images, whose numbers are their effect maps
 DRAWN = 100  # rows of the table of headline numbers in its figure; its CSV and its LaTeX have all
 HEADS = {
     "accuracy": "accuracy",
@@ -73,7 +74,8 @@ def results_exhibit(runs: Sequence[Run]) -> Exhibit:
     table = Ruled(["arm", "images", *HEADS.values()], rows)
     cut = f" Drawn: the first {DRAWN} of {len(rows):,} rows." if len(rows) > DRAWN else ""
     figure = figures.results_table(table.heads, rows[:DRAWN])
-    return Exhibit("results", "Headline numbers", f"{settings(runs)} {summary.INTERVAL}.{cut}", figure, frame, table)
+    caption = f"{settings(runs)} {images(frame['images'])} In brackets: {summary.INTERVAL}.{cut}"
+    return Exhibit("results", "Headline numbers", caption, figure, frame, table)
 
 
 def run_exhibits(run: Run) -> list[Exhibit]:
@@ -120,7 +122,8 @@ def _distribution(run: Run) -> Exhibit:
     return Exhibit(
         "effect_distribution",
         "Distribution of |ECE|, clean against attacked",
-        f"{caption}{missing} Read at 101 quantiles; values below 1/10,000 of the largest stand at the left edge.",
+        f"{caption}{missing} n = {span(frame['images'])} images a line. Read at 101 quantiles, so no interval; values "
+        "below 1/10,000 of the largest stand at the left edge.",
         figures.effect_distribution(frame),
         frame,
     )
@@ -151,7 +154,7 @@ def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
         "Images and the effect of each unit on the likeliest class: red, do(unit) added evidence; blue, it took "
         f"evidence away. {settings([run])} n = {len(kept)}, the first of the split; single images, so no interval."
     )
-    return [Exhibit("gallery", "Images and effect maps", caption, gallery(pictures, frame), frame)]
+    return [Exhibit(GALLERY, "Images and effect maps", caption, gallery(pictures, frame), frame)]
 
 
 def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from dovision.effects import mean_interval
-from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.figures import results_table
+from dovision.results.latex import Ruled
 from dovision.results.part_effects import interval_columns
 from dovision.results.reading import Run
 from dovision.results.summary import INTERVAL
@@ -65,10 +66,10 @@ def label_exhibits(run: Run) -> list[Exhibit]:
         "which it is said wrongly when attacked, whatever becomes of the other labels. Robust accuracy: of those of "
         "which it is known, those right before and after. (Image by image, as in all other tables, an image is right "
         "if each of its known labels is, and beaten once one of them is wrong.) "
-        f"{settings([run])} In brackets: {INTERVAL}."
+        f"{settings([run])} n = {span(frame['known'])} images. In brackets: {INTERVAL}."
     )
-    table = results_table(HEADS, [(str(row["class"]), _cells(row)) for _, row in frame.iterrows()])
-    return [Exhibit("label_success", "Attack success, label by label", caption, table, frame)]
+    table = Ruled(HEADS, [(str(row["class"]), _cells(row)) for _, row in frame.iterrows()])
+    return [Exhibit("label_success", "Attack success, label by label", caption, results_table(*table), frame, table)]
 
 
 def _cells(row: pd.Series) -> list[str]:

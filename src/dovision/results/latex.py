@@ -1,4 +1,4 @@
-"""Tables in LaTeX: core commands only, so that any class of document takes them."""
+"""Tables and figures in LaTeX: of all packages only graphicx, so that any class of document takes them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 WIDE = 6  # columns from which a table spans both columns of a page
+FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # as it is, or as wide as there is room
 SPOKEN = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -43,10 +44,10 @@ class Ruled(NamedTuple):
 
 
 def latex_table(table: Ruled, caption: str, label: str) -> str:
-    """A floating table with its caption; a group's name stands once, above its rows.
+    """A floating table with its caption; a group's name stands once, above its rows. Needs graphicx.
 
     Args:
-        table: plain text.
+        table: plain text; cells may have several lines.
         caption: plain text.
         label: for \\ref, after "tab:".
     """
@@ -64,13 +65,14 @@ def latex_table(table: Ruled, caption: str, label: str) -> str:
         rf"\label{{tab:{label}}}",
         r"\centering",
         r"\scriptsize",
+        FITTED,
         rf"\begin{{tabular}}{{{'l' * count}}}",
         r"\hline",
         _row(table.heads),
         r"\hline",
         *body,
         r"\hline",
-        r"\end{tabular}",
+        r"\end{tabular}}",
         rf"\end{{{float_}}}",
     ]
     return "\n".join(lines) + "\n"
@@ -96,4 +98,11 @@ def escaped(text: str) -> str:
 
 
 def _row(cells: Sequence[str]) -> str:
-    return " & ".join(map(escaped, cells)) + r" \\"
+    return " & ".join(map(_cell, cells)) + r" \\"
+
+
+def _cell(text: str) -> str:
+    lines = [escaped(line) for line in text.split("\n")]
+    if len(lines) == 1:
+        return lines[0]
+    return r"\begin{tabular}[t]{@{}l@{}}" + r" \\ ".join(lines) + r"\end{tabular}"

@@ -10,7 +10,7 @@ import pandas as pd
 
 from dovision.results import map_figures, map_summary, similarity
 from dovision.results.agreements import agreements
-from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.heat_map import heat_maps
 from dovision.results.latex import Ruled
 from dovision.results.map_gallery import map_gallery
@@ -67,7 +67,7 @@ def _counts(scores: pd.DataFrame) -> str:
     scored = of_all.loc[of_all["scored"] > 0, "scored"]
     return (
         f"n = {of_all['maps'].max():,} maps of an explainer; flagged as zero or not finite, and not scored: "
-        f"{told or 'none'}; a metric is the mean of {scored.min():,} to {scored.max():,} maps that it is defined for."
+        f"{told or 'none'}; a metric is the mean of {span(scored)} maps that it is defined for."
     )
 
 
@@ -136,8 +136,8 @@ def _labels(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
         return []
     caption = (
         f"Score minus that of {compared} on the same images and classes, class by class; a star: p < .05, two-sided, "
-        f"from the bootstrap of whole groups, Holm-adjusted over the classes. n = {chosen['pairs'].min():,} to "
-        f"{chosen['pairs'].max():,} pairs; intervals in the numbers. {_measured(run)}"
+        f"from the bootstrap of whole groups, Holm-adjusted over the classes. n = {span(chosen['pairs'])}"
+        f" pairs; intervals in the numbers. {_measured(run)}"
     )
     figure = heat_maps(panels, texts, f"difference to {compared}")
     return [Exhibit("map_scores_by_label", "Explainers, class by class", caption, figure, scores)]
@@ -152,8 +152,8 @@ def _sanity(run: Run) -> list[Exhibit]:
     caption = (
         "A map of what the classifier knows must change once it has forgotten it: mean rank correlation of the cells "
         "with those of the map as it is, with the uppermost layers drawn anew, and for a classifier fitted to permuted "
-        f"labels. Grey: maps that know nothing of the classifier, which stay. n = {frame['maps'].min():,} to "
-        f"{frame['maps'].max():,} maps a point. Whiskers: {INTERVAL}. {_measured(run)}"
+        f"labels. Grey: maps that know nothing of the classifier, which stay. n = {span(frame['maps'])}"
+        f" maps a point. Whiskers: {INTERVAL}. {_measured(run)}"
     )
     figure = map_figures.sanity_lines(frame, PERMUTED)
     return [Exhibit("map_sanity", "Sanity: do the maps depend on the classifier?", caption, figure, frame)]
@@ -171,7 +171,7 @@ def _similarity(run: Run) -> list[Exhibit]:
     texts = table.map(lambda value: "" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("0.", "."))
     caption = (
         "Mean rank correlation of the cells of two explainers' maps of the same image and class; between effect maps "
-        f"of several fills it tells how much the fill decides. n = {frame['maps'].min():,} to {frame['maps'].max():,} "
+        f"of several fills it tells how much the fill decides. n = {span(frame['maps'])} "
         f"pairs of maps. {_measured(run)}"
     )
     figure = heat_maps({"": table}, {"": texts}, "rank correlation", limit=1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dovision.results import figures, part_figures, part_moves
-from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.part_effects import contrasts, part_effects, true_effects
 from dovision.results.reading import Run
 from dovision.results.summary import INTERVAL
@@ -25,7 +25,7 @@ def _true_effects(run: Run) -> list[Exhibit]:
         return []
     caption = (
         "Mean of P(class | the image drawn without the part) - P(class), all else equal: the effect itself, not an "
-        f"estimate by a mask. {settings([run])} n = {frame['parts'].min():,} to {frame['parts'].max():,} parts. "
+        f"estimate by a mask. {settings([run])} n = {span(frame['parts'])} parts. "
         f"Whiskers: {INTERVAL}."
     )
     drawn = frame.assign(unit="no " + frame["kind"])
@@ -45,8 +45,8 @@ def _moves(run: Run) -> list[Exhibit]:
         "correlated with it, in log-odds, which a saturated probability does not hide; negative: evidence was taken "
         "away. Left: images that have both, and their means. Right: the same part of the same image, attacked minus "
         "clean. An attack on the cause, or on the tag, moves that kind most; one on nothing in particular moves them "
-        f"like the rib, which means nothing. {settings([run])} n = {counts.min():,} to {counts.max():,} images (left), "
-        f"{changes['parts'].min():,} to {changes['parts'].max():,} parts (right). Whiskers: {INTERVAL}."
+        f"like the rib, which means nothing. {settings([run])} n = {span(counts)} images (left), "
+        f"{span(changes['parts'])} parts (right). Whiskers: {INTERVAL}."
     )
     figure = part_figures.cause_against_tag(pairs, changes)
     data = pd.concat([changes, pairs], ignore_index=True)  # the right panels, then the left one
@@ -78,7 +78,7 @@ def fill_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     drawn = frame.drop(columns="arm").rename(columns=ends | {"job": "arm", "kind": "unit"})
     caption = (
         "Effect of painting over a part's box minus that of its control boxes, run by run. "
-        f"{settings([run for run, _ in found])} n = {frame['images'].min():,} to {frame['images'].max():,} images. "
+        f"{settings([run for run, _ in found])} n = {span(frame['images'])} images. "
         f"Whiskers: {INTERVAL}."
     )
     figure = figures.average_effects(drawn, "effect of the box minus that of its controls", most=16)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dovision.effects import mean_interval
 from dovision.results.agreements import parts
-from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.map_tables import MAPS
 from dovision.results.part_effects import paired, part_rows, true_effects
 from dovision.results.part_figures import AREA, shortcut_lines
@@ -45,7 +45,7 @@ def shortcut_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     caption = (
         "What the classifier makes of each part as the correlation of the tag with the disease grows in training: the "
         "mean effect of taking the part away, and the share of each explainer's map on it (area: the share of a "
-        f"uniform map). {settings(runs)} n = {frame['parts'].min():,} to {frame['parts'].max():,} parts a point; runs "
+        f"uniform map). {settings(runs)} n = {span(frame['parts'])} parts a point; runs "
         f"of the same strength are pooled. Whiskers: {INTERVAL}."
     )
     figure = shortcut_lines(frame, SHORTCUT)
