@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -79,6 +81,22 @@ def copy(fitted: Path, tmp_path: Path) -> Path:
     """An output root of its own, with the fitted classifier and no runs."""
     shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def offline_run() -> Callable[[Path], dict[str, Any]]:
+    """Reads the records of the one offline W&B run in a run directory, by type, as W&B's own reader tells them."""
+
+    def read(folder: Path) -> dict[str, Any]:
+        (path,) = folder.rglob("run-*.wandb")
+        command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        records: dict[str, list[Any]] = {}
+        for record in map(json.loads, lines):
+            records.setdefault(record["type"], []).append(record[record["type"]])
+        return records
+
+    return read
 
 
 LATEX = r"""\documentclass[twocolumn]{article}

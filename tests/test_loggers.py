@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -14,19 +10,10 @@ import pytest
 from dovision.results.reading import read_sweep
 
 
-def offline_run(folder: Path) -> dict[str, Any]:
-    """The records of the one offline W&B run in a run directory, by type, as W&B's own reader tells them."""
-    (path,) = folder.rglob("run-*.wandb")
-    command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    records: dict[str, list[Any]] = {}
-    for record in map(json.loads, lines):
-        records.setdefault(record["type"], []).append(record[record["type"]])
-    return records
-
-
 @pytest.mark.slow
-def test_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(fitted, dovision_evaluate, tmp_path):
+def test_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(
+    fitted, dovision_evaluate, offline_run, tmp_path
+):
     shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
     rows = "intervention.rows=2,33"  # more than there are pixels
     assert (
@@ -38,10 +25,21 @@ def test_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(fitted
     assert completed["run"][0]["run_group"] == failed["run"][0]["run_group"] == "evaluate"
     assert completed["run"][0]["config"]["update"]["attack"]["eps"] == 0.1
     logged = {key for item in completed["history"] for key in item["item"]}
-    assert {key.partition(".")[0] for key in logged} >= {"gallery", "effects", "samples"}
+    assert {key.partition(".")[0] for key in logged} >= {
+        "gallery",
+        "tables/gallery",
+        "effect_maps",
+        "effects",
+        "samples",
+    }
     assert len(list(by_state["completed"].folder.glob("wandb/offline-run-*/files/media/images/gallery_*.png"))) == 1
     summary = {key for item in completed["summary"] for key in item["update"]}
     assert any(key.startswith("clean/accuracy") for key in summary)
+    weights = f"classifier-{by_state['completed'].facts['checkpoints']['classifier']}"
+    sent = {artifact["name"]: {entry["path"] for entry in artifact["manifest"]["contents"]}
+            for artifact in completed["artifact"] if "manifest" in artifact}  # fmt: skip
+    assert sent[weights] == {"classifier.ckpt"}
+    assert {"samples.parquet", "effects.parquet"} <= next(sent[name] for name in sent if name.startswith("tables-"))
 
 
 def test_the_csv_says_what_the_summary_says(fitted):
@@ -100,7 +98,7 @@ def told(monkeypatch, *overrides: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_finished_sweep_is_sent_to_wandb(finished, monkeypatch):
+def test_a_finished_sweep_is_sent_to_wandb(finished, offline_run, monkeypatch):
     told(monkeypatch, f"sweep={finished}", "log_to=wandb")
     sent = offline_run(finished / "report")
     assert (sent["run"][0]["run_group"], sent["run"][0]["display_name"]) == ("digits", "report")

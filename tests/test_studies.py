@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dovision.loggers import WandbLogger
 from dovision.report import report
 from dovision.results.attack_exhibits import attack_exhibits
 from dovision.results.detection_tables import read_scores
@@ -96,3 +97,14 @@ def test_a_contest_that_cannot_be_held_is_refused_before_anything_is_fitted(
     error = capsys.readouterr().err
     assert message in error
     assert "fitting" not in error
+
+
+def test_a_run_that_detects_sends_its_curves_to_wandb(detected, offline_run, tmp_path):
+    logger = WandbLogger("dovision", "offline", None, artifacts=False)
+    logger.start(tmp_path, "group", "name", {})
+    logger.report(read_sweep(detected)[0])
+    logger.finish(failed=False)
+    sent = offline_run(tmp_path)
+    logged = {key.partition(".")[0] for item in sent["history"] for key in item["item"]}
+    assert logged > {"detection_curves", "tables/detection_curves", "detection_scores", "detection_attacks"}
+    assert "artifact" not in sent or not any("manifest" in one for one in sent["artifact"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,9 +14,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from dovision import checks
+from dovision.contracts import Box
 from dovision.effects import Interval
-from dovision.results.exhibits import run_exhibits
+from dovision.results.exhibit import Exhibit
+from dovision.results.exhibits import GALLERY, run_exhibits
 from dovision.results.files import replacing
+from dovision.results.layers import LEVELS, Layered, layered
 from dovision.results.pictures import load_image
 from dovision.results.reading import Run
 from dovision.results.tables import EFFECTS, read_samples, row_groups
@@ -56,20 +59,25 @@ class CSVLogger:
 
 
 class WandbLogger(CSVLogger):
-    """The same, and a W&B run per job: headline numbers, figures with effect maps, effects as histogram, samples.
+    """The same, and a W&B run per job.
 
-    Trouble with W&B is a warning, and after a minute the job goes on without it: the tables do not need it.
+    It holds the headline numbers, every figure with the numbers behind it (with detectors ROC and precision-recall
+    among them), kept images with effect maps and boxes as layers, effects as histogram, samples, and as artifacts the
+    tables and the weights. Trouble with W&B is a warning, and after a minute the job goes on without it: the tables do
+    not need it.
 
     Args:
         project: of W&B.
         mode: offline (files in the run directory, no key, no network), online or disabled.
         entity: user or team; None is the default one.
+        artifacts: whether tables and weights are sent. Offline they are not copied, but sent from where they lie.
     """
 
-    def __init__(self, project: str, mode: str, entity: str | None) -> None:
+    def __init__(self, project: str, mode: str, entity: str | None, artifacts: bool) -> None:
         self.project = project
         self.mode = checks.choice("logger.mode", mode, ("offline", "online", "disabled"))
         self.entity = entity
+        self.artifacts = artifacts
         self.run: Any = None
 
     def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
@@ -78,7 +86,10 @@ class WandbLogger(CSVLogger):
     def report(self, run: Run) -> None:
         super().report(run)
         if self.run is not None:
-            self._patiently(lambda: self._send(run))
+            shown = run_exhibits(run)
+            self._patiently(lambda: self._send(run, shown))
+        if self.run is not None and self.artifacts:
+            self._patiently(lambda: self._send_artifacts(run))
 
     def finish(self, failed: bool) -> None:
         if self.run is not None:
@@ -112,13 +123,30 @@ class WandbLogger(CSVLogger):
             settings=wandb.Settings(silent=True, init_timeout=30, console="off"),
         )
 
-    def _send(self, run: Run) -> None:
+    def _send(self, run: Run, shown: Sequence[Exhibit]) -> None:
         import wandb
 
         self.run.summary.update({f"{arm}/{metric}": interval for arm, metric, interval in _metrics(run)})
-        self.run.log({item.name: wandb.Image(item.figure, caption=item.caption) for item in run_exhibits(run)})
+        for item in shown:
+            self.run.log({item.name: wandb.Image(item.figure, caption=item.caption)})
+            table = wandb.Table(dataframe=item.data.head(TABLE_ROWS), allow_mixed_types=True)
+            self.run.log({f"tables/{item.name}": table})
+            if item.name == GALLERY:
+                self.run.log({"effect_maps": [_image(one) for one in layered(run.folder, item.data)]})
         self.run.log({"effects": wandb.Histogram(np_histogram=_histogram(run.folder))})
         self.run.log({"samples": wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))})
+
+    def _send_artifacts(self, run: Run) -> None:
+        import wandb
+
+        tables = wandb.Artifact(f"tables-{self.run.id}", type="tables")
+        for path in sorted(run.folder.glob("*.parquet")):
+            tables.add_file(str(path), policy="immutable")  # without a copy
+        self.run.log_artifact(tables)
+        for name, path in run.facts["checkpoint_files"].items():
+            weights = wandb.Artifact(f"{name}-{run.facts['checkpoints'][name]}", type="model")
+            weights.add_file(path, policy="immutable")
+            self.run.log_artifact(weights)
 
     def _patiently(self, ask: Callable[[], Any]) -> Any:
         """The answer; None, a warning, and no more questions if there is none."""
@@ -177,6 +205,25 @@ class TensorboardLogger(CSVLogger):
     def finish(self, failed: bool) -> None:
         if self.writer is not None:
             self.writer.close()
+
+
+def _image(layers: Layered) -> Any:
+    """A picture for W&B, with its effect map as mask and its parts as boxes."""
+    import wandb
+
+    parts = list(dict.fromkeys(layers.boxes["part"]))
+    boxes = [
+        {
+            "position": {"minX": left, "maxX": right, "minY": top, "maxY": bottom},
+            "domain": "pixel",
+            "class_id": parts.index(part),
+            "box_caption": part,
+        }
+        for part, top, left, bottom, right in layers.boxes[["part", *Box._fields]].itertuples(index=False)
+    ]
+    drawn = {"parts": {"box_data": boxes, "class_labels": dict(enumerate(parts))}}
+    masks = {"effect": {"mask_data": layers.levels, "class_labels": LEVELS}}
+    return wandb.Image(layers.picture, caption=layers.caption, masks=masks, boxes=drawn if boxes else None)
 
 
 def _reported(folder: Path) -> Iterator[tuple[str, Path, Path]]:

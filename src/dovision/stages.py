@@ -96,6 +96,7 @@ def facts(images: Images, plain: Stage, measured: Stage) -> dict[str, Any]:
         "dataset": dict(images.facts),
         "bad_files": list(images.bad_files),
         "checkpoints": {name: identity.file_hash(stage.path) for name, stage in files.items()},
+        "checkpoint_files": {name: str(stage.path) for name, stage in files.items()},
         "scores": {name: dict(stage.scores) for name, stage in files.items()},
     }
 

@@ -24,6 +24,7 @@ from dovision.results.summary import INTERVAL
 from dovision.results.survey import FOREIGN, UNREADABLE
 
 TOLD = ("state", "overrides", "exception", "reason")  # of run.json, elsewhere on the page
+PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
 COLUMN = 7  # inches; a wider figure takes the whole width
 FIGURES, PICTURES, NUMBERS = 2_800_000, 1_000_000, 400_000  # bytes of the figures of runs, the explorer, and CSV links
 
@@ -156,4 +157,4 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    return differences.flat({name: value for name, value in facts.items() if name not in TOLD})
+    return differences.flat({name: value for name, value in facts.items() if name not in TOLD + PLACES})

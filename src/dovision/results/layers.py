@@ -1,0 +1,57 @@
+"""Effect maps and boxes as layers over the kept pictures, for a dashboard that draws the layers itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dovision.contracts import Box
+from dovision.geometry import paint
+from dovision.results.map_tables import read_boxes
+from dovision.results.pictures import Picture, image_path, load_image
+
+LEVELS = {
+    0: "no unit",
+    1: "evidence taken away",
+    2: "a little taken away",
+    3: "hardly anything",
+    4: "a little added",
+    5: "evidence added",
+}
+EDGES = (-0.6, -0.2, 0.2, 0.6)  # between the levels 1 to 5, in shares of the picture's largest effect
+
+
+class Layered(NamedTuple):
+    """A picture and what lies over it."""
+
+    caption: str
+    picture: Picture
+    levels: npt.NDArray[np.uint8]  # (H, W), keys of LEVELS
+    boxes: pd.DataFrame  # of the known parts: part, top, left, bottom, right (pixels)
+
+
+def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
+    """The kept pictures of a run directory with their effect maps; none where units have no place.
+
+    Args:
+        folder: the run directory.
+        effects: a row per (sample, arm, unit): said, label, effect, top, left, bottom, right (pixels, or nan).
+    """
+    boxes = read_boxes(folder)
+    for (sample, arm), units in effects.dropna(subset=["top"]).groupby(["sample", "arm"], sort=False):
+        picture, facts = load_image(image_path(folder, sample, arm)), units.iloc[0]
+        caption = f"sample {sample}, {arm}: says {facts['said']}, is {facts['label']}"
+        yield Layered(caption, picture, _levels(picture, units), boxes[boxes["sample"] == sample])
+
+
+def _levels(picture: Picture, units: pd.DataFrame) -> npt.NDArray[np.uint8]:
+    boxes = [Box(*map(int, edges)) for edges in units[list(Box._fields)].to_numpy()]
+    height, width = picture.shape[:2]
+    painted = paint(height, width, boxes, units["effect"].tolist(), background=np.nan)
+    share = painted / max(float(units["effect"].abs().max()), 1e-12)
+    return np.where(np.isnan(share), 0, 1 + np.digitize(share, EDGES)).astype(np.uint8)
