@@ -13,6 +13,7 @@ def test_a_picture_comes_back_as_its_8_bit_rounding(tmp_path, channels):
     path = image_path(tmp_path, 3, "eps=0.1")
     save_image(path, image)
     assert path == tmp_path / "maps" / "3_eps-0.1.png"
+    assert image_path(tmp_path, 3, "eps=8/255") == tmp_path / "maps" / "3_eps-8-255.png"
     expected = (image * 255).round().permute(1, 2, 0).numpy()
     assert np.array_equal(load_image(path), expected.squeeze(-1) if channels == 1 else expected)
 

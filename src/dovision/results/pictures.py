@@ -13,13 +13,14 @@ from torch import Tensor
 from dovision.results.files import replacing
 
 MAPS = "maps"  # the folder inside a run directory
+PLAIN = str.maketrans("=/", "--")  # of an arm's name what a file's name should not hold
 
 Picture = npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
 
 
 def image_path(folder: Path, sample: int, arm: str) -> Path:
-    """Where the picture of a sample in an arm lies, such as maps/3_eps-0.1.png."""
-    return folder / MAPS / f"{sample}_{arm.replace('=', '-')}.png"
+    """Where the picture of a sample in an arm lies, such as maps/3_eps-0.1.png and maps/3_eps-8-255.png."""
+    return folder / MAPS / f"{sample}_{arm.translate(PLAIN)}.png"
 
 
 def kept_samples(folder: Path, arms: Sequence[str]) -> list[int]:
