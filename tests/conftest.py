@@ -29,7 +29,7 @@ def real_data() -> Path:
     return folder
 
 
-def run_command(main: Callable[[], None], *arguments: str) -> int:
+def command_code(main: Callable[[], None], *arguments: str) -> int:
     """The exit code of a console script with these arguments, run in this process."""
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [main.__module__, *arguments]
@@ -46,6 +46,12 @@ def run_command(main: Callable[[], None], *arguments: str) -> int:
 
 
 @pytest.fixture(scope="session")
+def run_command() -> Callable[..., int]:
+    """A console script and its arguments to its exit code."""
+    return command_code
+
+
+@pytest.fixture(scope="session")
 def dovision_evaluate() -> Command:
     """dovision-evaluate on a few of scikit-learn's digits, with a classifier that is fitted in seconds."""
     from dovision.evaluate import main
@@ -55,17 +61,9 @@ def dovision_evaluate() -> Command:
 
     def run(*overrides: str) -> int:
         latent = any(override.startswith("intervention=latent") for override in overrides)
-        return run_command(main, *(small[:-2] if latent else small), *overrides)
+        return command_code(main, *(small[:-2] if latent else small), *overrides)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def dovision_train() -> Command:
-    """dovision-train."""
-    from dovision.train import main
-
-    return lambda *overrides: run_command(main, *overrides)
 
 
 @pytest.fixture(scope="session")

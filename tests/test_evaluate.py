@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from dovision.errors import configuration_folder
+from dovision.configuration import configuration_folder
 from dovision.evaluate import main
 from dovision.results.reading import read_sweep
 

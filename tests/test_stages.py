@@ -13,6 +13,7 @@ import torch
 from dovision.learning.causal_autoencoder import CausalAutoencoder
 from dovision.models import checkpoint
 from dovision.results.reading import read_sweep
+from dovision.train import main as train
 
 FEW_STEPS = ("dataset=digits", "training.classifier.batch_size=512", "training.classifier.epochs=3")
 FEW_STEPS += ("autoencoder=conv_1x1", "training.autoencoder.batch_size=512", "training.autoencoder.epochs=2")
@@ -20,7 +21,7 @@ FEW_STEPS += ("autoencoder=conv_1x1", "training.autoencoder.batch_size=512", "tr
 
 @pytest.mark.slow
 def test_row_18_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(
-    tmp_path, dovision_train, monkeypatch, capsys
+    tmp_path, run_command, monkeypatch, capsys
 ):
     root = f"output_root={tmp_path / 'killed'}"
     process = subprocess.Popen(
@@ -38,14 +39,14 @@ def test_row_18_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(
         return plain(self, batch, batch_idx)
 
     monkeypatch.setattr(CausalAutoencoder, "training_step", step)
-    assert dovision_train(*FEW_STEPS, root) == 128 + signal.SIGTERM
+    assert run_command(train, *FEW_STEPS, root) == 128 + signal.SIGTERM
     said = capsys.readouterr().err
     assert "the training goes on after epoch" in said
     assert "stopped by SIGTERM in epoch 2 of 2; the same command goes on from the start of that epoch" in said
     assert "Traceback" not in said
-    assert dovision_train(*FEW_STEPS, root) == 0
+    assert run_command(train, *FEW_STEPS, root) == 0
 
-    assert dovision_train(*FEW_STEPS, f"output_root={tmp_path / 'undisturbed'}") == 0
+    assert run_command(train, *FEW_STEPS, f"output_root={tmp_path / 'undisturbed'}") == 0
     found = {path.relative_to(tmp_path / "killed"): path for path in (tmp_path / "killed").glob("*/*/*")}
     assert {path.name for path in found} >= {"classifier.ckpt", "autoencoder.ckpt"}
     assert "epoch.ckpt" not in {path.name for path in found}

@@ -6,19 +6,24 @@ In a notebook, with any torch module:
     >>> classifier = dv.wrap(network, classes=1000, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     >>> dv.effect_map(classifier, image, dv.PixelGrid(7, 7)).map
 
-Nothing here imports Hydra, W&B or Lightning.
+Nothing here imports Hydra, W&B or Lightning; torch is imported with the first name that is used, so that the commands'
+--help need not wait for it.
 """
 
-from dovision.attacks.bim import BIM
-from dovision.attacks.fgsm import FGSM
-from dovision.attacks.pgd import PGD
-from dovision.contracts import CODE, INPUT, Attack, Batch, Box, Classifier, Images, Intervention, Task
-from dovision.interventions.fills import Blur, Constant, Mean, Noise
-from dovision.interventions.latent_channel import LatentChannel
-from dovision.interventions.perturbation import Perturbation
-from dovision.interventions.pixel_grid import PixelGrid
-from dovision.models.checkpoint import load
-from dovision.notebook import EffectMap, effect_map, wrap
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dovision.attacks.bim import BIM
+    from dovision.attacks.fgsm import FGSM
+    from dovision.attacks.pgd import PGD
+    from dovision.contracts import CODE, INPUT, Attack, Batch, Box, Classifier, Images, Intervention, Task
+    from dovision.interventions.fills import Blur, Constant, Mean, Noise
+    from dovision.interventions.latent_channel import LatentChannel
+    from dovision.interventions.perturbation import Perturbation
+    from dovision.interventions.pixel_grid import PixelGrid
+    from dovision.models.checkpoint import load
+    from dovision.notebook import EffectMap, effect_map, wrap
 
 __all__ = [
     "BIM",
@@ -45,3 +50,27 @@ __all__ = [
     "load",
     "wrap",
 ]
+
+_HOMES = {
+    "attacks.bim": ("BIM",),
+    "attacks.fgsm": ("FGSM",),
+    "attacks.pgd": ("PGD",),
+    "contracts": ("CODE", "INPUT", "Attack", "Batch", "Box", "Classifier", "Images", "Intervention", "Task"),
+    "interventions.fills": ("Blur", "Constant", "Mean", "Noise"),
+    "interventions.latent_channel": ("LatentChannel",),
+    "interventions.perturbation": ("Perturbation",),
+    "interventions.pixel_grid": ("PixelGrid",),
+    "models.checkpoint": ("load",),
+    "notebook": ("EffectMap", "effect_map", "wrap"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{home}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dovision import identity
-from dovision.errors import configuration_folder, explain
+from dovision.configuration import configuration_folder
+from dovision.errors import explain
 from dovision.session import JobFailed
 from dovision.stopping import Stop, Stopped
 from dovision.sweeps import sweep

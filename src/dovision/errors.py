@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig
 
-import dovision
 from dovision import checks
-
-
-def configuration_folder() -> Path:
-    """Where the yaml files lie: inside the installed package, or at the top of a checkout."""
-    package = Path(dovision.__file__).parent
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
+from dovision.configuration import configuration_folder
 
 
 def explain(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
 from dovision.commands import command
-from dovision.errors import configuration_folder
+from dovision.configuration import configuration_folder
 from dovision.loggers import CSVLogger
 from dovision.results import exhibits, page
 from dovision.results.exhibit import Exhibit, save

@@ -14,8 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
+from dovision.configuration import configuration_folder
 from dovision.contracts import CODE
-from dovision.errors import configuration_folder, readable
+from dovision.errors import readable
 from dovision.session import make
 
 CONTROLS = ("inserted", "plain")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hydra import compose, initialize_config_dir
 
-from dovision.errors import configuration_folder
+from dovision.configuration import configuration_folder
 
 THREE = ("intervention.rows=1,2,3", "-m")
 

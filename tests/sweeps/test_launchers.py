@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from dovision.errors import configuration_folder
+from dovision.configuration import configuration_folder
 
 CHAOS = Path(__file__).resolve().parents[1] / "chaos"
 SMALL = (
