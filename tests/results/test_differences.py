@@ -1,6 +1,6 @@
 """Settings side by side: what is common, what differs, and how often each value occurs."""
 
-from dovision.results.differences import counted, flat, split
+from dovision.results.differences import counted, flat, natural, split
 
 GRID = {
     "seed": 0,
@@ -26,3 +26,8 @@ def test_common_settings_are_those_of_every_record():
 def test_values_are_counted_and_a_missing_one_too():
     records = [flat(GRID), flat(CODE), flat(GRID)]
     assert counted(records, "do.rows") == {"2": 2, "-": 1}
+
+
+def test_numbers_are_sorted_as_numbers():
+    told = ["rows=16, eps=0.1", "rows=8, eps=0.2", "-", "rows=8, eps=0.05", "blur"]
+    assert sorted(told, key=natural) == ["-", "blur", "rows=8, eps=0.05", "rows=8, eps=0.2", "rows=16, eps=0.1"]

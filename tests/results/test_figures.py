@@ -8,7 +8,7 @@ import pytest
 
 from dovision.results import figures
 from dovision.results.detection_figures import score_distributions
-from dovision.results.drawing import inline_svg, save_figure
+from dovision.results.drawing import brief, inline_svg, save_figure
 from dovision.results.gallery import gallery
 
 AVERAGES = pd.DataFrame(
@@ -90,6 +90,21 @@ def test_of_many_jobs_the_outstanding_are_named_and_the_others_grey():
         "job 12",
     ]
     assert sum(line.get_color() == "#8a92a0" for line in drawn.axes[0].lines) == 7
+
+
+def test_many_panels_stand_in_rows_of_four():
+    ends = dict.fromkeys(("low", "lower", "median", "upper", "high"), 0.1)
+    rows = [{"panel": f"rows={n}", "attack": "PGD", "eps": eps, **ends} for n in range(6) for eps in (0.0, 0.1)]
+    shown = [axes for axes in figures.spread_against_epsilon(pd.DataFrame(rows)).axes if axes.get_visible()]
+    assert [axes.get_title("left") for axes in shown] == [f"rows={n}" for n in range(6)]
+    assert [axes.get_subplotspec().colspan.start for axes in shown] == [0, 1, 2, 3, 0, 1]
+
+
+def test_long_overrides_are_told_by_the_last_part_of_each_key():
+    job = "intervention.rows=5, fill@intervention.fill=constant, attack=pgd"
+    assert brief(job, 60) == "rows=5, fill=constant, attack=pgd"
+    assert brief(job, 100) == job
+    assert brief(job, 20) == "rows=5, fill=consta…"
 
 
 @pytest.mark.parametrize(("least", "scale"), [(0.06, "linear"), (0.0, "log")])

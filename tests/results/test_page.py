@@ -87,7 +87,7 @@ def test_what_differs_is_told_apart_from_what_jobs_have_in_common(page):
     text = html.unescape(re.sub(r"<[^>]+>", "|", page))
     assert re.search(r"intervention\.rows\|+2 \(1 job\), 4 \(2 jobs\), - \(1 job\), 8", text) is None
     assert "|intervention|" in text
-    assert "PixelGrid (4 jobs), LatentChannel (1 job)" in text
+    assert "LatentChannel (1 job), PixelGrid (4 jobs)" in text
     assert re.search(r"dataset\|+MNIST", text)
 
 
@@ -115,6 +115,13 @@ def test_the_numbers_behind_a_figure_travel_with_the_page(page):
 def test_an_arm_without_success_says_why_it_has_no_auroc(tmp_path, write_run):
     write_run(tmp_path, strength=0.0, eps=(0.2,), images=12, maps=0)
     assert "No attack in the arm eps=0.2 succeeded, so there is no AUROC." in report(tmp_path).read_text()
+
+
+def test_a_note_on_many_jobs_names_a_few(tmp_path, write_run):
+    for seed in range(6):
+        write_run(tmp_path / str(seed), [f"seed={seed}"], strength=0.0, eps=(0.2,), images=4, maps=0)
+    text = report(tmp_path, details=1).read_text()
+    assert "there is no AUROC. (seed=0; seed=1; seed=2; seed=3; and 2 more jobs)" in text
 
 
 def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(sweep, tmp_path, monkeypatch):

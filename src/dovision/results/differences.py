@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,9 +32,15 @@ def split(records: Sequence[Settings]) -> tuple[dict[str, str], list[str]]:
 
 
 def counted(records: Sequence[Settings], name: str) -> dict[str, int]:
-    """How many records have each value of a setting; a record without it is counted under "-"."""
+    """How many records have each value of a setting, in order; a record without it is counted under "-"."""
     counts: dict[str, int] = {}
     for record in records:
         value = record.get(name) or "-"
         counts[value] = counts.get(value, 0) + 1
-    return counts
+    return dict(sorted(counts.items(), key=lambda item: natural(item[0])))
+
+
+def natural(text: str) -> list[str | float]:
+    """What text is sorted by so that rows=8 comes before rows=16."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [float(part) if place % 2 else part for place, part in enumerate(parts)]

@@ -89,6 +89,13 @@ def shortened(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
+def brief(overrides: str, length: int) -> str:
+    """Overrides for a legend; where they are longer than `length`, of each key only the last part, such as rows=4."""
+    if len(overrides) > length:
+        overrides = re.sub(r"[\w/@.]+[.@](\w+)=", r"\1=", overrides)
+    return shortened(overrides, length)
+
+
 def series(number: int) -> dict[str, Any]:
     """How series `number` looks; -1 is the clean arm, in the colour of the text."""
     colour = INK if number < 0 else COLOURS[number % len(COLOURS)]
@@ -105,7 +112,8 @@ def logarithmic(axes: Axes, which: str = "x", ticks: int = 6) -> None:
     """A logarithmic axis, x or y, with a few numbers written out: powers would need the mathematics that is off."""
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_locator(LogLocator(numticks=ticks))
+    low, high = axis.get_data_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if high < 100 * low else (1.0,), numticks=ticks))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
 

@@ -13,6 +13,7 @@ from dovision.results.reading import PLUMBING, Run, describe
 from dovision.results.tables import read_samples
 
 QUANTILES = {"low": 0.05, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0.95}
+MOST = 12  # panels that are drawn; the numbers have all
 VALUE = "mean_abs_expected_effect"
 
 
@@ -27,15 +28,18 @@ def epsilon_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     if not compared:
         return []
     frame = pd.DataFrame(row for key, found in compared.items() for row in _rows(_title(key, compared, found), found))
+    panels = list(dict.fromkeys(frame["panel"]))
+    cut = f" Drawn: the first {MOST} of {len(panels)} settings." if len(panels) > MOST else ""
     used = [run for found in compared.values() for run in found.values()]
     caption = (
         "Mean over units of the absolute expected causal effect of an image, of all images of an arm, whether the "
         "attack succeeded or not; epsilon 0: clean. Line: median over images; band: half of them; dotted: 5 % and "
         "95 %. Random-sign noise (RandomSign) is as large as the attacks and of no intent: what it changes is not "
-        f"evidence of an attack. {settings(used)} n = {span(frame['images'])} images."
+        f"evidence of an attack. {settings(used)} n = {span(frame['images'])} images.{cut}"
     )
     title = "Distribution of |ECE| by attack and epsilon"
-    return [Exhibit("effect_spread", title, caption, spread_against_epsilon(frame), frame)]
+    figure = spread_against_epsilon(frame[frame["panel"].isin(panels[:MOST])])
+    return [Exhibit("effect_spread", title, caption, figure, frame)]
 
 
 def _all_else(run: Run) -> tuple[str, ...]:

@@ -8,9 +8,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.results.drawing import FAINT, INK, LINE, MARKERS, logarithmic, points, series, shortened, spread, styled
+from dovision.results.drawing import (
+    FAINT,
+    INK,
+    LINE,
+    MARKERS,
+    brief,
+    logarithmic,
+    points,
+    series,
+    shortened,
+    spread,
+    styled,
+)
 
 FEW = 12  # jobs that can be told apart by their colours
+PANELS = 4  # side by side
 
 
 @styled
@@ -37,7 +50,7 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
     axes.grid(axis="y")
     if len(jobs) > 1:
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, [shortened(label, 60) for label in labels], loc="outside lower center", fontsize=7.5)
+        figure.legend(handles, [brief(label, 60) for label in labels], loc="outside lower center", fontsize=7.5)
     return figure
 
 
@@ -70,7 +83,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
     axes.set_ylabel("share of images at or below")
     axes.set_ylim(0, 1.02)
     axes.grid()
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7.5)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=7.5)
     return figure
 
 
@@ -82,10 +95,14 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
         frame: columns panel, attack, eps (pixel units, 0 for clean), low, lower, median, upper, high.
     """
     names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
+    across = min(max(len(names), 2), PANELS)
+    down = -(-len(names) // across)
     floor = max(float(frame["high"].max()), 1e-9) / 1e4  # what is smaller stands at the lower edge
-    figure = Figure(figsize=(0.6 + 3.3 * max(len(names), 2), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
-    for axes, name in zip(panels, names, strict=True):
+    figure = Figure(figsize=(0.6 + 3.3 * across, 0.7 + 2.7 * down), layout="constrained")
+    panels = figure.subplots(down, min(across, len(names)), squeeze=False, sharey=True).ravel()
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    for axes, name in zip(panels, names, strict=False):
         for number, attack in enumerate(attacks):
             rows = frame[(frame["panel"] == name) & (frame["attack"] == attack)].sort_values("eps")
             look = series(number)
@@ -96,9 +113,10 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
             axes.plot(rows["eps"], bounds["median"], label=attack, marker=MARKERS[number % 7], markersize=4.5, **look)
         logarithmic(axes, "y")
         axes.set_xlabel("epsilon (pixel units, 0 = clean)")
-        axes.set_title(shortened(name, 44))
+        axes.set_title(brief(name, 44))
         axes.grid(axis="y")
-    panels[0].set_ylabel("mean |ECE| of an image")
+    for axes in panels[::across]:
+        axes.set_ylabel("mean |ECE| of an image")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=7.5)
     return figure
 

@@ -26,7 +26,8 @@ from dovision.results.survey import FOREIGN, UNREADABLE
 TOLD = ("state", "overrides", "exception", "reason")  # of run.json, elsewhere on the page
 PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
 COLUMN = 7  # inches; a wider figure takes the whole width
-FIGURES, PICTURES, NUMBERS = 2_800_000, 1_000_000, 400_000  # bytes of the figures of runs, the explorer, and CSV links
+FEW = 4  # jobs that are named in a note
+FIGURES, PICTURES, NUMBERS = 1_800_000, 600_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,12 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         for found in run.summary["arms"].values():
             for note in found["notes"]:
                 jobs.setdefault(note, []).append(run.label)
-    return [note if len(runs) == 1 else f"{note} ({'; '.join(labels)})" for note, labels in jobs.items()]
+    return [note if len(runs) == 1 else f"{note} ({_named(labels)})" for note, labels in jobs.items()]
+
+
+def _named(labels: Sequence[str]) -> str:
+    more = [f"and {len(labels) - FEW} more jobs"] if len(labels) > FEW else []
+    return "; ".join([*labels[:FEW], *more])
 
 
 def _recipe(runs: Sequence[Run]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dovision.results.detection_summary import DETECTION
 from dovision.results.detection_tables import SCORES
+from dovision.results.differences import natural
 from dovision.results.files import read_json
 from dovision.results.map_tables import BOXES, MAPS
 from dovision.results.reading import Run, labelled, read_run, run_folders
@@ -16,7 +17,7 @@ UNREADABLE, FOREIGN = "unreadable", "foreign"
 
 
 def survey(folder: Path) -> list[Run]:
-    """The runs at or under a folder, as `read_sweep` gives them, but for those that cannot be used.
+    """The runs at or under a folder in the order of their labels, but for those that cannot be used.
 
     These have the state "unreadable" (damaged, or of another version) or "foreign" (another program's run.json), and
     their `failure` says why. Each table of a completed run is read once, checksums included, before it is trusted.
@@ -24,7 +25,8 @@ def survey(folder: Path) -> list[Run]:
     Raises:
         FileNotFoundError: there is no such folder, or no run.json in it.
     """
-    return labelled(folder, [_examined(path) for path in run_folders(folder)])
+    runs = labelled(folder, [_examined(path) for path in run_folders(folder)])
+    return sorted(runs, key=lambda run: natural(run.label))
 
 
 def _examined(path: Path) -> Run:
