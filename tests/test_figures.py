@@ -11,6 +11,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from dovision.figures import main
+from dovision.results.run_directory import RunDirectory
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 FORMS = ("csv", "pdf", "png", "svg", "tex")
@@ -66,6 +67,28 @@ def test_a_comparison_tells_which_figure_changed_and_why(run, tmp_path):
     code, _, err = run("check=true")
     assert code == 1
     assert "1 of the locked figures differ: effect_distribution (" in err
+
+
+def test_failed_unfinished_and_foreign_runs_are_passed_over(run, tmp_path):
+    sweep = tmp_path / "outputs" / "phantom_grid"
+    failed = RunDirectory(sweep / "failed")
+    failed.start({}, [], {})
+    failed.fail(MemoryError("too large"))
+    RunDirectory(sweep / "unfinished").start({}, [], {})
+    (sweep / "foreign").mkdir()
+    (sweep / "foreign" / "run.json").write_text('{"state": "SUCCEEDED"}')
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert "not drawn: effect_distribution" not in out
+
+
+def test_a_damaged_run_is_an_error_that_says_what_to_do(run, tmp_path):
+    (table,) = (tmp_path / "outputs").rglob("effects.parquet")
+    table.write_bytes(table.read_bytes()[:100])
+    code, _, err = run()
+    assert code == 1
+    assert "effects.parquet must be a parquet table, got a damaged file" in err
+    assert "Delete the folder" in err
 
 
 def test_a_figure_that_the_report_does_not_have_is_named(run):

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dovision.report import main, report
+from dovision.results.run_directory import RunDirectory
 from dovision.results.survey import survey
 from dovision.results.tables import EFFECTS, SAMPLES
 
@@ -97,3 +98,32 @@ def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):
     write_run(folder / "other", ["attack=pgd", "seed=3"], images=4, maps=0, eps=())
     (folder / "spoilt" / "run.json").write_text("{")
     assert [run.label for run in survey(folder)] == ["seed=1", "seed=3", "spoilt"]
+
+
+def test_failed_running_and_foreign_runs_are_told_beside_the_completed_one(folder):
+    (folder / "spoilt" / "run.json").write_text('{"state": "SUCCEEDED", "id": 7}')
+    failed, running = RunDirectory(folder / "failed"), RunDirectory(folder / "running")
+    failed.start({}, ["attack=pgd", "seed=4"], {})
+    failed.fail(MemoryError("too large"))
+    running.start({}, ["attack=pgd", "seed=5"], {})
+    page = report(folder).read_text()
+    for told in ("1 completed", "1 failed", "1 running", "1 foreign"):
+        assert f">{told}</a>" in page
+    assert "MemoryError: too large" in page
+
+
+def test_a_run_without_an_attack_has_a_page_without_a_figure_of_epsilons(tmp_path, write_run):
+    write_run(tmp_path, ["attack=none"], eps=(), images=6, maps=1)
+    page = report(tmp_path).read_text()
+    assert "Images and effect maps" in page
+    assert "against epsilon" not in page
+
+
+def test_an_empty_folder_is_answered_in_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["dovision-report", f"sweep={tmp_path}"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(SystemExit):
+        main()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"dovision-report: sweep must be a folder of runs, got {tmp_path}, ")
+    assert last.endswith("which holds no run.json. Run dovision-evaluate first, or name the folder that it wrote to.")

@@ -13,7 +13,7 @@ from dovision.results.bench_exhibits import bench_exhibit
 from dovision.results.exhibit import Exhibit
 from dovision.results.exhibits import results_exhibit, run_exhibits, sweep_exhibits
 from dovision.results.framework import framework_exhibit
-from dovision.results.reading import read_sweep
+from dovision.results.survey import UNREADABLE, survey
 
 WIDTHS = {"single": 3.5, "double": 7.16}  # inches: one and two columns of a journal
 DRAWN = "drawn"  # as wide as it is drawn
@@ -87,7 +87,11 @@ def _exhibits(sweep: Path, run: int) -> Sequence[Exhibit]:
         raise FileNotFoundError(
             f"{sweep} must hold runs, got no such folder. dovision-evaluate experiment={sweep.name}."
         )
-    completed = [found for found in read_sweep(sweep) if found.state == "completed"]
+    runs = survey(sweep)
+    damaged = [found.problem for found in runs if found.state == UNREADABLE]
+    if damaged:
+        raise ValueError(f"a run cannot be read: {damaged[0]}")
+    completed = [found for found in runs if found.state == "completed"]
     if run >= len(completed):
         raise FileNotFoundError(
             f"{sweep} must hold {run + 1} completed runs, got {len(completed)}. "
