@@ -143,6 +143,24 @@ def test_a_typo_is_answered_in_one_line_with_the_nearest_name(copy, dovision_eva
     assert "Traceback" not in error
 
 
+@pytest.mark.slow
+def test_of_a_sweep_from_which_a_run_is_deleted_that_run_alone_is_measured_again(copy, dovision_evaluate):
+    command = (f"output_root={copy}", "intervention.columns=1,2", "-m")
+    assert dovision_evaluate(*command) == 0
+    deleted, other = (run.folder for run in read_sweep(copy / "evaluate"))
+    table, untouched = (deleted / "effects.parquet").read_bytes(), (other / "run.json").stat().st_mtime_ns
+    shutil.rmtree(deleted)
+    assert dovision_evaluate(*command) == 0
+    assert (deleted / "effects.parquet").read_bytes() == table
+    assert (other / "run.json").stat().st_mtime_ns == untouched
+
+
+def test_a_key_of_parts_that_are_swept_is_told_how_it_is_set(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "attack=fgsm,pgd", "attack.eps=0.1", "-m") == 1
+    said = "attack.eps cannot be set before attack=fgsm,pgd is split into jobs. Write ++attack.eps=..., which each"
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable
 
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
@@ -31,6 +32,11 @@ def _explain_composition(error: HydraException) -> str:
     cause = error.__cause__
     node = getattr(cause, "parent_node", None)
     wrong = re.match(r"Could not override '([^']+)'", text)
+    swept = wrong and _swept(wrong[1].partition(".")[0])
+    if wrong and swept:
+        return (
+            f"{wrong[1]} cannot be set before {swept} is split into jobs. Write ++{wrong[1]}=..., which each job takes."
+        )
     if wrong and isinstance(node, DictConfig):
         key = str(cause.key)  # type: ignore[union-attr]
         parent = wrong[1].rpartition(".")[0] or "the configuration"
@@ -45,6 +51,11 @@ def _explain_composition(error: HydraException) -> str:
         hint = checks.suggestion(missing[2], names)
         return f"{missing[1]} has no part {missing[2]!r}.{hint} It has: {', '.join(names)}."
     return " ".join(text.split())
+
+
+def _swept(group: str) -> str:
+    """What the command line says of a group that it sweeps; empty if it does not."""
+    return next((word for word in sys.argv if re.match(rf"{re.escape(group)}=\w+,", word)), "")
 
 
 def readable(keys: Iterable[str]) -> list[str]:
