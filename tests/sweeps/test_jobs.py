@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from hydra import compose, initialize_config_dir
 
 from dovision.configuration import configuration_folder
+from dovision.sweeps.forecast import Forecast, warn_of_space
+from dovision.sweeps.jobs import Job
 
 THREE = ("intervention.rows=1,2,3", "-m")
 
@@ -119,3 +123,21 @@ def test_row_10_a_dry_run_of_one_job_starts_nothing(small, capsys):
     assert small("dry_run=true") == 0
     assert "1 jobs, 1 to do" in capsys.readouterr().out
     assert not small.root.exists()
+
+
+def test_effects_larger_than_the_free_disk_are_warned_of(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("dovision.sweeps.forecast.shutil.disk_usage", lambda folder: SimpleNamespace(free=3 * 10**9))
+    jobs = [Forecast(Job(number, (), tmp_path), "missing", 0, 1, 1.0, 10**9, None) for number in range(4)]
+    warn_of_space(tmp_path, jobs[:3])
+    assert caplog.text == ""
+    warn_of_space(tmp_path, jobs)
+    assert f"the jobs may write 4.0 GB, and {tmp_path} has 3.0 GB free." in caplog.text
+
+
+def test_what_runs_alike_took_of_memory_is_compared_with_what_is_free(tmp_path, caplog, monkeypatch):
+    job = Job(0, (), tmp_path)
+    monkeypatch.setattr("dovision.sweeps.forecast._free_memory", lambda: 2 * 10**9)
+    warn_of_space(tmp_path, [Forecast(job, "missing", 0, 1, 1.0, 1, 10**9)])
+    assert "memory" not in caplog.text
+    warn_of_space(tmp_path, [Forecast(job, "missing", 0, 1, 1.0, 1, 3 * 10**9)])
+    assert "a run like these took 3.0 GB of memory, and 2.0 GB are free." in caplog.text

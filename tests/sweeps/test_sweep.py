@@ -103,7 +103,7 @@ def test_row_18_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_wa
 
 
 @pytest.mark.slow
-def test_row_2_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, in_batch, states):
+def test_row_2_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, in_batch, states, capsys):
     in_batch(4, fail(RuntimeError("no")))
     assert small("intervention.rows=1,2", "-m") == 1
     before = times(small.root)
@@ -118,8 +118,13 @@ def test_row_2_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, i
     assert changed(small.root, before) == {1}
     assert_undisturbed(small.root)
     before = times(small.root)
+    in_batch(0, fail(RuntimeError("no")))
+    capsys.readouterr()
     assert small(*THREE) == 0
     assert changed(small.root, before) == set()
+    said = capsys.readouterr().err
+    assert "all 3 jobs are completed already; none is started" in said
+    assert "3 jobs: 3 completed." in said
 
 
 @pytest.mark.slow

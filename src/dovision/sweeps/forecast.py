@@ -32,6 +32,14 @@ class Forecast(NamedTuple):
     passes: int | None  # forward passes of one image each, at most
     minutes: float | None
     bytes: int | None
+    memory: int | None  # bytes; the most that a run like it has taken
+
+
+class Pace(NamedTuple):
+    """What completed runs that were at work on the same have taken."""
+
+    seconds: float  # a forward pass
+    memory: int  # bytes, at their peak
 
 
 class Extent(NamedTuple):
@@ -52,8 +60,8 @@ class Forecaster:
     """
 
     def __init__(self, output_root: Path) -> None:
-        self._speeds = _speeds(output_root)
-        self._images: dict[str, Images] = {}
+        self._paces = _paces(output_root)
+        self._made: dict[str, Any] = {}  # datasets, interventions and attacks by their configuration
         self._extents: dict[str, Extent] = {}
         self._fitted: set[Path] = set()
 
@@ -61,26 +69,28 @@ class Forecaster:
         job, config = composed
         state = RunDirectory(job.folder).state
         if state == "completed":
-            return Forecast(job, "done", 0, 0, 0.0, 0)
-        images = self._opened(config)
-        intervention: Intervention = make(config.intervention)
-        attack: Attack = make(config.attack)
+            return Forecast(job, "done", 0, 0, 0.0, 0, None)
+        images: Images = self._part(config, "dataset")
+        intervention: Intervention = self._part(config, "intervention")
+        attack: Attack = self._part(config, "attack")
         lacking = set(stages.missing(config, images, intervention.site == CODE)) - self._fitted
         self._fitted |= lacking
         extent = self._extent(config, images, intervention)
+        pace = self._paces.get(identity.work_hash(config))
+        memory = pace.memory if pace else None
         arms = 1 + len(attack.eps)
         if extent.units is None:
-            return Forecast(job, state, len(lacking), None, None, None)
+            return Forecast(job, state, len(lacking), None, None, None, memory)
         passes = extent.images * arms * (1 + extent.units)
-        speed = self._speeds.get(identity.work_hash(config))
+        minutes = passes * pace.seconds / 60 if pace else None
         rows = extent.images * arms * extent.units * extent.classes
-        return Forecast(job, state, len(lacking), passes, None if speed is None else passes * speed / 60, rows * ROW)
+        return Forecast(job, state, len(lacking), passes, minutes, rows * ROW, memory)
 
-    def _opened(self, config: DictConfig) -> Images:
-        key = json.dumps(identity.plain(config.dataset))
-        if key not in self._images:
-            self._images[key] = make(config.dataset)
-        return self._images[key]
+    def _part(self, config: DictConfig, name: str) -> Any:
+        key = json.dumps([name, identity.plain(config[name])])
+        if key not in self._made:
+            self._made[key] = make(config[name])
+        return self._made[key]
 
     def _extent(self, config: DictConfig, images: Images, intervention: Intervention) -> Extent:
         parts = [identity.plain(config[name]) for name in ("dataset", "intervention")]
@@ -103,21 +113,30 @@ def table(forecasts: Sequence[Forecast]) -> str:
     passes, minutes = sum(each.passes or 0 for each in forecasts), sum(each.minutes or 0 for each in forecasts)
     unknown = sum(each.minutes is None for each in forecasts)
     fits, left = sum(each.fits for each in forecasts), sum(each.state != "done" for each in forecasts)
+    memory = max((each.memory or 0 for each in forecasts), default=0)
     lines.append(
         f"{len(forecasts)} jobs, {left} to do: {fits} models to fit, at most {passes:,} forward passes, "
         f"{minutes:.0f} minutes without fitting, maps and detection"
         + (f" (unknown for {unknown}, until a run like them is completed)" if unknown else "")
-        + f", {_megabytes(sum(each.bytes or 0 for each in forecasts)):.0f} MB of effects. Nothing was started."
+        + f", {_megabytes(sum(each.bytes or 0 for each in forecasts)):.0f} MB of effects"
+        + (f", {_megabytes(memory):.0f} MB of memory by runs like them" if memory else "")
+        + ". Nothing was started."
     )
     return "\n".join(lines)
 
 
-def warn_of_space(output_root: Path) -> None:
-    """A line in the log where the disk may be too small for a sweep."""
+def warn_of_space(output_root: Path, forecasts: Sequence[Forecast] = ()) -> None:
+    """A line in the log where the disk or the memory may be too small for a sweep."""
     root = output_root.absolute()
     free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
-    if free < LEAST:
+    needed = sum(each.bytes or 0 for each in forecasts)
+    if needed > free:
+        log.warning("the jobs may write %.1f GB, and %s has %.1f GB free.", needed / 1e9, root, free / 1e9)
+    elif free < LEAST:
         log.warning("%s has %.1f GB free, which may be too little; dry_run=true estimates.", root, free / 1e9)
+    memory, free_memory = max((each.memory or 0 for each in forecasts), default=0), _free_memory()
+    if free_memory is not None and memory > free_memory:
+        log.warning("a run like these took %.1f GB of memory, and %.1f GB are free.", memory / 1e9, free_memory / 1e9)
 
 
 def _count(config: DictConfig, images: Images) -> int:
@@ -139,14 +158,27 @@ def _units(config: DictConfig, images: Images, intervention: Intervention) -> in
     return None  # a layer of a network that is not made here
 
 
-def _speeds(root: Path) -> dict[str, float]:
-    """Seconds a forward pass in completed runs, by what they were at work on."""
-    speeds = {}
+def _paces(root: Path) -> dict[str, Pace]:
+    """The pace of completed runs, by what they were at work on: the last one's seconds, the most memory."""
+    paces: dict[str, Pace] = {}
     for path in root.glob(f"*/*/{RUN}"):
         facts: Mapping[str, Any] = read_json(path)
         if facts.get("state") == "completed" and facts.get("work") and facts.get("forward_passes"):
-            speeds[facts["work"]] = facts["wall_seconds"] / facts["forward_passes"]
-    return speeds
+            memory = facts.get("peak_memory_mb", 0) * 2**20
+            before = paces.get(facts["work"])
+            seconds = facts["wall_seconds"] / facts["forward_passes"]
+            paces[facts["work"]] = Pace(seconds, max(memory, before.memory if before else 0))
+    return paces
+
+
+def _free_memory() -> int | None:
+    """Bytes that can be had without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return kilobytes[0] * 1024 if kilobytes else None
 
 
 def _megabytes(count: int | None) -> float | None:

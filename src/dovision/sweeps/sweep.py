@@ -16,6 +16,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
+from dovision import identity
 from dovision.errors import explain
 from dovision.results import sweep_summary
 from dovision.results.files import make_folder
@@ -78,6 +79,16 @@ class Sweep:
             time.sleep(AT_WORK)
         return sum(state in ("missing", "interrupted") for state in states)
 
+    def is_done(self) -> bool:
+        """Whether every job is completed already and is to be left so, and then a line in the log."""
+        jobs = self._jobs or ()
+        if self.rerun == "all" or not jobs or any(state_of(job.folder) != sweep_summary.GOOD for job in jobs):
+            return False
+        other = sum(RunDirectory(job.folder).facts().get("code") != identity.code_hash() for job in jobs)
+        by = f", {other} of them by other code (rerun=all does them again)" if other else ""
+        log.info("all %d jobs are completed already%s; none is started", len(jobs), by)
+        return True
+
     def close(self) -> bool:
         """Say what has become of the jobs, write it to the sweep's folder, and return whether all are completed.
 
@@ -129,12 +140,18 @@ def _start(config: DictConfig) -> None:
         _tell(config, composed)
         sys.exit(0)
     jobs = planned.checked(composed, lambda each: each.job)
+    swept = Sweep(config, jobs)
+    _current.set(swept)
+    if swept.is_done():
+        sys.exit(int(not swept.close()))
     warn_of_space(Path(config.output_root))
-    _current.set(Sweep(config, jobs))
 
 
 def _tell(config: DictConfig, composed: Iterable[Composed]) -> None:
-    print(table(planned.checked(composed, Forecaster(Path(config.output_root)))))
+    root = Path(config.output_root)
+    forecasts = planned.checked(composed, Forecaster(root))
+    print(table(forecasts))
+    warn_of_space(root, forecasts)
 
 
 def _or_exit(step: Any, *arguments: Any) -> None:
