@@ -57,6 +57,13 @@ def test_the_three_examples_of_an_evaluation_would_run_and_its_groups_are_listed
         assert f"{jobs} jobs, {jobs} to do" in capsys.readouterr().out
 
 
+def test_a_mistaken_value_is_told_in_one_line(run_command, capsys):
+    assert run_command(cli.report, "sweep=nowhere") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("dovision-report: ")
+    assert len(said.splitlines()) == 1
+
+
 def test_a_typo_beside_help_is_told_in_a_sentence(run_command, capsys):
     assert run_command(cli.evaluate, "datset=digits", "--help") == 1
     assert "no key 'datset'. Did you mean dataset?" in capsys.readouterr().err

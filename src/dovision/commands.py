@@ -32,8 +32,9 @@ def command(name: str, story: Story) -> Callable[[], None]:
         OmegaConf.register_new_resolver("run_hash", identity.run_hash, replace=True)
         _quieten()
         sweep.forget()
-        launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(Task(story))
-        code = _outcome(name, launch)
+        task = Task(story)
+        launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(task)
+        code = _outcome(name, lambda: _launched(launch, task))
         swept = sweep.current()
         if swept is not None:
             code = _finish(name, swept, launch, code)
@@ -41,6 +42,12 @@ def command(name: str, story: Story) -> Callable[[], None]:
             sys.exit(code)
 
     return main
+
+
+def _launched(launch: Callable[[], None], task: Task) -> None:
+    launch()
+    if task.error is not None:
+        raise task.error
 
 
 def _outcome(name: str, launch: Callable[[], None]) -> int:

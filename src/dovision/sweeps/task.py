@@ -35,9 +35,13 @@ class Task:
     def __init__(self, story: Story) -> None:
         self.story = story
         self.home = os.getpid()  # of the process that launches
+        self.error: Exception | None = None  # of a single job, kept from Hydra, which would print lines of its own
 
     def __call__(self, config: DictConfig) -> None:
         overrides = list(HydraConfig.get().overrides.task)
+        if HydraConfig.get().mode == RunMode.RUN:
+            self._keep_error(config, overrides)
+            return
         if not _in_sweep():
             check_keys(config, overrides)
             self.story(config)
@@ -56,6 +60,13 @@ class Task:
             log.info("another process is at work on it, and it is left to that: %s", run.path)
         except Stopped as stopped:
             self._pass_on(stopped)
+
+    def _keep_error(self, config: DictConfig, overrides: list[str]) -> None:
+        try:
+            check_keys(config, overrides)
+            self.story(config)
+        except Exception as error:
+            self.error = error
 
     def _tell(self, config: DictConfig, overrides: list[str], run: RunDirectory) -> None:
         try:
