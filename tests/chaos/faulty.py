@@ -1,7 +1,8 @@
 """dovision-evaluate to which one thing happens, once, in a batch of one job; a launcher's workers import it, too.
 
-FAULT=<what>:<rows>:<columns>:<batch>, FIRED names the file that is made when it has happened, and BALLAST, if it is not
-empty, the one that fills the disk.
+FAULT=<what>:<rows>:<columns>:<batch>, where rows and columns may be * for any job, and a batch fit<number> is one of
+training. FIRED names the file that is made when it has happened, and BALLAST, if it is not empty, the one that fills
+the disk.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dovision.commands import command
 from dovision.datasets.memory import InMemory
 from dovision.evaluate import evaluate as undisturbed
 from dovision.learning.effect_evaluation import EffectEvaluation
+from dovision.learning.image_classifier import ImageClassifier
 
 
 def refuse() -> None:
@@ -60,21 +62,23 @@ FAULTS: dict[str, Callable[[], object]] = {
 def evaluate(config) -> None:  # type: ignore[no-untyped-def]
     """The story, with the fault if this is its job; limits are lifted when it ends."""
     what, rows, columns, batch = os.environ.get("FAULT", ":::").split(":")
-    plain, counted = EffectEvaluation._evaluate, itertools.count()
-    mine = [rows, columns] == [str(config.intervention.rows), str(config.intervention.columns)]
+    place = (ImageClassifier, "training_step") if batch.startswith("fit") else (EffectEvaluation, "_evaluate")
+    plain, counted = getattr(*place), itertools.count()
+    job = [str(config.intervention.rows), str(config.intervention.columns)]
+    mine = [rows, columns] in (job, ["*", "*"])
 
-    def measure(self, *arguments):  # type: ignore[no-untyped-def]
+    def disturbed(self, *arguments):  # type: ignore[no-untyped-def]
         fired = Path(os.environ["FIRED"]) if mine else Path("/")
-        if mine and next(counted) == int(batch) and not fired.exists():
+        if mine and next(counted) == int(batch.removeprefix("fit")) and not fired.exists():
             fired.touch()
             FAULTS[what]()
-        plain(self, *arguments)
+        return plain(self, *arguments)
 
-    EffectEvaluation._evaluate = measure  # type: ignore[method-assign]
+    setattr(*place, disturbed)
     try:
         undisturbed(config)
     finally:
-        EffectEvaluation._evaluate = plain  # type: ignore[method-assign]
+        setattr(*place, plain)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 

@@ -23,7 +23,6 @@ SMALL = (
     "threads=1",
 )
 SMALL += ("intervention.columns=2", "attack=fgsm", "attack.eps=0.1", "evaluation.batch_size=4", "evaluation.flush=4")
-THREE = ("-m", "intervention.rows=1,2,3")
 
 
 missing = find_spec("hydra_plugins") is None or find_spec("hydra_plugins.hydra_submitit_launcher") is None
@@ -32,15 +31,54 @@ missing = find_spec("hydra_plugins") is None or find_spec("hydra_plugins.hydra_s
 def launched(root: Path, *overrides: str, fault: str = "") -> subprocess.CompletedProcess[str]:
     """dovision-evaluate in a process of its own; `fault` is <what>:<rows>:<columns>:<batch>."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "FIRED": str(root / "fired"), "FAULT": fault or ":::"}
+    environment["BALLAST"] = ""
     environment["PYTHONPATH"] = os.pathsep.join([str(CHAOS), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", "import faulty; faulty.main()", *THREE, f"output_root={root}", *SMALL, *overrides]
+    command = [sys.executable, "-c", "import faulty; faulty.main()", f"output_root={root}", *SMALL, *overrides, "-m"]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("launcher", "workers"),
+    [("joblib", "hydra.launcher.n_jobs=4"), ("submitit_local", "hydra.sweeper.max_batch_size=4")],
+)
+def test_row_17_four_workers_share_one_model_also_where_the_one_that_fits_it_is_killed(small, launcher, workers):
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher", reason="needs its extra")
+    root, four = small.root.parent / "untrained", "intervention.rows=1,2,3,4"
+    root.mkdir()
+    done = launched(root, four, f"hydra/launcher={launcher}", workers, fault="SIGKILL:*:*:fit3")
+    assert done.returncode == 0, done.stderr
+    assert (root / "fired").exists()
+    assert "4 jobs: 4 completed." in done.stderr
+    logs = [path.read_text() for path in root.glob("evaluate/*/run.log")]
+    assert sum(log.count("fitting the classifier") for log in logs) == 2
+    assert sum(log.count("] completed in") for log in logs) == 4
+    assert small(four, "-m") == 0
+    for table in small.root.glob("*/*.parquet"):
+        assert (root / table.relative_to(small.root.parent)).read_bytes() == table.read_bytes()
+
+
+@pytest.mark.skipif(missing, reason="needs the extra launchers-submitit")
+@pytest.mark.slow
+def test_row_17_the_batch_script_of_slurm_says_what_the_configuration_says(tmp_path, dovision_evaluate, monkeypatch):
+    for name in ("sbatch", "srun"):
+        (tmp_path / name).write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/script\necho no cluster >&2\nexit 1\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    slurm = ("hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu", "hydra.launcher.timeout_min=90")
+    slurm += ("hydra.launcher.array_parallelism=2",)
+    assert dovision_evaluate(f"output_root={tmp_path / 'out'}", "seed=0,1,2", *slurm, "-m") == 1
+    lines = (tmp_path / "script").read_text().splitlines()
+    asked = {line.removeprefix("#SBATCH --") for line in lines if line.startswith("#SBATCH")}
+    assert asked >= {"time=90", "signal=USR2@180", "requeue", "partition=gpu", "array=0-2%2", "gpus-per-node=1"}
+    assert asked >= {"cpus-per-task=4", "mem=16GB", "open-mode=append"}
+    assert "submitit.core._submit" in lines[-1]
 
 
 @pytest.mark.skipif(missing, reason="needs the extra launchers-submitit")
 @pytest.mark.slow
 def test_row_18_a_preempted_job_of_submitit_is_requeued_and_goes_on_where_it_was(copy, assert_undisturbed):
-    done = launched(copy, "hydra/launcher=submitit_local", fault="preemption:2:2:1")
+    done = launched(copy, "intervention.rows=1,2,3", "hydra/launcher=submitit_local", fault="preemption:2:2:1")
     assert done.returncode == 0, done.stderr
     assert (copy / "fired").exists()
     assert_undisturbed(copy / "evaluate")
