@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
 
 from dovision.configuration import configuration_folder
 from dovision.evaluate import main
@@ -235,14 +236,29 @@ def test_a_killed_run_is_found_interrupted_and_is_done_again(copy, dovision_eval
     assert (first / "effects.parquet").read_bytes() == (second / "effects.parquet").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "path", sorted((configuration_folder() / "experiment").glob("*.yaml")), ids=lambda path: path.stem
-)
+EXPERIMENTS = sorted((configuration_folder() / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_experiment_composes(path, monkeypatch, capsys):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr("sys.argv", ["dovision-evaluate", f"experiment={path.stem}", "--cfg", "job"])
     main()
     assert yaml.safe_load(capsys.readouterr().out)["name"] == path.stem
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_what_an_experiment_chooses_is_what_is_composed(path):
+    written = [choice for choice in yaml.safe_load(path.read_text())["defaults"] if isinstance(choice, dict)]
+    wanted = {
+        group.removeprefix("override /"): part
+        for choice in written
+        for group, part in choice.items()
+        if group.startswith("override /") and isinstance(part, str)
+    }
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        chosen = compose("evaluate", [f"experiment={path.stem}"], return_hydra_config=True).hydra.runtime.choices
+    assert {group: chosen[group] for group in wanted} == wanted
 
 
 @pytest.mark.slow
