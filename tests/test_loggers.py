@@ -11,7 +11,7 @@ from dovision.results.reading import read_sweep
 
 
 @pytest.mark.slow
-def test_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(
+def test_row_7_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(
     fitted, dovision_evaluate, offline_run, tmp_path
 ):
     shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")

@@ -95,4 +95,10 @@ def launch(arguments: Sequence[str], environment: Mapping[str, str], log: Path) 
     with log.open("a") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
-    main()
+    try:
+        main()
+    finally:
+        if "joblib" in sys.modules:  # its workers live on for minutes where no interpreter ends
+            from joblib.externals.loky import get_reusable_executor
+
+            get_reusable_executor(reuse=True).shutdown()
