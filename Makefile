@@ -46,11 +46,12 @@ check: $(VENV)/.dev ## style, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-figures: $(VENV)/.base ## the experiments (only what is missing), their reports, the paper's figures and figures.lock
-	@for name in $(EXPERIMENTS); do \
-	  $(BIN)/dovision-evaluate experiment=$$name $(DATA) && $(BIN)/dovision-report sweep=outputs/$$name || exit 1; \
-	done
+figures: $(addprefix experiment-,$(EXPERIMENTS)) ## the experiments (only what is missing), their reports, the figures and figures.lock; -j 2: two at once
 	@$(BIN)/dovision-figures
+
+experiment-%: $(VENV)/.base
+	@$(BIN)/dovision-evaluate experiment=$* $(DATA)
+	@$(BIN)/dovision-report sweep=outputs/$*
 
 figures-check: $(VENV)/.base ## which figure differs from its lock, and why: data, code or style
 	@$(BIN)/dovision-figures check=true
