@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/paper_mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test check figures figures-check format bench chaos wheel clean
+.PHONY: help install develop demo test test-ray check figures figures-check format bench chaos wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
 
 test: $(VENV)/.dev ## all tests, in two processes of one thread each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-ray: ## the tests of the launcher of Ray, in an environment of its own: it needs other versions than constraints.txt
+	@test -x .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
+	@.venv-ray/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[launchers-ray,dev]'
+	@OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest tests/sweeps/test_launchers.py
 
 check: $(VENV)/.dev ## style, types and layers
 	@$(BIN)/ruff check
@@ -70,4 +75,4 @@ wheel: $(VENV)/.dev ## a wheel in dist/
 	@$(BIN)/python -m build --wheel
 
 clean: ## remove what was built; outputs/ stays
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-ray dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

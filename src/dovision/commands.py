@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable
 
 import hydra
@@ -20,6 +19,7 @@ from dovision.session import JobFailed
 from dovision.stopping import Stop, Stopped
 from dovision.sweeps import sweep
 from dovision.sweeps.task import Story, Task
+from dovision.sweeps.worker import quieten
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def command(name: str, story: Story) -> Callable[[], None]:
     def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
         OmegaConf.register_new_resolver("run_hash", identity.run_hash, replace=True)
-        _quieten()
+        quieten()
         sweep.forget()
         task = Task(story)
         launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(task)
@@ -86,12 +86,3 @@ def _finish(name: str, swept: sweep.Sweep, launch: Callable[[], None], code: int
         print(f"dovision-{name}: the summary of the sweep could not be written: {explain(error)}", file=sys.stderr)
         return code or 1
     return code or int(not completed)
-
-
-def _quieten() -> None:
-    """Keep what libraries say of their own plumbing, Lightning's advice and fontTools' glyphs, off the terminal."""
-    logging.getLogger("fontTools").setLevel(logging.ERROR)
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
-    warnings.filterwarnings("ignore", message=".*validated against ConfigStore schema")

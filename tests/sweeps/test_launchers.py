@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,12 +31,34 @@ missing = find_spec("hydra_plugins") is None or find_spec("hydra_plugins.hydra_s
 
 
 def launched(root: Path, *overrides: str, fault: str = "") -> subprocess.CompletedProcess[str]:
-    """dovision-evaluate in a process of its own; `fault` is <what>:<rows>:<columns>:<batch>."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "FIRED": str(root / "fired"), "FAULT": fault or ":::"}
-    environment["BALLAST"] = ""
-    environment["PYTHONPATH"] = os.pathsep.join([str(CHAOS), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-c", "import faulty; faulty.main()", f"output_root={root}", *SMALL, *overrides, "-m"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    """dovision-evaluate in a process of its own, started in the folder `root`."""
+    command = [sys.executable, "-c", "import faulty; faulty.main()", "output_root=.", *SMALL, *overrides, "-m"]
+    return subprocess.run(command, cwd=root, env=environment(root, fault), capture_output=True, text=True)
+
+
+def environment(root: Path, fault: str) -> dict[str, str]:
+    """Of processes to which a fault happens: <what>:<rows>:<columns>:<batch>."""
+    here = {"OMP_NUM_THREADS": "1", "FIRED": str(root / "fired"), "FAULT": fault or ":::", "BALLAST": ""}
+    return {**os.environ, **here, "PYTHONPATH": os.pathsep.join([str(CHAOS), os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.fixture
+def cluster(copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a cluster of Ray of two workers, started in a folder of its own; one worker is killed, once."""
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="needs the extra launchers-ray")
+    ray, address = Path(sys.executable).with_name("ray"), f"127.0.0.1:{free_port()}"
+    start = [ray, "start", "--head", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
+    start += [f"--port={address.rpartition(':')[2]}", "--object-store-memory=100000000"]
+    killed = environment(copy, "SIGKILL:2:2:1")
+    subprocess.run(start, cwd=tmp_path_factory.mktemp("elsewhere"), env=killed, check=True, capture_output=True)
+    yield address
+    subprocess.run([ray, "stop"], check=True, capture_output=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.mark.slow
@@ -81,6 +105,16 @@ def test_row_18_a_preempted_job_of_submitit_is_requeued_and_goes_on_where_it_was
     assert_undisturbed(copy / "evaluate")
     logs = [path.read_text() for path in copy.glob("evaluate/*/run.log")]
     assert sum("stopped by SIGUSR" in log for log in logs) == 1
+    assert "3 jobs: 3 completed." in done.stderr
+
+
+@pytest.mark.slow
+def test_row_17_a_cluster_of_ray_by_address_does_a_job_again_whose_worker_is_killed(cluster, copy, assert_undisturbed):
+    ray = ("hydra/launcher=ray", f"hydra.launcher.ray.init.address={cluster}")
+    done = launched(copy, "intervention.rows=1,2,3", *ray)
+    assert done.returncode == 0, done.stderr
+    assert (copy / "fired").exists()
+    assert_undisturbed(copy / "evaluate")
     assert "3 jobs: 3 completed." in done.stderr
 
 

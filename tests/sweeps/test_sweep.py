@@ -141,6 +141,16 @@ def test_row_19_a_job_that_another_process_is_at_work_on_is_left_to_it(small, un
 
 
 @pytest.mark.slow
+def test_row_19_a_sweep_may_stand_in_a_folder_of_any_name(small, copy, monkeypatch):
+    folder = copy / "it's, a=b [c] {d}"
+    folder.mkdir()
+    os.symlink(copy / "checkpoints", folder / "checkpoints")
+    monkeypatch.chdir(folder)
+    assert small("intervention.rows=1,2", "output_root=.", "-m") == 0
+    assert [run.state for run in read_sweep(folder / "evaluate")] == ["completed"] * 2
+
+
+@pytest.mark.slow
 def test_row_11_the_sweep_is_gathered_and_failed_jobs_can_be_run_as_printed(small, dovision_evaluate, in_batch, capsys):
     in_batch(0, fail(RuntimeError("no")))
     assert small("intervention.rows=1,2", "-m") == 1

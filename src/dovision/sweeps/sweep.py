@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
@@ -125,6 +126,7 @@ class SweepStart(Callback):
 
 def _start(config: DictConfig) -> None:
     _check_launcher(config)
+    _fix_folder(config)
     _limit_jobs(config)
     if current() is not None:  # launched again
         config.hydra.overrides.task.append(AGAIN)
@@ -168,6 +170,12 @@ def _check_launcher(config: DictConfig) -> None:
     for plugin, extra in EXTRAS.items():
         if f".{plugin}." in target and (find_spec("hydra_plugins") is None or not find_spec(f"hydra_plugins.{plugin}")):
             raise ValueError(f"this launcher needs an extra that is not installed: pip install 'dovision[{extra}]'.")
+
+
+def _fix_folder(config: DictConfig) -> None:
+    """Let workers that stand in a folder of their own, such as those of a cluster, write where the user stands."""
+    folder = QuotedString(str(Path(config.hydra.sweep.dir).absolute()), Quote.single).with_quotes()
+    config.hydra.overrides.hydra.append(f"hydra.sweep.dir={folder}")
 
 
 def _limit_jobs(config: DictConfig) -> None:

@@ -19,6 +19,7 @@ from dovision.session import JobFailed
 from dovision.stopping import Stopped
 from dovision.sweeps.jobs import check_devices
 from dovision.sweeps.sweep import STOP
+from dovision.sweeps.worker import quieten, stand_in
 from dovision.validation import Values, check_keys
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,13 @@ class Task:
     def __init__(self, story: Story) -> None:
         self.story = story
         self.home = os.getpid()  # of the process that launches
+        self.folder = os.getcwd()  # in which the user stands
         self.error: Exception | None = None  # of a single job, kept from Hydra, which would print lines of its own
 
     def __call__(self, config: DictConfig) -> None:
+        if os.getpid() != self.home:
+            quieten()
+            stand_in(self.folder)
         overrides = list(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:
             self._keep_error(config, overrides)

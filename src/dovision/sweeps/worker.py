@@ -1,0 +1,32 @@
+"""What a process must share with the one that launches it, whatever launcher has started it and wherever it runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import warnings
+
+
+def stand_in(folder: str) -> None:
+    """Go to the folder in which the user stands, from which relative paths are meant.
+
+    Raises:
+        ValueError: it is not there, as on a machine of a cluster that does not share it.
+    """
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise ValueError(
+            f"the folder in which a sweep is started must be there on each machine of the cluster, got {folder}, which "
+            f"{platform.node()} cannot open ({error.strerror}). Start it in a folder that they share."
+        ) from error
+
+
+def quieten() -> None:
+    """Keep what libraries say of their own plumbing, Lightning's advice and fontTools' glyphs, off the terminal."""
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/\S+' is validated against ConfigStore schema")
