@@ -22,7 +22,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from dovision import checks, identity
@@ -197,15 +197,16 @@ def peak_memory() -> int:
 
 
 def make_trainer(config: DictConfig, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
-    """Lightning's trainer with the configured plumbing; a progress bar on a terminal only.
+    """Lightning's trainer with the configured plumbing; on a terminal with a progress bar, the same one everywhere.
 
     Raises:
         ValueError: under the inference mode, which attacks cannot work in.
     """
     if config.trainer.inference_mode:
         raise ValueError("trainer.inference_mode must be false, since attacks and gradient maps need gradients.")
-    plumbing = {**identity.plain(config.trainer), **settings, "enable_progress_bar": sys.stderr.isatty()}
-    return hydra.utils.instantiate(plumbing, callbacks=callbacks)
+    bars = [TQDMProgressBar()] if sys.stderr.isatty() else []
+    plumbing = {**identity.plain(config.trainer), **settings, "enable_progress_bar": bool(bars)}
+    return hydra.utils.instantiate(plumbing, callbacks=[*callbacks, *bars])
 
 
 def test_samples(config: DictConfig, images: Images) -> list[int]:

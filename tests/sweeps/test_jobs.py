@@ -54,6 +54,19 @@ def test_row_9_a_typo_is_told_before_the_first_starts(small, capsys, override, m
     assert not small.root.exists()
 
 
+def test_row_17_the_launcher_of_a_swept_experiment_which_hydra_passes_over_is_refused(small, tmp_path, capsys):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    for name, launcher in (("one", "joblib"), ("two", "basic")):
+        text = f"# @package _global_\ndefaults:\n  - override /hydra/launcher: {launcher}\n"
+        (tmp_path / "conf" / "experiment" / f"{name}.yaml").write_text(text)
+    assert small("experiment=two,one", "-m", "--config-dir", str(tmp_path / "conf")) == 1
+    said = capsys.readouterr().err
+    assert (
+        "a swept experiment must leave the launcher to the command line, got joblib, where basic would be used" in said
+    )
+    assert not small.root.exists()
+
+
 def test_files_that_are_read_once_compose_to_the_same_configuration():
     from hydra.core.global_hydra import GlobalHydra
 

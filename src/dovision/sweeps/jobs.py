@@ -63,9 +63,20 @@ def compose(config: DictConfig, overrides: Sequence[Sequence[str]]) -> Iterator[
     composer, shared = Composer(config), set.intersection(*map(set, overrides))
     for number, every in enumerate(overrides):
         composed = composer(every)
+        _check_launcher(composed, config)
         folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
         own = tuple(override for override in every if override not in shared)
         yield Composed(Job(number, tuple(every), folder.absolute(), own), composed)
+
+
+def _check_launcher(job: DictConfig, sweep: DictConfig) -> None:
+    """Refuse what Hydra would pass over: it asks no job for its launcher."""
+    own, used = (config.hydra.runtime.choices["hydra/launcher"] for config in (job, sweep))
+    if own != used:
+        raise ValueError(
+            f"a swept experiment must leave the launcher to the command line, got {own}, where {used} would be used. "
+            f"Write hydra/launcher={own} beside -m."
+        )
 
 
 def checked(jobs: Iterable[Composed], tell: Callable[[Composed], Told]) -> list[Told]:
