@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from dovision.attacks.gradients import dead_gradients
 from dovision.contracts import Batch, Classifier
@@ -27,6 +28,14 @@ class GradientHealth:
     def share(self) -> float | None:
         """Mean share of an image's pixels; None where no image was looked at."""
         return self.dead / self.images if self.images else None
+
+    def told(self) -> dict[str, float]:
+        """The counts, for `take_up` in a later start of the run."""
+        return {"dead": self.dead, "images": self.images}
+
+    def take_up(self, told: Mapping[str, float]) -> None:
+        """Go on from the counts of an earlier start."""
+        self.dead, self.images = told["dead"], int(told["images"])
 
     def warn(self) -> None:
         """A line in the log where an attack by gradient may have failed for want of one."""
