@@ -19,6 +19,7 @@ from dovision.contracts import Task
 
 Array = npt.NDArray[np.float64]
 
+SCALES = ("probability", "log_odds")  # on which evidence for a class is measured
 BLOCK = 1_000_000  # random numbers that are drawn at once
 
 
@@ -46,6 +47,17 @@ def effect(treated: Tensor, control: Tensor) -> Tensor:
     """
     checks.same_shape(treated=treated, control=control)
     return treated - control
+
+
+def evidence(logits: Tensor, task: Task, scale: str) -> Tensor:
+    """P(y | x), or its log-odds, which a saturated softmax does not hide; shape (..., K), from logits of that shape.
+
+    Args:
+        logits: of the classifier.
+        task: its classes.
+        scale: one of SCALES.
+    """
+    return task.log_odds(logits) if scale == "log_odds" else task.probability(logits)
 
 
 def log_odds_effect(treated_logits: Tensor, control_logits: Tensor, task: Task) -> Tensor:

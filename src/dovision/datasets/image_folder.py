@@ -196,9 +196,8 @@ def _group(name: str, expression: re.Pattern[str] | None) -> str:
 
 
 def _refuse(bad: Sequence[str]) -> None:
-    shown = "\n  ".join(bad[:20]) + (f"\n  and {len(bad) - 20} more" if len(bad) > 20 else "")
     raise ValueError(
-        f"each file of an image folder must be a whole image, got {len(bad)} bad:\n  {shown}\n"
+        f"each file of an image folder must be a whole image, got {len(bad)} bad:{checks.lines(bad)}\n"
         "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
     )
 

@@ -9,7 +9,7 @@ import pandas as pd
 from dovision.results import detection_figures
 from dovision.results.detection_summary import DETECTION, NOT_ADAPTIVE, over_seeds, read_detection
 from dovision.results.detection_tables import ADAPTIVE, ADAPTIVES, DETECTOR, NOISE, widest
-from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibit import Exhibit, bracketed, settings
 from dovision.results.latex import Ruled
 from dovision.results.reading import PLUMBING, Run
 from dovision.results.summary import INTERVAL
@@ -97,11 +97,4 @@ def _cell(rows: pd.DataFrame, *columns: str) -> str:
     """The numbers of the first row, each with its interval in a line of its own."""
     if rows.empty:
         return "-"
-    row = rows.iloc[0]
-    return "\n".join(_number(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in columns)
-
-
-def _number(estimate: float, low: float, high: float) -> str:
-    if pd.isna(estimate):
-        return "-"
-    return f"{estimate:.3f}" if pd.isna(low) else f"{estimate:.3f} [{low:.3f}, {high:.3f}]".replace("0.", ".")
+    return "\n".join(bracketed(rows.iloc[0], name).replace("0.", ".") for name in columns)

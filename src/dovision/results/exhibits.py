@@ -15,7 +15,7 @@ from dovision.results.channels import channel_exhibits
 from dovision.results.detection_exhibits import detection_exhibits
 from dovision.results.detection_table_exhibits import seed_exhibits
 from dovision.results.epsilon_exhibits import epsilon_exhibits
-from dovision.results.exhibit import Exhibit, images, settings, span
+from dovision.results.exhibit import Exhibit, bracketed, images, settings, span
 from dovision.results.gallery import gallery
 from dovision.results.grid_exhibits import grid_exhibits
 from dovision.results.label_success import label_exhibits
@@ -170,13 +170,9 @@ def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) ->
 
 
 def _interval(row: pd.Series, metric: str) -> str:
-    estimate, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
-    if pd.isna(estimate):
-        return "-"
-    digits = ".3f"
-    if metric == "mean_abs_expected_effect":
-        digits = ".4f" if estimate >= 0.001 else ".1e"
-    return f"{estimate:{digits}}" if pd.isna(low) else f"{estimate:{digits}} [{low:{digits}}, {high:{digits}}]"
+    if metric != "mean_abs_expected_effect":
+        return bracketed(row, metric)
+    return bracketed(row, metric, ".1e" if pd.notna(row[metric]) and row[metric] < 0.001 else ".4f")
 
 
 def label_names(label: Any, classes: Sequence[str]) -> str:

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dovision.agreement import OK
-from dovision.contracts import Box
 from dovision.results.drawing import COLOURS, DIVERGING, INK, LINE, PAPER, shortened, styled
 from dovision.results.map_tables import MapGrid
 from dovision.results.pictures import Picture
+from dovision.results.tables import boxes_of
 
 FOR, OTHER = COLOURS[4], COLOURS[5]  # boxes that speak for the class, and the others
 
@@ -63,8 +63,7 @@ def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, 
 
 
 def _outline(axes: Axes, boxes: pd.DataFrame, label: str) -> None:
-    for spoken_for, edges in zip(boxes["label"], boxes[list(Box._fields)].to_numpy(), strict=True):
-        box = Box(*map(int, edges))
+    for spoken_for, box in zip(boxes["label"], boxes_of(boxes), strict=True):
         for colour, width in ((PAPER if axes.images else INK, 1.8), (FOR if spoken_for == label else OTHER, 1.0)):
             axes.add_patch(
                 Rectangle((box.left, box.top), box.width, box.height, fill=False, edgecolor=colour, linewidth=width)
