@@ -34,19 +34,6 @@ def clip(box: Box, height: int, width: int) -> Box:
     return Box(top, left, max(top, bottom), max(left, right))
 
 
-def intersection(a: Box, b: Box) -> Box:
-    """The part that two boxes share; an empty box if they share none."""
-    top, left = max(a.top, b.top), max(a.left, b.left)
-    return Box(top, left, max(top, min(a.bottom, b.bottom)), max(left, min(a.right, b.right)))
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, in [0, 1]; 0 for two empty boxes."""
-    shared = intersection(a, b).area
-    joined = a.area + b.area - shared
-    return shared / joined if joined else 0.0
-
-
 def places(height: int, width: int, shape: Shape, taken: Iterable[Box]) -> npt.NDArray[np.int64]:
     """Each place inside an image of `shape` where a box of this size overlaps none of those that are taken.
 
