@@ -22,6 +22,8 @@ from dovision.learning.image_classifier import ImageClassifier
 from dovision.learning.randomised import PermutedLabels
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
+from dovision.provenance import software
+from dovision.requirements import need_autoencoder
 from dovision.results.files import write_text
 from dovision.session import make, make_trainer
 
@@ -66,9 +68,12 @@ def permuted(config: DictConfig, images: Images) -> Stage:
 
 
 def with_autoencoder(config: DictConfig, images: Images, plain: Stage) -> Stage:
-    """The classifier with its causal autoencoder inserted, fitted if need be."""
-    if config.autoencoder is None:
-        raise ValueError("an intervention on a code needs an autoencoder, got none. Choose one: autoencoder=conv_1x1.")
+    """The classifier with its causal autoencoder inserted, fitted if need be.
+
+    Raises:
+        ValueError: no autoencoder is configured.
+    """
+    need_autoencoder(config)
     path = _autoencoder_path(config, images, plain.path)
     return _stage(config, path, lambda path: _fit_autoencoder(config, images, plain, path))
 
@@ -201,8 +206,7 @@ def _fit(
 ) -> dict[str, Any]:
     """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
     train, val = (_loader(config, images, split, settings.batch_size) for split in ("train", "val"))
-    origin = {"code": identity.code_hash(), "torch": str(torch.__version__)}
-    epochs = Epochs(folder, monitor, mode, train.generator, origin)
+    epochs = Epochs(folder, monitor, mode, train.generator, software())
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
     trainer = make_trainer(config, [epochs], max_epochs=settings.epochs, logger=False, **one_device)
     if settings.epochs == 0:

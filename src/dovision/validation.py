@@ -17,6 +17,7 @@ from dovision import checks
 from dovision.configuration import configuration_folder
 from dovision.contracts import CODE
 from dovision.errors import readable
+from dovision.requirements import need_autoencoder, need_gradients, need_worlds
 from dovision.session import make
 
 CONTROLS = ("inserted", "plain")
@@ -85,12 +86,10 @@ class Values:
         _check_numbers(config)
         _check_choices(config)
         intervention, *_ = (self._make(config, name) for name in QUICK)
-        if intervention.site == CODE and config.autoencoder is None:
-            raise ValueError(
-                "an intervention on a code needs an autoencoder, got none. Choose one: autoencoder=conv_1x1."
-            )
-        if config.detector and not config.detection.worlds:
-            raise ValueError("detection needs attacks, got none. Add some: +attack@detection.worlds.pgd=pgd.")
+        if intervention.site == CODE:
+            need_autoencoder(config)
+        if config.detector:
+            need_worlds(config)
         if config.checkpoint is not None and not Path(config.checkpoint).is_file():
             raise FileNotFoundError(f"there is no checkpoint {config.checkpoint}.")
 
@@ -126,8 +125,7 @@ def _check_choices(config: DictConfig) -> None:
     checks.choice("on_failure", config.on_failure, ON_FAILURE)
     if config.rerun is not None:
         checks.choice("rerun", config.rerun, RERUN)
-    if config.trainer.inference_mode:
-        raise ValueError("trainer.inference_mode must be false, since attacks and gradient maps need gradients.")
+    need_gradients(config)
 
 
 def _targets(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:
