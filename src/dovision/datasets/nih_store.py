@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from dovision import checks
 from dovision.datasets import nih_films
-from dovision.datasets.chest_array import FileArray
+from dovision.datasets.file_array import FileArray
 
 CHUNK = 128  # films decoded before they are written and marked; they are what a kill can lose
 IMAGES = "images.npy"  # (N, size, size) uint8

@@ -11,7 +11,7 @@ from dovision.results.detection_summary import DETECTION, NOT_ADAPTIVE, over_see
 from dovision.results.detection_tables import ADAPTIVE, ADAPTIVES, DETECTOR, NOISE, widest
 from dovision.results.exhibit import Exhibit, bracketed, settings
 from dovision.results.latex import Ruled
-from dovision.results.reading import PLUMBING, Run
+from dovision.results.reading import IRRELEVANT, Run
 from dovision.results.summary import INTERVAL
 
 THRESHOLDS = (
@@ -43,7 +43,7 @@ def seed_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     alike: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         if (run.folder / DETECTION).is_file():
-            same = tuple(part for part in run.overrides if not part.startswith(("seed=", *PLUMBING)))
+            same = tuple(part for part in run.overrides if not part.startswith(("seed=", *IRRELEVANT)))
             alike.setdefault(same, []).append(run)
     exhibits: list[Exhibit] = []
     for number, group in enumerate(group for group in alike.values() if len(group) > 1):

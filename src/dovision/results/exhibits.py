@@ -11,7 +11,7 @@ import pandas as pd
 from dovision.contracts import Box
 from dovision.results import averages, figures, summary
 from dovision.results.attack_exhibits import attack_exhibits
-from dovision.results.channels import channel_exhibits
+from dovision.results.channel_exhibits import channel_exhibits
 from dovision.results.detection_exhibits import detection_exhibits
 from dovision.results.detection_table_exhibits import seed_exhibits
 from dovision.results.epsilon_exhibits import epsilon_exhibits
@@ -24,7 +24,7 @@ from dovision.results.map_exhibits import map_exhibits
 from dovision.results.part_exhibits import fill_exhibits, part_exhibits
 from dovision.results.pictures import image_path, kept_samples, load_image
 from dovision.results.reading import Run
-from dovision.results.shortcut import shortcut_exhibits
+from dovision.results.shortcut_exhibits import shortcut_exhibits
 from dovision.results.tables import CLEAN, read_effects, read_samples
 
 GALLERY = "gallery"  # the exhibit of kept images, whose numbers are their effect maps
