@@ -27,6 +27,11 @@ def grid_cell(shape: Shape, unit: int, rows: int, columns: int) -> Box:
     return Box(r * height // rows, c * width // columns, (r + 1) * height // rows, (c + 1) * width // columns)
 
 
+def cell_edges(length: int, cells: int) -> npt.NDArray[np.int64]:
+    """Where the cells of `grid_cell` start along one side of an image, in pixels, and where the last one ends."""
+    return np.arange(cells + 1) * length // cells
+
+
 def clip(box: Box, height: int, width: int) -> Box:
     """The part of a box inside an image; an empty box if there is none."""
     top, bottom = (min(max(edge, 0), height) for edge in (box.top, box.bottom))

@@ -6,7 +6,6 @@ import functools
 import inspect
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -17,6 +16,7 @@ from dovision import checks
 from dovision.configuration import configuration_folder
 from dovision.contracts import CODE
 from dovision.errors import readable
+from dovision.models import checkpoint
 from dovision.requirements import need_autoencoder, need_gradients, need_worlds
 from dovision.session import make
 
@@ -78,6 +78,7 @@ class Values:
 
         Raises:
             ValueError: names the key, the rule and what was got.
+            FileNotFoundError: there is no such checkpoint.
         """
         for name in map(str, config):
             if name != "hydra" and OmegaConf.is_dict(config[name]):
@@ -90,8 +91,8 @@ class Values:
             need_autoencoder(config)
         if config.detector:
             need_worlds(config)
-        if config.checkpoint is not None and not Path(config.checkpoint).is_file():
-            raise FileNotFoundError(f"there is no checkpoint {config.checkpoint}.")
+        if config.checkpoint is not None:
+            checkpoint.require(config.checkpoint)
 
     def _make(self, config: DictConfig, name: str) -> Any:
         node = OmegaConf.select(config, name)

@@ -24,6 +24,7 @@ from dovision.results.drawing import (
     spread,
     styled,
 )
+from dovision.results.latex import Ruled
 
 ACROSS = 3  # panels side by side
 ATTACKS_CLEAN, ATTACKS_NOISE = "attacks against clean", "attacks against noise"
@@ -161,14 +162,10 @@ def detector_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]
         heads: of the columns.
         rows: the detector, written once above its rows, and the row's cells.
     """
-    lines: list[tuple[str, Sequence[str]]] = [("head", heads)]
-    for number, (name, cells) in enumerate(rows):
-        if number == 0 or rows[number - 1][0] != name:
-            lines.append(("name", [name]))
-        lines.append(("row", cells))
+    lines = Ruled(heads, rows).lines()
     lengths = [max(_length(cells[i]) for _, cells in lines if len(cells) > 1) for i in range(len(heads))]
     left = np.cumsum([0, *(0.062 * length + 0.18 for length in lengths)])  # inches
-    height = np.cumsum([0, *(0.2 if kind == "name" else 0.36 for kind, _ in lines)])
+    height = np.cumsum([0, *(0.2 if kind == "group" else 0.36 for kind, _ in lines)])
     figure = Figure(figsize=(float(left[-1]), float(height[-1])))
     axes = figure.add_axes((0.005, 0, 0.99, 1))
     axes.set_axis_off()

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dovision.agreement import OK
+from dovision.geometry import cell_edges
 from dovision.results.drawing import COLOURS, DIVERGING, INK, LINE, PAPER, shortened, styled
 from dovision.results.map_tables import MapGrid
 from dovision.results.pictures import Picture
@@ -57,8 +58,7 @@ def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, 
         return
     cells = row["cells"].reshape(grid.rows, grid.columns)
     largest = float(np.abs(cells).max())
-    across = np.arange(grid.columns + 1) * grid.width // grid.columns
-    down = np.arange(grid.rows + 1) * grid.height // grid.rows
+    across, down = cell_edges(grid.width, grid.columns), cell_edges(grid.height, grid.rows)
     axes.pcolormesh(across, down, cells, cmap=DIVERGING, vmin=-largest, vmax=largest, rasterized=True)
 
 
