@@ -58,8 +58,8 @@ def open_run(config: DictConfig) -> RunDirectory | None:
     if lends_a_hand():
         return run
     if state == "completed" and config.rerun != "all":
-        told = run.facts().get("code") == identity.code_hash()
-        log.info("already completed%s, nothing to do: %s", "" if told else " by other code (rerun=all)", run.path)
+        same_code = run.facts().get("code") == identity.code_hash()
+        log.info("already completed%s, nothing to do: %s", "" if same_code else " by other code (rerun=all)", run.path)
     elif config.rerun == "failed" and state != "failed":
         log.info("%s, and passed over since rerun=failed: %s", state, run.path)
     elif config.rerun == "unfinished" and state == "failed":

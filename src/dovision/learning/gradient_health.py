@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from dovision.attacks.gradients import dead_gradients
 from dovision.contracts import Batch, Classifier
+from dovision.results.attack_tables import MASKED
 
 log = logging.getLogger(__name__)
-WARN = 0.05  # share of dead gradients
 
 
 class GradientHealth:
@@ -39,7 +39,7 @@ class GradientHealth:
 
     def warn(self) -> None:
         """A line in the log where an attack by gradient may have failed for want of one."""
-        if self.share is not None and self.share > WARN:
+        if self.share is not None and self.share > MASKED:
             log.warning(
                 "%.0f %% of the gradients are zero or not finite: attacks by gradient may fail, which is no sign of "
                 "robustness. Try loss@attack.loss=margin, or attack=square, which needs none.",

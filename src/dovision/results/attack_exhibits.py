@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dovision.results.attack_tables import ATTACKS, SHARES, attack_rates
+from dovision.results.attack_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.results.exhibit import Exhibit, bracketed, settings, span
 from dovision.results.figures import results_table
 from dovision.results.latex import Ruled
@@ -47,7 +47,7 @@ def _health(run: Run) -> str:
     share = run.facts.get("world_dead_gradients")
     if share is None:
         return ""
-    masked = " Attacks by gradient may fail for want of one, which is no sign of robustness." if share > 0.05 else ""
+    masked = " Attacks by gradient may fail for want of one, which is no sign of robustness." if share > MASKED else ""
     return f"Zero or not finite: {share:.1%} of the clean images' gradients.{masked} "
 
 

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from dovision.results.detection_tables import NOISE
 from dovision.results.drawing import (
     COLOURS,
     FAINT,
@@ -25,6 +26,7 @@ from dovision.results.drawing import (
     styled,
 )
 from dovision.results.latex import Ruled
+from dovision.results.tables import CLEAN
 
 ACROSS = 3  # panels side by side
 ATTACKS_CLEAN, ATTACKS_NOISE = "attacks against clean", "attacks against noise"
@@ -107,7 +109,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
         limits: by detector the threshold in use, drawn as a line.
     """
     figure, panels = _panels(frame["detector"], height=2.2)
-    looks: dict[str, dict[str, Any]] = {"clean": series(-1), "random_sign": series(0) | {"linestyle": "--"}}
+    looks: dict[str, dict[str, Any]] = {CLEAN: series(-1), NOISE: series(0) | {"linestyle": "--"}}
     for axes, (name, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         for world, rows in own.groupby("world", sort=False):
             axes.plot(rows["value"], rows["share"], label=world, **looks.get(str(world), series(1)))
