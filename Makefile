@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-# The experiments behind the figures; those of the chest need the NIH's films: make figures DATA=dataset.root=/data/nih
+# The experiments behind the figures, and what each of their commands is told besides. Those of the chest need the NIH's films:
+#   make figures EXPERIMENTS="paper_chest_boxes paper_chest_maps paper_chest_detection" DATA=dataset.root=/data/nih
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/paper_mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
@@ -18,7 +19,7 @@ DATA ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(VENV)/.base ## the package and what it needs, in $(VENV)
+install: $(VENV)/.base ## the package and what it needs, in .venv; VENV=DIR for another folder
 
 develop: $(VENV)/.dev ## the same, and the tools for tests and checks
 
@@ -51,14 +52,14 @@ check: $(VENV)/.dev ## style, types and layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-figures: $(addprefix experiment-,$(EXPERIMENTS)) ## the experiments (only what is missing), their reports, the figures and figures.lock; -j 2: two at once
+figures: $(addprefix experiment-,$(EXPERIMENTS)) ## the experiments on digits and on the phantom (only what is missing), their reports, the figures; -j 2: two at once
 	@$(BIN)/dovision-figures
 
 experiment-%: $(VENV)/.base
 	@$(BIN)/dovision-evaluate experiment=$* $(DATA)
 	@$(BIN)/dovision-report sweep=outputs/$*
 
-figures-check: $(VENV)/.base ## which figure differs from its lock, and why: data, code or style
+figures-check: $(VENV)/.base ## which figure differs from figures.lock, and why: data, code or style
 	@$(BIN)/dovision-figures check=true
 
 format: $(VENV)/.dev ## put the code into its form

@@ -21,11 +21,16 @@ def comment(path: Path) -> str:
     return next(line[2:] for line in lines if line.startswith("# ") and not line.startswith("# @package"))
 
 
+def cell(text: str) -> str:
+    """Text in a table of Markdown, where a bar would begin the next cell."""
+    return text.replace("|", "\\|")
+
+
 def page() -> str:
     groups = sorted(folder for folder in (ROOT / "conf").iterdir() if folder.is_dir() and folder.name not in NESTED)
     parts = [HEAD]
     for group in groups:
-        rows = [f"| `{path.stem}` | {comment(path)} |" for path in sorted(group.glob("*.yaml"))]
+        rows = [f"| `{path.stem}` | {cell(comment(path))} |" for path in sorted(group.glob("*.yaml"))]
         parts.append("\n".join([f"## {group.name}", "", "| part | |", "| --- | --- |", *rows]) + "\n")
     return "\n".join(parts)
 

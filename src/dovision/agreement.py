@@ -50,7 +50,7 @@ def coverage(boxes: Sequence[Box], height: int, width: int, rows: int, columns: 
     for box in boxes:
         top, left, bottom, right = geometry.clip(box, height, width)
         inside[top:bottom, left:right] = 1
-    down, across = _edges(height, rows), _edges(width, columns)
+    down, across = geometry.cell_edges(height, rows), geometry.cell_edges(width, columns)
     pixels = np.add.reduceat(np.add.reduceat(inside, down[:-1], axis=0), across[:-1], axis=1)
     return pixels / np.outer(np.diff(down), np.diff(across))
 
@@ -184,10 +184,5 @@ def _centre_within(cell: Box, box: Box, margin: float) -> bool:
     return box.top - margin <= y <= box.bottom + margin and box.left - margin <= x <= box.right + margin
 
 
-def _edges(pixels: int, cells: int) -> npt.NDArray[np.int64]:
-    """Where the cells of one axis start, and where the last one ends; those of `geometry.grid_cell`."""
-    return np.arange(cells + 1) * pixels // cells
-
-
 def _cell_of_each_pixel(pixels: int, cells: int) -> npt.NDArray[np.int64]:
-    return np.repeat(np.arange(cells), np.diff(_edges(pixels, cells)))
+    return np.repeat(np.arange(cells), np.diff(geometry.cell_edges(pixels, cells)))

@@ -152,5 +152,11 @@ def plain(name: str, value: object) -> object:
     raise ValueError(f"{name} must be made of plain types, got {type(value).__name__}.")
 
 
+def lines(items: Sequence[str], most: int = 20) -> str:
+    """The first items of a list, each in a line of its own, and how many more there are; starts with a line break."""
+    more = [f"and {len(items) - most} more"] if len(items) > most else []
+    return "".join(f"\n  {item}" for item in [*items[:most], *more])
+
+
 def _sentence(remedy: str) -> str:
     return f" {remedy}" if remedy else ""

@@ -22,8 +22,6 @@ from dovision import checks
 Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an image or a feature map
 
 BOXES = ["sample", "part", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
-
-
 INPUT = "input"  # the site of an edit of the image itself
 CODE = "code"  # the site of an edit of an inserted autoencoder's code
 
@@ -301,7 +299,7 @@ class Attack(ABC):
             attacked = self.run(batch, classifier, eps).detach()
         self._attacked[eps] += len(batch.image)
         distance = size(attacked - batch.image, self.norm)
-        if not (distance <= eps * (1 + 1e-5) + 1e-6).all() or attacked.min() < 0 or attacked.max() > 1:
+        if not in_budget(distance, eps).all() or attacked.min() < 0 or attacked.max() > 1:
             raise RuntimeError(
                 f"{type(self).__name__} must stay within eps {eps:g} and in [0, 1], got {self.norm} distance "
                 f"{distance.max().item():g} in [{attacked.min().item():g}, {attacked.max().item():g}]. "
@@ -404,6 +402,11 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def size(delta: Tensor, norm: str) -> Tensor:
     """The Linf or L2 norm of each perturbation, shape (B,), in pixel units."""
     return delta.flatten(1).norm(p=torch.inf if norm == "linf" else 2, dim=1)
+
+
+def in_budget(distance: Tensor, eps: float) -> Tensor:
+    """Whether distances, shape (B,), are at most eps, but for rounding; shape (B,) bool."""
+    return distance <= eps * (1 + 1e-5) + 1e-6
 
 
 def generator(seed: int, *keys: int) -> torch.Generator:

@@ -6,7 +6,6 @@ Source of the definitions: arXiv:1902.03380, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from dovision.contracts import Task
 
 Array = npt.NDArray[np.float64]
 
+SCALES = ("probability", "log_odds")  # on which evidence for a class is measured
 BLOCK = 1_000_000  # random numbers that are drawn at once
 
 
@@ -46,6 +46,17 @@ def effect(treated: Tensor, control: Tensor) -> Tensor:
     """
     checks.same_shape(treated=treated, control=control)
     return treated - control
+
+
+def evidence(logits: Tensor, task: Task, scale: str) -> Tensor:
+    """P(y | x), or its log-odds, which a saturated softmax does not hide; shape (..., K), from logits of that shape.
+
+    Args:
+        logits: of the classifier.
+        task: its classes.
+        scale: one of SCALES.
+    """
+    return task.log_odds(logits) if scale == "log_odds" else task.probability(logits)
 
 
 def log_odds_effect(treated_logits: Tensor, control_logits: Tensor, task: Task) -> Tensor:
@@ -77,47 +88,31 @@ def expected_effect(effect: Tensor, control: Tensor, task: Task) -> Tensor:
     return weighted if task.multilabel else weighted.sum(-1, keepdim=True).expand_as(effect)
 
 
-def bootstrap(
-    statistic: Callable[[npt.NDArray[np.int64]], float],
-    groups: npt.NDArray[np.int64],
-    seed: int,
-    draws: int = 1000,
-    level: float = 0.95,
-) -> Interval:
-    """Percentile interval of a statistic, resampling whole groups (patients).
-
-    Args:
-        statistic: from row numbers, shape (M,), with repetitions, to a number; nan where it is not defined.
-        groups: the group of each row, shape (N,).
-        seed: of the resampling.
-
-    Returns:
-        The statistic of all rows and its interval; nan where the statistic of too many resamples is not defined.
-    """
-    order = np.argsort(groups, kind="stable")
-    _, starts = np.unique(groups[order], return_index=True)
-    rows = np.split(order, starts[1:]) if len(order) else []
-    estimate = statistic(order) if rows else np.nan
-    if len(rows) < 2:
-        return Interval(float(estimate), np.nan, np.nan, len(rows))
-    random = np.random.default_rng(seed)
-    single = len(rows) == len(order)
-    resampled = np.empty(draws)
-    for draw in range(draws):
-        drawn = random.integers(len(rows), size=len(rows))
-        resampled[draw] = statistic(order[drawn] if single else np.concatenate([rows[i] for i in drawn]))
-    return percentile_interval(float(estimate), resampled, level, len(rows))
-
-
 def mean_interval(
     values: Array, groups: npt.NDArray[np.int64], seed: int, draws: int = 1000, level: float = 0.95
 ) -> Interval:
     """Mean of values, shape (N,), with a percentile interval that resamples whole groups (patients).
 
     nan and infinite values are left out; the interval is nan with fewer than two groups.
+
+    Args:
+        values: one a row.
+        groups: the group of each row, shape (N,).
+        seed: of the resampling.
+        draws: how many resamples.
+        level: the share of the resampled means inside the interval.
     """
     estimate, resampled, clusters = _resampled_means(values, groups, seed, draws)
     return percentile_interval(estimate, resampled, level, clusters)
+
+
+def percentile_interval(estimate: float, resampled: Array, level: float, count: int) -> Interval:
+    """The percentile interval of resampled values, shape (draws,); nan where over a tenth of them are not defined."""
+    finite = resampled[np.isfinite(resampled)]
+    if len(finite) < 0.9 * len(resampled):
+        return Interval(estimate, np.nan, np.nan, count)
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(estimate, float(low), float(high), count)
 
 
 def mean_p_value(values: Array, groups: npt.NDArray[np.int64], seed: int, draws: int = 1000) -> float:
@@ -177,12 +172,3 @@ def _resampled_means(values: Array, groups: npt.NDArray[np.int64], seed: int, dr
         drawn = random.integers(clusters, size=(len(block), clusters))
         resampled.append(total[drawn].sum(1) / count[drawn].sum(1))
     return estimate, np.concatenate(resampled), clusters
-
-
-def percentile_interval(estimate: float, resampled: Array, level: float, count: int) -> Interval:
-    """The percentile interval of resampled values, shape (draws,); nan where over a tenth of them are not defined."""
-    finite = resampled[np.isfinite(resampled)]
-    if len(finite) < 0.9 * len(resampled):
-        return Interval(estimate, np.nan, np.nan, count)
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(estimate, float(low), float(high), count)

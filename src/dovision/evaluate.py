@@ -9,6 +9,7 @@ from dovision.commands import command
 from dovision.contracts import CODE, Attack, Images, Intervention
 from dovision.learning.effect_evaluation import EffectEvaluation
 from dovision.learning.image_classifier import ImageClassifier
+from dovision.provenance import origin
 from dovision.results.map_tables import write_boxes
 from dovision.results.summary import write_summary
 from dovision.session import make
@@ -43,7 +44,7 @@ def evaluate(config: DictConfig) -> None:
             kept=samples[: config.evaluation.maps],
             keep_attacked=config.evaluation.keep_attacked,
             flush=config.evaluation.flush,
-            origin=session.origin(facts),
+            origin=origin(facts),
         )
         maps = studies.map_evaluation(config, run.path, images, samples, plain)
         trainer = session.make_trainer(
@@ -55,8 +56,8 @@ def evaluate(config: DictConfig) -> None:
         if trainer.is_global_zero:
             boxes = images.boxes("test")
             write_boxes(run.path, boxes[boxes["sample"].isin(samples)])
-            run.record({"forward_passes": evaluation.forward_passes, **evaluation.attack_facts, **facts})
-            run.record({"images": len(samples)})
+            passes = {"forward_passes": evaluation.forward_passes, **evaluation.attack_facts}
+            run.record({**passes, **facts, "images": len(samples)})
             if contest is not None:
                 run.record(studies.detect(config, run.path, images, plain, contest))
             for each in maps:

@@ -27,24 +27,16 @@ def grid_cell(shape: Shape, unit: int, rows: int, columns: int) -> Box:
     return Box(r * height // rows, c * width // columns, (r + 1) * height // rows, (c + 1) * width // columns)
 
 
+def cell_edges(length: int, cells: int) -> npt.NDArray[np.int64]:
+    """Where the cells of `grid_cell` start along one side of an image, in pixels, and where the last one ends."""
+    return np.arange(cells + 1) * length // cells
+
+
 def clip(box: Box, height: int, width: int) -> Box:
     """The part of a box inside an image; an empty box if there is none."""
     top, bottom = (min(max(edge, 0), height) for edge in (box.top, box.bottom))
     left, right = (min(max(edge, 0), width) for edge in (box.left, box.right))
     return Box(top, left, max(top, bottom), max(left, right))
-
-
-def intersection(a: Box, b: Box) -> Box:
-    """The part that two boxes share; an empty box if they share none."""
-    top, left = max(a.top, b.top), max(a.left, b.left)
-    return Box(top, left, max(top, min(a.bottom, b.bottom)), max(left, min(a.right, b.right)))
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, in [0, 1]; 0 for two empty boxes."""
-    shared = intersection(a, b).area
-    joined = a.area + b.area - shared
-    return shared / joined if joined else 0.0
 
 
 def places(height: int, width: int, shape: Shape, taken: Iterable[Box]) -> npt.NDArray[np.int64]:

@@ -1,18 +1,14 @@
-"""A run from its start to its end: directory, log, seed, provenance, trainer and state."""
+"""A run from its start to its end: directory, log, seed, trainer, test images and state."""
 
 from __future__ import annotations
 
 import logging
 import os
-import platform
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +26,13 @@ from dovision.contracts import Batch, Images
 from dovision.errors import explain
 from dovision.isolation import isolated
 from dovision.loggers import CSVLogger
+from dovision.provenance import peak_memory, provenance
+from dovision.requirements import need_gradients
 from dovision.results.reading import read_sweep
 from dovision.results.run_directory import RunDirectory
 from dovision.stopping import Stop, Stopped
 
 log = logging.getLogger(__name__)
-PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
 
 
 class JobFailed(Exception):
@@ -61,8 +58,8 @@ def open_run(config: DictConfig) -> RunDirectory | None:
     if lends_a_hand():
         return run
     if state == "completed" and config.rerun != "all":
-        told = run.facts().get("code") == identity.code_hash()
-        log.info("already completed%s, nothing to do: %s", "" if told else " by other code (rerun=all)", run.path)
+        same_code = run.facts().get("code") == identity.code_hash()
+        log.info("already completed%s, nothing to do: %s", "" if same_code else " by other code (rerun=all)", run.path)
     elif config.rerun == "failed" and state != "failed":
         log.info("%s, and passed over since rerun=failed: %s", state, run.path)
     elif config.rerun == "unfinished" and state == "failed":
@@ -159,51 +156,13 @@ def log_file(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, commit, machine and device."""
-    return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
-        "git_commit": git_commit(),
-        "code": identity.code_hash(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}",
-        "threads": torch.get_num_threads(),
-    }
-
-
-def origin(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the rows of a run depend on besides its configuration: the code, the data and the weights."""
-    data = {name: facts[name] for name in ("dataset_fingerprint", "checkpoints")}
-    return {"code": identity.code_hash(), "torch": version("torch"), **data}
-
-
-def git_commit() -> str | None:
-    """The commit of the checkout that the package is run from, with a + if it was changed; None if installed."""
-    folder = Path(__file__).resolve().parent
-    try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
-        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=folder, capture_output=True)
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    if tracked.returncode:
-        return None
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
-
-
-def peak_memory() -> int:
-    """Peak resident memory of this process in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)
-
-
 def make_trainer(config: DictConfig, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
     """Lightning's trainer with the configured plumbing; on a terminal with a progress bar, the same one everywhere.
 
     Raises:
         ValueError: under the inference mode, which attacks cannot work in.
     """
-    if config.trainer.inference_mode:
-        raise ValueError("trainer.inference_mode must be false, since attacks and gradient maps need gradients.")
+    need_gradients(config)
     bars = [TQDMProgressBar()] if sys.stderr.isatty() else []
     plumbing = {**identity.plain(config.trainer), **settings, "enable_progress_bar": bool(bars)}
     return hydra.utils.instantiate(plumbing, callbacks=[*callbacks, *bars])

@@ -18,6 +18,7 @@ from dovision.learning.detector_fits import Fitted, fit, shown, write_scores
 from dovision.learning.image_classifier import ImageClassifier
 from dovision.learning.map_evaluation import MapEvaluation
 from dovision.learning.map_settings import MapSettings
+from dovision.requirements import need_worlds
 from dovision.results.detection_summary import write_detection
 from dovision.results.detection_tables import TEST
 from dovision.session import make
@@ -52,9 +53,8 @@ def contest(config: DictConfig) -> Contest | None:
     detectors: Mapping[str, Detector] = make(config.detector)
     if not detectors:
         return None
+    need_worlds(config)
     worlds: Mapping[str, Attack] = make(config.detection.worlds)
-    if not worlds:
-        raise ValueError("detection needs attacks, got none. Add some: +attack@detection.worlds.pgd=pgd.")
     for name in config.detection.adaptive.detectors:
         checks.choice("detection.adaptive.detectors", name, detectors)
     return Contest(detectors, worlds)

@@ -6,7 +6,6 @@ import functools
 import inspect
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -17,6 +16,8 @@ from dovision import checks
 from dovision.configuration import configuration_folder
 from dovision.contracts import CODE
 from dovision.errors import readable
+from dovision.models import checkpoint
+from dovision.requirements import need_autoencoder, need_gradients, need_worlds
 from dovision.session import make
 
 CONTROLS = ("inserted", "plain")
@@ -77,6 +78,7 @@ class Values:
 
         Raises:
             ValueError: names the key, the rule and what was got.
+            FileNotFoundError: there is no such checkpoint.
         """
         for name in map(str, config):
             if name != "hydra" and OmegaConf.is_dict(config[name]):
@@ -85,14 +87,12 @@ class Values:
         _check_numbers(config)
         _check_choices(config)
         intervention, *_ = (self._make(config, name) for name in QUICK)
-        if intervention.site == CODE and config.autoencoder is None:
-            raise ValueError(
-                "an intervention on a code needs an autoencoder, got none. Choose one: autoencoder=conv_1x1."
-            )
-        if config.detector and not config.detection.worlds:
-            raise ValueError("detection needs attacks, got none. Add some: +attack@detection.worlds.pgd=pgd.")
-        if config.checkpoint is not None and not Path(config.checkpoint).is_file():
-            raise FileNotFoundError(f"there is no checkpoint {config.checkpoint}.")
+        if intervention.site == CODE:
+            need_autoencoder(config)
+        if config.detector:
+            need_worlds(config)
+        if config.checkpoint is not None:
+            checkpoint.require(config.checkpoint)
 
     def _make(self, config: DictConfig, name: str) -> Any:
         node = OmegaConf.select(config, name)
@@ -126,8 +126,7 @@ def _check_choices(config: DictConfig) -> None:
     checks.choice("on_failure", config.on_failure, ON_FAILURE)
     if config.rerun is not None:
         checks.choice("rerun", config.rerun, RERUN)
-    if config.trainer.inference_mode:
-        raise ValueError("trainer.inference_mode must be false, since attacks and gradient maps need gradients.")
+    need_gradients(config)
 
 
 def _targets(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dovision.effects import bootstrap
 from dovision.results.detection_metrics import Resamples, Scored, auroc, average_precision, share, threshold
 
 SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=12)
@@ -38,7 +37,7 @@ def test_the_estimate_equals_scikit_learn_also_with_ties(metric, oracle, attacke
 
 @pytest.mark.parametrize("decimals", [12, 0], ids=["no ties", "ties"])
 @pytest.mark.parametrize(("metric", "oracle"), ORACLES, ids=IDS)
-def test_the_interval_is_the_plain_bootstrap_of_whole_groups(metric, oracle, decimals):
+def test_the_interval_is_the_plain_bootstrap_of_whole_groups(bootstrap, metric, oracle, decimals):
     random = np.random.default_rng(3)
     scores, groups = random.normal(size=60), random.integers(0, 15, size=60)
     is_attacked = np.arange(60) < 25
@@ -95,7 +94,7 @@ def test_a_single_group_has_an_estimate_and_no_interval():
     assert np.isnan([found.low, found.high]).all()
 
 
-def test_a_share_is_a_mean_with_its_plain_bootstrap_and_may_miss_groups():
+def test_a_share_is_a_mean_with_its_plain_bootstrap_and_may_miss_groups(bootstrap):
     random = np.random.default_rng(1)
     hits, groups = random.random(80) < 0.3, random.integers(0, 20, size=80)
     expected = bootstrap(lambda drawn: hits[drawn].mean(), groups, seed=2, draws=100)

@@ -5,7 +5,7 @@ import pytest
 
 from dovision.results.part_exhibits import fill_exhibits, part_exhibits
 from dovision.results.reading import read_sweep
-from dovision.results.shortcut import shortcut_exhibits
+from dovision.results.shortcut_exhibits import shortcut_exhibits
 
 PULLED = (("nodule", "nodule"), ("opacity", "opacity"), ("tag", "nodule"), ("tag", "opacity"))
 

@@ -40,7 +40,10 @@ class Ascent:
 
 
 def of_length_one(gradient: Tensor) -> Tensor:
-    """Each image's gradient by its L1 norm, so that all weigh alike in a sum; zero where it is not finite."""
+    """Each image's gradient, shape (B, C, H, W), by its L1 norm, so that all weigh alike in a sum.
+
+    Zero where it is not finite.
+    """
     gradient = gradient.nan_to_num(0, 0, 0)
     largest = size(gradient, "linf").clamp(min=torch.finfo(gradient.dtype).tiny)
     gradient = gradient / column(largest)  # a sum of tiny or of huge numbers would leave the range of floats

@@ -27,7 +27,10 @@ class Ball(NamedTuple):
         return (self.centre + delta).clamp(0, 1)
 
     def steepest(self, gradient: Tensor) -> Tensor:
-        """The step of size one up which a loss rises most; zero where the gradient is zero or not finite."""
+        """The step of size one up which a loss rises most, shape (B, C, H, W), from its gradient, of that shape.
+
+        Zero where the gradient is zero or not finite.
+        """
         gradient = gradient.nan_to_num(0, 0, 0)
         if self.norm == "linf":
             return gradient.sign()
@@ -36,7 +39,10 @@ class Ball(NamedTuple):
         return scaled / column(size(scaled, "l2").clamp(min=1))
 
     def draw(self, sample: Tensor, seed: int, restart: int) -> Tensor:
-        """Images drawn uniformly from within eps, each from (seed, sample, restart) alone, brought into [0, 1]."""
+        """Images drawn uniformly from within eps, shape (B, C, H, W), brought into [0, 1].
+
+        Each is drawn from (seed, sample, restart) alone.
+        """
         shape = self.centre.shape[1:]
         random = [generator(seed, one, restart) for one in sample.tolist()]
         if self.norm == "linf":

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dovision.contracts import Attack, Batch, Classifier, size
+from dovision.contracts import Attack, Batch, Classifier, in_budget, size
 
 FOLDER = "attacked"  # in the run directory: a folder an attack, in which there are
 FACTS = "facts.json"  # norm and epsilons of the attack, and
@@ -58,7 +58,7 @@ class Kept(Attack):
         if images.shape[1:] != batch.image.shape[1:]:
             raise ValueError(self._others(f"of shape {list(images.shape[1:])} for {list(batch.image.shape[1:])}"))
         attacked = torch.from_numpy(images[rows]).to(batch.image)
-        far = size(attacked - batch.image, self.norm) > eps * (1 + 1e-5) + 1e-6
+        far = ~in_budget(size(attacked - batch.image, self.norm), eps)
         if far.any():
             raise ValueError(self._others(f"some further than {eps:g} from sample {int(batch.sample[far][0])}"))
         return attacked

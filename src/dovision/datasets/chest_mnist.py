@@ -16,7 +16,7 @@ from dovision import checks
 from dovision.contracts import Batch, Images
 from dovision.datasets import download as downloads
 from dovision.datasets import facts, nih_tables, picture, splits
-from dovision.datasets.chest_array import FileArray
+from dovision.datasets.file_array import FileArray
 
 FILES = {  # pixels: name and md5
     28: ("chestmnist.npz", "02c8a6516a18b556561a56cbdd36c4a8"),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,16 +15,8 @@ from tqdm import tqdm
 
 from dovision import checks
 from dovision.contracts import Batch, Images, Shape
-from dovision.datasets import facts, picture, splits
-
-
-class Entry(NamedTuple):
-    """One image file."""
-
-    name: str  # path below the root, with forward slashes
-    label: int
-    group: str
-    split: str  # the folder that it lies in; empty if splits are cut by the seed
+from dovision.datasets import class_folders, facts, picture, splits
+from dovision.datasets.class_folders import Entry
 
 
 class Decoded(NamedTuple):
@@ -74,11 +64,11 @@ class ImageFolder(Images):
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
         splits.check_fractions(val_fraction, test_fraction)
         self.shape = picture.shape(shape)
-        folders = _folders(self._root)
-        found = _class_names(self._root, folders)
+        folders = class_folders.split_folders(self._root)
+        found = class_folders.class_names(self._root, folders)
         facts.agree("classes", None if classes is None else sorted(map(str, classes)), found)
         self.task = facts.task(task, classes, ("multiclass",), "an image folder")
-        listed = _listed(self._root, folders, self.task.classes, _expression(group))
+        listed = class_folders.entries(self._root, folders, self.task.classes, class_folders.expression(group))
         self._decoded, bad = _scan(self._root, [entry.name for entry in listed])
         if bad and on_bad_file == "error":
             _refuse(bad)
@@ -125,50 +115,6 @@ class Files(Dataset[Batch]):
         return Batch(image, self.label[sample], torch.tensor(sample), self.group[sample])
 
 
-def _folders(root: Path) -> dict[str, Path]:
-    """The folder of each split, or of everything, under the name ""."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"root must be a folder of images, but {root} is not one. Set dataset.root.")
-    present = [name for name in splits.NAMES if (root / name).is_dir()]
-    if present and len(present) < len(splits.NAMES):
-        missing = ", ".join(name for name in splits.NAMES if name not in present)
-        raise ValueError(f"{root} must hold train, val and test, or classes only; {missing} is missing.")
-    return {name: root / name for name in present} or {"": root}
-
-
-def _class_names(root: Path, folders: dict[str, Path]) -> tuple[str, ...]:
-    names = {path.name for folder in folders.values() for path in folder.iterdir() if path.is_dir()}
-    found = tuple(sorted(name for name in names if not name.startswith(".")))
-    if len(found) < 2:
-        raise ValueError(f"{root} must hold at least 2 class folders, got {list(found)!r}.")
-    return found
-
-
-def _listed(root: Path, folders: dict[str, Path], classes: Sequence[str], group: re.Pattern[str] | None) -> list[Entry]:
-    """Every file that is not hidden, sorted by path."""
-    listed = []
-    for split, folder in folders.items():
-        for label, class_name in enumerate(classes):
-            for name in _below(folder / class_name, root):
-                listed.append(Entry(name, label, _group(name, group), split))
-    return sorted(listed)
-
-
-def _below(folder: Path, root: Path) -> list[str]:
-    names = []
-    for where, inner, files in os.walk(folder):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        names += [Path(where, name).relative_to(root).as_posix() for name in files if not name.startswith(".")]
-    return sorted(names)
-
-
-def _expression(group: str | None) -> re.Pattern[str] | None:
-    try:
-        return None if group is None else re.compile(group)
-    except re.error as error:
-        raise ValueError(f"group must be a regular expression, got {group!r}: {error}.") from error
-
-
 def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, Decoded], list[str]]:
     """Decode each file, with a progress bar: the good ones by name, and a line on each bad one."""
 
@@ -186,19 +132,9 @@ def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, Decoded], list[st
     return good, [result for result in scanned.values() if isinstance(result, str)]
 
 
-def _group(name: str, expression: re.Pattern[str] | None) -> str:
-    if expression is None:
-        return name
-    match = expression.search(name.rsplit("/", 1)[-1])
-    if match is None:
-        raise ValueError(f"group must match each file's name, but {expression.pattern!r} does not match {name}.")
-    return match[0]
-
-
 def _refuse(bad: Sequence[str]) -> None:
-    shown = "\n  ".join(bad[:20]) + (f"\n  and {len(bad) - 20} more" if len(bad) > 20 else "")
     raise ValueError(
-        f"each file of an image folder must be a whole image, got {len(bad)} bad:\n  {shown}\n"
+        f"each file of an image folder must be a whole image, got {len(bad)} bad:{checks.lines(bad)}\n"
         "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
     )
 

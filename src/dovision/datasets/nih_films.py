@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from dovision.contracts import Batch, Shape
 from dovision.datasets import picture
-from dovision.datasets.chest_array import FileArray
+from dovision.datasets.file_array import FileArray
 
 
 def on_disk(root: Path) -> pd.DataFrame:

@@ -15,8 +15,9 @@ import pandas as pd
 from filelock import FileLock
 from tqdm import tqdm
 
+from dovision import checks
 from dovision.datasets import nih_films
-from dovision.datasets.chest_array import FileArray
+from dovision.datasets.file_array import FileArray
 
 CHUNK = 128  # films decoded before they are written and marked; they are what a kill can lose
 IMAGES = "images.npy"  # (N, size, size) uint8
@@ -103,9 +104,8 @@ class Store:
                 )
             bad = self._decode(due, rows, workers)
         if bad:
-            shown = "\n  ".join(bad[:20]) + (f"\n  and {len(bad) - 20} more" if len(bad) > 20 else "")
             raise ValueError(
-                f"each film must be a whole image, got {len(bad)} bad; all others are prepared:\n  {shown}\n"
+                f"each film must be a whole image, got {len(bad)} bad; all others are prepared:{checks.lines(bad)}\n"
                 "Mend or remove them, and run the same command again."
             )
 

@@ -24,6 +24,8 @@ class BadFile(ValueError):
 
 
 class Size(NamedTuple):
+    """Of an image, in pixels."""
+
     height: int
     width: int
 

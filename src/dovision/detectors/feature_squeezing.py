@@ -46,13 +46,13 @@ class FeatureSqueezing(Detector):
 
 
 def reduce_depth(image: Tensor, bits: int) -> Tensor:
-    """The nearest of 2^bits equally spaced values from 0 to 1; to the gradient, the image itself."""
+    """The nearest of 2^bits equally spaced values in [0, 1], shape (B, C, H, W); to the gradient, the image itself."""
     levels = 2**bits - 1
     return image + ((image * levels).round() / levels - image).detach()
 
 
 def median_filter(image: Tensor, window: int) -> Tensor:
-    """The median of a window around each pixel, mirrored beyond the border; the upper one if there are two.
+    """The median of a window around each pixel, shape (B, C, H, W), mirrored beyond the border; of two the upper one.
 
     A window of even side reaches further up and to the left than down and to the right.
     """

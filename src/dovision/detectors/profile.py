@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from dovision import checks, effects
+from dovision import checks
 from dovision.contracts import CODE, Batch, Classifier, Context, Intervention, Task
 from dovision.detectors.remembered import logits_of, remembered
+from dovision.effects import SCALES, evidence
 from dovision.propagation import KeptPropagation, Outcome
 from dovision.propagation.plain import Plain
 from dovision.propagation.propagation import site_module
 from dovision.propagation.stream import Pairs, all_pairs
 
-SCALES = ("probability", "log_odds")
 PAIRS = 512  # edited images that share a pass on the way of a gradient
 
 
@@ -80,10 +80,8 @@ class Profile:
 
 def change(outcome: Outcome, task: Task, scale: str) -> Tensor:
     """Effect of each unit on each class, shape (B, units, K): treated minus control."""
-    treated, control = outcome.treated, outcome.control.unsqueeze(1).expand_as(outcome.treated)
-    if scale == "probability":
-        return effects.effect(task.probability(treated), task.probability(control))
-    return effects.log_odds_effect(treated, control, task)
+    treated, control = (evidence(logits, task, scale) for logits in (outcome.treated, outcome.control.unsqueeze(1)))
+    return treated - control
 
 
 def whole_passes(batch: Batch, classifier: Classifier, intervention: Intervention) -> Outcome:

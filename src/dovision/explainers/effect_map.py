@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dovision import checks, geometry
 from dovision.contracts import INPUT, Batch, Box, Classifier, Explainer, Intervention, Shape
-from dovision.explainers.scales import SCALES, evidence
+from dovision.effects import SCALES, evidence
 from dovision.propagation import KeptPropagation
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.contracts import Batch, Classifier, Explainer
-from dovision.explainers.scales import SCALES, evidence
+from dovision.effects import SCALES, evidence
 
 ACROSS = 14  # windows along the shorter side, unless told otherwise
 

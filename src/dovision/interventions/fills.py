@@ -18,6 +18,17 @@ class Fill(Protocol):
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor: ...
 
 
+def checked(fill: Fill) -> Fill:
+    """Return `fill` if it is one.
+
+    Raises:
+        ValueError: it is something else, such as a colour.
+    """
+    if not callable(fill):
+        raise ValueError(f"fill must be a fill such as Constant(0.0) or Blur(4.0), got {fill!r}.")
+    return fill
+
+
 class Constant:
     """One value for every pixel; 0 is black and 1 is white, whatever the classifier's normalisation."""
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dovision import checks, geometry
 from dovision.contracts import INPUT, Box, Context, Intervention, Shape
-from dovision.interventions.fills import Constant, Fill
+from dovision.interventions.fills import Constant, Fill, checked
 
 BLACK = Constant(0.0)
 
@@ -30,9 +30,7 @@ class PixelGrid(Intervention):
     def __init__(self, rows: int, columns: int, fill: Fill = BLACK) -> None:
         self.rows = checks.positive_int("rows", rows)
         self.columns = checks.positive_int("columns", columns)
-        if not callable(fill):
-            raise ValueError(f"fill must be a fill such as Constant(0.0) or Blur(4.0), got {fill!r}.")
-        self.fill = fill
+        self.fill = checked(fill)
 
     def units(self, shape: Shape) -> tuple[str, ...]:
         return tuple(f"r{r}c{c}" for r in range(self.rows) for c in range(self.columns))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dovision import checks, geometry
 from dovision.contracts import INPUT, Box, Context, Images, Intervention, Shape, generator, part_kind
-from dovision.interventions.fills import Fill
+from dovision.interventions.fills import Fill, checked
 from dovision.interventions.parts import NOTHING, Part, bound, known_parts, names
 
 log = logging.getLogger(__name__)
@@ -33,9 +33,7 @@ class RegionBox(Intervention):
     site = INPUT
 
     def __init__(self, fill: Fill, controls: int, seed: int, parts: Sequence[str] | None = None) -> None:
-        if not callable(fill):
-            raise ValueError(f"fill must be a fill such as Constant(0.0) or Blur(4.0), got {fill!r}.")
-        self.fill = fill
+        self.fill = checked(fill)
         self.suffixes = ("", *(f" control {number}" for number in range(checks.positive_int("controls", controls))))
         self.seed = seed
         self.parts = (parts,) if isinstance(parts, str) else parts

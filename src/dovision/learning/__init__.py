@@ -1,1 +1,1 @@
-"""LightningModules that fit the classifier and the autoencoder, and the callback that measures effects."""
+"""What runs under Lightning: modules that fit classifier and autoencoder, and callbacks that measure while testing."""

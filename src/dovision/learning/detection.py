@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
 from torch import Tensor
-from tqdm import tqdm
 
 from dovision.contracts import Attack, Batch, Classifier, Detector
-from dovision.learning.effect_evaluation import round_to_8_bits
+from dovision.learning.evaluation import Evaluation, round_to_8_bits
 from dovision.learning.gradient_health import GradientHealth
 from dovision.learning.keeping import Keeper
 from dovision.learning.worlds import World, attack_rows, read_rows
@@ -32,7 +28,7 @@ TIMED = 0  # the batch on which costs are measured, after a first read
 SPLITS = (VAL, TEST)  # in the order of the dataloaders
 
 
-class Detection(Callback):
+class Detection(Evaluation):
     """Attack the images of the two dataloaders, val and test, and let each detector read them.
 
     An attack that fails is left out from then on, and named in `failed`; the others go on.
@@ -55,8 +51,8 @@ class Detection(Callback):
         detectors: Mapping[str, Detector],
         keep_attacked: bool = False,
     ) -> None:
+        super().__init__(classifier)
         self.folder = folder
-        self.classifier = classifier
         self.inserted = inserted
         self.worlds = worlds
         self.detectors = detectors
@@ -84,34 +80,25 @@ class Detection(Callback):
         if self.inserted is not None:
             self.inserted.to(pl_module.device).eval()
         make_folder(self.folder / READS, setting="output_root")
-        self._open = ExitStack()
         images = sum(len(loader.dataset) for loader in trainer.test_dataloaders)  # type: ignore[union-attr, misc]
         self.keepers = {
-            name: self._open.enter_context(Keeper(self.folder, name, attack, images))
+            name: self.opened(Keeper(self.folder, name, attack, images))
             for name, attack in self.worlds.items()
             if self.keep_attacked
         }
-        self.attacks = self._open.enter_context(TableWriter(self.folder / ATTACKS, attacks_schema()))
+        self.attacks = self.opened(TableWriter(self.folder / ATTACKS, attacks_schema()))
         self.tables = {
-            name: self._open.enter_context(TableWriter(reads_path(self.folder, name), reads_schema(), ROW_GROUP))
+            name: self.opened(TableWriter(reads_path(self.folder, name), reads_schema(), ROW_GROUP))
             for name in self.detectors
         }
-        self.progress = self._open.enter_context(tqdm(unit=" images", disable=not sys.stderr.isatty()))
+        self.progress = self.progress_bar("images")
 
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         self.health.add(batch, self.classifier)
-        worlds = list(self._worlds(batch, outputs))
+        worlds = list(self._worlds(batch, logits))
         split = SPLITS[dataloader_idx]
         for world in worlds[1:]:
-            rounded = self._correct(_logits(self.classifier, round_to_8_bits(world.batch.image)), batch)
+            rounded = self.correct(self.logits(round_to_8_bits(world.batch.image)), batch)
             self.attacks.write(attack_rows(split, world, worlds[0], rounded))
             if world.attack in self.keepers:
                 self.keepers[world.attack].add(world.eps, world.batch)
@@ -123,15 +110,11 @@ class Detection(Callback):
         self.progress.update(len(batch.image))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._open.close()
+        super().on_test_end(trainer, pl_module)
         self.health.warn()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if hasattr(self, "_open"):
-            self._open.__exit__(type(exception), exception, exception.__traceback__)
-
     def _worlds(self, batch: Batch, logits: Tensor) -> Iterator[World]:
-        yield World(CLEAN, 0.0, batch, self._correct(logits, batch))
+        yield World(CLEAN, 0.0, batch, self.correct(logits, batch))
         for name, attack in self.worlds.items():
             for eps in attack.eps:
                 if name in self.failed:
@@ -142,11 +125,7 @@ class Detection(Callback):
                     self.failed[name] = str(error) or type(error).__name__
                     log.warning("the attack %s failed, and is left out: %s", name, self.failed[name])
                     break
-                yield World(name, eps, attacked, self._correct(_logits(self.classifier, attacked.image), batch))
-
-    def _correct(self, logits: Tensor, batch: Batch) -> Tensor:
-        task = self.classifier.task
-        return task.correct(task.probability(logits), batch.label).cpu()
+                yield World(name, eps, attacked, self.correct(self.logits(attacked.image), batch))
 
     @torch.no_grad()
     def _read(self, detector: Detector, batch: Batch) -> Tensor:
@@ -158,8 +137,3 @@ class Detection(Callback):
         started = time.perf_counter()
         self._read(detector, copy)
         return 1000 * (time.perf_counter() - started) / len(batch.image)
-
-
-@torch.no_grad()
-def _logits(classifier: Classifier, image: Tensor) -> Tensor:
-    return classifier(image)

@@ -14,7 +14,21 @@ import torch
 from torch import Tensor
 
 from dovision.contracts import Detector
-from dovision.results.detection_tables import ALL_ATTACKS, DETECTOR, NOISE, SCORES, TEST, VAL, preferred, scores_schema
+from dovision.results.detection_tables import (
+    ALL_ATTACKS,
+    AS_IS,
+    CLEAN_ONLY,
+    DETECTOR,
+    HARDENED,
+    NOISE,
+    SCORES,
+    SUPERVISED,
+    SUPERVISED_HARDENED,
+    TEST,
+    VAL,
+    preferred,
+    scores_schema,
+)
 from dovision.results.detector_reads import Reads, read_reads
 from dovision.results.tables import CLEAN, TableWriter
 
@@ -94,16 +108,17 @@ def _variants(folder: Path, name: str, detector: Detector, failed: Collection[st
     val = _validation(folder, name)
     clean, noise = (val.chosen(val.facts["attack"] == attack) for attack in (CLEAN, NOISE))
     nothing = clean[:0]
-    kinds = [("", clean)] + ([("hardened", torch.cat([clean, noise]))] if len(noise) else [])
+    kinds = [(CLEAN_ONLY, SUPERVISED, clean)]
+    if len(noise):
+        kinds.append((HARDENED, SUPERVISED_HARDENED, torch.cat([clean, noise])))
     if type(detector).fit is Detector.fit:
-        yield Fitted(name, "as is", "", detector)
+        yield Fitted(name, AS_IS, "", detector)
     elif not detector.supervised:
-        for kind, images in kinds:
-            yield Fitted(name, "clean and noise" if kind else "clean only", "", _fitted(detector, images, nothing))
+        for variant, _, images in kinds:
+            yield Fitted(name, variant, "", _fitted(detector, images, nothing))
     else:
         for attack, beaten in _beaten(val, failed).items():
-            for kind, images in kinds:
-                variant = f"supervised, {kind}" if kind else "supervised"
+            for _, variant, images in kinds:
                 yield Fitted(name, variant, attack, _fitted(detector, images, beaten))
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -12,12 +11,12 @@ from uuid import uuid4
 import pyarrow as pa
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
 from torch import Tensor
-from tqdm import tqdm
 
 from dovision.attacks.kept import MAIN
-from dovision.contracts import INPUT, Attack, Batch, Box, Classifier, Intervention, arm
+from dovision.contracts import INPUT, Attack, Batch, Box, Classifier, Intervention
+from dovision.contracts import arm as arm_name
+from dovision.learning.evaluation import Evaluation, round_to_8_bits
 from dovision.learning.gradient_health import GradientHealth
 from dovision.learning.keeping import Keeper
 from dovision.learning.queries import Queries
@@ -31,21 +30,19 @@ from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, sam
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
 
-class World(NamedTuple):
-    """One arm of the evaluation: the images as they are, or attacked."""
+class Arm(NamedTuple):
+    """The images of a batch as they are, or attacked at one epsilon."""
 
-    arm: str
+    name: str
     eps: float
     batch: Batch
-    logits: Tensor  # (B, K) of the classifier under test, in this world
+    logits: Tensor  # (B, K) of the classifier under test
 
 
-class EffectEvaluation(Callback):
-    """Measure effects on each test batch, in the clean world and in that of each epsilon.
+class EffectEvaluation(Evaluation):
+    """Measure effects on each test batch, in the clean arm and in that of each epsilon.
 
     Images that stand in finished parts of a run that was stopped are not measured again.
-
-    The module under test returns its logits, shape (B, K), from `test_step`.
 
     Args:
         folder: where samples.parquet, effects.parquet and the maps go.
@@ -77,8 +74,8 @@ class EffectEvaluation(Callback):
         origin: Mapping[str, Any],
         keep_attacked: bool = False,
     ) -> None:
+        super().__init__(classifier)
         self.folder = folder
-        self.classifier = classifier
         self.measured = measured
         self.intervention = intervention
         self.attack = attack
@@ -111,51 +108,37 @@ class EffectEvaluation(Callback):
         self.parts = Parts(self.folder, self._schemas(), self.flush, self._origin(), **ranks)
         self._take_up(self.parts.told)
         self._seen = 0
-        self._open = ExitStack()
-        self.keeper = (
-            self._open.enter_context(Keeper(self.folder, MAIN, self.attack, self.images))
-            if self.keep_attacked
-            else None
-        )
-        self.progress = self._open.enter_context(
-            tqdm(unit=" passes", initial=self.forward_passes, disable=not sys.stderr.isatty())
-        )
+        keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.keep_attacked else None
+        self.keeper = self.opened(keeper) if keeper is not None else None
+        self.progress = self.progress_bar("passes", self.forward_passes)
 
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         done, self._seen = self.parts.done - self._seen, self._seen + len(batch.image)
         if done < len(batch.image):
             rest = slice(max(done, 0), None)
-            self._evaluate(batch.rows(rest), outputs[rest])
+            self._evaluate(batch.rows(rest), logits[rest])
 
     def _evaluate(self, batch: Batch, logits: Tensor) -> None:
         if self.attack.eps:
             self.health.add(batch, self.classifier)
-        worlds = list(self.worlds(batch, logits))
+        arms = list(self.arms(batch, logits))
         samples, effects = [], []
-        for world in worlds:
-            outcome = self._measure(world)
-            regions = self._regions(world, len(outcome.units))
-            samples.append([self._sample_rows(world, outcome, regions, worlds[0])])
-            effects.append(list(self._effect_rows(world, outcome, regions)))
-        self._keep_maps(worlds)
+        for arm in arms:
+            outcome = self._outcome(arm)
+            regions = self._regions(arm, len(outcome.units))
+            samples.append([self._sample_rows(arm, outcome, regions, arms[0])])
+            effects.append(list(self._effect_rows(arm, outcome, regions)))
+        self._keep_pictures(arms)
         if self.keeper is not None:
-            for world in worlds[1:]:
-                self.keeper.add(world.eps, world.batch)
+            for arm in arms[1:]:
+                self.keeper.add(arm.eps, arm.batch)
         images = len(batch.image)
         self.queries.images += images
         rows = {SAMPLES: by_sample(samples, images), EFFECTS: done_rows(by_sample(effects, images))}
         self.parts.add(images, rows, self._told())
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._open.close()
+        super().on_test_end(trainer, pl_module)
         self.parts.flush()
         self.health.warn()
         if trainer.world_size > 1:
@@ -165,17 +148,17 @@ class EffectEvaluation(Callback):
             self.parts.join()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if hasattr(self, "_open"):
-            self._open.__exit__(type(exception), exception, exception.__traceback__)
+        super().on_exception(trainer, pl_module, exception)
+        if hasattr(self, "parts"):
             with suppress(OSError):  # the error that is under way may be that of a full disk
                 self.parts.flush()
 
-    def worlds(self, batch: Batch, logits: Tensor) -> Iterator[World]:
+    def arms(self, batch: Batch, logits: Tensor) -> Iterator[Arm]:
         """The clean arm, then one for each epsilon of the attack."""
-        yield World(CLEAN, 0.0, batch, logits)
+        yield Arm(CLEAN, 0.0, batch, logits)
         for eps in self.attack.eps:
             attacked = batch._replace(image=self.attack(batch, self.classifier, eps))
-            yield World(arm(eps), eps, attacked, _logits(self.classifier, attacked.image))
+            yield Arm(arm_name(eps), eps, attacked, self.logits(attacked.image))
 
     def _origin(self) -> Mapping[str, Any]:
         """What finished parts must share with this start; nothing does where all attacked images are to be kept."""
@@ -186,49 +169,48 @@ class EffectEvaluation(Callback):
 
     def _told(self) -> dict[str, Any]:
         """Counts over all images so far, which a later start takes up."""
-        health = {"dead": self.health.dead, "images": self.health.images}
-        return {"forward_passes": self.forward_passes, "health": health, "queries": self.queries.told()}
+        return {"forward_passes": self.forward_passes, "health": self.health.told(), "queries": self.queries.told()}
 
     def _take_up(self, told: Mapping[str, Any]) -> None:
         if told:
             self.forward_passes = told["forward_passes"]
-            self.health.dead, self.health.images = told["health"]["dead"], told["health"]["images"]
+            self.health.take_up(told["health"])
             self.queries.take_up(told["queries"])
 
-    def _measure(self, world: World) -> Outcome:
-        outcome = self.propagation(world.batch, self._count)
+    def _outcome(self, arm: Arm) -> Outcome:
+        outcome = self.propagation(arm.batch, self._count)
         self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units))
-        return outcome._replace(control=world.logits) if self.plain_control else outcome
+        return outcome._replace(control=arm.logits) if self.plain_control else outcome
 
-    def _regions(self, world: World, units: int) -> Regions:
+    def _regions(self, arm: Arm, units: int) -> Regions:
         """What each unit touches of each image; None where it does not act on the image."""
-        shape = tuple(world.batch.image.shape[1:])
+        shape = tuple(arm.batch.image.shape[1:])
         in_image = self.intervention.site == INPUT
         return [
             [self.intervention.region(shape, unit, sample) if in_image else None for unit in range(units)]
-            for sample in world.batch.sample.tolist()
+            for sample in arm.batch.sample.tolist()
         ]
 
-    def _sample_rows(self, world: World, outcome: Outcome, regions: Regions, clean: World) -> pa.RecordBatch:
-        attacked = world is not clean
+    def _sample_rows(self, arm: Arm, outcome: Outcome, regions: Regions, clean: Arm) -> pa.RecordBatch:
+        attacked = arm is not clean
         return sample_columns(
-            arm=world.arm,
-            eps=world.eps,
-            batch=world.batch,
-            names=[self.names[sample] for sample in world.batch.sample.tolist()],
+            arm=arm.name,
+            eps=arm.eps,
+            batch=arm.batch,
+            names=[self.names[sample] for sample in arm.batch.sample.tolist()],
             task=self.classifier.task,
-            logits=world.logits,
+            logits=arm.logits,
             control_logits=outcome.control,
             treated_logits=outcome.treated,
-            clean=Clean(clean.batch.image, self._correct(clean)) if attacked else None,
-            logits_8bit=_logits(self.classifier, round_to_8_bits(world.batch.image)) if attacked else None,
+            clean=Clean(clean.batch.image, self.correct(clean.logits, clean.batch)) if attacked else None,
+            logits_8bit=self.logits(round_to_8_bits(arm.batch.image)) if attacked else None,
             done=touched(regions),
         )
 
-    def _effect_rows(self, world: World, outcome: Outcome, regions: Regions) -> Iterator[pa.RecordBatch]:
+    def _effect_rows(self, arm: Arm, outcome: Outcome, regions: Regions) -> Iterator[pa.RecordBatch]:
         return effect_columns(
-            arm=world.arm,
-            sample=world.batch.sample,
+            arm=arm.name,
+            sample=arm.batch.sample,
             units=outcome.units,
             task=self.measured.task,
             control_logits=outcome.control,
@@ -236,26 +218,12 @@ class EffectEvaluation(Callback):
             regions=regions,
         )
 
-    def _correct(self, world: World) -> Tensor:
-        task = self.classifier.task
-        return task.correct(task.probability(world.logits), world.batch.label)
-
-    def _keep_maps(self, worlds: Sequence[World]) -> None:
-        for world in worlds:
-            for image, sample in zip(world.batch.image, world.batch.sample.tolist(), strict=True):
+    def _keep_pictures(self, arms: Sequence[Arm]) -> None:
+        for arm in arms:
+            for image, sample in zip(arm.batch.image, arm.batch.sample.tolist(), strict=True):
                 if sample in self.kept:
-                    save_image(image_path(self.folder, sample, world.arm), image)
+                    save_image(image_path(self.folder, sample, arm.name), image)
 
     def _count(self, passes: int) -> None:
         self.forward_passes += passes
         self.progress.update(passes)
-
-
-@torch.no_grad()
-def _logits(classifier: Classifier, image: Tensor) -> Tensor:
-    return classifier(image)
-
-
-def round_to_8_bits(image: Tensor) -> Tensor:
-    """The image as a file of 8 bits a channel would keep it."""
-    return (image * 255).round() / 255

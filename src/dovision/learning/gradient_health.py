@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from dovision.attacks.gradients import dead_gradients
 from dovision.contracts import Batch, Classifier
+from dovision.results.attack_tables import MASKED
 
 log = logging.getLogger(__name__)
-WARN = 0.05  # share of dead gradients
 
 
 class GradientHealth:
@@ -28,9 +29,17 @@ class GradientHealth:
         """Mean share of an image's pixels; None where no image was looked at."""
         return self.dead / self.images if self.images else None
 
+    def told(self) -> dict[str, float]:
+        """The counts, for `take_up` in a later start of the run."""
+        return {"dead": self.dead, "images": self.images}
+
+    def take_up(self, told: Mapping[str, float]) -> None:
+        """Go on from the counts of an earlier start."""
+        self.dead, self.images = told["dead"], int(told["images"])
+
     def warn(self) -> None:
         """A line in the log where an attack by gradient may have failed for want of one."""
-        if self.share is not None and self.share > WARN:
+        if self.share is not None and self.share > MASKED:
             log.warning(
                 "%.0f %% of the gradients are zero or not finite: attacks by gradient may fail, which is no sign of "
                 "robustness. Try loss@attack.loss=margin, or attack=square, which needs none.",

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
 from torch import Tensor
-from tqdm import tqdm
 
 from dovision import agreement
 from dovision.contracts import Batch, Classifier, Explainer, Shape, generator
+from dovision.learning.evaluation import Evaluation
 from dovision.learning.map_settings import MapSettings
 from dovision.learning.randomised import cascade
 from dovision.results.map_tables import AS_IS, MAPS, PERMUTED, PERTURBED, maps_schema
@@ -34,10 +31,8 @@ class Asked(NamedTuple):
     correct: Tensor  # (P,) bool, whether the classifier is right on this class
 
 
-class MapEvaluation(Callback):
+class MapEvaluation(Evaluation):
     """Draw each explainer's maps of the test images, and put them to the tests that need the classifier.
-
-    The module under test returns its logits, shape (B, K), from `test_step`.
 
     Args:
         folder: where maps.parquet goes.
@@ -59,8 +54,8 @@ class MapEvaluation(Callback):
         samples: Sequence[int],
         permuted: Classifier | None,
     ) -> None:
+        super().__init__(classifier)
         self.folder = folder
-        self.classifier = classifier
         self.explainers = explainers
         self.settings = settings
         self.sanity = frozenset(samples[: settings.sanity])
@@ -81,21 +76,12 @@ class MapEvaluation(Callback):
             self.strangers |= cascade(self.classifier, self.settings.seed)
         for stranger in self.strangers.values():
             stranger.to(pl_module.device)
-        self._open = ExitStack()
         path = part_path(self.folder / MAPS, trainer.global_rank, trainer.world_size)
-        self.table = self._open.enter_context(TableWriter(path, self.schema))
-        self.progress = self._open.enter_context(tqdm(unit=" maps", disable=not sys.stderr.isatty()))
+        self.table = self.opened(TableWriter(path, self.schema))
+        self.progress = self.progress_bar("maps")
 
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        asked = self._asked(batch, outputs)
+    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
+        asked = self._asked(batch, logits)
         if not len(asked.target):
             return
         rows = [row for name in self.explainers for row in self._rows(name, asked)]
@@ -103,15 +89,11 @@ class MapEvaluation(Callback):
         self.table.write(pa.RecordBatch.from_pylist(rows, schema=self.schema))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._open.close()
+        super().on_test_end(trainer, pl_module)
         if trainer.world_size > 1:
             trainer.strategy.barrier()
             if trainer.is_global_zero:
                 join_parts(self.folder / MAPS, self.schema, trainer.world_size)
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if hasattr(self, "_open"):
-            self._open.__exit__(type(exception), exception, exception.__traceback__)
 
     def _asked(self, batch: Batch, logits: Tensor) -> Asked:
         task = self.classifier.task

@@ -19,6 +19,7 @@ class Queries:
 
     @property
     def mean(self) -> dict[str, float]:
+        """Passes of an image, by epsilon as text."""
         total = self.images + self._images_before
         now = {f"{eps:g}": count for eps, count in self.attack.queries.items()}
         return {
@@ -27,7 +28,9 @@ class Queries:
         }
 
     def told(self) -> dict[str, Any]:
+        """The counts, for `take_up` in a later start of the run."""
         return {"mean": self.mean, "images": self.images + self._images_before}
 
     def take_up(self, told: Mapping[str, Any]) -> None:
+        """Go on from the counts of an earlier start."""
         self._before, self._images_before = told["mean"], told["images"]

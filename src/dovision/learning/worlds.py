@@ -11,6 +11,7 @@ from torch import Tensor
 from dovision.contracts import Batch, size
 from dovision.results.attack_tables import attacks_schema
 from dovision.results.detector_reads import reads_schema
+from dovision.results.tables import repeated, success
 
 
 class World(NamedTuple):
@@ -34,7 +35,7 @@ def attack_rows(split: str, world: World, clean: World, correct_8bit: Tensor) ->
     """Rows of attacks.parquet; `correct_8bit`, shape (B,), is of the images rounded to 8 bits."""
     delta = world.batch.image - clean.batch.image
     columns = _columns(split, world, clean)
-    columns["success_8bit"] = _success(correct_8bit, clean)
+    columns["success_8bit"] = success(correct_8bit, clean.correct)
     columns |= {norm: size(delta, norm).float().cpu().numpy() for norm in ("linf", "l2")}
     schema = attacks_schema()
     return pa.RecordBatch.from_pydict({name: columns[name] for name in schema.names}, schema=schema)
@@ -44,19 +45,10 @@ def _columns(split: str, world: World, clean: World) -> dict[str, Any]:
     count = len(world.correct)
     return {
         "sample": world.batch.sample.cpu().numpy(),
-        "split": _name(split, count),
+        "split": repeated(split, count),
         "group": world.batch.group.cpu().numpy(),
-        "attack": _name(world.attack, count),
+        "attack": repeated(world.attack, count),
         "eps": [world.eps] * count,
         "correct": world.correct.numpy(),
-        "success": pa.nulls(count, pa.bool_()) if world is clean else _success(world.correct, clean),
+        "success": pa.nulls(count, pa.bool_()) if world is clean else success(world.correct, clean.correct),
     }
-
-
-def _success(correct: Tensor, clean: World) -> pa.Array:
-    """Whether the images that are right when clean are wrong; null for the others."""
-    return pa.array(~correct.numpy(), mask=~clean.correct.numpy())
-
-
-def _name(name: str, count: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([name], pa.string()))

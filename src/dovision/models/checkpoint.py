@@ -83,6 +83,16 @@ def read(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def require(path: str | Path) -> None:
+    """Raise unless the file of a checkpoint exists.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}. Name a file that exists, or null for none.")
+
+
 def read_plain(path: str | Path, remedy: str) -> Any:
     """What torch.save wrote into a file, on the CPU, if that is tensors and plain types only.
 
@@ -93,8 +103,7 @@ def read_plain(path: str | Path, remedy: str) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: the file holds other objects, or is damaged.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}.")
+    require(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

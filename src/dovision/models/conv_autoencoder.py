@@ -90,7 +90,9 @@ def insert(classifier: Classifier, autoencoder: ConvAutoencoder, shape: Shape) -
 def _channels(classifier: Classifier, layer: nn.Module, shape: Shape) -> int:
     seen: list[Tensor] = []
     handle = layer.register_forward_hook(lambda module, args, output: seen.append(output))
-    with evaluating(classifier):
-        classifier(torch.zeros(1, *shape, device=classifier.mean.device))
-    handle.remove()
+    try:
+        with evaluating(classifier):
+            classifier(torch.zeros(1, *shape, device=classifier.mean.device))
+    finally:
+        handle.remove()
     return seen[0].shape[1]

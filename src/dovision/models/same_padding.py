@@ -53,10 +53,12 @@ def _input_sizes(network: nn.Module, names: list[str], shape: Shape) -> dict[str
         return lambda module, inputs: sizes.update({name: tuple(inputs[0].shape[2:])})
 
     handles = [network.get_submodule(name).register_forward_pre_hook(note(name)) for name in names]
-    with evaluating(network):
-        network(torch.zeros(1, *shape))
-    for handle in handles:
-        handle.remove()
+    try:
+        with evaluating(network):
+            network(torch.zeros(1, *shape))
+    finally:
+        for handle in handles:
+            handle.remove()
     return sizes
 
 

@@ -82,7 +82,10 @@ def _untrained(name: str, classes: Sequence[str], trained: Collection[str]) -> l
     """The classes that are not among the trained labels; a label without an operating point was never trained."""
     untrained = [label for label in classes if label not in trained]
     if len(untrained) == len(classes):
-        raise ValueError(f"{name} knows none of the classes {', '.join(classes)}; it knows {', '.join(trained)}.")
+        raise ValueError(
+            f"{name} knows none of the classes {', '.join(classes)}; it knows {', '.join(trained)}. "
+            "Set dataset.classes to some of these, or choose another model.name."
+        )
     return untrained
 
 

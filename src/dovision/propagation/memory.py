@@ -30,10 +30,12 @@ class Allowance:
             self.pairs, self._largest = FIRST, 1
 
     def fit_images(self, bytes_per_image: int, device: torch.device) -> None:
+        """As many images as the store has room for; at least one."""
         if bytes_per_image > 0:
             self.images = max(1, _budget(STORE, device) // bytes_per_image)
 
     def fit_pairs(self, bytes_per_pair: int, device: torch.device) -> None:
+        """As many pairs as a chunk has room for, by the largest so far; at least one. Nothing if `chunk` was given."""
         self._largest = max(self._largest, bytes_per_pair)
         if self.automatic and bytes_per_pair > 0:
             self.pairs = min(max(1, _budget(CHUNK, device) // self._largest), MOST)

@@ -41,6 +41,7 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
 ) -> Patch | None:
+    """The outputs whose windows the patch reaches; around the map lie zeros."""
     size = (weight.shape[2], weight.shape[3])
     near = _Neighbourhood(output, input, size, stride, _before(padding, size, dilation), dilation)
     if near.in_full:
@@ -58,6 +59,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Patch | None:
+    """The outputs whose windows the patch reaches; around the map lies minus infinity, which never is the largest."""
     stride = stride or kernel_size
     near = _Neighbourhood(output, input, kernel_size, stride, padding, dilation)
     if near.in_full or return_indices:
@@ -75,6 +77,7 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Patch | None:
+    """The outputs whose windows the patch reaches; in full where windows at the border are divided by less."""
     stride = stride or kernel_size
     near = _Neighbourhood(output, input, kernel_size, stride, padding, 1)
     divisor_varies = divisor_override is None and (ceil_mode or (not count_include_pad and any(_pair(padding))))
@@ -130,6 +133,7 @@ def mixes_channels(channel_axis: int) -> Rule:
 
 
 def layer_norm(output: Map, input: Map, normalized_shape: Sequence[int], *args: Any, **kwargs: Any) -> Patch | None:
+    """Over the last axis alone, where the channels are; over places as well it needs the whole map."""
     if len(normalized_shape) > 1:
         return None
     return mixes_channels(3)(output, input, normalized_shape, *args, **kwargs)

@@ -14,7 +14,7 @@ from dovision.contracts import Box, part_kind
 from dovision.results.map_tables import AS_IS, PERTURBED, MapGrid, read_boxes, read_grid, read_maps
 from dovision.results.part_effects import true_effects
 from dovision.results.similarity import variant_similarity
-from dovision.results.tables import CLEAN
+from dovision.results.tables import CLEAN, boxes_of
 
 METRICS = ("pointing", "energy", "iou", "deletion", "insertion", "true_effects", "stability")
 KEY = ["sample", "class", "explainer"]
@@ -55,7 +55,7 @@ def parts(folder: Path) -> pd.DataFrame:
     """
     maps, grid, boxes = read_maps(folder), read_grid(folder), read_boxes(folder)
     sound = maps[(maps["variant"] == AS_IS) & (maps["state"] == agreement.OK)]
-    covered = pd.Series([_coverage([box], grid) for box in _boxes(boxes)], boxes.index, dtype=object)
+    covered = pd.Series([_coverage([box], grid) for box in boxes_of(boxes)], boxes.index, dtype=object)
     boxes = boxes.assign(kind=boxes["part"].map(part_kind), coverage=covered)
     pairs = sound.merge(boxes[["sample", "part", "kind", "label", "coverage"]], on="sample")
     held = [(cells.reshape(share.shape), share) for cells, share in zip(pairs["cells"], pairs["coverage"], strict=True)]
@@ -68,7 +68,7 @@ def parts(folder: Path) -> pd.DataFrame:
 
 def _localisation(maps: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> pd.DataFrame:
     of: dict[tuple[int, str], list[Box]] = defaultdict(list)
-    for sample, label, box in zip(boxes["sample"], boxes["label"], _boxes(boxes), strict=True):
+    for sample, label, box in zip(boxes["sample"], boxes["label"], boxes_of(boxes), strict=True):
         of[sample, label].append(box)
     covered = {key: _coverage(found, grid) for key, found in of.items()}
     rows = []
@@ -99,10 +99,6 @@ def _against_true_effects(folder: Path) -> pd.DataFrame:
         for key, rows in both.groupby(KEY, sort=False)
     ]
     return pd.DataFrame(found, columns=[*KEY, "true_effects"])
-
-
-def _boxes(frame: pd.DataFrame) -> list[Box]:
-    return [Box(*map(int, edges)) for edges in frame[list(Box._fields)].to_numpy()]
 
 
 def _coverage(boxes: Sequence[Box], grid: MapGrid) -> agreement.Array:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dovision.results.attack_tables import ATTACKS, SHARES, attack_rates
-from dovision.results.exhibit import Exhibit, settings, span
+from dovision.results.attack_tables import ATTACKS, MASKED, SHARES, attack_rates
+from dovision.results.exhibit import Exhibit, bracketed, settings, span
 from dovision.results.figures import results_table
 from dovision.results.latex import Ruled
 from dovision.results.reading import Run
@@ -47,7 +47,7 @@ def _health(run: Run) -> str:
     share = run.facts.get("world_dead_gradients")
     if share is None:
         return ""
-    masked = " Attacks by gradient may fail for want of one, which is no sign of robustness." if share > 0.05 else ""
+    masked = " Attacks by gradient may fail for want of one, which is no sign of robustness." if share > MASKED else ""
     return f"Zero or not finite: {share:.1%} of the clean images' gradients.{masked} "
 
 
@@ -58,12 +58,6 @@ def _failed(run: Run) -> str:
 
 
 def _cells(row: pd.Series) -> list[str]:
-    shares = [_share(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in SHARES]
+    shares = [bracketed(row, name) for name in SHARES]
     numbers = ["-" if pd.isna(row[name]) else f"{row[name]:,.4g}" for name in ("linf", "l2", "passes")]
     return [f"{row['eps']:.3g}", f"{row['right']:,} of {row['images']:,}", *shares, *numbers]
-
-
-def _share(estimate: float, low: float, high: float) -> str:
-    if pd.isna(estimate):
-        return "-"
-    return f"{estimate:.3f}" if pd.isna(low) else f"{estimate:.3f} [{low:.3f}, {high:.3f}]"

@@ -17,6 +17,7 @@ from dovision.results.tables import METADATA, NAME, row_groups
 
 ATTACKS = "attacks.parquet"
 TOGETHER = "all together"  # an image is beaten if one of the attacks of an epsilon beats it
+MASKED = 0.05  # share of dead gradients above which attacks by gradient may fail for want of one
 SHARES = ("success", "success_8bit", "robust_accuracy")
 
 

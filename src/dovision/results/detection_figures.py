@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from dovision.results.detection_tables import NOISE
 from dovision.results.drawing import (
     COLOURS,
     FAINT,
@@ -24,6 +25,8 @@ from dovision.results.drawing import (
     spread,
     styled,
 )
+from dovision.results.latex import Ruled
+from dovision.results.tables import CLEAN
 
 ACROSS = 3  # panels side by side
 ATTACKS_CLEAN, ATTACKS_NOISE = "attacks against clean", "attacks against noise"
@@ -106,7 +109,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
         limits: by detector the threshold in use, drawn as a line.
     """
     figure, panels = _panels(frame["detector"], height=2.2)
-    looks: dict[str, dict[str, Any]] = {"clean": series(-1), "random_sign": series(0) | {"linestyle": "--"}}
+    looks: dict[str, dict[str, Any]] = {CLEAN: series(-1), NOISE: series(0) | {"linestyle": "--"}}
     for axes, (name, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         for world, rows in own.groupby("world", sort=False):
             axes.plot(rows["value"], rows["share"], label=world, **looks.get(str(world), series(1)))
@@ -161,14 +164,10 @@ def detector_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]
         heads: of the columns.
         rows: the detector, written once above its rows, and the row's cells.
     """
-    lines: list[tuple[str, Sequence[str]]] = [("head", heads)]
-    for number, (name, cells) in enumerate(rows):
-        if number == 0 or rows[number - 1][0] != name:
-            lines.append(("name", [name]))
-        lines.append(("row", cells))
+    lines = Ruled(heads, rows).lines()
     lengths = [max(_length(cells[i]) for _, cells in lines if len(cells) > 1) for i in range(len(heads))]
     left = np.cumsum([0, *(0.062 * length + 0.18 for length in lengths)])  # inches
-    height = np.cumsum([0, *(0.2 if kind == "name" else 0.36 for kind, _ in lines)])
+    height = np.cumsum([0, *(0.2 if kind == "group" else 0.36 for kind, _ in lines)])
     figure = Figure(figsize=(float(left[-1]), float(height[-1])))
     axes = figure.add_axes((0.005, 0, 0.99, 1))
     axes.set_axis_off()

@@ -9,9 +9,9 @@ import pandas as pd
 from dovision.results import detection_figures
 from dovision.results.detection_summary import DETECTION, NOT_ADAPTIVE, over_seeds, read_detection
 from dovision.results.detection_tables import ADAPTIVE, ADAPTIVES, DETECTOR, NOISE, widest
-from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibit import Exhibit, bracketed, settings
 from dovision.results.latex import Ruled
-from dovision.results.reading import PLUMBING, Run
+from dovision.results.reading import IRRELEVANT, Run
 from dovision.results.summary import INTERVAL
 
 THRESHOLDS = (
@@ -43,7 +43,7 @@ def seed_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     alike: dict[tuple[str, ...], list[Run]] = {}
     for run in runs:
         if (run.folder / DETECTION).is_file():
-            same = tuple(part for part in run.overrides if not part.startswith(("seed=", *PLUMBING)))
+            same = tuple(part for part in run.overrides if not part.startswith(("seed=", *IRRELEVANT)))
             alike.setdefault(same, []).append(run)
     exhibits: list[Exhibit] = []
     for number, group in enumerate(group for group in alike.values() if len(group) > 1):
@@ -97,11 +97,4 @@ def _cell(rows: pd.DataFrame, *columns: str) -> str:
     """The numbers of the first row, each with its interval in a line of its own."""
     if rows.empty:
         return "-"
-    row = rows.iloc[0]
-    return "\n".join(_number(*(row[f"{name}{end}"] for end in ("", "_low", "_high"))) for name in columns)
-
-
-def _number(estimate: float, low: float, high: float) -> str:
-    if pd.isna(estimate):
-        return "-"
-    return f"{estimate:.3f}" if pd.isna(low) else f"{estimate:.3f} [{low:.3f}, {high:.3f}]".replace("0.", ".")
+    return "\n".join(bracketed(rows.iloc[0], name).replace("0.", ".") for name in columns)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.figures import spread_against_epsilon
-from dovision.results.reading import PLUMBING, Run, describe
+from dovision.results.reading import IRRELEVANT, Run, describe
 from dovision.results.tables import read_samples
 
 QUANTILES = {"low": 0.05, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0.95}
@@ -44,7 +44,7 @@ def epsilon_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
 
 def _all_else(run: Run) -> tuple[str, ...]:
     """What was asked for besides the attack."""
-    return tuple(part for part in run.overrides if not part.startswith(("attack", *PLUMBING)))
+    return tuple(part for part in run.overrides if not part.startswith(("attack", *IRRELEVANT)))
 
 
 def _title(key: tuple[str, ...], compared: dict[tuple[str, ...], dict[str, Run]], found: dict[str, Run]) -> str:

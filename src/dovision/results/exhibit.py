@@ -45,6 +45,20 @@ def save(exhibit: Exhibit, folder: Path) -> str:
     return (folder / f"{exhibit.name}.svg").read_text(encoding="utf-8")
 
 
+def bracketed(row: pd.Series, name: str, form: str = ".3f") -> str:
+    """The number NAME of a row with its interval, as "estimate [low, high]"; "-" where there is none.
+
+    Args:
+        row: with NAME, NAME_low and NAME_high.
+        name: of the number.
+        form: how each number is written.
+    """
+    estimate, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    if pd.isna(estimate):
+        return "-"
+    return f"{estimate:{form}}" if pd.isna(low) else f"{estimate:{form}} [{low:{form}}, {high:{form}}]"
+
+
 def settings(runs: Sequence[Run]) -> str:
     """What was measured on what, in one sentence; what differs between the runs is listed."""
     parts = []

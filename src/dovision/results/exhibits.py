@@ -11,11 +11,11 @@ import pandas as pd
 from dovision.contracts import Box
 from dovision.results import averages, figures, summary
 from dovision.results.attack_exhibits import attack_exhibits
-from dovision.results.channels import channel_exhibits
+from dovision.results.channel_exhibits import channel_exhibits
 from dovision.results.detection_exhibits import detection_exhibits
 from dovision.results.detection_table_exhibits import seed_exhibits
 from dovision.results.epsilon_exhibits import epsilon_exhibits
-from dovision.results.exhibit import Exhibit, images, settings, span
+from dovision.results.exhibit import Exhibit, bracketed, images, settings, span
 from dovision.results.gallery import gallery
 from dovision.results.grid_exhibits import grid_exhibits
 from dovision.results.label_success import label_exhibits
@@ -24,7 +24,7 @@ from dovision.results.map_exhibits import map_exhibits
 from dovision.results.part_exhibits import fill_exhibits, part_exhibits
 from dovision.results.pictures import image_path, kept_samples, load_image
 from dovision.results.reading import Run
-from dovision.results.shortcut import shortcut_exhibits
+from dovision.results.shortcut_exhibits import shortcut_exhibits
 from dovision.results.tables import CLEAN, read_effects, read_samples
 
 GALLERY = "gallery"  # the exhibit of kept images, whose numbers are their effect maps
@@ -170,13 +170,9 @@ def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) ->
 
 
 def _interval(row: pd.Series, metric: str) -> str:
-    estimate, low, high = (row[f"{metric}{end}"] for end in ("", "_low", "_high"))
-    if pd.isna(estimate):
-        return "-"
-    digits = ".3f"
-    if metric == "mean_abs_expected_effect":
-        digits = ".4f" if estimate >= 0.001 else ".1e"
-    return f"{estimate:{digits}}" if pd.isna(low) else f"{estimate:{digits}} [{low:{digits}}, {high:{digits}}]"
+    if metric != "mean_abs_expected_effect":
+        return bracketed(row, metric)
+    return bracketed(row, metric, ".1e" if pd.notna(row[metric]) and row[metric] < 0.001 else ".4f")
 
 
 def label_names(label: Any, classes: Sequence[str]) -> str:

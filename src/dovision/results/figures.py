@@ -21,6 +21,7 @@ from dovision.results.drawing import (
     spread,
     styled,
 )
+from dovision.results.latex import Ruled
 
 FEW = 12  # jobs that can be told apart by their colours
 PANELS = 4  # side by side
@@ -161,11 +162,7 @@ def results_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]
         heads: of the columns.
         rows: a job and the row's cells; a job's name is written once, above its rows.
     """
-    lines: list[tuple[str, Sequence[str]]] = [("head", heads)]
-    for number, (job, cells) in enumerate(rows):
-        if number == 0 or rows[number - 1][0] != job:
-            lines.append(("job", [job]))
-        lines.append(("row", cells))
+    lines = Ruled(heads, rows).lines()
     figure = Figure(figsize=(1.75 * len(heads), 0.24 * (len(lines) + 1)))
     axes = figure.add_axes((0.01, 0, 0.98, 1))
     axes.set_axis_off()

@@ -12,10 +12,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from dovision.contracts import Box
 from dovision.geometry import paint
 from dovision.results.drawing import DIVERGING, INK, LINE, shortened, styled
 from dovision.results.pictures import Picture
+from dovision.results.tables import boxes_of
 
 
 @styled
@@ -64,9 +64,8 @@ def _image(axes: Axes, picture: Picture, facts: pd.Series) -> None:
 def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize) -> None:
     placed = units.dropna(subset=["top"])
     if len(placed):
-        boxes = [Box(*map(int, edges)) for edges in placed[list(Box._fields)].to_numpy()]
         height, width = picture.shape[:2]
-        painted = paint(height, width, boxes, placed["effect"].tolist(), background=np.nan)
+        painted = paint(height, width, boxes_of(placed), placed["effect"].tolist(), background=np.nan)
         axes.imshow(painted, cmap=DIVERGING, norm=scale, interpolation="none")
         _bare(axes)
         return

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dovision.effects import mean_interval
-from dovision.results.exhibit import Exhibit, settings, span
+from dovision.results.exhibit import Exhibit, bracketed, settings, span
 from dovision.results.figures import results_table
 from dovision.results.latex import Ruled
 from dovision.results.part_effects import interval_columns
@@ -73,8 +73,5 @@ def label_exhibits(run: Run) -> list[Exhibit]:
 
 
 def _cells(row: pd.Series) -> list[str]:
-    shares = []
-    for name in ("success", "robust_accuracy"):
-        estimate, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-        shares.append("-" if pd.isna(estimate) else f"{estimate:.3f} [{low:.3f}, {high:.3f}]")
+    shares = [bracketed(row, name) for name in ("success", "robust_accuracy")]
     return [str(row["arm"]), f"{row['known']:,}", f"{row['right']:,}", *shares]

@@ -42,6 +42,15 @@ class Ruled(NamedTuple):
     heads: Sequence[str]
     rows: Sequence[tuple[str, Sequence[str]]]
 
+    def lines(self) -> list[tuple[str, Sequence[str]]]:
+        """Line by line: ("head", heads), and ("row", cells), with ("group", [name]) above the rows of each group."""
+        found: list[tuple[str, Sequence[str]]] = [("head", self.heads)]
+        for number, (group, cells) in enumerate(self.rows):
+            if number == 0 or self.rows[number - 1][0] != group:
+                found.append(("group", [group]))
+            found.append(("row", cells))
+        return found
+
 
 def latex_table(table: Ruled, caption: str, label: str) -> str:
     """A floating table with its caption; a group's name stands once, above its rows. Needs graphicx.
@@ -53,12 +62,13 @@ def latex_table(table: Ruled, caption: str, label: str) -> str:
     """
     float_ = "table*" if len(table.heads) >= WIDE else "table"
     count = len(table.heads)
-    body = []
-    for number, (group, cells) in enumerate(table.rows):
-        if number == 0 or table.rows[number - 1][0] != group:
-            body += [r"\hline"] * (number > 0)
-            body.append(rf"\multicolumn{{{count}}}{{l}}{{\textbf{{{escaped(group)}}}}} \\")
-        body.append(_row([*cells, *[""] * (count - len(cells))]))
+    body: list[str] = []
+    for kind, cells in table.lines()[1:]:
+        if kind == "row":
+            body.append(_row([*cells, *[""] * (count - len(cells))]))
+        else:
+            body += [r"\hline"] if body else []
+            body.append(rf"\multicolumn{{{count}}}{{l}}{{\textbf{{{escaped(cells[0])}}}}} \\")
     lines = [
         rf"\begin{{{float_}}}",
         rf"\caption{{{escaped(caption)}}}",

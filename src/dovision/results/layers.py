@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dovision.contracts import Box
 from dovision.geometry import paint
 from dovision.results.map_tables import read_boxes
 from dovision.results.pictures import Picture, image_path, load_image
+from dovision.results.tables import boxes_of
 
 LEVELS = {
     0: "no unit",
@@ -50,8 +50,7 @@ def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
 
 
 def _levels(picture: Picture, units: pd.DataFrame) -> npt.NDArray[np.uint8]:
-    boxes = [Box(*map(int, edges)) for edges in units[list(Box._fields)].to_numpy()]
     height, width = picture.shape[:2]
-    painted = paint(height, width, boxes, units["effect"].tolist(), background=np.nan)
+    painted = paint(height, width, boxes_of(units), units["effect"].tolist(), background=np.nan)
     share = painted / max(float(units["effect"].abs().max()), 1e-12)
     return np.where(np.isnan(share), 0, 1 + np.digitize(share, EDGES)).astype(np.uint8)

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.results.drawing import FAINT, INK, LINE, MARKERS, points, series, shortened, spread, styled
+from dovision.results.latex import Ruled
 
 CONTROLS = ("random_map", "center_map", "edge_map")  # they know nothing of the classifier; drawn in grey
 
@@ -22,11 +23,7 @@ def score_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]])
         heads: of the columns; the first is the explainers'.
         rows: the cases that the row is about, written once above its rows, and the row's cells.
     """
-    lines: list[tuple[str, Sequence[str]]] = [("head", heads)]
-    for number, (cases, cells) in enumerate(rows):
-        if number == 0 or rows[number - 1][0] != cases:
-            lines.append(("cases", [cases]))
-        lines.append(("row", cells))
+    lines = Ruled(heads, rows).lines()
     figure = Figure(figsize=(1.5 + 1.05 * (len(heads) - 1), 0.36 * (len(lines) + 0.4)))
     axes = figure.add_axes((0.01, 0, 0.98, 1))
     axes.set_axis_off()

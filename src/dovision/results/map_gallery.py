@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from dovision.agreement import OK
-from dovision.contracts import Box
+from dovision.geometry import cell_edges
 from dovision.results.drawing import COLOURS, DIVERGING, INK, LINE, PAPER, shortened, styled
 from dovision.results.map_tables import MapGrid
 from dovision.results.pictures import Picture
+from dovision.results.tables import boxes_of
 
 FOR, OTHER = COLOURS[4], COLOURS[5]  # boxes that speak for the class, and the others
 
@@ -57,14 +58,12 @@ def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, 
         return
     cells = row["cells"].reshape(grid.rows, grid.columns)
     largest = float(np.abs(cells).max())
-    across = np.arange(grid.columns + 1) * grid.width // grid.columns
-    down = np.arange(grid.rows + 1) * grid.height // grid.rows
+    across, down = cell_edges(grid.width, grid.columns), cell_edges(grid.height, grid.rows)
     axes.pcolormesh(across, down, cells, cmap=DIVERGING, vmin=-largest, vmax=largest, rasterized=True)
 
 
 def _outline(axes: Axes, boxes: pd.DataFrame, label: str) -> None:
-    for spoken_for, edges in zip(boxes["label"], boxes[list(Box._fields)].to_numpy(), strict=True):
-        box = Box(*map(int, edges))
+    for spoken_for, box in zip(boxes["label"], boxes_of(boxes), strict=True):
         for colour, width in ((PAPER if axes.images else INK, 1.8), (FOR if spoken_for == label else OTHER, 1.0)):
             axes.add_patch(
                 Rectangle((box.left, box.top), box.width, box.height, fill=False, edgecolor=colour, linewidth=width)

@@ -55,7 +55,9 @@ class Parts:
         self._begin(checks.plain("origin", origin))  # type: ignore[arg-type]
         ends = _ends(self.folder)
         self.done = ends[-1] if ends else 0  # images that are finished, the first ones
-        self.told: dict[str, Any] = self._commit(self.done) if ends else {}  # as given to `add` with the last of them
+        self.told: dict[str, Any] = {}  # as given to `add` with the last of them
+        if ends:
+            self.told = read_json(self.folder / f"{self.done}.json")
         self._images = 0
         self._rows: dict[str, list[pa.RecordBatch]] = {name: [] for name in schemas}
 
@@ -98,9 +100,6 @@ class Parts:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
         write_json(self.folder / ORIGIN, origin)
-
-    def _commit(self, end: int) -> dict[str, Any]:
-        return read_json(self.folder / f"{end}.json")
 
 
 def _folder(run: Path, rank: int, devices: int) -> Path:

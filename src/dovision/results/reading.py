@@ -15,7 +15,7 @@ from dovision.results.run_directory import RUN, RunDirectory
 from dovision.results.summary import SUMMARY
 
 CONFIG = ".hydra/config.yaml"
-PLUMBING = ("output_root=", "hydra", "rerun=", "on_failure=", "threads=")  # overrides that tell nothing of a run
+IRRELEVANT = ("output_root=", "hydra", "rerun=", "on_failure=", "threads=")  # overrides that tell nothing of a run
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:
 
     The path tells a run from the others where its overrides do not.
     """
-    overrides = [[item for item in run.overrides if not item.startswith(PLUMBING)] for run in runs]
+    overrides = [[item for item in run.overrides if not item.startswith(IRRELEVANT)] for run in runs]
     known = [set(items) for items, run in zip(overrides, runs, strict=True) if not run.problem]
     shared = set.intersection(*known) if len(known) > 1 else set()
     labels = [", ".join(item for item in items if item not in shared) for items in overrides]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dovision import effects
 from dovision.contracts import Batch, Box, Task, size
-from dovision.results.tables import effects_schema, samples_schema
+from dovision.results.tables import effects_schema, repeated, samples_schema, success
 
 BLOCK = 50_000  # rows of one record batch
 
@@ -61,7 +61,7 @@ def sample_columns(
         "sample": batch.sample.cpu().numpy(),
         "name": pa.array(list(names), pa.string()),
         "group": batch.group.cpu().numpy(),
-        "arm": _repeated(arm, len(label)),
+        "arm": repeated(arm, len(label)),
         "eps": np.full(len(label), eps),
         "label": _said(label, task),
         "prediction": _said(task.prediction(probability), task),
@@ -181,7 +181,7 @@ def _names(arm: str, sample: Tensor, units: Sequence[str], classes: Sequence[str
     label = np.tile(np.arange(each, dtype=np.int32), images * len(units))
     return {
         "sample": np.repeat(sample.cpu().numpy(), len(units) * each),
-        "arm": _repeated(arm, len(label)),
+        "arm": repeated(arm, len(label)),
         "unit": pa.DictionaryArray.from_arrays(unit, pa.array(list(units), pa.string())),
         "class": pa.DictionaryArray.from_arrays(label, pa.array(list(classes), pa.string())),
     }
@@ -205,8 +205,4 @@ def _success(logits: Tensor | None, label: Tensor, task: Task, clean: Clean | No
     if clean is None or logits is None:
         return pa.nulls(len(label), pa.bool_())
     correct = task.correct(task.probability(logits.detach().float().cpu()), label)
-    return pa.array(~correct.numpy(), mask=~clean.correct.cpu().numpy())
-
-
-def _repeated(name: str, count: int) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([name], pa.string()))
+    return success(correct, clean.correct.cpu())

@@ -10,12 +10,14 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from torch import Tensor
 
-from dovision.contracts import Task
+from dovision.contracts import Box, Task
 from dovision.results.files import replacing
 
 SAMPLES = "samples.parquet"
@@ -26,6 +28,21 @@ CLEAN = "clean"  # the arm of the images as they are
 
 NAME = pa.dictionary(pa.int32(), pa.string())  # few names, each many times
 METADATA = {"dovision_format": FORMAT}
+
+
+def repeated(name: str, count: int) -> pa.DictionaryArray:
+    """A column of NAME with one name in each of its rows."""
+    return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), pa.array([name], pa.string()))
+
+
+def success(correct: Tensor, before: Tensor) -> pa.Array:
+    """Whether images that were right are wrong now, and null for those that were not; shapes (B,) bool, on the CPU."""
+    return pa.array(~correct.numpy(), mask=~before.numpy())
+
+
+def boxes_of(rows: pd.DataFrame) -> list[Box]:
+    """The boxes of rows with columns top, left, bottom, right, whole numbers."""
+    return [Box(*map(int, edges)) for edges in rows[list(Box._fields)].to_numpy()]
 
 
 def samples_schema(task: Task) -> pa.Schema:

@@ -3,7 +3,7 @@
 import pytest
 
 from dovision.results.averages import average_effects
-from dovision.results.channels import channel_exhibits
+from dovision.results.channel_exhibits import channel_exhibits
 from dovision.results.reading import read_sweep
 
 

@@ -1,0 +1,98 @@
+"""How a classifier and its autoencoder are fitted, and kept as checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from torch.utils.data import DataLoader
+
+from dovision import identity
+from dovision.contracts import Classifier, Images
+from dovision.learning.causal_autoencoder import CausalAutoencoder
+from dovision.learning.epochs import Epochs
+from dovision.learning.image_classifier import ImageClassifier
+from dovision.models import checkpoint
+from dovision.models.conv_autoencoder import insert
+from dovision.provenance import software
+from dovision.session import make, make_trainer
+
+VALIDATION_BATCH = 256  # images
+
+
+def fit_classifier(config: DictConfig, images: Images, path: Path) -> None:
+    """Fit the configured model to the training images, and write its checkpoint with its scores."""
+    settings = config.training.classifier
+    network = laid_out(make(config.model))
+    module = ImageClassifier(network, make(settings.optimizer))
+    facts = _fit(config, images, module, settings, path.parent, "val_score", "max")
+    network.task = module.fitted_task
+    checkpoint.save(path, network, identity.plain(config.model), None, facts)
+
+
+def fit_autoencoder(config: DictConfig, images: Images, plain: Classifier, fitted: Path, path: Path) -> None:
+    """Insert the configured autoencoder into a fitted classifier, fit it as well, and write a checkpoint of both.
+
+    Args:
+        config: of the job.
+        images: whose training images it is fitted to.
+        plain: the classifier, whose answers are to be kept.
+        fitted: the classifier's checkpoint.
+        path: where the checkpoint of both goes.
+    """
+    settings = config.training.autoencoder
+    inserted = laid_out(insert(plain, make(config.autoencoder), images.shape))
+    module = CausalAutoencoder(
+        plain,
+        inserted,
+        make(settings.optimizer),
+        settings.shallow,
+        settings.deep,
+        settings.interpretability,
+    )
+    facts = _fit(config, images, module, settings, path.parent, "val_loss", "min")
+    model = checkpoint.read(fitted)["model"]
+    checkpoint.save(path, inserted, model, identity.plain(config.autoencoder), facts)
+
+
+def laid_out(classifier: Classifier) -> Classifier:
+    """Its weights with channels last, as convolutions take them: passes and gradients are 1.1 to 1.5 times as fast."""
+    return classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
+
+
+def _fit(
+    config: DictConfig,
+    images: Images,
+    module: pl.LightningModule,
+    settings: DictConfig,
+    folder: Path,
+    monitor: str,
+    mode: str,
+) -> dict[str, Any]:
+    """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
+    train, val = (_loader(config, images, split, settings.batch_size) for split in ("train", "val"))
+    epochs = Epochs(folder, monitor, mode, train.generator, software())
+    one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
+    trainer = make_trainer(config, [epochs], max_epochs=settings.epochs, logger=False, **one_device)
+    if settings.epochs == 0:
+        scores = {**trainer.validate(module, val, verbose=False)[0], "epoch": 0}
+    else:
+        trainer.fit(module, train, val, ckpt_path=epochs.last())
+        module.load_state_dict(epochs.best_weights)
+        scores = epochs.best_scores
+    return {"seed": config.seed, "data": images.fingerprint, "scores": scores}
+
+
+def _loader(config: DictConfig, images: Images, split: str, batch_size: int) -> DataLoader[Any]:
+    train = split == "train"
+    return DataLoader(
+        images.split(split),
+        batch_size=batch_size if train else VALIDATION_BATCH,
+        shuffle=train,
+        num_workers=config.num_workers,
+        persistent_workers=config.num_workers > 0,
+        generator=torch.Generator().manual_seed(config.seed),
+    )

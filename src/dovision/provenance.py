@@ -1,0 +1,60 @@
+"""Where a run comes from: versions, commit, machine; what its rows depend on, and what it has taken."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dovision import identity
+
+PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit, machine and device."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "git_commit": git_commit(),
+        "code": identity.code_hash(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def software() -> dict[str, str]:
+    """The code and the torch that numbers depend on."""
+    return {"code": identity.code_hash(), "torch": version("torch")}
+
+
+def origin(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What the rows of a run depend on besides its configuration: the code, the data and the weights."""
+    data = {name: facts[name] for name in ("dataset_fingerprint", "checkpoints")}
+    return {**software(), **data}
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that the package is run from, with a + if it was changed; None if installed."""
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=folder, capture_output=True)
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    if tracked.returncode:
+        return None
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)

@@ -1,0 +1,33 @@
+"""Where a run comes from, held against what git, torch and the system say."""
+
+import resource
+import subprocess
+from pathlib import Path
+
+import torch
+
+from dovision import identity
+from dovision.provenance import git_commit, origin, peak_memory, provenance
+
+
+def test_the_commit_is_the_checkouts_or_that_of_no_checkout():
+    found = git_commit()
+    said = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert found is None or found.removesuffix("+") == said.stdout.strip()
+
+
+def test_rows_depend_on_code_torch_data_and_weights_and_on_nothing_else():
+    facts = {"dataset_fingerprint": "abc", "checkpoints": {"classifier": "def"}, "bad_files": []}
+    assert origin(facts) == {
+        "code": identity.code_hash(),
+        "torch": torch.__version__,
+        "dataset_fingerprint": "abc",
+        "checkpoints": {"classifier": "def"},
+    }
+
+
+def test_versions_are_those_that_run():
+    told = provenance()
+    assert told["versions"]["torch"] == torch.__version__
+    assert told["threads"] == torch.get_num_threads()
+    assert 0 < peak_memory() <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
