@@ -4,9 +4,11 @@ import pytest
 
 from dovision.results.drawing import FAINT, INK
 from dovision.results.map_exhibits import TITLES, map_exhibits
+from dovision.results.part_effects import true_effects
 from dovision.results.reading import read_sweep
 
-NAMES = ("map_scores", "map_score_dots", "map_gallery", "map_scores_by_label", "map_sanity", "map_similarity")
+NAMES = ("map_scores", "map_score_dots", "map_gallery", "map_estimates", "map_scores_by_label", "map_sanity")
+NAMES += ("map_similarity",)
 
 
 def texts(figure):
@@ -69,6 +71,21 @@ def test_the_gallery_draws_boxes_and_names_a_zero_map(shown):
     assert "zero" in texts(figure)
     assert len(figure.axes[0].patches) == 2 * 3  # the first film has no nodule; each outline is drawn twice
     assert [axes.get_title() for axes in figure.axes[:4]] == ["image", "grad_cam", "effect_map", "random_map"]
+
+
+def test_estimates_stand_against_the_true_evidence_of_each_part(shown, map_run):
+    exhibit = shown["map_estimates"]
+    effects = true_effects(map_run).set_index(["sample", "class", "part"])["effect"]
+    for row in exhibit.data.to_dict("records"):
+        assert row["evidence"] == pytest.approx(-effects[row["sample"], row["class"], row["part"]])
+    scores = (
+        shown["map_scores"].data.query("metric == 'true_effects' and cases == 'all'").set_index("explainer")["mean"]
+    )
+    for axes in exhibit.figure.axes[: len(scores)]:
+        name, _, mean = axes.get_title(loc="left").partition(": ")
+        assert mean == f"{scores[name]:.2f}"
+        drawn = sum(len(cloud.get_offsets()) for cloud in axes.collections)
+        assert drawn == (exhibit.data["explainer"] == name).sum()
 
 
 def test_the_sanity_figure_starts_at_the_map_as_it_is(shown):

@@ -66,6 +66,14 @@ def parts(folder: Path) -> pd.DataFrame:
     )
 
 
+def estimates(folder: Path) -> pd.DataFrame:
+    """The rows of `parts`, clean, whose true effect was measured; evidence is minus that of taking the part away."""
+    effects = true_effects(folder)
+    effects = effects.loc[effects["arm"] == CLEAN, ["sample", "class", "part", "effect"]]
+    both = parts(folder).merge(effects, on=["sample", "class", "part"])
+    return both.assign(evidence=-both.pop("effect").astype(float))
+
+
 def _localisation(maps: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> pd.DataFrame:
     of: dict[tuple[int, str], list[Box]] = defaultdict(list)
     for sample, label, box in zip(boxes["sample"], boxes["label"], boxes_of(boxes), strict=True):
@@ -91,12 +99,9 @@ def _held_against(
 
 
 def _against_true_effects(folder: Path) -> pd.DataFrame:
-    effects = true_effects(folder)
-    effects = effects[effects["arm"] == CLEAN]
-    both = parts(folder).merge(effects[["sample", "class", "part", "effect"]], on=["sample", "class", "part"])
     found = [
-        (*key, float(agreement.spearman(rows["density"].to_numpy(), -rows["effect"].to_numpy())))
-        for key, rows in both.groupby(KEY, sort=False)
+        (*key, float(agreement.spearman(rows["density"].to_numpy(), rows["evidence"].to_numpy())))
+        for key, rows in estimates(folder).groupby(KEY, sort=False)
     ]
     return pd.DataFrame(found, columns=[*KEY, "true_effects"])
 

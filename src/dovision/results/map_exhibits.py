@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dovision.results import map_figures, map_summary, similarity
-from dovision.results.agreements import agreements
+from dovision.results.agreements import agreements, estimates
 from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.heat_map import heat_maps
 from dovision.results.latex import Ruled
@@ -43,6 +43,7 @@ def map_exhibits(run: Run) -> list[Exhibit]:
         _table(run, scores),
         _dots(run, scores, frame),
         *_gallery(run),
+        *_estimates(run, scores),
         *_labels(run, frame),
         *_sanity(run),
         *_similarity(run),
@@ -119,6 +120,23 @@ def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
     figure = map_gallery(pictures, frame, drawn, read_grid(run.folder))
     data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])
     return [Exhibit("map_gallery", "Images, boxes and maps", caption, figure, data)]
+
+
+def _estimates(run: Run, scores: pd.DataFrame) -> list[Exhibit]:
+    frame = estimates(run.folder)
+    of_all = scores[(scores["cases"] == map_summary.ALL) & (scores["metric"] == "true_effects")]
+    titles = {row["explainer"]: f"{row['explainer']}: {row['mean']:.2f}" for row in of_all.to_dict("records")}
+    if len(frame) < 2 or of_all["mean"].isna().all():
+        return []
+    caption = (
+        "What a map says of a part, its mean over the part's box, against what the part gives to the classifier: minus "
+        "the true effect of leaving it out, all else equal. Each panel has the units of its own map. Beside the name: "
+        "mean over images of the rank correlation within an image, whose interval stands in the table of explainers. "
+        f"n = {span(frame.groupby('explainer', observed=True).size())} parts and classes a panel; single parts, so no "
+        f"interval. {_measured(run)}"
+    )
+    figure = map_figures.estimate_clouds(frame, titles)
+    return [Exhibit("map_estimates", "Estimated against true effects", caption, figure, frame)]
 
 
 def _labels(run: Run, frame: pd.DataFrame) -> list[Exhibit]:

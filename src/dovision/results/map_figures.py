@@ -111,6 +111,42 @@ def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
     return figure
 
 
+@styled
+def estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str], across: int = 3) -> Figure:
+    """What maps say of parts against the evidence that these give, a point a part, a panel an explainer.
+
+    Args:
+        frame: columns explainer, kind (of part), evidence, density (the map's mean over the part).
+        titles: of the explainers that are drawn, in their order.
+        across: panels in a row.
+    """
+    kinds = list(dict.fromkeys(frame["kind"]))
+    rows = -(-len(titles) // across)
+    figure = Figure(figsize=(2.6 * across, 0.7 + 2.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, across, squeeze=False, sharex=True)
+    for axes, (explainer, title) in zip(panels.flat, titles.items(), strict=False):
+        own = frame[frame["explainer"] == explainer]
+        for number, kind in enumerate(kinds):
+            cloud = own[own["kind"] == kind]
+            style = {"s": 5, "color": series(number)["color"], "marker": MARKERS[number % len(MARKERS)]}
+            axes.scatter(cloud["evidence"], cloud["density"], alpha=0.5, linewidths=0, rasterized=True, **style)
+            axes.scatter([], [], label=kind, **style)  # for the legend, not faint
+        tenths = own.groupby(pd.qcut(own["evidence"], 10, duplicates="drop"), observed=True)
+        axes.plot(
+            tenths["evidence"].mean(), tenths["density"].mean(), color=INK, linewidth=1.2, label="means of tenths"
+        )
+        axes.axvline(0, color=INK, linewidth=0.6)
+        if own["density"].min() < 0:
+            axes.axhline(0, color=INK, linewidth=0.6)
+        axes.set_title(title)
+    for axes in panels.flat[len(titles) :]:
+        axes.set_axis_off()
+    figure.supxlabel("true evidence of the part: minus the effect of taking it away", fontsize=9)
+    figure.supylabel("the map's mean over the part", fontsize=9)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=8, fontsize=7.5)
+    return figure
+
+
 def _from_one(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
     """The whiskers of a line that starts, without one, at the map as it is."""
     return np.concatenate([np.zeros((2, 1)), spread(rows)], axis=1)
