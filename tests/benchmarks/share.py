@@ -58,9 +58,9 @@ def share(images: int) -> float:
         patch.object(Propagation, "__call__", watch.timed(Propagation.__call__)),
         patch.object(PGD, "__call__", watch.timed(PGD.__call__)),
     ):
-        trainer.callbacks.append(  # type: ignore[attr-defined]
-            EffectEvaluation(Path(folder), classifier, classifier, PixelGrid(14, 14), attack, names, "auto", False, ())
-        )
+        grid, where = PixelGrid(14, 14), Path(folder)
+        evaluation = EffectEvaluation(where, classifier, classifier, grid, attack, names, "auto", False, (), images, {})
+        trainer.callbacks.append(evaluation)  # type: ignore[attr-defined]
         started = time.perf_counter()
         trainer.test(ImageClassifier(classifier), DataLoader(items, batch_size=4), verbose=False)
         return watch.seconds / (time.perf_counter() - started)
