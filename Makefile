@@ -75,5 +75,5 @@ chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="-
 wheel: $(VENV)/.dev ## a wheel in dist/
 	@$(BIN)/python -m build --wheel
 
-clean: ## remove what was built; outputs/ stays
-	rm -rf $(VENV) .venv-ray dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+clean: ## remove the environments and what was built; outputs/ stays
+	rm -rf $(VENV) .venv-ray dist .benchmarks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
