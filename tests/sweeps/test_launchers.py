@@ -39,6 +39,7 @@ def launched(root: Path, *overrides: str, fault: str = "") -> subprocess.Complet
 def environment(root: Path, fault: str) -> dict[str, str]:
     """Of processes to which a fault happens: <what>:<rows>:<columns>:<batch>."""
     here = {"OMP_NUM_THREADS": "1", "FIRED": str(root / "fired"), "FAULT": fault or ":::", "BALLAST": ""}
+    here["RAY_AUTH_MODE"] = "disabled"  # else it hangs on a token that an earlier cluster may have left at home
     return {**os.environ, **here, "PYTHONPATH": os.pathsep.join([str(CHAOS), os.environ.get("PYTHONPATH", "")])}
 
 
