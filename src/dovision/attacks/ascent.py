@@ -34,7 +34,7 @@ class Ascent:
         image, direction = start, torch.zeros_like(start)
         for _ in range(self.steps):
             gradient = input_gradient(image, batch.label, classifier, self.loss)
-            direction = self.momentum * direction + of_length_one(gradient)
+            direction = self.momentum * direction + of_length_one(gradient) if self.momentum else gradient
             image = ball.project(image + step_size * ball.steepest(direction))
         return image
 
