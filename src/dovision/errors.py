@@ -18,6 +18,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         where = re.search(r"full_key: (\S+)", str(error))
         return f"{where[1]}: {explain(error.__cause__)}" if where else explain(error.__cause__)
+    if isinstance(cause := getattr(error, "cause", None), Exception):  # as Ray wraps what was raised in a worker
+        return explain(cause)
     if isinstance(error, OverrideParseException):
         return f"the command line cannot be read at {error.override!r}: {str(error).splitlines()[0]}."
     if isinstance(error, HydraException):

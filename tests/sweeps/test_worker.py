@@ -8,8 +8,9 @@ import re
 
 import pytest
 
+from dovision.errors import explain
 from dovision.sweeps.task import Task
-from dovision.sweeps.worker import stand_in
+from dovision.sweeps.worker import LAUNCHED, check_shared, stand_in
 
 
 def test_row_29_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):
@@ -21,7 +22,18 @@ def test_row_29_relative_paths_are_meant_from_where_the_user_stands(tmp_path, mo
 
 
 def test_row_17_a_machine_that_does_not_share_the_folder_says_so(tmp_path):
-    gone = str(tmp_path / "home")
-    told = f"must be there on each machine of the cluster, got {gone}, which {platform.node()} cannot open"
+    gone = tmp_path / "home"
+    told = f"must be there on each machine of a cluster, got {gone}, which {platform.node()} does not share"
     with pytest.raises(ValueError, match=re.escape(told)):
-        stand_in(gone)
+        stand_in(str(gone))
+    gone.mkdir()  # as Hydra does, before a job
+    with pytest.raises(ValueError, match=re.escape(told)):
+        check_shared(gone)
+    (gone / LAUNCHED).touch()
+    check_shared(gone)
+
+
+def test_row_17_what_was_raised_in_a_worker_is_told_without_its_wrapping():
+    wrapped = RuntimeError("a traceback of many lines")
+    wrapped.cause = ValueError("eps must be in [0, 1] pixel units, got 300.")
+    assert explain(wrapped) == "eps must be in [0, 1] pixel units, got 300."

@@ -27,6 +27,7 @@ from dovision.sweeps import jobs as planned
 from dovision.sweeps.forecast import Forecaster, table, warn_of_space
 from dovision.sweeps.jobs import Composed, Job
 from dovision.sweeps.progress import Progress
+from dovision.sweeps.worker import LAUNCHED
 
 log = logging.getLogger(__name__)
 STOP = ".stop"  # in the sweep's folder, once a job has failed under on_failure=stop
@@ -62,6 +63,7 @@ class Sweep:
         self._jobs = jobs
         make_folder(self.folder, setting="output_root")
         (self.folder / STOP).unlink(missing_ok=True)
+        (self.folder / LAUNCHED).touch()
         self._progress = Progress(jobs or (), afresh=self.rerun == "all")
         self._progress.__enter__()
 

@@ -19,7 +19,7 @@ from dovision.session import JobFailed
 from dovision.stopping import Stopped
 from dovision.sweeps.jobs import check_devices
 from dovision.sweeps.sweep import STOP
-from dovision.sweeps.worker import quieten, stand_in
+from dovision.sweeps.worker import check_shared, quieten, stand_in
 from dovision.validation import Values, check_keys
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ class Task:
             check_keys(config, overrides)
             self.story(config)
             return
+        if os.getpid() != self.home:
+            check_shared(Path(HydraConfig.get().sweep.dir))
         run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
         stop = Path(HydraConfig.get().sweep.dir) / STOP
         if config.on_failure == "stop" and stop.exists():

@@ -6,6 +6,9 @@ import logging
 import os
 import platform
 import warnings
+from pathlib import Path
+
+LAUNCHED = ".launched"  # in the sweep's folder, for workers to see that it is the same one
 
 
 def stand_in(folder: str) -> None:
@@ -17,10 +20,26 @@ def stand_in(folder: str) -> None:
     try:
         os.chdir(folder)
     except OSError as error:
-        raise ValueError(
-            f"the folder in which a sweep is started must be there on each machine of the cluster, got {folder}, which "
-            f"{platform.node()} cannot open ({error.strerror}). Start it in a folder that they share."
-        ) from error
+        raise ValueError(_unshared(folder)) from error
+
+
+def check_shared(sweep: Path) -> None:
+    """Refuse to write where the process that launches would never look.
+
+    Hydra makes a job's folder before the job, on any machine; what the launching process left in it, only it can.
+
+    Raises:
+        ValueError: the sweep's folder is not that of the launching process.
+    """
+    if not (sweep / LAUNCHED).exists():
+        raise ValueError(_unshared(str(sweep)))
+
+
+def _unshared(folder: str) -> str:
+    return (
+        "the folder in which a sweep is started and that of its runs must be there on each machine of a cluster, got "
+        f"{folder}, which {platform.node()} does not share. Start the sweep in a folder that all of them share."
+    )
 
 
 def quieten() -> None:
