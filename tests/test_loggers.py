@@ -54,7 +54,7 @@ def test_the_csv_says_what_the_summary_says(fitted):
 def test_row_31_wandb_that_is_down_or_hangs_neither_fails_nor_stalls_a_job(
     copy, dovision_evaluate, monkeypatch, capsys, trouble
 ):
-    monkeypatch.setattr("dovision.loggers.PATIENCE", 0.2)
+    monkeypatch.setattr("dovision.loggers.wandb_logger.PATIENCE", 0.2)
 
     def init(**settings):
         if trouble == "hangs":

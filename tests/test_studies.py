@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dovision.loggers import WandbLogger
+from dovision.loggers.wandb_logger import WandbLogger
 from dovision.report import report
 from dovision.results.attack_exhibits import attack_exhibits
 from dovision.results.detection_tables import read_scores

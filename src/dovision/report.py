@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from dovision import checks
 from dovision.commands import command
 from dovision.configuration import configuration_folder
-from dovision.loggers import CSVLogger
+from dovision.loggers.csv_logger import CSVLogger
 from dovision.results import exhibits, page
 from dovision.results.exhibit import Exhibit, save
 from dovision.results.files import make_folder, write_text

@@ -25,7 +25,7 @@ from dovision import checks, identity
 from dovision.contracts import Batch, Images
 from dovision.errors import explain
 from dovision.isolation import isolated
-from dovision.loggers import CSVLogger
+from dovision.loggers.csv_logger import CSVLogger
 from dovision.provenance import peak_memory, provenance
 from dovision.requirements import need_gradients
 from dovision.results.reading import read_sweep

@@ -1,0 +1,35 @@
+"""What every dashboard is sent: headline numbers, a histogram of the effects, the figures of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dovision.results.reading import Run
+from dovision.results.tables import EFFECTS, row_groups
+
+
+def metrics(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """(arm, metric, interval) of every number in a run's summary."""
+    for arm, found in run.summary["arms"].items():
+        for metric, interval in found.items():
+            if isinstance(interval, dict):
+                yield arm, metric, interval
+
+
+def effect_histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Counts and edges of the effects of all arms, in 64 bins over [-1, 1]."""
+    edges = np.linspace(-1, 1, 65)
+    counts = np.zeros(64, dtype=np.int64)
+    for table in row_groups(folder / EFFECTS, ["effect"]):
+        counts += np.histogram(table["effect"].to_numpy(), edges)[0]
+    return counts, edges
+
+
+def report_figures(folder: Path) -> Iterator[tuple[str, Path, Path]]:
+    """(name, picture, numbers) of every figure of a report."""
+    for picture in sorted((folder / "figures").rglob("*.png")):
+        yield str(picture.relative_to(folder / "figures").with_suffix("")), picture, picture.with_suffix(".csv")
