@@ -75,25 +75,26 @@ def batch_of(images: int) -> Batch:
     return Batch(image, number % 1000, number, number)
 
 
-def grid_rows(name: str, grid: int, images: int, rounds: int, peers: Sequence[str]) -> Iterator[Row]:
+def grid_rows(name: str, grids: Sequence[int], images: int, rounds: int, peers: Sequence[str]) -> Iterator[Row]:
     """The engine against captum's two ablations and a plain loop, or some of them, on the same cells, painted black."""
     classifier, batch = classifier_of(name), batch_of(images)
-    propagation, label = Propagation(classifier, PixelGrid(grid, grid)), said(classifier, batch)
+    label = said(classifier, batch)
 
-    def peers_on(images: Batch, grid: int) -> dict[str, Callable[[int], Tensor]]:
-        label = said(classifier, images)
+    def runs_on(grid: int) -> dict[str, Callable[[int], Tensor]]:
         runs: tuple[Callable[[int], Tensor], ...] = (
-            lambda chunk: ablated(classifier, images, label, grid, chunk),
-            lambda chunk: occluded(classifier, images, label, grid, chunk),
-            lambda chunk: of_class(looped(classifier, PixelGrid(grid, grid), images, chunk), label),
+            lambda chunk: ablated(classifier, batch, label, grid, chunk),
+            lambda chunk: occluded(classifier, batch, label, grid, chunk),
+            lambda chunk: of_class(looped(classifier, PixelGrid(grid, grid), batch, chunk), label),
         )
         return {peer: run for peer, run in zip(PEERS, runs, strict=True) if peer in peers}
 
-    def ours() -> Tensor:
-        return of_class(effect(propagation, batch), label)
-
-    what = f"{name}, {grid} x {grid}"
-    yield from compare(what, images, ours, peers_on(batch, grid), peers_on(batch_of(1), 6), rounds)
+    trials = runs_on(6 if images == 1 else 4)  # these few cells do to choose the chunk
+    chunks = {peer: best_chunk(trial) for peer, trial in trials.items()}
+    for grid in grids:
+        propagation = Propagation(classifier, PixelGrid(grid, grid))
+        ours = partial(effect_on, propagation, batch, label)
+        runs = {peer: partial(run, chunks[peer]) for peer, run in runs_on(grid).items()}
+        yield from compare(f"{name}, {grid} x {grid}", images, ours, runs, rounds)
 
 
 def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
@@ -103,36 +104,28 @@ def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
     autoencoder = ConvAutoencoder(layer, (channels, 32, 16, 32, channels), code=2, kernel_size=3)
     inserted = insert(classifier, autoencoder, (3, SIZE, SIZE)).eval().requires_grad_(False)
     batch, propagation = batch_of(1), Propagation(inserted, LatentChannel())
-    loop = {"plain loop": lambda chunk: looped(inserted, propagation.intervention, batch, chunk)}
-    yield from compare(
-        f"densenet121, 16 channels after {layer}", 1, lambda: effect(propagation, batch), loop, loop, rounds
-    )
+    loop = partial(looped, inserted, propagation.intervention, batch)
+    runs = {"plain loop": partial(loop, best_chunk(loop))}
+    yield from compare(f"densenet121, 16 channels after {layer}", 1, partial(effect, propagation, batch), runs, rounds)
 
 
 def compare(
-    what: str,
-    images: int,
-    ours: Callable[[], Tensor],
-    measured: dict[str, Callable[[int], Tensor]],
-    trials: dict[str, Callable[[int], Tensor]],
-    rounds: int,
+    what: str, images: int, ours: Callable[[], Tensor], peers: dict[str, partial[Tensor]], rounds: int
 ) -> Iterator[Row]:
-    """Each peer at its best chunk, alternating with the engine."""
+    """The engine and each peer, whose last argument is its chunk, one after the other in every round."""
     ours()  # the first call prepares the engine
-    for peer, run in measured.items():
-        yield against(what, images, ours, peer, partial(run, best_chunk(trials[peer])), rounds)
+    effects, operations = counted(ours)
+    found = {peer: counted(run) for peer, run in peers.items()}
+    times = [[seconds(run) for run in (ours, *peers.values())] for _ in range(rounds)]
+    mine, *others = (statistics.median(column) for column in zip(*times, strict=True))
+    for (peer, run), other in zip(peers.items(), others, strict=True):
+        theirs, more = found[peer]
+        difference = (effects - theirs).abs().max().item()
+        yield Row(what, images, peer, other / mine, mine, other, run.args[-1], difference, more / operations)
 
 
 def best_chunk(trial: Callable[[int], Tensor]) -> int:
     return min(CHUNKS, key=lambda chunk: min(seconds(partial(trial, chunk)) for _ in range(2)))
-
-
-def against(what: str, images: int, ours: Callable[[], Tensor], peer: str, theirs: partial[Tensor], rounds: int) -> Row:
-    difference = (ours() - theirs()).abs().max().item()
-    times = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
-    mine, other = (statistics.median(column) for column in zip(*times, strict=True))
-    operations = flops(theirs) / flops(ours)
-    return Row(what, images, peer, other / mine, mine, other, theirs.args[0], difference, operations)
 
 
 def attack_row(rounds: int, steps: int = 20) -> Row:
@@ -149,6 +142,11 @@ def attack_row(rounds: int, steps: int = 20) -> Row:
     times = [(seconds(lambda: attack(batch, classifier, eps)), seconds(theirs)) for _ in range(rounds)]
     mine, other = (statistics.median(column) for column in zip(*times, strict=True))
     return Row(f"pgd-{steps}, resnet18", 8, "foolbox", other / mine, mine, other)
+
+
+def effect_on(propagation: Propagation, batch: Batch, label: Tensor) -> Tensor:
+    """Change of the probability of one class of each image, shape (B, U)."""
+    return of_class(effect(propagation, batch), label)
 
 
 def effect(propagation: Propagation, batch: Batch) -> Tensor:
@@ -227,7 +225,8 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def flops(run: Callable[[], object]) -> int:
+def counted(run: Callable[[], Tensor]) -> tuple[Tensor, int]:
+    """What the run returned, and its floating-point operations."""
     with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops()
+        found = run()
+    return found, counter.get_total_flops()

@@ -31,9 +31,8 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     """The chosen rows, measured one after the other."""
     if "grid" in options.rows:
         for name in options.models:
-            for grid in options.grids:
-                for images in options.images:
-                    yield from peers.grid_rows(name, grid, images, options.rounds, options.peers)
+            for images in options.images:
+                yield from peers.grid_rows(name, options.grids, images, options.rounds, options.peers)
     if "latent" in options.rows:
         for layer in ("features.transition1", "features.transition2", "features.transition3"):
             yield from peers.latent_rows(layer, options.rounds)
