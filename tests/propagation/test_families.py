@@ -33,7 +33,17 @@ LOCAL = {
     "inception_v3": 1.5,
     "squeezenet1_1": 1.3,
 }
-TIMM = {"resnet18": 1.4, "convnext_atto": 1.1, "mobilenetv3_small_050": 1.01, "repvgg_a0": 1.4, "dla34": 1.3}
+TIMM = {
+    "resnet18": 1.4,
+    "resnet18d": 1.8,  # averages before its shortcuts, with windows cut at the border
+    "convnext_atto": 1.1,
+    "mobilenetv3_small_050": 1.01,
+    "repvgg_a0": 1.4,
+    "dla34": 1.3,
+    "cspresnet50": 1.5,  # splits channels
+    "dpn48b": 1.6,  # slices of channels
+    "hrnet_w18_small": 1.2,  # adds maps that were enlarged
+}
 
 
 def cells_of(painted):

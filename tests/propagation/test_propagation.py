@@ -75,6 +75,16 @@ def test_each_layer_can_be_edited_in_a_region(
     assert isinstance(propagation.engine, Incremental)
 
 
+def test_a_region_of_almost_all_of_a_layer_is_edited(
+    painted, classifier_of, batch_of, expected_outcome, assert_equal, with_statistics
+):
+    classifier, batch = classifier_of(with_statistics(small_network())), batch_of(2, 1, 16, 16)
+    for name in ("0", "1", "2"):
+        propagation = Propagation(classifier, painted([[Box(0, 0, 1, 1)], [Box(1, 0, 16, 15)]], name))
+        assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+        assert isinstance(propagation.engine, Incremental)
+
+
 def test_an_empty_region_leaves_the_control(painted, classifier_of, batch_of):
     regions = [[Box(0, 0, 4, 4), Box(0, 0, 0, 0)], [Box(3, 3, 3, 9), Box(2, 2, 6, 6)]]
     outcome = Propagation(classifier_of(small_network()), painted(regions))(batch_of(2, 1, 16, 16))
@@ -270,7 +280,9 @@ def test_any_other_dependence_on_the_batch_is_refused(painted, classifier_of, ba
             return x - x.mean(0, keepdim=True)
 
     network = nn.Sequential(Centred(), *small_network())
-    with pytest.raises(ValueError, match="must not depend on the other images of its batch, but it does"):
+    with pytest.raises(
+        ValueError, match="must not depend on the other images of its batch, but it does, by .* in a logit"
+    ):
         Propagation(classifier_of(network), painted(GRID))(batch_of(1, 1, 16, 16))
 
 
@@ -333,6 +345,35 @@ def test_reshaping_by_the_size_of_the_batch_follows_the_chunk(
         propagation = Propagation(classifier, painted(regions, site), chunk=3)
         assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
         assert isinstance(propagation.engine, Incremental)
+
+
+@pytest.mark.parametrize(
+    ("body", "local"),
+    [
+        (lambda x: torch.add(x, other=x.sigmoid()), True),
+        (lambda x: F.max_pool2d(input=x, kernel_size=2), True),
+        (lambda x: torch.cat([x, x], axis=1)[:, 3:9], False),
+        (lambda x: x.permute(dims=(0, 2, 3, 1)).permute(0, 3, 1, 2), False),
+    ],
+)
+def test_operands_may_be_given_by_name(body, local, painted, classifier_of, batch_of, expected_outcome, assert_equal):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before = nn.Conv2d(1, 6, 3, padding=1)
+            self.after = nn.Conv2d(6, 5, 1)
+
+        def forward(self, x):
+            return self.after(body(self.before(x))).mean((2, 3))
+
+    torch.manual_seed(0)
+    classifier, batch = classifier_of(Named().eval()), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, painted(GRID))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    engine = propagation.engine
+    assert isinstance(engine, Incremental)
+    in_full = [step.name for step in engine.edited_steps if engine.rules[step] is None]
+    assert len(in_full) == (1 if local else 2)  # the mean over places is
 
 
 def test_a_network_of_nans_gives_nans(painted, classifier_of, batch_of):

@@ -34,6 +34,20 @@ class Branches(nn.Module):
         return left + right if self.how == "add" else left * torch.sigmoid(right)
 
 
+class Sliced(nn.Module):
+    """Half of the channels rectified, by slices or by a split, and put behind the others."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == "slice":
+            return torch.cat([x[:, 1:], torch.relu(x[:, :1])], 1)
+        first, rest = x.chunk(2, 1) if self.how == "chunk" else torch.split(x, [1, x.shape[1] - 1], dim=1)
+        return torch.cat([rest, torch.relu(first)], 1)
+
+
 @st.composite
 def convolutions(draw: Any, channels: int, out: int | None = None) -> nn.Module:
     kernel = (draw(sizes), draw(sizes))
@@ -72,13 +86,26 @@ def branches(draw: Any, channels: int) -> nn.Module:
 
 
 @st.composite
+def reshapings(draw: Any, channels: int) -> nn.Module:
+    """What moves or repeats values and mixes none of them."""
+    border = tuple(draw(st.integers(0, 2)) for _ in range(4))
+    larger = nn.Upsample(scale_factor=(draw(sizes), draw(sizes)), mode=draw(st.sampled_from(["nearest", "bilinear"])))
+    return draw(
+        st.sampled_from(
+            [nn.ZeroPad2d(border), nn.ConstantPad2d(border, 0.5), larger]
+            + [Sliced(how) for how in ("slice", "chunk", "split") if channels > 1]
+        )
+    )
+
+
+@st.composite
 def networks(draw: Any) -> nn.Module:
     torch.manual_seed(draw(st.integers(0, 99)))
     channels = draw(st.integers(1, 3))
     body: list[nn.Module] = []
     first = channels
     for _ in range(draw(st.integers(1, 4))):
-        kind = draw(st.sampled_from(["conv", "conv", "pool", "branches"]))
+        kind = draw(st.sampled_from(["conv", "conv", "pool", "branches", "reshaping"]))
         if kind == "conv":
             body.append(draw(convolutions(channels)))
             channels = body[-1].out_channels
@@ -86,6 +113,8 @@ def networks(draw: Any) -> nn.Module:
             body += [nn.ReLU(inplace=draw(st.booleans()))] * draw(st.integers(0, 1))
         elif kind == "pool":
             body.append(draw(pools()))
+        elif kind == "reshaping":
+            body.append(draw(reshapings(channels)))
         else:
             body.append(draw(branches(channels)))
             channels *= 3 if body[-1].how == "cat" else 1

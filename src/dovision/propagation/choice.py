@@ -14,7 +14,7 @@ from dovision.propagation.incremental import Incremental
 from dovision.propagation.plain import Plain
 from dovision.propagation.stream import all_pairs, whole_values
 from dovision.propagation.tracing import trace
-from dovision.propagation.tuning import fold_batch_norm, lay_out_channels_last
+from dovision.propagation.tuning import fold_batch_norm, lay_out_channels_last, take_splits_apart
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,10 @@ def choose_engine(
     beside = torch.cat([clean.site, edited, -clean.site])  # the last only keeps the others company
     expected = plain.forward(context.batch.image.repeat(4, 1, 1, 1), beside)[:3]
     if not _close(clean.control, expected[:1]):
+        change = (clean.control - expected[:1]).abs().max().item()
         raise ValueError(
-            "the classifier's output for an image must not depend on the other images of its batch, but it does. "
-            "Look for normalisation over the batch."
+            "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
+            f"{change:.2g} in a logit. Look for normalisation over the batch, or for weights that blow up rounding."
         )
     try:
         for engine, tolerance in _incremental(classifier, site):
@@ -69,7 +70,7 @@ def _incremental(classifier: Classifier, site: nn.Module | None) -> Iterator[tup
     """Engines, fastest first, and the difference in probability up to which each is accepted."""
     on_processor = classifier.mean.device.type == "cpu"
     for fold, tolerance in ((True, 1e-5), (False, 1.0)):
-        graph = trace(classifier, site)
+        graph = take_splits_apart(trace(classifier, site))
         if fold:
             graph = fold_batch_norm(graph)
         if on_processor:

@@ -42,6 +42,17 @@ class Method:
 
 
 @dataclass(frozen=True)
+class PartOf:
+    """One of the parts that a function splits a tensor into."""
+
+    split: Callable[..., Any]
+    number: int
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.split(*args, **kwargs)[self.number]
+
+
+@dataclass(frozen=True)
 class Graph:
     """Steps in order; `image` is the first, the result of `output` the logits; `site` marks the edit's place."""
 

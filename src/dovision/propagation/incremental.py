@@ -11,7 +11,7 @@ from torch import Tensor, fx
 from dovision.contracts import Context, Intervention
 from dovision.propagation.graph import Graph, Step
 from dovision.propagation.patch import Background, Map, Patch
-from dovision.propagation.rules import Rule, pointwise, rule_of
+from dovision.propagation.rules import Rule, almost_all, pointwise, rule_of
 from dovision.propagation.spans import Index
 from dovision.propagation.stream import Pairs, patch_of, whole_values
 from dovision.propagation.tuning import use_in_place
@@ -89,8 +89,11 @@ class _Pass:
         self.values: dict[Step, Any] = {}
         self.peak = 0  # bytes of the changed values at a time
 
-    def run(self, site: Patch | Tensor) -> Tensor:
-        self.values[self.engine.graph.site] = site
+    def run(self, edit: Patch | Tensor) -> Tensor:
+        site = self.engine.graph.site
+        self.values[site] = edit
+        if isinstance(edit, Patch) and almost_all(self.background.site.shape[2:], edit.rows, edit.columns):
+            self._full(site)
         for position, step in enumerate(self.engine.edited_steps):
             self.values[step] = self._result(step)
             self.peak = max(self.peak, sum(map(_nbytes, self.values.values())))

@@ -6,17 +6,20 @@ clean result. It returns the changed part of the result, or None where the opera
 
 from __future__ import annotations
 
+import inspect
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision.ops
 from torch import Tensor, nn
 
-from dovision.propagation.graph import Method, Step
-from dovision.propagation.patch import Map, Margin, Patch, paste
+from dovision.propagation.graph import Method, PartOf, Step
+from dovision.propagation.patch import Map, Margin, Patch, gather, paste
 from dovision.propagation.spans import Span, Window
 
 Rule = Callable[..., "Patch | None"]
@@ -26,9 +29,14 @@ ALMOST_ALL = 0.8  # the share of a map from which on a patch costs more than it 
 
 
 def rule_of(step: Step) -> Rule | None:
-    """The rule of a step's operator, if there is one."""
+    """The rule of a step's operator, if there is one that knows its arguments by the names they are given."""
     function = step.function
-    return RULES.get(type(function) if isinstance(function, nn.Module) else function)
+    rule = RULES.get(type(function) if isinstance(function, (nn.Module, PartOf)) else function)
+    try:
+        inspect.signature(rule or pointwise).bind(None, *step.args, **step.kwargs)
+    except TypeError:
+        return None
+    return rule
 
 
 def conv2d(
@@ -77,27 +85,38 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Patch | None:
-    """The outputs whose windows the patch reaches; in full where windows at the border are divided by less."""
+    """The outputs whose windows the patch reaches; those at the border of the map may be divided by less."""
     stride = stride or kernel_size
     near = _Neighbourhood(output, input, kernel_size, stride, padding, 1)
-    divisor_varies = divisor_override is None and (ceil_mode or (not count_include_pad and any(_pair(padding))))
-    if near.in_full or divisor_varies:
+    if near.in_full:
         return None
-    return near.patch(F.avg_pool2d(near.window(fill=0.0), kernel_size, stride, 0, divisor_override=divisor_override))
+    value = F.avg_pool2d(near.window(fill=0.0), kernel_size, stride, 0, divisor_override=divisor_override)
+    ones = torch.ones(1, 1, *input.size, device=value.device)
+    count, mean = (
+        F.avg_pool2d(ones, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor)
+        for divisor in (1, divisor_override)
+    )
+    correction = mean * (divisor_override or math.prod(_pair(kernel_size))) / count  # 1 but for those windows
+    everywhere = np.zeros_like(input.image)
+    return near.patch(value * gather(correction.movedim(1, -1), everywhere, near.rows, near.columns).movedim(-1, 1))
 
 
 def pointwise(output: Map, *args: Any, **kwargs: Any) -> Patch | None:
     """Each value of the result comes from the values at the same place; constants do not vary over the map."""
-    maps = [argument for argument in args if isinstance(argument, Map)]
-    constants = [argument for argument in (*args, *kwargs.values()) if isinstance(argument, Tensor)]
-    flat = all(_uniform(constant, output.channel_axis) for constant in constants)
-    if not flat or any(argument.size != output.size for argument in maps):
+    operands = (*args, *kwargs.values())
+    maps = [operand for operand in operands if isinstance(operand, Map)]
+    flat = all(_uniform(operand, output.channel_axis) for operand in operands if isinstance(operand, Tensor))
+    if not flat or any(operand.size != output.size for operand in maps):
         return None
     rows, columns = _union(output, maps)
-    if _almost_all(output, rows, columns):
+    if almost_all(output.size, rows, columns):
         return None
-    values = [argument.window(rows, columns) if isinstance(argument, Map) else argument for argument in args]
-    return Patch(output.step.function(*values, **kwargs), rows, columns, output.channel_axis)
+
+    def inside(operand: Any) -> Any:
+        return operand.window(rows, columns) if isinstance(operand, Map) else operand
+
+    named = {name: inside(operand) for name, operand in kwargs.items()}
+    return Patch(output.step.function(*map(inside, args), **named), rows, columns, output.channel_axis)
 
 
 def cat(output: Map, tensors: Sequence[Map], dim: int = 0) -> Patch | None:
@@ -105,7 +124,7 @@ def cat(output: Map, tensors: Sequence[Map], dim: int = 0) -> Patch | None:
     if dim % 4 != output.channel_axis or not all(isinstance(part, Map) for part in tensors):
         return None
     rows, columns = _union(output, tensors)
-    if _almost_all(output, rows, columns):
+    if almost_all(output.size, rows, columns):
         return None
     value = output.window(rows, columns)
     pixels = value.movedim(output.channel_axis, -1)
@@ -159,6 +178,41 @@ def pad(
     return Patch(input.patch.value, input.patch.rows.shifted(above), input.patch.columns.shifted(left))
 
 
+def channel_slice(output: Map, input: Map, index: Any) -> Patch | None:
+    """Some of the channels, of all images and places."""
+    axes = index if isinstance(index, tuple) else (index,)
+    whole = all(part == slice(None) for axis, part in enumerate(axes) if axis != input.channel_axis)
+    if not all(isinstance(part, slice) for part in axes) or not whole or input.patch is None:
+        return None
+    return Patch(input.patch.value[index], input.patch.rows, input.patch.columns, input.channel_axis)
+
+
+def part_of_split(output: Map, input: Map, sections: Any, dim: int = 0) -> Patch | None:
+    """The same, of what splits the channels."""
+    if dim % 4 != input.channel_axis or input.patch is None:
+        return None
+    value = output.step.function(input.patch.value, sections, dim)
+    return Patch(value, input.patch.rows, input.patch.columns, input.channel_axis)
+
+
+def interpolate(
+    output: Map,
+    input: Map,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    *args: Any,
+    **kwargs: Any,
+) -> Patch | None:
+    """Each value of the patch so many times over; only a whole number of times, without mixing neighbours."""
+    down, across = output.size[0] // input.size[0], output.size[1] // input.size[1]
+    whole = output.size == (down * input.size[0], across * input.size[1])
+    if not mode.startswith("nearest") or not whole or input.patch is None or input.channel_axis != 1:
+        return None
+    value = input.patch.value.repeat_interleave(down, 2).repeat_interleave(across, 3)
+    return Patch(value, input.patch.rows.times(down), input.patch.columns.times(across))
+
+
 class _Neighbourhood:
     """The outputs that a patch reaches through a sliding window, and the inputs that they read."""
 
@@ -171,7 +225,7 @@ class _Neighbourhood:
         vertical = self.down.margin(input.size[0], output.size[0])
         horizontal = self.across.margin(input.size[1], output.size[1])
         self.margin = Margin(*vertical, *horizontal)
-        self.in_full = input.channel_axis != 1 or _almost_all(output, self.rows, self.columns)
+        self.in_full = input.channel_axis != 1 or almost_all(output.size, self.rows, self.columns)
 
     def window(self, fill: float) -> Tensor:
         return self.input.window(self.down.inputs(self.rows), self.across.inputs(self.columns), self.margin, fill)
@@ -180,8 +234,9 @@ class _Neighbourhood:
         return Patch(value, self.rows, self.columns)
 
 
-def _almost_all(output: Map, rows: Span, columns: Span) -> bool:
-    height, width = output.size
+def almost_all(size: Sequence[int], rows: Span, columns: Span) -> bool:
+    """Whether a patch covers so much of a map of this size that it is better computed whole."""
+    height, width = size
     return rows.size * columns.size >= ALMOST_ALL * height * width
 
 
@@ -237,6 +292,9 @@ RULES: dict[Any, Rule] = dict.fromkeys(POINTWISE, pointwise) | {
     F.linear: mixes_channels(3),
     F.layer_norm: layer_norm,
     F.pad: pad,
+    F.interpolate: interpolate,
+    operator.getitem: channel_slice,
+    PartOf: part_of_split,
     torch.cat: cat,
     torch.concat: cat,
     torch.permute: permute,

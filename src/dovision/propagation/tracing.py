@@ -135,6 +135,12 @@ AS_FUNCTIONS: dict[type[nn.Module], Callable[[Any], tuple[Callable[..., Any], di
         F.avg_pool2d,
         _attributes(m, "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
     ),
+    nn.Upsample: lambda m: (
+        F.interpolate,
+        _attributes(m, "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor"),
+    ),
+    nn.ConstantPad2d: lambda m: (F.pad, {"pad": m.padding, "value": m.value}),
+    nn.ZeroPad2d: lambda m: (F.pad, {"pad": m.padding, "value": m.value}),
     nn.Linear: lambda m: (F.linear, _attributes(m, "weight", "bias")),
     nn.LayerNorm: lambda m: (F.layer_norm, _attributes(m, "normalized_shape", "weight", "bias", "eps")),
 }

@@ -1,4 +1,4 @@
-"""The same graph, faster: batch-norm folded, weights laid out for the kernels, activations in place."""
+"""The same graph, faster: batch-norm folded, splits taken apart, weights laid out, activations in place."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from dovision.propagation.graph import Graph, Step
+from dovision.propagation.graph import Graph, Method, PartOf, Step
 
+SPLITS = (torch.split, torch.chunk, Method("split"), Method("chunk"))
 MAKE_NEW = (F.conv2d, F.batch_norm, F.linear, operator.add)  # their results share no memory with their operands
 CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
@@ -38,6 +39,19 @@ def fold_batch_norm(graph: Graph) -> Graph:
         norm.function, norm.args, norm.kwargs = F.conv2d, (settings.pop("input"),), settings
         folded.add(convolution)
     return Graph(tuple(step for step in graph.steps if step not in folded), graph.image, graph.site, graph.output)
+
+
+def take_splits_apart(graph: Graph) -> Graph:
+    """The graph with each part of a split as a step of its own, and no split that nothing else reads."""
+    for step in graph.steps:
+        if step.function is not operator.getitem or not isinstance(step.args[0], Step):
+            continue
+        split, number = step.args
+        if split.function in SPLITS and isinstance(number, int):
+            step.function, step.args, step.kwargs = PartOf(split.function, number), split.args, split.kwargs
+    readers = graph.readers()
+    steps = tuple(step for step in graph.steps if step.function not in SPLITS or readers[step])
+    return Graph(steps, graph.image, graph.site, graph.output)
 
 
 def lay_out_channels_last(graph: Graph) -> Graph:
