@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import captum.robust
 import foolbox
 import torch
 import torchvision
@@ -129,20 +130,26 @@ def best_chunk(trial: Callable[[int], Tensor]) -> int:
     return min(CHUNKS, key=lambda chunk: min(times[chunk] for times in trials))
 
 
-def attack_row(rounds: int, steps: int = 20) -> Row:
-    """PGD without restarts, against foolbox's, eight images on a small model."""
+def attack_rows(rounds: int, steps: int = 20) -> Iterator[Row]:
+    """PGD of one random start, against foolbox's and captum's, eight images on a small model."""
     classifier, batch, eps = classifier_of("resnet18"), batch_of(8), 2 / 255
     attack = PGD(eps, steps=steps, step_size=eps / 4)
-    peer = foolbox.attacks.LinfPGD(steps=steps, abs_stepsize=eps / 4)
+    foolbox_attack = foolbox.attacks.LinfPGD(steps=steps, abs_stepsize=eps / 4)
     model = foolbox.PyTorchModel(classifier, bounds=(0, 1), device="cpu")
+    captum_attack = captum.robust.PGD(classifier, nn.CrossEntropyLoss(reduction="none"), 0.0, 1.0)
+    peers: dict[str, Callable[[], Tensor]] = {
+        "foolbox": lambda: foolbox_attack(model, batch.image, batch.label, epsilons=eps)[1],
+        "captum": lambda: captum_attack.perturb(batch.image, eps, eps / 4, steps, batch.label, random_start=True),
+    }
 
-    def theirs() -> Tensor:
-        return peer(model, batch.image, batch.label, epsilons=eps)[1]
+    def ours() -> Tensor:
+        return attack(batch, classifier, eps)
 
-    attack(batch, classifier, eps)
-    times = [(seconds(lambda: attack(batch, classifier, eps)), seconds(theirs)) for _ in range(rounds)]
-    mine, other = (statistics.median(column) for column in zip(*times, strict=True))
-    return Row(f"pgd-{steps}, resnet18", 8, "foolbox", other / mine, mine, other)
+    ours()
+    times = [[seconds(run) for run in (ours, *peers.values())] for _ in range(rounds)]
+    mine, *others = (statistics.median(column) for column in zip(*times, strict=True))
+    for peer, other in zip(peers, others, strict=True):
+        yield Row(f"pgd-{steps}, resnet18", 8, peer, other / mine, mine, other)
 
 
 def effect_on(propagation: Propagation, batch: Batch, label: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
         for layer in ("features.transition1", "features.transition2", "features.transition3"):
             yield from peers.latent_rows(layer, options.rounds)
     if "attack" in options.rows:
-        yield peers.attack_row(options.rounds)
+        yield from peers.attack_rows(options.rounds)
     if "share" in options.rows:
         yield Row("share of forward passes and attack, densenet121, 14 x 14, pgd-10", 8, "wall time", share(8))
     if "memory" in options.rows:
