@@ -117,8 +117,7 @@ def compare(
     ours()  # the first call prepares the engine
     effects, operations = counted(ours)
     found = {peer: counted(run) for peer, run in peers.items()}
-    times = [[seconds(run) for run in (ours, *peers.values())] for _ in range(rounds)]
-    mine, *others = (statistics.median(column) for column in zip(*times, strict=True))
+    mine, *others = medians((ours, *peers.values()), rounds)
     for (peer, run), other in zip(peers.items(), others, strict=True):
         theirs, more = found[peer]
         difference = (effects - theirs).abs().max().item()
@@ -146,8 +145,7 @@ def attack_rows(rounds: int, steps: int = 20) -> Iterator[Row]:
         return attack(batch, classifier, eps)
 
     ours()
-    times = [[seconds(run) for run in (ours, *peers.values())] for _ in range(rounds)]
-    mine, *others = (statistics.median(column) for column in zip(*times, strict=True))
+    mine, *others = medians((ours, *peers.values()), rounds)
     for peer, other in zip(peers, others, strict=True):
         yield Row(f"pgd-{steps}, resnet18", 8, peer, other / mine, mine, other)
 
@@ -231,6 +229,12 @@ def seconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
+
+
+def medians(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Seconds of each run, one after the other in every round."""
+    times = [[seconds(run) for run in runs] for _ in range(rounds)]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
 def counted(run: Callable[[], Tensor]) -> tuple[Tensor, int]:

@@ -302,7 +302,9 @@ def test_a_chunk_is_auto_or_a_whole_number(chunk, painted, classifier_of):
 
 
 def test_under_autocast_the_outcome_is_that_of_autocast(painted, classifier_of, batch_of, expected_outcome):
-    classifier, batch = classifier_of(small_network()), batch_of(2, 1, 16, 16)
+    network = small_network()
+    network.insert(4, nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False))
+    classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
     with torch.autocast("cpu", torch.bfloat16):
         propagation = Propagation(classifier, painted(GRID))
         outcome = propagation(batch)

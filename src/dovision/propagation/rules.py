@@ -32,8 +32,10 @@ def rule_of(step: Step) -> Rule | None:
     """The rule of a step's operator, if there is one that knows its arguments by the names they are given."""
     function = step.function
     rule = RULES.get(type(function) if isinstance(function, (nn.Module, PartOf)) else function)
+    if rule is None:
+        return None
     try:
-        inspect.signature(rule or pointwise).bind(None, *step.args, **step.kwargs)
+        inspect.signature(rule).bind(None, *step.args, **step.kwargs)
     except TypeError:
         return None
     return rule
@@ -97,8 +99,8 @@ def avg_pool2d(
         for divisor in (1, divisor_override)
     )
     correction = mean * (divisor_override or math.prod(_pair(kernel_size))) / count  # 1 but for those windows
-    everywhere = np.zeros_like(input.image)
-    return near.patch(value * gather(correction.movedim(1, -1), everywhere, near.rows, near.columns).movedim(-1, 1))
+    factor = gather(correction.movedim(1, -1), np.zeros_like(input.image), near.rows, near.columns).movedim(-1, 1)
+    return near.patch(value * factor.to(value.dtype))
 
 
 def pointwise(output: Map, *args: Any, **kwargs: Any) -> Patch | None:
