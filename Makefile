@@ -10,8 +10,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 
 .DEFAULT_GOAL := help
 # The experiments behind the figures, and what each of their commands is told besides. Those of the chest need the NIH's films:
-#   make figures EXPERIMENTS="paper_chest_boxes paper_chest_maps paper_chest_detection" DATA=dataset.root=/data/nih
-EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/paper_mnist_*.yaml conf/experiment/phantom_*.yaml)))
+#   make figures EXPERIMENTS="chest_boxes chest_maps chest_detection" DATA=dataset.root=/data/nih
+EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
 .PHONY: help install develop demo test test-ray check figures figures-check format bench chaos wheel clean

@@ -26,9 +26,9 @@ def run(monkeypatch, tmp_path, fitted, capsys):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
     def command(*overrides: str) -> tuple[int, str, str]:
-        from dovision.results import paper
+        from dovision.results import figure_sources
 
-        paper._exhibits.cache_clear()
+        figure_sources._exhibits.cache_clear()
         figures = "figure=[framework,effect_distribution,bench_ratios]"
         monkeypatch.setattr("sys.argv", ["dovision-figures", figures, *overrides])
         code = 0

@@ -1,7 +1,7 @@
 """Effects of interventions, their averages and intervals: pure functions.
 
 Treated minus control, everywhere: a negative effect means that do(u) took evidence away.
-Source of the definitions: arXiv:1902.03380, section 3.
+Source of the definitions: arXiv:1902.03380.
 """
 
 from __future__ import annotations

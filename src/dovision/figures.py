@@ -1,4 +1,4 @@
-"""dovision-figures: the figures of the paper from finished sweeps, and a lock that tells which of them has changed."""
+"""dovision-figures: this project's figures from finished sweeps, and a lock that shows which of them has changed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from omegaconf import DictConfig
 
 from dovision.commands import command
 from dovision.results.exhibit import save
+from dovision.results.figure_sources import Source
 from dovision.results.files import make_folder, read_json, write_json
 from dovision.results.lock import changes, lock
-from dovision.results.paper import Source
 from dovision.session import make
 
 

@@ -9,8 +9,8 @@ from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.small_cnn import small_cnn
 
 SHAPE = (1, 28, 28)
-PAPER_MNIST = dict(after="relu1", channels=[32, 16, 64, 32], code=1, kernel_size=1)
-PAPER_CHEST = dict(after="features.transition1", channels=[128, 32, 16, 32, 128], code=2, kernel_size=3)
+MNIST = dict(after="relu1", channels=[32, 16, 64, 32], code=1, kernel_size=1)
+CHEST = dict(after="features.transition1", channels=[128, 32, 16, 32, 128], code=2, kernel_size=3)
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def classifier():
     return small_cnn(SHAPE, "multiclass", [str(k) for k in range(10)], [0.5], [0.5]).eval()
 
 
-@pytest.mark.parametrize(("settings", "size"), [(PAPER_MNIST, (26, 26)), (PAPER_CHEST, (28, 28))])
-def test_the_papers_codes_have_16_channels_and_keep_the_size(settings, size):
+@pytest.mark.parametrize(("settings", "size"), [(MNIST, (26, 26)), (CHEST, (28, 28))])
+def test_the_codes_of_both_settings_have_16_channels_and_keep_the_size(settings, size):
     autoencoder = ConvAutoencoder(**settings)
     activation = torch.rand(1, settings["channels"][0], *size)
     assert autoencoder.encoder(activation).shape == (1, 16, *size)
@@ -28,7 +28,7 @@ def test_the_papers_codes_have_16_channels_and_keep_the_size(settings, size):
 
 
 def test_the_inserted_classifier_is_prefix_then_autoencoder_then_suffix(classifier):
-    autoencoder = ConvAutoencoder(**PAPER_MNIST)
+    autoencoder = ConvAutoencoder(**MNIST)
     inserted = insert(classifier, autoencoder, SHAPE)
     image = torch.rand(2, *SHAPE)
     network = classifier.network
@@ -50,14 +50,14 @@ def test_an_identity_in_the_autoencoders_place_leaves_the_answers_as_they_are(cl
 
 def test_insertion_leaves_the_classifier_as_it_is(classifier):
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items()}
-    insert(classifier, ConvAutoencoder(**PAPER_MNIST), SHAPE)
+    insert(classifier, ConvAutoencoder(**MNIST), SHAPE)
     assert classifier.sites == {}
     assert list(classifier.state_dict()) == list(before)
     assert all(torch.equal(tensor, before[name]) for name, tensor in classifier.state_dict().items())
 
 
 def test_the_code_is_a_site_of_the_inserted_classifier(classifier):
-    inserted = insert(classifier, ConvAutoencoder(**PAPER_MNIST), SHAPE)
+    inserted = insert(classifier, ConvAutoencoder(**MNIST), SHAPE)
     encoder = inserted.network.get_submodule(inserted.sites[CODE])
     assert isinstance(encoder, nn.Sequential)
     assert encoder[0][0].out_channels == 16
@@ -75,14 +75,14 @@ def test_the_code_is_a_site_of_the_inserted_classifier(classifier):
 )
 def test_settings_that_make_no_autoencoder_are_refused(changed, message):
     with pytest.raises(ValueError, match=message):
-        ConvAutoencoder(**{**PAPER_MNIST, **changed})
+        ConvAutoencoder(**{**MNIST, **changed})
 
 
 def test_a_layer_that_does_not_exist_names_the_nearest(classifier):
     with pytest.raises(ValueError, match=r"got 'relu_1'. Did you mean relu1"):
-        insert(classifier, ConvAutoencoder(**{**PAPER_MNIST, "after": "relu_1"}), SHAPE)
+        insert(classifier, ConvAutoencoder(**{**MNIST, "after": "relu_1"}), SHAPE)
 
 
 def test_a_layer_of_other_channels_says_how_many_it_has(classifier):
     with pytest.raises(ValueError, match=r"the 64 channels of layer 'relu2', got \[32, 16, 64, 32\]"):
-        insert(classifier, ConvAutoencoder(**{**PAPER_MNIST, "after": "relu2"}), SHAPE)
+        insert(classifier, ConvAutoencoder(**{**MNIST, "after": "relu2"}), SHAPE)

@@ -8,7 +8,7 @@ from dovision.models.small_cnn import small_cnn
 DIGITS = [str(digit) for digit in range(10)]
 
 
-def test_the_network_has_the_layers_of_the_papers_notebook():
+def test_the_network_has_two_convolutions_and_two_linear_layers():
     network = small_cnn((1, 28, 28), "multiclass", DIGITS, [0.5], [0.5]).network
     sizes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters() if "weight" in name}
     assert sizes == {

@@ -34,9 +34,9 @@ def test_runs_of_equal_overrides_are_told_apart_by_their_paths(tmp_path, write_r
 
 
 def test_a_folder_that_does_not_exist_names_the_nearest_one(tmp_path):
-    (tmp_path / "paper_mnist").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"papr_mnist, which does not exist. Did you mean paper_mnist\?"):
-        read_sweep(tmp_path / "papr_mnist")
+    (tmp_path / "mnist_maps").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"mnst_maps, which does not exist. Did you mean mnist_maps\?"):
+        read_sweep(tmp_path / "mnst_maps")
 
 
 def test_a_folder_without_runs_says_what_to_do(tmp_path):

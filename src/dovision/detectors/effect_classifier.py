@@ -30,7 +30,7 @@ class EffectClassifier(Detector):
         epochs: at most so many passes over the images that it is fitted to.
         seed: of the network's first weights and of the order of the images.
 
-    Source: the idea, arXiv:1902.03380, section 3.
+    Source: the idea, arXiv:1902.03380.
     """
 
     supervised = True

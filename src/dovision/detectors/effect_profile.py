@@ -24,7 +24,7 @@ class EffectProfile(Detector):
         summaries: whether mean, mean size, deviation and extremes over the units are read as well.
         resolution: below it effects are on a linear scale; in the unit of `scale`, above 0.
 
-    Source: the idea, arXiv:1902.03380, section 3; the distance with a shrunk covariance, Ledoit and Wolf, 2004.
+    Source: the idea, arXiv:1902.03380; the distance with a shrunk covariance, Ledoit and Wolf, 2004.
     """
 
     def __init__(

@@ -23,7 +23,7 @@ class LocalIntrinsicDimensionality(Detector):
 
     Args:
         layers: names of layers; None: all convolutions and linear layers.
-        cells: maps are averaged over a cells x cells grid, to keep what is read small; the paper takes whole maps.
+        cells: maps are averaged over a cells x cells grid, to keep what is read small; its source takes whole maps.
         neighbours: nearest reference images that are looked at, at least 2.
         reference: images in the reference.
         seed: of the drawing.

@@ -17,7 +17,7 @@ class MahalanobisFeatures(Detector):
     """Sum over layers of the squared distance to the nearest class, one Gaussian a class, of one covariance a layer.
 
     Fitted to clean images alone, with the class that the classifier says in the place of the label; the sum treats
-    layers as independent. The paper weights the layers by a logistic regression on attacked images, and first takes a
+    layers as independent. Its source weights the layers by a logistic regression on attacked images, and first takes a
     small step of the image; neither is done here. Multilabel: one Gaussian a layer for all images.
 
     Args:

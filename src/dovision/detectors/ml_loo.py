@@ -17,12 +17,12 @@ from dovision.detectors.profile import Profile, deviation
 class MLLOO(Detector):
     """Log-odds of attacked, by a logistic regression on the dispersion of leave-one-out attributions.
 
-    An attribution is minus an effect: what the class said loses when one thing is left out. The paper leaves out
+    An attribution is minus an effect: what the class said loses when one thing is left out. Its source leaves out
     single pixels, and neurons of hidden layers; here it is the units of interventions, since a pass for each pixel is
     out of reach of larger images. Multilabel: the dispersions of the effects on each label.
 
     Args:
-        interventions: by name, such as {"grid": PixelGrid(14, 14)}; several stand for the paper's several layers.
+        interventions: by name, such as {"grid": PixelGrid(14, 14)}; several stand for the source's several layers.
         scale: of the effects, probability or log_odds.
 
     Source: Yang, Chen, Hsieh, Wang and Jordan, AAAI 2020, arXiv:1906.03499.

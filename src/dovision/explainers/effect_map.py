@@ -25,7 +25,7 @@ class EffectMap(Explainer):
     Raises:
         ValueError: the intervention acts on a layer, or a unit of it has no region.
 
-    Source: arXiv:1902.03380, section 3.
+    Source: arXiv:1902.03380.
     """
 
     def __init__(self, intervention: Intervention, scale: str = "probability", chunk: int | str = "auto") -> None:

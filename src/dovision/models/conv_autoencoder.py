@@ -23,9 +23,9 @@ class ConvAutoencoder(nn.Module):
         after: the layer of a network whose output passes through it.
         channels: of the activations, of each hidden layer, and of the activations again.
         code: which of `channels` is the code, counted from 0.
-        kernel_size: odd; 1 for the paper's MNIST network, 3 for its chest X-ray network.
+        kernel_size: odd.
 
-    Source: arXiv:1902.03380 (settings); arXiv:1802.00541 (construction).
+    Source: arXiv:1802.00541.
     """
 
     def __init__(self, after: str, channels: Sequence[int], code: int, kernel_size: int) -> None:

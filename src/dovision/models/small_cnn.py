@@ -1,4 +1,4 @@
-"""The paper's MNIST network: two convolutions, two linear layers."""
+"""A small convolutional network with dropout: two convolutions, two linear layers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SmallCNN(nn.Module):
 def small_cnn(
     shape: Shape, task: str, classes: Sequence[str], mean: Sequence[float], std: Sequence[float]
 ) -> Classifier:
-    """The paper's MNIST network as a classifier.
+    """The small convolutional network as a classifier.
 
     Args:
         shape: (C, H, W) of the images, H and W at least 28.
@@ -53,7 +53,8 @@ def small_cnn(
         classes: names, one an output.
         mean, std: one number, or one a channel, in pixel units.
 
-    Source: arXiv:1902.03380, the authors' notebooks.
+    Source: none; the widths are those of the MNIST network in the notebooks of arXiv:1902.03380, which has a second
+    pooling and no dropout.
     """
     channels, height, width = shape
     for name, length in (("height", height), ("width", width)):

@@ -68,7 +68,7 @@ def sweep_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
 
 
 def results_exhibit(runs: Sequence[Run]) -> Exhibit:
-    """The table of headline numbers as a figure, for papers; a page has it as a table."""
+    """The table of headline numbers as a figure; a page has it as a table."""
     frame = results_frame(runs)
     rows = [(str(row["job"]), cells(row)) for _, row in frame.iterrows()]
     table = Ruled(["arm", "images", *HEADS.values()], rows)

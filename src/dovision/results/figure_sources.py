@@ -1,4 +1,4 @@
-"""The sources of a paper's figures: a finished sweep, the benchmark, or nothing but the framework itself."""
+"""The sources of this project's figures: a finished sweep, the benchmark, or nothing but the framework itself."""
 
 from __future__ import annotations
 
