@@ -104,3 +104,24 @@ def paint(
         total[inside] += value
         count[inside] += 1
     return np.divide(total, count, out=np.full_like(total, background), where=count > 0)
+
+
+def stack(
+    height: int, width: int, boxes: Sequence[Box], values: Sequence[float], background: float
+) -> npt.NDArray[np.float64]:
+    """Each value on its box; where boxes overlap the smallest one is on top, the background where there is none.
+
+    For display: a box around several others hides none of them, and changes none of their values.
+
+    Args:
+        height, width: of the image, pixels.
+        boxes: inside the image, in pixels.
+        values: one a box.
+
+    Returns:
+        Shape (height, width).
+    """
+    painted = np.full((height, width), background)
+    for box, value in sorted(zip(boxes, values, strict=True), key=lambda item: -item[0].area):
+        painted[box.top : box.bottom, box.left : box.right] = value
+    return painted

@@ -28,7 +28,7 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
         assert "PixelGrid(rows=4, columns=4, fill=Constant(value=0.0))" in caption
         assert "seed 1." in caption
         assert re.search(r"n = \d", caption)
-        assert re.search("95% percentile intervals|no interval", caption)
+        assert re.search("95% percentile intervals|no interval", caption, re.IGNORECASE)
         assert "/data/mnist" not in caption
     for name in ("results", "effect_against_epsilon", "average_effects"):
         assert "n = 40 images in each arm" in captions[name]
@@ -73,8 +73,7 @@ def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep)
     beaten = samples[(samples["arm"] == "eps=0.2") & samples["success"].eq(True)]
     rows = frame[frame["arm"] == "eps=0.2"]
     assert set(rows["images"]) == {len(beaten)}
-    middle = rows.loc[rows["share"] == 0.5, "value"].item()
-    assert middle == pytest.approx(beaten["mean_abs_expected_effect"].median())
+    assert rows["value"].tolist() == pytest.approx(sorted(beaten["mean_abs_expected_effect"]))
 
 
 def test_an_arm_without_success_is_named_and_a_run_without_pictures_has_no_gallery(tmp_path, write_run):

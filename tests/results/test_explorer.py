@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dovision.results.carried import Allowance
+from dovision.results.exhibits import run_exhibits
 from dovision.results.explorer import STEPS, explorer
 from dovision.results.reading import read_sweep
 from dovision.results.tables import read_effects
@@ -29,6 +30,16 @@ def test_every_effect_is_that_of_the_table(runs):
         table = rows.pivot(index="unit", columns="class", values="effect").loc[entry["units"], entry["classes"]]
         assert numbers == pytest.approx(table.to_numpy(float), abs=arm["largest"] / STEPS)
         assert arm["picture"].startswith("data:image/")
+
+
+def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs):
+    found = [entry for entry in explorer(runs, Allowance(PLENTY)) if entry["job"] == "intervention.rows=4"]
+    assert len(found) == 3
+    effects = read_effects(runs[1].folder, [0, 1, 2])
+    largest = effects["effect"].abs().max()
+    assert [entry["scale"] for entry in found] == pytest.approx([largest] * 3, rel=1e-5)
+    (gallery,) = [exhibit for exhibit in run_exhibits(runs[1]) if exhibit.name == "gallery"]
+    assert gallery.figure.axes[1].images[0].get_clim() == pytest.approx((-largest, largest))
 
 
 def test_units_without_a_place_have_no_boxes(runs):

@@ -5,11 +5,16 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import colormaps
 
 from dovision.results import figures
 from dovision.results.detection_figures import score_distributions
-from dovision.results.drawing import brief, inline_svg, save_figure
+from dovision.results.drawing import DIVERGING, EFFECT_COLOURS, brief, inline_svg, save_figure
+from dovision.results.ecdf import ecdf, quantile
 from dovision.results.gallery import gallery
+from dovision.results.heat_map import heat_maps
 
 AVERAGES = pd.DataFrame(
     [
@@ -54,8 +59,8 @@ DRAWN = {
     "distribution": lambda: figures.effect_distribution(distribution()),
     "averages": lambda: figures.average_effects(AVERAGES),
     "table": lambda: figures.results_table(["arm", "n"], [("a", ["clean", "3"]), ("b", ["clean", "4"])]),
-    "gallery": lambda: gallery(pictures((4, 4)), gallery_frame(placed=True)),
-    "bars": lambda: gallery(pictures((4, 4, 3)), gallery_frame(placed=False)),
+    "gallery": lambda: gallery(pictures((4, 4)), gallery_frame(placed=True), largest=0.8),
+    "bars": lambda: gallery(pictures((4, 4, 3)), gallery_frame(placed=False), largest=0.8),
 }
 
 
@@ -123,7 +128,54 @@ def test_the_largest_average_effects_come_first():
 def test_the_map_shows_each_unit_where_it_is_on_one_scale_for_all():
     drawn = DRAWN["gallery"]().axes[1].images[0]
     assert drawn.get_array().tolist() == [[0.5, 0.5, -0.5, -0.5]] * 4
-    assert drawn.get_clim() == (-0.5, 0.5)
+    assert drawn.get_clim() == (-0.8, 0.8)
+
+
+def test_evidence_for_the_class_is_warm_in_every_picture_of_effects_and_maps():
+    effect = DRAWN["gallery"]().axes[1].images[0]  # -0.5 on the right: do(unit) takes evidence away
+    bars = DRAWN["bars"]().axes[1].patches
+    table = pd.DataFrame([[-1.0, 1.0]])
+    channels = heat_maps({"": table}, {"": table.astype(str)}, "effect", colours=EFFECT_COLOURS).axes[0].collections[0]
+    for_class = [effect.cmap(effect.norm(-0.5)), bars[1].get_facecolor(), channels.cmap(channels.norm(-1.0))]
+    against = [effect.cmap(effect.norm(0.5)), bars[0].get_facecolor(), channels.cmap(channels.norm(1.0))]
+    for_class.append(colormaps[DIVERGING](1.0))  # the maps of explainers are positive where the image speaks for it
+    against.append(colormaps[DIVERGING](0.0))
+    assert all(red > blue for red, _, blue, _ in for_class)
+    assert all(red < blue for red, _, blue, _ in against)
+
+
+def test_a_box_around_others_hides_none_of_them():
+    frame = gallery_frame(placed=True)
+    union = frame[frame["unit"] == "u0"].assign(unit="union", effect=0.1, left=0, right=4)
+    drawn = gallery(pictures((4, 4)), pd.concat([frame, union]), largest=1.0).axes[1].images[0]
+    assert drawn.get_array().tolist() == [[0.5, 0.5, -0.5, -0.5]] * 4
+
+
+@pytest.mark.parametrize(("images", "drawn"), [(3, "dots"), (19, "dots"), (20, "steps"), (400, "steps")])
+def test_a_distribution_is_drawn_in_steps_and_of_few_images_in_dots(images, drawn):
+    frame = ecdf(np.random.default_rng(0).random(images)).assign(arm="clean", images=images)
+    (line,) = figures.effect_distribution(frame).axes[0].lines
+    assert (line.get_linestyle(), line.get_marker()) == (("None", "o") if drawn == "dots" else ("-", "None"))
+    assert line.get_drawstyle() == "steps-post"
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=500))
+def test_each_point_of_a_distribution_is_a_measured_value_and_its_share(values):
+    rows = ecdf(values)
+    assert len(rows) == min(len(values), 200)
+    assert rows["share"].iloc[-1] == 1
+    below = [np.mean(np.asarray(values) <= value) for value in rows["value"]]
+    last = ~rows["value"].duplicated(keep="last")
+    assert (rows["share"] <= np.asarray(below) + 1e-12).all()
+    if len(values) <= 200:
+        assert rows.loc[last, "share"].tolist() == pytest.approx(np.asarray(below)[last])
+
+
+@pytest.mark.parametrize(
+    ("images", "share", "known"), [(19, 0.05, False), (20, 0.05, True), (3, 0.25, False), (2, 0.5, True)]
+)
+def test_a_quantile_that_the_sample_cannot_hold_is_not_known(images, share, known):
+    assert np.isfinite(quantile(pd.Series(np.arange(float(images))), share)) == known
 
 
 def test_units_without_a_place_are_drawn_as_bars():

@@ -32,6 +32,15 @@ def test_levels_are_fifths_of_the_largest_effect_and_boxes_those_of_the_sample(t
     assert found.boxes[["part", "left", "right"]].to_numpy().tolist() == [["tag", 1, 3]]
 
 
+def test_all_pictures_of_a_job_share_one_scale(tmp_path):
+    write(tmp_path)
+    save_image(image_path(tmp_path, 3, "clean"), torch.full((1, 4, 5), 0.2))
+    weak = effects(arm="clean", effect=[-0.05, -0.01, 0.01, 0.05])
+    strong, faint = layered(tmp_path, pd.concat([effects(), weak]))
+    assert strong.levels.max() == 4
+    assert np.unique(faint.levels).tolist() == [0, 3]
+
+
 def test_units_without_a_place_have_no_layers_and_no_effect_is_hardly_anything(tmp_path):
     write(tmp_path)
     assert list(layered(tmp_path, effects(top=np.nan))) == []

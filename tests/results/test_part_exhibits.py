@@ -1,5 +1,7 @@
 """Forest, true effects, fills and the shortcut."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,19 @@ def test_fills_are_compared_where_two_runs_painted(runs, map_run):
     (exhibit,) = fill_exhibits(runs)
     assert exhibit.data["job"].nunique() == 2
     assert fill_exhibits(read_sweep(map_run)) == []
+
+
+def test_other_models_have_a_figure_of_their_own_and_seeds_are_named(runs):
+    asked = [[*run.overrides, "model=small_resnet"] for run in runs]
+    other = [replace(run, facts={**run.facts, "overrides": own}) for run, own in zip(runs, asked, strict=True)]
+    exhibits = shortcut_exhibits([*runs, *other])
+    assert [exhibit.name for exhibit in exhibits] == ["shortcut", "shortcut_2"]
+    assert exhibits[1].title == "The pull of a shortcut: model=small_resnet"
+    assert exhibits[0].data.equals(exhibits[1].data)
+    assert "seeds are pooled" not in exhibits[0].caption
+    again = [replace(run, facts={**run.facts, "seed": 1}) for run in runs]
+    (pooled,) = shortcut_exhibits([*runs, *again])
+    assert "The images of 2 seeds are pooled." in pooled.caption
 
 
 def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):

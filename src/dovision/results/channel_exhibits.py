@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from dovision.results import averages
+from dovision.results.drawing import EFFECT_COLOURS, SIGN
 from dovision.results.exhibit import Exhibit, images, settings
 from dovision.results.heat_map import heat_maps
 from dovision.results.reading import Run
@@ -31,11 +32,12 @@ def channel_exhibits(run: Run, averaged: pd.DataFrame, most: int = 24) -> list[E
         for value in ("mean", "firm")
     )
     caption = (
-        "Mean over clean images of P(class | do(unit)) - P(class): red, do(unit) adds evidence; blue, it takes "
-        f"evidence away; a dot: the interval excludes 0. The strongest {len(means)} of {len(strongest)} units. "
+        f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}; a dot: the interval excludes 0. "
+        f"The strongest {len(means)} of {len(strongest)} units. "
         f"{settings([run])} {images(clean['images'])} Intervals: {averages.INTERVAL}."
     )
-    figure = heat_maps({"": means}, {"": marks.replace({True: "•", False: ""})}, "average effect on the probability")
+    dots = marks.replace({True: "•", False: ""})
+    figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
     return [Exhibit("channels_by_class", "Which unit matters for which class", caption, figure, clean)]
 
 

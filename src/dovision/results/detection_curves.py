@@ -8,6 +8,7 @@ import pandas as pd
 from dovision.results.detection_metrics import Floats
 from dovision.results.detection_summary import worst_case
 from dovision.results.detection_tables import DETECTOR, NOISE, TEST, detector_label, preferred
+from dovision.results.ecdf import ecdf
 from dovision.results.tables import CLEAN
 
 SHOWN = 3  # epsilons that are drawn side by side
@@ -49,7 +50,6 @@ def distributions(scores: pd.DataFrame) -> pd.DataFrame:
         detector, world ("clean", "random_sign" or "attacked"), eps, images, share (0 to 1) and value,
         the score at or below which lies that share.
     """
-    share = np.linspace(0, 1, 201)
     test = preferred(scores[scores["split"] == TEST])
     known = spaced(test["eps"])
     eps = known[len(known) // 2] if known else np.nan
@@ -60,7 +60,7 @@ def distributions(scores: pd.DataFrame) -> pd.DataFrame:
         worlds[ATTACKED] = worst_case(same).query("success == 1")
         for world, rows in worlds.items():
             if len(rows):
-                frame = pd.DataFrame({"share": share, "value": np.quantile(rows["score"].astype(float), share)})
+                frame = ecdf(rows["score"])
                 parts.append(
                     frame.assign(detector=detector_label(*map(str, key)), world=world, eps=eps, images=len(rows))
                 )

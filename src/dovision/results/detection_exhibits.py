@@ -20,6 +20,7 @@ from dovision.results.detection_tables import (
     preferred,
     read_scores,
 )
+from dovision.results.drawing import FEWEST
 from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.heat_map import heat_maps
 from dovision.results.reading import Run
@@ -154,7 +155,7 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[
     caption = (
         f"Clean images, random-sign noise and successful attacks at epsilon {data['eps'].iloc[0]:.3g}. {WORST_IS}; it "
         f"is {NOT_ADAPTIVE}. Vertical: the threshold that rejects 5 % of the clean validation images. {SHOWN} "
-        f"n = {span(data['images'])} images a line, read at 201 quantiles; the lowest "
+        f"n = {span(data['images'])} images a line; dots where fewer than {FEWEST}; the lowest "
         f"and the highest 1 % are not drawn. One seed. {settings([run])}"
     )
     limits = dict(zip(frame["label"], frame["threshold_5"], strict=True))

@@ -25,6 +25,7 @@ from dovision.results.drawing import (
     spread,
     styled,
 )
+from dovision.results.ecdf import draw_ecdf
 from dovision.results.latex import Ruled
 from dovision.results.tables import CLEAN
 
@@ -58,7 +59,8 @@ def operating_curves(curves: pd.DataFrame, operating: pd.DataFrame) -> Figure:
     for column, eps in enumerate(known):
         for axes, across, up in zip(panels[:, column], ("false", "found"), ("found", "precision"), strict=True):
             for name, rows in curves[curves["eps"] == eps].groupby("detector", sort=False):
-                axes.plot(rows[across].clip(lower=lowest), rows[up], label=name, **series(number[name]))
+                look = series(number[name]) | {"drawstyle": "steps-post"}
+                axes.plot(rows[across].clip(lower=lowest), rows[up], label=name, **look)
             for name, rate, *place in operating.loc[operating["eps"] == eps, ["detector", "rate", across, up]].values:
                 colour = series(number[name])["color"]
                 axes.plot(*place, color=colour, marker=RATE_MARKERS[rate], markersize=5, markeredgecolor=PAPER)
@@ -112,7 +114,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
     looks: dict[str, dict[str, Any]] = {CLEAN: series(-1), NOISE: series(0) | {"linestyle": "--"}}
     for axes, (name, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         for world, rows in own.groupby("world", sort=False):
-            axes.plot(rows["value"], rows["share"], label=world, **looks.get(str(world), series(1)))
+            draw_ecdf(axes, rows, str(world), looks.get(str(world), series(1)))
         axes.axvline(limits[str(name)], color=FAINT, linewidth=1.2, label="threshold")
         inner = own[own["share"].between(0.01, 0.99)]["value"]
         low, high = float(inner.min()), float(inner.max())

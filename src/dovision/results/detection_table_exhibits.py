@@ -11,7 +11,7 @@ from dovision.results.detection_summary import DETECTION, NOT_ADAPTIVE, over_see
 from dovision.results.detection_tables import ADAPTIVE, ADAPTIVES, DETECTOR, NOISE, widest
 from dovision.results.exhibit import Exhibit, bracketed, settings
 from dovision.results.latex import Ruled
-from dovision.results.reading import IRRELEVANT, Run
+from dovision.results.reading import Run, alike
 from dovision.results.summary import INTERVAL
 
 THRESHOLDS = (
@@ -40,13 +40,9 @@ def table_exhibits(run: Run) -> list[Exhibit]:
 
 def seed_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     """The same over runs that differ in their seed alone; none where there is one seed."""
-    alike: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        if (run.folder / DETECTION).is_file():
-            same = tuple(part for part in run.overrides if not part.startswith(("seed=", *IRRELEVANT)))
-            alike.setdefault(same, []).append(run)
+    detecting = alike([run for run in runs if (run.folder / DETECTION).is_file()], apart_from=["seed"])
     exhibits: list[Exhibit] = []
-    for number, group in enumerate(group for group in alike.values() if len(group) > 1):
+    for number, group in enumerate(group for group in detecting.values() if len(group) > 1):
         seeds = ", ".join(str(run.seed) for run in group)
         text = f"Mean, and in brackets the range, over {len(group)} seeds ({seeds}); n is summed over them."
         exhibits += _tables(group, over_seeds([run.folder for run in group]), text, f"_seeds{number or ''}")

@@ -29,7 +29,10 @@ COLOURS = (
     "#56B4E9",
 )  # told apart by the colour-blind (Okabe, Ito)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DIVERGING = "RdBu_r"  # red: evidence added, blue: evidence taken away
+DIVERGING = "RdBu_r"  # of a map, and of any signed number: red above 0; in a map, evidence for the class
+EFFECT_COLOURS = "RdBu"  # of an effect, treated - control: red below 0, where do(unit) took away evidence for the class
+SIGN = "red: evidence for the class, which do(unit) takes away; blue: evidence against it"  # the same in a map
+FEWEST = 20  # images; of fewer each is drawn, and no curve
 
 STYLE: Any = {
     "svg.hashsalt": "dovision",

@@ -14,6 +14,8 @@ from dovision.results.attack_exhibits import attack_exhibits
 from dovision.results.channel_exhibits import channel_exhibits
 from dovision.results.detection_exhibits import detection_exhibits
 from dovision.results.detection_table_exhibits import seed_exhibits
+from dovision.results.drawing import FEWEST, SIGN
+from dovision.results.ecdf import ecdf
 from dovision.results.epsilon_exhibits import epsilon_exhibits
 from dovision.results.exhibit import Exhibit, bracketed, images, settings, span
 from dovision.results.gallery import gallery
@@ -25,7 +27,7 @@ from dovision.results.part_exhibits import fill_exhibits, part_exhibits
 from dovision.results.pictures import image_path, kept_samples, load_image
 from dovision.results.reading import Run
 from dovision.results.shortcut_exhibits import shortcut_exhibits
-from dovision.results.tables import CLEAN, read_effects, read_samples
+from dovision.results.tables import CLEAN, largest_effect, read_effects, read_samples
 
 GALLERY = "gallery"  # the exhibit of kept images, whose numbers are their effect maps
 DRAWN = 100  # rows of the table of headline numbers in its figure; its CSV and its LaTeX have all
@@ -107,11 +109,8 @@ def _distribution(run: Run) -> Exhibit:
     samples = samples.dropna(subset=["mean_abs_expected_effect"])  # an image without a unit has none
     noise = str(run.config["attack"].get("_target_")).endswith(".RandomSign")  # which is not out to succeed
     chosen = samples[(samples["arm"] == CLEAN) | (samples["success"] == True) | noise]  # noqa: E712  (null is neither)
-    share = np.linspace(0, 1, 101)
     parts = [
-        pd.DataFrame(
-            {"arm": arm, "images": len(rows), "share": share, "value": rows["mean_abs_expected_effect"].quantile(share)}
-        )
+        ecdf(rows["mean_abs_expected_effect"]).assign(arm=arm, images=len(rows))
         for arm, rows in chosen.groupby("arm", sort=False)
     ]
     frame = pd.concat(parts, ignore_index=True)
@@ -122,8 +121,8 @@ def _distribution(run: Run) -> Exhibit:
     return Exhibit(
         "effect_distribution",
         "Distribution of |ECE|, clean against attacked",
-        f"{caption}{missing} n = {span(frame['images'])} images a line. Read at 101 quantiles, so no interval; values "
-        "below 1/10,000 of the largest stand at the left edge.",
+        f"{caption}{missing} n = {span(frame['images'])} images a line; dots where fewer than {FEWEST}. "
+        "No interval; values below 1/10,000 of the largest stand at the left edge.",
         figures.effect_distribution(frame),
         frame,
     )
@@ -142,19 +141,21 @@ def _average_effects(run: Run, frame: pd.DataFrame) -> Exhibit:
 
 def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
     samples = read_samples(run.folder)
-    arms = list(samples["arm"].unique())[:most]
-    effects = read_effects(run.folder, kept_samples(run.folder, arms))
+    every = list(samples["arm"].unique())
+    arms = every[:most]
+    effects = read_effects(run.folder, kept_samples(run.folder, every))
     kept = sorted(effects["sample"].unique())[:most]
     if not kept:
         return []
-    effects = effects[effects["sample"].isin(kept)]
-    frame = _shown(samples, effects, arms)
+    largest = largest_effect(effects)
+    frame = _shown(samples, effects[effects["sample"].isin(kept)], arms)
     pictures = {(s, arm): load_image(image_path(run.folder, s, arm)) for s in kept for arm in arms}
     caption = (
-        "Images and the effect of each unit on the likeliest class: red, do(unit) added evidence; blue, it took "
-        f"evidence away. {settings([run])} n = {len(kept)}, the first of the split; single images, so no interval."
+        f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all kept images, conditions "
+        f"and classes of the job. {settings([run])} n = {len(kept)}, the first of the split; single images, so no "
+        "interval."
     )
-    return [Exhibit(GALLERY, "Images and effect maps", caption, gallery(pictures, frame), frame)]
+    return [Exhibit(GALLERY, "Images and effect maps", caption, gallery(pictures, frame, largest), frame)]
 
 
 def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from dovision.results.carried import Allowance, picture_link
 from dovision.results.exhibits import label_names
 from dovision.results.pictures import image_path, kept_samples, load_image
 from dovision.results.reading import Run
-from dovision.results.tables import read_effects, read_samples
+from dovision.results.tables import largest_effect, read_effects, read_samples
 
 MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there
 STEPS = 32767  # effects are carried as whole numbers of 16 bits, in shares of the largest one
@@ -29,6 +29,8 @@ def explorer(runs: Sequence[Run], allowance: Allowance) -> list[dict[str, Any]]:
 
     Returns:
         job, image, label; classes, units, boxes (top, left, bottom, right of each unit, or None), size (height, width);
+        scale (the size of effect that has the deepest colour: the largest of all kept images, conditions and classes
+        of the job);
         arms: name, picture (a data: address), control (per class), largest, effects (units x classes, little-endian
         16-bit numbers in base64, in shares of `largest`).
     """
@@ -48,13 +50,17 @@ def explorer(runs: Sequence[Run], allowance: Allowance) -> list[dict[str, Any]]:
 def _entries(run: Run) -> Iterator[dict[str, Any]]:
     samples = read_samples(run.folder)
     arms = list(samples["arm"].unique())
-    for sample in kept_samples(run.folder, arms):
+    kept = kept_samples(run.folder, arms)
+    if not kept:
+        return
+    scale = largest_effect(read_effects(run.folder, kept))
+    for sample in kept:
         effects = read_effects(run.folder, [sample])
         if len(effects):
-            yield _entry(run, samples[samples["sample"] == sample], effects)
+            yield _entry(run, samples[samples["sample"] == sample], effects, scale)
 
 
-def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame) -> dict[str, Any]:
+def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float) -> dict[str, Any]:
     names = list(dict.fromkeys(effects["class"]))
     units = effects.drop_duplicates("unit")
     strongest = effects["effect"].abs().groupby(effects["class"], sort=False).max().nlargest(MOST_CLASSES, keep="first")
@@ -72,6 +78,7 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame) -> dict[str, 
         "classes": classes,
         "units": units["unit"].tolist(),
         "size": list(load_image(image_path(run.folder, int(first["sample"]), first["arm"])).shape[:2]),
+        "scale": float(f"{scale:.6g}"),
         "boxes": None if boxes.isna().any(axis=None) else boxes.astype(int).to_numpy().tolist(),
         "arms": arms,
     }

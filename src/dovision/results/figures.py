@@ -21,6 +21,7 @@ from dovision.results.drawing import (
     spread,
     styled,
 )
+from dovision.results.ecdf import draw_ecdf
 from dovision.results.latex import Ruled
 
 FEW = 12  # jobs that can be told apart by their colours
@@ -69,7 +70,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
     """Share of images whose mean |ECE| is at most a value, per arm; on a logarithmic axis if values differ tenfold.
 
     Args:
-        frame: columns arm, images, share (0 to 1), value.
+        frame: columns arm, images, share (0 to 1), value; see `ecdf`.
     """
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -77,7 +78,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
     frame = frame.assign(value=frame["value"].clip(lower=largest / 1e4))  # smaller ones are drawn at the left edge
     for number, (arm, rows) in enumerate(frame.groupby("arm", sort=False)):
         label = f"{arm} (n = {rows['images'].iloc[0]:,})"
-        axes.plot(rows["value"], rows["share"], label=label, **series(number - 1))
+        draw_ecdf(axes, rows, label, series(number - 1))
     if largest > 10 * frame["value"].min():
         logarithmic(axes)
     axes.set_xlabel("mean |ECE| of an image")

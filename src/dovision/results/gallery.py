@@ -12,27 +12,28 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from dovision.geometry import paint
-from dovision.results.drawing import DIVERGING, INK, LINE, shortened, styled
+from dovision.geometry import stack
+from dovision.results.drawing import EFFECT_COLOURS, INK, LINE, shortened, styled
 from dovision.results.pictures import Picture
 from dovision.results.tables import boxes_of
 
 
 @styled
-def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame) -> Figure:
+def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame, largest: float) -> Figure:
     """A row per sample; per arm the image and its effects: painted on the image, or as bars where units have no place.
 
-    One colour scale for all: red where do(unit) added evidence, blue where it took evidence away.
+    One colour scale for all: red where the unit is evidence for the class, which do(unit) takes away; blue where it is
+    evidence against the class. Where units overlap, the smallest one is on top.
 
     Args:
         pictures: the image of each (sample, arm), shape (H, W) or (H, W, 3), 8 bits.
         frame: a row per (sample, arm, unit): said (the likeliest class), control (its probability), label, effect (on
             that class), top, left, bottom, right (pixels of the image, or nan).
+        largest: the size of effect that has the deepest colour.
     """
     samples, arms = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["arm"]))
     figure = Figure(figsize=(max(4.0, 2.5 * len(arms)), 0.5 + 1.45 * len(samples)), layout="constrained")
     axes = figure.subplots(len(samples), 2 * len(arms), squeeze=False)
-    largest = max(float(frame["effect"].abs().max()), 1e-12)
     scale = Normalize(-largest, largest)
     units = frame.groupby(["sample", "arm"])
     for row, sample in enumerate(samples):
@@ -44,7 +45,7 @@ def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame) ->
             if row == 0:
                 shown.set_title(arm, weight="bold")
     figure.colorbar(
-        ScalarMappable(scale, DIVERGING),
+        ScalarMappable(scale, EFFECT_COLOURS),
         ax=axes,
         label="effect on the likeliest class",
         shrink=0.9,
@@ -65,12 +66,12 @@ def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize
     placed = units.dropna(subset=["top"])
     if len(placed):
         height, width = picture.shape[:2]
-        painted = paint(height, width, boxes_of(placed), placed["effect"].tolist(), background=np.nan)
-        axes.imshow(painted, cmap=DIVERGING, norm=scale, interpolation="none")
+        painted = stack(height, width, boxes_of(placed), placed["effect"].tolist(), background=np.nan)
+        axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none")
         _bare(axes)
         return
     place, effects = np.arange(len(units)), units["effect"].to_numpy()
-    axes.bar(place, effects, width=0.9, color=colormaps[DIVERGING](scale(effects)), edgecolor=INK, linewidth=0.3)
+    axes.bar(place, effects, width=0.9, color=colormaps[EFFECT_COLOURS](scale(effects)), edgecolor=INK, linewidth=0.3)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set(ylim=(scale.vmin, scale.vmax), box_aspect=1)
     _bare(axes)

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from dovision.results.exhibit import Exhibit, images, settings
 from dovision.results.grid_figures import grid_lines
-from dovision.results.reading import Run, describe
+from dovision.results.reading import Run, alike, describe, own_settings
 from dovision.results.summary import INTERVAL
+from dovision.results.tables import CLEAN
 
 METRIC = "mean_abs_expected_effect"
+FACTORS = ["intervention.rows", "intervention.columns", "intervention.fill"]  # the axis of the figure, and its lines
+POINT = ["series", "fill", "arm", "eps", "cells"]
 
 
 def grid_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
-    """Mean |ECE| against the number of cells, a line a fill; none unless the grids or the fills differ."""
-    frame = pd.DataFrame([row for run in runs for row in _rows(run)])
+    """Mean |ECE| against the number of cells, a line a fill; none unless the grids or the fills differ.
+
+    Seeds are pooled, and said so; what else differs between the runs has lines of its own.
+    """
+    grids = [run for run in runs if _grid(run)]
+    frame = pd.DataFrame(_rows(grids))
     if frame.empty or len(frame.drop_duplicates(["cells", "fill"])) < 2:
         return []
-    pooled = frame.groupby(["fill", "arm", "eps", "cells"], sort=False, as_index=False).agg(
-        mean=("mean", "mean"), low=("low", "min"), high=("high", "max"), images=("images", "min"), runs=("mean", "size")
-    )
-    several = " Where several runs share a grid and a fill: their mean, and whiskers over all their intervals."
-    pool = several if pooled["runs"].max() > 1 else ""
-    grids = [run for run in runs if _grid(run)]
+    pooled = _over_seeds(frame)
+    several = " Where a point has several seeds: their mean, and whiskers from the least to the largest of them."
+    pool = several if pooled["seeds"].max() > 1 else ""
     caption = (
         "Mean over images and cells of the absolute expected causal effect of do(cell = fill); right: times the number "
         "of cells, so that grids of small and of large cells can be compared. A masked image lies off the data: where "
@@ -44,15 +48,42 @@ def _grid(run: Run) -> tuple[int, str] | None:
     return part["rows"] * part["columns"], describe(part["fill"])
 
 
-def _rows(run: Run) -> list[dict[str, Any]]:
-    grid = _grid(run)
-    if grid is None:
-        return []
-    rows = []
-    for arm, found in run.summary["arms"].items():
+def _rows(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+    """A row per run and arm; `series` is what else differs. Clean images depend on no attack, and stand there once."""
+    for attacked, apart_from in ((False, [*FACTORS, "seed", "attack"]), (True, [*FACTORS, "seed"])):
+        groups = alike(runs, apart_from)
+        names = own_settings(groups)
+        for key, group in groups.items():
+            for run in group:
+                arms = run.summary["arms"].items()
+                chosen = {arm: found for arm, found in arms if (arm != CLEAN) == attacked}
+                yield from _points(run, names[key], chosen)
+
+
+def _points(run: Run, series: str, arms: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    cells, fill = _grid(run) or (0, "")
+    for arm, found in arms.items():
         interval = found[METRIC]
         if interval is not None:
             values = {"mean": interval["estimate"], "low": interval["low"], "high": interval["high"]}
-            told = {"arm": arm, "eps": found["eps"], "images": found["images"], **values}
-            rows.append({"cells": grid[0], "fill": grid[1], **told})
-    return rows
+            place = {"series": series, "fill": fill, "arm": arm, "eps": found["eps"], "cells": cells}
+            yield {**place, "seed": run.seed, "images": found["images"], **values}
+
+
+def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row per point: the mean over seeds and their range, or, of one seed, its interval."""
+    once = frame.drop_duplicates([*POINT, "seed"])
+    points = once.groupby(POINT, sort=False, as_index=False)
+    pooled = points.agg(
+        mean=("mean", "mean"),
+        low=("low", "first"),
+        high=("high", "first"),
+        least=("mean", "min"),
+        largest=("mean", "max"),
+        images=("images", "min"),
+        seeds=("seed", "size"),
+    )
+    several = pooled["seeds"] > 1
+    pooled["low"] = pooled["least"].where(several, pooled["low"])
+    pooled["high"] = pooled["largest"].where(several, pooled["high"])
+    return pooled.drop(columns=["least", "largest"])

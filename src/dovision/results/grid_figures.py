@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.results.drawing import points, series, shortened, spread, styled
+from dovision.results.drawing import brief, points, series, shortened, spread, styled
 
 ENDS = ["mean", "low", "high"]
 
@@ -15,18 +15,22 @@ def grid_lines(frame: pd.DataFrame) -> Figure:
     """Mean |ECE| against the number of cells: of a cell, and times the number of cells; a row of panels an arm.
 
     Args:
-        frame: columns fill, arm, cells, mean, low, high.
+        frame: columns series (what differs besides grid and fill, or empty), fill, arm, cells, mean, low, high.
     """
-    arms, fills = (list(dict.fromkeys(frame[name])) for name in ("arm", "fill"))
+    arms = list(dict.fromkeys(frame["arm"]))
+    lines = list(dict.fromkeys(zip(frame["series"], frame["fill"], strict=True)))
     figure = Figure(figsize=(7.16, 0.9 + 2.1 * len(arms)), layout="constrained")
     panels = figure.subplots(len(arms), 2, sharex=True, squeeze=False)
     ticks = sorted(frame["cells"].unique())
     for row, arm in enumerate(arms):
         for axes, whole in zip(panels[row], (False, True), strict=True):
-            for number, fill in enumerate(fills):
-                rows = frame[(frame["arm"] == arm) & (frame["fill"] == fill)].sort_values("cells")
+            for number, (own, fill) in enumerate(lines):
+                of_line = (frame["arm"] == arm) & (frame["series"] == own) & (frame["fill"] == fill)
+                rows = frame[of_line].sort_values("cells")
+                if rows.empty:
+                    continue
                 shown = rows.assign(**{end: rows[end] * rows["cells"] for end in ENDS}) if whole else rows
-                label = shortened(fill, 40)
+                label = f"{brief(own, 40)}, {shortened(fill, 40)}" if own else shortened(fill, 40)
                 axes.errorbar(
                     shown["cells"], shown["mean"], spread(shown), label=label, **series(number), **points(number)
                 )
@@ -40,5 +44,9 @@ def grid_lines(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel("cells of the grid")
     for axes in panels[:, 0]:
         axes.set_ylabel("mean |ECE|")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7.5)
+    named = {
+        text: handle for axes in panels[:, 0] for handle, text in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    columns = 3 if max(map(len, named)) < 44 else 1
+    figure.legend(named.values(), named, loc="outside lower center", ncols=columns, fontsize=7.5)
     return figure

@@ -10,20 +10,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dovision.geometry import paint
+from dovision.geometry import stack
 from dovision.results.map_tables import read_boxes
 from dovision.results.pictures import Picture, image_path, load_image
-from dovision.results.tables import boxes_of
+from dovision.results.tables import boxes_of, largest_effect
 
 LEVELS = {
     0: "no unit",
-    1: "evidence taken away",
-    2: "a little taken away",
-    3: "hardly anything",
-    4: "a little added",
-    5: "evidence added",
+    1: "evidence for the class",
+    2: "some evidence for it",
+    3: "hardly any",
+    4: "some evidence against it",
+    5: "evidence against the class",
 }
-EDGES = (-0.6, -0.2, 0.2, 0.6)  # between the levels 1 to 5, in shares of the picture's largest effect
+EDGES = (-0.6, -0.2, 0.2, 0.6)  # between the levels 1 to 5, in shares of the largest effect of the job's pictures
 
 
 class Layered(NamedTuple):
@@ -42,15 +42,14 @@ def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
         folder: the run directory.
         effects: a row per (sample, arm, unit): said, label, effect, top, left, bottom, right (pixels, or nan).
     """
-    boxes = read_boxes(folder)
+    boxes, largest = read_boxes(folder), largest_effect(effects)
     for (sample, arm), units in effects.dropna(subset=["top"]).groupby(["sample", "arm"], sort=False):
         picture, facts = load_image(image_path(folder, sample, arm)), units.iloc[0]
         caption = f"sample {sample}, {arm}: says {facts['said']}, is {facts['label']}"
-        yield Layered(caption, picture, _levels(picture, units), boxes[boxes["sample"] == sample])
+        yield Layered(caption, picture, _levels(picture, units, largest), boxes[boxes["sample"] == sample])
 
 
-def _levels(picture: Picture, units: pd.DataFrame) -> npt.NDArray[np.uint8]:
+def _levels(picture: Picture, units: pd.DataFrame, largest: float) -> npt.NDArray[np.uint8]:
     height, width = picture.shape[:2]
-    painted = paint(height, width, boxes_of(units), units["effect"].tolist(), background=np.nan)
-    share = painted / max(float(units["effect"].abs().max()), 1e-12)
+    share = stack(height, width, boxes_of(units), (units["effect"] / largest).tolist(), background=np.nan)
     return np.where(np.isnan(share), 0, 1 + np.digitize(share, EDGES)).astype(np.uint8)

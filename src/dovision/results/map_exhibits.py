@@ -113,7 +113,7 @@ def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
     pictures = {int(sample): load_image(image_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
     drawn = boxes[boxes["sample"].isin(pictures)]
     caption = (
-        "Red: the image speaks for the class; blue: against it; each map has a colour scale of its own. Yellow: boxes "
+        "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer. Yellow: boxes "
         f"that speak for the class; light blue: other parts. n = {len(pictures)} of the kept images, single images, so "
         f"no interval. {_measured(run)}"
     )

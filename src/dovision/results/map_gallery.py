@@ -22,7 +22,7 @@ FOR, OTHER = COLOURS[4], COLOURS[5]  # boxes that speak for the class, and the o
 
 @styled
 def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> Figure:
-    """A row per image: the image, then each explainer's map of one class, on a colour scale of its own.
+    """A row per image: the image, then each explainer's map of one class; a colour scale for all maps of an explainer.
 
     Args:
         pictures: the image of each sample, shape (H, W) or (H, W, 3), 8 bits.
@@ -31,6 +31,10 @@ def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.
         grid: what the cells and the boxes lie on.
     """
     explainers = list(dict.fromkeys(frame["explainer"]))
+    largest = {
+        name: max(float(np.abs(cells).max()) for cells in maps["cells"])
+        for name, maps in frame[frame["state"] == OK].groupby("explainer", sort=False)
+    }
     figure = Figure(figsize=(1.15 * (len(explainers) + 1), 0.35 + 1.3 * len(pictures)), layout="constrained")
     panels = figure.subplots(len(pictures), len(explainers) + 1, squeeze=False)
     for row, (sample, picture) in enumerate(pictures.items()):
@@ -42,7 +46,7 @@ def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.
         hit = "right" if maps["correct"].iloc[0] else "wrong"
         panels[row, 0].set_xlabel(f"{shortened(label, 14)} ({hit})", fontsize=7)
         for axes, explainer in zip(panels[row, 1:], explainers, strict=True):
-            _map(axes, maps.loc[explainer], grid, edges)
+            _map(axes, maps.loc[explainer], grid, edges, largest.get(explainer, 1.0))
         for axes in panels[row]:
             _outline(axes, of_sample, label)
             axes.set(xticks=[], yticks=[], xlim=edges[:2], ylim=edges[2:], aspect="equal")
@@ -52,12 +56,11 @@ def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.
     return figure
 
 
-def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, int]) -> None:
+def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, int], largest: float) -> None:
     if row["state"] != OK:
         axes.text(edges[1] / 2, edges[2] / 2, row["state"], ha="center", va="center", fontsize=7, color=INK)
         return
     cells = row["cells"].reshape(grid.rows, grid.columns)
-    largest = float(np.abs(cells).max())
     across, down = cell_edges(grid.width, grid.columns), cell_edges(grid.height, grid.rows)
     axes.pcolormesh(across, down, cells, cmap=DIVERGING, vmin=-largest, vmax=largest, rasterized=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,32 @@ def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:
         replace(run, label=label if label and labels.count(label) == 1 else f"{label} ({name})" if label else name)
         for run, label, name in zip(runs, labels, names, strict=True)
     ]
+
+
+def alike(runs: Iterable[Run], apart_from: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
+    """Runs by all that was asked for besides some settings: the runs of one group differ in these alone.
+
+    Args:
+        runs: to be compared.
+        apart_from: settings, such as "seed" or "intervention.rows"; "attack" stands for its keys, too.
+    """
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        same = tuple(part for part in run.overrides if not part.startswith(IRRELEVANT) and not _sets(part, apart_from))
+        groups.setdefault(same, []).append(run)
+    return groups
+
+
+def own_settings(keys: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """For each group of `alike` the settings that it does not share with all others, as text; empty for one group."""
+    keys = list(keys)
+    shared = set.intersection(*map(set, keys)) if keys else set()
+    return {key: ", ".join(part for part in key if part not in shared) for key in keys}
+
+
+def _sets(override: str, names: Sequence[str]) -> bool:
+    key = override.lstrip("+~").partition("=")[0].rpartition("@")[2]
+    return any(key == name or key.startswith(f"{name}.") for name in names)
 
 
 def describe(part: object) -> str:

@@ -13,7 +13,7 @@ from dovision.results.exhibit import Exhibit, settings, span
 from dovision.results.map_tables import MAPS
 from dovision.results.part_effects import paired, part_rows, true_effects
 from dovision.results.part_figures import AREA, shortcut_lines
-from dovision.results.reading import Run
+from dovision.results.reading import Run, alike, describe, own_settings
 from dovision.results.summary import INTERVAL
 from dovision.results.tables import CLEAN
 
@@ -23,12 +23,23 @@ EFFECT, SHARE = "mean effect on the probability", "share of the map's positive p
 
 
 def shortcut_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
-    """Effects and maps against the strength of the shortcut; none unless it differs between the runs."""
+    """Effects and maps against the strength of the shortcut, a figure for each setting in which it differs.
+
+    Runs of one strength that differ in their seed or in their intervention alone stand in one figure.
+    """
+    known = [run for run in runs if run.config.get("dataset", {}).get("shortcut") is not None]
+    groups = alike(known, apart_from=[SHORTCUT, "seed", "intervention"])
+    names = own_settings(groups)
+    exhibits: list[Exhibit] = []
+    for key, group in groups.items():
+        exhibits += _exhibit(group, names[key], f"_{len(exhibits) + 1}" if exhibits else "")
+    return exhibits
+
+
+def _exhibit(runs: Sequence[Run], own: str, end: str) -> list[Exhibit]:
     by_strength: dict[float, list[Run]] = {}
     for run in runs:
-        strength = run.config.get("dataset", {}).get("shortcut")
-        if strength is not None:
-            by_strength.setdefault(float(strength), []).append(run)
+        by_strength.setdefault(float(run.config["dataset"]["shortcut"]), []).append(run)
     if len(by_strength) < 2:
         return []
     rows: list[dict[str, Any]] = []
@@ -42,24 +53,32 @@ def shortcut_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     frame = pd.DataFrame(rows).sort_values("panel", key=lambda panel: panel.map(order).fillna(2), kind="stable")
     if runs[0].config["dataset"].get("task") == "multiclass" and frame["class"].nunique() == 2:
         frame = frame[frame["class"] != frame["class"].iloc[0]]  # its effects are the other one's with another sign
+    seeds = len({run.seed for run in runs})
+    pool = f" The images of {seeds} seeds are pooled." if seeds > 1 else ""
     caption = (
         "What the classifier makes of each part as the correlation of the tag with the disease grows in training: the "
         "mean effect of taking the part away, and the share of each explainer's map on it (area: the share of a "
-        f"uniform map). {settings(runs)} n = {span(frame['parts'])} parts a point; runs "
-        f"of the same strength are pooled. Whiskers: {INTERVAL}."
+        f"uniform map). {settings(runs)} n = {span(frame['parts'])} parts a point.{pool} Whiskers: {INTERVAL}."
     )
     figure = shortcut_lines(frame, SHORTCUT)
-    return [Exhibit("shortcut", "The pull of a shortcut", caption, figure, frame)]
+    title = f"The pull of a shortcut: {own}" if own else "The pull of a shortcut"
+    return [Exhibit(f"shortcut{end}", title, caption, figure, frame)]
 
 
 def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """A point for each kind of part and class: the true effect, and that of painting where a run painted."""
+    """A point for each kind of part and class: the true effect, and that of painting where a run painted.
+
+    What is painted with different fills has a series for each of them.
+    """
+    fills = {run.folder: describe(run.config.get("intervention", {}).get("fill")) for run in runs}
     true = pd.concat([true_effects(run.folder) for run in runs])
-    painted = pd.concat([paired(part_rows(run.folder)) for run in runs])
-    for frame, panel, value in ((true, TRUE, "effect"), (painted, PAINTED, "difference")):
+    painted = pd.concat([paired(part_rows(run.folder)).assign(fill=fills[run.folder]) for run in runs])
+    several = painted["fill"].nunique() > 1
+    for frame, panel, value in ((true.assign(fill=""), TRUE, "effect"), (painted, PAINTED, "difference")):
         clean = frame[frame["arm"] == CLEAN]
-        for (label, kind), found in clean.groupby(["class", "kind"], sort=False):
-            at = {"class": label, "measure": EFFECT, "panel": panel, "series": kind, "x": strength}
+        for (label, kind, fill), found in clean.groupby(["class", "kind", "fill"], sort=False):
+            series = f"{kind}, {fill}" if fill and several else kind
+            at = {"class": label, "measure": EFFECT, "panel": panel, "series": series, "x": strength}
             yield at | _point(found, value, runs[0].seed)
 
 

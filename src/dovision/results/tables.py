@@ -167,6 +167,15 @@ def row_groups(
             yield table if samples is None else table.filter(pc.is_in(table["sample"], pa.array(samples, pa.int64())))
 
 
+def largest_effect(effects: pd.DataFrame) -> float:
+    """The size of the largest effect, which has the deepest colour; never 0.
+
+    Args:
+        effects: rows of effects.parquet, such as those of all kept samples of a run.
+    """
+    return max(float(effects["effect"].abs().max()), 1e-12)
+
+
 def read_samples(folder: Path) -> pd.DataFrame:
     """samples.parquet, ordered by epsilon (clean first) and sample, with `arm` as text."""
     path = folder / SAMPLES

@@ -97,6 +97,23 @@ def test_world_and_class_are_picked_by_a_click(open_page, small, sweep):
     assert page.evaluate("document.querySelector('#seen').naturalWidth") == 32
 
 
+def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open_page, small, sweep):
+    page = open_page(small)
+    page.locator("#pick-job").select_option("intervention.rows=4")
+    scales = []
+    for condition in ("clean", "eps=0.2"):
+        page.locator("#pick-arm label", has_text=condition).click()
+        scales.append([page.locator(place).inner_text() for place in ("#low", "#high")])
+        effects = read_effects(sweep / "2b", [0])
+        chosen = page.locator("#readout").inner_text().split(" on ")[1].split(":")[0]
+        rows = effects[(effects["arm"] == condition) & (effects["class"] == chosen)]
+        for place in (rows["effect"].argmin(), rows["effect"].argmax()):
+            fill = page.locator(f'#units [data-unit="{place}"]').get_attribute("fill")
+            red, _, blue = (int(value) for value in re.findall(r"\d+", fill))
+            assert (red > blue) == (rows["effect"].iloc[place] < 0)
+    assert scales[0] == scales[1]
+
+
 def test_units_are_walked_with_the_arrow_keys(open_page, small):
     page = open_page(small)
     page.locator("#pick-job").select_option("intervention.rows=4")
@@ -113,7 +130,7 @@ def test_units_are_walked_with_the_arrow_keys(open_page, small):
 def test_units_without_a_place_are_bars(open_page, small):
     page = open_page(small)
     page.locator("#pick-job").select_option("intervention=latent_channel")
-    assert page.locator("#units rect").count() == 16
+    assert page.locator("#units [data-unit]").count() == 16
     page.locator("#units").press("ArrowRight")
     assert "do(channel " in page.locator("#readout").inner_text()
 

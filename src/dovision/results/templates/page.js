@@ -73,7 +73,8 @@
   document.querySelectorAll("table.listing").forEach(makeSortable);
   document.querySelectorAll(".tools").forEach(makeFilter);
 
-  // The explorer: one image in one world, and the effect of each unit on one class.
+  // The explorer: one image in one condition, and the effect of each unit on one class. Warm: evidence for the class,
+  // which do(unit) takes away, so that the effect is negative. One scale for all images and conditions of a job.
   const data = byId("explorer-data");
   if (!data) return;
   const entries = JSON.parse(data.textContent);
@@ -121,12 +122,8 @@
   function read(unit) {
     const { entry, arm } = chosen;
     chosen.unit = unit;
-    const cell = plot.querySelector(`[data-unit="${unit}"]`);
-    if (!cell.classList.contains("chosen")) {
-      plot.querySelector(".chosen")?.classList.remove("chosen");
-      cell.classList.add("chosen");
-      plot.append(cell); // so that no neighbour covers its outline
-    }
+    const [cell, outline] = [plot.querySelector(`[data-unit="${unit}"]`), plot.querySelector(".chosen")];
+    for (const name of ["x", "y", "width", "height"]) outline.setAttribute(name, cell.getAttribute(name));
     const world = entry.arms[arm];
     const effect = decode(world, entry.classes.length)(unit, chosen.class);
     const before = world.control[chosen.class];
@@ -138,27 +135,32 @@
     const world = entry.arms[chosen.arm];
     const effects = decode(world, entry.classes.length);
     const values = entry.units.map((_, unit) => effects(unit, chosen.class));
-    const scale = Math.max(...values.map(Math.abs)) || 1;
+    const { scale } = entry;
     const likeliest = world.control.indexOf(Math.max(...world.control));
     image.src = world.picture;
     image.alt = `${entry.image}, ${world.name}`;
     byId("seen-caption").textContent = `${entry.image}, ${world.name}: is ${entry.label}, likeliest ${entry.classes[likeliest]} (${world.control[likeliest].toFixed(3)})`;
-    byId("low").textContent = signed(-scale);
-    byId("high").textContent = signed(scale);
+    byId("low").textContent = `${signed(scale)} against`;
+    byId("high").textContent = `${signed(-scale)} for`;
     const boxes = shapes(entry);
     const [height, width] = entry.size;
     plot.setAttribute("viewBox", entry.boxes ? `0 0 ${width} ${height}` : `0 -1 ${boxes.length} 2`);
     plot.setAttribute("preserveAspectRatio", entry.boxes ? "xMidYMid" : "none");
     plot.style.aspectRatio = `${width} / ${height}`;
-    plot.replaceChildren(...boxes.map(([x, y, w, h], unit) => {
+    const cells = boxes.map(([x, y, w, h], unit) => {
       const cell = document.createElementNS(SVG, "rect");
       const share = values[unit] / scale;
       const bar = entry.boxes ? { x, y, width: w, height: h } : { x: x + 0.05, y: Math.min(0, -share), width: 0.9, height: Math.max(Math.abs(share), 0.01) };
       for (const [name, value] of Object.entries(bar)) cell.setAttribute(name, value);
-      cell.setAttribute("fill", colour(share));
+      cell.setAttribute("fill", colour(-share));
       cell.dataset.unit = unit;
       return cell;
-    }));
+    });
+    const outline = document.createElementNS(SVG, "rect");
+    outline.setAttribute("class", "chosen");
+    const area = (cell) => cell.getAttribute("width") * cell.getAttribute("height");
+    if (entry.boxes) cells.sort((a, b) => area(b) - area(a)); // the smallest on top: a box hides none that lies in it
+    plot.replaceChildren(...cells, outline);
     const largest = values.map((_, unit) => unit).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, 5);
     byId("largest").replaceChildren(...largest.map((unit) => {
       const item = document.createElement("li");
