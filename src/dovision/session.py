@@ -29,7 +29,7 @@ from dovision.loggers.csv_logger import CSVLogger
 from dovision.provenance import peak_memory, provenance
 from dovision.requirements import need_gradients
 from dovision.results.reading import read_sweep
-from dovision.results.run_directory import RunDirectory
+from dovision.results.run_directory import DAMAGED, RUN, BeingWritten, RunDirectory
 from dovision.stopping import Stop, Stopped
 
 log = logging.getLogger(__name__)
@@ -52,20 +52,37 @@ def make(node: DictConfig) -> Any:
 
 
 def open_run(config: DictConfig) -> RunDirectory | None:
-    """This job's run directory; None, and a line in the log, if `rerun` leaves the job as it is."""
+    """This job's run directory, locked; None, and a line in the log, if `rerun` leaves the job as it is.
+
+    Raises:
+        BeingWritten: another process is at work on this run.
+    """
     run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
-    state = run.state
     if lends_a_hand():
         return run
+    reason = reason_to_skip(run, config)
+    if reason is None:  # so that skipping needs no lock
+        run.hold()
+        reason = reason_to_skip(run, config)  # another process may have completed it while this one waited
+    if reason is not None:
+        run.close()
+        log.info("%s: %s", reason, run.path)
+        return None
+    return run
+
+
+def reason_to_skip(run: RunDirectory, config: DictConfig) -> str | None:
+    """Why `rerun` leaves a run as it is; None if the job is to be done. The answer is final under the run's lock."""
+    state = run.state
     if state == "completed" and config.rerun != "all":
         same_code = run.facts().get("code") == identity.code_hash()
-        log.info("already completed%s, nothing to do: %s", "" if same_code else " by other code (rerun=all)", run.path)
-    elif config.rerun == "failed" and state != "failed":
-        log.info("%s, and passed over since rerun=failed: %s", state, run.path)
-    elif config.rerun == "unfinished" and state == "failed":
-        log.info("failed, and passed over since rerun=unfinished: %s", run.path)
-    else:
-        return run
+        return f"already completed{'' if same_code else ' by other code (rerun=all)'}, nothing to do"
+    if config.rerun == "failed" and state != "failed":
+        return f"{state}, and passed over since rerun=failed"
+    if config.rerun == "unfinished" and state == "failed":
+        return "failed, and passed over since rerun=unfinished"
+    if state == DAMAGED:
+        log.warning("%s is damaged, and the run is taken for interrupted", run.path / RUN)
     return None
 
 
@@ -90,22 +107,22 @@ def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
         logging.getLogger().setLevel(logging.WARNING)
         yield Stop()
         return
-    logger: CSVLogger = make(config.logger)
-    settings, overrides = identity.plain(config), list(HydraConfig.get().overrides.task)
-    facts = {**provenance(), "seed": config.seed, "started": datetime.now(timezone.utc).isoformat()}
-    facts["work"] = identity.work_hash(config)
-    run.start(settings, overrides, facts, afresh=config.rerun == "all")
-    logger_knows = config.name, " ".join(overrides) or run.path.name, settings
-    with (
-        closing(run),
-        log_file(run.path / "run.log"),
-        _logged(logger, run, *logger_knows),
-        _recorded(run),
-        isolated(config.seed, config.threads),
-        Stop() as stop,
-    ):
-        log.info("run %s", run.path)
-        yield stop
+    with closing(run):
+        logger: CSVLogger = make(config.logger)
+        settings, overrides = identity.plain(config), list(HydraConfig.get().overrides.task)
+        facts = {**provenance(), "seed": config.seed, "started": datetime.now(timezone.utc).isoformat()}
+        facts["work"] = identity.work_hash(config)
+        run.start(settings, overrides, facts, afresh=config.rerun == "all")
+        logger_knows = config.name, " ".join(overrides) or run.path.name, settings
+        with (
+            log_file(run.path / "run.log"),
+            _logged(logger, run, *logger_knows),
+            _recorded(run),
+            isolated(config.seed, config.threads),
+            Stop() as stop,
+        ):
+            log.info("run %s", run.path)
+            yield stop
 
 
 @contextmanager
@@ -120,6 +137,8 @@ def _recorded(run: RunDirectory) -> Iterator[None]:
         yield
         run.complete(spent())
         log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
+    except BeingWritten:
+        raise
     except (Exception, SystemExit) as error:
         log.error("failed: %s", explain(error))
         run.fail(error, spent())

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
-from filelock import FileLock
 from omegaconf import DictConfig
 from pytorch_lightning.utilities.seed import isolate_rng
 
@@ -17,6 +16,7 @@ from dovision.contracts import Classifier, Images
 from dovision.fitting import fit_autoencoder, fit_classifier, laid_out
 from dovision.learning.epochs import FILE
 from dovision.learning.randomised import PermutedLabels
+from dovision.locking import Lock
 from dovision.models import checkpoint
 from dovision.requirements import need_autoencoder
 from dovision.results.files import write_text
@@ -130,7 +130,7 @@ def _path(config: DictConfig, kind: str, key: Mapping[str, Any]) -> Path:
 
 def _stage(config: DictConfig, path: Path, fit: Callable[[Path], None]) -> Stage:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / "lock"):
+    with Lock(path.parent / "lock"):
         if _is_whole(path):
             log.info("found the fitted %s: %s", path.stem, path)
         else:

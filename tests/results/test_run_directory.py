@@ -1,12 +1,15 @@
 """What run.json says is what happened."""
 
+import errno
+import fcntl
 import subprocess
 import sys
+import threading
 
 import pytest
 import yaml
 
-from dovision.results.run_directory import RunDirectory
+from dovision.results.run_directory import LOCK, BeingWritten, RunDirectory
 from dovision.results.tables import EFFECTS
 
 KILLED = """
@@ -106,11 +109,62 @@ def test_a_directory_in_which_another_process_is_at_work_is_refused(tmp_path):
     assert at_work.state == "running"
 
 
-@pytest.mark.parametrize("text", ['{"state": "compl', '{"state": "done"}', "{}"])
-def test_a_damaged_run_json_is_an_error_that_names_the_file(tmp_path, text):
+@pytest.mark.parametrize("text", ["", '{"state": "compl', '{"state": "done"}', "{}", "\0" * 80])
+def test_a_damaged_run_json_is_no_completed_run_and_the_next_start_removes_its_tables(tmp_path, text):
     (tmp_path / "run.json").write_text(text)
-    with pytest.raises(ValueError, match=str(tmp_path / "run.json")):
-        _ = RunDirectory(tmp_path).state
+    (tmp_path / EFFECTS).write_text("of whatever it was")
+    run = RunDirectory(tmp_path)
+    assert run.state == "damaged"
+    run.start({}, [], {})
+    assert run.state == "running"
+    assert not (tmp_path / EFFECTS).exists()
+
+
+def test_a_start_that_has_waited_for_the_lock_does_not_erase_what_was_completed_meanwhile(tmp_path):
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    first.start({}, [], {})
+    (tmp_path / EFFECTS).write_text("all rows")
+    soon = threading.Timer(0.2, first.complete, [{}])
+    soon.start()
+    with pytest.raises(FileExistsError, match="must not hold a completed run"):
+        second.start({}, [], {})
+    soon.join()
+    assert (second.state, (tmp_path / EFFECTS).read_text()) == ("completed", "all rows")
+
+
+def test_a_run_that_ends_while_its_state_is_looked_up_is_not_called_interrupted(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+
+    def is_locked(path):
+        run.complete({})
+        return False
+
+    monkeypatch.setattr("dovision.results.run_directory.is_locked", is_locked)
+    assert RunDirectory(tmp_path).state == "completed"
+
+
+def test_a_report_that_looks_at_the_state_neither_hides_nor_disturbs_a_run(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    run.close()
+    with (tmp_path / LOCK).open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # another report, in the middle of its look
+        assert RunDirectory(tmp_path).state == "interrupted"
+
+
+def test_a_run_whose_lease_was_taken_over_writes_nothing_more(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    (lease,) = tmp_path.glob("*.lease")
+    lease.write_text(lease.read_text().replace("pid=", "pid=1"))
+    with pytest.raises(BeingWritten, match="taken over by another process"):
+        run.complete({})
+    assert run.facts()["state"] == "running"
 
 
 def test_a_fact_that_is_not_plain_is_refused_by_name(tmp_path):
@@ -160,6 +214,14 @@ def test_a_run_is_skipped_only_if_there_is_none(tmp_path):
     run.complete({})
     run.skip(["seed=1"], "another failed")
     assert run.state == "completed"
+
+
+def test_a_run_that_is_being_started_is_not_recorded_as_skipped(tmp_path):
+    starting = RunDirectory(tmp_path)
+    starting.hold()
+    with pytest.raises(BeingWritten):
+        RunDirectory(tmp_path).skip([], "another failed")
+    assert starting.state == "missing"
 
 
 def test_a_new_start_removes_the_tables_that_a_dead_run_has_left(tmp_path):

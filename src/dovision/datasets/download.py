@@ -8,8 +8,9 @@ import urllib.request
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from filelock import FileLock
 from tqdm import tqdm
+
+from dovision.locking import Lock
 
 PIECE = 1 << 20  # bytes read at a time
 TIMEOUT = 60  # seconds without an answer
@@ -53,7 +54,7 @@ def fetch(path: Path, address: str, md5: str) -> None:
     """
     part = path.with_name(f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f"{path.name}.lock")):
+    with Lock(path.with_name(f"{path.name}.lock")):
         if path.is_file():
             return
         _receive(address, part)

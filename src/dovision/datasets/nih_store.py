@@ -12,12 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from filelock import FileLock
 from tqdm import tqdm
 
 from dovision import checks
 from dovision.datasets import nih_films
 from dovision.datasets.file_array import FileArray
+from dovision.locking import Lock
 
 CHUNK = 128  # films decoded before they are written and marked; they are what a kill can lose
 IMAGES = "images.npy"  # (N, size, size) uint8
@@ -92,7 +92,7 @@ class Store:
                 f"{self.folder} must be a folder that can be written to: {error.strerror}. Make a folder of your own "
                 "with links to the tables, the lists and the folders of films, and set dataset.root to it."
             ) from error
-        with FileLock(self.folder / "lock"):
+        with Lock(self.folder / "lock"):
             if not (self.folder / INDEX).exists():
                 self._create()
             due = files[~self.state(files).made]

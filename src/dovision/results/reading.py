@@ -11,7 +11,7 @@ import yaml  # type: ignore[import-untyped]
 
 from dovision import checks
 from dovision.results.files import read_json
-from dovision.results.run_directory import RUN, RunDirectory
+from dovision.results.run_directory import RUN, STATES, RunDirectory
 from dovision.results.summary import SUMMARY
 
 CONFIG = ".hydra/config.yaml"
@@ -85,10 +85,11 @@ def read_run(path: Path) -> Run:
         ValueError: its run.json, config, or summary if it is completed, is damaged; the error names the file.
     """
     directory = RunDirectory(path)
-    state = directory.state
+    state, facts = directory.state, directory.facts()
+    checks.choice(f"state in {path / RUN}", str(facts.get("state")), STATES)
     completed = state == "completed"
     config = _config(path) if completed or (path / CONFIG).is_file() else {}
-    return Run(path, "", state, directory.facts(), config, read_json(path / SUMMARY) if completed else {})
+    return Run(path, "", state, facts, config, read_json(path / SUMMARY) if completed else {})
 
 
 def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:

@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from filelock import FileLock, Timeout
 
 from dovision import checks
+from dovision.locking import Lock, is_locked
 from dovision.results import map_tables, pictures
 from dovision.results.files import PARTIAL, make_folder, read_json, write_json, write_text
 from dovision.results.parts import PARTS
@@ -22,8 +22,10 @@ from dovision.results.tables import EFFECTS, SAMPLES
 
 RUN = "run.json"
 STATES = ("running", "completed", "failed", "skipped", "interrupted")
+MISSING, DAMAGED = "missing", "damaged"  # where there is no run.json, and where it names no state of a run
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-PATIENCE = 1.0  # seconds that a start waits for the lock, which a reader of the state holds for an instant
+LOCK = ".run.lock"
+PATIENCE = 1.0  # seconds to wait for the lock, which is held for an instant by who looks whether it is
 
 
 class BeingWritten(FileExistsError):
@@ -33,32 +35,44 @@ class BeingWritten(FileExistsError):
 class RunDirectory:
     """The directory of one run: start, then record facts, then complete, fail or interrupt.
 
-    Every write replaces run.json in one step, so a run that is killed never looks complete. A lock is held from
-    `start` to the end of the run or of its process, whichever comes first: "running" without it is "interrupted".
+    Every write replaces run.json in one step, so a run that is killed never looks complete. A lock is held from `hold`
+    or `start` to the end of the run or of its process, whichever comes first: "running" without it is "interrupted".
+    Under the lock nobody else changes the state, so what is decided from it there stays right.
 
     Args:
-        path: the directory; made by `start`.
+        path: the directory; made by `hold`.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._lock = FileLock(self.path / ".run.lock")
+        self._lock = Lock(self.path / LOCK)
 
     @property
     def state(self) -> str:
-        """The state in run.json: running, completed, failed, skipped or interrupted; "missing" if there is none.
-
-        Raises:
-            ValueError: run.json is damaged or of something else; the error names it.
-        """
-        if not (self.path / RUN).exists():
-            return "missing"
-        state = checks.choice(f"state in {self.path / RUN}", str(self.facts().get("state")), STATES)
-        return "interrupted" if state == "running" and not self._at_work() else state
+        """The state in run.json: one of STATES, "missing" if there is no run.json, "damaged" if it names none."""
+        state = self._recorded_state()
+        if state != "running" or self._lock.held or is_locked(self.path / LOCK):
+            return state
+        state = self._recorded_state()  # the run may have ended between the two looks
+        return "interrupted" if state == "running" else state
 
     def facts(self) -> dict[str, Any]:
         """The content of run.json."""
         return read_json(self.path / RUN)
+
+    def hold(self) -> None:
+        """Take the lock, and make the directory for it.
+
+        Raises:
+            BeingWritten: another process holds it.
+            OSError: the directory cannot be written to.
+        """
+        make_folder(self.path, setting="output_root")
+        if not self._lock.acquire(PATIENCE):
+            raise BeingWritten(
+                f"{self.path} must be free, got one that another process is writing. Wait for it, or choose another "
+                "folder (output_root=...)."
+            )
 
     def start(
         self, config: Mapping[str, Any], overrides: Sequence[str], facts: Mapping[str, Any], afresh: bool = False
@@ -72,15 +86,14 @@ class RunDirectory:
             FileExistsError: a completed run is there already, or another process is at work there.
             OSError: the directory cannot be written to.
         """
-        if self.state == "completed" and not afresh:
-            raise FileExistsError(
-                f"{self.path} must not hold a completed run, got one. Its tables can be read as they are; "
-                "to run again delete the folder or choose another (output_root=...)."
-            )
-        make_folder(self.path, setting="output_root")
-        self._lock_or_refuse()
         with ExitStack() as on_failure:
+            self.hold()
             on_failure.callback(self.close)
+            if self.state == "completed" and not afresh:
+                raise FileExistsError(
+                    f"{self.path} must not hold a completed run, got one. Its tables can be read as they are; "
+                    "to run again delete the folder or choose another (output_root=...)."
+                )
             self._remove_remains(afresh)
             (self.path / ".hydra").mkdir(exist_ok=True)
             self._write_yaml("config.yaml", checks.plain("config", config))
@@ -94,8 +107,11 @@ class RunDirectory:
 
     def complete(self, facts: Mapping[str, Any]) -> None:
         """End well; call it when all tables have their final names."""
-        self._end({**facts, "state": "completed"})
-        shutil.rmtree(self.path / PARTS, ignore_errors=True)
+        try:
+            self.record({**facts, "state": "completed"})
+            shutil.rmtree(self.path / PARTS, ignore_errors=True)
+        finally:
+            self.close()
 
     def fail(self, exception: BaseException, facts: Mapping[str, Any] = NOTHING) -> None:
         """End with an error, kept with its traceback."""
@@ -108,10 +124,17 @@ class RunDirectory:
         self._end({**facts, "state": "interrupted", "reason": reason})
 
     def skip(self, overrides: Sequence[str], reason: str) -> None:
-        """Record that a run was not started, unless there is one already."""
-        if self.state == "missing":
-            make_folder(self.path, setting="output_root")
-            self._write({"state": "skipped", "overrides": list(overrides), "reason": reason})
+        """Record that a run was not started, unless there is one already.
+
+        Raises:
+            BeingWritten: another process is at work there.
+        """
+        self.hold()
+        try:
+            if self.state == MISSING:
+                self._write({"state": "skipped", "overrides": list(overrides), "reason": reason})
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go of the lock; a run that has not come to its end is interrupted by that."""
@@ -123,30 +146,18 @@ class RunDirectory:
         finally:
             self.close()
 
-    def _at_work(self) -> bool:
-        """Whether a process holds the lock; taken to be so where that cannot be found out."""
-        if self._lock.is_locked:
-            return True
-        if not Path(self._lock.lock_file).exists():
-            return False
-        probe = FileLock(self._lock.lock_file)
+    def _recorded_state(self) -> str:
         try:
-            probe.acquire(timeout=0)
-        except (Timeout, OSError):
-            return True
-        probe.release()
-        return False
-
-    def _lock_or_refuse(self) -> None:
-        try:
-            self._lock.acquire(timeout=PATIENCE)
-        except Timeout:
-            raise BeingWritten(
-                f"{self.path} must be free, got one that another process is writing. Wait for it, or choose another "
-                "folder (output_root=...)."
-            ) from None
+            state = str(self.facts().get("state"))
+        except FileNotFoundError:
+            return MISSING
+        except ValueError:
+            return DAMAGED
+        return state if state in STATES else DAMAGED
 
     def _write(self, facts: Mapping[str, Any]) -> None:
+        if not self._lock.held:
+            raise BeingWritten(f"{self.path} was taken over by another process, and the run is left to that.")
         write_json(self.path / RUN, {str(key): checks.plain(f"fact {key}", value) for key, value in facts.items()})
 
     def _write_yaml(self, name: str, content: object) -> None:

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from dovision.results.files import read_json, replacing, write_text
-from dovision.results.run_directory import RunDirectory
+from dovision.results.run_directory import DAMAGED, RUN, RunDirectory
 from dovision.results.summary import METRICS, SUMMARY
 
 NAME = "sweep_summary"  # .csv and .md in the sweep's folder
 OVER_SEEDS = "sweep_seeds.csv"
 GOOD = "completed"
-DAMAGED = "damaged"
 
 
 class Ended(NamedTuple):
@@ -41,18 +40,24 @@ def state_of(folder: Path) -> str:
     """The state of a run directory; "damaged" where it cannot be told."""
     try:
         return RunDirectory(folder).state
-    except (ValueError, OSError):
+    except OSError:
         return DAMAGED
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What run.json says; nothing where it is missing or damaged."""
+    try:
+        return RunDirectory(folder).facts()
+    except (ValueError, OSError):
+        return {}
 
 
 def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> Ended:
     """What a job's run directory says of its end."""
-    state = state_of(folder)
-    facts, metrics, reason = {}, {}, ""
+    state, facts, metrics = state_of(folder), facts_of(folder), {}
+    reason = _reason(state, facts)
     try:
-        facts = {} if state == "missing" else RunDirectory(folder).facts()
         metrics = dict(_headlines(read_json(folder / SUMMARY))) if state == GOOD else {}
-        reason = _reason(state, facts)
     except (ValueError, OSError) as error:
         state, reason = DAMAGED, str(error)
     return Ended(number, tuple(overrides), state, facts.get("wall_seconds"), reason, folder, command, metrics)
@@ -109,6 +114,7 @@ def _reason(state: str, facts: Mapping[str, Any]) -> str:
     if state == "interrupted":
         return str(facts.get("reason", "its process was killed, or its machine went down"))
     words = {"missing": "not started", "running": "another process is at work on it", "skipped": facts.get("reason")}
+    words[DAMAGED] = f"its {RUN} cannot be read; the same command does the job again"
     return str(words.get(state, ""))
 
 

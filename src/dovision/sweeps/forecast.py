@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ from omegaconf import DictConfig
 
 from dovision import identity, stages
 from dovision.contracts import CODE, INPUT, Attack, Images, Intervention
-from dovision.results.files import read_json
 from dovision.results.run_directory import RUN, RunDirectory
+from dovision.results.sweep_summary import facts_of
 from dovision.session import make
 from dovision.sweeps.jobs import Composed, Job
 
@@ -162,7 +162,7 @@ def _paces(root: Path) -> dict[str, Pace]:
     """The pace of completed runs, by what they were at work on: the last one's seconds, the most memory."""
     paces: dict[str, Pace] = {}
     for path in root.glob(f"*/*/{RUN}"):
-        facts: Mapping[str, Any] = read_json(path)
+        facts = facts_of(path.parent)
         if facts.get("state") == "completed" and facts.get("work") and facts.get("forward_passes"):
             memory = facts.get("peak_memory_mb", 0) * 2**20
             before = paces.get(facts["work"])

@@ -21,8 +21,8 @@ from dovision import identity
 from dovision.errors import explain
 from dovision.results import sweep_summary
 from dovision.results.files import make_folder
-from dovision.results.run_directory import RUN, RunDirectory
-from dovision.results.sweep_summary import Ended, ended, state_of
+from dovision.results.run_directory import DAMAGED, MISSING, RUN
+from dovision.results.sweep_summary import Ended, ended, facts_of, state_of
 from dovision.sweeps import jobs as planned
 from dovision.sweeps.forecast import Forecaster, table, warn_of_space
 from dovision.sweeps.jobs import Composed, Job
@@ -73,21 +73,21 @@ class Sweep:
         if self._jobs is not None:
             return self._jobs
         folders = sorted(path.parent for path in self.folder.glob(f"*/{RUN}"))
-        overrides = [RunDirectory(folder).facts().get("overrides", ()) for folder in folders]
+        overrides = [facts_of(folder).get("overrides", ()) for folder in folders]
         return [Job(*job) for job in zip(range(len(folders)), map(tuple, overrides), folders, strict=True)]
 
     def unfinished(self) -> int:
         """How many jobs neither are completed nor have failed, once none of them is at work any more."""
         while "running" in (states := [state_of(job.folder) for job in self.jobs]):
             time.sleep(AT_WORK)
-        return sum(state in ("missing", "interrupted") for state in states)
+        return sum(state in (MISSING, DAMAGED, "interrupted") for state in states)
 
     def is_done(self) -> bool:
         """Whether every job is completed already and is to be left so, and then a line in the log."""
         jobs = self._jobs or ()
         if self.rerun == "all" or not jobs or any(state_of(job.folder) != sweep_summary.GOOD for job in jobs):
             return False
-        other = sum(RunDirectory(job.folder).facts().get("code") != identity.code_hash() for job in jobs)
+        other = sum(facts_of(job.folder).get("code") != identity.code_hash() for job in jobs)
         by = f", {other} of them by other code (rerun=all does them again)" if other else ""
         log.info("all %d jobs are completed already%s; none is started", len(jobs), by)
         return True

@@ -55,11 +55,11 @@ class Task:
             check_shared(Path(HydraConfig.get().sweep.dir))
         run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
         stop = Path(HydraConfig.get().sweep.dir) / STOP
-        if config.on_failure == "stop" and stop.exists():
-            run.skip(overrides, f"on_failure=stop, and another job failed: {stop.read_text()}")
-            return
         try:
-            self._tell(config, overrides, run)
+            if config.on_failure == "stop" and stop.exists():
+                run.skip(overrides, f"on_failure=stop, and another job failed: {stop.read_text()}")
+            else:
+                self._tell(config, overrides, run)
         except JobFailed:
             if config.on_failure == "stop":
                 stop.write_text(" ".join(overrides))
