@@ -10,6 +10,7 @@ import sys
 import pytest
 import torch
 
+from dovision.inputs import sealed
 from dovision.learning.causal_autoencoder import CausalAutoencoder
 from dovision.models import checkpoint
 from dovision.results.reading import read_sweep
@@ -106,3 +107,78 @@ def test_the_thresholds_of_a_multilabel_classifier_are_kept_with_it(tmp_path, do
     assert checkpoint.load(path).task.thresholds == tuple(facts["thresholds"])
     assert len(set(facts["thresholds"]) - {0.5}) == 2
     assert {"val_auroc/nodule", "val_auroc/opacity"} <= facts["scores"].keys()
+
+
+TINY = """
+from torch import nn
+from dovision.contracts import Classifier, Task
+
+def tiny(shape, task, classes, name, stem):
+    assert name == "hunter2" and isinstance(stem, nn.Module)
+    network = nn.Sequential(stem, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(8 * 16, len(classes)))
+    return Classifier(network, Task(task, tuple(classes)), [0.5], [0.5])
+"""
+OWN = """
+_target_: tiny_of_a_user.tiny
+shape: ${dataset.shape}
+task: ${dataset.task}
+classes: ${dataset.classes}
+name: ${oc.env:TINY_NAME}
+stem: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 8, kernel_size: 3}
+"""
+
+
+QUICK = ("dataset=digits", "training.classifier.epochs=0")
+
+
+def test_a_model_of_the_users_own_is_found_again_without_trust(tmp_path, run_command, monkeypatch, capsys):
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "tiny.yaml").write_text(OWN)
+    (tmp_path / "tiny_of_a_user.py").write_text(TINY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TINY_NAME", "hunter2")
+    own = ("--config-dir", str(tmp_path / "conf"), *QUICK, f"output_root={tmp_path / 'out'}")
+    for _ in range(2):
+        assert run_command(train, *own, "model=tiny") == 0
+    assert capsys.readouterr().err.count("fitting the classifier") == 1
+    (path,) = (tmp_path / "out" / "checkpoints").glob("classifier-*/classifier.ckpt")
+    assert b"hunter2" not in path.read_bytes()
+    with pytest.raises(ValueError, match=r"names tiny_of_a_user\.tiny, which is not one of dovision's models"):
+        checkpoint.load(path)
+    assert run_command(train, *own, "model=tiny", f"checkpoint={path}") == 0  # it names what the command names
+    assert run_command(train, *own, f"checkpoint={path}") == 1
+    assert "names tiny_of_a_user.tiny" in capsys.readouterr().err
+    sys.modules.pop("tiny_of_a_user", None)
+
+
+@pytest.fixture
+def cached(tmp_path, run_command):
+    """The file of a classifier that a command has fitted."""
+    assert run_command(train, *QUICK, f"output_root={tmp_path}") == 0
+    (path,) = (tmp_path / "checkpoints").glob("classifier-*/classifier.ckpt")
+    return path
+
+
+@pytest.mark.parametrize("target", ["payload.run", "dovision.models.checkpoint.load"])
+def test_a_file_planted_among_the_fitted_models_runs_nothing_and_is_fitted_again(
+    cached, tmp_path, run_command, monkeypatch, capsys, target
+):
+    whole = cached.read_bytes()
+    (tmp_path / "payload.py").write_text(f"open({str(tmp_path / 'made')!r}, 'w').close()\ndef run(**_): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    inner = {"model": {"_target_": "payload.run"}, "autoencoder": None, "facts": {}, "state": {}}
+    sealed.write(tmp_path / "inner.ckpt", inner)
+    arguments = {"path": str(tmp_path / "inner.ckpt"), "trust_checkpoint": True}
+    sealed.write(cached, {**inner, "model": {"_target_": target, **arguments}})
+    assert run_command(train, *QUICK, f"output_root={tmp_path}", "trust_checkpoint=true") == 0
+    assert not (tmp_path / "made").exists()
+    assert "names another model than this job fits, and is fitted again" in capsys.readouterr().err
+    assert cached.read_bytes() == whole
+
+
+def test_a_damaged_file_among_the_fitted_models_is_fitted_again(cached, tmp_path, run_command, capsys):
+    whole = cached.read_bytes()
+    cached.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    assert run_command(train, *QUICK, f"output_root={tmp_path}") == 0
+    assert "classifier.ckpt is damaged: its bytes are not those" in capsys.readouterr().err
+    assert cached.read_bytes() == whole

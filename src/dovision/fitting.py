@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from dovision import identity
+from dovision.configuration import recorded
 from dovision.contracts import Classifier, Images
 from dovision.learning.causal_autoencoder import CausalAutoencoder
 from dovision.learning.epochs import Epochs
@@ -30,7 +30,7 @@ def fit_classifier(config: DictConfig, images: Images, path: Path) -> None:
     module = ImageClassifier(network, make(settings.optimizer))
     facts = _fit(config, images, module, settings, path.parent, "val_score", "max")
     network.task = module.fitted_task
-    checkpoint.save(path, network, identity.plain(config.model), None, facts)
+    checkpoint.save(path, network, recorded(config.model), None, facts)
 
 
 def fit_autoencoder(config: DictConfig, images: Images, plain: Classifier, fitted: Path, path: Path) -> None:
@@ -55,7 +55,7 @@ def fit_autoencoder(config: DictConfig, images: Images, plain: Classifier, fitte
     )
     facts = _fit(config, images, module, settings, path.parent, "val_loss", "min")
     model = checkpoint.read(fitted)["model"]
-    checkpoint.save(path, inserted, model, identity.plain(config.autoencoder), facts)
+    checkpoint.save(path, inserted, model, recorded(config.autoencoder), facts)
 
 
 def laid_out(classifier: Classifier) -> Classifier:

@@ -8,29 +8,31 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from dovision import identity
+from dovision.configuration import recorded
 from dovision.contracts import Classifier, Images
 from dovision.fitting import fit_autoencoder, fit_classifier, laid_out
 from dovision.learning.epochs import FILE
 from dovision.learning.randomised import PermutedLabels
 from dovision.locking import Lock
-from dovision.models import checkpoint
+from dovision.models import catalogue, checkpoint
 from dovision.requirements import need_autoencoder
-from dovision.results.files import write_text
+from dovision.session import make
 
 log = logging.getLogger(__name__)
-SUM = ".sum"  # beside a checkpoint, the hash of its bytes
+Settings = tuple[Mapping[str, Any], Mapping[str, Any] | None]  # of the model and of the autoencoder, as recorded
 
 
 class Stage(NamedTuple):
-    """A fitted classifier, the file that it was read from, and its scores on the validation images."""
+    """A fitted classifier, its file, its scores on the validation images, and the settings of its model there."""
 
     classifier: Classifier
     path: Path
     scores: Mapping[str, float]
+    model: Mapping[str, Any]
 
 
 def classifier(config: DictConfig, images: Images) -> Stage:
@@ -40,7 +42,7 @@ def classifier(config: DictConfig, images: Images) -> Stage:
         ValueError: the checkpoint's classes or image shape are not the dataset's.
     """
     if config.checkpoint is not None:
-        stage = _read(Path(config.checkpoint), config.trust_checkpoint)
+        stage = _read(config, Path(config.checkpoint))
         _check_fits(stage, images)
         return stage
     return _fitted(config, images)
@@ -68,7 +70,10 @@ def with_autoencoder(config: DictConfig, images: Images, plain: Stage) -> Stage:
     """
     need_autoencoder(config)
     path = _autoencoder_path(config, images, plain.path)
-    return _stage(config, path, lambda path: fit_autoencoder(config, images, plain.classifier, plain.path, path))
+    settings = plain.model, recorded(config.autoencoder)
+    return _stage(
+        config, path, settings, lambda path: fit_autoencoder(config, images, plain.classifier, plain.path, path)
+    )
 
 
 def missing(config: DictConfig, images: Images, code: bool) -> list[Path]:
@@ -101,7 +106,7 @@ def facts(images: Images, plain: Stage, measured: Stage) -> dict[str, Any]:
 
 def _fitted(config: DictConfig, images: Images) -> Stage:
     path = _classifier_path(config, images)
-    return _stage(config, path, lambda path: fit_classifier(config, images, path))
+    return _stage(config, path, (recorded(config.model), None), lambda path: fit_classifier(config, images, path))
 
 
 def _classifier_path(config: DictConfig, images: Images) -> Path:
@@ -128,38 +133,60 @@ def _path(config: DictConfig, kind: str, key: Mapping[str, Any]) -> Path:
     return Path(config.output_root) / "checkpoints" / f"{kind}-{name}" / f"{kind}.ckpt"
 
 
-def _stage(config: DictConfig, path: Path, fit: Callable[[Path], None]) -> Stage:
+def _stage(config: DictConfig, path: Path, settings: Settings, fit: Callable[[Path], None]) -> Stage:
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.parent / "lock"):
-        if _is_whole(path):
+        if _is_found(path, settings):
             log.info("found the fitted %s: %s", path.stem, path)
         else:
             log.info("fitting the %s: %s", path.stem, path)
             with isolate_rng():
                 pl.seed_everything(config.seed, verbose=False)
                 fit(path)
-            write_text(path.with_suffix(SUM), identity.file_hash(path))
         (path.parent / FILE).unlink(missing_ok=True)
-    return _read(path, trust=True)
+    return _read(config, path)
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a fitted checkpoint is there, and of the bytes that were written."""
+def _is_found(path: Path, settings: Settings) -> bool:
+    """Whether a fitted checkpoint is there, of the bytes that were written, and names what this job would fit.
+
+    It lies in a folder that others may write to: what it names is not trusted for lying there.
+    """
     if not path.exists():
         return False
-    kept = path.with_suffix(SUM)
-    whole = not kept.exists() or kept.read_text() == identity.file_hash(path)
-    if not whole:
-        log.warning("%s is damaged, and is fitted again", path)
-    return whole
+    try:
+        content = checkpoint.read(path)
+    except ValueError as error:
+        log.warning("%s It is fitted again.", error)
+        return False
+    same = all(
+        _without_start(found) == _without_start(own)
+        for found, own in zip((content["model"], content["autoencoder"]), settings, strict=True)
+    )
+    if not same:
+        log.warning("%s names another model than this job fits, and is fitted again", path)
+    return same
 
 
-def _read(path: Path, trust: bool) -> Stage:
-    return Stage(laid_out(checkpoint.load(path, trust)), path, checkpoint.read(path)["facts"].get("scores", {}))
+def _without_start(settings: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    return None if settings is None else checkpoint.without_start(settings)
+
+
+def _read(config: DictConfig, path: Path) -> Stage:
+    content = checkpoint.read(path)
+
+    def made(settings: Mapping[str, Any]) -> Any:
+        for node in (config.model, config.autoencoder):
+            if node is not None and settings == checkpoint.without_start(recorded(node)):
+                return make(OmegaConf.create(checkpoint.without_start(identity.plain(node))))
+        return (catalogue.make_any if config.trust_checkpoint else catalogue.make)(settings)
+
+    classifier = laid_out(checkpoint.rebuilt(path, content, made))
+    return Stage(classifier, path, content["facts"].get("scores", {}), content["model"])
 
 
 def _check_fits(stage: Stage, images: Images) -> None:
-    task, shape = stage.classifier.task, tuple(checkpoint.read(stage.path)["model"]["shape"])
+    task, shape = stage.classifier.task, tuple(stage.model["shape"])
     if task != images.task:
         raise ValueError(
             f"the checkpoint {stage.path} must have the dataset's {len(images.task.classes)} classes "

@@ -16,7 +16,7 @@ from dovision import checks
 from dovision.configuration import configuration_folder
 from dovision.contracts import CODE
 from dovision.errors import readable
-from dovision.models import checkpoint
+from dovision.inputs import sealed
 from dovision.requirements import need_autoencoder, need_gradients, need_worlds
 from dovision.session import make
 
@@ -92,7 +92,7 @@ class Values:
         if config.detector:
             need_worlds(config)
         if config.checkpoint is not None:
-            checkpoint.require(config.checkpoint)
+            sealed.require(config.checkpoint)
 
     def _make(self, config: DictConfig, name: str) -> Any:
         node = OmegaConf.select(config, name)

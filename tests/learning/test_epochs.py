@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
+import re
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from dovision.contracts import Batch, Classifier, Task
+from dovision.inputs import sealed
 from dovision.learning.epochs import FILE, Epochs
 from dovision.learning.image_classifier import ImageClassifier
 
@@ -117,7 +120,21 @@ def test_a_damaged_file_is_told_and_the_training_begins_anew(tmp_path, undisturb
     again = fit(tmp_path)
     assert again.steps == STEPS * EPOCHS
     assert same(again, undisturbed)
-    assert "epoch.ckpt is damaged, and the training begins anew" in caplog.text
+    assert re.search(r"epoch.ckpt (is damaged|must end with dovision's digest).* The training starts over", caplog.text)
+
+
+class Malice:
+    def __reduce__(self):
+        return os.mkdir, ("run-by-an-epoch",)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda content, path: sealed.write(path, content)])
+def test_a_planted_file_runs_nothing_and_the_training_starts_over(tmp_path, undisturbed, caplog, monkeypatch, write):
+    monkeypatch.chdir(tmp_path)
+    write({"callbacks": Malice(), "state_dict": {}}, tmp_path / FILE)
+    assert same(fit(tmp_path), undisturbed)
+    assert "The training starts over" in caplog.text
+    assert not (tmp_path / "run-by-an-epoch").exists()
 
 
 def flip(data: bytes) -> bytes:

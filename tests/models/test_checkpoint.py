@@ -4,12 +4,14 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 import dovision
 from dovision.contracts import CODE, Task
+from dovision.inputs import sealed
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.small_cnn import small_cnn
@@ -99,7 +101,7 @@ class Malice:
 
 def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    torch.save({"format": 1, "state": Malice()}, "evil.ckpt")
+    sealed.write(Path("evil.ckpt"), {"format": 2, "state": Malice()})
     with pytest.raises(ValueError, match=r"evil.ckpt must hold tensors and plain types only.*mkdir.*not opened"):
         dovision.load("evil.ckpt")
     assert not (tmp_path / "run-by-a-checkpoint").exists()
@@ -119,14 +121,41 @@ def test_a_model_outside_the_package_needs_trust(tmp_path, classifier):
 
 def test_a_truncated_file_is_named(path):
     path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match=r"classifier.ckpt cannot be read"):
+    with pytest.raises(
+        ValueError, match=r"classifier.ckpt must end with dovision's digest \(format 2\), got none.*Fit"
+    ):
         dovision.load(path)
 
 
-def test_another_kind_of_checkpoint_is_named(tmp_path):
-    torch.save({"weight": torch.zeros(1)}, tmp_path / "a.ckpt")
-    with pytest.raises(ValueError, match="must be of dovision's format 1, got None"):
+@pytest.mark.parametrize("content", [{"weight": torch.zeros(1)}, {"format": 1, "model": MODEL, "state": {}}])
+def test_another_kind_of_checkpoint_and_an_older_format_are_refused_with_the_remedy(tmp_path, content):
+    torch.save(content, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match=r"a.ckpt must end with dovision's digest.*an older version.*Fit it again"):
         dovision.load(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize("content", [[1], {"model": MODEL}, dict.fromkeys(("model", "autoencoder", "facts", "state"))])
+def test_a_whole_file_of_something_else_is_named(tmp_path, content):
+    sealed.write(tmp_path / "a.ckpt", content)
+    with pytest.raises(ValueError, match=r"a.ckpt must hold model, autoencoder, facts, state, got something else"):
+        dovision.load(tmp_path / "a.ckpt")
+
+
+@pytest.mark.parametrize(
+    "change", [{"width": 3}, {"shape": "abc"}, {"shape": None}, {"classes": 5}, {"classes": ["a"]}, {"std": [0.0]}]
+)
+def test_settings_that_do_not_fit_are_one_sentence(tmp_path, classifier, change):
+    checkpoint.save(tmp_path / "a.ckpt", classifier, MODEL | change, None, {})
+    with pytest.raises(ValueError, match="a.ckpt cannot be rebuilt: ") as caught:
+        dovision.load(tmp_path / "a.ckpt")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_weights_of_another_network_are_one_sentence(tmp_path, classifier):
+    checkpoint.save(tmp_path / "a.ckpt", classifier, MODEL | {"classes": ["zero", "one"]}, None, {})
+    with pytest.raises(ValueError, match="a.ckpt cannot be rebuilt: .*size mismatch") as caught:
+        dovision.load(tmp_path / "a.ckpt")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_named(tmp_path):

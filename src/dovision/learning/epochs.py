@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,11 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from dovision.results.files import replacing, write_text
+from dovision.inputs import sealed
+from dovision.results.files import write_text
 
 log = logging.getLogger(__name__)
 FILE = "epoch.ckpt"
@@ -52,14 +53,19 @@ class Epochs(Checkpoint):
         path = self.folder / FILE
         if not path.exists():
             return None
-        if not _is_whole(path):
-            log.warning("%s is damaged, and the training begins anew", path)
+        try:
+            content = sealed.read(path)
+        except ValueError as error:
+            log.warning("%s The training starts over.", error)
             return None
-        kept = torch.load(path, map_location="cpu", weights_only=True)["callbacks"].get(self.state_key, {})
+        kept = content.get("callbacks", {}).get(self.state_key, {}) if isinstance(content, dict) else {}
         if kept.get("origin") != self.origin:
             log.warning("%s was written by other code or another torch, and the training begins anew", path)
             return None
         return path
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        trainer.strategy.checkpoint_io = SealedIO()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.scores:
@@ -74,8 +80,7 @@ class Epochs(Checkpoint):
         if not self.best_scores or self._is_better(scores, self.best_scores):
             self.best_scores = {**scores, "epoch": len(self.scores)}
             self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
-        with replacing(self.folder / FILE) as partial:
-            trainer.save_checkpoint(partial)
+        trainer.save_checkpoint(self.folder / FILE)
         table = pd.DataFrame(self.scores, index=pd.RangeIndex(1, len(self.scores) + 1, name="epoch"))
         write_text(self.folder / "epochs.csv", table.to_csv())
         text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
@@ -111,9 +116,13 @@ class Epochs(Checkpoint):
         return not known or self.sign * new[self.monitor] > self.sign * old[self.monitor]
 
 
-def _is_whole(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except (OSError, zipfile.BadZipFile):
-        return False
+class SealedIO(TorchCheckpointIO):
+    """How Lightning writes and reads the file: with a digest of its bytes, and tensors and plain types only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        sealed.write(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return sealed.read(path)

