@@ -47,7 +47,7 @@ def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
     drawn = {path.name for path in (tmp_path / "outputs" / "figures").iterdir()}
     assert drawn == {f"{name}.{form}" for name in ("framework", "effect_distribution") for form in FORMS}
     assert "not drawn: bench_ratios: outputs/bench/table.csv must be the table of the benchmark" in out
-    assert list(json.loads((tmp_path / "figures.lock").read_text())["figures"]) == ["framework", "effect_distribution"]
+    assert list(json.loads((tmp_path / "figures.lock").read_text())["figures"]) == ["effect_distribution", "framework"]
     first = {path.name: path.read_bytes() for path in (tmp_path / "outputs" / "figures").iterdir()}
     assert run()[0] == 0
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "outputs" / "figures").iterdir()}
@@ -56,17 +56,41 @@ def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
 def test_a_comparison_tells_which_figure_changed_and_why(run, tmp_path):
     code, _, err = run("check=true")
     assert code == 1
-    assert "lock must be the file of a lock, got figures.lock, which does not exist. Run make figures." in err
+    assert "lock must be a file that holds figures, got figures.lock, which holds none. Run make figures." in err
     run()
-    code, out, _ = run("check=true")
+    asked = "figure=[framework,effect_distribution]"
+    code, out, _ = run("check=true", asked)
     assert (code, out.strip()) == (0, "2 figures are as they were locked")
+    code, _, err = run("check=true")
+    assert code == 1
+    assert "1 of the locked figures differ: bench_ratios (" in err  # which has no table here
     (folder,) = (path.parent for path in (tmp_path / "outputs").rglob("run.json"))
     config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
     config["model"]["_target_"] = "dovision.models.other.Other"  # which the caption names
     (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
-    code, _, err = run("check=true")
+    code, _, err = run("check=true", asked)
     assert code == 1
     assert "1 of the locked figures differ: effect_distribution (" in err
+
+
+def test_a_subset_keeps_the_entries_of_the_other_figures(run, tmp_path):
+    run()
+    before = json.loads((tmp_path / "figures.lock").read_text())
+    assert run("figure=[framework]")[0] == 0
+    assert json.loads((tmp_path / "figures.lock").read_text()) == before
+    shutil.rmtree(tmp_path / "outputs" / "phantom_grid")
+    code, out, _ = run("figure=[effect_distribution]")
+    assert code == 0
+    assert "not drawn: effect_distribution" in out
+    assert json.loads((tmp_path / "figures.lock").read_text()) == before
+
+
+@pytest.mark.parametrize("asked", ["figure=[]", "figure=[bench_ratios]"])
+def test_a_comparison_of_nothing_fails(run, asked):
+    run()
+    code, _, err = run("check=true", asked)
+    assert code == 1
+    assert "a comparison needs a figure that can be drawn, got none" in err
 
 
 def test_failed_unfinished_and_foreign_runs_are_passed_over(run, tmp_path):

@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from dovision.commands import command
 from dovision.results.exhibit import save
 from dovision.results.figure_sources import Source
-from dovision.results.files import make_folder, read_json, write_json
-from dovision.results.lock import changes, lock
+from dovision.results.files import make_folder
+from dovision.results.lock import Locked, changes, lock, read_lock, write_lock
 from dovision.session import make
 
 
@@ -38,47 +38,51 @@ def draw(sources: Mapping[str, Source], outputs: Path, folder: Path) -> dict[str
 def tell(config: DictConfig) -> None:
     """Draw the figures and lock them, or compare them with the lock.
 
+    Figures of the lock that are not drawn keep their entries: those that were not asked for, or have no runs here.
+
     Raises:
-        ValueError: in a comparison, some figure has changed; the error says which and why.
+        ValueError: in a comparison, some figure has changed, or none could be compared; the error says which and why.
     """
     sources: dict[str, Source] = make(config.figure)
-    locked = Path(config.lock)
+    path = Path(config.lock)
+    locked = read_lock(path)
     if config.check:
-        compare(sources, Path(config.outputs), locked)
+        compare(sources, Path(config.outputs), locked, path)
         return
     folder = Path(config.output)
     make_folder(folder, setting="output")
     missing = draw(sources, Path(config.outputs), folder)
-    drawn = [name for name in sources if name not in missing]
-    before = read_json(locked) if locked.is_file() else None
-    new = lock(folder, drawn)
-    for name, why in (changes(before, new) if before else {}).items():
+    drawn = lock(folder, [name for name in sources if name not in missing])
+    for name, why in (changes(locked, drawn) if locked else {}).items():
         print(f"changed: {name} ({why})")
     for name, why in missing.items():
         print(f"not drawn: {name}: {why}")
-    write_json(locked, new)
+    write_lock(path, {**locked, **drawn})
     print(folder)
 
 
-def compare(sources: Mapping[str, Source], outputs: Path, locked: Path) -> None:
+def compare(sources: Mapping[str, Source], outputs: Path, locked: Locked, path: Path) -> None:
     """Draw the figures aside and compare them with the lock.
 
     Raises:
-        FileNotFoundError: there is no lock.
-        ValueError: some figure has changed; the error says which and why.
+        FileNotFoundError: there is no lock, or no figure in it.
+        ValueError: some figure has changed, or none could be drawn; the error says which and why.
     """
-    if not locked.is_file():
+    if not locked:
         raise FileNotFoundError(
-            f"lock must be the file of a lock, got {locked}, which does not exist. Run make figures."
+            f"lock must be the file of a lock, got {path}, which holds no figure. Run make figures."
         )
     with tempfile.TemporaryDirectory() as folder:
         missing = draw(sources, outputs, Path(folder))
-        new = lock(Path(folder), [name for name in sources if name not in missing])
-    told = {name: missing.get(name, why) for name, why in changes(read_json(locked), new).items()}
-    if told:
-        listed = "; ".join(f"{name} ({why})" for name, why in told.items())
-        raise ValueError(f"{len(told)} of the locked figures differ: {listed}. Look at them, then make figures.")
-    print(f"{len(new['figures'])} figures are as they were locked")
+        drawn = lock(Path(folder), [name for name in sources if name not in missing])
+    if not drawn:
+        reasons = "; ".join(f"{name}: {why}" for name, why in missing.items()) or "figure=[] names none"
+        raise ValueError(f"a comparison needs a figure that can be drawn, got none ({reasons}). Run make figures.")
+    found = {**missing, **changes(locked, drawn)}
+    if found:
+        listed = "; ".join(f"{name} ({why})" for name, why in found.items())
+        raise ValueError(f"{len(found)} of the locked figures differ: {listed}. Look at them, then make figures.")
+    print(f"{len(drawn)} figures are as they were locked")
 
 
 main = command("figures", tell)

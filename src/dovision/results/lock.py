@@ -1,4 +1,4 @@
-"""A lock on figures: hashes of all files, of the numbers, the code and the style behind them; and what has changed."""
+"""A lock on figures: for each, hashes of its files, its numbers, the code and the style behind it; and what changed."""
 
 from __future__ import annotations
 
@@ -9,35 +9,58 @@ from pathlib import Path
 from typing import Any
 
 from dovision.results import drawing
+from dovision.results.files import read_json, write_json
 
 PACKAGES = ("matplotlib", "numpy", "pandas", "pillow")
+FIGURES = "figures"  # the only key of the file
+Locked = Mapping[str, Mapping[str, Any]]  # by the figure's name: code, style, versions, files
 
 
-def lock(folder: Path, names: list[str]) -> dict[str, Any]:
-    """The lock of the figures of these names in a folder; the numbers of a figure are its CSV."""
-    return {
-        "code": _code(),
-        "style": _hash(Path(drawing.__file__)),
-        "versions": {name: version(name) for name in PACKAGES},
-        "figures": {name: _files(folder, name) for name in names},
-    }
+def lock(folder: Path, names: list[str]) -> dict[str, dict[str, Any]]:
+    """The figures of these names in a folder, each with what it depends on; its numbers are its CSV."""
+    style = _hash(Path(drawing.__file__))
+    made_by = {"code": _code(), "style": style, "versions": {name: version(name) for name in PACKAGES}}
+    return {name: {**made_by, "files": _files(folder, name)} for name in names}
 
 
-def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
-    """Which figures differ between two locks, and why: new or gone; data, code, style, versions, as they have changed.
+def read_lock(path: Path) -> Locked:
+    """The figures of a lock; none where there is no such file.
 
-    "settings" if none of these has: then it is what the caption tells of the runs.
+    Raises:
+        ValueError: the file is damaged, or of another version.
     """
-    around = [name for name in ("code", "style", "versions") if old[name] != new[name]]
-    told: dict[str, str] = {}
-    for name in dict.fromkeys([*old["figures"], *new["figures"]]):
-        before, after = old["figures"].get(name), new["figures"].get(name)
-        if before is None or after is None:
-            told[name] = "new" if before is None else "gone"
-        elif before != after:
-            data = ["data"] if before[f"{name}.csv"] != after[f"{name}.csv"] else []
-            told[name] = " and ".join([*data, *around]) or "settings"
-    return told
+    if not path.is_file():
+        return {}
+    figures = read_json(path).get(FIGURES)
+    keys = {"code", "style", "versions", "files"}
+    if not isinstance(figures, dict) or any(
+        not isinstance(entry, dict) or set(entry) != keys for entry in figures.values()
+    ):
+        raise ValueError(f"{path} must be a lock of figures, got another file or format. Delete it, and run again.")
+    return figures
+
+
+def write_lock(path: Path, figures: Locked) -> None:
+    """Write a lock that `read_lock` reads."""
+    write_json(path, {FIGURES: dict(sorted(figures.items()))})
+
+
+def changes(locked: Locked, drawn: Locked) -> dict[str, str]:
+    """Which of the drawn figures differ from the locked ones, and why: new; or data, code, style, versions.
+
+    "settings" if none of these has changed: then it is what the caption says of the runs.
+    """
+    found: dict[str, str] = {}
+    for name, new in drawn.items():
+        old = locked.get(name)
+        if old is None:
+            found[name] = "new"
+        elif old["files"] != new["files"]:
+            numbers = f"{name}.csv"
+            data = ["data"] if old["files"].get(numbers) != new["files"].get(numbers) else []
+            around = [part for part in ("code", "style", "versions") if old[part] != new[part]]
+            found[name] = " and ".join([*data, *around]) or "settings"
+    return found
 
 
 def _files(folder: Path, name: str) -> dict[str, str]:
