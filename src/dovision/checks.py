@@ -41,6 +41,13 @@ def at_least(name: str, value: float, low: float, remedy: str = "") -> float:
     return value
 
 
+def channel(name: str, value: object, channels: int) -> int:
+    """Return `value` if it is the number of one of so many channels, counted from 0."""
+    if count(name, value) >= channels:
+        raise ValueError(f"{name} must lie in [0, {channels - 1}], the channels there are, got {value!r}.")
+    return int(value)  # type: ignore[call-overload]  # a count is a whole number
+
+
 def within(name: str, value: float, low: float, high: float, remedy: str = "") -> float:
     """Return `value` as a float if it is a finite number in [low, high]."""
     number = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch.nn.functional as F
 from scipy.stats import false_discovery_control
 from torch import Tensor
 
@@ -67,6 +68,50 @@ def log_odds_effect(treated_logits: Tensor, control_logits: Tensor, task: Task) 
     """
     checks.same_shape(treated_logits=treated_logits, control_logits=control_logits)
     return task.log_odds(treated_logits) - task.log_odds(control_logits)
+
+
+def divergence(control_logits: Tensor, treated_logits: Tensor, task: Task) -> Tensor:
+    """Terms of the Kullback-Leibler divergence KL(P(y | x) || P(y | do(u), x)), in nats.
+
+    Args:
+        control_logits: of P(y | x), shape (..., K).
+        treated_logits: of P(y | do(u), x), the same shape.
+        task: its classes.
+
+    Returns:
+        Shape (..., K). For multiclass the term of each class, P log(P / Q), which may be negative: their sum is the
+        divergence, their mean what torch's KLDivLoss takes by default. For multilabel the divergence of each label.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    checks.same_shape(control_logits=control_logits, treated_logits=treated_logits)
+    if not task.multilabel:
+        control, treated = control_logits.log_softmax(-1), treated_logits.log_softmax(-1)
+        return F.kl_div(treated, control, reduction="none", log_target=True)
+    present = control_logits.sigmoid() * (F.logsigmoid(control_logits) - F.logsigmoid(treated_logits))
+    absent = (-control_logits).sigmoid() * (F.logsigmoid(-control_logits) - F.logsigmoid(-treated_logits))
+    return present + absent
+
+
+def expected_logit_effect(treated_logits: Tensor, control_logits: Tensor, task: Task) -> Tensor:
+    """Change of the logits weighted by the control probability, as the notebooks of the source report it.
+
+    Args:
+        treated_logits: logits under do(u), shape (..., K).
+        control_logits: logits of P(y | x), the same shape.
+        task: multiclass sums over the classes; multilabel has one expected effect per label.
+
+    Returns:
+        Shape (..., K). For multiclass the sum over classes, the same number for each class.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Source: mnist.ipynb of the authors' notebooks (jjaacckkyy63/Causal-Intervention-AE-wAdvImg).
+    """
+    checks.same_shape(treated_logits=treated_logits, control_logits=control_logits)
+    return expected_effect(treated_logits - control_logits, task.probability(control_logits), task)
 
 
 def expected_effect(effect: Tensor, control: Tensor, task: Task) -> Tensor:

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from dovision.configuration import recorded
 from dovision.contracts import Classifier, Images
+from dovision.learning.autoencoder_loss import AutoencoderLoss
 from dovision.learning.causal_autoencoder import CausalAutoencoder
 from dovision.learning.epochs import Epochs
 from dovision.learning.image_classifier import ImageClassifier
@@ -45,14 +46,8 @@ def fit_autoencoder(config: DictConfig, images: Images, plain: Classifier, fitte
     """
     settings = config.training.autoencoder
     inserted = laid_out(insert(plain, make(config.autoencoder), images.shape))
-    module = CausalAutoencoder(
-        plain,
-        inserted,
-        make(settings.optimizer),
-        settings.shallow,
-        settings.deep,
-        settings.interpretability,
-    )
+    loss: AutoencoderLoss = make(settings.loss)
+    module = CausalAutoencoder(plain, inserted, make(settings.optimizer), loss, settings.zeroed_channel)
     facts = _fit(config, images, module, settings, path.parent, "val_loss", "min")
     model = checkpoint.read(fitted)["model"]
     checkpoint.save(path, inserted, model, recorded(config.autoencoder), facts)

@@ -22,6 +22,29 @@ def test_there_is_a_unit_for_each_channel(shape):
     assert LatentChannel().units(shape) == ("c0", "c1", "c2", "c3", "c4")
 
 
+def test_chosen_channels_are_units_under_their_own_names_and_the_only_ones(context):
+    chosen = LatentChannel(channels=[3, 0])
+    assert chosen.units((5, 6, 7)) == ("c3", "c0")
+    whole = LatentChannel(value=Resample(seed=0))
+    some = LatentChannel(value=Resample(seed=0), channels=[3, 0])
+    for unit, channel in enumerate([3, 0]):
+        assert torch.equal(some.do(CODES, unit, context), whole.do(CODES, channel, context))
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        ([5], r"channels must lie in \[0, 4\], the channels there are, got 5"),
+        ([-1], "channels must be a whole number of at least 0, got -1"),
+        ([1, 1], r"channels must name different channels, at least one, got \[1, 1\]"),
+        ([], "channels must name different channels, at least one"),
+    ],
+)
+def test_channels_that_are_not_there_are_refused(channels, message):
+    with pytest.raises(ValueError, match=message):
+        LatentChannel(channels=channels).units((5, 6, 7))
+
+
 def test_zero_silences_a_channel_of_a_code_without_positions(context):
     code = torch.ones(4, 3)
     assert torch.equal(LatentChannel().apply(code, 1, context), torch.tensor([1.0, 0, 1]).expand(4, 3))

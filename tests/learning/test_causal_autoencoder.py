@@ -5,15 +5,15 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch.distributions import Bernoulli, Categorical, kl_divergence
 from torch.utils.data import DataLoader, TensorDataset
 
 from dovision.contracts import Batch, Classifier, Task
-from dovision.learning.causal_autoencoder import CausalAutoencoder, divergence, variation_mismatch
+from dovision.effects import divergence
+from dovision.learning.autoencoder_loss import AutoencoderLoss, AutoencoderLossAsCoded, variation_mismatch
+from dovision.learning.causal_autoencoder import CausalAutoencoder
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 
 THREE = Task("multiclass", ("a", "b", "c"))
-LABELS = Task("multilabel", ("a", "b", "c"))
 
 
 @pytest.fixture
@@ -35,12 +35,12 @@ def classifier():
     return classifier.eval()
 
 
-def module_of(classifier, channels=(4, 3, 4), code=1, **weights):
+def module_of(classifier, channels=(4, 3, 4), code=1, zeroed_channel=None, kind=AutoencoderLoss, **weights):
     torch.manual_seed(1)
     autoencoder = ConvAutoencoder("2", channels, code=code, kernel_size=1)
     inserted = insert(classifier, autoencoder, (1, 8, 8))
-    weights = {"shallow": 0.0, "deep": 1.0, "interpretability": 0.0, **weights}
-    return CausalAutoencoder(classifier, inserted, partial(torch.optim.Adam, lr=0.01), **weights)
+    loss = kind(**{"shallow": 0.0, "deep": 1.0, "interpretability": 0.0, **weights})
+    return CausalAutoencoder(classifier, inserted, partial(torch.optim.Adam, lr=0.01), loss, zeroed_channel)
 
 
 def fit(module, epochs=1, **trainer):
@@ -94,7 +94,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(classifier):
     logits = classifier.network[3:](back.clone())
     expected = (
         3.0 * (back - hidden).abs().mean()
-        + 2.0 * divergence(classifier(image), logits, THREE)
+        + 2.0 * divergence(classifier(image), logits, THREE).sum(-1).mean()
         + 5.0 * variation_mismatch(autoencoder.encoder[0](hidden), autoencoder.decoder[0](code))
     )
     zeros = torch.zeros(4, dtype=torch.int64)
@@ -102,20 +102,49 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(classifier):
     torch.testing.assert_close(module.training_step(Batch(image, zeros, zeros, zeros), 0), expected)
 
 
-def test_the_divergence_is_torchs_in_nats():
-    torch.manual_seed(0)
-    target, logits = torch.randn(2, 5, 3)
-    categorical = kl_divergence(Categorical(logits=target), Categorical(logits=logits)).mean()
-    torch.testing.assert_close(divergence(target, logits, THREE), categorical)
-    independent = kl_divergence(Bernoulli(logits=target), Bernoulli(logits=logits)).sum(-1).mean()
-    torch.testing.assert_close(divergence(target, logits, LABELS), independent)
-    assert divergence(target, target, THREE) == 0
+def test_a_zeroed_channel_is_silent_all_through_the_fit_and_only_then(classifier):
+    module = module_of(classifier, zeroed_channel=1)
+    image = torch.rand(4, 1, 8, 8)
+    autoencoder = module.autoencoder
+    hidden = classifier.network[:3]((image - 0.5) / 0.5)
+    code = autoencoder.encoder(hidden)
+    assert (code[:, 1] != 0).any()
+    silenced = code.clone()
+    silenced[:, 1] = 0
+    expected = divergence(classifier(image), classifier.network[3:](autoencoder.decoder(silenced)), THREE)
+    torch.testing.assert_close(module.terms(image)["deep"], expected.sum(-1).mean())
+    assert torch.equal(autoencoder.encoder(hidden), code)  # no longer zeroed
+    before = {name: value.clone() for name, value in autoencoder.state_dict().items()}
+    fit(module)
+    weight = autoencoder.encoder[0][0].weight
+    assert torch.equal(weight[1], before["encoder.0.0.weight"][1])
+    assert not torch.equal(weight[0], before["encoder.0.0.weight"][0])
 
 
-def test_the_mismatch_is_zero_for_maps_that_differ_by_a_constant_and_known_by_hand_otherwise():
-    ramp = torch.arange(4.0).reshape(1, 1, 2, 2)  # 1 to the right, 2 downwards
-    assert variation_mismatch(ramp, ramp + 7) == 0
-    assert variation_mismatch(ramp, torch.zeros_like(ramp)) == 3
+def test_a_channel_that_the_code_lacks_is_refused(classifier):
+    with pytest.raises(ValueError, match=r"zeroed_channel must lie in \[0, 2\], the channels there are, got 3"):
+        module_of(classifier, zeroed_channel=3)
+
+
+def test_as_coded_the_loss_is_the_variation_twice_and_the_reconstruction_trains_nothing(classifier):
+    weights = {"shallow": 2.0, "deep": 3.0, "interpretability": 5.0}
+    shape = {"channels": (4, 3, 2, 3, 4), "code": 2, "zeroed_channel": 1}
+    module = module_of(classifier, kind=AutoencoderLossAsCoded, **shape, **weights)
+    image, zeros = torch.rand(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64)
+    module.log = lambda *args, **kwargs: None
+    loss = module.training_step(Batch(image, zeros, zeros, zeros), 0)
+    hidden = classifier.network[:3]((image - 0.5) / 0.5)
+    first = module.autoencoder.encoder[0](hidden)
+    code = module.autoencoder.encoder(hidden)
+    code = torch.stack([code[:, 0], torch.zeros_like(code[:, 1])], 1)
+    last = module.autoencoder.decoder[0](code)
+    vertical = [(x[:, :, 1:] - x[:, :, :-1]).abs() for x in (first, last)]
+    variation = torch.norm(vertical[1] - vertical[0], 1) / 6
+    shallow = (module.autoencoder.decoder(code) - hidden).abs().mean()
+    torch.testing.assert_close(loss, (5 + 3) * variation + 2 * shallow)
+    loss.backward()
+    last_layer = module.autoencoder.decoder[1][0].weight  # only the reconstruction would move it
+    assert last_layer.grad is None or not last_layer.grad.any()
 
 
 def test_feature_maps_that_do_not_match_are_refused(classifier):

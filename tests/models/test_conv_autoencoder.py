@@ -63,6 +63,17 @@ def test_the_code_is_a_site_of_the_inserted_classifier(classifier):
     assert encoder[0][0].out_channels == 16
 
 
+@pytest.mark.parametrize("settings", [MNIST, CHEST])
+def test_without_activation_the_autoencoder_is_linear_and_its_code_takes_both_signs(settings):
+    torch.manual_seed(0)
+    linear = ConvAutoencoder(**settings, activation="none")
+    a, b = torch.randn(2, 1, settings["channels"][0], 5, 5)
+    zero = linear(torch.zeros_like(a))
+    torch.testing.assert_close(linear(a + b) - zero, linear(a) + linear(b) - 2 * zero, atol=1e-5, rtol=1e-4)
+    assert (linear.encoder(a) < 0).any()
+    assert not (ConvAutoencoder(**settings).encoder(a) < 0).any()
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -71,6 +82,7 @@ def test_the_code_is_a_site_of_the_inserted_classifier(classifier):
         ({"channels": [32, 0, 32]}, "must be a whole number of at least 1, got 0"),
         ({"code": 3}, r"autoencoder.code must lie in \[1, 2\], got 3"),
         ({"kernel_size": 2}, "kernel_size must be odd, got 2"),
+        ({"activation": "relus"}, r"autoencoder.activation must be one of .*Did you mean relu\?"),
     ],
 )
 def test_settings_that_make_no_autoencoder_are_refused(changed, message):

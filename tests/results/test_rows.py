@@ -14,6 +14,7 @@ from dovision.results.rows import (
     entropy,
     margin,
     mean_abs_expected_effect,
+    mean_expected_logit_effect,
     sample_columns,
     touched,
 )
@@ -124,6 +125,18 @@ def test_mean_abs_expected_effect_is_that_of_the_units_done_and_of_none_not_a_nu
     assert found.tolist() == pytest.approx([0.09, 0.12, math.nan], nan_ok=True)
     rows = one(treated_logits=odds(0.5, 0.75).unsqueeze(1), done=torch.tensor([[True], [False]]))
     assert rows["mean_abs_expected_effect"] == pytest.approx([0.125, math.nan], nan_ok=True)
+
+
+def test_the_mean_expected_logit_effect_keeps_the_sign_and_leaves_out_units_not_done():
+    control = torch.tensor([[2.0, 0.0]]).expand(3, 2)
+    treated = torch.tensor([[[3.0, 0.0], [0.0, 1.0]]]).expand(3, 2, 2)
+    p = 1 / (1 + math.exp(-2))
+    units = [p * 1, p * -2 + (1 - p) * 1]
+    done = torch.tensor([[True, True], [False, True], [False, False]])
+    found = mean_expected_logit_effect(control, treated, TWO, done)
+    assert found.tolist() == pytest.approx([sum(units) / 2, units[1], math.nan], nan_ok=True)
+    rows = one(control_logits=control[:2], treated_logits=treated[:2])
+    assert rows["mean_expected_logit_effect"] == pytest.approx([sum(units) / 2] * 2)
 
 
 def test_an_empty_region_is_nothing_done():

@@ -1,6 +1,7 @@
 """Headline numbers against hand counts and scikit-learn."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -62,6 +63,13 @@ def test_shares_are_those_counted_by_hand(tmp_path):
     assert summary["arms"]["eps=0.1"]["images"] == 4
     assert summary["arms"]["eps=0.1"]["accuracy"]["clusters"] == 4
     assert summary["arms"]["eps=0.1"]["success_rate"]["clusters"] == 3
+
+
+def test_the_summary_has_the_mean_expected_effect_on_logits(tmp_path):
+    summary = summarise(write(tmp_path, right_after=[False, False, True, True]), seed=0)
+    # P is (1, 0) to rounding, so that it is the change of the first logit, log(1 - s) - 30, that counts
+    expected = sum(math.log(1 - s) - 30 for s in (0.1, 0.2, 0.2, 0.3)) / 4
+    assert summary["arms"]["clean"]["mean_expected_logit_effect"]["estimate"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):

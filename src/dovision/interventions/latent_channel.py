@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
+from dovision import checks
 from dovision.contracts import CODE, Context, Intervention, Shape
 from dovision.interventions.channel_values import ChannelValue, Zero
 
@@ -16,18 +19,24 @@ class LatentChannel(Intervention):
     Args:
         site: CODE for an inserted autoencoder's code, or the name of a layer.
         value: what the channel is set to.
+        channels: which channels, counted from 0; None is all.
     """
 
-    def __init__(self, site: str = CODE, value: ChannelValue = ZERO) -> None:
+    def __init__(self, site: str = CODE, value: ChannelValue = ZERO, channels: Sequence[int] | None = None) -> None:
         self.site = site
         if not callable(value):
             raise ValueError(f"value must be a channel value such as Zero() or Mean(), got {value!r}.")
         self.value = value
+        self.channels = None if channels is None else tuple(checks.count("channels", each) for each in channels)
+        if self.channels is not None and (not self.channels or len(set(self.channels)) < len(self.channels)):
+            raise ValueError(f"channels must name different channels, at least one, got {list(self.channels)}.")
 
     def units(self, shape: Shape) -> tuple[str, ...]:
-        return tuple(f"c{channel}" for channel in range(shape[0]))
+        chosen = range(shape[0]) if self.channels is None else self.channels
+        return tuple(f"c{checks.channel('channels', channel, shape[0])}" for channel in chosen)
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        channel = unit if self.channels is None else self.channels[unit]
         treated = value.clone()
-        treated[:, unit] = self.value(value[:, unit], unit, context)
+        treated[:, channel] = self.value(value[:, channel], channel, context)
         return treated

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from dovision.contracts import CODE, Batch, Classifier, Task
+from dovision import checks, effects
+from dovision.contracts import CODE, Batch, Classifier
+from dovision.learning.autoencoder_loss import AutoencoderLoss
 from dovision.learning.image_classifier import MakeOptimizer
 from dovision.models.conv_autoencoder import ConvAutoencoder
 
@@ -15,17 +16,17 @@ from dovision.models.conv_autoencoder import ConvAutoencoder
 class CausalAutoencoder(pl.LightningModule):
     """Fit the autoencoder of a classifier; the classifier's parameters, buffers and eval mode stay as they are.
 
-        loss = shallow * mean|h' - h| + deep * KL(P(y|x) || P(y|x, autoencoder)) + interpretability * TV mismatch
-
     Args:
         plain: the classifier without the autoencoder, whose answers are to be kept.
         inserted: the same classifier with the autoencoder.
         optimizer: from parameters to an optimizer.
-        shallow, deep, interpretability: weights of the three terms; a term of weight 0 is not computed.
+        loss: of its terms; one of weight 0 is not computed, but for the deep one, which is always logged.
+        zeroed_channel: of the code, set to 0 all through the fit, so that the autoencoder learns to do without it; None
+            for none.
 
     Raises:
         ValueError: the weight of interpretability is not 0, and the first feature maps of encoder and decoder differ
-            in shape.
+            in shape; or the code has no such channel.
 
     Source: arXiv:1902.03380; arXiv:1802.00541, section 3.
     """
@@ -35,9 +36,8 @@ class CausalAutoencoder(pl.LightningModule):
         plain: Classifier,
         inserted: Classifier,
         optimizer: MakeOptimizer,
-        shallow: float,
-        deep: float,
-        interpretability: float,
+        loss: AutoencoderLoss,
+        zeroed_channel: int | None = None,
     ) -> None:
         super().__init__()
         self.plain = plain.eval().requires_grad_(False)
@@ -46,11 +46,15 @@ class CausalAutoencoder(pl.LightningModule):
             inserted.sites[CODE].rpartition(".")[0]
         ).requires_grad_(True)
         self.optimizer = optimizer
-        self.weights = {"shallow": shallow, "deep": deep, "interpretability": interpretability}
-        if interpretability and self.autoencoder.first_channels[0] != self.autoencoder.first_channels[1]:
+        self.loss = loss
+        self.zeroed_channel = zeroed_channel
+        if zeroed_channel is not None:
+            checks.channel("training.autoencoder.zeroed_channel", zeroed_channel, self.autoencoder.code_channels)
+        first, last = self.autoencoder.first_channels
+        if loss.weights["interpretability"] and first != last:
             raise ValueError(
-                "autoencoder.interpretability must be 0 unless the first feature maps of encoder and decoder have the "
-                f"same channels, got {self.autoencoder.first_channels[0]} and {self.autoencoder.first_channels[1]}."
+                "training.autoencoder.loss.interpretability must be 0 unless the first feature maps of encoder and "
+                f"decoder have the same channels, got {first} and {last}."
             )
 
     def train(self, mode: bool = True) -> CausalAutoencoder:
@@ -69,7 +73,7 @@ class CausalAutoencoder(pl.LightningModule):
 
     def _loss(self, batch: Batch, stage: str) -> Tensor:
         terms = self.terms(batch.image)
-        loss = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        loss = torch.stack([self.loss.weights[name] * term for name, term in terms.items()]).sum()
         for name, value in {**terms, "loss": loss}.items():
             self.log(f"{stage}_{name}", value, on_step=False, on_epoch=True, batch_size=len(batch.image))
         return loss
@@ -79,35 +83,25 @@ class CausalAutoencoder(pl.LightningModule):
         terms: dict[str, Tensor] = {}
 
         def measure(module: ConvAutoencoder, args: tuple[Tensor], output: Tensor) -> None:
-            if self.weights["shallow"]:
-                terms["shallow"] = (output - args[0]).abs().mean()
-            if self.weights["interpretability"]:
-                code = module.encoder(args[0])
-                terms["interpretability"] = variation_mismatch(module.encoder[0](args[0]), module.decoder[0](code))
+            if self.loss.weights["shallow"]:
+                terms["shallow"] = self.loss.reconstruction(output, args[0])
+            if self.loss.weights["interpretability"]:
+                first = module.encoder[0](args[0]), module.decoder[0](module.encoder(args[0]))
+                terms["interpretability"] = self.loss.variation(*first)
 
-        handle = self.autoencoder.register_forward_hook(measure)
-        try:
+        zeroing = self.autoencoder.encoder.register_forward_hook(self._zero)
+        with zeroing, self.autoencoder.register_forward_hook(measure):
             logits = self.inserted(image)
-        finally:
-            handle.remove()
         with torch.no_grad():
             target = self.plain(image)
-        terms["deep"] = divergence(target, logits, self.plain.task)
+        terms["deep"] = effects.divergence(target, logits, self.plain.task).sum(-1).mean()
         return terms
+
+    def _zero(self, encoder: nn.Module, args: tuple[Tensor], code: Tensor) -> Tensor:
+        """The code, shape (B, C, H, W), with its zeroed channel set to 0."""
+        if self.zeroed_channel is None:
+            return code
+        return code.index_fill(1, torch.tensor(self.zeroed_channel, device=code.device), 0.0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer(self.autoencoder.parameters())
-
-
-def divergence(target: Tensor, logits: Tensor, task: Task) -> Tensor:
-    """KL(P_target || P) of two batches of logits, shape (B, K): batch mean in nats, summed over independent labels."""
-    if task.multilabel:
-        present = target.sigmoid() * (F.logsigmoid(target) - F.logsigmoid(logits))
-        absent = (-target).sigmoid() * (F.logsigmoid(-target) - F.logsigmoid(-logits))
-        return (present + absent).sum(-1).mean()
-    return F.kl_div(logits.log_softmax(-1), target.log_softmax(-1), log_target=True, reduction="batchmean")
-
-
-def variation_mismatch(a: Tensor, b: Tensor) -> Tensor:
-    """Mean absolute difference of the horizontal and of the vertical differences of two maps, shape (B, C, H, W)."""
-    return (a.diff(dim=-1) - b.diff(dim=-1)).abs().mean() + (a.diff(dim=-2) - b.diff(dim=-2)).abs().mean()

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.contracts import CODE, Classifier, Shape, evaluating
 
+RELU = "relu"
+ACTIVATIONS = (RELU, "none")
+
 
 class ConvAutoencoder(nn.Module):
-    """Convolutions of stride 1 with a ReLU after each but the last.
+    """Convolutions of stride 1, with a ReLU after each but the last or linear throughout.
 
         channels 128 - 32 - 16 - 32 - 128, code 2:    h -> 32 -> [16] -> 32 -> h'
                                                       `- encoder -'   `- decoder -'
@@ -24,11 +27,15 @@ class ConvAutoencoder(nn.Module):
         channels: of the activations, of each hidden layer, and of the activations again.
         code: which of `channels` is the code, counted from 0.
         kernel_size: odd.
+        activation: relu; or none, for an autoencoder that is linear throughout, as those of the source are. A linear
+            code's channel at 0 is in the middle of its range, after a ReLU at its border.
 
     Source: arXiv:1802.00541.
     """
 
-    def __init__(self, after: str, channels: Sequence[int], code: int, kernel_size: int) -> None:
+    def __init__(
+        self, after: str, channels: Sequence[int], code: int, kernel_size: int, activation: str = RELU
+    ) -> None:
         super().__init__()
         self.after = after
         self.channels = tuple(checks.positive_int("autoencoder.channels", c) for c in channels)
@@ -41,8 +48,9 @@ class ConvAutoencoder(nn.Module):
             raise ValueError(f"autoencoder.code must lie in [1, {len(self.channels) - 2}], got {code!r}.")
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"autoencoder.kernel_size must be odd, got {kernel_size!r}.")
+        between = [nn.ReLU()] if checks.choice("autoencoder.activation", activation, ACTIVATIONS) == RELU else []
         layers = [
-            nn.Sequential(nn.Conv2d(a, b, kernel_size, padding=kernel_size // 2), nn.ReLU())
+            nn.Sequential(nn.Conv2d(a, b, kernel_size, padding=kernel_size // 2), *between)
             for a, b in zip(self.channels[:-2], self.channels[1:-1], strict=True)
         ]
         layers.append(
@@ -50,6 +58,7 @@ class ConvAutoencoder(nn.Module):
         )
         self.encoder = nn.Sequential(*layers[:code])
         self.decoder = nn.Sequential(*layers[code:])
+        self.code_channels = self.channels[code]
         self.first_channels = (self.channels[1], self.channels[code + 1])  # of encoder and decoder
 
     def forward(self, activation: Tensor) -> Tensor:

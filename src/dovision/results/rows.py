@@ -74,6 +74,7 @@ def sample_columns(
         "linf": size(delta, "linf").float().cpu().numpy(),
         "l2": size(delta, "l2").float().cpu().numpy(),
         "mean_abs_expected_effect": mean_abs_expected_effect(control_logits, treated_logits, task, done).numpy(),
+        "mean_expected_logit_effect": mean_expected_logit_effect(control_logits, treated_logits, task, done).numpy(),
     }
     return pa.RecordBatch.from_pydict(columns, schema=samples_schema(task))
 
@@ -152,8 +153,23 @@ def mean_abs_expected_effect(
     Returns:
         Shape (B,) float32.
     """
-    expected = _effects(control_logits, treated_logits, task)["expected_effect"].abs().mean(2)
-    return expected.mean(1) if done is None else expected.masked_fill(~done, torch.nan).nanmean(1)
+    return _over_units(_effects(control_logits, treated_logits, task)["expected_effect"].abs(), done)
+
+
+def mean_expected_logit_effect(
+    control_logits: Tensor, treated_logits: Tensor, task: Task, done: Tensor | None = None
+) -> Tensor:
+    """Mean of the expected effect on logits over the units done, and for multilabel over labels; nan if none is.
+
+    Args, Returns: as of `mean_abs_expected_effect`.
+    """
+    return _over_units(_effects(control_logits, treated_logits, task)["expected_logit_effect"], done)
+
+
+def _over_units(values: Tensor, done: Tensor | None) -> Tensor:
+    """The mean of values, shape (B, U, K), over classes and the units done, shape (B, U) bool; shape (B,)."""
+    of_units = values.mean(2)
+    return of_units.mean(1) if done is None else of_units.masked_fill(~done, torch.nan).nanmean(1)
 
 
 def _effects(control_logits: Tensor, treated_logits: Tensor, task: Task) -> dict[str, Tensor]:
@@ -167,6 +183,8 @@ def _effects(control_logits: Tensor, treated_logits: Tensor, task: Task) -> dict
         "effect": effect,
         "log_odds_effect": effects.log_odds_effect(treated_logits, control_logits, task),
         "expected_effect": effects.expected_effect(effect, control, task),
+        "expected_logit_effect": effects.expected_logit_effect(treated_logits, control_logits, task),
+        "divergence": effects.divergence(control_logits, treated_logits, task),
     }
 
 

@@ -38,6 +38,7 @@ def summarise(folder: Path, seed: int) -> dict[str, Any]:
     success_8bit              the same after rounding to 8 bits
     robust_accuracy           share of all images right before and after the attack
     mean_abs_expected_effect  mean of |ECE| over images and units
+    mean_expected_logit_effect  mean of the expected effect on logits over images and units, with its sign
     auroc                     of |ECE|, all clean images against successfully attacked ones; > 0.5 if attacks raise it
 
     What has no meaning in an arm is None, with a sentence in `notes` where that may surprise. Beside `arms`, where the
@@ -78,6 +79,7 @@ def _arm(rows: pd.DataFrame, clean: pd.DataFrame, seed: int) -> dict[str, Any]:
         "success_8bit": rows["success_8bit"].to_numpy(float),
         "robust_accuracy": np.full(len(rows), np.nan) if arm == CLEAN else (success == 0).astype(float),
         "mean_abs_expected_effect": rows["mean_abs_expected_effect"].to_numpy(float),
+        "mean_expected_logit_effect": rows["mean_expected_logit_effect"].to_numpy(float),
     }
     groups = rows["group"].to_numpy()
     found = {name: _plain(mean_interval(value, groups, seed, DRAWS)) for name, value in values.items()}

@@ -59,13 +59,14 @@ def samples_schema(task: Task) -> pa.Schema:
     success_8bit            the same after the attacked image was rounded to 8 bits
     linf, l2                norms of attacked minus clean image, pixel units
     mean_abs_expected_effect  mean of |ECE| over units; for multilabel over units and labels
+    mean_expected_logit_effect  mean of expected_logit_effect of effects.parquet, over the same
     """
     said = pa.list_(pa.int8()) if task.multilabel else pa.int64()
     columns = {"sample": pa.int64(), "name": pa.string(), "group": pa.int64(), "arm": NAME, "eps": pa.float64()}
     columns |= {"label": said, "prediction": said}
     columns |= dict.fromkeys(("probability", "entropy", "margin"), pa.float32())
     columns |= dict.fromkeys(("correct", "success", "success_8bit"), pa.bool_())
-    columns |= dict.fromkeys(("linf", "l2", "mean_abs_expected_effect"), pa.float32())
+    columns |= dict.fromkeys(("linf", "l2", "mean_abs_expected_effect", "mean_expected_logit_effect"), pa.float32())
     return pa.schema(columns, metadata=METADATA)
 
 
@@ -76,11 +77,14 @@ def effects_schema() -> pa.Schema:
     effect                  treated minus control
     log_odds_effect         the same on log P / (1 - P)
     expected_effect         ECE; for multiclass one number for the unit, repeated in the row of each class
+    expected_logit_effect   the same of logits: their change weighted by P(y_k | x)
+    divergence              the class's term of KL(P(y | x) || P(y | do(u), x)), nats, which is their sum; multilabel:
+                            the KL of the label
     top, left, bottom, right  what the unit touches, in pixels of the image; null if it has no place in the image
     """
     columns = {"sample": pa.int64(), **dict.fromkeys(("arm", "unit", "class"), NAME)}
-    numbers = ("control", "treated", "effect", "log_odds_effect", "expected_effect")
-    columns |= dict.fromkeys(numbers, pa.float32())
+    numbers = ("control", "treated", "effect", "log_odds_effect", "expected_effect", "expected_logit_effect")
+    columns |= dict.fromkeys((*numbers, "divergence"), pa.float32())
     columns |= dict.fromkeys(("top", "left", "bottom", "right"), pa.int32())
     return pa.schema(columns, metadata=METADATA)
 
