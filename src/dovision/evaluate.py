@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from omegaconf import DictConfig
 
 from dovision import checks, session, stages, studies
@@ -11,9 +13,12 @@ from dovision.learning.effect_evaluation import EffectEvaluation
 from dovision.learning.image_classifier import ImageClassifier
 from dovision.provenance import origin
 from dovision.results.map_tables import write_boxes
+from dovision.results.references import REFERENCES, References, lines
 from dovision.results.summary import write_summary
 from dovision.session import make
 from dovision.validation import CONTROLS
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(config: DictConfig) -> None:
@@ -28,6 +33,7 @@ def evaluate(config: DictConfig) -> None:
         intervention.bind(images, "test")
         attack: Attack = make(config.attack)
         contest = studies.contest(config)
+        references: References | None = make(config.reference)
         plain = stages.classifier(config, images)
         measured = stages.with_autoencoder(config, images, plain) if intervention.site == CODE else plain
         facts = stages.facts(images, plain, measured)
@@ -63,6 +69,11 @@ def evaluate(config: DictConfig) -> None:
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map})
             write_summary(run.path, config.seed)
+            if references is not None:
+                compared = references.compare(run.path, config.seed)
+                run.record({REFERENCES: compared})
+                for line in lines(compared):
+                    log.info(line)
 
 
 main = command("evaluate", evaluate)

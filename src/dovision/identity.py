@@ -21,6 +21,7 @@ PLUMBING = (  # where and how fast things run, not what comes out
     "on_failure",
     "rerun",
     "dry_run",
+    "note",
     "dataset.root",
     "dataset.download",
     "dataset.verify",

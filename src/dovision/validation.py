@@ -27,6 +27,8 @@ QUICK = (  # parts that cost nothing to make
     "intervention",
     "attack",
     "autoencoder",
+    "training.autoencoder.loss",
+    "reference",
     "explainer",
     "detector",
     "logger",
@@ -86,13 +88,17 @@ class Values:
                     raise ValueError(f"{name}.{key} must be given, got nothing. Set {name}.{key}=...")
         _check_numbers(config)
         _check_choices(config)
-        intervention, *_ = (self._make(config, name) for name in QUICK)
+        intervention, _, autoencoder, *_ = (self._make(config, name) for name in QUICK)
         if intervention.site == CODE:
             need_autoencoder(config)
+        zeroed = config.training.autoencoder.zeroed_channel
+        if autoencoder is not None and zeroed is not None:
+            checks.channel("training.autoencoder.zeroed_channel", zeroed, autoencoder.code_channels)
         if config.detector:
             need_worlds(config)
-        if config.checkpoint is not None:
-            sealed.require(config.checkpoint)
+        for file in (config.checkpoint, config.model.get("checkpoint_file")):
+            if file is not None:
+                sealed.require(file)
 
     def _make(self, config: DictConfig, name: str) -> Any:
         node = OmegaConf.select(config, name)

@@ -10,7 +10,9 @@ import pandas as pd
 from dovision.results import differences
 from dovision.results.exhibits import HEADS, cells, results_frame
 from dovision.results.reading import Run
+from dovision.results.references import REFERENCES, comparison
 
+ELSEWHERE = ("output_root", "note", "reference")
 MOST = 6  # settings that get a column of their own in the table of jobs
 
 
@@ -30,8 +32,8 @@ class Listing(NamedTuple):
 
 
 def settings_of(run: Run) -> dict[str, str]:
-    """All settings of a run by dotted names; none where it left no config."""
-    return differences.flat({name: value for name, value in run.config.items() if name != "output_root"})
+    """All settings of a run by dotted names, but for those that are elsewhere on the page; none without a config."""
+    return differences.flat({name: value for name, value in run.config.items() if name not in ELSEWHERE})
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
@@ -84,6 +86,17 @@ def headline_table(runs: Sequence[Run]) -> Listing:
         counted = Cell(images, str(row["images"]), "number")
         rows.append([Cell(str(row["job"])), Cell(arm, f"{row['eps']:.6g}"), counted, *numbers])
     return Listing(("job", "arm", "images", *HEADS.values()), rows)
+
+
+def reference_table(runs: Sequence[Run]) -> Listing:
+    """A row per number that a source reports, for each completed run that is compared with one."""
+    rows = []
+    for run in runs:
+        compared = run.facts.get(REFERENCES)
+        if compared:
+            names = [Cell(run.label), Cell(compared["source"])]
+            rows += [[*names, *map(Cell, row)] for row in comparison(compared).itertuples(index=False)]
+    return Listing(("job", "source", "number", "reported", "here"), rows)
 
 
 def _jobs(count: int) -> str:

@@ -20,10 +20,11 @@ from dovision.results.exhibit import Exhibit, settings
 from dovision.results.exhibits import results_frame
 from dovision.results.explorer import explorer
 from dovision.results.reading import Run
+from dovision.results.references import REFERENCES
 from dovision.results.summary import INTERVAL
 from dovision.results.survey import FOREIGN, UNREADABLE
 
-TOLD = ("state", "overrides", "exception", "reason")  # of run.json, elsewhere on the page
+TOLD = ("state", "overrides", "exception", "reason", REFERENCES)  # of run.json, elsewhere on the page
 PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
 COLUMN = 7  # inches; a wider figure takes the whole width
 FEW = 4  # jobs that are named in a note
@@ -101,6 +102,7 @@ def render(
         differences=listing.difference_table(runs),
         shared=listing.shared(runs),
         headlines=listing.headline_table(completed),
+        references=listing.reference_table(completed),
         results_link=_link(results_frame(completed)),
         interval=INTERVAL,
         notes=[*notes, *_notes(completed)],
@@ -142,6 +144,8 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     """What has to be said of headline numbers, once for all jobs that it is true of."""
     jobs: dict[str, list[str]] = {}
     for run in runs:
+        if run.config.get("note"):
+            jobs.setdefault(str(run.config["note"]), []).append(run.label)
         for found in run.summary["arms"].values():
             for note in found["notes"]:
                 jobs.setdefault(note, []).append(run.label)
