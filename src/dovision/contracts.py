@@ -215,6 +215,7 @@ class Intervention(ABC):
     """do(u): an edit at one node of the classifier's computation graph, with a finite, named family of units."""
 
     site: str  # INPUT, CODE, or the name of a layer of the network, whose output is edited
+    edits_channels = False  # whether the units are the channels of the site's value, on its axis 1
 
     def bind(self, images: Images, split: str) -> None:  # noqa: B027
         """Learn what the units need to know of a split's images, before the first edit; nothing by default.

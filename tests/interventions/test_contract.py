@@ -14,7 +14,7 @@ from dovision.contracts import INPUT, Box, Context, Intervention
 from dovision.datasets.phantom import Phantom
 from dovision.propagation import Propagation
 from dovision.propagation.plain import Plain
-from dovision.propagation.propagation import site_module
+from dovision.propagation.sites import site_module
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

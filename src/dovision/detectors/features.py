@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.contracts import Classifier
-from dovision.propagation.propagation import site_module
+from dovision.propagation.sites import site_module
 
 LEARNED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 

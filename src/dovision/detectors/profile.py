@@ -15,7 +15,7 @@ from dovision.detectors.remembered import logits_of, remembered
 from dovision.effects import SCALES, evidence
 from dovision.propagation import KeptPropagation, Outcome
 from dovision.propagation.plain import Plain
-from dovision.propagation.propagation import site_module
+from dovision.propagation.sites import site_module
 from dovision.propagation.stream import Pairs, all_pairs
 
 PAIRS = 512  # edited images that share a pass on the way of a gradient

@@ -17,10 +17,12 @@ class LatentChannel(Intervention):
     """do(channel c = value) in a code of shape (C, H, W) or (C,); one unit a channel.
 
     Args:
-        site: CODE for an inserted autoencoder's code, or the name of a layer.
+        site: CODE for an inserted autoencoder's code, or the name of a layer with channels on axis 1.
         value: what the channel is set to.
         channels: which channels, counted from 0; None is all.
     """
+
+    edits_channels = True
 
     def __init__(self, site: str = CODE, value: ChannelValue = ZERO, channels: Sequence[int] | None = None) -> None:
         self.site = site

@@ -6,11 +6,11 @@ import copy
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.contracts import CODE, Classifier, Shape, evaluating
+from dovision.contracts import CODE, Classifier, Shape
+from dovision.propagation.sites import require_channels
 
 RELU = "relu"
 ACTIVATIONS = (RELU, "none")
@@ -76,14 +76,15 @@ def insert(classifier: Classifier, autoencoder: ConvAutoencoder, shape: Shape) -
         shape: (C, H, W) of the images.
 
     Raises:
-        ValueError: the network has no such layer (the error names the nearest ones), or it has other channels.
+        ValueError: the network has no such layer (the error names the nearest ones), or one with other channels, or
+            with none on axis 1.
     """
     after = autoencoder.after
     names = [name for name, _ in classifier.network.named_modules() if name]
     checks.choice("autoencoder.after", after, names)
     inserted = copy.deepcopy(classifier)
     layer = inserted.network.get_submodule(after)
-    found = _channels(inserted, layer, shape)
+    found = require_channels(inserted, layer, f"layer {after!r}", shape)
     if found != autoencoder.channels[0]:
         raise ValueError(
             f"autoencoder.channels must begin and end with the {found} channels of layer {after!r}, "
@@ -93,15 +94,3 @@ def insert(classifier: Classifier, autoencoder: ConvAutoencoder, shape: Shape) -
     inserted.network.set_submodule(after, pair)
     inserted.sites = {**classifier.sites, CODE: f"{after}.autoencoder.encoder"}
     return inserted
-
-
-@torch.no_grad()
-def _channels(classifier: Classifier, layer: nn.Module, shape: Shape) -> int:
-    seen: list[Tensor] = []
-    handle = layer.register_forward_hook(lambda module, args, output: seen.append(output))
-    try:
-        with evaluating(classifier):
-            classifier(torch.zeros(1, *shape, device=classifier.mean.device))
-    finally:
-        handle.remove()
-    return seen[0].shape[1]

@@ -2,5 +2,6 @@
 
 from dovision.propagation.kept import KeptPropagation
 from dovision.propagation.propagation import Outcome, Propagation
+from dovision.propagation.sites import check_layout
 
-__all__ = ["KeptPropagation", "Outcome", "Propagation"]
+__all__ = ["KeptPropagation", "Outcome", "Propagation", "check_layout"]

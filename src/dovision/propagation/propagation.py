@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import CODE, INPUT, Batch, Classifier, Context, Intervention, evaluating
+from dovision.contracts import Batch, Classifier, Context, Intervention, evaluating
 from dovision.propagation.choice import choose_engine, refuse_batch_statistics
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.memory import Allowance, is_out_of_memory
 from dovision.propagation.plain import Plain
+from dovision.propagation.sites import check_layout, site_module
 from dovision.propagation.stream import all_pairs
 
 
@@ -37,8 +38,9 @@ class Propagation:
         chunk: (image, unit) pairs that share one pass; "auto" fits memory. The outcome does not depend on it.
 
     Raises:
-        ValueError: the site is not in the classifier (the error lists the nearest names) or runs more than once; the
-            classifier's output for an image depends on the batch; a region lies outside the site's value.
+        ValueError: the site is not in the classifier (the error lists the nearest names), runs more than once, or
+            holds no channels on axis 1 where they are edited; the classifier's output for an image depends on the
+            batch; a region lies outside the site's value.
     """
 
     def __init__(self, classifier: Classifier, intervention: Intervention, chunk: int | str = "auto") -> None:
@@ -58,6 +60,7 @@ class Propagation:
     def _run(self, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         """In parts of as many images as may be kept at a time."""
         if self.engine is None:
+            check_layout(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
             first = Context(batch.rows(slice(0, 1)), self.classifier)
             self.engine = choose_engine(self.classifier, self.site, self.intervention, first)
             self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
@@ -95,23 +98,3 @@ class Propagation:
             self.allowance.fit_pairs(engine.bytes_per_pair, batch.image.device)
             progress(len(pairs))
         return Outcome(units, clean.control, treated)
-
-
-def site_module(classifier: Classifier, site: str) -> nn.Module | None:
-    """The submodule whose output is edited; None for the input.
-
-    Raises:
-        ValueError: there is none of this name; the error lists the nearest names.
-    """
-    if site == INPUT:
-        return None
-    modules = {name: module for name, module in classifier.network.named_modules() if name}
-    name = classifier.sites.get(site, site)
-    if name in modules:
-        return modules[name]
-    if site == CODE:
-        raise ValueError(
-            "the site 'code' needs an autoencoder inserted into the classifier; choose one (autoencoder=...)."
-        )
-    legal = [INPUT, *classifier.sites, *modules]
-    raise ValueError(f"the classifier has no site {site!r}.{checks.suggestion(site, legal)}")
