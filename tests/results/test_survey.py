@@ -9,6 +9,7 @@ import pytest
 
 from dovision.report import main, report
 from dovision.results.run_directory import RunDirectory
+from dovision.results.schemas import sealed
 from dovision.results.survey import survey
 from dovision.results.tables import EFFECTS, SAMPLES
 
@@ -19,7 +20,7 @@ def folder(tmp_path, write_run):
     write_run(tmp_path / "good", ["attack=pgd", "seed=1"], images=6, maps=1, eps=(0.2,))
     shutil.copytree(tmp_path / "good", tmp_path / "spoilt")
     facts = json.loads((tmp_path / "spoilt" / "run.json").read_text())
-    (tmp_path / "spoilt" / "run.json").write_text(json.dumps(facts | {"overrides": ["attack=pgd", "seed=2"]}))
+    (tmp_path / "spoilt" / "run.json").write_text(json.dumps(sealed(facts | {"overrides": ["attack=pgd", "seed=2"]})))
     return tmp_path
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from dovision import checks
-from dovision.results.files import read_json
-from dovision.results.run_directory import RUN, STATES, RunDirectory
-from dovision.results.summary import SUMMARY
+from dovision.results.run_directory import RUN, RunDirectory
+from dovision.results.schemas import read_summary
 
 CONFIG = ".hydra/config.yaml"
 IRRELEVANT = ("output_root=", "hydra", "rerun=", "on_failure=", "threads=")  # overrides that tell nothing of a run
@@ -86,10 +85,9 @@ def read_run(path: Path) -> Run:
     """
     directory = RunDirectory(path)
     state, facts = directory.state, directory.facts()
-    checks.choice(f"state in {path / RUN}", str(facts.get("state")), STATES)
     completed = state == "completed"
     config = _config(path) if completed or (path / CONFIG).is_file() else {}
-    return Run(path, "", state, facts, config, read_json(path / SUMMARY) if completed else {})
+    return Run(path, "", state, facts, config, read_summary(path) if completed else {})
 
 
 def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:

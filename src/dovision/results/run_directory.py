@@ -17,11 +17,10 @@ from dovision.locking import Lock, is_locked
 from dovision.results import map_tables, pictures
 from dovision.results.files import PARTIAL, make_folder, read_json, write_json, write_text
 from dovision.results.parts import PARTS
-from dovision.results.summary import SUMMARY
+from dovision.results.schemas import SUMMARY, RunRecord, sealed, unsealed, validated
 from dovision.results.tables import EFFECTS, SAMPLES
 
 RUN = "run.json"
-STATES = ("running", "completed", "failed", "skipped", "interrupted")
 MISSING, DAMAGED = "missing", "damaged"  # where there is no run.json, and where it names no state of a run
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 LOCK = ".run.lock"
@@ -49,7 +48,7 @@ class RunDirectory:
 
     @property
     def state(self) -> str:
-        """The state in run.json: one of STATES, "missing" if there is no run.json, "damaged" if it names none."""
+        """The state in run.json; "missing" if there is none, "damaged" if it is not what a run wrote."""
         state = self._recorded_state()
         if state != "running" or self._lock.held or is_locked(self.path / LOCK):
             return state
@@ -57,8 +56,14 @@ class RunDirectory:
         return "interrupted" if state == "running" else state
 
     def facts(self) -> dict[str, Any]:
-        """The content of run.json."""
-        return read_json(self.path / RUN)
+        """The content of run.json.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is damaged, edited, or of something else; the error names it.
+        """
+        path = self.path / RUN
+        return validated(RunRecord, unsealed(read_json(path), path), path)
 
     def hold(self) -> None:
         """Take the lock, and make the directory for it.
@@ -148,17 +153,17 @@ class RunDirectory:
 
     def _recorded_state(self) -> str:
         try:
-            state = str(self.facts().get("state"))
+            return str(self.facts()["state"])
         except FileNotFoundError:
             return MISSING
         except ValueError:
             return DAMAGED
-        return state if state in STATES else DAMAGED
 
     def _write(self, facts: Mapping[str, Any]) -> None:
         if not self._lock.held:
             raise BeingWritten(f"{self.path} was taken over by another process, and the run is left to that.")
-        write_json(self.path / RUN, {str(key): checks.plain(f"fact {key}", value) for key, value in facts.items()})
+        plain = {str(key): checks.plain(f"fact {key}", value) for key, value in facts.items()}
+        write_json(self.path / RUN, sealed(plain))
 
     def _write_yaml(self, name: str, content: object) -> None:
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

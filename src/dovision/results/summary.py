@@ -15,9 +15,9 @@ from dovision.results.files import write_json
 from dovision.results.map_summary import map_scores
 from dovision.results.map_tables import MAPS
 from dovision.results.part_effects import contrasts, part_effects
+from dovision.results.schemas import SUMMARY
 from dovision.results.tables import CLEAN, read_samples
 
-SUMMARY = "summary.json"
 METRICS = ("accuracy", "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
 DRAWS = 1000  # resamples behind each interval
 INTERVAL = f"95% percentile intervals of {DRAWS} bootstrap resamples of whole groups (patients or images)"

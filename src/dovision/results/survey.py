@@ -10,7 +10,8 @@ from dovision.results.differences import natural
 from dovision.results.files import read_json
 from dovision.results.map_tables import BOXES, MAPS
 from dovision.results.reading import Run, labelled, read_run, run_folders
-from dovision.results.run_directory import RUN, STATES
+from dovision.results.run_directory import RUN
+from dovision.results.schemas import STATES
 from dovision.results.tables import EFFECTS, SAMPLES, row_groups
 
 UNREADABLE, FOREIGN = "unreadable", "foreign"
@@ -37,7 +38,7 @@ def _examined(path: Path) -> Run:
         if run.state == "completed":
             _read_tables(path)
         return run
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return _unusable(path, UNREADABLE, " ".join(str(error).split()))
 
 

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dovision.results.files import read_json, replacing, write_text
+from dovision.results.files import replacing, write_text
 from dovision.results.run_directory import DAMAGED, RUN, RunDirectory
-from dovision.results.summary import METRICS, SUMMARY
+from dovision.results.schemas import read_summary
+from dovision.results.summary import METRICS
 
 NAME = "sweep_summary"  # .csv and .md in the sweep's folder
 OVER_SEEDS = "sweep_seeds.csv"
@@ -57,7 +58,7 @@ def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> 
     state, facts, metrics = state_of(folder), facts_of(folder), {}
     reason = _reason(state, facts)
     try:
-        metrics = dict(_headlines(read_json(folder / SUMMARY))) if state == GOOD else {}
+        metrics = dict(_headlines(read_summary(folder))) if state == GOOD else {}
     except (ValueError, OSError) as error:
         state, reason = DAMAGED, str(error)
     return Ended(number, tuple(overrides), state, facts.get("wall_seconds"), reason, folder, command, metrics)
