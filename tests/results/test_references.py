@@ -55,8 +55,12 @@ def test_the_table_shows_both_numbers_and_says_where_nothing_was_measured(folder
         "- (no such row was measured)",
     ]
     assert compared["numbers"]["lost"]["here"]["estimate"] is None
-    assert lines(compared)[0] == "beside a notebook:"
-    assert len(lines(compared)) == 4
+    shown = lines(compared)
+    assert shown[0] == "beside a notebook:"
+    assert shown[1].split() == ["number", "reported", "here"]
+    assert [line.index(number) for line, number in zip(shown[2:], ("0.75", "0.1"), strict=True)] == [
+        shown[1].index("reported")
+    ] * 2
 
 
 @pytest.mark.parametrize(

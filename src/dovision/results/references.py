@@ -99,8 +99,11 @@ def comparison(compared: Mapping[str, Any]) -> pd.DataFrame:
 
 def lines(compared: Mapping[str, Any]) -> Sequence[str]:
     """The result of `References.compare` for a terminal."""
-    table = comparison(compared).to_string(index=False, justify="left").splitlines()
-    return [f"beside {compared['source']}:", *table]
+    table = comparison(compared)
+    rows = [tuple(table), *table.itertuples(index=False)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return [f"beside {compared['source']}:", *("  ".join(row).rstrip() for row in cells)]
 
 
 def _text(found: Mapping[str, Any]) -> str:
