@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-ray check figures figures-check format bench chaos wheel clean
+.PHONY: help install develop demo test test-ray check figures figures-check format bench chaos checks wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ bench: $(VENV)/.dev ## times against captum, foolbox and a plain loop; hours in 
 
 chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="--sweeps 7 --launchers basic" for a few
 	@$(BIN)/python tests/chaos/campaign.py $(or $(CHAOS),--sweeps 100 --launchers basic joblib submitit_local)
+
+checks: $(VENV)/.dev ## programs that measure what tests do not, in checks/; CHECKS=--quick for a short form
+	@for check in checks/*.py; do echo "$$check $(CHECKS)"; $(BIN)/python $$check $(CHECKS) || exit 1; done
 
 wheel: $(VENV)/.dev ## a wheel in dist/
 	@$(BIN)/python -m build --wheel

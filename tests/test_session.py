@@ -10,7 +10,9 @@ from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.trainer.connectors import callback_connector
 
 from dovision.configuration import configuration_folder
-from dovision.session import make_trainer
+from dovision.datasets.phantom import Phantom
+from dovision.session import first_samples, make_trainer
+from dovision.session import test_samples as evaluated
 
 
 @pytest.mark.parametrize("rich", [False, True])
@@ -21,3 +23,39 @@ def test_the_progress_bar_does_not_depend_on_what_else_is_installed(monkeypatch,
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         trainer = make_trainer(compose("evaluate"), [])
     assert [type(callback) for callback in trainer.callbacks if isinstance(callback, ProgressBar)] == bars
+
+
+COUNTS = [(f"detection.{name}_images", name) for name in ("val", "test")]
+COUNTS += [("evaluation.images", "test"), ("detection.adaptive.images", "test")]
+
+
+@pytest.fixture(scope="module")
+def films() -> Phantom:
+    """Forty films a split, about half of which have a lesion, and so a box that speaks for a class."""
+    return Phantom("multiclass", ("healthy", "disease"), (1, 64, 64), "disease", 0.0, None, 40, 40, 40, seed=0)
+
+
+def configured(*overrides: str):
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        return compose("evaluate", list(overrides))
+
+
+@pytest.mark.parametrize(("key", "split"), COUNTS)
+def test_any_number_of_images_is_the_beginning_of_the_splits_order(films, key, split):
+    whole = list(range(40))
+    assert first_samples(configured(f"{key}=null"), key, films, split) == whole
+    for count in (1, 7, 39, 40, 1000):
+        assert first_samples(configured(f"{key}={count}"), key, films, split) == whole[:count]
+    with pytest.raises(ValueError, match=f"{key} must be a whole number of at least 1, got 0"):
+        first_samples(configured(f"{key}=0"), key, films, split)
+
+
+def test_boxed_images_are_taken_in_the_splits_order_too(films):
+    boxed = evaluated(configured("evaluation.boxed=true"), films)
+    table = films.table("test")
+    assert boxed == table["sample"][table["disease"] == 1].tolist()
+    assert evaluated(configured("evaluation.boxed=true", "evaluation.images=5"), films) == boxed[:5]
+    unknown = films.source_boxes
+    films.source_boxes = lambda split: unknown(split).iloc[:0]
+    with pytest.raises(ValueError, match="evaluation.boxed needs test images with a box that speaks for a class"):
+        evaluated(configured("evaluation.boxed=true"), films)

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dovision import checks
+from dovision import checks, sample_order
 
 Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an image or a feature map
 
 BOXES = ["sample", "part", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
+SOURCE_BOXES = ["row", *BOXES[1:]]  # columns of Images.source_boxes
 INPUT = "input"  # the site of an edit of the image itself
 CODE = "code"  # the site of an edit of an inserted autoencoder's code
 
@@ -56,7 +60,7 @@ class Batch(NamedTuple):
 
     image: Tensor  # (B, C, H, W) float in [0, 1]
     label: Tensor  # (B,) int64, or (B, K) float for multilabel
-    sample: Tensor  # (B,) int64, the row in the split
+    sample: Tensor  # (B,) int64, the place in the split's order
     group: Tensor  # (B,) int64, the patient, or the sample itself
 
     def rows(self, index: slice | Tensor | Sequence[int]) -> Batch:
@@ -156,48 +160,133 @@ class Classifier(nn.Module):
         return self.network((image - self.mean) / self.std)
 
 
+class Source(NamedTuple):
+    """The images of a split, row by row, in whatever order the dataset holds them."""
+
+    image: Callable[[int], Tensor]  # of a row, shape (C, H, W) float in [0, 1]; is pickled for reading processes
+    label: Tensor  # (N,) int64, or (N, K) float for multilabel
+    group: Tensor  # (N,) int64, the patient, or a number of the row's own; the same one in no other split
+
+
+class Split(Dataset[Batch]):
+    """A split in its order; each item is a Batch without the leading axis.
+
+    Args:
+        source: the images.
+        order: the row of each sample, shape (N,).
+    """
+
+    def __init__(self, source: Source, order: npt.NDArray[np.int64]) -> None:
+        self.source = source
+        self.order = order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, sample: int) -> Batch:
+        if not 0 <= sample < len(self):
+            raise IndexError(f"sample must be in [0, {len(self)}), got {sample}.")
+        row = int(self.order[sample])
+        return Batch(self.source.image(row), self.source.label[row], torch.tensor(sample), self.source.group[row])
+
+
 class Images(ABC):
     """A dataset: its task, the shape of its images, and its splits train, val and test.
 
-    `fingerprint` is a hash of the content (not of where it lies); `bad_files` names the files left out; `facts` is
-    what else a run should record, in plain types.
+    A subclass says what its splits hold, row by row, in `source`, `source_table` and `source_boxes`; this class puts
+    each split into its order (see `sample_order`), in which the first N samples stand for all of it.
+
+    `content` is a hash of the data (not of where they lie); `bad_files` names the files left out; `facts` is what else
+    a run should record, in plain types.
     """
 
     task: Task
     shape: Shape
-    fingerprint: str
+    content: str
     bad_files: tuple[str, ...] = ()
     facts: Mapping[str, object] = MappingProxyType({})
 
     @abstractmethod
-    def split(self, name: str) -> Dataset[Batch]:
-        """The images of a split as a map-style dataset; each item is a Batch without the leading axis."""
+    def source(self, split: str) -> Source:
+        """The images of a split, with their labels and groups."""
 
     @abstractmethod
-    def table(self, name: str) -> pd.DataFrame:
-        """Facts of each image of a split, a row a sample: at least `sample`, `name` and `group` (as text)."""
+    def source_table(self, split: str) -> pd.DataFrame:
+        """Facts of each image of a split: at least `name`, which the split has once, and `group` (as text)."""
 
-    def boxes(self, name: str) -> pd.DataFrame:
-        """What is known to lie where, in pixels of the images; no row where nothing is known.
-
-        `sample`; `part`, a name that the sample has once; `label`, the class that the part speaks for, or None;
-        `top`, `left`, `bottom`, `right`.
-        """
-        return pd.DataFrame(columns=BOXES)
+    def source_boxes(self, split: str) -> pd.DataFrame:
+        """As `boxes`, with the column `row` in place of `sample`."""
+        return pd.DataFrame(columns=SOURCE_BOXES)
 
     def prepare(self) -> None:  # noqa: B027
         """Make, once, what reads faster than the files as they come; nothing by default. May be stopped and resumed."""
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content and of how its splits are put into order."""
+        return hashlib.sha256(f"{self.content}, order {sample_order.VERSION}".encode()).hexdigest()
 
-@runtime_checkable
-class Counterfactuals(Protocol):
+    @final
+    def order(self, split: str) -> npt.NDArray[np.int64]:
+        """The row of each sample, shape (N,); it depends on names, labels and groups alone, not on the rows' order."""
+        if split not in self._orders:
+            source = self.source(split)
+            rows = self.source_table(split)["name"].argsort(kind="stable").to_numpy()
+            order = sample_order.sample_order(source.label.numpy()[rows], source.group.numpy()[rows])
+            self._orders[split] = rows[order]
+        return self._orders[split]
+
+    @final
+    def split(self, name: str) -> Split:
+        """The samples of a split in its order, as a map-style dataset."""
+        return Split(self.source(name), self.order(name))
+
+    @final
+    def table(self, name: str) -> pd.DataFrame:
+        """Facts of each sample, in the split's order: at least `sample`, `name` and `group` (as text)."""
+        table = self.source_table(name).iloc[self.order(name)].reset_index(drop=True)
+        table.insert(0, "sample", range(len(table)))
+        return table
+
+    @final
+    def boxes(self, name: str) -> pd.DataFrame:
+        """What is known to lie where, in pixels of the images, by sample; no row where nothing is known.
+
+        `sample`; `part`, a name that the sample has once; `label`, the class that the part speaks for, or None;
+        `top`, `left`, `bottom`, `right`.
+        """
+        boxes = self.source_boxes(name)
+        if boxes.empty:
+            return pd.DataFrame(columns=BOXES)
+        sample = np.argsort(self.order(name))
+        boxes.insert(0, "sample", sample[boxes.pop("row").to_numpy(np.int64)])
+        return boxes.sort_values("sample", kind="stable", ignore_index=True)
+
+    @cached_property
+    def _orders(self) -> dict[str, npt.NDArray[np.int64]]:
+        return {}
+
+
+class Counterfactuals(Images):
     """A dataset that can draw an image again with all equal but for some of its parts."""
 
+    @abstractmethod
+    def source_parts(self, split: str, row: int) -> tuple[str, ...]:
+        """As `parts`, of a row."""
+
+    @abstractmethod
+    def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:
+        """As `counterfactual`, of a row."""
+
+    @final
     def parts(self, split: str, sample: int) -> tuple[str, ...]:
         """What can be left out of an image."""
+        return self.source_parts(split, int(self.order(split)[sample]))
 
+    @final
     def counterfactual(self, split: str, sample: int, *parts: str) -> Tensor:
         """The image without these parts, shape (C, H, W)."""
+        return self.source_counterfactual(split, int(self.order(split)[sample]), *parts)
 
 
 class Context(NamedTuple):

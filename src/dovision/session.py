@@ -17,7 +17,7 @@ import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -187,23 +187,38 @@ def make_trainer(config: DictConfig, callbacks: list[Callback], **settings: Any)
     return hydra.utils.instantiate(plumbing, callbacks=[*callbacks, *bars])
 
 
+def first_samples(config: DictConfig, key: str, images: Images, split: str, boxed: bool = False) -> list[int]:
+    """The first samples of a split in its order, as many as the configuration's `key` says; null: all.
+
+    Args:
+        config: of the job.
+        key: where the configuration says how many.
+        images: the dataset.
+        split: train, val or test.
+        boxed: only those with a box that speaks for a class.
+    """
+    limit = OmegaConf.select(config, key)
+    if boxed:
+        boxes = images.boxes(split)
+        samples = sorted(set(boxes["sample"][boxes["label"].notna()].tolist()))
+    else:
+        samples = list(range(len(images.order(split))))
+    return samples if limit is None else samples[: checks.positive_int(key, limit)]
+
+
 def test_samples(config: DictConfig, images: Images) -> list[int]:
     """The test images that are evaluated: the first `evaluation.images`, or the first of which a box is known.
 
     Raises:
         ValueError: `evaluation.boxed` asks for boxes where none is known.
     """
-    samples = list(range(len(images.split("test"))))  # type: ignore[arg-type]
-    if config.evaluation.boxed:
-        boxes = images.boxes("test")
-        samples = sorted(set(boxes["sample"][boxes["label"].notna()].tolist()))
-        if not samples:
-            raise ValueError(
-                "evaluation.boxed needs test images with a box that speaks for a class, got none in this dataset. "
-                "Choose another dataset, or evaluation.boxed=false."
-            )
-    limit = config.evaluation.images
-    return samples if limit is None else samples[: checks.positive_int("evaluation.images", limit)]
+    samples = first_samples(config, "evaluation.images", images, "test", config.evaluation.boxed)
+    if not samples:
+        raise ValueError(
+            "evaluation.boxed needs test images with a box that speaks for a class, got none in this dataset. "
+            "Choose another dataset, or evaluation.boxed=false."
+        )
+    return samples
 
 
 def test_loader(config: DictConfig, images: Images, samples: Sequence[int], trainer: pl.Trainer) -> DataLoader[Batch]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Subset
 
 from dovision import checks, identity, session, stages
@@ -83,13 +83,8 @@ def detect(config: DictConfig, folder: Path, images: Images, plain: Stage, parts
 
 
 def _loader(config: DictConfig, images: Images, split: str, name: str) -> DataLoader[Batch]:
-    """The first images of a split, in their order; `name` is where the configuration says how many."""
-    whole = images.split(split)
-    count: int = len(whole)  # type: ignore[arg-type]
-    limit = OmegaConf.select(config, name)
-    if limit is not None:
-        count = min(checks.positive_int(name, limit), count)
-    share = Subset(whole, range(count))
+    """The first images of a split, in its order; `name` is where the configuration says how many."""
+    share = Subset(images.split(split), session.first_samples(config, name, images, split))
     return DataLoader(share, batch_size=config.evaluation.batch_size, num_workers=config.num_workers)
 
 

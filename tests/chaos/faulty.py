@@ -38,13 +38,13 @@ def fill_the_disk() -> None:
 
 
 def spoil_an_image() -> None:
-    plain = InMemory.__getitem__
+    plain = InMemory.__call__
 
-    def read(self: InMemory, sample: int) -> object:
-        InMemory.__getitem__ = plain  # type: ignore[method-assign]
-        raise OSError(5, "Input/output error", f"image-{sample}")
+    def read(self: InMemory, row: int) -> object:
+        InMemory.__call__ = plain  # type: ignore[method-assign]
+        raise OSError(5, "Input/output error", f"image-{row}")
 
-    InMemory.__getitem__ = read  # type: ignore[assignment, method-assign]
+    InMemory.__call__ = read  # type: ignore[assignment, method-assign]
 
 
 FAULTS: dict[str, Callable[[], object]] = {

@@ -9,13 +9,23 @@ import pytest
 from PIL import Image
 
 
+def write_folder(root: Path) -> Path:
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (root / name).mkdir()
+        for number in range(10):
+            pixels = random.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"patient{number // 2}-{name}-{number}.png")
+    return root
+
+
 @pytest.fixture
 def folder_of_images(tmp_path: Path) -> Path:
     """Ten 20 x 30 PNG files in each of the classes cat and dog, without folders for the splits."""
-    random = np.random.default_rng(0)
-    for name in ("cat", "dog"):
-        (tmp_path / name).mkdir()
-        for number in range(10):
-            pixels = random.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / name / f"patient{number // 2}-{name}-{number}.png")
-    return tmp_path
+    return write_folder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, for tests that only read it."""
+    return write_folder(tmp_path_factory.mktemp("images"))

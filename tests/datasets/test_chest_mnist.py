@@ -39,9 +39,10 @@ def test_images_and_labels_are_the_files(tmp_path, save, pixels, name):
     images = open_films(tmp_path, shape=(3, pixels, pixels))
     for split, count in COUNTS.items():
         batch = next(iter(DataLoader(images.split(split), batch_size=count, num_workers=1)))
-        expected = torch.from_numpy(data[f"{split}_images"]).unsqueeze(1) / 255
+        rows = images.table(split)["name"].str.removeprefix(f"{split}-").astype(int).to_numpy()
+        expected = torch.from_numpy(data[f"{split}_images"][rows]).unsqueeze(1) / 255
         assert torch.equal(batch.image, expected.expand(-1, 3, -1, -1))
-        assert torch.equal(batch.label, torch.from_numpy(data[f"{split}_labels"]).float())
+        assert torch.equal(batch.label, torch.from_numpy(data[f"{split}_labels"][rows]).float())
         assert len(pickle.dumps(images.split(split))) < 3000  # bytes: the images stay in their file
 
 
@@ -49,15 +50,15 @@ def test_each_sample_is_a_group_of_its_own(tmp_path):
     np.savez(tmp_path / "chestmnist.npz", **arrays(28))
     images = open_films(tmp_path)
     groups = [int(item.group) for split in COUNTS for item in images.split(split)]
-    assert groups == list(range(15))
-    assert images.table("val")["group"].tolist() == ["val-0", "val-1", "val-2", "val-3"]
+    assert sorted(groups) == list(range(15))
+    assert sorted(images.table("val")["group"]) == ["val-0", "val-1", "val-2", "val-3"]
 
 
 def test_chosen_classes_are_the_columns_of_their_names(tmp_path):
     data = arrays(28)
     np.savez(tmp_path / "chestmnist.npz", **data)
-    split = open_films(tmp_path, classes=["Hernia", "Atelectasis"]).split("test")
-    assert split.label.tolist() == data["test_labels"][:, [13, 0]].tolist()
+    source = open_films(tmp_path, classes=["Hernia", "Atelectasis"]).source("test")
+    assert source.label.tolist() == data["test_labels"][:, [13, 0]].tolist()
 
 
 def test_the_fingerprint_is_that_of_the_content_and_not_of_the_compression(tmp_path):

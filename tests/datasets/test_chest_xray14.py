@@ -29,13 +29,16 @@ def open_films(root, classes=LABELS, shape=(1, 32, 32), split="official", store_
 def test_films_come_with_labels_patients_and_facts(nih_root):
     images = open_films(nih_root, classes=["Mass", "Infiltration"], shape=(3, 32, 32))
     test, table = images.split("test"), images.table("test")
-    assert table["name"].tolist() == [f"0000000{patient}_00{number}.png" for patient in (7, 8) for number in (0, 1)]
-    assert table["labels"].tolist() == ["No Finding", "Atelectasis|Mass", "Infiltration", "Pleural_Thickening"]
-    assert table.iloc[1][["sample", "group", "patient", "age", "sex", "view"]].tolist() == [1, "7", 7, 57, "F", "PA"]
-    assert [item.label.tolist() for item in test] == [[0, 0], [1, 0], [0, 1], [0, 0]]
-    assert [int(item.group) for item in test] == [7, 7, 8, 8]
-    pixels = np.asarray(Image.open(nih_root / "images_002" / "images" / "00000007_001.png"))
-    assert torch.equal(test[1].image, (torch.from_numpy(pixels.copy()) / 255).expand(3, 32, 32))
+    items = {name: test[sample] for sample, name in zip(table["sample"], table["name"], strict=True)}
+    table = table.set_index("name")
+    names = [f"0000000{patient}_00{number}.png" for patient in (7, 8) for number in (0, 1)]
+    assert sorted(items) == names
+    assert table["labels"][names].tolist() == ["No Finding", "Atelectasis|Mass", "Infiltration", "Pleural_Thickening"]
+    assert table.loc[names[1], ["group", "patient", "age", "sex", "view"]].tolist() == ["7", 7, 57, "F", "PA"]
+    assert [items[name].label.tolist() for name in names] == [[0, 0], [1, 0], [0, 1], [0, 0]]
+    assert [int(items[name].group) for name in names] == [7, 7, 8, 8]
+    pixels = np.asarray(Image.open(nih_root / "images_002" / "images" / names[1]))
+    assert torch.equal(items[names[1]].image, (torch.from_numpy(pixels.copy()) / 255).expand(3, 32, 32))
 
 
 def test_what_a_run_records_counts_films_and_hashes_the_lists(nih_root):
@@ -76,7 +79,7 @@ def test_the_fingerprint_changes_with_files_labels_lists_and_cut_but_not_with_th
 
 
 def test_boxes_are_scaled_from_the_released_size_and_cut_at_the_film(nih_root):
-    rows = open_films(nih_root, classes=["Infiltration", "Mass"], shape=(1, 64, 64)).boxes("test")
+    rows = open_films(nih_root, classes=["Infiltration", "Mass"], shape=(1, 64, 64)).source_boxes("test")
     assert rows.drop(columns="label").values.tolist() == [
         [0, "Atelectasis", 32, 16, 40, 32],  # 512, 256, 640, 512 of 1024 pixels
         [0, "Atelectasis2", 0, 0, 4, 4],
@@ -87,7 +90,7 @@ def test_boxes_are_scaled_from_the_released_size_and_cut_at_the_film(nih_root):
 
 
 def test_a_box_outside_the_taken_centre_has_no_row(nih_root):
-    rows = open_films(nih_root, shape=(1, 64, 16)).boxes("test")  # columns 24 to 39 of a film of 64 x 64
+    rows = open_films(nih_root, shape=(1, 64, 16)).source_boxes("test")  # columns 24 to 39 of a film of 64 x 64
     assert rows.values.tolist() == [
         [0, "Atelectasis", "Atelectasis", 32, 0, 40, 8],
         [3, "Infiltration", "Infiltration", 32, 8, 64, 16],
@@ -111,7 +114,8 @@ def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape, s
     images = open_films(nih_root, shape=shape, store_size=260 if stored else None)
     if stored:
         images.prepare()
-    bright = images.split("test")[0].image[0] >= 0.5
+    (sample,) = images.boxes("test")["sample"]
+    bright = images.split("test")[sample].image[0] >= 0.5
     rows, columns = (torch.nonzero(bright.any(axis)).flatten().tolist() for axis in (1, 0))
     drawn = Box(rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
     seen, told = torch.zeros_like(bright), torch.zeros_like(bright)
@@ -157,7 +161,8 @@ def test_a_film_that_has_changed_since_it_was_stored_is_refused_until_prepared_a
     with pytest.raises(ValueError, match=r"1 files have changed, such as 00000008_001.png. Run dovision-prepare again"):
         images.split("train")
     images.prepare()
-    assert images.split("test")[3].image.max() == pytest.approx(9 / 255)
+    (sample,) = np.flatnonzero(images.table("test")["name"] == "00000008_001.png")
+    assert images.split("test")[sample].image.max() == pytest.approx(9 / 255)
 
 
 @pytest.mark.parametrize(

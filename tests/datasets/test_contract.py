@@ -6,6 +6,7 @@ import os
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -13,28 +14,51 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from dovision.contracts import BOXES, Batch, Images
+from dovision.contracts import BOXES, SOURCE_BOXES, Batch, Counterfactuals, Images
+from dovision.sample_order import RARE, strata
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = sorted((ROOT / "conf" / "dataset").glob("*.yaml"))
 SPLITS = ("train", "val", "test")
 
 
-@pytest.fixture(params=PARTS, ids=lambda path: path.stem)
-def config(request, folder_of_images):
+class Backwards:
+    """What os.scandir gives, from the last name to the first."""
+
+    def __init__(self, entries):
+        self.entries = iter(sorted(entries, key=lambda entry: entry.name, reverse=True))
+
+    def __iter__(self):
+        return self.entries
+
+    def __next__(self):
+        return next(self.entries)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def close(self):
+        pass
+
+
+@pytest.fixture(scope="module", params=PARTS, ids=lambda path: path.stem)
+def config(request, shared_folder):
     """The part's config; one whose files are not on this machine is pointed to small ones, or skipped."""
     stem = request.param.stem
     data = Path(os.environ.get("DOVISION_TEST_DATA", ROOT.parent / "shared" / "data"))
     overrides = {
         "mnist": {"root": str(data / "mnist")},
         "chest_xray14": {"root": str(data / "nih"), "split": "patients"},
-        "image_folder": {"root": str(folder_of_images), "classes": ["cat", "dog"]},
+        "image_folder": {"root": str(shared_folder), "classes": ["cat", "dog"]},
         "phantom": {"train_images": 30, "val_images": 20, "test_images": 20},
     }
     return OmegaConf.merge(OmegaConf.load(request.param), overrides.get(stem, {}))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def dataset(config) -> Images:
     try:
         return instantiate(config)
@@ -44,25 +68,34 @@ def dataset(config) -> Images:
         pytest.skip(f"its files are not on this machine: {error.__cause__}")
 
 
+@pytest.fixture(scope="module")
+def again(config, dataset) -> Images:
+    """The same dataset, opened where the file system lists its files in another order."""
+    scandir, listdir = os.scandir, os.listdir
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", lambda *path: Backwards(scandir(*path)))
+        patch.setattr(os, "listdir", lambda *path: sorted(listdir(*path), reverse=True))
+        return instantiate(config)
+
+
 def some(split) -> list[int]:
     return sorted({0, len(split) // 2, len(split) - 1})
 
 
-def test_a_dataset_keeps_its_promises(config, dataset):
+def test_a_dataset_keeps_its_promises(config, dataset, again):
     assert isinstance(dataset, Images)
     assert dataset.task.kind == config.task
     assert dataset.task.classes == tuple(config.classes)
     assert dataset.shape == tuple(config.shape)
-    again = instantiate(config)
     assert dataset.fingerprint == again.fingerprint
     groups = {}
     for name in SPLITS:
         split = dataset.split(name)
         assert len(split) > 0
+        pickled = pickle.loads(pickle.dumps(again.split(name)))  # as a reading process gets it
         for sample in some(split):
             check_item(dataset, split[sample], sample)
-            same = pickle.loads(pickle.dumps(again.split(name)))[sample]  # as a reading process gets it
-            assert all(torch.equal(a, b) for a, b in zip(split[sample], same, strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(split[sample], pickled[sample], strict=True))
         table = dataset.table(name)
         assert table["sample"].tolist() == list(range(len(split)))
         assert table["name"].is_unique
@@ -103,3 +136,34 @@ def check_item(dataset: Images, item: Batch, sample: int) -> None:
 def test_an_unknown_split_is_refused_with_the_known_ones(dataset):
     with pytest.raises(ValueError, match="split must be one of train, val, test, got 'tset'. Did you mean test"):
         dataset.split("tset")
+
+
+def test_the_first_samples_of_a_split_are_a_sample_of_it(dataset):
+    for name in SPLITS:
+        split, table = dataset.split(name), dataset.table(name)
+        assert split.order.tolist() == dataset.order(name).tolist()
+        assert sorted(split.order) == list(range(len(split)))
+        stratum = strata(split.source.label.numpy())[split.order]
+        counted = np.cumsum(stratum[:, None] == np.unique(stratum), axis=0)
+        share = counted[-1] / len(stratum)
+        expected = np.arange(1, len(stratum) + 1)[:, None] * share
+        assert (np.abs(counted - expected)[:, share >= RARE] < 1).all()
+        source = dataset.source_table(name).iloc[split.order].reset_index(drop=True)
+        pd.testing.assert_frame_equal(table.drop(columns="sample"), source)
+
+
+def test_boxes_and_counterfactuals_are_those_of_the_sample(dataset):
+    rows = dataset.source_boxes("test")
+    samples = dataset.boxes("test").assign(row=lambda boxes: dataset.order("test")[boxes["sample"].astype(int)])
+    assert samples["sample"].is_monotonic_increasing
+    columns = [*SOURCE_BOXES[:2], *SOURCE_BOXES[3:]]
+    assert sorted(samples[columns].values.tolist()) == sorted(rows[columns].values.tolist())
+    if isinstance(dataset, Counterfactuals):
+        for sample in (0, 5):
+            assert torch.equal(dataset.counterfactual("test", sample), dataset.split("test")[sample].image)
+
+
+def test_the_order_does_not_depend_on_that_of_the_file_system(dataset, again):
+    assert again.fingerprint == dataset.fingerprint
+    for name in SPLITS:
+        pd.testing.assert_frame_equal(again.table(name), dataset.table(name))

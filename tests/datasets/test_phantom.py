@@ -109,12 +109,12 @@ def test_the_test_split_has_a_shortcut_of_its_own():
     assert abs(correlation(1.0, "test")) < 0.1
 
 
-def test_an_item_depends_on_seed_split_and_sample_alone():
+def test_a_film_depends_on_seed_split_and_row_alone():
     first, again = phantom(), phantom(images=10)
-    for sample in (3, 9, 0):
-        assert torch.equal(first.split("val")[sample].image, again.split("val")[sample].image)
-    assert not torch.equal(first.split("val")[0].image, first.split("test")[0].image)
-    assert not torch.equal(first.split("val")[0].image, phantom(seed=1).split("val")[0].image)
+    for row in (3, 9, 0):
+        assert torch.equal(first.source("val").image(row), again.source("val").image(row))
+    assert not torch.equal(first.source("val").image(0), first.source("test").image(0))
+    assert not torch.equal(first.source("val").image(0), phantom(seed=1).source("val").image(0))
     assert first.fingerprint == phantom().fingerprint != phantom(seed=1).fingerprint
 
 
@@ -127,14 +127,12 @@ def test_the_three_labels_tell_the_same_patients_differently():
     whether = phantom()
     which = phantom("kinds", "multilabel", ("nodule", "opacity"))
     one = phantom("kind", "multiclass", ("healthy", "nodule", "opacity", "both"))
-    seen = set()
-    for sample in range(40):
-        nodule, opacity = which.split("train")[sample].label.tolist()
-        assert one.split("train")[sample].label == nodule + 2 * opacity
-        assert whether.split("train")[sample].label == float(nodule or opacity)
-        seen.add((nodule, opacity))
-    assert len(seen) == 4
-    assert torch.equal(whether.split("train")[0].image, one.split("train")[0].image)
+    labels = [each.source("train").label.tolist() for each in (which, one, whether)]
+    for (nodule, opacity), number, diseased in zip(*labels, strict=True):
+        assert number == nodule + 2 * opacity
+        assert diseased == float(nodule or opacity)
+    assert len(set(labels[1])) == 4
+    assert torch.equal(whether.source("train").image(0), one.source("train").image(0))
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
 
-from dovision.contracts import BOXES, CODE, Batch, Classifier, Context, Images, Task
+from dovision.contracts import CODE, SOURCE_BOXES, Batch, Classifier, Context, Counterfactuals, Images, Task
 from dovision.datasets.phantom import Phantom
 
 SIZE = (14, 17)  # neither square nor a multiple of a grid
@@ -49,29 +50,32 @@ class Boxed(Images):
         self.rows = list(rows)
         self.shape = shape
 
-    def split(self, name):
+    def source(self, split):
         raise NotImplementedError
 
-    def table(self, name):
+    def source_table(self, split):
         raise NotImplementedError
 
-    def boxes(self, name):
-        return pd.DataFrame(self.rows, columns=BOXES)
+    def source_boxes(self, split):
+        return pd.DataFrame(self.rows, columns=SOURCE_BOXES)
+
+    def order(self, split):  # the rows themselves, so that a test can name them
+        return np.arange(1 + max((row[0] for row in self.rows), default=0))
 
 
-class Lamps(Boxed):
+class Lamps(Boxed, Counterfactuals):
     """Black images of which each part is a white box; counts how often it draws."""
 
     draws = 0
 
-    def parts(self, split, sample):
-        return tuple(row[1] for row in self.rows if row[0] == sample)
+    def source_parts(self, split, row):
+        return tuple(each[1] for each in self.rows if each[0] == row)
 
-    def counterfactual(self, split: str, sample: int, *parts: str) -> Tensor:
+    def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:
         self.draws += 1
         image = torch.zeros(self.shape)
         for number, part, _, top, left, bottom, right in self.rows:
-            if number == sample and part not in parts:
+            if number == row and part not in parts:
                 image[:, top:bottom, left:right] = 1
         return image
 

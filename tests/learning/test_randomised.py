@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import torch
 from torch import nn
 
-from dovision.contracts import Batch, Classifier, Images, Task
+from dovision.contracts import Classifier, Images, Source, Task
 from dovision.learning.randomised import PermutedLabels, cascade
 
 TASK = Task("multiclass", ("a", "b"))
@@ -48,23 +49,23 @@ def test_what_is_drawn_depends_on_the_seed_alone_and_leaves_the_global_generator
 
 
 class Numbers(Images):
-    """Twenty black images, labelled 0 to 19."""
+    """Twenty images of one grey each, labelled 0 to 19, as bright as their label."""
 
-    task, shape, fingerprint = TASK, (1, 2, 2), "numbers"
+    task, shape, content = TASK, (1, 2, 2), "numbers"
 
-    def split(self, name):
+    def source(self, split):
         numbers = torch.arange(20)
-        return [Batch(torch.zeros(1, 2, 2), number, number, number) for number in numbers]
+        return Source(lambda row: torch.full((1, 2, 2), row / 20), numbers, numbers)
 
-    def table(self, name):
-        raise NotImplementedError
+    def source_table(self, split):
+        return pd.DataFrame({"name": [f"{row:02}" for row in range(20)], "group": map(str, range(20))})
 
 
 def test_permuted_labels_are_the_same_labels_on_other_images_in_train_and_val_only():
     permuted = PermutedLabels(Numbers(), seed=0)
-    for split in ("train", "val"):
-        dealt = [int(permuted.split(split)[row].label) for row in range(20)]
-        assert sorted(dealt) == list(range(20))
-        assert sum(label == row for row, label in enumerate(dealt)) < 5
-    assert [int(item.label) for item in permuted.split("test")] == list(range(20))
+    for split in ("train", "val", "test"):
+        pairs = [(round(20 * float(item.image.mean())), int(item.label)) for item in permuted.split(split)]
+        assert [sorted(numbers) for numbers in zip(*pairs, strict=True)] == [list(range(20))] * 2
+        agreeing = sum(image == label for image, label in pairs)
+        assert agreeing == 20 if split == "test" else agreeing < 5
     assert permuted.fingerprint != PermutedLabels(Numbers(), seed=1).fingerprint != Numbers().fingerprint

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from dovision import checks
-from dovision.contracts import Batch, Images
+from dovision.contracts import Images, Source
 from dovision.datasets import download as downloads
 from dovision.datasets import facts, nih_tables, picture, splits
 from dovision.datasets.file_array import FileArray
@@ -74,49 +74,40 @@ class ChestMNIST(Images):
         self._path = path
         self._images = {split: FileArray(path, f"{split}_images") for split in splits.NAMES}
         self._labels = {split: _labels(path, split, self.task.classes) for split in splits.NAMES}
-        self.fingerprint = facts.fingerprint([repr((self.task.classes, self.shape, _content(path))).encode()], {})
+        self.content = facts.fingerprint([repr((self.task.classes, self.shape, _content(path))).encode()], {})
 
-    def split(self, name: str) -> Dataset[Batch]:
+    def source(self, split: str) -> Source:
         """The films of a split.
 
         Raises:
             ValueError: its array of images is missing, damaged, or not of the shape.
         """
-        images, label = self._images[checks.choice("split", name, splits.NAMES)], self._labels[name]
+        images, label = self._images[checks.choice("split", split, splits.NAMES)], self._labels[split]
         found = images.array  # opened here, so that processes that read share what a compressed file holds
         if found.dtype != np.uint8 or found.shape != (len(label), *self.shape[1:]):
             raise ValueError(
-                f"{self._path} must have {name} images of bytes, shape {(len(label), *self.shape[1:])}, got "
+                f"{self._path} must have {split} images of bytes, shape {(len(label), *self.shape[1:])}, got "
                 f"{found.dtype} of shape {found.shape}."
             )
-        return Rows(images, label, self.shape[0], self._first(name))
+        before = sum(len(self._labels[name]) for name in splits.NAMES[: splits.NAMES.index(split)])
+        return Source(Grey(images, self.shape[0]), label, before + torch.arange(len(label)))
 
-    def table(self, name: str) -> pd.DataFrame:
-        count = len(self._labels[checks.choice("split", name, splits.NAMES)])
-        names = [f"{name}-{row}" for row in range(count)]
-        return pd.DataFrame({"sample": range(count), "name": names, "group": names})
-
-    def _first(self, name: str) -> int:
-        """The number of films in the splits before this one."""
-        return sum(len(self._labels[split]) for split in splits.NAMES[: splits.NAMES.index(name)])
+    def source_table(self, split: str) -> pd.DataFrame:
+        count = len(self._labels[checks.choice("split", split, splits.NAMES)])
+        names = [f"{split}-{row}" for row in range(count)]
+        return pd.DataFrame({"name": names, "group": names})
 
 
-class Rows(Dataset[Batch]):
-    """A split: rows of an array of grey bytes, made [0, 1]; each a group of its own, numbered from `first`."""
+@dataclass(frozen=True)
+class Grey:
+    """Rows of an array of grey bytes, made [0, 1], repeated for each channel."""
 
-    def __init__(self, images: FileArray, label: Tensor, channels: int, first: int) -> None:
-        self.images = images
-        self.label = label
-        self.channels = channels
-        self.first = first
+    images: FileArray
+    channels: int
 
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def __getitem__(self, sample: int) -> Batch:
-        image = torch.from_numpy(self.images.array[sample].astype(np.float32)) / 255
-        group = torch.tensor(self.first + sample)
-        return Batch(image.repeat(self.channels, 1, 1), self.label[sample], torch.tensor(sample), group)
+    def __call__(self, row: int) -> Tensor:
+        image = torch.from_numpy(self.images.array[row].astype(np.float32)) / 255
+        return image.repeat(self.channels, 1, 1)
 
 
 def _labels(path: Path, split: str, classes: Sequence[str]) -> Tensor:

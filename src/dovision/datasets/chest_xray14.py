@@ -10,12 +10,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from dovision import checks, geometry
-from dovision.contracts import BOXES, Batch, Box, Images, Shape
+from dovision.contracts import SOURCE_BOXES, Box, Images, Shape, Source
 from dovision.datasets import facts, nih_films, nih_splits, nih_tables, picture, splits
-from dovision.datasets.nih_films import Films, FromFiles, FromStore
+from dovision.datasets.nih_films import FromFiles, FromStore
 from dovision.datasets.nih_store import Store
 
 log = logging.getLogger(__name__)
@@ -93,13 +92,13 @@ class ChestXray14(Images):
             self._store = Store(folder / f"store-{_checked(store_size, self.shape)}", store_size, entries["name"])
         self._choose_source()
 
-    def split(self, name: str) -> Dataset[Batch]:
+    def source(self, split: str) -> Source:
         """The films of a split.
 
         Raises:
             ValueError: files have changed since the store was made of them.
         """
-        films = self._of(name)
+        films = self._of(split)
         if self._changed:
             raise ValueError(
                 f"films must be as they were when they were stored, but {len(self._changed):,} files have changed, "
@@ -109,26 +108,25 @@ class ChestXray14(Images):
         if self._store is not None and self._stored:
             read = FromStore(self._store.images, self._store.rows(films["name"]), self.shape)
         label = torch.from_numpy(nih_tables.labels(films["findings"], self.task.classes))
-        return Films(read, label, torch.tensor(films["patient"].to_numpy()))
+        return Source(read, label, torch.tensor(films["patient"].to_numpy()))
 
-    def table(self, name: str) -> pd.DataFrame:
+    def source_table(self, split: str) -> pd.DataFrame:
         """Besides `name`, the file's: `patient`, `age` in years, `sex`, `view` (PA or AP), `labels` joined by "|"."""
-        films = self._of(name).assign(group=lambda films: films["patient"].astype(str))
-        films.insert(0, "sample", range(len(films)))
-        columns = ["sample", "name", "group", "patient", "age", "sex", "view", "findings"]
+        films = self._of(split).assign(group=lambda films: films["patient"].astype(str))
+        columns = ["name", "group", "patient", "age", "sex", "view", "findings"]
         return films[columns].rename(columns={"findings": "labels"})
 
-    def boxes(self, name: str) -> pd.DataFrame:
+    def source_boxes(self, split: str) -> pd.DataFrame:
         """The radiologists' boxes; one of a label that is no class has the label None."""
-        names = self._of(name)["name"]
-        samples = dict(zip(names, range(len(names)), strict=True))
+        names = self._of(split)["name"]
+        row = dict(zip(names, range(len(names)), strict=True))
         fit = geometry.central_fit(nih_tables.FILM, nih_tables.FILM, self.shape)
         rows = []
         for film, label, part, *edges in self._boxes.itertuples(index=False):
             box = geometry.fit_box(Box(*edges), fit)
-            if film in samples and box.area:  # it may lie outside the centre that is taken
-                rows.append((samples[film], part, label if label in self.task.classes else None, *box))
-        return pd.DataFrame(rows, columns=BOXES)
+            if film in row and box.area:  # it may lie outside the centre that is taken
+                rows.append((row[film], part, label if label in self.task.classes else None, *box))
+        return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
     def prepare(self) -> None:
         """Decode each film once, into root/store-<store_size>, which is read from then on; may be stopped and resumed.
@@ -157,7 +155,7 @@ class ChestXray14(Images):
         films = self._films[["name", "bytes", "patient", "findings", "split"]]
         about = repr((self.task.classes, self.shape, size))
         content = (about, films.to_csv(index=False), self._boxes.to_csv(index=False))
-        self.fingerprint = facts.fingerprint((text.encode() for text in content), {})
+        self.content = facts.fingerprint((text.encode() for text in content), {})
         self.facts = {**self._counts, "store_size": size}
 
 

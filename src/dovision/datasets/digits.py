@@ -9,12 +9,11 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
-from torch.utils.data import Dataset
 
 from dovision import checks
-from dovision.contracts import Batch, Images
+from dovision.contracts import Images, Source
 from dovision.datasets import facts, splits
-from dovision.datasets.memory import InMemory
+from dovision.datasets.memory import in_memory
 
 
 class Digits(Images):
@@ -55,14 +54,14 @@ class Digits(Images):
             data.target.astype(np.uint8).tobytes(),
             repr(self.shape).encode(),
         )
-        self.fingerprint = facts.fingerprint(content, self._rows)
+        self.content = facts.fingerprint(content, self._rows)
 
-    def split(self, name: str) -> Dataset[Batch]:
-        return InMemory(self._image, self._label, self._split_rows(name), white=16)
+    def source(self, split: str) -> Source:
+        return in_memory(self._image, self._label, self._split_rows(split), white=16)
 
-    def table(self, name: str) -> pd.DataFrame:
-        names = [f"digits-{row}" for row in self._split_rows(name)]
-        return pd.DataFrame({"sample": range(len(names)), "name": names, "group": names})
+    def source_table(self, split: str) -> pd.DataFrame:
+        names = [f"digits-{row}" for row in self._split_rows(split)]
+        return pd.DataFrame({"name": names, "group": names})
 
-    def _split_rows(self, name: str) -> tuple[int, ...]:
-        return self._rows[checks.choice("split", name, splits.NAMES)]
+    def _split_rows(self, split: str) -> tuple[int, ...]:
+        return self._rows[checks.choice("split", split, splits.NAMES)]

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torch.utils.data import Dataset
+from torch import Tensor
 from tqdm import tqdm
 
 from dovision import checks
-from dovision.contracts import Batch, Images, Shape
+from dovision.contracts import Images, Shape, Source
 from dovision.datasets import class_folders, facts, picture, splits
 from dovision.datasets.class_folders import Entry
 
@@ -80,39 +81,32 @@ class ImageFolder(Images):
         self._groups = {name: number for number, name in enumerate(names)}
         facts_of = repr((self.task.classes, self.shape, self._groups)).encode()
         content = (entry.name.encode() + self._decoded[entry.name].digest for entry in self._entries)
-        self.fingerprint = facts.fingerprint((facts_of, *content), self._rows)
+        self.content = facts.fingerprint((facts_of, *content), self._rows)
 
-    def split(self, name: str) -> Dataset[Batch]:
-        entries = [self._entries[row] for row in self._split_rows(name)]
-        paths = [str(self._root / entry.name) for entry in entries]
+    def source(self, split: str) -> Source:
+        entries = self._split_entries(split)
+        files = Files([str(self._root / entry.name) for entry in entries], self.shape)
         labels = torch.tensor([entry.label for entry in entries])
-        return Files(paths, labels, torch.tensor([self._groups[entry.group] for entry in entries]), self.shape)
+        return Source(files, labels, torch.tensor([self._groups[entry.group] for entry in entries]))
 
-    def table(self, name: str) -> pd.DataFrame:
+    def source_table(self, split: str) -> pd.DataFrame:
         """Besides `name`, the path below the root: `height` and `width` of the file's image, in pixels."""
-        entries = [self._entries[row] for row in self._split_rows(name)]
-        rows = [(i, entry.name, entry.group, *self._decoded[entry.name].size) for i, entry in enumerate(entries)]
-        return pd.DataFrame(rows, columns=["sample", "name", "group", "height", "width"])
+        rows = [(entry.name, entry.group, *self._decoded[entry.name].size) for entry in self._split_entries(split)]
+        return pd.DataFrame(rows, columns=["name", "group", "height", "width"])
 
-    def _split_rows(self, name: str) -> tuple[int, ...]:
-        return self._rows[checks.choice("split", name, splits.NAMES)]
+    def _split_entries(self, split: str) -> list[Entry]:
+        return [self._entries[row] for row in self._rows[checks.choice("split", split, splits.NAMES)]]
 
 
-class Files(Dataset[Batch]):
-    """A split of an image folder; each item is read from its file."""
+@dataclass(frozen=True)
+class Files:
+    """Images, each read from its file when it is asked for."""
 
-    def __init__(self, paths: Sequence[str], label: torch.Tensor, group: torch.Tensor, shape: Shape) -> None:
-        self.paths = list(paths)
-        self.label = label
-        self.group = group
-        self.shape = shape
+    paths: list[str]
+    shape: Shape
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, sample: int) -> Batch:
-        image = picture.read(Path(self.paths[sample]), self.shape)
-        return Batch(image, self.label[sample], torch.tensor(sample), self.group[sample])
+    def __call__(self, row: int) -> Tensor:
+        return picture.read(Path(self.paths[row]), self.shape)
 
 
 def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, Decoded], list[str]]:

@@ -10,14 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 from torchvision.datasets import MNIST as Torchvision
 
 from dovision import checks
-from dovision.contracts import Batch, Images, generator
+from dovision.contracts import Images, Source, generator
 from dovision.datasets import facts, idx, splits
 from dovision.datasets.download import required
-from dovision.datasets.memory import InMemory
+from dovision.datasets.memory import in_memory
 
 Array = npt.NDArray[np.uint8]
 
@@ -65,20 +64,21 @@ class MNIST(Images):
             "test": tuple(range(len(self._test[1]))),
         }
         arrays = (array.numpy().tobytes() for pair in (self._train, self._test) for array in pair)
-        self.fingerprint = facts.fingerprint(arrays, self._rows)
+        self.content = facts.fingerprint(arrays, self._rows)
 
-    def split(self, name: str) -> Dataset[Batch]:
-        rows = self._split_rows(name)
-        image, label = self._test if name == "test" else self._train
-        return InMemory(image, label, rows, white=255, first_group=len(self._train[1]) if name == "test" else 0)
+    def source(self, split: str) -> Source:
+        rows = self._split_rows(split)
+        image, label = self._test if split == "test" else self._train
+        return in_memory(image, label, rows, white=255, first_group=len(self._train[1]) if split == "test" else 0)
 
-    def table(self, name: str) -> pd.DataFrame:
-        source = "test" if name == "test" else "train"
-        names = [f"{source}-{row}" for row in self._split_rows(name)]
-        return pd.DataFrame({"sample": range(len(names)), "name": names, "group": names})
+    def source_table(self, split: str) -> pd.DataFrame:
+        """`name` is the file, train or test, and the number in it, such as test-0."""
+        file = "test" if split == "test" else "train"
+        names = [f"{file}-{row}" for row in self._split_rows(split)]
+        return pd.DataFrame({"name": names, "group": names})
 
-    def _split_rows(self, name: str) -> tuple[int, ...]:
-        return self._rows[checks.choice("split", name, splits.NAMES)]
+    def _split_rows(self, split: str) -> tuple[int, ...]:
+        return self._rows[checks.choice("split", split, splits.NAMES)]
 
     def _arrays(self, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
         image, label = idx.read(images, axes=3), idx.read(labels, axes=1)

@@ -1,9 +1,8 @@
-"""The films of ChestX-ray14: where their files lie, one of them read, and a split of them."""
+"""The films of ChestX-ray14: where their files lie, and how one of them is read."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from dovision.contracts import Batch, Shape
+from dovision.contracts import Shape
 from dovision.datasets import picture
 from dovision.datasets.file_array import FileArray
 
@@ -65,27 +63,6 @@ def read(path: Path, shape: Shape) -> Tensor:
     return _spread(film, shape)
 
 
-class Films(Dataset[Batch]):
-    """A split; each film is read when it is asked for.
-
-    Args:
-        read: the film of a sample, shape (C, H, W).
-        label: shape (N, K), zeros and ones.
-        group: shape (N,), patients.
-    """
-
-    def __init__(self, read: Callable[[int], Tensor], label: Tensor, group: Tensor) -> None:
-        self.read = read
-        self.label = label
-        self.group = group
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def __getitem__(self, sample: int) -> Batch:
-        return Batch(self.read(sample), self.label[sample], torch.tensor(sample), self.group[sample])
-
-
 @dataclass(frozen=True)
 class FromFiles:
     """Films decoded from their files."""
@@ -93,8 +70,8 @@ class FromFiles:
     paths: list[str]
     shape: Shape
 
-    def __call__(self, sample: int) -> Tensor:
-        return read(Path(self.paths[sample]), self.shape)
+    def __call__(self, row: int) -> Tensor:
+        return read(Path(self.paths[row]), self.shape)
 
 
 @dataclass(frozen=True)
@@ -105,8 +82,8 @@ class FromStore:
     rows: npt.NDArray[np.intp]
     shape: Shape
 
-    def __call__(self, sample: int) -> Tensor:
-        film = torch.from_numpy(self.images.array[self.rows[sample]].astype(np.float32)) / 255
+    def __call__(self, row: int) -> Tensor:
+        film = torch.from_numpy(self.images.array[self.rows[row]].astype(np.float32)) / 255
         return _spread(film.unsqueeze(0), self.shape)
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from dovision import checks
-from dovision.contracts import BOXES, Batch, Images, part_kind
+from dovision.contracts import SOURCE_BOXES, Counterfactuals, Source, part_kind
 from dovision.datasets import facts, phantom_film, splits
 from dovision.datasets.phantom_patient import KINDS, Patient, draw
 
@@ -35,11 +35,11 @@ class Settings(NamedTuple):
     label: str
 
 
-class Phantom(Images):
+class Phantom(Counterfactuals):
     """Chest films of which the hospital, the disease and every drawn part are known.
 
     A hospital tags its films; a disease causes lesions; the two are correlated by the shortcut's strength. Images are
-    drawn when asked for, the same for the same (seed, split, sample).
+    drawn when asked for, the same for the same (seed, split, row).
 
     Args:
         task, classes, shape: facts; (1, S, S) with S from 64 to 224.
@@ -81,73 +81,85 @@ class Phantom(Images):
             settings = Settings(seed, number, checks.positive_int(name, count), size, own, label)
             self._splits[splits.NAMES[number]] = Films(settings)
         described = [repr((VERSION, tuple(films.settings))).encode() for films in self._splits.values()]
-        self.fingerprint = facts.fingerprint(described, {})
+        self.content = facts.fingerprint(described, {})
 
-    def split(self, name: str) -> Films:
-        return self._splits[checks.choice("split", name, splits.NAMES)]
+    def source(self, split: str) -> Source:
+        films = self._films(split)
+        return Source(films, films.label, films.group)
 
-    def table(self, name: str) -> pd.DataFrame:
+    def source_table(self, split: str) -> pd.DataFrame:
         """Besides the names, the causal variables: `hospital`, `disease`, `tag`, and how many lesions of each kind."""
-        films = self.split(name)
-        patients = [films.patient(sample) for sample in range(len(films))]
-        names = [f"{name}-{sample}" for sample in range(len(films))]
+        patients = self._films(split).patients
+        names = [f"{split}-{row}" for row in range(len(patients))]
         known = {
             "hospital": [int(patient.hospital) for patient in patients],
             "disease": [int(patient.disease) for patient in patients],
             "tag": [int(patient.tag is not None) for patient in patients],
         }
         counts = {kind: [patient.count(kind) for patient in patients] for kind in KINDS}
-        return pd.DataFrame({"sample": range(len(films)), "name": names, "group": names, **known, **counts})
+        return pd.DataFrame({"name": names, "group": names, **known, **counts})
 
-    def boxes(self, name: str) -> pd.DataFrame:
+    def source_boxes(self, split: str) -> pd.DataFrame:
         """The tight box of each part's own pixels; lesions speak for a class, the tag and the rib for none."""
-        films = self.split(name)
-        rows = [row for sample in range(len(films)) for row in films.boxes(sample)]
-        return pd.DataFrame(rows, columns=BOXES)
+        films = self._films(split)
+        rows = [(row, *box) for row in range(len(films.patients)) for box in films.boxes(row)]
+        return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
-    def parts(self, split: str, sample: int) -> tuple[str, ...]:
+    def source_parts(self, split: str, row: int) -> tuple[str, ...]:
         """What can be left out of an image: each lesion, the tag if there is one, and one rib."""
-        return phantom_film.parts(self.split(split).patient(sample))
+        return phantom_film.parts(self._films(split).patients[row])
 
-    def counterfactual(self, split: str, sample: int, *parts: str) -> Tensor:
+    def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:
         """The same film without some of its parts, shape (1, S, S): all else is equal, the noise too.
 
         Raises:
             ValueError: the sample has no such part.
         """
-        films = self.split(split)
-        patient = films.patient(sample)
+        films = self._films(split)
+        patient = films.patients[row]
         for part in parts:
             checks.choice("part", part, phantom_film.parts(patient))
         return phantom_film.render(patient, films.settings.size, without=parts)
 
+    def _films(self, split: str) -> Films:
+        return self._splits[checks.choice("split", split, splits.NAMES)]
 
-class Films(Dataset[Batch]):
+
+class Films:
     """A split of the phantom; each film is drawn when asked for."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def __len__(self) -> int:
-        return self.settings.images
+    def patient(self, row: int) -> Patient:
+        """The causal variables of a film."""
+        return draw(self.settings.seed, self.settings.split, row, self.settings.shortcut)
 
-    def patient(self, sample: int) -> Patient:
-        """The causal variables of a sample."""
-        if not 0 <= sample < len(self):
-            raise IndexError(f"sample must be in [0, {len(self)}), got {sample}.")
-        return draw(self.settings.seed, self.settings.split, sample, self.settings.shortcut)
+    @cached_property
+    def patients(self) -> list[Patient]:
+        """The causal variables of all films."""
+        return [self.patient(row) for row in range(self.settings.images)]
 
-    def boxes(self, sample: int) -> list[tuple[object, ...]]:
-        """A row for each part of a sample, of the columns BOXES."""
-        patient = self.patient(sample)
+    @property
+    def label(self) -> Tensor:
+        return torch.stack([_label(patient, self.settings.label) for patient in self.patients])
+
+    @property
+    def group(self) -> Tensor:
+        """No patient is in two splits."""
+        return torch.arange(self.settings.images) * len(splits.NAMES) + self.settings.split
+
+    def boxes(self, row: int) -> list[tuple[object, ...]]:
+        """Of each part of a film: its name, the class that it speaks for, and its edges."""
+        patient = self.patients[row]
         boxes = phantom_film.boxes(patient, self.settings.size)
-        return [(sample, part, _spoken_for(part, patient, self.settings.label), *box) for part, box in boxes.items()]
+        return [(part, _spoken_for(part, patient, self.settings.label), *box) for part, box in boxes.items()]
 
-    def __getitem__(self, sample: int) -> Batch:
-        patient = self.patient(sample)
-        image = phantom_film.render(patient, self.settings.size)
-        group = sample * len(splits.NAMES) + self.settings.split  # no patient is in two splits
-        return Batch(image, _label(patient, self.settings.label), torch.tensor(sample), torch.tensor(group))
+    def __call__(self, row: int) -> Tensor:
+        return phantom_film.render(self.patient(row), self.settings.size)
+
+    def __getstate__(self) -> dict[str, Settings]:
+        return {"settings": self.settings}  # a reading process draws the patients that it needs
 
 
 def _label(patient: Patient, label: str) -> Tensor:

@@ -9,9 +9,8 @@ import pandas as pd
 import torch
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import nn
-from torch.utils.data import Dataset
 
-from dovision.contracts import Batch, Classifier, Images, generator
+from dovision.contracts import Classifier, Images, Source, generator
 
 DEPTHS = 3
 
@@ -54,24 +53,14 @@ class PermutedLabels(Images):
         self.seed = seed
         self.task = images.task
         self.shape = images.shape
-        self.fingerprint = f"{images.fingerprint}, labels permuted by seed {seed}"
+        self.content = f"{images.content}, labels permuted by seed {seed}"
 
-    def split(self, name: str) -> Dataset[Batch]:
-        split = self.images.split(name)
-        return split if name == "test" else _Permuted(split, self.seed)
+    def source(self, split: str) -> Source:
+        source = self.images.source(split)
+        if split == "test":
+            return source
+        permuted = torch.randperm(len(source.label), generator=generator(self.seed))
+        return source._replace(label=source.label[permuted])
 
-    def table(self, name: str) -> pd.DataFrame:
-        return self.images.table(name)
-
-
-class _Permuted(Dataset[Batch]):
-    def __init__(self, split: Dataset[Batch], seed: int) -> None:
-        self.split = split
-        order = torch.randperm(len(self), generator=generator(seed)).tolist()
-        self.labels = [split[row].label for row in order]
-
-    def __len__(self) -> int:
-        return len(self.split)  # type: ignore[arg-type]
-
-    def __getitem__(self, sample: int) -> Batch:
-        return self.split[sample]._replace(label=self.labels[sample])
+    def source_table(self, split: str) -> pd.DataFrame:
+        return self.images.source_table(split)

@@ -15,7 +15,7 @@ from dovision import identity, stages
 from dovision.contracts import CODE, INPUT, Attack, Images, Intervention
 from dovision.results.run_directory import RUN, RunDirectory
 from dovision.results.sweep_summary import facts_of
-from dovision.session import make
+from dovision.session import first_samples, make
 from dovision.sweeps.jobs import Composed, Job
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,8 @@ class Forecaster:
         key = json.dumps([*parts, config.evaluation.images, config.evaluation.boxed])
         if key not in self._extents:
             units = _units(config, images, intervention)
-            self._extents[key] = Extent(_count(config, images), units, len(images.task.classes))
+            samples = first_samples(config, "evaluation.images", images, "test", config.evaluation.boxed)
+            self._extents[key] = Extent(len(samples), units, len(images.task.classes))
         return self._extents[key]
 
 
@@ -137,16 +138,6 @@ def warn_of_space(output_root: Path, forecasts: Sequence[Forecast] = ()) -> None
     memory, free_memory = max((each.memory or 0 for each in forecasts), default=0), _free_memory()
     if free_memory is not None and memory > free_memory:
         log.warning("a run like these took %.1f GB of memory, and %.1f GB are free.", memory / 1e9, free_memory / 1e9)
-
-
-def _count(config: DictConfig, images: Images) -> int:
-    if config.evaluation.boxed:
-        boxes = images.boxes("test")
-        count = boxes["sample"][boxes["label"].notna()].nunique()
-    else:
-        count = len(images.split("test"))  # type: ignore[arg-type]
-    limit = config.evaluation.images
-    return count if limit is None else min(limit, count)
 
 
 def _units(config: DictConfig, images: Images, intervention: Intervention) -> int | None:

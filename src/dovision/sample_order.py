@@ -1,0 +1,87 @@
+"""The order of a split's samples: the first N are a sample of the whole, for every N.
+
+Samples are stratified by class and spread over groups (patients). A fixed seed makes the order part of the data: it is
+the same for every run, whatever the seed of the run.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+VERSION = 1  # raised whenever the same labels and groups get another order
+SEED = 0
+RARE = 0.01  # share of the samples; classes below it are one stratum, or a long tail would come last
+
+Integers = npt.NDArray[np.int64]
+
+
+def sample_order(label: npt.NDArray[Any], group: npt.NDArray[np.int64]) -> Integers:
+    """The row of each sample, shape (N,): a permutation.
+
+    Among the first n samples, the number of those of a class is within 1 of n times the class's share, for every n.
+    Classes with a share below RARE count as one class here; between them, and between the groups of a class, samples
+    are spread evenly from a random start.
+
+    Args:
+        label: class numbers, shape (N,), or for multilabel ones, zeros and nan (not known), shape (N, K).
+        group: group (patient) of each row, shape (N,).
+    """
+    random = np.random.default_rng(SEED)
+    stratum = strata(label)
+    rows = random.permutation(len(stratum))
+    cell = pd.factorize(pd.MultiIndex.from_arrays([stratum, group]))[0]
+    for part in (cell, stratum):  # groups within each class, then the classes
+        rows = rows[np.argsort(_spread(part[rows], random), kind="stable")]
+    frequent = np.bincount(stratum, minlength=1) >= RARE * len(stratum)
+    queue = pd.factorize(np.where(frequent[stratum], stratum, -1)[rows])[0]
+    order = np.empty_like(rows)
+    order[np.argsort(_turns(np.bincount(queue)), kind="stable")] = rows[np.argsort(queue, kind="stable")]
+    return order
+
+
+def strata(label: npt.NDArray[Any]) -> Integers:
+    """The class that each row is stratified by, shape (N,): its label; for multilabel the rarest of its labels, or K.
+
+    Args:
+        label: as in `sample_order`.
+    """
+    if label.ndim == 1:
+        return label.astype(np.int64)
+    present = np.concatenate([label == 1, np.ones((len(label), 1), bool)], axis=1)
+    count = present.sum(0)  # the last column, of rows without any label, is the most frequent
+    return np.where(present, count, len(label) + 1).argmin(1)
+
+
+def _spread(part: Integers, random: np.random.Generator) -> npt.NDArray[np.float64]:
+    """A place in [0, 1) for each row: those of the rows of a part are equally far apart, from a random start."""
+    size = np.bincount(part)
+    start = random.random(len(size))
+    number = pd.Series(part).groupby(part).cumcount().to_numpy()
+    return (number + start[part]) / size[part]
+
+
+def _turns(sizes: Integers) -> Integers:
+    """The queue that each place is given to, shape (N,), so that each queue is always within 1 of its share.
+
+    The member number j (from 0) of a queue of n among N has its place in [floor(j N / n), ceil((j + 1) N / n)); of the
+    members that wait, that with the earliest end comes next.
+
+    Source: Baruah et al., Proportionate progress, Algorithmica 15, 1996, for one resource.
+    """
+    total, given, waiting = int(sizes.sum()), [0] * len(sizes), list[tuple[int, int]]()
+    arriving = defaultdict(list, {0: list(range(len(sizes)))})
+    turns = np.empty(total, np.int64)
+    for place in range(total):
+        for queue in arriving.pop(place, ()):
+            heapq.heappush(waiting, (-(-(given[queue] + 1) * total // int(sizes[queue])), queue))
+        turns[place] = queue = heapq.heappop(waiting)[1]
+        given[queue] += 1
+        if given[queue] < sizes[queue]:
+            arriving[max(place + 1, given[queue] * total // int(sizes[queue]))].append(queue)
+    return turns
