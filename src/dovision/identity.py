@@ -11,6 +11,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from dovision.inputs.files import open_file
+
+PIECE = 1 << 20  # bytes hashed at a time
 PLUMBING = (  # where and how fast things run, not what comes out
     "hydra",
     "output_root",
@@ -47,8 +50,12 @@ def content_hash(content: Mapping[str, Any]) -> str:
 
 
 def file_hash(path: Path) -> str:
-    """Twelve hexadecimal digits of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    """Twelve hexadecimal digits of the bytes of a regular file."""
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()[:12]
 
 
 @functools.cache

@@ -102,7 +102,7 @@ def test_a_missing_file_is_named_with_its_remedy(nih_root, name):
 def test_a_damaged_table_is_named(nih_root):
     (nih_root / ENTRIES).unlink()
     (nih_root / f"{ENTRIES}.gz").write_bytes(b"not gzip")
-    with pytest.raises(ValueError, match=rf"{ENTRIES}.gz must be a whole table of comma-separated values"):
+    with pytest.raises(ValueError, match=rf"{ENTRIES}.gz must be a whole gzip file"):
         nih_tables.entries(nih_root)
 
 

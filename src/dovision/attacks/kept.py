@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from dovision.contracts import Attack, Batch, Classifier, in_budget, size
+from dovision.inputs import arrays, files
 
 FOLDER = "attacked"  # in the run directory: a folder an attack, in which there are
 FACTS = "facts.json"  # norm and epsilons of the attack, and
 KEYS = "keys.npy"  # sample and group of each image, (N, 2) int64;
+AGAIN = "Attack and keep the images again."
 MAIN = "attack"  # name of the attack in whose worlds effects are measured; those of detection have their own
 
 
@@ -43,7 +45,7 @@ class Kept(Attack):
         if missing:
             kept = ", ".join(f"{each:g}" for each in facts["eps"])
             raise ValueError(f"eps must be one that {self.folder} has, which are {kept}, got {missing[0]:g}.")
-        keys = np.load(self.folder / KEYS)
+        keys = arrays.mapped(self.folder / KEYS, np.int64, (None, 2))
         self._rows = {(int(sample), int(group)): row for row, (sample, group) in enumerate(keys)}
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
@@ -54,10 +56,11 @@ class Kept(Attack):
                 f"{self.folder} must hold each image that is attacked, got none of sample "
                 f"{int(batch.sample[rows.index(None)])}. Keep the images of a run over at least as many."
             )
-        images = np.load(image_path(self.folder, eps), mmap_mode="r")  # read where it is looked at only
+        path = image_path(self.folder, eps)  # read where it is looked at only
+        images = arrays.mapped(path, np.float32, (len(self._rows), None, None, None))
         if images.shape[1:] != batch.image.shape[1:]:
             raise ValueError(self._others(f"of shape {list(images.shape[1:])} for {list(batch.image.shape[1:])}"))
-        attacked = torch.from_numpy(images[rows]).to(batch.image)
+        attacked = torch.from_numpy(images[np.array(rows)]).to(batch.image)
         far = ~in_budget(size(attacked - batch.image, self.norm), eps)
         if far.any():
             raise ValueError(self._others(f"some further than {eps:g} from sample {int(batch.sample[far][0])}"))
@@ -74,11 +77,15 @@ def image_path(folder: Path, eps: float) -> Path:
 
 def _facts(folder: Path) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        facts: Any = json.loads(files.read_text(folder / FACTS))
     except FileNotFoundError as error:
         beside = sorted(path.parent.name for path in folder.parent.glob(f"*/{FACTS}"))
         there = f"; it has {', '.join(beside)}" if beside else ""
         raise FileNotFoundError(
             f"{folder} must hold attacked images, got none{there}. Keep them: evaluation.keep_attacked=true."
         ) from error
+    except ValueError as error:
+        raise ValueError(f"{folder / FACTS} must say what was attacked, got: {error}. {AGAIN}") from error
+    if not isinstance(facts, dict) or not isinstance(facts.get("norm"), str) or not isinstance(facts.get("eps"), list):
+        raise ValueError(f"{folder / FACTS} must say the norm and the epsilons, got something else. {AGAIN}")
     return facts

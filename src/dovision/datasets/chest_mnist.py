@@ -17,6 +17,7 @@ from dovision.contracts import Images, Source
 from dovision.datasets import download as downloads
 from dovision.datasets import facts, nih_tables, picture, splits
 from dovision.datasets.file_array import FileArray
+from dovision.inputs import arrays, files
 
 FILES = {  # pixels: name and md5
     28: ("chestmnist.npz", "02c8a6516a18b556561a56cbdd36c4a8"),
@@ -71,9 +72,11 @@ class ChestMNIST(Images):
                 f"{path} must have the md5 {md5}, got {got}. Remove it and fetch it again with dataset.download=true, "
                 "or take it as it is with dataset.verify=false."
             )
-        self._path = path
-        self._images = {split: FileArray(path, f"{split}_images") for split in splits.NAMES}
         self._labels = {split: _labels(path, split, self.task.classes) for split in splits.NAMES}
+        self._images = {
+            split: FileArray(path, np.uint8, (len(labels), *self.shape[1:]), f"{split}_images")
+            for split, labels in self._labels.items()
+        }
         self.content = facts.fingerprint([repr((self.task.classes, self.shape, _content(path))).encode()], {})
 
     def source(self, split: str) -> Source:
@@ -83,12 +86,7 @@ class ChestMNIST(Images):
             ValueError: its array of images is missing, damaged, or not of the shape.
         """
         images, label = self._images[checks.choice("split", split, splits.NAMES)], self._labels[split]
-        found = images.array  # opened here, so that processes that read share what a compressed file holds
-        if found.dtype != np.uint8 or found.shape != (len(label), *self.shape[1:]):
-            raise ValueError(
-                f"{self._path} must have {split} images of bytes, shape {(len(label), *self.shape[1:])}, got "
-                f"{found.dtype} of shape {found.shape}."
-            )
+        images.array  # noqa: B018  # opened here, so that processes that read share what a compressed file holds
         before = sum(len(self._labels[name]) for name in splits.NAMES[: splits.NAMES.index(split)])
         return Source(Grey(images, self.shape[0]), label, before + torch.arange(len(label)))
 
@@ -112,17 +110,14 @@ class Grey:
 
 def _labels(path: Path, split: str, classes: Sequence[str]) -> Tensor:
     """Zeros and ones of the chosen classes, shape (N, K)."""
-    found = FileArray(path, f"{split}_labels").array
-    if found.ndim != 2 or found.shape[1] != len(nih_tables.LABELS) or not np.isin(found, (0, 1)).all():
-        raise ValueError(
-            f"{path} must have {split} labels of zeros and ones, shape (N, {len(nih_tables.LABELS)}), got "
-            f"{found.dtype} of shape {found.shape}."
-        )
+    found = arrays.member(path, f"{split}_labels", np.uint8, (None, len(nih_tables.LABELS)))
+    if not np.isin(found, (0, 1)).all():
+        raise ValueError(f"{path} must have {split} labels of zeros and ones, got {found.max()}.")
     columns = [nih_tables.LABELS.index(name) for name in classes]  # MedMNIST's order is that of the 14 labels
     return torch.from_numpy(found[:, columns].astype(np.float32))
 
 
 def _content(path: Path) -> list[tuple[str, int, int]]:
     """Name, bytes and checksum of each array, which the archive keeps: a fingerprint without reading gigabytes."""
-    with zipfile.ZipFile(path) as archive:
+    with files.open_file(path) as file, zipfile.ZipFile(file) as archive:
         return sorted((info.filename, info.file_size, info.CRC) for info in archive.infolist())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from dovision.inputs import arrays
+from dovision.inputs.arrays import Array, Lengths
 
 
 class FileArray:
@@ -20,50 +19,31 @@ class FileArray:
 
     Args:
         path: the .npy or .npz file.
+        dtype: of its numbers.
+        shape: lengths; None for one that is not known.
         member: the array's name in an .npz.
     """
 
-    def __init__(self, path: Path, member: str | None = None) -> None:
+    def __init__(self, path: Path, dtype: npt.DTypeLike, shape: Lengths, member: str | None = None) -> None:
         self.path = path
+        self.dtype = dtype
+        self.shape = shape
         self.member = member
         self._array: Array | None = None
 
     @property
     def array(self) -> Array:
-        """The array, read-only where it is memory-mapped."""
-        if self._array is None:
-            self._array = np.load(self.path, mmap_mode="r") if self.member is None else _member(self.path, self.member)
+        """The array, read-only.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, or the array is missing or of another type or shape.
+        """
+        if self._array is None and self.member is None:
+            self._array = arrays.mapped(self.path, self.dtype, self.shape)
+        elif self._array is None:
+            self._array = arrays.member(self.path, str(self.member), self.dtype, self.shape)
         return self._array
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_array": None}
-
-
-def _member(path: Path, name: str) -> Array:
-    """An array of an .npz, memory-mapped if it is stored as it is.
-
-    Raises:
-        ValueError: the file has no such array, or is damaged.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            info = archive.getinfo(f"{name}.npy")
-            with archive.open(info) as file:
-                if info.compress_type != zipfile.ZIP_STORED:
-                    return np.lib.format.read_array(file, allow_pickle=False)
-                version = np.lib.format.read_magic(file)
-                header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-                shape, fortran, dtype = header[version](file)
-                within = file.tell()
-        start = _data_start(path, info) + within
-        return np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
-    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} must be an .npz file with the array {name}: {error}.") from error
-
-
-def _data_start(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where the bytes of a stored member begin: after its local header, of 30 bytes, a name and an extra field."""
-    with path.open("rb") as file:
-        file.seek(info.header_offset + 26)
-        name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
-    return info.header_offset + 30 + name + extra

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from dovision.inputs import files
+
+MOST = 1 << 31  # bytes of a file, unzipped; MNIST's largest has 2 ** 26
 
 
 def read(path: Path, axes: int) -> npt.NDArray[np.uint8]:
@@ -33,9 +35,4 @@ def read(path: Path, axes: int) -> npt.NDArray[np.uint8]:
 
 
 def _bytes(path: Path) -> bytes:
-    if path.suffix != ".gz":
-        return path.read_bytes()
-    try:
-        return gzip.decompress(path.read_bytes())
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} must be a whole gzip file: {error}. Delete it and fetch it again.") from error
+    return files.unzipped(path, MOST) if path.suffix == ".gz" else files.read_bytes(path, MOST)

@@ -18,6 +18,7 @@ from dovision import checks
 from dovision.contracts import Images, Shape, Source
 from dovision.datasets import class_folders, facts, picture, splits
 from dovision.datasets.class_folders import Entry
+from dovision.inputs import files, images
 
 
 class Decoded(NamedTuple):
@@ -30,9 +31,10 @@ class Decoded(NamedTuple):
 class ImageFolder(Images):
     """root/train|val|test/<class>/..., or root/<class>/... cut by a seed, whole groups together.
 
-    Every file below a class folder is an image, but for hidden ones. Greyscale, RGB, RGBA, palette and 16-bit files
-    are brought to [0, 1] and to the shape's channels, resized to cover the shape, and their centre taken. Files are
-    decoded once at start, to find bad ones, and read again when asked for.
+    Every file below a class folder is an image, but for hidden ones: BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, of one
+    frame and at most 67 million pixels. Greyscale, RGB, RGBA, palette and 16-bit files are brought to [0, 1] and to the
+    shape's channels, resized to cover the shape, and their centre taken. Files are decoded once at start, to find bad
+    ones, and read again when asked for.
 
     Args:
         root: the folder.
@@ -113,10 +115,10 @@ def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, Decoded], list[st
     """Decode each file, with a progress bar: the good ones by name, and a line on each bad one."""
 
     def decode(name: str) -> Decoded | str:
-        data = (root / name).read_bytes()
         try:
+            data = files.read_bytes(root / name, images.BYTES)
             return Decoded(picture.check(data), hashlib.sha256(data).digest())
-        except picture.BadFile as error:
+        except ValueError as error:
             return f"{name}: {error}"
 
     with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from tqdm import tqdm
 from dovision import checks
 from dovision.datasets import nih_films
 from dovision.datasets.file_array import FileArray
+from dovision.inputs import arrays
+from dovision.inputs import files as input_files
 from dovision.locking import Lock
 
 CHUNK = 128  # films decoded before they are written and marked; they are what a kill can lose
@@ -57,20 +59,18 @@ class Store:
 
     @property
     def images(self) -> FileArray:
-        return FileArray(self.folder / IMAGES)
+        return FileArray(self.folder / IMAGES, np.uint8, (len(self._stored()), self.size, self.size))
 
     def rows(self, names: pd.Series[str]) -> npt.NDArray[np.intp]:
         """The row of each film; -1 if the store has none for it."""
-        index = self.folder / INDEX
-        stored = json.loads(index.read_text()) if index.is_file() else []
-        return pd.Index(stored, dtype=object).get_indexer(names.to_numpy(dtype=object))
+        return pd.Index(self._stored(), dtype=object).get_indexer(names.to_numpy(dtype=object))
 
     def state(self, files: pd.DataFrame) -> State:
         """What the store has of these films, of columns name, bytes and modified."""
         rows = self.rows(files["name"])
         made = np.zeros((len(files), 2), dtype=np.int64)
         if (rows >= 0).any():
-            made[rows >= 0] = np.load(self.folder / SOURCES, mmap_mode="r")[rows[rows >= 0]]
+            made[rows >= 0] = self._sources("r")[rows[rows >= 0]]
         same = (made == files[["bytes", "modified"]].to_numpy()).all(axis=1)
         return State(same, ~same & made.any(axis=1))
 
@@ -109,6 +109,22 @@ class Store:
                 "Mend or remove them, and run the same command again."
             )
 
+    def _stored(self) -> list[str]:
+        """The name of each row's film; none where the store is not made yet."""
+        index = self.folder / INDEX
+        if not index.exists():
+            return []
+        try:
+            stored = json.loads(input_files.read_text(index))
+        except ValueError as error:
+            raise ValueError(f"{index} must hold the names of films: {error}. Remove the folder.") from error
+        if not isinstance(stored, list) or not all(isinstance(name, str) for name in stored):
+            raise ValueError(f"{index} must hold the names of films, got something else. Remove the folder.")
+        return stored
+
+    def _sources(self, mode: str) -> arrays.Array:
+        return arrays.mapped(self.folder / SOURCES, np.int64, (len(self._stored()), 2), mode)
+
     def _create(self) -> None:
         """Empty arrays, each under another name until it is whole."""
         count = len(self.names)
@@ -124,7 +140,7 @@ class Store:
     def _decode(self, due: pd.DataFrame, rows: npt.NDArray[np.intp], workers: int) -> list[str]:
         """Fill these rows, a chunk at a time; what is wrong with those that cannot be."""
         bad = []
-        sources = np.load(self.folder / SOURCES, mmap_mode="r+")
+        sources: Any = self._sources("r+")
         with ThreadPoolExecutor(workers) as pool, tqdm(total=len(due), desc="decoding films", disable=None) as bar:
             for start in range(0, len(due), CHUNK):
                 chunk = due.iloc[start : start + CHUNK]
@@ -151,7 +167,7 @@ class Store:
 
     def _write(self, rows: npt.NDArray[np.intp], films: Sequence[Pixels]) -> None:
         """Bring films to the disk; not through a map, whose pages would count as this process's memory."""
-        images = np.load(self.folder / IMAGES, mmap_mode="r")
+        images: Any = self.images.array
         with (self.folder / IMAGES).open("r+b") as file:
             for row, film in zip(rows.tolist(), films, strict=True):
                 file.seek(images.offset + row * film.nbytes)

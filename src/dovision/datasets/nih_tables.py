@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dovision import checks
+from dovision.inputs import files
 
 LABELS = (
     "Atelectasis",
@@ -138,8 +140,8 @@ def lists(root: Path) -> Lists:
                 f"{name} must lie in {root} for the official split. Fetch it from {SOURCE}, or cut by patient with "
                 "dataset.split=patients."
             )
-        content.append((root / name).read_bytes())
-    names = [frozenset(data.decode().split()) for data in content]
+        content.append(files.read_bytes(root / name, files.TEXT))
+    names = [frozenset(_text(name, data).split()) for name, data in zip(LISTS, content, strict=True)]
     digests = [hashlib.sha256(data).hexdigest() for data in content]
     return Lists(names[0], names[1], dict(zip(LISTS, digests, strict=True)))
 
@@ -157,10 +159,19 @@ def _locate(root: Path, names: Sequence[str]) -> Path:
 
 def _read(path: Path) -> pd.DataFrame:
     """All cells as text; columns without a name, at the end of some versions, never become an index."""
+    data = (files.unzipped if path.suffix == ".gz" else files.read_bytes)(path, files.TEXT)
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
+        text = io.StringIO(_text(path.name, data))
+        return pd.read_csv(text, dtype=str, keep_default_na=False, index_col=False)
     except (ValueError, OSError, EOFError) as error:
         raise ValueError(f"{path} must be a whole table of comma-separated values: {error}.") from error
+
+
+def _text(name: str, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} must be a text in UTF-8: {error}. Fetch it again from {SOURCE}.") from error
 
 
 def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series[bool], rule: str) -> None:

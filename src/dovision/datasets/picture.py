@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +16,8 @@ from torch import Tensor
 from dovision import geometry
 from dovision.contracts import Shape
 from dovision.datasets import facts
-
-
-class BadFile(ValueError):
-    """A file that is no whole image; the message says why, without the file's name."""
+from dovision.inputs import images
+from dovision.inputs.images import BadFile
 
 
 class Size(NamedTuple):
@@ -42,9 +39,9 @@ def check(data: bytes) -> Size:
     """The size of the image in a file's bytes, which is decoded to its end.
 
     Raises:
-        BadFile: the bytes are no image, a truncated one, or of a mode whose range is not known.
+        BadFile: the bytes are no image, a truncated or too large one, or of a mode whose range is not known.
     """
-    image = _decode(data)
+    image = _known(images.decode(data))
     return Size(image.height, image.width)
 
 
@@ -63,7 +60,7 @@ def pixels(path: Path, channels: int) -> Tensor:
         ValueError: the file is no whole image.
     """
     try:
-        return _channels(_decode(path.read_bytes()), channels)
+        return _channels(_known(images.read(path)), channels)
     except BadFile as error:
         raise ValueError(f"{path} must be a whole image, but is {error}.") from error
 
@@ -76,14 +73,8 @@ def fit(value: Tensor, shape: Shape) -> Tensor:
     return where.window.crop(value).clamp(0, 1).contiguous()
 
 
-def _decode(data: bytes) -> Image.Image:
-    if not data:
-        raise BadFile("empty")
-    try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except Exception as error:  # Pillow's readers raise whatever their format's damage leads to
-        raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
+def _known(image: Image.Image) -> Image.Image:
+    """The image, unless the range of its numbers is not known."""
     if image.mode == "F" or (image.mode == "I" and not _sixteen_bits(np.asarray(image))):
         raise BadFile(f"of mode {image.mode}, whose range is not known")
     return image

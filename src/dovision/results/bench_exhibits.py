@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dovision.inputs import files
 from dovision.results.drawing import INK, points, series, shortened, styled
 from dovision.results.exhibit import Exhibit
 
@@ -22,14 +23,13 @@ def bench_exhibit(folder: Path) -> Exhibit:
     path = folder / "table.csv"
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be the table of the benchmark, got no such file. Run make bench.")
-    frame = pd.read_csv(path)
+    frame = pd.read_csv(files.regular(path, files.TEXT))
     missing = {"what", "images", "peer", "ratio", "seconds"} - set(frame.columns)
     if missing:
         raise ValueError(f"{path} must have a column {min(missing)}, got {', '.join(frame.columns)}. Run make bench.")
     frame = frame.dropna(subset=["ratio", "seconds"])  # not memory, nor the share of an evaluation's own time
-    machine = (
-        (folder / "table.md").read_text(encoding="utf-8").splitlines()[0] if (folder / "table.md").is_file() else ""
-    )
+    told = folder / "table.md"
+    machine = files.read_text(told).partition("\n")[0] if told.is_file() else ""
     caption = (
         "Time of the peer, at its best chunk, over that of dovision on the same images and units, both measured in one "
         f"run, alternating; the median of several rounds; above 1, dovision takes less. {machine}"

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from dovision.inputs import images
+
 DIGITS = re.compile(r"(\.\d{2})\d+")  # a hundredth of a point is finer than any screen
 GEOMETRY = re.compile(r'\b(d|transform|points|x|y|width|height)="([^"]*)"')
 PICTURE = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
@@ -40,13 +42,13 @@ def lighter(svg: str) -> str:
 def picture_link(png: bytes) -> str:
     """A data: address of a picture: as JPEG where that is much smaller and the picture has no transparency."""
     if len(png) >= HEAVY:
-        with Image.open(io.BytesIO(png)) as picture:
-            plain = picture.convert("RGB") if picture.mode == "RGBA" and _opaque(picture) else picture
-            if plain.mode in ("L", "RGB"):
-                jpeg = io.BytesIO()
-                plain.save(jpeg, "JPEG", quality=85, optimize=True)
-                if jpeg.tell() < len(png) / 2:
-                    return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
+        picture = images.decode(png)
+        plain = picture.convert("RGB") if picture.mode == "RGBA" and _opaque(picture) else picture
+        if plain.mode in ("L", "RGB"):
+            jpeg = io.BytesIO()
+            plain.save(jpeg, "JPEG", quality=85, optimize=True)
+            if jpeg.tell() < len(png) / 2:
+                return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 

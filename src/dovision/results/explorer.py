@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dovision.contracts import Box
+from dovision.inputs import files, images
 from dovision.results.carried import Allowance, picture_link
 from dovision.results.exhibits import label_names
 from dovision.results.pictures import image_path, kept_samples, load_image
@@ -93,7 +94,7 @@ def _arm(
     numbers = np.nan_to_num(np.round(table / largest * STEPS)).astype("<i2")
     return {
         "name": str(row["arm"]),
-        "picture": picture_link(image_path(run.folder, int(row["sample"]), row["arm"]).read_bytes()),
+        "picture": picture_link(files.read_bytes(image_path(run.folder, int(row["sample"]), row["arm"]), images.BYTES)),
         "control": [round(float(control[name]), 5) for name in classes],
         "largest": float(f"{largest:.6g}"),
         "effects": base64.b64encode(numbers.tobytes()).decode(),

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dovision.inputs.files import read_text
+
 PARTIAL = ".partial"  # the end of a temporary name; such a file is left only by a killed process
 
 
@@ -59,8 +61,8 @@ def read_json(path: Path) -> dict[str, Any]:
         ValueError: the file is not one JSON object; the error names it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # broken JSON or broken UTF-8
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:  # broken JSON or broken UTF-8, or no regular file
         content = error
     if not isinstance(content, dict):
         raise ValueError(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from dovision.inputs import images
 from dovision.results.files import replacing
 
 MAPS = "maps"  # the folder inside a run directory
@@ -45,5 +46,4 @@ def save_image(path: Path, image: Tensor) -> None:
 
 def load_image(path: Path) -> Picture:
     """A picture saved by `save_image`."""
-    with Image.open(path) as picture:
-        return np.asarray(picture)
+    return np.asarray(images.read(path))

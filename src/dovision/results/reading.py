@@ -10,6 +10,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from dovision import checks
+from dovision.inputs.files import read_text
 from dovision.results.run_directory import RUN, RunDirectory
 from dovision.results.schemas import read_summary
 
@@ -157,8 +158,8 @@ def _brief(value: object) -> bool:
 def _config(path: Path) -> dict[str, Any]:
     file = path / CONFIG
     try:
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError):
+        config = yaml.safe_load(read_text(file))
+    except (yaml.YAMLError, ValueError, OSError, RecursionError):
         config = None
     if not isinstance(config, dict):
         raise ValueError(

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from dovision.contracts import Box, Task
+from dovision.inputs.files import regular
 from dovision.results.files import replacing
 
 SAMPLES = "samples.parquet"
@@ -161,7 +162,7 @@ def row_groups(
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} must be a table of a run, got no such file. Run the evaluation again.")
-    with _readable(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+    with _readable(path), pq.ParquetFile(regular(path), page_checksum_verification=True) as file:
         _check_format(path, file)
         for number in range(file.num_row_groups):
             first = file.metadata.row_group(number).column(0).statistics  # column 0 is `sample`

@@ -43,9 +43,13 @@ def _unshared(folder: str) -> str:
 
 
 def quieten() -> None:
-    """Keep what libraries say of their own plumbing, Lightning's advice and fontTools' glyphs, off the terminal."""
+    """Keep what libraries say of their own plumbing, Lightning's advice and fontTools' glyphs, off the terminal.
+
+    And what Pillow says of large images, which dovision.inputs.images refuses.
+    """
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
+    warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
     warnings.filterwarnings("ignore", message=r"\s*'hydra/\S+' is validated against ConfigStore schema")
