@@ -8,7 +8,7 @@ CONFIG = {
     "seed": 0,
     "output_root": "outputs",
     "dataset": {"root": "data", "shape": [1, 28, 28]},
-    "evaluation": {"batch_size": 64, "images": None},
+    "evaluation": {"batch_size": 64, "chunk": "auto", "flush": 64, "images": None},
     "hydra": {"job": {"num": 3}},
 }
 
@@ -18,13 +18,14 @@ def hash_with(**changes):
 
 
 def test_where_and_how_fast_a_run_is_does_not_change_its_name():
-    plumbing = {"output_root": "/elsewhere", "dataset": {"root": "/data"}, "evaluation": {"batch_size": 1}}
+    plumbing = {"output_root": "/elsewhere", "dataset": {"root": "/data"}, "evaluation": {"flush": 1}}
     assert hash_with(**plumbing, hydra={"job": {"num": 4}}) == hash_with()
 
 
 def test_what_can_change_the_numbers_changes_the_name():
-    changes = ({"seed": 1}, {"dataset": {"shape": [1, 28, 32]}}, {"evaluation": {"images": 10}})
-    assert len({hash_with(), *(hash_with(**change) for change in changes)}) == 4
+    evaluation = ({"images": 10}, {"batch_size": 32}, {"chunk": 8})
+    changes = ({"seed": 1}, {"dataset": {"shape": [1, 28, 32]}}, *({"evaluation": change} for change in evaluation))
+    assert len({hash_with(), *(hash_with(**change) for change in changes)}) == 1 + len(changes)
 
 
 def test_the_order_of_keys_does_not_matter():
@@ -32,5 +33,9 @@ def test_the_order_of_keys_does_not_matter():
 
 
 def test_only_the_plumbing_is_left_out():
-    kept = {"seed": 0, "dataset": {"shape": [1, 28, 28]}, "evaluation": {"images": None}}
+    kept = {
+        "seed": 0,
+        "dataset": {"shape": [1, 28, 28]},
+        "evaluation": {"batch_size": 64, "chunk": "auto", "images": None},
+    }
     assert without_plumbing(CONFIG) == kept

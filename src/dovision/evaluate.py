@@ -62,7 +62,7 @@ def evaluate(config: DictConfig) -> None:
         if trainer.is_global_zero:
             boxes = images.boxes("test")
             write_boxes(run.path, boxes[boxes["sample"].isin(samples)])
-            passes = {"forward_passes": evaluation.forward_passes, **evaluation.attack_facts}
+            passes = {**evaluation.pass_facts, **evaluation.attack_facts}
             run.record({**passes, **facts, "images": len(samples)})
             if contest is not None:
                 run.record(studies.detect(config, run.path, images, plain, contest))

@@ -33,8 +33,6 @@ PLUMBING = (  # where and how fast things run, not what comes out
     "trainer.devices",
     "trainer.strategy",
     "trainer.enable_model_summary",
-    "evaluation.batch_size",
-    "evaluation.chunk",
     "evaluation.flush",
 )
 

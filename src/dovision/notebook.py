@@ -58,7 +58,7 @@ def effect_map(
         intervention: such as PixelGrid(7, 7).
         target: the class whose effects are painted; None is each image's most probable one.
         label: shape (B,) or (B, K), for interventions that need it (an attack); None is the prediction.
-        chunk: (image, unit) pairs a pass; "auto" fits memory. The result does not depend on it.
+        chunk: (image, unit) pairs a pass; "auto" follows from shapes. The last bits of the result depend on it.
 
     Returns:
         The map and the numbers behind it. Negative: do(u) took evidence for the class away.

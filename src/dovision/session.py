@@ -222,12 +222,23 @@ def test_samples(config: DictConfig, images: Images) -> list[int]:
 
 
 def test_loader(config: DictConfig, images: Images, samples: Sequence[int], trainer: pl.Trainer) -> DataLoader[Batch]:
-    """This device's share of these test images, in their order."""
-    first, end = (len(samples) * rank // trainer.world_size for rank in (trainer.global_rank, trainer.global_rank + 1))
+    """This device's share of these test images, in their order: whole batches, the same as on one device.
+
+    Raises:
+        ValueError: there are fewer batches than devices.
+    """
+    size, devices = config.evaluation.batch_size, trainer.world_size
+    batches = -(-len(samples) // size)
+    if batches < devices:
+        raise ValueError(
+            f"trainer.devices must be at most the number of batches, {batches} of {size} images, got {devices}. "
+            "Set it, or evaluation.batch_size, to less."
+        )
+    first, end = (size * (batches * rank // devices) for rank in (trainer.global_rank, trainer.global_rank + 1))
     share: Dataset[Batch] = Subset(images.split("test"), samples[first:end])
     return DataLoader(
         share,
-        batch_size=config.evaluation.batch_size,
+        batch_size=size,
         num_workers=config.num_workers,
         pin_memory=torch.cuda.is_available(),  # so that copies to the device overlap with its work
     )

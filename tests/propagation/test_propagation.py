@@ -222,6 +222,26 @@ def test_out_of_memory_halves_the_chunk_and_says_so(
     assert propagation.allowance.pairs <= 3
 
 
+@pytest.mark.parametrize("chunk", ["auto", 8])
+def test_a_chunk_that_was_halved_stays_so(chunk, painted, classifier_of, batch_of):
+    propagation = Propagation(classifier_of(small_network()), painted(GRID), chunk)
+    propagation.allowance.limit = 2  # as taken up from a run that was stopped
+    sizes = []
+    propagation(batch_of(2, 1, 16, 16), sizes.append)
+    assert max(sizes) == 2
+
+
+def test_the_outcome_does_not_depend_on_the_memory_that_is_free(painted, classifier_of, batch_of, monkeypatch):
+    """Windows and rows of a pass, and so the last bits, follow from its size."""
+    sizes = []
+    for pages in (10**9, 40):
+        monkeypatch.setattr("os.sysconf", lambda name, pages=pages: pages if name == "SC_AVPHYS_PAGES" else 4096)
+        sizes.append([])
+        Propagation(classifier_of(small_network()), painted(GRID * 9))(batch_of(6, 1, 16, 16), sizes[-1].append)
+    assert sizes[0] == sizes[1]
+    assert max(sizes[0]) > 16  # that of the first pass, before anything was measured
+
+
 def test_other_errors_are_not_taken_for_a_lack_of_memory(painted, classifier_of, batch_of, monkeypatch):
     def broken(*args):
         raise RuntimeError("something else")

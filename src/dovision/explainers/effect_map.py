@@ -20,7 +20,7 @@ class EffectMap(Explainer):
     Args:
         intervention: on the image, each unit with a region, such as PixelGrid(14, 14).
         scale: probability or log_odds.
-        chunk: (image, unit) pairs a pass; "auto" fits memory. The map does not depend on it.
+        chunk: (image, unit) pairs a pass; "auto" follows from shapes. The map depends on it in its last bits.
 
     Raises:
         ValueError: the intervention acts on a layer, or a unit of it has no region.

@@ -18,7 +18,7 @@ class IntegratedGradients(Explainer):
     Args:
         steps: gradients per image.
         baseline: every pixel of the blank image, in pixel units.
-        batch_size: images a pass; the map does not depend on it.
+        batch_size: images a pass; the map depends on it in its last bits.
 
     Source: Sundararajan et al., arXiv:1703.01365.
     """

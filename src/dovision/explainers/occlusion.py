@@ -21,7 +21,7 @@ class Occlusion(Explainer):
         stride: from window to window, in pixels, at most `window`; None is the same fourteenth.
         fill: what the window is painted with, in pixel units.
         scale: probability or log_odds.
-        batch_size: images a pass; the map does not depend on it.
+        batch_size: images a pass; the map depends on it in its last bits.
 
     Source: Zeiler and Fergus, arXiv:1311.2901.
     """

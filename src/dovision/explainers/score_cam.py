@@ -20,7 +20,7 @@ class ScoreCAM(Explainer):
 
     Args:
         layer: whose channels; None is the last spatial layer of a known network.
-        batch_size: masked images a pass; the map does not depend on it.
+        batch_size: masked images a pass; the map depends on it in its last bits.
 
     Source: Wang et al., Score-CAM, arXiv:1910.01279.
     """

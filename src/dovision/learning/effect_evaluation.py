@@ -51,7 +51,7 @@ class EffectEvaluation(Evaluation):
         intervention: do(u).
         attack: of the classifier under test; its epsilons are the arms beside `clean`.
         names: a name per sample of the test split.
-        chunk: (image, unit) pairs a pass, or "auto".
+        chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
         plain_control: compare with the classifier under test instead of `measured` without do(u).
         kept: samples of which the image is kept as a picture.
         keep_attacked: whether all attacked images are kept, as they are.
@@ -91,6 +91,11 @@ class EffectEvaluation(Evaluation):
         self.health = GradientHealth()
 
     @property
+    def pass_facts(self) -> dict[str, Any]:
+        """Forward passes so far; pairs a pass since memory ran out, which the rows' last bits depend on, or None."""
+        return {"forward_passes": self.forward_passes, "chunk_limit": self.propagation.allowance.limit}
+
+    @property
     def attack_facts(self) -> dict[str, Any]:
         """Share of dead gradients, and the attack's forward passes per image by epsilon; empty without an attack."""
         if not self.attack.eps:
@@ -113,6 +118,7 @@ class EffectEvaluation(Evaluation):
         self.progress = self.progress_bar("passes", self.forward_passes)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
+        self.propagation.prepare(batch)  # by the first batch, even if its rows are finished: the same engine as then
         done, self._seen = self.parts.done - self._seen, self._seen + len(batch.image)
         if done < len(batch.image):
             rest = slice(max(done, 0), None)
@@ -169,13 +175,14 @@ class EffectEvaluation(Evaluation):
 
     def _told(self) -> dict[str, Any]:
         """Counts over all images so far, which a later start takes up."""
-        return {"forward_passes": self.forward_passes, "health": self.health.told(), "queries": self.queries.told()}
+        return {**self.pass_facts, "health": self.health.told(), "queries": self.queries.told()}
 
     def _take_up(self, told: Mapping[str, Any]) -> None:
         if told:
             self.forward_passes = told["forward_passes"]
             self.health.take_up(told["health"])
             self.queries.take_up(told["queries"])
+            self.propagation.allowance.limit = told["chunk_limit"]
 
     def _outcome(self, arm: Arm) -> Outcome:
         outcome = self.propagation(arm.batch, self._count)

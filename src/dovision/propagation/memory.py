@@ -1,9 +1,8 @@
-"""How many pairs share a pass, and how many images share a clean pass: as memory allows."""
+"""Limits on the pairs that share a pass, and on the images that share a clean pass."""
 
 from __future__ import annotations
 
 import logging
-import os
 
 import torch
 
@@ -11,23 +10,28 @@ log = logging.getLogger(__name__)
 
 STORE = 256 * 2**20  # bytes for the maps of clean images; more is no faster on a processor
 CHUNK = 64 * 2**20  # bytes for the changed values of a chunk; larger ones fall out of a processor's cache
+ACCELERATOR = 2**30  # bytes for either on any other device
 FIRST = 16  # pairs, or images, at a time before their size has been measured
 MOST = 1024  # pairs
 
 
 class Allowance:
-    """Limits on pairs and images at a time; `chunk` None fits the pairs to free memory."""
+    """Limits on pairs and images at a time; `chunk` None fits the pairs to a fixed number of bytes.
+
+    The last bits of a row depend on how many rows share its pass. So the limits follow from the shapes of the values
+    alone, not from the memory that happens to be free; only running out of it sets another one.
+    """
 
     def __init__(self, chunk: int | None) -> None:
-        self.automatic = chunk is None
-        self.pairs = FIRST if chunk is None else chunk
+        self.chunk = chunk
+        self.limit: int | None = None  # on pairs, once memory has run out
         self.images = FIRST
-        self._largest = 1  # bytes per pair seen so far
+        self.begin()
 
     def begin(self) -> None:
-        """A new batch: sizes are measured anew, so that its outcome does not hang on the batches before, to the bit."""
-        if self.automatic:
-            self.pairs, self._largest = FIRST, 1
+        """Start a batch: sizes are measured again, so that its outcome does not depend on the batches before."""
+        self.pairs = self.limit or self.chunk or FIRST
+        self._largest = 1  # bytes per pair seen so far
 
     def fit_images(self, bytes_per_image: int, device: torch.device) -> None:
         """As many images as the store has room for; at least one."""
@@ -35,25 +39,23 @@ class Allowance:
             self.images = max(1, _budget(STORE, device) // bytes_per_image)
 
     def fit_pairs(self, bytes_per_pair: int, device: torch.device) -> None:
-        """As many pairs as a chunk has room for, by the largest so far; at least one. Nothing if `chunk` was given."""
+        """As many pairs as a chunk has room for, by the largest so far; at least one. No change if a number is set."""
         self._largest = max(self._largest, bytes_per_pair)
-        if self.automatic and bytes_per_pair > 0:
+        if self.chunk is None and self.limit is None and bytes_per_pair > 0:
             self.pairs = min(max(1, _budget(CHUNK, device) // self._largest), MOST)
 
     def halve(self, pairs: int) -> None:
         """After running out of memory with this many pairs; for good."""
-        self.pairs = pairs // 2
-        self.automatic = False
-        log.warning("out of memory with %d pairs in a pass; going on with %d.", pairs, self.pairs)
+        self.pairs = self.limit = pairs // 2
+        log.warning(
+            "out of memory with %d pairs in a pass; going on with %d. The last bits of what follows depend on it.",
+            pairs,
+            self.pairs,
+        )
 
 
 def _budget(useful: int, device: torch.device) -> int:
-    """Bytes to use: at most a quarter of what is free, and on a processor no more than is useful."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0] // 4
-    if "SC_AVPHYS_PAGES" not in os.sysconf_names:
-        return useful
-    return min(useful, os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4)
+    return useful if device.type == "cpu" else ACCELERATOR
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -35,7 +35,8 @@ class Propagation:
     Args:
         classifier: put into eval mode while it runs, and back.
         intervention: what is done, and at which site.
-        chunk: (image, unit) pairs that share one pass; "auto" fits memory. The outcome does not depend on it.
+        chunk: (image, unit) pairs that share one pass; "auto" follows from the shapes of the values. The last bits of
+            the outcome depend on it, as on the number of images of a batch.
 
     Raises:
         ValueError: the site is not in the classifier (the error lists the nearest names), runs more than once, or
@@ -55,21 +56,27 @@ class Propagation:
     def __call__(self, batch: Batch, progress: Callable[[int], None] = lambda passes: None) -> Outcome:
         """The outcome on a batch; `progress` is told of forward passes (one image each) as they are done."""
         with evaluating(self.classifier):
-            return self._run(batch, progress)
+            return self._run(self.prepare(batch), batch, progress)
 
-    def _run(self, batch: Batch, progress: Callable[[int], None]) -> Outcome:
-        """In parts of as many images as may be kept at a time."""
+    @torch.no_grad()
+    def prepare(self, batch: Batch) -> Incremental | Plain:
+        """The engine, chosen once, by the first image of the first batch."""
         if self.engine is None:
-            check_layout(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
-            first = Context(batch.rows(slice(0, 1)), self.classifier)
-            self.engine = choose_engine(self.classifier, self.site, self.intervention, first)
+            with evaluating(self.classifier):
+                check_layout(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
+                first = Context(batch.rows(slice(0, 1)), self.classifier)
+                self.engine = choose_engine(self.classifier, self.site, self.intervention, first)
             self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
+        return self.engine
+
+    def _run(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
+        """In parts of as many images as may be kept at a time."""
         self.allowance.begin()
         parts = []
         start = 0
         while start < len(batch.image):
             rows = slice(start, start + self.allowance.images)
-            parts.append(self._part(self.engine, batch.rows(rows), progress))
+            parts.append(self._part(engine, batch.rows(rows), progress))
             start = rows.stop
         units = parts[0].units
         return Outcome(units, torch.cat([p.control for p in parts]), torch.cat([p.treated for p in parts]))

@@ -50,6 +50,7 @@ class RunRecord(Record):
     wall_seconds: NonNegativeFloat | None = None
     peak_memory_mb: NonNegativeInt | None = None
     forward_passes: NonNegativeInt | None = None
+    chunk_limit: NonNegativeInt | None = None  # pairs a pass since memory ran out
     images: NonNegativeInt | None = None
     dead_gradients: NonNegativeFloat | None = None
     queries: dict[str, NonNegativeFloat] = {}
