@@ -78,7 +78,7 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), d
         (b"", "empty"),
         (b"not an image", "not readable as an image .cannot identify image file"),
         (encoded(NOISE, "JPEG")[:-600], "not readable as an image .image file is truncated"),
-        (encoded(NOISE, "PNG")[:2000], "not readable as an image .image file is truncated"),
+        (encoded(NOISE, "PNG")[:2000], "not readable as an image .Truncated File Read"),
         (encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), "of mode F, whose range is not known"),
     ],
     ids=["empty", "text", "truncated JPEG", "truncated PNG", "float TIFF"],
@@ -86,6 +86,22 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), d
 def test_what_is_no_whole_image_is_a_bad_file(data, message):
     with pytest.raises(picture.BadFile, match=message):
         picture.check(data)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P"])
+def test_a_png_of_which_any_byte_is_changed_is_a_bad_file_or_the_same_image(mode, tmp_path):
+    data = encoded(NOISE.convert(mode).crop((0, 0, 12, 9)), "PNG")
+    path = tmp_path / "changed.png"
+    path.write_bytes(data)
+    whole = picture.pixels(path, 3)
+    refused = 0
+    for place in range(len(data)):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 0x5A]) + data[place + 1 :])
+        try:
+            assert torch.equal(picture.pixels(path, 3), whole)
+        except ValueError:
+            refused += 1
+    assert refused > len(data) / 2
 
 
 def test_a_whole_image_says_its_size():

@@ -45,6 +45,9 @@ def decode(data: bytes) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(data), formats=KINDS)
         _check(image)
+        if image.format == "PNG":  # whose checksums are not looked at while pixels are decoded
+            image.verify()
+            image = Image.open(io.BytesIO(data), formats=KINDS)
         image.load()
     except BadFile:
         raise
