@@ -98,7 +98,7 @@ def is_locked(path: Path) -> bool:
     if _is_renewed(_lease(path)):
         return True
     try:
-        file = os.open(path, os.O_RDONLY)
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         return not isinstance(error, FileNotFoundError)
     try:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from dovision import identity
+from dovision.atomic import remove_partial
 from dovision.configuration import recorded
 from dovision.contracts import Classifier, Images
 from dovision.fitting import fit_autoencoder, fit_classifier, laid_out
@@ -136,6 +137,7 @@ def _path(config: DictConfig, kind: str, key: Mapping[str, Any]) -> Path:
 def _stage(config: DictConfig, path: Path, settings: Settings, fit: Callable[[Path], None]) -> Stage:
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.parent / "lock"):
+        remove_partial(path.parent)
         if _is_found(path, settings):
             log.info("found the fitted %s: %s", path.stem, path)
         else:

@@ -17,6 +17,7 @@ OPENERS = {  # what opens a file by its name
 }
 WRITES = {"w", "wb", "ab", "x", "xb", "w+b", "a"}
 EXCEPTIONS = {  # file, what is called: why it need not go through dovision.inputs
+    ("atomic.py", "os.open"): "to bring it to the disk",
     ("datasets/chest_mnist.py", "zipfile.ZipFile"): "of an opened file",
     ("datasets/download.py", "part.open"): "to write",
     ("datasets/download.py", "path.open"): "the download that was just written, or a file that `is_file`",

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dovision.results.files import make_folder, read_json, replacing, write_json
+from dovision.atomic import replacing
+from dovision.results.files import make_folder, read_json, write_json
 
 
 def test_a_file_keeps_its_old_content_when_writing_the_new_one_fails(tmp_path):

@@ -9,6 +9,7 @@ import threading
 import pytest
 import yaml
 
+from dovision.atomic import PARTIAL
 from dovision.results.run_directory import LOCK, BeingWritten, RunDirectory
 from dovision.results.tables import EFFECTS
 
@@ -16,6 +17,7 @@ KILLED = """
 import os, signal, sys
 from dovision.contracts import Task
 import torch
+from dovision.atomic import PARTIAL
 from dovision.results.run_directory import RunDirectory
 from dovision.results.rows import effect_columns
 from dovision.results.tables import TableWriter, effects_schema
@@ -90,7 +92,7 @@ def test_what_a_dead_run_left_is_removed_and_what_is_not_its_own_stays(tmp_path,
     run = RunDirectory(tmp_path)
     run.start({}, ["old"], {"old": True})
     (tmp_path / "maps").mkdir()
-    for name in ("samples.parquet", "effects.parquet.partial", "summary.json", "maps/0_clean.png", "run.log"):
+    for name in ("samples.parquet", "effects.parquet.partial-0", "summary.json", "maps/0_clean.png", "run.log"):
         (tmp_path / name).write_text("old")
     if end == "failed":
         run.fail(ValueError("x"))
@@ -180,13 +182,14 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)])
     assert killed.returncode == -9
     assert [path.name for path in tmp_path.glob("*.parquet")] == []
-    assert (tmp_path / f"{EFFECTS}.partial").stat().st_size > 1000
+    (left,) = tmp_path.glob(f"{EFFECTS}{PARTIAL}*")
+    assert left.stat().st_size > 1000
     run = RunDirectory(tmp_path)
     assert run.facts()["state"] == "running"
     assert run.state == "interrupted"
     run.start({}, [], {})
     assert run.state == "running"
-    assert list(tmp_path.glob("*.partial")) == []
+    assert not left.exists()
 
 
 def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dovision.atomic import publish
 from dovision.locking import Lock
 
 PIECE = 1 << 20  # bytes read at a time
@@ -62,7 +63,7 @@ def fetch(path: Path, address: str, md5: str) -> None:
         if got != md5:
             part.unlink()
             raise OSError(f"the file at {address} has the md5 {got} and not {md5}")
-        part.replace(path)
+        publish(part, path)
 
 
 def checksum(path: Path) -> str:

@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from dovision import checks
+from dovision.atomic import publish, replacing
 from dovision.datasets import nih_films
 from dovision.datasets.file_array import FileArray
 from dovision.inputs import arrays
@@ -132,10 +133,9 @@ class Store:
         for name, (dtype, shape) in arrays.items():
             part = self.folder / f"{name}.part"
             np.lib.format.open_memmap(part, "w+", dtype, shape).flush()
-            part.replace(self.folder / name)
-        part = self.folder / f"{INDEX}.part"
-        part.write_text(json.dumps(self.names.tolist()))
-        part.replace(self.folder / INDEX)
+            publish(part, self.folder / name)
+        with replacing(self.folder / INDEX) as part:
+            part.write_text(json.dumps(self.names.tolist()))
 
     def _decode(self, due: pd.DataFrame, rows: npt.NDArray[np.intp], workers: int) -> list[str]:
         """Fill these rows, a chunk at a time; what is wrong with those that cannot be."""

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import torch
 
+from dovision.atomic import replacing
 from dovision.inputs import files
 
 FORMAT = 2  # 1 had no digest
@@ -32,16 +33,9 @@ def write(path: Path, content: Any) -> None:
     The same content gives the same bytes, whatever the file is called.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w+b") as file:
-            torch.save(content, file)  # to a path it would write the file's name, too
-            _seal(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("w+b") as file:
+        torch.save(content, file)  # to a path it would write the file's name, too
+        _seal(file)
 
 
 def read(path: str | Path) -> Any:

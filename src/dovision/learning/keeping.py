@@ -11,9 +11,10 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from dovision.atomic import PARTIAL, publish
 from dovision.attacks.kept import FACTS, FOLDER, KEYS, image_path
 from dovision.contracts import Attack, Batch
-from dovision.results.files import PARTIAL, make_folder, write_text
+from dovision.results.files import make_folder, write_text
 
 
 class Keeper:
@@ -64,4 +65,4 @@ class Keeper:
         np.save(self._partial / KEYS, self._keys)
         write_text(self._partial / FACTS, json.dumps({"norm": self.attack.norm, "eps": list(self.attack.eps)}))
         shutil.rmtree(self.folder, ignore_errors=True)
-        self._partial.rename(self.folder)
+        publish(self._partial, self.folder)

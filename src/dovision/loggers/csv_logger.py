@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dovision.atomic import replacing
 from dovision.effects import Interval
 from dovision.loggers.sent import metrics
-from dovision.results.files import replacing
 from dovision.results.reading import Run
 
 METRICS_FILE = "metrics.csv"

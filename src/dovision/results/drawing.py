@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dovision.results.files import replacing
+from dovision.atomic import replacing
 
 INK = "#1f2430"  # text and axes; the page draws them in its own text colour
 LINE = "#c8ccd4"  # grid lines; likewise

@@ -1,29 +1,14 @@
-"""Files that are whole or not there: written under a temporary name, renamed when complete."""
+"""Text and JSON files that are whole or not there, and folders to write to."""
 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dovision.atomic import replacing
 from dovision.inputs.files import read_text
-
-PARTIAL = ".partial"  # the end of a temporary name; such a file is left only by a killed process
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`, which takes its place if the block succeeds and is removed if not."""
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path, setting: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from dovision import checks
+from dovision.atomic import remove_partial
 from dovision.results.files import read_json, write_json
 from dovision.results.tables import ROW_GROUP, TableWriter, row_groups
 
@@ -95,6 +96,7 @@ class Parts:
         if self.folder.exists():
             differing = _differing(self.folder / ORIGIN, origin)
             if not differing:
+                remove_partial(self.folder)
                 return
             log.info("the images measured before are measured again, since these differ: %s", ", ".join(differing))
             shutil.rmtree(self.folder)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
+from dovision.atomic import replacing
 from dovision.inputs import images
-from dovision.results.files import replacing
 
 MAPS = "maps"  # the folder inside a run directory
 PLAIN = str.maketrans("=/", "--")  # of an arm's name what a file's name should not hold

@@ -13,9 +13,10 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from dovision import checks
+from dovision.atomic import remove_partial
 from dovision.locking import Lock, is_locked
 from dovision.results import map_tables, pictures
-from dovision.results.files import PARTIAL, make_folder, read_json, write_json, write_text
+from dovision.results.files import make_folder, read_json, write_json, write_text
 from dovision.results.parts import PARTS
 from dovision.results.schemas import SUMMARY, RunRecord, sealed, unsealed, validated
 from dovision.results.tables import EFFECTS, SAMPLES
@@ -172,8 +173,7 @@ class RunDirectory:
     def _remove_remains(self, afresh: bool) -> None:
         for name in (RUN, SAMPLES, EFFECTS, map_tables.MAPS, map_tables.BOXES, SUMMARY):
             (self.path / name).unlink(missing_ok=True)
-        for partial in self.path.glob(f"*{PARTIAL}"):
-            partial.unlink()
+        remove_partial(self.path)
         if afresh:
             shutil.rmtree(self.path / PARTS, ignore_errors=True)
         if not (self.path / PARTS).exists():  # pictures are finished with the parts

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dovision.results.files import replacing, write_text
+from dovision.atomic import replacing
+from dovision.results.files import write_text
 from dovision.results.run_directory import DAMAGED, RUN, RunDirectory
 from dovision.results.schemas import read_summary
 from dovision.results.summary import METRICS

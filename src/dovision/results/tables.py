@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from torch import Tensor
 
+from dovision.atomic import replacing
 from dovision.contracts import Box, Task
 from dovision.inputs.files import regular
-from dovision.results.files import replacing
 
 SAMPLES = "samples.parquet"
 EFFECTS = "effects.parquet"
