@@ -71,8 +71,8 @@ def entries(root: Path) -> pd.DataFrame:
     if missing:
         raise ValueError(f"{path} must have the columns of ChestX-ray14's table, but has none for {missing}.")
     table = table[wanted]
-    patient = pd.to_numeric(table["patient"], errors="coerce")
-    _refuse(path, table, patient.isna(), "must have a patient's number")
+    number = table["patient"].str.fullmatch("[0-9]{1,18}")  # what int64 holds exactly
+    _refuse(path, table, ~number, "must have a patient's number")
     _refuse(path, table, table["name"].duplicated(), "must be the only one of its image")
     for findings in table["findings"].unique():
         unknown = [name for name in findings.split("|") if name not in (*LABELS, HEALTHY)]
@@ -80,7 +80,7 @@ def entries(root: Path) -> pd.DataFrame:
             rule = f"must have labels of ChestX-ray14, got {unknown[0]!r}.{checks.suggestion(unknown[0], LABELS)}"
             _refuse(path, table, table["findings"] == findings, rule.rstrip("."))
     age = pd.to_numeric(table["age"].str.removesuffix("Y"), errors="coerce")
-    return table.assign(patient=patient.astype(np.int64), age=age)
+    return table.assign(patient=table["patient"].astype(np.int64), age=age)
 
 
 def labels(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -109,8 +109,8 @@ def boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
     _refuse(path, table, ~table["label"].isin(LABELS), "must have one of the 14 labels")
     _refuse(path, table, ~table["name"].isin(known), "must be of an image of the entry table")
     left, top, width, height = (pd.to_numeric(table[edge], errors="coerce") for edge in _EDGES)
-    across = (width > 0) & (left < FILM) & (left + width > 0)
-    down = (height > 0) & (top < FILM) & (top + height > 0)
+    across = width.between(0, FILM, inclusive="right") & (left < FILM) & (left + width > 0)
+    down = height.between(0, FILM, inclusive="right") & (top < FILM) & (top + height > 0)
     _refuse(path, table, ~(across & down), f"must have a box in the {FILM} x {FILM} film")
     number = table.groupby(["name", "label"]).cumcount() + 1
     part = table["label"] + number.astype(str).where(number > 1, "")
