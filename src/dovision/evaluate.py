@@ -8,13 +8,14 @@ from omegaconf import DictConfig
 
 from dovision import checks, session, stages, studies
 from dovision.commands import command
-from dovision.contracts import CODE, Attack, Images, Intervention
+from dovision.contracts import CODE, Attack, Images, Intervention, arm
 from dovision.learning.effect_evaluation import EffectEvaluation
 from dovision.learning.image_classifier import ImageClassifier
 from dovision.provenance import origin
 from dovision.results.map_tables import write_boxes
 from dovision.results.references import REFERENCES, References, lines
 from dovision.results.summary import write_summary
+from dovision.results.tables import CLEAN, measured_samples
 from dovision.session import make
 from dovision.validation import CONTROLS
 
@@ -63,7 +64,11 @@ def evaluate(config: DictConfig) -> None:
             boxes = images.boxes("test")
             write_boxes(run.path, boxes[boxes["sample"].isin(samples)])
             passes = {**evaluation.pass_facts, **evaluation.attack_facts}
-            run.record({**passes, **facts, "images": len(samples)})
+            found = measured_samples(run.path, [CLEAN, *map(arm, attack.eps)])
+            run.record({**passes, **facts, "images": len(found)})
+            if found != set(samples) or any(each.lost for each in maps):
+                least = min([len(found), *(each.tested for each in maps)])
+                raise session.ImagesLost(f"{least} of {len(samples)} test images were measured")
             if contest is not None:
                 run.record(studies.detect(config, run.path, images, plain, contest))
             for each in maps:

@@ -36,7 +36,11 @@ log = logging.getLogger(__name__)
 
 
 class JobFailed(Exception):
-    """A job has failed, said so, and left its traceback in its run directory."""
+    """A job is not completed, has said so, and has left the reason in its run directory."""
+
+
+class ImagesLost(Exception):
+    """Some images were not measured, so that the run is partial."""
 
 
 def make(node: DictConfig) -> Any:
@@ -99,7 +103,7 @@ def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
     run, and of the end in any case. The process of a second device only lends a hand, and records nothing.
 
     Raises:
-        JobFailed: the body failed, or has called `sys.exit`; the reason is in the log and in run.json.
+        JobFailed: the body failed, has called `sys.exit`, or has lost images; the reason is in the log and in run.json.
         Stopped: a signal has ended it.
         BeingWritten: another process is at work on this run.
     """
@@ -139,6 +143,10 @@ def _recorded(run: RunDirectory) -> Iterator[None]:
         log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
     except BeingWritten:
         raise
+    except ImagesLost as lost:
+        log.error("partial: %s; the same command goes on from here: %s", lost, run.path)
+        run.leave_partial(str(lost), spent())
+        raise JobFailed(str(run.path)) from lost
     except (Exception, SystemExit) as error:
         log.error("failed: %s", explain(error))
         run.fail(error, spent())

@@ -21,7 +21,7 @@ from dovision.learning.map_settings import MapSettings
 from dovision.requirements import need_worlds
 from dovision.results.detection_summary import write_detection
 from dovision.results.detection_tables import TEST
-from dovision.session import make
+from dovision.session import ImagesLost, make
 from dovision.stages import Stage
 
 
@@ -75,6 +75,8 @@ def detect(config: DictConfig, folder: Path, images: Images, plain: Stage, parts
     trainer = session.make_trainer(config, [detection], logger=False, enable_checkpointing=False, **one_device)
     loaders = [_loader(config, images, split, f"detection.{split}_images") for split in SPLITS]
     trainer.test(ImageClassifier(plain.classifier), loaders, verbose=False)
+    if detection.lost:
+        raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
     fits = fit(folder, parts.detectors, detection.failed)
     adaptive = _adaptive(config, images, fits, inserted, plain.classifier)
     write_scores(folder, fits, detection.failed, adaptive)

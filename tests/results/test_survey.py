@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dovision.report import main, report
+from dovision.results.digests import digests
 from dovision.results.run_directory import RunDirectory
 from dovision.results.schemas import sealed
 from dovision.results.survey import survey
@@ -52,11 +53,29 @@ def without_a_config(run):
     (run / ".hydra" / "config.yaml").unlink()
 
 
+def recorded(run):
+    """The digests, as another version would have recorded them of its own files."""
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(sealed(facts | {"digests": digests(run)})))
+
+
+def of_another_version_as_it_was(run):
+    of_another_version(run)
+    recorded(run)
+
+
+def never_written(run):
+    without_a_table(run)
+    recorded(run)
+
+
 DAMAGE = {
-    cut_short: r"effects\.parquet must be a parquet table, got a damaged file .*Delete the folder",
-    a_byte_changed: r"effects\.parquet must be a parquet table, got a damaged file .*Delete the folder",
-    of_another_version: r"samples\.parquet must be of table format 1, got 0\. Run the evaluation again, or read it",
-    without_a_table: r"samples\.parquet must be a table of a run, got no such file\. Run the evaluation again",
+    cut_short: r"spoilt must be as the run has left them, but effects\.parquet has [\d,]+ of [\d,]+ bytes\. Run",
+    a_byte_changed: r"but effects\.parquet has other content\. Run its command again, which measures them",
+    of_another_version: r"but samples\.parquet has [\d,]+ of [\d,]+ bytes\. Run its command again",
+    without_a_table: r"but samples\.parquet is missing\. Run its command again, which measures them again",
+    of_another_version_as_it_was: r"samples\.parquet must be of table format 1, got 0\. Run the evaluation again, or",
+    never_written: r"samples\.parquet must be a table of a run, got no such file\. Run the evaluation again",
     with_half_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
     without_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
 }

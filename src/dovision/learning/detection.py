@@ -77,12 +77,12 @@ class Detection(Evaluation):
         }
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_test_start(trainer, pl_module)
         if self.inserted is not None:
             self.inserted.to(pl_module.device).eval()
         make_folder(self.folder / READS, setting="output_root")
-        images = sum(len(loader.dataset) for loader in trainer.test_dataloaders)  # type: ignore[union-attr, misc]
         self.keepers = {
-            name: self.opened(Keeper(self.folder, name, attack, images))
+            name: self.opened(Keeper(self.folder, name, attack, self.images))
             for name, attack in self.worlds.items()
             if self.keep_attacked
         }

@@ -103,8 +103,8 @@ class EffectEvaluation(Evaluation):
         return {"dead_gradients": self.health.share, "queries": self.queries.mean}
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_test_start(trainer, pl_module)
         self.propagation = Propagation(self.measured.to(pl_module.device), self.intervention, self.chunk)
-        self.images = len(trainer.test_dataloaders.dataset)  # type: ignore[union-attr]
         if self.keep_attacked and trainer.world_size > 1:
             raise ValueError(
                 f"evaluation.keep_attacked needs one device, got {trainer.world_size}. Set trainer.devices=1."

@@ -21,8 +21,8 @@ T = TypeVar("T")
 class Evaluation(Callback, ABC):
     """A callback that measures something on each test batch and writes it to files.
 
-    A subclass opens its files in `on_test_start`, by `opened`, and writes `measure`. The files get their names when the
-    test is over; an exception that ends it, a signal's included, leaves none that looks complete.
+    A subclass extends `on_test_start`, opens its files there, by `opened`, and writes `measure`. The files get their
+    names when the test is over; an exception that ends it, a signal's included, leaves none that looks complete.
 
     The module under test returns its logits, shape (B, K), from `test_step`.
 
@@ -32,6 +32,8 @@ class Evaluation(Callback, ABC):
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
+        self.images = 0  # of the dataloaders, on this device
+        self.tested = 0  # of these, those that a batch has brought
         self._open = ExitStack()
 
     @abstractmethod
@@ -52,6 +54,16 @@ class Evaluation(Callback, ABC):
         """A bar, on a terminal only, that ends with the test; it counts from `initial`."""
         return self.opened(tqdm(unit=f" {unit}", initial=initial, disable=not sys.stderr.isatty()))
 
+    @property
+    def lost(self) -> int:
+        """How many images of this device's dataloaders no batch has brought, as under a limit of the trainer."""
+        return self.images - self.tested
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loaders = trainer.test_dataloaders
+        loaders = loaders if isinstance(loaders, list) else [loaders]
+        self.images, self.tested = sum(len(loader.dataset) for loader in loaders), 0
+
     def on_test_batch_end(
         self,
         trainer: pl.Trainer,
@@ -62,6 +74,7 @@ class Evaluation(Callback, ABC):
         dataloader_idx: int = 0,
     ) -> None:
         self.measure(batch, outputs, batch_idx, dataloader_idx)
+        self.tested += len(batch.image)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._open.close()

@@ -72,6 +72,7 @@ class MapEvaluation(Evaluation):
         return {name: round(self.seconds[name] / self.drawn[name], 4) for name in self.explainers if self.drawn[name]}
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_test_start(trainer, pl_module)
         if self.sanity:
             self.strangers |= cascade(self.classifier, self.settings.seed)
         for stranger in self.strangers.values():

@@ -21,10 +21,11 @@ from dovision.results.exhibits import results_frame
 from dovision.results.explorer import explorer
 from dovision.results.reading import Run
 from dovision.results.references import REFERENCES
+from dovision.results.schemas import DIGESTS
 from dovision.results.summary import INTERVAL
 from dovision.results.survey import FOREIGN, UNREADABLE
 
-TOLD = ("state", "overrides", "exception", "reason", REFERENCES)  # of run.json, elsewhere on the page
+TOLD = ("state", "overrides", "exception", "reason", REFERENCES, DIGESTS)  # of run.json, elsewhere or of no use
 PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
 COLUMN = 7  # inches; a wider figure takes the whole width
 FEW = 4  # jobs that are named in a note

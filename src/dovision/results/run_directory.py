@@ -15,11 +15,10 @@ import yaml  # type: ignore[import-untyped]
 from dovision import checks
 from dovision.atomic import remove_partial
 from dovision.locking import Lock, is_locked
-from dovision.results import map_tables, pictures
+from dovision.results import digests, pictures
 from dovision.results.files import make_folder, read_json, write_json, write_text
 from dovision.results.parts import PARTS
-from dovision.results.schemas import SUMMARY, RunRecord, sealed, unsealed, validated
-from dovision.results.tables import EFFECTS, SAMPLES
+from dovision.results.schemas import DIGESTS, RunRecord, sealed, unsealed, validated
 
 RUN = "run.json"
 MISSING, DAMAGED = "missing", "damaged"  # where there is no run.json, and where it names no state of a run
@@ -33,7 +32,7 @@ class BeingWritten(FileExistsError):
 
 
 class RunDirectory:
-    """The directory of one run: start, then record facts, then complete, fail or interrupt.
+    """The directory of one run: start, then record facts, then complete or end in another way.
 
     Every write replaces run.json in one step, so a run that is killed never looks complete. A lock is held from `hold`
     or `start` to the end of the run or of its process, whichever comes first: "running" without it is "interrupted".
@@ -114,10 +113,14 @@ class RunDirectory:
     def complete(self, facts: Mapping[str, Any]) -> None:
         """End well; call it when all tables have their final names."""
         try:
-            self.record({**facts, "state": "completed"})
+            self.record({**facts, "state": "completed", DIGESTS: digests.digests(self.path)})
             shutil.rmtree(self.path / PARTS, ignore_errors=True)
         finally:
             self.close()
+
+    def leave_partial(self, reason: str, facts: Mapping[str, Any] = NOTHING) -> None:
+        """End without some of the images; those that are finished are used by the next start."""
+        self._end({**facts, "state": "partial", "reason": reason})
 
     def fail(self, exception: BaseException, facts: Mapping[str, Any] = NOTHING) -> None:
         """End with an error, kept with its traceback."""
@@ -171,8 +174,10 @@ class RunDirectory:
         write_text(self.path / ".hydra" / name, text)
 
     def _remove_remains(self, afresh: bool) -> None:
-        for name in (RUN, SAMPLES, EFFECTS, map_tables.MAPS, map_tables.BOXES, SUMMARY):
-            (self.path / name).unlink(missing_ok=True)
+        (self.path / RUN).unlink(missing_ok=True)  # first, so that what is left is never taken for a whole run
+        for name, path in digests.files(self.path).items():
+            if not name.startswith(f"{pictures.MAPS}/"):
+                path.unlink()
         remove_partial(self.path)
         if afresh:
             shutil.rmtree(self.path / PARTS, ignore_errors=True)

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from dovision.results.files import read_json
 
 SUMMARY = "summary.json"
-State = Literal["running", "completed", "failed", "skipped", "interrupted"]
+State = Literal["running", "completed", "partial", "failed", "skipped", "interrupted"]
 STATES: tuple[str, ...] = get_args(State)
 DIGEST = "digest"  # of the other facts of a run record
+DIGESTS = "digests"  # of the files of a completed run
 
 
 class Record(BaseModel):
@@ -32,6 +33,13 @@ class Failure(Record):
     traceback: str
 
 
+class FileDigest(Record):
+    """A file of a completed run, as the run has left it."""
+
+    bytes: NonNegativeInt
+    sha256: str
+
+
 class RunRecord(Record):
     """run.json: the state of a run, and where its numbers come from. Facts come as the run goes on."""
 
@@ -39,7 +47,7 @@ class RunRecord(Record):
     overrides: list[str] = []
     seed: NonNegativeInt = 0
     started: str | None = None
-    reason: str | None = None  # of an interruption or a skip
+    reason: str | None = None  # of a partial, interrupted or skipped run
     exception: Failure | None = None
     versions: dict[str, str] = {}
     git_commit: str | None = None
@@ -51,7 +59,8 @@ class RunRecord(Record):
     peak_memory_mb: NonNegativeInt | None = None
     forward_passes: NonNegativeInt | None = None
     chunk_limit: NonNegativeInt | None = None  # pairs a pass since memory ran out
-    images: NonNegativeInt | None = None
+    images: NonNegativeInt | None = None  # test images that were measured
+    digests: dict[str, FileDigest] = {}  # of each file that is read of the run, by its path in the directory
     dead_gradients: NonNegativeFloat | None = None
     queries: dict[str, NonNegativeFloat] = {}
     dataset_fingerprint: str | None = None

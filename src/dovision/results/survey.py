@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dovision.results.detection_summary import DETECTION
-from dovision.results.detection_tables import SCORES
+from dovision.results import digests
 from dovision.results.differences import natural
 from dovision.results.files import read_json
-from dovision.results.map_tables import BOXES, MAPS
 from dovision.results.reading import Run, labelled, read_run, run_folders
 from dovision.results.run_directory import RUN
 from dovision.results.schemas import STATES
-from dovision.results.tables import EFFECTS, SAMPLES, row_groups
+from dovision.results.tables import EFFECTS, SAMPLES, check_format
 
 UNREADABLE, FOREIGN = "unreadable", "foreign"
 
@@ -21,7 +19,7 @@ def survey(folder: Path) -> list[Run]:
     """The runs at or under a folder in the order of their labels, but for those that cannot be used.
 
     These have the state "unreadable" (damaged, or of another version) or "foreign" (another program's run.json), and
-    their `failure` says why. Each table of a completed run is read once, checksums included, before it is trusted.
+    their `failure` says why. Each file of a completed run is held against its recorded digest before it is trusted.
 
     Raises:
         FileNotFoundError: there is no such folder, or no run.json in it.
@@ -36,7 +34,7 @@ def _examined(path: Path) -> Run:
             return _unusable(path, FOREIGN, f"its {RUN} is another program's: it names no state of a run.")
         run = read_run(path)
         if run.state == "completed":
-            _read_tables(path)
+            _check_files(run)
         return run
     except (OSError, ValueError) as error:
         return _unusable(path, UNREADABLE, " ".join(str(error).split()))
@@ -46,8 +44,13 @@ def _unusable(path: Path, state: str, problem: str) -> Run:
     return Run(path, "", state, {}, {}, {}, problem)
 
 
-def _read_tables(folder: Path) -> None:
-    more = [name for name in (MAPS, BOXES, SCORES, DETECTION) if (folder / name).is_file()]
-    for name in (SAMPLES, EFFECTS, *more):
-        for _ in row_groups(folder / name):
-            pass
+def _check_files(run: Run) -> None:
+    found = digests.differences(run.folder, run.facts)
+    if found:
+        raise ValueError(
+            f"the files in {run.folder} must be as the run has left them, but {'; '.join(found)}. Run its command "
+            "again, which measures them again, or put the files back."
+        )
+    tables = [name for name in digests.files(run.folder) if name.endswith(".parquet")]
+    for name in dict.fromkeys([SAMPLES, EFFECTS, *tables]):
+        check_format(run.folder / name)

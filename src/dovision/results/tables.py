@@ -160,10 +160,9 @@ def row_groups(
         FileNotFoundError: there is no such table.
         ValueError: the file is damaged, or of another format; the error names it and the remedy.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} must be a table of a run, got no such file. Run the evaluation again.")
+    _require(path)
     with _readable(path), pq.ParquetFile(regular(path), page_checksum_verification=True) as file:
-        _check_format(path, file)
+        _check_format(path, file.schema_arrow)
         for number in range(file.num_row_groups):
             first = file.metadata.row_group(number).column(0).statistics  # column 0 is `sample`
             if samples is not None and not any(first.min <= sample <= first.max for sample in samples):
@@ -194,6 +193,15 @@ def read_samples(folder: Path) -> pd.DataFrame:
     return ordered.drop(columns="attacked")
 
 
+def measured_samples(folder: Path, arms: Sequence[str]) -> set[int]:
+    """The samples that have a row of samples.parquet in each of the arms."""
+    rows = pa.Table.from_batches([], pa.schema({"sample": pa.int64(), "arm": pa.string()}))
+    rows = pa.concat_tables(
+        [rows, *(part.cast(rows.schema) for part in row_groups(folder / SAMPLES, rows.column_names))]
+    )
+    return set.intersection(*(set(rows.filter(pc.equal(rows["arm"], arm))["sample"].to_pylist()) for arm in arms))
+
+
 def read_groups(folder: Path) -> pd.Series[int]:
     """The group (patient) of each sample of samples.parquet, by sample."""
     table = pa.concat_tables(row_groups(folder / SAMPLES, ["sample", "group"]))
@@ -207,8 +215,24 @@ def read_effects(folder: Path, samples: Collection[int]) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(("arm", "unit", "class"), str))
 
 
-def _check_format(path: Path, file: pq.ParquetFile) -> None:
-    got = (file.schema_arrow.metadata or {}).get(b"dovision_format", b"none").decode()
+def check_format(path: Path) -> None:
+    """Raise unless a table is there, and of this version's format.
+
+    Raises:
+        FileNotFoundError, ValueError: it is not; the error names it and the remedy.
+    """
+    _require(path)
+    with _readable(path):
+        _check_format(path, pq.read_schema(path))
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a table of a run, got no such file. Run the evaluation again.")
+
+
+def _check_format(path: Path, schema: pa.Schema) -> None:
+    got = (schema.metadata or {}).get(b"dovision_format", b"none").decode()
     if got != FORMAT:
         raise ValueError(
             f"{path} must be of table format {FORMAT}, got {got}. Run the evaluation again, or read it with the "

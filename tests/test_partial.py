@@ -1,0 +1,91 @@
+"""A run that has lost images says so, and is done again; what was measured is what its record says."""
+
+from __future__ import annotations
+
+import functools
+
+import pandas as pd
+import pytest
+
+from dovision import session
+from dovision.results.reading import read_sweep
+from dovision.results.sweep_summary import ended
+
+BATCHES = ("evaluation.batch_size=4", "evaluation.flush=4")  # three batches of twelve images
+DETECTION = ("detector=[max_softmax]", "detection.val_images=40", "detection.test_images=20")
+DETECTION += ("+attack@detection.worlds.fgsm=fgsm", "detection.worlds.fgsm.eps=0.2")
+
+
+@pytest.fixture
+def limited(monkeypatch):
+    """Let every trainer, or only those from the n-th on, test no more than a batch."""
+    plain = session.make_trainer
+
+    def arrange(first: int = 0) -> None:
+        made = []
+
+        @functools.wraps(plain)
+        def make_trainer(config, callbacks, **settings):
+            made.append(None)
+            limit = {"limit_test_batches": 1} if len(made) > first else {}
+            return plain(config, callbacks, **settings, **limit)
+
+        monkeypatch.setattr(session, "make_trainer", make_trainer)
+
+    return arrange
+
+
+def only_run(root):
+    (run,) = read_sweep(root / "evaluate")
+    return run
+
+
+def test_a_limited_run_is_partial_and_the_same_command_measures_the_rest(
+    fitted, copy, dovision_evaluate, limited, monkeypatch, capsys
+):
+    command = (f"output_root={copy}", "attack=fgsm", "attack.eps=[0.1,16/255]", *BATCHES)
+    limited()
+    assert dovision_evaluate(*command) == 1
+    assert "partial: 4 of 12 test images were measured; the same command goes on" in capsys.readouterr().err
+    run = only_run(copy)
+    assert (run.state, run.facts["images"]) == ("partial", 4)
+    assert ended(0, [], run.folder, "").reason.startswith("4 of 12 test images were measured")
+    assert not (run.folder / "summary.json").exists()
+    monkeypatch.undo()
+    assert dovision_evaluate(*command) == 0
+    assert (only_run(copy).state, only_run(copy).facts["images"]) == ("completed", 12)
+    whole = only_run(fitted).folder
+    for name in ("samples.parquet", "effects.parquet"):
+        resumed, undisturbed = (pd.read_parquet(folder / name) for folder in (only_run(copy).folder, whole))
+        pd.testing.assert_frame_equal(resumed, undisturbed, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_limited_job_of_a_sweep_is_partial_and_the_sweep_ends_with_an_error(copy, dovision_evaluate, limited, capsys):
+    limited()
+    assert dovision_evaluate(f"output_root={copy}", "intervention.rows=1", *BATCHES, "-m") == 1
+    said = capsys.readouterr().err
+    assert "1 jobs: 1 partial." in said
+    assert "job 0 partial: 4 of 12 test images were measured; the same command measures the rest" in said
+
+
+@pytest.mark.slow
+def test_maps_that_are_lost_beside_resumed_effects_make_a_run_partial(
+    copy, dovision_evaluate, limited, monkeypatch, capsys
+):
+    command = (f"output_root={copy}", "explainer=[center_map]", *BATCHES)
+    with monkeypatch.context() as context:
+        context.setattr("dovision.evaluate.write_boxes", lambda *_: 1 / 0)
+        assert dovision_evaluate(*command) == 1
+    assert only_run(copy).state == "failed"
+    limited()
+    assert dovision_evaluate(*command) == 1
+    assert "partial: 4 of 12 test images were measured" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_images_lost_in_detection_make_a_run_partial(copy, dovision_evaluate, limited):
+    limited(first=1)
+    assert dovision_evaluate(f"output_root={copy}", *DETECTION, *BATCHES) == 1
+    run = only_run(copy)
+    assert (run.state, run.facts["reason"]) == ("partial", "8 of 60 images were read for detection")
