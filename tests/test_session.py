@@ -1,29 +1,14 @@
-"""Lightning's trainer as a run gets it."""
+"""The images that a run evaluates."""
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 from hydra import compose, initialize_config_dir
-from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
-from pytorch_lightning.trainer.connectors import callback_connector
 
 from dovision.configuration import configuration_folder
 from dovision.datasets.phantom import Phantom
-from dovision.session import first_samples, make_trainer
+from dovision.session import first_samples
 from dovision.session import test_samples as evaluated
-
-
-@pytest.mark.parametrize("rich", [False, True])
-@pytest.mark.parametrize(("terminal", "bars"), [(True, [TQDMProgressBar]), (False, [])])
-def test_the_progress_bar_does_not_depend_on_what_else_is_installed(monkeypatch, rich, terminal, bars):
-    monkeypatch.setattr(callback_connector, "_RICH_AVAILABLE", rich)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        trainer = make_trainer(compose("evaluate"), [])
-    assert [type(callback) for callback in trainer.callbacks if isinstance(callback, ProgressBar)] == bars
-
 
 COUNTS = [(f"detection.{name}_images", name) for name in ("val", "test")]
 COUNTS += [("evaluation.images", "test"), ("detection.adaptive.images", "test")]

@@ -75,10 +75,12 @@ def suggestion(name: str, options: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
-def unknown_key(where: str, key: str, legal: Iterable[str]) -> str:
-    """What to say of a key that is not one of `legal`: the nearest one, and all there are."""
+def unknown_key(where: str, key: str, legal: Iterable[str], elsewhere: Sequence[str] = ()) -> str:
+    """What to say of a key that is not one of `legal`: the nearest one, or those of `elsewhere`, and all there are."""
     legal = list(legal)
-    return f"{where} has no key {key!r}.{suggestion(key, legal)} Its keys are: {', '.join(legal)}."
+    near = nearest(key, legal) or elsewhere
+    meant = f" Did you mean {' or '.join(near)}?" if near else ""
+    return f"{where} has no key {key!r}.{meant} Its keys are: {', '.join(legal) or 'none'}."
 
 
 def same_shape(**tensors: Tensor) -> None:

@@ -31,8 +31,8 @@ def command(name: str, story: Story) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
         OmegaConf.register_new_resolver("run_hash", identity.run_hash, replace=True)
         quieten()
-        sweep.forget()
-        task = Task(story)
+        sweep.begin(None)
+        task = Task(name, story)
         launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(task)
         code = _outcome(name, lambda: _launched(launch, task))
         swept = sweep.current()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
-from hydra.errors import HydraException, InstantiationException, OverrideParseException
-from omegaconf import DictConfig
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from dovision import checks
 from dovision.configuration import configuration_folder
@@ -24,35 +26,84 @@ def explain(error: BaseException) -> str:
         return f"the command line cannot be read at {error.override!r}: {str(error).splitlines()[0]}."
     if isinstance(error, HydraException):
         return _explain_composition(error)
+    if isinstance(error, OmegaConfBaseException):
+        return _explain_value(error)
+    if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
+        return "a group takes a name, got null. To leave a group out: '~GROUP'."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used: {error.strerror}. For another output folder: output_root=..."
     return str(error).strip() or type(error).__name__
 
 
+def elsewhere(key: str, config: DictConfig) -> list[str]:
+    """The keys of a configuration, with their paths, that end in this key, or nearly so; at most three."""
+    paths = list(_paths(config, ""))
+    own = {path.rpartition(".")[2] for path in paths}
+    names = [key] if key in own else checks.nearest(key, own)[:1]
+    return [path for path in paths if path.rpartition(".")[2] in names][:3]
+
+
+def readable(keys: Iterable[str]) -> list[str]:
+    """The keys that a user may set: not those of Hydra's own machinery."""
+    return [key for key in keys if not key.startswith("_") and key != "hydra"]
+
+
 def _explain_composition(error: HydraException) -> str:
-    text = str(error)
+    text = " ".join(str(error).split())
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing(error.missing_cfg_file, error.options or (), text)
+    if wrong := re.search(r"Could not override '([^']+)'\.(?: Did you mean to override (?:one of )?(.+?)\?)?", text):
+        return _not_overridden(error, wrong[1], (wrong[2] or "").split(", "))
+    if wrong := re.search(r"config group '([^']+)' does not exist", text):
+        return f"there is no group {wrong[1]!r}.{checks.suggestion(wrong[1], _groups())}"
+    if wrong := re.search(r"(?:Multiple values for|An item is already at) '?([^'\s]+?)'?\. ", text):
+        return f"{wrong[1]} has a value already. Write {wrong[1]}=..., without +."
+    if wrong := re.search(r"(\S+) appears more than once in the final defaults list", text):
+        return f"{wrong[1]} is chosen twice, as by a list where a group takes one name. For a job with each: -m."
+    if wrong := re.search(r"Could not delete (?:from config\. )?'([^']+)'", text):
+        return f"{wrong[1]} cannot be removed, since it is not there, or null already."
+    if wrong := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
+        return f"several values ({wrong[1]}) make a sweep, which needs -m. For one list, write [...] around them."
+    if isinstance(error.__cause__, OmegaConfBaseException):
+        return f"{text}: {_explain_value(error.__cause__)}"
+    return text
+
+
+def _missing(file: str, options: Iterable[str], message: str) -> str:
+    """What to say of a configuration file that does not exist; the message ends in the folders that were searched."""
+    group, _, name = file.rpartition("/")
+    if not group:
+        return f"there is no configuration {name!r} (--config-name)."
+    folders = [Path(folder) / group for folder in re.findall(r"path=file://(\S+)", message)]
+    names = sorted({*options, *(path.stem for folder in folders for path in folder.glob("*.yaml"))})
+    if not names:
+        return f"there is no group {group!r}.{checks.suggestion(group, _groups())}"
+    return f"{group} has no part {name!r}.{checks.suggestion(name, names)} It has: {', '.join(names)}."
+
+
+def _not_overridden(error: HydraException, name: str, instead: list[str]) -> str:
+    """What to say of a group or a key that the configuration does not have."""
+    if swept := _swept(name.partition(".")[0]):
+        return f"{name} cannot be set before {swept} is split into jobs. Write ++{name}=..., which each job takes."
     cause = error.__cause__
-    node = getattr(cause, "parent_node", None)
-    wrong = re.match(r"Could not override '([^']+)'", text)
-    swept = wrong and _swept(wrong[1].partition(".")[0])
-    if wrong and swept:
-        return (
-            f"{wrong[1]} cannot be set before {swept} is split into jobs. Write ++{wrong[1]}=..., which each job takes."
-        )
-    if wrong and isinstance(node, DictConfig):
-        key = str(cause.key)  # type: ignore[union-attr]
-        parent = wrong[1].rpartition(".")[0] or "the configuration"
-        return checks.unknown_key(parent, key, readable(map(str, node)))
-    if wrong:
-        groups = [folder.name for folder in configuration_folder().iterdir() if folder.is_dir()]
-        return f"there is no group or key {wrong[1]!r}.{checks.suggestion(wrong[1], groups)}"
-    missing = re.search(r"Could not find '(.+?)/([^/']+)'", text)
-    if missing:
-        group = configuration_folder() / missing[1]
-        names = sorted(file.stem for file in group.glob("*.yaml"))
-        hint = checks.suggestion(missing[2], names)
-        return f"{missing[1]} has no part {missing[2]!r}.{hint} It has: {', '.join(names)}."
-    return " ".join(text.split())
+    if isinstance(node := getattr(cause, "parent_node", None), DictConfig):
+        where, _, key = str(cause.full_key).rpartition(".")  # type: ignore[union-attr]
+        more = elsewhere(key, root) if isinstance(root := node._get_root(), DictConfig) else []
+        return checks.unknown_key(where or "the configuration", key, readable(map(str, node)), more)
+    if any(instead):
+        return f"nothing is chosen at {name!r}. Did you mean {' or '.join(instead)}?"
+    group = name.partition("@")[0]
+    if group in _groups():
+        return f"this command has no group {group!r}."
+    return f"there is no group or key {name!r}.{checks.suggestion(group, _groups())}"
+
+
+def _explain_value(error: OmegaConfBaseException) -> str:
+    """The first line of OmegaConf's message, and the key; its other lines are about types."""
+    text, where = str(error).strip().splitlines()[0].rstrip("."), error.full_key
+    if wanted := re.search(r"Interpolation key '([^']+)' not found", text):
+        return f"{where or 'a value'} takes that of {wanted[1]}, which is not there."
+    return f"{where}: {text}." if where and str(where) not in text else f"{text}."
 
 
 def _swept(group: str) -> str:
@@ -60,6 +111,15 @@ def _swept(group: str) -> str:
     return next((word for word in sys.argv if re.match(rf"{re.escape(group)}=\w+,", word)), "")
 
 
-def readable(keys: Iterable[str]) -> list[str]:
-    """The keys that a user may set: not those of Hydra's own machinery."""
-    return [key for key in keys if not key.startswith("_") and key != "hydra"]
+def _groups() -> list[str]:
+    return [folder.name for folder in configuration_folder().iterdir() if folder.is_dir()]
+
+
+def _paths(node: DictConfig, prefix: str) -> Iterator[str]:
+    for key in readable(map(str, node)):
+        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+            yield f"{prefix}{key}"
+        elif OmegaConf.is_dict(node[key]) and len(node[key]):
+            yield from _paths(node[key], f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"

@@ -17,6 +17,7 @@ from dovision.results.references import REFERENCES, References, lines
 from dovision.results.summary import write_summary
 from dovision.results.tables import CLEAN, measured_samples
 from dovision.session import make
+from dovision.trainer import make_trainer
 from dovision.validation import CONTROLS
 
 log = logging.getLogger(__name__)
@@ -54,7 +55,7 @@ def evaluate(config: DictConfig) -> None:
             origin=origin(facts),
         )
         maps = studies.map_evaluation(config, run.path, images, samples, plain)
-        trainer = session.make_trainer(
+        trainer = make_trainer(
             config, [evaluation, *maps, stop], logger=False, enable_checkpointing=False, use_distributed_sampler=False
         )
         loader = session.test_loader(config, images, samples, trainer)

@@ -19,7 +19,8 @@ from dovision.learning.image_classifier import ImageClassifier
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
 from dovision.provenance import software
-from dovision.session import make, make_trainer
+from dovision.session import make
+from dovision.trainer import make_trainer
 
 VALIDATION_BATCH = 256  # images
 

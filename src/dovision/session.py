@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -18,7 +17,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from dovision import checks, identity
@@ -27,7 +25,6 @@ from dovision.errors import explain
 from dovision.isolation import isolated
 from dovision.loggers.csv_logger import CSVLogger
 from dovision.provenance import peak_memory, provenance
-from dovision.requirements import need_gradients
 from dovision.results.reading import read_sweep
 from dovision.results.run_directory import DAMAGED, RUN, BeingWritten, RunDirectory
 from dovision.stopping import Stop, Stopped
@@ -181,18 +178,6 @@ def log_file(path: Path) -> Iterator[None]:
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
-
-
-def make_trainer(config: DictConfig, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
-    """Lightning's trainer with the configured plumbing; on a terminal with a progress bar, the same one everywhere.
-
-    Raises:
-        ValueError: under the inference mode, which attacks cannot work in.
-    """
-    need_gradients(config)
-    bars = [TQDMProgressBar()] if sys.stderr.isatty() else []
-    plumbing = {**identity.plain(config.trainer), **settings, "enable_progress_bar": bool(bars)}
-    return hydra.utils.instantiate(plumbing, callbacks=[*callbacks, *bars])
 
 
 def first_samples(config: DictConfig, key: str, images: Images, split: str, boxed: bool = False) -> list[int]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Subset
 
-from dovision import checks, identity, session, stages
+from dovision import checks, identity, stages
 from dovision.contracts import Attack, Batch, Classifier, Detector, Explainer, Images
 from dovision.learning.adaptive import Adaptive, adaptive_rows
 from dovision.learning.detection import SPLITS, Detection
@@ -21,8 +21,9 @@ from dovision.learning.map_settings import MapSettings
 from dovision.requirements import need_worlds
 from dovision.results.detection_summary import write_detection
 from dovision.results.detection_tables import TEST
-from dovision.session import ImagesLost, make
+from dovision.session import ImagesLost, first_samples, make
 from dovision.stages import Stage
+from dovision.trainer import make_trainer
 
 
 def map_evaluation(
@@ -72,7 +73,7 @@ def detect(config: DictConfig, folder: Path, images: Images, plain: Stage, parts
     keep = config.evaluation.keep_attacked
     detection = Detection(folder, plain.classifier, inserted, parts.worlds, parts.detectors, keep)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
-    trainer = session.make_trainer(config, [detection], logger=False, enable_checkpointing=False, **one_device)
+    trainer = make_trainer(config, [detection], logger=False, enable_checkpointing=False, **one_device)
     loaders = [_loader(config, images, split, f"detection.{split}_images") for split in SPLITS]
     trainer.test(ImageClassifier(plain.classifier), loaders, verbose=False)
     if detection.lost:
@@ -86,7 +87,7 @@ def detect(config: DictConfig, folder: Path, images: Images, plain: Stage, parts
 
 def _loader(config: DictConfig, images: Images, split: str, name: str) -> DataLoader[Batch]:
     """The first images of a split, in its order; `name` is where the configuration says how many."""
-    share = Subset(images.split(split), session.first_samples(config, name, images, split))
+    share = Subset(images.split(split), first_samples(config, name, images, split))
     return DataLoader(share, batch_size=config.evaluation.batch_size, num_workers=config.num_workers)
 
 

@@ -1,28 +1,26 @@
-"""What can be checked of a configuration before anything runs: its keys, and the values of all that is quickly made."""
+"""Checks of a job before anything runs: its keys, and the values of all that is quickly made."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
-from dovision.configuration import configuration_folder
 from dovision.contracts import CODE
-from dovision.errors import readable
 from dovision.inputs import sealed
+from dovision.keys import check_choices, check_keys, declared
 from dovision.requirements import need_autoencoder, need_gradients, need_worlds
 from dovision.session import make
 
 CONTROLS = ("inserted", "plain")
-ON_FAILURE = ("continue", "stop")
-RERUN = ("failed", "all", "unfinished")
+CHOICES = {
+    "evaluation.control": CONTROLS,
+    "on_failure": ("continue", "stop"),
+    "rerun": ("failed", "all", "unfinished"),  # or null
+}
 QUICK = (  # parts that cost nothing to make
     "intervention",
     "attack",
@@ -40,33 +38,39 @@ WHOLE_NUMBERS = (
     "evaluation.flush",
     "training.classifier.batch_size",
     "training.autoencoder.batch_size",
+    "details",
 )
 MAYBE_NUMBERS = ("evaluation.images", "detection.val_images", "detection.test_images", "threads")
 COUNTS = ("seed", "num_workers", "evaluation.maps", "training.classifier.epochs", "training.autoencoder.epochs")
-SWITCHES = ("evaluation.boxed", "evaluation.permuted_labels", "dry_run", "trust_checkpoint")
 
 
-def check_keys(config: DictConfig, overrides: list[str]) -> None:
-    """Refuse a key that nothing reads: unknown to its `_target_`, or added with `+` where there is none.
+class Checks:
+    """All that can be checked of a job before it starts; what several jobs share is made and checked once.
 
-    Raises:
-        ValueError: names the key, and the nearest known ones.
+    Args:
+        command: whose configuration declares the keys.
     """
-    for where, node in _targets(config, ""):
-        legal = _parameters(node["_target_"])
-        for key in map(str, node):
-            if legal is not None and not key.startswith("_") and key not in legal:
-                raise ValueError(checks.unknown_key(where, key, readable(legal)))
-    added = [override for override in overrides if override.startswith("+")]
-    for override in OverridesParser.create().parse_overrides(added) if added else ():
-        path = override.key_or_group
-        if not override.is_add() or (configuration_folder() / path).is_dir():
-            continue
-        parent, _, key = path.rpartition(".")
-        node = OmegaConf.select(config, parent) if parent else config
-        if "_target_" not in node:
-            known = (str(name) for name in node if name != key)
-            raise ValueError(checks.unknown_key(parent or "the configuration", key, readable(known)))
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+        self._values = Values()
+
+    def __call__(self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
+        """Refuse a job that would fail, or that would not do what its command line says.
+
+        Args:
+            config: of the job.
+            overrides: of its command line.
+            choices: Hydra's record of the name that was chosen for each group.
+
+        Raises:
+            ValueError: names the key, the rule and what was got.
+            FileNotFoundError: there is no such file.
+        """
+        known = declared(self._command)
+        check_choices(config, overrides, choices, known)
+        check_keys(config, known)
+        self._values.check(config)
 
 
 class Values:
@@ -82,22 +86,19 @@ class Values:
             ValueError: names the key, the rule and what was got.
             FileNotFoundError: there is no such checkpoint.
         """
-        for name in map(str, config):
-            if name != "hydra" and OmegaConf.is_dict(config[name]):
-                for key in OmegaConf.missing_keys(config[name]):
-                    raise ValueError(f"{name}.{key} must be given, got nothing. Set {name}.{key}=...")
+        _check_missing(config)
         _check_numbers(config)
         _check_choices(config)
         intervention, _, autoencoder, *_ = (self._make(config, name) for name in QUICK)
-        if intervention.site == CODE:
+        if intervention is not None and intervention.site == CODE:
             need_autoencoder(config)
-        zeroed = config.training.autoencoder.zeroed_channel
-        if autoencoder is not None and zeroed is not None:
+        if autoencoder is not None and config.training.autoencoder.zeroed_channel is not None:
+            zeroed = config.training.autoencoder.zeroed_channel
             checks.channel("training.autoencoder.zeroed_channel", zeroed, autoencoder.code_channels)
-        if config.detector:
+        if config.get("detector"):
             need_worlds(config)
-        for file in (config.checkpoint, config.model.get("checkpoint_file")):
-            if file is not None:
+        for key in ("checkpoint", "model.checkpoint_file"):
+            if (file := OmegaConf.select(config, key)) is not None:
                 sealed.require(file)
 
     def _make(self, config: DictConfig, name: str) -> Any:
@@ -113,42 +114,32 @@ class Values:
         return self._made[key]
 
 
+def _check_missing(config: DictConfig) -> None:
+    """Refuse what must be given, and was not: a value that the yaml files write as ???."""
+    for key in sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra.")):
+        raise ValueError(f"{key} must be given, got nothing. Set {key}=...")
+
+
 def _check_numbers(config: DictConfig) -> None:
-    for name in WHOLE_NUMBERS:
-        checks.positive_int(name, OmegaConf.select(config, name))
-    for name in MAYBE_NUMBERS:
+    """Numbers, of those sections that the command has."""
+    for names, check in ((WHOLE_NUMBERS, checks.positive_int), (COUNTS, checks.count)):
+        for name in _had(config, names):
+            check(name, OmegaConf.select(config, name))
+    for name in _had(config, MAYBE_NUMBERS):
         if OmegaConf.select(config, name) is not None:
             checks.positive_int(name, OmegaConf.select(config, name))
-    for name in COUNTS:
-        checks.count(name, OmegaConf.select(config, name))
-    if config.evaluation.chunk != "auto":
+    if "evaluation" in config and config.evaluation.chunk != "auto":
         checks.positive_int("evaluation.chunk", config.evaluation.chunk)
 
 
 def _check_choices(config: DictConfig) -> None:
-    for name in SWITCHES:
-        checks.switch(name, OmegaConf.select(config, name))
-    checks.choice("evaluation.control", config.evaluation.control, CONTROLS)
-    checks.choice("on_failure", config.on_failure, ON_FAILURE)
-    if config.rerun is not None:
-        checks.choice("rerun", config.rerun, RERUN)
-    need_gradients(config)
+    for name, options in CHOICES.items():
+        for key in _had(config, (name,)):
+            if OmegaConf.select(config, key) is not None:
+                checks.choice(key, OmegaConf.select(config, key), options)
+    if "trainer" in config:
+        need_gradients(config)
 
 
-def _targets(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:
-    """Every part of the configuration that is made by a `_target_`, with its path."""
-    if not isinstance(node, DictConfig) or node._is_none() or node._is_missing():
-        return
-    if "_target_" in node:
-        yield where, node
-    for key in map(str, node):
-        if key != "hydra" and not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key):
-            yield from _targets(node[key], f"{where}.{key}".lstrip("."))
-
-
-@functools.cache
-def _parameters(target: str) -> list[str] | None:
-    """The arguments that a target takes by name; None if it takes any."""
-    signature = inspect.signature(hydra.utils.get_object(target))
-    kinds = {parameter.kind for parameter in signature.parameters.values()}
-    return None if inspect.Parameter.VAR_KEYWORD in kinds else list(signature.parameters)
+def _had(config: DictConfig, names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.partition(".")[0] in config]

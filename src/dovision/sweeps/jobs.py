@@ -15,11 +15,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.plugins.config_source import ConfigResult
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from dovision.errors import explain
-from dovision.validation import Values, check_keys
+from dovision.validation import Checks
 
 BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
 Told = TypeVar("Told")
@@ -64,6 +64,8 @@ def compose(config: DictConfig, overrides: Sequence[Sequence[str]]) -> Iterator[
     for number, every in enumerate(overrides):
         composed = composer(every)
         _check_launcher(composed, config)
+        with read_write(composed.hydra), open_dict(composed.hydra):
+            composed.hydra.job.num = number  # as the launcher will
         folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
         own = tuple(override for override in every if override not in shared)
         yield Composed(Job(number, tuple(every), folder.absolute(), own), composed)
@@ -79,19 +81,19 @@ def _check_launcher(job: DictConfig, sweep: DictConfig) -> None:
         )
 
 
-def checked(jobs: Iterable[Composed], tell: Callable[[Composed], Told]) -> list[Told]:
-    """What there is to tell of each job, if all have keys that are read and values that are taken.
+def checked(jobs: Iterable[Composed], check: Checks, tell: Callable[[Composed], Told]) -> list[Told]:
+    """What there is to tell of each job of a sweep, if all pass the checks.
 
     Raises:
         ValueError: names each refused job, and why.
     """
-    values, told, refused, count = Values(), [], [], 0
-    for count, (job, config) in enumerate(jobs, 1):  # noqa: B007
+    told, refused, count = [], [], 0
+    for count, each in enumerate(jobs, 1):  # noqa: B007
+        job, config = each
         try:
-            check_keys(config, list(job.overrides))
-            values.check(config)
+            check(config, job.overrides, config.hydra.runtime.choices)
             check_devices(config)
-            told.append(tell(Composed(job, config)))
+            told.append(tell(each))
         except (ValueError, OSError, OmegaConfBaseException) as error:
             refused.append(f"job {job.number} ({job.name}): {explain(error)}")
     if refused:
@@ -139,7 +141,7 @@ class Composer:
 
 def check_devices(config: DictConfig) -> None:
     """Refuse several devices in a job of a sweep."""
-    if config.trainer.devices not in (1, "1", [0]):
+    if "trainer" in config and config.trainer.devices not in (1, "1", [0]):
         raise ValueError(
             f"trainer.devices must be 1 in a sweep, got {config.trainer.devices}: the processes of the other devices "
             "would each run the whole sweep. Give each job a device of its own, or run the job without -m."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -20,7 +21,7 @@ from dovision.stopping import Stopped
 from dovision.sweeps.jobs import check_devices
 from dovision.sweeps.sweep import STOP
 from dovision.sweeps.worker import check_shared, quieten, stand_in
-from dovision.validation import Values, check_keys
+from dovision.validation import Checks
 
 log = logging.getLogger(__name__)
 Story = Callable[[DictConfig], None]
@@ -30,10 +31,12 @@ class Task:
     """Tells a story for a configuration; in a sweep, no failure goes beyond it, since a launcher would lose other jobs.
 
     Args:
+        command: its name.
         story: of the command.
     """
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, command: str, story: Story) -> None:
+        self.command = command
         self.story = story
         self.home = os.getpid()  # of the process that launches
         self.folder = os.getcwd()  # in which the user stands
@@ -45,11 +48,10 @@ class Task:
             stand_in(self.folder)
         overrides = list(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:
-            self._keep_error(config, overrides)
+            self._keep_error(config)
             return
         if not _in_sweep():
-            check_keys(config, overrides)
-            self.story(config)
+            self._checked(config)
             return
         if os.getpid() != self.home:
             check_shared(Path(HydraConfig.get().sweep.dir))
@@ -68,19 +70,22 @@ class Task:
         except Stopped as stopped:
             self._pass_on(stopped)
 
-    def _keep_error(self, config: DictConfig, overrides: list[str]) -> None:
+    def _checked(self, config: DictConfig) -> None:
+        """The story, after the checks: a sweeper may choose jobs as it goes, and another machine have other devices."""
+        hydra = HydraConfig.get()
+        _checks(self.command)(config, hydra.overrides.task, hydra.runtime.choices)
+        self.story(config)
+
+    def _keep_error(self, config: DictConfig) -> None:
         try:
-            check_keys(config, overrides)
-            self.story(config)
+            self._checked(config)
         except Exception as error:
             self.error = error
 
     def _tell(self, config: DictConfig, overrides: list[str], run: RunDirectory) -> None:
         try:
-            check_keys(config, overrides)
-            Values().check(config)
             check_devices(config)
-            self.story(config)
+            self._checked(config)
         except (JobFailed, BeingWritten):
             raise
         except (Exception, SystemExit) as error:  # before the run was started, or from its very end
@@ -94,6 +99,12 @@ class Task:
             raise stopped
         if callable(signal.getsignal(stopped.signum)):
             signal.raise_signal(stopped.signum)
+
+
+@functools.cache
+def _checks(command: str) -> Checks:
+    """The checks of this process, which remember what earlier jobs have shared with a job."""
+    return Checks(command)
 
 
 def _in_sweep() -> bool:

@@ -1,0 +1,134 @@
+"""Hydra's callbacks before a command's first job: all jobs are composed and checked; a dry run ends here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict, read_write
+
+from dovision.errors import explain
+from dovision.sweeps import jobs as planned
+from dovision.sweeps.forecast import Forecaster, table, warn_of_space
+from dovision.sweeps.jobs import Composed, Job
+from dovision.sweeps.sweep import Sweep, begin, current
+from dovision.validation import Checks
+
+log = logging.getLogger(__name__)
+AGAIN = "rerun=unfinished"  # of a command that is launched again, after its launcher has failed
+EXTRAS = {
+    "hydra_joblib_launcher": "launchers-joblib",
+    "hydra_submitit_launcher": "launchers-submitit",
+    "hydra_ray_launcher": "launchers-ray",
+}
+LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
+
+
+class Start(Callback):
+    """Check the job of a command, or all jobs of its sweep, before anything is started or written.
+
+    Args:
+        command: whose configuration declares the keys.
+    """
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        self._or_exit(self._run, config)
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self._or_exit(self._sweep, config)
+
+    def _run(self, config: DictConfig) -> None:
+        composed = self._composed(config)
+        Checks(self.command)(config, composed.job.overrides, config.hydra.runtime.choices)
+
+    def _sweep(self, config: DictConfig) -> None:
+        _check_launcher(config)
+        overrides = planned.overrides_of_jobs(config)
+        if overrides is not None:
+            self._checked(config, overrides, lambda composed: composed.job)
+
+    def _composed(self, config: DictConfig) -> Composed:
+        return Composed(Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute()), config)
+
+    def _checked(
+        self, config: DictConfig, overrides: Sequence[Sequence[str]], tell: Callable[[Composed], planned.Told]
+    ) -> list[planned.Told]:
+        return planned.checked(planned.compose(config, overrides), Checks(self.command), tell)
+
+    def _or_exit(self, step: Callable[[DictConfig], None], config: DictConfig) -> None:
+        """Hydra turns the exceptions of callbacks into warnings, and goes on; an exit it lets pass."""
+        try:
+            step(config)
+        except Exception as error:
+            print(f"dovision-{self.command}: {explain(error)}", file=sys.stderr)
+            sys.exit(1)
+
+
+class SweepStart(Start):
+    """The start of a command whose jobs have run directories: a dry run, or a sweep that the same command resumes."""
+
+    def _run(self, config: DictConfig) -> None:
+        super()._run(config)
+        if config.dry_run:
+            root = Path(config.output_root)
+            _tell(root, [Forecaster(root)(self._composed(config))])
+
+    def _sweep(self, config: DictConfig) -> None:
+        _check_launcher(config)
+        _fix_folder(config)
+        _limit_jobs(config)
+        if current() is not None:  # launched again
+            config.hydra.overrides.task.append(AGAIN)
+            return
+        overrides = planned.overrides_of_jobs(config)
+        if overrides is None and config.dry_run:
+            raise ValueError("dry_run needs Hydra's basic sweeper, since others choose their jobs as they go.")
+        if overrides is None:
+            begin(Sweep(config, None))
+            return
+        root = Path(config.output_root)
+        if config.dry_run:
+            _tell(root, self._checked(config, overrides, Forecaster(root)))
+        swept = Sweep(config, self._checked(config, overrides, lambda composed: composed.job))
+        begin(swept)
+        if swept.is_done():
+            sys.exit(int(not swept.close()))
+        warn_of_space(root)
+
+
+def _tell(root: Path, forecasts: Sequence[Any]) -> None:
+    print(table(forecasts))
+    warn_of_space(root, forecasts)
+    sys.exit(0)
+
+
+def _check_launcher(config: DictConfig) -> None:
+    target = config.hydra.launcher.get("_target_", "")
+    for plugin, extra in EXTRAS.items():
+        if f".{plugin}." in target and (find_spec("hydra_plugins") is None or not find_spec(f"hydra_plugins.{plugin}")):
+            raise ValueError(f"this launcher needs an extra that is not installed: pip install 'dovision[{extra}]'.")
+
+
+def _fix_folder(config: DictConfig) -> None:
+    """Let workers that stand in a folder of their own, such as those of a cluster, write where the user stands."""
+    folder = QuotedString(str(Path(config.hydra.sweep.dir).absolute()), Quote.single).with_quotes()
+    config.hydra.overrides.hydra.append(f"hydra.sweep.dir={folder}")
+
+
+def _limit_jobs(config: DictConfig) -> None:
+    """Submitit's local launcher starts all jobs of a batch at once: let a batch be no more than there are cores."""
+    if config.hydra.launcher.get("_target_") == LOCAL and config.hydra.sweeper.get("max_batch_size", 1) is None:
+        cores = os.cpu_count() or 1
+        log.info("at most %d jobs at once; for more or fewer: hydra.sweeper.max_batch_size=...", cores)
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.sweeper.max_batch_size = cores
