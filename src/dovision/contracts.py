@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -387,7 +388,7 @@ class Attack(ABC):
 
         with differentiable(classifier), classifier.register_forward_hook(count):
             attacked = self.run(batch, classifier, eps).detach()
-        self._attacked[eps] += len(batch.image)
+            self._attacked[eps] += len(batch.image)
         distance = size(attacked - batch.image, self.norm)
         if not in_budget(distance, eps).all() or attacked.min() < 0 or attacked.max() > 1:
             raise RuntimeError(
@@ -464,29 +465,37 @@ class Detector(ABC):
         """The higher, the likelier attacked; shape (B,) from (B, F)."""
 
 
+# Modes, hooks and requires_grad belong to a network, not to a thread, and classifiers can share one.
+_ONE_THREAD = threading.RLock()
+
+
 @contextmanager
 def differentiable(classifier: nn.Module) -> Iterator[None]:
-    """Eval mode, frozen parameters and gradients enabled, for a block; after it all is as it was."""
-    frozen = {parameter: parameter.requires_grad for parameter in classifier.parameters()}
-    try:
-        classifier.requires_grad_(False)
-        with evaluating(classifier), torch.inference_mode(False), torch.enable_grad():
+    """Eval mode, frozen parameters and gradients enabled, for a block in one thread at a time.
+
+    After it all is as it was.
+    """
+    with evaluating(classifier), torch.inference_mode(False), torch.enable_grad():
+        frozen = {parameter: parameter.requires_grad for parameter in classifier.parameters()}
+        try:
+            classifier.requires_grad_(False)
             yield
-    finally:
-        for parameter, required in frozen.items():
-            parameter.requires_grad_(required)
+        finally:
+            for parameter, required in frozen.items():
+                parameter.requires_grad_(required)
 
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode for a block; after it each submodule has the mode that it had."""
-    modes = {child: child.training for child in module.modules()}
-    try:
-        module.eval()
-        yield
-    finally:
-        for child, training in modes.items():
-            child.training = training
+    """Eval mode for a block in one thread at a time; after it each submodule has the mode that it had."""
+    with _ONE_THREAD:
+        modes = {child: child.training for child in module.modules()}
+        try:
+            module.eval()
+            yield
+        finally:
+            for child, training in modes.items():
+                child.training = training
 
 
 def size(delta: Tensor, norm: str) -> Tensor:

@@ -33,7 +33,7 @@ class Propagation:
     weights, its layers or its device, make a new Propagation. The classifier itself is left as it is.
 
     Args:
-        classifier: put into eval mode while it runs, and back.
+        classifier: put into eval mode while it runs, and back; calls from several threads take turns.
         intervention: what is done, and at which site.
         chunk: (image, unit) pairs that share one pass; "auto" follows from the shapes of the values. The last bits of
             the outcome depend on it, as on the number of images of a batch.

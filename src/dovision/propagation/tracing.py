@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -47,19 +48,31 @@ def mark_site(value: Any) -> Any:
 
 
 class _Tracer(fx.Tracer):
-    """Puts `mark_site` behind the site's module, or behind the image."""
+    """Puts `mark_site` behind the site's module, or behind the image.
+
+    While torch.fx traces, the modules of all threads call it; those of other threads go on as ever.
+    """
 
     def __init__(self, site: nn.Module | None) -> None:
         super().__init__()
         self.site = site
         self.visits = 0
+        self.thread = threading.get_ident()
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        return super().getattr(attr, attr_val, parameter_proxy_cache) if self._traced_here() else attr_val
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if not self._traced_here():
+            return forward(*args, **kwargs)
         output = super().call_module(m, forward, args, kwargs)
         if m is not self.site:
             return output
         self.visits += 1
         return self.create_proxy("call_function", mark_site, (output,), {})
+
+    def _traced_here(self) -> bool:
+        return threading.get_ident() == self.thread
 
 
 class _Reader:
