@@ -116,7 +116,8 @@ class Values:
 
 def _check_missing(config: DictConfig) -> None:
     """Refuse what must be given, and was not: a value that the yaml files write as ???."""
-    for key in sorted(key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra.")):
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    for key in sorted(OmegaConf.missing_keys(own)):
         raise ValueError(f"{key} must be given, got nothing. Set {key}=...")
 
 
