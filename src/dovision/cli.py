@@ -8,10 +8,10 @@ import sys
 from importlib import import_module
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dovision.configuration import configuration_folder
-from dovision.identity import run_hash
+from dovision.identity import register_resolvers
 
 TELLING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--shell-completion", "-sc"}
 
@@ -51,7 +51,7 @@ def _run(name: str) -> None:
 
 def _tell(name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
-    OmegaConf.register_new_resolver("run_hash", run_hash, replace=True)
+    register_resolvers()
     hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(_nothing)()
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import hydra
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dovision import identity
@@ -29,7 +28,7 @@ def command(name: str, story: Story) -> Callable[[], None]:
 
     def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
-        OmegaConf.register_new_resolver("run_hash", identity.run_hash, replace=True)
+        identity.register_resolvers()
         quieten()
         sweep.begin(None)
         task = Task(name, story)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.resolvers import oc
 
 
@@ -18,13 +18,13 @@ def configuration_folder() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
-def recorded(config: DictConfig) -> dict[str, Any]:
-    """The configuration as it may leave the process, in plain types: resolved, but for what the environment says.
+def recorded(config: Any) -> Any:
+    """A configuration as it may leave the process, in plain types: resolved, but for what the environment says.
 
     ${oc.env:NAME} is written as it stands, also inside the values that are made of it, since it may name a secret.
     """
     with _environment_unread():
-        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+        return OmegaConf.to_container(config, resolve=True)
 
 
 @contextmanager

@@ -101,6 +101,8 @@ def _not_overridden(error: HydraException, name: str, instead: list[str]) -> str
 def _explain_value(error: OmegaConfBaseException) -> str:
     """The first line of OmegaConf's message, and the key; its other lines are about types."""
     text, where = str(error).strip().splitlines()[0].rstrip("."), error.full_key
+    if refused := re.match(r"ValueError raised while resolving interpolation: (.*)", text):
+        return f"{refused[1]}."
     if wanted := re.search(r"Interpolation key '([^']+)' not found", text):
         return f"{where or 'a value'} takes that of {wanted[1]}, which is not there."
     return f"{where}: {text}." if where and str(where) not in text else f"{text}."

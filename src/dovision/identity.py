@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from dovision import paths
 from dovision.inputs.files import open_file
 
 PIECE = 1 << 20  # bytes hashed at a time
@@ -62,6 +63,16 @@ def code_hash() -> str:
     package = Path(__file__).parent
     files = {path.relative_to(package).as_posix(): file_hash(path) for path in package.rglob("*.py")}
     return content_hash(files)
+
+
+def register_resolvers() -> None:
+    """Let the configuration use ${run_hash:}, and ${below:KEY}, a setting that names a folder below another."""
+    OmegaConf.register_new_resolver("run_hash", run_hash, replace=True)
+    OmegaConf.register_new_resolver("below", _below, replace=True)
+
+
+def _below(key: str, _root_: DictConfig) -> str:
+    return paths.below(key, OmegaConf.select(_root_, key))
 
 
 def run_hash(_root_: DictConfig) -> str:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from dovision import checks, identity
+from dovision.configuration import recorded
 from dovision.contracts import Batch, Images
 from dovision.errors import explain
 from dovision.isolation import isolated
@@ -110,11 +111,11 @@ def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
         return
     with closing(run):
         logger: CSVLogger = make(config.logger)
-        settings, overrides = identity.plain(config), list(HydraConfig.get().overrides.task)
+        settings, overrides = recorded(config), recorded(HydraConfig.get().overrides.task)
         facts = {**provenance(), "seed": config.seed, "started": datetime.now(timezone.utc).isoformat()}
         facts["work"] = identity.work_hash(config)
         run.start(settings, overrides, facts, afresh=config.rerun == "all")
-        logger_knows = config.name, " ".join(overrides) or run.path.name, settings
+        logger_knows = settings["name"], " ".join(overrides) or run.path.name, settings
         with (
             log_file(run.path / "run.log"),
             _logged(logger, run, *logger_knows),

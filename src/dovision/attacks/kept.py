@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dovision import paths
 from dovision.contracts import Attack, Batch, Classifier, in_budget, size
 from dovision.inputs import arrays, files
 
@@ -38,7 +39,7 @@ class Kept(Attack):
     """
 
     def __init__(self, run: str, attack: str = MAIN, eps: float | str | Sequence[float | str] | None = None) -> None:
-        self.folder = Path(run) / FOLDER / attack
+        self.folder = Path(run) / FOLDER / paths.file_name("attack", attack)
         facts = _facts(self.folder)
         super().__init__(facts["eps"] if eps is None else eps, facts["norm"])
         missing = [wanted for wanted in self.eps if wanted not in facts["eps"]]

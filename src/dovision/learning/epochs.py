@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dovision.inputs import sealed
 from dovision.results.files import write_text
+from dovision.results.spreadsheet import guarded
 
 log = logging.getLogger(__name__)
 FILE = "epoch.ckpt"
@@ -82,7 +83,7 @@ class Epochs(Checkpoint):
             self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
         trainer.save_checkpoint(self.folder / FILE)
         table = pd.DataFrame(self.scores, index=pd.RangeIndex(1, len(self.scores) + 1, name="epoch"))
-        write_text(self.folder / "epochs.csv", table.to_csv())
+        write_text(self.folder / "epochs.csv", guarded(table).to_csv())
         text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
         log.info("epoch %d of %d: %s", len(self.scores), trainer.max_epochs, text)
 

@@ -11,6 +11,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
+from dovision import paths
 from dovision.atomic import PARTIAL, publish
 from dovision.attacks.kept import FACTS, FOLDER, KEYS, image_path
 from dovision.contracts import Attack, Batch
@@ -30,7 +31,7 @@ class Keeper:
     """
 
     def __init__(self, run: Path, name: str, attack: Attack, images: int) -> None:
-        self.folder = run / FOLDER / name
+        self.folder = run / FOLDER / paths.file_name("the name of an attack", name)
         self.attack = attack
         self.images = images
         self._partial = self.folder.with_name(name + PARTIAL)

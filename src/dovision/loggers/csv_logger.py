@@ -11,6 +11,7 @@ from dovision.atomic import replacing
 from dovision.effects import Interval
 from dovision.loggers.sent import metrics
 from dovision.results.reading import Run
+from dovision.results.spreadsheet import as_text
 
 METRICS_FILE = "metrics.csv"
 
@@ -34,7 +35,7 @@ class CSVLogger:
             rows = csv.writer(file)
             rows.writerow(["arm", "metric", *Interval._fields])
             for arm, metric, interval in metrics(run):
-                rows.writerow([arm, metric, *interval.values()])
+                rows.writerow(map(as_text, [arm, metric, *interval.values()]))
 
     def send(self, folder: Path) -> None:
         """Send the figures and tables of a written report, by their names; nothing to do for a CSV file."""

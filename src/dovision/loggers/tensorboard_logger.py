@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dovision import paths
 from dovision.loggers.csv_logger import CSVLogger
 from dovision.loggers.sent import effect_histogram, metrics, report_figures
 from dovision.results.exhibits import run_exhibits
@@ -21,7 +22,7 @@ class TensorboardLogger(CSVLogger):
     """
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
+        self.folder = paths.below("logger.folder", folder)
         self.writer: Any = None
 
     def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:

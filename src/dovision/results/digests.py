@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dovision.inputs.files import open_file
 from dovision.results.schemas import DIGESTS
 
 PIECE = 1 << 20  # bytes read at a time
@@ -18,7 +19,7 @@ FILES = ("*.parquet", "summary.json", ".hydra/*.yaml", "reads/*.parquet", "maps/
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while piece := file.read(PIECE):
             digest.update(piece)
     return digest.hexdigest()

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from dovision.atomic import replacing
+from dovision.results.spreadsheet import guarded
 
 INK = "#1f2430"  # text and axes; the page draws them in its own text colour
 LINE = "#c8ccd4"  # grid lines; likewise
@@ -75,7 +76,7 @@ def save_figure(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> 
             figure.savefig(partial, format=form, metadata=dict.fromkeys(silent))
         figure.set_layout_engine("none")  # the places are found; finding them again is slow
     with replacing(folder / f"{name}.csv") as partial:
-        data.to_csv(partial, **CSV)
+        guarded(data).to_csv(partial, **CSV)
 
 
 def inline_svg(text: str, prefix: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dovision import paths
 from dovision.results.drawing import save_figure
 from dovision.results.files import write_text
 from dovision.results.latex import Ruled, latex_figure, latex_table
@@ -35,6 +36,7 @@ def save(exhibit: Exhibit, folder: Path) -> str:
 
     A table is a table in LaTeX; any other figure is its PDF there.
     """
+    paths.file_name("the name of a figure", exhibit.name)
     save_figure(exhibit.figure, exhibit.data, folder, exhibit.name)
     if exhibit.table is None:
         wide = exhibit.figure.get_figwidth() > COLUMN

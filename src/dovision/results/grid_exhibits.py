@@ -43,9 +43,10 @@ def grid_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
 def _grid(run: Run) -> tuple[int, str] | None:
     """How many cells, and what they are painted with; None for any other intervention."""
     part = run.config.get("intervention", {})
-    if not {"rows", "columns", "fill"} <= set(part):
+    rows, columns = part.get("rows"), part.get("columns")
+    if "fill" not in part or not isinstance(rows, int) or not isinstance(columns, int):  # text: from the environment
         return None
-    return part["rows"] * part["columns"], describe(part["fill"])
+    return rows * columns, describe(part["fill"])
 
 
 def _rows(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:

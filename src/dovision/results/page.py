@@ -22,6 +22,7 @@ from dovision.results.explorer import explorer
 from dovision.results.reading import Run
 from dovision.results.references import REFERENCES
 from dovision.results.schemas import DIGESTS
+from dovision.results.spreadsheet import guarded
 from dovision.results.summary import INTERVAL
 from dovision.results.survey import FOREIGN, UNREADABLE
 
@@ -128,7 +129,7 @@ def _source(environment: jinja2.Environment, name: str) -> str:
 
 
 def _link(data: pd.DataFrame) -> str:
-    return f"data:text/csv;base64,{base64.b64encode(data.to_csv(**CSV).encode()).decode()}"
+    return f"data:text/csv;base64,{base64.b64encode(guarded(data).to_csv(**CSV).encode()).decode()}"
 
 
 def _links(shown: Iterable[Shown], allowance: Allowance) -> dict[str, str]:

@@ -27,7 +27,7 @@ def shortcut_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
 
     Runs of one strength that differ in their seed or in their intervention alone stand in one figure.
     """
-    known = [run for run in runs if run.config.get("dataset", {}).get("shortcut") is not None]
+    known = [run for run in runs if isinstance(run.config.get("dataset", {}).get("shortcut"), (int, float))]
     groups = alike(known, apart_from=[SHORTCUT, "seed", "intervention"])
     names = own_settings(groups)
     exhibits: list[Exhibit] = []

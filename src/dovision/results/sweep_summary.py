@@ -13,6 +13,7 @@ from dovision.atomic import replacing
 from dovision.results.files import write_text
 from dovision.results.run_directory import DAMAGED, RUN, RunDirectory
 from dovision.results.schemas import read_summary
+from dovision.results.spreadsheet import guarded
 from dovision.results.summary import METRICS
 
 NAME = "sweep_summary"  # .csv and .md in the sweep's folder
@@ -148,7 +149,7 @@ def _arm(metric: str) -> str:
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:
     with replacing(path) as partial:
-        table.to_csv(partial, index=False, quoting=csv.QUOTE_MINIMAL)
+        guarded(table).to_csv(partial, index=False, quoting=csv.QUOTE_MINIMAL)
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dovision import identity
+from dovision.configuration import recorded
 from dovision.errors import explain
 from dovision.results.run_directory import BeingWritten, RunDirectory
 from dovision.session import JobFailed
@@ -46,7 +46,7 @@ class Task:
         if os.getpid() != self.home:
             quieten()
             stand_in(self.folder)
-        overrides = list(HydraConfig.get().overrides.task)
+        overrides = recorded(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:
             self._keep_error(config)
             return
@@ -115,7 +115,7 @@ def _in_sweep() -> bool:
 def _record(run: RunDirectory, config: DictConfig, overrides: list[str], error: BaseException) -> None:
     try:
         if run.state != "completed":
-            run.start(identity.plain(config), overrides, {})
+            run.start(recorded(config), overrides, {})
             run.fail(error)
     except (OSError, ValueError) as second:  # such as that of a full disk, which may be the first one, too
         log.error("and that could not be recorded: %s", explain(second))

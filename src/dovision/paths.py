@@ -1,0 +1,38 @@
+"""Text that becomes part of a path: it names something below a folder, and never leads out of it."""
+
+from __future__ import annotations
+
+import re
+
+FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")  # what no file system, or only some, allow in a name
+
+
+def below(what: str, text: object) -> str:
+    """Return `text` if it is the path of a folder below another, such as study or study/first.
+
+    Args:
+        what: the setting, for the error.
+        text: of one or several names with slashes between.
+
+    Raises:
+        ValueError: it is empty or absolute, leads upwards, or has characters that a file system may not allow.
+    """
+    names = str(text).split("/")
+    if any(name in ("", ".", "..") or name != name.strip() or FORBIDDEN.search(name) for name in names):
+        raise ValueError(
+            f"{what} must be a name, or several with / between, below its folder, got {text!r}. Choose one such as "
+            f"{_example(names)}."
+        )
+    return str(text)
+
+
+def file_name(what: str, text: str) -> str:
+    """Return `text` if it is a single name; arguments and errors as those of `below`."""
+    if "/" in text:
+        raise ValueError(f"{what} must be a name without /, got {text!r}. Choose one such as {_example([text])}.")
+    return below(what, text)
+
+
+def _example(names: list[str]) -> str:
+    """The text without what is wrong with it."""
+    return re.sub(r"[^\w=.-]+", "_", names[-1]).strip("._") or "study"

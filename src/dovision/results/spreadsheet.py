@@ -1,0 +1,31 @@
+"""What a spreadsheet must not take for a formula: text that begins like one, in a CSV file written for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a formula begins
+
+
+def as_text(value: Any) -> Any:
+    """The value of a cell; text that begins like a formula, and is no number, gets an apostrophe in front.
+
+    A class called =HYPERLINK(...) is then shown, and not run. Source: OWASP, CSV injection.
+    """
+    if not isinstance(value, str) or not value.startswith(FORMULA) or value == "-":
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def guarded(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as it may be written as CSV: `as_text` of each cell and column name; numbers stay as they are."""
+    table = table.rename(columns=as_text)
+    text = [name for name, kind in table.dtypes.items() if not (is_numeric_dtype(kind) or is_bool_dtype(kind))]
+    return table.assign(**{str(name): table[name].astype(object).map(as_text) for name in text})

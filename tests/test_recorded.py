@@ -1,0 +1,82 @@
+"""What the environment says may be a secret, and no file of a run, no page and no dashboard has it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from dovision.configuration import recorded
+from dovision.report import main as report
+
+SECRET = "hunter2-of-the-environment"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("${oc.env:SECRET}", "${oc.env:SECRET}"),
+        ("key-${oc.env:SECRET}/x", "key-${oc.env:SECRET}/x"),
+        ("${plain}", "${oc.env:SECRET}"),
+        ("a-${nested.deep}", "a-b-${oc.env:SECRET}"),
+        ("${oc.env:NOT_SET,3}", "${oc.env:NOT_SET,3}"),
+        ("${oc.env:SECRET,null}", "${oc.env:SECRET,null}"),
+        ("${oc.decode:${oc.env:SECRET}}", "${oc.env:SECRET}"),
+        ("${oc.select:plain}", "${oc.env:SECRET}"),
+        ("${oc.env:${which}}", "${oc.env:SECRET}"),
+        ("${number}", 3),
+        ("${oc.decode:'[1,2]'}", [1, 2]),
+    ],
+)
+def test_the_environment_is_written_as_it_was_asked_for(monkeypatch, text, expected):
+    monkeypatch.setenv("SECRET", SECRET)
+    config = OmegaConf.create(
+        {
+            "value": text,
+            "list": [text],
+            "plain": "${oc.env:SECRET}",
+            "nested": {"deep": "b-${plain}"},
+            "which": "SECRET",
+            "number": 3,
+        }
+    )
+    found = recorded(config)
+    assert (found["value"], found["list"]) == (expected, [expected])
+    assert config.plain == SECRET  # and is read again after that
+
+
+def holding(folder: Path, secret: str) -> list[str]:
+    """The files that hold the secret, and the names that do."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [str(path) for path in files if secret.encode() in path.read_bytes() or secret in path.name]
+
+
+@pytest.mark.slow
+def test_no_file_of_a_sweep_its_page_or_its_dashboard_holds_a_secret(
+    tmp_path, dovision_evaluate, run_command, monkeypatch, offline_run
+):
+    """A number, a text inside another, and a size of the grid come from the environment."""
+    monkeypatch.setenv("SECRET", "0.0314159265358")
+    monkeypatch.setenv("ROWS", "3")
+    own = (
+        "detection.adaptive.eps='${oc.env:SECRET}'",
+        "note='of-${oc.env:SECRET}'",
+        "intervention.columns='${oc.decode:${oc.env:ROWS}}'",
+        "logger=wandb",
+    )
+    assert dovision_evaluate("seed=0,1", *own, f"output_root={tmp_path}", "training.classifier.epochs=0", "-m") == 0
+    assert run_command(report, f"sweep={tmp_path / 'evaluate'}") == 0
+    records = sorted((tmp_path / "evaluate").glob("*/run.json"))
+    assert len(records) == 2
+    for record in records:
+        assert "note='of-${oc.env:SECRET}'" in json.loads(record.read_text())["overrides"]
+        config = yaml.safe_load((record.parent / ".hydra" / "config.yaml").read_text())
+        assert config["note"] == "of-${oc.env:SECRET}"
+        assert config["intervention"]["columns"] == "${oc.env:ROWS}"
+    assert holding(tmp_path, "0.0314159265358") == []
+    sent = json.dumps(offline_run(records[0].parent))
+    assert "0.0314159265358" not in sent
+    assert "of-${oc.env:SECRET}" in sent
