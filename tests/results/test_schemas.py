@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dovision.results.run_directory import RUN, RunDirectory
-from dovision.results.schemas import DIGEST, RunRecord, Summary, sealed, unsealed, validated
+from dovision.results.schemas import DIGEST, RunRecord, Summary, validated, verified, with_digest
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -32,15 +32,15 @@ def test_every_fact_of_a_run_and_every_number_of_its_summary_is_in_the_schemas(f
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(facts=st.dictionaries(st.text(max_size=6), PLAIN, max_size=4), data=st.data())
 def test_a_record_is_read_back_and_one_that_was_edited_is_refused(facts, data):
-    written = json.loads(json.dumps(sealed(facts), ensure_ascii=False))
-    assert unsealed(written, WHERE) == {name: value for name, value in facts.items() if name != DIGEST}
+    written = json.loads(json.dumps(with_digest(facts), ensure_ascii=False))
+    assert verified(written, WHERE) == {name: value for name, value in facts.items() if name != DIGEST}
     edited = dict(written)
     name = data.draw(st.sampled_from(sorted(edited)))
     edited[name] = data.draw(PLAIN)
     if json.dumps(edited) == json.dumps(written):
         return
     with pytest.raises(ValueError, match="got content of another digest"):
-        unsealed(edited, WHERE)
+        verified(edited, WHERE)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from dovision.report import main, report
 from dovision.results.digests import digests
 from dovision.results.run_directory import RunDirectory
-from dovision.results.schemas import sealed
+from dovision.results.schemas import with_digest
 from dovision.results.survey import survey
 from dovision.results.tables import EFFECTS, SAMPLES
 
@@ -21,7 +21,9 @@ def folder(tmp_path, write_run):
     write_run(tmp_path / "good", ["attack=pgd", "seed=1"], images=6, maps=1, eps=(0.2,))
     shutil.copytree(tmp_path / "good", tmp_path / "spoilt")
     facts = json.loads((tmp_path / "spoilt" / "run.json").read_text())
-    (tmp_path / "spoilt" / "run.json").write_text(json.dumps(sealed(facts | {"overrides": ["attack=pgd", "seed=2"]})))
+    (tmp_path / "spoilt" / "run.json").write_text(
+        json.dumps(with_digest(facts | {"overrides": ["attack=pgd", "seed=2"]}))
+    )
     return tmp_path
 
 
@@ -56,7 +58,7 @@ def without_a_config(run):
 def recorded(run):
     """The digests, as another version would have recorded them of its own files."""
     facts = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(sealed(facts | {"digests": digests(run)})))
+    (run / "run.json").write_text(json.dumps(with_digest(facts | {"digests": digests(run)})))
 
 
 def of_another_version_as_it_was(run):

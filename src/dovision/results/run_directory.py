@@ -18,7 +18,7 @@ from dovision.locking import Lock, is_locked
 from dovision.results import digests, pictures
 from dovision.results.files import make_folder, read_json, write_json, write_text
 from dovision.results.parts import PARTS
-from dovision.results.schemas import DIGESTS, RunRecord, sealed, unsealed, validated
+from dovision.results.schemas import DIGESTS, RunRecord, validated, verified, with_digest
 
 RUN = "run.json"
 MISSING, DAMAGED = "missing", "damaged"  # where there is no run.json, and where it names no state of a run
@@ -63,7 +63,7 @@ class RunDirectory:
             ValueError: it is damaged, edited, or of something else; the error names it.
         """
         path = self.path / RUN
-        return validated(RunRecord, unsealed(read_json(path), path), path)
+        return validated(RunRecord, verified(read_json(path), path), path)
 
     def hold(self) -> None:
         """Take the lock, and make the directory for it.
@@ -167,7 +167,7 @@ class RunDirectory:
         if not self._lock.held:
             raise BeingWritten(f"{self.path} was taken over by another process, and the run is left to that.")
         plain = {str(key): checks.plain(f"fact {key}", value) for key, value in facts.items()}
-        write_json(self.path / RUN, sealed(plain))
+        write_json(self.path / RUN, with_digest(plain))
 
     def _write_yaml(self, name: str, content: object) -> None:
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -142,13 +142,13 @@ def validated(schema: type[Record], content: Mapping[str, Any], path: Path) -> d
     return dict(content)
 
 
-def sealed(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of a run record with their digest, by which `unsealed` knows an edited file."""
+def with_digest(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a run record with their digest, by which `verified` knows an edited file."""
     own = {name: value for name, value in facts.items() if name != DIGEST}
     return {**own, DIGEST: _digest(own)}
 
 
-def unsealed(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def verified(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The facts of a run record, if they are those that were written.
 
     Raises:

@@ -12,7 +12,7 @@ import pytest
 
 from dovision.contracts import Task
 from dovision.report import report
-from dovision.results.schemas import sealed
+from dovision.results.schemas import with_digest
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -87,6 +87,6 @@ def many(write_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
         if number % 10 == 9:
             own |= {"state": "failed", "exception": {"type": "ValueError", "message": f"no {number}", "traceback": ""}}
         summary["arms"]["clean"]["accuracy"]["estimate"] = ((number * 37) % 400) / 400
-        (run / "run.json").write_text(json.dumps(sealed(own)))
+        (run / "run.json").write_text(json.dumps(with_digest(own)))
         (run / "summary.json").write_text(json.dumps(summary))
     return report(folder, details=1)
