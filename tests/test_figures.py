@@ -11,7 +11,9 @@ import yaml
 from hydra import compose, initialize_config_dir
 
 from dovision.figures import main
+from dovision.results.digests import digests
 from dovision.results.run_directory import RunDirectory
+from dovision.results.schemas import with_digest
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 FORMS = ("csv", "pdf", "png", "svg", "tex")
@@ -68,6 +70,8 @@ def test_a_comparison_tells_which_figure_changed_and_why(run, tmp_path):
     config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())
     config["model"]["_target_"] = "dovision.models.other.Other"  # which the caption names
     (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    facts = RunDirectory(folder).facts() | {"digests": digests(folder)}
+    (folder / "run.json").write_text(json.dumps(with_digest(facts)))
     code, _, err = run("check=true", asked)
     assert code == 1
     assert "1 of the locked figures differ: effect_distribution (" in err
@@ -111,8 +115,8 @@ def test_a_damaged_run_is_an_error_that_says_what_to_do(run, tmp_path):
     table.write_bytes(table.read_bytes()[:100])
     code, _, err = run()
     assert code == 1
-    assert "effects.parquet must be a parquet table, got a damaged file" in err
-    assert "Delete the folder" in err
+    assert "effects.parquet has 100 of " in err
+    assert "Run its command again, which measures them again, or put the files back." in err
 
 
 def test_a_figure_that_the_report_does_not_have_is_named(run):

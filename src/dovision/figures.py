@@ -70,7 +70,7 @@ def compare(sources: Mapping[str, Source], outputs: Path, locked: Locked, path: 
     """
     if not locked:
         raise FileNotFoundError(
-            f"lock must be the file of a lock, got {path}, which holds no figure. Run make figures."
+            f"lock must be a file that holds figures, got {path}, which holds none. Run make figures."
         )
     with tempfile.TemporaryDirectory() as folder:
         missing = draw(sources, outputs, Path(folder))

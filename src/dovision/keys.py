@@ -175,7 +175,7 @@ def _unchosen(where: str) -> str:
 
 def _child(node: DictConfig | ListConfig, key: Any) -> Any:
     """A value of a node; None for one that is missing, or that stands elsewhere."""
-    if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
+    if OmegaConf.is_interpolation(node, key) or OmegaConf.is_missing(node, key):  # an interpolation may miss its target
         return None
     return node[key]
 
