@@ -60,8 +60,14 @@ def choice(name: str, value: str, options: Iterable[str]) -> str:
     """Return `value` if it is one of `options`; otherwise the error names the nearest one."""
     legal = list(options)
     if value not in legal:
-        raise ValueError(f"{name} must be one of {', '.join(legal)}, got {value!r}.{suggestion(value, legal)}")
+        raise ValueError(f"{name} must be one of {listed(legal)}, got {value!r}.{suggestion(value, legal)}")
     return value
+
+
+def listed(names: Sequence[str], most: int = 24) -> str:
+    """The first names of a list, and how many more there are, in a sentence."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def nearest(name: str, options: Iterable[str]) -> list[str]:

@@ -369,6 +369,17 @@ class Attack(ABC):
         """Forward passes that an image has cost, by epsilon: the mean of all images attacked so far."""
         return {eps: self._passes[eps] / images for eps, images in self._attacked.items()}
 
+    def check(self, classifier: Classifier, shape: Shape) -> None:  # noqa: B027
+        """Refuse what cannot be attacked, before the first image of this shape; nothing by default.
+
+        Args:
+            classifier: perhaps not fitted, and without numbers, on the meta device.
+            shape: (C, H, W) of the images.
+
+        Raises:
+            ValueError: says why.
+        """
+
     @abstractmethod
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         """Attacked images, shape (B, C, H, W); called with gradients enabled and the classifier in eval mode."""
@@ -405,6 +416,17 @@ class Explainer(ABC):
     A subclass writes `run`; this class guards the range and the classifier's state, and brings maps to the image's
     size.
     """
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:  # noqa: B027
+        """Refuse what cannot be explained, before the first image of this shape; nothing by default.
+
+        Args:
+            classifier: perhaps not fitted, and without numbers, on the meta device.
+            shape: (C, H, W) of the images.
+
+        Raises:
+            ValueError: says why.
+        """
 
     @abstractmethod
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
@@ -443,6 +465,17 @@ class Detector(ABC):
     supervised = False  # is fitted to attacked images as well
     passes: int  # forward passes that reading an image takes; known once one was read
     reads_code = False  # needs the classifier with its autoencoder
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:  # noqa: B027
+        """Refuse what cannot be read, before the first image of this shape; nothing by default.
+
+        Args:
+            classifier: perhaps not fitted, and without numbers, on the meta device.
+            shape: (C, H, W) of the images.
+
+        Raises:
+            ValueError: says why.
+        """
 
     @abstractmethod
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:

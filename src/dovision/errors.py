@@ -19,7 +19,8 @@ def explain(error: BaseException) -> str:
     """The error in a sentence or two: what was wrong, what was got, and the nearest name that exists."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         where = re.search(r"full_key: (\S+)", str(error))
-        return f"{where[1]}: {explain(error.__cause__)}" if where else explain(error.__cause__)
+        said = explain(error.__cause__)
+        return named(where[1], said) if where else said
     if isinstance(cause := getattr(error, "cause", None), Exception):  # as Ray wraps what was raised in a worker
         return explain(cause)
     if isinstance(error, OverrideParseException):
@@ -33,6 +34,11 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used: {error.strerror}. For another output folder: output_root=..."
     return str(error).strip() or type(error).__name__
+
+
+def named(where: str, message: str) -> str:
+    """The message behind the name of what it is about, unless it begins with that."""
+    return message if message.startswith(where) else f"{where}: {message}"
 
 
 def elsewhere(key: str, config: DictConfig) -> list[str]:

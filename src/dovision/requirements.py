@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from omegaconf import DictConfig
 
+from dovision import checks
+
 
 def need_autoencoder(config: DictConfig) -> None:
     """Refuse an intervention on a code where there is no autoencoder, whose code it is.
@@ -23,6 +25,29 @@ def need_worlds(config: DictConfig) -> None:
     """
     if not config.detection.worlds:
         raise ValueError("detection needs attacks, got none. Add some: +attack@detection.worlds.pgd=pgd.")
+
+
+def need_detectors(config: DictConfig) -> None:
+    """Refuse an adaptive attacker of detectors that are not chosen.
+
+    Raises:
+        ValueError: there is no detector of a name.
+    """
+    for name in config.detection.adaptive.detectors:
+        checks.choice("detection.adaptive.detectors", name, config.detector)
+
+
+def need_epochs(config: DictConfig) -> None:
+    """Refuse a classifier of permuted labels where none is fitted.
+
+    Raises:
+        ValueError: the configured training fits nothing.
+    """
+    if config.evaluation.permuted_labels and config.training.classifier.epochs == 0:
+        raise ValueError(
+            "evaluation.permuted_labels needs a classifier to be fitted, got training.classifier.epochs=0. "
+            "Set evaluation.permuted_labels=false, or some epochs."
+        )
 
 
 def need_gradients(config: DictConfig) -> None:

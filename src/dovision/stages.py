@@ -14,13 +14,13 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from dovision import identity
 from dovision.atomic import remove_partial
 from dovision.configuration import recorded
-from dovision.contracts import Classifier, Images
+from dovision.contracts import Classifier, Images, Shape, Task
 from dovision.fitting import fit_autoencoder, fit_classifier, laid_out
 from dovision.learning.epochs import FILE
 from dovision.learning.randomised import PermutedLabels
 from dovision.locking import Lock
 from dovision.models import catalogue, checkpoint
-from dovision.requirements import need_autoencoder
+from dovision.requirements import need_autoencoder, need_epochs
 from dovision.session import make
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ def classifier(config: DictConfig, images: Images) -> Stage:
         ValueError: the checkpoint's classes or image shape are not the dataset's.
     """
     if config.checkpoint is not None:
-        stage = _read(config, Path(config.checkpoint))
-        _check_fits(stage, images)
+        stage = read(config, Path(config.checkpoint))
+        check_fits(stage, images.task, images.shape)
         return stage
     return _fitted(config, images)
 
@@ -55,11 +55,7 @@ def permuted(config: DictConfig, images: Images) -> Stage:
     Raises:
         ValueError: the configured training fits nothing.
     """
-    if config.training.classifier.epochs == 0:
-        raise ValueError(
-            "evaluation.permuted_labels needs a classifier to be fitted, got training.classifier.epochs=0. "
-            "Set evaluation.permuted_labels=false, or some epochs."
-        )
+    need_epochs(config)
     return _fitted(config, PermutedLabels(images, config.seed))
 
 
@@ -146,7 +142,7 @@ def _stage(config: DictConfig, path: Path, settings: Settings, fit: Callable[[Pa
                 pl.seed_everything(config.seed, verbose=False)
                 fit(path)
         (path.parent / FILE).unlink(missing_ok=True)
-    return _read(config, path)
+    return read(config, path)
 
 
 def _is_found(path: Path, settings: Settings) -> bool:
@@ -174,7 +170,8 @@ def _without_start(settings: Mapping[str, Any] | None) -> Mapping[str, Any] | No
     return None if settings is None else checkpoint.without_start(settings)
 
 
-def _read(config: DictConfig, path: Path) -> Stage:
+def read(config: DictConfig, path: Path) -> Stage:
+    """The classifier of a file, with what it was fitted as."""
     content = checkpoint.read(path)
 
     def made(settings: Mapping[str, Any]) -> Any:
@@ -187,16 +184,21 @@ def _read(config: DictConfig, path: Path) -> Stage:
     return Stage(classifier, path, content["facts"].get("scores", {}), content["model"])
 
 
-def _check_fits(stage: Stage, images: Images) -> None:
-    task, shape = stage.classifier.task, tuple(stage.model["shape"])
-    if task != images.task:
+def check_fits(stage: Stage, task: Task, shape: Shape) -> None:
+    """Refuse a classifier that was fitted to other data than those of this task and image shape.
+
+    Raises:
+        ValueError: its classes or its image shape are others.
+    """
+    own, fitted = stage.classifier.task, tuple(stage.model["shape"])
+    if (own.kind, own.classes) != (task.kind, task.classes):
         raise ValueError(
-            f"the checkpoint {stage.path} must have the dataset's {len(images.task.classes)} classes "
-            f"({images.task.kind}: {', '.join(images.task.classes)}), got {len(task.classes)} "
-            f"({task.kind}: {', '.join(task.classes)}). Choose its dataset, or another checkpoint."
+            f"the checkpoint {stage.path} must have the dataset's {len(task.classes)} classes "
+            f"({task.kind}: {', '.join(task.classes)}), got {len(own.classes)} "
+            f"({own.kind}: {', '.join(own.classes)}). Choose its dataset, or another checkpoint."
         )
-    if shape != tuple(images.shape):
+    if fitted != tuple(shape):
         raise ValueError(
-            f"the checkpoint {stage.path} must be fitted to the dataset's image shape {list(images.shape)}, "
-            f"got {list(shape)}. Set dataset.shape, or choose another checkpoint."
+            f"the checkpoint {stage.path} must be fitted to the dataset's image shape {list(shape)}, "
+            f"got {list(fitted)}. Set dataset.shape, or choose another checkpoint."
         )

@@ -10,7 +10,7 @@ import pyarrow as pa
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Subset
 
-from dovision import checks, identity, stages
+from dovision import identity, stages
 from dovision.contracts import Attack, Batch, Classifier, Detector, Explainer, Images
 from dovision.learning.adaptive import Adaptive, adaptive_rows
 from dovision.learning.detection import SPLITS, Detection
@@ -18,7 +18,7 @@ from dovision.learning.detector_fits import Fitted, fit, shown, write_scores
 from dovision.learning.image_classifier import ImageClassifier
 from dovision.learning.map_evaluation import MapEvaluation
 from dovision.learning.map_settings import MapSettings
-from dovision.requirements import need_worlds
+from dovision.requirements import need_detectors, need_worlds
 from dovision.results.detection_summary import write_detection
 from dovision.results.detection_tables import TEST
 from dovision.session import ImagesLost, first_samples, make
@@ -55,9 +55,8 @@ def contest(config: DictConfig) -> Contest | None:
     if not detectors:
         return None
     need_worlds(config)
+    need_detectors(config)
     worlds: Mapping[str, Attack] = make(config.detection.worlds)
-    for name in config.detection.adaptive.detectors:
-        checks.choice("detection.adaptive.detectors", name, detectors)
     return Contest(detectors, worlds)
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import hydra
 import pytorch_lightning as pl
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
 from dovision import identity
+from dovision.errors import explain
 from dovision.requirements import need_gradients
 
 EPOCHS = "Set training.classifier.epochs and training.autoencoder.epochs."
@@ -55,14 +57,21 @@ INSTEAD = {
     "model_registry": RESUMED,
 }
 
+DEVICES = ("accelerator", "devices", "strategy", "precision")  # keys that may not fit the machine, or each other
+
 
 def make_trainer(config: DictConfig, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
     """Lightning's trainer with the configured plumbing; on a terminal with a progress bar, the same one everywhere.
 
     Raises:
-        ValueError: under the inference mode, which attacks cannot work in.
+        ValueError: under the inference mode, which attacks cannot work in; or Lightning refuses a setting, as that of
+            an accelerator that is not there.
     """
     need_gradients(config)
     bars = [TQDMProgressBar()] if sys.stderr.isatty() else []
     plumbing = {**identity.plain(config.trainer), **settings, "enable_progress_bar": bool(bars)}
-    return hydra.utils.instantiate(plumbing, callbacks=[*callbacks, *bars])
+    try:
+        return hydra.utils.instantiate(plumbing, callbacks=[*callbacks, *bars])
+    except InstantiationException as error:
+        got = ", ".join(f"{key}={plumbing[key]}" for key in DEVICES)
+        raise ValueError(f"trainer is refused by Lightning, got {got}: {explain(error)}") from error.__cause__

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
-from dovision.contracts import CODE
+from dovision.components import Components
 from dovision.inputs import sealed
 from dovision.keys import check_choices, check_keys, declared
-from dovision.requirements import need_autoencoder, need_gradients, need_worlds
+from dovision.requirements import need_gradients
 from dovision.session import make
 
 CONTROLS = ("inserted", "plain")
@@ -21,18 +20,6 @@ CHOICES = {
     "on_failure": ("continue", "stop"),
     "rerun": ("failed", "all", "unfinished"),  # or null
 }
-QUICK = (  # parts that cost nothing to make
-    "intervention",
-    "attack",
-    "autoencoder",
-    "training.autoencoder.loss",
-    "reference",
-    "explainer",
-    "detector",
-    "logger",
-    "explanation",
-    "detection.worlds",
-)
 WHOLE_NUMBERS = (
     "evaluation.batch_size",
     "evaluation.flush",
@@ -40,7 +27,13 @@ WHOLE_NUMBERS = (
     "training.autoencoder.batch_size",
     "details",
 )
-MAYBE_NUMBERS = ("evaluation.images", "detection.val_images", "detection.test_images", "threads")
+MAYBE_NUMBERS = (
+    "evaluation.images",
+    "detection.val_images",
+    "detection.test_images",
+    "detection.adaptive.images",
+    "threads",
+)
 COUNTS = ("seed", "num_workers", "evaluation.maps", "training.classifier.epochs", "training.autoencoder.epochs")
 
 
@@ -53,15 +46,18 @@ class Checks:
 
     def __init__(self, command: str) -> None:
         self._command = command
-        self._values = Values()
+        self._components = Components()
 
-    def __call__(self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
+    def __call__(
+        self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], here: bool = True
+    ) -> None:
         """Refuse a job that would fail, or that would not do what its command line says.
 
         Args:
             config: of the job.
             overrides: of its command line.
             choices: Hydra's record of the name that was chosen for each group.
+            here: whether it runs on this machine, with its devices.
 
         Raises:
             ValueError: names the key, the rule and what was got.
@@ -70,48 +66,15 @@ class Checks:
         known = declared(self._command)
         check_choices(config, overrides, choices, known)
         check_keys(config, known)
-        self._values.check(config)
-
-
-class Values:
-    """Checks the values of configurations; a part that several of them share is made once."""
-
-    def __init__(self) -> None:
-        self._made: dict[str, Any] = {}  # parts, or what they refuse to be made with, by their configuration
-
-    def check(self, config: DictConfig) -> None:
-        """Refuse values that a run would refuse as soon as it came to them.
-
-        Raises:
-            ValueError: names the key, the rule and what was got.
-            FileNotFoundError: there is no such checkpoint.
-        """
         _check_missing(config)
         _check_numbers(config)
         _check_choices(config)
-        intervention, _, autoencoder, *_ = (self._make(config, name) for name in QUICK)
-        if intervention is not None and intervention.site == CODE:
-            need_autoencoder(config)
-        if autoencoder is not None and config.training.autoencoder.zeroed_channel is not None:
-            zeroed = config.training.autoencoder.zeroed_channel
-            checks.channel("training.autoencoder.zeroed_channel", zeroed, autoencoder.code_channels)
-        if config.get("detector"):
-            need_worlds(config)
-        for key in ("checkpoint", "model.checkpoint_file"):
-            if (file := OmegaConf.select(config, key)) is not None:
-                sealed.require(file)
-
-    def _make(self, config: DictConfig, name: str) -> Any:
-        node = OmegaConf.select(config, name)
-        key = json.dumps([name, OmegaConf.to_container(node, resolve=True) if node is not None else None])
-        if key not in self._made:
-            try:
-                self._made[key] = make(node) if node is not None else None
-            except ValueError as error:
-                self._made[key] = error
-        if isinstance(self._made[key], ValueError):
-            raise self._made[key]
-        return self._made[key]
+        if "model" in config:
+            _check_autoencoder(config)
+            for key in ("checkpoint", "model.checkpoint_file"):
+                if (file := OmegaConf.select(config, key)) is not None:
+                    sealed.require(file)
+            self._components.check(config, here)
 
 
 def _check_missing(config: DictConfig) -> None:
@@ -131,6 +94,13 @@ def _check_numbers(config: DictConfig) -> None:
             checks.positive_int(name, OmegaConf.select(config, name))
     if "evaluation" in config and config.evaluation.chunk != "auto":
         checks.positive_int("evaluation.chunk", config.evaluation.chunk)
+
+
+def _check_autoencoder(config: DictConfig) -> None:
+    zeroed = config.training.autoencoder.zeroed_channel
+    if config.autoencoder is not None and zeroed is not None:
+        autoencoder = make(config.autoencoder)
+        checks.channel("training.autoencoder.zeroed_channel", zeroed, autoencoder.code_channels)
 
 
 def _check_choices(config: DictConfig) -> None:

@@ -29,6 +29,15 @@ class Aim:
         self.loss = loss
         self.target = target
 
+    def check(self, task: Task) -> None:
+        """Refuse a task that has not the target, or for which the loss is not defined.
+
+        Raises:
+            ValueError: there is no such class; or see the loss.
+        """
+        label = torch.zeros(1, len(task.classes)) if task.multilabel else torch.zeros(1, dtype=torch.long)
+        self(torch.zeros(1, len(task.classes)), label, task)
+
     def __call__(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
         """What is raised, shape (B,), from logits, shape (B, K); itself a loss."""
         value = self.loss(logits, self._subject(label, task), task)

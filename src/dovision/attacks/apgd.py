@@ -14,7 +14,7 @@ from dovision.attacks.ball import Ball, column
 from dovision.attacks.found import Found, judge
 from dovision.attacks.gradients import logits_and_gradient
 from dovision.attacks.losses import Loss, task_loss
-from dovision.contracts import Attack, Batch, Classifier
+from dovision.contracts import Attack, Batch, Classifier, Shape
 
 MOMENTUM = 0.75  # share of a step that is new; the rest goes on as before
 PROGRESS = 0.75  # share of the steps that must raise the loss for a step size to be kept
@@ -53,6 +53,9 @@ class APGD(Attack):
         self.steps = checks.positive_int("steps", steps)
         self.restarts = checks.positive_int("restarts", restarts)
         self.seed = seed
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.aim.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)

@@ -11,7 +11,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.attacks.ball import Ball
 from dovision.attacks.nearest import Nearest, import_foolbox
-from dovision.contracts import Attack, Batch, Classifier, generator
+from dovision.contracts import Attack, Batch, Classifier, Shape, generator
 
 
 class Boundary(Attack):
@@ -58,6 +58,9 @@ class Boundary(Attack):
         )
         self.nearest = Nearest(self._search, target)
         self.seed = seed
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.nearest.aim.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return torch.cat([self._alone(batch.rows([row]), classifier, eps) for row in range(len(batch.sample))])

@@ -9,7 +9,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.attacks.ball import Ball
 from dovision.attacks.nearest import Nearest, import_foolbox
-from dovision.contracts import Attack, Batch, Classifier
+from dovision.contracts import Attack, Batch, Classifier, Shape
 
 
 class CarliniWagner(Attack):
@@ -56,6 +56,9 @@ class CarliniWagner(Attack):
             .run
         )
         self.nearest = Nearest(search, target)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.nearest.aim.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return self.nearest(Ball(batch.image, eps, self.norm), batch, classifier)

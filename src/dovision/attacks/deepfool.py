@@ -12,7 +12,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.attacks.ball import Ball
 from dovision.attacks.nearest import Nearest, import_foolbox
-from dovision.contracts import Attack, Batch, Classifier
+from dovision.contracts import Attack, Batch, Classifier, Shape
 
 
 class DeepFool(Attack):
@@ -52,6 +52,9 @@ class DeepFool(Attack):
             overshoot=checks.at_least("overshoot", overshoot, 0),
         )
         self.nearest = Nearest(self._search, target)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.nearest.aim.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return self.nearest(Ball(batch.image, eps, self.norm), batch, classifier)

@@ -10,7 +10,7 @@ from dovision.attacks.aim import Aim
 from dovision.attacks.ball import Ball
 from dovision.attacks.gradients import input_gradient
 from dovision.attacks.losses import Loss, task_loss
-from dovision.contracts import Attack, Batch, Classifier
+from dovision.contracts import Attack, Batch, Classifier, Shape
 
 
 class FGSM(Attack):
@@ -34,6 +34,9 @@ class FGSM(Attack):
     ) -> None:
         super().__init__(eps, norm)
         self.aim = Aim(loss, target)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.aim.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)

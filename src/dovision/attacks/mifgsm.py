@@ -10,7 +10,7 @@ from dovision.attacks.aim import Aim
 from dovision.attacks.ascent import Ascent
 from dovision.attacks.ball import Ball
 from dovision.attacks.losses import Loss, task_loss
-from dovision.contracts import Attack, Batch, Classifier
+from dovision.contracts import Attack, Batch, Classifier, Shape
 
 
 class MIFGSM(Attack):
@@ -39,7 +39,11 @@ class MIFGSM(Attack):
         target: int | str | None = None,
     ) -> None:
         super().__init__(eps, norm)
-        self.ascent = Ascent(Aim(loss, target), steps, step_size, momentum)
+        self.aim = Aim(loss, target)
+        self.ascent = Ascent(self.aim, steps, step_size, momentum)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.aim.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return self.ascent(Ball(batch.image, eps, self.norm), batch.image, batch, classifier)

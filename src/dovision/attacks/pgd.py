@@ -12,7 +12,7 @@ from dovision.attacks.ascent import Ascent
 from dovision.attacks.ball import Ball
 from dovision.attacks.found import look
 from dovision.attacks.losses import Loss, task_loss
-from dovision.contracts import Attack, Batch, Classifier
+from dovision.contracts import Attack, Batch, Classifier, Shape
 
 
 class PGD(Attack):
@@ -49,6 +49,9 @@ class PGD(Attack):
         self.ascent = Ascent(self.aim, steps, step_size)
         self.restarts = checks.positive_int("restarts", restarts)
         self.seed = seed
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.aim.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)

@@ -14,7 +14,7 @@ from dovision.attacks.ball import Ball
 from dovision.attacks.draws import uniform
 from dovision.attacks.found import Found, look
 from dovision.attacks.losses import Loss, margin
-from dovision.contracts import Attack, Batch, Classifier
+from dovision.contracts import Attack, Batch, Classifier, Shape
 
 # Queries out of 10,000 at which the area of the squares is halved.
 HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -54,6 +54,9 @@ class Square(Attack):
         self.seed = seed
 
     @torch.no_grad()
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.aim.check(classifier.task)
+
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
         channels, height, width = batch.image.shape[1:]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.contracts import Classifier
+from dovision.contracts import Classifier, Shape, evaluating
 from dovision.propagation.sites import site_module
 
 LEARNED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -31,6 +31,11 @@ class LayerFeatures:
         self.names = None if names is None else tuple(names)
         self.cells = checks.positive_int("cells", cells)
         self.sizes: tuple[int, ...] = ()  # features of each layer, known after the first pass
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        """Read a blank image of this shape, (C, H, W); errors as those of the first image."""
+        with evaluating(classifier):
+            self(torch.zeros(1, *shape, device=classifier.mean.device), classifier)
 
     def __call__(self, image: Tensor, classifier: Classifier) -> tuple[Tensor, Tensor]:
         """All layers' features in a row, shape (B, F), and the logits, shape (B, K)."""

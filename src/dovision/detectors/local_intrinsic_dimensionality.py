@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Detector, generator
+from dovision.contracts import Batch, Classifier, Detector, Shape, generator
 from dovision.detectors.discriminator import Discriminator, fit_discriminator
 from dovision.detectors.features import LayerFeatures
 from dovision.detectors.fitting import both_rows, fitted
@@ -41,6 +41,9 @@ class LocalIntrinsicDimensionality(Detector):
         self.seed = seed
         self.references: tuple[Tensor, ...] | None = None  # (R, F) of each layer
         self.discriminator: Discriminator | None = None
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.features.check(classifier, shape)
 
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         return self.features(batch.image, classifier)[0]

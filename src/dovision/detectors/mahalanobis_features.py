@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Detector
+from dovision.contracts import Batch, Classifier, Detector, Shape
 from dovision.detectors.features import LayerFeatures
 from dovision.detectors.fitting import clean_rows, fitted
 from dovision.detectors.gaussians import Gaussians, fit_gaussians
@@ -31,6 +31,9 @@ class MahalanobisFeatures(Detector):
     def __init__(self, layers: Sequence[str] | None) -> None:
         self.features = LayerFeatures(layers, cells=1)
         self.gaussians: tuple[Gaussians, ...] | None = None
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.features.check(classifier, shape)
 
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         """The features, and in the last place the number of the class said, which only the fit looks at."""

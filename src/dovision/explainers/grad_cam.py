@@ -5,7 +5,7 @@ from __future__ import annotations
 from captum.attr import LayerGradCam
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Explainer
+from dovision.contracts import Batch, Classifier, Explainer, Shape
 from dovision.explainers import layers
 
 
@@ -20,6 +20,9 @@ class GradCAM(Explainer):
 
     def __init__(self, layer: str | None = None) -> None:
         self.layer = layer
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        layers.check(classifier, self.layer, shape)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         image = batch.image.detach()  # no gradient is needed below the layer

@@ -6,7 +6,7 @@ import torch
 from captum.attr import LayerActivation, LayerGradientXActivation
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Explainer
+from dovision.contracts import Batch, Classifier, Explainer, Shape
 from dovision.explainers import layers
 
 
@@ -34,6 +34,9 @@ class GradCAMPlusPlus(Explainer):
             ) from error
         self.package = Package
         self.layer = layer
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        layers.check(classifier, self.layer, shape)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         image = batch.image.detach()

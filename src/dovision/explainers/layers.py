@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.contracts import Classifier
+from dovision.contracts import Classifier, Shape, evaluating
+from dovision.propagation.plain import Plain
 
 # The last spatial layer by the class of the network, in torchvision and here: the first name that the network has.
 LAYERS = {
@@ -50,6 +51,20 @@ def chosen(classifier: Classifier, layer: str | None, image: Tensor) -> str:
         near = checks.suggestion(layer, [*classifier.sites, *names])
         raise ValueError(f"layer must be one of the network's, got {layer!r}.{near or _advice(classifier, image)}")
     return name
+
+
+@torch.no_grad()
+def check(classifier: Classifier, layer: str | None, shape: Shape) -> None:
+    """Refuse a network without the layer asked for, or where it gives no map of images of this shape, (C, H, W).
+
+    Raises:
+        ValueError: there is no such layer, or no map; the error lists candidates.
+    """
+    image = torch.zeros(1, *shape, device=classifier.mean.device)
+    with evaluating(classifier):
+        name = chosen(classifier, layer, image)
+        value = Plain(classifier, classifier.network.get_submodule(name)).clean(image).site
+        as_map(value, name, classifier, image)
 
 
 def default_layer(classifier: Classifier, image: Tensor) -> str:

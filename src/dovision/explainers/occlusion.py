@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Explainer
+from dovision.contracts import Batch, Classifier, Explainer, Shape
 from dovision.effects import SCALES, evidence
 
 ACROSS = 14  # windows along the shorter side, unless told otherwise
@@ -39,6 +39,9 @@ class Occlusion(Explainer):
         self.fill = checks.within("fill", fill, 0, 1, "It is in pixel units.")
         self.scale = checks.choice("scale", scale, SCALES)
         self.batch_size = checks.positive_int("batch_size", batch_size)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self._sizes(*shape[1:])
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         window, stride = self._sizes(*batch.image.shape[2:])

@@ -8,7 +8,7 @@ from captum.attr import LayerActivation
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Explainer
+from dovision.contracts import Batch, Classifier, Explainer, Shape
 from dovision.explainers import layers
 
 
@@ -28,6 +28,9 @@ class ScoreCAM(Explainer):
     def __init__(self, layer: str | None = None, batch_size: int = 16) -> None:
         self.layer = layer
         self.batch_size = checks.positive_int("batch_size", batch_size)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        layers.check(classifier, self.layer, shape)
 
     @torch.no_grad()
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Box, Classifier, Context, Task
+from dovision.contracts import Batch, Box, Classifier, Context, Shape, Task
 from dovision.interventions.fills import Fill
 
 OF = ("label", "prediction")
@@ -38,6 +38,17 @@ class MapSettings:
         self.noise = checks.within("explanation.noise", noise, 0, 1, "It is in pixel units.")
         self.sanity = int(checks.at_least("explanation.sanity", sanity, 0))
         self.seed = seed
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        """Refuse a class that is not among those of the classifier, and a grid finer than images of shape (C, H, W).
+
+        Raises:
+            ValueError: `of` is neither label nor prediction nor a class; or there are more cells than pixels a side.
+        """
+        checks.choice("explanation.of", self.of, (*OF, *classifier.task.classes))
+        side = min(shape[1:])
+        if self.cells > side:
+            raise ValueError(f"explanation.cells must be at most the image's {side} pixels a side, got {self.cells}.")
 
     def pairs(self, batch: Batch, probability: Tensor, task: Task) -> tuple[Tensor, Tensor]:
         """Which images, and which class of each, are explained; two tensors of one length, shape (P,) int64.

@@ -28,6 +28,11 @@ def import_extra(module: str, extra: str) -> ModuleType:
         ) from error
 
 
+def has_numbers() -> bool:
+    """Whether a network that is made now has weights; not on the meta device, for which none need be read."""
+    return torch.get_default_device().type != "meta"
+
+
 def check_colours(name: str, shape: Shape) -> None:
     """Raise unless the images are grey or RGB.
 

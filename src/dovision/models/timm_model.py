@@ -7,7 +7,7 @@ from typing import Any
 
 from dovision import checks
 from dovision.contracts import Classifier, Shape, Task
-from dovision.models.published import import_extra
+from dovision.models.published import has_numbers, import_extra
 from dovision.models.same_padding import fix_same_padding
 
 
@@ -47,7 +47,7 @@ def timm_model(
     if facts.fixed_input_size:
         settings["img_size"] = tuple(shape[1:])
     try:
-        network = timm.create_model(name, pretrained=pretrained, **settings)
+        network = timm.create_model(name, pretrained=pretrained and has_numbers(), **settings)
     except OSError as error:
         raise ConnectionError(
             f"the weights of {name} are not on this machine, and {facts.hf_hub_id or facts.url} could not be read "

@@ -11,6 +11,7 @@ from torch import nn
 
 from dovision import checks
 from dovision.contracts import Classifier, Shape, Task
+from dovision.models.published import has_numbers
 
 
 def torchvision_model(
@@ -47,10 +48,11 @@ def torchvision_model(
 
 
 def _network(name: str, weights: str | None, outputs: int) -> nn.Module:
-    if weights is None:
-        return torchvision.models.get_model(name, weights=None, num_classes=outputs)
     choices = torchvision.models.get_model_weights(name)
-    checks.choice("model.weights", weights, ["DEFAULT", *(choice.name for choice in choices)])
+    if weights is not None:
+        checks.choice("model.weights", weights, ["DEFAULT", *(choice.name for choice in choices)])
+    if weights is None or not has_numbers():
+        return torchvision.models.get_model(name, weights=None, num_classes=outputs)
     url = choices[weights].url
     try:
         network = torchvision.models.get_model(name, weights=weights)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.contracts import Classifier, Shape, Task
-from dovision.models.published import choose_outputs, import_extra
+from dovision.models.published import choose_outputs, has_numbers, import_extra
 
 log = logging.getLogger(__name__)
 MEAN, STD = (0.5,), (1 / 2048,)  # pixel units: [0, 1] becomes the networks' [-1024, 1024]
@@ -55,7 +55,7 @@ def xrv_model(name: str, pretrained: bool, shape: Shape, task: str, classes: Seq
     points = {label: at for label, at in zip(facts["labels"], facts["op_threshs"], strict=True) if math.isfinite(at)}
     untrained = _untrained(name, classes, points)
     network = _random(name, len(facts["labels"]))
-    if pretrained:
+    if pretrained and has_numbers():
         network.load_state_dict(_weights(library, name))
         if untrained:
             log.warning("%s has no trained head for %s: the logits start as 0.", name, ", ".join(untrained))

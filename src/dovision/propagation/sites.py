@@ -52,7 +52,8 @@ def site_module(classifier: Classifier, site: str) -> nn.Module | None:
             "the site 'code' needs an autoencoder inserted into the classifier; choose one (autoencoder=...)."
         )
     legal = [INPUT, *classifier.sites, *modules]
-    raise ValueError(f"the classifier has no site {site!r}.{checks.suggestion(site, legal)}")
+    near = checks.suggestion(site, legal) or f" Its sites are: {checks.listed(legal)}."
+    raise ValueError(f"the classifier has no site {site!r}.{near}")
 
 
 def check_layout(classifier: Classifier, intervention: Intervention, shape: Shape) -> None:

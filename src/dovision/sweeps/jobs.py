@@ -23,6 +23,11 @@ from dovision.validation import Checks
 
 BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
 Told = TypeVar("Told")
+HERE = (  # launchers that run jobs on this machine
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
+)
 SHOWN = 10  # refused jobs that are told one by one
 
 
@@ -91,7 +96,8 @@ def checked(jobs: Iterable[Composed], check: Checks, tell: Callable[[Composed], 
     for count, each in enumerate(jobs, 1):  # noqa: B007
         job, config = each
         try:
-            check(config, job.overrides, config.hydra.runtime.choices)
+            here = config.hydra.launcher.get("_target_") in HERE
+            check(config, job.overrides, config.hydra.runtime.choices, here)
             check_devices(config)
             told.append(tell(each))
         except (ValueError, OSError, OmegaConfBaseException) as error:
