@@ -16,6 +16,7 @@ from dovision.evaluate import main
 from dovision.models import checkpoint
 from dovision.results import page
 from dovision.results.reading import read_sweep
+from dovision.results.schemas import RunRecord
 from dovision.results.tables import read_effects, read_samples
 from dovision.session import make
 
@@ -88,6 +89,7 @@ def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_a
     assert rows["divergence"].mean() == pytest.approx(divergence.item(), abs=1e-6)
     mean = run.summary["arms"]["clean"]["mean_expected_logit_effect"]["estimate"]
     assert mean == pytest.approx(effect.mean().item(), abs=1e-5)
+    assert set(run.facts) <= set(RunRecord.model_fields)
     found = {name: one["here"]["estimate"] for name, one in run.facts["references"]["numbers"].items()}
     right = (control.argmax(-1) == torch.arange(6)).float().mean().item()
     assert found == pytest.approx(

@@ -40,6 +40,30 @@ class FileDigest(Record):
     sha256: str
 
 
+class Mean(Record):
+    """The mean of rows of a run's tables, with its interval; None where there were no such rows, or too few."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    clusters: NonNegativeInt
+
+
+class ReportedNumber(Record):
+    """A number that a source reports, and the same of the run."""
+
+    meaning: str
+    reported: float
+    here: Mean
+
+
+class Comparison(Record):
+    """What a source reports beside the numbers of the run."""
+
+    source: str
+    numbers: dict[str, ReportedNumber]
+
+
 class RunRecord(Record):
     """run.json: the state of a run, and where its numbers come from. Facts come as the run goes on."""
 
@@ -75,6 +99,7 @@ class RunRecord(Record):
     world_queries: dict[str, dict[str, NonNegativeFloat]] = {}
     world_dead_gradients: NonNegativeFloat | None = None
     failed_attacks: dict[str, str] = {}
+    references: Comparison | None = None
 
 
 class Estimate(Record):
