@@ -33,6 +33,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -40,8 +41,14 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
+from dovision.configuration import configuration_folder
 from dovision.datasets import nih_tables, picture
 from dovision.datasets.chest_mnist import ChestMNIST
 from dovision.models import checkpoint
@@ -49,6 +56,7 @@ from dovision.models.small_cnn import small_cnn
 from dovision.results import page
 from dovision.results.survey import survey
 from dovision.results.tables import row_groups
+from dovision.validation import Checks
 
 LIMIT = 20.0  # seconds for one reading
 BAD = ("other", "traceback", "hang")
@@ -400,6 +408,106 @@ class Images(FileKind):
         return digest(picture.pixels(self._path, 3))
 
 
+class Overrides(Kind):
+    """Command lines, of which one override is changed; what is accepted must be what the configuration then says."""
+
+    count = 2000
+    refusals = (ValueError, OSError, HydraException, OmegaConfBaseException)
+    BASES: tuple[tuple[str, str], ...] = (
+        ("evaluate", "dataset=digits model=small_cnn intervention=pixel_grid intervention.rows=2 evaluation.images=12"),
+        ("evaluate", "attack=pgd attack.eps=[0.1,0.2] attack.steps=3 fill@intervention.fill=mean seed=1 threads=1"),
+        ("evaluate", "explainer=[random_map,center_map] explanation.cells=8 evaluation.maps=2 trainer.accelerator=cpu"),
+        ("evaluate", "dataset=phantom dataset.shortcut=0.5 dataset.shape=[1,64,64] intervention=counterfactual"),
+        ("evaluate", "experiment=demo evaluation.batch_size=8 on_failure=stop logger=csv num_workers=0"),
+        ("train", "dataset=digits model=small_resnet training.classifier.epochs=1 autoencoder=conv_1x1 seed=3"),
+        ("report", "sweep=outputs/x details=3 log_to=wandb"),
+        ("figures", "figure=[framework,shortcut] check=true"),
+    )
+
+    def begin(self) -> None:
+        self._checks = {command: Checks(command) for command, _ in self.BASES}
+        self._made: dict[str, Any] = {}
+        for command, text in self.BASES:
+            self._command, self._overrides, self._changed = command, text.split(), 0
+            assert self.read() == self.expected(), (command, text)
+
+    def mutate(self) -> str:
+        self._command, text = self.draw.choice(self.BASES)
+        overrides = text.split()
+        place = self._changed = self.draw.randrange(len(overrides))
+        key, _, value = overrides[place].partition("=")
+        words = ["", "null", "-1", "0", "1e400", "nan", "[1,2]", "true", "{a: 1}", "${nope}", "../../x", "a b", "1/0"]
+        words += ["x" * 300, "[", "'", "none", "1.5", "8/255", "\u0661", "[digits,mnist]"]
+        kinds: dict[str, Callable[[], str]] = {
+            "key misspelt": lambda: f"{misspelt(key, self.draw)}={value}",
+            "value misspelt": lambda: f"{key}={misspelt(value, self.draw)}",
+            "another value": lambda: f"{key}={self.draw.choice(words)}",
+            "added": lambda: f"+{key}={value}",
+            "forced": lambda: f"++{key}={self.draw.choice(words)}",
+            "removed": lambda: f"~{key}",
+            "a key below": lambda: f"{self.draw.choice(('', '+', '++'))}{key}.{misspelt(key, self.draw)}={value}",
+            "no value": lambda: key,
+            "a new key": lambda: f"{self.draw.choice(('+', '++'))}{misspelt(key.replace('.', '_'), self.draw)}={value}",
+        }
+        what = self.draw.choice(list(kinds))
+        overrides[place] = kinds[what]()
+        self._overrides = overrides
+        return f"{self._command} {what}: {overrides}"
+
+    def read(self) -> str:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+            config = compose(self._command, self._overrides, return_hydra_config=True)
+            self._checks[self._command](config, self._overrides, config.hydra.runtime.choices)
+            self._made = OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]))
+            self._choices = dict(config.hydra.runtime.choices)
+        return self._asked(self._found)
+
+    def expected(self) -> str:
+        return self._asked(lambda key, value: _plain(value))
+
+    def restore(self) -> None:
+        self._made = {}
+
+    def _asked(self, answer: Callable[[str, str], str]) -> str:
+        """Each override's key with an answer; of a removal nothing is asked."""
+        asked = [override.partition("=") for override in self._overrides if not override.startswith("~")]
+        return digest([(key, answer(key, value)) for key, _, value in asked])
+
+    def _found(self, override: str, value: str) -> str:
+        key = override.lstrip("+")
+        group, _, package = key.partition("@")
+        if group in self._choices or key in self._choices:
+            return _plain(str(self._choices[key if key in self._choices else group]))
+        if (configuration_folder() / group).is_dir():
+            names, asked = list(self._made.get(group) or {}), value.strip("[]").split(",")
+            added = override.startswith("+") and set(asked) <= set(names)  # to those that are there already
+            return _plain(value if added else f"[{','.join(names)}]")
+        node: Any = self._made
+        for name in (package or key).split("."):
+            node = node[name]
+        return _plain(str(node))
+
+
+def misspelt(word: str, draw: random.Random) -> str:
+    """A word with one letter gone, twice, changed or moved."""
+    if not word:
+        return "x"
+    place = draw.randrange(len(word))
+    left, letter, right = word[:place], word[place], word[place + 1 :]
+    return draw.choice(
+        [left + right, left + letter * 2 + right, left + draw.choice("xz_") + right, right + letter + left]
+    )
+
+
+def _plain(text: str) -> str:
+    """A value as text, without what YAML and Python write differently."""
+    text = text.strip().replace(" ", "").replace("'", "").replace('"', "")
+    with suppress(ValueError):
+        return repr(float(text))
+    return {"null": "None", "true": "True", "false": "False"}.get(text, text)
+
+
 KINDS: dict[str, type[Kind]] = {
     "checkpoints": Checkpoints,
     "tables": Tables,
@@ -407,6 +515,7 @@ KINDS: dict[str, type[Kind]] = {
     "npz": Npz,
     "nih_rows": NihRows,
     "images": Images,
+    "overrides": Overrides,
 }
 
 
