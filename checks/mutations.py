@@ -457,7 +457,10 @@ class Overrides(Kind):
     def read(self) -> str:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-            config = compose(self._command, self._overrides, return_hydra_config=True)
+            try:
+                config = compose(self._command, self._overrides, return_hydra_config=True)
+            except TypeError as error:  # of OmegaConf, where a key stands below a list; the command makes it a sentence
+                raise ValueError(str(error)) from error
             self._checks[self._command](config, self._overrides, config.hydra.runtime.choices)
             self._made = OmegaConf.to_container(OmegaConf.masked_copy(config, [k for k in config if k != "hydra"]))
             self._choices = dict(config.hydra.runtime.choices)

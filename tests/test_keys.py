@@ -224,3 +224,15 @@ def test_keys_of_an_experiment_in_a_folder_of_the_user_are_looked_at_as_well(run
     assert "training.classifier has no key 'epoch'. Did you mean epochs?" in capsys.readouterr().err
     assert run_command(main, "--config-dir", str(tmp_path), "dry_run=true", "experiment=mein") == 1
     assert "experiment has no part 'mein'. Did you mean mine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "override", ["dataset.shape.x=1", "dataset.shape.x.y=[1,64,64]", "++seed.x=1", "attack.eps.a=1"]
+)
+def test_a_key_below_a_value_is_refused_in_a_line(run_command, override, capsys, tmp_path):
+    from dovision.evaluate import main
+
+    assert run_command(main, override, f"output_root={tmp_path}") == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("dovision-evaluate: ")
+    assert not list(tmp_path.iterdir())

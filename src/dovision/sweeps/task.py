@@ -40,9 +40,11 @@ class Task:
         self.story = story
         self.home = os.getpid()  # of the process that launches
         self.folder = os.getcwd()  # in which the user stands
+        self.started = False  # whether Hydra has composed a configuration for it
         self.error: Exception | None = None  # of a single job, kept from Hydra, which would print lines of its own
 
     def __call__(self, config: DictConfig) -> None:
+        self.started = True
         if os.getpid() != self.home:
             quieten()
             stand_in(self.folder)
