@@ -6,7 +6,9 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+CONSTRAINED := $(PIP) --constraint constraints.txt
+HASHED := $(PIP) --no-deps --require-hashes --requirement
 
 .DEFAULT_GOAL := help
 # The experiments behind the figures, and what each of their commands is told besides. Those of the chest need the NIH's films:
@@ -14,7 +16,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-ray check figures figures-check format bench chaos checks wheel clean
+.PHONY: help install develop demo test test-ray check figures figures-check format bench chaos checks hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,15 +25,17 @@ install: $(VENV)/.base ## the package and what it needs, in .venv; VENV=DIR for 
 
 develop: $(VENV)/.dev ## the same, and the tools for tests and checks
 
-$(VENV)/.base: pyproject.toml constraints.txt
+$(VENV)/.base: pyproject.toml constraints.txt hashes/base.txt
 	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing into $(VENV); this takes some minutes the first time"
-	@$(if $(TORCH_INDEX),$(PIP) --index-url $(TORCH_INDEX) torch torchvision)
-	@$(PIP) --editable .
+	@$(HASHED) hashes/base.txt
+	@$(if $(TORCH_INDEX),$(CONSTRAINED) --index-url $(TORCH_INDEX) torch torchvision)
+	@$(CONSTRAINED) --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.base
-	@$(PIP) --editable '.[dev]'
+$(VENV)/.dev: $(VENV)/.base hashes/dev.txt
+	@$(HASHED) hashes/dev.txt
+	@$(CONSTRAINED) --editable '.[dev]'
 	@touch $@
 
 demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
@@ -74,6 +78,10 @@ chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="-
 
 checks: $(VENV)/.dev ## programs that measure what tests do not, in checks/; CHECKS=--quick for a short form
 	@for check in checks/*.py; do echo "$$check $(CHECKS)"; $(BIN)/python $$check $(CHECKS) || exit 1; done
+
+hashes: $(VENV)/.dev ## hashes of the packages of constraints.txt, after that was changed
+	@$(PIP) uv
+	@$(BIN)/python hashes/update.py
 
 wheel: $(VENV)/.dev ## a wheel in dist/
 	@$(BIN)/python -m build --wheel

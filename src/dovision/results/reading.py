@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from dovision import checks
-from dovision.inputs.files import read_text
+from dovision.inputs import yaml_file
 from dovision.results.run_directory import RUN, RunDirectory
 from dovision.results.schemas import read_summary
 
@@ -158,8 +156,8 @@ def _brief(value: object) -> bool:
 def _config(path: Path) -> dict[str, Any]:
     file = path / CONFIG
     try:
-        config = yaml.safe_load(read_text(file))
-    except (yaml.YAMLError, ValueError, OSError, RecursionError):
+        config = yaml_file.read(file)
+    except (ValueError, OSError):
         config = None
     if not isinstance(config, dict):
         raise ValueError(
