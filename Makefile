@@ -16,7 +16,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-ray check figures figures-check format bench chaos checks hashes wheel clean
+.PHONY: help install develop demo test test-ray check figures figures-check format bench chaos checks coverage-check hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="-
 
 checks: $(VENV)/.dev ## programs that measure what tests do not, in checks/; CHECKS=--quick for a short form
 	@for check in checks/*.py; do echo "$$check $(CHECKS)"; $(BIN)/python $$check $(CHECKS) || exit 1; done
+
+coverage-check: $(VENV)/.dev ## what the intervals of nominal .95 cover, simulated; COVERAGE=--quick for a minute
+	@$(BIN)/python checks/interval_coverage.py $(COVERAGE)
 
 hashes: $(VENV)/.dev ## hashes of the packages of constraints.txt, after that was changed
 	@$(PIP) uv

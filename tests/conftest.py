@@ -97,24 +97,6 @@ def offline_run() -> Callable[[Path], dict[str, Any]]:
     return read
 
 
-@pytest.fixture(scope="session")
-def bootstrap() -> Callable[..., tuple[float, float, float, int]]:
-    """The plain bootstrap of whole groups: from a statistic of row numbers to estimate, 95 % interval, group count."""
-    import numpy as np
-
-    def interval(statistic, groups, seed, draws):  # type: ignore[no-untyped-def]
-        members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-        estimate = statistic(np.arange(len(groups)))
-        if len(members) < 2:
-            return estimate, np.nan, np.nan, len(members)
-        random = np.random.default_rng(seed)
-        drawn = [random.integers(len(members), size=len(members)) for _ in range(draws)]
-        resampled = [statistic(np.concatenate([members[place] for place in places])) for places in drawn]
-        return estimate, *np.quantile(resampled, [0.025, 0.975]), len(members)
-
-    return interval
-
-
 LATEX = r"""\documentclass[twocolumn]{article}
 \usepackage[a4paper,margin=18mm]{geometry}
 \usepackage{graphicx}

@@ -46,7 +46,10 @@ def test_the_csv_says_what_the_summary_says(fitted):
     (run,) = read_sweep(fitted / "evaluate")
     rows = pd.read_csv(run.folder / "metrics.csv").set_index(["arm", "metric"])
     expected = run.summary["arms"]["eps=0.1"]["success_rate"]
-    assert rows.loc[("eps=0.1", "success_rate")].to_dict() == pytest.approx(expected)
+    numbers = ["estimate", "low", "high", "clusters"]
+    found = rows.loc[("eps=0.1", "success_rate")]
+    assert found[numbers].to_list() == pytest.approx([expected[name] for name in numbers])
+    assert found["method"] == expected["method"] == "Clopper-Pearson"
 
 
 @pytest.mark.parametrize("trouble", ["is down", "hangs"])

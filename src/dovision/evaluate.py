@@ -74,9 +74,9 @@ def evaluate(config: DictConfig) -> None:
                 run.record(studies.detect(config, run.path, images, plain, contest))
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map})
-            write_summary(run.path, config.seed)
+            write_summary(run.path)
             if references is not None:
-                compared = references.compare(run.path, config.seed)
+                compared = references.compare(run.path)
                 run.record({REFERENCES: compared})
                 for line in lines(compared):
                     log.info(line)

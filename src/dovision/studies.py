@@ -80,7 +80,7 @@ def detect(config: DictConfig, folder: Path, images: Images, plain: Stage, parts
     fits = fit(folder, parts.detectors, detection.failed)
     adaptive = _adaptive(config, images, fits, inserted, plain.classifier)
     write_scores(folder, fits, detection.failed, adaptive)
-    write_detection(folder, config.seed)
+    write_detection(folder)
     return {**detection.told, "detector_autoencoder": identity.file_hash(stage.path) if stage else None}
 
 

@@ -68,7 +68,7 @@ def write_run(
         table.write(by_sample(samples, images))
     with TableWriter(folder / EFFECTS, effects_schema()) as table:
         table.write(by_sample(effects, images))
-    write_summary(folder, seed)
+    write_summary(folder)
     run.complete({"wall_seconds": 12.5, "peak_memory_mb": 640, "forward_passes": 1000, "bad_files": []})
     return run
 
@@ -91,7 +91,7 @@ def write_map_run(
     with TableWriter(folder / MAPS, maps_schema(8, 8, 32, 32, 2)) as table:
         rows = [row for film in films for row in _film_maps(film, shortcut, random)]
         table.write(pa.RecordBatch.from_pylist(rows, schema=maps_schema(8, 8, 32, 32, 2)))
-    write_summary(folder, 0)
+    write_summary(folder)
     run.complete({"seconds_per_map": {"grad_cam": 0.01, "effect_map": 0.2, "random_map": 0.001}})
     return run
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from dovision.intervals import SHARE_INTERVALS
 from dovision.results.detection_curves import distributions, operating_curves, spaced
 from dovision.results.detection_exhibits import detection_exhibits
 from dovision.results.detection_summary import write_detection
@@ -126,7 +127,7 @@ def _images(
 def make_run(folder: Path, seed: int = 0, **scores: Any) -> Run:
     """A completed run with made-up scores."""
     write_scores(folder, seed=seed, **scores)
-    write_detection(folder, seed)
+    write_detection(folder)
     config = {"dataset": {"_target_": "dovision.datasets.mnist.MNIST"}}
     facts = {"seed": seed, "overrides": ["detector=odin", f"seed={seed}"], "detector_costs": COSTS}
     return Run(folder, f"seed={seed}", "completed", facts, config, {})
@@ -163,7 +164,7 @@ def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(exhib
     for name in ("table_eps_0.1", "adaptive", "curves"):
         assert "reject 1 % and 5 % of the clean validation images" in exhibits[f"detection_{name}"].caption
     for name in ("table_eps_0.1", "adaptive", "epsilon"):
-        assert "95% percentile intervals of 1000 bootstrap resamples" in exhibits[f"detection_{name}"].caption
+        assert SHARE_INTERVALS in exhibits[f"detection_{name}"].caption
 
 
 def test_the_table_has_cost_noise_control_and_the_adaptive_attacker_last(exhibits):

@@ -5,9 +5,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from dovision.intervals import ONE_GROUP
 from dovision.results.detection_summary import (
     METRICS,
     NOT_ADAPTIVE,
+    TOO_FEW,
     WORST,
     detection,
     headlines,
@@ -57,7 +59,7 @@ def write(folder, parts):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return detection(write(tmp_path_factory.mktemp("run"), worlds()), seed=0)
+    return detection(write(tmp_path_factory.mktemp("run"), worlds()))
 
 
 def row(frame, attack, eps=0.1):
@@ -104,7 +106,7 @@ def test_in_the_worst_case_the_attacker_picks_the_lowest_score_that_succeeds(fou
 
 
 def test_a_single_attack_has_no_worst_case(tmp_path):
-    found = detection(write(tmp_path, worlds()[:4]), seed=0)
+    found = detection(write(tmp_path, worlds()[:4]))
     assert set(found["attack"]) == {"random_sign", "pgd"}
     assert headlines(found)["attack"].tolist() == ["random_sign", "pgd"]
 
@@ -120,20 +122,20 @@ def test_each_metric_has_its_interval_and_the_order_of_rows_does_not_matter(foun
     assert ends.notna().any().all()
     assert (found["auroc_all_low"] <= found["auroc_all"]).all()
     assert (found["auroc_all"] <= found["auroc_all_high"]).all()
-    other_order = detection(write(tmp_path, worlds()[::-1]), seed=0)
+    other_order = detection(write(tmp_path, worlds()[::-1]))
     order = ["attack", "eps"]
     pd.testing.assert_frame_equal(*(each.sort_values(order, ignore_index=True) for each in (found, other_order)))
 
 
 def test_the_table_is_written_and_read_back(found, tmp_path):
-    written = write_detection(write(tmp_path, worlds()), seed=0)
+    written = write_detection(write(tmp_path, worlds()))
     pd.testing.assert_frame_equal(written, read_detection(tmp_path))
     pd.testing.assert_frame_equal(written, found, check_dtype=False)
 
 
 def test_without_a_successful_attack_a_note_says_so(tmp_path):
     parts = [*worlds()[:3], world("pgd", PGD, (False, False, False, None))]
-    pgd = row(detection(write(tmp_path, parts), seed=0), "pgd")
+    pgd = row(detection(write(tmp_path, parts)), "pgd")
     assert pgd["note"] == "No attack succeeded, so there is none to detect."
     assert np.isnan(pgd["auroc"])
     assert pgd["success"] == 0
@@ -144,14 +146,27 @@ def test_without_a_successful_attack_a_note_says_so(tmp_path):
 def test_a_run_without_clean_images_of_a_split_is_an_error(tmp_path, missing, split):
     parts = [part for number, part in enumerate(worlds()) if number != missing]
     with pytest.raises(ValueError, match=f"odin must have scores of clean {split} images, got none"):
-        detection(write(tmp_path, parts), seed=0)
+        detection(write(tmp_path, parts))
 
 
-def test_a_patients_images_are_resampled_together(tmp_path):
+def test_a_patients_images_count_together(found, tmp_path):
     parts = [part.assign(group=part["sample"] // 2) for part in worlds()]
-    by_patient = row(detection(write(tmp_path, parts), seed=0), "pgd")
-    # half of the resamples hold one of the two patients: all four pairs of the one, or three of four of the other
-    assert by_patient[["auroc_all", "auroc_all_low", "auroc_all_high"]].tolist() == [13 / 16, 0.75, 1]
+    by_patient, by_image = row(detection(write(tmp_path, parts)), "pgd"), row(found, "pgd")
+    assert by_patient["auroc_all"] == by_image["auroc_all"] == 13 / 16
+    assert by_patient["auroc_all_low"] < by_image["auroc_all_low"]
+    alone = [part.assign(group=0) for part in worlds()]
+    alone = row(detection(write(tmp_path / "alone", alone)), "pgd")
+    assert np.isnan(alone["auroc_all_low"])
+    assert alone["auroc_all_reason"] == alone["tpr_5_all_reason"] == ONE_GROUP
+
+
+def test_a_rate_that_is_less_than_one_validation_image_has_no_operating_point(tmp_path):
+    parts = [world("clean", VAL[:21], eps=0.0, split="val"), *worlds()[1:]]
+    pgd = row(detection(write(tmp_path, parts)), "pgd")
+    at_1, at_5 = (["tpr_" + end, "tpr_" + end + "_all", "false_clean_" + end, "evasion_" + end] for end in "15")
+    assert pgd[["threshold_1", *at_1]].isna().all()
+    assert set(pgd[[f"{name}_reason" for name in at_1]]) == {TOO_FEW}
+    assert pgd[["threshold_5", *at_5]].notna().all()
 
 
 def test_headlines_are_the_worst_case_the_noise_and_the_adaptive_attacker(found):
@@ -183,7 +198,7 @@ def test_over_seeds_is_the_mean_with_the_range(tmp_path):
     better = [part.assign(score=part["score"] + 100 * (part["attack"] == "pgd")) for part in worlds()]
     folders.append(write(tmp_path / "c", better))
     for folder in folders:
-        write_detection(folder, seed=0)
+        write_detection(folder)
     pgd = row(over_seeds(folders), "pgd")
     assert pgd[["auroc", "auroc_low", "auroc_high"]].tolist() == pytest.approx([(0.75 + 0.75 + 1) / 3, 0.75, 1])
     assert pgd[["seeds", "images", "successful", "attacker"]].tolist() == [3, 12, 6, NOT_ADAPTIVE]

@@ -28,11 +28,11 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
         assert "PixelGrid(rows=4, columns=4, fill=Constant(value=0.0))" in caption
         assert "seed 1." in caption
         assert re.search(r"n = \d", caption)
-        assert re.search("95% percentile intervals|no interval", caption, re.IGNORECASE)
+        assert re.search("95% intervals over groups|no interval", caption, re.IGNORECASE)
         assert "/data/mnist" not in caption
     for name in ("results", "effect_against_epsilon", "average_effects"):
         assert "n = 40 images in each arm" in captions[name]
-        assert "95% percentile intervals" in captions[name]
+        assert "95% intervals over groups" in captions[name]
 
 
 def test_a_sweep_names_what_differs(sweep):

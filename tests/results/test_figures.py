@@ -121,7 +121,7 @@ def test_the_distribution_is_logarithmic_where_values_differ_tenfold(least, scal
 
 
 def test_the_largest_average_effects_come_first():
-    axes = figures.average_effects(AVERAGES, most=2).axes[0]
+    axes = figures.average_effects(figures.strongest(AVERAGES, 2)).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["do(u1) on $x$ <b>", "do(u0) on cat"]
 
 

@@ -46,7 +46,7 @@ def test_the_right_panel_is_times_the_number_of_cells(grids):
 
 def test_the_caption_names_grids_fills_count_and_interval(grids):
     (exhibit,) = grid_exhibits(read_sweep(grids))
-    for word in ("PixelGrid(rows=2", "fill=Mean", "n = 12 images", "bootstrap", "off the data"):
+    for word in ("PixelGrid(rows=2", "fill=Mean", "n = 12 images", "95% intervals over groups", "off the data"):
         assert word in exhibit.caption
     assert "LatentChannel" not in exhibit.caption
 

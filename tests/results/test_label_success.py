@@ -36,7 +36,7 @@ def folder(tmp_path):
 
 
 def test_a_label_counts_where_it_is_known_and_was_right(folder):
-    frame = label_success(folder, TASK.classes, seed=0).set_index("class")
+    frame = label_success(folder, TASK.classes).set_index("class")
     assert frame[["known", "right"]].to_numpy().tolist() == [[4, 4], [3, 2]]
     # nodule: beaten on the first and the last of four; opacity: of the first and the last, beaten on the last
     np.testing.assert_allclose(frame["success"], [2 / 4, 1 / 2])
@@ -62,5 +62,5 @@ def test_the_table_is_set_by_latex_and_fits_its_column(exhibit, typeset):
 
 def test_classes_that_exclude_each_other_and_runs_without_an_attack_have_none(tmp_path, write_run, map_run):
     write_run(tmp_path, images=4, maps=0)
-    assert label_success(tmp_path, "0123456789", 0).empty
-    assert label_success(map_run, ("nodule", "opacity"), 0).empty
+    assert label_success(tmp_path, "0123456789").empty
+    assert label_success(map_run, ("nodule", "opacity")).empty

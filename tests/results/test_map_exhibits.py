@@ -38,7 +38,7 @@ def test_captions_state_fill_grid_and_count(shown, name):
 
 @pytest.mark.parametrize("name", ["map_scores", "map_score_dots", "map_sanity"])
 def test_captions_of_means_state_the_interval(shown, name):
-    assert "95% percentile intervals of 1000 bootstrap resamples of whole groups" in shown[name].caption
+    assert "95% intervals over groups (patients or images)" in shown[name].caption
 
 
 def test_flagged_maps_are_told(shown):

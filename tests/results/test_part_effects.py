@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dovision.effects import holm, mean_interval
+from dovision.intervals import holm, mean_interval
 from dovision.results.part_effects import contrasts, paired, part_effects, part_rows, true_effects
 from dovision.results.tables import read_effects
 
@@ -22,18 +22,18 @@ def test_another_intervention_or_a_run_without_boxes_measures_no_parts(tmp_path,
     assert part_rows(tmp_path).empty
     (tmp_path / "boxes.parquet").write_bytes((map_run / "boxes.parquet").read_bytes())
     assert part_rows(tmp_path).empty
-    assert part_effects(tmp_path, 0).empty
-    assert contrasts(tmp_path, 0).empty
+    assert part_effects(tmp_path).empty
+    assert contrasts(tmp_path).empty
 
 
 def test_the_mean_true_effect_is_that_of_the_rows(map_run):
-    frame = part_effects(map_run, seed=4).set_index(["arm", "kind", "class"])
+    frame = part_effects(map_run).set_index(["arm", "kind", "class"])
     assert len(frame) == 8
     effects = read_effects(map_run, range(24))
     values = effects[(effects["unit"] == "nodule1") & (effects["class"] == "nodule")]
-    interval = mean_interval(values["effect"].to_numpy(float), values["sample"].to_numpy() // 2, 4)
+    interval = mean_interval(values["effect"].to_numpy(float), values["sample"].to_numpy() // 2)
     found = frame.loc[("clean", "nodule", "nodule")]
-    assert tuple(found[["mean", "low", "high", "clusters"]]) == pytest.approx(tuple(interval))
+    assert tuple(found[["mean", "low", "high", "clusters"]]) == pytest.approx(interval[:4])
     assert (found["images"], found["parts"]) == (18, 18)
     assert frame.loc[("clean", "rib", "nodule"), "low"] < 0 < frame.loc[("clean", "rib", "nodule"), "high"]
     assert frame.loc[("clean", "tag", "opacity"), "high"] < -0.2
@@ -41,7 +41,7 @@ def test_the_mean_true_effect_is_that_of_the_rows(map_run):
 
 def test_painted_boxes_are_no_true_effects(painted_run):
     assert true_effects(painted_run).empty
-    assert part_effects(painted_run, 0).empty
+    assert part_effects(painted_run).empty
 
 
 def test_the_controls_of_a_box_are_averaged_within_the_image(painted_run):
@@ -60,7 +60,7 @@ def test_a_box_without_controls_is_not_compared():
 
 
 def test_a_labelled_part_is_judged_on_its_class_and_any_other_on_each(painted_run):
-    frame = contrasts(painted_run, seed=0)
+    frame = contrasts(painted_run)
     pairs = set(zip(frame["kind"], frame["class"], strict=True))
     others = {(kind, label) for kind in ("tag", "rib") for label in ("nodule", "opacity")}
     assert pairs == {("nodule", "nodule"), ("opacity", "opacity")} | others
@@ -73,4 +73,4 @@ def test_a_labelled_part_is_judged_on_its_class_and_any_other_on_each(painted_ru
 
 
 def test_true_counterfactuals_have_no_contrast(map_run):
-    assert contrasts(map_run, 0).empty
+    assert contrasts(map_run).empty

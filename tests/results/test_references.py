@@ -19,7 +19,7 @@ def effects(folder):
 
 
 def measured(folder, column, **where):
-    return Reference(0.5, "some number", column, where).measure(folder, seed=0)
+    return Reference(0.5, "some number", column, where).measure(folder)
 
 
 def test_a_column_of_samples_is_averaged_over_the_clean_arm_unless_another_is_named(folder):
@@ -27,7 +27,7 @@ def test_a_column_of_samples_is_averaged_over_the_clean_arm_unless_another_is_na
     for where, arm in (({}, "clean"), ({"arm": "eps=0.2"}, "eps=0.2")):
         found = measured(folder, "margin", **where)
         assert found.estimate == pytest.approx(samples.loc[samples["arm"] == arm, "margin"].mean(), abs=1e-6)
-        assert found.clusters == 3  # patients
+        assert (found.clusters, found.method) == (3, "t")  # patients
         assert found.low < found.estimate < found.high
 
 
@@ -38,7 +38,9 @@ def test_a_column_of_effects_is_averaged_over_the_rows_that_are_named(folder, ef
     one = clean[(clean["sample"] == 2) & (clean["class"] == "7")]
     found = measured(folder, "effect", unit="channel 5", name="digit_0002.png", **{"class": "7"})
     assert found.estimate == pytest.approx(one["effect"].item())
-    assert (found.clusters, found.low == found.low) == (1, False)  # one image has no interval
+    assert (found.clusters, found.low == found.low) == (1, False)
+    assert found.reason == "fewer than 3 groups"
+    assert measured(folder, "correct").method == "Clopper-Pearson"
 
 
 def test_the_table_shows_both_numbers_and_says_where_nothing_was_measured(folder):
@@ -46,7 +48,7 @@ def test_the_table_shows_both_numbers_and_says_where_nothing_was_measured(folder
         "margin": Reference(0.75, "margin of the test digits", "margin"),
         "lost": Reference(0.1, "effect on a digit that is not there", "effect", {"name": "digit_99.png"}),
     }
-    compared = References("a notebook", numbers).compare(folder, seed=0)
+    compared = References("a notebook", numbers).compare(folder)
     here = compared["numbers"]["margin"]["here"]
     table = comparison(compared)
     assert table["reported"].tolist() == ["0.75", "0.1"]

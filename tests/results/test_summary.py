@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dovision.contracts import Batch, Task
+from dovision.intervals import ONE_GROUP
 from dovision.results.rows import Clean, sample_columns
 from dovision.results.summary import METRICS, summarise, write_summary
 from dovision.results.tables import SAMPLES, TableWriter, samples_schema
@@ -48,7 +49,7 @@ def estimates(found):
 
 
 def test_shares_are_those_counted_by_hand(tmp_path):
-    summary = summarise(write(tmp_path, right_after=[False, False, True, True]), seed=0)
+    summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
     assert estimates(summary["arms"]["clean"]) == pytest.approx(
         {"accuracy": 0.75, "mean_abs_expected_effect": 0.2}
         | dict.fromkeys(("success_rate", "success_8bit", "robust_accuracy", "auroc"))
@@ -66,14 +67,14 @@ def test_shares_are_those_counted_by_hand(tmp_path):
 
 
 def test_the_summary_has_the_mean_expected_effect_on_logits(tmp_path):
-    summary = summarise(write(tmp_path, right_after=[False, False, True, True]), seed=0)
+    summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
     # P is (1, 0) to rounding, so that it is the change of the first logit, log(1 - s) - 30, that counts
     expected = sum(math.log(1 - s) - 30 for s in (0.1, 0.2, 0.2, 0.3)) / 4
     assert summary["arms"]["clean"]["mean_expected_logit_effect"]["estimate"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
-    summary = write_summary(write(tmp_path, right_after=[True, True, True, False]), seed=0)
+    summary = write_summary(write(tmp_path, right_after=[True, True, True, False]))
     arm = summary["arms"]["eps=0.1"]
     assert arm["success_rate"]["estimate"] == 0
     assert arm["auroc"] is None
@@ -86,4 +87,11 @@ def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
 def test_a_run_in_which_nothing_was_right_before_has_no_success_rate(tmp_path, write_run):
     run = write_run(tmp_path, eps=(0.1,), images=1, maps=0)
     arm = json.loads((run.path / "summary.json").read_text())["arms"]["clean"]
-    assert arm["accuracy"] == {"estimate": 1.0, "low": None, "high": None, "clusters": 1}
+    assert arm["accuracy"] == {
+        "estimate": 1.0,
+        "low": None,
+        "high": None,
+        "clusters": 1,
+        "method": "",
+        "reason": ONE_GROUP,
+    }

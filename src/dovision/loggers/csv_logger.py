@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dovision.atomic import replacing
-from dovision.effects import Interval
+from dovision.intervals import Interval
 from dovision.loggers.sent import metrics
 from dovision.results.reading import Run
 from dovision.results.spreadsheet import as_text

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from dovision.intervals import SHARE_INTERVALS
 from dovision.results.attack_tables import ATTACKS, MASKED, SHARES, attack_rates
-from dovision.results.exhibit import Exhibit, bracketed, settings, span
+from dovision.results.exhibit import Exhibit, bracketed, missing_intervals, settings, span
 from dovision.results.figures import results_table
 from dovision.results.latex import Ruled
 from dovision.results.reading import Run
-from dovision.results.summary import INTERVAL
 
 HEADS = (
     "epsilon",
@@ -27,7 +27,7 @@ def attack_exhibits(run: Run) -> list[Exhibit]:
     """How strong the attacks are that detectors are tested on; none where nothing is detected."""
     if not (run.folder / ATTACKS).is_file():
         return []
-    frame = attack_rates(run.folder, run.seed)
+    frame = attack_rates(run.folder)
     queries = run.facts.get("world_queries", {})
     frame["passes"] = [
         queries.get(attack, {}).get(f"{eps:g}") for attack, eps in zip(frame["attack"], frame["eps"], strict=True)
@@ -37,7 +37,8 @@ def attack_exhibits(run: Run) -> list[Exhibit]:
         "labels an image is right if each of its known labels is. Robust accuracy: of all test images, those right "
         "before and after the attack. All together: an image is beaten if one of the attacks beats it. Passes: of "
         f"the classifier, for an image. {_health(run)}{_failed(run)}"
-        f"n = {span(frame['images'])} images. In brackets: {INTERVAL}. {settings([run])}"
+        f"n = {span(frame['images'])} images. In brackets: {SHARE_INTERVALS}."
+        f"{missing_intervals(frame)} {settings([run])}"
     )
     table = Ruled(HEADS, [(str(row["attack"]), _cells(row)) for _, row in frame.iterrows()])
     return [Exhibit("detection_attacks", "The attacks", caption, results_table(*table), frame, table)]

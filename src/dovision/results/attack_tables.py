@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dovision.effects import mean_interval
+from dovision.intervals import interval_columns, share_interval
 from dovision.results.detection_tables import NOISE, TEST
-from dovision.results.part_effects import interval_columns
 from dovision.results.tables import METADATA, NAME, row_groups
 
 ATTACKS = "attacks.parquet"
@@ -35,7 +34,7 @@ def attacks_schema() -> pa.Schema:
     return pa.schema(columns, metadata=METADATA)
 
 
-def attack_rates(folder: Path, seed: int) -> pd.DataFrame:
+def attack_rates(folder: Path) -> pd.DataFrame:
     """A row per (attack, eps) of the test images, and per epsilon one for all attacks together, noise left out.
 
     An attack that failed in the middle, and so has no row of some images, is left out.
@@ -45,11 +44,10 @@ def attack_rates(folder: Path, seed: int) -> pd.DataFrame:
     robust_accuracy     share of all images that are right before and after the attack
     linf, l2            the largest Linf and the mean L2 norm; nan for all together
 
-    The shares have their intervals in NAME_low and NAME_high: 1000 resamples of whole groups.
+    The shares have their intervals in NAME_low and NAME_high, NAME_reason says why there is none.
 
     Args:
         folder: the run directory.
-        seed: of the resampling.
 
     Raises:
         FileNotFoundError, ValueError: the table is missing, damaged or of another format.
@@ -58,28 +56,28 @@ def attack_rates(folder: Path, seed: int) -> pd.DataFrame:
     test = rows[rows["split"] == TEST].astype({"attack": str, "success": float, "success_8bit": float})
     count = test.groupby(["attack", "eps"])["sample"].transform("size")
     whole = test[count == test["sample"].nunique()]
-    return pd.DataFrame([*_each(whole, seed), *_together(whole, seed)])
+    return pd.DataFrame([*_each(whole), *_together(whole)])
 
 
-def _each(test: pd.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
+def _each(test: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for (attack, eps), rows in test.groupby(["attack", "eps"], sort=False):
         norms = {"linf": float(rows["linf"].max()), "l2": float(rows["l2"].mean())}
-        yield {"attack": attack, "eps": eps, **_shares(rows, seed), **norms}
+        yield {"attack": attack, "eps": eps, **_shares(rows), **norms}
 
 
-def _together(test: pd.DataFrame, seed: int) -> Iterator[dict[str, Any]]:
+def _together(test: pd.DataFrame) -> Iterator[dict[str, Any]]:
     attacks = test[test["attack"] != NOISE]
     for eps, rows in attacks.groupby("eps"):
         if rows["attack"].nunique() > 1:
             beaten = rows.groupby("sample").agg({"group": "first", "success": "max", "success_8bit": "max"})
-            yield {"attack": TOGETHER, "eps": eps, **_shares(beaten, seed), "linf": np.nan, "l2": np.nan}
+            yield {"attack": TOGETHER, "eps": eps, **_shares(beaten), "linf": np.nan, "l2": np.nan}
 
 
-def _shares(rows: pd.DataFrame, seed: int) -> dict[str, Any]:
+def _shares(rows: pd.DataFrame) -> dict[str, Any]:
     groups, success = rows["group"].to_numpy(), rows["success"].to_numpy(float)
     values = {"success": success, "success_8bit": rows["success_8bit"].to_numpy(float)}
     values["robust_accuracy"] = (success == 0).astype(float)
     shares: dict[str, Any] = {"images": len(rows), "right": int(np.isfinite(success).sum())}
     for name in SHARES:
-        shares |= interval_columns(name, mean_interval(values[name], groups, seed)[:3])
+        shares |= interval_columns(name, share_interval(values[name], groups))
     return shares

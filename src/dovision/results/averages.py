@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,45 +10,67 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from dovision.effects import RESOLUTION
+from dovision.intervals import Means, means
 from dovision.results.tables import EFFECTS, read_groups, row_groups
 
 Array = npt.NDArray[np.float64]
 CELL = ("arm", "unit", "class")
-INTERVAL = "95% percentile intervals of a Poisson bootstrap of whole groups (patients or images), 1000 resamples"
+BLOCK = 8_000_000  # sums of groups that are kept at once, of 8 bytes each
 
 
-def average_effects(folder: Path, seed: int, draws: int = 1000, level: float = 0.95) -> pd.DataFrame:
-    """ACE, the mean effect over images of each unit on each class in each arm, with a bootstrap interval.
+def average_effects(folder: Path) -> pd.DataFrame:
+    """ACE, the mean effect over images of each unit on each class in each arm, with its interval over groups.
 
-    The table is read row group by row group. In each resample a group (patient) counts Poisson(1) times, a number
-    that depends on (seed, group) alone: so sums can be kept as rows pass by, for groups in any order. Needs
-    2 * draws * cells * 8 bytes, 10 MB for 4 arms x 16 units x 10 classes.
+    The table is read row group by row group, once for every BLOCK sums of a group's effects.
 
     Args:
         folder: the run directory.
-        seed: of the resampling.
 
     Returns:
-        Columns arm, unit, class, mean, low, high, images, in the order of the table; low and high are nan where more
-        than a tenth of the resamples are empty, as with one or two groups.
+        Columns arm, unit, class, mean, low, high, reason (why there is no interval), p (two-sided, of "the mean is 0"),
+        error, skewness, effective, clusters (as of `Means`), images, in the order of the table; effects below
+        RESOLUTION count as 0.
 
     Raises:
         FileNotFoundError, ValueError: a table is missing or damaged.
-
-    Source: Poisson resampling as in Chamandy et al., Estimating uncertainty for massive data streams, 2012.
     """
     group_of = read_groups(folder)
+    groups = np.unique(group_of.to_numpy())
     names = _names(folder)
     cells = pd.MultiIndex.from_product(names, names=CELL)
-    total, count = np.zeros((draws + 1, len(cells))), np.zeros((draws + 1, len(cells)))
+    width = max(1, BLOCK // max(len(groups), 1))
+    frames = []
+    for start in range(0, len(cells), width):
+        block = cells[start : start + width]
+        totals, counts = np.zeros((2, len(groups), len(block)))
+        for group, cell, effect in _rows(folder, names, group_of, start, len(block)):
+            of_row = np.unique(group, return_inverse=True)
+            place = of_row[1] * len(block) + cell
+            for sums, values in ((totals, effect), (counts, None)):
+                found = np.bincount(place, values, len(of_row[0]) * len(block))
+                sums[np.searchsorted(groups, of_row[0])] += found.reshape(-1, len(block))
+        frames.append(_frame(block, means(totals, counts, RESOLUTION), counts.sum(axis=0)))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _rows(
+    folder: Path, names: list[list[str]], group_of: pd.Series[int], start: int, count: int
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]]:
+    """Group, cell less `start`, and effect of the rows of some cells, a row group at a time."""
     for table in row_groups(folder / EFFECTS, ["sample", *CELL, "effect"]):
-        groups, row = np.unique(group_of.loc[table["sample"].to_numpy()].to_numpy(), return_inverse=True)
-        place = row * len(cells) + _cell_numbers(table, names)
-        weights = np.stack([_weights(seed, int(group), draws) for group in groups], axis=1)
-        for sums, values in ((total, table["effect"].to_numpy()), (count, np.ones(len(place)))):
-            per_group = np.bincount(place, values, len(groups) * len(cells)).reshape(len(groups), -1)
-            sums += weights @ per_group
-    return _frame(cells, total, count, level)
+        cell = _cell_numbers(table, names) - start
+        chosen = (cell >= 0) & (cell < count)
+        group = group_of.loc[table["sample"].to_numpy()[chosen]].to_numpy()
+        effect = table["effect"].to_numpy()[chosen].astype(np.float64)
+        yield group, cell[chosen], np.where(np.abs(effect) < RESOLUTION, 0.0, effect)
+
+
+def at_level(frame: pd.DataFrame, level: float) -> pd.DataFrame:
+    """The result of `average_effects` with intervals of another level."""
+    columns = ["mean", "error", "skewness", "effective", "clusters", "reason"]
+    low, high = Means(*(frame[name].to_numpy() for name in columns)).ends(level)
+    return frame.assign(low=low, high=high)
 
 
 def _names(folder: Path) -> list[list[str]]:
@@ -68,17 +91,8 @@ def _cell_numbers(table: pa.Table, names: list[list[str]]) -> npt.NDArray[np.int
     return np.ravel_multi_index(codes, [len(known) for known in names])
 
 
-def _weights(seed: int, group: int, draws: int) -> Array:
-    random = np.random.default_rng([seed, group % 2**64])
-    return np.concatenate([[1.0], random.poisson(1, draws)])  # the first counts each group once: the estimate
-
-
-def _frame(cells: pd.MultiIndex, total: Array, count: Array, level: float) -> pd.DataFrame:
-    seen = count[0] > 0
-    frame = cells[seen].to_frame(index=False)
-    count, total = count[:, seen], total[:, seen]
-    mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    empty = np.isnan(mean).mean(axis=0) > 0.1
-    mean[1:, empty] = 0  # any number; keeps nanquantile from warning
-    low, high = np.where(empty, np.nan, np.nanquantile(mean[1:], [(1 - level) / 2, (1 + level) / 2], axis=0))
-    return frame.assign(mean=mean[0], low=low, high=high, images=count[0].astype(np.int64))
+def _frame(cells: pd.MultiIndex, found: Means, images: Array) -> pd.DataFrame:
+    low, high = found.ends()
+    columns = {"mean": found.estimate, "low": low, "high": high, "reason": found.reason, "p": found.p_values()}
+    columns |= {name: getattr(found, name) for name in ("error", "skewness", "effective", "clusters")}
+    return cells.to_frame(index=False).assign(**columns, images=images.astype(np.int64))[images > 0]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dovision.results import averages
+from dovision.intervals import LEVEL, MEAN_INTERVALS, holm
 from dovision.results.drawing import EFFECT_COLOURS, SIGN
-from dovision.results.exhibit import Exhibit, images, settings
+from dovision.results.exhibit import Exhibit, images, missing_intervals, settings
 from dovision.results.heat_map import heat_maps
 from dovision.results.reading import Run
 from dovision.results.tables import CLEAN, EFFECTS, row_groups
@@ -24,7 +24,8 @@ def channel_exhibits(run: Run, averaged: pd.DataFrame, most: int = 24) -> list[E
     if clean["unit"].nunique() < 2 or _placed(run):
         return []
     strongest = clean["mean"].abs().groupby(clean["unit"], sort=False).max().sort_values(ascending=False, kind="stable")
-    firm = clean.assign(firm=(clean["low"] > 0) | (clean["high"] < 0))
+    clean = clean.assign(p_holm=holm(clean["p"].to_numpy(float)))
+    firm = clean.assign(firm=clean["p_holm"] < 1 - LEVEL)
     means, marks = (
         firm.pivot(index="unit", columns="class", values=value).loc[
             strongest.index[:most], list(dict.fromkeys(clean["class"]))
@@ -32,9 +33,10 @@ def channel_exhibits(run: Run, averaged: pd.DataFrame, most: int = 24) -> list[E
         for value in ("mean", "firm")
     )
     caption = (
-        f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}; a dot: the interval excludes 0. "
+        f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}; a dot: p < .05, two-sided, "
+        f"Holm-adjusted over the {len(clean):,} units and classes. "
         f"The strongest {len(means)} of {len(strongest)} units. "
-        f"{settings([run])} {images(clean['images'])} Intervals: {averages.INTERVAL}."
+        f"{settings([run])} {images(clean['images'])} Intervals: {MEAN_INTERVALS}.{missing_intervals(clean)}"
     )
     dots = marks.replace({True: "•", False: ""})
     figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from dovision.intervals import SHARE_INTERVALS
 from dovision.results import detection_curves
 from dovision.results import detection_figures as figures
 from dovision.results.detection_summary import DETECTION, NOT_ADAPTIVE, WORST, matrix, read_detection
@@ -21,10 +22,9 @@ from dovision.results.detection_tables import (
     read_scores,
 )
 from dovision.results.drawing import FEWEST
-from dovision.results.exhibit import Exhibit, settings, span
+from dovision.results.exhibit import Exhibit, missing_intervals, settings, span
 from dovision.results.heat_map import heat_maps
 from dovision.results.reading import Run
-from dovision.results.summary import INTERVAL
 
 SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
 FITTED = {SUPERVISED: "", SUPERVISED_HARDENED: "hardened: "}
@@ -62,7 +62,8 @@ def _adaptive(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
         "The attacker knows the detector, and maximises the classifier's loss minus lambda times the score (orth.: in "
         "turns, each along what leaves the other as it is). Success "
         "and undetected success: of the images that were right when clean; detection: of the attacks that succeed. "
-        f"n = {rows['images'].max():,} attacked images. {THRESHOLDS} Whiskers: {INTERVAL}. One seed. {settings([run])}"
+        f"n = {rows['images'].max():,} attacked images. {THRESHOLDS} Whiskers: {SHARE_INTERVALS}."
+        f"{missing_intervals(data)} One seed. {settings([run])}"
     )
     figure = figures.adaptive_curves(data)
     return [Exhibit("detection_adaptive", "Against an adaptive attacker", caption, figure, data)]
@@ -113,7 +114,7 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
         f"AUROC of successful attacks. Coloured: mean over attacks ({names}), bands from the least to the largest; "
         f"solid: against all clean images; dashed: against random-sign noise of the same epsilon. Dotted: all noise "
         f"images against clean ones, which should be one half. {CONTROL} {WORST_IS}. All attacks are {NOT_ADAPTIVE}. "
-        f"{SHOWN} {_n(attacks)} Whiskers: {INTERVAL}. One seed. {settings([run])}"
+        f"{SHOWN} {_n(attacks)} Whiskers: {SHARE_INTERVALS}.{missing_intervals(data)} One seed. {settings([run])}"
     )
     figure = figures.auroc_against_epsilon(data)
     return [Exhibit("detection_epsilon", "AUROC against epsilon", caption, figure, data)]
@@ -164,8 +165,8 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[
 
 
 def _measured(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """One metric of `detection`, as mean, low and high."""
-    columns = {"label": "detector", name: "mean", f"{name}_low": "low", f"{name}_high": "high"}
+    """One metric of `detection`, as mean, low, high and reason."""
+    columns = {"label": "detector", name: "mean"} | {f"{name}_{end}": end for end in ("low", "high", "reason")}
     return rows[["attack", "eps", "strength", "images", "successful", *columns]].rename(columns=columns)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dovision.effects import Interval
-from dovision.results.detection_metrics import Resamples, Scored, auroc, average_precision, share, threshold
+from dovision.intervals import Interval, interval_columns, share_interval, withheld
+from dovision.results.detection_metrics import Flags, Integers, Scored, auroc, average_precision, threshold
 from dovision.results.detection_tables import (
     ADAPTIVE,
     ADAPTIVES,
@@ -24,12 +24,12 @@ from dovision.results.detection_tables import (
     read_scores,
     widest,
 )
-from dovision.results.part_effects import interval_columns
 from dovision.results.tables import CLEAN, METADATA, TableWriter, row_groups
 
 DETECTION = "detection.parquet"
 WORST = "worst case"  # the world of an attacker who picks, image by image, the attack that is detected least
 NOT_ADAPTIVE = "not adaptive"
+TOO_FEW = "the rate is less than one of the clean validation images"
 RATES = {"1": 0.01, "5": 0.05}  # false positive rates, and how the columns that belong to them end
 KEY = [*DETECTOR, *WORLD]
 ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
@@ -41,7 +41,7 @@ HEADLINES = ["auroc", "auroc_noise", "auprc", "tpr_1", "tpr_5", "auroc_all", "fa
 Limits = Mapping[str, float]
 
 
-def detection(folder: Path, seed: int) -> pd.DataFrame:
+def detection(folder: Path) -> pd.DataFrame:
     """A row per (detector, variant, fitted_on, attack, eps, strength), of the test images of scores.parquet.
 
     attack                  as there, and "worst case": the attack with the lowest score for each image, at one epsilon
@@ -56,31 +56,30 @@ def detection(folder: Path, seed: int) -> pd.DataFrame:
     NAME_all                the same of all attacked images, also those that the attack left as they were said
     false_clean_1, ..., false_noise_1, ...  share of clean images, and of noise of the same epsilon, above the threshold
     evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
-    threshold_1, ...        above which lie 1 % and 5 % of the clean validation images; not resampled
+    threshold_1, ...        above which lie 1 % and 5 % of the clean validation images, taken as given; nan, as all that
+                            follows from it, where that is less than one image
     note                    what has to be said where a number is missing
 
-    Each metric has its interval in NAME_low and NAME_high: 1000 resamples of whole groups, the same ones for each row.
+    Each metric has its interval in NAME_low and NAME_high, NAME_reason says why there is none.
 
     Args:
         folder: the run directory.
-        seed: of the resampling.
 
     Raises:
         FileNotFoundError: the run has no scores.parquet.
         ValueError: it is damaged, or a detector has no score of clean images of val or of test.
     """
     scores = read_scores(folder)
-    resamples = Resamples(scores.loc[scores["split"] == TEST, "group"].to_numpy(), seed)
     rows = []
     for key, own in scores.groupby(DETECTOR, observed=True, sort=False):
         limits = _limits(own, str(key[0]))
-        rows += [dict(zip(DETECTOR, key, strict=True)) | row for row in _worlds(own, limits, resamples)]
+        rows += [dict(zip(DETECTOR, key, strict=True)) | row for row in _worlds(own, limits)]
     return pd.DataFrame(rows)
 
 
-def write_detection(folder: Path, seed: int) -> pd.DataFrame:
+def write_detection(folder: Path) -> pd.DataFrame:
     """Write `detection` of a run's folder as detection.parquet there, and return it."""
-    table = pa.Table.from_pandas(detection(folder, seed), preserve_index=False).replace_schema_metadata(METADATA)
+    table = pa.Table.from_pandas(detection(folder), preserve_index=False).replace_schema_metadata(METADATA)
     with TableWriter(folder / DETECTION, table.schema) as writer:
         for rows in table.to_batches():
             writer.write(rows)
@@ -106,7 +105,7 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     several = (frame["attack"] == WORST).any()
     told = frame["attack"].isin([WORST, NOISE, *ADAPTIVES]) | (not several)
     columns = [*KEY, "attacker", "images", "successful", "note"]
-    ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high")]
+    ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
     return frame.loc[told, columns + ends].reset_index(drop=True)
 
 
@@ -166,7 +165,7 @@ def _limits(own: pd.DataFrame, detector: str) -> Limits:
     return {name: threshold(scores, rate) for name, rate in RATES.items()}
 
 
-def _worlds(own: pd.DataFrame, limits: Limits, resamples: Resamples) -> Iterator[dict[str, Any]]:
+def _worlds(own: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
     test = own[own["split"] == TEST]
     clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
     noise = dict(iter(attacked[attacked["attack"] == NOISE].groupby("eps")))
@@ -176,8 +175,8 @@ def _worlds(own: pd.DataFrame, limits: Limits, resamples: Resamples) -> Iterator
         same = noise.get(world[1], nothing)
         told: dict[str, Any] = dict(zip(WORLD, world, strict=True))
         told |= {"attacker": ADAPTIVE if world[0] in ADAPTIVES else NOT_ADAPTIVE, **_counts(rows, clean)}
-        found = _against(rows, clean, same if world[0] != NOISE else nothing, limits, resamples)
-        found |= _at_limits(rows, clean, same, limits, resamples)
+        found = _against(rows, clean, same if world[0] != NOISE else nothing, limits)
+        found |= _at_limits(rows, clean, same, limits)
         for name in METRICS:
             told |= interval_columns(name, found[name])
         yield told | {f"threshold_{name}": limit for name, limit in limits.items()}
@@ -198,31 +197,34 @@ def _counts(rows: pd.DataFrame, clean: pd.DataFrame) -> dict[str, Any]:
     return counts | {"note": note}
 
 
-def _against(
-    rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits, resamples: Resamples
-) -> dict[str, Interval]:
+def _against(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
     found = {}
     for end, chosen in (("", rows[rows["success"] == 1]), (ALL, rows)):
         scored = _scored(chosen)
-        found[f"auroc{end}"] = auroc(scored, _scored(clean), resamples)
-        found[f"auprc{end}"] = average_precision(scored, _scored(clean), resamples)
-        found[f"auroc_noise{end}"] = auroc(scored, _scored(noise), resamples)
+        found[f"auroc{end}"] = auroc(scored, _scored(clean))
+        found[f"auprc{end}"] = average_precision(scored, _scored(clean))
+        found[f"auroc_noise{end}"] = auroc(scored, _scored(noise))
         for name, limit in limits.items():
-            found[f"tpr_{name}{end}"] = share(scored.score > limit, scored.group, resamples)
+            found[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group)
     return found
 
 
-def _at_limits(
-    rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits, resamples: Resamples
-) -> dict[str, Interval]:
+def _at_limits(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
-    found = {"success": share(success, scored.group, resamples)}
+    found = {"success": share_interval(success.astype(float), scored.group)}
     for name, limit in limits.items():
-        found[f"evasion_{name}"] = share(success & (scored.score <= limit), scored.group, resamples)
+        found[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
         for world, images in (("clean", _scored(clean)), ("noise", _scored(noise))):
-            found[f"false_{world}_{name}"] = share(images.score > limit, images.group, resamples)
+            found[f"false_{world}_{name}"] = _beyond(limit, images.score > limit, images.group)
     return found
+
+
+def _beyond(limit: float, hits: Flags, group: Integers) -> Interval:
+    """The share of images on one side of a limit; nan where there is no limit."""
+    if np.isnan(limit):
+        return withheld(np.nan, len(np.unique(group)), TOO_FEW)
+    return share_interval(hits.astype(float), group)
 
 
 def _scored(rows: pd.DataFrame) -> Scored:

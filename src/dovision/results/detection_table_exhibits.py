@@ -6,17 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from dovision.intervals import SHARE_INTERVALS
 from dovision.results import detection_figures
 from dovision.results.detection_summary import DETECTION, NOT_ADAPTIVE, over_seeds, read_detection
 from dovision.results.detection_tables import ADAPTIVE, ADAPTIVES, DETECTOR, NOISE, widest
-from dovision.results.exhibit import Exhibit, bracketed, settings
+from dovision.results.exhibit import Exhibit, bracketed, missing_intervals, settings
 from dovision.results.latex import Ruled
 from dovision.results.reading import Run, alike
-from dovision.results.summary import INTERVAL
 
 THRESHOLDS = (
     "Thresholds: those that reject 1 % and 5 % of the clean validation images, of patients that no detector was fitted "
-    "to; numbers: of test images, of the attacked ones those on which the attack succeeded."
+    "to, taken as given; numbers: of test images, of the attacked ones those on which the attack succeeded."
 )
 CONTROL = (
     "Random-sign noise is as large as the attack and harmless: a detector that tells noise from clean images, but not "
@@ -35,7 +35,7 @@ HEADS = (
 
 def table_exhibits(run: Run) -> list[Exhibit]:
     """Detectors and attacks, a table for each epsilon of a run."""
-    return list(_tables([run], read_detection(run.folder), f"In brackets: {INTERVAL}. One seed."))
+    return list(_tables([run], read_detection(run.folder), f"In brackets: {SHARE_INTERVALS}. One seed."))
 
 
 def seed_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
@@ -62,7 +62,8 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
         ]
         caption = (
             f"AUROC of successful attacks at epsilon {eps:.3g}; upper: against all clean test images; lower: against "
-            f"random-sign noise of the same epsilon. {_counts(rows)} {text} {THRESHOLDS} {WORST_IS}; the adaptive one "
+            f"random-sign noise of the same epsilon. {_counts(rows)} {text}{missing_intervals(rows)} {THRESHOLDS} "
+            f"{WORST_IS}; the adaptive one "
             "knows the detector, and is shown with the lambda that has most undetected successes. Passes and "
             f"milliseconds: for an image. {CONTROL} {settings(runs)}"
         )

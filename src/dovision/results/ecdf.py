@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 
+from dovision.intervals import has_quantile
 from dovision.results.drawing import FEWEST
 
 MOST = 200  # values that are kept of a distribution
@@ -40,4 +41,4 @@ def draw_ecdf(axes: Axes, rows: pd.DataFrame, label: str, look: dict[str, Any]) 
 
 def quantile(values: pd.Series[float], share: float) -> float:
     """A quantile; nan where the values are too few to hold it, as the 5 % quantile of fewer than 20."""
-    return float(values.quantile(share)) if len(values) * min(share, 1 - share) >= 1 else np.nan
+    return float(values.quantile(share)) if has_quantile(share, len(values)) else np.nan

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision import paths
+from dovision.intervals import NOTHING, SATURATED, level_of_selected
 from dovision.results.drawing import save_figure
 from dovision.results.files import write_text
 from dovision.results.latex import Ruled, latex_figure, latex_table
@@ -48,17 +49,45 @@ def save(exhibit: Exhibit, folder: Path) -> str:
 
 
 def bracketed(row: pd.Series, name: str, form: str = ".3f") -> str:
-    """The number NAME of a row with its interval, as "estimate [low, high]"; "-" where there is none.
+    """The number NAME of a row with its interval, as "estimate [low, high]".
+
+    "-" stands for what there is not, the number or its interval; "saturated" for an effect that is rounding.
 
     Args:
-        row: with NAME, NAME_low and NAME_high.
+        row: with NAME, NAME_low and NAME_high, and, where it has intervals that are withheld, NAME_reason.
         name: of the number.
         form: how each number is written.
     """
     estimate, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
     if pd.isna(estimate):
         return "-"
-    return f"{estimate:{form}}" if pd.isna(low) else f"{estimate:{form}} [{low:{form}}, {high:{form}}]"
+    if row.get(f"{name}_reason") == SATURATED:
+        return "saturated"
+    interval = "-" if pd.isna(low) else f"{low:{form}}, {high:{form}}"
+    return f"{estimate:{form}} [{interval}]"
+
+
+def missing_intervals(frame: pd.DataFrame) -> str:
+    """One sentence that says how many intervals of a table are withheld, and why, after a space; empty where none is.
+
+    Args:
+        frame: with columns that end in "reason".
+    """
+    columns = [name for name in frame if name == "reason" or name.endswith("_reason")]
+    reasons = pd.concat([frame[name] for name in columns]) if columns else pd.Series(dtype=object)
+    counts = reasons[~reasons.fillna("").isin(["", NOTHING])].value_counts()
+    if counts.empty:
+        return ""
+    listed = "; ".join(f"{reason} ({count})" for reason, count in counts.items())
+    return f" No interval is given where none would hold: {listed}."
+
+
+def selected(shown: int, measured: int) -> str:
+    """What is said of intervals of the `shown` largest of `measured` numbers, drawn at `level_of_selected`."""
+    if shown >= measured:
+        return ""
+    level = f"{100 * level_of_selected(shown, measured):.6g}%"
+    return f"; as the {shown:,} largest of {measured:,} are shown, each is of {level} (Benjamini and Yekutieli)"
 
 
 def settings(runs: Sequence[Run]) -> str:

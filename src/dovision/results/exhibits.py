@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from dovision.contracts import Box
+from dovision.effects import RESOLUTION
+from dovision.intervals import BOTH_INTERVALS, MEAN_INTERVALS, level_of_selected
 from dovision.results import averages, figures, summary
 from dovision.results.attack_exhibits import attack_exhibits
 from dovision.results.channel_exhibits import channel_exhibits
@@ -17,7 +19,7 @@ from dovision.results.detection_table_exhibits import seed_exhibits
 from dovision.results.drawing import FEWEST, SIGN
 from dovision.results.ecdf import ecdf
 from dovision.results.epsilon_exhibits import epsilon_exhibits
-from dovision.results.exhibit import Exhibit, bracketed, images, settings, span
+from dovision.results.exhibit import Exhibit, bracketed, images, missing_intervals, selected, settings, span
 from dovision.results.gallery import gallery
 from dovision.results.grid_exhibits import grid_exhibits
 from dovision.results.label_success import label_exhibits
@@ -42,17 +44,18 @@ HEADS = {
 
 
 def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Headline numbers, a row per (job, arm): job, arm, eps, images, and each metric with _low and _high."""
+    """Headline numbers, a row per (job, arm): job, arm, eps, images, and each metric with _low, _high and _reason."""
     rows = []
     for run in runs:
         for arm, found in run.summary["arms"].items():
             row: dict[str, Any] = {"job": run.label, "arm": arm, "eps": found["eps"], "images": found["images"]}
             for metric in summary.METRICS:
-                interval = found[metric] or dict.fromkeys(("estimate", "low", "high"))
+                interval = found[metric] or dict.fromkeys(("estimate", "low", "high", "reason"))
                 row |= {
                     metric: interval["estimate"],
                     f"{metric}_low": interval["low"],
                     f"{metric}_high": interval["high"],
+                    f"{metric}_reason": interval["reason"],
                 }
             rows.append(row)
     return pd.DataFrame(rows)
@@ -76,13 +79,15 @@ def results_exhibit(runs: Sequence[Run]) -> Exhibit:
     table = Ruled(["arm", "images", *HEADS.values()], rows)
     cut = f" Drawn: the first {DRAWN} of {len(rows):,} rows." if len(rows) > DRAWN else ""
     figure = figures.results_table(table.heads, rows[:DRAWN])
-    caption = f"{settings(runs)} {images(frame['images'])} In brackets: {summary.INTERVAL}.{cut}"
+    caption = (
+        f"{settings(runs)} {images(frame['images'])} In brackets: {BOTH_INTERVALS}.{missing_intervals(frame)}{cut}"
+    )
     return Exhibit("results", "Headline numbers", caption, figure, frame, table)
 
 
 def run_exhibits(run: Run) -> list[Exhibit]:
     """The figures of one completed run: of its maps and parts, where it has any; then gallery, |ECE|, averages."""
-    averaged = averages.average_effects(run.folder, run.seed)
+    averaged = averages.average_effects(run.folder)
     general = [*_gallery(run), _distribution(run), _average_effects(run, averaged), *channel_exhibits(run, averaged)]
     attacks = [*attack_exhibits(run), *label_exhibits(run)]
     return [*detection_exhibits(run), *attacks, *map_exhibits(run), *part_exhibits(run), *general]
@@ -90,7 +95,7 @@ def run_exhibits(run: Run) -> list[Exhibit]:
 
 def _against_epsilon(runs: Sequence[Run]) -> list[Exhibit]:
     metric = "mean_abs_expected_effect"
-    columns = {metric: "mean", f"{metric}_low": "low", f"{metric}_high": "high"}
+    columns = {metric: "mean", f"{metric}_low": "low", f"{metric}_high": "high", f"{metric}_reason": "reason"}
     frame = results_frame(runs)[["job", "arm", "eps", "images", *columns]].rename(columns=columns)
     if not frame["eps"].any():
         return []
@@ -98,7 +103,8 @@ def _against_epsilon(runs: Sequence[Run]) -> list[Exhibit]:
     others = f"Named: of {jobs} jobs the three highest and the three lowest; grey: the others. " * (jobs > len(named))
     caption = (
         "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked. "
-        f"{others}{settings(runs)} {images(frame['images'])} Whiskers: {summary.INTERVAL}."
+        f"{others}{settings(runs)} {images(frame['images'])} Whiskers: {MEAN_INTERVALS}."
+        f"{missing_intervals(frame)}"
     )
     figure = figures.effect_against_epsilon(frame)
     return [Exhibit("effect_against_epsilon", "Mean |ECE| against epsilon", caption, figure, frame)]
@@ -122,20 +128,24 @@ def _distribution(run: Run) -> Exhibit:
         "effect_distribution",
         "Distribution of |ECE|, clean against attacked",
         f"{caption}{missing} n = {span(frame['images'])} images a line; dots where fewer than {FEWEST}. "
-        "No interval; values below 1/10,000 of the largest stand at the left edge.",
+        "No interval; values below 1/10,000 of the largest, or below "
+        f"{RESOLUTION:.0e}, the resolution of float32 probabilities, stand at the left edge.",
         figures.effect_distribution(frame),
         frame,
     )
 
 
-def _average_effects(run: Run, frame: pd.DataFrame) -> Exhibit:
+def _average_effects(run: Run, frame: pd.DataFrame, most: int = 10) -> Exhibit:
+    shown = figures.strongest(frame, most)
+    data = averages.at_level(frame, level_of_selected(len(shown), len(frame)))
     return Exhibit(
         "average_effects",
         "Largest average effects",
         f"Mean over images of P(class | do(unit)) - P(class): the largest of {len(frame):,}. {settings([run])} "
-        f"{images(frame['images'])} Whiskers: {averages.INTERVAL}.",
-        figures.average_effects(frame),
-        frame,
+        f"{images(frame['images'])} Whiskers: {MEAN_INTERVALS}"
+        f"{selected(len(shown), len(frame))}.{missing_intervals(data)}",
+        figures.average_effects(figures.strongest(data, most)),
+        data,
     )
 
 

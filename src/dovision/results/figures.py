@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dovision.effects import RESOLUTION
 from dovision.results.drawing import (
     FAINT,
     INK,
@@ -74,8 +75,9 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
     """
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    largest = max(float(frame["value"].max()), 1e-9)
-    frame = frame.assign(value=frame["value"].clip(lower=largest / 1e4))  # smaller ones are drawn at the left edge
+    largest = max(float(frame["value"].max()), RESOLUTION)
+    edge = max(largest / 1e4, RESOLUTION)  # where smaller values are drawn
+    frame = frame.assign(value=frame["value"].clip(lower=edge))
     for number, (arm, rows) in enumerate(frame.groupby("arm", sort=False)):
         label = f"{arm} (n = {rows['images'].iloc[0]:,})"
         draw_ecdf(axes, rows, label, series(number - 1))
@@ -99,7 +101,7 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
     names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
     across = min(max(len(names), 2), PANELS)
     down = -(-len(names) // across)
-    floor = max(float(frame["high"].max()), 1e-9) / 1e4  # what is smaller stands at the lower edge
+    floor = max(float(frame["high"].max()) / 1e4, RESOLUTION)  # what is smaller stands at the lower edge
     figure = Figure(figsize=(0.6 + 3.3 * across, 0.7 + 2.7 * down), layout="constrained")
     panels = figure.subplots(down, min(across, len(names)), squeeze=False, sharey=True).ravel()
     for axes in panels[len(names) :]:
@@ -123,19 +125,28 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@styled
-def average_effects(
-    frame: pd.DataFrame, label: str = "average effect on the class probability", most: int = 10
-) -> Figure:
-    """The largest average effects of a unit on a class, with intervals, the arms side by side.
+def strongest(frame: pd.DataFrame, most: int) -> pd.DataFrame:
+    """The rows of the (unit, class) pairs whose largest size of a mean in any arm is largest, strongest first.
 
     Args:
-        frame: columns arm, unit, class, mean, low, high.
-        label: of the numbers.
-        most: (unit, class) pairs that are drawn.
+        frame: columns arm, unit, class, mean.
+        most: pairs that are chosen.
     """
     size = frame["mean"].abs().groupby([frame["unit"], frame["class"]], sort=False).max()
-    pairs = list(size.sort_values(ascending=False, kind="stable").index[:most])
+    pairs = size.sort_values(ascending=False, kind="stable").index[:most]
+    place = pd.MultiIndex.from_frame(frame[["unit", "class"]]).map({pair: rank for rank, pair in enumerate(pairs)})
+    return frame.assign(place=place).dropna(subset=["place"]).sort_values("place", kind="stable").drop(columns="place")
+
+
+@styled
+def average_effects(frame: pd.DataFrame, label: str = "average effect on the class probability") -> Figure:
+    """Average effects of a unit on a class, with intervals, the arms side by side.
+
+    Args:
+        frame: columns arm, unit, class, mean, low, high; pairs of unit and class in the order in which they are drawn.
+        label: of the numbers.
+    """
+    pairs = list(dict.fromkeys(zip(frame["unit"], frame["class"], strict=True)))
     arms = list(dict.fromkeys(frame["arm"]))
     figure = Figure(figsize=(6.4, 0.7 + (0.2 + 0.1 * len(arms)) * len(pairs)), layout="constrained")
     axes = figure.subplots()

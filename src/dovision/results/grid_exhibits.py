@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from dovision.results.exhibit import Exhibit, images, settings
+from dovision.intervals import MEAN_INTERVALS
+from dovision.results.exhibit import Exhibit, images, missing_intervals, settings
 from dovision.results.grid_figures import grid_lines
 from dovision.results.reading import Run, alike, describe, own_settings
-from dovision.results.summary import INTERVAL
 from dovision.results.tables import CLEAN
 
 METRIC = "mean_abs_expected_effect"
@@ -34,7 +34,7 @@ def grid_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
         "Mean over images and cells of the absolute expected causal effect of do(cell = fill); right: times the number "
         "of cells, so that grids of small and of large cells can be compared. A masked image lies off the data: where "
         f"the fills disagree, the effect is the fill's.{pool} {settings(grids)} {images(pooled['images'])} "
-        f"Whiskers: {INTERVAL}."
+        f"Whiskers: {MEAN_INTERVALS}.{missing_intervals(pooled)}"
     )
     figure = grid_lines(pooled)
     return [Exhibit("effect_against_grid", "Mean |ECE| against grid and fill", caption, figure, pooled)]
@@ -66,7 +66,7 @@ def _points(run: Run, series: str, arms: Mapping[str, Any]) -> Iterator[dict[str
     for arm, found in arms.items():
         interval = found[METRIC]
         if interval is not None:
-            values = {"mean": interval["estimate"], "low": interval["low"], "high": interval["high"]}
+            values = {"mean": interval["estimate"], **{name: interval[name] for name in ("low", "high", "reason")}}
             place = {"series": series, "fill": fill, "arm": arm, "eps": found["eps"], "cells": cells}
             yield {**place, "seed": run.seed, "images": found["images"], **values}
 
@@ -79,6 +79,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
         mean=("mean", "mean"),
         low=("low", "first"),
         high=("high", "first"),
+        reason=("reason", "first"),
         least=("mean", "min"),
         largest=("mean", "max"),
         images=("images", "min"),
@@ -87,4 +88,5 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     several = pooled["seeds"] > 1
     pooled["low"] = pooled["least"].where(several, pooled["low"])
     pooled["high"] = pooled["largest"].where(several, pooled["high"])
+    pooled["reason"] = pooled["reason"].mask(several, "")
     return pooled.drop(columns=["least", "largest"])

@@ -9,31 +9,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dovision.effects import mean_interval
-from dovision.results.exhibit import Exhibit, bracketed, settings, span
+from dovision.intervals import SHARE_INTERVALS, interval_columns, share_interval
+from dovision.results.exhibit import Exhibit, bracketed, missing_intervals, settings, span
 from dovision.results.figures import results_table
 from dovision.results.latex import Ruled
-from dovision.results.part_effects import interval_columns
 from dovision.results.reading import Run
-from dovision.results.summary import INTERVAL
 from dovision.results.tables import CLEAN, read_samples
 
 HEADS = ("arm", "known", "right when clean", "success", "robust accuracy")
 
 
-def label_success(folder: Path, classes: Sequence[str], seed: int) -> pd.DataFrame:
+def label_success(folder: Path, classes: Sequence[str]) -> pd.DataFrame:
     """A row per (class, arm) of a multilabel run with an attack; no rows for any other.
 
     known, right        images of which the label is known; of these said rightly when clean
     success             share of those that were right which are wrong when attacked
     robust_accuracy     share of the known ones that are right before and after the attack
 
-    The shares have their intervals in NAME_low and NAME_high: 1000 resamples of whole groups.
+    The shares have their intervals in NAME_low and NAME_high, NAME_reason says why there is none.
 
     Args:
         folder: the run directory.
         classes: names of the labels.
-        seed: of the resampling.
     """
     samples = read_samples(folder).set_index("sample")
     clean, attacked = samples[samples["arm"] == CLEAN], samples[samples["arm"] != CLEAN]
@@ -50,7 +47,7 @@ def label_success(folder: Path, classes: Sequence[str], seed: int) -> pd.DataFra
             told: dict[str, Any] = {"class": label, "arm": arm, "known": known.sum(), "right": right.sum()}
             for name, over, hit in (("success", right, ~held), ("robust_accuracy", known, held)):
                 share = np.where(over, hit, np.nan).astype(float)
-                told |= interval_columns(name, mean_interval(share, clean["group"].to_numpy(), seed)[:3])
+                told |= interval_columns(name, share_interval(share, clean["group"].to_numpy()))
             rows.append(told)
     return pd.DataFrame(rows)
 
@@ -58,7 +55,7 @@ def label_success(folder: Path, classes: Sequence[str], seed: int) -> pd.DataFra
 def label_exhibits(run: Run) -> list[Exhibit]:
     """The table of `label_success`; none where there is nothing to tell."""
     classes = run.config.get("dataset", {}).get("classes", [])
-    frame = label_success(run.folder, classes, run.seed)
+    frame = label_success(run.folder, classes)
     if frame.empty:
         return []
     caption = (
@@ -66,7 +63,8 @@ def label_exhibits(run: Run) -> list[Exhibit]:
         "which it is said wrongly when attacked, whatever becomes of the other labels. Robust accuracy: of those of "
         "which it is known, those right before and after. (Image by image, as in all other tables, an image is right "
         "if each of its known labels is, and beaten once one of them is wrong.) "
-        f"{settings([run])} n = {span(frame['known'])} images. In brackets: {INTERVAL}."
+        f"{settings([run])} n = {span(frame['known'])} images. In brackets: {SHARE_INTERVALS}."
+        f"{missing_intervals(frame)}"
     )
     table = Ruled(HEADS, [(str(row["class"]), _cells(row)) for _, row in frame.iterrows()])
     return [Exhibit("label_success", "Attack success, label by label", caption, results_table(*table), frame, table)]

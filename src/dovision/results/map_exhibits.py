@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dovision.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
 from dovision.results import map_figures, map_summary, similarity
 from dovision.results.agreements import agreements, estimates
-from dovision.results.exhibit import Exhibit, settings, span
+from dovision.results.exhibit import Exhibit, missing_intervals, settings, span
 from dovision.results.heat_map import heat_maps
 from dovision.results.latex import Ruled
 from dovision.results.map_gallery import map_gallery
 from dovision.results.map_tables import AS_IS, MAPS, PERMUTED, RANDOMISED, read_boxes, read_grid, read_maps
 from dovision.results.pictures import image_path, kept_samples, load_image
 from dovision.results.reading import Run, describe
-from dovision.results.summary import INTERVAL
 from dovision.results.tables import CLEAN
 
 TITLES = {
@@ -37,7 +37,7 @@ def map_exhibits(run: Run) -> list[Exhibit]:
     if not (run.folder / MAPS).is_file():
         return []
     frame = agreements(run.folder)
-    scores = map_summary.scores(frame, run.seed)
+    scores = map_summary.scores(frame)
     scores = scores.assign(seconds=scores["explainer"].map(run.facts.get("seconds_per_map", {})))
     return [
         _table(run, scores),
@@ -83,7 +83,9 @@ def _table(run: Run, scores: pd.DataFrame) -> Exhibit:
     compared = map_summary.reference(scores["explainer"])
     caption = (
         f"Mean and interval of each metric. A star: the difference to {compared} on the same images and classes has "
-        f"an interval that excludes 0. {_counts(scores)} {INTERVAL}. A map that finds the boxes need not be faithful "
+        f"p < .05, two-sided, Holm-adjusted over the table. {_counts(scores)} Pointing game: {SHARE_INTERVALS}; "
+        f"others: {MEAN_INTERVALS}."
+        f"{missing_intervals(scores)} A map that finds the boxes need not be faithful "
         f"to the classifier, nor the other way round. {_measured(run)}"
     )
     table = Ruled(["explainer", "maps", *known.values()], rows)
@@ -96,7 +98,8 @@ def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> Exhibit:
     chance = {metric: value for metric, value in chance.items() if np.isfinite(value)}
     caption = (
         "Filled: all cases; hollow: those in which the classifier was right; grey: maps that know nothing of the "
-        f"classifier; dotted: a uniform map. {_counts(scores)} Whiskers: {INTERVAL}. {_measured(run)}"
+        f"classifier; dotted: a uniform map. {_counts(scores)} Whiskers: pointing game, {SHARE_INTERVALS}; "
+        f"others, {MEAN_INTERVALS}.{missing_intervals(scores)} {_measured(run)}"
     )
     figure = map_figures.score_dots(scores, _titles(scores), chance)
     return Exhibit("map_score_dots", "Explainers, metric by metric", caption, figure, scores)
@@ -140,7 +143,7 @@ def _estimates(run: Run, scores: pd.DataFrame) -> list[Exhibit]:
 
 
 def _labels(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
-    scores = map_summary.label_scores(frame, run.seed)
+    scores = map_summary.label_scores(frame)
     compared = map_summary.reference(scores["explainer"])
     chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
     panels, texts = {}, {}
@@ -154,7 +157,7 @@ def _labels(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
         return []
     caption = (
         f"Score minus that of {compared} on the same images and classes, class by class; a star: p < .05, two-sided, "
-        f"from the bootstrap of whole groups, Holm-adjusted over the classes. n = {span(chosen['pairs'])}"
+        f"Holm-adjusted over the explainers and classes of a metric. n = {span(chosen['pairs'])}"
         f" pairs; intervals in the numbers. {_measured(run)}"
     )
     figure = heat_maps(panels, texts, f"difference to {compared}")
@@ -162,7 +165,7 @@ def _labels(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
 
 
 def _sanity(run: Run) -> list[Exhibit]:
-    frame = similarity.sanity(run.folder, run.seed)
+    frame = similarity.sanity(run.folder)
     if frame.empty:
         return []
     depths = [similarity.depth(name) if name.startswith(RANDOMISED) else np.nan for name in frame["variant"]]
@@ -171,7 +174,7 @@ def _sanity(run: Run) -> list[Exhibit]:
         "A map of what the classifier knows must change once it has forgotten it: mean rank correlation of the cells "
         "with those of the map as it is, with the uppermost layers drawn anew, and for a classifier fitted to permuted "
         f"labels. Grey: maps that know nothing of the classifier, which stay. n = {span(frame['maps'])}"
-        f" maps a point. Whiskers: {INTERVAL}. {_measured(run)}"
+        f" maps a point. Whiskers: {MEAN_INTERVALS}.{missing_intervals(frame)} {_measured(run)}"
     )
     figure = map_figures.sanity_lines(frame, PERMUTED)
     return [Exhibit("map_sanity", "Sanity: do the maps depend on the classifier?", caption, figure, frame)]
@@ -205,6 +208,6 @@ def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
 def _cell(row: pd.Series[Any]) -> str:
     if pd.isna(row["mean"]):
         return "-"
-    star = "*" if row["difference_low"] > 0 or row["difference_high"] < 0 else ""
-    ends = "" if pd.isna(row["low"]) else f"\n[{row['low']:.3f}, {row['high']:.3f}]"
+    star = "*" if row["p_holm"] < 1 - LEVEL else ""
+    ends = "\n[-]" if pd.isna(row["low"]) else f"\n[{row['low']:.3f}, {row['high']:.3f}]"
     return f"{row['mean']:.3f}{star}{ends}"

@@ -13,17 +13,17 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from dovision.intervals import BOTH_INTERVALS
 from dovision.results import differences, listing
 from dovision.results.carried import Allowance, lighter
 from dovision.results.drawing import CSV, inline_svg
-from dovision.results.exhibit import Exhibit, settings
+from dovision.results.exhibit import Exhibit, missing_intervals, settings
 from dovision.results.exhibits import results_frame
 from dovision.results.explorer import explorer
 from dovision.results.reading import Run
 from dovision.results.references import REFERENCES
 from dovision.results.schemas import DIGESTS
 from dovision.results.spreadsheet import guarded
-from dovision.results.summary import INTERVAL
 from dovision.results.survey import FOREIGN, UNREADABLE
 
 TOLD = ("state", "overrides", "exception", "reason", REFERENCES, DIGESTS)  # of run.json, elsewhere or of no use
@@ -106,8 +106,8 @@ def render(
         headlines=listing.headline_table(completed),
         references=listing.reference_table(completed),
         results_link=_link(results_frame(completed)),
-        interval=INTERVAL,
-        notes=[*notes, *_notes(completed)],
+        interval=BOTH_INTERVALS,
+        notes=[*notes, *_notes(completed), *_missing(completed)],
         jobs=listing.job_table(runs),
         states=list(_counts(runs)),
         overview=overview,
@@ -152,6 +152,12 @@ def _notes(runs: Sequence[Run]) -> list[str]:
             for note in found["notes"]:
                 jobs.setdefault(note, []).append(run.label)
     return [note if len(runs) == 1 else f"{note} ({_named(labels)})" for note, labels in jobs.items()]
+
+
+def _missing(runs: Sequence[Run]) -> list[str]:
+    """Why headline numbers have no interval, where some have none."""
+    sentence = missing_intervals(results_frame(runs)).strip()
+    return [sentence] if sentence else []
 
 
 def _named(labels: Sequence[str]) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dovision.contracts import part_kind
-from dovision.effects import holm, mean_interval, mean_p_value
+from dovision.effects import RESOLUTION
+from dovision.intervals import LEVEL, holm, interval_columns, mean_interval, mean_p_value
 from dovision.results.map_tables import BOXES, read_boxes
 from dovision.results.tables import EFFECTS, read_groups, row_groups
 
 CONTROL = " control "  # between a part's name and the number of one of its control boxes
 KEY = ["sample", "arm", "class", "part"]
-TRUE = ["arm", "kind", "class", "mean", "low", "high", "clusters", "images", "parts"]
+TRUE = ["arm", "kind", "class", "mean", "low", "high", "reason", "clusters", "images", "parts"]
 MEANS = ("box", "control", "difference")
 CONTRASTS = ["arm", "kind", "class", "clusters", "images", "parts", "p", "p_holm"]
-CONTRASTS += [f"{mean}{end}" for mean in MEANS for end in ("", "_low", "_high")]
+CONTRASTS += [f"{mean}{end}" for mean in MEANS for end in ("", "_low", "_high", "_reason")]
 
 
 def part_rows(folder: Path) -> pd.DataFrame:
@@ -57,16 +58,18 @@ def true_effects(folder: Path) -> pd.DataFrame:
     return rows if not rows["control"].any() else rows.iloc[:0]
 
 
-def part_effects(folder: Path, seed: int) -> pd.DataFrame:
+def part_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     """Mean true effect of taking away a part of each kind on each class, in each arm.
 
     Returns:
-        arm, kind, class, mean, low, high, clusters, images, parts (how many effects there are).
+        arm, kind, class, mean, low, high, reason (why there is no interval), clusters, images, parts (how many effects
+        there are).
     """
     rows = []
     for key, found in true_effects(folder).groupby(["arm", "kind", "class"], sort=False):
-        interval = mean_interval(found["effect"].to_numpy(float), found["group"].to_numpy(), seed)
-        rows.append([*key, *interval, found["sample"].nunique(), len(found)])
+        interval = mean_interval(found["effect"].to_numpy(float), found["group"].to_numpy(), RESOLUTION, level)
+        ends = (interval.estimate, interval.low, interval.high, interval.reason, interval.clusters)
+        rows.append([*key, *ends, found["sample"].nunique(), len(found)])
     return pd.DataFrame(rows, columns=TRUE)
 
 
@@ -85,20 +88,20 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
     return both.assign(difference=both["box"] - both["control"])
 
 
-def contrasts(folder: Path, seed: int) -> pd.DataFrame:
+def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     """Painting over a part's box against painting over control boxes of its size, which area alone would explain.
 
     A part that speaks for a class is judged by its effect on that class, any other by its effect on each. The effects
-    of a part's controls are averaged first; then parts are paired with their controls, and patients resampled.
+    of a part's controls are averaged first; then parts are paired with their controls.
 
     Returns:
-        arm, kind, class; box, control and difference (box minus control), each with _low and _high; clusters, images,
-        parts; p, the two-sided bootstrap p-value of the difference, and p_holm, adjusted over the rows of the arm.
+        arm, kind, class; box, control and difference (box minus control), each with _low, _high and _reason; clusters,
+        images, parts; p, the two-sided p-value of the difference, and p_holm, adjusted over the rows of the arm.
     """
     both = paired(part_rows(folder))
     both = both[both["label"].isna() | (both["label"] == both["class"])]
     rows = [
-        {"arm": arm, "kind": part, "class": label, **_contrast(found, seed)}
+        {"arm": arm, "kind": part, "class": label, **_contrast(found, level)}
         for (arm, part, label), found in both.groupby(["arm", "kind", "class"], sort=False)
     ]
     frame = pd.DataFrame(rows, columns=CONTRASTS)
@@ -106,20 +109,15 @@ def contrasts(folder: Path, seed: int) -> pd.DataFrame:
     return frame
 
 
-def interval_columns(name: str, interval: Sequence[float]) -> dict[str, float]:
-    """An estimate with its ends, as columns NAME, NAME_low, NAME_high."""
-    return {name: interval[0], f"{name}_low": interval[1], f"{name}_high": interval[2]}
-
-
-def _contrast(found: pd.DataFrame, seed: int) -> dict[str, float]:
+def _contrast(found: pd.DataFrame, level: float) -> dict[str, Any]:
     groups = found["group"].to_numpy()
     columns = {name: found[name].to_numpy(float) for name in MEANS}
-    told: dict[str, float] = {
+    told: dict[str, Any] = {
         "clusters": len(np.unique(groups)),
         "images": found["sample"].nunique(),
         "parts": len(found),
-        "p": mean_p_value(columns["difference"], groups, seed),
+        "p": mean_p_value(columns["difference"], groups),
     }
     for name, values in columns.items():
-        told |= interval_columns(name, mean_interval(values, groups, seed))
+        told |= interval_columns(name, mean_interval(values, groups, RESOLUTION, level))
     return told

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dovision.effects import mean_interval
-from dovision.results.part_effects import interval_columns
+from dovision.intervals import interval_columns, mean_interval
 from dovision.results.tables import CLEAN
 
 CAUSE, TAG = "cause", "tag"  # parts that speak for the class; the kind of part that is only correlated with it
 PART = ["sample", "class", "part"]
 MOVES = ["arm", "class", "kind", "parts", "clusters"]
-MOVES += [f"{name}{end}" for name in ("change", "size") for end in ("", "_low", "_high")]
+MOVES += [f"{name}{end}" for name in ("change", "size") for end in ("", "_low", "_high", "_reason")]
 
 
 def relevant(rows: pd.DataFrame) -> pd.DataFrame:
@@ -36,16 +35,15 @@ def pairs(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(means).dropna().reset_index()
 
 
-def moves(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+def moves(rows: pd.DataFrame) -> pd.DataFrame:
     """How each attack changes the effects of each kind of part, in log-odds: attacked minus clean.
 
     Args:
         rows: from `relevant`.
-        seed: of the resampling of groups.
 
     Returns:
         arm, class, kind (causes first, then the tag), parts, clusters; change, the mean difference, and size, the mean
-        of its absolute value, each with _low and _high.
+        of its absolute value, each with _low, _high and _reason.
     """
     clean = rows.loc[rows["arm"] == CLEAN, [*PART, "log_odds_effect"]]
     both = rows[rows["arm"] != CLEAN].merge(clean, on=PART, suffixes=("", "_clean"))
@@ -57,6 +55,6 @@ def moves(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
         change, groups = own["change"].to_numpy(float), own["group"].to_numpy()
         told = {**dict(zip(MOVES, key, strict=False)), "parts": len(own), "clusters": own["group"].nunique()}
         for name, values in (("change", change), ("size", abs(change))):
-            told |= interval_columns(name, mean_interval(values, groups, seed)[:3])
+            told |= interval_columns(name, mean_interval(values, groups))
         found.append(told)
     return pd.DataFrame(found, columns=MOVES)

@@ -10,12 +10,15 @@ import pandas as pd
 
 from dovision import checks
 from dovision.contracts import Task
-from dovision.effects import Interval, mean_interval
+from dovision.effects import RESOLUTION
+from dovision.intervals import Interval, mean_interval, share_interval
 from dovision.results.tables import CLEAN, EFFECTS, effects_schema, read_samples, row_groups, samples_schema
 
 SELECTORS = ("name", "arm", "unit", "class")  # columns that say which rows are meant; all but `arm` may be left out
 PER_SAMPLE = tuple(samples_schema(Task("multiclass", ("a", "b"))).names)
 PER_EFFECT = tuple(effects_schema().names)
+YES_OR_NO = ("correct", "success", "success_8bit")
+EFFECTS_ON_P = ("effect", "expected_effect", "mean_abs_expected_effect")  # below RESOLUTION they are rounding
 REFERENCES = "references"  # the key of run.json
 
 
@@ -41,11 +44,14 @@ class Reference:
         for name in self.where:
             checks.choice("where", name, known)
 
-    def measure(self, folder: Path, seed: int) -> Interval:
+    def measure(self, folder: Path) -> Interval:
         """The mean of the rows in the tables of a run directory, with its interval; nan where there is no such row."""
         samples = self._chosen(read_samples(folder))
         rows = samples if self.column in PER_SAMPLE else self._effects(folder, samples)
-        return mean_interval(rows[self.column].to_numpy(float), rows["group"].to_numpy(), seed)
+        values, groups = rows[self.column].to_numpy(float), rows["group"].to_numpy()
+        if self.column in YES_OR_NO:
+            return share_interval(values, groups)
+        return mean_interval(values, groups, RESOLUTION if self.column in EFFECTS_ON_P else 0.0)
 
     def _effects(self, folder: Path, samples: pd.DataFrame) -> pd.DataFrame:
         """The rows of effects.parquet of these samples, with the group of each."""
@@ -73,14 +79,13 @@ class References:
         self.source = source
         self.numbers = dict(numbers)
 
-    def compare(self, folder: Path, seed: int) -> dict[str, Any]:
+    def compare(self, folder: Path) -> dict[str, Any]:
         """The source, and by name the meaning of each number, the one reported and that of a run, in plain types.
 
         Args:
             folder: the run directory.
-            seed: of the intervals.
         """
-        found = {name: one.measure(folder, seed) for name, one in self.numbers.items()}
+        found = {name: one.measure(folder) for name, one in self.numbers.items()}
         numbers = {
             name: {"meaning": one.meaning, "reported": one.value, "here": _plain(found[name])}
             for name, one in self.numbers.items()
@@ -109,9 +114,9 @@ def lines(compared: Mapping[str, Any]) -> Sequence[str]:
 def _text(found: Mapping[str, Any]) -> str:
     if found["estimate"] is None:
         return "- (no such row was measured)"
-    interval = "" if found["low"] is None else f" [{found['low']:.4g}, {found['high']:.4g}]"
+    interval = f" [-: {found['reason']}]" if found["low"] is None else f" [{found['low']:.4g}, {found['high']:.4g}]"
     return f"{found['estimate']:.4g}{interval}"
 
 
-def _plain(interval: Interval) -> dict[str, float | int | None]:
+def _plain(interval: Interval) -> dict[str, float | int | str | None]:
     return {name: None if value != value else value for name, value in interval._asdict().items()}

@@ -103,12 +103,14 @@ class RunRecord(Record):
 
 
 class Estimate(Record):
-    """A headline number with its interval."""
+    """A headline number with its interval, or the reason why it has none."""
 
     estimate: float
     low: float | None
     high: float | None
     clusters: NonNegativeInt
+    method: str
+    reason: str
 
 
 class ConditionSummary(Record):
@@ -130,7 +132,6 @@ class Summary(Record):
     """summary.json: the headline numbers of a completed run."""
 
     interval: str
-    seed: NonNegativeInt
     arms: dict[str, ConditionSummary] = Field(min_length=1)
     maps: list[dict[str, Any]] = []
     part_effects: list[dict[str, Any]] = []

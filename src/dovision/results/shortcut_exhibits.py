@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from dovision.effects import mean_interval
+from dovision.effects import RESOLUTION
+from dovision.intervals import MEAN_INTERVALS, mean_interval
 from dovision.results.agreements import parts
-from dovision.results.exhibit import Exhibit, settings, span
+from dovision.results.exhibit import Exhibit, missing_intervals, settings, span
 from dovision.results.map_tables import MAPS
 from dovision.results.part_effects import paired, part_rows, true_effects
 from dovision.results.part_figures import AREA, shortcut_lines
 from dovision.results.reading import Run, alike, describe, own_settings
-from dovision.results.summary import INTERVAL
 from dovision.results.tables import CLEAN
 
 SHORTCUT = "dataset.shortcut"
@@ -58,7 +58,8 @@ def _exhibit(runs: Sequence[Run], own: str, end: str) -> list[Exhibit]:
     caption = (
         "What the classifier makes of each part as the correlation of the tag with the disease grows in training: the "
         "mean effect of taking the part away, and the share of each explainer's map on it (area: the share of a "
-        f"uniform map). {settings(runs)} n = {span(frame['parts'])} parts a point.{pool} Whiskers: {INTERVAL}."
+        f"uniform map). {settings(runs)} n = {span(frame['parts'])} parts a point.{pool} Whiskers: "
+        f"{MEAN_INTERVALS}.{missing_intervals(frame)}"
     )
     figure = shortcut_lines(frame, SHORTCUT)
     title = f"The pull of a shortcut: {own}" if own else "The pull of a shortcut"
@@ -79,7 +80,7 @@ def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
         for (label, kind, fill), found in clean.groupby(["class", "kind", "fill"], sort=False):
             series = f"{kind}, {fill}" if fill and several else kind
             at = {"class": label, "measure": EFFECT, "panel": panel, "series": series, "x": strength}
-            yield at | _point(found, value, runs[0].seed)
+            yield at | _point(found, value)
 
 
 def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
@@ -88,10 +89,11 @@ def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     for (label, kind), found in maps[maps["label"].isna()].groupby(["class", "kind"], sort=False):
         at = {"class": label, "measure": SHARE, "panel": f"energy on the {kind}", "x": strength}
         for explainer, own in found.groupby("explainer", sort=False):
-            yield at | {"series": explainer} | _point(own, "energy", runs[0].seed)
-        yield at | {"series": AREA} | _point(own, "area", runs[0].seed)  # the same for each explainer
+            yield at | {"series": explainer} | _point(own, "energy")
+        yield at | {"series": AREA} | _point(own, "area")  # the same for each explainer
 
 
-def _point(found: pd.DataFrame, value: str, seed: int) -> dict[str, Any]:
-    interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), seed)
-    return {"mean": interval.estimate, "low": interval.low, "high": interval.high, "parts": len(found)}
+def _point(found: pd.DataFrame, value: str) -> dict[str, Any]:
+    interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), RESOLUTION)
+    ends = {"mean": interval.estimate, "low": interval.low, "high": interval.high, "reason": interval.reason}
+    return ends | {"parts": len(found)}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dovision import agreement
-from dovision.effects import mean_interval
+from dovision.intervals import mean_interval
 from dovision.results.map_tables import AS_IS, PERMUTED, RANDOMISED, read_maps
 
 PAIR = ["sample", "class"]
@@ -46,12 +46,12 @@ def explainer_similarity(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["explainer", "other", "similarity", "maps"])
 
 
-def sanity(folder: Path, seed: int) -> pd.DataFrame:
+def sanity(folder: Path) -> pd.DataFrame:
     """Mean rank correlation of each explainer's maps with those of a classifier that has forgotten what it knew.
 
     Returns:
-        explainer, variant, mean, low, high, clusters, maps; a row for each "randomised k of n", k rising, and for
-        "permuted labels". Empty if the run made no such maps.
+        explainer, variant, mean, low, high, reason (why there is no interval), clusters, maps; a row for each
+        "randomised k of n", k rising, and for "permuted labels". Empty if the run made no such maps.
 
     Source: Adebayo et al., Sanity checks for saliency maps, 2018, arXiv:1810.03292.
     """
@@ -64,10 +64,10 @@ def sanity(folder: Path, seed: int) -> pd.DataFrame:
         for explainer in dict.fromkeys(maps["explainer"]):
             found = similar[similar["explainer"] == explainer]
             values = found["similarity"].to_numpy()
-            interval = mean_interval(values, found["group"].to_numpy(), seed)
-            counts = {"clusters": interval.clusters, "maps": int(np.isfinite(values).sum())}
-            rows.append([explainer, variant, *interval[:3], *counts.values()])
-    return pd.DataFrame(rows, columns=["explainer", "variant", "mean", "low", "high", "clusters", "maps"])
+            interval = mean_interval(values, found["group"].to_numpy())
+            ends = (interval.estimate, interval.low, interval.high, interval.reason, interval.clusters)
+            rows.append([explainer, variant, *ends, int(np.isfinite(values).sum())])
+    return pd.DataFrame(rows, columns=["explainer", "variant", "mean", "low", "high", "reason", "clusters", "maps"])
 
 
 def depth(variant: str) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dovision.effects import Interval, mean_interval
-from dovision.results.detection_metrics import Resamples, Scored, auroc
+from dovision.effects import RESOLUTION
+from dovision.intervals import BOTH_INTERVALS, Interval, mean_interval, share_interval
+from dovision.results.detection_metrics import Scored, auroc
 from dovision.results.detection_summary import DETECTION, headlines, read_detection
 from dovision.results.files import write_json
 from dovision.results.map_summary import map_scores
@@ -19,19 +20,17 @@ from dovision.results.schemas import SUMMARY
 from dovision.results.tables import CLEAN, read_samples
 
 METRICS = ("accuracy", "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
-DRAWS = 1000  # resamples behind each interval
-INTERVAL = f"95% percentile intervals of {DRAWS} bootstrap resamples of whole groups (patients or images)"
 
 
-def write_summary(folder: Path, seed: int) -> dict[str, Any]:
+def write_summary(folder: Path) -> dict[str, Any]:
     """Write `summarise` of a run's folder as summary.json there, and return it."""
-    summary = summarise(folder, seed)
+    summary = summarise(folder)
     write_json(folder / SUMMARY, summary)
     return summary
 
 
-def summarise(folder: Path, seed: int) -> dict[str, Any]:
-    """Per arm the number of images and {estimate, low, high, clusters} of each of
+def summarise(folder: Path) -> dict[str, Any]:
+    """Per arm the number of images and {estimate, low, high, clusters, method, reason} of each of
 
     accuracy                  share of all images said rightly in the arm
     success_rate              share of attacks that succeeded, among images right before
@@ -41,26 +40,26 @@ def summarise(folder: Path, seed: int) -> dict[str, Any]:
     mean_expected_logit_effect  mean of the expected effect on logits over images and units, with its sign
     auroc                     of |ECE|, all clean images against successfully attacked ones; > 0.5 if attacks raise it
 
-    What has no meaning in an arm is None, with a sentence in `notes` where that may surprise. Beside `arms`, where the
-    run has them: `maps`, the rows of `map_scores`; `part_effects` and `contrasts`, those of the functions named so.
+    `method` and `reason` are those of `Interval`. What has no meaning in an arm is None, with a sentence
+    in `notes` where that may surprise. Beside `arms`, where the run has them: `maps`, the rows of `map_scores`;
+    `part_effects` and `contrasts`, those of the functions named so.
 
     Args:
         folder: the run directory.
-        seed: of the resampling.
 
     Raises:
         FileNotFoundError, ValueError: samples.parquet is missing, damaged or empty.
     """
     samples = read_samples(folder)
     clean = samples[samples["arm"] == CLEAN]
-    arms = {str(arm): _arm(rows, clean, seed) for arm, rows in samples.groupby("arm", sort=False)}
-    return {"interval": INTERVAL, "seed": seed, "arms": arms, **_sections(folder, seed)}
+    arms = {str(arm): _arm(rows, clean) for arm, rows in samples.groupby("arm", sort=False)}
+    return {"interval": BOTH_INTERVALS, "arms": arms, **_sections(folder)}
 
 
-def _sections(folder: Path, seed: int) -> dict[str, Any]:
-    tables = {"part_effects": part_effects(folder, seed), "contrasts": contrasts(folder, seed)}
+def _sections(folder: Path) -> dict[str, Any]:
+    tables = {"part_effects": part_effects(folder), "contrasts": contrasts(folder)}
     if (folder / MAPS).is_file():
-        tables["maps"] = map_scores(folder, seed)
+        tables["maps"] = map_scores(folder)
     if (folder / DETECTION).is_file():
         tables["detection"] = headlines(read_detection(folder))
     return {name: _records(table) for name, table in tables.items() if len(table)}
@@ -70,36 +69,42 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _arm(rows: pd.DataFrame, clean: pd.DataFrame, seed: int) -> dict[str, Any]:
+def _arm(rows: pd.DataFrame, clean: pd.DataFrame) -> dict[str, Any]:
     arm, eps = rows.iloc[0][["arm", "eps"]]
     success = rows["success"].to_numpy(float)  # nan where null
-    values = {
+    shares = {
         "accuracy": rows["correct"].to_numpy(float),
         "success_rate": success,
         "success_8bit": rows["success_8bit"].to_numpy(float),
         "robust_accuracy": np.full(len(rows), np.nan) if arm == CLEAN else (success == 0).astype(float),
-        "mean_abs_expected_effect": rows["mean_abs_expected_effect"].to_numpy(float),
-        "mean_expected_logit_effect": rows["mean_expected_logit_effect"].to_numpy(float),
     }
     groups = rows["group"].to_numpy()
-    found = {name: _plain(mean_interval(value, groups, seed, DRAWS)) for name, value in values.items()}
-    found["auroc"] = _detection(rows[success == 1], clean, seed)
+    intervals = {name: share_interval(hits, groups) for name, hits in shares.items()}
+    for name, resolution in (("mean_abs_expected_effect", RESOLUTION), ("mean_expected_logit_effect", 0.0)):
+        intervals[name] = mean_interval(rows[name].to_numpy(float), groups, resolution)
+    found = {name: _plain(interval) for name, interval in intervals.items()}
+    found["auroc"] = _detection(rows[success == 1], clean)
     silent = arm != CLEAN and found["auroc"] is None
     notes = [f"No attack in the arm {arm} succeeded, so there is no AUROC."] if silent else []
     return {"eps": float(eps), "images": len(rows), **found, "notes": notes}
 
 
-def _detection(beaten: pd.DataFrame, clean: pd.DataFrame, seed: int) -> dict[str, Any] | None:
+def _detection(beaten: pd.DataFrame, clean: pd.DataFrame) -> dict[str, Any] | None:
     score = "mean_abs_expected_effect"
     beaten, clean = beaten.dropna(subset=[score]), clean.dropna(subset=[score])
     if beaten.empty or clean.empty:
         return None
-    attacked, others = (Scored(rows[score].to_numpy(float), rows["group"].to_numpy()) for rows in (beaten, clean))
-    resamples = Resamples(pd.concat([beaten, clean])["group"].to_numpy(), seed, DRAWS)
-    return _plain(auroc(attacked, others, resamples))
+    attacked, others = (_scored(rows[score], rows["group"]) for rows in (beaten, clean))
+    return _plain(auroc(attacked, others))
+
+
+def _scored(effect: pd.Series[float], group: pd.Series[int]) -> Scored:
+    """Sizes of effects as scores; those below RESOLUTION are equal."""
+    sizes = effect.to_numpy(float)
+    return Scored(np.where(sizes < RESOLUTION, 0.0, sizes), group.to_numpy())
 
 
 def _plain(interval: Interval) -> dict[str, Any] | None:
     if np.isnan(interval.estimate):
         return None
-    return {name: None if np.isnan(value) else value for name, value in interval._asdict().items()}
+    return {name: None if value != value else value for name, value in interval._asdict().items()}

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dovision.atomic import replacing
 from dovision.contracts import Box, Task
+from dovision.effects import RESOLUTION
 from dovision.inputs.files import regular
 
 SAMPLES = "samples.parquet"
@@ -172,12 +173,12 @@ def row_groups(
 
 
 def largest_effect(effects: pd.DataFrame) -> float:
-    """The size of the largest effect, which has the deepest colour; never 0.
+    """The size of the largest effect, which has the deepest colour; at least what float32 probabilities resolve.
 
     Args:
         effects: rows of effects.parquet, such as those of all kept samples of a run.
     """
-    return max(float(effects["effect"].abs().max()), 1e-12)
+    return max(float(effects["effect"].abs().max()), RESOLUTION)
 
 
 def read_samples(folder: Path) -> pd.DataFrame:

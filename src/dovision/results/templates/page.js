@@ -95,7 +95,9 @@
     return `rgb(${COLOURS[low].map((value, i) => Math.round(value + part * (COLOURS[low + 1][i] - value))).join(",")})`;
   }
 
-  const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(value).toPrecision(3);
+  const RESOLUTION = 2 ** -24; // of a float32 probability near 1
+  const resolved = (value) => Math.abs(value) < RESOLUTION ? 0 : value;
+  const signed = (value) => (value < 0 ? "\u2212" : "+") + Math.abs(resolved(value)).toPrecision(3);
 
   function choices(place, names, picked, pick) {
     place.replaceChildren(...names.map((name, number) => {
