@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
+import itertools
 
 import pandas as pd
 import pytest
+import pytorch_lightning as pl
 
-from dovision import session
 from dovision.results.reading import read_sweep
 from dovision.results.sweep_summary import ended
 
@@ -18,19 +18,18 @@ DETECTION += ("+attack@detection.worlds.fgsm=fgsm", "detection.worlds.fgsm.eps=0
 
 @pytest.fixture
 def limited(monkeypatch):
-    """Let every trainer, or only those from the n-th on, test no more than a batch."""
-    plain = session.make_trainer
+    """Let every test of a trainer, or only those from the n-th on, see no more than a batch."""
+    plain = pl.Trainer.test
 
     def arrange(first: int = 0) -> None:
-        made = []
+        counted = itertools.count()
 
-        @functools.wraps(plain)
-        def make_trainer(config, callbacks, **settings):
-            made.append(None)
-            limit = {"limit_test_batches": 1} if len(made) > first else {}
-            return plain(config, callbacks, **settings, **limit)
+        def test(trainer, *arguments, **settings):
+            if next(counted) >= first:
+                trainer.limit_test_batches = 1
+            return plain(trainer, *arguments, **settings)
 
-        monkeypatch.setattr(session, "make_trainer", make_trainer)
+        monkeypatch.setattr(pl.Trainer, "test", test)
 
     return arrange
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from dovision import identity
-from dovision.provenance import git_commit, origin, peak_memory, provenance
+from dovision.provenance import git_commit, origin, peak_memory, provenance, software
 
 
 def test_the_commit_is_the_checkouts_or_that_of_no_checkout():
@@ -17,13 +17,10 @@ def test_the_commit_is_the_checkouts_or_that_of_no_checkout():
 
 
 def test_rows_depend_on_code_torch_data_and_weights_and_on_nothing_else():
-    facts = {"dataset_fingerprint": "abc", "checkpoints": {"classifier": "def"}, "bad_files": []}
-    assert origin(facts) == {
-        "code": identity.code_hash(),
-        "torch": torch.__version__,
-        "dataset_fingerprint": "abc",
-        "checkpoints": {"classifier": "def"},
-    }
+    around = {**software(), "components": {"mine": "1"}, "files": {"attack.table": "2"}}
+    data = {"dataset_fingerprint": "abc", "checkpoints": {"classifier": "def"}}
+    assert origin({**around, **data, "bad_files": [], "device": "cpu"}) == {**around, **data}
+    assert software() == {"code": identity.code_hash(), "torch": torch.__version__}
 
 
 def test_versions_are_those_that_run():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, final
 
@@ -198,12 +199,14 @@ class Images(ABC):
     each split into its order (see `sample_order`), in which the first N samples stand for all of it.
 
     `content` is a hash of the data (not of where they lie); `bad_files` names the files left out; `facts` is what else
-    a run should record, in plain types.
+    a run should record, in plain types. `files` are all files, and folders with what is below them, that `content`
+    depends on: as long as none has changed it is not computed again. None where they are not known.
     """
 
     task: Task
     shape: Shape
     content: str
+    files: tuple[Path, ...] | None = None
     bad_files: tuple[str, ...] = ()
     facts: Mapping[str, object] = MappingProxyType({})
 

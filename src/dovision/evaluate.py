@@ -6,17 +6,18 @@ import logging
 
 from omegaconf import DictConfig
 
-from dovision import checks, session, stages, studies
+from dovision import checks, reuse, session, stages, studies
 from dovision.commands import command
-from dovision.contracts import CODE, Attack, Images, Intervention, arm
+from dovision.contracts import CODE, Attack, Intervention, arm
 from dovision.learning.effect_evaluation import EffectEvaluation
 from dovision.learning.image_classifier import ImageClassifier
-from dovision.provenance import origin
+from dovision.provenance import origin, surroundings
 from dovision.results.map_tables import write_boxes
 from dovision.results.references import REFERENCES, References, lines
 from dovision.results.summary import write_summary
 from dovision.results.tables import CLEAN, measured_samples
 from dovision.session import make
+from dovision.stages import AUTOENCODER, CLASSIFIER
 from dovision.trainer import make_trainer
 from dovision.validation import CONTROLS
 
@@ -25,25 +26,26 @@ log = logging.getLogger(__name__)
 
 def evaluate(config: DictConfig) -> None:
     """Fit what is not fitted yet, measure the effects on the test images, write the tables and their summary."""
-    run = session.open_run(config)
+    run = reuse.open_run(config)
     if run is None:
         return
     with session.running(run, config) as stop:
-        images: Images = make(config.dataset)
+        images = reuse.open_images(config)
         samples = session.test_samples(config, images)
         intervention: Intervention = make(config.intervention)
         intervention.bind(images, "test")
         attack: Attack = make(config.attack)
         contest = studies.contest(config)
         references: References | None = make(config.reference)
-        plain = stages.classifier(config, images)
-        measured = stages.with_autoencoder(config, images, plain) if intervention.site == CODE else plain
-        facts = stages.facts(images, plain, measured)
+        code = intervention.site == CODE
+        networks = studies.networks(config, images, code or (contest is not None and contest.reads_code))
+        classifier = networks[CLASSIFIER].classifier
+        facts = {**surroundings(config), **stages.facts(images, networks)}
 
         evaluation = EffectEvaluation(
             run.path,
-            plain.classifier,
-            measured.classifier,
+            classifier,
+            networks[AUTOENCODER].classifier if code else classifier,
             intervention,
             attack,
             names=images.table("test")["name"].tolist(),
@@ -54,12 +56,12 @@ def evaluate(config: DictConfig) -> None:
             flush=config.evaluation.flush,
             origin=origin(facts),
         )
-        maps = studies.map_evaluation(config, run.path, images, samples, plain)
+        maps = studies.map_evaluation(config, run.path, images, samples, networks)
         trainer = make_trainer(
             config, [evaluation, *maps, stop], logger=False, enable_checkpointing=False, use_distributed_sampler=False
         )
         loader = session.test_loader(config, images, samples, trainer)
-        trainer.test(ImageClassifier(plain.classifier), loader, verbose=False)
+        trainer.test(ImageClassifier(classifier), loader, verbose=False)
 
         if trainer.is_global_zero:
             boxes = images.boxes("test")
@@ -71,7 +73,7 @@ def evaluate(config: DictConfig) -> None:
                 least = min([len(found), *(each.tested for each in maps)])
                 raise session.ImagesLost(f"{least} of {len(samples)} test images were measured")
             if contest is not None:
-                run.record(studies.detect(config, run.path, images, plain, contest))
+                run.record(studies.detect(config, run.path, images, networks, contest))
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map})
             write_summary(run.path)

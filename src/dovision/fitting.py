@@ -79,7 +79,7 @@ def _fit(
         trainer.fit(module, train, val, ckpt_path=epochs.last())
         module.load_state_dict(epochs.best_weights)
         scores = epochs.best_scores
-    return {"seed": config.seed, "data": images.fingerprint, "scores": scores}
+    return {"fit": folder.name, "seed": config.seed, "data": images.fingerprint, "scores": scores}
 
 
 def _loader(config: DictConfig, images: Images, split: str, batch_size: int) -> DataLoader[Any]:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from dovision import paths
-from dovision.inputs.files import open_file
+from dovision.inputs.files import sha256
 
-PIECE = 1 << 20  # bytes hashed at a time
+PACKAGE = "dovision"
+# Packages of dovision through which no model is fitted.
+NOT_IN_A_FIT = ("attacks", "detectors", "explainers", "interventions", "loggers", "results", "sweeps")
 PLUMBING = (  # where and how fast things run, not what comes out
     "hydra",
     "output_root",
@@ -38,6 +43,10 @@ PLUMBING = (  # where and how fast things run, not what comes out
 )
 
 
+# Settings whose files are told by the data's fingerprint and by the hashes of the weights.
+OF_DATA_AND_WEIGHTS = ("dataset", "checkpoint", "model", "autoencoder", "training", "trainer")
+
+
 def plain(config: DictConfig) -> dict[str, Any]:
     """The configuration with all interpolations resolved, in plain types."""
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
@@ -50,19 +59,70 @@ def content_hash(content: Mapping[str, Any]) -> str:
 
 def file_hash(path: Path) -> str:
     """Twelve hexadecimal digits of the bytes of a regular file."""
-    digest = hashlib.sha256()
-    with open_file(path) as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
-    return digest.hexdigest()[:12]
+    return sha256(path)[:12]
 
 
 @functools.cache
-def code_hash() -> str:
-    """Twelve hexadecimal digits of this package's code."""
+def code_hash(without: Collection[str] = ()) -> str:
+    """Twelve hexadecimal digits of this package's code, but for some of the packages in it."""
     package = Path(__file__).parent
-    files = {path.relative_to(package).as_posix(): file_hash(path) for path in package.rglob("*.py")}
-    return content_hash(files)
+    files = (path.relative_to(package) for path in package.rglob("*.py"))
+    return content_hash({file.as_posix(): file_hash(package / file) for file in files if file.parts[0] not in without})
+
+
+def fitting_code_hash() -> str:
+    """Twelve hexadecimal digits of the code that fits models, that of datasets and networks included."""
+    return code_hash(NOT_IN_A_FIT)
+
+
+def foreign_code(config: Mapping[str, Any]) -> dict[str, str]:
+    """The code of components from outside this package: a version if it is installed, else a hash of its files.
+
+    Args:
+        config: a configuration with `_target_`, in plain types.
+    """
+    targets = (value for key, value in _leaves(config) if key.rpartition(".")[2] == "_target_")
+    packages = sorted({str(target).partition(".")[0] for target in targets} - {PACKAGE})
+    return {package: _package_hash(package) for package in packages}
+
+
+@functools.cache
+def _package_hash(name: str) -> str:
+    try:
+        spec = find_spec(name)
+    except ImportError:
+        spec = None
+    if spec is None:
+        return "missing"  # which the component's own error tells
+    if spec.origin is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(spec.origin).parts):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return file_hash(Path(spec.origin))
+    if spec.submodule_search_locations is None:
+        return file_hash(Path(str(spec.origin)))
+    folders = [Path(folder) for folder in spec.submodule_search_locations]
+    files = {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.rglob("*.py")}
+    return content_hash({name: file_hash(path) for name, path in files.items()})
+
+
+def files_named(config: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> dict[str, str]:
+    """The content of each file that a configuration names, by the name of the setting.
+
+    A run directory stands for the attacked images that are kept there.
+
+    Args:
+        config: in plain types.
+        digest: of a file.
+    """
+    contents = {}
+    for name, value in _leaves(config):
+        if isinstance(value, str) and os.path.isfile(value):
+            contents[name] = digest(Path(value))
+        elif isinstance(value, str) and value and os.path.isfile(os.path.join(value, "run.json")):
+            attacked = sorted(path for path in Path(value).glob("attacked/*/*") if path.is_file())
+            contents[name] = content_hash({path.relative_to(value).as_posix(): digest(path) for path in attacked})
+    return contents
 
 
 def register_resolvers() -> None:
@@ -77,15 +137,34 @@ def _below(key: str, _root_: DictConfig) -> str:
 
 def run_hash(_root_: DictConfig) -> str:
     """The hash that names a run's directory; the resolver `run_hash` of the configuration."""
-    nodes = {str(key): _root_[key] for key in _root_ if key != "hydra"}
-    config = {key: plain(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()}
-    return content_hash(without_plumbing(config))
+    return content_hash(settings(_root_))
+
+
+def settings(config: DictConfig) -> dict[str, Any]:
+    """What a run is configured by, in plain types: all that can change its numbers."""
+    nodes = {str(key): config[key] for key in config if key != "hydra"}
+    return without_plumbing({key: plain(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()})
 
 
 def work_hash(config: DictConfig) -> str:
     """The hash of what a forward pass of a run costs: network, image shape, intervention and attack."""
     parts = {name: plain(config[name]) for name in ("model", "intervention", "attack")}
     return content_hash({**parts, "shape": list(config.dataset.shape)})
+
+
+def questions(config: DictConfig) -> dict[str, str]:
+    """Hashes of what is configured of the data and of each network: runs that share one should share its origin."""
+    own = settings(config)
+    data = own["dataset"]
+    fit = {"data": data, **{name: own[name] for name in ("model", "trainer", "seed", "checkpoint")}}
+    classifier = content_hash({**fit, "training": own["training"]["classifier"]})
+    inserted = {"into": classifier, "what": own["autoencoder"], "training": own["training"]["autoencoder"]}
+    return {
+        "data": content_hash(data),
+        "classifier": classifier,
+        "permuted_classifier": classifier,
+        "autoencoder": content_hash(inserted),
+    }
 
 
 def without_plumbing(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,3 +178,15 @@ def without_plumbing(config: Mapping[str, Any]) -> dict[str, Any]:
         }
 
     return kept(config, "")
+
+
+def _leaves(node: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """The values of a configuration in plain types, with their dotted names."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from _leaves(value, f"{name}.{number}")
+    else:
+        yield name, node

@@ -6,16 +6,19 @@ import platform
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
 from dovision import identity
+from dovision.inputs.files import sha256
 
 PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
+ORIGIN = ("code", "torch", "components", "files", "dataset_fingerprint", "checkpoints")
 
 
 def provenance() -> dict[str, Any]:
@@ -34,10 +37,22 @@ def software() -> dict[str, str]:
     return {"code": identity.code_hash(), "torch": version("torch")}
 
 
+def surroundings(config: DictConfig, digest: Callable[[Path], str] = sha256) -> dict[str, Any]:
+    """What a run depends on besides its configuration, data and weights: code, and files that are configured.
+
+    Args:
+        config: of the run.
+        digest: of a file.
+    """
+    settings = identity.settings(config)
+    others = {name: value for name, value in settings.items() if name not in identity.OF_DATA_AND_WEIGHTS}
+    components, files = identity.foreign_code(settings), identity.files_named(others, digest)
+    return {**software(), "components": components, "files": files}
+
+
 def origin(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What the rows of a run depend on besides its configuration: the code, the data and the weights."""
-    data = {name: facts[name] for name in ("dataset_fingerprint", "checkpoints")}
-    return {**software(), **data}
+    """Of a run's facts, what its rows depend on besides its configuration."""
+    return {name: facts[name] for name in ORIGIN}
 
 
 def git_commit() -> str | None:

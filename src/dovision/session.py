@@ -27,7 +27,7 @@ from dovision.isolation import isolated
 from dovision.loggers.csv_logger import CSVLogger
 from dovision.provenance import peak_memory, provenance
 from dovision.results.reading import read_sweep
-from dovision.results.run_directory import DAMAGED, RUN, BeingWritten, RunDirectory
+from dovision.results.run_directory import BeingWritten, RunDirectory
 from dovision.stopping import Stop, Stopped
 
 log = logging.getLogger(__name__)
@@ -51,41 +51,6 @@ def make(node: DictConfig) -> Any:
         return hydra.utils.instantiate(node, _convert_="all")
     except InstantiationException as error:
         raise ValueError(explain(error)) from error.__cause__
-
-
-def open_run(config: DictConfig) -> RunDirectory | None:
-    """This job's run directory, locked; None, and a line in the log, if `rerun` leaves the job as it is.
-
-    Raises:
-        BeingWritten: another process is at work on this run.
-    """
-    run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
-    if lends_a_hand():
-        return run
-    reason = reason_to_skip(run, config)
-    if reason is None:  # so that skipping needs no lock
-        run.hold()
-        reason = reason_to_skip(run, config)  # another process may have completed it while this one waited
-    if reason is not None:
-        run.close()
-        log.info("%s: %s", reason, run.path)
-        return None
-    return run
-
-
-def reason_to_skip(run: RunDirectory, config: DictConfig) -> str | None:
-    """Why `rerun` leaves a run as it is; None if the job is to be done. The answer is final under the run's lock."""
-    state = run.state
-    if state == "completed" and config.rerun != "all":
-        same_code = run.facts().get("code") == identity.code_hash()
-        return f"already completed{'' if same_code else ' by other code (rerun=all)'}, nothing to do"
-    if config.rerun == "failed" and state != "failed":
-        return f"{state}, and passed over since rerun=failed"
-    if config.rerun == "unfinished" and state == "failed":
-        return "failed, and passed over since rerun=unfinished"
-    if state == DAMAGED:
-        log.warning("%s is damaged, and the run is taken for interrupted", run.path / RUN)
-    return None
 
 
 def lends_a_hand() -> bool:
@@ -113,8 +78,8 @@ def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
         logger: CSVLogger = make(config.logger)
         settings, overrides = recorded(config), recorded(HydraConfig.get().overrides.task)
         facts = {**provenance(), "seed": config.seed, "started": datetime.now(timezone.utc).isoformat()}
-        facts["work"] = identity.work_hash(config)
-        run.start(settings, overrides, facts, afresh=config.rerun == "all")
+        facts |= {"work": identity.work_hash(config), "questions": identity.questions(config)}
+        run.start(settings, overrides, facts, afresh=config.rerun == "all" or run.state == "completed")
         logger_knows = settings["name"], " ".join(overrides) or run.path.name, settings
         with (
             log_file(run.path / "run.log"),

@@ -1,9 +1,14 @@
-"""Stages by content: a classifier or an autoencoder is fitted once per (data, model, training, seed), then found."""
+"""Stages by content: a classifier or an autoencoder is fitted once for all that shapes its fit, then found.
+
+checkpoints/<kind>-<hash of the key>/<kind>.ckpt    the weights, with the name of this folder
+                                     key.json       all that shapes the fit
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,24 +21,40 @@ from dovision.atomic import remove_partial
 from dovision.configuration import recorded
 from dovision.contracts import Classifier, Images, Shape, Task
 from dovision.fitting import fit_autoencoder, fit_classifier, laid_out
+from dovision.inputs.files import sha256
 from dovision.learning.epochs import FILE
 from dovision.learning.randomised import PermutedLabels
 from dovision.locking import Lock
 from dovision.models import catalogue, checkpoint
+from dovision.provenance import software
 from dovision.requirements import need_autoencoder, need_epochs
+from dovision.results import differences
+from dovision.results.files import read_json, write_json
 from dovision.session import make
 
 log = logging.getLogger(__name__)
+CLASSIFIER, PERMUTED, AUTOENCODER = "classifier", "permuted_classifier", "autoencoder"  # the networks of a run
+KEY = "key.json"
+Digest = Callable[[Path], str]
 Settings = tuple[Mapping[str, Any], Mapping[str, Any] | None]  # of the model and of the autoencoder, as recorded
 
 
 class Stage(NamedTuple):
-    """A fitted classifier, its file, its scores on the validation images, and the settings of its model there."""
+    """A fitted classifier and what its file says: its scores on the validation images, the settings of its model."""
 
     classifier: Classifier
     path: Path
+    weights: str  # a hash of the file
     scores: Mapping[str, float]
     model: Mapping[str, Any]
+
+
+class Key(NamedTuple):
+    """All that shapes a fit, but for the device and the number of threads."""
+
+    kind: str  # classifier or autoencoder
+    name: str  # of the fit's folder, with a hash of all of it
+    content: Mapping[str, Any]  # as it is written
 
 
 def classifier(config: DictConfig, images: Images) -> Stage:
@@ -46,7 +67,7 @@ def classifier(config: DictConfig, images: Images) -> Stage:
         stage = read(config, Path(config.checkpoint))
         check_fits(stage, images.task, images.shape)
         return stage
-    return _fitted(config, images)
+    return _fitted(config, images, images.fingerprint)
 
 
 def permuted(config: DictConfig, images: Images) -> Stage:
@@ -56,7 +77,7 @@ def permuted(config: DictConfig, images: Images) -> Stage:
         ValueError: the configured training fits nothing.
     """
     need_epochs(config)
-    return _fitted(config, PermutedLabels(images, config.seed))
+    return _fitted(config, PermutedLabels(images, config.seed), images.fingerprint, permuted=True)
 
 
 def with_autoencoder(config: DictConfig, images: Images, plain: Stage) -> Stage:
@@ -66,83 +87,120 @@ def with_autoencoder(config: DictConfig, images: Images, plain: Stage) -> Stage:
         ValueError: no autoencoder is configured.
     """
     need_autoencoder(config)
-    path = _autoencoder_path(config, images, plain.path)
+    key = _autoencoder_key(config, images.fingerprint, plain.weights)
     settings = plain.model, recorded(config.autoencoder)
     return _stage(
-        config, path, settings, lambda path: fit_autoencoder(config, images, plain.classifier, plain.path, path)
+        config, key, settings, lambda path: fit_autoencoder(config, images, plain.classifier, plain.path, path)
     )
+
+
+def file(config: DictConfig, name: str, data: str, classifier: str, digest: Digest = sha256) -> Path:
+    """Where the weights of a network are, or will be once it is fitted.
+
+    Args:
+        config: of the job.
+        name: classifier, permuted_classifier or autoencoder.
+        data: the fingerprint of the images.
+        classifier: a hash of the classifier's file, which tells where the autoencoder is that was fitted to it.
+        digest: of a file that the configuration names.
+    """
+    if name == AUTOENCODER:
+        return _path(config, _autoencoder_key(config, data, classifier, digest))
+    if name == CLASSIFIER and config.checkpoint is not None:
+        return Path(config.checkpoint)
+    return _path(config, _classifier_key(config, data, name == PERMUTED, digest))
 
 
 def missing(config: DictConfig, images: Images, code: bool) -> list[Path]:
     """The checkpoints that a run would fit; the autoencoder's, if its code is intervened on, is named last."""
-    if config.checkpoint is not None:
-        plain, lacking = Path(config.checkpoint), []
-    else:
-        plain = _classifier_path(config, images)
-        lacking = [] if plain.exists() else [plain]
+    data = images.fingerprint
+    plain = file(config, CLASSIFIER, data, "")
+    lacking = [] if config.checkpoint is not None or plain.exists() else [plain]
     if not code:
         return lacking
     if lacking:  # the autoencoder's name depends on the classifier's weights
         return [*lacking, plain.parent / identity.content_hash(identity.plain(config.autoencoder))]
-    inserted = _autoencoder_path(config, images, plain)
+    inserted = file(config, AUTOENCODER, data, identity.file_hash(plain))
     return [] if inserted.exists() else [inserted]
 
 
-def facts(images: Images, plain: Stage, measured: Stage) -> dict[str, Any]:
-    """What a run records of its data and of the checkpoints that it used."""
-    files = {stage.path.stem: stage for stage in (plain, measured)}
+def facts(images: Images, stages: Mapping[str, Stage]) -> dict[str, Any]:
+    """What a run records of its data and of the networks that it used, by their names (see `file`)."""
     return {
         "dataset_fingerprint": images.fingerprint,
         "dataset": dict(images.facts),
         "bad_files": list(images.bad_files),
-        "checkpoints": {name: identity.file_hash(stage.path) for name, stage in files.items()},
-        "checkpoint_files": {name: str(stage.path) for name, stage in files.items()},
-        "scores": {name: dict(stage.scores) for name, stage in files.items()},
+        "checkpoints": {name: stage.weights for name, stage in stages.items()},
+        "checkpoint_files": {name: str(stage.path) for name, stage in stages.items()},
+        "scores": {name: dict(stage.scores) for name, stage in stages.items()},
     }
 
 
-def _fitted(config: DictConfig, images: Images) -> Stage:
-    path = _classifier_path(config, images)
-    return _stage(config, path, (recorded(config.model), None), lambda path: fit_classifier(config, images, path))
+def _fitted(config: DictConfig, images: Images, data: str, permuted: bool = False) -> Stage:
+    key = _classifier_key(config, data, permuted)
+    return _stage(config, key, (recorded(config.model), None), lambda path: fit_classifier(config, images, path))
 
 
-def _classifier_path(config: DictConfig, images: Images) -> Path:
-    model = identity.plain(config.model)
-    key = {"data": images.fingerprint, "model": model, "training": identity.plain(config.training.classifier)}
-    start = model.get("checkpoint_file")
-    if start is not None and Path(start).is_file():
-        key["start"] = identity.file_hash(Path(start))
-    return _path(config, "classifier", key)
+def _classifier_key(config: DictConfig, data: str, permuted: bool, digest: Digest = sha256) -> Key:
+    parts = {"model": config.model, "training": config.training.classifier, "trainer": config.trainer}
+    return _key(
+        CLASSIFIER, parts, digest, data=data, labels="permuted" if permuted else "as they are", seed=config.seed
+    )
 
 
-def _autoencoder_path(config: DictConfig, images: Images, plain: Path) -> Path:
-    key = {
-        "data": images.fingerprint,
-        "classifier": identity.file_hash(plain),
-        "autoencoder": identity.plain(config.autoencoder),
-        "training": identity.plain(config.training.autoencoder),
+def _autoencoder_key(config: DictConfig, data: str, classifier: str, digest: Digest = sha256) -> Key:
+    parts = {
+        "autoencoder": config.autoencoder,
+        "training": config.training.autoencoder,
+        "trainer": config.trainer,
     }
-    return _path(config, "autoencoder", key)
+    return _key(AUTOENCODER, parts, digest, data=data, classifier=classifier, seed=config.seed)
 
 
-def _path(config: DictConfig, kind: str, key: Mapping[str, Any]) -> Path:
-    name = identity.content_hash({**key, "seed": config.seed})
-    return Path(config.output_root) / "checkpoints" / f"{kind}-{name}" / f"{kind}.ckpt"
+def _key(kind: str, parts: Mapping[str, DictConfig], digest: Digest, **known: Any) -> Key:
+    configured = identity.without_plumbing({name: identity.plain(node) for name, node in parts.items()})
+    around = {
+        **known,
+        **software(),
+        "code": identity.fitting_code_hash(),
+        "components": identity.foreign_code(configured),
+        "files": identity.files_named(configured, digest),
+    }
+    written = identity.without_plumbing({name: recorded(node) for name, node in parts.items()})
+    name = f"{kind}-{identity.content_hash({**configured, **around})}"
+    return Key(kind, name, {**written, **around})
 
 
-def _stage(config: DictConfig, path: Path, settings: Settings, fit: Callable[[Path], None]) -> Stage:
+def _path(config: DictConfig, key: Key) -> Path:
+    return Path(config.output_root) / "checkpoints" / key.name / f"{key.kind}.ckpt"
+
+
+def _stage(config: DictConfig, key: Key, settings: Settings, fit: Callable[[Path], None]) -> Stage:
+    path = _path(config, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.parent / "lock"):
         remove_partial(path.parent)
         if _is_found(path, settings):
             log.info("found the fitted %s: %s", path.stem, path)
         else:
-            log.info("fitting the %s: %s", path.stem, path)
+            log.info("fitting the %s: %s%s", path.stem, path, _unlike(path.parent, key))
+            write_json(path.parent / KEY, dict(key.content))
             with isolate_rng():
                 pl.seed_everything(config.seed, verbose=False)
                 fit(path)
         (path.parent / FILE).unlink(missing_ok=True)
     return read(config, path)
+
+
+def _unlike(folder: Path, key: Key) -> str:
+    """In what the nearest of the models that are fitted already differs from one that is not; to be added to a line."""
+    own, nearest = differences.flat(key.content), None
+    for path in folder.parent.glob(f"{key.kind}-*/{KEY}"):
+        with suppress(OSError, ValueError):
+            other = differences.flat(read_json(path))
+            unlike = sorted(name for name in {*own, *other} if own.get(name) != other.get(name))
+            nearest = unlike if unlike and (nearest is None or len(unlike) < len(nearest)) else nearest
+    return "" if nearest is None else f" (the nearest fitted one differs in {', '.join(nearest)})"
 
 
 def _is_found(path: Path, settings: Settings) -> bool:
@@ -161,9 +219,12 @@ def _is_found(path: Path, settings: Settings) -> bool:
         _without_start(found) == _without_start(own)
         for found, own in zip((content["model"], content["autoencoder"]), settings, strict=True)
     )
+    fit = content["facts"].get("fit")
     if not same:
         log.warning("%s names another model than this job fits, and is fitted again", path)
-    return same
+    elif fit != path.parent.name:
+        log.warning("%s is of another fit, %s, and is fitted again", path, fit)
+    return same and fit == path.parent.name
 
 
 def _without_start(settings: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -181,7 +242,7 @@ def read(config: DictConfig, path: Path) -> Stage:
         return (catalogue.make_any if config.trust_checkpoint else catalogue.make)(settings)
 
     classifier = laid_out(checkpoint.rebuilt(path, content, made))
-    return Stage(classifier, path, content["facts"].get("scores", {}), content["model"])
+    return Stage(classifier, path, identity.file_hash(path), content["facts"].get("scores", {}), content["model"])
 
 
 def check_fits(stage: Stage, task: Task, shape: Shape) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Subset
 
-from dovision import identity, stages
+from dovision import stages
 from dovision.contracts import Attack, Batch, Classifier, Detector, Explainer, Images
 from dovision.learning.adaptive import Adaptive, adaptive_rows
 from dovision.learning.detection import SPLITS, Detection
@@ -22,20 +22,37 @@ from dovision.requirements import need_detectors, need_worlds
 from dovision.results.detection_summary import write_detection
 from dovision.results.detection_tables import TEST
 from dovision.session import ImagesLost, first_samples, make
-from dovision.stages import Stage
+from dovision.stages import AUTOENCODER, CLASSIFIER, PERMUTED, Stage
 from dovision.trainer import make_trainer
 
 
+def networks(config: DictConfig, images: Images, code: bool) -> dict[str, Stage]:
+    """The networks of a run by their names, fitted if need be.
+
+    Args:
+        config: of the run.
+        images: which they are fitted to.
+        code: whether the code of an autoencoder is edited or read.
+    """
+    found = {CLASSIFIER: stages.classifier(config, images)}
+    if code:
+        found[AUTOENCODER] = stages.with_autoencoder(config, images, found[CLASSIFIER])
+    if config.explainer and config.evaluation.permuted_labels:
+        found[PERMUTED] = stages.permuted(config, images)
+    return found
+
+
 def map_evaluation(
-    config: DictConfig, folder: Path, images: Images, samples: Sequence[int], plain: Stage
+    config: DictConfig, folder: Path, images: Images, samples: Sequence[int], networks: Mapping[str, Stage]
 ) -> list[MapEvaluation]:
     """The callback that draws the maps of the configured explainers; none if there are no explainers."""
     explainers: Mapping[str, Explainer] = make(config.explainer)
     if not explainers:
         return []
     settings: MapSettings = make(config.explanation)
-    stranger = stages.permuted(config, images).classifier if config.evaluation.permuted_labels else None
-    return [MapEvaluation(folder, plain.classifier, explainers, settings, images.shape, samples, stranger)]
+    classifier = networks[CLASSIFIER].classifier
+    permuted = networks[PERMUTED].classifier if PERMUTED in networks else None
+    return [MapEvaluation(folder, classifier, explainers, settings, images.shape, samples, permuted)]
 
 
 class Contest(NamedTuple):
@@ -43,6 +60,11 @@ class Contest(NamedTuple):
 
     detectors: Mapping[str, Detector]
     worlds: Mapping[str, Attack]
+
+    @property
+    def reads_code(self) -> bool:
+        """Whether a detector reads the code of an autoencoder."""
+        return any(detector.reads_code for detector in self.detectors.values())
 
 
 def contest(config: DictConfig) -> Contest | None:
@@ -60,28 +82,29 @@ def contest(config: DictConfig) -> Contest | None:
     return Contest(detectors, worlds)
 
 
-def detect(config: DictConfig, folder: Path, images: Images, plain: Stage, parts: Contest) -> dict[str, Any]:
+def detect(
+    config: DictConfig, folder: Path, images: Images, networks: Mapping[str, Stage], parts: Contest
+) -> dict[str, Any]:
     """Fit the detectors on validation images, score test images in every world, and say what it took.
 
     Raises:
         ValueError: there is no validation image, or one of a patient that is tested on.
     """
-    needs_code = any(detector.reads_code for detector in parts.detectors.values())
-    stage = stages.with_autoencoder(config, images, plain) if needs_code else None
-    inserted = stage.classifier if stage else None
+    classifier = networks[CLASSIFIER].classifier
+    inserted = networks[AUTOENCODER].classifier if parts.reads_code else None
     keep = config.evaluation.keep_attacked
-    detection = Detection(folder, plain.classifier, inserted, parts.worlds, parts.detectors, keep)
+    detection = Detection(folder, classifier, inserted, parts.worlds, parts.detectors, keep)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     trainer = make_trainer(config, [detection], logger=False, enable_checkpointing=False, **one_device)
     loaders = [_loader(config, images, split, f"detection.{split}_images") for split in SPLITS]
-    trainer.test(ImageClassifier(plain.classifier), loaders, verbose=False)
+    trainer.test(ImageClassifier(classifier), loaders, verbose=False)
     if detection.lost:
         raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
     fits = fit(folder, parts.detectors, detection.failed)
-    adaptive = _adaptive(config, images, fits, inserted, plain.classifier)
+    adaptive = _adaptive(config, images, fits, inserted, classifier)
     write_scores(folder, fits, detection.failed, adaptive)
     write_detection(folder)
-    return {**detection.told, "detector_autoencoder": identity.file_hash(stage.path) if stage else None}
+    return detection.told
 
 
 def _loader(config: DictConfig, images: Images, split: str, name: str) -> DataLoader[Batch]:

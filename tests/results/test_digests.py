@@ -2,7 +2,8 @@
 
 import pytest
 
-from dovision.results.digests import FILES, differences, files, sha256
+from dovision.inputs.files import sha256
+from dovision.results.digests import FILES, differences, files
 from dovision.results.run_directory import RunDirectory
 
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")

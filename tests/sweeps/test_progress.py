@@ -20,7 +20,7 @@ def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, caplog, monkeypatc
     runs = [RunDirectory(job.folder) for job in jobs]
     runs[0].start({}, [], {})
     runs[0].complete({})
-    with Progress(jobs, afresh=False):
+    with Progress(jobs, again=()):
         runs[1].start({}, [], {})
         runs[1].fail(ValueError("no"))
     lines = [record.getMessage() for record in caplog.records]
@@ -33,6 +33,6 @@ def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
     run = RunDirectory(jobs[0].folder)
     run.start({}, [], {})
     run.fail(ValueError("no"))
-    with Progress(jobs[:1], afresh=False) as progress:
+    with Progress(jobs[:1], again=()) as progress:
         progress._began += 1
     assert caplog.records == []

@@ -77,6 +77,7 @@ class ChestMNIST(Images):
             split: FileArray(path, np.uint8, (len(labels), *self.shape[1:]), f"{split}_images")
             for split, labels in self._labels.items()
         }
+        self.files = (path,)
         self.content = facts.fingerprint([repr((self.task.classes, self.shape, _content(path))).encode()], {})
 
     def source(self, split: str) -> Source:

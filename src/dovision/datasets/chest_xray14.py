@@ -63,6 +63,7 @@ class ChestXray14(Images):
         workers: int,
     ) -> None:
         folder = Path(root).resolve()
+        self.files = (folder,)
         self.task = facts.task(task, nih_tables.labels_chosen(classes), ("multilabel",), "ChestX-ray14")
         self.shape = picture.shape(shape)
         self._workers = checks.positive_int("workers", workers)

@@ -83,6 +83,7 @@ class ImageFolder(Images):
         self._groups = {name: number for number, name in enumerate(names)}
         facts_of = repr((self.task.classes, self.shape, self._groups)).encode()
         content = (entry.name.encode() + self._decoded[entry.name].digest for entry in self._entries)
+        self.files = (self._root,)
         self.content = facts.fingerprint((facts_of, *content), self._rows)
 
     def source(self, split: str) -> Source:

@@ -64,6 +64,7 @@ class MNIST(Images):
             "test": tuple(range(len(self._test[1]))),
         }
         arrays = (array.numpy().tobytes() for pair in (self._train, self._test) for array in pair)
+        self.files = (folder.resolve(),)
         self.content = facts.fingerprint(arrays, self._rows)
 
     def source(self, split: str) -> Source:

@@ -81,6 +81,7 @@ class Phantom(Counterfactuals):
             settings = Settings(seed, number, checks.positive_int(name, count), size, own, label)
             self._splits[splits.NAMES[number]] = Films(settings)
         described = [repr((VERSION, tuple(films.settings))).encode() for films in self._splits.values()]
+        self.files = ()
         self.content = facts.fingerprint(described, {})
 
     def source(self, split: str) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import stat
 import zlib
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEXT = 1 << 28  # bytes of a JSON, YAML or CSV file, unzipped; the largest known, the table of ChestX-ray14, has 2 ** 23
+PIECE = 1 << 20  # bytes hashed at a time
 KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
@@ -56,6 +58,15 @@ def read_bytes(path: str | Path, most: int) -> bytes:
 def read_text(path: str | Path, most: int = TEXT) -> str:
     """The content of a regular file in UTF-8; errors as those of `regular`."""
     return read_bytes(path, most).decode("utf-8")
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of the bytes of a regular file, 64 hexadecimal digits; errors as those of `regular`."""
+    digest = hashlib.sha256()
+    with open_file(path) as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def unzipped(path: str | Path, most: int) -> bytes:

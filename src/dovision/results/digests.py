@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dovision.inputs.files import open_file
+from dovision.inputs.files import sha256
 from dovision.results.schemas import DIGESTS
 
-PIECE = 1 << 20  # bytes read at a time
 # All that is read of a run. Without a digest are run.json, which holds them; the lock, and parts/, which a completed
 # run no longer has; and what nothing reads: run.log and the files of loggers, which are written on after the end.
 FILES = ("*.parquet", "summary.json", ".hydra/*.yaml", "reads/*.parquet", "maps/*.png", "attacked/*/*")
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open_file(path) as file:
-        while piece := file.read(PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def files(folder: Path) -> dict[str, Path]:

@@ -20,13 +20,14 @@ from dovision.results.drawing import CSV, inline_svg
 from dovision.results.exhibit import Exhibit, missing_intervals, settings
 from dovision.results.exhibits import results_frame
 from dovision.results.explorer import explorer
+from dovision.results.mixture import QUESTIONS, mixed
 from dovision.results.reading import Run
 from dovision.results.references import REFERENCES
 from dovision.results.schemas import DIGESTS
 from dovision.results.spreadsheet import guarded
 from dovision.results.survey import FOREIGN, UNREADABLE
 
-TOLD = ("state", "overrides", "exception", "reason", REFERENCES, DIGESTS)  # of run.json, elsewhere or of no use
+TOLD = ("state", "overrides", "exception", "reason", REFERENCES, DIGESTS, QUESTIONS)  # elsewhere, or of no use here
 PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
 COLUMN = 7  # inches; a wider figure takes the whole width
 FEW = 4  # jobs that are named in a note
@@ -100,6 +101,7 @@ def render(
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         counts=_counts(runs),
         useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN)],
+        mixed=mixed({run.label: run.facts for run in completed}),
         settings=settings(completed),
         differences=listing.difference_table(runs),
         shared=listing.shared(runs),

@@ -78,6 +78,10 @@ class RunRecord(Record):
     code: str | None = None
     device: str | None = None
     threads: NonNegativeInt | None = None
+    questions: dict[str, str] = {}  # hashes of what is configured of the data and of each network
+    torch: str | None = None
+    components: dict[str, str] = {}  # from outside dovision: their version, or a hash of their files
+    files: dict[str, str] = {}  # hashes of files that the configuration names
     work: str | None = None  # hash of what a forward pass costs
     wall_seconds: NonNegativeFloat | None = None
     peak_memory_mb: NonNegativeInt | None = None
@@ -90,12 +94,11 @@ class RunRecord(Record):
     dataset_fingerprint: str | None = None
     dataset: dict[str, Any] = {}
     bad_files: list[str] = []
-    checkpoints: dict[str, str] = {}
+    checkpoints: dict[str, str] = {}  # hashes of the weights of each network
     checkpoint_files: dict[str, str] = {}
     scores: dict[str, dict[str, Any]] = {}
     seconds_per_map: dict[str, NonNegativeFloat] = {}
     detector_costs: dict[str, dict[str, NonNegativeFloat]] = {}
-    detector_autoencoder: str | None = None
     world_queries: dict[str, dict[str, NonNegativeFloat]] = {}
     world_dead_gradients: NonNegativeFloat | None = None
     failed_attacks: dict[str, str] = {}

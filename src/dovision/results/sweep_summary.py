@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from dovision.atomic import replacing
 from dovision.results.files import write_text
+from dovision.results.mixture import mixed
 from dovision.results.run_directory import DAMAGED, RUN, RunDirectory
 from dovision.results.schemas import read_summary
 from dovision.results.spreadsheet import guarded
@@ -32,6 +34,7 @@ class Ended(NamedTuple):
     folder: Path
     command: str  # that does this job again
     metrics: Mapping[str, float]
+    facts: Mapping[str, Any] = MappingProxyType({})  # run.json
 
     def row(self) -> dict[str, Any]:
         """The job as a row of the table."""
@@ -63,14 +66,15 @@ def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> 
         metrics = dict(_headlines(read_summary(folder))) if state == GOOD else {}
     except (ValueError, OSError) as error:
         state, reason = DAMAGED, str(error)
-    return Ended(number, tuple(overrides), state, facts.get("wall_seconds"), reason, folder, command, metrics)
+    seconds = facts.get("wall_seconds")
+    return Ended(number, tuple(overrides), state, seconds, reason, folder, command, metrics, facts)
 
 
 def write(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
     """Write sweep_summary.csv and .md, and, where jobs differ in their seed alone, sweep_seeds.csv."""
     table, seeds = _table(jobs), over_seeds(jobs)
     _write_csv(folder / f"{NAME}.csv", table)
-    text = [f"# {folder.name}", f"`{command}`", counts(jobs), _markdown(table)]
+    text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), _markdown(table)]
     (folder / OVER_SEEDS).unlink(missing_ok=True)
     if len(seeds):
         _write_csv(folder / OVER_SEEDS, seeds)
@@ -96,8 +100,8 @@ def over_seeds(jobs: Iterable[Ended]) -> pd.DataFrame:
 
 
 def closing(jobs: Sequence[Ended]) -> str:
-    """What a command says at its end: how many jobs ended how, and each that is not completed, with its remedy."""
-    lines = [counts(jobs)]
+    """What a command says at its end: how many jobs ended how, what they mix, and how to complete each that is not."""
+    lines = [counts(jobs), *_mixed(jobs)]
     for job in jobs:
         if job.state != GOOD:
             lines += [f"  job {job.number} {job.state}: {job.reason}", f"    {job.command}"]
@@ -108,6 +112,10 @@ def counts(jobs: Sequence[Ended]) -> str:
     """How many jobs there are in each state."""
     states = pd.Series([job.state for job in jobs], dtype=object).value_counts(sort=False)
     return f"{len(jobs)} jobs: " + ", ".join(f"{count} {state}" for state, count in states.items()) + "."
+
+
+def _mixed(jobs: Iterable[Ended]) -> list[str]:
+    return mixed({f"job {job.number}": job.facts for job in jobs if job.state == GOOD})
 
 
 def _reason(state: str, facts: Mapping[str, Any]) -> str:

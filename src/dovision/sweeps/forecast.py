@@ -13,8 +13,10 @@ from omegaconf import DictConfig
 
 from dovision import identity, stages
 from dovision.contracts import CODE, INPUT, Attack, Images, Intervention
+from dovision.fingerprints import Fingerprints
 from dovision.results.run_directory import RUN, RunDirectory
 from dovision.results.sweep_summary import facts_of
+from dovision.reuse import DONE, decide
 from dovision.session import first_samples, make
 from dovision.sweeps.jobs import Composed, Job
 
@@ -27,7 +29,7 @@ class Forecast(NamedTuple):
     """One job, before it runs; None where it cannot be known."""
 
     job: Job
-    state: str  # done, or that of the run directory
+    state: str  # done, outdated (done for other code, data or weights), or that of the run directory
     fits: int  # models that no job before it has fitted
     passes: int | None  # forward passes of one image each, at most
     minutes: float | None
@@ -61,14 +63,15 @@ class Forecaster:
 
     def __init__(self, output_root: Path) -> None:
         self._paces = _paces(output_root)
+        self._prints = Fingerprints(output_root)
         self._made: dict[str, Any] = {}  # datasets, interventions and attacks by their configuration
         self._extents: dict[str, Extent] = {}
         self._fitted: set[Path] = set()
 
     def __call__(self, composed: Composed) -> Forecast:
         job, config = composed
-        state = RunDirectory(job.folder).state
-        if state == "completed":
+        decision = decide(RunDirectory(job.folder), config, self._prints)
+        if decision.skip == DONE:
             return Forecast(job, "done", 0, 0, 0.0, 0, None)
         images: Images = self._part(config, "dataset")
         intervention: Intervention = self._part(config, "intervention")
@@ -80,11 +83,11 @@ class Forecaster:
         memory = pace.memory if pace else None
         arms = 1 + len(attack.eps)
         if extent.units is None:
-            return Forecast(job, state, len(lacking), None, None, None, memory)
+            return Forecast(job, decision.state, len(lacking), None, None, None, memory)
         passes = extent.images * arms * (1 + extent.units)
         minutes = passes * pace.seconds / 60 if pace else None
         rows = extent.images * arms * extent.units * extent.classes
-        return Forecast(job, state, len(lacking), passes, minutes, rows * ROW, memory)
+        return Forecast(job, decision.state, len(lacking), passes, minutes, rows * ROW, memory)
 
     def _part(self, config: DictConfig, name: str) -> Any:
         key = json.dumps([name, identity.plain(config[name])])

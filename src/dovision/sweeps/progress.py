@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from threading import Event, Thread
 
@@ -27,11 +27,11 @@ class Progress:
 
     Args:
         jobs: of the sweep.
-        afresh: completed jobs are done again.
+        again: the folders of those whose completed run is done again.
     """
 
-    def __init__(self, jobs: Sequence[Job], afresh: bool) -> None:
-        self._afresh = afresh
+    def __init__(self, jobs: Sequence[Job], again: Collection[Path]) -> None:
+        self._again = again
         self._pending = list({job.folder: job for job in jobs}.values())
         self._total = len(self._pending)
         self._failed = 0
@@ -60,7 +60,7 @@ class Progress:
 
     def _look(self, quietly: bool = False) -> None:
         for job in list(self._pending):
-            state = _state_since(job.folder, self._began, self._afresh)
+            state = _state_since(job.folder, self._began, job.folder in self._again)
             if state == "completed" or (state in ENDS and not quietly):
                 self._pending.remove(job)
                 if not quietly:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
 from dovision.errors import explain
+from dovision.fingerprints import Fingerprints
+from dovision.results.run_directory import RunDirectory
+from dovision.reuse import DONE, Decision, decide
 from dovision.sweeps import jobs as planned
 from dovision.sweeps.forecast import Forecaster, table, warn_of_space
 from dovision.sweeps.jobs import Composed, Job
@@ -99,11 +103,41 @@ class SweepStart(Start):
         root = Path(config.output_root)
         if config.dry_run:
             _tell(root, self._checked(config, overrides, Forecaster(root)))
-        swept = Sweep(config, self._checked(config, overrides, lambda composed: composed.job))
+        with Fingerprints(root) as prints:
+            plans = self._checked(config, overrides, functools.partial(_plan, prints=prints))
+        _check_roots(plans)
+        swept = Sweep(config, [plan.job for plan in plans], {plan.job.folder: plan.decision.unlike for plan in plans})
         begin(swept)
-        if swept.is_done():
+        if all(plan.decision.skip == DONE for plan in plans):
+            log.info("all %d jobs are completed already; none is started", len(plans))
             sys.exit(int(not swept.close()))
         warn_of_space(root)
+
+
+class _Plan(NamedTuple):
+    """A job, what is to be done of it, and where its data are, which does not tell its run from others."""
+
+    job: Job
+    decision: Decision
+    root: str | None
+
+
+def _plan(composed: Composed, prints: Fingerprints) -> _Plan:
+    job, config = composed
+    return _Plan(job, decide(RunDirectory(job.folder), config, prints), config.dataset.get("root"))
+
+
+def _check_roots(plans: Sequence[_Plan]) -> None:
+    """Refuse jobs of one run directory that read other data there."""
+    roots: dict[Path, _Plan] = {}
+    for plan in plans:
+        first = roots.setdefault(plan.job.folder, plan)
+        if first.root != plan.root:
+            raise ValueError(
+                f"jobs {first.job.number} and {plan.job.number} must not write to one run, got dataset.root="
+                f"{first.root} and {plan.root}, which is no part of a run's name. Write a command for each, with "
+                "another name=..."
+            )
 
 
 def _tell(root: Path, forecasts: Sequence[Any]) -> None:

@@ -6,17 +6,19 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from dovision import identity
 from dovision.results import sweep_summary
 from dovision.results.files import make_folder
 from dovision.results.run_directory import DAMAGED, MISSING, RUN
 from dovision.results.sweep_summary import Ended, ended, facts_of, state_of
+from dovision.reuse import OUTDATED
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.progress import Progress
 from dovision.sweeps.worker import LAUNCHED
@@ -38,18 +40,37 @@ def begin(sweep: Sweep | None) -> None:
     _current.set(sweep)
 
 
-class Sweep:
-    """The jobs of one command, and what has become of them."""
+class _Outdated(NamedTuple):
+    """A completed run that does not stand for its job: when it was started, and why."""
 
-    def __init__(self, config: DictConfig, jobs: Sequence[Job] | None) -> None:
+    started: str | None
+    reason: str
+
+
+class Sweep:
+    """The jobs of one command, and what has become of them.
+
+    Args:
+        config: of the sweep.
+        jobs: None if they are chosen as the sweep goes.
+        outdated: by run directory, in what a completed run differs from the one that is asked for; empty if in nothing.
+    """
+
+    def __init__(
+        self, config: DictConfig, jobs: Sequence[Job] | None, outdated: Mapping[Path, str] = MappingProxyType({})
+    ) -> None:
         self.folder = Path(config.hydra.sweep.dir).absolute()
         self.rerun: str | None = config.rerun
         self.directory = _configuration_directory(config)
         self._jobs = jobs
+        self._outdated = {
+            folder: _Outdated(facts_of(folder).get("started"), unlike) for folder, unlike in outdated.items() if unlike
+        }
         make_folder(self.folder, setting="output_root")
         (self.folder / STOP).unlink(missing_ok=True)
         (self.folder / LAUNCHED).touch()
-        self._progress = Progress(jobs or (), afresh=self.rerun == "all")
+        again = {job.folder for job in jobs or () if self.rerun == "all" or job.folder in self._outdated}
+        self._progress = Progress(jobs or (), again)
         self._progress.__enter__()
 
     @property
@@ -65,17 +86,8 @@ class Sweep:
         """How many jobs neither are completed nor have failed, once none of them is at work any more."""
         while "running" in (states := [state_of(job.folder) for job in self.jobs]):
             time.sleep(AT_WORK)
-        return sum(state in (MISSING, DAMAGED, "interrupted") for state in states)
-
-    def is_done(self) -> bool:
-        """Whether every job is completed already and is to be left so, and then a line in the log."""
-        jobs = self._jobs or ()
-        if self.rerun == "all" or not jobs or any(state_of(job.folder) != sweep_summary.GOOD for job in jobs):
-            return False
-        other = sum(facts_of(job.folder).get("code") != identity.code_hash() for job in jobs)
-        by = f", {other} of them by other code (rerun=all does them again)" if other else ""
-        log.info("all %d jobs are completed already%s; none is started", len(jobs), by)
-        return True
+        outdated = sum(self._is_outdated(job.folder) for job in self.jobs)
+        return outdated + sum(state in (MISSING, DAMAGED, "interrupted") for state in states)
 
     def close(self) -> bool:
         """Say what has become of the jobs, write it to the sweep's folder, and return whether all are completed.
@@ -94,7 +106,15 @@ class Sweep:
     def _ended(self, job: Job) -> Ended:
         own = [override for override in job.overrides if not override.startswith(OPTIONS)]
         command = shlex.join(["dovision-evaluate", *self.directory, *own])
-        return ended(job.number, own, job.folder, command)
+        found = ended(job.number, own, job.folder, command)
+        if self._is_outdated(job.folder):
+            return found._replace(state=OUTDATED, reason=self._outdated[job.folder].reason, metrics={})
+        return found
+
+    def _is_outdated(self, folder: Path) -> bool:
+        """Whether a run that was outdated when the sweep began has not been started since."""
+        outdated = self._outdated.get(folder)
+        return outdated is not None and facts_of(folder).get("started") == outdated.started
 
 
 def _configuration_directory(config: DictConfig) -> list[str]:

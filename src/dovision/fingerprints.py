@@ -1,0 +1,150 @@
+"""Hashes of files and fingerprints of datasets, found again as long as nothing has changed on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from dovision.atomic import replacing
+from dovision.contracts import Images
+from dovision.inputs.files import sha256
+
+FILE = ".fingerprints.json"  # in the output root
+SETTLED = 2.0  # seconds; a younger file may change again and bear the same time where times are whole seconds
+
+
+class Entry(NamedTuple):
+    """A value, and the state of the files and folders that it was computed from."""
+
+    sources: Sequence[str]
+    state: str
+    value: str
+
+
+class Fingerprints:
+    """Values that are computed from files, by path, size and time, kept in a small file of the output root.
+
+    Two times count: that of a file's content, and that of its entry, which changes too when a file takes the place of
+    another one of the same size and time. What changed less than two seconds before it was read is not kept. If the
+    file is missing or damaged all is computed again; what one of two processes writes at once may be lost, which costs
+    nothing but time. Use it in a `with`, at whose end the file is written.
+
+    Args:
+        output_root: the folder of the file.
+    """
+
+    def __init__(self, output_root: Path) -> None:
+        self._path = output_root / FILE
+        self._known = _read(self._path)
+        self._new: dict[str, Entry] = {}
+        self._unsourced: dict[str, str] = {}  # fingerprints of datasets that do not name their files
+
+    def __enter__(self) -> Fingerprints:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._new and self._path.parent.is_dir():
+            with suppress(OSError):  # such as that of a folder that is only read
+                _write(self._path, {**_read(self._path), **self._new})
+
+    def file(self, path: Path) -> str:
+        """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
+        name, began = f"file {path.resolve()}", time.time()
+        value = self._found(name)
+        if value is None:
+            value = sha256(path)
+            self._keep(name, [path], value, began)
+        return value
+
+    def data(self, key: str, make: Callable[[], Images]) -> str:
+        """The fingerprint of a dataset, which is made only where that is not known.
+
+        Args:
+            key: stands for all that the dataset is made of, but for the content of files.
+            make: makes it.
+        """
+        return self._found(f"data {key}") or self._unsourced.get(key) or self.opened(key, make).fingerprint
+
+    def opened(self, key: str, make: Callable[[], Images]) -> Images:
+        """The dataset, whose fingerprint is kept; arguments as those of `data`."""
+        began = time.time()
+        images = make()
+        if images.files is None:
+            self._unsourced[key] = images.fingerprint
+        else:
+            self._keep(f"data {key}", images.files, images.fingerprint, began)
+        return images
+
+    def _found(self, name: str) -> str | None:
+        entry = self._new.get(name) or self._known.get(name)
+        same = entry is not None and look(map(Path, entry.sources)).state == entry.state
+        return entry.value if entry is not None and same else None
+
+    def _keep(self, name: str, sources: Iterable[Path], value: str, began: float) -> None:
+        absolute = [source.resolve() for source in sources]
+        seen = look(absolute)
+        if seen.changed < began - SETTLED:
+            self._new[name] = Entry(list(map(str, absolute)), seen.state, value)
+
+
+class Look(NamedTuple):
+    """Files and folders as they are now: a hash of all names, sizes and times, and the last time in seconds."""
+
+    state: str
+    changed: float
+
+
+def look(paths: Iterable[Path]) -> Look:
+    """How files, and folders with all that lies below them, look now; links are followed."""
+    digest, changed = hashlib.sha256(), 0.0
+    for path in paths:
+        for name, status in _walk(str(path), set()):
+            facts = None if status is None else (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+            digest.update(repr((name, facts)).encode("utf-8", "surrogateescape"))
+            if status is not None:
+                changed = max(changed, status.st_mtime, status.st_ctime)
+    return Look(digest.hexdigest(), changed)
+
+
+def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result | None]]:
+    try:
+        status = os.stat(path)
+    except OSError:  # it is not there, or a link to nothing
+        yield path, None
+        return
+    yield path, status
+    if stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in seen:
+        seen.add((status.st_dev, status.st_ino))
+        for name in sorted(os.listdir(path)):
+            yield from _walk(os.path.join(path, name), seen)
+
+
+def _read(path: Path) -> dict[str, Entry]:
+    """The entries of the file; none if it is not there or not as it was written."""
+    try:
+        content = json.loads(path.read_bytes()) if path.is_file() else {}
+        if content.get("sha256") != _sum(content.get("entries")):
+            return {}
+        return {name: Entry(*entry) for name, entry in content["entries"].items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _write(path: Path, entries: dict[str, Entry]) -> None:
+    there = {name: entry for name, entry in entries.items() if all(map(os.path.exists, entry.sources))}
+    with replacing(path) as partial:
+        partial.write_text(json.dumps({"sha256": _sum(there), "entries": there}))
+
+
+def _sum(entries: object) -> str:
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,145 @@
+"""A fitted model is found again only for the fit that made it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf, open_dict
+
+from dovision import identity, provenance, stages
+from dovision.configuration import configuration_folder
+from dovision.identity import PLUMBING
+from dovision.train import main as train
+
+QUICK = ("dataset=digits", "training.classifier.epochs=0")
+NETWORKS = (stages.CLASSIFIER, stages.PERMUTED, stages.AUTOENCODER)
+TRAINER = [name for name in inspect.signature(pl.Trainer.__init__).parameters if name != "self"]
+
+
+@pytest.fixture(scope="module")
+def config():
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        composed = compose("evaluate", ["dataset=digits"])
+    OmegaConf.resolve(composed)
+    return composed
+
+
+def found(config, data="data", classifier="weights", **changes):
+    """Where each network would be found under a configuration in which some keys are changed."""
+    changed = config.copy()
+    with open_dict(changed):
+        for name, value in changes.items():
+            OmegaConf.update(changed, name.replace("__", "."), value)
+    return [stages.file(changed, name, data, classifier) for name in NETWORKS]
+
+
+def leaves(node, prefix):
+    """The dotted names of all values below a node."""
+    for name, value in node.items():
+        place = f"{prefix}__{name}"
+        yield from leaves(value, place) if OmegaConf.is_dict(value) else [place]
+
+
+def test_each_network_has_a_file_of_its_own_which_equal_settings_find_again(config):
+    assert len(set(found(config))) == len(NETWORKS)
+    assert found(config) == found(config)
+
+
+@pytest.mark.parametrize("name", TRAINER)
+def test_every_setting_of_the_trainer_but_plumbing_is_part_of_the_fit(config, name):
+    same = found(config) == found(config, **{f"trainer__{name}": 17})
+    assert same == (f"trainer.{name}" in PLUMBING)
+
+
+def test_every_setting_of_model_training_and_autoencoder_is_part_of_its_fit(config):
+    nodes = {"model": 0, "training__classifier": 0, "autoencoder": 2, "training__autoencoder": 2}
+    for node, place in nodes.items():
+        for name in leaves(OmegaConf.select(config, node.replace("__", ".")), node):
+            assert found(config, **{name: "another"})[place] != found(config)[place], name
+
+
+def test_data_seed_code_and_torch_are_part_of_every_fit(config, monkeypatch):
+    seen = [found(config), found(config, data="others"), found(config, seed=1)]
+    assert found(config, classifier="others")[2] != seen[0][2]
+    with monkeypatch.context() as context:
+        context.setattr(identity, "fitting_code_hash", lambda: "changed")
+        seen.append(found(config))
+    with monkeypatch.context() as context:
+        context.setattr(provenance, "version", lambda name: "99.0")
+        seen.append(found(config))
+    assert all(len(set(paths)) == len(seen) for paths in zip(*seen, strict=True))
+
+
+def test_the_content_of_a_file_that_training_starts_from_is_part_of_the_fit(config, tmp_path):
+    start = tmp_path / "start.pth"
+    seen = []
+    for content in ("one", "two"):
+        start.write_text(content)
+        seen.append(found(config, model__checkpoint_file=str(start))[0])
+    assert seen[0] != seen[1]
+
+
+def test_code_through_which_no_model_is_fitted_is_no_part_of_a_fit(tmp_path):
+    package = Path(identity.__file__).parent
+    assert all((package / name).is_dir() for name in identity.NOT_IN_A_FIT)
+    assert identity.fitting_code_hash() != identity.code_hash()
+
+
+def imported(package: Path, module: str) -> set[str]:
+    """The modules of dovision that a module's text imports."""
+    from ast import ImportFrom, parse, walk
+
+    nodes = [node for node in walk(parse((package / f"{module}.py").read_text())) if isinstance(node, ImportFrom)]
+    names = {f"{node.module}.{name.name}" for node in nodes for name in node.names} | {node.module for node in nodes}
+    places = {
+        str(name).removeprefix("dovision.").replace(".", "/") for name in names if str(name).startswith("dovision")
+    }
+    return {place for place in places if (package / f"{place}.py").is_file()}
+
+
+def test_no_fit_runs_through_what_is_left_out():
+    """What is left out would be found by following imports from all that a fit is made of; but for writing files."""
+    package = Path(identity.__file__).parent
+    todo = ["learning/image_classifier", "learning/causal_autoencoder", "learning/epochs", "learning/randomised"]
+    todo += [path.relative_to(package).with_suffix("").as_posix() for path in package.glob("models/*.py")]
+    todo += [path.relative_to(package).with_suffix("").as_posix() for path in package.glob("datasets/*.py")]
+    reached: set[str] = set()
+    while todo:
+        module = todo.pop()
+        if module not in reached:
+            reached.add(module)
+            todo += imported(package, module)
+    writing = {"results/files", "results/spreadsheet"}
+    assert {name for name in reached if name.partition("/")[0] in identity.NOT_IN_A_FIT} <= writing
+
+
+def test_a_fit_that_is_not_found_says_in_what_the_nearest_one_differs(tmp_path, run_command, capsys):
+    root = f"output_root={tmp_path}"
+    assert run_command(train, *QUICK, root) == 0
+    assert "nearest" not in capsys.readouterr().err
+    assert run_command(train, *QUICK, root, "training.classifier.batch_size=17", "seed=1") == 0
+    assert run_command(train, *QUICK, root, "training.classifier.batch_size=17") == 0
+    said = capsys.readouterr().err
+    assert "(the nearest fitted one differs in seed, training.batch_size)" in said
+    assert said.count("fitting the classifier") == 2
+    keys = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("checkpoints/*/key.json")}
+    assert {(key["seed"], key["training"]["batch_size"]) for key in keys.values()} == {(0, 16), (1, 17), (0, 17)}
+
+
+def test_a_file_of_another_fit_is_not_taken_for_this_one(tmp_path, run_command, capsys):
+    root = f"output_root={tmp_path}"
+    assert run_command(train, *QUICK, root) == 0
+    (own,) = tmp_path.glob("checkpoints/*/classifier.ckpt")
+    assert run_command(train, *QUICK, root, "seed=1") == 0
+    (other,) = set(tmp_path.glob("checkpoints/*/classifier.ckpt")) - {own}
+    shutil.copy(other, own)
+    capsys.readouterr()
+    assert run_command(train, *QUICK, root) == 0
+    assert f"is of another fit, {other.parent.name}, and is fitted again" in capsys.readouterr().err
+    assert own.read_bytes() != other.read_bytes()
