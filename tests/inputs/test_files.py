@@ -49,7 +49,7 @@ def test_what_unzips_to_more_than_its_budget_is_not_unzipped(tmp_path):
         files.unzipped(tmp_path / "a.gz", 9_999_999)
 
 
-@pytest.mark.parametrize("damage", [b"no gzip", gzip.compress(b"x" * 1000)[:-9]])
+@pytest.mark.parametrize("damage", [b"no gzip", gzip.compress(b"x" * 1000)[:-9]], ids=["text", "cut short"])
 def test_a_damaged_gzip_file_is_named(tmp_path, damage):
     (tmp_path / "a.gz").write_bytes(damage)
     with pytest.raises(ValueError, match="a.gz must be a whole gzip file"):
