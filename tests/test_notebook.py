@@ -36,9 +36,9 @@ def test_a_target_can_be_chosen_and_effects_of_two_classes_cancel():
 
 def test_the_normalisation_of_the_network_is_inside():
     plain = dv.effect_map(dv.wrap(Sum(), 2), IMAGE, dv.PixelGrid(2, 2)).control
-    shifted = dv.effect_map(dv.wrap(Sum(), 2, mean=[0.5], std=[2.0]), IMAGE, dv.PixelGrid(2, 2)).control
+    shifted = dv.effect_map(dv.wrap(Sum(), 2, mean=[0.5], std=[0.5]), IMAGE, dv.PixelGrid(2, 2)).control
     torch.testing.assert_close(plain[0, 1], torch.sigmoid(torch.tensor(1.0)))
-    torch.testing.assert_close(shifted[0, 1], torch.sigmoid(torch.tensor((1.0 - 4 * 0.5) / 2)))
+    torch.testing.assert_close(shifted[0, 1], torch.sigmoid(torch.tensor((1.0 - 4 * 0.5) / 0.5)))
 
 
 def test_a_layer_can_be_the_site_and_has_no_place_in_the_image():

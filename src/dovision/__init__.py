@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dovision.interventions.perturbation import Perturbation
     from dovision.interventions.pixel_grid import PixelGrid
     from dovision.models.checkpoint import load
-    from dovision.notebook import EffectMap, effect_map, wrap
+    from dovision.notebook import EffectMap, effect_map, to_batch, wrap
 
 __all__ = [
     "BIM",
@@ -48,6 +48,7 @@ __all__ = [
     "Task",
     "effect_map",
     "load",
+    "to_batch",
     "wrap",
 ]
 
@@ -61,7 +62,7 @@ _HOMES = {
     "interventions.perturbation": ("Perturbation",),
     "interventions.pixel_grid": ("PixelGrid",),
     "models.checkpoint": ("load",),
-    "notebook": ("EffectMap", "effect_map", "wrap"),
+    "notebook": ("EffectMap", "effect_map", "to_batch", "wrap"),
 }
 
 

@@ -6,11 +6,38 @@ Every message says the name, the rule, what was got and, where there is one, the
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
+
+
+def instance(name: str, value: T, kind: type[Any], example: str) -> T:
+    """Return `value` if it is a `kind`; the error tells a class or a function, which is to be called, from others."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be {example}, got {_described(value)}")
+    return value
+
+
+def function(name: str, value: Callable[..., Any], example: str) -> Callable[..., Any]:
+    """Return `value` if it can be called and is no class, which would be made instead of called."""
+    if not callable(value) or inspect.isclass(value):
+        raise ValueError(f"{name} must be {example}, got {_described(value)}")
+    return value
+
+
+def _described(value: object) -> str:
+    """A value in a sentence, which it ends; with the remedy for what is to be called first."""
+    if inspect.isclass(value) or inspect.isroutine(value):
+        kind, call = ("class" if inspect.isclass(value) else "function"), getattr(value, "__name__", "it")
+        return f"the {kind} {call} itself. Call it: {call}(...)."
+    plain = value is None or isinstance(value, (bool, int, float, str, list, tuple))
+    return f"{value!r}." if plain else f"an object of class {type(value).__name__}."
 
 
 def positive_int(name: str, value: object) -> int:
@@ -36,9 +63,24 @@ def switch(name: str, value: object) -> bool:
 
 def at_least(name: str, value: float, low: float, remedy: str = "") -> float:
     """Return `value` if it is a finite number of at least `low`."""
-    if not math.isfinite(value) or value < low:
+    if not _is_number(value) or value < low:
         raise ValueError(f"{name} must be at least {low:g}, got {value!r}.{_sentence(remedy)}")
     return value
+
+
+def names(name: str, value: Sequence[str]) -> tuple[str, ...]:
+    """Return `value` if it is a list of names."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"{name} must be a list of names, got {_described(value)}")
+    return tuple(value)
+
+
+def channels(name: str, value: Sequence[int]) -> tuple[int, ...]:
+    """Return `value` if it names different channels, at least one, counted from 0."""
+    numbers = tuple(count(name, each) for each in value) if isinstance(value, Sequence) else ()
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"{name} must name different channels, at least one, got {value!r}.")
+    return numbers
 
 
 def channel(name: str, value: object, channels: int) -> int:
@@ -50,8 +92,7 @@ def channel(name: str, value: object, channels: int) -> int:
 
 def within(name: str, value: float, low: float, high: float, remedy: str = "") -> float:
     """Return `value` as a float if it is a finite number in [low, high]."""
-    number = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
-    if not number or not low <= value <= high:
+    if not _is_number(value) or not low <= value <= high:
         raise ValueError(f"{name} must be a number in [{low:g}, {high:g}], got {value!r}.{_sentence(remedy)}")
     return float(value)
 
@@ -98,24 +139,55 @@ def same_shape(**tensors: Tensor) -> None:
 
 
 def image_batch(image: Tensor) -> Tensor:
-    """Return `image` if it is float, shape (B, C, H, W), with values in [0, 1]."""
+    """Return `image` if it is float, shape (B, C, H, W) with no empty axis, with values in [0, 1]."""
+    if not isinstance(image, Tensor):
+        remedy = "Convert it: dovision.to_batch(image)." if type(image).__module__.startswith("PIL.") else ""
+        raise ValueError(f"image must be a tensor of shape (B, C, H, W), got {_described(image)}{_sentence(remedy)}")
     if image.ndim != 4 or not image.is_floating_point():
-        raise ValueError(f"image must be float of shape (B, C, H, W), got {image.dtype} of shape {tuple(image.shape)}.")
+        remedy = "Give it an axis of images: image.unsqueeze(0)." if image.ndim == 3 else ""
+        if not image.is_floating_point():
+            remedy = "Bring it to [0, 1]: image.float() / 255."
+        got = f"{image.dtype} of shape {tuple(image.shape)}"
+        raise ValueError(f"image must be float of shape (B, C, H, W), got {got}.{_sentence(remedy)}")
+    if not image.numel():
+        raise ValueError(f"image must hold at least one image of at least one pixel, got shape {tuple(image.shape)}.")
     low, high = (bound.item() for bound in torch.aminmax(image.detach()))
     if not (low >= 0 and high <= 1):  # written so that NaN fails too
-        raise ValueError(
-            f"image must lie in [0, 1], got [{low:.2f}, {high:.2f}]. "
-            "Normalise inside the classifier (mean, std), not in the dataset."
-        )
+        remedy = "Normalise inside the classifier (mean, std), not in the dataset."
+        if low >= 0 and high > 2:
+            remedy = "Bring 8-bit numbers to [0, 1]: image / 255."
+        if math.isnan(low):
+            remedy = "Some of its pixels are no numbers."
+        raise ValueError(f"image must lie in [0, 1], got [{low:.2f}, {high:.2f}]. {remedy}")
     return image
 
 
-def labels(label: Tensor, images: int, classes: int, multilabel: bool) -> Tensor:
+def pixel_units(name: str, value: float | Iterable[float]) -> tuple[float, ...]:
+    """Read one number in [0, 1], or one a channel."""
+    try:
+        numbers = tuple(float(each) for each in (value if isinstance(value, Iterable) else (value,)))
+    except (TypeError, ValueError):
+        numbers = ()
+    if not numbers or isinstance(value, (str, bool)) or not all(0 <= each <= 1 for each in numbers):
+        raise ValueError(
+            f"{name} must be in [0, 1], one number or one a channel, got {value!r}. "
+            "White is 1: divide what is meant for 8-bit pixels by 255."
+        )
+    return numbers
+
+
+def labels(label: Tensor, images: int, classes: int, multilabel: bool, name: str = "label") -> Tensor:
     """Return `label` if it is a class number an image, shape (B,) int64, or, multilabel, an answer a class, (B, K)."""
     shape = (images, classes) if multilabel else (images,)
-    if tuple(label.shape) != shape or (label.is_floating_point() and not multilabel):
-        rule = f"of shape {shape} for a multilabel task" if multilabel else f"int64 of shape {shape}"
-        raise ValueError(f"label must be {rule}, got {label.dtype} of shape {tuple(label.shape)}.")
+    rule = f"of shape {shape} for a multilabel task" if multilabel else f"int64 of shape {shape}"
+    if not isinstance(label, Tensor):
+        raise ValueError(f"{name} must be a tensor, {rule}, got {_described(label)}")
+    if tuple(label.shape) != shape or (label.dtype != torch.int64 and not multilabel):
+        raise ValueError(f"{name} must be {rule}, got {label.dtype} of shape {tuple(label.shape)}.")
+    outside = (label < 0) | (label > (1 if multilabel else classes - 1))
+    if outside.any():
+        legal = "0, 1 or, where it is not known, nan" if multilabel else f"the number of a class, 0 to {classes - 1}"
+        raise ValueError(f"{name} must be {legal}, got {label[outside][0].item():g}.")
     return label
 
 
@@ -145,7 +217,7 @@ def epsilons(value: float | str | Sequence[float | str], norm: str) -> tuple[flo
     Raises:
         ValueError: an epsilon is negative, above 1 under Linf, or given twice.
     """
-    listed = [value] if value is None or isinstance(value, (int, float, str)) else list(value)
+    listed = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
     parsed = tuple(number("eps", item) for item in listed)
     for eps in parsed:
         if eps < 0 or (norm == "linf" and eps > 1):
@@ -171,6 +243,10 @@ def lines(items: Sequence[str], most: int = 20) -> str:
     """The first items of a list, each in a line of its own, and how many more there are; starts with a line break."""
     more = [f"and {len(items) - most} more"] if len(items) > most else []
     return "".join(f"\n  {item}" for item in [*items[:most], *more])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _sentence(remedy: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -22,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dovision import checks, sample_order
+from dovision import checks, outputs, sample_order
 
 Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an image or a feature map
 
@@ -92,14 +93,29 @@ class Task:
         least = 2 if self.kind == "multiclass" else 1
         if len(self.classes) < least:
             raise ValueError(f"a {self.kind} task needs at least {least} classes, got {list(self.classes)!r}.")
-        if len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"class names must differ, got {list(self.classes)!r}.")
+        twice = [name for name, count in Counter(self.classes).items() if count > 1]
+        if twice:
+            raise ValueError(f"class names must differ, got {', '.join(map(repr, twice))} more than once.")
         if self.thresholds and (self.kind == "multiclass" or len(self.thresholds) != len(self.classes)):
             raise ValueError(f"a multilabel task has a threshold for each label, got {len(self.thresholds)}.")
 
     @property
     def multilabel(self) -> bool:
         return self.kind == "multilabel"
+
+    def number_of(self, target: int | str) -> int:
+        """The number of a class that is given by its name or its number, counted from 0.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        if isinstance(target, str):
+            return self.classes.index(checks.choice("target", target, self.classes))
+        number = -1 if isinstance(target, bool) or not hasattr(target, "__index__") else operator.index(target)
+        if not 0 <= number < len(self.classes):
+            rule = f"the name of a class or its number, 0 to {len(self.classes) - 1}"
+            raise ValueError(f"target must be {rule}, got {target!r}.")
+        return number
 
     def probability(self, logits: Tensor) -> Tensor:
         """P(y | x), shape (..., K), from logits of that shape."""
@@ -143,6 +159,10 @@ class Classifier(nn.Module):
         task: the classes, in the order of the logits.
         mean, std: one number for all channels, or one a channel, in pixel units; three on a grey image show it to
             the network as three channels.
+
+    Raises:
+        ValueError: the network is no module, or mean and std are no pixel units; in a call, the image has another
+            type, device or number of channels, or the network returns no logits, or those of other classes.
     """
 
     mean: Tensor
@@ -150,16 +170,34 @@ class Classifier(nn.Module):
 
     def __init__(self, network: nn.Module, task: Task, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
+        mean, std = checks.pixel_units("mean", mean), checks.pixel_units("std", std)
         if min(std) <= 0:
             raise ValueError(f"std must be above 0, got {list(std)!r}.")
-        self.network = network
+        if len({1, len(mean), len(std)}) > 2:
+            raise ValueError(f"mean and std must be of the same channels, got {len(mean)} and {len(std)} numbers.")
+        self.network = checks.instance("network", network, nn.Module, "a torch module from images to logits")
         self.task = task
         self.sites: dict[str, str] = {}  # names for sites, such as CODE, and the submodules that they stand for
-        self.register_buffer("mean", torch.tensor(list(mean), dtype=torch.float32).reshape(-1, 1, 1))
-        self.register_buffer("std", torch.tensor(list(std), dtype=torch.float32).reshape(-1, 1, 1))
+        like = next((each for each in network.parameters() if each.is_floating_point()), torch.zeros(()))
+        for name, numbers in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(numbers, dtype=like.dtype, device=like.device).reshape(-1, 1, 1))
+
+    def __call__(self, image: Tensor) -> Tensor:
+        self._check_image(image)
+        return outputs.logits(super().__call__(image), len(image), len(self.task.classes))
 
     def forward(self, image: Tensor) -> Tensor:
         return self.network((image - self.mean) / self.std)
+
+    def _check_image(self, image: Tensor) -> None:
+        for name, wanted, got in (("type", self.mean.dtype, image.dtype), ("device", self.mean.device, image.device)):
+            if wanted != got:
+                raise ValueError(
+                    f"image must have the network's {name}, {wanted}, got {got}. Convert it: image.to(...)."
+                )
+        channels = max(len(self.mean), len(self.std))
+        if channels > 1 and image.shape[1] not in (1, channels):
+            raise ValueError(f"image must have the {channels} channels of mean and std, or one, got {image.shape[1]}.")
 
 
 class Source(NamedTuple):

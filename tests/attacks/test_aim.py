@@ -80,8 +80,8 @@ def test_a_targeted_attack_on_one_of_several_labels_makes_its_answer_wrong(multi
     ("target", "message"),
     [
         ("dig", "target must be one of cat, dog, eel, got 'dig'. Did you mean dog"),
-        (3, r"target must be a number in \[0, 2\], got 3\."),
-        (-1, r"target must be a number in \[0, 2\], got -1\."),
+        (3, r"target must be the name of a class or its number, 0 to 2, got 3\."),
+        (-1, "target must be a whole number of at least 0, got -1"),
     ],
 )
 def test_a_target_that_is_no_class_is_named(target, message):

@@ -26,8 +26,8 @@ class Aim:
     """
 
     def __init__(self, loss: Loss, target: int | str | None) -> None:
-        self.loss = loss
-        self.target = target
+        self.loss = checks.function("loss", loss, "a loss such as task_loss")
+        self.target = target if target is None or isinstance(target, str) else checks.count("target", target)
 
     def check(self, task: Task) -> None:
         """Refuse a task that has not the target, or for which the loss is not defined.
@@ -60,20 +60,9 @@ class Aim:
         """The label that the loss is about: the image's own, the target, or the image's own for the target alone."""
         if self.target is None:
             return label
-        chosen = class_number(self.target, task)
+        chosen = task.number_of(self.target)
         if not task.multilabel:
             return torch.full_like(label, chosen)
         alone = torch.full_like(label, torch.nan, dtype=torch.float32)
         alone[:, chosen] = label[:, chosen].float()
         return alone
-
-
-def class_number(target: int | str, task: Task) -> int:
-    """The number of a class that is given by its name or its number.
-
-    Raises:
-        ValueError: there is no such class.
-    """
-    if isinstance(target, str):
-        return task.classes.index(checks.choice("target", target, task.classes))
-    return int(checks.within("target", target, 0, len(task.classes) - 1))

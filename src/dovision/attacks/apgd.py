@@ -52,7 +52,7 @@ class APGD(Attack):
         self.aim = Aim(loss, target)
         self.steps = checks.positive_int("steps", steps)
         self.restarts = checks.positive_int("restarts", restarts)
-        self.seed = seed
+        self.seed = checks.count("seed", seed)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.aim.check(classifier.task)

@@ -57,7 +57,7 @@ class Boundary(Attack):
             source_step=checks.positive("source_step", source_step),
         )
         self.nearest = Nearest(self._search, target)
-        self.seed = seed
+        self.seed = checks.count("seed", seed)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.nearest.aim.check(classifier.task)

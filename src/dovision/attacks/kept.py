@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dovision import paths
+from dovision import checks, paths
 from dovision.contracts import Attack, Batch, Classifier, in_budget, size
 from dovision.inputs import arrays, files
 
@@ -39,6 +39,8 @@ class Kept(Attack):
     """
 
     def __init__(self, run: str, attack: str = MAIN, eps: float | str | Sequence[float | str] | None = None) -> None:
+        for name, value in (("run", run), ("attack", attack)):
+            checks.instance(name, value, str, "text, a run directory and the name of its attack")
         self.folder = Path(run) / FOLDER / paths.file_name("attack", attack)
         facts = _facts(self.folder)
         super().__init__(facts["eps"] if eps is None else eps, facts["norm"])

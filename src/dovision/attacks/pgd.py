@@ -48,7 +48,7 @@ class PGD(Attack):
         self.aim = Aim(loss, target)
         self.ascent = Ascent(self.aim, steps, step_size)
         self.restarts = checks.positive_int("restarts", restarts)
-        self.seed = seed
+        self.seed = checks.count("seed", seed)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.aim.check(classifier.task)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from dovision import checks
 from dovision.attacks.ball import Ball
 from dovision.attacks.draws import signs
 from dovision.contracts import Attack, Batch, Classifier
@@ -25,7 +26,7 @@ class RandomSign(Attack):
 
     def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf", seed: int = 0) -> None:
         super().__init__(eps, norm)
-        self.seed = seed
+        self.seed = checks.count("seed", seed)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         shape = tuple(batch.image.shape[1:])

@@ -51,7 +51,7 @@ class Square(Attack):
         self.aim = Aim(loss, target)
         self.most_queries = checks.positive_int("queries", queries)
         self.area = checks.within("area", checks.positive("area", area), 0, 1)
-        self.seed = seed
+        self.seed = checks.count("seed", seed)
 
     @torch.no_grad()
     def check(self, classifier: Classifier, shape: Shape) -> None:

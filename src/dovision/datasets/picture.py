@@ -65,6 +65,18 @@ def pixels(path: Path, channels: int) -> Tensor:
         raise ValueError(f"{path} must be a whole image, but is {error}.") from error
 
 
+def of_pil(image: Image.Image, shape: Shape) -> Tensor:
+    """A PIL image, brought to a shape as one from a file is.
+
+    Raises:
+        ValueError: the range of its numbers is not known.
+    """
+    try:
+        return fit(_channels(_known(image), shape[0]), shape)
+    except BadFile as error:
+        raise ValueError(f"an image must have pixels of a known range, but is {error}.") from error
+
+
 def fit(value: Tensor, shape: Shape) -> Tensor:
     """An image, shape (C, H, W), resized with antialiasing to cover `shape`, and its centre taken."""
     where = geometry.central_fit(value.shape[1], value.shape[2], shape)

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from dovision import checks
 from dovision.contracts import Context, generator
 
 
@@ -39,7 +40,7 @@ class Resample:
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
+        self.seed = checks.count("seed", seed)
 
     def __call__(self, channel: Tensor, unit: int, context: Context) -> Tensor:
         values = positions(channel)

@@ -22,11 +22,9 @@ def checked(fill: Fill) -> Fill:
     """Return `fill` if it is one.
 
     Raises:
-        ValueError: it is something else, such as a colour.
+        ValueError: it is something else, such as a colour, or a class of fills.
     """
-    if not callable(fill):
-        raise ValueError(f"fill must be a fill such as Constant(0.0) or Blur(4.0), got {fill!r}.")
-    return fill
+    return checks.function("fill", fill, "a fill such as Constant(0.0) or Blur(4.0)")
 
 
 class Constant:
@@ -79,7 +77,7 @@ class Noise:
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
+        self.seed = checks.count("seed", seed)
 
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
         shape = (value.shape[1], region.height, region.width)

@@ -25,13 +25,9 @@ class LatentChannel(Intervention):
     edits_channels = True
 
     def __init__(self, site: str = CODE, value: ChannelValue = ZERO, channels: Sequence[int] | None = None) -> None:
-        self.site = site
-        if not callable(value):
-            raise ValueError(f"value must be a channel value such as Zero() or Mean(), got {value!r}.")
-        self.value = value
-        self.channels = None if channels is None else tuple(checks.count("channels", each) for each in channels)
-        if self.channels is not None and (not self.channels or len(set(self.channels)) < len(self.channels)):
-            raise ValueError(f"channels must name different channels, at least one, got {list(self.channels)}.")
+        self.site = checks.instance("site", site, str, "the name of a layer, or CODE")
+        self.value = checks.function("value", value, "a channel value such as Zero() or Mean()")
+        self.channels = None if channels is None else checks.channels("channels", channels)
 
     def units(self, shape: Shape) -> tuple[str, ...]:
         chosen = range(shape[0]) if self.channels is None else self.channels

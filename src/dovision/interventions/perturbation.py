@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from dovision import checks
 from dovision.contracts import INPUT, Attack, Context, Intervention, Shape, arm
 
 
@@ -17,6 +18,7 @@ class Perturbation(Intervention):
     site = INPUT
 
     def __init__(self, attack: Attack) -> None:
+        checks.instance("attack", attack, Attack, "an attack such as FGSM(8 / 255)")
         if not attack.eps:
             raise ValueError(f"attack must have at least one epsilon, got none in {type(attack).__name__}.")
         self.attack = attack

@@ -35,8 +35,8 @@ class RegionBox(Intervention):
     def __init__(self, fill: Fill, controls: int, seed: int, parts: Sequence[str] | None = None) -> None:
         self.fill = checked(fill)
         self.suffixes = ("", *(f" control {number}" for number in range(checks.positive_int("controls", controls))))
-        self.seed = seed
-        self.parts = (parts,) if isinstance(parts, str) else parts
+        self.seed = checks.count("seed", seed)
+        self.parts = (parts,) if isinstance(parts, str) else parts if parts is None else checks.names("parts", parts)
         self._units: tuple[str, ...] = ()
         self._regions: dict[int, dict[str, Box]] = {}
 

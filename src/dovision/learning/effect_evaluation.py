@@ -20,6 +20,7 @@ from dovision.learning.evaluation import Evaluation, round_to_8_bits
 from dovision.learning.gradient_health import GradientHealth
 from dovision.learning.keeping import Keeper
 from dovision.learning.queries import Queries
+from dovision.outputs import finite
 from dovision.propagation import Outcome, Propagation
 from dovision.results.order import by_sample
 from dovision.results.parts import Parts
@@ -186,6 +187,7 @@ class EffectEvaluation(Evaluation):
 
     def _outcome(self, arm: Arm) -> Outcome:
         outcome = self.propagation(arm.batch, self._count)
+        finite(outcome.treated, "logits after the intervention")
         self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units))
         return outcome._replace(control=arm.logits) if self.plain_control else outcome
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dovision.contracts import Batch, Classifier
+from dovision.outputs import finite
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class Evaluation(Callback, ABC):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.measure(batch, outputs, batch_idx, dataloader_idx)
+        self.measure(batch, finite(outputs, "logits"), batch_idx, dataloader_idx)
         self.tested += len(batch.image)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

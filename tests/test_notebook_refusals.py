@@ -1,0 +1,269 @@
+"""What the notebook API cannot mean it refuses, naming the argument, the rule, what was got and the remedy."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import dovision as dv
+
+IMAGE = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+GRID = dv.PixelGrid(2, 2)
+
+
+def network(outputs=3, *last):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, outputs), *last)
+
+
+def builder():
+    return network()
+
+
+class Returning(nn.Module):
+    """A network whose output is made into something else."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.network = network()
+        self.change = change
+
+    def forward(self, image):
+        return self.change(self.network(image))
+
+
+@dataclass
+class Answer:
+    logits: torch.Tensor
+
+
+@dataclass
+class Scores:
+    scores: torch.Tensor
+
+
+CLASSIFIER = dv.wrap(network(), 3)
+
+WRAPPED = {
+    "network: function": ({"network": builder}, "got the function builder itself. Call it: builder(...)"),
+    "network: class": ({"network": nn.ReLU}, "got the class ReLU itself. Call it: ReLU(...)"),
+    "network: nothing": (
+        {"network": None},
+        "network must be a torch module from normalised images to logits, got None",
+    ),
+    "network: wrapped": ({"network": CLASSIFIER}, "got a Classifier, which needs no wrapping"),
+    "classes: none": ({"classes": 0}, "classes must be a whole number of at least 1, got 0"),
+    "classes: true": ({"classes": True}, "classes must be a whole number of at least 1, got True"),
+    "classes: fraction": ({"classes": 3.0}, "classes must be a list of names, got 3.0"),
+    "classes: one text": ({"classes": "abc"}, "classes must be a list of names, got 'abc'"),
+    "classes: numbers": ({"classes": [0, 1, 2]}, "classes must be a list of names, got [0, 1, 2]"),
+    "classes: twice": ({"classes": ["a", "b", "a"]}, "class names must differ, got 'a' more than once"),
+    "classes: one": ({"classes": ["a"]}, "a multiclass task needs at least 2 classes"),
+    "mean: 8 bits": (
+        {"mean": [123.7, 116.3, 103.5]},
+        "mean must be in [0, 1], one number or one a channel, got [123.7",
+    ),
+    "mean: text": ({"mean": "0.5"}, "mean must be in [0, 1]"),
+    "mean: nan": ({"mean": [float("nan")]}, "mean must be in [0, 1]"),
+    "std: 8 bits": ({"std": [58.4]}, "White is 1: divide what is meant for 8-bit pixels by 255"),
+    "std: zero": ({"std": [0.0]}, "std must be above 0"),
+    "std: channels": ({"mean": [0.5] * 3, "std": [0.2] * 2}, "must be of the same channels, got 3 and 2 numbers"),
+    "task": ({"task": "softmax"}, "task must be one of multiclass, multilabel, got 'softmax'"),
+    "shape: channels": ({"shape": (1, 8, 8)}, "the network must take images of shape (1, 8, 8), but: "),
+    "shape: two": ({"shape": (8, 8)}, "shape must be three whole numbers (channels, height, width), got [8, 8]"),
+    "shape: outputs": ({"classes": 5, "shape": (3, 8, 8)}, "the network must have one output per class, 5, got 3"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRAPPED.values(), ids=WRAPPED)
+def test_wrap_refuses(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        dv.wrap(**({"network": network(), "classes": 3} | arguments))
+
+
+MEASURED = {
+    "classifier: network": (
+        {"classifier": network()},
+        "as wrap(network, classes) makes one, got an object of class Seq",
+    ),
+    "image: 8 bits": ({"image": (IMAGE * 255).byte()}, "image must be float of shape (B, C, H, W), got torch.uint8"),
+    "image: to 255": ({"image": IMAGE * 255}, "image must lie in [0, 1], got [0.32, 254.95]. Bring 8-bit numbers"),
+    "image: normalised": ({"image": IMAGE * 4 - 2}, "Normalise inside the classifier (mean, std)"),
+    "image: nan": ({"image": IMAGE * torch.nan}, "got [nan, nan]. Some of its pixels are no numbers"),
+    "image: one": ({"image": IMAGE[0]}, "Give it an axis of images: image.unsqueeze(0)"),
+    "image: empty": ({"image": IMAGE[:0]}, "image must hold at least one image of at least one pixel, got shape (0, 3"),
+    "image: numpy": (
+        {"image": IMAGE.numpy()},
+        "image must be a tensor of shape (B, C, H, W), got an object of class nd",
+    ),
+    "image: PIL": ({"image": Image.new("RGB", (8, 8))}, "Convert it: dovision.to_batch(image)"),
+    "image: double": (
+        {"image": IMAGE.double()},
+        "image must have the network's type, torch.float32, got torch.float64",
+    ),
+    "image: half": ({"image": IMAGE.half()}, "image must have the network's type, torch.float32, got torch.float16"),
+    "image: device": ({"classifier": dv.wrap(network().to("meta"), 3)}, "the network's device, meta, got cpu"),
+    "image: grey": ({"image": IMAGE[:, :1]}, "the network must take images of shape (1, 8, 8), but: "),
+    "image: size": ({"image": IMAGE[..., :6]}, "the network must take images of shape (3, 8, 6), but: "),
+    "intervention: class": ({"intervention": dv.PixelGrid}, "got the class PixelGrid itself. Call it: PixelGrid(...)"),
+    "intervention: attack": (
+        {"intervention": dv.FGSM(0.1)},
+        "intervention must be an intervention such as PixelGrid(7, 7)",
+    ),
+    "target: beyond": ({"target": 99}, "target must be the name of a class or its number, 0 to 2, got 99"),
+    "target: negative": ({"target": -1}, "target must be the name of a class or its number, 0 to 2, got -1"),
+    "target: true": ({"target": True}, "0 to 2, got True"),
+    "target: fraction": ({"target": 1.0}, "0 to 2, got 1.0"),
+    "target: name": ({"target": "3"}, "target must be one of 0, 1, 2, got '3'"),
+    "target: list": ({"target": [0, 1]}, "0 to 2, got [0, 1]"),
+    "target: many": (
+        {"target": torch.zeros(3).long()},
+        "target must be int64 of shape (2,), got torch.int64 of shape (3,)",
+    ),
+    "target: floats": ({"target": torch.zeros(2)}, "target must be int64 of shape (2,), got torch.float32"),
+    "target: no class": ({"target": torch.tensor([0, -1])}, "target must be the number of a class, 0 to 2, got -1"),
+    "label: beyond": ({"label": torch.tensor([0, 3])}, "label must be the number of a class, 0 to 2, got 3"),
+    "label: shape": (
+        {"label": torch.zeros(2, 3)},
+        "label must be int64 of shape (2,), got torch.float32 of shape (2, 3)",
+    ),
+    "label: number": ({"label": 1}, "label must be a tensor, int64 of shape (2,), got 1"),
+    "chunk": ({"chunk": 0}, "chunk must be a whole number of at least 1, got 0"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MEASURED.values(), ids=MEASURED)
+def test_effect_map_refuses(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        dv.effect_map(**({"classifier": CLASSIFIER, "image": IMAGE, "intervention": GRID} | arguments))
+
+
+RETURNED = {
+    "dict": (lambda y: {"out": y, "aux": y}, "a dict with the keys 'out', 'aux'", "network(image)['out']"),
+    "tuple": (lambda y: (y, y), "a tuple of 2", "network(image)[0]"),
+    "object": (Answer, "a Answer", "network(image).logits"),
+    "other object": (Scores, "a Scores", "network(image).scores"),
+    "nothing": (lambda y: None, "a NoneType", "logits"),
+    "map": (lambda y: y[:, :, None, None], "torch.float32 of shape (1, 3, 1, 1) for 1 images", "returns that"),
+    "classes": (lambda y: y.argmax(1), "torch.int64 of shape (1,)", "returns that"),
+    "one image": (lambda y: y[0], "torch.float32 of shape (3,)", "returns that"),
+    "too many": (lambda y: torch.cat([y, y], 1), "one output per class, 3, got 6", "classes=6, or a list of 6 names"),
+    "one": (lambda y: y[:, :1], "one output per class, 3, got 1", "task='multilabel'"),
+    "nan": (lambda y: y * torch.nan, "logits must be finite, got nan or inf for image 0", "Look at its weights"),
+    "inf": (lambda y: y / 0, "logits must be finite, got nan or inf for image 0", "Look at its weights"),
+}
+
+
+@pytest.mark.parametrize(("change", "got", "remedy"), RETURNED.values(), ids=RETURNED)
+def test_a_network_that_returns_no_logits_of_its_classes_is_refused_with_the_remedy(change, got, remedy):
+    returning = Returning(change)
+    for measured in (
+        lambda: dv.wrap(returning, 3, shape=(3, 8, 8)),
+        lambda: dv.effect_map(dv.wrap(returning, 3), IMAGE, GRID),
+    ):
+        with pytest.raises(ValueError, match=re.escape(got)) as caught:
+            measured()
+        assert remedy in str(caught.value)
+
+
+def test_logits_that_an_intervention_makes_infinite_are_refused():
+    pole = dv.wrap(Returning(lambda y: y), 3)
+    pole.network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), Reciprocal())
+    with pytest.raises(ValueError, match="logits after the intervention must be finite, got nan or inf for image 0"):
+        dv.effect_map(pole, IMAGE, dv.PixelGrid(1, 1))
+
+
+class Reciprocal(nn.Module):
+    def forward(self, x):
+        return 1 / x
+
+
+@pytest.mark.parametrize(
+    ("task", "last", "word"), [("multiclass", nn.Softmax(1), "softmax"), ("multilabel", nn.Sigmoid(), "sigmoid")]
+)
+def test_outputs_that_are_probabilities_are_warned_of(task, last, word):
+    with pytest.warns(UserWarning, match=f"as if it ended in a {word}.* Wrap the network without its {word}") as caught:
+        dv.effect_map(dv.wrap(network(3, last), 3, task=task), IMAGE, GRID)
+    assert caught[0].filename == __file__
+
+
+def test_logits_that_sum_to_1_for_an_image_by_chance_are_not_warned_of():
+    class Sum(nn.Module):
+        def forward(self, image):
+            total = image.sum((1, 2, 3))
+            return torch.stack([torch.zeros_like(total), total], 1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dv.effect_map(dv.wrap(Sum(), 2), torch.full((1, 1, 2, 2), 0.25), GRID)
+
+
+def test_a_target_is_a_name_a_number_or_a_number_for_each_image():
+    classifier = dv.wrap(network(), ["cat", "dog", "eel"])
+    by_name, by_number = (dv.effect_map(classifier, IMAGE, GRID, target=target).map for target in ("dog", 1))
+    assert torch.equal(by_name, by_number)
+    assert torch.equal(dv.effect_map(classifier, IMAGE, GRID, target=np.int64(1)).map, by_number)
+    assert torch.equal(dv.effect_map(classifier, IMAGE, GRID, target=torch.tensor(1)).map, by_number)
+    eel = dv.effect_map(classifier, IMAGE, GRID, target=2).map
+    each = dv.effect_map(classifier, IMAGE, GRID, target=torch.tensor([2, 1])).map
+    assert torch.equal(each, torch.stack([eel[0], by_number[1]]))
+
+
+def test_images_that_require_a_gradient_or_come_from_inference_mode_are_measured_as_others():
+    expected = dv.effect_map(CLASSIFIER, IMAGE, GRID)
+    fooled = dv.Perturbation(dv.FGSM(0.1))
+    attacked = dv.effect_map(CLASSIFIER, IMAGE, fooled).effect
+    assert torch.equal(dv.effect_map(CLASSIFIER, IMAGE.clone().requires_grad_(), GRID).map, expected.map)
+    with torch.inference_mode():
+        inference = IMAGE.clone()
+        assert torch.equal(dv.effect_map(CLASSIFIER, inference, GRID).effect, expected.effect)
+        assert torch.equal(dv.effect_map(CLASSIFIER, inference, fooled).effect, attacked)
+    assert not expected.map.requires_grad
+    assert all(parameter.grad is None for parameter in CLASSIFIER.parameters())
+
+
+def test_a_network_of_another_type_takes_images_of_its_own():
+    classifier = dv.wrap(network().double(), 3, mean=[0.5], std=[0.25])
+    found = dv.effect_map(classifier, IMAGE.double(), GRID)
+    torch.testing.assert_close(
+        found.effect.float(), dv.effect_map(dv.wrap(network(), 3, 0.5, 0.25), IMAGE, GRID).effect
+    )
+    with pytest.raises(ValueError, match="type, torch.float64, got torch.float32"):
+        dv.effect_map(classifier, IMAGE, GRID)
+
+
+def test_pil_images_are_read_as_the_commands_read_files(tmp_path):
+    from dovision.datasets import picture
+
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    one = Image.open(tmp_path / "picture.png")
+    batch = dv.to_batch([one, one.convert("L").rotate(90, expand=True)], size=(16, 20))
+    assert batch.shape == (2, 3, 16, 20)
+    assert torch.equal(batch[0], picture.read(tmp_path / "picture.png", (3, 16, 20)))
+    assert torch.equal(dv.to_batch(one, 16, channels=1), picture.read(tmp_path / "picture.png", (1, 16, 16))[None])
+    dv.effect_map(CLASSIFIER, dv.to_batch(one, size=8), GRID)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"images": []}, "images must be at least one PIL image, got none"),
+        ({"images": ["cat.png"]}, "images must be PIL images, got 'cat.png'"),
+        ({"images": IMAGE}, "images must be PIL images, got an object of class Tensor"),
+        ({"images": Image.new("F", (8, 8))}, "an image must have pixels of a known range, but is of mode F"),
+        ({"size": "8"}, "shape must be three whole numbers (channels, height, width), got [3, '8', '8']"),
+        ({"size": (8, 8, 3)}, "shape must be three whole numbers"),
+        ({"channels": 4}, "shape must have 1 (grey) or 3 (RGB) channels, got [4, 8, 8]"),
+    ],
+)
+def test_to_batch_refuses(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        dv.to_batch(**({"images": Image.new("RGB", (8, 8)), "size": 8} | arguments))
