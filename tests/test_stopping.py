@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 
 import pytest
 
@@ -14,22 +15,34 @@ def test_elsewhere_a_signal_ends_the_job_at_once_and_its_handler_is_put_back():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_in_a_test_the_batch_is_finished_first_but_not_for_ctrl_c():
-    with Stop() as stop:
-        stop.on_test_start(None, None)
-        os.kill(os.getpid(), signal.SIGTERM)
+def test_a_signal_is_answered_at_once_in_a_line_and_so_is_a_second_one(capfd):
+    with Stop():
+        with pytest.raises(Stopped, match="SIGTERM"):
+            os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Stopped, match="SIGINT"):
             os.kill(os.getpid(), signal.SIGINT)
+    assert capfd.readouterr().err == "SIGTERM: the operation at hand ends, and what is finished is kept.\n"
+
+
+def test_a_library_that_keeps_the_exception_to_itself_does_not_keep_the_job_going():
+    with Stop() as stop:
+        with pytest.raises(Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Stopped, match="SIGTERM"):
             stop.on_test_batch_end(None, None, None, None, 0)
 
 
-def test_a_second_signal_does_not_wait():
-    with Stop() as stop:
-        stop.on_test_start(None, None)
-        os.kill(os.getpid(), signal.SIGTERM)
-        with pytest.raises(Stopped):
-            os.kill(os.getpid(), signal.SIGTERM)
+@pytest.mark.parametrize(("signum", "end"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_fork_raises_nothing_of_its_own(signum, end, capfd):
+    with Stop():
+        process = os.fork()
+        if process == 0:
+            try:
+                os.kill(os.getpid(), signum)
+            finally:
+                os._exit(sys.exc_info()[0] is not None)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == end
+    assert capfd.readouterr().err == ""
 
 
 def test_a_schedulers_notice_is_listened_to_only_where_its_client_does():

@@ -42,6 +42,14 @@ def figures() -> None:
 
 
 def _run(name: str) -> None:
+    try:
+        _tell_or_do(name)
+    except KeyboardInterrupt:  # while modules are imported, before the command listens to signals
+        print(f"dovision-{name}: stopped by SIGINT", file=sys.stderr)
+        sys.exit(130)
+
+
+def _tell_or_do(name: str) -> None:
     if not TELLING.isdisjoint(argument.partition("=")[0] for argument in sys.argv[1:]):
         with contextlib.suppress(Exception):  # which the command itself then tells in a sentence
             _tell(name)

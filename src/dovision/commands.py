@@ -30,8 +30,7 @@ def command(name: str, story: Story) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
         identity.register_resolvers()
         quieten()
-        sweep.begin(None)
-        task = Task(name, story)
+        task = Task(name, story, sweep.begin_command())
         launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(task)
         code = _outcome(name, lambda: _launched(launch, task))
         swept = sweep.current()
@@ -58,7 +57,7 @@ def _launched(launch: Callable[[], None], task: Task) -> None:
 def _outcome(name: str, launch: Callable[[], None]) -> int:
     """The exit code of a launch, whose errors are told in a line."""
     try:
-        with Stop():
+        with Stop(), sweep.launching():
             launch()
     except JobFailed:
         return 1

@@ -1,18 +1,22 @@
-"""Signals that end a job: the batch at hand is finished, what was found is written, and the state says so."""
+"""Signals that end a job: it is left where it is, what is finished is written, and the state says so."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-AT_ONCE = (signal.SIGINT,)
-AFTER_THE_BATCH = (signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)  # of a scheduler that is about to take the machine away
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
 
 
 class Stopped(BaseException):
@@ -31,20 +35,21 @@ class Stopped(BaseException):
 
 
 class Stop(Callback):
-    """In a `with`, turns signals into `Stopped`; as a callback of a test, lets the batch at hand be finished first.
+    """In a `with`, turns signals into `Stopped`, which is raised where the main thread is.
 
-    Elsewhere `Stopped` is raised at once, as it is for a second signal and for Ctrl-C. Notices of a scheduler are
-    listened to where the scheduler's own client does. Signals that were ignored stay so.
+    As a callback of a test it raises again at the end of the batch, should a library have kept the exception to itself.
+    Notices of a scheduler are listened to where the scheduler's own client does. Signals that were ignored stay so, and
+    forks of this process, such as a loader's workers, leave it to this one to end them.
     """
 
     def __init__(self) -> None:
         self._asked: int | None = None
-        self._waits = False
+        self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # Python's rule for signals
-            for signum in (*AT_ONCE, *AFTER_THE_BATCH, *(s for s in NOTICES if callable(signal.getsignal(s)))):
+            for signum in (*SIGNALS, *(s for s in NOTICES if callable(signal.getsignal(s)))):
                 if signal.getsignal(signum) not in (signal.SIG_IGN, None):
                     self._before[signum] = signal.signal(signum, self._receive)
         return self
@@ -55,21 +60,38 @@ class Stop(Callback):
         while self._before:
             signal.signal(*self._before.popitem())
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._waits = True
-
     def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self._asked is not None:
             raise Stopped(self._asked)
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._waits = False
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._waits = False
-
     def _receive(self, signum: int, frame: FrameType | None) -> None:
-        if self._waits and self._asked is None and signum not in AT_ONCE:
-            self._asked = signum
-        else:
-            raise Stopped(signum)
+        if os.getpid() != self._process:
+            _leave_to_the_parent(signum)
+            return
+        if self._asked is None and not _silent.get():
+            say(f"{signal.Signals(signum).name}: the operation at hand ends, and what is finished is kept.")
+        self._asked = signum
+        raise Stopped(signum)
+
+
+def _leave_to_the_parent(signum: int) -> None:
+    """Of a terminal's signal, which goes to all processes, the parent makes what is needed; others are meant."""
+    if signum != signal.SIGINT:
+        signal.signal(signum, signal.SIG_DFL)
+        os.kill(os.getpid(), signum)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Leave it to another process to say on the terminal that a signal has come."""
+    before = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(before)
+
+
+def say(line: str) -> None:
+    """A line on the terminal, also from a signal's handler, where the streams may be in the middle of something."""
+    with suppress(OSError):
+        os.write(2, f"{line}\n".encode())

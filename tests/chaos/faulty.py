@@ -52,6 +52,7 @@ FAULTS: dict[str, Callable[[], object]] = {
     "launcher killed": lambda: os.kill(int(os.environ["LAUNCHING"]), signal.SIGKILL),
     "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "preemption": lambda: os.kill(os.getpid(), signal.SIGUSR2),  # as submitit's schedulers announce it
+    "Ctrl-C": lambda: os.killpg(os.getpgid(int(os.environ["LAUNCHING"])), signal.SIGINT),  # as a terminal sends it
     "exception": refuse,
     "sys.exit": lambda: sys.exit(0),
     "full disk": fill_the_disk,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -33,7 +34,15 @@ missing = find_spec("hydra_plugins") is None or find_spec("hydra_plugins.hydra_s
 def launched(root: Path, *overrides: str, fault: str = "") -> subprocess.CompletedProcess[str]:
     """dovision-evaluate in a process of its own, started in the folder `root`."""
     command = [sys.executable, "-c", "import faulty; faulty.main()", "output_root=.", *SMALL, *overrides, "-m"]
-    return subprocess.run(command, cwd=root, env=environment(root, fault), capture_output=True, text=True)
+    return subprocess.run(
+        command,
+        cwd=root,
+        env=environment(root, fault),
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell may have let ignore
+    )
 
 
 def environment(root: Path, fault: str) -> dict[str, str]:
@@ -78,6 +87,23 @@ def test_row_17_four_workers_share_one_model_also_where_the_one_that_fits_it_is_
     assert small(four, "-m") == 0
     for table in small.root.glob("*/*.parquet"):
         assert (root / table.relative_to(small.root.parent)).read_bytes() == table.read_bytes()
+
+
+@pytest.mark.slow
+def test_one_ctrl_c_ends_a_sweep_with_workers_in_a_line(copy, assert_undisturbed, small):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
+    joblib = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    done = launched(copy, "intervention.rows=1,2,3", *joblib, fault="Ctrl-C:1:2:1")
+    assert done.returncode == 130
+    _, _, said = done.stderr.partition(
+        "SIGINT: the jobs at work end, and keep what is finished. Once more ends at once"
+    )
+    _, first, *rest = said.splitlines()
+    assert first.startswith("3 jobs: ")
+    assert {line.split()[0] for line in rest} <= {"job", "dovision-evaluate", "sweep:"}
+    assert "job 0 interrupted: stopped by SIGINT" in said
+    assert small("intervention.rows=1,2,3", "-m") == 0
+    assert_undisturbed(small.root)
 
 
 @pytest.mark.skipif(missing, reason="needs the extra launchers-submitit")

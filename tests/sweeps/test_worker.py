@@ -9,28 +9,29 @@ import re
 import pytest
 
 from dovision.errors import explain
+from dovision.sweeps.launch import Launch
 from dovision.sweeps.task import Task
-from dovision.sweeps.worker import LAUNCHED, check_shared, stand_in
+from dovision.sweeps.worker import stand_in
 
 
 def test_row_29_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    task = Task(print)
+    task = Task("print", print, Launch())
     monkeypatch.chdir("/")
     stand_in(task.folder)
     assert os.getcwd() == str(tmp_path)
 
 
 def test_row_17_a_machine_that_does_not_share_the_folder_says_so(tmp_path):
-    gone = tmp_path / "home"
+    gone, launch = tmp_path / "home", Launch()
     told = f"must be there on each machine of a cluster, got {gone}, which {platform.node()} does not share"
     with pytest.raises(ValueError, match=re.escape(told)):
         stand_in(str(gone))
     gone.mkdir()  # as Hydra does, before a job
     with pytest.raises(ValueError, match=re.escape(told)):
-        check_shared(gone)
-    (gone / LAUNCHED).touch()
-    check_shared(gone)
+        launch.check_shared(gone)
+    launch.begin(gone)
+    launch.check_shared(gone)
 
 
 def test_row_17_what_was_raised_in_a_worker_is_told_without_its_wrapping():

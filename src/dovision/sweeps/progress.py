@@ -17,7 +17,7 @@ from dovision.sweeps.jobs import Job
 
 log = logging.getLogger(__name__)
 EVERY = 1.0  # seconds between looks
-ENDS = ("completed", "partial", "failed", "skipped", "interrupted")
+ENDS = ("completed", "partial", "failed", "skipped")  # an interrupted job goes on, in this sweep or in a later one
 
 
 class Progress:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
@@ -22,10 +23,11 @@ from dovision.reuse import DONE, Decision, decide
 from dovision.sweeps import jobs as planned
 from dovision.sweeps.forecast import Forecaster, table, warn_of_space
 from dovision.sweeps.jobs import Composed, Job
-from dovision.sweeps.sweep import Sweep, begin, current
+from dovision.sweeps.sweep import Sweep, begin, current, watch
 from dovision.validation import Checks
 
 log = logging.getLogger(__name__)
+BASIC_LAUNCHER = f"{BasicLauncher.__module__}.{BasicLauncher.__name__}"
 AGAIN = "rerun=unfinished"  # of a command that is launched again, after its launcher has failed
 EXTRAS = {
     "hydra_joblib_launcher": "launchers-joblib",
@@ -60,6 +62,7 @@ class Start(Callback):
         overrides = planned.overrides_of_jobs(config)
         if overrides is not None:
             self._checked(config, overrides, lambda composed: composed.job)
+        _watch_workers(config)
 
     def _composed(self, config: DictConfig) -> Composed:
         return Composed(Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute()), config)
@@ -91,9 +94,14 @@ class SweepStart(Start):
         _check_launcher(config)
         _fix_folder(config)
         _limit_jobs(config)
-        if current() is not None:  # launched again
+        if current() is None:
+            self._begin(config)
+        else:  # launched again
             config.hydra.overrides.task.append(AGAIN)
-            return
+        _watch_workers(config)
+
+    def _begin(self, config: DictConfig) -> None:
+        """Compose and check the jobs, and begin the sweep; or leave, if there is nothing to do."""
         overrides = planned.overrides_of_jobs(config)
         if overrides is None and config.dry_run:
             raise ValueError("dry_run needs Hydra's basic sweeper, since others choose their jobs as they go.")
@@ -151,6 +159,11 @@ def _check_launcher(config: DictConfig) -> None:
     for plugin, extra in EXTRAS.items():
         if f".{plugin}." in target and (find_spec("hydra_plugins") is None or not find_spec(f"hydra_plugins.{plugin}")):
             raise ValueError(f"this launcher needs an extra that is not installed: pip install 'dovision[{extra}]'.")
+
+
+def _watch_workers(config: DictConfig) -> None:
+    if config.hydra.launcher.get("_target_") != BASIC_LAUNCHER:
+        watch(Path(config.hydra.sweep.dir).absolute())
 
 
 def _fix_folder(config: DictConfig) -> None:

@@ -6,7 +6,8 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
@@ -19,15 +20,17 @@ from dovision.results.files import make_folder
 from dovision.results.run_directory import DAMAGED, MISSING, RUN
 from dovision.results.sweep_summary import Ended, ended, facts_of, state_of
 from dovision.reuse import OUTDATED
+from dovision.sweeps.interruption import Interruption
 from dovision.sweeps.jobs import Job
+from dovision.sweeps.launch import Launch
 from dovision.sweeps.progress import Progress
-from dovision.sweeps.worker import LAUNCHED
 
 log = logging.getLogger(__name__)
-STOP = ".stop"  # in the sweep's folder, once a job has failed under on_failure=stop
 OPTIONS = ("rerun=", "on_failure=", "dry_run=")  # of a command, not of its jobs
 AT_WORK = 5.0  # seconds between looks at jobs that go on after their launcher has failed
 _current: ContextVar[Sweep | None] = ContextVar("sweep", default=None)
+_command: ContextVar[Launch] = ContextVar("command")
+_launching: ContextVar[ExitStack] = ContextVar("launching")
 
 
 def current() -> Sweep | None:
@@ -35,9 +38,34 @@ def current() -> Sweep | None:
     return _current.get()
 
 
-def begin(sweep: Sweep | None) -> None:
-    """Make it the sweep that this process has started; None at the start of a command, which has none yet."""
+def begin_command() -> Launch:
+    """Begin a command, which has no sweep yet; tells its process and its workers apart from those of other commands."""
+    _current.set(None)
+    launch = Launch()
+    _command.set(launch)
+    return launch
+
+
+def begin(sweep: Sweep) -> None:
+    """Make it the sweep that this process has started."""
     _current.set(sweep)
+
+
+@contextmanager
+def launching() -> Iterator[None]:
+    """A block in which Hydra is called; if workers do the jobs, signals are passed on to them. See `watch`."""
+    with ExitStack() as stack:
+        _launching.set(stack)
+        yield
+
+
+def watch(folder: Path) -> None:
+    """Pass signals on to the workers that do the jobs of a sweep in a folder, until `launching` ends."""
+    launch = _command.get()
+    launch.begin(folder)
+    if current() is None:
+        _launching.get().callback(launch.end, folder)
+    _launching.get().enter_context(Interruption(launch, folder))
 
 
 class _Outdated(NamedTuple):
@@ -66,9 +94,9 @@ class Sweep:
         self._outdated = {
             folder: _Outdated(facts_of(folder).get("started"), unlike) for folder, unlike in outdated.items() if unlike
         }
+        self.launch = _command.get()
         make_folder(self.folder, setting="output_root")
-        (self.folder / STOP).unlink(missing_ok=True)
-        (self.folder / LAUNCHED).touch()
+        self.launch.begin(self.folder)
         again = {job.folder for job in jobs or () if self.rerun == "all" or job.folder in self._outdated}
         self._progress = Progress(jobs or (), again)
         self._progress.__enter__()
@@ -96,6 +124,7 @@ class Sweep:
             OSError: it could not be written.
         """
         self._progress.__exit__()
+        self.launch.end(self.folder)
         found = [self._ended(job) for job in self.jobs]
         print(sweep_summary.closing(found), file=sys.stderr)
         if found:

@@ -8,19 +8,22 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from threading import RLock
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from tqdm import tqdm
 
 from dovision.configuration import recorded
 from dovision.errors import explain
 from dovision.results.run_directory import BeingWritten, RunDirectory
 from dovision.session import JobFailed
 from dovision.stopping import Stopped
+from dovision.sweeps.interruption import interruptible
 from dovision.sweeps.jobs import check_devices
-from dovision.sweeps.sweep import STOP
-from dovision.sweeps.worker import check_shared, quieten, stand_in
+from dovision.sweeps.launch import Launch
+from dovision.sweeps.worker import quieten, stand_in
 from dovision.validation import Checks
 
 log = logging.getLogger(__name__)
@@ -33,44 +36,65 @@ class Task:
     Args:
         command: its name.
         story: of the command.
+        launch: the command, whose process makes this object; its workers get copies.
     """
 
-    def __init__(self, command: str, story: Story) -> None:
+    def __init__(self, command: str, story: Story, launch: Launch) -> None:
         self.command = command
         self.story = story
-        self.home = os.getpid()  # of the process that launches
+        self.launch = launch
         self.folder = os.getcwd()  # in which the user stands
         self.started = False  # whether Hydra has composed a configuration for it
         self.error: Exception | None = None  # of a single job, kept from Hydra, which would print lines of its own
 
     def __call__(self, config: DictConfig) -> None:
         self.started = True
-        if os.getpid() != self.home:
+        if not self.launch.is_here:
             quieten()
+            tqdm.set_lock(RLock())  # in place of a semaphore of the system, which is lost with a worker that is killed
             stand_in(self.folder)
         overrides = recorded(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:
             self._keep_error(config)
+        elif self.launch.is_here:
+            self._do(config, overrides)
+        else:
+            self._work(config, overrides)
+
+    def _work(self, config: DictConfig, overrides: list[str]) -> None:
+        """Do a job as a worker."""
+        sweep = Path(HydraConfig.get().sweep.dir)
+        self.launch.check_shared(sweep)
+        if self.launch.stopped_by(sweep) is not None:
             return
-        if not _in_sweep():
+        with self.launch.at_work(sweep):
+            try:
+                with interruptible(self.launch, sweep):
+                    self._do(config, overrides)
+            except Stopped as stopped:
+                if self.launch.stopped_by(sweep) is not None:
+                    return
+                if callable(signal.getsignal(stopped.signum)):
+                    signal.raise_signal(stopped.signum)  # for the scheduler's client, which answers it
+                elif not _has_run_directory():
+                    raise JobFailed(str(stopped)) from None
+
+    def _do(self, config: DictConfig, overrides: list[str]) -> None:
+        if not _has_run_directory():
             self._checked(config)
             return
-        if os.getpid() != self.home:
-            check_shared(Path(HydraConfig.get().sweep.dir))
-        run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
-        stop = Path(HydraConfig.get().sweep.dir) / STOP
+        run, sweep = RunDirectory(Path(HydraConfig.get().runtime.output_dir)), Path(HydraConfig.get().sweep.dir)
+        failure = self.launch.failure(sweep) if config.on_failure == "stop" else ""
         try:
-            if config.on_failure == "stop" and stop.exists():
-                run.skip(overrides, f"on_failure=stop, and another job failed: {stop.read_text()}")
+            if failure:
+                run.skip(overrides, f"on_failure=stop, and another job failed: {failure}")
             else:
                 self._tell(config, overrides, run)
         except JobFailed:
             if config.on_failure == "stop":
-                stop.write_text(" ".join(overrides))
+                self.launch.report_failure(sweep, " ".join(overrides))
         except BeingWritten:
             log.info("another process is at work on it, and it is left to that: %s", run.path)
-        except Stopped as stopped:
-            self._pass_on(stopped)
 
     def _checked(self, config: DictConfig) -> None:
         """The story, after the checks: a sweeper may choose jobs as it goes, and another machine have other devices."""
@@ -95,13 +119,6 @@ class Task:
             _record(run, config, overrides, error)
             raise JobFailed(str(run.path)) from error
 
-    def _pass_on(self, stopped: Stopped) -> None:
-        """Let a signal end the launching process, or be answered by the scheduler's client; no other worker."""
-        if os.getpid() == self.home or stopped.signum == signal.SIGINT:
-            raise stopped
-        if callable(signal.getsignal(stopped.signum)):
-            signal.raise_signal(stopped.signum)
-
 
 @functools.cache
 def _checks(command: str) -> Checks:
@@ -109,9 +126,9 @@ def _checks(command: str) -> Checks:
     return Checks(command)
 
 
-def _in_sweep() -> bool:
-    hydra = HydraConfig.get()
-    return hydra.mode == RunMode.MULTIRUN and "sweep" in (hydra.callbacks or {})
+def _has_run_directory() -> bool:
+    """Whether a job of a sweep has one, in which its end is recorded."""
+    return "sweep" in (HydraConfig.get().callbacks or {})
 
 
 def _record(run: RunDirectory, config: DictConfig, overrides: list[str], error: BaseException) -> None:

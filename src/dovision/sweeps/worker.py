@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import warnings
-from pathlib import Path
 
-LAUNCHED = ".launched"  # in the sweep's folder, for workers to see that it is the same one
+from dovision.sweeps.launch import unshared
 
 
 def stand_in(folder: str) -> None:
@@ -20,26 +18,7 @@ def stand_in(folder: str) -> None:
     try:
         os.chdir(folder)
     except OSError as error:
-        raise ValueError(_unshared(folder)) from error
-
-
-def check_shared(sweep: Path) -> None:
-    """Refuse to write where the process that launches would never look.
-
-    Hydra makes a job's folder before the job, on any machine; what the launching process left in it, only it can.
-
-    Raises:
-        ValueError: the sweep's folder is not that of the launching process.
-    """
-    if not (sweep / LAUNCHED).exists():
-        raise ValueError(_unshared(str(sweep)))
-
-
-def _unshared(folder: str) -> str:
-    return (
-        "the folder in which a sweep is started and that of its runs must be there on each machine of a cluster, got "
-        f"{folder}, which {platform.node()} does not share. Start the sweep in a folder that all of them share."
-    )
+        raise ValueError(unshared(folder)) from error
 
 
 def quieten() -> None:

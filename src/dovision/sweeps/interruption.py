@@ -1,0 +1,143 @@
+"""Signals to a command whose jobs are done by workers: they end their jobs, and then the command ends.
+
+No signal and no exception passes through the launcher: a worker learns from the launch's folder that it is to end.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from dovision.stopping import Stop, Stopped, say, silent
+from dovision.sweeps.launch import Launch
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+EVERY = 0.2  # seconds between looks
+GRACE = 30.0  # seconds that workers have to end their jobs
+OVER = b"\0"  # no signal has this number
+
+
+class Interruption:
+    """In a `with`, in the launching process: a signal ends the jobs at work, and when they have ended the block.
+
+    The block then ends with `Stopped`; at once for a second signal, or when the workers have had their time. Workers
+    that are started in the block do not receive Ctrl-C, which a terminal sends to all processes of a command.
+
+    Args:
+        launch: whose workers do the jobs.
+        sweep: the sweep's folder.
+    """
+
+    def __init__(self, launch: Launch, sweep: Path) -> None:
+        self.launch = launch
+        self.sweep = sweep
+        self._asked: int | None = None
+        self._deadline = 0.0
+        self._raises = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        self._received, self._sent = os.pipe()
+        os.set_blocking(self._sent, False)
+        for signum in SIGNALS:
+            if signal.getsignal(signum) not in (signal.SIG_IGN, None):
+                self._before[signum] = signal.signal(signum, self._receive)
+        self._wakeup = signal.set_wakeup_fd(self._sent, warn_on_full_buffer=False)
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes started here inherit it
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._raises = False
+        os.write(self._sent, OVER)
+        self._listener.join()
+        signal.set_wakeup_fd(self._wakeup)
+        while self._before:
+            signal.signal(*self._before.popitem())
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        os.close(self._received)
+        os.close(self._sent)
+        if self._asked is not None:
+            raise Stopped(self._asked) from error
+
+    def _listen(self) -> None:
+        """Answer signals as they come, whatever the main thread is at."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        while True:
+            ready, _, _ = select.select([self._received], [], [], EVERY)
+            numbers = os.read(self._received, 64) if ready else b""
+            if 0 in numbers:
+                return
+            for number in numbers:
+                if number in self._before and not self._raises:
+                    self._answer(number)
+            waits = self._asked is not None and not self._raises
+            if waits and (not self.launch.is_at_work(self.sweep) or time.monotonic() > self._deadline):
+                self._end()
+
+    def _answer(self, signum: int) -> None:
+        if self._asked is not None:
+            self._end()
+            return
+        self._asked, self._deadline = signum, time.monotonic() + GRACE
+        say(f"{signal.Signals(signum).name}: the jobs at work end, and keep what is finished. Once more ends at once.")
+        with suppress(OSError):  # such as that of a full disk: then the workers have their time, and are ended after it
+            self.launch.stop(self.sweep, signum)
+
+    def _end(self) -> None:
+        """Let the main thread raise."""
+        self._raises = True
+        _thread.interrupt_main(signal.SIGTERM if signal.SIGTERM in self._before else signal.SIGINT)
+        if signal.SIGTERM in self._before and (main := threading.main_thread().ident) is not None:
+            signal.pthread_kill(main, signal.SIGTERM)  # wakes it where it waits
+
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if self._raises and self._asked is not None:
+            self._raises = False
+            raise Stopped(self._asked)
+
+
+@contextmanager
+def interruptible(launch: Launch, sweep: Path) -> Iterator[None]:
+    """In a worker: the block ends with `Stopped` when the launching process asks for it.
+
+    From then on the worker is silent: the launching process tells what becomes of the jobs.
+    """
+    over = threading.Event()
+
+    def listen() -> None:
+        while not over.wait(EVERY):
+            signum = launch.stopped_by(sweep)
+            if signum is not None:
+                _silence()
+                _thread.interrupt_main(signal.Signals(signum))
+                return
+
+    with silent(), Stop():
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        try:
+            yield
+        finally:
+            over.set()
+            listener.join()
+
+
+def _silence() -> None:
+    """Send what this process says on the terminal nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(nowhere, descriptor)
+    os.close(nowhere)
