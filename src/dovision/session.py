@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,8 @@ def _recorded(run: RunDirectory) -> Iterator[None]:
     except BaseException as stopped:
         reason = str(stopped) if isinstance(stopped, Stopped) else f"stopped by {type(stopped).__name__}"
         log.warning("%s; the same command goes on from here: %s", reason, run.path)
-        run.interrupt(reason, spent())
+        with suppress(OSError):  # what cannot be recorded is seen from the lock, which nobody holds any more
+            run.interrupt(reason, spent())
         raise
 
 

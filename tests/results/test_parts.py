@@ -1,5 +1,8 @@
 """Rows in finished parts, and the tables that they are joined to."""
 
+import itertools
+import sys
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -79,3 +82,50 @@ def test_a_damaged_origin_is_no_origin(tmp_path):
 def test_a_flush_of_no_images_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"evaluation\.flush must be a whole number of at least 1, got 0"):
         opened(tmp_path, every=0)
+
+
+class Signal(BaseException):
+    pass
+
+
+def interrupted(folder, line):
+    """A run of three images that a signal ends at the n-th line of this module that it comes to; whether it came there.
+
+    As at the end of a test, the rows that wait are written then.
+    """
+    left = line
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("results/parts.py"):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                raise Signal
+        return trace
+
+    found, before = opened(folder), sys.gettrace()
+    try:
+        sys.settrace(trace)
+        for sample in range(found.done, 3):
+            found.add(1, rows(sample), {"passes": sample + 1})
+    except Signal:
+        pass
+    finally:
+        sys.settrace(before)
+    found.flush()
+    return left <= 0
+
+
+def test_a_signal_at_any_line_loses_no_row_and_keeps_none_twice(tmp_path):
+    lines = itertools.count(1)
+    while interrupted(tmp_path / str(line := next(lines)), line):
+        again = opened(tmp_path / str(line))
+        assert again.told == ({"passes": again.done} if again.done else {})
+        for sample in range(again.done, 3):
+            again.add(1, rows(sample), {"passes": sample + 1})
+        again.flush()
+        again.join()
+        assert pq.read_table(tmp_path / str(line) / "t.parquet")["sample"].to_pylist() == list(range(3)), line
+    assert line > 30

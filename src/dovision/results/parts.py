@@ -12,7 +12,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -24,6 +24,15 @@ from dovision.results.tables import ROW_GROUP, TableWriter, row_groups
 log = logging.getLogger(__name__)
 PARTS = "parts"
 ORIGIN = "origin.json"
+
+
+class _Waiting(NamedTuple):
+    """Rows that are in no finished part yet; replaced as one, so that a signal finds it whole at any moment."""
+
+    done: int  # images that are finished, the first ones
+    images: int  # those that wait
+    rows: Mapping[str, tuple[pa.RecordBatch, ...]]
+    told: Mapping[str, Any]
 
 
 class Parts:
@@ -54,35 +63,40 @@ class Parts:
         self.devices = devices
         self.folder = _folder(folder, rank, devices)
         self._begin(checks.plain("origin", origin))  # type: ignore[arg-type]
-        ends = _ends(self.folder)
-        self.done = ends[-1] if ends else 0  # images that are finished, the first ones
-        self.told: dict[str, Any] = {}  # as given to `add` with the last of them
-        if ends:
-            self.told = read_json(self.folder / f"{self.done}.json")
-        self._images = 0
-        self._rows: dict[str, list[pa.RecordBatch]] = {name: [] for name in schemas}
+        done = max(_ends(self.folder), default=0)
+        told = read_json(self.folder / f"{done}.json") if done else {}
+        self._waiting = _Waiting(done, 0, dict.fromkeys(schemas, ()), told)
+
+    @property
+    def done(self) -> int:
+        """How many images are finished, the first ones."""
+        return self._waiting.done
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """As given to `add` with the last images; empty if there are none."""
+        return self._waiting.told
 
     def add(self, images: int, rows: Mapping[str, pa.RecordBatch], told: Mapping[str, Any]) -> None:
         """Add the rows of the next images, and what else there is to tell of all images so far, in plain types."""
-        self._images += images
-        for name, batch in rows.items():
-            self._rows[name].append(batch)
-        self.told = dict(told)
-        if self._images >= self.every or any(sum(map(len, batches)) >= ROW_GROUP for batches in self._rows.values()):
+        before = self._waiting
+        batches = {name: (*before.rows[name], rows[name]) for name in self.schemas}
+        self._waiting = _Waiting(before.done, before.images + images, batches, dict(told))
+        if self._waiting.images >= self.every or any(sum(map(len, each)) >= ROW_GROUP for each in batches.values()):
             self.flush()
 
     def flush(self) -> None:
         """Finish a part with the rows that wait."""
-        if not self._images:
+        done, images, rows, told = self._waiting
+        if not images:
             return
-        end = self.done + self._images
+        end = done + images
         for name, schema in self.schemas.items():
             with TableWriter(self.folder / f"{end}.{name}", schema) as table:
-                for batch in self._rows[name]:
+                for batch in rows[name]:
                     table.write(batch)
-        write_json(self.folder / f"{end}.json", self.told)
-        self.done, self._images = end, 0
-        self._rows = {name: [] for name in self.schemas}
+        write_json(self.folder / f"{end}.json", dict(told))
+        self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), told)
 
     def join(self) -> None:
         """Write the tables, from the parts of all devices; the same bytes however the rows were cut into parts."""

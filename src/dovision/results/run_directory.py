@@ -129,8 +129,10 @@ class RunDirectory:
         self._end({**facts, "state": "failed", "exception": error})
 
     def interrupt(self, reason: str, facts: Mapping[str, Any] = NOTHING) -> None:
-        """End for a reason from outside; what is finished so far is used by the next start."""
-        self._end({**facts, "state": "interrupted", "reason": reason})
+        """End for a reason from outside, if not at an end already; what is finished is used by the next start."""
+        if self._recorded_state() == "running":
+            self._end({**facts, "state": "interrupted", "reason": reason})
+        self.close()
 
     def skip(self, overrides: Sequence[str], reason: str) -> None:
         """Record that a run was not started, unless there is one already.
