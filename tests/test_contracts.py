@@ -59,9 +59,9 @@ def test_rows_are_chosen_from_every_field_of_a_batch_and_of_a_context():
 
 
 def test_a_dataset_knows_no_boxes_unless_it_says_so():
-    boxes = Images.boxes(None, "test")
+    boxes = Images.source_boxes(None, "test")
     assert boxes.empty
-    assert list(boxes.columns) == ["sample", "part", "label", "top", "left", "bottom", "right"]
+    assert list(boxes.columns) == ["row", "part", "label", "top", "left", "bottom", "right"]
 
 
 @pytest.mark.parametrize(

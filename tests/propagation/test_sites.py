@@ -125,7 +125,7 @@ CONVOLUTION = nn.Conv2d(3, 4, 3)
         ),
         (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(36, 2)), "2", "positions in one"),
         (
-            nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.Linear(36, 2), nn.Flatten()),
+            nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.Linear(36, 2), nn.Flatten(), nn.Linear(8, 2)),
             "2",
             "nothing shows .* one size only",
         ),
