@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import integrate, stats
 
-from dovision.intervals import Interval, means, share_interval
+from dovision.intervals import Interval, balanced_interval, means, share_interval
 from dovision.results.detection_metrics import Scored, auroc, average_precision
 
 Array = npt.NDArray[np.float64]
@@ -78,6 +78,7 @@ EFFECTS: dict[str, tuple[Draw, float]] = {  # of clusters, and their mean
 }
 UNEQUAL = ("normal", "exponential", "log-normal", "1 in 10 large", "1 in 10 large, exponential")
 SHARES = (0.5, 0.9, 0.98)
+BALANCED = ((0.5, 0.9), (0.9, 0.98), (0.9,) * 10)
 AREAS = (0.5, 0.75, 0.9, 0.98)
 
 
@@ -115,6 +116,15 @@ def of_areas(
         yield area(Scored(attacked, names), Scored(clean, names if twins else names + clusters))
 
 
+def of_balanced(rates: Sequence[float], clusters: int, samples: int, seed: int) -> Iterator[Interval]:
+    """Intervals of balanced accuracies: so many images of the first class, ten times as many of each other."""
+    random = np.random.default_rng([seed, clusters])
+    label = np.repeat(np.arange(len(rates)), [clusters] + [10 * clusters] * (len(rates) - 1))
+    for _ in range(samples):
+        hits = random.random(len(label)) < np.array(rates)[label]
+        yield balanced_interval(hits, label, np.arange(len(label)))
+
+
 def precision_of(shift: float) -> float:
     """The average precision of infinitely many normal scores, as many attacked as clean."""
 
@@ -141,12 +151,17 @@ def mean_rows(clusters: Sequence[int], samples: int, seed: int = 0) -> Iterator[
 
 
 def share_rows(clusters: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:
-    """The coverage of intervals of shares and of areas under curves."""
+    """The coverage of intervals of shares, of balanced accuracies, and of areas under curves."""
     for truth in SHARES:
         for correlation, end in ((0.0, ""), (0.3, "; clusters of 1 to 10, correlation .3")):
             for count in clusters:
                 found = of_shares(truth, count, samples, correlation, seed)
                 yield Coverage(f"share of {truth:g}{end}", count, samples, *counted(found, truth))
+    for rates in BALANCED:
+        for count in clusters:
+            found = of_balanced(rates, count, samples, seed)
+            name = f"balanced accuracy of {len(rates)} classes, {rates[0]:g} and {rates[-1]:g}"
+            yield Coverage(name, count, samples, *counted(found, float(np.mean(rates))))
     for truth in AREAS:
         shift = float(np.sqrt(2) * stats.norm.ppf(truth))
         for twins, end in ((False, ""), (True, "; twins")):

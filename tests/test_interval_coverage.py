@@ -40,6 +40,13 @@ def test_intervals_of_shares_hold(check, truth, clusters):
     assert held / printed > 0.93
 
 
+@pytest.mark.parametrize("rates", [(0.5, 0.9), (0.9, 0.98)])
+def test_intervals_of_balanced_accuracies_hold(check, rates):
+    printed, held = check.counted(check.of_balanced(rates, 8, 150, 0), sum(rates) / 2)
+    assert printed == 150
+    assert held / printed > 0.93
+
+
 def test_intervals_of_areas_hold(check):
     for area, truth in ((check.auroc, 0.9), (check.average_precision, check.precision_of(1.8124))):
         printed, held = check.counted(check.of_areas(area, 1.8124, 15, 150, True, 0), truth)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.metrics import balanced_accuracy_score
 
 from dovision import intervals
 from dovision.intervals import (
@@ -19,6 +20,7 @@ from dovision.intervals import (
     RARE,
     SATURATED,
     SHARE,
+    balanced_interval,
     benjamini_hochberg,
     has_quantile,
     holm,
@@ -257,3 +259,21 @@ def test_nothing_is_warned_of(recwarn):
         mean_p_value(np.array(values), np.arange(len(values)))
     intervals.means(np.zeros((3, 2)), np.zeros((3, 2))).ends()
     assert not recwarn
+
+
+def test_a_balanced_accuracy_is_scikit_learns_with_about_the_interval_of_resampled_images():
+    random = np.random.default_rng(0)
+    label = random.choice(3, 600, p=[0.1, 0.3, 0.6])
+    prediction = np.where(random.random(600) < 0.8, label, random.choice(3, 600))
+    found = balanced_interval(prediction == label, label, np.arange(600))
+    assert found.estimate == pytest.approx(balanced_accuracy_score(label, prediction))
+    rows = [random.integers(600, size=600) for _ in range(500)]
+    low, high = np.quantile([balanced_accuracy_score(label[own], prediction[own]) for own in rows], [0.025, 0.975])
+    assert (found.low, found.high) == (pytest.approx(low, abs=0.02), pytest.approx(high, abs=0.02))
+
+
+def test_a_balanced_accuracy_with_one_group_of_a_class_has_no_interval():
+    label = np.array([0, 0, 0, 1, 1])
+    found = balanced_interval(label == 0, label, np.array([0, 1, 2, 3, 3]))
+    assert (found.estimate, found.reason) == (0.5, ONE_GROUP)
+    assert np.isnan(found.low)

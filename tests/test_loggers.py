@@ -50,6 +50,9 @@ def test_the_csv_says_what_the_summary_says(fitted):
     found = rows.loc[("eps=0.1", "success_rate")]
     assert found[numbers].to_list() == pytest.approx([expected[name] for name in numbers])
     assert found["method"] == expected["method"] == "Clopper-Pearson"
+    images = {name: rows.loc[("clean", f"images/{name}"), "estimate"] for name in run.summary["labels"]}
+    assert images == run.summary["labels"]
+    assert sum(images.values()) == 12
 
 
 @pytest.mark.parametrize("trouble", ["is down", "hangs"])

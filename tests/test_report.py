@@ -8,7 +8,8 @@ import pytest
 from dovision.report import main, report
 from dovision.results.run_directory import RunDirectory
 
-FIGURES = ("average_effects", "effect_distribution", "gallery")
+FIGURES = ("average_effects", "classes", "effect_distribution", "gallery")
+OVERALL = ("results", "classifier_quality", "effect_against_epsilon")
 FORMS = ("csv", "pdf", "png", "svg", "tex")
 
 
@@ -24,7 +25,7 @@ def test_a_report_has_a_page_and_every_figure_in_every_form(sweep):
     folder = sweep / "report"
     written = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
     (run,) = [path.parent.name for path in sweep.glob("*/run.json")]
-    overall = {f"figures/{name}.{form}" for name in ("results", "effect_against_epsilon") for form in FORMS}
+    overall = {f"figures/{name}.{form}" for name in OVERALL for form in FORMS}
     own = {f"figures/{run}/{name}.{form}" for name in FIGURES for form in FORMS}
     assert written == {"index.html"} | overall | own
 
@@ -32,7 +33,7 @@ def test_a_report_has_a_page_and_every_figure_in_every_form(sweep):
 def test_the_same_runs_give_the_same_bytes(sweep, tmp_path):
     first, second = sweep / "report", report(sweep, tmp_path / "again").parent
     names = [path.relative_to(first) for path in first.rglob("*.*")]
-    assert len(names) == 26
+    assert len(names) == 36
     assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
 
 

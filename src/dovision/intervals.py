@@ -186,6 +186,33 @@ def share_interval(hits: Array, groups: Groups) -> Interval:
     return Interval(estimate, low, high, clusters, SHARE, "")
 
 
+def balanced_interval(hits: npt.NDArray[np.bool_], stratum: npt.NDArray[Any], groups: Groups) -> Interval:
+    """The mean over strata (classes) of the share of hits, with an interval over whole groups.
+
+    Args:
+        hits: shape (N,).
+        stratum: of each row, shape (N,).
+        groups: the group of each row, shape (N,).
+    """
+    _, place, count = np.unique(stratum, return_inverse=True, return_counts=True)
+    rate = np.bincount(place, hits) / count
+    estimate = float(rate.mean())
+    names, group = np.unique(groups, return_inverse=True)
+    fewest = min(effective_groups(groups[place == number]) for number in range(len(count)))
+    if fewest < 2:
+        return withheld(estimate, len(names), ONE_GROUP)
+    of_group = np.bincount(group, (hits - rate[place]) / (len(count) * count[place]))
+    error = float(np.sqrt(fewest / (fewest - 1) * (of_group**2).sum()))
+    low, high = unit_ends(estimate, error, fewest, np.inf, fewest, len(count) * fewest)
+    return Interval(estimate, low, high, len(names), SHARE, "")
+
+
+def effective_groups(groups: Groups) -> float:
+    """How many groups of one size would weigh as evenly."""
+    sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
 def unit_ends(
     estimate: float, error: float, effective: float, rows: float, least: float, most: float
 ) -> tuple[float, float]:

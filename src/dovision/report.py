@@ -45,7 +45,8 @@ def write(sweep: Path, runs: Sequence[Run], output: Path, details: int) -> Path:
     make_folder(output, setting="output")
     overview: list[page.Shown] = []
     if completed:
-        save(exhibits.results_exhibit(completed), output / FIGURES)
+        for exhibit in exhibits.results_exhibits(completed):
+            save(exhibit, output / FIGURES)
         overview = _draw(exhibits.sweep_exhibits(completed), output / FIGURES, "")
     runwise = []
     for number, run in enumerate(detailed):

@@ -8,7 +8,15 @@ import torch
 
 from dovision.contracts import Task
 from dovision.results.exhibit import settings
-from dovision.results.exhibits import cells, label_names, results_exhibit, results_frame, run_exhibits, sweep_exhibits
+from dovision.results.exhibits import (
+    HEADS,
+    cells,
+    label_names,
+    results_exhibits,
+    results_frame,
+    run_exhibits,
+    sweep_exhibits,
+)
 from dovision.results.reading import read_sweep
 from dovision.results.tables import read_effects, read_samples
 
@@ -21,16 +29,17 @@ def completed(folder):
 
 def test_captions_state_fill_grid_count_and_interval(sweep):
     run = completed(sweep)[1]
-    exhibits = [results_exhibit([run]), *sweep_exhibits([run]), *run_exhibits(run)]
+    exhibits = [*results_exhibits([run]), *sweep_exhibits([run]), *run_exhibits(run)]
     captions = {item.name: item.caption for item in exhibits}
-    assert list(captions) == ["results", "effect_against_epsilon", "gallery", "effect_distribution", "average_effects"]
+    assert list(captions)[:4] == ["results", "classifier_quality", "effect_against_epsilon", "classes"]
+    assert list(captions)[4:] == ["gallery", "effect_distribution", "average_effects"]
     for caption in captions.values():
         assert "PixelGrid(rows=4, columns=4, fill=Constant(value=0.0))" in caption
         assert "seed 1." in caption
         assert re.search(r"n = \d", caption)
         assert re.search("95% intervals over groups|no interval", caption, re.IGNORECASE)
         assert "/data/mnist" not in caption
-    for name in ("results", "effect_against_epsilon", "average_effects"):
+    for name in ("results", "classifier_quality", "classes", "effect_against_epsilon", "average_effects"):
         assert "n = 40 images in each arm" in captions[name]
         assert "95% intervals over groups" in captions[name]
 
@@ -52,13 +61,14 @@ def test_the_table_of_results_is_that_of_the_summaries(sweep):
     assert row["auroc_high"] == found["auroc"]["high"]
     accuracy = found["accuracy"]
     text = f"{accuracy['estimate']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
-    assert cells(row)[:3] == ["eps=0.2", "40", text]
-    assert cells(frame.iloc[0])[3] == "-"
+    counts = "10 classes, 3 to 6 images each"
+    assert cells(row, list(HEADS))[:4] == ["eps=0.2", "40", counts, text]
+    assert cells(frame.iloc[0], ["success_rate"])[3] == "-"
 
 
 def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
     run = completed(sweep)[1]
-    gallery = run_exhibits(run)[0].data
+    gallery = run_exhibits(run)[1].data
     assert gallery.groupby(["sample", "arm"]).size().tolist() == [16] * 9
     effects = read_effects(run.folder, [0])
     first = gallery.iloc[0]
@@ -68,7 +78,7 @@ def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
 
 def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep):
     run = completed(sweep)[1]
-    frame = run_exhibits(run)[1].data
+    frame = run_exhibits(run)[2].data
     samples = read_samples(run.folder)
     beaten = samples[(samples["arm"] == "eps=0.2") & samples["success"].eq(True)]
     rows = frame[frame["arm"] == "eps=0.2"]
@@ -79,8 +89,8 @@ def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep)
 def test_an_arm_without_success_is_named_and_a_run_without_pictures_has_no_gallery(tmp_path, write_run):
     write_run(tmp_path, eps=(0.05,), strength=0.0, maps=0)
     items = run_exhibits(completed(tmp_path)[0])
-    assert [item.name for item in items] == ["effect_distribution", "average_effects"]
-    assert "No attack succeeded at eps=0.05." in items[0].caption
+    assert [item.name for item in items] == ["classes", "effect_distribution", "average_effects"]
+    assert "No attack succeeded at eps=0.05." in items[1].caption
 
 
 def test_several_labels_are_read_as_names():

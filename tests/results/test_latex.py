@@ -5,7 +5,7 @@ import re
 import pytest
 
 from dovision.results.exhibit import save
-from dovision.results.exhibits import results_exhibit
+from dovision.results.exhibits import results_exhibits
 from dovision.results.latex import SPOKEN, Ruled, escaped, latex_figure, latex_table
 from dovision.results.map_exhibits import map_exhibits
 from dovision.results.reading import read_sweep
@@ -56,14 +56,14 @@ def test_no_special_character_is_left_bare():
 @pytest.mark.slow
 def test_the_tables_of_sweeps_and_maps_are_set_and_fit_the_page(sweep, map_run, typeset):
     completed = [run for run in read_sweep(sweep) if run.state == "completed"]
-    exhibits = [results_exhibit(completed), *map_exhibits(read_sweep(map_run)[0])]
+    exhibits = [*results_exhibits(completed), *map_exhibits(read_sweep(map_run)[0])]
     tables = {one.name: latex_table(one.table, one.caption, one.name) for one in exhibits if one.table}
-    assert list(tables) == ["results", "map_scores"]
+    assert list(tables) == ["results", "classifier_quality", "map_scores"]
     assert "Overfull" not in typeset(*tables.values())
 
 
 @pytest.mark.slow
 def test_a_figure_and_every_special_character_are_set(sweep, typeset, tmp_path):
-    exhibit = results_exhibit(read_sweep(sweep)[:1])
+    exhibit, _ = results_exhibits(read_sweep(sweep)[:1])
     save(exhibit, tmp_path)
     typeset(latex_figure(exhibit.name, "".join(SPOKEN), wide=True), (tmp_path / "results.tex").read_text())

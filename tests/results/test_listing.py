@@ -1,6 +1,14 @@
 """The page's tables name every run, and give the sorting what it needs."""
 
-from dovision.results.listing import Cell, difference_table, differing, headline_table, job_table, shared
+from dovision.results.listing import (
+    Cell,
+    difference_table,
+    differing,
+    headline_table,
+    job_table,
+    quality_table,
+    shared,
+)
 from dovision.results.survey import survey
 
 
@@ -38,4 +46,11 @@ def test_headline_numbers_are_sorted_by_the_estimate_not_by_its_text(sweep):
     accuracy = runs[0].summary["arms"]["clean"]["accuracy"]["estimate"]
     assert rows[0][3].order == f"{accuracy:.6g}"
     assert rows[0][3].text.startswith(f"{accuracy:.3f} [")
-    assert (rows[0][4].text, rows[0][4].order) == ("-", "")
+    success = heads.index("attack success")
+    assert (rows[0][success].text, rows[0][success].order) == ("-", "")
+    assert rows[0][2] == Cell("40 (10 classes, 3 to 6 images each)", "40")
+    heads, rows = quality_table(runs)
+    assert len(rows) == 9
+    assert rows[0][2] == Cell("40 (10 classes, 3 to 6 images each)", "40")
+    found = runs[0].summary["arms"]["clean"]["classifier_auroc"]["estimate"]
+    assert rows[0][heads.index("AUROC")].order == f"{found:.6g}"

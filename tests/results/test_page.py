@@ -78,7 +78,7 @@ def test_the_page_can_be_read_out(page):
             assert attributes["aria-describedby"]
         for name in ("aria-labelledby", "aria-describedby", "aria-controls"):
             assert attributes.get(name) is None or attributes[name] in outline.ids
-    assert sum(tag == "caption" for tag, _ in outline.tags) == sum(tag == "table" for tag, _ in outline.tags) == 3
+    assert sum(tag == "caption" for tag, _ in outline.tags) == sum(tag == "table" for tag, _ in outline.tags) == 4
     assert ("html", {"lang": "en"}) in outline.tags
     assert "prefers-color-scheme: dark" in page
 

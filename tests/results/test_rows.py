@@ -58,6 +58,8 @@ def test_a_clean_arm_has_hand_worked_numbers_and_no_success():
     assert (rows["arm"], rows["eps"]) == (["clean"] * 2, [0.0] * 2)
     assert (rows["label"], rows["prediction"], rows["correct"]) == ([0, 1], [0, 0], [True, False])
     assert rows["probability"] == pytest.approx([0.75] * 2)
+    assert [list(map(float, each)) for each in rows["probabilities"]] == [pytest.approx([0.75, 0.25])] * 2
+    assert rows["logits"] == odds(0.75, 0.75).tolist()
     assert rows["margin"] == pytest.approx([0.5] * 2)
     assert rows["entropy"] == pytest.approx([-0.75 * math.log(0.75) - 0.25 * math.log(0.25)] * 2)
     assert rows["success"] == rows["success_8bit"] == [None] * 2

@@ -52,8 +52,8 @@ def test_a_record_is_read_back_and_one_that_was_edited_is_refused(facts, data):
         (RunRecord, {"state": "completed", "overrides": "seed=1"}, "overrides is wrong"),
         (RunRecord, {"state": "completed", "seed": 1.5}, "got '1.5'"),
         (RunRecord, {"state": "completed", "references": {"source": "x"}}, "references.numbers is wrong"),
-        (Summary, {"interval": "x", "arms": {}}, "arms is wrong"),
-        (Summary, {"interval": "x", "arms": {"clean": {"eps": 0.0}}}, "arms.clean.images is wrong"),
+        (Summary, {"interval": "x", "labels": {}, "arms": {}}, "arms is wrong"),
+        (Summary, {"interval": "x", "labels": {}, "arms": {"clean": {"eps": 0.0}}}, "arms.clean.images is wrong"),
     ],
 )
 def test_a_wrong_place_is_named(schema, content, told):

@@ -3,16 +3,22 @@
 import json
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from dovision.contracts import Batch, Task
 from dovision.intervals import ONE_GROUP
 from dovision.results.rows import Clean, sample_columns
-from dovision.results.summary import METRICS, summarise, write_summary
+from dovision.results.schemas import read_summary
+from dovision.results.summary import METRICS, label_counts, summarise, write_summary
 from dovision.results.tables import SAMPLES, TableWriter, samples_schema
 
 TASK = Task("multiclass", ("cat", "dog"))
+ALL_CATS = dict.fromkeys(("balanced_accuracy", "classifier_auroc", "sensitivity"))  # of the images of `write`
+SURE = 1 / (1 + math.exp(-3))  # the probability of what is predicted there, right or wrong
 
 
 def write(folder, right_after, scores_after=(0.4, 0.3, 0.1, 0.1)):
@@ -51,14 +57,17 @@ def estimates(found):
 def test_shares_are_those_counted_by_hand(tmp_path):
     summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
     assert estimates(summary["arms"]["clean"]) == pytest.approx(
-        {"accuracy": 0.75, "mean_abs_expected_effect": 0.2}
+        {"accuracy": 0.75, "mean_abs_expected_effect": 0.2, **ALL_CATS, "specificity": 0.75}
         | dict.fromkeys(("success_rate", "success_8bit", "robust_accuracy", "auroc"))
+        | {"calibration_error": SURE - 0.75},
+        abs=1e-6,
     )
     # two of the three images right before were beaten; one of four is right before and after
     # scores .4 and .3 against .1, .2, .2, .3: 7.5 of 8 pairs
     assert estimates(summary["arms"]["eps=0.1"]) == pytest.approx(
         {"accuracy": 0.5, "success_rate": 2 / 3, "success_8bit": 2 / 3, "robust_accuracy": 0.25}
-        | {"mean_abs_expected_effect": 0.225, "auroc": 7.5 / 8},
+        | {"mean_abs_expected_effect": 0.225, "auroc": 7.5 / 8, **ALL_CATS, "specificity": 0.5}
+        | {"calibration_error": SURE - 0.5},
         abs=1e-6,
     )
     assert summary["arms"]["eps=0.1"]["images"] == 4
@@ -95,3 +104,40 @@ def test_a_run_in_which_nothing_was_right_before_has_no_success_rate(tmp_path, w
         "method": "",
         "reason": ONE_GROUP,
     }
+
+
+def test_the_images_of_each_class_are_counted_and_what_one_class_does_not_define_is_noted(tmp_path):
+    summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
+    assert summary["labels"] == {"cat": 4, "dog": 0}
+    assert label_counts(summary["labels"]) == "cat 4, dog 0"
+    assert summary["arms"]["clean"]["notes"] == [
+        "No image of dog, so no sensitivity and no AUROC of it; means leave it out.",
+        "All images are of cat, so no specificity and no AUROC of it.",
+    ]
+    classes = summary["arms"]["clean"]["classes"]
+    assert {name: set(found) for name, found in classes.items()} == {
+        "cat": {"images", "prevalence", "accuracy", "sensitivity"},
+        "dog": {"images", "prevalence", "specificity"},
+    }
+    assert classes["cat"]["accuracy"]["estimate"] == 0.75
+
+
+def test_the_quality_of_a_run_is_that_of_its_probabilities(write_run, tmp_path):
+    run = write_run(tmp_path, images=60, maps=0)
+    samples = pd.read_parquet(tmp_path / SAMPLES)
+    summary = read_summary(run.path)
+    assert sum(summary["labels"].values()) == 60
+    for arm, found in summary["arms"].items():
+        rows = samples[samples["arm"] == arm]
+        probability = np.stack(rows["probabilities"])
+        assert found["balanced_accuracy"]["estimate"] == pytest.approx(
+            balanced_accuracy_score(rows["label"], rows["prediction"])
+        )
+        assert found["classifier_auroc"]["estimate"] == pytest.approx(
+            roc_auc_score(rows["label"], probability / probability.sum(1, keepdims=True), multi_class="ovr"), abs=1e-6
+        )
+
+
+def test_many_classes_are_counted_by_the_least_and_the_most():
+    labels = {f"class {number}": number + 1000 for number in range(7)}
+    assert label_counts(labels) == "7 classes, 1,000 to 1,006 images each"

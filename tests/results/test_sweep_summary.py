@@ -19,12 +19,20 @@ def test_row_11_each_job_has_a_row_and_failed_ones_are_not_dropped(tmp_path):
     sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)
     table = pd.read_csv(tmp_path / "sweep_summary.csv")
     assert table["state"].tolist() == ["completed", "failed"]
-    assert table.columns.tolist() == ["job", "overrides", "state", "seconds", "reason", "accuracy", "dir"]
+    assert table.columns.tolist() == ["job", "overrides", "state", "seconds", "reason", "images", "accuracy", "dir"]
     assert not (tmp_path / "sweep_seeds.csv").exists()
     text = (tmp_path / "sweep_summary.md").read_text()
     assert "2 jobs: 1 completed, 1 failed." in text
     assert r"ValueError: no \| grid" in text
     assert "    again" in text
+
+
+def test_a_completed_job_has_its_numbers_and_the_images_of_each_class(tmp_path, write_run):
+    write_run(tmp_path / "run", images=20, maps=0)
+    found = ended(0, (), tmp_path / "run", "")
+    assert found.row()["images"] == "10 classes, 2 images each"
+    quality = {f"clean/{name}" for name in ("accuracy", "balanced_accuracy", "classifier_auroc", "calibration_error")}
+    assert quality <= set(found.row())
 
 
 def test_the_numbers_of_an_arm_stand_together(tmp_path):
@@ -33,7 +41,7 @@ def test_the_numbers_of_an_arm_stand_together(tmp_path):
     sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)
     columns = pd.read_csv(tmp_path / "sweep_summary.csv").columns.tolist()
     arms = ["clean/accuracy", "eps=8/255/accuracy", "eps=8/255/auroc", "eps=0.1/accuracy"]
-    assert columns == ["job", "overrides", "state", "seconds", "reason", *arms, "dir"]
+    assert columns == ["job", "overrides", "state", "seconds", "reason", "images", *arms, "dir"]
 
 
 def test_row_11_mean_deviation_and_number_are_over_seeds(tmp_path):

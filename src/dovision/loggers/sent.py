@@ -11,13 +11,19 @@ import numpy.typing as npt
 from dovision.results.reading import Run
 from dovision.results.tables import EFFECTS, row_groups
 
+MOST = 50  # classes up to which the numbers of each are sent
+
 
 def metrics(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """(arm, metric, interval) of every number in a run's summary."""
+    """(arm, metric, interval) of every headline number of a run; those of a class are metric/class, images too."""
     for arm, found in run.summary["arms"].items():
+        classes = found["classes"]
         for metric, interval in found.items():
-            if isinstance(interval, dict):
+            if isinstance(interval, dict) and metric != "classes":
                 yield arm, metric, interval
+        for name, own in classes.items() if len(classes) <= MOST else ():
+            for metric, interval in own.items():
+                yield arm, f"{metric}/{name}", interval
 
 
 def effect_histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dovision.intervals import NOTHING, ONE_GROUP, SHARE, Interval, has_quantile, unit_ends, withheld
+from dovision.intervals import NOTHING, ONE_GROUP, SHARE, Interval, effective_groups, has_quantile, unit_ends, withheld
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -91,19 +91,13 @@ def _sum_at_most(scores: Floats, values: Floats) -> Callable[[Floats], Floats]:
 def _area(area: float, attacked: Scored, added: Floats, clean: Scored, clean_added: Floats) -> Interval:
     """The interval of an area under a curve, from what each image adds to it, an image of weight 1 more."""
     groups, group = np.unique(np.concatenate([attacked.group, clean.group]), return_inverse=True)
-    fewer = min(_effective(attacked.group), _effective(clean.group))
+    fewer = min(effective_groups(attacked.group), effective_groups(clean.group))
     if fewer < 2:
         return withheld(area, len(groups), ONE_GROUP)
     of_group = np.bincount(group, np.concatenate([added, clean_added]))
     error = float(np.sqrt(fewer / (fewer - 1) * (of_group**2).sum()))
     low, high = unit_ends(area, error, fewer, np.inf, fewer, 2 * fewer)  # few scores that overlap hide their error
     return Interval(area, low, high, len(groups), SHARE, "")
-
-
-def _effective(group: Integers) -> float:
-    """How many groups of one size would weigh as evenly."""
-    sizes = np.unique(group, return_counts=True)[1].astype(np.float64)
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
 def _nothing(attacked: Scored, clean: Scored) -> Interval:

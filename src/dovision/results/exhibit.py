@@ -51,7 +51,8 @@ def save(exhibit: Exhibit, folder: Path) -> str:
 def bracketed(row: pd.Series, name: str, form: str = ".3f") -> str:
     """The number NAME of a row with its interval, as "estimate [low, high]".
 
-    "-" stands for what there is not, the number or its interval; "saturated" for an effect that is rounding.
+    "-" stands for what there is not, the number or its interval; "saturated" for an effect that is rounding. A number
+    that has no interval by its nature, an empty reason, stands alone.
 
     Args:
         row: with NAME, NAME_low and NAME_high, and, where it has intervals that are withheld, NAME_reason.
@@ -63,6 +64,8 @@ def bracketed(row: pd.Series, name: str, form: str = ".3f") -> str:
         return "-"
     if row.get(f"{name}_reason") == SATURATED:
         return "saturated"
+    if pd.isna(low) and row.get(f"{name}_reason") == "":
+        return f"{estimate:{form}}"
     interval = "-" if pd.isna(low) else f"{low:{form}}, {high:{form}}"
     return f"{estimate:{form}} [{interval}]"
 

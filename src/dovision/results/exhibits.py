@@ -14,6 +14,7 @@ from dovision.intervals import BOTH_INTERVALS, MEAN_INTERVALS, level_of_selected
 from dovision.results import averages, figures, summary
 from dovision.results.attack_exhibits import attack_exhibits
 from dovision.results.channel_exhibits import channel_exhibits
+from dovision.results.class_exhibit import class_exhibit
 from dovision.results.detection_exhibits import detection_exhibits
 from dovision.results.detection_table_exhibits import seed_exhibits
 from dovision.results.drawing import FEWEST, SIGN
@@ -32,9 +33,20 @@ from dovision.results.shortcut_exhibits import shortcut_exhibits
 from dovision.results.tables import CLEAN, largest_effect, read_effects, read_samples
 
 GALLERY = "gallery"  # the exhibit of kept images, whose numbers are their effect maps
+MEANING = (  # what the metrics of the classifier are
+    "AUROC, sensitivity and specificity are those of the second class where there are two, and means over classes "
+    "otherwise; calibration error: the expected one, in 15 bins of the highest probability (of several labels: the "
+    "mean of theirs)."
+)
+EFFECTS = ("accuracy", *(name for name in summary.METRICS if name not in summary.QUALITY))  # and of attacks
 DRAWN = 100  # rows of the table of headline numbers in its figure; its CSV and its LaTeX have all
 HEADS = {
     "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "classifier_auroc": "AUROC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "calibration_error": "calibration error",
     "success_rate": "attack success",
     "success_8bit": "success at 8 bits",
     "robust_accuracy": "robust accuracy",
@@ -44,11 +56,13 @@ HEADS = {
 
 
 def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Headline numbers, a row per (job, arm): job, arm, eps, images, and each metric with _low, _high and _reason."""
+    """Headline numbers, a row per (job, arm): job, arm, eps, images, labels, each metric with _low, _high, _reason."""
     rows = []
     for run in runs:
+        labels = summary.label_counts(run.summary["labels"])
         for arm, found in run.summary["arms"].items():
-            row: dict[str, Any] = {"job": run.label, "arm": arm, "eps": found["eps"], "images": found["images"]}
+            row: dict[str, Any] = {"job": run.label, "arm": arm, "eps": found["eps"]}
+            row |= {"images": found["images"], "labels": labels}
             for metric in summary.METRICS:
                 interval = found[metric] or dict.fromkeys(("estimate", "low", "high", "reason"))
                 row |= {
@@ -61,9 +75,9 @@ def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def cells(row: pd.Series) -> list[str]:
-    """A row of `results_frame` as text: arm, images, and "estimate [low, high]" of each metric."""
-    return [str(row["arm"]), f"{row['images']:,}", *(_interval(row, metric) for metric in summary.METRICS)]
+def cells(row: pd.Series, metrics: Sequence[str]) -> list[str]:
+    """A row of `results_frame` as text: arm, images, images by class, and "estimate [low, high]" of each metric."""
+    return [str(row["arm"]), f"{row['images']:,}", row["labels"], *(_interval(row, metric) for metric in metrics)]
 
 
 def sweep_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
@@ -72,24 +86,29 @@ def sweep_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     return [*compared, *epsilon_exhibits(runs), *_against_epsilon(runs)]
 
 
-def results_exhibit(runs: Sequence[Run]) -> Exhibit:
-    """The table of headline numbers as a figure; a page has it as a table."""
-    frame = results_frame(runs)
-    rows = [(str(row["job"]), cells(row)) for _, row in frame.iterrows()]
-    table = Ruled(["arm", "images", *HEADS.values()], rows)
+def results_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+    """The tables of headline numbers and of the classifier's quality as figures; a page has them as tables."""
+    frame, told = results_frame(runs), settings(runs)
+    quality = "classifier_quality", "Quality of the classifier", frame, summary.QUALITY, f"{MEANING} {told}"
+    return [_results("results", "Headline numbers", frame, EFFECTS, told), _results(*quality)]
+
+
+def _results(name: str, title: str, frame: pd.DataFrame, metrics: Sequence[str], told: str) -> Exhibit:
+    rows = [(str(row["job"]), cells(row, metrics)) for _, row in frame.iterrows()]
+    table = Ruled(["arm", "images", "images by class", *(HEADS[metric] for metric in metrics)], rows)
     cut = f" Drawn: the first {DRAWN} of {len(rows):,} rows." if len(rows) > DRAWN else ""
     figure = figures.results_table(table.heads, rows[:DRAWN])
-    caption = (
-        f"{settings(runs)} {images(frame['images'])} In brackets: {BOTH_INTERVALS}.{missing_intervals(frame)}{cut}"
-    )
-    return Exhibit("results", "Headline numbers", caption, figure, frame, table)
+    ends = ("", "_low", "_high", "_reason")
+    columns = [*frame.columns[:5], *(f"{metric}{end}" for metric in metrics for end in ends)]
+    caption = f"{told} {images(frame['images'])} In brackets: {BOTH_INTERVALS}.{missing_intervals(frame[columns])}{cut}"
+    return Exhibit(name, title, caption, figure, frame[columns], table)
 
 
 def run_exhibits(run: Run) -> list[Exhibit]:
     """The figures of one completed run: of its maps and parts, where it has any; then gallery, |ECE|, averages."""
     averaged = averages.average_effects(run.folder)
     general = [*_gallery(run), _distribution(run), _average_effects(run, averaged), *channel_exhibits(run, averaged)]
-    attacks = [*attack_exhibits(run), *label_exhibits(run)]
+    attacks = [*attack_exhibits(run), *label_exhibits(run), class_exhibit(run)]
     return [*detection_exhibits(run), *attacks, *map_exhibits(run), *part_exhibits(run), *general]
 
 

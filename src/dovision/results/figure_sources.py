@@ -11,7 +11,7 @@ from typing import Protocol
 from dovision import checks
 from dovision.results.bench_exhibits import bench_exhibit
 from dovision.results.exhibit import Exhibit
-from dovision.results.exhibits import results_exhibit, run_exhibits, sweep_exhibits
+from dovision.results.exhibits import results_exhibits, run_exhibits, sweep_exhibits
 from dovision.results.framework import framework_exhibit
 from dovision.results.survey import UNREADABLE, survey
 
@@ -97,4 +97,4 @@ def _exhibits(sweep: Path, run: int) -> Sequence[Exhibit]:
             f"{sweep} must hold {run + 1} completed runs, got {len(completed)}. "
             f"dovision-evaluate experiment={sweep.name} does what is missing."
         )
-    return [*run_exhibits(completed[run]), *sweep_exhibits(completed), results_exhibit(completed)]
+    return [*run_exhibits(completed[run]), *sweep_exhibits(completed), *results_exhibits(completed)]

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from dovision.results import differences
-from dovision.results.exhibits import HEADS, cells, results_frame
+from dovision.results.exhibits import EFFECTS, HEADS, cells, results_frame
 from dovision.results.reading import Run
 from dovision.results.references import REFERENCES, comparison
+from dovision.results.summary import QUALITY
 
 ELSEWHERE = ("output_root", "note", "reference")
 MOST = 6  # settings that get a column of their own in the table of jobs
@@ -74,18 +75,13 @@ def job_table(runs: Sequence[Run]) -> Listing:
 
 
 def headline_table(runs: Sequence[Run]) -> Listing:
-    """A row per (job, arm) of completed runs: each metric with its interval."""
-    frame = results_frame(runs)
-    rows = []
-    for _, row in frame.iterrows():
-        arm, images, *metrics = cells(row)
-        numbers = [
-            Cell(text, "" if pd.isna(row[name]) else f"{row[name]:.6g}", "number")
-            for name, text in zip(HEADS, metrics, strict=True)
-        ]
-        counted = Cell(images, str(row["images"]), "number")
-        rows.append([Cell(str(row["job"])), Cell(arm, f"{row['eps']:.6g}"), counted, *numbers])
-    return Listing(("job", "arm", "images", *HEADS.values()), rows)
+    """A row per (job, arm) of completed runs: the accuracy and each metric of effects and attacks with its interval."""
+    return _results(runs, EFFECTS)
+
+
+def quality_table(runs: Sequence[Run]) -> Listing:
+    """A row per (job, arm) of completed runs: each metric of the classifier's quality with its interval."""
+    return _results(runs, QUALITY)
 
 
 def reference_table(runs: Sequence[Run]) -> Listing:
@@ -97,6 +93,19 @@ def reference_table(runs: Sequence[Run]) -> Listing:
             names = [Cell(run.label), Cell(compared["source"])]
             rows += [[*names, *map(Cell, row)] for row in comparison(compared).itertuples(index=False)]
     return Listing(("job", "source", "number", "reported", "here"), rows)
+
+
+def _results(runs: Sequence[Run], metrics: Sequence[str]) -> Listing:
+    rows = []
+    for _, row in results_frame(runs).iterrows():
+        arm, images, labels, *texts = cells(row, metrics)
+        numbers = [
+            Cell(text, "" if pd.isna(row[name]) else f"{row[name]:.6g}", "number")
+            for name, text in zip(metrics, texts, strict=True)
+        ]
+        counted = Cell(f"{images} ({labels})", str(row["images"]))
+        rows.append([Cell(str(row["job"])), Cell(arm, f"{row['eps']:.6g}"), counted, *numbers])
+    return Listing(("job", "arm", "images", *(HEADS[name] for name in metrics)), rows)
 
 
 def _jobs(count: int) -> str:

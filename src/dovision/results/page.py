@@ -18,7 +18,7 @@ from dovision.results import differences, listing
 from dovision.results.carried import Allowance, lighter
 from dovision.results.drawing import CSV, inline_svg
 from dovision.results.exhibit import Exhibit, missing_intervals, settings
-from dovision.results.exhibits import results_frame
+from dovision.results.exhibits import MEANING, results_frame
 from dovision.results.explorer import explorer
 from dovision.results.mixture import QUESTIONS, mixed
 from dovision.results.reading import Run
@@ -106,6 +106,8 @@ def render(
         differences=listing.difference_table(runs),
         shared=listing.shared(runs),
         headlines=listing.headline_table(completed),
+        quality=listing.quality_table(completed),
+        meaning=MEANING,
         references=listing.reference_table(completed),
         results_link=_link(results_frame(completed)),
         interval=BOTH_INTERVALS,

@@ -66,6 +66,8 @@ def sample_columns(
         "label": _said(label, task),
         "prediction": _said(task.prediction(probability), task),
         "probability": probability.amax(-1).numpy(),
+        "probabilities": _listed(probability),
+        "logits": _listed(logits.detach().float().cpu()),
         "entropy": entropy(probability, task).numpy(),
         "margin": margin(probability, task).numpy(),
         "correct": task.correct(probability, label).numpy(),
@@ -215,8 +217,13 @@ def _edges(regions: Sequence[Sequence[Box | None]], classes: int) -> dict[str, A
 def _said(label: Tensor, task: Task) -> pa.Array:
     if not task.multilabel:
         return pa.array(label.numpy())
-    offsets = np.arange(len(label) + 1, dtype=np.int32) * label.shape[1]
-    return pa.ListArray.from_arrays(offsets, label.nan_to_num(nan=-1).to(torch.int8).reshape(-1).numpy())
+    return _listed(label.nan_to_num(nan=-1).to(torch.int8))
+
+
+def _listed(values: Tensor) -> pa.ListArray:
+    """A list a row, from values of shape (B, K)."""
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(offsets, values.reshape(-1).numpy())
 
 
 def _success(logits: Tensor | None, label: Tensor, task: Task, clean: Clean | None) -> pa.Array:

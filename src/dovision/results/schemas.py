@@ -123,18 +123,25 @@ class ConditionSummary(Record):
     images: NonNegativeInt
     notes: list[str]
     accuracy: Estimate | None
+    balanced_accuracy: Estimate | None
+    classifier_auroc: Estimate | None
+    sensitivity: Estimate | None
+    specificity: Estimate | None
+    calibration_error: Estimate | None
     success_rate: Estimate | None
     success_8bit: Estimate | None
     robust_accuracy: Estimate | None
     mean_abs_expected_effect: Estimate | None
     mean_expected_logit_effect: Estimate | None
     auroc: Estimate | None
+    classes: dict[str, dict[str, Estimate]]  # the quality of the classifier, class by class
 
 
 class Summary(Record):
     """summary.json: the headline numbers of a completed run."""
 
     interval: str
+    labels: dict[str, NonNegativeInt]  # images by class
     arms: dict[str, ConditionSummary] = Field(min_length=1)
     maps: list[dict[str, Any]] = []
     part_effects: list[dict[str, Any]] = []

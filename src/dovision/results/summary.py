@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from dovision.contracts import Task
 from dovision.effects import RESOLUTION
 from dovision.intervals import BOTH_INTERVALS, Interval, mean_interval, share_interval
+from dovision.results.classifier_quality import OVERALL, Quality, classifier_quality
 from dovision.results.detection_metrics import Scored, auroc
 from dovision.results.detection_summary import DETECTION, headlines, read_detection
 from dovision.results.files import write_json
@@ -17,9 +21,11 @@ from dovision.results.map_summary import map_scores
 from dovision.results.map_tables import MAPS
 from dovision.results.part_effects import contrasts, part_effects
 from dovision.results.schemas import SUMMARY
-from dovision.results.tables import CLEAN, read_samples
+from dovision.results.tables import CLEAN, read_samples, read_task
 
-METRICS = ("accuracy", "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
+QUALITY = ("accuracy", *OVERALL.values())  # of the classifier
+METRICS = (*QUALITY, "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
+NAMED = 6  # classes whose images are counted one by one in a text
 
 
 def write_summary(folder: Path) -> dict[str, Any]:
@@ -30,9 +36,10 @@ def write_summary(folder: Path) -> dict[str, Any]:
 
 
 def summarise(folder: Path) -> dict[str, Any]:
-    """Per arm the number of images and {estimate, low, high, clusters, method, reason} of each of
+    """The images of each class, and per arm the number of images and {estimate, low, high, clusters, method, reason} of
 
-    accuracy                  share of all images said rightly in the arm
+    accuracy                  share of all images predicted rightly in the arm
+    balanced_accuracy, classifier_auroc, sensitivity, specificity, calibration_error  see `classifier_quality`
     success_rate              share of attacks that succeeded, among images right before
     success_8bit              the same after rounding to 8 bits
     robust_accuracy           share of all images right before and after the attack
@@ -40,9 +47,10 @@ def summarise(folder: Path) -> dict[str, Any]:
     mean_expected_logit_effect  mean of the expected effect on logits over images and units, with its sign
     auroc                     of |ECE|, all clean images against successfully attacked ones; > 0.5 if attacks raise it
 
-    `method` and `reason` are those of `Interval`. What has no meaning in an arm is None, with a sentence
-    in `notes` where that may surprise. Beside `arms`, where the run has them: `maps`, the rows of `map_scores`;
-    `part_effects` and `contrasts`, those of the functions named so.
+    `method` and `reason` are those of `Interval`. What has no meaning in an arm is None, with a sentence in `notes`
+    where that may surprise; `classes` has the quality of the classifier class by class, without what is not defined.
+    Beside `arms`, where the run has them: `maps`, the rows of `map_scores`; `part_effects` and `contrasts`, those of
+    the functions named so.
 
     Args:
         folder: the run directory.
@@ -50,10 +58,25 @@ def summarise(folder: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError, ValueError: samples.parquet is missing, damaged or empty.
     """
-    samples = read_samples(folder)
+    samples, task = read_samples(folder, ["probabilities"]), read_task(folder)
     clean = samples[samples["arm"] == CLEAN]
-    arms = {str(arm): _arm(rows, clean) for arm, rows in samples.groupby("arm", sort=False)}
-    return {"interval": BOTH_INTERVALS, "arms": arms, **_sections(folder)}
+    arms = {str(arm): _arm(rows, clean, task) for arm, rows in samples.groupby("arm", sort=False)}
+    labels = {name: int(count) for name, count in zip(task.classes, _images(clean, task), strict=True)}
+    return {"interval": BOTH_INTERVALS, "labels": labels, "arms": arms, **_sections(folder)}
+
+
+def label_counts(labels: Mapping[str, int]) -> str:
+    """The number of images of each class, as text; of many classes the least and the largest."""
+    if len(labels) <= NAMED:
+        return ", ".join(f"{name} {count:,}" for name, count in labels.items())
+    least, most = min(labels.values()), max(labels.values())
+    return f"{len(labels):,} classes, {least:,}{f' to {most:,}' if most > least else ''} images each"
+
+
+def _images(samples: pd.DataFrame, task: Task) -> npt.NDArray[np.int64]:
+    """The number of images of each class, shape (K,)."""
+    label = np.stack(samples["label"].tolist())
+    return (label == 1).sum(0) if task.multilabel else np.bincount(label, minlength=len(task.classes))
 
 
 def _sections(folder: Path) -> dict[str, Any]:
@@ -69,7 +92,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _arm(rows: pd.DataFrame, clean: pd.DataFrame) -> dict[str, Any]:
+def _arm(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str, Any]:
     arm, eps = rows.iloc[0][["arm", "eps"]]
     success = rows["success"].to_numpy(float)  # nan where null
     shares = {
@@ -85,8 +108,19 @@ def _arm(rows: pd.DataFrame, clean: pd.DataFrame) -> dict[str, Any]:
     found = {name: _plain(interval) for name, interval in intervals.items()}
     found["auroc"] = _detection(rows[success == 1], clean)
     silent = arm != CLEAN and found["auroc"] is None
+    quality = _quality(rows, task)
     notes = [f"No attack in the arm {arm} succeeded, so there is no AUROC."] if silent else []
-    return {"eps": float(eps), "images": len(rows), **found, "notes": notes}
+    notes += quality.notes if arm == CLEAN else []  # they are true of all arms
+    found |= {name: _plain(quality.overall[name]) if name in quality.overall else None for name in OVERALL.values()}
+    classes = {name: {key: _plain(value) for key, value in own.items()} for name, own in quality.classes.items()}
+    return {"eps": float(eps), "images": len(rows), **found, "classes": classes, "notes": notes}
+
+
+def _quality(rows: pd.DataFrame, task: Task) -> Quality:
+    label, prediction, probability = (
+        np.stack(rows[name].tolist()) for name in ("label", "prediction", "probabilities")
+    )
+    return classifier_quality(label, prediction, probability, rows["group"].to_numpy(), task)
 
 
 def _detection(beaten: pd.DataFrame, clean: pd.DataFrame) -> dict[str, Any] | None:

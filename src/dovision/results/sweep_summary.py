@@ -16,7 +16,7 @@ from dovision.results.mixture import mixed
 from dovision.results.run_directory import DAMAGED, RUN, RunDirectory
 from dovision.results.schemas import read_summary
 from dovision.results.spreadsheet import guarded
-from dovision.results.summary import METRICS
+from dovision.results.summary import METRICS, label_counts
 
 NAME = "sweep_summary"  # .csv and .md in the sweep's folder
 OVER_SEEDS = "sweep_seeds.csv"
@@ -35,11 +35,12 @@ class Ended(NamedTuple):
     command: str  # that does this job again
     metrics: Mapping[str, float]
     facts: Mapping[str, Any] = MappingProxyType({})  # run.json
+    labels: str = ""  # images by class
 
     def row(self) -> dict[str, Any]:
         """The job as a row of the table."""
         own = {"job": self.number, "overrides": " ".join(self.overrides), "state": self.state, "seconds": self.seconds}
-        return {**own, "reason": self.reason, **self.metrics, "dir": str(self.folder)}
+        return {**own, "reason": self.reason, "images": self.labels, **self.metrics, "dir": str(self.folder)}
 
 
 def state_of(folder: Path) -> str:
@@ -60,14 +61,16 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> Ended:
     """What a job's run directory says of its end."""
-    state, facts, metrics = state_of(folder), facts_of(folder), {}
+    state, facts, metrics, labels = state_of(folder), facts_of(folder), {}, ""
     reason = _reason(state, facts)
     try:
-        metrics = dict(_headlines(read_summary(folder))) if state == GOOD else {}
+        if state == GOOD:
+            summary = read_summary(folder)
+            metrics, labels = dict(_headlines(summary)), label_counts(summary["labels"])
     except (ValueError, OSError) as error:
         state, reason = DAMAGED, str(error)
     seconds = facts.get("wall_seconds")
-    return Ended(number, tuple(overrides), state, seconds, reason, folder, command, metrics, facts)
+    return Ended(number, tuple(overrides), state, seconds, reason, folder, command, metrics, facts, labels)
 
 
 def write(folder: Path, command: str, jobs: Sequence[Ended]) -> None:

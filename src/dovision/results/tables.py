@@ -5,8 +5,10 @@ Rows come image by image, within an image arm by arm, unit by unit, class by cla
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
@@ -24,12 +26,14 @@ from dovision.inputs.files import regular
 
 SAMPLES = "samples.parquet"
 EFFECTS = "effects.parquet"
-FORMAT = "1"  # raised whenever a column changes its name, type or meaning
+FORMAT = "2"  # raised whenever a column changes its name, type or meaning
 ROW_GROUP = 100_000  # rows
 CLEAN = "clean"  # the arm of the images as they are
 
 NAME = pa.dictionary(pa.int32(), pa.string())  # few names, each many times
 METADATA = {"dovision_format": FORMAT}
+TASK = "dovision_task"  # the classes, in the metadata of samples.parquet
+PER_CLASS = ("probabilities", "logits")  # columns of samples.parquet with a list of numbers, one a class
 
 
 def repeated(name: str, count: int) -> pa.DictionaryArray:
@@ -50,11 +54,12 @@ def boxes_of(rows: pd.DataFrame) -> list[Box]:
 def samples_schema(task: Task) -> pa.Schema:
     """Columns of samples.parquet, a row per (sample, arm).
 
-    sample, name, group     the row in the split, the file or name of the image, the patient
+    sample, name, group     the place in the split's order, the file or name of the image, the patient
     arm, eps                "clean", or such as "eps=0.1" and "eps=8/255"; the epsilon in pixel units, 0 for clean
     label, prediction       a class number; for multilabel a list of zeros and ones, -1 where not known
     probability             the highest class probability
     entropy                 nats; for multilabel the sum of the labels' binary entropies
+    probabilities, logits   P(y_k | x) and the logit of each class, a list
     margin                  highest minus second-highest probability; for multilabel the smallest 2 |P - threshold|
     correct                 the label, or each of the labels, was said
     success                 right before the attack and wrong after it; null for clean and for images wrong before
@@ -69,7 +74,8 @@ def samples_schema(task: Task) -> pa.Schema:
     columns |= dict.fromkeys(("probability", "entropy", "margin"), pa.float32())
     columns |= dict.fromkeys(("correct", "success", "success_8bit"), pa.bool_())
     columns |= dict.fromkeys(("linf", "l2", "mean_abs_expected_effect", "mean_expected_logit_effect"), pa.float32())
-    return pa.schema(columns, metadata=METADATA)
+    columns |= dict.fromkeys(PER_CLASS, pa.list_(pa.float32()))
+    return pa.schema(columns, metadata=METADATA | {TASK: json.dumps(asdict(task))})
 
 
 def effects_schema() -> pa.Schema:
@@ -181,10 +187,16 @@ def largest_effect(effects: pd.DataFrame) -> float:
     return max(float(effects["effect"].abs().max()), RESOLUTION)
 
 
-def read_samples(folder: Path) -> pd.DataFrame:
-    """samples.parquet, ordered by epsilon (clean first) and sample, with `arm` as text."""
+def read_samples(folder: Path, per_class: Sequence[str] = ()) -> pd.DataFrame:
+    """samples.parquet, ordered by epsilon (clean first) and sample, with `arm` as text.
+
+    Args:
+        folder: the run directory.
+        per_class: which of the columns PER_CLASS are read.
+    """
     path = folder / SAMPLES
-    parts = list(row_groups(path))
+    left_out = set(PER_CLASS) - set(per_class)
+    parts = [table.drop_columns(list(left_out)) for table in row_groups(path)]
     if not parts:
         raise ValueError(f"{path} must have rows, got none. Delete the folder {folder} and run again.")
     frame: pd.DataFrame = pa.concat_tables(parts).to_pandas()
@@ -201,6 +213,12 @@ def measured_samples(folder: Path, arms: Sequence[str]) -> set[int]:
         [rows, *(part.cast(rows.schema) for part in row_groups(folder / SAMPLES, rows.column_names))]
     )
     return set.intersection(*(set(rows.filter(pc.equal(rows["arm"], arm))["sample"].to_pylist()) for arm in arms))
+
+
+def read_task(folder: Path) -> Task:
+    """The classes of samples.parquet, and for multilabel the thresholds from which on they were predicted."""
+    stated = json.loads(next(row_groups(folder / SAMPLES, ["sample"])).schema.metadata[TASK.encode()])
+    return Task(stated["kind"], tuple(stated["classes"]), tuple(stated["thresholds"]))
 
 
 def read_groups(folder: Path) -> pd.Series[int]:
