@@ -304,6 +304,11 @@ class Images(ABC):
         boxes.insert(0, "sample", sample[boxes.pop("row").to_numpy(np.int64)])
         return boxes.sort_values("sample", kind="stable", ignore_index=True)
 
+    @final
+    def strata(self, split: str) -> npt.NDArray[np.int64]:
+        """The class that each sample is stratified by, shape (N,); see `sample_order.strata`."""
+        return sample_order.strata(self.source(split).label.numpy())[self.order(split)]
+
     @cached_property
     def _orders(self) -> dict[str, npt.NDArray[np.int64]]:
         return {}

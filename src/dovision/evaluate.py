@@ -13,6 +13,7 @@ from dovision.learning.effect_evaluation import EffectEvaluation
 from dovision.learning.image_classifier import ImageClassifier
 from dovision.provenance import origin, surroundings
 from dovision.results.map_tables import write_boxes
+from dovision.results.pictures import PictureChoice
 from dovision.results.references import REFERENCES, References, lines
 from dovision.results.summary import write_summary
 from dovision.results.tables import CLEAN, measured_samples
@@ -51,7 +52,7 @@ def evaluate(config: DictConfig) -> None:
             names=images.table("test")["name"].tolist(),
             chunk=config.evaluation.chunk,
             plain_control=checks.choice("evaluation.control", config.evaluation.control, CONTROLS) == "plain",
-            kept=samples[: config.evaluation.maps],
+            pictures=PictureChoice(config.evaluation.maps, dict(enumerate(images.strata("test").tolist()))),
             keep_attacked=config.evaluation.keep_attacked,
             flush=config.evaluation.flush,
             origin=origin(facts),

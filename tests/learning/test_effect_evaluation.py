@@ -15,6 +15,7 @@ from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.learning.effect_evaluation import EffectEvaluation, round_to_8_bits
 from dovision.learning.image_classifier import ImageClassifier
+from dovision.results.pictures import PictureChoice, image_path, save_image
 
 TASK = Task("multiclass", ("dark", "bright"))
 PIXELS = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.9, 0.1, 0.0, 0.0], [0.0, 0.0, 0.0, 0.1]])
@@ -49,10 +50,11 @@ class Rows(torch.utils.data.Dataset):
 
 
 def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, attack=None, **options):
+    choice = PictureChoice(1, dict.fromkeys(range(3), 0))
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
     evaluation = EffectEvaluation(
         folder, classifier, classifier, cells(2, 2, Constant(0.0)), attack or Darken(list(eps)), ["a", "b", "c"], chunk,
-        **{"plain_control": False, "kept": [0], "flush": 1, "origin": {}, **options},
+        **{"plain_control": False, "pictures": choice, "flush": 1, "origin": {}, **options},
     )  # fmt: skip
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -134,9 +136,29 @@ def test_a_plain_control_compares_with_the_classifier_under_test(tmp_path):
     assert control.iloc[0] == pytest.approx(torch.sigmoid(torch.tensor(0.5)).item(), abs=1e-6)
 
 
-def test_pictures_are_kept_of_the_first_samples(tmp_path):
-    evaluate(tmp_path)
-    assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == ["0_clean.png", "0_eps-0.25.png"]
+def pictured(folder):
+    return sorted(path.name for path in (folder / "maps").iterdir())
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_pictures_are_kept_of_each_class_whatever_the_batch(tmp_path, batch_size):
+    evaluate(tmp_path, batch_size)
+    assert pictured(tmp_path) == ["0_clean.png", "0_eps-0.25.png"]
+    for folder, classes in (("early", {0: 1, 1: 1, 2: 0}), ("late", {0: 0, 1: 0, 2: 1})):
+        (tmp_path / folder).mkdir()
+        evaluate(tmp_path / folder, batch_size, pictures=PictureChoice(2, classes))
+    assert [name[0] for name in pictured(tmp_path / "early")] == ["0", "0", "2", "2"]
+    assert [name[0] for name in pictured(tmp_path / "late")] == ["0", "0", "2", "2"]
+
+
+def test_a_run_that_goes_on_keeps_the_pictures_of_a_whole_one(tmp_path):
+    classes = {0: 1, 1: 1, 2: 0}  # sample 2 takes the place of sample 1
+    with pytest.raises(RuntimeError):
+        evaluate(tmp_path, batch_size=1, attack=Refusing([0.25]), pictures=PictureChoice(2, classes))
+    assert [name[0] for name in pictured(tmp_path)] == ["0", "0", "1", "1"]
+    save_image(image_path(tmp_path, 7, "clean"), torch.zeros(1, 2, 2))  # of a start that was killed
+    evaluate(tmp_path, batch_size=1, pictures=PictureChoice(2, classes))
+    assert [name[0] for name in pictured(tmp_path)] == ["0", "0", "2", "2"]
 
 
 def test_kept_images_give_the_tables_again(tmp_path):
@@ -159,7 +181,17 @@ def test_row_18_an_error_in_the_middle_leaves_no_table_and_the_next_start_measur
 
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
     evaluation = EffectEvaluation(
-        tmp_path, classifier, classifier, PixelGrid(2, 2), Broken([0.25]), ["a", "b", "c"], "auto", False, (), 1, {}
+        tmp_path,
+        classifier,
+        classifier,
+        PixelGrid(2, 2),
+        Broken([0.25]),
+        ["a", "b", "c"],
+        "auto",
+        False,
+        PictureChoice(0, dict.fromkeys(range(3), 0)),
+        1,
+        {},
     )
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,

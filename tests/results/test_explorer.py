@@ -8,6 +8,7 @@ import pytest
 from dovision.results.carried import Allowance
 from dovision.results.exhibits import run_exhibits
 from dovision.results.explorer import STEPS, explorer
+from dovision.results.pictures import kept_samples
 from dovision.results.reading import read_sweep
 from dovision.results.tables import read_effects
 
@@ -48,12 +49,10 @@ def test_units_without_a_place_have_no_boxes(runs):
 
 def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(runs):
     everything = explorer(runs, Allowance(PLENTY))
-    assert [(entry["job"], entry["image"]) for entry in everything[:4]] == [
-        ("intervention.rows=2", "digit_0000.png"),
-        ("intervention.rows=4", "digit_0000.png"),
-        ("intervention=latent_channel", "digit_0000.png"),
-        ("intervention.rows=2", "digit_0001.png"),
-    ]
+    kept = {run.label: kept_samples(run.folder, ["clean", "eps=0.05", "eps=0.2"]) for run in runs}
+    expected = [(job, f"digit_{samples[place]:04}.png") for place in (0, 1) for job, samples in kept.items()]
+    assert [(entry["job"], entry["image"]) for entry in everything[:6]] == expected
+    assert expected[0] == ("intervention.rows=2", "digit_0000.png")
     assert len(everything) == 9
     assert len(explorer(runs, Allowance(40_000))) < 9
     assert explorer(runs, Allowance(10)) == []

@@ -69,7 +69,10 @@ def test_the_gallery_draws_boxes_and_names_a_zero_map(shown):
     figure = shown["map_gallery"].figure
     assert len(figure.axes) == 3 * 4
     assert "zero" in texts(figure)
-    assert len(figure.axes[0].patches) == 2 * 3  # the first film has no nodule; each outline is drawn twice
+    films = list(dict.fromkeys(shown["map_gallery"].data["sample"]))
+    assert sorted(films) == [0, 1, 2]
+    for film, axes in zip(films, figure.axes[::4], strict=True):
+        assert len(axes.patches) == 2 * (3 if film == 0 else 4)  # film 0 has no nodule; each outline is drawn twice
     assert [axes.get_title() for axes in figure.axes[:4]] == ["image", "grad_cam", "effect_map", "random_map"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +24,9 @@ from dovision.outputs import finite
 from dovision.propagation import Outcome, Propagation
 from dovision.results.order import by_sample
 from dovision.results.parts import Parts
-from dovision.results.pictures import image_path, save_image
+from dovision.results.pictures import PictureChoice, image_path, pictured_samples, remove_images, save_image
 from dovision.results.rows import Clean, done_rows, effect_columns, sample_columns, touched
-from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, samples_schema
+from dovision.results.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
 
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
@@ -54,7 +54,7 @@ class EffectEvaluation(Evaluation):
         names: a name per sample of the test split.
         chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
         plain_control: compare with the classifier under test instead of `measured` without do(u).
-        kept: samples of which the image is kept as a picture.
+        pictures: chooses the samples of which the image is kept as a picture.
         keep_attacked: whether all attacked images are kept, as they are.
         flush: images after which their rows are finished on disk.
         origin: what the rows depend on besides the configuration; a change of it is the end of finished parts.
@@ -70,7 +70,7 @@ class EffectEvaluation(Evaluation):
         names: Sequence[str],
         chunk: int | str,
         plain_control: bool,
-        kept: Collection[int],
+        pictures: PictureChoice,
         flush: int,
         origin: Mapping[str, Any],
         keep_attacked: bool = False,
@@ -83,7 +83,7 @@ class EffectEvaluation(Evaluation):
         self.names = names
         self.chunk = chunk
         self.plain_control = plain_control
-        self.kept = frozenset(kept)
+        self.pictures = pictures
         self.keep_attacked = keep_attacked and bool(attack.eps)
         self.flush = flush
         self.origin = origin
@@ -113,6 +113,7 @@ class EffectEvaluation(Evaluation):
         ranks = {"rank": trainer.global_rank, "devices": trainer.world_size}
         self.parts = Parts(self.folder, self._schemas(), self.flush, self._origin(), **ranks)
         self._take_up(self.parts.told)
+        self.pictures.offer_rows(self.parts.finished(SAMPLES))
         self._seen = 0
         keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.keep_attacked else None
         self.keeper = self.opened(keeper) if keeper is not None else None
@@ -153,6 +154,7 @@ class EffectEvaluation(Evaluation):
             self.forward_passes = int(trainer.strategy.reduce(passes, reduce_op="sum"))  # waits for all, too
         if trainer.is_global_zero:
             self.parts.join()
+            self._remove_pictures()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         super().on_exception(trainer, pl_module, exception)
@@ -228,10 +230,23 @@ class EffectEvaluation(Evaluation):
         )
 
     def _keep_pictures(self, arms: Sequence[Arm]) -> None:
+        """Save the images that are chosen, and remove those that give way to them."""
+        clean = arms[0]
+        samples = clean.batch.sample.tolist()
+        correct = self.correct(clean.logits, clean.batch).tolist()
+        left = set().union(*(self.pictures.offer(*each) for each in zip(samples, correct, strict=True)))
+        chosen = set(self.pictures.samples)
         for arm in arms:
-            for image, sample in zip(arm.batch.image, arm.batch.sample.tolist(), strict=True):
-                if sample in self.kept:
+            for image, sample in zip(arm.batch.image, samples, strict=True):
+                if sample in chosen:
                     save_image(image_path(self.folder, sample, arm.name), image)
+        remove_images(self.folder, left - set(samples))
+
+    def _remove_pictures(self) -> None:
+        """Remove the pictures that a device has chosen of its own images, and that are not chosen of all."""
+        of_all = PictureChoice(self.pictures.most, self.pictures.stratum)
+        of_all.offer_rows(row_groups(self.folder / SAMPLES, ["sample", "arm", "correct"]))
+        remove_images(self.folder, pictured_samples(self.folder) - set(of_all.samples))
 
     def _count(self, passes: int) -> None:
         self.forward_passes += passes

@@ -27,7 +27,7 @@ from dovision.results.label_success import label_exhibits
 from dovision.results.latex import Ruled
 from dovision.results.map_exhibits import map_exhibits
 from dovision.results.part_exhibits import fill_exhibits, part_exhibits
-from dovision.results.pictures import image_path, kept_samples, load_image
+from dovision.results.pictures import CHOSEN, image_path, kept_samples, load_image
 from dovision.results.reading import Run
 from dovision.results.shortcut_exhibits import shortcut_exhibits
 from dovision.results.tables import CLEAN, largest_effect, read_effects, read_samples
@@ -172,17 +172,19 @@ def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
     samples = read_samples(run.folder)
     every = list(samples["arm"].unique())
     arms = every[:most]
-    effects = read_effects(run.folder, kept_samples(run.folder, every))
-    kept = sorted(effects["sample"].unique())[:most]
+    pictured = kept_samples(run.folder, every)
+    effects = read_effects(run.folder, pictured)
+    measured = set(effects["sample"])
+    kept = [sample for sample in pictured if sample in measured][:most]
     if not kept:
         return []
     largest = largest_effect(effects)
     frame = _shown(samples, effects[effects["sample"].isin(kept)], arms)
+    frame = frame.sort_values("sample", key=lambda sample: sample.map(kept.index), kind="stable")
     pictures = {(s, arm): load_image(image_path(run.folder, s, arm)) for s in kept for arm in arms}
     caption = (
         f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all kept images, conditions "
-        f"and classes of the job. {settings([run])} n = {len(kept)}, the first of the split; single images, so no "
-        "interval."
+        f"and classes of the job. {settings([run])} n = {len(kept)}, {CHOSEN}; single images, so no interval."
     )
     return [Exhibit(GALLERY, "Images and effect maps", caption, gallery(pictures, frame, largest), frame)]
 

@@ -16,7 +16,7 @@ from dovision.results.heat_map import heat_maps
 from dovision.results.latex import Ruled
 from dovision.results.map_gallery import map_gallery
 from dovision.results.map_tables import AS_IS, MAPS, PERMUTED, RANDOMISED, read_boxes, read_grid, read_maps
-from dovision.results.pictures import image_path, kept_samples, load_image
+from dovision.results.pictures import CHOSEN, image_path, kept_samples, load_image
 from dovision.results.reading import Run, describe
 from dovision.results.tables import CLEAN
 
@@ -107,18 +107,20 @@ def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> Exhibit:
 
 def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
     maps, boxes = read_maps(run.folder), read_boxes(run.folder)
-    shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(kept_samples(run.folder, [CLEAN]))]
+    kept = kept_samples(run.folder, [CLEAN])
+    shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(kept)]
+    shown = shown.sort_values("sample", key=lambda sample: sample.map(kept.index), kind="stable")
     located = shown.merge(boxes.rename(columns={"label": "class"})[["sample", "class"]], on=["sample", "class"])
     pairs = pd.concat([located, shown]).drop_duplicates("sample")[["sample", "class"]].iloc[:most]
     if pairs.empty:
         return []
-    frame = pairs.merge(shown, on=["sample", "class"])
+    frame = pairs.merge(shown, on=["sample", "class"], how="left")
     pictures = {int(sample): load_image(image_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
     drawn = boxes[boxes["sample"].isin(pictures)]
     caption = (
         "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer. Yellow: boxes "
-        f"that speak for the class; light blue: other parts. n = {len(pictures)} of the kept images, single images, so "
-        f"no interval. {_measured(run)}"
+        f"that speak for the class; light blue: other parts. n = {len(pictures)}, {CHOSEN}, those with a box before "
+        f"others; single images, so no interval. {_measured(run)}"
     )
     figure = map_gallery(pictures, frame, drawn, read_grid(run.folder))
     data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])

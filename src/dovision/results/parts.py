@@ -98,6 +98,11 @@ class Parts:
         write_json(self.folder / f"{end}.json", dict(told))
         self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), told)
 
+    def finished(self, name: str) -> Iterator[pa.Table]:
+        """The rows of a table that this device has finished."""
+        for end in _ends(self.folder):
+            yield from row_groups(self.folder / f"{end}.{name}")
+
     def join(self) -> None:
         """Write the tables, from the parts of all devices; the same bytes however the rows were cut into parts."""
         folders = [_folder(self.run, rank, self.devices) for rank in range(self.devices)]
