@@ -97,6 +97,12 @@ def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_a
     )
 
 
+def test_a_dry_run_counts_the_one_channel_alone(mnist_root, run_command, tmp_path, capsys):
+    where = (f"dataset.root={mnist_root}", "dataset.val_images=8", f"output_root={tmp_path}", "dry_run=true")
+    assert run_command(main, "experiment=authors_mnist", *where) == 0
+    assert "at most 12 forward passes" in capsys.readouterr().out  # 6 images, with and without do()
+
+
 def test_authors_mnist_prints_its_numbers_beside_those_of_the_notebook_and_the_page_has_them(run):
     log = (run.folder / "run.log").read_text()
     assert "beside the authors' notebook mnist.ipynb:" in log

@@ -148,7 +148,7 @@ def _units(config: DictConfig, images: Images, intervention: Intervention) -> in
     if intervention.site == INPUT:
         return len(intervention.units(images.shape))
     if intervention.site == CODE:
-        return int(config.autoencoder.channels[config.autoencoder.code])
+        return len(intervention.units((int(config.autoencoder.channels[config.autoencoder.code]),)))
     return None  # a layer of a network that is not made here
 
 
