@@ -269,7 +269,7 @@ def test_a_balanced_accuracy_is_scikit_learns_with_about_the_interval_of_resampl
     assert found.estimate == pytest.approx(balanced_accuracy_score(label, prediction))
     rows = [random.integers(600, size=600) for _ in range(500)]
     low, high = np.quantile([balanced_accuracy_score(label[own], prediction[own]) for own in rows], [0.025, 0.975])
-    assert high - low < found.high - found.low < 1.4 * (high - low)  # a class of few images is given the benefit
+    assert high - low < found.high - found.low < 1.6 * (high - low)  # no narrower, for the sake of few images
     assert (found.low, found.high) == (pytest.approx(low, abs=0.03), pytest.approx(high, abs=0.03))
 
 
