@@ -7,15 +7,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from dovision.learning.effect_evaluation import EffectEvaluation
 from dovision.results.reading import read_sweep
 
 
 @pytest.mark.slow
 def test_row_7_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(
-    fitted, dovision_evaluate, offline_run, tmp_path
+    fitted, dovision_evaluate, offline_run, tmp_path, monkeypatch
 ):
+    measure = EffectEvaluation.measure
+
+    def fail_of_four(self, *arguments):
+        if self.intervention.rows == 4:
+            raise ValueError("a grid that fails")
+        measure(self, *arguments)
+
+    monkeypatch.setattr(EffectEvaluation, "measure", fail_of_four)
     shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
-    rows = "intervention.rows=2,33"  # more than there are pixels
+    rows = "intervention.rows=2,4"
     assert (
         dovision_evaluate(f"output_root={tmp_path}", "logger=wandb", "attack=fgsm", "attack.eps=0.1", rows, "-m") == 1
     )
