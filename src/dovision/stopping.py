@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import FrameType, TracebackType
@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Callback
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)  # of a scheduler that is about to take the machine away
-_silent: ContextVar[bool] = ContextVar("silent", default=False)
+_meant: ContextVar[Sequence[int] | None] = ContextVar("meant", default=None)
 
 
 class Stopped(BaseException):
@@ -68,10 +68,11 @@ class Stop(Callback):
         if os.getpid() != self._process:
             _leave_to_the_parent(signum)
             return
-        if self._asked is None and not _silent.get():
+        meant = _meant.get()
+        if self._asked is None and meant is None:
             say(f"{signal.Signals(signum).name}: the operation at hand ends, and what is finished is kept.")
-        self._asked = signum
-        raise Stopped(signum)
+        self._asked = meant[0] if meant else signum
+        raise Stopped(self._asked)
 
 
 def _leave_to_the_parent(signum: int) -> None:
@@ -82,13 +83,18 @@ def _leave_to_the_parent(signum: int) -> None:
 
 
 @contextmanager
-def silent() -> Iterator[None]:
-    """Leave it to another process to say on the terminal that a signal has come."""
-    before = _silent.set(True)
+def following(meant: Sequence[int]) -> Iterator[None]:
+    """Leave Ctrl-C, and what is said of signals on the terminal, to the process that this one works for.
+
+    Args:
+        meant: empty, or the signal that the other process has received, which SIGTERM stands for from then on.
+    """
+    before, handler = _meant.set(meant), signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        _silent.reset(before)
+        signal.signal(signal.SIGINT, handler)
+        _meant.reset(before)
 
 
 def say(line: str) -> None:

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import resource_tracker
 
 import pytest
 
-from dovision.stopping import Stopped
+from dovision.stopping import Stop, Stopped
 from dovision.sweeps import interruption
 from dovision.sweeps.interruption import Interruption, interruptible
 from dovision.sweeps.launch import Launch
@@ -106,12 +107,22 @@ def test_workers_that_do_not_end_have_their_time(tmp_path, monkeypatch):
 
 
 def test_a_process_that_is_started_meanwhile_does_not_receive_ctrl_c_itself(tmp_path):
+    resource_tracker._resource_tracker._stop()
     handler = signal.getsignal(signal.SIGINT)
     asks = "import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))"
     with Interruption(Launch(), tmp_path):
+        resource_tracker.ensure_running()  # as for any semaphore
         started = subprocess.run([sys.executable, "-S", "-c", asks], capture_output=True, text=True)
     assert started.stdout == "True\n"
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert signal.getsignal(signal.SIGINT) == handler
+
+
+def test_a_worker_leaves_ctrl_c_to_the_command_also_where_something_lets_it_through(tmp_path):
+    launch, handler = Launch(), signal.getsignal(signal.SIGINT)
+    launch.begin(tmp_path)
+    with interruptible(launch, tmp_path), Stop():
+        os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == handler
 
 

@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from dovision.stopping import Stop, Stopped, say, silent
+from dovision.stopping import Stop, Stopped, following, say
 from dovision.sweeps.launch import Launch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -51,6 +53,7 @@ class Interruption:
         for signum in SIGNALS:
             if signal.getsignal(signum) not in (signal.SIG_IGN, None):
                 self._before[signum] = signal.signal(signum, self._receive)
+        _start_trackers()
         self._wakeup = signal.set_wakeup_fd(self._sent, warn_on_full_buffer=False)
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes started here inherit it
         self._listener = threading.Thread(target=self._listen, daemon=True)
@@ -115,17 +118,18 @@ def interruptible(launch: Launch, sweep: Path) -> Iterator[None]:
 
     From then on the worker is silent: the launching process tells what becomes of the jobs.
     """
-    over = threading.Event()
+    over, meant = threading.Event(), list[int]()
 
     def listen() -> None:
         while not over.wait(EVERY):
             signum = launch.stopped_by(sweep)
             if signum is not None:
+                meant.append(signum)
                 _silence()
-                _thread.interrupt_main(signal.Signals(signum))
+                _thread.interrupt_main(signal.SIGTERM)
                 return
 
-    with silent(), Stop():
+    with following(meant), Stop():
         listener = threading.Thread(target=listen, daemon=True)
         listener.start()
         try:
@@ -133,6 +137,13 @@ def interruptible(launch: Launch, sweep: Path) -> Iterator[None]:
         finally:
             over.set()
             listener.join()
+
+
+def _start_trackers() -> None:
+    """Start the processes that watch over semaphores: Python and loky let signals through again when they do."""
+    resource_tracker.ensure_running()
+    with suppress(ImportError):
+        import_module("joblib.externals.loky.backend.resource_tracker").ensure_running()
 
 
 def _silence() -> None:
