@@ -125,7 +125,7 @@ def interruptible(launch: Launch, sweep: Path) -> Iterator[None]:
             signum = launch.stopped_by(sweep)
             if signum is not None:
                 meant.append(signum)
-                _silence()
+                _silence(1, 2)
                 _thread.interrupt_main(signal.SIGTERM)
                 return
 
@@ -140,15 +140,24 @@ def interruptible(launch: Launch, sweep: Path) -> Iterator[None]:
 
 
 def _start_trackers() -> None:
-    """Start the processes that watch over semaphores: Python and loky let signals through again when they do."""
-    resource_tracker.ensure_running()
-    with suppress(ImportError):
-        import_module("joblib.externals.loky.backend.resource_tracker").ensure_running()
+    """Start the processes that watch over semaphores, in silence: they would complain of those of ended workers.
+
+    Started later, by Python and by loky themselves, they would let Ctrl-C through to workers again.
+    """
+    terminal = os.dup(2)
+    _silence(2)
+    try:
+        resource_tracker.ensure_running()
+        with suppress(ImportError):
+            import_module("joblib.externals.loky.backend.resource_tracker").ensure_running()
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
-def _silence() -> None:
-    """Send what this process says on the terminal nowhere."""
+def _silence(*descriptors: int) -> None:
+    """Send what this process, and those that it starts, say on the terminal nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
+    for descriptor in descriptors:
         os.dup2(nowhere, descriptor)
     os.close(nowhere)

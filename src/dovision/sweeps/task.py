@@ -8,12 +8,10 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from threading import RLock
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from dovision.configuration import recorded
 from dovision.errors import explain
@@ -51,7 +49,6 @@ class Task:
         self.started = True
         if not self.launch.is_here:
             quieten()
-            tqdm.set_lock(RLock())  # in place of a semaphore of the system, which is lost with a worker that is killed
             stand_in(self.folder)
         overrides = recorded(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from threading import RLock
+
+from tqdm import tqdm
 
 from dovision.sweeps.launch import unshared
 
@@ -26,6 +29,7 @@ def quieten() -> None:
 
     And what Pillow says of large images, which dovision.inputs.images refuses.
     """
+    tqdm.set_lock(RLock())  # in place of a semaphore of the system, which a worker that is killed leaves behind
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
