@@ -133,7 +133,10 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
         (["intervention=latent_channel", "autoencoder.after=relu9"], "autoencoder.after must be one of conv1, relu1"),
         (["intervention=latent_channel", "autoencoder.channels=[31,16,31]"], "with the 32 channels of layer 'relu1'"),
         (["intervention=latent_channel", "~autoencoder"], "needs an autoencoder, got none"),
-        (["intervention=perturbation", "intervention.attack.target=11"], "intervention.attack: target must be a numbe"),
+        (
+            ["intervention=perturbation", "intervention.attack.target=11"],
+            "intervention.attack: target must be the name",
+        ),
         (["attack=fgsm", "loss@attack.loss=dlr", "dataset=phantom"], "attack: the loss dlr needs a multiclass task of"),
         (["model=torchvision_model", "model.name=resnet81"], "model.name must be one of alexnet, "),
         (["model=torchvision_model", "model.weights=DEFALT"], "got 'DEFALT'. Did you mean DEFAULT?"),

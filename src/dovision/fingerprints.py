@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from dovision.atomic import replacing
 from dovision.contracts import Images
-from dovision.inputs.files import sha256
+from dovision.inputs import files
 
 FILE = ".fingerprints.json"  # in the output root
 SETTLED = 2.0  # seconds; a younger file may change again and bear the same time where times are whole seconds
@@ -62,7 +62,7 @@ class Fingerprints:
         name, began = f"file {path.resolve()}", time.time()
         value = self._found(name)
         if value is None:
-            value = sha256(path)
+            value = files.sha256(path)
             self._keep(name, [path], value, began)
         return value
 
@@ -132,7 +132,7 @@ def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_
 def _read(path: Path) -> dict[str, Entry]:
     """The entries of the file; none if it is not there or not as it was written."""
     try:
-        content = json.loads(path.read_bytes()) if path.is_file() else {}
+        content = json.loads(files.read_text(path)) if path.is_file() else {}
         if content.get("sha256") != _sum(content.get("entries")):
             return {}
         return {name: Entry(*entry) for name, entry in content["entries"].items()}

@@ -49,8 +49,8 @@ TIMM_DEFAULTS = {
 COLOURED = torch.zeros(1, 3, 224, 224, device="meta")
 
 
-def classifier_of(network: nn.Module) -> Classifier:
-    return Classifier(network, Task("multiclass", ("a", "b")), (0.5,), (0.25,)).eval()
+def classifier_of(network: nn.Module, classes: int = 2) -> Classifier:
+    return Classifier(network, Task("multiclass", tuple(map(str, range(classes)))), (0.5,), (0.25,)).eval()
 
 
 def of_torchvision(name: str) -> nn.Module:
@@ -61,7 +61,7 @@ def of_torchvision(name: str) -> nn.Module:
 
 @pytest.mark.slow
 def test_the_default_layer_of_each_kind_of_torchvision_network():
-    classifiers = {name: classifier_of(of_torchvision(name)).to("meta") for name in DEFAULTS}
+    classifiers = {name: classifier_of(of_torchvision(name), classes=1000).to("meta") for name in DEFAULTS}
     assert {name: layers.default_layer(one, COLOURED) for name, one in classifiers.items()} == DEFAULTS
     assert all(DEFAULTS[name] in layers.candidates(one, COLOURED) for name, one in classifiers.items())
 
@@ -70,7 +70,7 @@ def test_the_default_layer_of_each_kind_of_torchvision_network():
 def test_the_default_layer_of_timms_networks():
     timm = pytest.importorskip("timm", reason="the extra timm is not installed")
     with torch.device("meta"):
-        classifiers = {name: classifier_of(timm.create_model(name)) for name in TIMM_DEFAULTS}
+        classifiers = {name: classifier_of(timm.create_model(name), classes=1000) for name in TIMM_DEFAULTS}
     assert {name: layers.default_layer(one, COLOURED) for name, one in classifiers.items()} == TIMM_DEFAULTS
     assert all(TIMM_DEFAULTS[name] in layers.candidates(one, COLOURED) for name, one in classifiers.items())
 

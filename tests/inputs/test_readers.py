@@ -33,8 +33,8 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.inpu
     ("results/exhibit.py", "(folder / f'{exhibit.name}.svg').read_text"): "the figure that was just written",
     ("results/lock.py", "path.read_bytes"): "the package's own code, and figures that were just written",
     ("results/tables.py", "pq.ParquetFile"): "a path from dovision.inputs.files.regular",
+    ("sweeps/interruption.py", "os.open"): "the null device, to write",
     ("sweeps/forecast.py", "Path('/proc/meminfo').read_text"): "the system's",
-    ("sweeps/task.py", "stop.read_text"): "the sweep's own",
 }
 READERS = ("files", "input_files", "images", "arrays", "sealed", "yaml_file")
 OF_A_RUN = ("read_json",)  # dovision.results.files.read_json, which reads through dovision.inputs

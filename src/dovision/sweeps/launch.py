@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dovision.inputs import files
 from dovision.results.files import write_text
 
 LAUNCHES = ".launches"  # in the sweep's folder; several commands may be at work in it
@@ -118,6 +119,6 @@ def unshared(folder: str) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return files.read_text(path)
     except FileNotFoundError:
         return ""

@@ -12,6 +12,7 @@ import pytest
 
 from dovision.contracts import Task
 from dovision.report import report
+from dovision.results.digests import digests
 from dovision.results.schemas import with_digest
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -87,6 +88,6 @@ def many(write_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
         if number % 10 == 9:
             own |= {"state": "failed", "exception": {"type": "ValueError", "message": f"no {number}", "traceback": ""}}
         summary["arms"]["clean"]["accuracy"]["estimate"] = ((number * 37) % 400) / 400
-        (run / "run.json").write_text(json.dumps(with_digest(own)))
         (run / "summary.json").write_text(json.dumps(summary))
+        (run / "run.json").write_text(json.dumps(with_digest(own | {"digests": digests(run)})))
     return report(folder, details=1)
