@@ -16,8 +16,8 @@ def test_the_commit_is_the_checkouts_or_that_of_no_checkout():
     assert found is None or found.removesuffix("+") == said.stdout.strip()
 
 
-def test_rows_depend_on_code_torch_data_and_weights_and_on_nothing_else():
-    around = {**software(), "components": {"mine": "1"}, "files": {"attack.table": "2"}}
+def test_rows_depend_on_code_torch_settings_data_and_weights_and_on_nothing_else():
+    around = {**software(), "settings": "0", "components": {"mine": "1"}, "files": {"attack.table": "2"}}
     data = {"dataset_fingerprint": "abc", "checkpoints": {"classifier": "def"}}
     assert origin({**around, **data, "bad_files": [], "device": "cpu"}) == {**around, **data}
     assert software() == {"code": identity.code_hash(), "torch": torch.__version__}

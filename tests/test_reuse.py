@@ -94,6 +94,10 @@ def exchange(path: Path, content: bytes) -> None:
     os.replace(path.with_name("new"), path)
 
 
+def full_disk(folder: Path) -> None:
+    raise OSError("no space left")
+
+
 def nothing(root: Path, context: pytest.MonkeyPatch) -> None:
     pass
 
@@ -173,6 +177,25 @@ def test_data_may_be_moved_and_are_compared_by_content(world):
     assert re.match("other data", world.differs("dataset.root=other"))
     (world.root / "data").rename(world.root / "moved")
     assert world.differs("dataset.root=moved") == ""
+
+
+def test_a_run_of_other_settings_does_not_stand_wherever_it_lies(world):
+    """As where a run was copied under the name of another, or hydra.run.dir is that of another."""
+    told = world.differs("intervention.rows=4")
+    assert re.fullmatch(r"other settings \(\w{12}, now \w{12}\)", told)
+    assert world.differs("trainer.devices=2", "evaluation.flush=1", "output_root=elsewhere") == ""
+
+
+@pytest.mark.slow
+def test_finished_rows_of_other_settings_are_not_taken_up(world, run_command):
+    whole = (world.folder / "effects.parquet").read_bytes()
+    there = ("intervention.rows=4", "evaluation.flush=1", f"hydra.run.dir={world.folder}")
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr("dovision.evaluate.write_summary", full_disk)
+        assert run_command(main, *SMALL, *HERE, *there) == 1
+    assert list(world.folder.glob("parts/*"))
+    assert run_command(main, *SMALL, *HERE) == 0
+    assert (world.folder / "effects.parquet").read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "exchanged", "flipped"])

@@ -18,7 +18,7 @@ from dovision import identity
 from dovision.inputs.files import sha256
 
 PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
-ORIGIN = ("code", "torch", "components", "files", "dataset_fingerprint", "checkpoints")
+ORIGIN = ("code", "torch", "settings", "components", "files", "dataset_fingerprint", "checkpoints")
 
 
 def provenance() -> dict[str, Any]:
@@ -38,7 +38,7 @@ def software() -> dict[str, str]:
 
 
 def surroundings(config: DictConfig, digest: Callable[[Path], str] = sha256) -> dict[str, Any]:
-    """What a run depends on besides its configuration, data and weights: code, and files that are configured.
+    """What a run depends on besides data and weights: code, the configuration, and files that it names.
 
     Args:
         config: of the run.
@@ -47,11 +47,12 @@ def surroundings(config: DictConfig, digest: Callable[[Path], str] = sha256) -> 
     settings = identity.settings(config)
     others = {name: value for name, value in settings.items() if name not in identity.OF_DATA_AND_WEIGHTS}
     components, files = identity.foreign_code(settings), identity.files_named(others, digest)
-    return {**software(), "components": components, "files": files}
+    made = identity.content_hash(settings)
+    return {**software(), "settings": made, "components": components, "files": files}
 
 
 def origin(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a run's facts, what its rows depend on besides its configuration."""
+    """Of a run's facts, what its rows depend on."""
     return {name: facts[name] for name in ORIGIN}
 
 

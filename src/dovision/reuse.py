@@ -90,8 +90,8 @@ def decide(run: RunDirectory, config: DictConfig, prints: Fingerprints) -> Decis
 def differences(config: DictConfig, run: RunDirectory, prints: Fingerprints) -> list[str]:
     """In what a completed run differs from the one that the configuration asks for now; empty if it stands for it.
 
-    The configuration is the same, by the name of the run's directory. What is left are code, configured files, the
-    run's own files, data and weights. Data and weights are looked at only if all else is equal.
+    The name of a directory is no proof of what is in it: a run may have been copied there, or told to write there.
+    Data and weights are looked at only if all else is equal.
 
     Raises:
         FileNotFoundError, ValueError: data or checkpoint cannot be read.

@@ -15,6 +15,18 @@ from dovision.results.survey import survey
 from dovision.results.tables import EFFECTS, SAMPLES
 
 
+def test_a_copy_of_a_run_does_not_count_twice(tmp_path, write_run, capsys, run_command):
+    for name, settings in (("a", "1"), ("b", "1"), ("c", "2")):
+        run = write_run(tmp_path / name, [f"seed={settings}"], images=6, maps=0, eps=(0.2,))
+        facts = json.loads((run.path / "run.json").read_text())
+        (run.path / "run.json").write_text(json.dumps(with_digest(facts | {"settings": settings})))
+    one, other, copied = sorted(survey(tmp_path), key=lambda run: (run.state == "copy", run.folder))
+    assert [each.folder.name for each in (one, other, copied)] == ["a", "c", "b"]
+    assert copied.failure == f"it repeats {tmp_path / 'a'}, and would count twice. Delete one."
+    assert run_command(main, f"sweep={tmp_path}") == 0
+    assert "would count twice" in (tmp_path / "report" / "index.html").read_text()
+
+
 @pytest.fixture
 def folder(tmp_path, write_run):
     """A good run, and a copy of it to be damaged."""

@@ -25,7 +25,7 @@ from dovision.results.reading import Run
 from dovision.results.references import REFERENCES
 from dovision.results.schemas import DIGESTS
 from dovision.results.spreadsheet import guarded
-from dovision.results.survey import FOREIGN, UNREADABLE
+from dovision.results.survey import COPY, FOREIGN, UNREADABLE
 
 TOLD = ("state", "overrides", "exception", "reason", REFERENCES, DIGESTS, QUESTIONS)  # elsewhere, or of no use here
 PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
@@ -100,7 +100,7 @@ def render(
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         counts=_counts(runs),
-        useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN)],
+        useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
         mixed=mixed({run.label: run.facts for run in completed}),
         settings=settings(completed),
         differences=listing.difference_table(runs),

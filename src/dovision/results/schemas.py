@@ -80,6 +80,7 @@ class RunRecord(Record):
     threads: NonNegativeInt | None = None
     questions: dict[str, str] = {}  # hashes of what is configured of the data and of each network
     torch: str | None = None
+    settings: str | None = None  # hash of all that is configured and can change the numbers
     components: dict[str, str] = {}  # from outside dovision: their version, or a hash of their files
     files: dict[str, str] = {}  # hashes of files that the configuration names
     work: str | None = None  # hash of what a forward pass costs

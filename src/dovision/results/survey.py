@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dovision.results import digests
@@ -12,19 +14,21 @@ from dovision.results.run_directory import RUN
 from dovision.results.schemas import STATES
 from dovision.results.tables import EFFECTS, SAMPLES, check_format
 
-UNREADABLE, FOREIGN = "unreadable", "foreign"
+UNREADABLE, FOREIGN, COPY = "unreadable", "foreign", "copy"
+SAME = ("settings", "dataset_fingerprint", "checkpoints")  # of two runs that answer one question
 
 
 def survey(folder: Path) -> list[Run]:
     """The runs at or under a folder in the order of their labels, but for those that cannot be used.
 
-    These have the state "unreadable" (damaged, or of another version) or "foreign" (another program's run.json), and
-    their `failure` says why. Each file of a completed run is held against its recorded digest before it is trusted.
+    These have the state "unreadable" (damaged, or of another version), "foreign" (another program's run.json) or
+    "copy" (a second run of the same settings, data and weights, which would count twice), and their `failure` says
+    why. Each file of a completed run is held against its recorded digest before it is trusted.
 
     Raises:
         FileNotFoundError: there is no such folder, or no run.json in it.
     """
-    runs = labelled(folder, [_examined(path) for path in run_folders(folder)])
+    runs = labelled(folder, list(_once([_examined(path) for path in run_folders(folder)])))
     return sorted(runs, key=lambda run: natural(run.label))
 
 
@@ -38,6 +42,17 @@ def _examined(path: Path) -> Run:
         return run
     except (OSError, ValueError) as error:
         return _unusable(path, UNREADABLE, " ".join(str(error).split()))
+
+
+def _once(runs: Iterable[Run]) -> Iterator[Run]:
+    """The runs, those that repeat another one marked."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        same = json.dumps([run.facts.get(name) for name in SAME], sort_keys=True)
+        if run.state != "completed" or run.facts.get("settings") is None or first.setdefault(same, run) is run:
+            yield run
+        else:
+            yield _unusable(run.folder, COPY, f"it repeats {first[same].folder}, and would count twice. Delete one.")
 
 
 def _unusable(path: Path, state: str, problem: str) -> Run:
