@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from dovision import checks, outputs, sample_order
+from dovision.inputs.files import sha256
 
 Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an image or a feature map
 
@@ -237,13 +238,16 @@ class Images(ABC):
     each split into its order (see `sample_order`), in which the first N samples stand for all of it.
 
     `content` is a hash of the data (not of where they lie); `bad_files` names the files left out; `facts` is what else
-    a run should record, in plain types. `files` are all files, and folders with what is below them, that `content`
-    depends on: as long as none has changed it is not computed again. None where they are not known.
+    a run should record, in plain types. `unread` are files whose bytes are data as well, and were not read for
+    `content`, since that takes long; they are read when the fingerprint is asked for. `files` are all files, and
+    folders with what is below them, that the fingerprint depends on: as long as none has changed it is not computed
+    again. None where they are not known.
     """
 
     task: Task
     shape: Shape
     content: str
+    unread: tuple[Path, ...] = ()
     files: tuple[Path, ...] | None = None
     bad_files: tuple[str, ...] = ()
     facts: Mapping[str, object] = MappingProxyType({})
@@ -263,10 +267,23 @@ class Images(ABC):
     def prepare(self) -> None:  # noqa: B027
         """Make, once, what reads faster than the files as they come; nothing by default. May be stopped and resumed."""
 
+    @final
     @property
     def fingerprint(self) -> str:
-        """A hash of the content and of how its splits are put into order."""
-        return hashlib.sha256(f"{self.content}, order {sample_order.VERSION}".encode()).hexdigest()
+        """A hash of the content, of the bytes of `unread`, and of how the splits are put into order."""
+        return self.identified(lambda paths: [sha256(path) for path in paths])
+
+    @final
+    def identified(self, hashes: Callable[[Sequence[Path]], Sequence[str]]) -> str:
+        """The fingerprint.
+
+        Args:
+            hashes: gives the SHA-256 of each of some files; asked for each file once in this object's life.
+        """
+        due = [path for path in self.unread if path not in self._hashes]
+        self._hashes.update(zip(due, hashes(due), strict=True))
+        read = "".join(self._hashes[path] for path in self.unread)
+        return hashlib.sha256(f"{self.content}, order {sample_order.VERSION}{read}".encode()).hexdigest()
 
     @final
     def order(self, split: str) -> npt.NDArray[np.int64]:
@@ -311,6 +328,10 @@ class Images(ABC):
 
     @cached_property
     def _orders(self) -> dict[str, npt.NDArray[np.int64]]:
+        return {}
+
+    @cached_property
+    def _hashes(self) -> dict[Path, str]:
         return {}
 
 

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from tqdm import tqdm
+
 from dovision.atomic import replacing
 from dovision.contracts import Images
 from dovision.inputs import files
 
+log = logging.getLogger(__name__)
 FILE = ".fingerprints.json"  # in the output root
+MANY = ".fingerprints-of-images.json"  # beside it: those of the files of large datasets, read by few commands
 SETTLED = 2.0  # seconds; a younger file may change again and bear the same time where times are whole seconds
 
 
@@ -39,10 +45,11 @@ class Fingerprints:
 
     Args:
         output_root: the folder of the file.
+        name: of the file.
     """
 
-    def __init__(self, output_root: Path) -> None:
-        self._path = output_root / FILE
+    def __init__(self, output_root: Path, name: str = FILE) -> None:
+        self._path = output_root / name
         self._known = _read(self._path)
         self._new: dict[str, Entry] = {}
         self._unsourced: dict[str, str] = {}  # fingerprints of datasets that do not name their files
@@ -59,12 +66,24 @@ class Fingerprints:
 
     def file(self, path: Path) -> str:
         """The SHA-256 of a file's bytes, 64 hexadecimal digits."""
-        name, began = f"file {path.resolve()}", time.time()
-        value = self._found(name)
+        value, began = self._found(_name(path)), time.time()
         if value is None:
             value = files.sha256(path)
-            self._keep(name, [path], value, began)
+            self._keep(_name(path), [path], value, began)
         return value
+
+    def many(self, paths: Sequence[Path]) -> list[str]:
+        """The SHA-256 of the bytes of each of some files, in a file of their own; one that is known is not read."""
+        if not paths:
+            return []
+        with Fingerprints(self._path.parent, MANY) as prints:
+            found = {path: prints._found(_name(path)) for path in paths}
+            due = [path for path, value in found.items() if value is None]
+            if due:
+                log.info("reading %s of %s files of the dataset for their hashes", f"{len(due):,}", f"{len(paths):,}")
+            with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
+                hashes = tqdm(pool.map(prints.file, due), total=len(due), desc="hashing images", disable=None)
+                return list({**found, **dict(zip(due, hashes, strict=True))}.values())
 
     def data(self, key: str, make: Callable[[], Images]) -> str:
         """The fingerprint of a dataset, which is made only where that is not known.
@@ -80,9 +99,9 @@ class Fingerprints:
         began = time.time()
         images = make()
         if images.files is None:
-            self._unsourced[key] = images.fingerprint
+            self._unsourced[key] = images.identified(self.many)
         else:
-            self._keep(f"data {key}", images.files, images.fingerprint, began)
+            self._keep(f"data {key}", images.files, images.identified(self.many), began)
         return images
 
     def _found(self, name: str) -> str | None:
@@ -91,10 +110,14 @@ class Fingerprints:
         return entry.value if entry is not None and same else None
 
     def _keep(self, name: str, sources: Iterable[Path], value: str, began: float) -> None:
-        absolute = [source.resolve() for source in sources]
+        absolute = [source.absolute() for source in sources]
         seen = look(absolute)
         if seen.changed < began - SETTLED:
             self._new[name] = Entry(list(map(str, absolute)), seen.state, value)
+
+
+def _name(path: Path) -> str:
+    return f"file {path.absolute()}"
 
 
 class Look(NamedTuple):

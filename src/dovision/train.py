@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 from omegaconf import DictConfig
 
-from dovision import stages
+from dovision import reuse, stages
 from dovision.commands import command
-from dovision.contracts import Images
-from dovision.session import make
+from dovision.results.files import make_folder
 
 log = logging.getLogger(__name__)
 
 
 def train(config: DictConfig) -> None:
     """Fit what is not fitted yet, and say where it lies and how good it is."""
-    images: Images = make(config.dataset)
+    make_folder(Path(config.output_root), setting="output_root")
+    images = reuse.open_images(config)
     plain = stages.classifier(config, images)
     log.info("classifier %s: %s", plain.path, plain.scores)
     if config.autoencoder is not None:

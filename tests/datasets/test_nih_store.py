@@ -77,7 +77,7 @@ def test_a_truncated_film_is_named_when_all_others_are_done_and_mended_by_a_seco
     whole = bad.read_bytes()
     bad.write_bytes(whole[:400])
     broken = nih_films.on_disk(store.folder.parent).sort_values("name", ignore_index=True)
-    with pytest.raises(ValueError, match=rf"got 1 bad; all others are prepared:\n  {bad} must be .* Truncated"):
+    with pytest.raises(ValueError, match=rf"got 1 bad; all others are prepared:\n  {bad} must be .*Truncated"):
         store.fill(broken, workers=2)
     assert store.state(broken).made.tolist() == [place != 5 for place in range(16)]
     assert not store.images.array[5].any()  # nothing half-written

@@ -28,8 +28,8 @@ class ChestXray14(Images):
     or all in images; 1024 x 1024 pixels, or made smaller as a whole. Boxes are read in pixels of the 1024 x 1024 film.
     A film is resized to cover the shape, its centre taken, and its boxes with it.
 
-    The fingerprint covers the names, sizes in bytes, patients, findings, boxes and splits of the films on disk, and
-    whether a store is read; not the pixels, since reading 112,120 files takes longer than many a run.
+    The fingerprint covers the bytes, names, patients, findings, boxes and splits of the films on disk; and, where a
+    store is read, the store's bytes. What a store is made of is compared with the films by their SHA-256.
 
     Args:
         root: the folder.
@@ -153,7 +153,11 @@ class ChestXray14(Images):
             use = "it is read" if self._stored else "the files are read; dovision-prepare makes the rest"
             log.info("%s has %s of %s films: %s", self._store.folder, state.made.sum(), len(self._films), use)
         size = self._store.size if self._store is not None and self._stored else None
-        films = self._films[["name", "bytes", "patient", "findings", "split"]]
+        films = self._films[["name", "patient", "findings", "split"]]
+        self.unread = tuple(map(Path, self._films["path"]))
+        if self._store is not None and self._stored:
+            films = films.assign(sha256=self._store.hashes(films["name"]))
+            self.unread = (self._store.images.path,)
         about = repr((self.task.classes, self.shape, size))
         content = (about, films.to_csv(index=False), self._boxes.to_csv(index=False))
         self.content = facts.fingerprint((text.encode() for text in content), {})

@@ -16,9 +16,11 @@ from dovision.contracts import Shape
 from dovision.datasets import picture
 from dovision.datasets.file_array import FileArray
 
+STATUS = ["bytes", "modified", "replaced"]  # the last two in nanoseconds since 1970, of the content and of the entry
+
 
 def on_disk(root: Path) -> pd.DataFrame:
-    """A row a PNG file: name, path, bytes, modified (nanoseconds since 1970).
+    """A row a PNG file: name, path, and its STATUS.
 
     The files lie in images_001/images, images_002/images, ... as they are released, or all in images.
 
@@ -38,8 +40,8 @@ def on_disk(root: Path) -> pd.DataFrame:
             for file in files:
                 if file.name.endswith(".png") and not file.name.startswith("."):
                     status = file.stat()
-                    rows.append((file.name, file.path, status.st_size, status.st_mtime_ns))
-    found = pd.DataFrame(rows, columns=["name", "path", "bytes", "modified"])
+                    rows.append((file.name, file.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    found = pd.DataFrame(rows, columns=["name", "path", *STATUS])
     twice = found["name"].duplicated(keep=False)
     if twice.any():
         one, other = found[twice].sort_values("name", kind="stable")["path"].iloc[:2]

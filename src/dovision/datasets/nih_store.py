@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,16 +19,28 @@ from dovision import checks
 from dovision.atomic import publish, replacing
 from dovision.datasets import nih_films
 from dovision.datasets.file_array import FileArray
+from dovision.datasets.nih_films import STATUS
 from dovision.inputs import arrays
 from dovision.inputs import files as input_files
 from dovision.locking import Lock
 
+log = logging.getLogger(__name__)
 CHUNK = 128  # films decoded before they are written and marked; they are what a kill can lose
 IMAGES = "images.npy"  # (N, size, size) uint8
-SOURCES = "sources.npy"  # (N, 2) int64: bytes and time of change of the file that a row was made from; zeros: not made
+SOURCES = "sources.npy"  # (N, 3) int64: STATUS of the file that a row was made from; zeros: not made
+HASHES = "hashes.npy"  # (N, 32) uint8: its SHA-256
 INDEX = "index.json"  # the N names; written last, so that where it is, the store is whole
 
-Pixels = npt.NDArray[np.uint8]
+HASH = 32  # bytes
+
+Bytes = npt.NDArray[np.uint8]
+
+
+class Decoded(NamedTuple):
+    """A film's row, and the SHA-256 of its file."""
+
+    pixels: Bytes  # (size, size)
+    hash: Bytes  # (32,)
 
 
 class State(NamedTuple):
@@ -67,19 +80,33 @@ class Store:
         return pd.Index(self._stored(), dtype=object).get_indexer(names.to_numpy(dtype=object))
 
     def state(self, files: pd.DataFrame) -> State:
-        """What the store has of these films, of columns name, bytes and modified."""
+        """What the store has of these films; a file of another time is read, to see whether it has other bytes.
+
+        Args:
+            files: films, of columns name, path and STATUS.
+        """
         rows = self.rows(files["name"])
-        made = np.zeros((len(files), 2), dtype=np.int64)
+        sources, hashes = np.zeros((len(files), len(STATUS)), np.int64), np.zeros((len(files), HASH), np.uint8)
         if (rows >= 0).any():
-            made[rows >= 0] = self._sources("r")[rows[rows >= 0]]
-        same = (made == files[["bytes", "modified"]].to_numpy()).all(axis=1)
-        return State(same, ~same & made.any(axis=1))
+            sources[rows >= 0] = self._sources("r")[rows[rows >= 0]]
+            hashes[rows >= 0] = self._hashes("r")[rows[rows >= 0]]
+        stored = sources.any(axis=1)
+        same = (sources == files[STATUS].to_numpy()).all(axis=1)
+        doubtful = np.flatnonzero(stored & ~same & (sources[:, 0] == files["bytes"]))
+        if len(doubtful):
+            log.info("reading %s films whose times are not those of when they were stored", f"{len(doubtful):,}")
+        same[doubtful] = (_hashed(files["path"].iloc[doubtful]) == hashes[doubtful]).all(axis=1)
+        return State(same, stored & ~same)
+
+    def hashes(self, names: pd.Series[str]) -> list[str]:
+        """The SHA-256 of the file that the row of each film was made from."""
+        return [row.tobytes().hex() for row in self._hashes("r")[self.rows(names)]]
 
     def fill(self, files: pd.DataFrame, workers: int) -> None:
         """Decode what the store does not have yet, or has of another file; with a progress bar on a terminal.
 
         Args:
-            files: films, of columns name, path, bytes and modified.
+            files: films, of columns name, path and STATUS.
             workers: threads that decode.
 
         Raises:
@@ -94,9 +121,11 @@ class Store:
                 "with links to the tables, the lists and the folders of films, and set dataset.root to it."
             ) from error
         with Lock(self.folder / "lock"):
-            if not (self.folder / INDEX).exists():
+            if not self._is_whole:
                 self._create()
-            due = files[~self.state(files).made]
+            made = self.state(files).made
+            self._sources("r+")[self.rows(files["name"][made])] = files[STATUS][made]  # of the same bytes
+            due = files[~made]
             rows = self.rows(due["name"])
             if (rows < 0).any():
                 raise ValueError(
@@ -110,10 +139,15 @@ class Store:
                 "Mend or remove them, and run the same command again."
             )
 
+    @property
+    def _is_whole(self) -> bool:
+        """Whether the store is made, by a version that kept hashes."""
+        return (self.folder / INDEX).exists() and (self.folder / HASHES).exists()
+
     def _stored(self) -> list[str]:
         """The name of each row's film; none where the store is not made yet."""
         index = self.folder / INDEX
-        if not index.exists():
+        if not self._is_whole:
             return []
         try:
             stored = json.loads(input_files.read_text(index))
@@ -124,12 +158,20 @@ class Store:
         return stored
 
     def _sources(self, mode: str) -> arrays.Array:
-        return arrays.mapped(self.folder / SOURCES, np.int64, (len(self._stored()), 2), mode)
+        return arrays.mapped(self.folder / SOURCES, np.int64, (len(self._stored()), len(STATUS)), mode)
+
+    def _hashes(self, mode: str) -> arrays.Array:
+        return arrays.mapped(self.folder / HASHES, np.uint8, (len(self._stored()), HASH), mode)
 
     def _create(self) -> None:
         """Empty arrays, each under another name until it is whole."""
         count = len(self.names)
-        arrays = {IMAGES: (np.uint8, (count, self.size, self.size)), SOURCES: (np.int64, (count, 2))}
+        arrays = {
+            IMAGES: (np.uint8, (count, self.size, self.size)),
+            SOURCES: (np.int64, (count, len(STATUS))),
+            HASHES: (np.uint8, (count, HASH)),
+        }
+        (self.folder / INDEX).unlink(missing_ok=True)
         for name, (dtype, shape) in arrays.items():
             part = self.folder / f"{name}.part"
             np.lib.format.open_memmap(part, "w+", dtype, shape).flush()
@@ -141,6 +183,7 @@ class Store:
         """Fill these rows, a chunk at a time; what is wrong with those that cannot be."""
         bad = []
         sources: Any = self._sources("r+")
+        hashes: Any = self._hashes("r+")
         with ThreadPoolExecutor(workers) as pool, tqdm(total=len(due), desc="decoding films", disable=None) as bar:
             for start in range(0, len(due), CHUNK):
                 chunk = due.iloc[start : start + CHUNK]
@@ -152,20 +195,26 @@ class Store:
                         done[place] = film
                     bar.update()
                 places = list(done)
-                self._write(rows[start : start + CHUNK][places], list(done.values()))
-                sources[rows[start : start + CHUNK][places]] = chunk[["bytes", "modified"]].to_numpy()[places]
+                own = rows[start : start + CHUNK][places]
+                sources[own] = 0  # what is written over is not made until it is whole
+                sources.flush()
+                self._write(own, [film.pixels for film in done.values()])
+                hashes[own] = [film.hash for film in done.values()]
+                hashes.flush()
+                sources[own] = chunk[STATUS].to_numpy()[places]
                 sources.flush()
         return bad
 
-    def _film(self, path: str) -> Pixels | str:
+    def _film(self, path: str) -> Decoded | str:
         """The film's row, or what is wrong with its file."""
         try:
+            hash = _hash(path)  # if the file is exchanged from here on, its time is not that of the row
             film = nih_films.read(Path(path), (1, self.size, self.size))
         except (ValueError, OSError) as error:
             return str(error)
-        return film[0].mul(255).round().byte().numpy()
+        return Decoded(film[0].mul(255).round().byte().numpy(), hash)
 
-    def _write(self, rows: npt.NDArray[np.intp], films: Sequence[Pixels]) -> None:
+    def _write(self, rows: npt.NDArray[np.intp], films: Sequence[Bytes]) -> None:
         """Bring films to the disk; not through a map, whose pages would count as this process's memory."""
         images: Any = self.images.array
         with (self.folder / IMAGES).open("r+b") as file:
@@ -174,3 +223,13 @@ class Store:
                 file.write(film.tobytes())
             file.flush()
             os.fsync(file.fileno())
+
+
+def _hash(path: str) -> Bytes:
+    return np.frombuffer(bytes.fromhex(input_files.sha256(path)), np.uint8)
+
+
+def _hashed(paths: Iterable[str]) -> Bytes:
+    """The SHA-256 of each file, shape (N, 32)."""
+    with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
+        return np.array(list(pool.map(_hash, paths)), np.uint8).reshape(-1, HASH)

@@ -53,7 +53,7 @@ class PermutedLabels(Images):
         self.seed = seed
         self.task = images.task
         self.shape = images.shape
-        self.content = f"{images.content}, labels permuted by seed {seed}"
+        self.content = f"{images.fingerprint}, labels permuted by seed {seed}"
 
     def source(self, split: str) -> Source:
         source = self.images.source(split)
