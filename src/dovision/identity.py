@@ -15,7 +15,10 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dovision import paths
+from dovision.attacks.kept import FOLDER
 from dovision.inputs.files import sha256
+from dovision.results.run_directory import RUN, RunDirectory
+from dovision.results.schemas import DIGESTS
 
 PACKAGE = "dovision"
 # Packages of dovision through which no model is fitted.
@@ -114,15 +117,38 @@ def files_named(config: Mapping[str, Any], digest: Callable[[Path], str] = sha25
     Args:
         config: in plain types.
         digest: of a file.
+
+    Raises:
+        ValueError: attacked images are not those that their run has recorded.
     """
     contents = {}
-    for name, value in _leaves(config):
-        if isinstance(value, str) and os.path.isfile(value):
-            contents[name] = digest(Path(value))
-        elif isinstance(value, str) and value and os.path.isfile(os.path.join(value, "run.json")):
-            attacked = sorted(path for path in Path(value).glob("attacked/*/*") if path.is_file())
-            contents[name] = content_hash({path.relative_to(value).as_posix(): digest(path) for path in attacked})
+    for name, path in paths_named(config).items():
+        if path.is_file():
+            contents[name] = digest(path)
+        elif (path / FOLDER).is_dir():
+            contents[name] = content_hash(_attacked(path, digest))
     return contents
+
+
+def paths_named(config: Mapping[str, Any]) -> dict[str, Path]:
+    """The files and folders that a configuration in plain types names, by the name of the setting."""
+    named = {name: value for name, value in _leaves(config) if isinstance(value, str) and value}
+    return {name: Path(value) for name, value in named.items() if os.path.exists(value)}
+
+
+def _attacked(run: Path, digest: Callable[[Path], str]) -> dict[str, str]:
+    """The digest of each file of attacked images in a run directory, by its name there."""
+    files = sorted(path for path in run.glob(f"{FOLDER}/*/*") if path.is_file())
+    found = {path.relative_to(run).as_posix(): digest(path) for path in files}
+    record = run / RUN
+    recorded = RunDirectory(run).facts().get(DIGESTS, {}) if record.is_file() else {}  # none before it is completed
+    for name, own in found.items():
+        if recorded and recorded.get(name, {}).get("sha256") != own:
+            raise ValueError(
+                f"{run / name} must be as its run has recorded it, got other bytes. Run that run's command again, "
+                "which measures it again."
+            )
+    return found
 
 
 def register_resolvers() -> None:
@@ -153,13 +179,15 @@ def work_hash(config: DictConfig) -> str:
 
 
 def questions(config: DictConfig) -> dict[str, str]:
-    """Hashes of what is configured of the data and of each network: runs that share one should share its origin."""
+    """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
     own = settings(config)
     data = own["dataset"]
     fit = {"data": data, **{name: own[name] for name in ("model", "trainer", "seed", "checkpoint")}}
     classifier = content_hash({**fit, "training": own["training"]["classifier"]})
     inserted = {"into": classifier, "what": own["autoencoder"], "training": own["training"]["autoencoder"]}
+    others = {name: value for name, value in own.items() if name not in OF_DATA_AND_WEIGHTS}
     return {
+        **{name: content_hash({name: str(path)}) for name, path in paths_named(others).items()},
         "data": content_hash(data),
         "classifier": classifier,
         "permuted_classifier": classifier,

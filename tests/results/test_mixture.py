@@ -11,9 +11,11 @@ from dovision.results.sweep_summary import Ended, closing, write
 ONE = {
     "code": "c0de",
     "versions": {"torch": "2.13.0"},
-    "questions": {"data": "digits", "classifier": "cnn", "autoencoder": "conv"},
+    "questions": {"data": "digits", "classifier": "cnn", "autoencoder": "conv", "attack.run": "outputs/a"},
     "dataset_fingerprint": "0123456789abcdef",
     "checkpoints": {"classifier": "aaaa", "autoencoder": "bbbb"},
+    "components": {"torchvision": "0.28.0"},
+    "files": {"attack.run": "abcd"},
 }
 
 
@@ -35,6 +37,8 @@ def runs(**changes):
             {"checkpoints": {"classifier": "aaaa", "autoencoder": "x"}},
             "weights of the autoencoder, .*bbbb: seed=0; x",
         ),
+        ({"components": {"torchvision": "1.0"}}, "code of torchvision, .*0.28.0: seed=0; 1.0: seed=1"),
+        ({"files": {"attack.run": "ffff"}}, "content of attack.run, .*abcd: seed=0; ffff: seed=1"),
     ],
 )
 def test_whatever_is_mixed_is_named_with_the_runs(changes, told):
@@ -52,6 +56,7 @@ def test_whatever_is_mixed_is_named_with_the_runs(changes, told):
             "dataset_fingerprint": "f" * 16,
             "checkpoints": {"classifier": "x"},
         },
+        {"questions": {**ONE["questions"], "attack.run": "outputs/b"}, "files": {"attack.run": "ffff"}},
         {
             "questions": {**ONE["questions"], "classifier": "seed 1", "autoencoder": "seed 1"},
             "checkpoints": {"classifier": "x", "autoencoder": "y"},

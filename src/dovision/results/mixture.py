@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 FEW = 3  # runs that are named
-QUESTIONS = "questions"  # in run.json: a hash of what the configuration says of the data, and of each network
+QUESTIONS = "questions"  # in run.json: a hash of what the configuration says of the data, each network, each file
 
 
 def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -35,6 +35,10 @@ def _origins(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "data", questions["data"], facts["dataset_fingerprint"][:12]
     for network, weights in facts["checkpoints"].items():
         yield f"weights of the {network.replace('_', ' ')}", questions[network], weights
+    for package, state in facts.get("components", {}).items():
+        yield f"code of {package}", "", state
+    for setting, content in facts.get("files", {}).items():
+        yield f"content of {setting}", questions.get(setting, ""), content[:12]
 
 
 def _sentence(what: str, several: Mapping[str, Sequence[str]]) -> str:

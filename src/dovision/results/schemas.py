@@ -78,7 +78,7 @@ class RunRecord(Record):
     code: str | None = None
     device: str | None = None
     threads: NonNegativeInt | None = None
-    questions: dict[str, str] = {}  # hashes of what is configured of the data and of each network
+    questions: dict[str, str] = {}  # hashes of what is configured of the data, each network, each file
     torch: str | None = None
     settings: str | None = None  # hash of all that is configured and can change the numbers
     components: dict[str, str] = {}  # from outside dovision: their version, or a hash of their files

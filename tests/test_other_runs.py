@@ -1,0 +1,146 @@
+"""What a run reads that other runs have left is part of its origin, whatever it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from dovision import fingerprints
+from dovision.atomic import PARTIAL
+from dovision.configuration import configuration_folder
+from dovision.evaluate import main
+from dovision.fingerprints import Fingerprints
+from dovision.provenance import surroundings
+from dovision.results.run_directory import RunDirectory
+from dovision.reuse import DONE, decide
+
+pytestmark = pytest.mark.slow
+SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
+SMALL += ("evaluation.maps=2", "detection.val_images=40", "detection.test_images=12", "output_root=.")
+SOURCE = ("name=source", "attack=fgsm", "attack.eps=0.1", "evaluation.keep_attacked=true", "hydra.run.dir=source")
+SOURCE += ("detector=[max_softmax]", "+attack@detection.worlds.fgsm=fgsm", "detection.worlds.fgsm.eps=0.1")
+USER = ("name=user", "intervention=latent_channel", "attack=kept", "attack.run=source", "hydra.run.dir=user")
+USER += ("detector=[max_softmax]", "+attack@detection.worlds.again=kept", "detection.worlds.again.run=source")
+USER += ("detection.worlds.again.attack=fgsm", "explainer=[random_map]", "evaluation.permuted_labels=true")
+KEPT = "source/attacked/*/*"
+WEIGHTS = "checkpoints/*/*.ckpt"
+READ = {  # what a run may read below its output root, besides its own directory: why another content is noticed
+    KEPT: "`files` of run.json",
+    "source/run.json": "the digests of these; nothing else of it is used",
+    WEIGHTS: "`checkpoints` of run.json",
+    "checkpoints/*/key.json": "named in the log, to say why a model is fitted again",
+    ".fingerprints.json": "bears a digest of itself; its entries count as long as their files have not changed",
+}
+opened: list[str] = []
+
+
+def listen(event: str, arguments: tuple[object, ...]) -> None:
+    """Note each file that is opened to read it, but for those that are being written aside."""
+    if event == "open" and isinstance(arguments[0], str | os.PathLike):
+        path, writes = os.path.abspath(arguments[0]), int(arguments[2]) & (os.O_WRONLY | os.O_RDWR)
+        if not writes and PARTIAL not in path and os.path.isfile(path):
+            opened.append(path)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, run_command, fitted):
+    """A run that keeps attacked images, and one that uses them and all else that a run can; and what that has read."""
+    root = tmp_path_factory.mktemp("original")
+    shutil.copytree(fitted / "checkpoints", root / "checkpoints")
+    with pytest.MonkeyPatch.context() as context:
+        context.chdir(root)
+        assert run_command(main, *SMALL, *SOURCE) == 0
+        sys.addaudithook(listen)
+        opened.clear()
+        assert run_command(main, *SMALL, *USER) == 0
+    below = {os.path.relpath(path, root) for path in opened if path.startswith(f"{root}{os.sep}")}
+    return root, {path for path in below if not path.startswith(f"user{os.sep}")}
+
+
+@pytest.fixture
+def world(original, tmp_path, monkeypatch):
+    """A copy of it, to change."""
+    shutil.copytree(original[0], tmp_path / "world")
+    monkeypatch.chdir(tmp_path / "world")
+    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    return tmp_path / "world"
+
+
+def composed(*overrides: str):
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        return compose("evaluate", [each for each in overrides if not each.startswith("hydra.")])
+
+
+def unlike() -> str:
+    with Fingerprints(Path()) as prints:
+        decision = decide(RunDirectory("user"), composed(*SMALL, *USER), prints)
+    assert (decision.skip == DONE) == (decision.unlike == "")
+    return decision.unlike
+
+
+def flipped(path: Path) -> None:
+    """Exchange one bit, in a file that keeps its size and time."""
+    times, content = path.stat(), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.with_name("new").write_bytes(content)
+    os.utime(path.with_name("new"), ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.replace(path.with_name("new"), path)
+
+
+def test_all_that_is_read_of_other_runs_is_listed(original):
+    found = original[1]
+    assert {path for path in found if not any(fnmatch(path, pattern) for pattern in READ)} == set()
+    assert {pattern for pattern in (KEPT, WEIGHTS) if any(fnmatch(path, pattern) for path in found)} == {KEPT, WEIGHTS}
+    kinds = {Path(path).parent.name.partition("-")[0] for path in found if fnmatch(path, WEIGHTS)}
+    assert kinds == {"classifier", "autoencoder"}
+
+
+def test_each_file_of_other_runs_counts(world, original):
+    assert unlike() == ""
+    recorded = RunDirectory("user").facts()
+    assert set(recorded["files"]) >= {"attack.run", "detection.worlds.again.run"}
+    assert set(recorded["checkpoints"]) == {"classifier", "permuted_classifier", "autoencoder"}
+    for name in sorted(name for name in original[1] if fnmatch(name, WEIGHTS)):
+        content = Path(name).read_bytes()
+        flipped(Path(name))
+        assert re.match("other weights of the", unlike())
+        Path(name).write_bytes(content)
+        assert unlike() == ""
+    for name in sorted(name for name in original[1] if fnmatch(name, KEPT)):
+        content = Path(name).read_bytes()
+        flipped(Path(name))
+        with pytest.raises(ValueError, match=rf"{name} must be as its run has recorded it, got other bytes\. Run that"):
+            unlike()
+        Path(name).write_bytes(content)
+        assert unlike() == ""
+
+
+def test_if_the_source_is_measured_again_so_is_what_used_it(world, run_command, capsys):
+    def effects() -> bytes:
+        return Path("user", "effects.parquet").read_bytes()
+
+    before = effects()
+    assert run_command(main, *SMALL, *USER) == 0
+    assert "already completed, nothing to do" in capsys.readouterr().err
+    assert run_command(main, *SMALL, *SOURCE, "attack.eps=[0.1,0.2]", "rerun=all") == 0
+    assert re.match(r"other files", unlike())
+    capsys.readouterr()
+    assert run_command(main, *SMALL, *USER) == 0
+    assert "measured again, since the completed run has other files" in capsys.readouterr().err
+    assert effects() != before
+    assert unlike() == ""
+
+
+def test_images_without_the_record_of_their_run_count_too(world):
+    before = surroundings(composed(*SMALL, *USER))["files"]
+    Path("source", "run.json").unlink()
+    assert surroundings(composed(*SMALL, *USER))["files"] == before
+    flipped(Path("source", "attacked", "attack", "keys.npy"))
+    assert surroundings(composed(*SMALL, *USER))["files"] != before
