@@ -119,6 +119,35 @@ def test_a_damaged_run_is_an_error_that_says_what_to_do(run, tmp_path):
     assert "Run its command again, which measures them again, or put the files back." in err
 
 
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"code": "0" * 12}, "code"),
+        ({"dataset_fingerprint": "f" * 64}, "data"),
+        ({"checkpoints": {"classifier": "e" * 12}}, "weights of the classifier"),
+    ],
+)
+def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, change, what):
+    sweep = tmp_path / "outputs" / "phantom_grid"
+    name, folder = "effect_against_grid", tmp_path / "outputs" / "figures"
+    copied = next(path.parent for path in sweep.rglob("run.json")).rename(sweep / "one")
+    shutil.copytree(copied, sweep / "two")
+    asked = ("figure=[effect_distribution,effect_against_grid]", f"figure.{name}.exhibit=effect_against_epsilon")
+    facts = RunDirectory(copied).facts()
+    (sweep / "two" / "run.json").write_text(json.dumps(with_digest({**facts, "settings": "1" * 12})))
+    _, out, err = run(*asked)
+    assert "mix" not in out + err
+    assert "cannot be compared" not in (folder / f"{name}.tex").read_text()
+    (sweep / "two" / "run.json").write_text(json.dumps(with_digest({**facts, "settings": "1" * 12, **change})))
+    for also in ((), ("check=true",)):
+        _, out, err = run(*asked, *also)
+        (line,) = [line for line in out.splitlines() if line.startswith("mixed: ")]
+        assert line.startswith(f"mixed: {name}: These runs differ in the {what}, which their settings do")
+        assert f"the runs of these figures mix origins, as their captions say: {name}\n" in err
+    assert f"These runs differ in the {what}, which" in (folder / f"{name}.tex").read_text()
+    assert "These runs differ" not in (folder / "effect_distribution.tex").read_text()  # a figure of one run
+
+
 def test_a_figure_that_the_report_does_not_have_is_named(run):
     code, _, err = run("figure.effect_distribution.exhibit=effect_distributoin")
     assert code == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 
@@ -16,23 +18,40 @@ from dovision.results.files import make_folder
 from dovision.results.lock import Locked, changes, lock, read_lock, write_lock
 from dovision.session import make
 
+log = logging.getLogger(__name__)
 
-def draw(sources: Mapping[str, Source], outputs: Path, folder: Path) -> dict[str, str]:
+
+class Remarks(NamedTuple):
+    """What is to be said of figures, by their names."""
+
+    missing: dict[str, str]  # why it could not be drawn
+    mixed: dict[str, str]  # in what its runs differ that they should share
+
+    def print_mixed(self) -> None:
+        """A line for each figure whose runs mix origins, for a listing."""
+        for name, what in self.mixed.items():
+            print(f"mixed: {name}: {what}")
+
+
+def draw(sources: Mapping[str, Source], outputs: Path, folder: Path) -> Remarks:
     """Draw each figure into a folder, as SVG, PDF, PNG, LaTeX and CSV.
-
-    Returns:
-        By name, why a figure could not be drawn, for those whose runs are not there.
 
     Raises:
         ValueError: a run is damaged, or its report has no such figure.
     """
-    missing = {}
+    remarks = Remarks({}, {})
     for name, source in sources.items():
         try:
-            save(replace(source.draw(outputs), name=name), folder)
+            exhibit = replace(source.draw(outputs), name=name)
         except FileNotFoundError as error:
-            missing[name] = str(error)
-    return missing
+            remarks.missing[name] = str(error)
+            continue
+        save(exhibit, folder)
+        if exhibit.mixture:
+            remarks.mixed[name] = exhibit.mixture
+    if remarks.mixed:
+        log.warning("the runs of these figures mix origins, as their captions say: %s", ", ".join(remarks.mixed))
+    return remarks
 
 
 def tell(config: DictConfig) -> None:
@@ -51,11 +70,12 @@ def tell(config: DictConfig) -> None:
         return
     folder = Path(config.output)
     make_folder(folder, setting="output")
-    missing = draw(sources, Path(config.outputs), folder)
-    drawn = lock(folder, [name for name in sources if name not in missing])
+    remarks = draw(sources, Path(config.outputs), folder)
+    drawn = lock(folder, [name for name in sources if name not in remarks.missing])
     for name, why in (changes(locked, drawn) if locked else {}).items():
         print(f"changed: {name} ({why})")
-    for name, why in missing.items():
+    remarks.print_mixed()
+    for name, why in remarks.missing.items():
         print(f"not drawn: {name}: {why}")
     write_lock(path, {**locked, **drawn})
     print(folder)
@@ -73,12 +93,13 @@ def compare(sources: Mapping[str, Source], outputs: Path, locked: Locked, path: 
             f"lock must be a file that holds figures, got {path}, which holds none. Run make figures."
         )
     with tempfile.TemporaryDirectory() as folder:
-        missing = draw(sources, outputs, Path(folder))
-        drawn = lock(Path(folder), [name for name in sources if name not in missing])
+        remarks = draw(sources, outputs, Path(folder))
+        drawn = lock(Path(folder), [name for name in sources if name not in remarks.missing])
+    remarks.print_mixed()
     if not drawn:
-        reasons = "; ".join(f"{name}: {why}" for name, why in missing.items()) or "figure=[] names none"
+        reasons = "; ".join(f"{name}: {why}" for name, why in remarks.missing.items()) or "figure=[] names none"
         raise ValueError(f"a comparison needs a figure that can be drawn, got none ({reasons}). Run make figures.")
-    found = {**missing, **changes(locked, drawn)}
+    found = {**remarks.missing, **changes(locked, drawn)}
     if found:
         listed = "; ".join(f"{name} ({why})" for name, why in found.items())
         raise ValueError(f"{len(found)} of the locked figures differ: {listed}. Look at them, then make figures.")

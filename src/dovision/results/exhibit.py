@@ -30,6 +30,7 @@ class Exhibit:
     figure: Figure
     data: pd.DataFrame
     table: Ruled | None = None  # what the figure shows, where it is a table
+    mixture: str = ""  # in what its runs differ that they should share; see `mixture.mixed`
 
 
 def save(exhibit: Exhibit, folder: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +13,7 @@ from dovision.results.bench_exhibits import bench_exhibit
 from dovision.results.exhibit import Exhibit
 from dovision.results.exhibits import results_exhibits, run_exhibits, sweep_exhibits
 from dovision.results.framework import framework_exhibit
+from dovision.results.mixture import mixed
 from dovision.results.survey import UNREADABLE, survey
 
 WIDTHS = {"single": 3.5, "double": 7.16}  # inches: one and two columns of a journal
@@ -97,4 +98,11 @@ def _exhibits(sweep: Path, run: int) -> Sequence[Exhibit]:
             f"{sweep} must hold {run + 1} completed runs, got {len(completed)}. "
             f"dovision-evaluate experiment={sweep.name} does what is missing."
         )
-    return [*run_exhibits(completed[run]), *sweep_exhibits(completed), *results_exhibits(completed)]
+    several = [*sweep_exhibits(completed), *results_exhibits(completed)]
+    mixture = " ".join(mixed({found.label: found.facts for found in completed}))
+    return [*run_exhibits(completed[run]), *(_remarked(one, mixture) for one in several)]
+
+
+def _remarked(exhibit: Exhibit, mixture: str) -> Exhibit:
+    """The exhibit, whose caption says too what its runs mix."""
+    return replace(exhibit, caption=f"{exhibit.caption} {mixture}".rstrip(), mixture=mixture)
