@@ -63,6 +63,47 @@ def test_rare_classes_keep_step_with_each_other_and_together_with_the_rest():
     assert (np.abs(counted - np.arange(1, len(rare) + 1) * counted[-1] / len(rare)) < 1).all()
 
 
+def furthest(size: np.ndarray) -> np.ndarray:
+    """How far the number of each class gets from its share of the first n samples, over all n."""
+    label = np.repeat(np.arange(len(size)), size)
+    label = label[sample_order(label, np.arange(len(label)))]
+    found = []
+    for places in np.split(np.argsort(label, kind="stable"), np.cumsum(size)[:-1]):
+        counted = np.arange(len(places)) + np.array([[0], [1]])  # before each of its samples, and after it
+        found.append(np.abs(counted - np.stack([places, places + 1]) * len(places) / len(label)).max())
+    return np.array(found)
+
+
+@st.composite
+def long_tails(draw) -> np.ndarray:
+    """Sizes of classes: some rare ones, of one size, of any, or one large among tiny, and one or more frequent ones."""
+    rare = draw(
+        st.one_of(
+            st.lists(st.integers(1, 60), min_size=1, max_size=150),
+            st.builds(lambda size, count: [size] * count, st.integers(1, 20), st.integers(1, 200)),
+            st.builds(lambda size, count: [size] + [1] * count, st.integers(2, 60), st.integers(1, 300)),
+        )
+    )
+    frequent = draw(st.integers(1, 3))
+    return np.array(rare + [-(-max(sum(rare), 100 * max(rare)) // frequent)] * frequent)
+
+
+@given(long_tails())
+@settings(max_examples=60, deadline=None)
+def test_each_class_of_a_long_tail_is_within_its_bound_of_its_share(size):
+    rare = size < RARE * size.sum()
+    bound = np.where(rare, 1 + size * (rare.sum() + 1) / max(size[rare].sum(), 1), 1)
+    assert (furthest(size) < bound).all()
+
+
+def test_rare_classes_of_real_long_tails_are_within_two_of_their_shares():
+    """Of sizes as in ImageNet-LT and iNaturalist, where the bound, which holds for the worst starts, is far larger."""
+    images_lt = np.maximum(5, 1280 * np.exp(-np.arange(1000) / 170)).astype(int)
+    naturalist = np.maximum(1, 1000 / np.arange(1, 5001) ** 0.7).astype(int)
+    assert furthest(images_lt[::10]).max() < 2
+    assert furthest(naturalist[::5]).max() < 2
+
+
 def test_a_long_tail_of_classes_is_neither_left_out_nor_put_first():
     size = np.maximum(1, 3000 / np.arange(1, 5001) ** 0.9).astype(int)
     label = np.repeat(np.arange(5000), size)

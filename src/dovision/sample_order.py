@@ -26,7 +26,9 @@ def sample_order(label: npt.NDArray[Any], group: npt.NDArray[np.int64]) -> Integ
 
     Among the first n samples, the number of those of a class is within 1 of n times the class's share, for every n.
     Classes with a share below RARE count as one class here; between them, and between the groups of a class, samples
-    are spread evenly from a random start.
+    are spread evenly from a random start. So a rare class of s samples, one of k rare ones with R samples in all, is
+    within 1 + s (k + 1) / R of its share: at any place of the even spread each class is within 1 of its own share, and
+    so all k are within k of theirs, and R within 1 of its share of the whole.
 
     Args:
         label: class numbers, shape (N,), or for multilabel ones, zeros and nan (not known), shape (N, K).
