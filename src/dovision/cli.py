@@ -6,12 +6,10 @@ import contextlib
 import os
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-import hydra
-from omegaconf import DictConfig
-
-from dovision.configuration import configuration_folder
-from dovision.identity import register_resolvers
+if TYPE_CHECKING:  # what takes a second to import is imported where a Ctrl-C is answered in a line
+    from omegaconf import DictConfig
 
 TELLING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--shell-completion", "-sc"}
 
@@ -58,6 +56,11 @@ def _tell_or_do(name: str) -> None:
 
 
 def _tell(name: str) -> None:
+    import hydra
+
+    from dovision.configuration import configuration_folder
+    from dovision.identity import register_resolvers
+
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
     register_resolvers()
     hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(_nothing)()

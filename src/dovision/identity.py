@@ -15,10 +15,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dovision import paths
-from dovision.attacks.kept import FOLDER
 from dovision.inputs.files import sha256
-from dovision.results.run_directory import RUN, RunDirectory
-from dovision.results.schemas import DIGESTS
 
 PACKAGE = "dovision"
 # Packages of dovision through which no model is fitted.
@@ -121,6 +118,8 @@ def files_named(config: Mapping[str, Any], digest: Callable[[Path], str] = sha25
     Raises:
         ValueError: attacked images are not those that their run has recorded.
     """
+    from dovision.attacks.kept import FOLDER  # torch, for which --help does not wait
+
     contents = {}
     for name, path in paths_named(config).items():
         if path.is_file():
@@ -138,6 +137,10 @@ def paths_named(config: Mapping[str, Any]) -> dict[str, Path]:
 
 def _attacked(run: Path, digest: Callable[[Path], str]) -> dict[str, str]:
     """The digest of each file of attacked images in a run directory, by its name there."""
+    from dovision.attacks.kept import FOLDER
+    from dovision.results.run_directory import RUN, RunDirectory
+    from dovision.results.schemas import DIGESTS
+
     files = sorted(path for path in run.glob(f"{FOLDER}/*/*") if path.is_file())
     found = {path.relative_to(run).as_posix(): digest(path) for path in files}
     record = run / RUN
