@@ -78,6 +78,7 @@ WRAPPED = {
     "task": ({"task": "softmax"}, "task must be one of multiclass, multilabel, got 'softmax'"),
     "shape: channels": ({"shape": (1, 8, 8)}, "the network must take images of shape (1, 8, 8), but: "),
     "shape: two": ({"shape": (8, 8)}, "shape must be three whole numbers (channels, height, width), got [8, 8]"),
+    "shape: one": ({"shape": 8}, "shape must be three whole numbers (channels, height, width), got 8."),
     "shape: outputs": ({"classes": 5, "shape": (3, 8, 8)}, "the network must have one output per class, 5, got 3"),
 }
 
@@ -103,6 +104,7 @@ MEASURED = {
         {"image": IMAGE.numpy()},
         "image must be a tensor of shape (B, C, H, W), got an object of class nd",
     ),
+    "image: list": ({"image": [IMAGE]}, "(B, C, H, W), got an object of class list."),
     "image: PIL": ({"image": Image.new("RGB", (8, 8))}, "Convert it: dovision.to_batch(image)"),
     "image: double": (
         {"image": IMAGE.double()},
@@ -123,6 +125,8 @@ MEASURED = {
     "target: fraction": ({"target": 1.0}, "0 to 2, got 1.0"),
     "target: name": ({"target": "3"}, "target must be one of 0, 1, 2, got '3'"),
     "target: list": ({"target": [0, 1]}, "0 to 2, got [0, 1]"),
+    "target: numpy": ({"target": np.array([0, 1])}, "0 to 2, got array([0, 1])"),
+    "target: true tensor": ({"target": torch.tensor(True)}, "0 to 2, got tensor(True)"),
     "target: many": (
         {"target": torch.zeros(3).long()},
         "target must be int64 of shape (2,), got torch.int64 of shape (3,)",
@@ -186,7 +190,13 @@ class Reciprocal(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("task", "last", "word"), [("multiclass", nn.Softmax(1), "softmax"), ("multilabel", nn.Sigmoid(), "sigmoid")]
+    ("task", "last", "word"),
+    [
+        ("multiclass", nn.Softmax(1), "softmax"),
+        ("multiclass", nn.Sigmoid(), "sigmoid"),
+        ("multilabel", nn.Sigmoid(), "sigmoid"),
+        ("multilabel", nn.Softmax(1), "softmax"),
+    ],
 )
 def test_outputs_that_are_probabilities_are_warned_of(task, last, word):
     with pytest.warns(UserWarning, match=f"as if it ended in a {word}.* Wrap the network without its {word}") as caught:

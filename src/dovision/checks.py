@@ -36,7 +36,8 @@ def _described(value: object) -> str:
     if inspect.isclass(value) or inspect.isroutine(value):
         kind, call = ("class" if inspect.isclass(value) else "function"), getattr(value, "__name__", "it")
         return f"the {kind} {call} itself. Call it: {call}(...)."
-    plain = value is None or isinstance(value, (bool, int, float, str, list, tuple))
+    several = value if isinstance(value, (list, tuple)) else [value]
+    plain = all(each is None or isinstance(each, (bool, int, float, str)) for each in several)
     return f"{value!r}." if plain else f"an object of class {type(value).__name__}."
 
 

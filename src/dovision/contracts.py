@@ -112,8 +112,11 @@ class Task:
         """
         if isinstance(target, str):
             return self.classes.index(checks.choice("target", target, self.classes))
-        number = -1 if isinstance(target, bool) or not hasattr(target, "__index__") else operator.index(target)
-        if not 0 <= number < len(self.classes):
+        try:
+            number = -1 if isinstance(target, bool) else operator.index(target)
+        except TypeError:  # an array of several, or no number at all
+            number = -1
+        if getattr(target, "dtype", None) == torch.bool or not 0 <= number < len(self.classes):
             rule = f"the name of a class or its number, 0 to {len(self.classes) - 1}"
             raise ValueError(f"target must be {rule}, got {target!r}.")
         return number
@@ -424,8 +427,6 @@ class Attack(ABC):
         eps: one epsilon or several, numbers or fractions such as "8/255".
         norm: linf or l2.
     """
-
-    stops_early = False  # at an image, once its aim is reached there: what it costs depends on the classifier's answers
 
     def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf") -> None:
         self.norm = checks.choice("norm", norm, ("linf", "l2"))

@@ -18,6 +18,7 @@ from dovision.propagation import Propagation
 from dovision.propagation.memory import is_out_of_memory
 
 AT_A_TIME = 16  # images in a pass
+ENDINGS = {"softmax": "sum to 1", "sigmoid": "lie in [0, 1]"}  # how outputs show what a network ends in
 
 
 class EffectMap(NamedTuple):
@@ -121,11 +122,11 @@ def effect_map(
     with torch.inference_mode(False):  # an attack needs gradients
         image = image.detach().clone()
         logits = _logits(classifier, image)
-        if _ends_in_probabilities(classifier, image, logits):
-            what, function = ("lie in [0, 1]", "sigmoid") if task.multilabel else ("sum to 1", "softmax")
+        if ending := _ending(classifier, image, logits):
+            what, own = ENDINGS[ending], "sigmoid" if task.multilabel else "softmax"
             warnings.warn(
-                f"the network's outputs {what}, as if it ended in a {function}: the classifier's own {function} "
-                f"follows, and effects are measured behind both. Wrap the network without its {function}.",
+                f"the network's outputs {what}, as if it ended in a {ending}: the classifier's own {own} follows, "
+                f"and effects are measured behind both. Wrap the network without its {ending}.",
                 stacklevel=2,
             )
         label = task.prediction(task.probability(logits)) if label is None else label.to(image.device)
@@ -139,13 +140,12 @@ def effect_map(
         return EffectMap(_paint(image, intervention, of_target), effect, control, outcome.units)
 
 
-def _ends_in_probabilities(classifier: Classifier, image: Tensor, logits: Tensor) -> bool:
-    """Whether the outputs for these images and for noise look like probabilities; a few images may by chance."""
-    multilabel = classifier.task.multilabel
-    if not outputs.are_probabilities(logits, multilabel):
-        return False
+def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:
+    """What the network seems to end in, by its outputs for these images and for noise; a few images may by chance."""
+    if not outputs.ending(logits):
+        return ""
     noise = torch.rand((AT_A_TIME, *image.shape[1:]), generator=torch.Generator().manual_seed(0))
-    return outputs.are_probabilities(_logits(classifier, noise.to(image)), multilabel)
+    return outputs.ending(_logits(classifier, noise.to(image)))
 
 
 def _names(classes: Sequence[str] | int) -> tuple[str, ...]:

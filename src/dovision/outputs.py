@@ -45,12 +45,12 @@ def finite(values: Tensor, name: str) -> Tensor:
     return values
 
 
-def are_probabilities(values: Tensor, multilabel: bool) -> bool:
-    """Whether logits, shape (B, K), lie in [0, 1] and, multiclass, those of each image sum to 1."""
+def ending(values: Tensor) -> str:
+    """What a network seems to end in, by its outputs, shape (B, K): softmax, sigmoid, or, as it should, neither: ""."""
     if values.min() < 0 or values.max() > 1:
-        return False
+        return ""
     total = values.float().sum(-1)
-    return multilabel or torch.allclose(total, torch.ones_like(total), rtol=0, atol=1e-3)
+    return "softmax" if torch.allclose(total, torch.ones_like(total), rtol=0, atol=1e-3) else "sigmoid"
 
 
 def _described(output: object) -> str:
