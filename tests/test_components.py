@@ -146,6 +146,8 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
         (["model=chexnet"], "chexnet's task must be multilabel, got 'multiclass'."),
         (["dataset.val_fraction=2"], "dataset: val_fraction must be a number in [0, 1], got 2."),
         (["dataset.classes=5"], "dataset.classes must be a list of names, such as [cat,dog], got 5."),
+        (["dataset.shape=32"], "dataset: shape must be three whole numbers (channels, height, width), got 32."),
+        (["dataset=image_folder", f"dataset.root={__file__}"], "dataset: root must be a folder of images, but "),
         (["dataset=image_folder", "dataset.root=nowhere"], "dataset: root must be a folder of images, but "),
         (["training.classifier.optimizer.lr=-1"], "training.classifier.optimizer: Invalid learning rate: -1."),
         (["evaluation.permuted_labels=true", "training.classifier.epochs=0"], "needs a classifier to be fitted"),

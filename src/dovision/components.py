@@ -104,7 +104,7 @@ def _check_dataset(node: DictConfig) -> None:
     """Make what is quickly made: a dataset without files, or one that refuses a folder that is not there."""
     if node.classes is not None and not OmegaConf.is_list(node.classes):
         raise ValueError(f"dataset.classes must be a list of names, such as [cat,dog], got {node.classes!r}.")
-    if "root" not in node or not (node.get("download") or Path(node.root).exists()):
+    if "root" not in node or not (node.get("download") or Path(node.root).is_dir()):
         make(node)
 
 

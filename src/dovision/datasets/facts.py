@@ -33,9 +33,10 @@ def agree(name: str, stated: Sequence[object] | None, found: Sequence[object]) -
 
 def shape(stated: Sequence[int]) -> Shape:
     """The stated image shape (C, H, W), as a tuple of positive whole numbers."""
-    whole = tuple(stated)
+    whole = tuple(stated) if isinstance(stated, Sequence) else ()
     if len(whole) != 3 or not all(isinstance(length, int) and length > 0 for length in whole):
-        raise ValueError(f"shape must be three whole numbers (channels, height, width), got {list(stated)!r}.")
+        got = list(whole) if whole else stated
+        raise ValueError(f"shape must be three whole numbers (channels, height, width), got {got!r}.")
     return whole
 
 
