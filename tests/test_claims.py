@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-KINDS = ("*.py", "*.yaml", "*.md", "*.html", "*.js", "*.ipynb")
+KINDS = ("*.py", "*.yaml", "*.md", "*.html", "*.j2", "*.js", "*.svg", "*.ipynb")
 TEXTS = [ROOT / "README.md", ROOT / "Makefile"]
 TEXTS += [path for folder in ("conf", "src", "docs") for kind in KINDS for path in sorted((ROOT / folder).rglob(kind))]
 CLAIM = re.compile(r"\b(the|this) paper('s|s')?\b(?! whose method this is)|\bpaper_\w+", re.IGNORECASE)

@@ -36,8 +36,6 @@ class Boundary(Attack):
     Source: arXiv:1712.04248.
     """
 
-    stops_early = True
-
     def __init__(
         self,
         eps: float | str | Sequence[float | str],

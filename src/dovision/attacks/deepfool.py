@@ -34,8 +34,6 @@ class DeepFool(Attack):
     Source: arXiv:1511.04599.
     """
 
-    stops_early = True
-
     def __init__(
         self,
         eps: float | str | Sequence[float | str],

@@ -37,8 +37,6 @@ class Square(Attack):
     Source: arXiv:1912.00049.
     """
 
-    stops_early = True
-
     def __init__(
         self,
         eps: float | str | Sequence[float | str],
