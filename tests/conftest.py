@@ -125,6 +125,31 @@ def typeset(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+def draw_svg_only(patch: pytest.MonkeyPatch) -> None:
+    from dovision.results import drawing
+
+    patch.setattr(drawing, "FORMS", {"svg": drawing.FORMS["svg"]})
+
+
+@pytest.fixture
+def svg_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw figures as SVG alone, as a page holds them: PDF and PNG take most of the time of a report."""
+    draw_svg_only(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def page_of() -> Callable[..., Path]:
+    """The function `report`, with figures drawn as SVG alone."""
+    from dovision.report import report
+
+    def write(*arguments: Any, **settings: Any) -> Path:
+        with pytest.MonkeyPatch.context() as patch:
+            draw_svg_only(patch)
+            return report(*arguments, **settings)
+
+    return write
+
+
 @pytest.fixture
 def nih_root(tmp_path: Path) -> Path:
     """A small ChestX-ray14 as it is released: 16 films of 8 patients, 7 and 8 in the test list, and three boxes."""

@@ -280,3 +280,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     failed.fail(ValueError("a grid must have at most 32 rows, got 64.\nMore lines."))
     RunDirectory(folder / "5e").start(_config(4), ["attack=pgd", "intervention.rows=8"], {"seed": 0})
     return folder
+
+
+@pytest.fixture(scope="session")
+def page_of_sweep(sweep: Path, page_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of three completed runs, a failed and an unfinished one."""
+    return page_of(sweep, tmp_path_factory.mktemp("page"))

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from dovision.report import report
 from dovision.results.mixture import mixed
 from dovision.results.sweep_summary import Ended, closing, write
 
@@ -84,11 +83,11 @@ def test_a_sweep_says_so_at_its_end_and_in_its_summary(tmp_path):
     assert "These runs differ in the data" in (tmp_path / "sweep_summary.md").read_text()
 
 
-def test_a_page_says_so_above_all_numbers(tmp_path, write_run):
+def test_a_page_says_so_above_all_numbers(tmp_path, write_run, page_of):
     for name, facts in (("a", ONE), ("b", {**ONE, "checkpoints": {"classifier": "x", "autoencoder": "bbbb"}})):
         run = write_run(tmp_path / name, [f"seed={name}"], images=6, maps=0, eps=())
         run.hold()
         run.record(facts)
         run.close()
-    page = report(tmp_path).read_text()
+    page = page_of(tmp_path).read_text()
     assert page.index("These runs differ in the weights of the classifier") < page.index("Headline numbers")

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 import pytest
 
 from dovision.contracts import Task
-from dovision.report import report
 from dovision.results import page as page_module
 from dovision.results.page import command
 from dovision.results.reading import read_sweep
@@ -43,8 +42,8 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(sweep, tmp_path_factory):
-    return report(sweep, tmp_path_factory.mktemp("page")).read_text()
+def page(page_of_sweep):
+    return page_of_sweep.read_text()
 
 
 def test_the_page_is_well_formed_and_its_ids_differ(page):
@@ -112,38 +111,38 @@ def test_the_numbers_behind_a_figure_travel_with_the_page(page):
     assert len(csv.splitlines()) == 10
 
 
-def test_an_arm_without_success_says_why_it_has_no_auroc(tmp_path, write_run):
+def test_an_arm_without_success_says_why_it_has_no_auroc(tmp_path, write_run, page_of):
     write_run(tmp_path, strength=0.0, eps=(0.2,), images=12, maps=0)
-    assert "No attack in the arm eps=0.2 succeeded, so there is no AUROC." in report(tmp_path).read_text()
+    assert "No attack in the arm eps=0.2 succeeded, so there is no AUROC." in page_of(tmp_path).read_text()
 
 
-def test_a_note_on_many_jobs_names_a_few(tmp_path, write_run):
+def test_a_note_on_many_jobs_names_a_few(tmp_path, write_run, page_of):
     for seed in range(6):
         write_run(tmp_path / str(seed), [f"seed={seed}"], strength=0.0, eps=(0.2,), images=4, maps=0)
-    text = report(tmp_path, details=1).read_text()
+    text = page_of(tmp_path, details=1).read_text()
     assert "there is no AUROC. (seed=0; seed=1; seed=2; seed=3; and 2 more jobs)" in text
 
 
-def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(sweep, tmp_path, monkeypatch):
+def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(sweep, tmp_path, monkeypatch, page_of):
     monkeypatch.setattr(page_module, "FIGURES", 200_000)
     monkeypatch.setattr(page_module, "NUMBERS", 0)
     monkeypatch.setattr(page_module, "PICTURES", 0)
-    text = report(sweep, tmp_path).read_text()
+    text = page_of(sweep, tmp_path).read_text()
     assert "Too large for this page, in figures/3c beside it: " in text
     assert "Numbers: CSV in figures beside this page." in text
     assert "explorer-data" not in text.partition("<script>")[0]
 
 
-def test_of_many_runs_the_first_are_drawn_one_by_one(sweep, tmp_path):
-    text = report(sweep, tmp_path, details=1).read_text()
+def test_of_many_runs_the_first_are_drawn_one_by_one(sweep, tmp_path, page_of):
+    text = page_of(sweep, tmp_path, details=1).read_text()
     assert "Figures run by run: of the first 1 of 3 completed runs; details=3 for all." in text
     assert not (tmp_path / "figures" / "2b").exists()
 
 
-def test_text_from_data_is_shown_as_text(tmp_path, write_run):
+def test_text_from_data_is_shown_as_text(tmp_path, write_run, page_of):
     task = Task("multiclass", (EVIL, "$x$", *'123456"&'))
     write_run(tmp_path / EVIL.replace("/", ""), [f"+name={EVIL}"], task=task, images=12, eps=(0.2,))
-    text = report(tmp_path).read_text()
+    text = page_of(tmp_path).read_text()
     assert text.count("<script") == 2
     assert "&lt;script&gt;" in text
     assert "\\u003cscript\\u003e" in text

@@ -7,7 +7,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from dovision.report import main, report
+from dovision.report import main
 from dovision.results.digests import digests
 from dovision.results.run_directory import RunDirectory
 from dovision.results.schemas import with_digest
@@ -15,7 +15,7 @@ from dovision.results.survey import survey
 from dovision.results.tables import EFFECTS, SAMPLES
 
 
-def test_a_copy_of_a_run_does_not_count_twice(tmp_path, write_run, capsys, run_command):
+def test_a_copy_of_a_run_does_not_count_twice(tmp_path, write_run, run_command, svg_only):
     for name, settings in (("a", "1"), ("b", "1"), ("c", "2")):
         run = write_run(tmp_path / name, [f"seed={settings}"], images=6, maps=0, eps=(0.2,))
         facts = json.loads((run.path / "run.json").read_text())
@@ -104,7 +104,7 @@ def test_a_damaged_run_is_told_with_the_remedy(folder, spoil, told):
     assert re.search(told, spoilt.failure)
 
 
-def test_the_report_leaves_it_out_says_so_and_ends_with_an_error(folder, monkeypatch, capsys):
+def test_the_report_leaves_it_out_says_so_and_ends_with_an_error(folder, monkeypatch, capsys, svg_only):
     cut_short(folder / "spoilt")
     monkeypatch.setattr("sys.argv", ["dovision-report", f"sweep={folder}"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
@@ -120,10 +120,10 @@ def test_the_report_leaves_it_out_says_so_and_ends_with_an_error(folder, monkeyp
     assert ">1 unreadable</a>" in page
 
 
-def test_another_programs_run_json_is_foreign_and_no_error(folder):
+def test_another_programs_run_json_is_foreign_and_no_error(folder, page_of):
     (folder / "spoilt" / "run.json").write_text('{"state": "SUCCEEDED", "id": 7}')
     assert [run.state for run in survey(folder)] == ["completed", "foreign"]
-    page = report(folder).read_text()
+    page = page_of(folder).read_text()
     assert "its run.json is another program&#39;s: it names no state of a run." in page
     assert "<pre><code>dovision-evaluate attack=pgd seed=1</code></pre>" in page
 
@@ -134,21 +134,21 @@ def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):
     assert [run.label for run in survey(folder)] == ["seed=1", "seed=3", "spoilt"]
 
 
-def test_failed_running_and_foreign_runs_are_told_beside_the_completed_one(folder):
+def test_failed_running_and_foreign_runs_are_told_beside_the_completed_one(folder, page_of):
     (folder / "spoilt" / "run.json").write_text('{"state": "SUCCEEDED", "id": 7}')
     failed, running = RunDirectory(folder / "failed"), RunDirectory(folder / "running")
     failed.start({}, ["attack=pgd", "seed=4"], {})
     failed.fail(MemoryError("too large"))
     running.start({}, ["attack=pgd", "seed=5"], {})
-    page = report(folder).read_text()
+    page = page_of(folder).read_text()
     for told in ("1 completed", "1 failed", "1 running", "1 foreign"):
         assert f">{told}</a>" in page
     assert "MemoryError: too large" in page
 
 
-def test_a_run_without_an_attack_has_a_page_without_a_figure_of_epsilons(tmp_path, write_run):
+def test_a_run_without_an_attack_has_a_page_without_a_figure_of_epsilons(tmp_path, write_run, page_of):
     write_run(tmp_path, ["attack=none"], eps=(), images=6, maps=1)
-    page = report(tmp_path).read_text()
+    page = page_of(tmp_path).read_text()
     assert "Images and effect maps" in page
     assert "against epsilon" not in page
 

@@ -98,13 +98,16 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         arm, kind, class; box, control and difference (box minus control), each with _low, _high and _reason; clusters,
         images, parts; p, the two-sided p-value of the difference, and p_holm, adjusted over the rows of the arm.
     """
-    both = paired(part_rows(folder))
+    rows = part_rows(folder)
+    if not rows["control"].any():
+        return pd.DataFrame(columns=CONTRASTS)
+    both = paired(rows)
     both = both[both["label"].isna() | (both["label"] == both["class"])]
-    rows = [
-        {"arm": arm, "kind": part, "class": label, **_contrast(found, level)}
-        for (arm, part, label), found in both.groupby(["arm", "kind", "class"], sort=False)
+    found = [
+        {"arm": arm, "kind": part, "class": label, **_contrast(each, level)}
+        for (arm, part, label), each in both.groupby(["arm", "kind", "class"], sort=False)
     ]
-    frame = pd.DataFrame(rows, columns=CONTRASTS)
+    frame = pd.DataFrame(found, columns=CONTRASTS)
     frame["p_holm"] = frame.groupby("arm")["p"].transform(lambda p: holm(p.to_numpy(float)))
     return frame
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from dovision.contracts import Task
-from dovision.report import report
 from dovision.results.digests import digests
 from dovision.results.schemas import with_digest
 
@@ -60,25 +59,19 @@ def open_page(browser: Any) -> Iterator[OpenPage]:
 
 
 @pytest.fixture(scope="package")
-def small(sweep: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of three completed runs, a failed and an unfinished one."""
-    return report(sweep, tmp_path_factory.mktemp("small"))
-
-
-@pytest.fixture(scope="package")
-def evil(write_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evil(write_run: Callable[..., Any], page_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run with a class, an override and a folder that look like markup."""
     folder = tmp_path_factory.mktemp("evil")
     task = Task("multiclass", (EVIL, "</script>", "$x$", "a&amp;b", *"456789"))
     write_run(folder / "<b>", [f"+name={EVIL}"], task=task, images=12, eps=(0.2,))
-    return report(folder)
+    return page_of(folder)
 
 
 @pytest.fixture(scope="package")
-def many(write_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def many(write_run: Callable[..., Any], page_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of 400 jobs: copies of one run that differ in overrides and accuracy; every tenth failed."""
     folder = tmp_path_factory.mktemp("many")
-    first = write_run(folder / "000", ["attack=pgd", "intervention.rows=2"], grid=2, images=12, maps=1).path
+    first = write_run(folder / "000", ["attack=pgd", "intervention.rows=2"], grid=2, images=12, maps=1, eps=(0.2,)).path
     facts, summary = (json.loads((first / name).read_text()) for name in ("run.json", "summary.json"))
     for number in range(400):
         run = folder / f"{number:03}"
@@ -90,4 +83,4 @@ def many(write_run: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
         summary["arms"]["clean"]["accuracy"]["estimate"] = ((number * 37) % 400) / 400
         (run / "summary.json").write_text(json.dumps(summary))
         (run / "run.json").write_text(json.dumps(with_digest(own | {"digests": digests(run)})))
-    return report(folder, details=1)
+    return page_of(folder, details=1)

@@ -31,15 +31,15 @@ def effect(text):
     return float(re.search(r": ([+\N{MINUS SIGN}][\d.e-]+),", text)[1].replace("\N{MINUS SIGN}", "-"))
 
 
-def test_it_opens_from_a_file_and_asks_for_nothing_else(open_page, small):
-    page = open_page(small)
+def test_it_opens_from_a_file_and_asks_for_nothing_else(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
     assert page.locator("h1").inner_text().startswith("digits")
-    assert [url for url in page.requested if not url.startswith("data:")] == [small.as_uri()]
+    assert [url for url in page.requested if not url.startswith("data:")] == [page_of_sweep.as_uri()]
     assert page.locator("figure:visible svg").count() > 3
 
 
-def test_a_click_on_a_head_sorts_by_numbers_and_a_second_one_turns_the_order(open_page, small):
-    page = open_page(small)
+def test_a_click_on_a_head_sorts_by_numbers_and_a_second_one_turns_the_order(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
     head = page.locator("#headlines thead th", has_text="attack success")
     head.get_by_role("button").click()
     assert head.get_attribute("aria-sort") == "ascending"
@@ -56,8 +56,8 @@ def test_a_click_on_a_head_sorts_by_numbers_and_a_second_one_turns_the_order(ope
     assert head.get_attribute("aria-sort") is None
 
 
-def test_jobs_are_filtered_by_words_and_by_state(open_page, small):
-    page = open_page(small)
+def test_jobs_are_filtered_by_words_and_by_state(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
     tools = page.locator('[data-table="joblist"]')
     assert tools.locator("output").inner_text() == "5 of 5 rows"
     tools.get_by_label("Filter").fill("ROWS=4 completed")
@@ -69,8 +69,8 @@ def test_jobs_are_filtered_by_words_and_by_state(open_page, small):
     assert tools.locator("output").inner_text() == "1 of 5 rows"
 
 
-def test_pointing_at_a_cell_tells_its_effect(open_page, small, sweep):
-    page = open_page(small)
+def test_pointing_at_a_cell_tells_its_effect(open_page, page_of_sweep, sweep):
+    page = open_page(page_of_sweep)
     page.locator("#pick-job").select_option("intervention.rows=4")
     page.locator('#units [data-unit="5"]').hover()
     text = page.locator("#readout").inner_text()
@@ -82,8 +82,8 @@ def test_pointing_at_a_cell_tells_its_effect(open_page, small, sweep):
     assert text.endswith(f"from P = {said['control']:.3f} to {said['treated']:.3f}")
 
 
-def test_world_and_class_are_picked_by_a_click(open_page, small, sweep):
-    page = open_page(small)
+def test_world_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):
+    page = open_page(page_of_sweep)
     page.locator("#pick-job").select_option("intervention.rows=4")
     page.locator("#pick-arm label", has_text="eps=0.2").click()
     page.locator("#pick-class label", has_text="7").click()
@@ -97,8 +97,8 @@ def test_world_and_class_are_picked_by_a_click(open_page, small, sweep):
     assert page.evaluate("document.querySelector('#seen').naturalWidth") == 32
 
 
-def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open_page, small, sweep):
-    page = open_page(small)
+def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open_page, page_of_sweep, sweep):
+    page = open_page(page_of_sweep)
     page.locator("#pick-job").select_option("intervention.rows=4")
     scales = []
     for condition in ("clean", "eps=0.2"):
@@ -114,8 +114,8 @@ def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open
     assert scales[0] == scales[1]
 
 
-def test_units_are_walked_with_the_arrow_keys(open_page, small):
-    page = open_page(small)
+def test_units_are_walked_with_the_arrow_keys(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
     page.locator("#pick-job").select_option("intervention.rows=4")
     page.locator('#units [data-unit="0"]').hover()
     units = page.locator("#units")
@@ -127,26 +127,26 @@ def test_units_are_walked_with_the_arrow_keys(open_page, small):
     assert page.locator("#readout").inner_text().startswith("do(r0c0)")
 
 
-def test_units_without_a_place_are_bars(open_page, small):
-    page = open_page(small)
+def test_units_without_a_place_are_bars(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
     page.locator("#pick-job").select_option("intervention=latent_channel")
     assert page.locator("#units [data-unit]").count() == 16
     page.locator("#units").press("ArrowRight")
     assert "do(channel " in page.locator("#readout").inner_text()
 
 
-def test_dark_follows_the_system_until_the_reader_chooses(open_page, small):
-    page = open_page(small, color_scheme="dark")
+def test_dark_follows_the_system_until_the_reader_chooses(open_page, page_of_sweep):
+    page = open_page(page_of_sweep, color_scheme="dark")
     assert background(page) == DARK
     page.get_by_role("button", name="Light").click()
     assert background(page) == LIGHT
     page.get_by_role("button", name="Dark").click()
     assert background(page) == DARK
-    assert background(open_page(small, color_scheme="light")) == LIGHT
+    assert background(open_page(page_of_sweep, color_scheme="light")) == LIGHT
 
 
-def test_it_prints_in_light_with_everything_unfolded(open_page, small):
-    page = open_page(small, color_scheme="dark")
+def test_it_prints_in_light_with_everything_unfolded(open_page, page_of_sweep):
+    page = open_page(page_of_sweep, color_scheme="dark")
     assert page.pdf().startswith(b"%PDF")
     folded = "document.querySelectorAll('details:not([open])').length"
     before = page.evaluate(folded)
@@ -160,8 +160,8 @@ def test_it_prints_in_light_with_everything_unfolded(open_page, small):
     assert page.evaluate(folded) == before > 0
 
 
-def test_without_script_it_shows_numbers_and_figures(open_page, small):
-    page = open_page(small, java_script_enabled=False)
+def test_without_script_it_shows_numbers_and_figures(open_page, page_of_sweep):
+    page = open_page(page_of_sweep, java_script_enabled=False)
     assert page.locator("#headlines tbody tr").count() == 9
     assert page.locator("#joblist tbody tr").count() == 5
     assert page.locator("#overview ~ .figures svg").first.is_visible()
@@ -169,13 +169,13 @@ def test_without_script_it_shows_numbers_and_figures(open_page, small):
         assert not page.locator(scripted).first.is_visible()
 
 
-def test_nothing_but_wide_tables_scrolls_sideways_on_a_phone(open_page, small):
-    page = open_page(small, viewport={"width": 360, "height": 740})
+def test_nothing_but_wide_tables_scrolls_sideways_on_a_phone(open_page, page_of_sweep):
+    page = open_page(page_of_sweep, viewport={"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_every_control_has_a_name(open_page, small):
-    page = open_page(small)
+def test_every_control_has_a_name(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
     named = "element => element.labels?.length || element.textContent.trim() || element.getAttribute('aria-label')"
     for control in page.locator("button:visible, input:visible, select:visible").all():
         assert control.evaluate(named)
