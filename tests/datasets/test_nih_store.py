@@ -141,6 +141,16 @@ def test_a_store_killed_while_it_was_made_is_made_anew(store, files):
     assert store.state(files).complete
 
 
+def test_a_store_of_a_version_that_kept_no_hashes_is_made_anew(store, files, decoded):
+    store.fill(files, workers=1)
+    (store.folder / nih_store.HASHES).unlink()
+    assert not store.state(files).made.any()
+    decoded.clear()
+    store.fill(files, workers=1)
+    assert len(decoded) == 16
+    assert store.state(files).complete
+
+
 def test_a_film_that_the_store_was_not_made_for_is_refused(store, files):
     Store(store.folder, SIZE, files["name"][:8]).fill(files[:8], workers=1)
     assert store.state(files).made.sum() == 8
