@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ from dovision.results.detection_tables import TEST
 from dovision.session import ImagesLost, first_samples, make
 from dovision.stages import AUTOENCODER, CLASSIFIER, PERMUTED, Stage
 from dovision.trainer import make_trainer
+
+log = logging.getLogger(__name__)
 
 
 def networks(config: DictConfig, images: Images, code: bool) -> dict[str, Stage]:
@@ -75,6 +78,9 @@ def contest(config: DictConfig) -> Contest | None:
     """
     detectors: Mapping[str, Detector] = make(config.detector)
     if not detectors:
+        idle = [*config.detection.worlds, *config.detection.adaptive.detectors]
+        if idle:
+            log.warning("no detector is chosen (detector=...), so nothing is done with detection's %s", ", ".join(idle))
         return None
     need_worlds(config)
     need_detectors(config)
