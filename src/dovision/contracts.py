@@ -428,6 +428,8 @@ class Attack(ABC):
         norm: linf or l2.
     """
 
+    stops_early = False  # at an image, once its aim is reached there: what it costs depends on the classifier's answers
+
     def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf") -> None:
         self.norm = checks.choice("norm", norm, ("linf", "l2"))
         self.eps = checks.epsilons(eps, norm)

@@ -6,21 +6,18 @@ import logging
 
 from omegaconf import DictConfig
 
-from dovision import checks, reuse, session, stages, studies
+from dovision import reuse, session, stages, studies
 from dovision.commands import command
 from dovision.contracts import CODE, Attack, Intervention, arm
-from dovision.learning.effect_evaluation import EffectEvaluation
 from dovision.learning.image_classifier import ImageClassifier
 from dovision.provenance import origin, surroundings
 from dovision.results.map_tables import write_boxes
-from dovision.results.pictures import PictureChoice
 from dovision.results.references import REFERENCES, References, lines
 from dovision.results.summary import write_summary
 from dovision.results.tables import CLEAN, measured_samples
 from dovision.session import make
-from dovision.stages import AUTOENCODER, CLASSIFIER
+from dovision.stages import CLASSIFIER
 from dovision.trainer import make_trainer
-from dovision.validation import CONTROLS
 
 log = logging.getLogger(__name__)
 
@@ -38,31 +35,18 @@ def evaluate(config: DictConfig) -> None:
         attack: Attack = make(config.attack)
         contest = studies.contest(config)
         references: References | None = make(config.reference)
-        code = intervention.site == CODE
-        networks = studies.networks(config, images, code or (contest is not None and contest.reads_code))
-        classifier = networks[CLASSIFIER].classifier
-        facts = {**surroundings(config), **stages.facts(images, networks)}
+        code = intervention.site == CODE or (contest is not None and contest.reads_code)
+        fitted = studies.networks(config, images, code)
+        networks = {name: stage.classifier for name, stage in fitted.items()}
+        facts = {**surroundings(config), **stages.facts(images, fitted)}
 
-        evaluation = EffectEvaluation(
-            run.path,
-            classifier,
-            networks[AUTOENCODER].classifier if code else classifier,
-            intervention,
-            attack,
-            names=images.table("test")["name"].tolist(),
-            chunk=config.evaluation.chunk,
-            plain_control=checks.choice("evaluation.control", config.evaluation.control, CONTROLS) == "plain",
-            pictures=PictureChoice(config.evaluation.maps, dict(enumerate(images.strata("test").tolist()))),
-            keep_attacked=config.evaluation.keep_attacked,
-            flush=config.evaluation.flush,
-            origin=origin(facts),
-        )
+        evaluation = studies.effect_evaluation(config, run.path, images, networks, intervention, attack, origin(facts))
         maps = studies.map_evaluation(config, run.path, images, samples, networks)
         trainer = make_trainer(
             config, [evaluation, *maps, stop], logger=False, enable_checkpointing=False, use_distributed_sampler=False
         )
         loader = session.test_loader(config, images, samples, trainer)
-        trainer.test(ImageClassifier(classifier), loader, verbose=False)
+        trainer.test(ImageClassifier(networks[CLASSIFIER]), loader, verbose=False)
 
         if trainer.is_global_zero:
             boxes = images.boxes("test")

@@ -29,7 +29,7 @@ def fit_classifier(config: DictConfig, images: Images, path: Path) -> None:
     """Fit the configured model to the training images, and write its checkpoint with its scores."""
     settings = config.training.classifier
     network = laid_out(make(config.model))
-    module = ImageClassifier(network, make(settings.optimizer))
+    module = classifier_module(config, network)
     facts = _fit(config, images, module, settings, path.parent, "val_score", "max")
     network.task = module.fitted_task
     checkpoint.save(path, network, recorded(config.model), None, facts)
@@ -47,11 +47,22 @@ def fit_autoencoder(config: DictConfig, images: Images, plain: Classifier, fitte
     """
     settings = config.training.autoencoder
     inserted = laid_out(insert(plain, make(config.autoencoder), images.shape))
-    loss: AutoencoderLoss = make(settings.loss)
-    module = CausalAutoencoder(plain, inserted, make(settings.optimizer), loss, settings.zeroed_channel)
+    module = autoencoder_module(config, plain, inserted)
     facts = _fit(config, images, module, settings, path.parent, "val_loss", "min")
     model = checkpoint.read(fitted)["model"]
     checkpoint.save(path, inserted, model, recorded(config.autoencoder), facts)
+
+
+def classifier_module(config: DictConfig, network: Classifier) -> ImageClassifier:
+    """The configured training of a network."""
+    return ImageClassifier(network, make(config.training.classifier.optimizer))
+
+
+def autoencoder_module(config: DictConfig, plain: Classifier, inserted: Classifier) -> CausalAutoencoder:
+    """The configured training of the autoencoder in `inserted`."""
+    settings = config.training.autoencoder
+    loss: AutoencoderLoss = make(settings.loss)
+    return CausalAutoencoder(plain, inserted, make(settings.optimizer), loss, settings.zeroed_channel)
 
 
 def laid_out(classifier: Classifier) -> Classifier:

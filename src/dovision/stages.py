@@ -7,7 +7,7 @@ checkpoints/<kind>-<hash of the key>/<kind>.ckpt    the weights, with the name o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,17 +111,25 @@ def file(config: DictConfig, name: str, data: str, classifier: str, digest: Dige
     return _path(config, _classifier_key(config, data, name == PERMUTED, digest))
 
 
-def missing(config: DictConfig, images: Images, code: bool) -> list[Path]:
-    """The checkpoints that a run would fit; the autoencoder's, if its code is intervened on, is named last."""
-    data = images.fingerprint
+def files(config: DictConfig, data: str, names: Collection[str]) -> dict[str, Path]:
+    """The checkpoints of networks, there or not, by their names.
+
+    As long as the classifier is not fitted, that of its autoencoder, whose name depends on the classifier's weights,
+    stands under a name that is no file's.
+
+    Args:
+        config: of the job.
+        data: the fingerprint of the images.
+        names: classifier, permuted_classifier, autoencoder.
+    """
     plain = file(config, CLASSIFIER, data, "")
-    lacking = [] if config.checkpoint is not None or plain.exists() else [plain]
-    if not code:
-        return lacking
-    if lacking:  # the autoencoder's name depends on the classifier's weights
-        return [*lacking, plain.parent / identity.content_hash(identity.plain(config.autoencoder))]
-    inserted = file(config, AUTOENCODER, data, identity.file_hash(plain))
-    return [] if inserted.exists() else [inserted]
+    found = {name: file(config, name, data, "") for name in names if name != AUTOENCODER}
+    if AUTOENCODER in names and plain.exists():
+        found[AUTOENCODER] = file(config, AUTOENCODER, data, identity.file_hash(plain))
+    elif AUTOENCODER in names:
+        own = {"autoencoder": config.autoencoder, "training": config.training.autoencoder}
+        found[AUTOENCODER] = plain.parent / identity.content_hash({k: identity.plain(v) for k, v in own.items()})
+    return found
 
 
 def facts(images: Images, stages: Mapping[str, Stage]) -> dict[str, Any]:

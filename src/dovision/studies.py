@@ -1,4 +1,4 @@
-"""What an evaluation may hold besides effects: maps of explainers, and the detection of attacks."""
+"""What an evaluation holds: effects, maps of explainers, and the detection of attacks."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ import pyarrow as pa
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Subset
 
-from dovision import stages
-from dovision.contracts import Attack, Batch, Classifier, Detector, Explainer, Images
+from dovision import checks, stages
+from dovision.contracts import CODE, Attack, Batch, Classifier, Detector, Explainer, Images, Intervention
 from dovision.learning.adaptive import Adaptive, adaptive_rows
 from dovision.learning.detection import SPLITS, Detection
 from dovision.learning.detector_fits import Fitted, fit, shown, write_scores
+from dovision.learning.effect_evaluation import EffectEvaluation
 from dovision.learning.image_classifier import ImageClassifier
 from dovision.learning.map_evaluation import MapEvaluation
 from dovision.learning.map_settings import MapSettings
 from dovision.requirements import need_detectors, need_worlds
 from dovision.results.detection_summary import write_detection
 from dovision.results.detection_tables import TEST
+from dovision.results.pictures import PictureChoice
 from dovision.session import ImagesLost, first_samples, make
 from dovision.stages import AUTOENCODER, CLASSIFIER, PERMUTED, Stage
 from dovision.trainer import make_trainer
 
 log = logging.getLogger(__name__)
+CONTROLS = ("inserted", "plain")  # of an intervention on a code
 
 
 def networks(config: DictConfig, images: Images, code: bool) -> dict[str, Stage]:
@@ -38,24 +41,56 @@ def networks(config: DictConfig, images: Images, code: bool) -> dict[str, Stage]
         code: whether the code of an autoencoder is edited or read.
     """
     found = {CLASSIFIER: stages.classifier(config, images)}
-    if code:
+    if AUTOENCODER in (names := needed(config, code)):
         found[AUTOENCODER] = stages.with_autoencoder(config, images, found[CLASSIFIER])
-    if config.explainer and config.evaluation.permuted_labels:
+    if PERMUTED in names:
         found[PERMUTED] = stages.permuted(config, images)
     return found
 
 
+def needed(config: DictConfig, code: bool) -> list[str]:
+    """The names of a run's networks, in the order in which they are fitted; `code` as of `networks`."""
+    permuted = config.explainer and config.evaluation.permuted_labels
+    return [CLASSIFIER, *([AUTOENCODER] if code else []), *([PERMUTED] if permuted else [])]
+
+
+def effect_evaluation(
+    config: DictConfig,
+    folder: Path,
+    images: Images,
+    networks: Mapping[str, Classifier],
+    intervention: Intervention,
+    attack: Attack,
+    origin: Mapping[str, Any],
+) -> EffectEvaluation:
+    """The callback that measures effects; `origin` is what its rows depend on besides the configuration."""
+    settings = config.evaluation
+    return EffectEvaluation(
+        folder,
+        networks[CLASSIFIER],
+        networks[AUTOENCODER if intervention.site == CODE else CLASSIFIER],
+        intervention,
+        attack,
+        names=images.table("test")["name"].tolist(),
+        chunk=settings.chunk,
+        plain_control=checks.choice("evaluation.control", settings.control, CONTROLS) == "plain",
+        pictures=PictureChoice(settings.maps, dict(enumerate(images.strata("test").tolist()))),
+        keep_attacked=settings.keep_attacked,
+        flush=settings.flush,
+        origin=origin,
+    )
+
+
 def map_evaluation(
-    config: DictConfig, folder: Path, images: Images, samples: Sequence[int], networks: Mapping[str, Stage]
+    config: DictConfig, folder: Path, images: Images, samples: Sequence[int], networks: Mapping[str, Classifier]
 ) -> list[MapEvaluation]:
     """The callback that draws the maps of the configured explainers; none if there are no explainers."""
     explainers: Mapping[str, Explainer] = make(config.explainer)
     if not explainers:
         return []
     settings: MapSettings = make(config.explanation)
-    classifier = networks[CLASSIFIER].classifier
-    permuted = networks[PERMUTED].classifier if PERMUTED in networks else None
-    return [MapEvaluation(folder, classifier, explainers, settings, images.shape, samples, permuted)]
+    permuted = networks.get(PERMUTED)
+    return [MapEvaluation(folder, networks[CLASSIFIER], explainers, settings, images.shape, samples, permuted)]
 
 
 class Contest(NamedTuple):
@@ -89,15 +124,15 @@ def contest(config: DictConfig) -> Contest | None:
 
 
 def detect(
-    config: DictConfig, folder: Path, images: Images, networks: Mapping[str, Stage], parts: Contest
+    config: DictConfig, folder: Path, images: Images, networks: Mapping[str, Classifier], parts: Contest
 ) -> dict[str, Any]:
     """Fit the detectors on validation images, score test images in every world, and say what it took.
 
     Raises:
         ValueError: there is no validation image, or one of a patient that is tested on.
     """
-    classifier = networks[CLASSIFIER].classifier
-    inserted = networks[AUTOENCODER].classifier if parts.reads_code else None
+    classifier = networks[CLASSIFIER]
+    inserted = networks[AUTOENCODER] if parts.reads_code else None
     keep = config.evaluation.keep_attacked
     detection = Detection(folder, classifier, inserted, parts.worlds, parts.detectors, keep)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole

@@ -13,8 +13,8 @@ from dovision.inputs import sealed
 from dovision.keys import check_choices, check_keys, declared
 from dovision.requirements import need_gradients
 from dovision.session import make
+from dovision.studies import CONTROLS
 
-CONTROLS = ("inserted", "plain")
 CHOICES = {
     "evaluation.control": CONTROLS,
     "on_failure": ("continue", "stop"),

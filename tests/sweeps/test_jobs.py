@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import random
+import re
 from types import SimpleNamespace
 
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from dovision.configuration import configuration_folder
+from dovision.sweeps.costs import Estimate
 from dovision.sweeps.forecast import Forecast, warn_of_space
-from dovision.sweeps.jobs import Job
+from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, workers
+from dovision.sweeps.timing import Timer
 
 THREE = ("intervention.rows=1,2,3", "-m")
 
@@ -81,7 +88,6 @@ def test_files_that_are_read_once_compose_to_the_same_configuration():
 
 def test_a_job_composed_after_others_is_the_job_composed_alone():
     from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
 
     from dovision.sweeps.jobs import Composer
 
@@ -117,19 +123,22 @@ def test_row_10_a_dry_run_tells_of_each_job_and_starts_nothing(small, capsys):
 
 
 @pytest.mark.slow
-def test_row_10_a_dry_run_knows_what_is_done_what_is_fitted_and_how_long_like_runs_took(small, capsys):
+def test_row_10_a_dry_run_knows_what_is_done_what_is_fitted_and_times_what_is_alike_once(small, capsys):
     assert small("intervention.rows=1") == 0
     capsys.readouterr()
     assert small("seed=0,1", "intervention.rows=1,2", "-m", "dry_run=true") == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:5]]
+    said = capsys.readouterr()
+    rows = [line.split() for line in said.out.splitlines()[1:5]]
     jobs = [[word for word in row if word.startswith(("intervention.rows=", "seed="))] for row in rows]
-    told = {tuple(job): (*row[1:3], row[4] == "?") for job, row in zip(jobs, rows, strict=True)}
+    told = {tuple(job): (*row[1:3], row[4] == "0") for job, row in zip(jobs, rows, strict=True)}
     assert told == {
-        ("intervention.rows=1", "seed=0"): ("done", "0", False),
+        ("intervention.rows=1", "seed=0"): ("completed", "0", True),
         ("intervention.rows=1", "seed=1"): ("missing", "1", False),
-        ("intervention.rows=2", "seed=0"): ("missing", "0", True),
-        ("intervention.rows=2", "seed=1"): ("missing", "0", True),
+        ("intervention.rows=2", "seed=0"): ("missing", "0", False),
+        ("intervention.rows=2", "seed=1"): ("missing", "0", False),
     }
+    timed = sorted(re.findall("timing a batch: (.*)", said.err))  # of two seeds alike, of two grids not
+    assert timed == ["attack", "effects", "effects", "fit of the classifier", "fit of the classifier, validation"]
 
 
 def test_row_10_a_dry_run_of_one_job_starts_nothing(small, capsys):
@@ -138,9 +147,78 @@ def test_row_10_a_dry_run_of_one_job_starts_nothing(small, capsys):
     assert not small.root.exists()
 
 
+@pytest.mark.parametrize(
+    ("launcher", "expected"),
+    [
+        ({"_target_": BASIC}, 1),
+        ({"_target_": JOBLIB, "n_jobs": 3}, 3),
+        ({"_target_": JOBLIB, "n_jobs": -1}, 8),
+        ({"_target_": LOCAL}, 5),
+        ({"_target_": SLURM, "array_parallelism": 64}, 64),
+        ({"_target_": "somebody.Launcher"}, None),
+    ],
+)
+def test_the_number_of_workers_is_that_of_the_launcher(launcher, expected, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    config = OmegaConf.create({"hydra": {"launcher": launcher, "sweeper": {"max_batch_size": 5}}})
+    assert workers(config) == expected
+
+
+def test_timing_leaves_the_generators_and_the_output_root_as_they_were(small, copy, monkeypatch):
+    states, plain = [], Timer.__call__
+
+    def state() -> list[object]:
+        return [torch.get_rng_state().tolist(), random.getstate(), torch.get_num_threads(), os.environ.copy()]
+
+    def timed(self, asked):
+        states.append(state())
+        minutes = plain(self, asked)
+        states.append(state())
+        return minutes
+
+    monkeypatch.setattr(Timer, "__call__", timed)
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    assert small("seed=1", "threads=2", "dry_run=true") == 0
+    assert states[0] == states[1]
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+def test_an_attack_that_stops_early_is_timed_only_on_a_fitted_classifier(small, capsys):
+    attack = ("attack=square", "attack.queries=20", "dry_run=true")
+    assert small(*attack) == 0
+    said = capsys.readouterr().out
+    assert "not in the minutes" not in said
+    assert "about 0." in said
+    assert small(*attack, "seed=1") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert re.search(r" \d\.\d+\+ ", said[1])
+    assert "at least 0." in said[2]
+    assert said[3] == (
+        "not in the minutes of 1 jobs: attack (how soon it stops at an image is known once the classifier is fitted)"
+    )
+
+
+@pytest.mark.slow
+def test_a_dry_run_times_maps_detection_and_all_fits(dovision_evaluate, tmp_path, capsys):
+    words = "detector=[effect_profile_latent,effect_classifier,max_softmax] detection.adaptive.detectors=[max_softmax] "
+    words += "explainer=[grad_cam] explanation.sanity=2 explanation.cells=4 evaluation.permuted_labels=true "
+    words += "+attack@detection.worlds.pgd=pgd detection.val_images=8 detection.test_images=4 dry_run=true"
+    assert dovision_evaluate(*words.split(), f"output_root={tmp_path}") == 0
+    said = capsys.readouterr()
+    assert "1 jobs, 1 to do: 3 models to fit" in said.out
+    assert "not in the minutes" not in said.out
+    assert re.findall("timing a batch: (.*)", said.err) == [
+        *("fit of the classifier", "fit of the classifier, validation"),
+        *("fit of the autoencoder", "fit of the autoencoder, validation"),
+        *("effects", "maps", "maps of sanity", "attack pgd", "what detectors read"),
+        *("fits of effect_profile_latent", "fits of effect_classifier", "adaptive attack on max_softmax"),
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_effects_larger_than_the_free_disk_are_warned_of(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr("dovision.sweeps.forecast.shutil.disk_usage", lambda folder: SimpleNamespace(free=3 * 10**9))
-    jobs = [Forecast(Job(number, (), tmp_path), "missing", 0, 1, 1.0, 10**9, None) for number in range(4)]
+    jobs = [Forecast(Job(number, (), tmp_path), "missing", 0, 1, Estimate(1.0), 10**9, None) for number in range(4)]
     warn_of_space(tmp_path, jobs[:3])
     assert caplog.text == ""
     warn_of_space(tmp_path, jobs)
@@ -150,7 +228,7 @@ def test_effects_larger_than_the_free_disk_are_warned_of(tmp_path, caplog, monke
 def test_what_runs_alike_took_of_memory_is_compared_with_what_is_free(tmp_path, caplog, monkeypatch):
     job = Job(0, (), tmp_path)
     monkeypatch.setattr("dovision.sweeps.forecast._free_memory", lambda: 2 * 10**9)
-    warn_of_space(tmp_path, [Forecast(job, "missing", 0, 1, 1.0, 1, 10**9)])
+    warn_of_space(tmp_path, [Forecast(job, "missing", 0, 1, Estimate(1.0), 1, 10**9)])
     assert "memory" not in caplog.text
-    warn_of_space(tmp_path, [Forecast(job, "missing", 0, 1, 1.0, 1, 3 * 10**9)])
+    warn_of_space(tmp_path, [Forecast(job, "missing", 0, 1, Estimate(1.0), 1, 3 * 10**9)])
     assert "a run like these took 3.0 GB of memory, and 2.0 GB are free." in caplog.text

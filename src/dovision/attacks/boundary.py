@@ -36,6 +36,8 @@ class Boundary(Attack):
     Source: arXiv:1712.04248.
     """
 
+    stops_early = True
+
     def __init__(
         self,
         eps: float | str | Sequence[float | str],

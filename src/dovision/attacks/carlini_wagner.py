@@ -32,6 +32,8 @@ class CarliniWagner(Attack):
     Source: arXiv:1608.04644.
     """
 
+    stops_early = True
+
     def __init__(
         self,
         eps: float | str | Sequence[float | str],

@@ -34,6 +34,8 @@ class DeepFool(Attack):
     Source: arXiv:1511.04599.
     """
 
+    stops_early = True
+
     def __init__(
         self,
         eps: float | str | Sequence[float | str],

@@ -37,6 +37,8 @@ class Square(Attack):
     Source: arXiv:1912.00049.
     """
 
+    stops_early = True
+
     def __init__(
         self,
         eps: float | str | Sequence[float | str],

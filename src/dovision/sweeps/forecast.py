@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from dovision import identity, stages
-from dovision.contracts import CODE, INPUT, Attack, Images, Intervention
+from dovision import identity, stages, studies
+from dovision.contracts import CODE, INPUT, Attack, Detector, Images, Intervention
 from dovision.fingerprints import Fingerprints
 from dovision.results.run_directory import RUN, RunDirectory
 from dovision.results.sweep_summary import facts_of
 from dovision.reuse import DONE, decide
 from dovision.session import first_samples, make
+from dovision.sweeps.costs import Estimate, on_workers
 from dovision.sweeps.jobs import Composed, Job
+from dovision.sweeps.timing import Asked, Timer
 
 log = logging.getLogger(__name__)
+COMPLETED = "completed"
+RESUMED = ("interrupted", "partial", "failed", "damaged", "running")  # states of runs that go on from finished rows
 ROW = 24  # bytes of a row of effects.parquet, at most
 LEAST = 2**30  # bytes that should be free in any case
 
@@ -29,40 +34,35 @@ class Forecast(NamedTuple):
     """One job, before it runs; None where it cannot be known."""
 
     job: Job
-    state: str  # done, outdated (done for other code, data or weights), or that of the run directory
+    state: str  # that of the run directory, or outdated (completed for other code, data or weights)
     fits: int  # models that no job before it has fitted
-    passes: int | None  # forward passes of one image each, at most
-    minutes: float | None
+    passes: int | None  # forward passes of one image each for the effects, at most
+    time: Estimate  # at most, where a run goes on that was stopped
     bytes: int | None
     memory: int | None  # bytes; the most that a run like it has taken
-
-
-class Pace(NamedTuple):
-    """What completed runs that were at work on the same have taken."""
-
-    seconds: float  # a forward pass
-    memory: int  # bytes, at their peak
 
 
 class Extent(NamedTuple):
     """How large a job is."""
 
-    images: int
+    samples: list[int]  # of the test images
     units: int | None
     classes: int
 
 
 class Forecaster:
-    """Forecasts jobs in their order; a dataset that jobs share is opened once.
+    """Forecasts jobs in their order; a dataset that jobs share is opened once, and work that is alike timed once.
 
-    Minutes are those of completed runs under the same output root with the same network, intervention and attack.
+    The memory is that of completed runs under the same output root with the same network, intervention and attack.
 
     Args:
         output_root: where to look for them.
+        threads: of torch, in a job that sets none; None: as many as torch takes.
     """
 
-    def __init__(self, output_root: Path) -> None:
-        self._paces = _paces(output_root)
+    def __init__(self, output_root: Path, threads: int | None = None) -> None:
+        self._timer = Timer(threads)
+        self._memory = _memory(output_root)
         self._prints = Fingerprints(output_root)
         self._made: dict[str, Any] = {}  # datasets, interventions and attacks by their configuration
         self._extents: dict[str, Extent] = {}
@@ -72,22 +72,26 @@ class Forecaster:
         job, config = composed
         decision = decide(RunDirectory(job.folder), config, self._prints)
         if decision.skip == DONE:
-            return Forecast(job, "done", 0, 0, 0.0, 0, None)
+            return Forecast(job, decision.state, 0, 0, Estimate(0.0), 0, None)
         images: Images = self._part(config, "dataset")
         intervention: Intervention = self._part(config, "intervention")
         attack: Attack = self._part(config, "attack")
-        lacking = set(stages.missing(config, images, intervention.site == CODE)) - self._fitted
-        self._fitted |= lacking
         extent = self._extent(config, images, intervention)
-        pace = self._paces.get(identity.work_hash(config))
-        memory = pace.memory if pace else None
-        arms = 1 + len(attack.eps)
+        networks = self._networks(config, images, intervention)
+        lacking = [name for name, path in networks.items() if not path.exists() and path not in self._fitted]
+        self._fitted |= {networks[name] for name in lacking}
+        time = self._timer(Asked(config, images, intervention, attack, extent.samples, networks, lacking))
+        memory = self._memory.get(identity.work_hash(config))
         if extent.units is None:
-            return Forecast(job, decision.state, len(lacking), None, None, None, memory)
-        passes = extent.images * arms * (1 + extent.units)
-        minutes = passes * pace.seconds / 60 if pace else None
-        rows = extent.images * arms * extent.units * extent.classes
-        return Forecast(job, decision.state, len(lacking), passes, minutes, rows * ROW, memory)
+            return Forecast(job, decision.state, len(lacking), None, time, None, memory)
+        arms = len(extent.samples) * (1 + len(attack.eps))
+        rows = arms * extent.units * extent.classes
+        return Forecast(job, decision.state, len(lacking), arms * (1 + extent.units), time, rows * ROW, memory)
+
+    def _networks(self, config: DictConfig, images: Images, intervention: Intervention) -> dict[str, Path]:
+        detectors: dict[str, Detector] = self._part(config, "detector")
+        code = intervention.site == CODE or any(detector.reads_code for detector in detectors.values())
+        return stages.files(config, images.fingerprint, studies.needed(config, code))
 
     def _part(self, config: DictConfig, name: str) -> Any:
         key = json.dumps([name, identity.plain(config[name])])
@@ -101,32 +105,67 @@ class Forecaster:
         if key not in self._extents:
             units = _units(config, images, intervention)
             samples = first_samples(config, "evaluation.images", images, "test", config.evaluation.boxed)
-            self._extents[key] = Extent(len(samples), units, len(images.task.classes))
+            self._extents[key] = Extent(samples, units, len(images.task.classes))
         return self._extents[key]
 
 
-def table(forecasts: Sequence[Forecast]) -> str:
-    """The forecasts as lines, with their sum."""
+def table(forecasts: Sequence[Forecast], workers: int | None = 1) -> str:
+    """The forecasts as lines, with their sum.
+
+    Args:
+        forecasts: of all jobs.
+        workers: jobs that run at a time; None if that is not known.
+    """
     lines = ["  job  state        fits      passes  minutes       MB  overrides"]
     for each in forecasts:
-        numbers = [_number(each.passes), _number(each.minutes, ".1f"), _number(_megabytes(each.bytes), ".1f")]
+        numbers = [_number(each.passes), _minutes(each), _number(_megabytes(each.bytes), ".1f")]
         lines.append(
             f"{each.job.number:5}  {each.state:11}  {each.fits:4}  {numbers[0]:>10}  {numbers[1]:>7}  {numbers[2]:>7}  "
             f"{each.job.name}"
         )
-    passes, minutes = sum(each.passes or 0 for each in forecasts), sum(each.minutes or 0 for each in forecasts)
-    unknown = sum(each.minutes is None for each in forecasts)
-    fits, left = sum(each.fits for each in forecasts), sum(each.state != "done" for each in forecasts)
+    left = [each for each in forecasts if each.state != COMPLETED]
     memory = max((each.memory or 0 for each in forecasts), default=0)
     lines.append(
-        f"{len(forecasts)} jobs, {left} to do: {fits} models to fit, at most {passes:,} forward passes, "
-        f"{minutes:.0f} minutes without fitting, maps and detection"
-        + (f" (unknown for {unknown}, until a run like them is completed)" if unknown else "")
-        + f", {_megabytes(sum(each.bytes or 0 for each in forecasts)):.0f} MB of effects"
+        f"{len(forecasts)} jobs, {len(left)} to do: {sum(each.fits for each in left)} models to fit, "
+        f"at most {sum(each.passes or 0 for each in left):,} forward passes for effects, {_total(left, workers)}"
+        f", {_megabytes(sum(each.bytes or 0 for each in forecasts)):.0f} MB of effects"
         + (f", {_megabytes(memory):.0f} MB of memory by runs like them" if memory else "")
         + ". Nothing was started."
     )
+    lines += [f"not in the minutes of {count} jobs: {what}" for what, count in _unknown(left).items()]
     return "\n".join(lines)
+
+
+def _total(left: Sequence[Forecast], workers: int | None) -> str:
+    """The minutes of all jobs that are to be done."""
+    minutes = [each.time.minutes for each in left]
+    known = "at least " if any(each.time.unknown for each in left) else "about "
+    if not any(each.time.is_known for each in left) and left:
+        return "minutes unknown"
+    if workers is None:
+        return f"{known}{_time(sum(minutes))} minutes of work for an unknown number of workers"
+    shared = f" on {workers} workers" if workers > 1 else ""
+    return f"{known}{_time(on_workers(minutes, workers))} minutes{shared}"
+
+
+def _unknown(left: Sequence[Forecast]) -> Counter[str]:
+    return Counter(what for each in left for what in each.time.unknown)
+
+
+def _minutes(each: Forecast) -> str:
+    """Of a job: "?" where nothing is known, "+" where something is not, "<=" where a part may be done already."""
+    if not each.time.is_known:
+        return "?"
+    if each.time.unknown:
+        return f"{_time(each.time.minutes)}+"
+    return f"{'<=' if each.state in RESUMED else ''}{_time(each.time.minutes)}"
+
+
+def _time(minutes: float) -> str:
+    """To a tenth of a minute, or, below one, to a hundredth; never zero for what takes time."""
+    if 0 < minutes < 0.01:
+        return "<0.01"
+    return format(minutes, ".2f" if 0 < minutes < 1 else ".1f" if minutes else ".0f")
 
 
 def warn_of_space(output_root: Path, forecasts: Sequence[Forecast] = ()) -> None:
@@ -152,17 +191,15 @@ def _units(config: DictConfig, images: Images, intervention: Intervention) -> in
     return None  # a layer of a network that is not made here
 
 
-def _paces(root: Path) -> dict[str, Pace]:
-    """The pace of completed runs, by what they were at work on: the last one's seconds, the most memory."""
-    paces: dict[str, Pace] = {}
+def _memory(root: Path) -> dict[str, int]:
+    """The most bytes that completed runs have taken, by what they were at work on."""
+    most: dict[str, int] = {}
     for path in root.glob(f"*/*/{RUN}"):
         facts = facts_of(path.parent)
-        if facts.get("state") == "completed" and facts.get("work") and facts.get("forward_passes"):
+        if facts.get("state") == COMPLETED and facts.get("work"):
             memory = facts.get("peak_memory_mb", 0) * 2**20
-            before = paces.get(facts["work"])
-            seconds = facts["wall_seconds"] / facts["forward_passes"]
-            paces[facts["work"]] = Pace(seconds, max(memory, before.memory if before else 0))
-    return paces
+            most[facts["work"]] = max(memory, most.get(facts["work"], 0))
+    return most
 
 
 def _free_memory() -> int | None:

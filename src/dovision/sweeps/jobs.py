@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import CachingConfigRepository
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
@@ -23,11 +25,11 @@ from dovision.validation import Checks
 
 BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
 Told = TypeVar("Told")
-HERE = (  # launchers that run jobs on this machine
-    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
-    "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-    "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher",
-)
+BASIC = f"{BasicLauncher.__module__}.{BasicLauncher.__name__}"
+JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
+LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
+SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+HERE = (BASIC, JOBLIB, LOCAL)  # launchers that run jobs on this machine
 SHOWN = 10  # refused jobs that are told one by one
 
 
@@ -50,6 +52,19 @@ class Composed(NamedTuple):
 
     job: Job
     config: DictConfig
+
+
+def workers(config: DictConfig) -> int | None:
+    """How many jobs a launcher runs at a time; None if that is not known."""
+    launcher, cores = config.hydra.launcher, os.cpu_count() or 1
+    target = launcher.get("_target_")
+    if target == JOBLIB:
+        return int(launcher.n_jobs if launcher.n_jobs > 0 else max(1, cores + 1 + launcher.n_jobs))
+    if target == LOCAL:
+        return int(config.hydra.sweeper.get("max_batch_size") or cores)
+    if target == SLURM:
+        return int(launcher.array_parallelism)
+    return 1 if target == BASIC else None
 
 
 def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:

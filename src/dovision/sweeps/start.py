@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
@@ -21,20 +20,18 @@ from dovision.fingerprints import Fingerprints
 from dovision.results.run_directory import RunDirectory
 from dovision.reuse import DONE, Decision, decide
 from dovision.sweeps import jobs as planned
-from dovision.sweeps.forecast import Forecaster, table, warn_of_space
+from dovision.sweeps.forecast import Forecast, Forecaster, table, warn_of_space
 from dovision.sweeps.jobs import Composed, Job
 from dovision.sweeps.sweep import Sweep, begin, current, watch
 from dovision.validation import Checks
 
 log = logging.getLogger(__name__)
-BASIC_LAUNCHER = f"{BasicLauncher.__module__}.{BasicLauncher.__name__}"
 AGAIN = "rerun=unfinished"  # of a command that is launched again, after its launcher has failed
 EXTRAS = {
     "hydra_joblib_launcher": "launchers-joblib",
     "hydra_submitit_launcher": "launchers-submitit",
     "hydra_ray_launcher": "launchers-ray",
 }
-LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
 
 
 class Start(Callback):
@@ -88,7 +85,7 @@ class SweepStart(Start):
         super()._run(config)
         if config.dry_run:
             root = Path(config.output_root)
-            _tell(root, [Forecaster(root)(self._composed(config))])
+            _tell(root, [Forecaster(root)(self._composed(config))], 1)
 
     def _sweep(self, config: DictConfig) -> None:
         _check_launcher(config)
@@ -110,7 +107,8 @@ class SweepStart(Start):
             return
         root = Path(config.output_root)
         if config.dry_run:
-            _tell(root, self._checked(config, overrides, Forecaster(root)))
+            at_once = planned.workers(config)
+            _tell(root, self._checked(config, overrides, Forecaster(root, _threads(config, at_once))), at_once)
         with Fingerprints(root) as prints:
             plans = self._checked(config, overrides, functools.partial(_plan, prints=prints))
         _check_roots(plans)
@@ -148,8 +146,15 @@ def _check_roots(plans: Sequence[_Plan]) -> None:
             )
 
 
-def _tell(root: Path, forecasts: Sequence[Any]) -> None:
-    print(table(forecasts))
+def _threads(config: DictConfig, workers: int | None) -> int | None:
+    """Torch's threads in a worker of joblib, which shares the cores out among its workers; None elsewhere: as ever."""
+    if workers is None or config.hydra.launcher.get("_target_") != planned.JOBLIB:
+        return None
+    return max(1, (os.cpu_count() or 1) // workers)
+
+
+def _tell(root: Path, forecasts: Sequence[Forecast], workers: int | None) -> None:
+    print(table(forecasts, workers))
     warn_of_space(root, forecasts)
     sys.exit(0)
 
@@ -162,7 +167,7 @@ def _check_launcher(config: DictConfig) -> None:
 
 
 def _watch_workers(config: DictConfig) -> None:
-    if config.hydra.launcher.get("_target_") != BASIC_LAUNCHER:
+    if config.hydra.launcher.get("_target_") != planned.BASIC:
         watch(Path(config.hydra.sweep.dir).absolute())
 
 
@@ -174,7 +179,7 @@ def _fix_folder(config: DictConfig) -> None:
 
 def _limit_jobs(config: DictConfig) -> None:
     """Submitit's local launcher starts all jobs of a batch at once: let a batch be no more than there are cores."""
-    if config.hydra.launcher.get("_target_") == LOCAL and config.hydra.sweeper.get("max_batch_size", 1) is None:
+    if config.hydra.launcher.get("_target_") == planned.LOCAL and config.hydra.sweeper.get("max_batch_size", 1) is None:
         cores = os.cpu_count() or 1
         log.info("at most %d jobs at once; for more or fewer: hydra.sweeper.max_batch_size=...", cores)
         with read_write(config.hydra), open_dict(config.hydra):

@@ -1,0 +1,370 @@
+"""The pace of each kind of work that jobs hold, measured on a batch; nothing is written, and no generator is moved."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dovision import checks, identity, stages, studies
+from dovision.attacks.none import NoAttack
+from dovision.contracts import CODE, Attack, Batch, Classifier, Detector, Images, Intervention
+from dovision.errors import explain
+from dovision.fitting import VALIDATION_BATCH, autoencoder_module, classifier_module, laid_out
+from dovision.isolation import isolated
+from dovision.learning.adaptive import Adaptive
+from dovision.learning.evaluation import Evaluation
+from dovision.learning.image_classifier import ImageClassifier
+from dovision.models import checkpoint
+from dovision.models.conv_autoencoder import insert
+from dovision.results.detection_tables import NOISE, TEST, VAL
+from dovision.session import first_samples, make
+from dovision.stages import AUTOENCODER, CLASSIFIER
+from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors
+from dovision.trainer import make_trainer
+
+log = logging.getLogger(__name__)
+ROWS = 256  # to which a detector is fitted for its pace
+FITTED_SHARE = 2 / 3  # of the validation images, to which detectors are fitted
+LOOSE = "how soon it stops at an image is known once the classifier is fitted"
+
+
+class Timer:
+    """Estimates jobs; work that is alike for several of them is timed once.
+
+    Args:
+        threads: of torch, in a job that sets none; None: as many as torch takes.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads
+        self._paces: dict[str, Pace | None] = {}
+
+    def __call__(self, asked: Asked) -> Estimate:
+        """The minutes of a job that is yet to run."""
+        bench = Bench(asked)
+        times = dict(bench.work())
+        return estimate(times, lambda work: self._pace(work, asked.config, times[work]))
+
+    def _pace(self, work: Work, config: DictConfig, timed: Callable[[], Pace]) -> Pace | None:
+        if work.key not in self._paces:
+            log.info("timing a batch: %s", work.kind)
+            try:
+                with isolated(config.seed, config.threads or self._threads), _without_bars():
+                    self._paces[work.key] = timed()
+            except Exception as error:  # whatever a job would raise once it came to it
+                log.warning("%s could not be timed: %s", work.kind, explain(error))
+                self._paces[work.key] = None
+        return self._paces[work.key]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A job that is yet to run, and what was made of its configuration."""
+
+    config: DictConfig
+    images: Images
+    intervention: Intervention
+    attack: Attack
+    samples: Sequence[int]  # of the test images
+    files: Mapping[str, Path]  # of its networks
+    lacking: Collection[str]  # names of those networks that it will fit
+
+
+class Bench:
+    """The work that a job holds, and the ways to time it.
+
+    Args:
+        asked: the job.
+    """
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.config = asked.config
+        self.images = asked.images
+        self.content = {
+            str(key): identity.plain(value) if OmegaConf.is_config(value) else value
+            for key, value in asked.config.items()
+            if key != "hydra"
+        }
+        self.is_fitted = asked.files[CLASSIFIER].exists()
+
+    def work(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
+        """Each part of the job, with what times it."""
+        for name in self.asked.lacking:
+            yield from self._fit(name)
+        yield self._effects()
+        yield from self._attack("attack", self.content["attack"], self.asked.attack, len(self.asked.samples))
+        if self.content["explainer"]:
+            yield from self._maps()
+        if self.content["detector"]:
+            yield from self._detection()
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """With its own weights, or, if it is not fitted, as it comes, without those that a fit starts from."""
+        path = self.asked.files[CLASSIFIER]
+        return stages.read(self.config, path).classifier if path.exists() else self._unfitted()
+
+    @cached_property
+    def inserted(self) -> Classifier:
+        """The same with its autoencoder."""
+        path = self.asked.files[AUTOENCODER]
+        if path.exists():
+            return stages.read(self.config, path).classifier
+        return laid_out(insert(self.classifier, make(self.config.autoencoder), self.images.shape))
+
+    def _unfitted(self) -> Classifier:
+        settings = checkpoint.without_start(self.content["model"])
+        classifier: Classifier = laid_out(make(OmegaConf.create(settings)))
+        return classifier.eval()
+
+    def _networks(self) -> dict[str, Classifier]:
+        own = {CLASSIFIER: self.classifier}
+        return {**own, AUTOENCODER: self.inserted} if AUTOENCODER in self.asked.files else own
+
+    def _key(self, kind: str, *parts: Any) -> str:
+        """A hash of what a pace depends on besides the network and the data, with both of these."""
+        own = {name: self.content[name] for name in ("dataset", "model", "checkpoint", "trainer", "threads")}
+        return identity.content_hash({"kind": kind, "parts": _unseeded(list(parts)), **_unseeded(own)})
+
+    # fits
+
+    def _fit(self, name: str) -> Iterator[tuple[Work, Callable[[], Pace]]]:
+        kind = AUTOENCODER if name == AUTOENCODER else CLASSIFIER
+        settings = self.content["training"][kind]
+        parts = [{key: value for key, value in settings.items() if key != "epochs"}]
+        parts += [self.content["autoencoder"]] if kind == AUTOENCODER else []
+        title = f"fit of the {name.replace('_', ' ')}"
+        train, val = (len(self.images.source(split).label) for split in ("train", "val"))
+        fit = Work(title, self._key(f"fit {kind}", *parts), settings["epochs"] * train)
+        if settings["epochs"]:
+            yield fit, lambda: self._fit_pace(kind, settings["batch_size"])
+        validate = Work(f"{title}, validation", self._key(f"val {kind}", *parts), max(1, settings["epochs"]) * val)
+        yield validate, lambda: self._validation_pace(kind)
+
+    def _module(self, kind: str) -> pl.LightningModule:
+        if kind == CLASSIFIER:
+            return classifier_module(self.config, self._unfitted().train())
+        plain = copy.deepcopy(self.classifier)
+        return autoencoder_module(self.config, plain, copy.deepcopy(self.inserted))
+
+    def _fit_pace(self, kind: str, batch_size: int) -> Pace:
+        def run(trainer: pl.Trainer, loader: DataLoader[Any]) -> None:
+            trainer.fit(self._module(kind), loader)
+
+        train = range(len(self.images.source("train").label))
+        return self._pace(run, "train", train, batch_size, batch_size, limit_val_batches=0)
+
+    def _validation_pace(self, kind: str) -> Pace:
+        def run(trainer: pl.Trainer, loader: DataLoader[Any]) -> None:
+            if kind == AUTOENCODER:
+                trainer.validate(self._module(kind), loader, verbose=False)
+            else:  # the same passes; a validation that ends early may have no score
+                trainer.test(self._module(kind), loader, verbose=False)
+
+        return self._pace(run, "val", range(len(self.images.source("val").label)), 1, VALIDATION_BATCH)
+
+    # evaluation
+
+    def _effects(self) -> tuple[Work, Callable[[], Pace]]:
+        own = {key: value for key, value in self.content["evaluation"].items() if key != "images"}
+        code = self.content["autoencoder"] if self.asked.intervention.site == CODE else None
+        images = len(self.asked.samples) * (1 + len(self.asked.attack.eps))
+        key = self._key("effects", self.content["intervention"], code, own)
+        return Work("effects", key, images), self._effects_pace
+
+    def _effects_pace(self) -> Pace:
+        with tempfile.TemporaryDirectory() as folder:
+            evaluation = studies.effect_evaluation(
+                *(self.config, Path(folder), self.images, self._networks(), self.asked.intervention, NoAttack(), {})
+            )
+            return self._test_pace(self.asked.samples, [evaluation])
+
+    def _attack(
+        self, kind: str, settings: Mapping[str, Any], attack: Attack, images: int
+    ) -> Iterator[tuple[Work, Callable[[], Pace]]]:
+        """An epsilon is as quick as another one, unless the attack stops once it has succeeded."""
+        unknown = LOOSE if attack.stops_early and not self.is_fitted else ""
+        own = {key: value for key, value in settings.items() if key != "eps"}
+        groups = [[eps] for eps in attack.eps] if attack.stops_early else [attack.eps]
+        for group in groups:
+            if group:
+                key = self._key("attack", own, group if attack.stops_early else None)
+                yield Work(kind, key, images * len(group), unknown), partial(self._attack_pace, attack, group[0])
+
+    def _attack_pace(self, attack: Attack, eps: float) -> Pace:
+        return self._step_pace(lambda batch: attack(batch, self.classifier, eps))
+
+    def _maps(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
+        """The first images are explained for other networks as well, and take longer."""
+        settings, samples = self.content["explanation"], self.asked.samples
+        unknown = ""
+        if settings["of"] == "prediction" and self.images.task.multilabel and not self.is_fitted:
+            unknown = "how many labels are predicted is known once the classifier is fitted"
+        more = min(settings["sanity"], len(samples))
+        for kind, first, count in (("maps", 0, len(samples) - more), ("maps of sanity", more, more)):
+            own = {key: value for key, value in settings.items() if key != "sanity"}
+            key = self._key(kind, self.content["explainer"], own, self.content["evaluation"]["permuted_labels"])
+            if count:
+                yield Work(kind, key, count, unknown), partial(self._maps_pace, samples[:first])
+
+    def _maps_pace(self, sanity: Sequence[int]) -> Pace:
+        samples = sanity or self.asked.samples
+        networks = {CLASSIFIER: self.classifier}
+        if sanity and stages.PERMUTED in self.asked.files:
+            networks[stages.PERMUTED] = copy.deepcopy(self.classifier)
+        with tempfile.TemporaryDirectory() as folder:
+            maps = studies.map_evaluation(self.config, Path(folder), self.images, sanity, networks)
+            return self._test_pace(samples, list(maps))
+
+    # detection
+
+    def _detection(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
+        contest = studies.contest(self.config)
+        assert contest is not None
+        val, test = (len(first_samples(self.config, f"detection.{s}_images", self.images, s)) for s in (VAL, TEST))
+        for name, attack in contest.worlds.items():
+            settings = self.content["detection"]["worlds"][name]
+            yield from self._attack(f"attack {name}", settings, attack, val + test)
+        arms = 1 + sum(len(attack.eps) for attack in contest.worlds.values())
+        detectors, code = self.content["detector"], self.content["autoencoder"]
+        reads = Work("what detectors read", self._key("reads", detectors, code), arms * (val + test))
+        yield reads, lambda: self._step_pace(lambda batch: self._read_all(contest.detectors, batch))
+        learning = {n: d.supervised for n, d in contest.detectors.items() if type(d).fit is not Detector.fit}
+        for name, fits in fits_of_detectors(learning, contest.worlds, NOISE).items():
+            work = Work(f"fits of {name}", self._key("fits", detectors[name], code), fits * FITTED_SHARE * val)
+            yield work, partial(self._detector_pace, contest.detectors[name])
+        adaptive = self.content["detection"]["adaptive"]
+        images = len(first_samples(self.config, "detection.adaptive.images", self.images, TEST))
+        for name in adaptive["detectors"]:
+            runs = len(checks.epsilons(adaptive["eps"], "linf")) * (1 + len(adaptive["strengths"]))
+            key, passes = self._key("adaptive", detectors[name], code), images * runs * (1 + adaptive["steps"]) / 2
+            yield Work(f"adaptive attack on {name}", key, passes), partial(self._adaptive_pace, contest.detectors[name])
+
+    def _read(self, detector: Detector, batch: Batch) -> Tensor:
+        device = batch.image.device
+        inserted = self.inserted.to(device).eval() if detector.reads_code else None
+        return detector.read(batch, self.classifier, inserted)
+
+    @torch.no_grad()
+    def _read_all(self, detectors: Mapping[str, Detector], batch: Batch) -> None:
+        for detector in detectors.values():
+            self._read(detector, batch).cpu()
+
+    def _adaptive(self, detector: Detector) -> Adaptive:
+        """With one step, which looks twice at an image, as many steps do once more than there are of them."""
+        inserted = self.inserted if detector.reads_code else None
+        return Adaptive(
+            self.content["detection"]["adaptive"]["eps"], 1, 1.0, False, detector, inserted, self.config.seed
+        )
+
+    def _adaptive_pace(self, detector: Detector) -> Pace:
+        """Of a step against a detector that is fitted to the first image."""
+        own: list[Adaptive] = []
+
+        def step(batch: Batch) -> object:
+            if not own:
+                own.append(self._adaptive(self._fitted(detector, self._read(detector, batch).detach())))
+            return own[0](batch, self.classifier, own[0].eps[0])
+
+        return self._step_pace(step)
+
+    def _fitted(self, detector: Detector, read: Tensor) -> Detector:
+        """A copy that is fitted to rows like these; with as many attacked ones, if it needs any."""
+        fitted, (clean, attacked) = copy.copy(detector), (_like(read.cpu().float()) for _ in range(2))
+        fitted.fit(clean, attacked if detector.supervised else attacked[:0])
+        return fitted
+
+    def _detector_pace(self, detector: Detector) -> Pace:
+        """Of a fit, for each row of clean images."""
+        taken: list[Pace] = []
+
+        def step(batch: Batch) -> None:
+            read = self._read(detector, batch).detach()
+            started = time.perf_counter()
+            self._fitted(detector, read)
+            taken.append(Pace(0.0, (time.perf_counter() - started) / ROWS))
+
+        self._step_pace(step, images=1)
+        return taken[-1]
+
+    # one batch after the other, under Lightning
+
+    def _step_pace(self, step: Callable[[Batch], object], images: int | None = None) -> Pace:
+        return self._test_pace(self.asked.samples[:images], [_Step(self.classifier, step)])
+
+    def _test_pace(self, samples: Sequence[int], callbacks: list[Callback]) -> Pace:
+        def run(trainer: pl.Trainer, loader: DataLoader[Any]) -> None:
+            trainer.test(ImageClassifier(self.classifier), loader, verbose=False)
+
+        return self._pace(run, "test", samples, 1, self.config.evaluation.batch_size, callbacks)
+
+    def _pace(
+        self,
+        run: Callable[[pl.Trainer, DataLoader[Any]], None],
+        split: str,
+        samples: Sequence[int],
+        first: int,
+        most: int,
+        callbacks: Sequence[Callback] = (),
+        **settings: Any,
+    ) -> Pace:
+        batches = Batches(samples, first, most, _now)
+        plumbing = {"devices": 1, "strategy": "auto", "logger": False, "enable_checkpointing": False, "max_epochs": 1}
+        trainer = make_trainer(self.config, list(callbacks), **plumbing, **settings)
+        run(trainer, DataLoader(self.images.split(split), batch_sampler=batches))
+        return batches.pace
+
+
+class _Step(Evaluation):
+    """Does something with each batch."""
+
+    def __init__(self, classifier: Classifier, step: Callable[[Batch], object]) -> None:
+        super().__init__(classifier)
+        self._step = step
+
+    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
+        self._step(batch)
+
+
+def _like(read: Tensor) -> Tensor:
+    """As many rows as a detector is fitted to for its pace, near those that were read, shape (B, F)."""
+    rows = read[torch.arange(ROWS) % len(read)]
+    return rows + 0.1 * torch.randn_like(rows) * (rows.abs() + rows.abs().mean() + 1e-3)
+
+
+def _unseeded(content: Any) -> Any:
+    """Settings without the seeds, which no time depends on."""
+    if isinstance(content, Mapping):
+        return {key: _unseeded(value) for key, value in content.items() if key != "seed"}
+    return [_unseeded(value) for value in content] if isinstance(content, list) else content
+
+
+def _now() -> float:
+    """Seconds, once the device has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """No progress bars, of which there are none but on a terminal."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        yield

@@ -1,0 +1,147 @@
+"""The arithmetic of a dry run: what is timed, and what follows from it for a job and for a sweep."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dovision.contracts import Detector
+from dovision.learning import detector_fits
+from dovision.learning.detector_fits import Reads
+from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors, on_workers
+from dovision.sweeps.forecast import Forecast, table
+from dovision.sweeps.jobs import Job
+
+
+class Clock:
+    """Seconds that pass only where a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def done(samples: int, first: int, most: int, start: float, image: float) -> tuple[list[int], Pace]:
+    """The sizes of the batches, and the pace, of one who sets up for `start` seconds and takes `image` for an image."""
+    clock = Clock()
+    batches = Batches(range(samples), first, most, clock)
+    clock.now += start
+    sizes = []
+    for batch in batches:
+        sizes.append(len(batch))
+        clock.now += image * len(batch)
+    return sizes, batches.pace
+
+
+@pytest.mark.parametrize("image", [0.0001, 0.01, 0.2, 4.0])
+def test_a_pace_is_what_an_image_takes_without_what_the_first_batch_has_set_up(image):
+    sizes, pace = done(10**6, 1, 64, start=3.0, image=image)
+    assert pace == pytest.approx(Pace(3.0, image), abs=1e-6)
+    assert sizes[:2] == [1, 2]
+    assert max(sizes) <= 64
+
+
+def test_batches_grow_to_the_configured_size_and_end_after_half_a_second():
+    assert done(10**6, 1, 16, 0.0, 0.01)[0] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        16,
+        16,
+    ]  # .02, .06, .14, .30, .46, .62 s after the first
+    assert done(10**6, 8, 8, 5.0, 0.1)[0] == [8, 8]
+    assert done(10, 1, 16, 0.0, 0.01)[0] == [1, 2, 4, 3]
+
+
+def test_of_a_single_batch_all_is_the_images():
+    assert done(1, 1, 16, 1.0, 2.0)[1] == Pace(0.0, 3.0)
+
+
+def test_a_pace_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="a pace needs at least one batch, got none"):
+        _ = Batches([], 1, 1).pace
+
+
+def test_minutes_are_starts_and_images_of_all_that_is_known_and_the_rest_is_named():
+    paces = {"a": Pace(6.0, 0.5), "b": Pace(0.0, 2.0), "c": None}
+    parts = [Work("fit", "a", 108), Work("fit again", "a", 12), Work("effects", "b", 30)]
+    assert estimate(parts, lambda work: paces[work.key]) == Estimate((6 + 54 + 6 + 6 + 60) / 60)
+    unknown = [Work("attack", "b", 1, "it stops early"), Work("maps", "c", 1)]
+    found = estimate([*parts, *unknown], lambda work: paces[work.key])
+    assert found == Estimate(2.2, ("attack (it stops early)", "maps (it could not be timed)"))
+
+
+def test_work_whose_pace_cannot_be_known_is_not_timed():
+    def timed(work: Work) -> Pace:
+        raise AssertionError(work)
+
+    assert not estimate([Work("attack", "a", 1, "it stops early")], timed).is_known
+
+
+def test_workers_share_jobs_out_but_no_job():
+    assert on_workers([1.0, 2.0, 3.0], 1) == 6
+    assert on_workers([1.0, 2.0, 3.0], 2) == 3
+    assert on_workers([1.0, 1.0, 4.0], 3) == 4
+    assert on_workers([], 2) == 0
+
+
+class Supervised(Detector):
+    supervised = True
+
+    def __init__(self) -> None:
+        self.fits = [0]  # shared by copies
+
+    def read(self, batch, classifier, inserted):
+        raise NotImplementedError
+
+    def fit(self, clean, attacked):
+        self.fits[0] += 1
+
+    def score(self, read):
+        return read[:, 0]
+
+
+class Unsupervised(Supervised):
+    supervised = False
+
+
+@pytest.mark.parametrize("worlds", [["pgd"], ["random_sign", "pgd"], ["fgsm", "pgd"], ["random_sign", "fgsm", "pgd"]])
+def test_detectors_are_fitted_as_often_as_is_foretold(worlds, monkeypatch, tmp_path):
+    import pandas as pd
+
+    names = ["clean", *worlds]
+    facts = pd.DataFrame([(name, True) for name in names for _ in range(4)], columns=["attack", "success"])
+    monkeypatch.setattr(detector_fits, "_validation", lambda folder, name: Reads(facts, torch.rand(len(facts), 2)))
+    detectors = {"supervised": Supervised(), "unsupervised": Unsupervised()}
+    detector_fits.fit(tmp_path, detectors, ())
+    foretold = fits_of_detectors({name: d.supervised for name, d in detectors.items()}, worlds, "random_sign")
+    assert foretold == {name: detector.fits[0] for name, detector in detectors.items()}
+
+
+def told(*minutes: tuple[str, Estimate], workers: int | None = 1) -> list[str]:
+    jobs = [Forecast(Job(number, (), None), state, 0, 1, time, 1, None) for number, (state, time) in enumerate(minutes)]
+    return table(jobs, workers).splitlines()
+
+
+def test_a_dry_run_never_says_zero_for_what_is_to_be_done():
+    unknown = ("attack (it stops early)",)
+    lines = told(
+        *(("completed", Estimate(0.0)), ("missing", Estimate(0.001)), ("missing", Estimate(0.25, unknown))),
+        *(("missing", Estimate(0.0, unknown)), ("interrupted", Estimate(3.0))),
+    )
+    assert [line.split()[4] for line in lines[1:6]] == ["0", "<0.01", "0.25+", "?", "<=3.0"]
+    assert "5 jobs, 4 to do" in lines[6]
+    assert "at least 3.3 minutes" in lines[6]
+    assert lines[7] == "not in the minutes of 2 jobs: attack (it stops early)"
+    assert "minutes unknown" in told(("missing", Estimate(0.0, unknown)))[2]
+
+
+def test_the_minutes_of_a_sweep_are_those_of_its_workers():
+    jobs = (("missing", Estimate(2.0)), ("missing", Estimate(4.0)))
+    assert "about 6.0 minutes, " in told(*jobs)[-1]
+    assert "about 4.0 minutes on 2 workers, " in told(*jobs, workers=2)[-1]
+    assert "about 6.0 minutes of work for an unknown number of workers, " in told(*jobs, workers=None)[-1]
