@@ -12,6 +12,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from dovision import keys
 from dovision.configuration import configuration_folder
 from dovision.errors import explain
 from dovision.keys import check_keys, declared
@@ -125,17 +126,30 @@ def own(config: DictConfig) -> DictConfig:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_key_that_nothing_reads_is_refused_in_every_node_of_every_command(command, known):
-    check_keys(known[command], known[command])
+    passed = set()  # shared by the jobs of a sweep
+    check_keys(known[command], known[command], passed)
     config = own(known[command])
     for _, node in nodes(config):
         for value in (1, {"deeper": 1}):
             with open_dict(node):
                 node.nonsense = value
             with pytest.raises(ValueError, match="nonsense"):
-                check_keys(config, known[command])
+                check_keys(config, known[command], passed)
             with open_dict(node):
                 del node["nonsense"]
-    check_keys(config, known[command])
+    check_keys(config, known[command], passed)
+
+
+def test_a_section_that_has_passed_for_one_job_is_not_looked_into_for_another(known, monkeypatch):
+    looked, plain = [], keys._check_node
+    monkeypatch.setattr(keys, "_check_node", lambda where, *rest: (looked.append(where), plain(where, *rest)))
+    config, passed = known["evaluate"].copy(), set()
+    check_keys(config, known["evaluate"], passed)
+    assert {"dataset", "model", "intervention"} <= set(looked)
+    looked.clear()
+    config.intervention.rows = 3
+    check_keys(config, known["evaluate"], passed)
+    assert looked == ["intervention"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import json
 import pkgutil
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -29,7 +30,7 @@ def declared(command: str) -> DictConfig:
     return hydra.compose(command, return_hydra_config=True)
 
 
-def check_keys(config: DictConfig, known: DictConfig) -> None:
+def check_keys(config: DictConfig, known: DictConfig, passed: set[str] | None = None) -> None:
     """Refuse a configuration with a key that nothing reads, or without one that something reads.
 
     Keys come from the command line, from experiments and from a user's own folder, so all of them are looked at:
@@ -38,13 +39,35 @@ def check_keys(config: DictConfig, known: DictConfig) -> None:
     Args:
         config: of a job.
         known: what `declared` gives for its command.
+        passed: sections that have passed for earlier jobs, as they were written; those of this job are added.
 
     Raises:
         ValueError: names the key, and the one that was probably meant.
     """
-    _check_node("", config, known, known)
+    passed = set() if passed is None else passed
+    own = _unseen("", config, passed)
+    _check_declared("", config, known, known, own)
+    passed.update(own.values())
     if "hydra" in config:
-        _check_hydra("hydra", config.hydra, known.hydra)
+        own = _unseen("hydra", config.hydra, passed)
+        _check_hydra("hydra", config.hydra, known.hydra, own)
+        passed.update(own.values())
+
+
+def _unseen(where: str, node: DictConfig, passed: set[str]) -> dict[str, str]:
+    """The sections of a node that have not passed yet, by key, as they are written."""
+    written = {
+        str(key): json.dumps([where, str(key), _written(node, key)], default=str)
+        for key in node
+        if f"{where}.{key!s}" != ".hydra"
+    }
+    return {key: text for key, text in written.items() if text not in passed}
+
+
+def _written(node: DictConfig, key: Any) -> Any:
+    """A value of a node with its interpolations as they stand."""
+    own = node._get_node(key)
+    return OmegaConf.to_container(own, resolve=False) if OmegaConf.is_config(own) else own._value()  # type: ignore[union-attr]
 
 
 def check_choices(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], known: DictConfig) -> None:
@@ -87,7 +110,10 @@ def _check_node(where: str, node: DictConfig, known: Any, root: DictConfig) -> N
         _check_declared(where, node, known, root)
 
 
-def _check_declared(where: str, node: DictConfig, known: DictConfig, root: DictConfig) -> None:
+def _check_declared(
+    where: str, node: DictConfig, known: DictConfig, root: DictConfig, keys: Collection[str] | None = None
+) -> None:
+    """A node against the one that is declared; of its values those under `keys` alone, None: all."""
     legal = readable(map(str, known))
     for key in map(str, node):
         if key != "hydra" and key not in legal:
@@ -96,6 +122,8 @@ def _check_declared(where: str, node: DictConfig, known: DictConfig, root: DictC
         path = f"{where}.{key}".lstrip(".")
         if key not in node and not OmegaConf.is_missing(node, key):
             raise ValueError(f"{path} must be there, got nothing. Give it a value instead of removing it.")
+        if keys is not None and key not in keys:
+            continue
         own, meant = _child(node, key), _child(known, key)
         if OmegaConf.is_dict(own):
             _check_node(path, own, meant, root)
@@ -146,15 +174,18 @@ def _check_parts(where: str, node: DictConfig) -> None:
         _check_target(f"{where}.{key}", own, None)
 
 
-def _check_hydra(where: str, node: DictConfig, known: Any) -> None:
-    """Hydra's own keys: where it has declared a class for a node, those of the class, and those that it adds itself."""
+def _check_hydra(where: str, node: DictConfig, known: Any, keys: Collection[str] | None = None) -> None:
+    """Hydra's own keys: where it has declared a class for a node, those of the class, and those that it adds itself.
+
+    Of the node's values those under `keys` alone are looked at, None: all.
+    """
     kind = OmegaConf.get_type(node)
     legal = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else None
     for key in map(str, node):
-        has = OmegaConf.is_dict(known) and key in known
+        has = OmegaConf.is_dict(known) and key in list(known)  # by its name: `in known` would resolve the value
         if legal is not None and key not in legal and not has:
             raise ValueError(checks.unknown_key(where, key, legal))
-        if OmegaConf.is_dict(own := _child(node, key)):
+        if (keys is None or key in keys) and OmegaConf.is_dict(own := _child(node, key)):
             _check_hydra(f"{where}.{key}", own, _child(known, key) if has else None)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dovision import identity
 from dovision.inputs.files import sha256
 
 PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
+version = functools.cache(metadata.version)
 ORIGIN = ("code", "torch", "settings", "components", "files", "dataset_fingerprint", "checkpoints")
 
 

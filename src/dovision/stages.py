@@ -54,7 +54,14 @@ class Key(NamedTuple):
 
     kind: str  # classifier or autoencoder
     name: str  # of the fit's folder, with a hash of all of it
-    content: Mapping[str, Any]  # as it is written
+    parts: Mapping[str, DictConfig]  # of the configuration
+    around: Mapping[str, Any]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All of it, as it is written."""
+        written = {name: recorded(node) for name, node in self.parts.items()}
+        return {**identity.without_plumbing(written), **self.around}
 
 
 def classifier(config: DictConfig, images: Images) -> Stage:
@@ -123,7 +130,9 @@ def files(config: DictConfig, data: str, names: Collection[str]) -> dict[str, Pa
         names: classifier, permuted_classifier, autoencoder.
     """
     plain = file(config, CLASSIFIER, data, "")
-    found = {name: file(config, name, data, "") for name in names if name != AUTOENCODER}
+    found = {CLASSIFIER: plain}
+    if PERMUTED in names:
+        found[PERMUTED] = file(config, PERMUTED, data, "")
     if AUTOENCODER in names and plain.exists():
         found[AUTOENCODER] = file(config, AUTOENCODER, data, identity.file_hash(plain))
     elif AUTOENCODER in names:
@@ -174,9 +183,8 @@ def _key(kind: str, parts: Mapping[str, DictConfig], digest: Digest, **known: An
         "components": identity.foreign_code(configured),
         "files": identity.files_named(configured, digest),
     }
-    written = identity.without_plumbing({name: recorded(node) for name, node in parts.items()})
     name = f"{kind}-{identity.content_hash({**configured, **around})}"
-    return Key(kind, name, {**written, **around})
+    return Key(kind, name, parts, around)
 
 
 def _path(config: DictConfig, key: Key) -> Path:
@@ -192,7 +200,7 @@ def _stage(config: DictConfig, key: Key, settings: Settings, fit: Callable[[Path
             log.info("found the fitted %s: %s", path.stem, path)
         else:
             log.info("fitting the %s: %s%s", path.stem, path, _unlike(path.parent, key))
-            write_json(path.parent / KEY, dict(key.content))
+            write_json(path.parent / KEY, key.content)
             with isolate_rng():
                 pl.seed_everything(config.seed, verbose=False)
                 fit(path)

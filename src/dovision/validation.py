@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dovision import checks
 from dovision.components import Components
@@ -47,6 +47,7 @@ class Checks:
     def __init__(self, command: str) -> None:
         self._command = command
         self._components = Components()
+        self._passed: set[str] = set()  # sections of which the keys are legal
 
     def __call__(
         self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], here: bool = True
@@ -65,7 +66,7 @@ class Checks:
         """
         known = declared(self._command)
         check_choices(config, overrides, choices, known)
-        check_keys(config, known)
+        check_keys(config, known, self._passed)
         _check_missing(config)
         _check_numbers(config)
         _check_choices(config)
@@ -79,9 +80,21 @@ class Checks:
 
 def _check_missing(config: DictConfig) -> None:
     """Refuse what must be given, and was not: a value that the yaml files write as ???."""
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    for key in sorted(OmegaConf.missing_keys(own)):
+    own = {str(key): config._get_node(key) for key in config if key != "hydra"}
+    for key in sorted(missing for name, node in own.items() for missing in _missing(node, name)):
         raise ValueError(f"{key} must be given, got nothing. Set {key}=...")
+
+
+def _missing(node: Any, name: str) -> Iterator[str]:
+    """The names of all values in a node that are missing."""
+    if node._is_missing():
+        yield name
+    elif isinstance(node, DictConfig) and not node._is_interpolation() and not node._is_none():
+        for key in node:
+            yield from _missing(node._get_node(key), f"{name}.{key!s}")
+    elif isinstance(node, ListConfig) and not node._is_interpolation() and not node._is_none():
+        for number in range(len(node)):
+            yield from _missing(node._get_node(number), f"{name}[{number}]")
 
 
 def _check_numbers(config: DictConfig) -> None:
