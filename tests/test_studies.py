@@ -12,7 +12,6 @@ from hydra import compose, initialize_config_dir
 from dovision import studies
 from dovision.configuration import configuration_folder
 from dovision.loggers.wandb_logger import WandbLogger
-from dovision.report import report
 from dovision.results.attack_exhibits import attack_exhibits
 from dovision.results.detection_tables import read_scores
 from dovision.results.latex import latex_table
@@ -88,8 +87,8 @@ def test_kept_images_give_the_tables_of_the_run_again(detected, tmp_path, dovisi
         assert (only_run(tmp_path) / name).read_bytes() == (detected / name).read_bytes()
 
 
-def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path):
-    text = report(detected, tmp_path).read_text()
+def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path, page_of):
+    text = page_of(detected, tmp_path).read_text()
     drawn = {path.stem for path in (tmp_path / "figures").rglob("*.csv")}
     assert drawn > {"detection_attacks", "detection_table_eps_0.2", "detection_epsilon", "detection_scores"}
     assert "not adaptive" in text

@@ -207,7 +207,7 @@ def test_the_adaptive_curve_has_the_orthogonal_attacker_apart(exhibits):
 
 
 @pytest.mark.slow
-def test_the_same_scores_give_the_same_bytes(run, exhibits, tmp_path):
+def test_the_same_scores_give_the_same_bytes(run, exhibits, tmp_path, svg_only):
     for again in detection_exhibits(run):
         assert save(again, tmp_path / "second") == save(exhibits[again.name], tmp_path / "first")
 
