@@ -419,7 +419,8 @@ class Overrides(Kind):
         ("evaluate", "explainer=[random_map,center_map] explanation.cells=8 evaluation.maps=2 trainer.accelerator=cpu"),
         ("evaluate", "dataset=phantom dataset.shortcut=0.5 dataset.shape=[1,64,64] intervention=counterfactual"),
         ("evaluate", "experiment=demo evaluation.batch_size=8 on_failure=stop logger=csv num_workers=0"),
-        ("train", "dataset=digits model=small_resnet training.classifier.epochs=1 autoencoder=conv_1x1 seed=3"),
+        ("train", "dataset=digits model=small_resnet training.classifier.epochs=1 seed=3"),
+        ("train", "dataset=digits autoencoder=conv_1x1 autoencoder.after=relu1 training.autoencoder.epochs=1"),
         ("report", "sweep=outputs/x details=3 log_to=wandb"),
         ("figures", "figure=[framework,shortcut] check=true"),
     )
