@@ -16,7 +16,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-ray check figures figures-check format bench chaos checks coverage-check hashes wheel clean
+.PHONY: help install develop demo test test-all test-ray check figures figures-check format bench chaos checks coverage-check hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,10 @@ demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
 	@$(BIN)/dovision-evaluate experiment=demo
 	@$(BIN)/dovision-report sweep=outputs/demo
 
-test: $(VENV)/.dev ## all tests, in two processes of one thread each
+test: $(VENV)/.dev ## the tests but those that repeat others at scale, in two processes of one thread each
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
+
+test-all: $(VENV)/.dev ## all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-ray: ## the tests of the launcher of Ray, in an environment of its own: it needs other versions than constraints.txt

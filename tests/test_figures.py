@@ -77,6 +77,7 @@ def test_a_comparison_tells_which_figure_changed_and_why(run, tmp_path):
     assert "1 of the locked figures differ: effect_distribution (" in err
 
 
+@pytest.mark.usefixtures("svg_only")
 def test_a_subset_keeps_the_entries_of_the_other_figures(run, tmp_path):
     run()
     before = json.loads((tmp_path / "figures.lock").read_text())
@@ -89,6 +90,7 @@ def test_a_subset_keeps_the_entries_of_the_other_figures(run, tmp_path):
     assert json.loads((tmp_path / "figures.lock").read_text()) == before
 
 
+@pytest.mark.usefixtures("svg_only")
 @pytest.mark.parametrize("asked", ["figure=[]", "figure=[bench_ratios]"])
 def test_a_comparison_of_nothing_fails(run, asked):
     run()
@@ -97,6 +99,7 @@ def test_a_comparison_of_nothing_fails(run, asked):
     assert "a comparison needs a figure that can be drawn, got none" in err
 
 
+@pytest.mark.usefixtures("svg_only")
 def test_failed_unfinished_and_foreign_runs_are_passed_over(run, tmp_path):
     sweep = tmp_path / "outputs" / "phantom_grid"
     failed = RunDirectory(sweep / "failed")
@@ -119,6 +122,7 @@ def test_a_damaged_run_is_an_error_that_says_what_to_do(run, tmp_path):
     assert "Run its command again, which measures them again, or put the files back." in err
 
 
+@pytest.mark.usefixtures("svg_only")
 @pytest.mark.parametrize(
     ("change", "what"),
     [

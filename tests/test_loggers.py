@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from dovision.learning.effect_evaluation import EffectEvaluation
+from dovision.results import drawing
 from dovision.results.reading import read_sweep
 
 
@@ -99,8 +100,9 @@ def test_row_31_nothing_of_a_key_is_kept_with_an_offline_run(copy, dovision_eval
 
 
 @pytest.fixture
-def finished(fitted, tmp_path) -> Path:
-    """A copy of the evaluation's runs, without a report."""
+def finished(fitted, tmp_path, monkeypatch) -> Path:
+    """A copy of the evaluation's runs, without a report, which will have no PDF: their fonts take longest."""
+    monkeypatch.delitem(drawing.FORMS, "pdf")
     return shutil.copytree(fitted / "evaluate", tmp_path / "digits")
 
 

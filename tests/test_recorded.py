@@ -56,7 +56,7 @@ def holding(folder: Path, secret: str) -> list[str]:
 
 @pytest.mark.slow
 def test_no_file_of_a_sweep_its_page_or_its_dashboard_holds_a_secret(
-    tmp_path, dovision_evaluate, run_command, monkeypatch, offline_run
+    tmp_path, dovision_evaluate, run_command, monkeypatch, offline_run, svg_only
 ):
     """A number, a text inside another, and a size of the grid come from the environment."""
     monkeypatch.setenv("SECRET", "0.0314159265358")

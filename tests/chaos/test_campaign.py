@@ -20,12 +20,14 @@ def campaign(monkeypatch):
 
 
 @pytest.mark.slow
-def test_row_17_a_killed_worker_of_joblib_loses_no_job(campaign, monkeypatch, capsys):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
+@pytest.mark.parametrize(("launcher", "commands"), [("basic", 2), pytest.param("joblib", 1, marks=pytest.mark.long)])
+def test_row_17_a_killed_process_loses_no_job(campaign, monkeypatch, capsys, launcher, commands):
+    if launcher != "basic":
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
     monkeypatch.setattr(campaign, "FAULTS", ("SIGKILL",))
-    monkeypatch.setattr(sys, "argv", ["campaign", "--sweeps", "1", "--launchers", "joblib"])
+    monkeypatch.setattr(sys, "argv", ["campaign", "--sweeps", "1", "--launchers", launcher])
     code = campaign.main()
     said = capsys.readouterr().out
-    assert "commands=1, happened=1" in said  # the command itself has launched again what was lost
+    assert f"commands={commands}, happened=1" in said  # that of joblib has itself launched again what was lost
     assert "1 faults in 1 sweeps of 3 jobs, 3 jobs: 0 lost, 0 wrong, 0 completed twice" in said
     assert code == 0
