@@ -132,6 +132,12 @@ def typeset(tmp_path: Path) -> Callable[..., str]:
     return run
 
 
+@pytest.fixture
+def quick_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time two batches of each kind of work in a dry run, however short they are."""
+    monkeypatch.setattr("dovision.sweeps.costs.SECONDS", 1e-9)
+
+
 def draw_svg_only(patch: pytest.MonkeyPatch) -> None:
     from dovision.results import drawing
 

@@ -51,6 +51,7 @@ def test_help_waits_for_no_torch_and_gives_examples_that_can_be_composed(name, r
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_dry_run")
 def test_the_three_examples_of_an_evaluation_would_run_and_its_groups_are_listed(run_command, capsys, tmp_path):
     assert run_command(cli.evaluate, "--help") == 0
     text = capsys.readouterr().out

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 from torch import Tensor
 
 from dovision.contracts import INPUT, Box, Context, Intervention
@@ -30,11 +32,15 @@ CHOICES = [
 ]
 
 
+@functools.cache
+def composed(*choice: str) -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(overrides=[*choice, "+seed=3"])
+
+
 @pytest.fixture(params=CHOICES, ids=lambda choice: choice[-1].lstrip("+"))
 def intervention(request, phantom: Phantom) -> Intervention:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(overrides=[*request.param, "+seed=3"])
-    intervention = instantiate(config.intervention)
+    intervention = instantiate(composed(*request.param).intervention)
     intervention.bind(phantom, "test")
     return intervention
 

@@ -20,7 +20,6 @@ LOCAL = {
     "vgg11_bn": 2.5,
     "resnet18": 1.4,
     "resnet50": 1.4,
-    "resnext50_32x4d": 1.4,
     "densenet121": 1.3,
     "mobilenet_v2": 1.4,
     "mobilenet_v3_large": 1.1,
@@ -34,7 +33,6 @@ LOCAL = {
     "squeezenet1_1": 1.3,
 }
 TIMM = {
-    "resnet18": 1.4,
     "resnet18d": 1.8,  # averages before its shortcuts, with windows cut at the border
     "convnext_atto": 1.1,
     "mobilenetv3_small_050": 1.01,

@@ -18,6 +18,8 @@ from dovision.sweeps.forecast import Forecast, warn_of_space
 from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, workers
 from dovision.sweeps.timing import Timer
 
+pytestmark = pytest.mark.usefixtures("quick_dry_run")
+
 THREE = ("intervention.rows=1,2,3", "-m")
 
 
