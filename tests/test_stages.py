@@ -16,8 +16,9 @@ from dovision.models import checkpoint
 from dovision.results.reading import read_sweep
 from dovision.train import main as train
 
-FEW_STEPS = ("dataset=digits", "training.classifier.batch_size=512", "training.classifier.epochs=3")
-FEW_STEPS += ("autoencoder=conv_1x1", "training.autoencoder.batch_size=512", "training.autoencoder.epochs=2")
+FEW_STEPS = ("dataset=digits", "dataset.test_fraction=0.75")  # three steps an epoch
+FEW_STEPS += ("training.classifier.batch_size=64", "training.classifier.epochs=10")
+FEW_STEPS += ("autoencoder=conv_1x1", "training.autoencoder.batch_size=64", "training.autoencoder.epochs=2")
 
 
 @pytest.mark.slow
@@ -28,9 +29,9 @@ def test_row_18_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(
     process = subprocess.Popen(
         [sys.executable, "-m", "dovision.train", *FEW_STEPS, root], stderr=subprocess.PIPE, text=True
     )
-    assert any("epoch 1 of 3" in line for line in process.stderr)
+    assert any("epoch 1 of 10" in line for line in process.stderr)
     process.kill()
-    assert process.communicate()[1].count("epoch 3 of 3") == 0
+    assert process.communicate()[1].count("epoch 10 of 10") == 0
 
     plain, steps = CausalAutoencoder.training_step, itertools.count()
 
