@@ -55,6 +55,7 @@ def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "outputs" / "figures").iterdir()}
 
 
+@pytest.mark.usefixtures("svg_only")
 def test_a_comparison_tells_which_figure_changed_and_why(run, tmp_path):
     code, _, err = run("check=true")
     assert code == 1
