@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dovision.evaluate import main as evaluate
+from dovision.cli.evaluate import main as evaluate
 
 CELLS = {"defect": 0.25, "intact": 0.75}  # shares; in the order of the files
 SIZES = {"train": 400, "val": 100, "test": 500}

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import integrate, stats
 
-from dovision.intervals import Interval, balanced_interval, means, share_interval
-from dovision.results.detection_metrics import Scored, auroc, average_precision
+from dovision.functional.detection import Scored, auroc, average_precision
+from dovision.functional.intervals import Interval, balanced_interval, means, share_interval
 
 Array = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]

@@ -19,10 +19,11 @@ import torchvision
 from torch import Tensor, nn
 
 import dovision as dv
-from dovision.contracts import Batch, Classifier
+from dovision.interfaces import Classifier
 from dovision.models.small_cnn import SmallCNN
 from dovision.models.small_resnet import SmallResNet
 from dovision.propagation import Propagation
+from dovision.types import Batch
 
 IMAGES, CLASSES = 12, 10
 

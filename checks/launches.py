@@ -38,10 +38,10 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from dovision import locking
-from dovision.commands import command
-from dovision.evaluate import evaluate as undisturbed_evaluate
-from dovision.learning.effect_evaluation import EffectEvaluation
+from dovision.cli.evaluate import evaluate as undisturbed_evaluate
+from dovision.cli.hydra_main import command
+from dovision.evaluation.effects import EffectEvaluation
+from dovision.io import locking
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["launches"])

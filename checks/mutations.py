@@ -48,16 +48,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from PIL import Image
 
-from dovision.configuration import configuration_folder
-from dovision.datasets import nih_tables, picture
+from dovision.config.sources import configuration_folder
+from dovision.datasets import _image_io, _nih_tables
 from dovision.datasets.chest_mnist import ChestMNIST
 from dovision.models import checkpoint
 from dovision.models.small_cnn import small_cnn
-from dovision.results import page
-from dovision.results.schemas import with_digest
-from dovision.results.survey import survey
-from dovision.results.tables import row_groups
-from dovision.validation import Checks
+from dovision.report import page
+from dovision.store.discover import survey
+from dovision.store.schemas import with_digest
+from dovision.store.tables import row_groups
+from dovision.sweeps.validation import Checks
 
 LIMIT = 20.0  # seconds for one reading
 BAD = ("other", "traceback", "hang")
@@ -292,7 +292,7 @@ class Npz(FileKind):
         return f"{name}: {what}"
 
     def read(self) -> str:
-        images = ChestMNIST(str(self.folder), "multilabel", list(nih_tables.LABELS), [1, 28, 28], False, False)
+        images = ChestMNIST(str(self.folder), "multilabel", list(_nih_tables.LABELS), [1, 28, 28], False, False)
         rows = [field for split in ("train", "val", "test") for item in _items(images.split(split)) for field in item]
         return digest(*rows)
 
@@ -340,9 +340,9 @@ class NihRows(FileKind):
         return f"{path.name} line {number + 1}: {what}: {new}"
 
     def read(self) -> str:
-        entries = nih_tables.entries(self.folder)
-        boxes = nih_tables.boxes(self.folder, entries["name"])
-        labels = nih_tables.labels(entries["findings"], nih_tables.LABELS)
+        entries = _nih_tables.entries(self.folder)
+        boxes = _nih_tables.boxes(self.folder, entries["name"])
+        labels = _nih_tables.labels(entries["findings"], _nih_tables.LABELS)
         of_image = [sorted(np.flatnonzero(row).tolist()) for row in labels]
         rows = list(zip(entries["name"], of_image, entries["patient"].tolist(), strict=True))
         edges = boxes[["name", "label", "top", "left", "bottom", "right"]].to_numpy().tolist()
@@ -353,8 +353,8 @@ class NihRows(FileKind):
         rows = []
         for cells in list(csv.reader(io.StringIO((self.folder / "Data_Entry_2017.csv").read_text())))[1:]:
             if cells:
-                findings = [word for word in cells[1].split("|") if word != nih_tables.HEALTHY]
-                numbers = sorted({nih_tables.LABELS.index(word) for word in findings if word in nih_tables.LABELS})
+                findings = [word for word in cells[1].split("|") if word != _nih_tables.HEALTHY]
+                numbers = sorted({_nih_tables.LABELS.index(word) for word in findings if word in _nih_tables.LABELS})
                 rows.append((cells[0], numbers, int(cells[3])))
         edges = []
         for cells in list(csv.reader(io.StringIO((self.folder / "BBox_List_2017.csv").read_text())))[1:]:
@@ -392,7 +392,7 @@ class Images(FileKind):
     def mutate(self) -> str:
         path = self._path = self.draw.choice(self.files())
         self._before = path.read_bytes()
-        self._pixels = picture.pixels(path, 3)
+        self._pixels = _image_io.pixels(path, 3)
         if path.suffix == ".png":
             what, data = changed(self._before, self.draw)
         else:  # these have no checksums: a changed byte is another picture
@@ -407,8 +407,8 @@ class Images(FileKind):
         self._path = self.files()[0]
 
     def read(self) -> str:
-        picture.check(self._path.read_bytes())
-        return digest(picture.pixels(self._path, 3))
+        _image_io.check(self._path.read_bytes())
+        return digest(_image_io.pixels(self._path, 3))
 
 
 class Overrides(Kind):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+pytest_plugins = ["made_runs"]
 ROOT = Path(__file__).resolve().parents[1]
 Command = Callable[..., int]
 
@@ -64,7 +65,7 @@ def run_command() -> Callable[..., int]:
 @pytest.fixture(scope="session")
 def dovision_evaluate() -> Command:
     """dovision-evaluate on a few of scikit-learn's digits, with a classifier that is fitted in seconds."""
-    from dovision.evaluate import main
+    from dovision.cli.evaluate import main
 
     small = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
     small += ("evaluation.maps=2", "intervention.rows=2", "intervention.columns=2")
@@ -139,9 +140,9 @@ def quick_dry_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def draw_svg_only(patch: pytest.MonkeyPatch) -> None:
-    from dovision.results import drawing
+    from dovision.report import style
 
-    patch.setattr(drawing, "FORMS", {"svg": drawing.FORMS["svg"]})
+    patch.setattr(style, "FORMS", {"svg": style.FORMS["svg"]})
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def svg_only(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def page_of() -> Callable[..., Path]:
     """The function `report`, with figures drawn as SVG alone."""
-    from dovision.report import report
+    from dovision.cli.report import report
 
     def write(*arguments: Any, **settings: Any) -> Path:
         with pytest.MonkeyPatch.context() as patch:

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
-from dovision.configuration import configuration_folder
+from dovision.config.sources import configuration_folder
 
 GROUPS = ("attack", "intervention", "fill", "channel_value")
 PARTS = [f"{group}/{path.stem}" for group in GROUPS for path in sorted((configuration_folder() / group).glob("*.yaml"))]

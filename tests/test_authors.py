@@ -11,14 +11,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dovision.configuration import configuration_folder
-from dovision.evaluate import main
+from dovision.cli.evaluate import main
+from dovision.config.instantiate import make
+from dovision.config.sources import configuration_folder
 from dovision.models import checkpoint
-from dovision.results import page
-from dovision.results.reading import read_sweep
-from dovision.results.schemas import RunRecord
-from dovision.results.tables import read_effects, read_samples
-from dovision.session import make
+from dovision.report import page
+from dovision.store.run_record import read_sweep
+from dovision.store.schemas import RunRecord
+from dovision.store.tables import read_effects, read_samples
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_authors_chest_runs_on_made_films_and_its_page_says_that_nothing_was_sho
     torch.save({"state_dict": state}, tmp_path / "weights.pth.tar")
     cut = ("dataset.split=patients", "dataset.val_fraction=0.25", "dataset.test_fraction=0.25")
     where = (f"dataset.root={nih_root}", "dataset.shape=[1,64,64]", f"output_root={tmp_path}", *cut)
-    as_coded = "training.autoencoder.loss._target_=dovision.learning.autoencoder_loss.AutoencoderLossAsCoded"
+    as_coded = "training.autoencoder.loss._target_=dovision.training.autoencoder_loss.AutoencoderLossAsCoded"
     command = ("experiment=authors_chest", *where, f"model.checkpoint_file={tmp_path / 'weights.pth.tar'}", as_coded)
     assert run_command(main, *command) == 0
     (run,) = read_sweep(tmp_path / "authors_chest")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dovision.results.reading import read_sweep
+from dovision.store.run_record import read_sweep
 
 PAGES = sorted((Path(__file__).resolve().parents[1] / "docs" / "extend").glob("[a-z]*.md"))
 BLOCK = re.compile(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml)|in a notebook)\n(.*?)```", re.DOTALL)
@@ -35,7 +35,7 @@ def test_the_example_of_a_page_runs(page, folder, monkeypatch):
 
 @pytest.mark.slow
 def test_all_parts_of_the_pages_work_together_in_one_command(folder, monkeypatch, tmp_path):
-    from dovision.evaluate import main
+    from dovision.cli.evaluate import main
 
     arguments = ["dataset=bars", "model=tiny", "intervention=stripes", "attack=darken", "explainer=[input_gradient]"]
     arguments += ["detector=[roughness]", "+attack@detection.worlds.darken=darken", "detection.val_images=20"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dovision.learning.effect_evaluation import EffectEvaluation
-from dovision.results import drawing
-from dovision.results.reading import read_sweep
+from dovision.evaluation.effects import EffectEvaluation
+from dovision.report import style
+from dovision.store.run_record import read_sweep
 
 
 @pytest.mark.slow
@@ -70,7 +70,7 @@ def test_the_csv_says_what_the_summary_says(fitted):
 def test_row_31_wandb_that_is_down_or_hangs_neither_fails_nor_stalls_a_job(
     copy, dovision_evaluate, monkeypatch, capsys, trouble
 ):
-    monkeypatch.setattr("dovision.loggers.wandb_logger.PATIENCE", 0.2)
+    monkeypatch.setattr("dovision.tracking.wandb_logger.PATIENCE", 0.2)
 
     def init(**settings):
         if trouble == "hangs":
@@ -102,12 +102,12 @@ def test_row_31_nothing_of_a_key_is_kept_with_an_offline_run(copy, dovision_eval
 @pytest.fixture
 def finished(fitted, tmp_path, monkeypatch) -> Path:
     """A copy of the evaluation's runs, without a report, which will have no PDF: their fonts take longest."""
-    monkeypatch.delitem(drawing.FORMS, "pdf")
+    monkeypatch.delitem(style.FORMS, "pdf")
     return shutil.copytree(fitted / "evaluate", tmp_path / "digits")
 
 
 def told(monkeypatch, *overrides: str) -> None:
-    from dovision.report import main
+    from dovision.cli.report import main
 
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr("sys.argv", ["dovision-report", *overrides])

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from dovision import fingerprints
-from dovision.atomic import PARTIAL
-from dovision.configuration import configuration_folder
-from dovision.evaluate import main
-from dovision.fingerprints import Fingerprints
-from dovision.provenance import surroundings
-from dovision.results.run_directory import RunDirectory
-from dovision.reuse import DONE, decide
+from dovision.cli.evaluate import main
+from dovision.config.sources import configuration_folder
+from dovision.io.atomic import PARTIAL
+from dovision.runtime import fingerprints
+from dovision.runtime.fingerprints import Fingerprints
+from dovision.store.provenance import surroundings
+from dovision.store.run_directory import RunDirectory
+from dovision.sweeps.reuse import DONE, decide
 
 pytestmark = pytest.mark.slow
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")

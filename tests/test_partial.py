@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 
-from dovision.results.reading import read_sweep
-from dovision.results.sweep_summary import ended
+from dovision.analysis.sweep_summary import ended
+from dovision.store.run_record import read_sweep
 
 BATCHES = ("evaluation.batch_size=4", "evaluation.flush=4")  # three batches of twelve images
 DETECTION = ("detector=[max_softmax]", "detection.val_images=40", "detection.test_images=20")
@@ -74,7 +74,7 @@ def test_maps_that_are_lost_beside_resumed_effects_make_a_run_partial(
 ):
     command = (f"output_root={copy}", "explainer=[center_map]", *BATCHES)
     with monkeypatch.context() as context:
-        context.setattr("dovision.evaluate.write_boxes", lambda *_: 1 / 0)
+        context.setattr("dovision.cli.evaluate.write_boxes", lambda *_: 1 / 0)
         assert dovision_evaluate(*command) == 1
     assert only_run(copy).state == "failed"
     limited()

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from dovision.configuration import recorded
-from dovision.report import main as report
+from dovision.cli.report import main as report
+from dovision.config.sources import recorded
 
 SECRET = "hunter2-of-the-environment"
 

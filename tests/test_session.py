@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from hydra import compose, initialize_config_dir
 
-from dovision.configuration import configuration_folder
+from dovision.config.sources import configuration_folder
 from dovision.datasets.phantom import Phantom
-from dovision.session import first_samples
-from dovision.session import test_samples as evaluated
+from dovision.evaluation.test_images import first_samples
+from dovision.evaluation.test_images import test_samples as evaluated
 
 COUNTS = [(f"detection.{name}_images", name) for name in ("val", "test")]
 COUNTS += [("evaluation.images", "test"), ("detection.adaptive.images", "test")]

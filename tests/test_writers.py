@@ -1,4 +1,4 @@
-"""Every place that writes a file writes it aside, by dovision.atomic, or is listed here with the reason why not."""
+"""Every place that writes a file writes it aside, by dovision.io.atomic, or is listed here with the reason why not."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ WRITERS = {  # what writes a file that it is given, or may
 OPENS = ("w", "a", "x", "+")  # in the mode of what is opened
 FLAGS = ("O_WRONLY", "O_RDWR", "O_CREAT")
 EXCEPTIONS = {  # file, what is called: why it need not write aside
-    ("datasets/download.py", "part.open"): "part of a download, published when it is whole",
-    ("datasets/nih_store.py", "np.lib.format.open_memmap"): "an empty array, published when it is made",
-    ("datasets/nih_store.py", "(self.folder / IMAGES).open"): "rows, brought to the disk before they are marked",
-    ("fitting.py", "checkpoint.save"): "by inputs.sealed",
-    ("inputs/arrays.py", "np.memmap"): "of a file that is there; what is written into it are marks of such rows",
-    ("learning/epochs.py", "trainer.save_checkpoint"): "by inputs.sealed, see SealedIO",
-    ("learning/keeping.py", "np.lib.format.open_memmap"): "in a folder that is published when it is whole",
-    ("learning/keeping.py", "np.save"): "in that folder",
-    ("loggers/tensorboard_logger.py", "SummaryWriter"): "a log, that comes as it comes",
-    ("results/carried.py", "plain.save"): "to memory",
-    ("results/tables.py", "self._file.write_table"): "by a writer to a file that is written aside",
-    ("session.py", "logging.FileHandler"): "a log, that comes as it comes",
+    ("datasets/_download.py", "part.open"): "part of a download, published when it is whole",
+    ("datasets/_nih_store.py", "np.lib.format.open_memmap"): "an empty array, published when it is made",
+    ("datasets/_nih_store.py", "(self.folder / IMAGES).open"): "rows, brought to the disk before they are marked",
+    ("training/fitting.py", "checkpoint.save"): "by inputs.sealed",
+    ("io/arrays.py", "np.memmap"): "of a file that is there; what is written into it are marks of such rows",
+    ("training/checkpointing.py", "trainer.save_checkpoint"): "by inputs.sealed, see SealedIO",
+    ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "in a folder that is published when it is whole",
+    ("store/adversarial_cache.py", "np.save"): "in that folder",
+    ("tracking/tensorboard_logger.py", "SummaryWriter"): "a log, that comes as it comes",
+    ("report/inline_assets.py", "plain.save"): "to memory",
+    ("store/tables.py", "self._file.write_table"): "by a writer to a file that is written aside",
+    ("cli/session.py", "logging.FileHandler"): "a log, that comes as it comes",
     ("sweeps/interruption.py", "os.open"): "the null device",
     ("sweeps/launch.py", "mark.touch"): "an empty file",
 }

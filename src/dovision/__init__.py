@@ -14,16 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dovision.api import EffectMap, effect_map, to_batch, wrap
     from dovision.attacks.bim import BIM
     from dovision.attacks.fgsm import FGSM
     from dovision.attacks.pgd import PGD
-    from dovision.contracts import CODE, INPUT, Attack, Batch, Box, Classifier, Images, Intervention, Task
+    from dovision.interfaces import Attack, Classifier, Images, Intervention
     from dovision.interventions.fills import Blur, Constant, Mean, Noise
     from dovision.interventions.latent_channel import LatentChannel
     from dovision.interventions.perturbation import Perturbation
     from dovision.interventions.pixel_grid import PixelGrid
     from dovision.models.checkpoint import load
-    from dovision.notebook import EffectMap, effect_map, to_batch, wrap
+    from dovision.types import CODE, INPUT, Batch, Box, Task
 
 __all__ = [
     "BIM",
@@ -56,13 +57,14 @@ _HOMES = {
     "attacks.bim": ("BIM",),
     "attacks.fgsm": ("FGSM",),
     "attacks.pgd": ("PGD",),
-    "contracts": ("CODE", "INPUT", "Attack", "Batch", "Box", "Classifier", "Images", "Intervention", "Task"),
+    "interfaces": ("Attack", "Classifier", "Images", "Intervention"),
     "interventions.fills": ("Blur", "Constant", "Mean", "Noise"),
     "interventions.latent_channel": ("LatentChannel",),
     "interventions.perturbation": ("Perturbation",),
     "interventions.pixel_grid": ("PixelGrid",),
     "models.checkpoint": ("load",),
-    "notebook": ("EffectMap", "effect_map", "to_batch", "wrap"),
+    "types": ("CODE", "INPUT", "Batch", "Box", "Task"),
+    "api": ("EffectMap", "effect_map", "to_batch", "wrap"),
 }
 
 

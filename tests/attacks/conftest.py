@@ -7,7 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from dovision.contracts import Batch, Classifier, Task
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Task
 
 CLASSES = ("a", "b", "c")
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from torch import nn
 
+from dovision.attacks._lp_ball import Ball
 from dovision.attacks.apgd import APGD
-from dovision.attacks.ball import Ball
 from dovision.attacks.bim import BIM
 from dovision.attacks.boundary import Boundary
 from dovision.attacks.carlini_wagner import CarliniWagner
@@ -27,7 +27,9 @@ from dovision.attacks.none import NoAttack
 from dovision.attacks.pgd import PGD
 from dovision.attacks.random_sign import RandomSign
 from dovision.attacks.square import Square
-from dovision.contracts import Batch, Classifier, Task, size
+from dovision.functional.norms import size
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Task
 
 NORMS = ["linf", "l2"]
 EPS = {"linf": 0.05, "l2": 0.5}

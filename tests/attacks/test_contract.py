@@ -13,8 +13,10 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from dovision.attacks.random_sign import RandomSign
-from dovision.contracts import Attack, Batch, Classifier, size
-from dovision.learning.keeping import Keeper
+from dovision.functional.norms import size
+from dovision.interfaces import Attack, Classifier
+from dovision.store.adversarial_cache import Keeper
+from dovision.types import Batch
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ATTACKS = sorted(path.stem for path in (CONF / "attack").glob("*.yaml"))

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from dovision.attacks._gradients import dead_gradients
 from dovision.attacks.bim import BIM
-from dovision.attacks.gradients import dead_gradients
-from dovision.contracts import Batch, Classifier, Task
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Task
 
 GREY = torch.full((2, 1, 4, 4), 0.5)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dovision.attacks.losses import dlr, margin, task_loss
-from dovision.contracts import Task
+from dovision.types import Task
 
 MULTICLASS = Task("multiclass", ("a", "b", "c"))
 MULTILABEL = Task("multilabel", ("a", "b", "c"))

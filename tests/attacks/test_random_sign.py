@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dovision.attacks.random_sign import RandomSign
-from dovision.contracts import Batch, size
+from dovision.functional.norms import size
+from dovision.types import Batch
 
 
 def grey(images: int) -> Batch:

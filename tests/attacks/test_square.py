@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.attacks.ball import Ball
-from dovision.attacks.draws import uniform
+from dovision.attacks._lp_ball import Ball
+from dovision.attacks._per_sample_rng import uniform
+from dovision.attacks._squares import DRAWS, Windows, bump, place, start, step
 from dovision.attacks.square import Square, side_of_square
-from dovision.attacks.squares import DRAWS, Windows, bump, place, start, step
-from dovision.contracts import Classifier, size
+from dovision.functional.norms import size
+from dovision.interfaces import Classifier
 
 EPS = {"linf": 0.1, "l2": 0.7}
 GREY = torch.full((6, 2, 9, 11), 0.5)

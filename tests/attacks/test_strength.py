@@ -16,7 +16,8 @@ from dovision.attacks.mifgsm import MIFGSM
 from dovision.attacks.pgd import PGD
 from dovision.attacks.random_sign import RandomSign
 from dovision.attacks.square import Square
-from dovision.contracts import Attack, Batch, Classifier
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch
 
 LARGE = {"linf": 0.5, "l2": 4.0}
 MAKERS = {

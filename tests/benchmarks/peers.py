@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dovision.attacks.pgd import PGD
-from dovision.contracts import Batch, Classifier, Context, Intervention, Task
-from dovision.geometry import grid_cell
+from dovision.functional.geometry import grid_cell
+from dovision.interfaces import Classifier, Context, Intervention
 from dovision.interventions.latent_channel import LatentChannel
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.propagation import Propagation
+from dovision.propagation.edits import all_pairs
 from dovision.propagation.plain import Plain
-from dovision.propagation.stream import all_pairs
+from dovision.types import Batch, Task
 
 MODELS = (
     *("vgg16", "resnet18", "resnet50", "densenet121"),

@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from dovision.datasets._nih_tables import LABELS
 from dovision.datasets.chest_xray14 import ChestXray14
-from dovision.datasets.nih_tables import LABELS
 
 DISTINCT = 20  # films drawn; the others are links to them
 SIZE = 256  # pixels of the store

@@ -15,10 +15,10 @@ from peers import batch_of, classifier_of
 from torch.utils.data import DataLoader
 
 from dovision.attacks.pgd import PGD
+from dovision.evaluation.effects import EffectEvaluation
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.learning.effect_evaluation import EffectEvaluation
-from dovision.learning.image_classifier import ImageClassifier
 from dovision.propagation import Propagation
+from dovision.training.image_classifier import ImageClassifier
 
 
 class Watch:

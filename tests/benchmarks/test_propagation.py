@@ -6,9 +6,10 @@ import pytest
 import torch
 import torchvision
 
-from dovision.contracts import Batch, Classifier, Task
+from dovision.interfaces import Classifier
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
+from dovision.types import Batch, Task
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "mobilenet_v3_large"])

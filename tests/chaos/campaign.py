@@ -31,7 +31,7 @@ import faulty
 
 HERE = Path(__file__).resolve().parent
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["dovision.evaluate"])
+SERVER.set_forkserver_preload(["dovision.cli.evaluate"])
 INSIDE = ("SIGKILL", "launcher killed", "SIGTERM", "exception", "sys.exit", "full disk", "unreadable image")
 FAULTS = (*INSIDE, "damaged checkpoint")  # the first ones are in faulty.py
 JOBS = list(itertools.product((1, 2, 3), (1, 2)))  # rows and columns

@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dovision.commands import command
-from dovision.datasets.memory import InMemory
-from dovision.evaluate import evaluate as undisturbed
-from dovision.learning.effect_evaluation import EffectEvaluation
-from dovision.learning.image_classifier import ImageClassifier
+from dovision.cli.evaluate import evaluate as undisturbed
+from dovision.cli.hydra_main import command
+from dovision.datasets.in_memory import InMemory
+from dovision.evaluation.effects import EffectEvaluation
+from dovision.training.image_classifier import ImageClassifier
 
 
 def refuse() -> None:

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from dovision.datasets import chest_mnist, download
+from dovision.datasets import _download, chest_mnist
+from dovision.datasets._nih_tables import LABELS
 from dovision.datasets.chest_mnist import ChestMNIST
-from dovision.datasets.nih_tables import LABELS
 
 COUNTS = {"train": 6, "val": 4, "test": 5}
 
@@ -28,7 +28,7 @@ def arrays(pixels: int) -> dict[str, np.ndarray]:
 
 
 def open_films(root: Path, classes=LABELS, shape=(1, 28, 28), verify=False, download=False) -> ChestMNIST:
-    return ChestMNIST(str(root), "multilabel", classes, shape, verify, download)
+    return ChestMNIST(str(root), "multilabel", classes, shape, verify, _download)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed], ids=["stored", "compressed"])
@@ -84,7 +84,7 @@ def test_a_missing_file_names_its_address_and_is_fetched_if_that_is_allowed(tmp_
         match=r"chestmnist_224.npz is not in .*download=true.*zenodo.org/records/10519652/files/chestmnist_224.npz",
     ):
         open_films(tmp_path, shape=(1, 224, 224))
-    monkeypatch.setattr(download, "fetch", lambda path, address, md5: np.savez(path, **arrays(28)))
+    monkeypatch.setattr(_download, "fetch", lambda path, address, md5: np.savez(path, **arrays(28)))
     assert len(open_films(tmp_path, download=True).split("val")) == 4
 
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from dovision.contracts import Box
+from dovision.datasets._nih_tables import LABELS
 from dovision.datasets.chest_xray14 import ChestXray14
-from dovision.datasets.nih_tables import LABELS
+from dovision.types import Box
 
 SPLITS = ("train", "val", "test")
 

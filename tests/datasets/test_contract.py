@@ -1,4 +1,4 @@
-"""Every dataset of conf/dataset keeps the promises of contracts.Images; a new one is tested unlisted."""
+"""Every dataset of conf/dataset keeps the promises of interfaces.Images; a new one is tested unlisted."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from dovision.contracts import BOXES, SOURCE_BOXES, Batch, Counterfactuals, Images
-from dovision.sample_order import RARE, strata
+from dovision.functional.sample_order import RARE, strata
+from dovision.interfaces import Counterfactuals, Images
+from dovision.types import BOXES, SOURCE_BOXES, Batch
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = sorted((ROOT / "conf" / "dataset").glob("*.yaml"))

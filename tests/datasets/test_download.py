@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dovision.datasets import download
+from dovision.datasets import _download
 
 DATA = bytes(range(256)) * 400
 MD5 = hashlib.md5(DATA).hexdigest()
@@ -49,7 +49,7 @@ def server():
 
 def test_a_file_is_fetched_whole_and_only_once(server, tmp_path):
     for _ in range(2):
-        download.fetch(tmp_path / "new" / "a.npz", server.address, MD5)
+        _download.fetch(tmp_path / "new" / "a.npz", server.address, MD5)
     assert (tmp_path / "new" / "a.npz").read_bytes() == DATA
     assert server.starts == [0]
 
@@ -57,9 +57,9 @@ def test_a_file_is_fetched_whole_and_only_once(server, tmp_path):
 def test_a_download_that_broke_off_goes_on_where_it_was(server, tmp_path):
     server.limit = 60_000
     with pytest.raises(OSError, match="ended after 60,000 of 102,400 bytes"):
-        download.fetch(tmp_path / "a.npz", server.address, MD5)
+        _download.fetch(tmp_path / "a.npz", server.address, MD5)
     assert not (tmp_path / "a.npz").exists()
-    download.fetch(tmp_path / "a.npz", server.address, MD5)
+    _download.fetch(tmp_path / "a.npz", server.address, MD5)
     assert (tmp_path / "a.npz").read_bytes() == DATA
     assert server.starts == [0, 60_000]
 
@@ -67,20 +67,20 @@ def test_a_download_that_broke_off_goes_on_where_it_was(server, tmp_path):
 def test_a_server_without_ranges_sends_all_anew(server, tmp_path):
     server.ranges = False
     (tmp_path / "a.npz.part").write_bytes(b"something else")
-    download.fetch(tmp_path / "a.npz", server.address, MD5)
+    _download.fetch(tmp_path / "a.npz", server.address, MD5)
     assert (tmp_path / "a.npz").read_bytes() == DATA
 
 
 def test_a_part_that_is_all_of_the_file_is_taken(server, tmp_path):
     (tmp_path / "a.npz.part").write_bytes(DATA)
-    download.fetch(tmp_path / "a.npz", server.address, MD5)
+    _download.fetch(tmp_path / "a.npz", server.address, MD5)
     assert (tmp_path / "a.npz").read_bytes() == DATA
 
 
 def test_a_wrong_file_is_refused_and_not_kept(server, tmp_path):
     (tmp_path / "a.npz.part").write_bytes(b"x" * 1000)
     with pytest.raises(OSError, match=f"has the md5 .* and not {MD5}"):
-        download.fetch(tmp_path / "a.npz", server.address, MD5)
+        _download.fetch(tmp_path / "a.npz", server.address, MD5)
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
@@ -89,4 +89,4 @@ def test_no_answer_is_told_with_the_remedy(server, tmp_path):
     nowhere = server.address.replace(port, "9")  # the discard port, which nothing listens to
     message = r"a.npz could not be downloaded: .*goes on where it broke off. By hand: "
     with pytest.raises(FileNotFoundError, match=message):
-        download.required(tmp_path / "a.npz", nowhere, MD5, True, "a.npz")
+        _download.required(tmp_path / "a.npz", nowhere, MD5, True, "a.npz")

@@ -12,10 +12,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
 
-from dovision import fingerprints
-from dovision.contracts import Images
 from dovision.datasets import digits
-from dovision.fingerprints import FILE, MANY, Fingerprints, look
+from dovision.interfaces import Images
+from dovision.runtime import fingerprints
+from dovision.runtime.fingerprints import FILE, MANY, Fingerprints, look
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 RANDOM = np.random.default_rng(0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
-from dovision.datasets import download
+from dovision.datasets import _download
 from dovision.datasets.mnist import MNIST
 
 NAMES = [str(digit) for digit in range(10)]
@@ -18,7 +18,7 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 
 def open_mnist(root: Path, classes=NAMES, shape=(1, 28, 28), val_images=3, seed=0, download=False) -> MNIST:
-    return MNIST(str(root), "multiclass", classes, shape, val_images, seed, download)
+    return MNIST(str(root), "multiclass", classes, shape, val_images, seed, _download)
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -91,7 +91,7 @@ def test_a_missing_file_is_fetched_if_that_is_allowed(raw, tmp_path, monkeypatch
         assert md5 == "f68b3c2dcbeaaa9fbdd348bbdeb94873"
         path.write_bytes(archive)
 
-    monkeypatch.setattr(download, "fetch", fetch)
+    monkeypatch.setattr(_download, "fetch", fetch)
     assert open_mnist(tmp_path, download=True).fingerprint == before
 
 
@@ -101,7 +101,7 @@ def test_a_failed_download_says_how_to_fetch_by_hand(raw, tmp_path, monkeypatch)
     def fail(path, address, md5):
         raise OSError("no route")
 
-    monkeypatch.setattr(download, "fetch", fail)
+    monkeypatch.setattr(_download, "fetch", fail)
     with pytest.raises(FileNotFoundError, match=r"could not be downloaded: no route.*By hand: fetch https://.*md5"):
         open_mnist(tmp_path, download=True)
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dovision.datasets import nih_films, nih_store
-from dovision.datasets.nih_store import Store
+from dovision.datasets import _nih_films, _nih_store
+from dovision.datasets._nih_store import Store
 
 SIZE = 32
 
 
 @pytest.fixture
 def files(nih_root):
-    return nih_films.on_disk(nih_root).sort_values("name", ignore_index=True)
+    return _nih_films.on_disk(nih_root).sort_values("name", ignore_index=True)
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def store(nih_root, files) -> Store:
 @pytest.fixture
 def decoded(monkeypatch) -> list[str]:
     """The names of the films decoded from here on."""
-    names, read = [], nih_films.read
+    names, read = [], _nih_films.read
 
     def counted(path, shape):
         names.append(path.name)
         return read(path, shape)
 
-    monkeypatch.setattr(nih_films, "read", counted)
+    monkeypatch.setattr(_nih_films, "read", counted)
     return names
 
 
@@ -57,7 +57,7 @@ def test_a_filled_store_has_each_film_in_its_row(store, files):
 def test_films_are_made_smaller_as_they_are_when_read(nih_root, files):
     store = Store(nih_root / "store-20", 20, files["name"])
     store.fill(files, workers=1)
-    direct = nih_films.read(Path(files["path"][0]), (1, 20, 20))[0].numpy()
+    direct = _nih_films.read(Path(files["path"][0]), (1, 20, 20))[0].numpy()
     assert np.abs(store.images.array[0] / 255 - direct).max() <= 0.5 / 255 + 1e-6
 
 
@@ -76,13 +76,13 @@ def test_a_truncated_film_is_named_when_all_others_are_done_and_mended_by_a_seco
     bad = Path(files["path"][5])
     whole = bad.read_bytes()
     bad.write_bytes(whole[:400])
-    broken = nih_films.on_disk(store.folder.parent).sort_values("name", ignore_index=True)
+    broken = _nih_films.on_disk(store.folder.parent).sort_values("name", ignore_index=True)
     with pytest.raises(ValueError, match=rf"got 1 bad; all others are prepared:\n  {bad} must be .*Truncated"):
         store.fill(broken, workers=2)
     assert store.state(broken).made.tolist() == [place != 5 for place in range(16)]
     assert not store.images.array[5].any()  # nothing half-written
     bad.write_bytes(whole)
-    mended = nih_films.on_disk(store.folder.parent).sort_values("name", ignore_index=True)
+    mended = _nih_films.on_disk(store.folder.parent).sort_values("name", ignore_index=True)
     decoded.clear()
     store.fill(mended, workers=2)
     assert store.state(mended).complete
@@ -92,7 +92,7 @@ def test_a_truncated_film_is_named_when_all_others_are_done_and_mended_by_a_seco
 def test_a_changed_film_is_noticed_and_decoded_again(store, files, decoded):
     store.fill(files, workers=2)
     Image.fromarray(255 - pixels(files["path"][3])).save(files["path"][3])
-    changed = nih_films.on_disk(store.folder.parent).sort_values("name", ignore_index=True)
+    changed = _nih_films.on_disk(store.folder.parent).sort_values("name", ignore_index=True)
     assert store.state(changed).changed.tolist() == [place == 3 for place in range(16)]
     decoded.clear()
     store.fill(changed, workers=2)
@@ -101,7 +101,7 @@ def test_a_changed_film_is_noticed_and_decoded_again(store, files, decoded):
 
 
 def test_no_more_than_a_chunk_of_films_is_held(store, files, monkeypatch):
-    monkeypatch.setattr(nih_store, "CHUNK", 3)
+    monkeypatch.setattr(_nih_store, "CHUNK", 3)
     held, write = [], Store._write
 
     def counted(self, rows, films):
@@ -114,10 +114,10 @@ def test_no_more_than_a_chunk_of_films_is_held(store, files, monkeypatch):
 
 
 def test_a_killed_fill_has_lost_only_what_is_not_marked_and_goes_on(store, files, decoded, monkeypatch):
-    monkeypatch.setattr(nih_store, "CHUNK", 2)
-    read = nih_films.read
+    monkeypatch.setattr(_nih_store, "CHUNK", 2)
+    read = _nih_films.read
     with monkeypatch.context() as slowly:
-        slowly.setattr(nih_films, "read", lambda path, shape: time.sleep(0.05) or read(path, shape))
+        slowly.setattr(_nih_films, "read", lambda path, shape: time.sleep(0.05) or read(path, shape))
         process = multiprocessing.get_context("fork").Process(target=store.fill, args=(files, 1))
         process.start()
         while store.state(files).made.sum() < 4:
@@ -135,7 +135,7 @@ def test_a_killed_fill_has_lost_only_what_is_not_marked_and_goes_on(store, files
 
 def test_a_store_killed_while_it_was_made_is_made_anew(store, files):
     store.folder.mkdir()
-    (store.folder / nih_store.IMAGES).write_bytes(b"\x93NUMPY half")
+    (store.folder / _nih_store.IMAGES).write_bytes(b"\x93NUMPY half")
     assert not store.state(files).made.any()
     store.fill(files, workers=1)
     assert store.state(files).complete
@@ -143,7 +143,7 @@ def test_a_store_killed_while_it_was_made_is_made_anew(store, files):
 
 def test_a_store_of_a_version_that_kept_no_hashes_is_made_anew(store, files, decoded):
     store.fill(files, workers=1)
-    (store.folder / nih_store.HASHES).unlink()
+    (store.folder / _nih_store.HASHES).unlink()
     assert not store.state(files).made.any()
     decoded.clear()
     store.fill(files, workers=1)

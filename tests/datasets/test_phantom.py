@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dovision.contracts import Box
+from dovision.datasets._phantom_film import boxes, parts, render
+from dovision.datasets._phantom_patient import draw
 from dovision.datasets.phantom import Phantom
-from dovision.datasets.phantom_film import boxes, parts, render
-from dovision.datasets.phantom_patient import draw
+from dovision.types import Box
 
 SPLITS = ("train", "val", "test")
 

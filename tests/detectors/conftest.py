@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dovision.contracts import Batch, Classifier, Task
+from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
+from dovision.types import Batch, Task
 
 SHAPE = (1, 14, 14)  # channels, pixels, pixels
 

@@ -11,16 +11,17 @@ from scipy import ndimage, stats
 from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
-from dovision.contracts import Classifier, Task
+from dovision.detectors._activations import LayerFeatures
 from dovision.detectors.entropy import Entropy, entropy
 from dovision.detectors.feature_squeezing import FeatureSqueezing, median_filter, reduce_depth
-from dovision.detectors.features import LayerFeatures
 from dovision.detectors.local_intrinsic_dimensionality import LocalIntrinsicDimensionality, dimension
 from dovision.detectors.mahalanobis_features import MahalanobisFeatures
 from dovision.detectors.margin import closeness
 from dovision.detectors.max_softmax import MaxSoftmax
 from dovision.detectors.ml_loo import dispersion
 from dovision.detectors.odin import ODIN
+from dovision.interfaces import Classifier
+from dovision.types import Task
 
 from .conftest import batch_of, images, made
 

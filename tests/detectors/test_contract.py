@@ -13,7 +13,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from dovision.contracts import Classifier, Detector, differentiable
+from dovision.interfaces import Classifier, Detector
+from dovision.module_state import differentiable
 
 from .conftest import World, batch_of, images, made
 

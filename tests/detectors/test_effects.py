@@ -13,17 +13,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from dovision.contracts import Classifier, Task, differentiable
-from dovision.detectors import profile
-from dovision.detectors.discriminator import export
+from dovision.detectors import _profile
+from dovision.detectors._class_gaussians import fit_gaussians
+from dovision.detectors._discriminator import export
+from dovision.detectors._profile import Profile, compressed, flat, magnitude, summaries
 from dovision.detectors.effect_classifier import EffectClassifier
 from dovision.detectors.effect_profile import EffectProfile
-from dovision.detectors.gaussians import fit_gaussians
-from dovision.detectors.profile import Profile, compressed, flat, magnitude, summaries
+from dovision.interfaces import Classifier
 from dovision.interventions.fills import Blur
 from dovision.interventions.latent_channel import LatentChannel
 from dovision.interventions.pixel_grid import PixelGrid
+from dovision.module_state import differentiable
 from dovision.propagation import Propagation
+from dovision.types import Task
 
 from .conftest import batch_of, images, made
 
@@ -45,7 +47,7 @@ def test_on_a_linear_classifier_the_log_odds_effect_is_what_the_cell_contributed
     torch.testing.assert_close(effect[:, :, 0], -sign * part, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("scale", profile.SCALES)
+@pytest.mark.parametrize("scale", _profile.SCALES)
 def test_effects_are_on_the_class_that_the_classifier_says_without_the_autoencoder(scale):
     classifier, inserted = made("multiclass")
     batch = batch_of(images(4))
@@ -72,7 +74,7 @@ def test_multilabel_effects_are_on_every_label():
 @pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
 @pytest.mark.parametrize("pairs", [1, 4, 512])
 def test_whole_passes_with_a_gradient_agree_with_propagation(monkeypatch, kind, pairs):
-    monkeypatch.setattr(profile, "PAIRS", pairs)
+    monkeypatch.setattr(_profile, "PAIRS", pairs)
     classifiers = made(kind)
     both = Profile({"grid": PixelGrid(2, 3, Blur(2.0)), "code": CODE, "layer": LatentChannel("conv2")}, "log_odds")
     image = images(3)
@@ -122,7 +124,7 @@ def test_equal_interventions_are_propagated_once_on_the_same_images(monkeypatch)
     monkeypatch.setattr(Propagation, "__call__", lambda self, *given: calls.append(self) or run(self, *given))
     with torch.no_grad():
         one, other = (Profile({"grid": PixelGrid(2, 2)}, "probability") for _ in range(2))
-        first, again = (profile(batch, classifier, None)[0] for profile in (one, other))
+        first, again = (_profile(batch, classifier, None)[0] for _profile in (one, other))
         assert len(calls) == 1
         assert torch.equal(first, again)
         Profile({"grid": PixelGrid(3, 2)}, "probability")(batch, classifier, None)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dovision.contracts import Batch, Classifier, Task
+from dovision.interfaces import Classifier
 from dovision.models.small_resnet import SmallResNet
+from dovision.types import Batch, Task
 
 CLASSES = ("a", "b", "c")
 

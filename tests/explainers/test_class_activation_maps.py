@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torchvision.models import DenseNet
 
-from dovision.contracts import Classifier, Explainer
 from dovision.explainers.grad_cam import GradCAM
 from dovision.explainers.grad_cam_plus_plus import GradCAMPlusPlus
 from dovision.explainers.score_cam import ScoreCAM
+from dovision.interfaces import Classifier, Explainer
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 
 TARGET = torch.tensor([2, 0, 1])

@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dovision.contracts import INPUT, Box, Context, Intervention, Shape
 from dovision.explainers.effect_map import EffectMap
+from dovision.interfaces import Context, Intervention
 from dovision.interventions.fills import Constant
 from dovision.interventions.latent_channel import LatentChannel
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.propagation import kept
+from dovision.propagation import cached
+from dovision.types import INPUT, Box, Shape
 
 TARGET = torch.tensor([2, 0, 1, 2, 2])
 
@@ -78,16 +79,16 @@ def test_what_is_not_finite_is_passed_on(convolutional, images):
 
 
 @pytest.fixture
-def propagations(monkeypatch) -> list[kept.Propagation]:
+def propagations(monkeypatch) -> list[cached.Propagation]:
     """Those made so far."""
     made = []
 
-    def make(*arguments) -> kept.Propagation:
+    def make(*arguments) -> cached.Propagation:
         made.append(kind(*arguments))
         return made[-1]
 
-    kind = kept.Propagation
-    monkeypatch.setattr(kept, "Propagation", make)
+    kind = cached.Propagation
+    monkeypatch.setattr(cached, "Propagation", make)
     return made
 
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from torchvision.models import DenseNet
 
-from dovision.contracts import Classifier
 from dovision.explainers.grad_cam import GradCAM
+from dovision.interfaces import Classifier
 
 TARGET = torch.tensor([2, 0, 1])
 

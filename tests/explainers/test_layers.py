@@ -7,11 +7,12 @@ import torch
 import torchvision
 from torch import nn
 
-from dovision.contracts import Classifier, Task
-from dovision.explainers import layers
+from dovision.explainers import _layers
+from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.small_cnn import small_cnn
 from dovision.models.small_resnet import small_resnet
+from dovision.types import Task
 
 DEFAULTS = {
     "alexnet": "features.11",
@@ -62,8 +63,8 @@ def of_torchvision(name: str) -> nn.Module:
 @pytest.mark.slow
 def test_the_default_layer_of_each_kind_of_torchvision_network():
     classifiers = {name: classifier_of(of_torchvision(name), classes=1000).to("meta") for name in DEFAULTS}
-    assert {name: layers.default_layer(one, COLOURED) for name, one in classifiers.items()} == DEFAULTS
-    assert all(DEFAULTS[name] in layers.candidates(one, COLOURED) for name, one in classifiers.items())
+    assert {name: _layers.default_layer(one, COLOURED) for name, one in classifiers.items()} == DEFAULTS
+    assert all(DEFAULTS[name] in _layers.candidates(one, COLOURED) for name, one in classifiers.items())
 
 
 @pytest.mark.slow
@@ -71,8 +72,8 @@ def test_the_default_layer_of_timms_networks():
     timm = pytest.importorskip("timm", reason="the extra timm is not installed")
     with torch.device("meta"):
         classifiers = {name: classifier_of(timm.create_model(name), classes=1000) for name in TIMM_DEFAULTS}
-    assert {name: layers.default_layer(one, COLOURED) for name, one in classifiers.items()} == TIMM_DEFAULTS
-    assert all(TIMM_DEFAULTS[name] in layers.candidates(one, COLOURED) for name, one in classifiers.items())
+    assert {name: _layers.default_layer(one, COLOURED) for name, one in classifiers.items()} == TIMM_DEFAULTS
+    assert all(TIMM_DEFAULTS[name] in _layers.candidates(one, COLOURED) for name, one in classifiers.items())
 
 
 @pytest.mark.parametrize(
@@ -81,26 +82,26 @@ def test_the_default_layer_of_timms_networks():
 def test_the_default_layer_of_the_small_networks_also_with_an_autoencoder_inserted(make, layer):
     shape = (1, 28, 28)
     classifier = make(shape, "multiclass", ["a", "b"], [0.5], [0.5])
-    assert layers.default_layer(classifier, torch.zeros(1, *shape)) == layer
+    assert _layers.default_layer(classifier, torch.zeros(1, *shape)) == layer
     channels = 64 if layer == "relu2" else 16
     inserted = insert(classifier, ConvAutoencoder(layer, (channels, 4, channels), code=1, kernel_size=1), shape)
-    assert layers.default_layer(inserted, torch.zeros(1, *shape)) == layer
+    assert _layers.default_layer(inserted, torch.zeros(1, *shape)) == layer
 
 
 def test_a_known_network_is_found_inside_another_module():
     with torch.device("meta"):
         wrapped = nn.Sequential(nn.Identity(), torchvision.models.resnet18())
-    assert layers.default_layer(classifier_of(wrapped), COLOURED) == "1.layer4"
+    assert _layers.default_layer(classifier_of(wrapped), COLOURED) == "1.layer4"
 
 
 def test_a_vision_transformer_has_no_default_but_candidates():
     with torch.device("meta"):
         classifier = classifier_of(torchvision.models.vit_b_32(num_classes=2))
         with pytest.raises(ValueError, match=r"of a VisionTransformer is not known.* the last ones are conv_proj\."):
-            layers.default_layer(classifier, COLOURED)
+            _layers.default_layer(classifier, COLOURED)
 
 
 def test_a_network_without_any_map_says_so():
     classifier = classifier_of(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)))
     with pytest.raises(ValueError, match=r"of a Sequential is not known\. No layer of it gives a map of the image\."):
-        layers.default_layer(classifier, torch.zeros(1, 3, 2, 2))
+        _layers.default_layer(classifier, torch.zeros(1, 3, 2, 2))

@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.contracts import Batch, Box, Classifier, Explainer, Task
 from dovision.explainers.effect_map import EffectMap
 from dovision.explainers.grad_cam import GradCAM
 from dovision.explainers.grad_cam_plus_plus import GradCAMPlusPlus
 from dovision.explainers.integrated_gradients import IntegratedGradients
 from dovision.explainers.occlusion import Occlusion
 from dovision.explainers.score_cam import ScoreCAM
+from dovision.interfaces import Classifier, Explainer
 from dovision.interventions.fills import Blur, Constant, Mean
 from dovision.interventions.pixel_grid import PixelGrid
+from dovision.types import Batch, Box, Task
 
 RED, GREEN = Box(4, 4, 10, 10), Box(18, 16, 24, 22)
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dovision.contracts import CODE, SOURCE_BOXES, Batch, Classifier, Context, Counterfactuals, Images, Task
 from dovision.datasets.phantom import Phantom
+from dovision.interfaces import Classifier, Context, Counterfactuals, Images
+from dovision.types import CODE, SOURCE_BOXES, Batch, Task
 
 SIZE = (14, 17)  # neither square nor a multiple of a grid
 

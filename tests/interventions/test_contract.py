@@ -12,11 +12,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import Tensor
 
-from dovision.contracts import INPUT, Box, Context, Intervention
 from dovision.datasets.phantom import Phantom
+from dovision.interfaces import Context, Intervention
 from dovision.propagation import Propagation
 from dovision.propagation.plain import Plain
 from dovision.propagation.sites import site_module
+from dovision.types import INPUT, Box
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

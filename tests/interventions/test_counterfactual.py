@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dovision.contracts import Batch, Box, Context
+from dovision.interfaces import Context
 from dovision.interventions.counterfactual import Counterfactual
+from dovision.types import Batch, Box
 
 SCENE = [
     (0, "lamp0", "lit", 1, 1, 3, 4),

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage, sparse, stats
 
-from dovision.contracts import Box
 from dovision.interventions.fills import Blur, Constant, Inpaint, Mean, Noise
+from dovision.types import Box
 
 REGION = Box(2, 3, 7, 12)
 FILLS = [Constant(0.25), Mean(), Blur(1.5), Noise(seed=0), Inpaint()]

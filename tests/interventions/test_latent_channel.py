@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dovision.contracts import CODE
 from dovision.interventions.channel_values import Mean, Resample, Zero
 from dovision.interventions.latent_channel import LatentChannel
+from dovision.types import CODE
 
 CODES = torch.randn(4, 5, 6, 7, generator=torch.Generator().manual_seed(0))
 

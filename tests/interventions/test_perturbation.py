@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dovision.contracts import Attack
+from dovision.interfaces import Attack
 from dovision.interventions.perturbation import Perturbation
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from omegaconf import ListConfig
 from scipy import stats
 
-from dovision.contracts import Batch, Box, Context
+from dovision.interfaces import Context
 from dovision.interventions.fills import Constant
 from dovision.interventions.region_box import RegionBox
+from dovision.types import Batch, Box
 
 NOTHING = Box(0, 0, 0, 0)
 TWO = [

@@ -12,8 +12,8 @@ import torch
 import yaml
 
 import dovision
-from dovision.inputs import sealed
-from dovision.models import catalogue, checkpoint
+from dovision.io import sealed
+from dovision.models import _catalogue, checkpoint
 from dovision.models.small_cnn import small_cnn
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -40,7 +40,7 @@ def everything() -> set[str]:
 
 
 def test_the_catalogue_is_what_the_configuration_offers():
-    assert set(catalogue.factories()) == NAMED
+    assert set(_catalogue.factories()) == NAMED
 
 
 def test_nothing_else_of_the_package_is_accepted():
@@ -49,7 +49,7 @@ def test_nothing_else_of_the_package_is_accepted():
     assert callables >= NAMED
     for target in callables - NAMED:
         with pytest.raises(ValueError, match="is not one of dovision's models"):
-            catalogue.make({"_target_": target})
+            _catalogue.make({"_target_": target})
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_nothing_else_of_the_package_is_accepted():
         "dovision.models.checkpoint.load",
         "dovision.models.checkpoint.torch.load",
         "dovision.models.chexnet.torchvision.models.densenet121",
-        "dovision.models.catalogue.import_module",
+        "dovision.models._catalogue.import_module",
         "dovision.models.small_cnn.small_cnn.__class__",
         "dovision.models.small_cnn..small_cnn",
         "dovision.models.small_cnn.SmallCNN",
@@ -72,7 +72,7 @@ def test_nothing_else_of_the_package_is_accepted():
 )
 def test_near_names_are_refused(target):
     with pytest.raises(ValueError, match="is not one of dovision's models"):
-        catalogue.make({"_target_": target})
+        _catalogue.make({"_target_": target})
 
 
 def planted(folder: Path, model: dict, autoencoder: dict | None = None) -> Path:
@@ -102,8 +102,8 @@ INNER = {"_target_": "payload.run"}
     [
         (INNER, None),
         ({"_target_": "dovision.models.checkpoint.load", "path": "inner.ckpt", "trust_checkpoint": True}, None),
-        ({"_target_": "dovision.models.catalogue.make_any", "settings": INNER}, None),
-        ({"_target_": "dovision.models.published.import_extra", "module": "payload", "extra": ""}, None),
+        ({"_target_": "dovision.models._catalogue.make_any", "settings": INNER}, None),
+        ({"_target_": "dovision.models._published.import_extra", "module": "payload", "extra": ""}, None),
         ({"_target_": "hydra.utils.instantiate", "config": INNER}, None),
         (MODEL | {"mean": [INNER]}, None),
         (MODEL | {"classes": [INNER, "b"]}, None),
@@ -155,10 +155,10 @@ def test_no_model_opens_a_file_or_a_connection_that_its_arguments_name(tmp_path,
     settings = {name: facts.get(name, value) for name, value in settings.items()}
     for changed in [settings, *({**settings, name: "secret.pt"} for name, value in settings.items()
                                 if isinstance(value, str) and name != "_target_")]:  # fmt: skip
-        known = catalogue.inspect.signature(catalogue.factories()[target]).parameters
+        known = _catalogue.inspect.signature(_catalogue.factories()[target]).parameters
         arguments = {name: value for name, value in changed.items() if name == "_target_" or name in known}
         try:
-            catalogue.make(checkpoint.without_start(arguments))
+            _catalogue.make(checkpoint.without_start(arguments))
         except (ValueError, ImportError) as error:
             assert "\n  File" not in str(error)  # noqa: PT017
     looking = False
@@ -172,5 +172,5 @@ def test_the_start_of_training_is_left_out():
 
 
 def test_a_model_of_the_catalogue_is_made():
-    made = catalogue.make(MODEL)
+    made = _catalogue.make(MODEL)
     assert made(torch.zeros(1, 1, 28, 28)).shape == (1, 2)

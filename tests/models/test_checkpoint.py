@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import dovision
-from dovision.contracts import CODE, Task
-from dovision.inputs import sealed
+from dovision.io import sealed
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.small_cnn import small_cnn
+from dovision.types import CODE, Task
 
 MODEL = {
     "_target_": "dovision.models.small_cnn.small_cnn",

@@ -13,12 +13,13 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from dovision.contracts import Batch, Context
+from dovision.interfaces import Context
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models import checkpoint
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
+from dovision.types import Batch
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.contracts import CODE
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.models.small_cnn import small_cnn
+from dovision.types import CODE
 
 SHAPE = (1, 28, 28)
 MNIST = dict(after="relu1", channels=[32, 16, 64, 32], code=1, kernel_size=1)

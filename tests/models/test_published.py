@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.models.published import check_colours, choose_outputs, import_extra
+from dovision.models._published import check_colours, choose_outputs, import_extra
 
 
 def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import fx
 
-from dovision.models.same_padding import PaddedConvolution, fix_same_padding
+from dovision.models._same_padding import PaddedConvolution, fix_same_padding
 
 timm = pytest.importorskip("timm")
 

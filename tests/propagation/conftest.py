@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dovision.contracts import INPUT, Batch, Box, Classifier, Context, Intervention, Shape, Task
+from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation import Outcome
+from dovision.types import INPUT, Batch, Box, Shape, Task
 
 CLASSES = ("a", "b", "c", "d", "e")
 

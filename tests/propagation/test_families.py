@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dovision.geometry import grid_cell
+from dovision.functional.geometry import grid_cell
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
 

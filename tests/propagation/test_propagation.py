@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dovision.contracts import INPUT, Box
-from dovision.geometry import grid_cell
+from dovision.functional.geometry import grid_cell
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.plain import Plain
+from dovision.types import INPUT, Box
 
 GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
 

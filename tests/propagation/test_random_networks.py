@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dovision.contracts import Box
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
+from dovision.types import Box
 
 sizes = st.integers(1, 3)
 

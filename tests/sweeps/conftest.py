@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dovision.learning.effect_evaluation import EffectEvaluation
-from dovision.results.reading import Run, read_sweep
+from dovision.evaluation.effects import EffectEvaluation
+from dovision.store.run_record import Run, read_sweep
 
 SMALL = ("attack=fgsm", "attack.eps=0.1", "evaluation.batch_size=4", "evaluation.flush=4")  # three batches a job
 THREE = ("intervention.rows=1,2,3", "-m")

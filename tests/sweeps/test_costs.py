@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dovision.contracts import Detector
-from dovision.learning import detector_fits
-from dovision.learning.detector_fits import Reads
+from dovision.evaluation import detector_fits
+from dovision.evaluation.detector_fits import Reads
+from dovision.interfaces import Detector
 from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors, on_workers
 from dovision.sweeps.forecast import Forecast, table
 from dovision.sweeps.jobs import Job

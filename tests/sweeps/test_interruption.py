@@ -11,7 +11,7 @@ from multiprocessing import resource_tracker
 
 import pytest
 
-from dovision.stopping import Stop, Stopped
+from dovision.runtime.signals import Stop, Stopped
 from dovision.sweeps import interruption
 from dovision.sweeps.interruption import Interruption, interruptible
 from dovision.sweeps.launch import Launch

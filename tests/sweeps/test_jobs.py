@@ -12,7 +12,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from dovision.configuration import configuration_folder
+from dovision.config.sources import configuration_folder
 from dovision.sweeps.costs import Estimate
 from dovision.sweeps.forecast import Forecast, warn_of_space
 from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, workers

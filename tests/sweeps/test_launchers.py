@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from dovision.configuration import configuration_folder
+from dovision.config.sources import configuration_folder
 
 CHAOS = Path(__file__).resolve().parents[1] / "chaos"
 SMALL = (

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from dovision.results.run_directory import RunDirectory
+from dovision.store.run_directory import RunDirectory
 from dovision.sweeps import progress as module
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.progress import Progress

@@ -11,9 +11,9 @@ import cloudpickle
 import pandas as pd
 import pytest
 
-from dovision.evaluate import evaluate
-from dovision.results.reading import read_sweep
-from dovision.results.run_directory import RunDirectory
+from dovision.cli.evaluate import evaluate
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_record import read_sweep
 from dovision.sweeps.launch import Launch
 from dovision.sweeps.task import Task
 
@@ -58,7 +58,7 @@ def test_row_3_a_failing_job_neither_hides_nor_stops_the_others(
 
 @pytest.mark.slow
 def test_a_job_whose_logger_cannot_start_is_failed_with_that_reason(small, monkeypatch, states, capsys):
-    monkeypatch.setattr("dovision.loggers.csv_logger.CSVLogger.start", lambda *_: fail(OSError("no logs today"))())
+    monkeypatch.setattr("dovision.tracking.csv_logger.CSVLogger.start", lambda *_: fail(OSError("no logs today"))())
     assert small("intervention.rows=1", "-m") == 1
     assert states(small.root) == {1: "failed"}
     assert "job 0 failed: OSError: no logs today" in capsys.readouterr().err
@@ -66,7 +66,7 @@ def test_a_job_whose_logger_cannot_start_is_failed_with_that_reason(small, monke
 
 @pytest.mark.slow
 def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, monkeypatch, capsys):
-    monkeypatch.setattr("dovision.results.sweep_summary.write", lambda *_: fail(OSError("no space"))())
+    monkeypatch.setattr("dovision.analysis.sweep_summary.write", lambda *_: fail(OSError("no space"))())
     assert small("intervention.rows=1", "-m") == 1
     said = capsys.readouterr().err
     assert "1 jobs: 1 completed." in said

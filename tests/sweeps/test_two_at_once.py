@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from dovision.results.reading import read_sweep
-from dovision.results.run_directory import RunDirectory
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_record import read_sweep
 
 
 @pytest.fixture

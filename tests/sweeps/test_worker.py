@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from dovision.errors import explain
+from dovision.config.errors import explain
 from dovision.sweeps.launch import Launch
 from dovision.sweeps.task import Task
 from dovision.sweeps.worker import stand_in

@@ -1,1 +1,1 @@
-"""Adversarial worlds: one file an attack, each a subclass of `contracts.Attack`."""
+"""Adversarial worlds: one file an attack, each a subclass of `interfaces.Attack`."""

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks.aim import Aim
-from dovision.attacks.ball import Ball, column
-from dovision.attacks.found import Found, judge
-from dovision.attacks.gradients import logits_and_gradient
+from dovision.attacks._best_so_far import Found, judge
+from dovision.attacks._gradients import logits_and_gradient
+from dovision.attacks._lp_ball import Ball, column
+from dovision.attacks._objective import Aim
 from dovision.attacks.losses import Loss, task_loss
-from dovision.contracts import Attack, Batch, Classifier, Shape
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Shape
 
 MOMENTUM = 0.75  # share of a step that is new; the rest goes on as before
 PROGRESS = 0.75  # share of the steps that must raise the loss for a step size to be kept

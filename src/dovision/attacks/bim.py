@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from dovision.attacks.aim import Aim
-from dovision.attacks.ascent import Ascent
-from dovision.attacks.ball import Ball
+from dovision.attacks._ascent import Ascent
+from dovision.attacks._lp_ball import Ball
+from dovision.attacks._objective import Aim
 from dovision.attacks.losses import Loss, task_loss
-from dovision.contracts import Attack, Batch, Classifier, Shape
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Shape
 
 
 class BIM(Attack):

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks.ball import Ball
-from dovision.attacks.nearest import Nearest, import_foolbox
-from dovision.contracts import Attack, Batch, Classifier, Shape, generator
+from dovision.attacks._foolbox_adapter import Nearest, import_foolbox
+from dovision.attacks._lp_ball import Ball
+from dovision.functional.rng import generator
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Shape
 
 
 class Boundary(Attack):

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks.ball import Ball
-from dovision.attacks.nearest import Nearest, import_foolbox
-from dovision.contracts import Attack, Batch, Classifier, Shape
+from dovision.attacks._foolbox_adapter import Nearest, import_foolbox
+from dovision.attacks._lp_ball import Ball
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Shape
 
 
 class CarliniWagner(Attack):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dovision.contracts import Task
+from dovision.types import Task
 
 Loss = Callable[[Tensor, Tensor, Task], Tensor]  # (logits (B, K), label, task) -> (B,)
 

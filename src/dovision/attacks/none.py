@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dovision.contracts import Attack, Batch, Classifier
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch
 
 
 class NoAttack(Attack):

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks.ball import Ball
-from dovision.attacks.draws import signs
-from dovision.contracts import Attack, Batch, Classifier
+from dovision.attacks._lp_ball import Ball
+from dovision.attacks._per_sample_rng import signs
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch
 
 
 class RandomSign(Attack):

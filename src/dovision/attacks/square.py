@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks import squares
-from dovision.attacks.aim import Aim
-from dovision.attacks.ball import Ball
-from dovision.attacks.draws import uniform
-from dovision.attacks.found import Found, look
+from dovision.attacks import _squares
+from dovision.attacks._best_so_far import Found, look
+from dovision.attacks._lp_ball import Ball
+from dovision.attacks._objective import Aim
+from dovision.attacks._per_sample_rng import uniform
 from dovision.attacks.losses import Loss, margin
-from dovision.contracts import Attack, Batch, Classifier, Shape
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Shape
 
 # Queries out of 10,000 at which the area of the squares is halved.
 HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -62,17 +63,17 @@ class Square(Attack):
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
         channels, height, width = batch.image.shape[1:]
-        shape = (self.most_queries, squares.DRAWS + channels)
+        shape = (self.most_queries, _squares.DRAWS + channels)
         draws = uniform(shape, self.seed, batch.sample).to(batch.image.device)
         start = uniform((channels, height, width), self.seed, batch.sample, 0).to(batch.image.device)
-        best = look(squares.start(ball, start), batch, classifier, self.aim)
+        best = look(_squares.start(ball, start), batch, classifier, self.aim)
         for query in range(1, self.most_queries):
             rows = (~best.reached).nonzero().squeeze(1)
             if len(rows) == 0:
                 break
             side = side_of_square(self.area, query / self.most_queries, (height, width), self.norm)
             near = Ball(ball.centre[rows], eps, self.norm)
-            image = squares.step(near, best.image[rows], side, draws[rows, query])
+            image = _squares.step(near, best.image[rows], side, draws[rows, query])
             best = _with_better(best, rows, look(image, batch.rows(rows), classifier, self.aim))
         return best.image
 

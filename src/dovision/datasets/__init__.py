@@ -1,1 +1,1 @@
-"""Datasets: each is one file with a class that fulfils `contracts.Images`."""
+"""Datasets: each is one file with a class that fulfils `interfaces.Images`."""

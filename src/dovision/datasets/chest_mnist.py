@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Images, Source
-from dovision.datasets import download as downloads
-from dovision.datasets import facts, nih_tables, picture, splits
-from dovision.datasets.file_array import FileArray
-from dovision.inputs import arrays, files
+from dovision.datasets import _checks, _image_io, _nih_tables, _splits
+from dovision.datasets import _download as downloads
+from dovision.datasets._file_array import FileArray
+from dovision.interfaces import Images, Source
+from dovision.io import arrays, files
 
 FILES = {  # pixels: name and md5
     28: ("chestmnist.npz", "02c8a6516a18b556561a56cbdd36c4a8"),
@@ -61,8 +61,8 @@ class ChestMNIST(Images):
         verify: bool,
         download: bool,
     ) -> None:
-        self.task = facts.task(task, nih_tables.labels_chosen(classes), ("multilabel",), "ChestMNIST")
-        self.shape = picture.shape(shape)
+        self.task = _checks.task(task, _nih_tables.labels_chosen(classes), ("multilabel",), "ChestMNIST")
+        self.shape = _image_io.shape(shape)
         if self.shape[1] != self.shape[2] or self.shape[1] not in FILES:
             raise ValueError(f"shape must be square, of {', '.join(map(str, FILES))} pixels, got {list(self.shape)!r}.")
         name, md5 = FILES[self.shape[1]]
@@ -72,13 +72,13 @@ class ChestMNIST(Images):
                 f"{path} must have the md5 {md5}, got {got}. Remove it and fetch it again with dataset.download=true, "
                 "or take it as it is with dataset.verify=false."
             )
-        self._labels = {split: _labels(path, split, self.task.classes) for split in splits.NAMES}
+        self._labels = {split: _labels(path, split, self.task.classes) for split in _splits.NAMES}
         self._images = {
             split: FileArray(path, np.uint8, (len(labels), *self.shape[1:]), f"{split}_images")
             for split, labels in self._labels.items()
         }
         self.files = (path,)
-        self.content = facts.fingerprint([repr((self.task.classes, self.shape, _content(path))).encode()], {})
+        self.content = _checks.fingerprint([repr((self.task.classes, self.shape, _content(path))).encode()], {})
 
     def source(self, split: str) -> Source:
         """The films of a split.
@@ -86,13 +86,13 @@ class ChestMNIST(Images):
         Raises:
             ValueError: its array of images is missing, damaged, or not of the shape.
         """
-        images, label = self._images[checks.choice("split", split, splits.NAMES)], self._labels[split]
+        images, label = self._images[checks.choice("split", split, _splits.NAMES)], self._labels[split]
         images.array  # noqa: B018  # opened here, so that processes that read share what a compressed file holds
-        before = sum(len(self._labels[name]) for name in splits.NAMES[: splits.NAMES.index(split)])
+        before = sum(len(self._labels[name]) for name in _splits.NAMES[: _splits.NAMES.index(split)])
         return Source(Grey(images, self.shape[0]), label, before + torch.arange(len(label)))
 
     def source_table(self, split: str) -> pd.DataFrame:
-        count = len(self._labels[checks.choice("split", split, splits.NAMES)])
+        count = len(self._labels[checks.choice("split", split, _splits.NAMES)])
         names = [f"{split}-{row}" for row in range(count)]
         return pd.DataFrame({"name": names, "group": names})
 
@@ -111,10 +111,10 @@ class Grey:
 
 def _labels(path: Path, split: str, classes: Sequence[str]) -> Tensor:
     """Zeros and ones of the chosen classes, shape (N, K)."""
-    found = arrays.member(path, f"{split}_labels", np.uint8, (None, len(nih_tables.LABELS)))
+    found = arrays.member(path, f"{split}_labels", np.uint8, (None, len(_nih_tables.LABELS)))
     if not np.isin(found, (0, 1)).all():
         raise ValueError(f"{path} must have {split} labels of zeros and ones, got {found.max()}.")
-    columns = [nih_tables.LABELS.index(name) for name in classes]  # MedMNIST's order is that of the 14 labels
+    columns = [_nih_tables.LABELS.index(name) for name in classes]  # MedMNIST's order is that of the 14 labels
     return torch.from_numpy(found[:, columns].astype(np.float32))
 
 

@@ -11,11 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dovision import checks, geometry
-from dovision.contracts import SOURCE_BOXES, Box, Images, Shape, Source
-from dovision.datasets import facts, nih_films, nih_splits, nih_tables, picture, splits
-from dovision.datasets.nih_films import FromFiles, FromStore
-from dovision.datasets.nih_store import Store
+from dovision import checks
+from dovision.datasets import _checks, _image_io, _nih_films, _nih_splits, _nih_tables, _splits
+from dovision.datasets._nih_films import FromFiles, FromStore
+from dovision.datasets._nih_store import Store
+from dovision.functional import geometry
+from dovision.interfaces import Images, Source
+from dovision.types import SOURCE_BOXES, Box, Shape
 
 log = logging.getLogger(__name__)
 
@@ -64,17 +66,17 @@ class ChestXray14(Images):
     ) -> None:
         folder = Path(root).resolve()
         self.files = (folder,)
-        self.task = facts.task(task, nih_tables.labels_chosen(classes), ("multilabel",), "ChestX-ray14")
-        self.shape = picture.shape(shape)
+        self.task = _checks.task(task, _nih_tables.labels_chosen(classes), ("multilabel",), "ChestX-ray14")
+        self.shape = _image_io.shape(shape)
         self._workers = checks.positive_int("workers", workers)
-        splits.check_fractions(val_fraction, test_fraction)
-        entries = nih_tables.entries(folder)
+        _splits.check_fractions(val_fraction, test_fraction)
+        entries = _nih_tables.entries(folder)
         lists = None
         if checks.choice("split", split, ("official", "patients")) == "official":
-            lists = nih_tables.lists(folder)
-        rows = nih_splits.cut(entries, lists, val_fraction, test_fraction, seed)
+            lists = _nih_tables.lists(folder)
+        rows = _nih_splits.cut(entries, lists, val_fraction, test_fraction, seed)
         self._films = _on_disk(folder, entries, rows)
-        boxes = nih_tables.boxes(folder, entries["name"])
+        boxes = _nih_tables.boxes(folder, entries["name"])
         self._boxes = boxes[boxes["name"].isin(self._films["name"])]
         self._counts = {
             "lists_sha256": {} if lists is None else lists.sha256,
@@ -82,8 +84,8 @@ class ChestXray14(Images):
             "on_disk": len(self._films),
             "missing": len(entries) - len(self._films),
             "boxes": len(self._boxes),
-            "films": {name: len(self._of(name)) for name in splits.NAMES},
-            "patients": {name: int(self._of(name)["patient"].nunique()) for name in splits.NAMES},
+            "films": {name: len(self._of(name)) for name in _splits.NAMES},
+            "patients": {name: int(self._of(name)["patient"].nunique()) for name in _splits.NAMES},
         }
         log.info(
             "ChestX-ray14: %(on_disk)s of %(listed)s films on disk, %(boxes)s boxes; films %(films)s", self._counts
@@ -108,7 +110,7 @@ class ChestXray14(Images):
         read: Callable[[int], Tensor] = FromFiles(films["path"].tolist(), self.shape)
         if self._store is not None and self._stored:
             read = FromStore(self._store.images, self._store.rows(films["name"]), self.shape)
-        label = torch.from_numpy(nih_tables.labels(films["findings"], self.task.classes))
+        label = torch.from_numpy(_nih_tables.labels(films["findings"], self.task.classes))
         return Source(read, label, torch.tensor(films["patient"].to_numpy()))
 
     def source_table(self, split: str) -> pd.DataFrame:
@@ -121,7 +123,7 @@ class ChestXray14(Images):
         """The radiologists' boxes; one of a label that is no class has the label None."""
         names = self._of(split)["name"]
         row = dict(zip(names, range(len(names)), strict=True))
-        fit = geometry.central_fit(nih_tables.FILM, nih_tables.FILM, self.shape)
+        fit = geometry.central_fit(_nih_tables.FILM, _nih_tables.FILM, self.shape)
         rows = []
         for film, label, part, *edges in self._boxes.itertuples(index=False):
             box = geometry.fit_box(Box(*edges), fit)
@@ -141,7 +143,7 @@ class ChestXray14(Images):
         self._choose_source()
 
     def _of(self, split: str) -> pd.DataFrame:
-        checks.choice("split", split, splits.NAMES)
+        checks.choice("split", split, _splits.NAMES)
         return self._films[self._films["split"] == split].reset_index(drop=True)
 
     def _choose_source(self) -> None:
@@ -160,17 +162,17 @@ class ChestXray14(Images):
             self.unread = (self._store.images.path,)
         about = repr((self.task.classes, self.shape, size))
         content = (about, films.to_csv(index=False), self._boxes.to_csv(index=False))
-        self.content = facts.fingerprint((text.encode() for text in content), {})
+        self.content = _checks.fingerprint((text.encode() for text in content), {})
         self.facts = {**self._counts, "store_size": size}
 
 
-def _on_disk(folder: Path, entries: pd.DataFrame, rows: Mapping[str, nih_splits.Rows]) -> pd.DataFrame:
+def _on_disk(folder: Path, entries: pd.DataFrame, rows: Mapping[str, _nih_splits.Rows]) -> pd.DataFrame:
     """The entries that have a file, in their order, with their split and what is known of the file."""
     split = np.empty(len(entries), dtype=object)
     for name, part in rows.items():
         split[part] = name
-    films = entries.assign(split=split).merge(nih_films.on_disk(folder), on="name")
-    for name in splits.NAMES:
+    films = entries.assign(split=split).merge(_nih_films.on_disk(folder), on="name")
+    for name in _splits.NAMES:
         if not (films["split"] == name).any():
             raise ValueError(
                 f"each split must have a film on disk, but {name} has none of the {len(films):,} in {folder}. Add "

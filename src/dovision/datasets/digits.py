@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 from dovision import checks
-from dovision.contracts import Images, Source
-from dovision.datasets import facts, splits
-from dovision.datasets.memory import in_memory
+from dovision.datasets import _checks, _splits
+from dovision.datasets.in_memory import in_memory
+from dovision.interfaces import Images, Source
 
 
 class Digits(Images):
@@ -42,12 +42,12 @@ class Digits(Images):
         seed: int,
     ) -> None:
         data = load_digits()
-        self.task = facts.task(task, classes, ("multiclass",), "digits")
-        facts.agree("classes", self.task.classes, tuple(str(name) for name in data.target_names))
-        self.shape = facts.shape(shape)
-        facts.agree("shape", self.shape, (1, *(max(length, 8) for length in self.shape[1:])))
-        splits.check_fractions(val_fraction, test_fraction)
-        self._rows = splits.cut(range(len(data.target)), data.target.tolist(), val_fraction, test_fraction, seed)
+        self.task = _checks.task(task, classes, ("multiclass",), "digits")
+        _checks.agree("classes", self.task.classes, tuple(str(name) for name in data.target_names))
+        self.shape = _checks.shape(shape)
+        _checks.agree("shape", self.shape, (1, *(max(length, 8) for length in self.shape[1:])))
+        _splits.check_fractions(val_fraction, test_fraction)
+        self._rows = _splits.cut(range(len(data.target)), data.target.tolist(), val_fraction, test_fraction, seed)
         small = torch.from_numpy(data.images).float().unsqueeze(1)
         self._image = F.interpolate(small, size=self.shape[1:], mode="bilinear", align_corners=False)
         self._label = torch.from_numpy(data.target).long()
@@ -57,7 +57,7 @@ class Digits(Images):
             repr(self.shape).encode(),
         )
         self.files = (Path(sklearn.datasets.__file__).with_name("data"),)
-        self.content = facts.fingerprint(content, self._rows)
+        self.content = _checks.fingerprint(content, self._rows)
 
     def source(self, split: str) -> Source:
         return in_memory(self._image, self._label, self._split_rows(split), white=16)
@@ -67,4 +67,4 @@ class Digits(Images):
         return pd.DataFrame({"name": names, "group": names})
 
     def _split_rows(self, split: str) -> tuple[int, ...]:
-        return self._rows[checks.choice("split", split, splits.NAMES)]
+        return self._rows[checks.choice("split", split, _splits.NAMES)]

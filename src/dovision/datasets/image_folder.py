@@ -15,16 +15,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dovision import checks
-from dovision.contracts import Images, Shape, Source
-from dovision.datasets import class_folders, facts, picture, splits
-from dovision.datasets.class_folders import Entry
-from dovision.inputs import files, images
+from dovision.datasets import _checks, _class_folders, _image_io, _splits
+from dovision.datasets._class_folders import Entry
+from dovision.interfaces import Images, Source
+from dovision.io import files, images
+from dovision.types import Shape
 
 
 class Decoded(NamedTuple):
     """What is known of a file once it has been read to its end."""
 
-    size: picture.Size
+    size: _image_io.Size
     digest: bytes
 
 
@@ -65,13 +66,13 @@ class ImageFolder(Images):
     ) -> None:
         self._root = Path(root).resolve()
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
-        splits.check_fractions(val_fraction, test_fraction)
-        self.shape = picture.shape(shape)
-        folders = class_folders.split_folders(self._root)
-        found = class_folders.class_names(self._root, folders)
-        facts.agree("classes", None if classes is None else sorted(map(str, classes)), found)
-        self.task = facts.task(task, classes, ("multiclass",), "an image folder")
-        listed = class_folders.entries(self._root, folders, self.task.classes, class_folders.expression(group))
+        _splits.check_fractions(val_fraction, test_fraction)
+        self.shape = _image_io.shape(shape)
+        folders = _class_folders.split_folders(self._root)
+        found = _class_folders.class_names(self._root, folders)
+        _checks.agree("classes", None if classes is None else sorted(map(str, classes)), found)
+        self.task = _checks.task(task, classes, ("multiclass",), "an image folder")
+        listed = _class_folders.entries(self._root, folders, self.task.classes, _class_folders.expression(group))
         self._decoded, bad = _scan(self._root, [entry.name for entry in listed])
         if bad and on_bad_file == "error":
             _refuse(bad)
@@ -84,7 +85,7 @@ class ImageFolder(Images):
         facts_of = repr((self.task.classes, self.shape, self._groups)).encode()
         content = (entry.name.encode() + self._decoded[entry.name].digest for entry in self._entries)
         self.files = (self._root,)
-        self.content = facts.fingerprint((facts_of, *content), self._rows)
+        self.content = _checks.fingerprint((facts_of, *content), self._rows)
 
     def source(self, split: str) -> Source:
         entries = self._split_entries(split)
@@ -98,7 +99,7 @@ class ImageFolder(Images):
         return pd.DataFrame(rows, columns=["name", "group", "height", "width"])
 
     def _split_entries(self, split: str) -> list[Entry]:
-        return [self._entries[row] for row in self._rows[checks.choice("split", split, splits.NAMES)]]
+        return [self._entries[row] for row in self._rows[checks.choice("split", split, _splits.NAMES)]]
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Files:
     shape: Shape
 
     def __call__(self, row: int) -> Tensor:
-        return picture.read(Path(self.paths[row]), self.shape)
+        return _image_io.read(Path(self.paths[row]), self.shape)
 
 
 def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, Decoded], list[str]]:
@@ -118,7 +119,7 @@ def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, Decoded], list[st
     def decode(name: str) -> Decoded | str:
         try:
             data = files.read_bytes(root / name, images.BYTES)
-            return Decoded(picture.check(data), hashlib.sha256(data).digest())
+            return Decoded(_image_io.check(data), hashlib.sha256(data).digest())
         except ValueError as error:
             return f"{name}: {error}"
 
@@ -138,8 +139,8 @@ def _refuse(bad: Sequence[str]) -> None:
 
 def _rows(entries: Sequence[Entry], val: float, test: float, seed: int) -> dict[str, tuple[int, ...]]:
     if not any(entry.split for entry in entries):
-        return splits.cut([entry.group for entry in entries], [entry.label for entry in entries], val, test, seed)
-    return {name: tuple(i for i, entry in enumerate(entries) if entry.split == name) for name in splits.NAMES}
+        return _splits.cut([entry.group for entry in entries], [entry.label for entry in entries], val, test, seed)
+    return {name: tuple(i for i, entry in enumerate(entries) if entry.split == name) for name in _splits.NAMES}
 
 
 def _check_splits(entries: Sequence[Entry], rows: dict[str, tuple[int, ...]], classes: Sequence[str]) -> None:

@@ -13,10 +13,11 @@ from torch import Tensor
 from torchvision.datasets import MNIST as Torchvision
 
 from dovision import checks
-from dovision.contracts import Images, Source, generator
-from dovision.datasets import facts, idx, splits
-from dovision.datasets.download import required
-from dovision.datasets.memory import in_memory
+from dovision.datasets import _checks, _idx, _splits
+from dovision.datasets._download import required
+from dovision.datasets.in_memory import in_memory
+from dovision.functional.rng import generator
+from dovision.interfaces import Images, Source
 
 Array = npt.NDArray[np.uint8]
 
@@ -48,8 +49,8 @@ class MNIST(Images):
         seed: int,
         download: bool,
     ) -> None:
-        self.task = facts.task(task, classes, ("multiclass",), "MNIST")
-        self.shape = facts.shape(shape)
+        self.task = _checks.task(task, classes, ("multiclass",), "MNIST")
+        self.shape = _checks.shape(shape)
         folder = Path(root) / "MNIST" / "raw"
         files = {name: _locate(folder, name, download) for name, _ in Torchvision.resources}
         self._train = self._arrays(files["train-images-idx3-ubyte.gz"], files["train-labels-idx1-ubyte.gz"])
@@ -65,7 +66,7 @@ class MNIST(Images):
         }
         arrays = (array.numpy().tobytes() for pair in (self._train, self._test) for array in pair)
         self.files = (folder.resolve(),)
-        self.content = facts.fingerprint(arrays, self._rows)
+        self.content = _checks.fingerprint(arrays, self._rows)
 
     def source(self, split: str) -> Source:
         rows = self._split_rows(split)
@@ -79,11 +80,11 @@ class MNIST(Images):
         return pd.DataFrame({"name": names, "group": names})
 
     def _split_rows(self, split: str) -> tuple[int, ...]:
-        return self._rows[checks.choice("split", split, splits.NAMES)]
+        return self._rows[checks.choice("split", split, _splits.NAMES)]
 
     def _arrays(self, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
-        image, label = idx.read(images, axes=3), idx.read(labels, axes=1)
-        facts.agree("shape", self.shape, (1, *image.shape[1:]))
+        image, label = _idx.read(images, axes=3), _idx.read(labels, axes=1)
+        _checks.agree("shape", self.shape, (1, *image.shape[1:]))
         if len(image) != len(label) or not len(label):
             raise ValueError(
                 f"{labels} must have a label for each image of {images}, got {len(label):,} for {len(image):,}."

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import SOURCE_BOXES, Counterfactuals, Source, part_kind
-from dovision.datasets import facts, phantom_film, splits
-from dovision.datasets.phantom_patient import KINDS, Patient, draw
+from dovision.datasets import _checks, _phantom_film, _splits
+from dovision.datasets._phantom_patient import KINDS, Patient, draw
+from dovision.interfaces import Counterfactuals, Source
+from dovision.types import SOURCE_BOXES, part_kind
 
 VERSION = 1  # to be raised whenever the same arguments draw another pixel
 
@@ -67,22 +68,22 @@ class Phantom(Counterfactuals):
         seed: int,
     ) -> None:
         kind, names = _TASKS[checks.choice("label", label, _TASKS)]
-        self.task = facts.task(task, classes, (kind,), f"label={label}")
-        facts.agree("classes", self.task.classes, names)
-        self.shape = facts.shape(shape)
+        self.task = _checks.task(task, classes, (kind,), f"label={label}")
+        _checks.agree("classes", self.task.classes, names)
+        self.shape = _checks.shape(shape)
         size = int(checks.within("the phantom's height", self.shape[1], 64, 224))
-        facts.agree("shape", self.shape, (1, size, size))
+        _checks.agree("shape", self.shape, (1, size, size))
         strength = checks.within("shortcut", shortcut, 0, 1)
         test_strength = strength if test_shortcut is None else checks.within("test_shortcut", test_shortcut, 0, 1)
         counts = {"train_images": train_images, "val_images": val_images, "test_images": test_images}
         self._splits = {}
         for number, (name, count) in enumerate(counts.items()):
-            own = test_strength if splits.NAMES[number] == "test" else strength
+            own = test_strength if _splits.NAMES[number] == "test" else strength
             settings = Settings(seed, number, checks.positive_int(name, count), size, own, label)
-            self._splits[splits.NAMES[number]] = Films(settings)
+            self._splits[_splits.NAMES[number]] = Films(settings)
         described = [repr((VERSION, tuple(films.settings))).encode() for films in self._splits.values()]
         self.files = ()
-        self.content = facts.fingerprint(described, {})
+        self.content = _checks.fingerprint(described, {})
 
     def source(self, split: str) -> Source:
         films = self._films(split)
@@ -108,7 +109,7 @@ class Phantom(Counterfactuals):
 
     def source_parts(self, split: str, row: int) -> tuple[str, ...]:
         """What can be left out of an image: each lesion, the tag if there is one, and one rib."""
-        return phantom_film.parts(self._films(split).patients[row])
+        return _phantom_film.parts(self._films(split).patients[row])
 
     def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:
         """The same film without some of its parts, shape (1, S, S): all else is equal, the noise too.
@@ -119,11 +120,11 @@ class Phantom(Counterfactuals):
         films = self._films(split)
         patient = films.patients[row]
         for part in parts:
-            checks.choice("part", part, phantom_film.parts(patient))
-        return phantom_film.render(patient, films.settings.size, without=parts)
+            checks.choice("part", part, _phantom_film.parts(patient))
+        return _phantom_film.render(patient, films.settings.size, without=parts)
 
     def _films(self, split: str) -> Films:
-        return self._splits[checks.choice("split", split, splits.NAMES)]
+        return self._splits[checks.choice("split", split, _splits.NAMES)]
 
 
 class Films:
@@ -148,16 +149,16 @@ class Films:
     @property
     def group(self) -> Tensor:
         """No patient is in two splits."""
-        return torch.arange(self.settings.images) * len(splits.NAMES) + self.settings.split
+        return torch.arange(self.settings.images) * len(_splits.NAMES) + self.settings.split
 
     def boxes(self, row: int) -> list[tuple[object, ...]]:
         """Of each part of a film: its name, the class that it speaks for, and its edges."""
         patient = self.patients[row]
-        boxes = phantom_film.boxes(patient, self.settings.size)
+        boxes = _phantom_film.boxes(patient, self.settings.size)
         return [(part, _spoken_for(part, patient, self.settings.label), *box) for part, box in boxes.items()]
 
     def __call__(self, row: int) -> Tensor:
-        return phantom_film.render(self.patient(row), self.settings.size)
+        return _phantom_film.render(self.patient(row), self.settings.size)
 
     def __getstate__(self) -> dict[str, Settings]:
         return {"settings": self.settings}  # a reading process draws the patients that it needs

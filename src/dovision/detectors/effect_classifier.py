@@ -9,10 +9,11 @@ from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Detector, Intervention
-from dovision.detectors.discriminator import Discriminator, fit_discriminator
-from dovision.detectors.fitting import both_rows, fitted
-from dovision.detectors.profile import Profile, compressed, flat, magnitude
+from dovision.detectors._discriminator import Discriminator, fit_discriminator
+from dovision.detectors._fitting import both_rows, fitted
+from dovision.detectors._profile import Profile, compressed, flat, magnitude
+from dovision.interfaces import Classifier, Detector, Intervention
+from dovision.types import Batch
 
 
 class EffectClassifier(Detector):

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Detector, Intervention
-from dovision.detectors.fitting import clean_rows, fitted
-from dovision.detectors.gaussians import Gaussians, fit_gaussians
-from dovision.detectors.profile import Profile, compressed, flat
+from dovision.detectors._class_gaussians import Gaussians, fit_gaussians
+from dovision.detectors._fitting import clean_rows, fitted
+from dovision.detectors._profile import Profile, compressed, flat
+from dovision.interfaces import Classifier, Detector, Intervention
+from dovision.types import Batch
 
 
 class EffectProfile(Detector):

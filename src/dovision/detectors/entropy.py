@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Detector, Task
-from dovision.detectors.remembered import logits_of
+from dovision.detectors._logit_cache import logits_of
+from dovision.interfaces import Classifier, Detector
+from dovision.types import Batch, Task
 
 
 class Entropy(Detector):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Detector
-from dovision.detectors.remembered import logits_of
+from dovision.detectors._logit_cache import logits_of
+from dovision.interfaces import Classifier, Detector
+from dovision.types import Batch
 
 
 class FeatureSqueezing(Detector):

@@ -9,10 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Detector, Shape, generator
-from dovision.detectors.discriminator import Discriminator, fit_discriminator
-from dovision.detectors.features import LayerFeatures
-from dovision.detectors.fitting import both_rows, fitted
+from dovision.detectors._activations import LayerFeatures
+from dovision.detectors._discriminator import Discriminator, fit_discriminator
+from dovision.detectors._fitting import both_rows, fitted
+from dovision.functional.rng import generator
+from dovision.interfaces import Classifier, Detector
+from dovision.types import Batch, Shape
 
 
 class LocalIntrinsicDimensionality(Detector):

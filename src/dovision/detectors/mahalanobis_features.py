@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Detector, Shape
-from dovision.detectors.features import LayerFeatures
-from dovision.detectors.fitting import clean_rows, fitted
-from dovision.detectors.gaussians import Gaussians, fit_gaussians
+from dovision.detectors._activations import LayerFeatures
+from dovision.detectors._class_gaussians import Gaussians, fit_gaussians
+from dovision.detectors._fitting import clean_rows, fitted
+from dovision.interfaces import Classifier, Detector
+from dovision.types import Batch, Shape
 
 
 class MahalanobisFeatures(Detector):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Detector
-from dovision.detectors.confidence import doubt
-from dovision.detectors.remembered import logits_of
+from dovision.detectors._logit_cache import logits_of
+from dovision.detectors._softmax_confidence import doubt
+from dovision.interfaces import Classifier, Detector
+from dovision.types import Batch
 
 
 class MaxSoftmax(Detector):

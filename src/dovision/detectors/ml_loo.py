@@ -8,10 +8,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Detector, Intervention
-from dovision.detectors.discriminator import Discriminator, fit_discriminator
-from dovision.detectors.fitting import both_rows, fitted
-from dovision.detectors.profile import Profile, deviation
+from dovision.detectors._discriminator import Discriminator, fit_discriminator
+from dovision.detectors._fitting import both_rows, fitted
+from dovision.detectors._profile import Profile, deviation
+from dovision.interfaces import Classifier, Detector, Intervention
+from dovision.types import Batch
 
 
 class MLLOO(Detector):

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Detector, differentiable
-from dovision.detectors.confidence import doubt, log_likeliest
+from dovision.detectors._softmax_confidence import doubt, log_likeliest
+from dovision.interfaces import Classifier, Detector
+from dovision.module_state import differentiable
+from dovision.types import Batch
 
 
 class ODIN(Detector):

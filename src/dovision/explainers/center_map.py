@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Explainer
+from dovision.interfaces import Classifier, Explainer
+from dovision.types import Batch
 
 
 class CenterMap(Explainer):

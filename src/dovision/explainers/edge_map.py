@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Explainer
+from dovision.interfaces import Classifier, Explainer
+from dovision.types import Batch
 
 SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))  # from left to right
 

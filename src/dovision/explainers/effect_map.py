@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dovision import checks, geometry
-from dovision.contracts import INPUT, Batch, Box, Classifier, Explainer, Intervention, Shape
-from dovision.effects import SCALES, evidence
+from dovision import checks
+from dovision.functional import geometry
+from dovision.functional.effects import SCALES, evidence
+from dovision.interfaces import Classifier, Explainer, Intervention
 from dovision.propagation import KeptPropagation
+from dovision.types import INPUT, Batch, Box, Shape
 
 
 class EffectMap(Explainer):

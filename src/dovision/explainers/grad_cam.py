@@ -5,8 +5,9 @@ from __future__ import annotations
 from captum.attr import LayerGradCam
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Explainer, Shape
-from dovision.explainers import layers
+from dovision.explainers import _layers
+from dovision.interfaces import Classifier, Explainer
+from dovision.types import Batch, Shape
 
 
 class GradCAM(Explainer):
@@ -22,11 +23,11 @@ class GradCAM(Explainer):
         self.layer = layer
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        layers.check(classifier, self.layer, shape)
+        _layers.check(classifier, self.layer, shape)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         image = batch.image.detach()  # no gradient is needed below the layer
-        layer = layers.chosen(classifier, self.layer, image)
+        layer = _layers.chosen(classifier, self.layer, image)
         cam = LayerGradCam(classifier, classifier.network.get_submodule(layer))
         weighted = cam.attribute(image, target.tolist(), attr_dim_summation=False)
-        return layers.as_map(weighted, layer, classifier, image).sum(1).relu()
+        return _layers.as_map(weighted, layer, classifier, image).sum(1).relu()

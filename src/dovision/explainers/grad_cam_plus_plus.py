@@ -6,8 +6,9 @@ import torch
 from captum.attr import LayerActivation, LayerGradientXActivation
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Explainer, Shape
-from dovision.explainers import layers
+from dovision.explainers import _layers
+from dovision.interfaces import Classifier, Explainer
+from dovision.types import Batch, Shape
 
 
 class GradCAMPlusPlus(Explainer):
@@ -36,13 +37,13 @@ class GradCAMPlusPlus(Explainer):
         self.layer = layer
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        layers.check(classifier, self.layer, shape)
+        _layers.check(classifier, self.layer, shape)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         image = batch.image.detach()
-        layer = layers.chosen(classifier, self.layer, image)
+        layer = _layers.chosen(classifier, self.layer, image)
         module = classifier.network.get_submodule(layer)
-        activation = layers.as_map(LayerActivation(classifier, module).attribute(image), layer, classifier, image)
+        activation = _layers.as_map(LayerActivation(classifier, module).attribute(image), layer, classifier, image)
         gradients = LayerGradientXActivation(classifier, module, multiply_by_inputs=False)
         gradient = gradients.attribute(image, target.tolist())
         with self.package(classifier, [module]) as cam:

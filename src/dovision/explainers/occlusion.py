@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Explainer, Shape
-from dovision.effects import SCALES, evidence
+from dovision.functional.effects import SCALES, evidence
+from dovision.interfaces import Classifier, Explainer
+from dovision.types import Batch, Shape
 
 ACROSS = 14  # windows along the shorter side, unless told otherwise
 

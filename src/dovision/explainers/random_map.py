@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dovision.contracts import Batch, Classifier, Explainer, generator
+from dovision.functional.rng import generator
+from dovision.interfaces import Classifier, Explainer
+from dovision.types import Batch
 
 
 class RandomMap(Explainer):

@@ -8,8 +8,9 @@ from captum.attr import LayerActivation
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Explainer, Shape
-from dovision.explainers import layers
+from dovision.explainers import _layers
+from dovision.interfaces import Classifier, Explainer
+from dovision.types import Batch, Shape
 
 
 class ScoreCAM(Explainer):
@@ -30,14 +31,14 @@ class ScoreCAM(Explainer):
         self.batch_size = checks.positive_int("batch_size", batch_size)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        layers.check(classifier, self.layer, shape)
+        _layers.check(classifier, self.layer, shape)
 
     @torch.no_grad()
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         image = batch.image.detach()
-        layer = layers.chosen(classifier, self.layer, image)
+        layer = _layers.chosen(classifier, self.layer, image)
         output = LayerActivation(classifier, classifier.network.get_submodule(layer)).attribute(image)
-        activation = layers.as_map(output, layer, classifier, image)
+        activation = _layers.as_map(output, layer, classifier, image)
         maps = []
         for one, channels, wanted in zip(image, activation, target.tolist(), strict=True):
             masked = (one * _mask(part, one) for part in channels.split(self.batch_size))

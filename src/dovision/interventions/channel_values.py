@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Context, generator
+from dovision.functional.rng import generator
+from dovision.interfaces import Context
 
 
 class ChannelValue(Protocol):

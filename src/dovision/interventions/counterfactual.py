@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dovision.contracts import INPUT, Box, Context, Counterfactuals, Images, Intervention, Shape
-from dovision.interventions.parts import NOTHING, Part, bound, known_parts, names
+from dovision.interfaces import Context, Counterfactuals, Images, Intervention
+from dovision.interventions._objects import NOTHING, Part, bound, known_parts, names
+from dovision.types import INPUT, Box, Shape
 
 ALL = "all labelled"
 KEPT = 2**28  # bytes of drawn images that are kept, since each arm asks for the same ones

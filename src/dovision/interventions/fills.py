@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Box, Context, generator
+from dovision.functional.rng import generator
+from dovision.interfaces import Context
+from dovision.types import Box
 
 
 class Fill(Protocol):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import CODE, Context, Intervention, Shape
+from dovision.interfaces import Context, Intervention
 from dovision.interventions.channel_values import ChannelValue, Zero
+from dovision.types import CODE, Shape
 
 ZERO = Zero()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import INPUT, Attack, Context, Intervention, Shape, arm
+from dovision.interfaces import Attack, Context, Intervention, arm
+from dovision.types import INPUT, Shape
 
 
 class Perturbation(Intervention):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from dovision import checks, geometry
-from dovision.contracts import INPUT, Box, Context, Intervention, Shape
+from dovision import checks
+from dovision.functional import geometry
+from dovision.interfaces import Context, Intervention
 from dovision.interventions.fills import Constant, Fill, checked
+from dovision.types import INPUT, Box, Shape
 
 BLACK = Constant(0.0)
 

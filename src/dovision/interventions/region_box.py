@@ -8,10 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dovision import checks, geometry
-from dovision.contracts import INPUT, Box, Context, Images, Intervention, Shape, generator, part_kind
+from dovision import checks
+from dovision.functional import geometry
+from dovision.functional.rng import generator
+from dovision.interfaces import Context, Images, Intervention
+from dovision.interventions._objects import NOTHING, Part, bound, known_parts, names
 from dovision.interventions.fills import Fill, checked
-from dovision.interventions.parts import NOTHING, Part, bound, known_parts, names
+from dovision.types import INPUT, Box, Shape, part_kind
 
 log = logging.getLogger(__name__)
 

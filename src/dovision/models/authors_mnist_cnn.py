@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from dovision import checks
-from dovision.contracts import Classifier, Shape, Task
+from dovision.interfaces import Classifier
+from dovision.types import Shape, Task
 
 SMALLEST = 10  # pixels: the last map is then 1 x 1
 

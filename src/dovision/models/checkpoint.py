@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Classifier
-from dovision.inputs import sealed
-from dovision.models import catalogue
+from dovision.interfaces import Classifier
+from dovision.io import sealed
+from dovision.models import _catalogue
 from dovision.models.conv_autoencoder import insert
 
 START = {"weights": None, "checkpoint_file": None, "pretrained": False}  # arguments that say where training starts
@@ -60,7 +60,7 @@ def load(path: str | Path, trust_checkpoint: bool = False, make: Make | None = N
         FileNotFoundError: there is no such file.
         ValueError: the file is no checkpoint of this package, is damaged, or names what is none of its models.
     """
-    return rebuilt(path, read(path), make or (catalogue.make_any if trust_checkpoint else catalogue.make))
+    return rebuilt(path, read(path), make or (_catalogue.make_any if trust_checkpoint else _catalogue.make))
 
 
 def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classifier:

@@ -9,9 +9,10 @@ import torchvision
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.contracts import Classifier, Shape, Task
-from dovision.inputs import sealed
-from dovision.models.published import check_colours, choose_outputs
+from dovision.interfaces import Classifier
+from dovision.io import sealed
+from dovision.models._published import check_colours, choose_outputs
+from dovision.types import Shape, Task
 
 # The outputs of the public checkpoint, in its order.
 LABELS = (

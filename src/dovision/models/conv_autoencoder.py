@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.contracts import CODE, Classifier, Shape
+from dovision.interfaces import Classifier
 from dovision.propagation.sites import require_channels
+from dovision.types import CODE, Shape
 
 RELU = "relu"
 ACTIVATIONS = (RELU, "none")

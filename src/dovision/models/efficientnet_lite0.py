@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from torch import nn
 from torchvision.models import EfficientNet_B0_Weights
 
-from dovision.contracts import Classifier, Shape, Task
-from dovision.inputs import sealed
-from dovision.models.published import check_colours, choose_outputs, import_extra
-from dovision.models.same_padding import fix_same_padding
+from dovision.interfaces import Classifier
+from dovision.io import sealed
+from dovision.models._published import check_colours, choose_outputs, import_extra
+from dovision.models._same_padding import fix_same_padding
+from dovision.types import Shape, Task
 
 IMAGENET = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])  # the names of ImageNet's classes, in its order
 MEAN = STD = (0.5, 0.5, 0.5)  # pixel units

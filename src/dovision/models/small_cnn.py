@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.contracts import Classifier, Shape, Task
+from dovision.interfaces import Classifier
+from dovision.types import Shape, Task
 
 MAP = 12  # pixels, height and width of the map before the linear layers
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from dovision import checks
-from dovision.contracts import Classifier, Shape, Task
-from dovision.models.published import has_numbers, import_extra
-from dovision.models.same_padding import fix_same_padding
+from dovision.interfaces import Classifier
+from dovision.models._published import has_numbers, import_extra
+from dovision.models._same_padding import fix_same_padding
+from dovision.types import Shape, Task
 
 
 def timm_model(

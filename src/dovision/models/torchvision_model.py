@@ -10,8 +10,9 @@ import torchvision
 from torch import nn
 
 from dovision import checks
-from dovision.contracts import Classifier, Shape, Task
-from dovision.models.published import has_numbers
+from dovision.interfaces import Classifier
+from dovision.models._published import has_numbers
+from dovision.types import Shape, Task
 
 
 def torchvision_model(

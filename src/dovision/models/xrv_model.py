@@ -11,8 +11,9 @@ import torchvision
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.contracts import Classifier, Shape, Task
-from dovision.models.published import choose_outputs, has_numbers, import_extra
+from dovision.interfaces import Classifier
+from dovision.models._published import choose_outputs, has_numbers, import_extra
+from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
 MEAN, STD = (0.5,), (1 / 2048,)  # pixel units: [0, 1] becomes the networks' [-1024, 1024]

@@ -1,6 +1,6 @@
 """The engine: recompute only what descends from an edit. Exact, with the plain forward pass as fallback and oracle."""
 
-from dovision.propagation.kept import KeptPropagation
+from dovision.propagation.cached import KeptPropagation
 from dovision.propagation.propagation import Outcome, Propagation
 from dovision.propagation.sites import check_layout
 

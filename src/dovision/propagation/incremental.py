@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from dovision.contracts import Context, Intervention
+from dovision.interfaces import Context, Intervention
+from dovision.propagation.edits import Pairs, patch_of, whole_values
 from dovision.propagation.graph import Graph, Step
+from dovision.propagation.graph_passes import use_in_place
 from dovision.propagation.patch import Background, Map, Patch
 from dovision.propagation.rules import Rule, almost_all, pointwise, rule_of
 from dovision.propagation.spans import Index
-from dovision.propagation.stream import Pairs, patch_of, whole_values
-from dovision.propagation.tuning import use_in_place
 
 
 class Incremental:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dovision.contracts import Classifier, Context, Intervention
-from dovision.propagation.stream import Pairs, whole_values
+from dovision.interfaces import Classifier, Context, Intervention
+from dovision.propagation.edits import Pairs, whole_values
 
 
 class Clean(NamedTuple):

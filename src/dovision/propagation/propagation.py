@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.contracts import Batch, Classifier, Context, Intervention, evaluating
-from dovision.propagation.choice import choose_engine, refuse_batch_statistics
+from dovision.interfaces import Classifier, Context, Intervention
+from dovision.module_state import evaluating
+from dovision.propagation.chunking import Allowance, is_out_of_memory
+from dovision.propagation.edits import all_pairs
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.memory import Allowance, is_out_of_memory
 from dovision.propagation.plain import Plain
+from dovision.propagation.select_engine import choose_engine, refuse_batch_statistics
 from dovision.propagation.sites import check_layout, site_module
-from dovision.propagation.stream import all_pairs
+from dovision.types import Batch
 
 
 class Outcome(NamedTuple):

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.contracts import CODE, INPUT, Classifier, Intervention, Shape, evaluating
+from dovision.interfaces import Classifier, Intervention
+from dovision.module_state import evaluating
 from dovision.propagation.plain import Plain
+from dovision.types import CODE, INPUT, Shape
 
 MAP_LAYERS = (  # their output is a map (B, C, H, W) by definition
     nn.Conv2d,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from dovision.contracts import Classifier
+from dovision.interfaces import Classifier
 from dovision.propagation.graph import Graph, Method, Step
 
 

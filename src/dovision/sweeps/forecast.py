@@ -12,16 +12,20 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 
-from dovision import identity, stages, studies
-from dovision.contracts import CODE, INPUT, Attack, Detector, Images, Intervention
-from dovision.fingerprints import Fingerprints
-from dovision.results.run_directory import RUN, RunDirectory
-from dovision.results.sweep_summary import facts_of
-from dovision.reuse import DONE, decide
-from dovision.session import first_samples, make
+from dovision.analysis.sweep_summary import facts_of
+from dovision.config import hashing
+from dovision.config.instantiate import make
+from dovision.evaluation import callbacks
+from dovision.evaluation.test_images import first_samples
+from dovision.interfaces import Attack, Detector, Images, Intervention
+from dovision.runtime.fingerprints import Fingerprints
+from dovision.store.run_directory import RUN, RunDirectory
 from dovision.sweeps.costs import Estimate, on_workers
 from dovision.sweeps.jobs import Composed, Job
+from dovision.sweeps.reuse import DONE, decide
 from dovision.sweeps.timing import Asked, Timer
+from dovision.training import model_cache
+from dovision.types import CODE, INPUT
 
 log = logging.getLogger(__name__)
 COMPLETED = "completed"
@@ -81,7 +85,7 @@ class Forecaster:
         lacking = [name for name, path in networks.items() if not path.exists() and path not in self._fitted]
         self._fitted |= {networks[name] for name in lacking}
         time = self._timer(Asked(config, images, intervention, attack, extent.samples, networks, lacking))
-        memory = self._memory.get(identity.work_hash(config))
+        memory = self._memory.get(hashing.work_hash(config))
         if extent.units is None:
             return Forecast(job, decision.state, len(lacking), None, time, None, memory)
         arms = len(extent.samples) * (1 + len(attack.eps))
@@ -91,16 +95,16 @@ class Forecaster:
     def _networks(self, config: DictConfig, images: Images, intervention: Intervention) -> dict[str, Path]:
         detectors: dict[str, Detector] = self._part(config, "detector")
         code = intervention.site == CODE or any(detector.reads_code for detector in detectors.values())
-        return stages.files(config, images.fingerprint, studies.needed(config, code))
+        return model_cache.files(config, images.fingerprint, callbacks.needed(config, code))
 
     def _part(self, config: DictConfig, name: str) -> Any:
-        key = json.dumps([name, identity.plain(config[name])])
+        key = json.dumps([name, hashing.plain(config[name])])
         if key not in self._made:
             self._made[key] = make(config[name])
         return self._made[key]
 
     def _extent(self, config: DictConfig, images: Images, intervention: Intervention) -> Extent:
-        parts = [identity.plain(config[name]) for name in ("dataset", "intervention")]
+        parts = [hashing.plain(config[name]) for name in ("dataset", "intervention")]
         key = json.dumps([*parts, config.evaluation.images, config.evaluation.boxed])
         if key not in self._extents:
             units = _units(config, images, intervention)

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from dovision.stopping import Stop, Stopped, following, say
+from dovision.runtime.signals import Stop, Stopped, following, say
 from dovision.sweeps.launch import Launch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

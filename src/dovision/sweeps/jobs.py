@@ -20,8 +20,8 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from dovision.errors import explain
-from dovision.validation import Checks
+from dovision.config.errors import explain
+from dovision.sweeps.validation import Checks
 
 BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
 Told = TypeVar("Told")

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dovision.inputs import files
-from dovision.results.files import write_text
+from dovision.io import files
+from dovision.io.text_files import write_text
 
 LAUNCHES = ".launches"  # in the sweep's folder; several commands may be at work in it
 STOP = "stop"  # holds the number of the signal that has ended the command

@@ -11,8 +11,8 @@ from threading import Event, Thread
 
 from tqdm import tqdm
 
-from dovision.results.files import read_json
-from dovision.results.run_directory import RUN
+from dovision.io.text_files import read_json
+from dovision.store.run_directory import RUN
 from dovision.sweeps.jobs import Job
 
 log = logging.getLogger(__name__)

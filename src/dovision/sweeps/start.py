@@ -15,15 +15,15 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from dovision.errors import explain
-from dovision.fingerprints import Fingerprints
-from dovision.results.run_directory import RunDirectory
-from dovision.reuse import DONE, Decision, decide
+from dovision.config.errors import explain
+from dovision.runtime.fingerprints import Fingerprints
+from dovision.store.run_directory import RunDirectory
 from dovision.sweeps import jobs as planned
 from dovision.sweeps.forecast import Forecast, Forecaster, table, warn_of_space
 from dovision.sweeps.jobs import Composed, Job
+from dovision.sweeps.reuse import DONE, Decision, decide
 from dovision.sweeps.sweep import Sweep, begin, current, watch
-from dovision.validation import Checks
+from dovision.sweeps.validation import Checks
 
 log = logging.getLogger(__name__)
 AGAIN = "rerun=unfinished"  # of a command that is launched again, after its launcher has failed

@@ -15,15 +15,15 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from dovision.results import sweep_summary
-from dovision.results.files import make_folder
-from dovision.results.run_directory import DAMAGED, MISSING, RUN
-from dovision.results.sweep_summary import Ended, ended, facts_of, state_of
-from dovision.reuse import OUTDATED
+from dovision.analysis import sweep_summary
+from dovision.analysis.sweep_summary import Ended, ended, facts_of, state_of
+from dovision.io.text_files import make_folder
+from dovision.store.run_directory import DAMAGED, MISSING, RUN
 from dovision.sweeps.interruption import Interruption
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.launch import Launch
 from dovision.sweeps.progress import Progress
+from dovision.sweeps.reuse import OUTDATED
 
 log = logging.getLogger(__name__)
 OPTIONS = ("rerun=", "on_failure=", "dry_run=")  # of a command, not of its jobs

@@ -13,16 +13,16 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from dovision.configuration import recorded
-from dovision.errors import explain
-from dovision.results.run_directory import BeingWritten, RunDirectory
-from dovision.session import JobFailed
-from dovision.stopping import Stopped
+from dovision.config.errors import explain
+from dovision.config.sources import recorded
+from dovision.runtime.outcomes import JobFailed
+from dovision.runtime.signals import Stopped
+from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.sweeps.interruption import interruptible
 from dovision.sweeps.jobs import check_devices
 from dovision.sweeps.launch import Launch
+from dovision.sweeps.validation import Checks
 from dovision.sweeps.worker import quieten, stand_in
-from dovision.validation import Checks
 
 log = logging.getLogger(__name__)
 Story = Callable[[DictConfig], None]

@@ -21,22 +21,27 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dovision import checks, identity, stages, studies
+from dovision import checks
 from dovision.attacks.none import NoAttack
-from dovision.contracts import CODE, Attack, Batch, Classifier, Detector, Images, Intervention
-from dovision.errors import explain
-from dovision.fitting import VALIDATION_BATCH, autoencoder_module, classifier_module, laid_out
-from dovision.isolation import isolated
-from dovision.learning.adaptive import Adaptive
-from dovision.learning.evaluation import Evaluation
-from dovision.learning.image_classifier import ImageClassifier
+from dovision.config import hashing
+from dovision.config.errors import explain
+from dovision.config.instantiate import make
+from dovision.evaluation import callbacks
+from dovision.evaluation.adaptive_attack import Adaptive
+from dovision.evaluation.callback import Evaluation
+from dovision.evaluation.test_images import first_samples
+from dovision.interfaces import Attack, Classifier, Detector, Images, Intervention
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
-from dovision.results.detection_tables import NOISE, TEST, VAL
-from dovision.session import first_samples, make
-from dovision.stages import AUTOENCODER, CLASSIFIER
+from dovision.runtime.process_state import isolated
+from dovision.store.detection_tables import NOISE, TEST, VAL
 from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors
-from dovision.trainer import make_trainer
+from dovision.training import model_cache
+from dovision.training.fitting import VALIDATION_BATCH, autoencoder_module, classifier_module, laid_out
+from dovision.training.image_classifier import ImageClassifier
+from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
+from dovision.training.trainer import make_trainer
+from dovision.types import CODE, Batch
 
 log = logging.getLogger(__name__)
 ROWS = 256  # to which a detector is fitted for its pace
@@ -98,7 +103,7 @@ class Bench:
         self.config = asked.config
         self.images = asked.images
         self.content = {
-            str(key): identity.plain(value) if OmegaConf.is_config(value) else value
+            str(key): hashing.plain(value) if OmegaConf.is_config(value) else value
             for key, value in asked.config.items()
             if key != "hydra"
         }
@@ -119,14 +124,14 @@ class Bench:
     def classifier(self) -> Classifier:
         """With its own weights, or, if it is not fitted, as it comes, without those that a fit starts from."""
         path = self.asked.files[CLASSIFIER]
-        return stages.read(self.config, path).classifier if path.exists() else self._unfitted()
+        return model_cache.read(self.config, path).classifier if path.exists() else self._unfitted()
 
     @cached_property
     def inserted(self) -> Classifier:
         """The same with its autoencoder."""
         path = self.asked.files[AUTOENCODER]
         if path.exists():
-            return stages.read(self.config, path).classifier
+            return model_cache.read(self.config, path).classifier
         return laid_out(insert(self.classifier, make(self.config.autoencoder), self.images.shape))
 
     def _unfitted(self) -> Classifier:
@@ -141,7 +146,7 @@ class Bench:
     def _key(self, kind: str, *parts: Any) -> str:
         """A hash of what a pace depends on besides the network and the data, with both of these."""
         own = {name: self.content[name] for name in ("dataset", "model", "checkpoint", "trainer", "threads")}
-        return identity.content_hash({"kind": kind, "parts": _unseeded(list(parts)), **_unseeded(own)})
+        return hashing.content_hash({"kind": kind, "parts": _unseeded(list(parts)), **_unseeded(own)})
 
     # fits
 
@@ -191,7 +196,7 @@ class Bench:
 
     def _effects_pace(self) -> Pace:
         with tempfile.TemporaryDirectory() as folder:
-            evaluation = studies.effect_evaluation(
+            evaluation = callbacks.effect_evaluation(
                 *(self.config, Path(folder), self.images, self._networks(), self.asked.intervention, NoAttack(), {})
             )
             return self._test_pace(self.asked.samples, [evaluation])
@@ -227,16 +232,16 @@ class Bench:
     def _maps_pace(self, sanity: Sequence[int]) -> Pace:
         samples = sanity or self.asked.samples
         networks = {CLASSIFIER: self.classifier}
-        if sanity and stages.PERMUTED in self.asked.files:
-            networks[stages.PERMUTED] = copy.deepcopy(self.classifier)
+        if sanity and model_cache.PERMUTED in self.asked.files:
+            networks[model_cache.PERMUTED] = copy.deepcopy(self.classifier)
         with tempfile.TemporaryDirectory() as folder:
-            maps = studies.map_evaluation(self.config, Path(folder), self.images, sanity, networks)
+            maps = callbacks.map_evaluation(self.config, Path(folder), self.images, sanity, networks)
             return self._test_pace(samples, list(maps))
 
     # detection
 
     def _detection(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
-        contest = studies.contest(self.config)
+        contest = callbacks.contest(self.config)
         assert contest is not None
         val, test = (len(first_samples(self.config, f"detection.{s}_images", self.images, s)) for s in (VAL, TEST))
         for name, attack in contest.worlds.items():

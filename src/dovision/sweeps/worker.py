@@ -27,7 +27,7 @@ def stand_in(folder: str) -> None:
 def quieten() -> None:
     """Keep what libraries say of their own plumbing, Lightning's advice and fontTools' glyphs, off the terminal.
 
-    And what Pillow says of large images, which dovision.inputs.images refuses.
+    And what Pillow says of large images, which dovision.io.images refuses.
     """
     tqdm.set_lock(RLock())  # in place of a semaphore of the system, which a worker that is killed leaves behind
     logging.getLogger("fontTools").setLevel(logging.ERROR)

@@ -1,0 +1,172 @@
+"""The quality of the classifier on the evaluated images, as a whole and class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
+
+from dovision.functional.detection import Scored, auroc
+from dovision.functional.intervals import Interval, balanced_interval, share_interval, withheld
+from dovision.types import Task
+
+OVERALL = {  # metrics of a class, and what they are called as metrics of the whole
+    "balanced_accuracy": "balanced_accuracy",
+    "auroc": "classifier_auroc",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "calibration_error": "calibration_error",
+}
+BINS = 15  # of the calibration error, equally wide
+NAMED = 5  # classes that a note names
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Found = dict[str, Interval]
+
+
+class Quality(NamedTuple):
+    """Metrics by name; one that is not defined is missing, and `notes` say why."""
+
+    overall: Found
+    classes: Mapping[str, Found]
+    notes: Sequence[str]
+
+
+class Answers(NamedTuple):
+    """Of N images, whether each is of a class, and whether that is predicted; shapes (N,)."""
+
+    true: Flags
+    predicted: Flags
+    probability: Floats
+    group: Integers
+
+
+def classifier_quality(
+    label: npt.NDArray[Any], prediction: npt.NDArray[Any], probability: Floats, group: Integers, task: Task
+) -> Quality:
+    """The metrics of a classifier, as a whole:
+
+    balanced_accuracy   mean of the sensitivities; multilabel: of (sensitivity + specificity) / 2 over labels
+    classifier_auroc    area under the ROC curve of a class against all others, by its probability
+    sensitivity         share of the images of a class of which it is predicted
+    specificity         share of all other images of which it is not predicted
+    calibration_error   expected difference of the highest probability and the accuracy, in 15 bins of equal width;
+                        multilabel: of a label's probability and its frequency
+
+    AUROC, sensitivity and specificity are those of the second class where there are two, else means over the classes,
+    as are all metrics of a multilabel task. Means over classes have no interval, but for the balanced accuracy of a
+    multiclass task; nor has the calibration error, which is biased upwards in small samples.
+
+    Of each class: images, prevalence, sensitivity, specificity, auroc; accuracy, which is the sensitivity or, of a
+    label, the share predicted rightly; and of a label balanced_accuracy and calibration_error.
+
+    Args:
+        label, prediction: class numbers, shape (N,), or for multilabel ones and zeros, shape (N, K); -1 is not known.
+        probability: P(y | x), shape (N, K).
+        group: group (patient) of each image, shape (N,).
+        task: the classes.
+    """
+    number = np.arange(len(task.classes))
+    known, true, predicted = label >= 0, label == 1, prediction == 1
+    if not task.multilabel:
+        true, predicted = (each[:, None] == number for each in (label, prediction))
+        known = np.ones_like(true)
+    classes = {}
+    for k, name in enumerate(task.classes):
+        rows = known[:, k]
+        answers = Answers(true[rows, k], predicted[rows, k], probability[rows, k].astype(np.float64), group[rows])
+        classes[name] = _of_class(answers) | (_of_label if task.multilabel else _of_alternative)(answers)
+    if task.multilabel:
+        return Quality(_means(classes), classes, _notes(classes))
+    overall = _of_second(*classes.values()) if len(classes) == 2 else _means(classes)
+    return Quality(overall | _multiclass(label, prediction, probability, group), classes, _notes(classes))
+
+
+def _of_class(answers: Answers) -> Found:
+    true, predicted, probability, group = answers
+    found = {"images": _number(true.sum(), group)}
+    if len(true):
+        found["prevalence"] = _number(true.mean(), group)
+    if true.any():
+        found["sensitivity"] = _share(predicted[true], group[true])
+    if not true.all():
+        found["specificity"] = _share(~predicted[~true], group[~true])
+    if true.any() and not true.all():
+        found["auroc"] = auroc(*(Scored(probability[which], group[which]) for which in (true, ~true)))
+    return found
+
+
+def _of_alternative(answers: Answers) -> Found:
+    """What only one of several classes has."""
+    true, predicted, _, group = answers
+    return {"accuracy": _share(predicted[true], group[true])} if true.any() else {}
+
+
+def _of_label(answers: Answers) -> Found:
+    """What only one of several labels has."""
+    true, predicted, probability, group = answers
+    if not len(true):
+        return {}
+    error = binary_calibration_error(torch.from_numpy(probability), torch.from_numpy(true).long(), n_bins=BINS)
+    found = {"accuracy": _share(predicted == true, group), "calibration_error": _number(float(error), group)}
+    if true.any() and not true.all():
+        found["balanced_accuracy"] = balanced_interval(predicted == true, true, group)
+    return found
+
+
+def _multiclass(label: Integers, prediction: Integers, probability: Floats, group: Integers) -> Found:
+    """The metrics of all classes at once."""
+    error = multiclass_calibration_error(
+        torch.from_numpy(probability), torch.from_numpy(label), num_classes=probability.shape[1], n_bins=BINS
+    )
+    found = {"calibration_error": _number(float(error), group)}
+    if len(np.unique(label)) > 1:
+        found["balanced_accuracy"] = balanced_interval(prediction == label, label, group)
+    return found
+
+
+def _of_second(first: Found, second: Found) -> Found:
+    """The metrics of a task of two classes that are those of the second."""
+    return {whole: second[name] for name, whole in OVERALL.items() if name in second}
+
+
+def _means(classes: Mapping[str, Found]) -> Found:
+    """The mean of each metric over the classes that have it."""
+    means = {}
+    for name, whole in OVERALL.items():
+        values = [found[name] for found in classes.values() if name in found]
+        if values:
+            mean = float(np.mean([value.estimate for value in values]))
+            means[whole] = withheld(mean, max(value.clusters for value in values), "")
+    return means
+
+
+def _share(hit: Flags, group: Integers) -> Interval:
+    return share_interval(hit.astype(np.float64), group)
+
+
+def _number(value: float, group: Integers) -> Interval:
+    """A number that has no interval."""
+    return withheld(float(value), len(np.unique(group)), "")
+
+
+def _notes(classes: Mapping[str, Found]) -> list[str]:
+    absent = [name for name, found in classes.items() if "sensitivity" not in found]
+    every = [name for name, found in classes.items() if "specificity" not in found and name not in absent]
+    notes = []
+    if absent:
+        notes.append(f"No image of {_named(absent)}, so no sensitivity and no AUROC of it; means leave it out.")
+    if every:
+        notes.append(f"All images are of {_named(every)}, so no specificity and no AUROC of it.")
+    return notes
+
+
+def _named(names: Sequence[str]) -> str:
+    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
+    return ", ".join([*names[:NAMED], *more])

@@ -1,0 +1,231 @@
+"""How each detector tells the images of each world from clean ones and from noise, kept as a table of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from dovision.functional.detection import Flags, Integers, Scored, auroc, average_precision, threshold
+from dovision.functional.intervals import Interval, interval_columns, share_interval, withheld
+from dovision.store.detection_tables import (
+    ADAPTIVE,
+    ADAPTIVES,
+    ALL_ATTACKS,
+    DETECTOR,
+    NOISE,
+    TEST,
+    VAL,
+    WORLD,
+    read_scores,
+    widest,
+)
+from dovision.store.tables import CLEAN, METADATA, TableWriter, row_groups
+
+DETECTION = "detection.parquet"
+WORST = "worst case"  # the world of an attacker who picks, image by image, the attack that is detected least
+NOT_ADAPTIVE = "not adaptive"
+TOO_FEW = "the rate is less than one of the clean validation images"
+RATES = {"1": 0.01, "5": 0.05}  # false positive rates, and how the columns that belong to them end
+KEY = [*DETECTOR, *WORLD]
+ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
+AGAINST = [f"{name}{end}" for end in ("", ALL) for name in ("auroc", "auprc", "tpr_1", "tpr_5", "auroc_noise")]
+AT_RATES = [f"{name}_{rate}" for name in ("false_clean", "false_noise", "evasion") for rate in RATES]
+METRICS = ["success", *AGAINST, *AT_RATES]
+HEADLINES = ["auroc", "auroc_noise", "auprc", "tpr_1", "tpr_5", "auroc_all", "false_clean_5", "false_noise_5"]
+
+Limits = Mapping[str, float]
+
+
+def detection(folder: Path) -> pd.DataFrame:
+    """A row per (detector, variant, fitted_on, attack, eps, strength), of the test images of scores.parquet.
+
+    attack                  as there, and "worst case": the attack with the lowest score for each image, at one epsilon
+                            or (eps is nan) at any, among those that succeeded if there is one
+    attacker                "adaptive" (knows the detector of the row) or "not adaptive"
+    images, right, successful   attacked; of these right when clean; of these wrong when attacked
+    success                 successful / right
+    auroc, auprc            of successful attacks against all clean images
+    prevalence              what a score without information has as its auprc
+    tpr_1, tpr_5            share of successful attacks above the threshold
+    auroc_noise             of successful attacks against noise of the same epsilon; nan where that was not measured
+    NAME_all                the same of all attacked images, also those that the attack left as they were said
+    false_clean_1, ..., false_noise_1, ...  share of clean images, and of noise of the same epsilon, above the threshold
+    evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
+    threshold_1, ...        above which lie 1 % and 5 % of the clean validation images, taken as given; nan, as all that
+                            follows from it, where that is less than one image
+    note                    what has to be said where a number is missing
+
+    Each metric has its interval in NAME_low and NAME_high, NAME_reason says why there is none.
+
+    Args:
+        folder: the run directory.
+
+    Raises:
+        FileNotFoundError: the run has no scores.parquet.
+        ValueError: it is damaged, or a detector has no score of clean images of val or of test.
+    """
+    scores = read_scores(folder)
+    rows = []
+    for key, own in scores.groupby(DETECTOR, observed=True, sort=False):
+        limits = _limits(own, str(key[0]))
+        rows += [dict(zip(DETECTOR, key, strict=True)) | row for row in _worlds(own, limits)]
+    return pd.DataFrame(rows)
+
+
+def write_detection(folder: Path) -> pd.DataFrame:
+    """Write `detection` of a run's folder as detection.parquet there, and return it."""
+    table = pa.Table.from_pandas(detection(folder), preserve_index=False).replace_schema_metadata(METADATA)
+    with TableWriter(folder / DETECTION, table.schema) as writer:
+        for rows in table.to_batches():
+            writer.write(rows)
+    return read_detection(folder)
+
+
+def read_detection(folder: Path) -> pd.DataFrame:
+    """detection.parquet, with names as text.
+
+    Raises:
+        FileNotFoundError, ValueError: the table is missing, damaged or of another format.
+    """
+    return pa.concat_tables(row_groups(folder / DETECTION)).to_pandas()
+
+
+def headlines(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows and columns of `detection` that a summary names.
+
+    Of detectors that need no fit, were fitted to clean images or to all attacks: the worst case (each attack where
+    there is only one), the noise control and the adaptive attacker.
+    """
+    frame = widest(frame)
+    several = (frame["attack"] == WORST).any()
+    told = frame["attack"].isin([WORST, NOISE, *ADAPTIVES]) | (not several)
+    columns = [*KEY, "attacker", "images", "successful", "note"]
+    ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
+    return frame.loc[told, columns + ends].reset_index(drop=True)
+
+
+def over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
+    """Runs that differ in their seed alone: each metric's mean over the runs, its range in NAME_low and NAME_high.
+
+    A row per row of `detection`; `seeds` counts the runs that have it; images and successful are sums over them.
+    """
+    frame = pd.concat([read_detection(folder) for folder in folders])
+    rows = frame.groupby(KEY, sort=False, dropna=False)
+    told = rows.agg(seeds=("attacker", "size"), attacker=("attacker", "first"), images=("images", "sum"))
+    told = told.assign(successful=rows["successful"].sum())
+    parts = [rows[METRICS].agg(how).add_suffix(end) for how, end in (("mean", ""), ("min", "_low"), ("max", "_high"))]
+    return pd.concat([told, *parts], axis=1).reset_index()
+
+
+def matrix(frame: pd.DataFrame) -> pd.DataFrame:
+    """Fitted on against tested on: the means over epsilons of auroc and auroc_noise.
+
+    Args:
+        frame: from `detection`.
+
+    Returns:
+        A row per (detector, variant, fitted_on, attack), the unsupervised first; seen: the detector was fitted to this
+        attack, or to all.
+    """
+    plain = frame[~frame["attack"].isin([NOISE, WORST, *ADAPTIVES])]
+    means = plain.groupby([*DETECTOR, "attack"], sort=False)[["auroc", "auroc_noise"]].mean().reset_index()
+    means = means.sort_values("fitted_on", key=lambda names: names != "", kind="stable", ignore_index=True)
+    return means.assign(seen=(means["fitted_on"] == means["attack"]) | (means["fitted_on"] == ALL_ATTACKS))
+
+
+def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
+    """For each image the row that an attacker who knows the scores would pick, who is otherwise not adaptive.
+
+    Args:
+        rows: of one detector, an image in several worlds: sample, attack, success (1, 0 or nan), score, whatever else;
+            noise and the adaptive attacker are left out.
+
+    Returns:
+        A row a sample: of the attacks that succeed, or else of all, the one with the lowest score.
+    """
+    plain = rows[~rows["attack"].isin([CLEAN, NOISE, *ADAPTIVES])]
+    order = np.lexsort([plain["score"], plain["success"] != 1])
+    return plain.iloc[order].drop_duplicates("sample")
+
+
+def _limits(own: pd.DataFrame, detector: str) -> Limits:
+    clean = own["attack"] == CLEAN
+    for split in (VAL, TEST):
+        if not (clean & (own["split"] == split)).any():
+            raise ValueError(
+                f"detector {detector} must have scores of clean {split} images, got none. Thresholds come from val, "
+                "numbers from test: evaluate on both."
+            )
+    scores = own.loc[clean & (own["split"] == VAL), "score"].to_numpy(float)
+    return {name: threshold(scores, rate) for name, rate in RATES.items()}
+
+
+def _worlds(own: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
+    test = own[own["split"] == TEST]
+    clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
+    noise = dict(iter(attacked[attacked["attack"] == NOISE].groupby("eps")))
+    nothing = attacked.iloc[:0]
+    worlds = attacked.groupby(WORLD, observed=True, sort=False, dropna=False)
+    for world, rows in [*worlds, *_worst_cases(attacked)]:
+        same = noise.get(world[1], nothing)
+        told: dict[str, Any] = dict(zip(WORLD, world, strict=True))
+        told |= {"attacker": ADAPTIVE if world[0] in ADAPTIVES else NOT_ADAPTIVE, **_counts(rows, clean)}
+        found = _against(rows, clean, same if world[0] != NOISE else nothing, limits)
+        found |= _at_limits(rows, clean, same, limits)
+        for name in METRICS:
+            told |= interval_columns(name, found[name])
+        yield told | {f"threshold_{name}": limit for name, limit in limits.items()}
+
+
+def _worst_cases(attacked: pd.DataFrame) -> Iterator[tuple[tuple[str, float, float], pd.DataFrame]]:
+    plain = attacked[~attacked["attack"].isin([NOISE, *ADAPTIVES])]
+    for eps, rows in [*plain.groupby("eps"), (np.nan, plain)]:
+        if rows["attack"].nunique() > 1:
+            yield (WORST, eps, np.nan), worst_case(rows)
+
+
+def _counts(rows: pd.DataFrame, clean: pd.DataFrame) -> dict[str, Any]:
+    right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
+    note = "" if successful else "No attack succeeded, so there is none to detect."
+    counts: dict[str, Any] = {"images": len(rows), "right": right, "successful": successful}
+    counts |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (ALL, len(rows)))}
+    return counts | {"note": note}
+
+
+def _against(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
+    found = {}
+    for end, chosen in (("", rows[rows["success"] == 1]), (ALL, rows)):
+        scored = _scored(chosen)
+        found[f"auroc{end}"] = auroc(scored, _scored(clean))
+        found[f"auprc{end}"] = average_precision(scored, _scored(clean))
+        found[f"auroc_noise{end}"] = auroc(scored, _scored(noise))
+        for name, limit in limits.items():
+            found[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group)
+    return found
+
+
+def _at_limits(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
+    tried = rows[rows["success"].notna()]
+    success, scored = tried["success"].to_numpy() == 1, _scored(tried)
+    found = {"success": share_interval(success.astype(float), scored.group)}
+    for name, limit in limits.items():
+        found[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
+        for world, images in (("clean", _scored(clean)), ("noise", _scored(noise))):
+            found[f"false_{world}_{name}"] = _beyond(limit, images.score > limit, images.group)
+    return found
+
+
+def _beyond(limit: float, hits: Flags, group: Integers) -> Interval:
+    """The share of images on one side of a limit; nan where there is no limit."""
+    if np.isnan(limit):
+        return withheld(np.nan, len(np.unique(group)), TOO_FEW)
+    return share_interval(hits.astype(float), group)
+
+
+def _scored(rows: pd.DataFrame) -> Scored:
+    return Scored(rows["score"].to_numpy(float), rows["group"].to_numpy())

@@ -1,0 +1,110 @@
+"""How each map of a run agrees with the boxes, with the true effects of the parts, and with itself under noise."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dovision.analysis.object_effects import true_effects
+from dovision.analysis.similarity import variant_similarity
+from dovision.functional import agreement
+from dovision.store.map_tables import AS_IS, PERTURBED, MapGrid, read_boxes, read_grid, read_maps
+from dovision.store.tables import CLEAN, boxes_of
+from dovision.types import Box, part_kind
+
+METRICS = ("pointing", "energy", "iou", "deletion", "insertion", "true_effects", "stability")
+KEY = ["sample", "class", "explainer"]
+
+
+def agreements(folder: Path) -> pd.DataFrame:
+    """A row per (sample, class, explainer), of the maps as they are.
+
+    group, correct, state   as in maps.parquet; of a flagged map, whose state is not "ok", all that follows is nan
+    pointing, energy, iou   against the boxes that speak for the class; nan where the image has none
+    area                    the boxes' share of the image, which a uniform map would have as its energy
+    deletion, insertion     as in maps.parquet
+    true_effects            Spearman of the map's mean over each part with the evidence that the part gives: minus the
+                            true effect of taking it away; nan with fewer than 3 parts, or where the run did not
+                            measure true effects
+    stability               Spearman with the map of the perturbed image
+
+    Raises:
+        FileNotFoundError, ValueError: a table is missing, damaged or of another format.
+    """
+    maps, grid = read_maps(folder), read_grid(folder)
+    shown = maps[maps["variant"] == AS_IS].reset_index(drop=True)
+    frame = pd.concat(
+        [shown.drop(columns=["cells", "variant"]), _localisation(shown, read_boxes(folder), grid)], axis=1
+    )
+    stability = variant_similarity(maps, PERTURBED).drop(columns="group").rename(columns={"similarity": "stability"})
+    frame = frame.merge(_against_true_effects(folder), on=KEY, how="left").merge(stability, on=KEY, how="left")
+    measured = [*METRICS, "area"]
+    return frame.assign(**frame[measured].where(frame["state"] == agreement.OK, np.nan).astype(float))
+
+
+def parts(folder: Path) -> pd.DataFrame:
+    """A row per (sample, class, explainer, part), of the maps as they are and not flagged.
+
+    Returns:
+        sample, class, explainer, group, part, kind, label; energy, the share of the map's positive part in the part's
+        box; area, the box's share of the image; density, the map's mean over the box.
+    """
+    maps, grid, boxes = read_maps(folder), read_grid(folder), read_boxes(folder)
+    sound = maps[(maps["variant"] == AS_IS) & (maps["state"] == agreement.OK)]
+    covered = pd.Series([_coverage([box], grid) for box in boxes_of(boxes)], boxes.index, dtype=object)
+    boxes = boxes.assign(kind=boxes["part"].map(part_kind), coverage=covered)
+    pairs = sound.merge(boxes[["sample", "part", "kind", "label", "coverage"]], on="sample")
+    held = [(cells.reshape(share.shape), share) for cells, share in zip(pairs["cells"], pairs["coverage"], strict=True)]
+    return pairs[[*KEY, "group", "part", "kind", "label"]].assign(
+        energy=[agreement.energy(*each) for each in held],
+        area=[share.mean() for _, share in held],
+        density=[agreement.density(*each) for each in held],
+    )
+
+
+def estimates(folder: Path) -> pd.DataFrame:
+    """The rows of `parts`, clean, whose true effect was measured; evidence is minus that of taking the part away."""
+    effects = true_effects(folder)
+    effects = effects.loc[effects["arm"] == CLEAN, ["sample", "class", "part", "effect"]]
+    both = parts(folder).merge(effects, on=["sample", "class", "part"])
+    return both.assign(evidence=-both.pop("effect").astype(float))
+
+
+def _localisation(maps: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> pd.DataFrame:
+    of: dict[tuple[int, str], list[Box]] = defaultdict(list)
+    for sample, label, box in zip(boxes["sample"], boxes["label"], boxes_of(boxes), strict=True):
+        of[sample, label].append(box)
+    covered = {key: _coverage(found, grid) for key, found in of.items()}
+    rows = []
+    for sample, label, cells in zip(maps["sample"], maps["class"], maps["cells"], strict=True):
+        key = sample, label
+        found = _held_against(cells.reshape(grid.rows, grid.columns), of[key], covered[key], grid) if key in of else {}
+        rows.append(found)
+    return pd.DataFrame(rows, index=maps.index, columns=["pointing", "energy", "area", "iou"])
+
+
+def _held_against(
+    cells: agreement.Array, boxes: Sequence[Box], covered: agreement.Array, grid: MapGrid
+) -> dict[str, float]:
+    return {
+        "pointing": agreement.pointing(cells, boxes, grid.height, grid.width, grid.margin),
+        "energy": agreement.energy(cells, covered),
+        "area": float(covered.mean()),
+        "iou": agreement.iou(cells, covered),
+    }
+
+
+def _against_true_effects(folder: Path) -> pd.DataFrame:
+    found = [
+        (*key, float(agreement.spearman(rows["density"].to_numpy(), rows["evidence"].to_numpy())))
+        for key, rows in estimates(folder).groupby(KEY, sort=False)
+    ]
+    return pd.DataFrame(found, columns=[*KEY, "true_effects"])
+
+
+def _coverage(boxes: Sequence[Box], grid: MapGrid) -> agreement.Array:
+    return agreement.coverage(boxes, grid.height, grid.width, grid.rows, grid.columns)

@@ -1,0 +1,122 @@
+"""Numbers that a source reports, beside the same of a run: means over rows of its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dovision import checks
+from dovision.functional.effects import RESOLUTION
+from dovision.functional.intervals import Interval, mean_interval, share_interval
+from dovision.store.tables import CLEAN, EFFECTS, effects_schema, read_samples, row_groups, samples_schema
+from dovision.types import Task
+
+SELECTORS = ("name", "arm", "unit", "class")  # columns that say which rows are meant; all but `arm` may be left out
+PER_SAMPLE = tuple(samples_schema(Task("multiclass", ("a", "b"))).names)
+PER_EFFECT = tuple(effects_schema().names)
+YES_OR_NO = ("correct", "success", "success_8bit")
+EFFECTS_ON_P = ("effect", "expected_effect", "mean_abs_expected_effect")  # below RESOLUTION they are rounding
+REFERENCES = "references"  # the key of run.json
+
+
+class Reference:
+    """A number that a source reports, and the rows of a run's tables whose mean is to be compared with it.
+
+    Args:
+        value: as reported.
+        meaning: of the number, in words.
+        column: of samples.parquet or effects.parquet.
+        where: what other columns must be in these rows, such as {"unit": "c5"}; `arm` is clean unless given.
+
+    Raises:
+        ValueError: there is no such column, or one of `where` that rows can be chosen by.
+    """
+
+    def __init__(self, value: float, meaning: str, column: str, where: Mapping[str, str] | None = None) -> None:
+        self.value = value
+        self.meaning = meaning
+        self.column = checks.choice("column", column, [*PER_SAMPLE, *PER_EFFECT])
+        self.where = {"arm": CLEAN, **(where or {})}
+        known = SELECTORS if column not in PER_SAMPLE else ("name", "arm")
+        for name in self.where:
+            checks.choice("where", name, known)
+
+    def measure(self, folder: Path) -> Interval:
+        """The mean of the rows in the tables of a run directory, with its interval; nan where there is no such row."""
+        samples = self._chosen(read_samples(folder))
+        rows = samples if self.column in PER_SAMPLE else self._effects(folder, samples)
+        values, groups = rows[self.column].to_numpy(float), rows["group"].to_numpy()
+        if self.column in YES_OR_NO:
+            return share_interval(values, groups)
+        return mean_interval(values, groups, RESOLUTION if self.column in EFFECTS_ON_P else 0.0)
+
+    def _effects(self, folder: Path, samples: pd.DataFrame) -> pd.DataFrame:
+        """The rows of effects.parquet of these samples, with the group of each."""
+        columns = ["sample", "arm", "unit", "class", self.column]
+        tables = row_groups(folder / EFFECTS, columns, samples["sample"].unique())
+        parts = [self._chosen(table.to_pandas()) for table in tables]
+        rows = pd.concat(parts) if parts else effects_schema().empty_table().to_pandas()[columns]
+        return rows.merge(samples[["sample", "group"]], on="sample")
+
+    def _chosen(self, rows: pd.DataFrame) -> pd.DataFrame:
+        for column in self.where.keys() & set(rows):
+            rows = rows[rows[column].astype(str) == self.where[column]]
+        return rows
+
+
+class References:
+    """What a source reports.
+
+    Args:
+        source: where, in words.
+        numbers: by name.
+    """
+
+    def __init__(self, source: str, numbers: Mapping[str, Reference]) -> None:
+        self.source = source
+        self.numbers = dict(numbers)
+
+    def compare(self, folder: Path) -> dict[str, Any]:
+        """The source, and by name the meaning of each number, the one reported and that of a run, in plain types.
+
+        Args:
+            folder: the run directory.
+        """
+        found = {name: one.measure(folder) for name, one in self.numbers.items()}
+        numbers = {
+            name: {"meaning": one.meaning, "reported": one.value, "here": _plain(found[name])}
+            for name, one in self.numbers.items()
+        }
+        return {"source": self.source, "numbers": numbers}
+
+
+def comparison(compared: Mapping[str, Any]) -> pd.DataFrame:
+    """The result of `References.compare` as a table of text: number, reported, here, with its interval."""
+    rows = [
+        {"number": one["meaning"], "reported": f"{one['reported']:.4g}", "here": _text(one["here"])}
+        for one in compared["numbers"].values()
+    ]
+    return pd.DataFrame(rows, columns=["number", "reported", "here"])
+
+
+def lines(compared: Mapping[str, Any]) -> Sequence[str]:
+    """The result of `References.compare` for a terminal."""
+    table = comparison(compared)
+    rows = [tuple(table), *table.itertuples(index=False)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    cells = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return [f"beside {compared['source']}:", *("  ".join(row).rstrip() for row in cells)]
+
+
+def _text(found: Mapping[str, Any]) -> str:
+    if found["estimate"] is None:
+        return "- (no such row was measured)"
+    interval = f" [-: {found['reason']}]" if found["low"] is None else f" [{found['low']:.4g}, {found['high']:.4g}]"
+    return f"{found['estimate']:.4g}{interval}"
+
+
+def _plain(interval: Interval) -> dict[str, float | int | str | None]:
+    return {name: None if value != value else value for name, value in interval._asdict().items()}

@@ -1,0 +1,174 @@
+"""The jobs of a sweep gathered in one table, from their run directories alone; and the same over seeds."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dovision.analysis.mixed_origins import mixed
+from dovision.analysis.summary import METRICS, label_counts
+from dovision.io.atomic import replacing
+from dovision.io.text_files import write_text
+from dovision.store.run_directory import DAMAGED, RUN, RunDirectory
+from dovision.store.schemas import read_summary
+from dovision.store.spreadsheet import guarded
+
+NAME = "sweep_summary"  # .csv and .md in the sweep's folder
+OVER_SEEDS = "sweep_seeds.csv"
+GOOD = "completed"
+
+
+class Ended(NamedTuple):
+    """A job at the end of its sweep; `reason` is empty if it is completed, `metrics` if it is not."""
+
+    number: int
+    overrides: tuple[str, ...]
+    state: str
+    seconds: float | None
+    reason: str
+    folder: Path
+    command: str  # that does this job again
+    metrics: Mapping[str, float]
+    facts: Mapping[str, Any] = MappingProxyType({})  # run.json
+    labels: str = ""  # images by class
+
+    def row(self) -> dict[str, Any]:
+        """The job as a row of the table."""
+        own = {"job": self.number, "overrides": " ".join(self.overrides), "state": self.state, "seconds": self.seconds}
+        return {**own, "reason": self.reason, "images": self.labels, **self.metrics, "dir": str(self.folder)}
+
+
+def state_of(folder: Path) -> str:
+    """The state of a run directory; "damaged" where it cannot be told."""
+    try:
+        return RunDirectory(folder).state
+    except OSError:
+        return DAMAGED
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """What run.json says; nothing where it is missing or damaged."""
+    try:
+        return RunDirectory(folder).facts()
+    except (ValueError, OSError):
+        return {}
+
+
+def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> Ended:
+    """What a job's run directory says of its end."""
+    state, facts, metrics, labels = state_of(folder), facts_of(folder), {}, ""
+    reason = _reason(state, facts)
+    try:
+        if state == GOOD:
+            summary = read_summary(folder)
+            metrics, labels = dict(_headlines(summary)), label_counts(summary["labels"])
+    except (ValueError, OSError) as error:
+        state, reason = DAMAGED, str(error)
+    seconds = facts.get("wall_seconds")
+    return Ended(number, tuple(overrides), state, seconds, reason, folder, command, metrics, facts, labels)
+
+
+def write(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
+    """Write sweep_summary.csv and .md, and, where jobs differ in their seed alone, sweep_seeds.csv."""
+    table, seeds = _table(jobs), over_seeds(jobs)
+    _write_csv(folder / f"{NAME}.csv", table)
+    text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), _markdown(table)]
+    (folder / OVER_SEEDS).unlink(missing_ok=True)
+    if len(seeds):
+        _write_csv(folder / OVER_SEEDS, seeds)
+        text += ["## Over seeds", "Mean, standard deviation and number of seeds.", _markdown(seeds)]
+    failed = [job for job in jobs if job.state != GOOD]
+    if failed:
+        text += ["## Not completed", *(f"job {job.number}: {job.reason}\n\n    {job.command}" for job in failed)]
+    write_text(folder / f"{NAME}.md", "\n\n".join(text) + "\n")
+
+
+def over_seeds(jobs: Iterable[Ended]) -> pd.DataFrame:
+    """Mean, standard deviation and count of each metric over completed jobs that differ in their seed alone."""
+    rows = [{"overrides": _without_seed(job.overrides), **job.metrics} for job in jobs if job.state == GOOD]
+    if not rows:
+        return pd.DataFrame()
+    groups = pd.DataFrame(rows).groupby("overrides", sort=False)
+    several = groups.filter(lambda group: len(group) > 1)
+    if several.empty:
+        return pd.DataFrame()
+    table = several.groupby("overrides", sort=False).agg(["mean", "std", "count"])
+    table.columns = [f"{metric} {what if what != 'count' else 'n'}" for metric, what in table.columns]
+    return table.reset_index()
+
+
+def closing(jobs: Sequence[Ended]) -> str:
+    """What a command says at its end: how many jobs ended how, what they mix, and how to complete each that is not."""
+    lines = [counts(jobs), *_mixed(jobs)]
+    for job in jobs:
+        if job.state != GOOD:
+            lines += [f"  job {job.number} {job.state}: {job.reason}", f"    {job.command}"]
+    return "\n".join(lines)
+
+
+def counts(jobs: Sequence[Ended]) -> str:
+    """How many jobs there are in each state."""
+    states = pd.Series([job.state for job in jobs], dtype=object).value_counts(sort=False)
+    return f"{len(jobs)} jobs: " + ", ".join(f"{count} {state}" for state, count in states.items()) + "."
+
+
+def _mixed(jobs: Iterable[Ended]) -> list[str]:
+    return mixed({f"job {job.number}": job.facts for job in jobs if job.state == GOOD})
+
+
+def _reason(state: str, facts: Mapping[str, Any]) -> str:
+    error = facts.get("exception")
+    if state == "failed" and error:
+        return f"{error['type']}: {error['message']}".splitlines()[0]
+    if state == "interrupted":
+        return str(facts.get("reason", "its process was killed, or its machine went down"))
+    if state == "partial":
+        return f"{facts.get('reason')}; the same command measures the rest"
+    words = {"missing": "not started", "running": "another process is at work on it", "skipped": facts.get("reason")}
+    words[DAMAGED] = f"its {RUN} cannot be read; the same command does the job again"
+    return str(words.get(state, ""))
+
+
+def _headlines(summary: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for arm, found in summary["arms"].items():
+        for metric in METRICS:
+            if found[metric] is not None:
+                yield f"{arm}/{metric}", found[metric]["estimate"]
+
+
+def _without_seed(overrides: Iterable[str]) -> str:
+    return " ".join(override for override in overrides if not override.startswith("seed="))
+
+
+def _table(jobs: Sequence[Ended]) -> pd.DataFrame:
+    """A row a job; the numbers of an arm stand together, whichever jobs have them."""
+    table = pd.DataFrame([job.row() for job in jobs])
+    metrics = dict.fromkeys(name for job in jobs for name in job.metrics)
+    arms = list(dict.fromkeys(map(_arm, metrics)))
+    own = [name for name in table if name not in metrics and name != "dir"]
+    return table[[*own, *sorted(metrics, key=lambda name: arms.index(_arm(name))), "dir"]]
+
+
+def _arm(metric: str) -> str:
+    return metric.rpartition("/")[0]
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as partial:
+        guarded(table).to_csv(partial, index=False, quoting=csv.QUOTE_MINIMAL)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    head = f"| {' | '.join(map(str, table.columns))} |\n|{' --- |' * len(table.columns)}"
+    return "\n".join([head, *(f"| {' | '.join(map(_cell, row))} |" for row in table.itertuples(index=False))])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.4g}"
+    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,44 @@
+"""Gradients with respect to the image, and how many of them an attack cannot use."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dovision.attacks.losses import Loss, task_loss
+from dovision.interfaces import Classifier
+from dovision.module_state import differentiable
+from dovision.types import Batch
+
+
+def input_gradient(image: Tensor, label: Tensor, classifier: Classifier, loss: Loss) -> Tensor:
+    """Gradient of each image's own loss with respect to its pixels, shape (B, C, H, W)."""
+    return logits_and_gradient(image, label, classifier, loss)[1]
+
+
+def logits_and_gradient(image: Tensor, label: Tensor, classifier: Classifier, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Logits, shape (B, K), and the gradient of each image's own loss, shape (B, C, H, W).
+
+    A network that lets no gradient through has a gradient of zero, which `dead_gradients` tells.
+    """
+    leaf = image.clone().requires_grad_()
+    label = label.clone()  # one made in inference mode could not be kept for the backward pass
+    logits = classifier(leaf)
+    value = loss(logits, label, classifier.task).sum()
+    if not value.requires_grad:
+        return logits, torch.zeros_like(leaf)
+    (gradient,) = torch.autograd.grad(value, leaf)
+    return logits.detach(), gradient
+
+
+def dead_gradients(batch: Batch, classifier: Classifier) -> Tensor:
+    """Share of an image's pixels whose gradient of the task's loss is zero or not finite, shape (B,) in [0, 1].
+
+    Where it is large an attack by gradient finds no way, and an image that it leaves alone is no proof of robustness.
+
+    Source: arXiv:1802.00420, on masked gradients.
+    """
+    with differentiable(classifier):
+        gradient = input_gradient(batch.image, batch.label, classifier, task_loss)
+    dead = (gradient == 0) | ~gradient.isfinite()
+    return dead.flatten(1).float().mean(1)

@@ -1,0 +1,68 @@
+"""What an attack wants the classifier to answer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.attacks.losses import Loss, leads
+from dovision.types import Task
+
+
+class Aim:
+    """Any wrong answer, or a chosen one: the number that an attack raises, and when it has got what it wants.
+
+    Without a target the loss of the label is raised, over all known labels if there are several, and the aim is
+    reached once the image's answer is wrong: another class; or, multilabel, at least one known label answered wrongly.
+
+    A target of a multiclass task is the class to be said: its own loss is lowered, and the aim is reached once it is
+    said. A target of a multilabel task is the label whose answer alone is to be wrong: only its loss is raised, and
+    the aim is reached once that answer is wrong; never for an image of which that label is not known.
+
+    Args:
+        loss: what is raised.
+        target: the name or the number of a class; None for any wrong answer.
+    """
+
+    def __init__(self, loss: Loss, target: int | str | None) -> None:
+        self.loss = checks.function("loss", loss, "a loss such as task_loss")
+        self.target = target if target is None or isinstance(target, str) else checks.count("target", target)
+
+    def check(self, task: Task) -> None:
+        """Refuse a task that has not the target, or for which the loss is not defined.
+
+        Raises:
+            ValueError: there is no such class; or see the loss.
+        """
+        label = torch.zeros(1, len(task.classes)) if task.multilabel else torch.zeros(1, dtype=torch.long)
+        self(torch.zeros(1, len(task.classes)), label, task)
+
+    def __call__(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
+        """What is raised, shape (B,), from logits, shape (B, K); itself a loss."""
+        value = self.loss(logits, self._subject(label, task), task)
+        return -value if self._towards(task) else value
+
+    def reached(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
+        """Whether the classifier answers as the attack wants, shape (B,) bool."""
+        said = task.correct(task.probability(logits), self._subject(label, task))
+        return said if self._towards(task) else ~said
+
+    def leads(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
+        """By how much each answer that the attack wants leads, shape (B, M); reached where one is above zero."""
+        lead = leads(logits, self._subject(label, task), task)
+        return -lead.amax(1, keepdim=True) if self._towards(task) else lead
+
+    def _towards(self, task: Task) -> bool:
+        return self.target is not None and not task.multilabel
+
+    def _subject(self, label: Tensor, task: Task) -> Tensor:
+        """The label that the loss is about: the image's own, the target, or the image's own for the target alone."""
+        if self.target is None:
+            return label
+        chosen = task.number_of(self.target)
+        if not task.multilabel:
+            return torch.full_like(label, chosen)
+        alone = torch.full_like(label, torch.nan, dtype=torch.float32)
+        alone[:, chosen] = label[:, chosen].float()
+        return alone

@@ -1,0 +1,96 @@
+"""Images that were attacked before, and kept by the run that did so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional.norms import in_budget, size
+from dovision.interfaces import Attack, Classifier
+from dovision.io import arrays, files, paths
+from dovision.types import Batch
+
+FOLDER = "attacked"  # in the run directory: a folder an attack, in which there are
+FACTS = "facts.json"  # norm and epsilons of the attack, and
+KEYS = "keys.npy"  # sample and group of each image, (N, 2) int64;
+AGAIN = "Attack and keep the images again."
+MAIN = "attack"  # name of the attack in whose worlds effects are measured; those of detection have their own
+
+
+class Kept(Attack):
+    """The images that an earlier run kept (evaluation.keep_attacked=true), whatever is attacked now.
+
+    With the classifier that they were made for that run's worlds come again, without its cost; with another one they
+    tell whether the attack carries over.
+
+    Args:
+        run: the run directory.
+        attack: its name there: "attack", or that of a world of detection.
+        eps: some of its epsilons, in pixel units; None is all that there are.
+
+    Raises:
+        FileNotFoundError: the run has kept no such images.
+        ValueError: the attack had no such epsilon; or, at the first image, they are of other images.
+    """
+
+    def __init__(self, run: str, attack: str = MAIN, eps: float | str | Sequence[float | str] | None = None) -> None:
+        for name, value in (("run", run), ("attack", attack)):
+            checks.instance(name, value, str, "text, a run directory and the name of its attack")
+        self.folder = Path(run) / FOLDER / paths.file_name("attack", attack)
+        facts = _facts(self.folder)
+        super().__init__(facts["eps"] if eps is None else eps, facts["norm"])
+        missing = [wanted for wanted in self.eps if wanted not in facts["eps"]]
+        if missing:
+            kept = ", ".join(f"{each:g}" for each in facts["eps"])
+            raise ValueError(f"eps must be one that {self.folder} has, which are {kept}, got {missing[0]:g}.")
+        keys = arrays.mapped(self.folder / KEYS, np.int64, (None, 2))
+        self._rows = {(int(sample), int(group)): row for row, (sample, group) in enumerate(keys)}
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        keys = zip(batch.sample.tolist(), batch.group.tolist(), strict=True)
+        rows = [self._rows.get(key) for key in keys]
+        if None in rows:
+            raise ValueError(
+                f"{self.folder} must hold each image that is attacked, got none of sample "
+                f"{int(batch.sample[rows.index(None)])}. Keep the images of a run over at least as many."
+            )
+        path = image_path(self.folder, eps)  # read where it is looked at only
+        images = arrays.mapped(path, np.float32, (len(self._rows), None, None, None))
+        if images.shape[1:] != batch.image.shape[1:]:
+            raise ValueError(self._others(f"of shape {list(images.shape[1:])} for {list(batch.image.shape[1:])}"))
+        attacked = torch.from_numpy(images[np.array(rows)]).to(batch.image)
+        far = ~in_budget(size(attacked - batch.image, self.norm), eps)
+        if far.any():
+            raise ValueError(self._others(f"some further than {eps:g} from sample {int(batch.sample[far][0])}"))
+        return attacked
+
+    def _others(self, got: str) -> str:
+        return f"{self.folder} must hold images of this dataset, split and size, got {got}. Choose the run's dataset."
+
+
+def image_path(folder: Path, eps: float) -> Path:
+    """Where the images of one epsilon lie: an array (N, C, H, W) float32, in the order of the keys."""
+    return folder / f"eps={eps:g}.npy"
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    try:
+        facts: Any = json.loads(files.read_text(folder / FACTS))
+    except FileNotFoundError as error:
+        beside = sorted(path.parent.name for path in folder.parent.glob(f"*/{FACTS}"))
+        there = f"; it has {', '.join(beside)}" if beside else ""
+        raise FileNotFoundError(
+            f"{folder} must hold attacked images, got none{there}. Keep them: evaluation.keep_attacked=true."
+        ) from error
+    except ValueError as error:
+        raise ValueError(f"{folder / FACTS} must say what was attacked, got: {error}. {AGAIN}") from error
+    if not isinstance(facts, dict) or not isinstance(facts.get("norm"), str) or not isinstance(facts.get("eps"), list):
+        raise ValueError(f"{folder / FACTS} must say the norm and the epsilons, got something else. {AGAIN}")
+    return facts

@@ -1,0 +1,1 @@
+"""The commands, each the story of a run."""

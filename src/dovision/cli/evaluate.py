@@ -1,0 +1,83 @@
+"""dovision-evaluate: measure the effects of an intervention on a classifier, on clean and on attacked images."""
+
+from __future__ import annotations
+
+import logging
+
+from omegaconf import DictConfig
+
+from dovision.analysis.references import REFERENCES, References, lines
+from dovision.analysis.summary import write_summary
+from dovision.cli import session
+from dovision.cli.hydra_main import command
+from dovision.config.instantiate import make
+from dovision.evaluation import callbacks
+from dovision.evaluation.test_images import test_loader, test_samples
+from dovision.interfaces import Attack, Intervention, arm
+from dovision.runtime.outcomes import ImagesLost
+from dovision.store.map_tables import write_boxes
+from dovision.store.provenance import origin, surroundings
+from dovision.store.tables import CLEAN, measured_samples
+from dovision.sweeps import reuse
+from dovision.training import model_cache
+from dovision.training.image_classifier import ImageClassifier
+from dovision.training.model_cache import CLASSIFIER
+from dovision.training.trainer import make_trainer
+from dovision.types import CODE
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(config: DictConfig) -> None:
+    """Fit what is not fitted yet, measure the effects on the test images, write the tables and their summary."""
+    run = reuse.open_run(config)
+    if run is None:
+        return
+    with session.running(run, config) as stop:
+        images = reuse.open_images(config)
+        samples = test_samples(config, images)
+        intervention: Intervention = make(config.intervention)
+        intervention.bind(images, "test")
+        attack: Attack = make(config.attack)
+        contest = callbacks.contest(config)
+        references: References | None = make(config.reference)
+        code = intervention.site == CODE or (contest is not None and contest.reads_code)
+        fitted = callbacks.networks(config, images, code)
+        networks = {name: stage.classifier for name, stage in fitted.items()}
+        facts = {**surroundings(config), **model_cache.facts(images, fitted)}
+
+        evaluation = callbacks.effect_evaluation(
+            config, run.path, images, networks, intervention, attack, origin(facts)
+        )
+        maps = callbacks.map_evaluation(config, run.path, images, samples, networks)
+        trainer = make_trainer(
+            config, [evaluation, *maps, stop], logger=False, enable_checkpointing=False, use_distributed_sampler=False
+        )
+        loader = test_loader(config, images, samples, trainer)
+        trainer.test(ImageClassifier(networks[CLASSIFIER]), loader, verbose=False)
+
+        if trainer.is_global_zero:
+            boxes = images.boxes("test")
+            write_boxes(run.path, boxes[boxes["sample"].isin(samples)])
+            passes = {**evaluation.pass_facts, **evaluation.attack_facts}
+            found = measured_samples(run.path, [CLEAN, *map(arm, attack.eps)])
+            run.record({**passes, **facts, "images": len(found)})
+            if found != set(samples) or any(each.lost for each in maps):
+                least = min([len(found), *(each.tested for each in maps)])
+                raise ImagesLost(f"{least} of {len(samples)} test images were measured")
+            if contest is not None:
+                run.record(callbacks.detect(config, run.path, images, networks, contest))
+            for each in maps:
+                run.record({"seconds_per_map": each.seconds_per_map})
+            write_summary(run.path)
+            if references is not None:
+                compared = references.compare(run.path)
+                run.record({REFERENCES: compared})
+                for line in lines(compared):
+                    log.info(line)
+
+
+main = command("evaluate", evaluate)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The console scripts' common part: the configuration's folder, errors in a sentence, sweeps brought to their end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from dovision.config import hashing
+from dovision.config.errors import explain
+from dovision.config.sources import configuration_folder
+from dovision.runtime.outcomes import JobFailed
+from dovision.runtime.signals import Stop, Stopped
+from dovision.sweeps import sweep
+from dovision.sweeps.task import Story, Task
+from dovision.sweeps.worker import quieten
+
+log = logging.getLogger(__name__)
+
+
+def command(name: str, story: Story) -> Callable[[], None]:
+    """A console script that composes `<name>.yaml` and tells the story; errors of use are one line, and exit code 1."""
+
+    def main() -> None:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
+        hashing.register_resolvers()
+        quieten()
+        task = Task(name, story, sweep.begin_command())
+        launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(task)
+        code = _outcome(name, lambda: _launched(launch, task))
+        swept = sweep.current()
+        if swept is not None:
+            code = _finish(name, swept, launch, code)
+        if code:
+            sys.exit(code)
+
+    return main
+
+
+def _launched(launch: Callable[[], None], task: Task) -> None:
+    try:
+        launch()
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        if task.started or sweep.current() is not None:
+            raise
+        # of a configuration that could not be composed, such as one with a key below a list
+        raise ValueError(f"the command line does not fit the configuration: {explain(error)}.") from error
+    if task.error is not None:
+        raise task.error
+
+
+def _outcome(name: str, launch: Callable[[], None]) -> int:
+    """The exit code of a launch, whose errors are told in a line."""
+    try:
+        with Stop(), sweep.launching():
+            launch()
+    except JobFailed:
+        return 1
+    except Stopped as stopped:
+        return stopped.exit_code
+    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+        print(f"dovision-{name}: {explain(error)}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if sweep.current() is None:
+            raise
+        log.error("the launcher has failed, and with it the jobs that it was at: %s", explain(error))
+        return 1
+    return 0
+
+
+def _finish(name: str, swept: sweep.Sweep, launch: Callable[[], None], code: int) -> int:
+    """Launch again what a launcher has lost, as long as that gets further; then close the sweep."""
+    if code == 1 and swept.rerun is None:
+        left = swept.unfinished()
+        while left and code == 1:
+            log.warning("%d jobs were lost; they are launched again", left)
+            code = _outcome(name, launch)
+            before, left = left, swept.unfinished()
+            if left >= before:
+                break
+    try:
+        completed = swept.close()
+    except OSError as error:
+        print(f"dovision-{name}: the summary of the sweep could not be written: {explain(error)}", file=sys.stderr)
+        return code or 1
+    return code or int(not completed)

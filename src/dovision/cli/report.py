@@ -1,0 +1,115 @@
+"""dovision-report: figures, tables and one page, from run directories alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from dovision import checks
+from dovision.cli.hydra_main import command
+from dovision.config.instantiate import make
+from dovision.config.sources import configuration_folder
+from dovision.io.text_files import make_folder, write_text
+from dovision.report import exhibits, page
+from dovision.report.exhibit import Exhibit, save
+from dovision.store.discover import UNREADABLE, survey
+from dovision.store.run_record import Run
+from dovision.tracking.csv_logger import CSVLogger
+
+FIGURES = "figures"
+
+
+def report(sweep: Path, output: Path | None = None, details: int = 40) -> Path:
+    """Draw all figures of a sweep and write its page.
+
+    Args:
+        sweep: a folder with run directories below it, or one run directory.
+        output: where to write; <sweep>/report if None.
+        details: completed runs, the first ones, whose own figures are drawn as well.
+
+    Returns:
+        The page's path. The figures lie beside it, in figures/, as SVG, PDF, PNG and CSV, tables as LaTeX too.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no run in it.
+    """
+    return write(sweep, survey(sweep), output or sweep / "report", details)
+
+
+def write(sweep: Path, runs: Sequence[Run], output: Path, details: int) -> Path:
+    """The report of these runs of a sweep; those that are not completed are told on the page."""
+    completed = [run for run in runs if run.state == "completed"]
+    detailed = completed[: checks.positive_int("details", details)]
+    make_folder(output, setting="output")
+    overview: list[page.Shown] = []
+    if completed:
+        for exhibit in exhibits.results_exhibits(completed):
+            save(exhibit, output / FIGURES)
+        overview = _draw(exhibits.sweep_exhibits(completed), output / FIGURES, "")
+    runwise = []
+    for number, run in enumerate(detailed):
+        folder = Path(FIGURES) / run.folder.relative_to(sweep)
+        shown = _draw(exhibits.run_exhibits(run), output / folder, f"run{number}-")
+        runwise.append(page.Details(run.label, str(folder), shown))
+    text = page.render(sweep.resolve().name, runs, overview, runwise, _cut(len(completed), len(detailed)))
+    write_text(output / "index.html", text)
+    return output / "index.html"
+
+
+def _draw(shown: Iterable[Exhibit], folder: Path, prefix: str) -> list[page.Shown]:
+    return [page.Shown.of(exhibit, save(exhibit, folder), prefix) for exhibit in shown]
+
+
+def _cut(completed: int, detailed: int) -> list[str]:
+    if completed == detailed:
+        return []
+    return [f"Figures run by run: of the first {detailed} of {completed} completed runs; details={completed} for all."]
+
+
+def send(folder: Path, logger: CSVLogger, name: str) -> None:
+    """Send the figures and tables of a written report to a logger, as one run of the sweep's group."""
+    logger.start(folder, name, "report", {})
+    failed = True
+    try:
+        logger.send(folder)
+        failed = False
+    finally:
+        logger.finish(failed)
+
+
+def _logger(name: str | None) -> CSVLogger | None:
+    if name is None:
+        return None
+    folder = configuration_folder() / "logger"
+    known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "csv")
+    config = OmegaConf.load(folder / f"{checks.choice('log_to', name, known)}.yaml")
+    assert isinstance(config, DictConfig)
+    logger: CSVLogger = make(config)
+    return logger
+
+
+def tell(config: DictConfig) -> None:
+    """Draw the report that the configuration asks for, and print where it is.
+
+    Raises:
+        ValueError: some runs could not be read; the page is written without them, and says why.
+    """
+    sweep = Path(config.sweep)
+    logger = _logger(config.log_to)
+    runs = survey(sweep)
+    page = write(sweep, runs, Path(config.output) if config.output else sweep / "report", config.details)
+    if logger is not None:
+        send(page.parent, logger, sweep.resolve().name)
+    print(page)
+    damaged = [run for run in runs if run.state == UNREADABLE]
+    if damaged:
+        more = f" The page names {len(damaged) - 1} more." if len(damaged) > 1 else ""
+        raise ValueError(f"left out a run that cannot be read: {damaged[0].problem}{more}")
+
+
+main = command("report", tell)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""dovision-train: fit the classifier, and the autoencoder if one is asked for."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from dovision.cli.hydra_main import command
+from dovision.io.text_files import make_folder
+from dovision.sweeps import reuse
+from dovision.training import model_cache
+
+log = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> None:
+    """Fit what is not fitted yet, and say where it lies and how good it is."""
+    make_folder(Path(config.output_root), setting="output_root")
+    images = reuse.open_images(config)
+    plain = model_cache.classifier(config, images)
+    log.info("classifier %s: %s", plain.path, plain.scores)
+    if config.autoencoder is not None:
+        inserted = model_cache.with_autoencoder(config, images, plain)
+        log.info("autoencoder %s: %s", inserted.path, inserted.scores)
+
+
+main = command("train", train)
+
+if __name__ == "__main__":
+    main()

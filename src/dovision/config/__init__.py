@@ -1,0 +1,1 @@
+"""The configuration: where it lies, its hash, errors of use."""

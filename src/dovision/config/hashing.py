@@ -1,0 +1,184 @@
+"""What a run is: a hash of all that can change its numbers, and of nothing else."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dovision.io import paths
+from dovision.io.files import sha256
+
+PACKAGE = "dovision"
+# Packages of dovision through which no model is fitted.
+NOT_IN_A_FIT = (
+    *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "report"),
+    *("store", "sweeps", "tracking"),
+)
+PLUMBING = (  # where and how fast things run, not what comes out
+    "hydra",
+    "output_root",
+    "logger",
+    "num_workers",
+    "trust_checkpoint",
+    "threads",
+    "on_failure",
+    "rerun",
+    "dry_run",
+    "note",
+    "dataset.root",
+    "dataset.download",
+    "dataset.verify",
+    "dataset.workers",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.strategy",
+    "trainer.enable_model_summary",
+    "evaluation.flush",
+)
+
+
+# Settings whose files are told by the data's fingerprint and by the hashes of the weights.
+OF_DATA_AND_WEIGHTS = ("dataset", "checkpoint", "model", "autoencoder", "training", "trainer")
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """The configuration with all interpolations resolved, in plain types."""
+    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that depend on the content, not on the order of keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def file_hash(path: Path) -> str:
+    """Twelve hexadecimal digits of the bytes of a regular file."""
+    return sha256(path)[:12]
+
+
+@functools.cache
+def code_hash(without: Collection[str] = ()) -> str:
+    """Twelve hexadecimal digits of this package's code, but for some of the packages in it."""
+    package = Path(__file__).parents[1]
+    files = (path.relative_to(package) for path in package.rglob("*.py"))
+    return content_hash({file.as_posix(): file_hash(package / file) for file in files if file.parts[0] not in without})
+
+
+def fitting_code_hash() -> str:
+    """Twelve hexadecimal digits of the code that fits models, that of datasets and networks included."""
+    return code_hash(NOT_IN_A_FIT)
+
+
+def foreign_code(config: Mapping[str, Any]) -> dict[str, str]:
+    """The code of components from outside this package: a version if it is installed, else a hash of its files.
+
+    Args:
+        config: a configuration with `_target_`, in plain types.
+    """
+    targets = (value for key, value in _leaves(config) if key.rpartition(".")[2] == "_target_")
+    packages = sorted({str(target).partition(".")[0] for target in targets} - {PACKAGE})
+    return {package: _package_hash(package) for package in packages}
+
+
+@functools.cache
+def _package_hash(name: str) -> str:
+    try:
+        spec = find_spec(name)
+    except ImportError:
+        spec = None
+    if spec is None:
+        return "missing"  # which the component's own error tells
+    if spec.origin is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(spec.origin).parts):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return file_hash(Path(spec.origin))
+    if spec.submodule_search_locations is None:
+        return file_hash(Path(str(spec.origin)))
+    folders = [Path(folder) for folder in spec.submodule_search_locations]
+    files = {path.relative_to(folder).as_posix(): path for folder in folders for path in folder.rglob("*.py")}
+    return content_hash({name: file_hash(path) for name, path in files.items()})
+
+
+def paths_named(config: Mapping[str, Any]) -> dict[str, Path]:
+    """The files and folders that a configuration in plain types names, by the name of the setting."""
+    named = {name: value for name, value in _leaves(config) if isinstance(value, str) and value}
+    return {name: Path(value) for name, value in named.items() if os.path.exists(value)}
+
+
+def register_resolvers() -> None:
+    """Let the configuration use ${run_hash:}, and ${below:KEY}, a setting that names a folder below another."""
+    OmegaConf.register_new_resolver("run_hash", run_hash, replace=True)
+    OmegaConf.register_new_resolver("below", _below, replace=True)
+
+
+def _below(key: str, _root_: DictConfig) -> str:
+    return paths.below(key, OmegaConf.select(_root_, key))
+
+
+def run_hash(_root_: DictConfig) -> str:
+    """The hash that names a run's directory; the resolver `run_hash` of the configuration."""
+    return content_hash(settings(_root_))
+
+
+def settings(config: DictConfig) -> dict[str, Any]:
+    """What a run is configured by, in plain types: all that can change its numbers."""
+    nodes = {str(key): config[key] for key in config if key != "hydra"}
+    return without_plumbing({key: plain(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()})
+
+
+def work_hash(config: DictConfig) -> str:
+    """The hash of what a forward pass of a run costs: network, image shape, intervention and attack."""
+    parts = {name: plain(config[name]) for name in ("model", "intervention", "attack")}
+    return content_hash({**parts, "shape": list(config.dataset.shape)})
+
+
+def questions(config: DictConfig) -> dict[str, str]:
+    """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
+    own = settings(config)
+    data = own["dataset"]
+    fit = {"data": data, **{name: own[name] for name in ("model", "trainer", "seed", "checkpoint")}}
+    classifier = content_hash({**fit, "training": own["training"]["classifier"]})
+    inserted = {"into": classifier, "what": own["autoencoder"], "training": own["training"]["autoencoder"]}
+    others = {name: value for name, value in own.items() if name not in OF_DATA_AND_WEIGHTS}
+    return {
+        **{name: content_hash({name: str(path)}) for name, path in paths_named(others).items()},
+        "data": content_hash(data),
+        "classifier": classifier,
+        "permuted_classifier": classifier,
+        "autoencoder": content_hash(inserted),
+    }
+
+
+def without_plumbing(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without what cannot change its numbers."""
+
+    def kept(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+        return {
+            key: kept(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+            for key, value in node.items()
+            if f"{prefix}{key}" not in PLUMBING
+        }
+
+    return kept(config, "")
+
+
+def _leaves(node: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """The values of a configuration in plain types, with their dotted names."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from _leaves(value, f"{name}.{number}")
+    else:
+        yield name, node

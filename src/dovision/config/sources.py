@@ -1,0 +1,41 @@
+"""Where the configuration lies, and what of it may be written out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.resolvers import oc
+
+
+def configuration_folder() -> Path:
+    """The folder of the yaml files: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def recorded(config: Any) -> Any:
+    """A configuration as it may leave the process, in plain types: resolved, but for what the environment says.
+
+    ${oc.env:NAME} is written as it stands, also inside the values that are made of it, since it may name a secret.
+    """
+    with _environment_unread():
+        return OmegaConf.to_container(config, resolve=True)
+
+
+@contextmanager
+def _environment_unread() -> Iterator[None]:
+    """Let ${oc.env:NAME} and ${oc.env:NAME,default} stand for themselves."""
+
+    def name(*words: object) -> str:
+        return f"${{oc.env:{','.join('null' if word is None else str(word) for word in words)}}}"
+
+    OmegaConf.register_new_resolver("oc.env", name, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)

@@ -1,0 +1,55 @@
+"""What a dataset's config states, held against what its data say, and the data's fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from dovision.types import Shape, Task
+
+
+def task(kind: str, classes: Sequence[str] | None, possible: Sequence[str], what: str) -> Task:
+    """The stated task; an error if a dataset of this sort, `what`, cannot have it."""
+    if kind not in possible:
+        raise ValueError(
+            f"task must be {' or '.join(possible)} for {what}, got {kind!r}. Use dataset.task={possible[0]}."
+        )
+    if classes is None or isinstance(classes, str):
+        raise ValueError(f"classes must be a list of names, got {classes!r}.")
+    return Task(kind, tuple(str(name) for name in classes))
+
+
+def agree(name: str, stated: Sequence[object] | None, found: Sequence[object]) -> None:
+    """Raise unless a stated fact is what the data say; the remedy can be pasted into the command line."""
+    if stated is None or tuple(stated) != tuple(found):
+        got = None if stated is None else list(stated)
+        listed = ",".join(_quoted(item) for item in found)
+        raise ValueError(
+            f"{name} must be what the data say, {list(found)!r}, got {got!r}. Use 'dataset.{name}=[{listed}]'."
+        )
+
+
+def shape(stated: Sequence[int]) -> Shape:
+    """The stated image shape (C, H, W), as a tuple of positive whole numbers."""
+    whole = tuple(stated) if isinstance(stated, Sequence) else ()
+    if len(whole) != 3 or not all(isinstance(length, int) and length > 0 for length in whole):
+        got = list(whole) if whole else stated
+        raise ValueError(f"shape must be three whole numbers (channels, height, width), got {got!r}.")
+    return whole
+
+
+def fingerprint(content: Iterable[bytes], splits: Mapping[str, Sequence[int]]) -> str:
+    """A hash of the content and of which row is in which split, the same on every machine."""
+    digest = hashlib.sha256()
+    for part in content:
+        digest.update(hashlib.sha256(part).digest())
+    digest.update(json.dumps({name: list(rows) for name, rows in splits.items()}, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _quoted(item: object) -> str:
+    text = str(item)
+    plain = isinstance(item, int) or re.fullmatch(r"[A-Za-z_][\w.-]*", text)
+    return text if plain else f'"{text}"'

@@ -1,0 +1,105 @@
+"""Reading of one image file of any usual kind into [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from dovision.datasets import _checks
+from dovision.functional import geometry
+from dovision.io import images
+from dovision.io.images import BadFile
+from dovision.types import Shape
+
+
+class Size(NamedTuple):
+    """Of an image, in pixels."""
+
+    height: int
+    width: int
+
+
+def shape(stated: Sequence[int]) -> Shape:
+    """The stated image shape (C, H, W), of 1 or 3 channels."""
+    whole = _checks.shape(stated)
+    if whole[0] not in (1, 3):
+        raise ValueError(f"shape must have 1 (grey) or 3 (RGB) channels, got {list(whole)!r}.")
+    return whole
+
+
+def check(data: bytes) -> Size:
+    """The size of the image in a file's bytes, which is decoded to its end.
+
+    Raises:
+        BadFile: the bytes are no image, a truncated or too large one, or of a mode whose range is not known.
+    """
+    image = _known(images.decode(data))
+    return Size(image.height, image.width)
+
+
+def read(path: Path, shape: Shape) -> Tensor:
+    """The image, shape `shape`, float in [0, 1]: made grey or RGB, resized to cover the shape, its centre taken.
+
+    Grey is the luma of ITU-R 601; transparency is dropped; 16-bit files keep their depth.
+    """
+    return fit(pixels(path, shape[0]), shape)
+
+
+def pixels(path: Path, channels: int) -> Tensor:
+    """The image as it is in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].
+
+    Raises:
+        ValueError: the file is no whole image.
+    """
+    try:
+        return _channels(_known(images.read(path)), channels)
+    except BadFile as error:
+        raise ValueError(f"{path} must be a whole image, but is {error}.") from error
+
+
+def of_pil(image: Image.Image, shape: Shape) -> Tensor:
+    """A PIL image, brought to a shape as one from a file is.
+
+    Raises:
+        ValueError: the range of its numbers is not known.
+    """
+    try:
+        return fit(_channels(_known(image), shape[0]), shape)
+    except BadFile as error:
+        raise ValueError(f"an image must have pixels of a known range, but is {error}.") from error
+
+
+def fit(value: Tensor, shape: Shape) -> Tensor:
+    """An image, shape (C, H, W), resized with antialiasing to cover `shape`, and its centre taken."""
+    where = geometry.central_fit(value.shape[1], value.shape[2], shape)
+    if where.resized != where.source:
+        value = F.interpolate(value.unsqueeze(0), size=where.resized, mode="bilinear", antialias=True)[0]
+    return where.window.crop(value).clamp(0, 1).contiguous()
+
+
+def _known(image: Image.Image) -> Image.Image:
+    """The image, unless the range of its numbers is not known."""
+    if image.mode == "F" or (image.mode == "I" and not _sixteen_bits(np.asarray(image))):
+        raise BadFile(f"of mode {image.mode}, whose range is not known")
+    return image
+
+
+def _sixteen_bits(values: npt.NDArray[np.int32]) -> bool:
+    return bool(0 <= values.min() <= values.max() <= 65535)
+
+
+def _channels(image: Image.Image, channels: int) -> Tensor:
+    """Shape (channels, H, W) in [0, 1]."""
+    if image.mode.startswith("I"):
+        grey = torch.from_numpy(np.asarray(image).astype(np.float32) / 65535)
+        return grey.expand(channels, *grey.shape)
+    values = torch.from_numpy(np.array(image.convert("L" if channels == 1 else "RGB")))
+    return values.reshape(image.height, image.width, channels).permute(2, 0, 1).float().div_(255)

@@ -1,0 +1,235 @@
+"""Films decoded once, into one array of bytes that is memory-mapped for reading."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from tqdm import tqdm
+
+from dovision import checks
+from dovision.datasets import _nih_films
+from dovision.datasets._file_array import FileArray
+from dovision.datasets._nih_films import STATUS
+from dovision.io import arrays
+from dovision.io import files as input_files
+from dovision.io.atomic import publish, replacing
+from dovision.io.locking import Lock
+
+log = logging.getLogger(__name__)
+CHUNK = 128  # films decoded before they are written and marked; they are what a kill can lose
+IMAGES = "images.npy"  # (N, size, size) uint8
+SOURCES = "sources.npy"  # (N, 3) int64: STATUS of the file that a row was made from; zeros: not made
+HASHES = "hashes.npy"  # (N, 32) uint8: its SHA-256
+INDEX = "index.json"  # the N names; written last, so that where it is, the store is whole
+
+HASH = 32  # bytes
+
+Bytes = npt.NDArray[np.uint8]
+
+
+class Decoded(NamedTuple):
+    """A film's row, and the SHA-256 of its file."""
+
+    pixels: Bytes  # (size, size)
+    hash: Bytes  # (32,)
+
+
+class State(NamedTuple):
+    """Of each film asked for: whether the store has it, and whether its file is another than the store was made of."""
+
+    made: npt.NDArray[np.bool_]
+    changed: npt.NDArray[np.bool_]
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.made.all())
+
+
+class Store:
+    """A row of `size` x `size` grey bytes for each film of a table; rows of films not decoded yet take no space.
+
+    A row is marked as made only after its bytes have reached the disk, so that a store may be filled bit by bit, be
+    killed at any moment, and be filled on.
+
+    Args:
+        folder: where the store lies, or will.
+        size: height and width of a row, in pixels.
+        names: all films there can be; used when the store is made.
+    """
+
+    def __init__(self, folder: Path, size: int, names: pd.Series[str]) -> None:
+        self.folder = folder
+        self.size = size
+        self.names = names
+
+    @property
+    def images(self) -> FileArray:
+        return FileArray(self.folder / IMAGES, np.uint8, (len(self._stored()), self.size, self.size))
+
+    def rows(self, names: pd.Series[str]) -> npt.NDArray[np.intp]:
+        """The row of each film; -1 if the store has none for it."""
+        return pd.Index(self._stored(), dtype=object).get_indexer(names.to_numpy(dtype=object))
+
+    def state(self, files: pd.DataFrame) -> State:
+        """What the store has of these films; a file of another time is read, to see whether it has other bytes.
+
+        Args:
+            files: films, of columns name, path and STATUS.
+        """
+        rows = self.rows(files["name"])
+        sources, hashes = np.zeros((len(files), len(STATUS)), np.int64), np.zeros((len(files), HASH), np.uint8)
+        if (rows >= 0).any():
+            sources[rows >= 0] = self._sources("r")[rows[rows >= 0]]
+            hashes[rows >= 0] = self._hashes("r")[rows[rows >= 0]]
+        stored = sources.any(axis=1)
+        same = (sources == files[STATUS].to_numpy()).all(axis=1)
+        doubtful = np.flatnonzero(stored & ~same & (sources[:, 0] == files["bytes"]))
+        if len(doubtful):
+            log.info("reading %s films whose times are not those of when they were stored", f"{len(doubtful):,}")
+        same[doubtful] = (_hashed(files["path"].iloc[doubtful]) == hashes[doubtful]).all(axis=1)
+        return State(same, stored & ~same)
+
+    def hashes(self, names: pd.Series[str]) -> list[str]:
+        """The SHA-256 of the file that the row of each film was made from."""
+        return [row.tobytes().hex() for row in self._hashes("r")[self.rows(names)]]
+
+    def fill(self, files: pd.DataFrame, workers: int) -> None:
+        """Decode what the store does not have yet, or has of another file; with a progress bar on a terminal.
+
+        Args:
+            files: films, of columns name, path and STATUS.
+            workers: threads that decode.
+
+        Raises:
+            ValueError: a file is bad, which is said when all others are done; or a film is none of the store's.
+            PermissionError: the store cannot be written.
+        """
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise PermissionError(
+                f"{self.folder} must be a folder that can be written to: {error.strerror}. Make a folder of your own "
+                "with links to the tables, the lists and the folders of films, and set dataset.root to it."
+            ) from error
+        with Lock(self.folder / "lock"):
+            if not self._is_whole:
+                self._create()
+            made = self.state(files).made
+            self._sources("r+")[self.rows(files["name"][made])] = files[STATUS][made]  # of the same bytes
+            due = files[~made]
+            rows = self.rows(due["name"])
+            if (rows < 0).any():
+                raise ValueError(
+                    f"{self.folder} must have a row for each film, but was made from another table, without "
+                    f"{due['name'].iloc[int(np.argmin(rows))]}. Remove the folder and prepare again."
+                )
+            bad = self._decode(due, rows, workers)
+        if bad:
+            raise ValueError(
+                f"each film must be a whole image, got {len(bad)} bad; all others are prepared:{checks.lines(bad)}\n"
+                "Mend or remove them, and run the same command again."
+            )
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether the store is made, by a version that kept hashes."""
+        return (self.folder / INDEX).exists() and (self.folder / HASHES).exists()
+
+    def _stored(self) -> list[str]:
+        """The name of each row's film; none where the store is not made yet."""
+        index = self.folder / INDEX
+        if not self._is_whole:
+            return []
+        try:
+            stored = json.loads(input_files.read_text(index))
+        except ValueError as error:
+            raise ValueError(f"{index} must hold the names of films: {error}. Remove the folder.") from error
+        if not isinstance(stored, list) or not all(isinstance(name, str) for name in stored):
+            raise ValueError(f"{index} must hold the names of films, got something else. Remove the folder.")
+        return stored
+
+    def _sources(self, mode: str) -> arrays.Array:
+        return arrays.mapped(self.folder / SOURCES, np.int64, (len(self._stored()), len(STATUS)), mode)
+
+    def _hashes(self, mode: str) -> arrays.Array:
+        return arrays.mapped(self.folder / HASHES, np.uint8, (len(self._stored()), HASH), mode)
+
+    def _create(self) -> None:
+        """Empty arrays, each under another name until it is whole."""
+        count = len(self.names)
+        arrays = {
+            IMAGES: (np.uint8, (count, self.size, self.size)),
+            SOURCES: (np.int64, (count, len(STATUS))),
+            HASHES: (np.uint8, (count, HASH)),
+        }
+        (self.folder / INDEX).unlink(missing_ok=True)
+        for name, (dtype, shape) in arrays.items():
+            part = self.folder / f"{name}.part"
+            np.lib.format.open_memmap(part, "w+", dtype, shape).flush()
+            publish(part, self.folder / name)
+        with replacing(self.folder / INDEX) as part:
+            part.write_text(json.dumps(self.names.tolist()))
+
+    def _decode(self, due: pd.DataFrame, rows: npt.NDArray[np.intp], workers: int) -> list[str]:
+        """Fill these rows, a chunk at a time; what is wrong with those that cannot be."""
+        bad = []
+        sources: Any = self._sources("r+")
+        hashes: Any = self._hashes("r+")
+        with ThreadPoolExecutor(workers) as pool, tqdm(total=len(due), desc="decoding films", disable=None) as bar:
+            for start in range(0, len(due), CHUNK):
+                chunk = due.iloc[start : start + CHUNK]
+                done = {}
+                for place, film in enumerate(pool.map(self._film, chunk["path"])):
+                    if isinstance(film, str):
+                        bad.append(film)
+                    else:
+                        done[place] = film
+                    bar.update()
+                places = list(done)
+                own = rows[start : start + CHUNK][places]
+                sources[own] = 0  # what is written over is not made until it is whole
+                sources.flush()
+                self._write(own, [film.pixels for film in done.values()])
+                hashes[own] = [film.hash for film in done.values()]
+                hashes.flush()
+                sources[own] = chunk[STATUS].to_numpy()[places]
+                sources.flush()
+        return bad
+
+    def _film(self, path: str) -> Decoded | str:
+        """The film's row, or what is wrong with its file."""
+        try:
+            hash = _hash(path)  # if the file is exchanged from here on, its time is not that of the row
+            film = _nih_films.read(Path(path), (1, self.size, self.size))
+        except (ValueError, OSError) as error:
+            return str(error)
+        return Decoded(film[0].mul(255).round().byte().numpy(), hash)
+
+    def _write(self, rows: npt.NDArray[np.intp], films: Sequence[Bytes]) -> None:
+        """Bring films to the disk; not through a map, whose pages would count as this process's memory."""
+        images: Any = self.images.array
+        with (self.folder / IMAGES).open("r+b") as file:
+            for row, film in zip(rows.tolist(), films, strict=True):
+                file.seek(images.offset + row * film.nbytes)
+                file.write(film.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _hash(path: str) -> Bytes:
+    return np.frombuffer(bytes.fromhex(input_files.sha256(path)), np.uint8)
+
+
+def _hashed(paths: Iterable[str]) -> Bytes:
+    """The SHA-256 of each file, shape (N, 32)."""
+    with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
+        return np.array(list(pool.map(_hash, paths)), np.uint8).reshape(-1, HASH)

@@ -1,0 +1,183 @@
+"""The tables that come with ChestX-ray14: labels, boxes and official lists, checked row by row, without any image."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dovision import checks
+from dovision.io import files
+
+LABELS = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Effusion",
+    "Infiltration",
+    "Mass",
+    "Nodule",
+    "Pneumonia",
+    "Pneumothorax",
+    "Consolidation",
+    "Edema",
+    "Emphysema",
+    "Fibrosis",
+    "Pleural_Thickening",
+    "Hernia",
+)
+HEALTHY = "No Finding"
+FILM = 1024  # pixels, height and width of the released images, in which boxes are given
+ENTRIES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")  # the corrected one first
+BOXES = ("BBox_List_2017.csv",)
+LISTS = ("train_val_list.txt", "test_list.txt")
+SOURCE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
+
+_COLUMNS = {
+    "Image Index": "name",
+    "Finding Labels": "findings",
+    "Patient ID": "patient",
+    "Patient Age": "age",
+    "Patient Gender": "sex",
+    "Patient Sex": "sex",
+    "View Position": "view",
+}
+_EDGES = ("x", "y", "w", "h")  # of a box: left, top, width, height
+
+
+def labels_chosen(classes: Sequence[str] | None) -> tuple[str, ...]:
+    """The classes, each of which must be one of the 14."""
+    if classes is None or isinstance(classes, str):
+        raise ValueError(f"classes must be a list of labels of ChestX-ray14, got {classes!r}.")
+    return tuple(checks.choice("classes", str(name), LABELS) for name in classes)
+
+
+def entries(root: Path) -> pd.DataFrame:
+    """A row an image: name, findings (joined by "|"), patient (int64), age (years), sex, view.
+
+    Raises:
+        FileNotFoundError: the table is missing.
+        ValueError: the table lacks a column, or a row has no patient, an unknown label or another row's image.
+    """
+    path = _locate(root, ENTRIES)
+    table = _read(path).rename(columns=_COLUMNS)
+    wanted = list(dict.fromkeys(_COLUMNS.values()))
+    missing = [column for column in wanted if column not in table]
+    if missing:
+        raise ValueError(f"{path} must have the columns of ChestX-ray14's table, but has none for {missing}.")
+    table = table[wanted]
+    number = table["patient"].str.fullmatch("[0-9]{1,18}")  # what int64 holds exactly
+    _refuse(path, table, ~number, "must have a patient's number")
+    _refuse(path, table, table["name"].duplicated(), "must be the only one of its image")
+    for findings in table["findings"].unique():
+        unknown = [name for name in findings.split("|") if name not in (*LABELS, HEALTHY)]
+        if unknown:
+            rule = f"must have labels of ChestX-ray14, got {unknown[0]!r}.{checks.suggestion(unknown[0], LABELS)}"
+            _refuse(path, table, table["findings"] == findings, rule.rstrip("."))
+    age = pd.to_numeric(table["age"].str.removesuffix("Y"), errors="coerce")
+    return table.assign(patient=table["patient"].astype(np.int64), age=age)
+
+
+def labels(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Zeros and ones, shape (N, K); all zeros for a film without any of the classes."""
+    code, combinations = pd.factorize(findings)
+    present = [[name in combination.split("|") for name in classes] for combination in combinations]
+    return np.array(present, dtype=np.float32)[code]
+
+
+def boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
+    """A row a box: name, label, part, and top, left, bottom, right to the nearest pixel of the 1024 x 1024 film.
+
+    `part` is the label, with a number from 2 on if the image has several boxes of it.
+
+    Args:
+        root: the folder of the table.
+        known: the names of all images.
+
+    Raises:
+        FileNotFoundError: the table is missing.
+        ValueError: a row has an unknown label, an image that is not known, or a box outside the film.
+    """
+    path = _locate(root, BOXES)
+    table = _read(path).iloc[:, :6].set_axis(["name", "label", *_EDGES], axis=1)
+    table["label"] = table["label"].replace("Infiltrate", "Infiltration")
+    _refuse(path, table, ~table["label"].isin(LABELS), "must have one of the 14 labels")
+    _refuse(path, table, ~table["name"].isin(known), "must be of an image of the entry table")
+    left, top, width, height = (pd.to_numeric(table[edge], errors="coerce") for edge in _EDGES)
+    across = width.between(0, FILM, inclusive="right") & (left < FILM) & (left + width > 0)
+    down = height.between(0, FILM, inclusive="right") & (top < FILM) & (top + height > 0)
+    _refuse(path, table, ~(across & down), f"must have a box in the {FILM} x {FILM} film")
+    number = table.groupby(["name", "label"]).cumcount() + 1
+    part = table["label"] + number.astype(str).where(number > 1, "")
+    edges = {"top": top, "left": left, "bottom": top + height, "right": left + width}
+    whole = {edge: value.round().astype(np.int64) for edge, value in edges.items()}
+    return table[["name", "label"]].assign(part=part, **whole)
+
+
+class Lists(NamedTuple):
+    """The official lists."""
+
+    train_val: frozenset[str]
+    test: frozenset[str]
+    sha256: dict[str, str]  # of each file's bytes, by its name
+
+
+def lists(root: Path) -> Lists:
+    """Read train_val_list.txt and test_list.txt.
+
+    Raises:
+        FileNotFoundError: one of them is missing.
+    """
+    content = []
+    for name in LISTS:
+        if not (root / name).is_file():
+            raise FileNotFoundError(
+                f"{name} must lie in {root} for the official split. Fetch it from {SOURCE}, or cut by patient with "
+                "dataset.split=patients."
+            )
+        content.append(files.read_bytes(root / name, files.TEXT))
+    names = [frozenset(_text(name, data).split()) for name, data in zip(LISTS, content, strict=True)]
+    digests = [hashlib.sha256(data).hexdigest() for data in content]
+    return Lists(names[0], names[1], dict(zip(LISTS, digests, strict=True)))
+
+
+def _locate(root: Path, names: Sequence[str]) -> Path:
+    for name in names:
+        for path in (root / name, root / f"{name}.gz"):
+            if path.is_file():
+                return path
+    raise FileNotFoundError(
+        f"{' or '.join(names)} must lie in {root}, which holds no such file. Fetch it from {SOURCE}, or set "
+        "dataset.root to the folder that holds it."
+    )
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """All cells as text; columns without a name, at the end of some versions, never become an index."""
+    data = (files.unzipped if path.suffix == ".gz" else files.read_bytes)(path, files.TEXT)
+    try:
+        text = io.StringIO(_text(path.name, data))
+        return pd.read_csv(text, dtype=str, keep_default_na=False, index_col=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path} must be a whole table of comma-separated values: {error}.") from error
+
+
+def _text(name: str, data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} must be a text in UTF-8: {error}. Fetch it again from {SOURCE}.") from error
+
+
+def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series[bool], rule: str) -> None:
+    """Raise for the first wrong row, named by its line in the file."""
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        shown = ",".join(map(str, table.iloc[rows[0]]))
+        more = f" {len(rows) - 1} more rows are like it." if len(rows) > 1 else ""
+        raise ValueError(f"each row of {path} {rule}, but line {rows[0] + 2} is {shown!r}.{more} Mend the table.")

@@ -1,0 +1,175 @@
+"""The phantom's structural causal model: what causes what, before anything is drawn.
+
+    hospital ----> tag
+        |  (shortcut)
+        v
+    disease -----> lesions        anatomy and noise have no cause and cause neither
+
+Each variable draws its own noise from a stream of its own, so that one can be changed and all others stay.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dovision.functional.rng import generator
+
+KINDS = ("nodule", "opacity")
+
+_HOSPITAL, _DISEASE, _ANATOMY, _LESIONS, _TAG, _RIB, _TEXTURE, _NOISE = range(8)  # keys of the streams
+
+
+class Anatomy(NamedTuple):
+    """The healthy chest; lengths in half-widths of the film, x from its left to right, y from top to bottom."""
+
+    shift_x: float
+    shift_y: float
+    tilt: float  # radians
+    scale: float
+    lung_width: float  # from the midline to the chest wall
+    apex: float  # y of the lungs' upper end
+    diaphragm: float  # y of the dome on the film's left
+    heart_width: float
+    heart_height: float
+    rib_spacing: float
+    rib_drop: float  # how steeply the ribs fall towards the chest wall
+    rib_offset: float
+    rib_density: float
+    tissue: float  # attenuation of the chest without lungs
+    air: float  # share of the tissue's attenuation that the lungs lack
+    vessels: float
+    exposure: float
+    noise: float  # standard deviation of the sensor noise, in attenuation
+
+
+_RANGES = {
+    "shift_x": (-0.05, 0.05),
+    "shift_y": (-0.04, 0.04),
+    "tilt": (-0.05, 0.05),
+    "scale": (0.93, 1.05),
+    "lung_width": (0.66, 0.76),
+    "apex": (-0.80, -0.70),
+    "diaphragm": (0.40, 0.54),
+    "heart_width": (0.30, 0.40),
+    "heart_height": (0.28, 0.36),
+    "rib_spacing": (0.150, 0.185),
+    "rib_drop": (0.20, 0.34),
+    "rib_offset": (0.0, 1.0),
+    "rib_density": (0.10, 0.17),
+    "tissue": (0.95, 1.15),
+    "air": (0.66, 0.78),
+    "vessels": (0.10, 0.18),
+    "exposure": (0.85, 1.15),
+    "noise": (0.04, 0.065),
+}
+
+
+class Lesion(NamedTuple):
+    """A nodule (small, sharp) or an opacity (large, cloudy) in a lung field."""
+
+    kind: str
+    right: bool  # on the film's right
+    across: float  # place between the lung's inner (0) and outer (1) border
+    along: float  # place between the apex (0) and the diaphragm (1)
+    radius: float  # half-widths of the film
+    stretch: float  # ratio of the two axes
+    angle: float  # radians
+    contrast: float  # attenuation at the centre
+    texture: Tensor  # (8, 8) the cloud's own noise
+
+
+class Tag(NamedTuple):
+    """The letter that a hospital puts on its films, in the upper left corner."""
+
+    x: float
+    y: float
+    size: float
+
+
+class Patient(NamedTuple):
+    """All variables of one sample."""
+
+    hospital: bool  # the one that tags its films
+    disease: bool
+    anatomy: Anatomy
+    lesions: tuple[Lesion, ...]
+    tag: Tag | None
+    rib: tuple[bool, int]  # the rib that is a part of the sample: on the film's right, and its number
+    keys: tuple[int, int, int]  # seed, split, sample
+
+    def count(self, kind: str) -> int:
+        """The number of lesions of a kind."""
+        return sum(lesion.kind == kind for lesion in self.lesions)
+
+    @property
+    def texture(self) -> Tensor:
+        """Standard normal noise of this patient's lungs, shape (3, 24, 24)."""
+        return torch.randn(3, 24, 24, generator=generator(*self.keys, _TEXTURE))
+
+    def noise(self, *shape: int) -> Tensor:
+        """Standard normal noise of this patient's film, of any shape."""
+        return torch.randn(shape, generator=generator(*self.keys, _NOISE))
+
+
+def draw(seed: int, split: int, sample: int, shortcut: float) -> Patient:
+    """The patient of a sample, from the model's causes to its effects.
+
+    Args:
+        shortcut: s in [0, 1]; P(disease | the hospital that tags) = (1 + s)/2, P(disease | the other) = (1 - s)/2.
+    """
+    keys = (seed, split, sample)
+    hospital = _uniform(keys, _HOSPITAL, 1)[0] < 0.5
+    risk = (1 + shortcut) / 2 if hospital else (1 - shortcut) / 2
+    disease = _uniform(keys, _DISEASE, 1)[0] < risk
+    side, number = _uniform(keys, _RIB, 2)
+    return Patient(
+        hospital=hospital,
+        disease=disease,
+        anatomy=_anatomy(keys),
+        lesions=_lesions(keys) if disease else (),
+        tag=_tag(keys) if hospital else None,
+        rib=(side < 0.5, 2 + int(number * 4)),
+        keys=keys,
+    )
+
+
+def _anatomy(keys: tuple[int, int, int]) -> Anatomy:
+    places = _uniform(keys, _ANATOMY, len(_RANGES))
+    drawn = zip(_RANGES.items(), places, strict=True)
+    return Anatomy(**{name: low + (high - low) * place for (name, (low, high)), place in drawn})
+
+
+def _lesions(keys: tuple[int, int, int]) -> tuple[Lesion, ...]:
+    kinds, nodules, opacities = _uniform(keys, _LESIONS, 3)
+    counts = {"nodule": 1 + int(nodules * 3), "opacity": 1 + int(opacities * 2)}
+    present = (("nodule",), ("opacity",), KINDS)[int(kinds * 3)]
+    return tuple(_lesion(keys, kind, number) for kind in present for number in range(counts[kind]))
+
+
+def _lesion(keys: tuple[int, int, int], kind: str, number: int) -> Lesion:
+    stream = generator(*keys, _LESIONS, KINDS.index(kind), number)
+    side, across, along, radius, stretch, angle, contrast = torch.rand(7, generator=stream).tolist()
+    small = kind == "nodule"
+    return Lesion(
+        kind=kind,
+        right=side < 0.5,
+        across=0.2 + 0.65 * across,
+        along=0.15 + 0.7 * along,
+        radius=0.07 + 0.05 * radius if small else 0.20 + 0.14 * radius,
+        stretch=0.8 + 0.4 * stretch,
+        angle=3.14159 * angle,
+        contrast=0.35 + 0.40 * contrast if small else 0.32 + 0.36 * contrast,
+        texture=torch.randn(8, 8, generator=stream),
+    )
+
+
+def _tag(keys: tuple[int, int, int]) -> Tag:
+    x, y, size = _uniform(keys, _TAG, 3)
+    return Tag(x=-0.90 + 0.06 * x, y=-0.90 + 0.06 * y, size=0.13 + 0.03 * size)
+
+
+def _uniform(keys: tuple[int, int, int], stream: int, count: int) -> list[float]:
+    return torch.rand(count, generator=generator(*keys, stream)).tolist()

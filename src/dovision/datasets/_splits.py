@@ -1,0 +1,47 @@
+"""Seeded cuts of a dataset into train, val and test."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+
+import torch
+
+from dovision import checks
+from dovision.functional.rng import generator
+
+NAMES = ("train", "val", "test")
+
+
+def check_fractions(val: float, test: float) -> None:
+    """Raise unless both shares are in [0, 1] and leave something for train."""
+    checks.within("val_fraction", val, 0, 1)
+    checks.within("test_fraction", test, 0, 1)
+    if val + test >= 1:
+        raise ValueError(f"val_fraction + test_fraction must be below 1, got {val:g} + {test:g}.")
+
+
+def cut(
+    groups: Sequence[Hashable], labels: Sequence[int], val: float, test: float, seed: int
+) -> dict[str, tuple[int, ...]]:
+    """Row numbers of each split; whole groups stay together, and each split has its share of each label.
+
+    Args:
+        groups: the group (patient) of each row.
+        labels: the label of each row; groups with the same set of labels are cut in the same proportions.
+        val, test: shares of the groups, in [0, 1]; train takes the rest.
+    """
+    rows, kinds = defaultdict(list), defaultdict(set)
+    for row, (group, label) in enumerate(zip(groups, labels, strict=True)):
+        rows[group].append(row)
+        kinds[group].add(label)
+    strata = defaultdict(list)
+    for group, present in kinds.items():
+        strata[tuple(sorted(present))].append(group)
+    chosen: dict[str, list[int]] = {name: [] for name in NAMES}
+    for number, (_, members) in enumerate(sorted(strata.items())):
+        order = torch.randperm(len(members), generator=generator(seed, number)).tolist()
+        first, second = round(len(order) * val), round(len(order) * (val + test))
+        for name, part in (("val", order[:first]), ("test", order[first:second]), ("train", order[second:])):
+            chosen[name] += [row for place in part for row in rows[members[place]]]
+    return {name: tuple(sorted(part)) for name, part in chosen.items()}

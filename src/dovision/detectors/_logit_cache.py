@@ -1,0 +1,35 @@
+"""What several detectors ask of the same images: computed once, and kept as long as the images are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from dovision.interfaces import Classifier
+from dovision.propagation.cached import weights_stamp
+
+T = TypeVar("T")
+_KNOWN = WeakTensorKeyDictionary()  # by images, then by what was asked
+
+
+def remembered(image: Tensor, key: Hashable, compute: Callable[[], T]) -> T:
+    """What `compute` gives, from memory if it was asked for under this key, for these very images, before."""
+    if image not in _KNOWN:
+        _KNOWN[image] = {}
+    known: dict[Hashable, Any] = _KNOWN[image]
+    key = (image._version, key)
+    if key not in known:
+        known[key] = compute()
+    answer: T = known[key]
+    return answer
+
+
+def logits_of(image: Tensor, classifier: Classifier) -> Tensor:
+    """The classifier's logits, shape (B, K), of images, shape (B, C, H, W); with gradients they are computed anew."""
+    if torch.is_grad_enabled():
+        return classifier(image)
+    return remembered(image, ("logits", weights_stamp(classifier)), lambda: classifier(image))

@@ -1,0 +1,137 @@
+"""The effects of interventions on one image, as numbers that tell an attacked image from a clean one."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from dovision import checks
+from dovision.detectors._logit_cache import logits_of, remembered
+from dovision.functional.effects import SCALES, evidence
+from dovision.interfaces import Classifier, Context, Intervention
+from dovision.propagation import KeptPropagation, Outcome
+from dovision.propagation.edits import Pairs, all_pairs
+from dovision.propagation.plain import Plain
+from dovision.propagation.sites import site_module
+from dovision.types import CODE, Batch, Task
+
+PAIRS = 512  # edited images that share a pass on the way of a gradient
+
+
+class Profile:
+    """Effects of each unit of each intervention on the class said by the classifier under attack, whoever is right.
+
+    Multilabel: on every label. Not weighted by its probability, as the expected effect is: an attack hides what was
+    said as often as it makes something up, and effects on labels that are not said would vanish.
+
+    Without gradients, only what descends from an edit is recomputed; an image that requires a gradient goes through
+    whole passes, in chunks that are computed anew on the way back, so that memory holds one chunk. Both agree.
+
+    Args:
+        interventions: by name; those on a code are measured in the classifier with its autoencoder.
+        scale: probability or log_odds.
+    """
+
+    def __init__(self, interventions: Mapping[str, Intervention], scale: str) -> None:
+        self.interventions = dict(interventions)
+        if not self.interventions:
+            raise ValueError("an effect profile needs an intervention, got none. Name one or several.")
+        self.scale = checks.choice("scale", scale, SCALES)
+        self.reads_code = any(each.site == CODE for each in self.interventions.values())
+        self.passes = 0  # forward passes an image, known after the first
+        self._propagations = {name: KeptPropagation(each) for name, each in self.interventions.items()}
+        self._kinds = {name: pickle.dumps(each) for name, each in self.interventions.items()}  # equal for equal parts
+
+    def __call__(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> list[Tensor]:
+        """Effects, shape (B, units, 1), or (B, units, K) for multilabel, of each intervention.
+
+        Raises:
+            ValueError: an intervention acts on a code, and there is no autoencoder.
+        """
+        task = classifier.task
+        with torch.no_grad():
+            said = task.prediction(task.probability(logits_of(batch.image, classifier)))
+        world = batch._replace(label=said.to(batch.label))  # the label of the data is nobody's business here
+        outcomes = [self._outcome(name, world, classifier, inserted) for name in self.interventions]
+        self.passes = 1 + sum(1 + len(outcome.units) for outcome in outcomes)
+        changes = [change(outcome, task, self.scale) for outcome in outcomes]
+        if task.multilabel:
+            return changes
+        return [each.take_along_dim(said.view(-1, 1, 1), dim=2) for each in changes]
+
+    def _outcome(self, name: str, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Outcome:
+        intervention = self.interventions[name]
+        measured = inserted if intervention.site == CODE else classifier
+        if measured is None:
+            raise ValueError(
+                f"{name!r} is an intervention on a code, which needs an autoencoder inserted into the classifier, "
+                "got none. Choose one (autoencoder=...)."
+            )
+        if batch.image.requires_grad and torch.is_grad_enabled():
+            return whole_passes(batch, measured, intervention)
+        kept = self._propagations[name]
+        propagation = kept(measured)
+        key = (self._kinds[name], kept.stamp, *batch.sample.tolist())
+        return remembered(batch.image, key, lambda: propagation(batch))
+
+
+def change(outcome: Outcome, task: Task, scale: str) -> Tensor:
+    """Effect of each unit on each class, shape (B, units, K): treated minus control."""
+    treated, control = (evidence(logits, task, scale) for logits in (outcome.treated, outcome.control.unsqueeze(1)))
+    return treated - control
+
+
+def whole_passes(batch: Batch, classifier: Classifier, intervention: Intervention) -> Outcome:
+    """What Propagation gives, differentiable with respect to the images."""
+    engine = Plain(classifier, site_module(classifier, intervention.site))
+    clean = engine.clean(batch.image)
+    shape = tuple(clean.site.shape[1:])
+    units = intervention.units(shape)
+    treated = clean.control.unsqueeze(1).repeat(1, len(units), 1)
+    context = Context(batch, classifier)
+    for pairs in _chunks(all_pairs(intervention, units, batch.sample.tolist(), shape), shape):
+        logits = checkpoint(engine.treated, clean, pairs, intervention, context, use_reentrant=False)
+        treated[pairs.image, pairs.unit] = logits
+    return Outcome(units, clean.control, treated)
+
+
+def _chunks(streams: list[Pairs], shape: tuple[int, ...]) -> Iterator[Pairs]:
+    while streams:
+        pairs = streams.pop()
+        if len(pairs) > PAIRS:
+            streams.extend(pairs.split(PAIRS, shape))
+        else:
+            yield pairs
+
+
+def summaries(effect: Tensor) -> Tensor:
+    """Over the units: mean, mean size, standard deviation, lowest and highest; shape (B, 5 C) from (B, units, C)."""
+    return torch.cat([effect.mean(1), effect.abs().mean(1), deviation(effect), effect.amin(1), effect.amax(1)], 1)
+
+
+def deviation(effect: Tensor) -> Tensor:
+    """Standard deviation over the units, shape (B, C) from (B, units, C); its gradient is zero where all are equal."""
+    return effect.var(1, correction=0).clamp(min=1e-20).sqrt()
+
+
+def flat(profile: Sequence[Tensor], with_summaries: bool) -> Tensor:
+    """All effects of an image in a row, shape (B, F), with the summaries of each intervention behind them if asked."""
+    rows = [effect.flatten(1) for effect in profile]
+    return torch.cat(rows + ([summaries(effect) for effect in profile] if with_summaries else []), 1)
+
+
+def compressed(effect: Tensor, resolution: float) -> Tensor:
+    """Effects on a logarithmic scale with their signs, linear below the resolution; smooth, of the same shape.
+
+    Effects range over orders of magnitude, and the small ones tell as much as the large ones.
+    """
+    return (effect / resolution).asinh()
+
+
+def magnitude(effect: Tensor, resolution: float) -> Tensor:
+    """Sizes of effects on a logarithmic scale, 0 below the resolution; smooth, of the same shape."""
+    return (effect / resolution).square().log1p() / 2

@@ -1,0 +1,1 @@
+"""Callbacks that measure under `trainer.test`: effects, maps, detection."""

@@ -1,0 +1,100 @@
+"""What the callbacks under `trainer.test` share: a method for a batch, and files closed whatever ends the test."""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from tqdm import tqdm
+
+from dovision.functional.logit_checks import finite
+from dovision.interfaces import Classifier
+from dovision.types import Batch
+
+T = TypeVar("T")
+
+
+class Evaluation(Callback, ABC):
+    """A callback that measures something on each test batch and writes it to files.
+
+    A subclass extends `on_test_start`, opens its files there, by `opened`, and writes `measure`. The files get their
+    names when the test is over; an exception that ends it, a signal's included, leaves none that looks complete.
+
+    The module under test returns its logits, shape (B, K), from `test_step`.
+
+    Args:
+        classifier: the one under test.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+        self.images = 0  # of the dataloaders, on this device
+        self.tested = 0  # of these, those that a batch has brought
+        self._open = ExitStack()
+
+    @abstractmethod
+    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
+        """Measure a batch, and write the rows.
+
+        Args:
+            batch: of the dataloader.
+            logits: of the classifier under test, shape (B, K).
+            batch_idx, dataloader_idx: the number of the batch in its dataloader, and that of the dataloader.
+        """
+
+    def opened(self, context: AbstractContextManager[T]) -> T:
+        """Enter a context that ends with the test."""
+        return self._open.enter_context(context)
+
+    def progress_bar(self, unit: str, initial: int = 0) -> tqdm[Any]:
+        """A bar, on a terminal only, that ends with the test; it counts from `initial`."""
+        return self.opened(tqdm(unit=f" {unit}", initial=initial, disable=not sys.stderr.isatty()))
+
+    @property
+    def lost(self) -> int:
+        """How many images of this device's dataloaders no batch has brought, as under a limit of the trainer."""
+        return self.images - self.tested
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        loaders = trainer.test_dataloaders
+        loaders = loaders if isinstance(loaders, list) else [loaders]
+        self.images, self.tested = sum(len(loader.dataset) for loader in loaders), 0
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self.measure(batch, finite(outputs, "logits"), batch_idx, dataloader_idx)
+        self.tested += len(batch.image)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._open.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._open.__exit__(type(exception), exception, exception.__traceback__)
+
+    @torch.no_grad()
+    def logits(self, image: Tensor) -> Tensor:
+        """Of the classifier under test, shape (B, K), from images, shape (B, C, H, W)."""
+        return self.classifier(image)
+
+    def correct(self, logits: Tensor, batch: Batch) -> Tensor:
+        """Whether logits, shape (B, K), say the labels of the batch; shape (B,) bool, on the CPU."""
+        task = self.classifier.task
+        return task.correct(task.probability(logits), batch.label).cpu()
+
+
+def round_to_8_bits(image: Tensor) -> Tensor:
+    """The image as a file of 8 bits a channel would keep it."""
+    return (image * 255).round() / 255

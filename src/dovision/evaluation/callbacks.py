@@ -1,0 +1,173 @@
+"""What an evaluation holds: effects, maps of explainers, and the detection of attacks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+from omegaconf import DictConfig
+from torch.utils.data import DataLoader, Subset
+
+from dovision import checks
+from dovision.analysis.detection_summary import write_detection
+from dovision.config.instantiate import make
+from dovision.config.requirements import need_detectors, need_worlds
+from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows
+from dovision.evaluation.detection import SPLITS, Detection
+from dovision.evaluation.detector_fits import Fitted, fit, shown, write_scores
+from dovision.evaluation.effects import EffectEvaluation
+from dovision.evaluation.explanation_config import MapSettings
+from dovision.evaluation.maps import MapEvaluation
+from dovision.evaluation.test_images import first_samples
+from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
+from dovision.runtime.outcomes import ImagesLost
+from dovision.store.detection_tables import TEST
+from dovision.store.thumbnails import PictureChoice
+from dovision.training import model_cache
+from dovision.training.image_classifier import ImageClassifier
+from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, Stage
+from dovision.training.trainer import make_trainer
+from dovision.types import CODE, Batch
+
+log = logging.getLogger(__name__)
+CONTROLS = ("inserted", "plain")  # of an intervention on a code
+
+
+def networks(config: DictConfig, images: Images, code: bool) -> dict[str, Stage]:
+    """The networks of a run by their names, fitted if need be.
+
+    Args:
+        config: of the run.
+        images: which they are fitted to.
+        code: whether the code of an autoencoder is edited or read.
+    """
+    found = {CLASSIFIER: model_cache.classifier(config, images)}
+    if AUTOENCODER in (names := needed(config, code)):
+        found[AUTOENCODER] = model_cache.with_autoencoder(config, images, found[CLASSIFIER])
+    if PERMUTED in names:
+        found[PERMUTED] = model_cache.permuted(config, images)
+    return found
+
+
+def needed(config: DictConfig, code: bool) -> list[str]:
+    """The names of a run's networks, in the order in which they are fitted; `code` as of `networks`."""
+    permuted = config.explainer and config.evaluation.permuted_labels
+    return [CLASSIFIER, *([AUTOENCODER] if code else []), *([PERMUTED] if permuted else [])]
+
+
+def effect_evaluation(
+    config: DictConfig,
+    folder: Path,
+    images: Images,
+    networks: Mapping[str, Classifier],
+    intervention: Intervention,
+    attack: Attack,
+    origin: Mapping[str, Any],
+) -> EffectEvaluation:
+    """The callback that measures effects; `origin` is what its rows depend on besides the configuration."""
+    settings = config.evaluation
+    return EffectEvaluation(
+        folder,
+        networks[CLASSIFIER],
+        networks[AUTOENCODER if intervention.site == CODE else CLASSIFIER],
+        intervention,
+        attack,
+        names=images.table("test")["name"].tolist(),
+        chunk=settings.chunk,
+        plain_control=checks.choice("evaluation.control", settings.control, CONTROLS) == "plain",
+        pictures=PictureChoice(settings.maps, dict(enumerate(images.strata("test").tolist()))),
+        keep_attacked=settings.keep_attacked,
+        flush=settings.flush,
+        origin=origin,
+    )
+
+
+def map_evaluation(
+    config: DictConfig, folder: Path, images: Images, samples: Sequence[int], networks: Mapping[str, Classifier]
+) -> list[MapEvaluation]:
+    """The callback that draws the maps of the configured explainers; none if there are no explainers."""
+    explainers: Mapping[str, Explainer] = make(config.explainer)
+    if not explainers:
+        return []
+    settings: MapSettings = make(config.explanation)
+    permuted = networks.get(PERMUTED)
+    return [MapEvaluation(folder, networks[CLASSIFIER], explainers, settings, images.shape, samples, permuted)]
+
+
+class Contest(NamedTuple):
+    """Detectors, and the worlds that they are to tell from the clean one; both by name."""
+
+    detectors: Mapping[str, Detector]
+    worlds: Mapping[str, Attack]
+
+    @property
+    def reads_code(self) -> bool:
+        """Whether a detector reads the code of an autoencoder."""
+        return any(detector.reads_code for detector in self.detectors.values())
+
+
+def contest(config: DictConfig) -> Contest | None:
+    """The configured detectors and worlds; None if there are no detectors.
+
+    Raises:
+        ValueError: there is no world to detect, or the adaptive attacker's detector is not among them.
+    """
+    detectors: Mapping[str, Detector] = make(config.detector)
+    if not detectors:
+        idle = [*config.detection.worlds, *config.detection.adaptive.detectors]
+        if idle:
+            log.warning("no detector is chosen (detector=...), so nothing is done with detection's %s", ", ".join(idle))
+        return None
+    need_worlds(config)
+    need_detectors(config)
+    worlds: Mapping[str, Attack] = make(config.detection.worlds)
+    return Contest(detectors, worlds)
+
+
+def detect(
+    config: DictConfig, folder: Path, images: Images, networks: Mapping[str, Classifier], parts: Contest
+) -> dict[str, Any]:
+    """Fit the detectors on validation images, score test images in every world, and say what it took.
+
+    Raises:
+        ValueError: there is no validation image, or one of a patient that is tested on.
+    """
+    classifier = networks[CLASSIFIER]
+    inserted = networks[AUTOENCODER] if parts.reads_code else None
+    keep = config.evaluation.keep_attacked
+    detection = Detection(folder, classifier, inserted, parts.worlds, parts.detectors, keep)
+    one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
+    trainer = make_trainer(config, [detection], logger=False, enable_checkpointing=False, **one_device)
+    loaders = [_loader(config, images, split, f"detection.{split}_images") for split in SPLITS]
+    trainer.test(ImageClassifier(classifier), loaders, verbose=False)
+    if detection.lost:
+        raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
+    fits = fit(folder, parts.detectors, detection.failed)
+    adaptive = _adaptive(config, images, fits, inserted, classifier)
+    write_scores(folder, fits, detection.failed, adaptive)
+    write_detection(folder)
+    return detection.told
+
+
+def _loader(config: DictConfig, images: Images, split: str, name: str) -> DataLoader[Batch]:
+    """The first images of a split, in its order; `name` is where the configuration says how many."""
+    share = Subset(images.split(split), first_samples(config, name, images, split))
+    return DataLoader(share, batch_size=config.evaluation.batch_size, num_workers=config.num_workers)
+
+
+def _adaptive(
+    config: DictConfig, images: Images, fits: Sequence[Fitted], inserted: Classifier | None, classifier: Classifier
+) -> Iterator[pa.RecordBatch]:
+    """The adaptive attacker's rows, against the fit of each named detector that figures show."""
+    settings = config.detection.adaptive
+    kinds = [*((strength, False) for strength in settings.strengths), (0.0, True)]
+    for fitted in shown([fitted for fitted in fits if fitted.name in settings.detectors]):
+        for strength, orthogonal in kinds:
+            attack = Adaptive(
+                settings.eps, settings.steps, strength, orthogonal, fitted.detector, inserted, config.seed
+            )
+            batches = _loader(config, images, TEST, "detection.adaptive.images")
+            yield from adaptive_rows(fitted, attack, batches, classifier)

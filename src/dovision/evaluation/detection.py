@@ -1,0 +1,140 @@
+"""The callback that reads detectors on validation and test images, clean and in each adversarial world."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dovision.evaluation.callback import Evaluation, round_to_8_bits
+from dovision.evaluation.condition import World, attack_rows, read_rows
+from dovision.evaluation.gradient_health import GradientHealth
+from dovision.interfaces import Attack, Classifier, Detector
+from dovision.io.text_files import make_folder
+from dovision.store.adversarial_cache import Keeper
+from dovision.store.attack_tables import ATTACKS, attacks_schema
+from dovision.store.detection_tables import TEST, VAL
+from dovision.store.detector_features import READS, ROW_GROUP, reads_path, reads_schema
+from dovision.store.tables import CLEAN, TableWriter
+from dovision.types import Batch
+
+log = logging.getLogger(__name__)
+TIMED = 0  # the batch on which costs are measured, after a first read
+SPLITS = (VAL, TEST)  # in the order of the dataloaders
+
+
+class Detection(Evaluation):
+    """Attack the images of the two dataloaders, val and test, and let each detector read them.
+
+    An attack that fails is left out from then on, and named in `failed`; the others go on.
+
+    Args:
+        folder: the run directory; attacks.parquet and a table a detector are written there.
+        classifier: the one under attack.
+        inserted: the same with its autoencoder, or None.
+        worlds: attacks by name, each with its epsilons.
+        detectors: by name.
+        keep_attacked: whether all attacked images are kept, as they are.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        classifier: Classifier,
+        inserted: Classifier | None,
+        worlds: Mapping[str, Attack],
+        detectors: Mapping[str, Detector],
+        keep_attacked: bool = False,
+    ) -> None:
+        super().__init__(classifier)
+        self.folder = folder
+        self.inserted = inserted
+        self.worlds = worlds
+        self.detectors = detectors
+        self.keep_attacked = keep_attacked
+        self.failed: dict[str, str] = {}
+        self.milliseconds: dict[str, float] = {}
+        self.health = GradientHealth()
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a run records: detectors' passes and milliseconds for an image, attacks' passes, those that failed."""
+        costs = {
+            name: {"passes": self.detectors[name].passes, "milliseconds": round(milliseconds, 3)}
+            for name, milliseconds in self.milliseconds.items()
+        }
+        queries = {name: {f"{eps:g}": q for eps, q in attack.queries.items()} for name, attack in self.worlds.items()}
+        return {
+            "detector_costs": costs,
+            "world_queries": queries,
+            "world_dead_gradients": self.health.share,
+            "failed_attacks": self.failed,
+        }
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_test_start(trainer, pl_module)
+        if self.inserted is not None:
+            self.inserted.to(pl_module.device).eval()
+        make_folder(self.folder / READS, setting="output_root")
+        self.keepers = {
+            name: self.opened(Keeper(self.folder, name, attack, self.images))
+            for name, attack in self.worlds.items()
+            if self.keep_attacked
+        }
+        self.attacks = self.opened(TableWriter(self.folder / ATTACKS, attacks_schema()))
+        self.tables = {
+            name: self.opened(TableWriter(reads_path(self.folder, name), reads_schema(), ROW_GROUP))
+            for name in self.detectors
+        }
+        self.progress = self.progress_bar("images")
+
+    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
+        self.health.add(batch, self.classifier)
+        worlds = list(self._worlds(batch, logits))
+        split = SPLITS[dataloader_idx]
+        for world in worlds[1:]:
+            rounded = self.correct(self.logits(round_to_8_bits(world.batch.image)), batch)
+            self.attacks.write(attack_rows(split, world, worlds[0], rounded))
+            if world.attack in self.keepers:
+                self.keepers[world.attack].add(world.eps, world.batch)
+        for name, detector in self.detectors.items():
+            for world in worlds:
+                self.tables[name].write(read_rows(split, world, worlds[0], self._read(detector, world.batch)))
+            if batch_idx == TIMED:
+                self.milliseconds[name] = self._timed(detector, batch)
+        self.progress.update(len(batch.image))
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_test_end(trainer, pl_module)
+        self.health.warn()
+
+    def _worlds(self, batch: Batch, logits: Tensor) -> Iterator[World]:
+        yield World(CLEAN, 0.0, batch, self.correct(logits, batch))
+        for name, attack in self.worlds.items():
+            for eps in attack.eps:
+                if name in self.failed:
+                    break
+                try:
+                    attacked = batch._replace(image=attack(batch, self.classifier, eps))
+                except Exception as error:  # whatever a foreign library raises: the other attacks go on
+                    self.failed[name] = str(error) or type(error).__name__
+                    log.warning("the attack %s failed, and is left out: %s", name, self.failed[name])
+                    break
+                yield World(name, eps, attacked, self.correct(self.logits(attacked.image), batch))
+
+    @torch.no_grad()
+    def _read(self, detector: Detector, batch: Batch) -> Tensor:
+        return detector.read(batch, self.classifier, self.inserted).detach().float().cpu()
+
+    def _timed(self, detector: Detector, batch: Batch) -> float:
+        """Milliseconds that reading an image takes; on a copy of the images, of which nothing is remembered."""
+        copy = batch._replace(image=batch.image.clone())
+        started = time.perf_counter()
+        self._read(detector, copy)
+        return 1000 * (time.perf_counter() - started) / len(batch.image)

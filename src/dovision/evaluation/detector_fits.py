@@ -1,0 +1,163 @@
+"""Detectors fitted on validation images, in every fair variant, and their scores on the test images."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from dovision.interfaces import Detector
+from dovision.store.detection_tables import (
+    ALL_ATTACKS,
+    AS_IS,
+    CLEAN_ONLY,
+    DETECTOR,
+    HARDENED,
+    NOISE,
+    SCORES,
+    SUPERVISED,
+    SUPERVISED_HARDENED,
+    TEST,
+    VAL,
+    preferred,
+    scores_schema,
+)
+from dovision.store.detector_features import Reads, read_reads
+from dovision.store.tables import CLEAN, TableWriter
+
+log = logging.getLogger(__name__)
+FOR_THRESHOLDS = 1 / 3  # share of the validation patients that no detector is fitted to
+GOLDEN = 2_654_435_769  # 2^32 by the golden ratio: its multiples, modulo 2^32, spread evenly
+
+
+class Fitted(NamedTuple):
+    """A detector as it was fitted; `fitted_on` names the attack that a supervised one has seen."""
+
+    name: str
+    variant: str
+    fitted_on: str
+    detector: Detector
+
+    def rows(self, facts: pd.DataFrame, score: Tensor, strength: float | None = None) -> pa.RecordBatch:
+        """Rows of scores.parquet, for images of these facts."""
+        said = {"detector": self.name, "variant": self.variant, "fitted_on": self.fitted_on, "strength": strength}
+        frame = facts.assign(score=score.double().cpu().numpy(), **said)
+        table = pa.Table.from_pandas(frame[scores_schema().names], scores_schema(), preserve_index=False)
+        return table.combine_chunks().to_batches()[0]
+
+
+def fit(folder: Path, detectors: Mapping[str, Detector], failed: Collection[str]) -> list[Fitted]:
+    """Every detector in its variants, fitted to what was read of the validation images not kept for thresholds.
+
+    as is                   has nothing to fit
+    clean only              fitted to clean images
+    clean and noise         the same, hardened: images with random signs added are clean, too
+    supervised              fitted to clean images, and to those on which one attack, or any, succeeded
+    supervised, hardened    the same, and images with random signs added are clean
+
+    Args:
+        folder: the run directory, with the tables of what was read.
+        detectors: by name; they stay as they are.
+        failed: attacks that are left out.
+
+    Raises:
+        ValueError: no validation image was read, or one of a patient that is tested on.
+    """
+    return [fitted for name, detector in detectors.items() for fitted in _variants(folder, name, detector, failed)]
+
+
+def shown(fits: Sequence[Fitted]) -> list[Fitted]:
+    """One fit of each detector: that which figures show, since it has most reason to hold."""
+    names = pd.DataFrame([(fitted.name, fitted.variant, fitted.fitted_on) for fitted in fits], columns=DETECTOR)
+    return [fits[number] for number in preferred(names).index]
+
+
+def for_thresholds(group: pd.Series[int]) -> pd.Series[bool]:
+    """Which patients' validation images are kept for thresholds: a detector rejects few of those it is fitted to."""
+    return (group * GOLDEN % 2**32) < FOR_THRESHOLDS * 2**32
+
+
+def write_scores(
+    folder: Path, fits: Collection[Fitted], failed: Collection[str], adaptive: Iterable[pa.RecordBatch]
+) -> None:
+    """Write scores.parquet: every fit on the test images in each world, and on clean and noisy ones for thresholds.
+
+    Rows of the adaptive attacker, who needs the fits, come last.
+    """
+    with TableWriter(folder / SCORES, scores_schema()) as table:
+        for name in dict.fromkeys(fitted.name for fitted in fits):
+            for reads in read_reads(folder, name):
+                facts = reads.facts
+                kept = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
+                told = ((facts["split"] == TEST) | kept) & ~facts["attack"].isin(failed)
+                for fitted in fits:
+                    if fitted.name == name and told.any():
+                        table.write(fitted.rows(facts[told], fitted.detector.score(reads.chosen(told))))
+        for rows in adaptive:
+            table.write(rows)
+
+
+def _variants(folder: Path, name: str, detector: Detector, failed: Collection[str]) -> Iterator[Fitted]:
+    val = _validation(folder, name)
+    clean, noise = (val.chosen(val.facts["attack"] == attack) for attack in (CLEAN, NOISE))
+    nothing = clean[:0]
+    kinds = [(CLEAN_ONLY, SUPERVISED, clean)]
+    if len(noise):
+        kinds.append((HARDENED, SUPERVISED_HARDENED, torch.cat([clean, noise])))
+    if type(detector).fit is Detector.fit:
+        yield Fitted(name, AS_IS, "", detector)
+    elif not detector.supervised:
+        for variant, _, images in kinds:
+            yield Fitted(name, variant, "", _fitted(detector, images, nothing))
+    else:
+        for attack, beaten in _beaten(val, failed).items():
+            for _, variant, images in kinds:
+                yield Fitted(name, variant, attack, _fitted(detector, images, beaten))
+
+
+def _validation(folder: Path, name: str) -> Reads:
+    """What was read of the images to be fitted to; none of them may be of a patient that is tested on."""
+    parts, validated, tested = [], set[int](), set[int]()
+    for reads in read_reads(folder, name):
+        val = reads.facts["split"] == VAL
+        own = val & ~for_thresholds(reads.facts["group"])
+        parts.append(Reads(reads.facts[own], reads.chosen(own)))
+        validated.update(reads.facts.loc[val, "group"])
+        tested.update(reads.facts.loc[~val, "group"])
+    facts = pd.concat([part.facts for part in parts], ignore_index=True)
+    if facts.empty:
+        raise ValueError(
+            "a detector is fitted on validation images, got none. Set detection.val_images to at least some hundreds."
+        )
+    shared = validated & tested
+    if shared:
+        raise ValueError(
+            f"a detector must not be fitted to whom it is tested on, got {len(shared):,} patients (groups) with images "
+            "in val and in test. Cut the splits by patient."
+        )
+    return Reads(facts, torch.cat([part.read for part in parts]))
+
+
+def _beaten(val: Reads, failed: Collection[str]) -> dict[str, Tensor]:
+    """What was read of the images on which an attack succeeded, by attack, and of all of them."""
+    facts = val.facts
+    attacks = [a for a in dict.fromkeys(facts["attack"]) if a not in (CLEAN, NOISE) and a not in failed]
+    won = facts["success"].fillna(False).astype(bool)
+    beaten = {attack: val.chosen(won & (facts["attack"] == attack)) for attack in attacks}
+    for attack in [attack for attack, read in beaten.items() if len(read) < 2]:
+        log.warning("the attack %s beat fewer than 2 validation images; no detector is fitted to it", attack)
+        del beaten[attack]
+    return beaten | ({ALL_ATTACKS: torch.cat(list(beaten.values()))} if len(beaten) > 1 else {})
+
+
+def _fitted(detector: Detector, clean: Tensor, attacked: Tensor) -> Detector:
+    own = copy.copy(detector)
+    own.fit(clean, attacked)
+    return own

@@ -1,0 +1,254 @@
+"""The callback that measures effects under `trainer.test`, clean and attacked, and writes them as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import pyarrow as pa
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dovision.attacks.replay import MAIN
+from dovision.evaluation.callback import Evaluation, round_to_8_bits
+from dovision.evaluation.gradient_health import GradientHealth
+from dovision.evaluation.query_counter import Queries
+from dovision.functional.logit_checks import finite
+from dovision.interfaces import Attack, Classifier, Intervention
+from dovision.interfaces import arm as arm_name
+from dovision.propagation import Outcome, Propagation
+from dovision.store.adversarial_cache import Keeper
+from dovision.store.sharding import by_sample
+from dovision.store.shards import Parts
+from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
+from dovision.store.thumbnails import PictureChoice, image_path, pictured_samples, remove_images, save_image
+from dovision.store.to_arrow import Clean, done_rows, effect_columns, sample_columns, touched
+from dovision.types import INPUT, Batch, Box
+
+Regions = Sequence[Sequence[Box | None]]  # by image and unit
+
+
+class Arm(NamedTuple):
+    """The images of a batch as they are, or attacked at one epsilon."""
+
+    name: str
+    eps: float
+    batch: Batch
+    logits: Tensor  # (B, K) of the classifier under test
+
+
+class EffectEvaluation(Evaluation):
+    """Measure effects on each test batch, in the clean arm and in that of each epsilon.
+
+    Images that stand in finished parts of a run that was stopped are not measured again.
+
+    Args:
+        folder: where samples.parquet, effects.parquet and the maps go.
+        classifier: the one under test, which is attacked.
+        measured: the classifier in which the effects are measured: the one under test, or that with an autoencoder.
+        intervention: do(u).
+        attack: of the classifier under test; its epsilons are the arms beside `clean`.
+        names: a name per sample of the test split.
+        chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
+        plain_control: compare with the classifier under test instead of `measured` without do(u).
+        pictures: chooses the samples of which the image is kept as a picture.
+        keep_attacked: whether all attacked images are kept, as they are.
+        flush: images after which their rows are finished on disk.
+        origin: what the rows depend on besides the configuration; a change of it is the end of finished parts.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        classifier: Classifier,
+        measured: Classifier,
+        intervention: Intervention,
+        attack: Attack,
+        names: Sequence[str],
+        chunk: int | str,
+        plain_control: bool,
+        pictures: PictureChoice,
+        flush: int,
+        origin: Mapping[str, Any],
+        keep_attacked: bool = False,
+    ) -> None:
+        super().__init__(classifier)
+        self.folder = folder
+        self.measured = measured
+        self.intervention = intervention
+        self.attack = attack
+        self.names = names
+        self.chunk = chunk
+        self.plain_control = plain_control
+        self.pictures = pictures
+        self.keep_attacked = keep_attacked and bool(attack.eps)
+        self.flush = flush
+        self.origin = origin
+        self.forward_passes = 0
+        self.queries = Queries(attack)
+        self.health = GradientHealth()
+
+    @property
+    def pass_facts(self) -> dict[str, Any]:
+        """Forward passes so far; pairs a pass since memory ran out, which the rows' last bits depend on, or None."""
+        return {"forward_passes": self.forward_passes, "chunk_limit": self.propagation.allowance.limit}
+
+    @property
+    def attack_facts(self) -> dict[str, Any]:
+        """Share of dead gradients, and the attack's forward passes per image by epsilon; empty without an attack."""
+        if not self.attack.eps:
+            return {}
+        return {"dead_gradients": self.health.share, "queries": self.queries.mean}
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_test_start(trainer, pl_module)
+        self.propagation = Propagation(self.measured.to(pl_module.device), self.intervention, self.chunk)
+        if self.keep_attacked and trainer.world_size > 1:
+            raise ValueError(
+                f"evaluation.keep_attacked needs one device, got {trainer.world_size}. Set trainer.devices=1."
+            )
+        ranks = {"rank": trainer.global_rank, "devices": trainer.world_size}
+        self.parts = Parts(self.folder, self._schemas(), self.flush, self._origin(), **ranks)
+        self._take_up(self.parts.told)
+        self.pictures.offer_rows(self.parts.finished(SAMPLES))
+        self._seen = 0
+        keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.keep_attacked else None
+        self.keeper = self.opened(keeper) if keeper is not None else None
+        self.progress = self.progress_bar("passes", self.forward_passes)
+
+    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
+        self.propagation.prepare(batch)  # by the first batch, even if its rows are finished: the same engine as then
+        done, self._seen = self.parts.done - self._seen, self._seen + len(batch.image)
+        if done < len(batch.image):
+            rest = slice(max(done, 0), None)
+            self._evaluate(batch.rows(rest), logits[rest])
+
+    def _evaluate(self, batch: Batch, logits: Tensor) -> None:
+        if self.attack.eps:
+            self.health.add(batch, self.classifier)
+        arms = list(self.arms(batch, logits))
+        samples, effects = [], []
+        for arm in arms:
+            outcome = self._outcome(arm)
+            regions = self._regions(arm, len(outcome.units))
+            samples.append([self._sample_rows(arm, outcome, regions, arms[0])])
+            effects.append(list(self._effect_rows(arm, outcome, regions)))
+        self._keep_pictures(arms)
+        if self.keeper is not None:
+            for arm in arms[1:]:
+                self.keeper.add(arm.eps, arm.batch)
+        images = len(batch.image)
+        self.queries.images += images
+        rows = {SAMPLES: by_sample(samples, images), EFFECTS: done_rows(by_sample(effects, images))}
+        self.parts.add(images, rows, self._told())
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_test_end(trainer, pl_module)
+        self.parts.flush()
+        self.health.warn()
+        if trainer.world_size > 1:
+            passes = torch.tensor(self.forward_passes, device=pl_module.device)
+            self.forward_passes = int(trainer.strategy.reduce(passes, reduce_op="sum"))  # waits for all, too
+        if trainer.is_global_zero:
+            self.parts.join()
+            self._remove_pictures()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        super().on_exception(trainer, pl_module, exception)
+        if hasattr(self, "parts"):
+            with suppress(OSError):  # the error that is under way may be that of a full disk
+                self.parts.flush()
+
+    def arms(self, batch: Batch, logits: Tensor) -> Iterator[Arm]:
+        """The clean arm, then one for each epsilon of the attack."""
+        yield Arm(CLEAN, 0.0, batch, logits)
+        for eps in self.attack.eps:
+            attacked = batch._replace(image=self.attack(batch, self.classifier, eps))
+            yield Arm(arm_name(eps), eps, attacked, self.logits(attacked.image))
+
+    def _origin(self) -> Mapping[str, Any]:
+        """What finished parts must share with this start; nothing does where all attacked images are to be kept."""
+        return {**self.origin, "start": uuid4().hex} if self.keep_attacked else self.origin
+
+    def _schemas(self) -> dict[str, pa.Schema]:
+        return {EFFECTS: effects_schema(), SAMPLES: samples_schema(self.classifier.task)}
+
+    def _told(self) -> dict[str, Any]:
+        """Counts over all images so far, which a later start takes up."""
+        return {**self.pass_facts, "health": self.health.told(), "queries": self.queries.told()}
+
+    def _take_up(self, told: Mapping[str, Any]) -> None:
+        if told:
+            self.forward_passes = told["forward_passes"]
+            self.health.take_up(told["health"])
+            self.queries.take_up(told["queries"])
+            self.propagation.allowance.limit = told["chunk_limit"]
+
+    def _outcome(self, arm: Arm) -> Outcome:
+        outcome = self.propagation(arm.batch, self._count)
+        finite(outcome.treated, "logits after the intervention")
+        self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units))
+        return outcome._replace(control=arm.logits) if self.plain_control else outcome
+
+    def _regions(self, arm: Arm, units: int) -> Regions:
+        """What each unit touches of each image; None where it does not act on the image."""
+        shape = tuple(arm.batch.image.shape[1:])
+        in_image = self.intervention.site == INPUT
+        return [
+            [self.intervention.region(shape, unit, sample) if in_image else None for unit in range(units)]
+            for sample in arm.batch.sample.tolist()
+        ]
+
+    def _sample_rows(self, arm: Arm, outcome: Outcome, regions: Regions, clean: Arm) -> pa.RecordBatch:
+        attacked = arm is not clean
+        return sample_columns(
+            arm=arm.name,
+            eps=arm.eps,
+            batch=arm.batch,
+            names=[self.names[sample] for sample in arm.batch.sample.tolist()],
+            task=self.classifier.task,
+            logits=arm.logits,
+            control_logits=outcome.control,
+            treated_logits=outcome.treated,
+            clean=Clean(clean.batch.image, self.correct(clean.logits, clean.batch)) if attacked else None,
+            logits_8bit=self.logits(round_to_8_bits(arm.batch.image)) if attacked else None,
+            done=touched(regions),
+        )
+
+    def _effect_rows(self, arm: Arm, outcome: Outcome, regions: Regions) -> Iterator[pa.RecordBatch]:
+        return effect_columns(
+            arm=arm.name,
+            sample=arm.batch.sample,
+            units=outcome.units,
+            task=self.measured.task,
+            control_logits=outcome.control,
+            treated_logits=outcome.treated,
+            regions=regions,
+        )
+
+    def _keep_pictures(self, arms: Sequence[Arm]) -> None:
+        """Save the images that are chosen, and remove those that give way to them."""
+        clean = arms[0]
+        samples = clean.batch.sample.tolist()
+        correct = self.correct(clean.logits, clean.batch).tolist()
+        left = set().union(*(self.pictures.offer(*each) for each in zip(samples, correct, strict=True)))
+        chosen = set(self.pictures.samples)
+        for arm in arms:
+            for image, sample in zip(arm.batch.image, samples, strict=True):
+                if sample in chosen:
+                    save_image(image_path(self.folder, sample, arm.name), image)
+        remove_images(self.folder, left - set(samples))
+
+    def _remove_pictures(self) -> None:
+        """Remove the pictures that a device has chosen of its own images, and that are not chosen of all."""
+        of_all = PictureChoice(self.pictures.most, self.pictures.stratum)
+        of_all.offer_rows(row_groups(self.folder / SAMPLES, ["sample", "arm", "correct"]))
+        remove_images(self.folder, pictured_samples(self.folder) - set(of_all.samples))
+
+    def _count(self, passes: int) -> None:
+        self.forward_passes += passes
+        self.progress.update(passes)

@@ -1,0 +1,176 @@
+"""The callback that draws the maps of explainers under `trainer.test` and writes them, on one grid, as a table."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from dovision.evaluation.callback import Evaluation
+from dovision.evaluation.explanation_config import MapSettings
+from dovision.functional import agreement
+from dovision.functional.rng import generator
+from dovision.interfaces import Classifier, Explainer
+from dovision.store.map_tables import AS_IS, MAPS, PERMUTED, PERTURBED, maps_schema
+from dovision.store.sharding import join_parts, part_path
+from dovision.store.tables import TableWriter
+from dovision.training.sanity_checks import cascade
+from dovision.types import Batch, Shape
+
+
+class Asked(NamedTuple):
+    """Images, and the class of each that a map is asked for; an image stands here once for each of its classes."""
+
+    batch: Batch
+    target: Tensor  # (P,) int64
+    correct: Tensor  # (P,) bool, whether the classifier is right on this class
+
+
+class MapEvaluation(Evaluation):
+    """Draw each explainer's maps of the test images, and put them to the tests that need the classifier.
+
+    Args:
+        folder: where maps.parquet goes.
+        classifier: the one that is explained.
+        explainers: by name.
+        settings: the common grid, which classes, and the tests.
+        shape: (C, H, W) of the images.
+        samples: those that are evaluated, in order; the first ones get the sanity tests.
+        permuted: a classifier of the same data that was fitted to permuted labels, or None.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        classifier: Classifier,
+        explainers: Mapping[str, Explainer],
+        settings: MapSettings,
+        shape: Shape,
+        samples: Sequence[int],
+        permuted: Classifier | None,
+    ) -> None:
+        super().__init__(classifier)
+        self.folder = folder
+        self.explainers = explainers
+        self.settings = settings
+        self.sanity = frozenset(samples[: settings.sanity])
+        self.strangers = {PERMUTED: permuted} if permuted is not None else {}
+        _, height, width = shape
+        margin = settings.margin * max(height, width)
+        self.schema = maps_schema(settings.cells, settings.cells, height, width, margin)
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.drawn: defaultdict[str, int] = defaultdict(int)
+
+    @property
+    def seconds_per_map(self) -> dict[str, float]:
+        """The mean time that a map took, for each explainer."""
+        return {name: round(self.seconds[name] / self.drawn[name], 4) for name in self.explainers if self.drawn[name]}
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_test_start(trainer, pl_module)
+        if self.sanity:
+            self.strangers |= cascade(self.classifier, self.settings.seed)
+        for stranger in self.strangers.values():
+            stranger.to(pl_module.device)
+        path = part_path(self.folder / MAPS, trainer.global_rank, trainer.world_size)
+        self.table = self.opened(TableWriter(path, self.schema))
+        self.progress = self.progress_bar("maps")
+
+    def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
+        asked = self._asked(batch, logits)
+        if not len(asked.target):
+            return
+        rows = [row for name in self.explainers for row in self._rows(name, asked)]
+        rows.sort(key=lambda row: (row["sample"], row["class"]))
+        self.table.write(pa.RecordBatch.from_pylist(rows, schema=self.schema))
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_test_end(trainer, pl_module)
+        if trainer.world_size > 1:
+            trainer.strategy.barrier()
+            if trainer.is_global_zero:
+                join_parts(self.folder / MAPS, self.schema, trainer.world_size)
+
+    def _asked(self, batch: Batch, logits: Tensor) -> Asked:
+        task = self.classifier.task
+        probability = task.probability(logits)
+        image, target = self.settings.pairs(batch, probability, task)
+        said, label = task.prediction(probability).cpu()[image], batch.label.cpu()[image]
+        correct = said == label
+        if task.multilabel:
+            correct = correct.gather(1, target.unsqueeze(1))[:, 0]
+        return Asked(batch.rows(image), target.to(batch.image.device), correct)
+
+    def _rows(self, name: str, asked: Asked) -> Iterator[dict[str, Any]]:
+        """Rows of one explainer: the maps as they are, then those that they are compared with."""
+        started = time.perf_counter()
+        maps = self._cells(name, asked, self.classifier)
+        self.seconds[name] += time.perf_counter() - started
+        self.drawn[name] += len(maps)
+        deletion, insertion = zip(*(self._areas(asked, row, cells) for row, cells in enumerate(maps)), strict=True)
+        yield from self._described(name, AS_IS, asked, maps, deletion, insertion)
+        perturbed = asked._replace(batch=self._perturbed(asked.batch))
+        yield from self._described(name, PERTURBED, asked, self._cells(name, perturbed, self.classifier))
+        chosen = [row for row, sample in enumerate(asked.batch.sample.tolist()) if sample in self.sanity]
+        if chosen:
+            few = Asked(asked.batch.rows(chosen), asked.target[chosen], asked.correct[chosen])
+            for variant, stranger in self.strangers.items():
+                yield from self._described(name, variant, few, self._cells(name, few, stranger))
+
+    def _cells(self, name: str, asked: Asked, classifier: Classifier) -> Tensor:
+        maps = self.explainers[name](asked.batch, asked.target, classifier)
+        self.progress.update(len(maps))
+        return agreement.to_cells(maps, self.settings.cells, self.settings.cells).cpu()
+
+    def _described(
+        self,
+        name: str,
+        variant: str,
+        asked: Asked,
+        maps: Tensor,
+        deletion: Sequence[float | None] | None = None,
+        insertion: Sequence[float | None] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        nothing = [None] * len(maps)
+        for row, cells in enumerate(maps.numpy()):
+            yield {
+                "sample": int(asked.batch.sample[row]),
+                "group": int(asked.batch.group[row]),
+                "explainer": name,
+                "class": self.classifier.task.classes[int(asked.target[row])],
+                "variant": variant,
+                "correct": bool(asked.correct[row]),
+                "state": agreement.state(cells),
+                "cells": cells.reshape(-1),
+                "deletion": (deletion or nothing)[row],
+                "insertion": (insertion or nothing)[row],
+            }
+
+    @torch.no_grad()
+    def _areas(self, asked: Asked, row: int, cells: Tensor) -> tuple[float | None, float | None]:
+        """Areas under P(class) as the map's cells are painted over, and as they are put back, most relevant first."""
+        if agreement.state(cells.numpy()) != agreement.OK:
+            return None, None
+        one = asked.batch.rows(slice(row, row + 1))
+        image, filled = one.image[0], self.settings.filled(one, self.classifier)[0]
+        removed = agreement.removal(cells.numpy(), self.settings.steps)
+        shown = (agreement.painted(image, filled, removed), agreement.painted(filled, image, removed))
+        probability = self.classifier.task.probability(self.classifier(torch.cat(shown)))[:, asked.target[row]]
+        deletion, insertion = probability.double().cpu().numpy().reshape(2, -1)
+        return agreement.area(deletion), agreement.area(insertion)
+
+    def _perturbed(self, batch: Batch) -> Batch:
+        """The images with small uniform noise, the same for the same sample."""
+        draws = [
+            torch.rand(image.shape, generator=generator(self.settings.seed, sample))
+            for image, sample in zip(batch.image, batch.sample.tolist(), strict=True)
+        ]
+        noise = (2 * torch.stack(draws) - 1) * self.settings.noise
+        return batch._replace(image=(batch.image + noise.to(batch.image)).clamp(0, 1))

@@ -1,0 +1,147 @@
+"""The layer whose maps a class-activation map weighs: a default for known networks, and a check of any other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.interfaces import Classifier
+from dovision.module_state import evaluating
+from dovision.propagation.plain import Plain
+from dovision.types import Shape
+
+# The last spatial layer by the class of the network, in torchvision and here: the first name that the network has.
+LAYERS = {
+    "ConvNeXt": ("features",),
+    "DenseNet": ("features",),  # normalised, before the last ReLU, which is no layer
+    "EfficientNet": ("features", "bn2"),  # torchvision's, timm's
+    "GoogLeNet": ("inception5b",),
+    "Inception3": ("Mixed_7c",),
+    "MNASNet": ("layers",),
+    "MobileNetV2": ("features",),
+    "MobileNetV3": ("features",),
+    "RegNet": ("trunk_output",),
+    "ResNet": ("layer4",),
+    "ShuffleNetV2": ("conv5",),
+    "SmallCNN": ("relu2",),
+    "SmallResNet": ("stage3",),
+    "SqueezeNet": ("features",),
+}
+END_IN_A_POOL = ("AlexNet", "VGG")  # their features; the layer before it is the last rectified convolution
+LISTED = 8  # candidates in an error
+
+
+def chosen(classifier: Classifier, layer: str | None, image: Tensor) -> str:
+    """The name of the layer asked for, or of the default one, in the classifier's network.
+
+    Args:
+        layer: a name in the network, or one of the classifier's sites; None is the default.
+        image: shape (B, C, H, W), with which an error finds the candidates.
+
+    Raises:
+        ValueError: there is no layer of this name (the error gives the nearest ones), or no default for this network
+            (the error lists candidates).
+    """
+    if layer is None:
+        return default_layer(classifier, image)
+    names = [name for name, _ in classifier.network.named_modules() if name]
+    name = classifier.sites.get(layer, layer)
+    if name not in names:
+        near = checks.suggestion(layer, [*classifier.sites, *names])
+        raise ValueError(f"layer must be one of the network's, got {layer!r}.{near or _advice(classifier, image)}")
+    return name
+
+
+@torch.no_grad()
+def check(classifier: Classifier, layer: str | None, shape: Shape) -> None:
+    """Refuse a network without the layer asked for, or where it gives no map of images of this shape, (C, H, W).
+
+    Raises:
+        ValueError: there is no such layer, or no map; the error lists candidates.
+    """
+    image = torch.zeros(1, *shape, device=classifier.mean.device)
+    with evaluating(classifier):
+        name = chosen(classifier, layer, image)
+        value = Plain(classifier, classifier.network.get_submodule(name)).clean(image).site
+        as_map(value, name, classifier, image)
+
+
+def default_layer(classifier: Classifier, image: Tensor) -> str:
+    """The last layer of a known network that still tells places apart; also of one that is wrapped in another module.
+
+    Raises:
+        ValueError: the network is not known; the error lists candidates.
+    """
+    for prefix, module in classifier.network.named_modules():
+        name = _known(module)
+        if name is not None:
+            return f"{prefix}.{name}" if prefix else name
+    kind = type(classifier.network).__name__
+    raise ValueError(f"the default layer of a {kind} is not known.{_advice(classifier, image)}")
+
+
+def as_map(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Tensor:
+    """Return a layer's output if it is a map of the images, shape (B, C, h, w).
+
+    Raises:
+        ValueError: it is not, as after global pooling or in a vision transformer; the error lists candidates.
+    """
+    if is_map(value, image):
+        return value
+    got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    raise ValueError(
+        f"layer {layer!r} must give a map of the image, shape (B, C, h, w), got {got}.{_advice(classifier, image)}"
+    )
+
+
+def is_map(value: Any, image: Tensor) -> bool:
+    """Whether a value has the shape of a map of the images, and roughly their aspect, which channels last have not."""
+    if not isinstance(value, Tensor) or value.ndim != 4 or min(value.shape[2:]) < 2:
+        return False
+    (height, width), (rows, columns) = image.shape[2:], value.shape[2:]
+    return max(rows * width, columns * height) <= 1.6 * min(rows * width, columns * height)
+
+
+@torch.no_grad()
+def candidates(classifier: Classifier, image: Tensor) -> list[str]:
+    """The layers whose output is a map of the image, in the order in which they finish."""
+    found: dict[str, None] = {}
+
+    def note(name: str, output: Any) -> None:
+        if is_map(output, image):
+            found[name] = None
+
+    handles = [
+        module.register_forward_hook(lambda module, args, output, name=name: note(name, output))
+        for name, module in classifier.network.named_modules()
+        if name
+    ]
+    try:
+        classifier(image[:1])
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(found)
+
+
+def _known(module: nn.Module) -> str | None:
+    has = {name for name, _ in module.named_modules()}
+    for kind in type(module).__mro__:
+        for name in LAYERS.get(kind.__name__, ()):
+            if name in has:
+                return name
+        if kind.__name__ in END_IN_A_POOL:
+            return f"features.{len(module.features) - 2}"  # type: ignore[arg-type]
+    stages = getattr(module, "feature_info", None)  # timm's own table of its networks
+    last = stages[-1]["module"] if isinstance(stages, list) and stages else ""
+    return last if last in has - {""} else None
+
+
+def _advice(classifier: Classifier, image: Tensor) -> str:
+    names = candidates(classifier, image)[-LISTED:]
+    if not names:
+        return " No layer of it gives a map of the image."
+    return f" Choose a layer that does (layer=...); the last ones are {', '.join(names)}."

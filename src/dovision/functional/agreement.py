@@ -1,0 +1,189 @@
+"""Maps against boxes, against each other, and against true effects: pure functions on one common grid of cells.
+
+A map is an array of cells, shape (rows, columns), positive where the image speaks for the class. Cells are those of
+`geometry.grid_cell`; they differ by at most one pixel in size and count alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.integrate import trapezoid
+from scipy.stats import rankdata
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional import geometry
+from dovision.types import Box
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+OK, ZERO, NOT_FINITE = "ok", "zero", "not finite"
+
+
+def to_cells(maps: Tensor, rows: int, columns: int) -> Tensor:
+    """Mean of each map over each cell, shape (B, rows, columns), from maps of shape (B, H, W).
+
+    Raises:
+        ValueError: the grid is finer than the maps.
+    """
+    shape = (1, *maps.shape[1:])
+    cells = [geometry.grid_cell(shape, cell, rows, columns).crop(maps).mean((1, 2)) for cell in range(rows * columns)]
+    return torch.stack(cells, 1).reshape(-1, rows, columns)
+
+
+def coverage(boxes: Sequence[Box], height: int, width: int, rows: int, columns: int) -> Array:
+    """Share of each cell's pixels that lie in any of the boxes, in [0, 1], shape (rows, columns).
+
+    Args:
+        boxes: in pixels of the image; what lies outside the image does not count.
+        height, width: of the image, pixels.
+
+    Raises:
+        ValueError: the grid is finer than the image.
+    """
+    geometry.grid_cell((1, height, width), 0, rows, columns)  # raises if the grid is too fine
+    inside = np.zeros((height, width))
+    for box in boxes:
+        top, left, bottom, right = geometry.clip(box, height, width)
+        inside[top:bottom, left:right] = 1
+    down, across = geometry.cell_edges(height, rows), geometry.cell_edges(width, columns)
+    pixels = np.add.reduceat(np.add.reduceat(inside, down[:-1], axis=0), across[:-1], axis=1)
+    return pixels / np.outer(np.diff(down), np.diff(across))
+
+
+def state(cells: Array) -> str:
+    """Whether a map can be judged: "ok", "zero" (no positive cell) or "not finite"."""
+    if not np.isfinite(cells).all():
+        return NOT_FINITE
+    return OK if (cells > 0).any() else ZERO
+
+
+def pointing(cells: Array, boxes: Sequence[Box], height: int, width: int, margin: float) -> float:
+    """Pointing game: 1 if the centre of the highest cell lies in a box or at most `margin` pixels beside it, else 0.
+
+    The mean over the highest cells where several tie; nan without boxes.
+
+    Args:
+        cells: a map, shape (rows, columns).
+        boxes: in pixels of the image.
+        height, width: of the image, pixels.
+        margin: pixels; the source takes 15 on images of about 224.
+
+    Source: Zhang et al., Top-down neural attention by excitation backprop, 2016, arXiv:1608.00507.
+    """
+    if not boxes:
+        return np.nan
+    highest = np.flatnonzero(cells == cells.max())
+    found = [geometry.grid_cell((1, height, width), int(cell), *cells.shape) for cell in highest]
+    return float(np.mean([any(_centre_within(cell, box, margin) for box in boxes) for cell in found]))
+
+
+def energy(cells: Array, coverage: Array) -> float:
+    """Share of the positive part of a map that lies in the boxes, in [0, 1]; nan without a positive cell.
+
+    A uniform map has `coverage.mean()`, the share of the image that the boxes take: read one against the other.
+
+    Args:
+        cells: a map, shape (rows, columns).
+        coverage: the share of each cell in the boxes, the same shape.
+
+    Source: the energy-based pointing game of Wang et al., Score-CAM, 2020, arXiv:1910.01279.
+    """
+    positive = cells.clip(min=0)
+    total = positive.sum()
+    return float((positive * coverage).sum() / total) if total > 0 else np.nan
+
+
+def iou(cells: Array, coverage: Array) -> float:
+    """Intersection over union of the boxes with the highest cells of the same area, in [0, 1]; nan without boxes.
+
+    As many cells are chosen as the boxes have area, the last one in part; cells that tie are chosen in equal parts,
+    which is the expected intersection over all their orders. So a constant map has what chance gives: with boxes on a
+    share p of the image, p / (2 - p).
+
+    Args:
+        cells: a map, shape (rows, columns).
+        coverage: the share of each cell in the boxes, the same shape.
+    """
+    wanted = coverage.sum()
+    if wanted == 0:
+        return np.nan
+    _, place, tied = np.unique(-cells.ravel(), return_inverse=True, return_counts=True)
+    chosen_before = np.cumsum(tied) - tied
+    chosen = ((wanted - chosen_before) / tied).clip(0, 1)[place]
+    shared = (chosen * coverage.ravel()).sum()
+    return float(shared / (2 * wanted - shared))
+
+
+def density(cells: Array, coverage: Array) -> float:
+    """Mean of a map over the pixels of the boxes; nan without boxes."""
+    area = coverage.sum()
+    return float((cells * coverage).sum() / area) if area > 0 else np.nan
+
+
+def removal(cells: Array, steps: int) -> Mask:
+    """Which cells are gone at each step when the most relevant go first, shape (steps + 1, rows, columns).
+
+    None at step 0, all at the last one, equally many at each in between (to the nearest cell). Cells that tie go in an
+    order that is random but always the same, so that a constant map does not go from top left to bottom right.
+    """
+    checks.positive_int("steps", steps)
+    count = cells.size
+    random = np.random.default_rng(0).permutation(count)
+    rank = np.empty(count, np.int64)
+    rank[np.lexsort((random, -cells.ravel()))] = np.arange(count)
+    gone = np.rint(np.linspace(0, count, steps + 1))
+    return rank.reshape(cells.shape) < gone[:, None, None]
+
+
+def painted(image: Tensor, filled: Tensor, removed: Mask) -> Tensor:
+    """The image with its removed cells taken from `filled`, at each step, shape (steps + 1, C, H, W).
+
+    Deletion is `painted(image, filled, removed)`, insertion `painted(filled, image, removed)`.
+
+    Args:
+        image, filled: shape (C, H, W).
+        removed: from `removal`, shape (steps + 1, rows, columns).
+
+    Source: Petsiuk et al., RISE, 2018, arXiv:1806.07421.
+    """
+    checks.same_shape(image=image, filled=filled)
+    _, height, width = image.shape
+    _, rows, columns = removed.shape
+    mask = removed[:, _cell_of_each_pixel(height, rows)][:, :, _cell_of_each_pixel(width, columns)]
+    return torch.where(torch.from_numpy(mask).unsqueeze(1).to(image.device), filled, image)
+
+
+def area(probability: Array) -> float:
+    """Area under a curve of deletion or insertion over the share of cells, by trapezoids, in [0, 1].
+
+    Args:
+        probability: of the class at each step, shape (steps + 1,).
+    """
+    return float(trapezoid(probability, dx=1 / (len(probability) - 1)))
+
+
+def spearman(a: Array, b: Array) -> Array:
+    """Rank correlation along the last axis, ties having their mean rank; shape (...) from shapes (..., N).
+
+    nan where one is constant or holds a nan, and everywhere if N is below 3.
+    """
+    x, y = (rankdata(values, axis=-1) for values in (a, b))
+    x, y = (ranks - ranks.mean(-1, keepdims=True) for ranks in (x, y))
+    size = np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
+    known = (size > 0) & (a.shape[-1] >= 3)
+    return np.divide((x * y).sum(-1), size, out=np.full(size.shape, np.nan), where=known)[()]
+
+
+def _centre_within(cell: Box, box: Box, margin: float) -> bool:
+    y, x = (cell.top + cell.bottom) / 2, (cell.left + cell.right) / 2
+    return box.top - margin <= y <= box.bottom + margin and box.left - margin <= x <= box.right + margin
+
+
+def _cell_of_each_pixel(pixels: int, cells: int) -> npt.NDArray[np.int64]:
+    return np.repeat(np.arange(cells), np.diff(geometry.cell_edges(pixels, cells)))

@@ -1,0 +1,113 @@
+"""How well a score tells attacked images from others, with intervals over whole groups: pure functions.
+
+A group's (patient's) images count together, in whatever world they are. The error of an area follows from what each
+image adds to it, in one pass over the sorted scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dovision.functional.intervals import (
+    NOTHING,
+    ONE_GROUP,
+    SHARE,
+    Interval,
+    effective_groups,
+    has_quantile,
+    unit_ends,
+    withheld,
+)
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+class Scored(NamedTuple):
+    """Scores of images, shape (N,), and the group (patient) of each."""
+
+    score: Floats
+    group: Integers
+
+
+def auroc(attacked: Scored, clean: Scored) -> Interval:
+    """P(score of an attacked image > score of a clean one), ties counted half; nan where either is empty.
+
+    Source of the error: DeLong et al., Comparing the areas under correlated receiver operating characteristic curves,
+    1988; for groups Obuchowski, Nonparametric analysis of clustered ROC curve data, 1997.
+    """
+    if not len(attacked.score) or not len(clean.score):
+        return _nothing(attacked, clean)
+    won, lost = _won(attacked.score, clean.score), 1 - _won(clean.score, attacked.score)
+    area = float(won.mean())
+    return _area(area, attacked, (won - area) / len(won), clean, (lost - area) / len(lost))
+
+
+def average_precision(attacked: Scored, clean: Scored) -> Interval:
+    """AUPRC as average precision; a score without information has the prevalence, the share that is attacked.
+
+    nan where either is empty.
+    """
+    if not len(attacked.score) or not len(clean.score):
+        return _nothing(attacked, clean)
+    count = len(attacked.score)
+    right, wrong = (_at_least(each.score, attacked.score) for each in (attacked, clean))
+    precision = right / (right + wrong)
+    area = float(precision.mean())
+    slope = 1 / (count * (right + wrong) ** 2)  # of each attacked image's precision, a share of the area
+    gain = _sum_at_most(attacked.score, wrong * slope)  # by an image of weight 1 more, at each attacked score
+    own, others = gain(attacked.score), _sum_at_most(attacked.score, right * slope)(clean.score)
+    return _area(area, attacked, (precision - area) / count + own, clean, -others)
+
+
+def threshold(clean: Floats, rate: float) -> float:
+    """The lowest of the clean scores above which lies at most this share of them; nan where that is less than one.
+
+    Raises:
+        ValueError: there is no score.
+    """
+    if not len(clean):
+        raise ValueError("a threshold needs the scores of clean validation images, got none.")
+    if not has_quantile(rate, len(clean)):
+        return float("nan")
+    return float(np.sort(clean)[::-1][int(rate * len(clean) + 1e-9)])
+
+
+def _won(scores: Floats, others: Floats) -> Floats:
+    """Of each score, the share of others that are lower, ties counted half."""
+    ordered = np.sort(others)
+    left, right = (np.searchsorted(ordered, scores, side) for side in ("left", "right"))
+    return (left + right) / (2 * len(others))
+
+
+def _at_least(scores: Floats, limits: Floats) -> Floats:
+    """How many scores are at least each limit."""
+    return (len(scores) - np.searchsorted(np.sort(scores), limits, "left")).astype(np.float64)
+
+
+def _sum_at_most(scores: Floats, values: Floats) -> Callable[[Floats], Floats]:
+    """From limits to the sum of the values whose scores are at most these."""
+    order = np.argsort(scores, kind="stable")
+    ordered, running = scores[order], np.concatenate([[0.0], np.cumsum(values[order])])
+    return lambda limits: running[np.searchsorted(ordered, limits, "right")]
+
+
+def _area(area: float, attacked: Scored, added: Floats, clean: Scored, clean_added: Floats) -> Interval:
+    """The interval of an area under a curve, from what each image adds to it, an image of weight 1 more."""
+    groups, group = np.unique(np.concatenate([attacked.group, clean.group]), return_inverse=True)
+    fewer = min(effective_groups(attacked.group), effective_groups(clean.group))
+    if fewer < 2:
+        return withheld(area, len(groups), ONE_GROUP)
+    of_group = np.bincount(group, np.concatenate([added, clean_added]))
+    error = float(np.sqrt(fewer / (fewer - 1) * (of_group**2).sum()))
+    low, high = unit_ends(area, error, fewer, np.inf, fewer, 2 * fewer)  # few scores that overlap hide their error
+    return Interval(area, low, high, len(groups), SHARE, "")
+
+
+def _nothing(attacked: Scored, clean: Scored) -> Interval:
+    return withheld(np.nan, len(np.union1d(attacked.group, clean.group)), NOTHING)

@@ -1,0 +1,117 @@
+"""Effects of interventions: pure functions.
+
+Treated minus control, everywhere: a negative effect means that do(u) took evidence away.
+Source of the definitions: arXiv:1902.03380.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from dovision import checks
+from dovision.types import Task
+
+SCALES = ("probability", "log_odds")  # on which evidence for a class is measured
+RESOLUTION = 2.0**-24  # of a float32 probability near 1; an effect below it is rounding
+
+
+def effect(treated: Tensor, control: Tensor) -> Tensor:
+    """Change of class probability caused by an intervention.
+
+    Args:
+        treated: P(y | do(u), x), shape (..., K), probabilities.
+        control: P(y | x), the same shape, probabilities.
+
+    Returns:
+        Signed effect, shape (..., K), in [-1, 1].
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    checks.same_shape(treated=treated, control=control)
+    return treated - control
+
+
+def evidence(logits: Tensor, task: Task, scale: str) -> Tensor:
+    """P(y | x), or its log-odds, which a saturated softmax does not hide; shape (..., K), from logits of that shape.
+
+    Args:
+        logits: of the classifier.
+        task: its classes.
+        scale: one of SCALES.
+    """
+    return task.log_odds(logits) if scale == "log_odds" else task.probability(logits)
+
+
+def log_odds_effect(treated_logits: Tensor, control_logits: Tensor, task: Task) -> Tensor:
+    """Change of log P/(1 - P), shape (..., K), which a saturated softmax does not hide.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    checks.same_shape(treated_logits=treated_logits, control_logits=control_logits)
+    return task.log_odds(treated_logits) - task.log_odds(control_logits)
+
+
+def divergence(control_logits: Tensor, treated_logits: Tensor, task: Task) -> Tensor:
+    """Terms of the Kullback-Leibler divergence KL(P(y | x) || P(y | do(u), x)), in nats.
+
+    Args:
+        control_logits: of P(y | x), shape (..., K).
+        treated_logits: of P(y | do(u), x), the same shape.
+        task: its classes.
+
+    Returns:
+        Shape (..., K). For multiclass the term of each class, P log(P / Q), which may be negative: their sum is the
+        divergence, their mean what torch's KLDivLoss takes by default. For multilabel the divergence of each label.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    checks.same_shape(control_logits=control_logits, treated_logits=treated_logits)
+    if not task.multilabel:
+        control, treated = control_logits.log_softmax(-1), treated_logits.log_softmax(-1)
+        return F.kl_div(treated, control, reduction="none", log_target=True)
+    present = control_logits.sigmoid() * (F.logsigmoid(control_logits) - F.logsigmoid(treated_logits))
+    absent = (-control_logits).sigmoid() * (F.logsigmoid(-control_logits) - F.logsigmoid(-treated_logits))
+    return present + absent
+
+
+def expected_logit_effect(treated_logits: Tensor, control_logits: Tensor, task: Task) -> Tensor:
+    """Change of the logits weighted by the control probability, as the notebooks of the source report it.
+
+    Args:
+        treated_logits: logits under do(u), shape (..., K).
+        control_logits: logits of P(y | x), the same shape.
+        task: multiclass sums over the classes; multilabel has one expected effect per label.
+
+    Returns:
+        Shape (..., K). For multiclass the sum over classes, the same number for each class.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Source: mnist.ipynb of the authors' notebooks (jjaacckkyy63/Causal-Intervention-AE-wAdvImg).
+    """
+    checks.same_shape(treated_logits=treated_logits, control_logits=control_logits)
+    return expected_effect(treated_logits - control_logits, task.probability(control_logits), task)
+
+
+def expected_effect(effect: Tensor, control: Tensor, task: Task) -> Tensor:
+    """ECE: the effect weighted by the control probability.
+
+    Args:
+        effect: effects, shape (..., K).
+        control: P(y | x), the same shape.
+        task: multiclass sums over the classes; multilabel has one expected effect per label.
+
+    Returns:
+        Shape (..., K) in [-1, 1]. For multiclass the sum over classes, the same number for each class.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    checks.same_shape(effect=effect, control=control)
+    weighted = effect * control
+    return weighted if task.multilabel else weighted.sum(-1, keepdim=True).expand_as(effect)

@@ -1,1 +1,0 @@
-"""Readers of files that others may have written: regular files within a budget, and nothing in them that runs."""

@@ -1,0 +1,442 @@
+"""The whole design on one page: the components, and what each promises to the others."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from dovision import checks
+from dovision.functional import logit_checks, sample_order
+from dovision.functional.norms import in_budget, size
+from dovision.io.files import sha256
+from dovision.module_state import differentiable
+from dovision.types import BOXES, SOURCE_BOXES, Batch, Box, Shape, Task
+
+
+class Classifier(nn.Module):
+    """A network with its normalisation inside: images in [0, 1] to logits, shape (B, K).
+
+    Args:
+        network: any module from normalised images, shape (B, C, H, W), to logits, shape (B, K).
+        task: the classes, in the order of the logits.
+        mean, std: one number for all channels, or one a channel, in pixel units; three on a grey image show it to
+            the network as three channels.
+
+    Raises:
+        ValueError: the network is no module, or mean and std are no pixel units; in a call, the image has another
+            type, device or number of channels, or the network returns no logits, or those of other classes.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, task: Task, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        mean, std = checks.pixel_units("mean", mean), checks.pixel_units("std", std)
+        if min(std) <= 0:
+            raise ValueError(f"std must be above 0, got {list(std)!r}.")
+        if len({1, len(mean), len(std)}) > 2:
+            raise ValueError(f"mean and std must be of the same channels, got {len(mean)} and {len(std)} numbers.")
+        self.network = checks.instance("network", network, nn.Module, "a torch module from images to logits")
+        self.task = task
+        self.sites: dict[str, str] = {}  # names for sites, such as CODE, and the submodules that they stand for
+        like = next((each for each in network.parameters() if each.is_floating_point()), torch.zeros(()))
+        for name, numbers in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(numbers, dtype=like.dtype, device=like.device).reshape(-1, 1, 1))
+
+    def __call__(self, image: Tensor) -> Tensor:
+        self._check_image(image)
+        return logit_checks.logits(super().__call__(image), len(image), len(self.task.classes))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network((image - self.mean) / self.std)
+
+    def _check_image(self, image: Tensor) -> None:
+        for name, wanted, got in (("type", self.mean.dtype, image.dtype), ("device", self.mean.device, image.device)):
+            if wanted != got:
+                raise ValueError(
+                    f"image must have the network's {name}, {wanted}, got {got}. Convert it: image.to(...)."
+                )
+        channels = max(len(self.mean), len(self.std))
+        if channels > 1 and image.shape[1] not in (1, channels):
+            raise ValueError(f"image must have the {channels} channels of mean and std, or one, got {image.shape[1]}.")
+
+
+class Source(NamedTuple):
+    """The images of a split, row by row, in whatever order the dataset holds them."""
+
+    image: Callable[[int], Tensor]  # of a row, shape (C, H, W) float in [0, 1]; is pickled for reading processes
+    label: Tensor  # (N,) int64, or (N, K) float for multilabel
+    group: Tensor  # (N,) int64, the patient, or a number of the row's own; the same one in no other split
+
+
+class Split(Dataset[Batch]):
+    """A split in its order; each item is a Batch without the leading axis.
+
+    Args:
+        source: the images.
+        order: the row of each sample, shape (N,).
+    """
+
+    def __init__(self, source: Source, order: npt.NDArray[np.int64]) -> None:
+        self.source = source
+        self.order = order
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, sample: int) -> Batch:
+        if not 0 <= sample < len(self):
+            raise IndexError(f"sample must be in [0, {len(self)}), got {sample}.")
+        row = int(self.order[sample])
+        return Batch(self.source.image(row), self.source.label[row], torch.tensor(sample), self.source.group[row])
+
+
+class Images(ABC):
+    """A dataset: its task, the shape of its images, and its splits train, val and test.
+
+    A subclass says what its splits hold, row by row, in `source`, `source_table` and `source_boxes`; this class puts
+    each split into its order (see `sample_order`), in which the first N samples stand for all of it.
+
+    `content` is a hash of the data (not of where they lie); `bad_files` names the files left out; `facts` is what else
+    a run should record, in plain types. `unread` are files whose bytes are data as well, and were not read for
+    `content`, since that takes long; they are read when the fingerprint is asked for. `files` are all files, and
+    folders with what is below them, that the fingerprint depends on: as long as none has changed it is not computed
+    again. None where they are not known.
+    """
+
+    task: Task
+    shape: Shape
+    content: str
+    unread: tuple[Path, ...] = ()
+    files: tuple[Path, ...] | None = None
+    bad_files: tuple[str, ...] = ()
+    facts: Mapping[str, object] = MappingProxyType({})
+
+    @abstractmethod
+    def source(self, split: str) -> Source:
+        """The images of a split, with their labels and groups."""
+
+    @abstractmethod
+    def source_table(self, split: str) -> pd.DataFrame:
+        """Facts of each image of a split: at least `name`, which the split has once, and `group` (as text)."""
+
+    def source_boxes(self, split: str) -> pd.DataFrame:
+        """As `boxes`, with the column `row` in place of `sample`."""
+        return pd.DataFrame(columns=SOURCE_BOXES)
+
+    def prepare(self) -> None:  # noqa: B027
+        """Make, once, what reads faster than the files as they come; nothing by default. May be stopped and resumed."""
+
+    @final
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content, of the bytes of `unread`, and of how the splits are put into order."""
+        return self.identified(lambda paths: [sha256(path) for path in paths])
+
+    @final
+    def identified(self, hashes: Callable[[Sequence[Path]], Sequence[str]]) -> str:
+        """The fingerprint.
+
+        Args:
+            hashes: gives the SHA-256 of each of some files; asked for each file once in this object's life.
+        """
+        due = [path for path in self.unread if path not in self._hashes]
+        self._hashes.update(zip(due, hashes(due), strict=True))
+        read = "".join(self._hashes[path] for path in self.unread)
+        return hashlib.sha256(f"{self.content}, order {sample_order.VERSION}{read}".encode()).hexdigest()
+
+    @final
+    def order(self, split: str) -> npt.NDArray[np.int64]:
+        """The row of each sample, shape (N,); it depends on names, labels and groups alone, not on the rows' order."""
+        if split not in self._orders:
+            source = self.source(split)
+            rows = self.source_table(split)["name"].argsort(kind="stable").to_numpy()
+            order = sample_order.sample_order(source.label.numpy()[rows], source.group.numpy()[rows])
+            self._orders[split] = rows[order]
+        return self._orders[split]
+
+    @final
+    def split(self, name: str) -> Split:
+        """The samples of a split in its order, as a map-style dataset."""
+        return Split(self.source(name), self.order(name))
+
+    @final
+    def table(self, name: str) -> pd.DataFrame:
+        """Facts of each sample, in the split's order: at least `sample`, `name` and `group` (as text)."""
+        table = self.source_table(name).iloc[self.order(name)].reset_index(drop=True)
+        table.insert(0, "sample", range(len(table)))
+        return table
+
+    @final
+    def boxes(self, name: str) -> pd.DataFrame:
+        """What is known to lie where, in pixels of the images, by sample; no row where nothing is known.
+
+        `sample`; `part`, a name that the sample has once; `label`, the class that the part speaks for, or None;
+        `top`, `left`, `bottom`, `right`.
+        """
+        boxes = self.source_boxes(name)
+        if boxes.empty:
+            return pd.DataFrame(columns=BOXES)
+        sample = np.argsort(self.order(name))
+        boxes.insert(0, "sample", sample[boxes.pop("row").to_numpy(np.int64)])
+        return boxes.sort_values("sample", kind="stable", ignore_index=True)
+
+    @final
+    def strata(self, split: str) -> npt.NDArray[np.int64]:
+        """The class that each sample is stratified by, shape (N,); see `sample_order.strata`."""
+        return sample_order.strata(self.source(split).label.numpy())[self.order(split)]
+
+    @cached_property
+    def _orders(self) -> dict[str, npt.NDArray[np.int64]]:
+        return {}
+
+    @cached_property
+    def _hashes(self) -> dict[Path, str]:
+        return {}
+
+
+class Counterfactuals(Images):
+    """A dataset that can draw an image again with all equal but for some of its parts."""
+
+    @abstractmethod
+    def source_parts(self, split: str, row: int) -> tuple[str, ...]:
+        """As `parts`, of a row."""
+
+    @abstractmethod
+    def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:
+        """As `counterfactual`, of a row."""
+
+    @final
+    def parts(self, split: str, sample: int) -> tuple[str, ...]:
+        """What can be left out of an image."""
+        return self.source_parts(split, int(self.order(split)[sample]))
+
+    @final
+    def counterfactual(self, split: str, sample: int, *parts: str) -> Tensor:
+        """The image without these parts, shape (C, H, W)."""
+        return self.source_counterfactual(split, int(self.order(split)[sample]), *parts)
+
+
+class Context(NamedTuple):
+    """The world in which an intervention is made."""
+
+    batch: Batch
+    classifier: Classifier
+
+    def rows(self, index: slice | Tensor | Sequence[int]) -> Context:
+        """The chosen rows, as a Context."""
+        return Context(self.batch.rows(index), self.classifier)
+
+
+class Intervention(ABC):
+    """do(u): an edit at one node of the classifier's computation graph, with a finite, named family of units."""
+
+    site: str  # INPUT, CODE, or the name of a layer of the network, whose output is edited
+    edits_channels = False  # whether the units are the channels of the site's value, on its axis 1
+
+    def bind(self, images: Images, split: str) -> None:  # noqa: B027
+        """Learn what the units need to know of a split's images, before the first edit; nothing by default.
+
+        Raises:
+            ValueError: the dataset does not know what the units need.
+        """
+
+    @abstractmethod
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        """Names of the units of a value of this shape, in the order of their numbers."""
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        """All that do(unit) can touch on this sample; None is everything, an empty box nothing."""
+        return None
+
+    @abstractmethod
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        """The region's new value, shape (B, C, h, w), from the site's whole value, shape (B, C, H, W).
+
+        Pure: `value` is not changed, and random numbers come from `generator(seed, sample, ...)` only.
+        All samples of the context have the same region for this unit.
+        """
+
+    def apply(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        """The site's whole value after do(unit), shape (B, C, H, W), for samples of one region."""
+        new = self.do(value, unit, context)
+        region = self.region(tuple(value.shape[1:]), unit, int(context.batch.sample[0]))
+        if region is None:
+            return new
+        treated = value.clone()
+        region.crop(treated).copy_(new)
+        return treated
+
+
+def arm(eps: float) -> str:
+    """The name of the adversarial world of an epsilon: eps=0.1, or eps=8/255 where the decimals would be no better."""
+    decimal, steps = f"{eps:g}", round(eps * 255)
+    exact = len(decimal) > len("0.125") and abs(eps * 255 - steps) < 1e-6
+    return f"eps={steps}/255" if exact else f"eps={decimal}"
+
+
+class Attack(ABC):
+    """An adversarial world: x -> x + delta, with |delta| <= eps in pixel units, for each epsilon of a list.
+
+    A subclass writes `run`; this class guards the range, the budget and the classifier's state, and counts queries.
+
+    Args:
+        eps: one epsilon or several, numbers or fractions such as "8/255".
+        norm: linf or l2.
+    """
+
+    stops_early = False  # at an image, once its aim is reached there: what it costs depends on the classifier's answers
+
+    def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf") -> None:
+        self.norm = checks.choice("norm", norm, ("linf", "l2"))
+        self.eps = checks.epsilons(eps, norm)
+        self._attacked: Counter[float] = Counter()  # images, by epsilon
+        self._passes: Counter[float] = Counter()  # forward passes of one image each, by epsilon
+
+    @property
+    def queries(self) -> dict[float, float]:
+        """Forward passes that an image has cost, by epsilon: the mean of all images attacked so far."""
+        return {eps: self._passes[eps] / images for eps, images in self._attacked.items()}
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:  # noqa: B027
+        """Refuse what cannot be attacked, before the first image of this shape; nothing by default.
+
+        Args:
+            classifier: perhaps not fitted, and without numbers, on the meta device.
+            shape: (C, H, W) of the images.
+
+        Raises:
+            ValueError: says why.
+        """
+
+    @abstractmethod
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        """Attacked images, shape (B, C, H, W); called with gradients enabled and the classifier in eval mode."""
+
+    def __call__(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        """Attacked images in [0, 1], within eps of `batch.image`; the image itself, bit for bit, at eps = 0.
+
+        Leaves no gradient in the parameters, and the mode of every submodule as it was.
+        """
+        checks.image_batch(batch.image)
+        checks.labels(batch.label, len(batch.image), len(classifier.task.classes), classifier.task.multilabel)
+        if eps == 0:
+            return batch.image
+
+        def count(module: nn.Module, images: tuple[Tensor, ...], logits: Tensor) -> None:
+            self._passes[eps] += len(logits)
+
+        with differentiable(classifier), classifier.register_forward_hook(count):
+            attacked = self.run(batch, classifier, eps).detach()
+            self._attacked[eps] += len(batch.image)
+        distance = size(attacked - batch.image, self.norm)
+        if not in_budget(distance, eps).all() or attacked.min() < 0 or attacked.max() > 1:
+            raise RuntimeError(
+                f"{type(self).__name__} must stay within eps {eps:g} and in [0, 1], got {self.norm} distance "
+                f"{distance.max().item():g} in [{attacked.min().item():g}, {attacked.max().item():g}]. "
+                "This is a fault of the attack."
+            )
+        return attacked
+
+
+class Explainer(ABC):
+    """Where in an image the evidence for a class lies: a map, positive where the image speaks for the class.
+
+    A subclass writes `run`; this class guards the range and the classifier's state, and brings maps to the image's
+    size.
+    """
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:  # noqa: B027
+        """Refuse what cannot be explained, before the first image of this shape; nothing by default.
+
+        Args:
+            classifier: perhaps not fitted, and without numbers, on the meta device.
+            shape: (C, H, W) of the images.
+
+        Raises:
+            ValueError: says why.
+        """
+
+    @abstractmethod
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        """Maps of any size, shape (B, h, w), of class target[b] of image b.
+
+        Called with gradients enabled, the classifier in eval mode with its parameters frozen, and images that require
+        a gradient. The map of an image does not depend on the others of the batch.
+        """
+
+    def __call__(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        """Maps at the image's size (smaller ones are interpolated), shape (B, H, W) float32, for target, shape (B,).
+
+        Leaves no gradient in the parameters, and the mode of every submodule as it was.
+        """
+        checks.image_batch(batch.image)
+        with differentiable(classifier):
+            image = batch.image.detach().clone().requires_grad_()
+            maps = self.run(batch._replace(image=image), target, classifier).detach().float()
+        if maps.ndim != 3 or len(maps) != len(image):
+            raise RuntimeError(
+                f"{type(self).__name__} must return one map an image, shape (B, h, w), got shape {tuple(maps.shape)}. "
+                "This is a fault of the explainer."
+            )
+        if maps.shape[1:] == image.shape[2:]:
+            return maps
+        return F.interpolate(maps.unsqueeze(1), size=image.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+
+
+class Detector(ABC):
+    """Tells attacked images from clean ones, in three steps: what is read of an image, a fit, and a score.
+
+    All in torch, so that an adaptive attacker can follow the gradient from the score to the image. An unsupervised
+    detector is fitted to clean images only.
+    """
+
+    supervised = False  # is fitted to attacked images as well
+    passes: int  # forward passes that reading an image takes; known once one was read
+    reads_code = False  # needs the classifier with its autoencoder
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:  # noqa: B027
+        """Refuse what cannot be read, before the first image of this shape; nothing by default.
+
+        Args:
+            classifier: perhaps not fitted, and without numbers, on the meta device.
+            shape: (C, H, W) of the images.
+
+        Raises:
+            ValueError: says why.
+        """
+
+    @abstractmethod
+    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        """What the score is a function of, shape (B, F) float32; of each image alone.
+
+        Args:
+            batch: images; their labels are not to be looked at.
+            classifier: the one under attack, in eval mode.
+            inserted: the same with its autoencoder, for what is read of the code; None if there is none.
+        """
+
+    def fit(self, clean: Tensor, attacked: Tensor) -> None:  # noqa: B027
+        """Learn from validation images, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
+
+        Sets attributes anew and edits none, so that shallow copies can be fitted to different images.
+        """
+
+    @abstractmethod
+    def score(self, read: Tensor) -> Tensor:
+        """The higher, the likelier attacked; shape (B,) from (B, F)."""

@@ -1,0 +1,59 @@
+"""The named parts of a split's images: what interventions on parts learn of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dovision.interfaces import Images
+from dovision.types import Box
+
+NOTHING = Box(0, 0, 0, 0)  # the region of a part that an image does not have
+
+
+class Part(NamedTuple):
+    """Where a part lies, and whether it speaks for a class."""
+
+    box: Box
+    labelled: bool
+
+
+Known = Mapping[int, Mapping[str, Part]]  # by sample, then by name; samples without parts are left out
+
+
+def known_parts(images: Images, split: str) -> Known:
+    """All parts of a split that lie at least partly inside their images.
+
+    Raises:
+        ValueError: there is none.
+    """
+    known: dict[int, dict[str, Part]] = {}
+    boxes = images.boxes(split)
+    for sample, part, labelled, *edges in zip(
+        boxes["sample"], boxes["part"], boxes["label"].notna(), *(boxes[edge] for edge in Box._fields), strict=True
+    ):
+        box = Box(*map(int, edges))
+        if box.area:
+            known.setdefault(int(sample), {})[part] = Part(box, bool(labelled))
+    if not known:
+        raise ValueError(
+            f"an intervention on parts needs a dataset that knows where they lie, got {type(images).__name__}, which "
+            f"has no boxes in its {split} split. Choose another one, such as dataset=phantom."
+        )
+    return known
+
+
+def names(known: Known) -> tuple[str, ...]:
+    """Names of all parts, those that speak for a class first; each group in alphabetical order."""
+    labelled: dict[str, bool] = {}
+    for parts in known.values():
+        for name, part in parts.items():
+            labelled[name] = labelled.get(name, False) or part.labelled
+    return tuple(sorted(labelled, key=lambda name: (not labelled[name], name)))
+
+
+def bound(units: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the units if there are any: there are none before `Intervention.bind`."""
+    if not units:
+        raise ValueError("units that are parts must be told the images first, got none. Call bind(images, split).")
+    return units

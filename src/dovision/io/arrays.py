@@ -1,0 +1,147 @@
+"""Arrays of plain numbers in .npy and .npz files, whose headers are checked before a byte of theirs is used.
+
+A header may claim anything: numbers that are pointers to objects, which end the process when they are followed, or more
+rows than the file has bytes. An array is read only if its header claims the type and shape that are expected, and the
+file holds exactly that.
+"""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dovision.io import files
+
+Array = npt.NDArray[Any]
+Lengths = Sequence[int | None]  # of a shape; None: any number up to ROWS
+ROWS = 1 << 24  # the most of a length that nothing else tells
+BYTES = 1 << 33  # the most of an array that is read into memory
+PIECE = 1 << 20  # bytes read at a time
+
+
+class Header(NamedTuple):
+    """What an .npy file says of its array."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran: bool
+    start: int  # where its numbers begin
+
+    @property
+    def end(self) -> int:
+        return self.start + self.dtype.itemsize * math.prod(self.shape)
+
+
+def mapped(path: Path, dtype: npt.DTypeLike, shape: Lengths, mode: str = "r") -> Array:
+    """The array of an .npy file, memory-mapped.
+
+    Args:
+        path: of the file.
+        dtype: of its numbers.
+        shape: lengths; None for one that is not known.
+        mode: r, or r+ to write into the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or of another type or shape.
+    """
+    with files.open_file(path) as file:
+        try:
+            header = _header(file)
+            size = file.seek(0, 2)
+        except Exception as error:  # a damaged header raises whatever its bytes lead to
+            raise ValueError(f"{path} must be an .npy file of {_told(dtype, shape)}: {_reason(error)}.") from error
+    _check(str(path), header, dtype, shape)
+    if header.end != size:
+        raise ValueError(f"{path} must have {header.end:,} bytes, as its header says, got {size:,}. Make it again.")
+    return _map(path, header, mode, header.start)
+
+
+def member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths) -> Array:
+    """An array of an .npz file, whose checksum there is compared: memory-mapped if it is not compressed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file has no such array, is damaged, or the array is of another type or shape.
+    """
+    what = f"{name} in {path}"
+    with files.open_file(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                entry = archive.getinfo(f"{name}.npy")
+                with archive.open(entry) as inner:
+                    header = _header(inner)
+                    _check(what, header, dtype, shape)
+                    data = _content(inner, entry, header)
+            start = _data_start(file, entry)
+        except _Refused:
+            raise
+        except Exception as error:  # a damaged archive raises whatever its bytes lead to
+            raise ValueError(f"{path} must be an .npz file with the array {name}: {_reason(error)}.") from error
+    if data is None:
+        return _map(path, header, "r", start + header.start)
+    found = np.frombuffer(data, header.dtype, offset=header.start)
+    return found.reshape(header.shape, order="F" if header.fortran else "C")
+
+
+class _Refused(ValueError):
+    """An array that is whole, and another than is expected."""
+
+
+def _map(path: Path, header: Header, mode: Any, start: int) -> Array:
+    if 0 in header.shape:  # which cannot be mapped
+        return np.empty(header.shape, header.dtype)
+    return np.memmap(path, header.dtype, mode, start, header.shape, "F" if header.fortran else "C")
+
+
+def _header(file: IO[bytes]) -> Header:
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"it is of version {version}")
+    shape, fortran, dtype = read(file)
+    return Header(dtype, shape, fortran, file.tell())
+
+
+def _check(what: str, header: Header, dtype: npt.DTypeLike, shape: Lengths) -> None:
+    fits = len(header.shape) == len(shape) and all(
+        0 <= got <= ROWS if wanted is None else got == wanted for got, wanted in zip(header.shape, shape, strict=True)
+    )
+    if header.dtype != np.dtype(dtype) or not fits:
+        raise _Refused(f"{what} must be an array of {_told(dtype, shape)}, got {header.dtype} of shape {header.shape}.")
+
+
+def _content(inner: IO[bytes], entry: zipfile.ZipInfo, header: Header) -> bytes | None:
+    """Read a member to its end, where its checksum is compared; its bytes, unless they can be mapped."""
+    if entry.file_size != header.end:
+        raise ValueError(f"its header claims {header.end:,} bytes of {entry.file_size:,}")
+    if entry.compress_type == zipfile.ZIP_STORED:
+        while inner.read(PIECE):
+            pass
+        return None
+    if header.end > BYTES:
+        raise ValueError(f"its {header.end:,} bytes are more than the {BYTES:,} that are read of a compressed array")
+    inner.seek(0)
+    return inner.read()
+
+
+def _data_start(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
+    """Where the bytes of a stored member begin: after its local header, of 30 bytes, a name and an extra field."""
+    file.seek(entry.header_offset + 26)
+    name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
+    return entry.header_offset + 30 + name + extra
+
+
+def _told(dtype: npt.DTypeLike, shape: Lengths) -> str:
+    lengths = ", ".join("N" if length is None else str(length) for length in shape)
+    return f"{np.dtype(dtype)}, shape ({lengths}{',' if len(shape) == 1 else ''})"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__

@@ -1,0 +1,66 @@
+"""Decode image files of the usual kinds, within a budget that is checked before any pixel is decoded."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image
+
+from dovision.io import files
+
+PIXELS = 1 << 26  # the most of an image: 67 million, at most 1 GB while it is read
+BYTES = 1 << 28  # the most of its file
+# Each a plain raster. Pillow reads others, too, some of them by starting a program that interprets the file (EPS).
+KINDS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags
+
+
+class BadFile(ValueError):
+    """A file that is no whole image; the message says why, without the file's name."""
+
+
+def read(path: Path) -> Image.Image:
+    """The image in a file; errors as those of `decode`, and FileNotFoundError.
+
+    Raises:
+        BadFile: also if it is no regular file.
+    """
+    try:
+        data = files.read_bytes(path, BYTES)
+    except ValueError as error:
+        raise BadFile(str(error)) from error
+    return decode(data)
+
+
+def decode(data: bytes) -> Image.Image:
+    """The image in a file's bytes, decoded to its end.
+
+    Raises:
+        BadFile: the bytes are no image of these kinds, a truncated one, one of more pixels than the budget, or several.
+    """
+    if not data:
+        raise BadFile("empty")
+    try:
+        image = Image.open(io.BytesIO(data), formats=KINDS)
+        _check(image)
+        if image.format == "PNG":  # whose checksums are not looked at while pixels are decoded
+            image.verify()
+            image = Image.open(io.BytesIO(data), formats=KINDS)
+        image.load()
+    except BadFile:
+        raise
+    except Exception as error:  # Pillow's readers raise whatever their format's damage leads to
+        raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
+    return image
+
+
+def _check(image: Image.Image) -> None:
+    """Refuse an image by its header; a JPEG's further frames are its thumbnails, or what a phone keeps beside it."""
+    tags = getattr(image, "tag_v2", {})  # of TIFF, whose tiles are unpacked whole, and may be larger than the image
+    for width, height in (image.size, (tags.get(TILE_WIDTH, 0), tags.get(TILE_HEIGHT, 0))):
+        if width * height > PIXELS:
+            raise BadFile(f"of {height:,} x {width:,} pixels, more than {PIXELS:,} in all: make it smaller")
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise BadFile(f"of {image.n_frames} frames, and an image has one: save them as files of their own")  # type: ignore[attr-defined]

@@ -1,0 +1,157 @@
+"""Files of tensors and plain types that carry a digest of all their bytes, so that a changed one is never read.
+
+    | the archive that torch.save writes | its comment: dovision 2 sha256 <digest of all bytes before> |
+
+torch.load reads such a file as any other; `read` checks the digest first, and opens no archive that fails it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import re
+import zipfile
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from dovision.io import files
+from dovision.io.atomic import replacing
+
+FORMAT = 2  # 1 had no digest
+MARK = re.compile(rb"dovision (\d+) sha256 ([0-9a-f]{64})")
+MARK_LENGTH = len(b"dovision 2 sha256 ") + 64
+END = b"PK\x05\x06"  # begins the last 22 bytes of an archive without a comment, of which the last two are its length
+PIECE = 1 << 20  # bytes hashed at a time
+
+
+def write(path: Path, content: Any) -> None:
+    """Write tensors and plain types with their digest, under a temporary name until the file is whole and on disk.
+
+    The same content gives the same bytes, whatever the file is called.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial, partial.open("w+b") as file:
+        torch.save(content, file)  # to a path it would write the file's name, too
+        _seal(file)
+
+
+def read(path: str | Path) -> Any:
+    """The content of a file that `write` has written, on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is changed, of an older format, or not of this kind.
+    """
+    with require(path).open("rb") as file:
+        check(path, file)
+        return _load(path, file, "Fit it again.")
+
+
+def read_plain(path: str | Path, remedy: str) -> Any:
+    """What torch.save wrote into a file of others, without a digest: tensors and plain types only, on the CPU.
+
+    Args:
+        path: of the file.
+        remedy: a sentence for a file that holds other objects.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file holds other objects, or cannot be read.
+    """
+    with require(path).open("rb") as file:
+        return _load(path, file, remedy)
+
+
+def require(path: str | Path) -> Path:
+    """Return the path of a checkpoint if its file exists.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is a pipe, a device or a folder.
+    """
+    try:
+        return files.regular(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no checkpoint {path}. Name a file that exists, or null for none.") from None
+
+
+def check(path: str | Path, file: BinaryIO) -> None:
+    """Raise unless the file's bytes are those that its digest was made of.
+
+    Raises:
+        ValueError: names the file, what is wrong and the remedy.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - MARK_LENGTH, 0))
+    mark = MARK.fullmatch(file.read())
+    if mark is None:
+        raise ValueError(
+            f"the checkpoint {path} must end with dovision's digest (format {FORMAT}), got none: it is damaged, of an "
+            "older version, or not dovision's. Fit it again with dovision-train, or copy it again."
+        )
+    if int(mark[1]) != FORMAT:
+        raise ValueError(
+            f"the checkpoint {path} must be of dovision's format {FORMAT}, got {int(mark[1])}. Fit it again, or use "
+            "the version of dovision that wrote it."
+        )
+    if _digest(file, size - MARK_LENGTH) != mark[2].decode():
+        raise ValueError(
+            f"the checkpoint {path} is damaged: its bytes are not those that its digest was made of. Fit it again, or "
+            "copy it again."
+        )
+
+
+def _load(path: str | Path, file: BinaryIO, remedy: str) -> Any:
+    try:
+        _check_sizes(file)
+        file.seek(0)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        raise ValueError(
+            f"the checkpoint {path} must hold tensors and plain types only, but it holds other objects"
+            f"{f' ({found[1]})' if found else ''}, which could run code when read; it was not opened. {remedy}"
+        ) from error
+    except Exception as error:  # a damaged archive or pickle raises whatever its bytes lead to
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(f"the checkpoint {path} cannot be read: {reason}. Fit it again, or copy it again.") from error
+
+
+def _seal(file: BinaryIO) -> None:
+    """Make the digest the comment of the archive in `file`."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(size - 22)
+    end = file.read(22)
+    if not (end.startswith(END) and end.endswith(b"\0\0")):
+        raise RuntimeError("torch.save must write a zip archive without a comment. This is a fault of dovision.")
+    file.seek(size - 2)
+    file.write(MARK_LENGTH.to_bytes(2, "little"))
+    digest = _digest(file, size)
+    file.seek(size)
+    file.write(f"dovision {FORMAT} sha256 {digest}".encode())
+
+
+def _digest(file: BinaryIO, length: int) -> str:
+    """The sha256 of the first `length` bytes."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while length and (piece := file.read(min(PIECE, length))):
+        digest.update(piece)
+        length -= len(piece)
+    return digest.hexdigest()
+
+
+def _check_sizes(file: BinaryIO) -> None:
+    """Raise if an archive would unpack to more than its own size; torch.save compresses nothing."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    if not zipfile.is_zipfile(file):
+        return  # torch's format of before 1.6
+    file.seek(0)
+    with zipfile.ZipFile(file) as archive:
+        total = sum(entry.file_size for entry in archive.infolist())
+    if total > size:
+        raise ValueError(f"its {size:,} bytes would unpack to {total:,}")

@@ -1,0 +1,56 @@
+"""Text and JSON files that are whole or not there, and folders to write to."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from dovision.io.atomic import replacing
+from dovision.io.files import read_text
+
+
+def make_folder(folder: Path, setting: str) -> None:
+    """Make a folder to write to.
+
+    Raises:
+        OSError: it cannot be made or written to; the error names it and the setting that chooses another.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise type(error)(
+            f"{folder} must be a folder that can be written to, got: {error.strerror}. "
+            f"Choose another one with {setting}=..."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put `text` in the place of the file, in one step."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Put `content`, plain types without nan or infinity, in the place of the file, in one step."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The content of a file written by `write_json`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not one JSON object; the error names it.
+    """
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:  # broken JSON or broken UTF-8, or no regular file
+        content = error
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"{path} must hold one JSON object, got damaged content. Delete the folder {path.parent} and run again."
+        )
+    return content

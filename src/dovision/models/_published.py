@@ -1,0 +1,64 @@
+"""What networks with published weights share: the package that brings them, the images, the rows of the head."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+
+import torch
+from torch import nn
+
+from dovision.types import Shape
+
+
+def import_extra(module: str, extra: str) -> ModuleType:
+    """A library that is installed as an extra of this package.
+
+    Raises:
+        ImportError: it is not installed; the error says how to.
+    """
+    try:
+        with warnings.catch_warnings():  # torchxrayvision would silence the warnings of all libraries
+            return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"this model needs {module} ({error}). Install it: pip install 'dovision[{extra}]'."
+        ) from error
+
+
+def has_numbers() -> bool:
+    """Whether a network that is made now has weights; not on the meta device, for which none need be read."""
+    return torch.get_default_device().type != "meta"
+
+
+def check_colours(name: str, shape: Shape) -> None:
+    """Raise unless the images are grey or RGB.
+
+    A classifier with three means and stds shows its network a grey image as three equal channels.
+    """
+    if shape[0] not in (1, 3):
+        raise ValueError(
+            f"{name} takes images of 1 or 3 channels, got shape {list(shape)}. "
+            "Choose model=torchvision_model for another number."
+        )
+
+
+def choose_outputs(network: nn.Module, head: str, names: Sequence[str], classes: Sequence[str]) -> None:
+    """Give the network an output for each class: that of this name, or 0 where no output has it.
+
+    Args:
+        head: the name of the linear layer that ends the network, which is replaced.
+        names: of its outputs, in their order.
+        classes: names, in any order.
+    """
+    old = network.get_submodule(head)
+    assert isinstance(old, nn.Linear)
+    new = nn.Linear(old.in_features, len(classes))
+    with torch.no_grad():
+        for output, name in enumerate(classes):
+            row = names.index(name) if name in names else None
+            new.weight[output] = 0 if row is None else old.weight[row]
+            new.bias[output] = 0 if row is None else old.bias[row]
+    network.set_submodule(head, new)

@@ -1,0 +1,138 @@
+"""The stream of (image, unit) pairs, its chunks, and the edit that one chunk makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dovision.interfaces import Context, Intervention
+from dovision.propagation.patch import Patch, gather
+from dovision.propagation.spans import Index, Span
+from dovision.types import Box, Shape
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Edits to make, each of one unit on one image."""
+
+    image: Index  # (P,) row in the batch
+    unit: Index  # (P,)
+    box: Index | None  # (P, 4) top, left, bottom, right; None if all of the value can change
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def chosen(self, index: Index) -> Pairs:
+        """The pairs with these numbers."""
+        return Pairs(self.image[index], self.unit[index], None if self.box is None else self.box[index])
+
+    def split(self, limit: int, shape: Shape) -> tuple[Pairs, Pairs]:
+        """Two parts, of sizes that suit a limit, each of pairs more alike in what they reach of the maps behind them.
+
+        That depends on the region's size and, since borders cut it off, on its distance to the nearest border.
+        """
+        order = np.arange(len(self))
+        if self.box is not None:
+            top, left, bottom, right = self.box.T
+            height, width = shape[-2:]
+            vertical = np.stack([bottom - top, np.minimum(top, height - bottom)])
+            horizontal = np.stack([right - left, np.minimum(left, width - right)])
+            traits = np.concatenate([vertical / height, horizontal / width])
+            order = np.argsort(traits[np.ptp(traits, axis=1).argmax()], kind="stable")
+        parts = -(-len(self) // limit)
+        middle = len(self) * (parts // 2) // parts
+        return self.chosen(order[:middle]), self.chosen(order[middle:])
+
+    def groups(self) -> Iterator[Index]:
+        """Numbers of the pairs that share unit and region, a group at a time."""
+        key = self.unit[:, None] if self.box is None else np.column_stack([self.unit, self.box])
+        _, member = np.unique(key, axis=0, return_inverse=True)
+        order = np.argsort(member.reshape(-1), kind="stable")
+        yield from np.split(order, np.flatnonzero(np.diff(member.reshape(-1)[order])) + 1)
+
+
+def all_pairs(intervention: Intervention, units: tuple[str, ...], sample: list[int], shape: Shape) -> list[Pairs]:
+    """The pairs of a batch, those with a region and those without apart; a pair with an empty region is no edit.
+
+    Raises:
+        ValueError: a region reaches outside the value.
+    """
+    local: list[tuple[int, int]] = []
+    boxes: list[Box] = []
+    whole: list[tuple[int, int]] = []
+    for unit, name in enumerate(units):
+        for row, number in enumerate(sample):
+            region = intervention.region(shape, unit, number)
+            if region is None:
+                whole.append((row, unit))
+            elif region.height > 0 and region.width > 0:
+                _check_inside(region, shape, name, intervention.site)
+                local.append((row, unit))
+                boxes.append(region)
+    streams = []
+    if local:
+        images, numbers = np.array(local).T
+        streams.append(Pairs(images, numbers, np.array(boxes)))
+    if whole:
+        images, numbers = np.array(whole).T
+        streams.append(Pairs(images, numbers, None))
+    return streams
+
+
+def _check_inside(region: Box, shape: Shape, unit: str, site: str) -> None:
+    height, width = shape[-2:]
+    if min(region) < 0 or region.bottom > height or region.right > width:
+        raise ValueError(
+            f"the region of unit {unit!r} must lie inside the {height} x {width} value of site {site!r}, "
+            f"got {tuple(region)} (top, left, bottom, right)."
+        )
+
+
+def whole_values(pairs: Pairs, intervention: Intervention, value: Tensor, context: Context) -> Tensor:
+    """The site's whole value after each pair's edit, shape (P, ...)."""
+    treated = value[torch.from_numpy(pairs.image)]
+    for group in pairs.groups():
+        new, box = _done(pairs, group, intervention, value, context)
+        index = torch.from_numpy(group)
+        if box is None:
+            treated[index] = new
+        else:
+            treated[index, ..., box.top : box.bottom, box.left : box.right] = new
+    return treated
+
+
+def patch_of(pairs: Pairs, intervention: Intervention, value: Tensor, context: Context) -> Patch:
+    """What each pair's edit changes of the value (B, C, H, W); a smaller region comes with its surroundings."""
+    assert pairs.box is not None
+    top, left, bottom, right = pairs.box.T
+    rows = Span.covering(top, bottom, value.shape[2])
+    columns = Span.covering(left, right, value.shape[3])
+    pixels = gather(value.movedim(1, -1).contiguous(), pairs.image, rows, columns)
+    content = pixels.movedim(-1, 1)
+    for group in pairs.groups():
+        new, _ = _done(pairs, group, intervention, value, context)
+        down, across = top[group] - rows.start[group], left[group] - columns.start[group]
+        index = torch.from_numpy(group)
+        content[index, :, down[0] : down[0] + new.shape[2], across[0] : across[0] + new.shape[3]] = new
+    return Patch(content, rows, columns)
+
+
+def _done(
+    pairs: Pairs, group: Index, intervention: Intervention, value: Tensor, context: Context
+) -> tuple[Tensor, Box | None]:
+    """do(unit) on the images of a group, and its region."""
+    image, unit = pairs.image[group], int(pairs.unit[group[0]])
+    everything = len(image) == len(value) and (image == np.arange(len(image))).all()
+    index = slice(None) if everything else torch.from_numpy(image)
+    new = intervention.do(value[index], unit, context.rows(index))
+    box = None if pairs.box is None else Box(*pairs.box[group[0]].tolist())
+    expected = (
+        (len(image), *value.shape[1:]) if box is None else (len(image), *value.shape[1:-2], box.height, box.width)
+    )
+    if new.shape != expected:
+        raise ValueError(f"do() must return its region's new value, shape {expected}, got shape {tuple(new.shape)}.")
+    return new.to(value.dtype), box

@@ -1,0 +1,215 @@
+"""From runs to figures with their captions, and to the table of headline numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dovision.analysis import average_effect, summary
+from dovision.functional.effects import RESOLUTION
+from dovision.functional.intervals import BOTH_INTERVALS, MEAN_INTERVALS, level_of_selected
+from dovision.report import plots
+from dovision.report.ecdf import ecdf
+from dovision.report.exhibit import Exhibit, bracketed, images, missing_intervals, selected, settings, span
+from dovision.report.figures.attacks import attack_exhibits
+from dovision.report.figures.channels import channel_exhibits
+from dovision.report.figures.classes import class_exhibit
+from dovision.report.figures.detection import detection_exhibits
+from dovision.report.figures.detection_tables import seed_exhibits
+from dovision.report.figures.epsilon import epsilon_exhibits
+from dovision.report.figures.grid import grid_exhibits
+from dovision.report.figures.label_success import label_exhibits
+from dovision.report.figures.maps import map_exhibits
+from dovision.report.figures.objects import fill_exhibits, part_exhibits
+from dovision.report.figures.shortcut import shortcut_exhibits
+from dovision.report.gallery import gallery
+from dovision.report.latex import Ruled
+from dovision.report.style import FEWEST, SIGN
+from dovision.store.run_record import Run
+from dovision.store.tables import CLEAN, largest_effect, read_effects, read_samples
+from dovision.store.thumbnails import CHOSEN, image_path, kept_samples, load_image
+from dovision.types import Box
+
+GALLERY = "gallery"  # the exhibit of kept images, whose numbers are their effect maps
+MEANING = (  # what the metrics of the classifier are
+    "AUROC, sensitivity and specificity are those of the second class where there are two, and means over classes "
+    "otherwise; calibration error: the expected one, in 15 bins of the highest probability (of several labels: the "
+    "mean of theirs)."
+)
+EFFECTS = ("accuracy", *(name for name in summary.METRICS if name not in summary.QUALITY))  # and of attacks
+DRAWN = 100  # rows of the table of headline numbers in its figure; its CSV and its LaTeX have all
+HEADS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "classifier_auroc": "AUROC",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "calibration_error": "calibration error",
+    "success_rate": "attack success",
+    "success_8bit": "success at 8 bits",
+    "robust_accuracy": "robust accuracy",
+    "mean_abs_expected_effect": "mean |ECE|",
+    "auroc": "AUROC of |ECE|, not adaptive",
+}
+
+
+def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """Headline numbers, a row per (job, arm): job, arm, eps, images, labels, each metric with _low, _high, _reason."""
+    rows = []
+    for run in runs:
+        labels = summary.label_counts(run.summary["labels"])
+        for arm, found in run.summary["arms"].items():
+            row: dict[str, Any] = {"job": run.label, "arm": arm, "eps": found["eps"]}
+            row |= {"images": found["images"], "labels": labels}
+            for metric in summary.METRICS:
+                interval = found[metric] or dict.fromkeys(("estimate", "low", "high", "reason"))
+                row |= {
+                    metric: interval["estimate"],
+                    f"{metric}_low": interval["low"],
+                    f"{metric}_high": interval["high"],
+                    f"{metric}_reason": interval["reason"],
+                }
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def cells(row: pd.Series, metrics: Sequence[str]) -> list[str]:
+    """A row of `results_frame` as text: arm, images, images by class, and "estimate [low, high]" of each metric."""
+    return [str(row["arm"]), f"{row['images']:,}", row["labels"], *(_interval(row, metric) for metric in metrics)]
+
+
+def sweep_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+    """The figures that compare completed runs: seeds, a shortcut, fills, grids, attacks and epsilons."""
+    compared = [*seed_exhibits(runs), *shortcut_exhibits(runs), *fill_exhibits(runs), *grid_exhibits(runs)]
+    return [*compared, *epsilon_exhibits(runs), *_against_epsilon(runs)]
+
+
+def results_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+    """The tables of headline numbers and of the classifier's quality as figures; a page has them as tables."""
+    frame, told = results_frame(runs), settings(runs)
+    quality = "classifier_quality", "Quality of the classifier", frame, summary.QUALITY, f"{MEANING} {told}"
+    return [_results("results", "Headline numbers", frame, EFFECTS, told), _results(*quality)]
+
+
+def _results(name: str, title: str, frame: pd.DataFrame, metrics: Sequence[str], told: str) -> Exhibit:
+    rows = [(str(row["job"]), cells(row, metrics)) for _, row in frame.iterrows()]
+    table = Ruled(["arm", "images", "images by class", *(HEADS[metric] for metric in metrics)], rows)
+    cut = f" Drawn: the first {DRAWN} of {len(rows):,} rows." if len(rows) > DRAWN else ""
+    figure = plots.results_table(table.heads, rows[:DRAWN])
+    ends = ("", "_low", "_high", "_reason")
+    columns = [*frame.columns[:5], *(f"{metric}{end}" for metric in metrics for end in ends)]
+    caption = f"{told} {images(frame['images'])} In brackets: {BOTH_INTERVALS}.{missing_intervals(frame[columns])}{cut}"
+    return Exhibit(name, title, caption, figure, frame[columns], table)
+
+
+def run_exhibits(run: Run) -> list[Exhibit]:
+    """The figures of one completed run: of its maps and parts, where it has any; then gallery, |ECE|, averages."""
+    averaged = average_effect.average_effects(run.folder)
+    general = [*_gallery(run), _distribution(run), _average_effects(run, averaged), *channel_exhibits(run, averaged)]
+    attacks = [*attack_exhibits(run), *label_exhibits(run), class_exhibit(run)]
+    return [*detection_exhibits(run), *attacks, *map_exhibits(run), *part_exhibits(run), *general]
+
+
+def _against_epsilon(runs: Sequence[Run]) -> list[Exhibit]:
+    metric = "mean_abs_expected_effect"
+    columns = {metric: "mean", f"{metric}_low": "low", f"{metric}_high": "high", f"{metric}_reason": "reason"}
+    frame = results_frame(runs)[["job", "arm", "eps", "images", *columns]].rename(columns=columns)
+    if not frame["eps"].any():
+        return []
+    jobs, named = frame["job"].nunique(), plots.outstanding(frame)
+    others = f"Named: of {jobs} jobs the three highest and the three lowest; grey: the others. " * (jobs > len(named))
+    caption = (
+        "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked. "
+        f"{others}{settings(runs)} {images(frame['images'])} Whiskers: {MEAN_INTERVALS}."
+        f"{missing_intervals(frame)}"
+    )
+    figure = plots.effect_against_epsilon(frame)
+    return [Exhibit("effect_against_epsilon", "Mean |ECE| against epsilon", caption, figure, frame)]
+
+
+def _distribution(run: Run) -> Exhibit:
+    samples = read_samples(run.folder)
+    samples = samples.dropna(subset=["mean_abs_expected_effect"])  # an image without a unit has none
+    noise = str(run.config["attack"].get("_target_")).endswith(".RandomSign")  # which is not out to succeed
+    chosen = samples[(samples["arm"] == CLEAN) | (samples["success"] == True) | noise]  # noqa: E712  (null is neither)
+    parts = [
+        ecdf(rows["mean_abs_expected_effect"]).assign(arm=arm, images=len(rows))
+        for arm, rows in chosen.groupby("arm", sort=False)
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    silent = [arm for arm in samples["arm"].unique() if arm not in set(chosen["arm"])]
+    others = "all images with noise" if noise else "the attacked images on which the attack succeeded"
+    caption = f"All clean images, and {others}. {settings([run])}"
+    missing = f" No attack succeeded at {', '.join(silent)}." if silent else ""
+    return Exhibit(
+        "effect_distribution",
+        "Distribution of |ECE|, clean against attacked",
+        f"{caption}{missing} n = {span(frame['images'])} images a line; dots where fewer than {FEWEST}. "
+        "No interval; values below 1/10,000 of the largest, or below "
+        f"{RESOLUTION:.0e}, the resolution of float32 probabilities, stand at the left edge.",
+        plots.effect_distribution(frame),
+        frame,
+    )
+
+
+def _average_effects(run: Run, frame: pd.DataFrame, most: int = 10) -> Exhibit:
+    shown = plots.strongest(frame, most)
+    data = average_effect.at_level(frame, level_of_selected(len(shown), len(frame)))
+    return Exhibit(
+        "average_effects",
+        "Largest average effects",
+        f"Mean over images of P(class | do(unit)) - P(class): the largest of {len(frame):,}. {settings([run])} "
+        f"{images(frame['images'])} Whiskers: {MEAN_INTERVALS}"
+        f"{selected(len(shown), len(frame))}.{missing_intervals(data)}",
+        plots.average_effects(plots.strongest(data, most)),
+        data,
+    )
+
+
+def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
+    samples = read_samples(run.folder)
+    every = list(samples["arm"].unique())
+    arms = every[:most]
+    pictured = kept_samples(run.folder, every)
+    effects = read_effects(run.folder, pictured)
+    measured = set(effects["sample"])
+    kept = [sample for sample in pictured if sample in measured][:most]
+    if not kept:
+        return []
+    largest = largest_effect(effects)
+    frame = _shown(samples, effects[effects["sample"].isin(kept)], arms)
+    frame = frame.sort_values("sample", key=lambda sample: sample.map(kept.index), kind="stable")
+    pictures = {(s, arm): load_image(image_path(run.folder, s, arm)) for s in kept for arm in arms}
+    caption = (
+        f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all kept images, conditions "
+        f"and classes of the job. {settings([run])} n = {len(kept)}, {CHOSEN}; single images, so no interval."
+    )
+    return [Exhibit(GALLERY, "Images and effect maps", caption, gallery(pictures, frame, largest), frame)]
+
+
+def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    """Per (sample, arm, unit) the effect on the likeliest class of that world."""
+    classes = list(dict.fromkeys(effects["class"]))
+    highest = effects.groupby(["sample", "arm"])["control"].transform("max")
+    said = effects[effects["control"] == highest].rename(columns={"class": "said"})
+    said = said[said["arm"].isin(arms)].drop_duplicates(["sample", "arm", "unit"])
+    label = samples.set_index(["sample", "arm"])["label"]
+    names = [label_names(label[key], classes) for key in zip(said["sample"], said["arm"], strict=True)]
+    columns = ["sample", "arm", "unit", "said", "control", "label", "effect", *Box._fields]
+    return said.assign(label=names)[columns]
+
+
+def _interval(row: pd.Series, metric: str) -> str:
+    if metric != "mean_abs_expected_effect":
+        return bracketed(row, metric)
+    return bracketed(row, metric, ".1e" if pd.notna(row[metric]) and row[metric] < 0.001 else ".4f")
+
+
+def label_names(label: Any, classes: Sequence[str]) -> str:
+    """The name of a class number, or the names of the labels that a list of zeros and ones has."""
+    if np.ndim(label) == 0:
+        return classes[int(label)]
+    return ", ".join(name for name, is_set in zip(classes, label, strict=True) if is_set == 1) or "none"

@@ -1,0 +1,101 @@
+"""The numbers behind the page's explorer: a few images of each run, with the effect of each unit on each class."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dovision.io import files, images
+from dovision.report.exhibits import label_names
+from dovision.report.inline_assets import Allowance, picture_link
+from dovision.store.run_record import Run
+from dovision.store.tables import largest_effect, read_effects, read_samples
+from dovision.store.thumbnails import image_path, kept_samples, load_image
+from dovision.types import Box
+
+MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there
+STEPS = 32767  # effects are carried as whole numbers of 16 bits, in shares of the largest one
+
+Array = npt.NDArray[np.float64]
+
+
+def explorer(runs: Sequence[Run], allowance: Allowance) -> list[dict[str, Any]]:
+    """An entry per (run, image), the first image of each run, then the second of each, as long as they fit.
+
+    Returns:
+        job, image, label; classes, units, boxes (top, left, bottom, right of each unit, or None), size (height, width);
+        scale (the size of effect that has the deepest colour: the largest of all kept images, conditions and classes
+        of the job);
+        arms: name, picture (a data: address), control (per class), largest, effects (units x classes, little-endian
+        16-bit numbers in base64, in shares of `largest`).
+    """
+    waiting = [_entries(run) for run in runs]
+    found: list[dict[str, Any]] = []
+    while waiting:
+        going = []
+        for entries in waiting:
+            entry = next(entries, None)
+            if entry is not None and allowance.take(json.dumps(entry)):
+                found.append(entry)
+                going.append(entries)
+        waiting = going
+    return found
+
+
+def _entries(run: Run) -> Iterator[dict[str, Any]]:
+    samples = read_samples(run.folder)
+    arms = list(samples["arm"].unique())
+    kept = kept_samples(run.folder, arms)
+    if not kept:
+        return
+    scale = largest_effect(read_effects(run.folder, kept))
+    for sample in kept:
+        effects = read_effects(run.folder, [sample])
+        if len(effects):
+            yield _entry(run, samples[samples["sample"] == sample], effects, scale)
+
+
+def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float) -> dict[str, Any]:
+    names = list(dict.fromkeys(effects["class"]))
+    units = effects.drop_duplicates("unit")
+    strongest = effects["effect"].abs().groupby(effects["class"], sort=False).max().nlargest(MOST_CLASSES, keep="first")
+    said = effects.loc[effects.groupby("arm", sort=False)["control"].idxmax(), "class"]
+    classes = [name for name in names if name in {*strongest.index, *said}]
+    boxes = units[list(Box._fields)]
+    first = samples.iloc[0]
+    arms = [
+        _arm(run, row, effects[effects["arm"] == row["arm"]], units["unit"], classes) for _, row in samples.iterrows()
+    ]
+    return {
+        "job": run.label,
+        "image": str(first["name"]),
+        "label": label_names(first["label"], names),
+        "classes": classes,
+        "units": units["unit"].tolist(),
+        "size": list(load_image(image_path(run.folder, int(first["sample"]), first["arm"])).shape[:2]),
+        "scale": float(f"{scale:.6g}"),
+        "boxes": None if boxes.isna().any(axis=None) else boxes.astype(int).to_numpy().tolist(),
+        "arms": arms,
+    }
+
+
+def _arm(
+    run: Run, row: pd.Series[Any], effects: pd.DataFrame, units: pd.Series[str], classes: list[str]
+) -> dict[str, Any]:
+    table = effects.pivot(index="unit", columns="class", values="effect").loc[units, classes].to_numpy(float)
+    control = effects.drop_duplicates("class").set_index("class")["control"]
+    largest = float(np.nanmax(np.abs(table))) or 1.0
+    numbers = np.nan_to_num(np.round(table / largest * STEPS)).astype("<i2")
+    return {
+        "name": str(row["arm"]),
+        "picture": picture_link(files.read_bytes(image_path(run.folder, int(row["sample"]), row["arm"]), images.BYTES)),
+        "control": [round(float(control[name]), 5) for name in classes],
+        "largest": float(f"{largest:.6g}"),
+        "effects": base64.b64encode(numbers.tobytes()).decode(),
+    }

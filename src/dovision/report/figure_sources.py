@@ -1,0 +1,108 @@
+"""The sources of this project's figures: a finished sweep, the benchmark, or nothing but the framework itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from dovision import checks
+from dovision.analysis.mixed_origins import mixed
+from dovision.report.bench_exhibits import bench_exhibit
+from dovision.report.exhibit import Exhibit
+from dovision.report.exhibits import results_exhibits, run_exhibits, sweep_exhibits
+from dovision.report.framework import framework_exhibit
+from dovision.store.discover import UNREADABLE, survey
+
+WIDTHS = {"single": 3.5, "double": 7.16}  # inches: one and two columns of a journal
+DRAWN = "drawn"  # as wide as it is drawn
+
+
+class Source(Protocol):
+    """Where a figure comes from; `draw` gets the folder of all runs."""
+
+    def draw(self, outputs: Path) -> Exhibit:
+        """The figure.
+
+        Raises:
+            FileNotFoundError: what it is drawn from is not there; the error says which command makes it.
+            ValueError: what it is drawn from is damaged, or has no such figure.
+        """
+        ...
+
+
+class FromSweep:
+    """A figure of a sweep's report.
+
+    Args:
+        sweep: the folder of the runs, under the folder of all runs.
+        exhibit: the figure's name in the report.
+        run: the number of the run among the completed ones, for a figure of a single run.
+        width: single or double, the columns of a journal; drawn, as it is in the report.
+    """
+
+    def __init__(self, sweep: str, exhibit: str, run: int = 0, width: str = DRAWN) -> None:
+        self.sweep = sweep
+        self.exhibit = exhibit
+        self.run = run
+        self.width = checks.choice("width", width, [*WIDTHS, DRAWN])
+
+    def draw(self, outputs: Path) -> Exhibit:
+        drawn = {one.name: one for one in _exhibits(outputs / self.sweep, self.run)}
+        if self.exhibit not in drawn:
+            raise ValueError(checks.unknown_key(f"the report of {outputs / self.sweep}", self.exhibit, drawn))
+        found = drawn[self.exhibit]
+        if self.width != DRAWN:
+            width, height = found.figure.get_size_inches()
+            wanted = WIDTHS[self.width]
+            found.figure.set_size_inches(wanted, height * max(1.0, wanted / width))
+        return found
+
+
+@dataclass(frozen=True)
+class FromBench:
+    """The ratios of `make bench`.
+
+    Args:
+        folder: of its table, under the folder of all runs.
+    """
+
+    folder: str
+
+    def draw(self, outputs: Path) -> Exhibit:
+        return bench_exhibit(outputs / self.folder)
+
+
+class Framework:
+    """The picture of the framework, which needs no numbers."""
+
+    def draw(self, outputs: Path) -> Exhibit:
+        return framework_exhibit()
+
+
+@cache
+def _exhibits(sweep: Path, run: int) -> Sequence[Exhibit]:
+    if not sweep.is_dir():
+        raise FileNotFoundError(
+            f"{sweep} must hold runs, got no such folder. dovision-evaluate experiment={sweep.name}."
+        )
+    runs = survey(sweep)
+    damaged = [found.problem for found in runs if found.state == UNREADABLE]
+    if damaged:
+        raise ValueError(f"a run cannot be read: {damaged[0]}")
+    completed = [found for found in runs if found.state == "completed"]
+    if run >= len(completed):
+        raise FileNotFoundError(
+            f"{sweep} must hold {run + 1} completed runs, got {len(completed)}. "
+            f"dovision-evaluate experiment={sweep.name} does what is missing."
+        )
+    several = [*sweep_exhibits(completed), *results_exhibits(completed)]
+    mixture = " ".join(mixed({found.label: found.facts for found in completed}))
+    return [*run_exhibits(completed[run]), *(_remarked(one, mixture) for one in several)]
+
+
+def _remarked(exhibit: Exhibit, mixture: str) -> Exhibit:
+    """The exhibit, whose caption says too what its runs mix."""
+    return replace(exhibit, caption=f"{exhibit.caption} {mixture}".rstrip(), mixture=mixture)

@@ -1,0 +1,1 @@
+"""Figures by topic: from runs to a figure with its caption."""

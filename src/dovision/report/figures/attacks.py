@@ -1,0 +1,64 @@
+"""The table of the attacks of a run that detects."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dovision.functional.intervals import SHARE_INTERVALS
+from dovision.report.exhibit import Exhibit, bracketed, missing_intervals, settings, span
+from dovision.report.latex import Ruled
+from dovision.report.plots import results_table
+from dovision.store.attack_tables import ATTACKS, MASKED, SHARES, attack_rates
+from dovision.store.run_record import Run
+
+HEADS = (
+    "epsilon",
+    "right of images",
+    "success",
+    "success at 8 bits",
+    "robust accuracy",
+    "largest Linf",
+    "mean L2",
+    "passes",
+)
+
+
+def attack_exhibits(run: Run) -> list[Exhibit]:
+    """How strong the attacks are that detectors are tested on; none where nothing is detected."""
+    if not (run.folder / ATTACKS).is_file():
+        return []
+    frame = attack_rates(run.folder)
+    queries = run.facts.get("world_queries", {})
+    frame["passes"] = [
+        queries.get(attack, {}).get(f"{eps:g}") for attack, eps in zip(frame["attack"], frame["eps"], strict=True)
+    ]
+    caption = (
+        "Success: of the test images that are right when clean, those that are wrong when attacked; with several "
+        "labels an image is right if each of its known labels is. Robust accuracy: of all test images, those right "
+        "before and after the attack. All together: an image is beaten if one of the attacks beats it. Passes: of "
+        f"the classifier, for an image. {_health(run)}{_failed(run)}"
+        f"n = {span(frame['images'])} images. In brackets: {SHARE_INTERVALS}."
+        f"{missing_intervals(frame)} {settings([run])}"
+    )
+    table = Ruled(HEADS, [(str(row["attack"]), _cells(row)) for _, row in frame.iterrows()])
+    return [Exhibit("detection_attacks", "The attacks", caption, results_table(*table), frame, table)]
+
+
+def _health(run: Run) -> str:
+    share = run.facts.get("world_dead_gradients")
+    if share is None:
+        return ""
+    masked = " Attacks by gradient may fail for want of one, which is no sign of robustness." if share > MASKED else ""
+    return f"Zero or not finite: {share:.1%} of the clean images' gradients.{masked} "
+
+
+def _failed(run: Run) -> str:
+    failed = run.facts.get("failed_attacks", {})
+    told = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+    return f"Failed, and left out: {told}. " if told else ""
+
+
+def _cells(row: pd.Series) -> list[str]:
+    shares = [bracketed(row, name) for name in SHARES]
+    numbers = ["-" if pd.isna(row[name]) else f"{row[name]:,.4g}" for name in ("linf", "l2", "passes")]
+    return [f"{row['eps']:.3g}", f"{row['right']:,} of {row['images']:,}", *shares, *numbers]

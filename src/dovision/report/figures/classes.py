@@ -1,0 +1,65 @@
+"""The quality of the classifier, class by class, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dovision.functional.intervals import SHARE_INTERVALS
+from dovision.report.exhibit import Exhibit, bracketed, missing_intervals, settings
+from dovision.report.latex import Ruled
+from dovision.report.plots import results_table
+from dovision.store.run_record import Run
+
+DRAWN = 100  # rows of the table in its figure; its CSV and its LaTeX have all
+HEADS = {
+    "images": "images",
+    "prevalence": "prevalence",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "calibration_error": "calibration error",
+}
+
+
+def class_table(run: Run) -> pd.DataFrame:
+    """A row per (arm, class): each metric of HEADS with NAME_low, NAME_high and NAME_reason; nan: not defined."""
+    ends = {"": "estimate", "_low": "low", "_high": "high", "_reason": "reason"}
+    rows = [
+        {"arm": arm, "class": name}
+        | {f"{metric}{end}": own.get(metric, {}).get(key) for metric in HEADS for end, key in ends.items()}
+        for arm, found in run.summary["arms"].items()
+        for name, own in found["classes"].items()
+    ]
+    frame = pd.DataFrame(rows)
+    numbers = [name for name in frame.columns[2:] if not name.endswith("_reason")]
+    return frame.astype(dict.fromkeys(numbers, float))
+
+
+def class_exhibit(run: Run) -> Exhibit:
+    """The table of `class_table`."""
+    frame = class_table(run)
+    metrics = [name for name in HEADS if frame[name].notna().any()]
+    if frame["accuracy"].equals(frame["sensitivity"]):
+        metrics.remove("accuracy")
+    table = Ruled(
+        ["class", *(HEADS[name] for name in metrics)],
+        [(str(row["arm"]), _cells(row, metrics)) for _, row in frame.iterrows()],
+    )
+    cut = f" Drawn: the first {DRAWN} of {len(frame):,} rows." if len(frame) > DRAWN else ""
+    images = max(found["images"] for found in run.summary["arms"].values())
+    caption = (
+        "Each class against all others. Sensitivity: the share of its images of which it is predicted, which is the "
+        "accuracy of a class; a label is predicted from its threshold on, and its accuracy is the share predicted "
+        f"rightly. -: not defined by these images. {settings([run])} n = {images:,} images in each arm. In brackets: "
+        f"{SHARE_INTERVALS}.{missing_intervals(frame)}{cut}"
+    )
+    figure = results_table(table.heads, table.rows[:DRAWN])
+    return Exhibit("classes", "Quality of the classifier, class by class", caption, figure, frame, table)
+
+
+def _cells(row: pd.Series, metrics: Sequence[str]) -> list[str]:
+    return [str(row["class"]), f"{row['images']:,.0f}", *(bracketed(row, name) for name in metrics if name != "images")]

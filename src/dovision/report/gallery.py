@@ -1,0 +1,83 @@
+"""A figure of a few images and, beside each, the effects of the units on the class that was said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from dovision.functional.geometry import stack
+from dovision.report.style import EFFECT_COLOURS, INK, LINE, shortened, styled
+from dovision.store.tables import boxes_of
+from dovision.store.thumbnails import Picture
+
+
+@styled
+def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame, largest: float) -> Figure:
+    """A row per sample; per arm the image and its effects: painted on the image, or as bars where units have no place.
+
+    One colour scale for all: red where the unit is evidence for the class, which do(unit) takes away; blue where it is
+    evidence against the class. Where units overlap, the smallest one is on top.
+
+    Args:
+        pictures: the image of each (sample, arm), shape (H, W) or (H, W, 3), 8 bits.
+        frame: a row per (sample, arm, unit): said (the likeliest class), control (its probability), label, effect (on
+            that class), top, left, bottom, right (pixels of the image, or nan).
+        largest: the size of effect that has the deepest colour.
+    """
+    samples, arms = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["arm"]))
+    figure = Figure(figsize=(max(4.0, 2.5 * len(arms)), 0.5 + 1.45 * len(samples)), layout="constrained")
+    axes = figure.subplots(len(samples), 2 * len(arms), squeeze=False)
+    scale = Normalize(-largest, largest)
+    units = frame.groupby(["sample", "arm"])
+    for row, sample in enumerate(samples):
+        for column, arm in enumerate(arms):
+            shown, effects = axes[row, 2 * column], axes[row, 2 * column + 1]
+            of_image, picture = units.get_group((sample, arm)), pictures[sample, arm]
+            _image(shown, picture, of_image.iloc[0])
+            _effects(effects, picture, of_image, scale)
+            if row == 0:
+                shown.set_title(arm, weight="bold")
+    figure.colorbar(
+        ScalarMappable(scale, EFFECT_COLOURS),
+        ax=axes,
+        label="effect on the likeliest class",
+        shrink=0.9,
+        aspect=30,
+        pad=0.01,
+    )
+    return figure
+
+
+def _image(axes: Axes, picture: Picture, facts: pd.Series) -> None:
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none")
+    said, label = shortened(str(facts["said"]), 14), shortened(str(facts["label"]), 18)
+    axes.set_xlabel(f"says {said} ({facts['control']:.2f})\nis {label}", fontsize=7)
+    _bare(axes)
+
+
+def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize) -> None:
+    placed = units.dropna(subset=["top"])
+    if len(placed):
+        height, width = picture.shape[:2]
+        painted = stack(height, width, boxes_of(placed), placed["effect"].tolist(), background=np.nan)
+        axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none")
+        _bare(axes)
+        return
+    place, effects = np.arange(len(units)), units["effect"].to_numpy()
+    axes.bar(place, effects, width=0.9, color=colormaps[EFFECT_COLOURS](scale(effects)), edgecolor=INK, linewidth=0.3)
+    axes.axhline(0, color=INK, linewidth=0.6)
+    axes.set(ylim=(scale.vmin, scale.vmax), box_aspect=1)
+    _bare(axes)
+    axes.set_xlabel(f"units 1 to {len(units)}", fontsize=7)
+
+
+def _bare(axes: Axes) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set(visible=True, color=LINE)

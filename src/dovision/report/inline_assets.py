@@ -1,0 +1,56 @@
+"""What a page can carry: figures made lighter, and a count of what still fits."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import dataclass
+
+from PIL import Image
+
+from dovision.io import images
+
+DIGITS = re.compile(r"(\.\d{2})\d+")  # a hundredth of a point is finer than any screen
+GEOMETRY = re.compile(r'\b(d|transform|points|x|y|width|height)="([^"]*)"')
+PICTURE = re.compile(r"data:image/png;base64,\s*([A-Za-z0-9+/=\s]+)")
+HEAVY = 6_000  # bytes from which a photograph is worth compressing
+
+
+@dataclass
+class Allowance:
+    """Bytes that may still be put into a page."""
+
+    left: int
+
+    def take(self, *items: str) -> bool:
+        """Whether all items together still fit; they are counted if so."""
+        size = sum(len(item.encode()) for item in items)
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+
+def lighter(svg: str) -> str:
+    """A drawing with coordinates of two decimals, opaque photographs as JPEG, and no line breaks between its tags."""
+    svg = GEOMETRY.sub(lambda found: f'{found[1]}="{DIGITS.sub(lambda number: number[1], found[2])}"', svg)
+    svg = re.sub(r">\s*\n\s*<", "><", svg)
+    return PICTURE.sub(lambda found: picture_link(base64.b64decode(found[1])), svg)
+
+
+def picture_link(png: bytes) -> str:
+    """A data: address of a picture: as JPEG where that is much smaller and the picture has no transparency."""
+    if len(png) >= HEAVY:
+        picture = images.decode(png)
+        plain = picture.convert("RGB") if picture.mode == "RGBA" and _opaque(picture) else picture
+        if plain.mode in ("L", "RGB"):
+            jpeg = io.BytesIO()
+            plain.save(jpeg, "JPEG", quality=85, optimize=True)
+            if jpeg.tell() < len(png) / 2:
+                return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
+def _opaque(picture: Image.Image) -> bool:
+    return picture.getchannel("A").getextrema() == (255, 255)

@@ -1,0 +1,183 @@
+"""One page about a sweep: HTML, inline SVG and one script; it fetches nothing, and reads without script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from dovision.analysis.mixed_origins import QUESTIONS, mixed
+from dovision.analysis.references import REFERENCES
+from dovision.functional.intervals import BOTH_INTERVALS
+from dovision.report import html_tables
+from dovision.report.exhibit import Exhibit, missing_intervals, settings
+from dovision.report.exhibits import MEANING, results_frame
+from dovision.report.explorer import explorer
+from dovision.report.inline_assets import Allowance, lighter
+from dovision.report.style import CSV, inline_svg
+from dovision.store import config_diff
+from dovision.store.discover import COPY, FOREIGN, UNREADABLE
+from dovision.store.run_record import Run
+from dovision.store.schemas import DIGESTS
+from dovision.store.spreadsheet import guarded
+
+TOLD = ("state", "overrides", "exception", "reason", REFERENCES, DIGESTS, QUESTIONS)  # elsewhere, or of no use here
+PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
+COLUMN = 7  # inches; a wider figure takes the whole width
+FEW = 4  # jobs that are named in a note
+FIGURES, PICTURES, NUMBERS = 1_800_000, 600_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An exhibit as it stands on the page."""
+
+    name: str  # without a second on the page
+    title: str
+    caption: str
+    svg: Markup
+    csv: str  # a data: address of its numbers
+    wide: bool  # takes the page's whole width
+
+    @classmethod
+    def of(cls, exhibit: Exhibit, svg: str, prefix: str = "") -> Shown:
+        """From an exhibit and its saved SVG, in which matplotlib has escaped all text."""
+        name = prefix + exhibit.name
+        drawn = Markup(lighter(inline_svg(svg, name)))
+        wide = exhibit.figure.get_figwidth() > COLUMN
+        return cls(name, exhibit.title, exhibit.caption, drawn, _link(exhibit.data), wide)
+
+
+@dataclass(frozen=True)
+class Details:
+    """The figures of one run: those that the page carries, and the names of those that lie beside it only."""
+
+    label: str
+    folder: str  # beside the page
+    shown: Sequence[Shown]
+    left_out: Sequence[str] = ()
+
+    def fitted(self, allowance: Allowance) -> Details:
+        """With the figures that still fit."""
+        kept = [shown for shown in self.shown if allowance.take(shown.svg)]
+        left_out = [shown.title for shown in self.shown if shown not in kept]
+        return Details(self.label, self.folder, kept, [*self.left_out, *left_out])
+
+
+def render(
+    title: str, runs: Sequence[Run], overview: Sequence[Shown], details: Sequence[Details], notes: Sequence[str] = ()
+) -> str:
+    """The page.
+
+    Args:
+        title: of the page, such as the sweep's folder name.
+        runs: all runs, whatever their state.
+        overview: figures that compare runs.
+        details: the figures of completed runs.
+        notes: what else has to be said of the whole.
+    """
+    completed = [run for run in runs if run.state == "completed"]
+    figures = Allowance(FIGURES)
+    details = [one.fitted(figures) for one in details]
+    everything = [*overview, *(shown for one in details for shown in one.shown)]
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("dovision.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = (Markup(_source(environment, name)) for name in ("page.css", "page.js"))
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        style=style,
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        counts=_counts(runs),
+        useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
+        mixed=mixed({run.label: run.facts for run in completed}),
+        settings=settings(completed),
+        differences=html_tables.difference_table(runs),
+        shared=html_tables.shared(runs),
+        headlines=html_tables.headline_table(completed),
+        quality=html_tables.quality_table(completed),
+        meaning=MEANING,
+        references=html_tables.reference_table(completed),
+        results_link=_link(results_frame(completed)),
+        interval=BOTH_INTERVALS,
+        notes=[*notes, *_notes(completed), *_missing(completed)],
+        jobs=html_tables.job_table(runs),
+        states=list(_counts(runs)),
+        overview=overview,
+        explorer=explorer(completed, Allowance(PICTURES)),
+        details=details,
+        links=_links(everything, Allowance(NUMBERS)),
+        recipe=_recipe(runs),
+    )
+
+
+def command(run: Run) -> str:
+    """The command that makes the run again."""
+    return shlex.join(["dovision-evaluate", *run.overrides])
+
+
+def _source(environment: jinja2.Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def _link(data: pd.DataFrame) -> str:
+    return f"data:text/csv;base64,{base64.b64encode(guarded(data).to_csv(**CSV).encode()).decode()}"
+
+
+def _links(shown: Iterable[Shown], allowance: Allowance) -> dict[str, str]:
+    """The numbers of each figure by its name, as far as they fit."""
+    return {one.name: one.csv for one in shown if allowance.take(one.csv)}
+
+
+def _counts(runs: Sequence[Run]) -> dict[str, int]:
+    states = pd.Series([run.state for run in runs]).value_counts(sort=False)
+    return {str(state): int(count) for state, count in states.items()}
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    """What has to be said of headline numbers, once for all jobs that it is true of."""
+    jobs: dict[str, list[str]] = {}
+    for run in runs:
+        if run.config.get("note"):
+            jobs.setdefault(str(run.config["note"]), []).append(run.label)
+        for found in run.summary["arms"].values():
+            for note in found["notes"]:
+                jobs.setdefault(note, []).append(run.label)
+    return [note if len(runs) == 1 else f"{note} ({_named(labels)})" for note, labels in jobs.items()]
+
+
+def _missing(runs: Sequence[Run]) -> list[str]:
+    """Why headline numbers have no interval, where some have none."""
+    sentence = missing_intervals(results_frame(runs)).strip()
+    return [sentence] if sentence else []
+
+
+def _named(labels: Sequence[str]) -> str:
+    more = [f"and {len(labels) - FEW} more jobs"] if len(labels) > FEW else []
+    return "; ".join([*labels[:FEW], *more])
+
+
+def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
+    """How to make the runs again: what they have in common, and for each its command and its own circumstances."""
+    facts = {run.label: _facts(run.facts) for run in runs if not run.problem}
+    common, _ = config_diff.split(list(facts.values()))
+    own = {label: {k: v for k, v in told.items() if k not in common} for label, told in facts.items()}
+    commands = {run.label: command(run) for run in runs if not run.problem}
+    return {"common": common, "own": own, "commands": commands}
+
+
+def _facts(facts: Mapping[str, Any]) -> dict[str, str]:
+    return config_diff.flat({name: value for name, value in facts.items() if name not in TOLD + PLACES})

@@ -1,0 +1,128 @@
+"""How all figures look, and how they are saved: the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from dovision.io.atomic import replacing
+from dovision.store.spreadsheet import guarded
+
+INK = "#1f2430"  # text and axes; the page draws them in its own text colour
+LINE = "#c8ccd4"  # grid lines; likewise
+FAINT = "#8a92a0"  # what is there for comparison; legible on light and on dark
+PAPER = "#ffffff"
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+)  # told apart by the colour-blind (Okabe, Ito)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DIVERGING = "RdBu_r"  # of a map, and of any signed number: red above 0; in a map, evidence for the class
+EFFECT_COLOURS = "RdBu"  # of an effect, treated - control: red below 0, where do(unit) took away evidence for the class
+SIGN = "red: evidence for the class, which do(unit) takes away; blue: evidence against it"  # the same in a map
+FEWEST = 20  # images; of fewer each is drawn, and no curve
+
+STYLE: Any = {
+    "svg.hashsalt": "dovision",
+    "svg.fonttype": "none",  # text stays text: it can be searched, and read out
+    "pdf.fonttype": 42,  # likewise
+    "text.parse_math": False,  # a class may be called $x$
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.facecolor": "none",
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "savefig.dpi": 200,
+} | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+
+FORMS = {  # how figures are saved, and what is left out so that the same numbers give the same bytes
+    "svg": ("Date", "Creator", "Format", "Type"),
+    "pdf": ("CreationDate", "Creator", "Producer"),
+    "png": ("Software",),
+}
+CSV: Any = {"index": False, "lineterminator": "\n", "float_format": "%.7g"}  # how numbers are written
+
+styled = matplotlib.rc_context(STYLE)  # decorates a function that draws
+
+
+@styled
+def save_figure(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> None:
+    """Write name.svg, name.pdf, name.png and name.csv, the numbers behind the figure, into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for form, silent in FORMS.items():
+        with replacing(folder / f"{name}.{form}") as partial:
+            figure.savefig(partial, format=form, metadata=dict.fromkeys(silent))
+        figure.set_layout_engine("none")  # the places are found; finding them again is slow
+    with replacing(folder / f"{name}.csv") as partial:
+        guarded(data).to_csv(partial, **CSV)
+
+
+def inline_svg(text: str, prefix: str) -> str:
+    """A saved figure as part of a page: without its header, ids made unique, in the page's own colours."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
+    text = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)
+    text = text.replace(f"fill: {PAPER}", "fill: none")
+    return text.replace(INK, "currentColor").replace(LINE, "var(--line)")
+
+
+def shortened(text: str, length: int) -> str:
+    """The text, with its end left out where it is longer than `length`."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def brief(overrides: str, length: int) -> str:
+    """Overrides for a legend; where they are longer than `length`, of each key only the last part, such as rows=4."""
+    if len(overrides) > length:
+        overrides = re.sub(r"[\w/@.]+[.@](\w+)=", r"\1=", overrides)
+    return shortened(overrides, length)
+
+
+def series(number: int) -> dict[str, Any]:
+    """How series `number` looks; -1 is the clean arm, in the colour of the text."""
+    colour = INK if number < 0 else COLOURS[number % len(COLOURS)]
+    dashes = ("-", "--", "-.", ":")[max(number, 0) // len(COLOURS) % 4]
+    return {"color": colour, "linestyle": dashes, "linewidth": 2.2 if number < 0 else 1.5}
+
+
+def points(number: int) -> dict[str, Any]:
+    """The marker and the whiskers of series `number`."""
+    return {"marker": MARKERS[number % len(MARKERS)], "markersize": 4.5, "elinewidth": 1.2, "capsize": 2.5}
+
+
+def logarithmic(axes: Axes, which: str = "x", ticks: int = 6) -> None:
+    """A logarithmic axis, x or y, with a few numbers written out: powers would need the mathematics that is off."""
+    axes.set(**{f"{which}scale": "log"})
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    low, high = axis.get_data_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if high < 100 * low else (1.0,), numticks=ticks))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def spread(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Distances of the interval's ends from the mean, shape (2, N); nan draws no whisker."""
+    ends = rows[["mean", "low", "high"]].to_numpy(float)
+    return np.stack([ends[:, 0] - ends[:, 1], ends[:, 2] - ends[:, 0]]).clip(min=0)

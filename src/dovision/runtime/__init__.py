@@ -1,0 +1,1 @@
+"""The process and the machine: signals, process-wide state, provenance, fingerprints."""

@@ -1,0 +1,79 @@
+"""Where a run comes from: versions, commit, machine; what its rows depend on, and what it has taken."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from dovision.config import hashing
+from dovision.io.files import sha256
+from dovision.store.named_files import files_named
+
+PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
+version = functools.cache(metadata.version)
+ORIGIN = ("code", "torch", "settings", "components", "files", "dataset_fingerprint", "checkpoints")
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, commit, machine and device."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "git_commit": git_commit(),
+        "code": hashing.code_hash(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}",
+        "threads": torch.get_num_threads(),
+    }
+
+
+def software() -> dict[str, str]:
+    """The code and the torch that numbers depend on."""
+    return {"code": hashing.code_hash(), "torch": version("torch")}
+
+
+def surroundings(config: DictConfig, digest: Callable[[Path], str] = sha256) -> dict[str, Any]:
+    """What a run depends on besides data and weights: code, the configuration, and files that it names.
+
+    Args:
+        config: of the run.
+        digest: of a file.
+    """
+    settings = hashing.settings(config)
+    others = {name: value for name, value in settings.items() if name not in hashing.OF_DATA_AND_WEIGHTS}
+    components, files = hashing.foreign_code(settings), files_named(others, digest)
+    made = hashing.content_hash(settings)
+    return {**software(), "settings": made, "components": components, "files": files}
+
+
+def origin(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run's facts, what its rows depend on."""
+    return {name: facts[name] for name in ORIGIN}
+
+
+def git_commit() -> str | None:
+    """The commit of the checkout that the package is run from, with a + if it was changed; None if installed."""
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=folder, capture_output=True)
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    if tracked.returncode:
+        return None
+    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)

@@ -1,0 +1,187 @@
+"""The directory of one run, and its state on disk: run.json tells whether the rest can be relied on."""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from dovision import checks
+from dovision.io.atomic import remove_partial
+from dovision.io.locking import Lock, is_locked
+from dovision.io.text_files import make_folder, read_json, write_json, write_text
+from dovision.store import digests, thumbnails
+from dovision.store.schemas import DIGESTS, RunRecord, validated, verified, with_digest
+from dovision.store.shards import PARTS
+
+RUN = "run.json"
+MISSING, DAMAGED = "missing", "damaged"  # where there is no run.json, and where it names no state of a run
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+LOCK = ".run.lock"
+PATIENCE = 1.0  # seconds to wait for the lock, which is held for an instant by who looks whether it is
+
+
+class BeingWritten(FileExistsError):
+    """Another process is at work in the run directory."""
+
+
+class RunDirectory:
+    """The directory of one run: start, then record facts, then complete or end in another way.
+
+    Every write replaces run.json in one step, so a run that is killed never looks complete. A lock is held from `hold`
+    or `start` to the end of the run or of its process, whichever comes first: "running" without it is "interrupted".
+    Under the lock nobody else changes the state, so what is decided from it there stays right.
+
+    Args:
+        path: the directory; made by `hold`.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock = Lock(self.path / LOCK)
+
+    @property
+    def state(self) -> str:
+        """The state in run.json; "missing" if there is none, "damaged" if it is not what a run wrote."""
+        state = self._recorded_state()
+        if state != "running" or self._lock.held or is_locked(self.path / LOCK):
+            return state
+        state = self._recorded_state()  # the run may have ended between the two looks
+        return "interrupted" if state == "running" else state
+
+    def facts(self) -> dict[str, Any]:
+        """The content of run.json.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is damaged, edited, or of something else; the error names it.
+        """
+        path = self.path / RUN
+        return validated(RunRecord, verified(read_json(path), path), path)
+
+    def hold(self) -> None:
+        """Take the lock, and make the directory for it.
+
+        Raises:
+            BeingWritten: another process holds it.
+            OSError: the directory cannot be written to.
+        """
+        make_folder(self.path, setting="output_root")
+        if not self._lock.acquire(PATIENCE):
+            raise BeingWritten(
+                f"{self.path} must be free, got one that another process is writing. Wait for it, or choose another "
+                "folder (output_root=...)."
+            )
+
+    def start(
+        self, config: Mapping[str, Any], overrides: Sequence[str], facts: Mapping[str, Any], afresh: bool = False
+    ) -> None:
+        """Begin: remove what a dead run has left but its finished parts, write config, overrides and "running".
+
+        Args:
+            afresh: remove the parts as well, and a completed run.
+
+        Raises:
+            FileExistsError: a completed run is there already, or another process is at work there.
+            OSError: the directory cannot be written to.
+        """
+        with ExitStack() as on_failure:
+            self.hold()
+            on_failure.callback(self.close)
+            if self.state == "completed" and not afresh:
+                raise FileExistsError(
+                    f"{self.path} must not hold a completed run, got one. Its tables can be read as they are; "
+                    "to run again delete the folder or choose another (output_root=...)."
+                )
+            self._remove_remains(afresh)
+            (self.path / ".hydra").mkdir(exist_ok=True)
+            self._write_yaml("config.yaml", checks.plain("config", config))
+            self._write_yaml("overrides.yaml", list(overrides))
+            self._write({"state": "running", "overrides": list(overrides), **facts})
+            on_failure.pop_all()
+
+    def record(self, facts: Mapping[str, Any]) -> None:
+        """Add facts to run.json, of plain types; a known name takes the new value."""
+        self._write({**self.facts(), **facts})
+
+    def complete(self, facts: Mapping[str, Any]) -> None:
+        """End well; call it when all tables have their final names."""
+        try:
+            self.record({**facts, "state": "completed", DIGESTS: digests.digests(self.path)})
+            shutil.rmtree(self.path / PARTS, ignore_errors=True)
+        finally:
+            self.close()
+
+    def leave_partial(self, reason: str, facts: Mapping[str, Any] = NOTHING) -> None:
+        """End without some of the images; those that are finished are used by the next start."""
+        self._end({**facts, "state": "partial", "reason": reason})
+
+    def fail(self, exception: BaseException, facts: Mapping[str, Any] = NOTHING) -> None:
+        """End with an error, kept with its traceback."""
+        trace = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
+        error = {"type": type(exception).__name__, "message": str(exception), "traceback": trace}
+        self._end({**facts, "state": "failed", "exception": error})
+
+    def interrupt(self, reason: str, facts: Mapping[str, Any] = NOTHING) -> None:
+        """End for a reason from outside, if not at an end already; what is finished is used by the next start."""
+        if self._recorded_state() == "running":
+            self._end({**facts, "state": "interrupted", "reason": reason})
+        self.close()
+
+    def skip(self, overrides: Sequence[str], reason: str) -> None:
+        """Record that a run was not started, unless there is one already.
+
+        Raises:
+            BeingWritten: another process is at work there.
+        """
+        self.hold()
+        try:
+            if self.state == MISSING:
+                self._write({"state": "skipped", "overrides": list(overrides), "reason": reason})
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the lock; a run that has not come to its end is interrupted by that."""
+        self._lock.release()
+
+    def _end(self, facts: Mapping[str, Any]) -> None:
+        try:
+            self.record(facts)
+        finally:
+            self.close()
+
+    def _recorded_state(self) -> str:
+        try:
+            return str(self.facts()["state"])
+        except FileNotFoundError:
+            return MISSING
+        except ValueError:
+            return DAMAGED
+
+    def _write(self, facts: Mapping[str, Any]) -> None:
+        if not self._lock.held:
+            raise BeingWritten(f"{self.path} was taken over by another process, and the run is left to that.")
+        plain = {str(key): checks.plain(f"fact {key}", value) for key, value in facts.items()}
+        write_json(self.path / RUN, with_digest(plain))
+
+    def _write_yaml(self, name: str, content: object) -> None:
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        write_text(self.path / ".hydra" / name, text)
+
+    def _remove_remains(self, afresh: bool) -> None:
+        (self.path / RUN).unlink(missing_ok=True)  # first, so that what is left is never taken for a whole run
+        for name, path in digests.files(self.path).items():
+            if not name.startswith(f"{thumbnails.MAPS}/"):
+                path.unlink()
+        remove_partial(self.path)
+        if afresh:
+            shutil.rmtree(self.path / PARTS, ignore_errors=True)
+        if not (self.path / PARTS).exists():  # pictures are finished with the parts
+            shutil.rmtree(self.path / thumbnails.MAPS, ignore_errors=True)

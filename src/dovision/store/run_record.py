@@ -1,0 +1,166 @@
+"""The runs found under a folder: a single run, or all jobs of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dovision import checks
+from dovision.io import yaml_file
+from dovision.store.run_directory import RUN, RunDirectory
+from dovision.store.schemas import read_summary
+
+CONFIG = ".hydra/config.yaml"
+IRRELEVANT = ("output_root=", "hydra", "rerun=", "on_failure=", "threads=")  # overrides that tell nothing of a run
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run as it lies on disk; its tables are read when asked for.
+
+    `label` tells it from the other runs of its sweep.
+    """
+
+    folder: Path
+    label: str
+    state: str
+    facts: Mapping[str, Any]  # run.json
+    config: Mapping[str, Any]  # .hydra/config.yaml; empty where there is none
+    summary: Mapping[str, Any]  # summary.json; empty unless the run is completed
+    problem: str = ""  # why the run cannot be read; see `survey`
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        return tuple(self.facts.get("overrides", ()))
+
+    @property
+    def seed(self) -> int:
+        return int(self.facts.get("seed", 0))
+
+    @property
+    def failure(self) -> str:
+        """Type and first line of the exception, or why the run cannot be read; empty where all is well."""
+        error = self.facts.get("exception")
+        return f"{error['type']}: {error['message']}".splitlines()[0] if error else self.problem
+
+
+def read_sweep(folder: str | Path) -> list[Run]:
+    """All runs at or under a folder, in the order of their paths; folders without a run.json are passed over.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no run in it.
+        ValueError: a run.json, or a completed run's config or summary, is damaged; the error names the file.
+    """
+    folder = Path(folder)
+    return labelled(folder, [read_run(path) for path in run_folders(folder)])
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The folders with a run.json at or under a folder, in the order of their paths.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no run.json in it.
+    """
+    if not folder.is_dir():
+        beside = [path.name for path in folder.parent.glob("*/")]
+        near = checks.suggestion(folder.name, beside)
+        raise FileNotFoundError(f"sweep must be a folder of runs, got {folder}, which does not exist.{near}")
+    found = sorted(path.parent for path in folder.rglob(RUN))
+    if not found:
+        raise FileNotFoundError(
+            f"sweep must be a folder of runs, got {folder}, which holds no {RUN}. Run dovision-evaluate first, "
+            "or name the folder that it wrote to."
+        )
+    return found
+
+
+def read_run(path: Path) -> Run:
+    """The run in a folder, without a label.
+
+    Raises:
+        ValueError: its run.json, config, or summary if it is completed, is damaged; the error names the file.
+    """
+    directory = RunDirectory(path)
+    state, facts = directory.state, directory.facts()
+    completed = state == "completed"
+    config = _config(path) if completed or (path / CONFIG).is_file() else {}
+    return Run(path, "", state, facts, config, read_summary(path) if completed else {})
+
+
+def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:
+    """The runs under a folder with labels: the overrides in which they differ.
+
+    The path tells a run from the others where its overrides do not.
+    """
+    overrides = [[item for item in run.overrides if not item.startswith(IRRELEVANT)] for run in runs]
+    known = [set(items) for items, run in zip(overrides, runs, strict=True) if not run.problem]
+    shared = set.intersection(*known) if len(known) > 1 else set()
+    labels = [", ".join(item for item in items if item not in shared) for items in overrides]
+    paths = [str(run.folder.relative_to(folder)) for run in runs]
+    names = [folder.resolve().name if path == "." else path for path in paths]
+    return [
+        replace(run, label=label if label and labels.count(label) == 1 else f"{label} ({name})" if label else name)
+        for run, label, name in zip(runs, labels, names, strict=True)
+    ]
+
+
+def alike(runs: Iterable[Run], apart_from: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
+    """Runs by all that was asked for besides some settings: the runs of one group differ in these alone.
+
+    Args:
+        runs: to be compared.
+        apart_from: settings, such as "seed" or "intervention.rows"; "attack" stands for its keys, too.
+    """
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        same = tuple(part for part in run.overrides if not part.startswith(IRRELEVANT) and not _sets(part, apart_from))
+        groups.setdefault(same, []).append(run)
+    return groups
+
+
+def own_settings(keys: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """For each group of `alike` the settings that it does not share with all others, as text; empty for one group."""
+    keys = list(keys)
+    shared = set.intersection(*map(set, keys)) if keys else set()
+    return {key: ", ".join(part for part in key if part not in shared) for key in keys}
+
+
+def _sets(override: str, names: Sequence[str]) -> bool:
+    key = override.lstrip("+~").partition("=")[0].rpartition("@")[2]
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def describe(part: object) -> str:
+    """A part of a config in one line, such as PixelGrid(rows=4, columns=4, fill=Constant(value=0.0))."""
+    if isinstance(part, list):
+        return f"[{', '.join(map(describe, part))}]"
+    if not isinstance(part, Mapping):
+        return str(part)
+    name = str(part.get("_target_", "")).rpartition(".")[2]
+    values = {key: value for key, value in part.items() if not str(key).startswith("_") and _brief(value)}
+    inside = ", ".join(f"{key}={describe(value)}" for key, value in values.items())
+    return f"{name}({inside})" if inside else name
+
+
+def _brief(value: object) -> bool:
+    """Whether a value belongs into one line: not a long list, a plain mapping, or a place on somebody's disk."""
+    if isinstance(value, Mapping):
+        return "_target_" in value
+    if isinstance(value, list):
+        return len(value) <= 8
+    return value is not None and not (isinstance(value, str) and Path(value).is_absolute())
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = path / CONFIG
+    try:
+        config = yaml_file.read(file)
+    except (ValueError, OSError):
+        config = None
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"{file} must hold the run's config, got damaged content. Delete the folder {path} and run again."
+        )
+    return config

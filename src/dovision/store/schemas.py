@@ -1,0 +1,201 @@
+"""Schemas of run.json and summary.json: what a reader may rely on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, ValidationError
+
+from dovision.io.text_files import read_json
+
+SUMMARY = "summary.json"
+State = Literal["running", "completed", "partial", "failed", "skipped", "interrupted"]
+STATES: tuple[str, ...] = get_args(State)
+DIGEST = "digest"  # of the other facts of a run record
+DIGESTS = "digests"  # of the files of a completed run
+
+
+class Record(BaseModel):
+    """Plain types only, no nan or infinity; facts that are not listed may stand beside those that are."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Failure(Record):
+    """The exception that ended a run."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class FileDigest(Record):
+    """A file of a completed run, as the run has left it."""
+
+    bytes: NonNegativeInt
+    sha256: str
+
+
+class Mean(Record):
+    """The mean of rows of a run's tables, with its interval; None where there were no such rows, or too few."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+    clusters: NonNegativeInt
+
+
+class ReportedNumber(Record):
+    """A number that a source reports, and the same of the run."""
+
+    meaning: str
+    reported: float
+    here: Mean
+
+
+class Comparison(Record):
+    """What a source reports beside the numbers of the run."""
+
+    source: str
+    numbers: dict[str, ReportedNumber]
+
+
+class RunRecord(Record):
+    """run.json: the state of a run, and where its numbers come from. Facts come as the run goes on."""
+
+    state: State
+    overrides: list[str] = []
+    seed: NonNegativeInt = 0
+    started: str | None = None
+    reason: str | None = None  # of a partial, interrupted or skipped run
+    exception: Failure | None = None
+    versions: dict[str, str] = {}
+    git_commit: str | None = None
+    code: str | None = None
+    device: str | None = None
+    threads: NonNegativeInt | None = None
+    questions: dict[str, str] = {}  # hashes of what is configured of the data, each network, each file
+    torch: str | None = None
+    settings: str | None = None  # hash of all that is configured and can change the numbers
+    components: dict[str, str] = {}  # from outside dovision: their version, or a hash of their files
+    files: dict[str, str] = {}  # hashes of files that the configuration names
+    work: str | None = None  # hash of what a forward pass costs
+    wall_seconds: NonNegativeFloat | None = None
+    peak_memory_mb: NonNegativeInt | None = None
+    forward_passes: NonNegativeInt | None = None
+    chunk_limit: NonNegativeInt | None = None  # pairs a pass since memory ran out
+    images: NonNegativeInt | None = None  # test images that were measured
+    digests: dict[str, FileDigest] = {}  # of each file that is read of the run, by its path in the directory
+    dead_gradients: NonNegativeFloat | None = None
+    queries: dict[str, NonNegativeFloat] = {}
+    dataset_fingerprint: str | None = None
+    dataset: dict[str, Any] = {}
+    bad_files: list[str] = []
+    checkpoints: dict[str, str] = {}  # hashes of the weights of each network
+    checkpoint_files: dict[str, str] = {}
+    scores: dict[str, dict[str, Any]] = {}
+    seconds_per_map: dict[str, NonNegativeFloat] = {}
+    detector_costs: dict[str, dict[str, NonNegativeFloat]] = {}
+    world_queries: dict[str, dict[str, NonNegativeFloat]] = {}
+    world_dead_gradients: NonNegativeFloat | None = None
+    failed_attacks: dict[str, str] = {}
+    references: Comparison | None = None
+
+
+class Estimate(Record):
+    """A headline number with its interval, or the reason why it has none."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+    clusters: NonNegativeInt
+    method: str
+    reason: str
+
+
+class ConditionSummary(Record):
+    """The headline numbers of the clean images, or of those attacked at one epsilon; None has no meaning there."""
+
+    eps: NonNegativeFloat
+    images: NonNegativeInt
+    notes: list[str]
+    accuracy: Estimate | None
+    balanced_accuracy: Estimate | None
+    classifier_auroc: Estimate | None
+    sensitivity: Estimate | None
+    specificity: Estimate | None
+    calibration_error: Estimate | None
+    success_rate: Estimate | None
+    success_8bit: Estimate | None
+    robust_accuracy: Estimate | None
+    mean_abs_expected_effect: Estimate | None
+    mean_expected_logit_effect: Estimate | None
+    auroc: Estimate | None
+    classes: dict[str, dict[str, Estimate]]  # the quality of the classifier, class by class
+
+
+class Summary(Record):
+    """summary.json: the headline numbers of a completed run."""
+
+    interval: str
+    labels: dict[str, NonNegativeInt]  # images by class
+    arms: dict[str, ConditionSummary] = Field(min_length=1)
+    maps: list[dict[str, Any]] = []
+    part_effects: list[dict[str, Any]] = []
+    contrasts: list[dict[str, Any]] = []
+    detection: list[dict[str, Any]] = []
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The content of a run directory's summary.json.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is damaged, or not as the schema says; the error names it.
+    """
+    path = folder / SUMMARY
+    return validated(Summary, read_json(path), path)
+
+
+def validated(schema: type[Record], content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The content of a file, if it is as the schema says.
+
+    Raises:
+        ValueError: it is not; the error names the file, the first wrong place, and what was got there.
+    """
+    try:
+        schema.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        got = "" if first["type"] == "missing" else f", got {str(first['input'])[:60]!r}"
+        raise ValueError(
+            f"{path} must hold what its run wrote, but {place} is wrong ({first['msg']}{got}). Run the job again."
+        ) from error
+    return dict(content)
+
+
+def with_digest(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of a run record with their digest, by which `verified` knows an edited file."""
+    own = {name: value for name, value in facts.items() if name != DIGEST}
+    return {**own, DIGEST: _digest(own)}
+
+
+def verified(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The facts of a run record, if they are those that were written.
+
+    Raises:
+        ValueError: their digest differs; the error names the file.
+    """
+    own = {name: value for name, value in content.items() if name != DIGEST}
+    if content.get(DIGEST) != _digest(own):
+        raise ValueError(f"{path} must hold what its run wrote, got content of another digest. Run the job again.")
+    return own
+
+
+def _digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:16]

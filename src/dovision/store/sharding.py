@@ -1,0 +1,43 @@
+"""The order of rows: by sample, whatever the batches and the devices that they were computed on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from dovision.store.tables import TableWriter, row_groups
+
+
+def by_sample(arms: Sequence[Sequence[pa.RecordBatch]], images: int) -> pa.RecordBatch:
+    """The rows of the same images in several arms, image by image, and arm by arm within an image.
+
+    Args:
+        arms: for each arm its rows, image by image, the same number for each image.
+        images: how many images there are.
+    """
+    tables = [pa.Table.from_batches(rows) for rows in arms]
+    rows = [np.arange(len(table)).reshape(images, -1) for table in tables]
+    starts = np.cumsum([0, *(len(table) for table in tables[:-1])])
+    order = np.concatenate([part + start for part, start in zip(rows, starts, strict=True)], axis=1)
+    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks().take(order.reshape(-1))
+    return table.combine_chunks().to_batches()[0]
+
+
+def part_path(path: Path, rank: int, count: int) -> Path:
+    """Where one of several devices writes its part of a table; the table's own name if there is one device."""
+    return path if count == 1 else path.with_name(f"{path.name}.part{rank}")
+
+
+def join_parts(path: Path, schema: pa.Schema, count: int) -> None:
+    """Put the parts of a table together, in the order of the devices, and remove them."""
+    parts = [part_path(path, rank, count) for rank in range(count)]
+    with TableWriter(path, schema) as table:
+        for part in parts:
+            for rows in row_groups(part):
+                for batch in rows.to_batches():
+                    table.write(batch)
+    for part in parts:
+        part.unlink()

@@ -1,0 +1,147 @@
+"""The tables of a run in finished parts, so that a run that was stopped goes on after the last of them.
+
+parts/<rank>-of-<devices>/origin.json          what the rows depend on
+                          64.json              written last: the first 64 images are finished
+                          64.samples.parquet   the rows since the part before
+                          64.effects.parquet
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from dovision import checks
+from dovision.io.atomic import remove_partial
+from dovision.io.text_files import read_json, write_json
+from dovision.store.tables import ROW_GROUP, TableWriter, row_groups
+
+log = logging.getLogger(__name__)
+PARTS = "parts"
+ORIGIN = "origin.json"
+
+
+class _Waiting(NamedTuple):
+    """Rows that are in no finished part yet; replaced as one, so that a signal finds it whole at any moment."""
+
+    done: int  # images that are finished, the first ones
+    images: int  # those that wait
+    rows: Mapping[str, tuple[pa.RecordBatch, ...]]
+    told: Mapping[str, Any]
+
+
+class Parts:
+    """Rows of the images of one device, in order, kept in finished parts and joined at the end.
+
+    Parts of another origin are removed: rows of other code, data or weights never stand beside these.
+
+    Args:
+        folder: the run directory.
+        schemas: of the tables, by file name.
+        every: images after which a part is finished; or earlier, when there are enough rows.
+        origin: all that the rows depend on, in plain types.
+        rank, devices: which of how many devices this is.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        schemas: Mapping[str, pa.Schema],
+        every: int,
+        origin: Mapping[str, Any],
+        rank: int = 0,
+        devices: int = 1,
+    ) -> None:
+        self.run = folder
+        self.schemas = schemas
+        self.every = checks.positive_int("evaluation.flush", every)
+        self.devices = devices
+        self.folder = _folder(folder, rank, devices)
+        self._begin(checks.plain("origin", origin))  # type: ignore[arg-type]
+        done = max(_ends(self.folder), default=0)
+        told = read_json(self.folder / f"{done}.json") if done else {}
+        self._waiting = _Waiting(done, 0, dict.fromkeys(schemas, ()), told)
+
+    @property
+    def done(self) -> int:
+        """How many images are finished, the first ones."""
+        return self._waiting.done
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """As given to `add` with the last images; empty if there are none."""
+        return self._waiting.told
+
+    def add(self, images: int, rows: Mapping[str, pa.RecordBatch], told: Mapping[str, Any]) -> None:
+        """Add the rows of the next images, and what else there is to tell of all images so far, in plain types."""
+        before = self._waiting
+        batches = {name: (*before.rows[name], rows[name]) for name in self.schemas}
+        self._waiting = _Waiting(before.done, before.images + images, batches, dict(told))
+        if self._waiting.images >= self.every or any(sum(map(len, each)) >= ROW_GROUP for each in batches.values()):
+            self.flush()
+
+    def flush(self) -> None:
+        """Finish a part with the rows that wait."""
+        done, images, rows, told = self._waiting
+        if not images:
+            return
+        end = done + images
+        for name, schema in self.schemas.items():
+            with TableWriter(self.folder / f"{end}.{name}", schema) as table:
+                for batch in rows[name]:
+                    table.write(batch)
+        write_json(self.folder / f"{end}.json", dict(told))
+        self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), told)
+
+    def finished(self, name: str) -> Iterator[pa.Table]:
+        """The rows of a table that this device has finished."""
+        for end in _ends(self.folder):
+            yield from row_groups(self.folder / f"{end}.{name}")
+
+    def join(self) -> None:
+        """Write the tables, from the parts of all devices; the same bytes however the rows were cut into parts."""
+        folders = [_folder(self.run, rank, self.devices) for rank in range(self.devices)]
+        for name, schema in self.schemas.items():
+            with TableWriter(self.run / name, schema) as table:
+                for batch in _batches(folders, name):
+                    table.write(batch)
+
+    def _begin(self, origin: dict[str, Any]) -> None:
+        if self.folder.exists():
+            differing = _differing(self.folder / ORIGIN, origin)
+            if not differing:
+                remove_partial(self.folder)
+                return
+            log.info("the images measured before are measured again, since these differ: %s", ", ".join(differing))
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True)
+        write_json(self.folder / ORIGIN, origin)
+
+
+def _folder(run: Path, rank: int, devices: int) -> Path:
+    return run / PARTS / f"{rank}-of-{devices}"
+
+
+def _ends(folder: Path) -> list[int]:
+    return sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
+
+
+def _batches(folders: Sequence[Path], name: str) -> Iterator[pa.RecordBatch]:
+    for folder in folders:
+        for end in _ends(folder):
+            for rows in row_groups(folder / f"{end}.{name}"):
+                yield from rows.to_batches()
+
+
+def _differing(path: Path, origin: Mapping[str, Any]) -> list[str]:
+    """In what the origin kept in a file differs from this one."""
+    try:
+        kept = read_json(path)
+    except (FileNotFoundError, ValueError):
+        return ["what was kept of them"]
+    return [name for name in {**kept, **origin} if kept.get(name) != origin.get(name)]

@@ -1,0 +1,115 @@
+"""Pictures of a few samples, kept in the run directory."""
+
+from __future__ import annotations
+
+import bisect
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+from torch import Tensor
+
+from dovision.functional.sample_order import strata
+from dovision.io import images
+from dovision.io.atomic import replacing
+from dovision.store.tables import CLEAN, SAMPLES, row_groups
+
+MAPS = "maps"  # the folder inside a run directory
+CHOSEN = "of each class, predicted rightly and wrongly, in turn the first ones"
+PLAIN = str.maketrans("=/", "--")  # of an arm's name what a file's name should not hold
+
+Picture = npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
+
+
+def image_path(folder: Path, sample: int, arm: str) -> Path:
+    """Where the picture of a sample in an arm lies, such as maps/3_eps-0.1.png and maps/3_eps-8-255.png."""
+    return folder / MAPS / f"{sample}_{arm.translate(PLAIN)}.png"
+
+
+class PictureChoice:
+    """The samples of which pictures are kept: of each class, right and wrong when clean, in turn the first ones.
+
+    Samples are offered one by one, in their order; which are chosen in the end depends on that order alone. A part of
+    the samples that is offered by itself, as a second device has it, leaves none out that would be chosen of all.
+
+    Args:
+        most: samples that are kept.
+        stratum: the class of each sample.
+    """
+
+    def __init__(self, most: int, stratum: Mapping[int, int]) -> None:
+        self.most = most
+        self.stratum = stratum
+        self._classes = 1 + max(stratum.values(), default=0)
+        self._seen: Counter[int] = Counter()
+        self._chosen: list[tuple[int, int, int]] = []  # number in its cell, cell, sample
+
+    @property
+    def samples(self) -> list[int]:
+        """Those chosen so far: the first of each class, right in one and wrong in the next, then the others in turn."""
+        return [sample for *_, sample in self._chosen]
+
+    def offer(self, sample: int, correct: bool) -> set[int]:
+        """Choose a sample, or do not; returns it, or the one that gives way to it, as what is not to be kept."""
+        own = self.stratum[sample]
+        cell = own + self._classes * ((own + (not correct)) % 2)
+        bisect.insort(self._chosen, (self._seen[cell], cell, sample))
+        self._seen[cell] += 1
+        return {self._chosen.pop()[2]} if len(self._chosen) > self.most else set()
+
+    def offer_rows(self, tables: Iterable[pa.Table]) -> PictureChoice:
+        """Offer the clean rows of samples.parquet, or of its finished parts; returns itself."""
+        for table in tables:
+            clean = table.filter(pc.equal(table["arm"].cast(pa.string()), CLEAN))
+            for sample, correct in zip(clean["sample"].to_pylist(), clean["correct"].to_pylist(), strict=True):
+                self.offer(sample, correct)
+        return self
+
+
+def kept_samples(folder: Path, arms: Sequence[str]) -> list[int]:
+    """The samples of which a run has kept a picture in each of the arms, in the order of a PictureChoice."""
+    kept = {
+        sample for sample in pictured_samples(folder) if all(image_path(folder, sample, arm).is_file() for arm in arms)
+    }
+    if not kept:
+        return []
+    rows = pa.concat_tables(row_groups(folder / SAMPLES, ["sample", "arm", "label", "correct"]))
+    clean = rows.filter(pc.equal(rows["arm"].cast(pa.string()), CLEAN))
+    stratum = strata(np.array(clean["label"].to_pylist())).tolist()
+    choice = PictureChoice(len(kept), dict(zip(clean["sample"].to_pylist(), stratum, strict=True)))
+    return choice.offer_rows([clean.filter(pc.is_in(clean["sample"], pa.array(kept)))]).samples
+
+
+def pictured_samples(folder: Path) -> set[int]:
+    """The samples of which there is a picture in any arm."""
+    return {int(path.name.split("_")[0]) for path in (folder / MAPS).glob("*_*.png")}
+
+
+def remove_images(folder: Path, samples: Iterable[int]) -> None:
+    """Remove the pictures of samples in all arms."""
+    for path in (path for sample in samples for path in (folder / MAPS).glob(f"{sample}_*.png")):
+        path.unlink(missing_ok=True)
+
+
+def save_image(path: Path, image: Tensor) -> None:
+    """Save one image in [0, 1], shape (1, H, W) or (3, H, W), rounded to 8 bits, as PNG; makes the folder.
+
+    Raises:
+        ValueError: the image has another number of channels.
+    """
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"a picture must have shape (1, H, W) or (3, H, W), got {tuple(image.shape)}.")
+    pixels = (image.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).squeeze(-1).numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        Image.fromarray(pixels).save(partial, format="PNG")
+
+
+def load_image(path: Path) -> Picture:
+    """A picture saved by `save_image`."""
+    return np.asarray(images.read(path))

@@ -1,0 +1,234 @@
+"""From tensors of one batch in one arm to rows of the two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from dovision.functional import effects
+from dovision.functional.norms import size
+from dovision.store.tables import effects_schema, repeated, samples_schema, success
+from dovision.types import Batch, Box, Task
+
+BLOCK = 50_000  # rows of one record batch
+
+
+class Clean(NamedTuple):
+    """The same images in the clean arm, which an attacked arm is compared with."""
+
+    image: Tensor  # (B, C, H, W) in [0, 1]
+    correct: Tensor  # (B,) bool, as told by Task.correct
+
+
+def sample_columns(
+    *,
+    arm: str,
+    eps: float,
+    batch: Batch,
+    names: Sequence[str],
+    task: Task,
+    logits: Tensor,
+    control_logits: Tensor,
+    treated_logits: Tensor,
+    clean: Clean | None = None,
+    logits_8bit: Tensor | None = None,
+    done: Tensor | None = None,
+) -> pa.RecordBatch:
+    """Rows of samples.parquet for one batch in one arm.
+
+    Args:
+        arm, eps: the arm's name and its epsilon in pixel units; "clean" and 0 for the images as they are.
+        batch: the images of the arm, attacked where it is an attacked one.
+        names: a name per image, B of them.
+        logits: of the classifier under test, shape (B, K), in the world of the arm.
+        control_logits, treated_logits: of the measured one, shapes (B, K) and (B, U, K), in the same world.
+        clean: the same images before the attack; None in the clean arm.
+        logits_8bit: (B, K), of the attacked images rounded to 8 bits; None in the clean arm.
+        done: (B, U) bool, as told by `touched`; None is all.
+
+    Returns:
+        B rows of `samples_schema(task)`.
+    """
+    probability = task.probability(logits.detach().float().cpu())
+    label = batch.label.cpu()
+    delta = torch.zeros_like(batch.image) if clean is None else batch.image - clean.image
+    columns = {
+        "sample": batch.sample.cpu().numpy(),
+        "name": pa.array(list(names), pa.string()),
+        "group": batch.group.cpu().numpy(),
+        "arm": repeated(arm, len(label)),
+        "eps": np.full(len(label), eps),
+        "label": _said(label, task),
+        "prediction": _said(task.prediction(probability), task),
+        "probability": probability.amax(-1).numpy(),
+        "probabilities": _listed(probability),
+        "logits": _listed(logits.detach().float().cpu()),
+        "entropy": entropy(probability, task).numpy(),
+        "margin": margin(probability, task).numpy(),
+        "correct": task.correct(probability, label).numpy(),
+        "success": _success(logits, label, task, clean),
+        "success_8bit": _success(logits_8bit, label, task, clean),
+        "linf": size(delta, "linf").float().cpu().numpy(),
+        "l2": size(delta, "l2").float().cpu().numpy(),
+        "mean_abs_expected_effect": mean_abs_expected_effect(control_logits, treated_logits, task, done).numpy(),
+        "mean_expected_logit_effect": mean_expected_logit_effect(control_logits, treated_logits, task, done).numpy(),
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=samples_schema(task))
+
+
+def effect_columns(
+    *,
+    arm: str,
+    sample: Tensor,
+    units: Sequence[str],
+    task: Task,
+    control_logits: Tensor,
+    treated_logits: Tensor,
+    regions: Sequence[Sequence[Box | None]],
+) -> Iterator[pa.RecordBatch]:
+    """Rows of effects.parquet for one batch in one arm, some thousand at a time.
+
+    Args:
+        arm: the arm's name.
+        sample: row numbers in the split, shape (B,).
+        units: names of the U units.
+        control_logits, treated_logits: shapes (B, K) and (B, U, K), in the world of the arm.
+        regions: per sample and unit what is touched, in pixels of the image; None where a unit has no place in it.
+
+    Returns:
+        B * U * K rows of `effects_schema()`, ordered by sample, unit, class; see `done_rows` for those to keep.
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    expected = (len(sample), len(units), len(task.classes))
+    if tuple(treated_logits.shape) != expected:
+        raise ValueError(f"treated_logits must have shape (B, U, K) = {expected}, got {tuple(treated_logits.shape)}.")
+    stride = max(1, BLOCK // (expected[1] * expected[2]))
+    for start in range(0, len(sample), stride):
+        part = slice(start, start + stride)
+        columns = _names(arm, sample[part], units, task.classes)
+        columns |= _numbers(control_logits[part], treated_logits[part], task)
+        columns |= _edges(regions[part], expected[2])
+        yield pa.RecordBatch.from_pydict(columns, schema=effects_schema())
+
+
+def touched(regions: Sequence[Sequence[Box | None]]) -> Tensor:
+    """Whether a unit touches anything of a sample, shape (B, U) bool, from their regions: an empty box is no edit."""
+    return torch.tensor([[box is None or box.area > 0 for box in row] for row in regions])
+
+
+def done_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
+    """The rows of effects.parquet without those of units that touch nothing of their sample."""
+    kept = pc.and_(pc.less(rows["top"], rows["bottom"]), pc.less(rows["left"], rows["right"])).fill_null(True)
+    return rows if kept.false_count == 0 else rows.filter(kept)
+
+
+def entropy(probability: Tensor, task: Task) -> Tensor:
+    """Entropy of the prediction in nats, shape (B,); for multilabel the sum of the labels' binary entropies."""
+    total = torch.special.entr(probability).sum(-1)
+    return total + torch.special.entr(1 - probability).sum(-1) if task.multilabel else total
+
+
+def margin(probability: Tensor, task: Task) -> Tensor:
+    """Distance from another answer, shape (B,): top minus second; multilabel: the smallest 2 |P - threshold|."""
+    if task.multilabel:
+        return (2 * (probability - probability.new_tensor(task.thresholds or 0.5)).abs()).amin(-1)
+    top = probability.topk(2).values
+    return top[:, 0] - top[:, 1]
+
+
+def mean_abs_expected_effect(
+    control_logits: Tensor, treated_logits: Tensor, task: Task, done: Tensor | None = None
+) -> Tensor:
+    """Mean of |ECE| over the units done, and for multilabel over labels; nan if none is.
+
+    Args:
+        control_logits, treated_logits: shapes (B, K) and (B, U, K).
+        done: (B, U) bool; None is all.
+
+    Returns:
+        Shape (B,) float32.
+    """
+    return _over_units(_effects(control_logits, treated_logits, task)["expected_effect"].abs(), done)
+
+
+def mean_expected_logit_effect(
+    control_logits: Tensor, treated_logits: Tensor, task: Task, done: Tensor | None = None
+) -> Tensor:
+    """Mean of the expected effect on logits over the units done, and for multilabel over labels; nan if none is.
+
+    Args, Returns: as of `mean_abs_expected_effect`.
+    """
+    return _over_units(_effects(control_logits, treated_logits, task)["expected_logit_effect"], done)
+
+
+def _over_units(values: Tensor, done: Tensor | None) -> Tensor:
+    """The mean of values, shape (B, U, K), over classes and the units done, shape (B, U) bool; shape (B,)."""
+    of_units = values.mean(2)
+    return of_units.mean(1) if done is None else of_units.masked_fill(~done, torch.nan).nanmean(1)
+
+
+def _effects(control_logits: Tensor, treated_logits: Tensor, task: Task) -> dict[str, Tensor]:
+    treated_logits = treated_logits.detach().float().cpu()
+    control_logits = control_logits.detach().float().cpu().unsqueeze(1).expand_as(treated_logits)
+    control, treated = task.probability(control_logits), task.probability(treated_logits)
+    effect = effects.effect(treated, control)
+    return {
+        "control": control,
+        "treated": treated,
+        "effect": effect,
+        "log_odds_effect": effects.log_odds_effect(treated_logits, control_logits, task),
+        "expected_effect": effects.expected_effect(effect, control, task),
+        "expected_logit_effect": effects.expected_logit_effect(treated_logits, control_logits, task),
+        "divergence": effects.divergence(control_logits, treated_logits, task),
+    }
+
+
+def _numbers(control_logits: Tensor, treated_logits: Tensor, task: Task) -> dict[str, Any]:
+    found = _effects(control_logits, treated_logits, task)
+    return {name: value.reshape(-1).numpy() for name, value in found.items()}
+
+
+def _names(arm: str, sample: Tensor, units: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
+    images, each = len(sample), len(classes)
+    unit = np.tile(np.repeat(np.arange(len(units), dtype=np.int32), each), images)
+    label = np.tile(np.arange(each, dtype=np.int32), images * len(units))
+    return {
+        "sample": np.repeat(sample.cpu().numpy(), len(units) * each),
+        "arm": repeated(arm, len(label)),
+        "unit": pa.DictionaryArray.from_arrays(unit, pa.array(list(units), pa.string())),
+        "class": pa.DictionaryArray.from_arrays(label, pa.array(list(classes), pa.string())),
+    }
+
+
+def _edges(regions: Sequence[Sequence[Box | None]], classes: int) -> dict[str, Any]:
+    flat = [box for row in regions for box in row]
+    missing = np.repeat([box is None for box in flat], classes)
+    edges = np.repeat(np.array([box or (0, 0, 0, 0) for box in flat], dtype=np.int32).reshape(-1, 4), classes, axis=0)
+    return {name: pa.array(edges[:, i], mask=missing) for i, name in enumerate(Box._fields)}
+
+
+def _said(label: Tensor, task: Task) -> pa.Array:
+    if not task.multilabel:
+        return pa.array(label.numpy())
+    return _listed(label.nan_to_num(nan=-1).to(torch.int8))
+
+
+def _listed(values: Tensor) -> pa.ListArray:
+    """A list a row, from values of shape (B, K)."""
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(offsets, values.reshape(-1).numpy())
+
+
+def _success(logits: Tensor | None, label: Tensor, task: Task, clean: Clean | None) -> pa.Array:
+    if clean is None or logits is None:
+        return pa.nulls(len(label), pa.bool_())
+    correct = task.correct(task.probability(logits.detach().float().cpu()), label)
+    return success(correct, clean.correct.cpu())

@@ -1,0 +1,124 @@
+"""The networks of jobs before any is fitted: names, shapes and sites are known without weights."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from dovision.config import hashing
+from dovision.config.instantiate import make
+from dovision.config.requirements import need_autoencoder
+from dovision.interfaces import Classifier
+from dovision.models import checkpoint
+from dovision.models.conv_autoencoder import insert
+from dovision.module_state import evaluating
+from dovision.training import model_cache
+from dovision.types import Shape, Task
+
+
+class Networks:
+    """Classifiers on the meta device, where nothing is computed; one that several jobs share is made once.
+
+    A network that asks for numbers while it is made or run, such as torchvision's RegNet, is made with random weights
+    on the processor instead.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[str, Classifier] = {}
+
+    def plain(self, config: DictConfig) -> Classifier:
+        """The classifier of a job, which has been run on a blank image.
+
+        Raises:
+            ValueError: there is no such network; it does not take the dataset's images, or has other outputs than the
+                dataset has classes; the checkpoint is of another dataset.
+            FileNotFoundError: there is no such checkpoint.
+        """
+        make = _unfitted if config.checkpoint is None else _fitted
+        return self._once(_key(config), lambda: make(config))
+
+    def inserted(self, config: DictConfig) -> Classifier:
+        """The same with its autoencoder.
+
+        Raises:
+            ValueError: none is configured, or it does not fit to the layer that it is to stand behind.
+        """
+        need_autoencoder(config)
+        plain = self.plain(config)
+
+        def made() -> Classifier:
+            with torch.device(plain.mean.device):
+                return insert(plain, make(config.autoencoder), tuple(config.dataset.shape))
+
+        return self._once([_key(config), hashing.plain(config.autoencoder)], made)
+
+    def _once(self, key: Any, made: Callable[[], Classifier]) -> Classifier:
+        written = json.dumps(key)
+        if written not in self._made:
+            self._made[written] = made()
+        return self._made[written]
+
+
+def _key(config: DictConfig) -> list[Any]:
+    """What a network depends on."""
+    facts = [config.dataset.task, list(config.dataset.classes), list(config.dataset.shape)]
+    if config.checkpoint is None:
+        return [hashing.plain(config.model), facts]
+    file = Path(config.checkpoint).stat()
+    return [config.checkpoint, file.st_mtime_ns, file.st_size, facts]
+
+
+def _unfitted(config: DictConfig) -> Classifier:
+    """The configured model, as it is before any fit."""
+    classifier, logits = _tried(config)
+    expected = (1, len(config.dataset.classes))
+    got = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if got != f"shape {expected}":
+        raise ValueError(
+            f"model must give a logit for each of the dataset's {expected[1]} classes, shape {expected} for one image, "
+            f"got {got}. Set model.classes, or choose another model."
+        )
+    return classifier
+
+
+def _tried(config: DictConfig) -> tuple[Classifier, Any]:
+    """The configured model, and what it gives for a blank image."""
+    shape = tuple(config.dataset.shape)
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+            classifier: Classifier = make(config.model)
+        return classifier, _output(classifier, shape)
+    except Exception as error:  # whatever a network raises that asks for numbers; what it refuses itself is final
+        if isinstance(error.__cause__, (ValueError, OSError, ImportError)):
+            raise
+    start = checkpoint.without_start(hashing.plain(config.model))
+    classifier = make(OmegaConf.create(start))
+    try:
+        return classifier, _output(classifier, shape)
+    except Exception as error:
+        raise ValueError(
+            f"model must take the dataset's images, of shape {list(shape)}, but it raises: "
+            f"{str(error).strip().splitlines()[0]}. Set dataset.shape, or choose another model."
+        ) from error
+
+
+@torch.no_grad()
+def _output(classifier: Classifier, shape: Shape) -> Any:
+    with evaluating(classifier):
+        return classifier(torch.zeros(1, *shape, device=classifier.mean.device))
+
+
+def _fitted(config: DictConfig) -> Classifier:
+    """The classifier of the checkpoint, which must be of this dataset."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+        stage = model_cache.read(config, Path(config.checkpoint))
+    model_cache.check_fits(stage, Task(config.dataset.task, tuple(config.dataset.classes)), tuple(config.dataset.shape))
+    return stage.classifier

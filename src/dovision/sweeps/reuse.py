@@ -1,0 +1,143 @@
+"""When a completed run stands for the one that a configuration asks for now."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from dovision.config import hashing
+from dovision.config.instantiate import make
+from dovision.interfaces import Images
+from dovision.models import checkpoint
+from dovision.runtime.fingerprints import Fingerprints
+from dovision.runtime.rank import is_rank_zero
+from dovision.store import digests
+from dovision.store.provenance import software, surroundings
+from dovision.store.run_directory import DAMAGED, RUN, RunDirectory
+from dovision.training import model_cache
+
+log = logging.getLogger(__name__)
+
+
+OUTDATED = "outdated"  # the state of a completed run that does not stand for the one that is asked for
+DONE = "already completed, nothing to do"
+
+
+class Decision(NamedTuple):
+    """Whether a run is left as it is."""
+
+    state: str  # that of the run directory, or OUTDATED
+    skip: str = ""  # why it is left; empty if it is to be done
+    unlike: str = ""  # in what a completed run differs from the one that is asked for
+
+
+def open_run(config: DictConfig) -> RunDirectory | None:
+    """This job's run directory, locked; None, and a line in the log, if `rerun` leaves the job as it is.
+
+    Raises:
+        BeingWritten: another process is at work on this run.
+        FileNotFoundError, ValueError: there is a completed run, but the data or the checkpoint that are configured now
+            cannot be read, so that nobody knows whether it is of these.
+    """
+    run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
+    if not is_rank_zero():
+        return run
+    with Fingerprints(Path(config.output_root)) as prints:
+        decision = decide(run, config, prints)
+        if not decision.skip:  # so that skipping needs no lock
+            run.hold()
+            try:
+                decision = decide(run, config, prints)  # another process may have completed it while this one waited
+            except BaseException:
+                run.close()
+                raise
+    if decision.skip:
+        run.close()
+        log.info("%s: %s", decision.skip, run.path)
+        return None
+    if decision.unlike:
+        log.warning("measured again, since the completed run has %s: %s", decision.unlike, run.path)
+    if decision.state == DAMAGED:
+        log.warning("%s is damaged, and the run is taken for interrupted", run.path / RUN)
+    return run
+
+
+def decide(run: RunDirectory, config: DictConfig, prints: Fingerprints) -> Decision:
+    """Whether `rerun` leaves a run as it is. The answer is final under the run's lock.
+
+    Raises:
+        FileNotFoundError, ValueError: see `open_run`.
+    """
+    state = run.state
+    if config.rerun == "all":
+        return Decision(state)
+    unlike = "; ".join(differences(config, run, prints)) if state == "completed" else ""
+    state = OUTDATED if unlike else state
+    skip = ""
+    if state == "completed":
+        skip = DONE
+    elif config.rerun == "failed" and state != "failed":
+        skip = f"{state}, and passed over since rerun=failed"
+    elif config.rerun == "unfinished" and state == "failed":
+        skip = "failed, and passed over since rerun=unfinished"
+    return Decision(state, skip, unlike)
+
+
+def differences(config: DictConfig, run: RunDirectory, prints: Fingerprints) -> list[str]:
+    """In what a completed run differs from the one that the configuration asks for now; empty if it stands for it.
+
+    The name of a directory is no proof of what is in it: a run may have been copied there, or told to write there.
+    Data and weights are looked at only if all else is equal.
+
+    Raises:
+        FileNotFoundError, ValueError: data or checkpoint cannot be read.
+    """
+    facts = run.facts()
+    surround = surroundings(config, prints.file)
+    unlike = [_told(name, facts.get(name), now) for name, now in surround.items() if facts.get(name) != now]
+    unlike += digests.differences(run.path, facts, prints.file)
+    if unlike:
+        return unlike
+    data = prints.data(data_key(config), lambda: make(config.dataset))
+    if data != facts["dataset_fingerprint"]:
+        return [_told("data", facts["dataset_fingerprint"][:12], data[:12])]
+    return list(_weights(config, facts, data, prints))
+
+
+def open_images(config: DictConfig) -> Images:
+    """The configured dataset, whose fingerprint is found again by later commands."""
+    with Fingerprints(Path(config.output_root)) as prints:
+        return prints.opened(data_key(config), lambda: make(config.dataset))
+
+
+def data_key(config: DictConfig) -> str:
+    """A hash of all that a dataset is made of but the content of its files."""
+    settings = hashing.plain(config.dataset)
+    made = {"settings": settings, **software(), "components": hashing.foreign_code(settings)}
+    return hashing.content_hash({**made, "folder": os.getcwd()})  # in which relative paths are meant
+
+
+def _weights(config: DictConfig, facts: Mapping[str, Any], data: str, prints: Fingerprints) -> Iterator[str]:
+    """Which networks are others now; one whose file is gone is the same if all that shapes its fit is."""
+    for name, before in facts["checkpoints"].items():
+        path = model_cache.file(config, name, data, facts["checkpoints"][model_cache.CLASSIFIER], prints.file)
+        now = prints.file(path)[: len(before)] if path.exists() else None
+        if now == before:
+            continue
+        if name == model_cache.CLASSIFIER and config.checkpoint is not None:
+            checkpoint.read(path)  # raises if it is missing or damaged, before a completed run is given up for it
+        what = f"weights of the {name.replace('_', ' ')}"
+        if now is not None:
+            yield f"{_told(what, before, now)} in {path}"
+        elif path.parent.name != Path(facts["checkpoint_files"][name]).parent.name:
+            yield f"other {what}, to be fitted"
+
+
+def _told(name: str, before: object, now: object) -> str:
+    return f"other {name} ({before}, now {now})"

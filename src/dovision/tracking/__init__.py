@@ -1,0 +1,1 @@
+"""Loggers of headline numbers, figures and weights."""

@@ -1,0 +1,41 @@
+"""What every dashboard is sent: headline numbers, a histogram of the effects, the figures of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dovision.store.run_record import Run
+from dovision.store.tables import EFFECTS, row_groups
+
+MOST = 50  # classes up to which the numbers of each are sent
+
+
+def metrics(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
+    """(arm, metric, interval) of every headline number of a run; those of a class are metric/class, images too."""
+    for arm, found in run.summary["arms"].items():
+        classes = found["classes"]
+        for metric, interval in found.items():
+            if isinstance(interval, dict) and metric != "classes":
+                yield arm, metric, interval
+        for name, own in classes.items() if len(classes) <= MOST else ():
+            for metric, interval in own.items():
+                yield arm, f"{metric}/{name}", interval
+
+
+def effect_histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Counts and edges of the effects of all arms, in 64 bins over [-1, 1]."""
+    edges = np.linspace(-1, 1, 65)
+    counts = np.zeros(64, dtype=np.int64)
+    for table in row_groups(folder / EFFECTS, ["effect"]):
+        counts += np.histogram(table["effect"].to_numpy(), edges)[0]
+    return counts, edges
+
+
+def report_figures(folder: Path) -> Iterator[tuple[str, Path, Path]]:
+    """(name, picture, numbers) of every figure of a report."""
+    for picture in sorted((folder / "figures").rglob("*.png")):
+        yield str(picture.relative_to(folder / "figures").with_suffix("")), picture, picture.with_suffix(".csv")

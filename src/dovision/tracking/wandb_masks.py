@@ -1,0 +1,55 @@
+"""Effect maps and boxes as layers over the kept pictures, for a dashboard that draws the layers itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dovision.functional.geometry import stack
+from dovision.store.map_tables import read_boxes
+from dovision.store.tables import boxes_of, largest_effect
+from dovision.store.thumbnails import Picture, image_path, load_image
+
+LEVELS = {
+    0: "no unit",
+    1: "evidence for the class",
+    2: "some evidence for it",
+    3: "hardly any",
+    4: "some evidence against it",
+    5: "evidence against the class",
+}
+EDGES = (-0.6, -0.2, 0.2, 0.6)  # between the levels 1 to 5, in shares of the largest effect of the job's pictures
+
+
+class Layered(NamedTuple):
+    """A picture and what lies over it."""
+
+    caption: str
+    picture: Picture
+    levels: npt.NDArray[np.uint8]  # (H, W), keys of LEVELS
+    boxes: pd.DataFrame  # of the known parts: part, top, left, bottom, right (pixels)
+
+
+def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
+    """The kept pictures of a run directory with their effect maps; none where units have no place.
+
+    Args:
+        folder: the run directory.
+        effects: a row per (sample, arm, unit): said, label, effect, top, left, bottom, right (pixels, or nan).
+    """
+    boxes, largest = read_boxes(folder), largest_effect(effects)
+    for (sample, arm), units in effects.dropna(subset=["top"]).groupby(["sample", "arm"], sort=False):
+        picture, facts = load_image(image_path(folder, sample, arm)), units.iloc[0]
+        caption = f"sample {sample}, {arm}: says {facts['said']}, is {facts['label']}"
+        yield Layered(caption, picture, _levels(picture, units, largest), boxes[boxes["sample"] == sample])
+
+
+def _levels(picture: Picture, units: pd.DataFrame, largest: float) -> npt.NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    share = stack(height, width, boxes_of(units), (units["effect"] / largest).tolist(), background=np.nan)
+    return np.where(np.isnan(share), 0, 1 + np.digitize(share, EDGES)).astype(np.uint8)

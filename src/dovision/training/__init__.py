@@ -1,0 +1,1 @@
+"""Fitting of classifiers and autoencoders under Lightning, and the cache of fitted models."""

@@ -1,0 +1,109 @@
+"""The causal autoencoder under Lightning: it learns to leave a frozen classifier's answers as they are."""
+
+from __future__ import annotations
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.functional import effects
+from dovision.interfaces import Classifier
+from dovision.models.conv_autoencoder import ConvAutoencoder
+from dovision.training.autoencoder_loss import AutoencoderLoss
+from dovision.training.image_classifier import MakeOptimizer
+from dovision.types import CODE, Batch
+
+
+class CausalAutoencoder(pl.LightningModule):
+    """Fit the autoencoder of a classifier; the classifier's parameters, buffers and eval mode stay as they are.
+
+    Args:
+        plain: the classifier without the autoencoder, whose answers are to be kept.
+        inserted: the same classifier with the autoencoder.
+        optimizer: from parameters to an optimizer.
+        loss: of its terms; one of weight 0 is not computed, but for the deep one, which is always logged.
+        zeroed_channel: of the code, set to 0 all through the fit, so that the autoencoder learns to do without it; None
+            for none.
+
+    Raises:
+        ValueError: the weight of interpretability is not 0, and the first feature maps of encoder and decoder differ
+            in shape; or the code has no such channel.
+
+    Source: arXiv:1902.03380; arXiv:1802.00541, section 3.
+    """
+
+    def __init__(
+        self,
+        plain: Classifier,
+        inserted: Classifier,
+        optimizer: MakeOptimizer,
+        loss: AutoencoderLoss,
+        zeroed_channel: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.plain = plain.eval().requires_grad_(False)
+        self.inserted = inserted.eval().requires_grad_(False)
+        self.autoencoder: ConvAutoencoder = inserted.network.get_submodule(  # type: ignore[assignment]
+            inserted.sites[CODE].rpartition(".")[0]
+        ).requires_grad_(True)
+        self.optimizer = optimizer
+        self.loss = loss
+        self.zeroed_channel = zeroed_channel
+        if zeroed_channel is not None:
+            checks.channel("training.autoencoder.zeroed_channel", zeroed_channel, self.autoencoder.code_channels)
+        first, last = self.autoencoder.first_channels
+        if loss.weights["interpretability"] and first != last:
+            raise ValueError(
+                "training.autoencoder.loss.interpretability must be 0 unless the first feature maps of encoder and "
+                f"decoder have the same channels, got {first} and {last}."
+            )
+
+    def train(self, mode: bool = True) -> CausalAutoencoder:
+        """Only the autoencoder is ever in train mode: batch-norm and dropout of the classifier never are."""
+        super().train(mode)
+        self.plain.eval()
+        self.inserted.eval()
+        self.autoencoder.train(mode)
+        return self
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._loss(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._loss(batch, "val")
+
+    def _loss(self, batch: Batch, stage: str) -> Tensor:
+        terms = self.terms(batch.image)
+        loss = torch.stack([self.loss.weights[name] * term for name, term in terms.items()]).sum()
+        for name, value in {**terms, "loss": loss}.items():
+            self.log(f"{stage}_{name}", value, on_step=False, on_epoch=True, batch_size=len(batch.image))
+        return loss
+
+    def terms(self, image: Tensor) -> dict[str, Tensor]:
+        """The three terms of the loss, each a scalar; `deep` always, the others where their weight is not 0."""
+        terms: dict[str, Tensor] = {}
+
+        def measure(module: ConvAutoencoder, args: tuple[Tensor], output: Tensor) -> None:
+            if self.loss.weights["shallow"]:
+                terms["shallow"] = self.loss.reconstruction(output, args[0])
+            if self.loss.weights["interpretability"]:
+                first = module.encoder[0](args[0]), module.decoder[0](module.encoder(args[0]))
+                terms["interpretability"] = self.loss.variation(*first)
+
+        zeroing = self.autoencoder.encoder.register_forward_hook(self._zero)
+        with zeroing, self.autoencoder.register_forward_hook(measure):
+            logits = self.inserted(image)
+        with torch.no_grad():
+            target = self.plain(image)
+        terms["deep"] = effects.divergence(target, logits, self.plain.task).sum(-1).mean()
+        return terms
+
+    def _zero(self, encoder: nn.Module, args: tuple[Tensor], code: Tensor) -> Tensor:
+        """The code, shape (B, C, H, W), with its zeroed channel set to 0."""
+        if self.zeroed_channel is None:
+            return code
+        return code.index_fill(1, torch.tensor(self.zeroed_channel, device=code.device), 0.0)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.optimizer(self.autoencoder.parameters())

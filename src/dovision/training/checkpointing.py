@@ -1,0 +1,129 @@
+"""The epochs of a training: a stopped one goes on after its last whole epoch, and in the end the best one is chosen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from dovision.io import sealed
+from dovision.io.text_files import write_text
+from dovision.store.spreadsheet import guarded
+
+log = logging.getLogger(__name__)
+FILE = "epoch.ckpt"
+
+
+class Epochs(Checkpoint):
+    """Keeps the last epoch of a training in a file, from which it goes on bit for bit, and the weights of the best one.
+
+    Lightning's checkpoint holds the weights, the optimizer and the count; this adds what the next epochs draw from, the
+    scores so far and the best weights, so that no second file can disagree with it.
+
+    Args:
+        folder: of epoch.ckpt, which holds the last epoch, and of epochs.csv, which holds the scores of all.
+        monitor: the score that says which epoch is the best; of equal ones the first.
+        mode: max or min.
+        shuffling: orders the training images.
+        origin: what the numbers depend on besides the folder; epochs of another origin are not taken up.
+    """
+
+    def __init__(
+        self, folder: Path, monitor: str, mode: str, shuffling: torch.Generator, origin: Mapping[str, str]
+    ) -> None:
+        self.folder = folder
+        self.monitor = monitor
+        self.sign = 1 if mode == "max" else -1
+        self.shuffling = shuffling
+        self.origin = dict(origin)
+        self.scores: list[dict[str, float]] = []
+        self.best_scores: dict[str, float] = {}
+        self.best_weights: dict[str, Tensor] = {}
+        self._drawn: dict[str, Any] = {}  # states of the global generators, to be restored
+
+    def last(self) -> Path | None:
+        """The file of the last whole epoch; None, and a line in the log, if it is damaged or of another origin."""
+        path = self.folder / FILE
+        if not path.exists():
+            return None
+        try:
+            content = sealed.read(path)
+        except ValueError as error:
+            log.warning("%s The training starts over.", error)
+            return None
+        kept = content.get("callbacks", {}).get(self.state_key, {}) if isinstance(content, dict) else {}
+        if kept.get("origin") != self.origin:
+            log.warning("%s was written by other code or another torch, and the training begins anew", path)
+            return None
+        return path
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        trainer.strategy.checkpoint_io = SealedIO()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.scores:
+            log.info("the training goes on after epoch %d of %d", len(self.scores), trainer.max_epochs)
+            torch.set_rng_state(self._drawn["cpu"])
+            if torch.cuda.is_available() and self._drawn["cuda"]:
+                torch.cuda.set_rng_state_all(self._drawn["cuda"])
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.scores.append(scores)
+        if not self.best_scores or self._is_better(scores, self.best_scores):
+            self.best_scores = {**scores, "epoch": len(self.scores)}
+            self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
+        trainer.save_checkpoint(self.folder / FILE)
+        table = pd.DataFrame(self.scores, index=pd.RangeIndex(1, len(self.scores) + 1, name="epoch"))
+        write_text(self.folder / "epochs.csv", guarded(table).to_csv())
+        text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
+        log.info("epoch %d of %d: %s", len(self.scores), trainer.max_epochs, text)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        if not isinstance(exception, Exception):
+            log.warning(
+                "%s in epoch %d of %d; the same command goes on from the start of that epoch",
+                *(exception, len(self.scores) + 1, trainer.max_epochs),
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        return {
+            "origin": self.origin,
+            "scores": self.scores,
+            "best_scores": self.best_scores,
+            "best_weights": self.best_weights,
+            "shuffling": self.shuffling.get_state(),
+            "drawn": {"cpu": torch.get_rng_state(), "cuda": cuda},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.scores = state_dict["scores"]
+        self.best_scores = state_dict["best_scores"]
+        self.best_weights = state_dict["best_weights"]
+        self.shuffling.set_state(state_dict["shuffling"].cpu())
+        self._drawn = state_dict["drawn"]
+
+    def _is_better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
+        known = old[self.monitor] == old[self.monitor]  # not nan
+        return not known or self.sign * new[self.monitor] > self.sign * old[self.monitor]
+
+
+class SealedIO(TorchCheckpointIO):
+    """How Lightning writes and reads the file: with a digest of its bytes, and tensors and plain types only."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        sealed.write(Path(path), checkpoint)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return sealed.read(path)

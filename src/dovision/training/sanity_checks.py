@@ -1,0 +1,67 @@
+"""Classifiers that have forgotten: what a map should not survive."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pandas as pd
+import torch
+from pytorch_lightning.utilities.seed import isolate_rng
+from torch import nn
+
+from dovision.functional.rng import generator
+from dovision.interfaces import Classifier, Images, Source
+
+DEPTHS = 3
+
+
+def cascade(classifier: Classifier, seed: int) -> dict[str, Classifier]:
+    """Copies whose layers are drawn anew from the output down: a third of the layers, two thirds, all.
+
+    Source: Adebayo et al., Sanity checks for saliency maps, arXiv:1810.03292.
+    """
+    return {f"randomised {depth} of {DEPTHS}": _randomised(classifier, depth, seed) for depth in range(1, DEPTHS + 1)}
+
+
+def _randomised(classifier: Classifier, depth: int, seed: int) -> Classifier:
+    forgetful = copy.deepcopy(classifier)
+    layers = [module for module in forgetful.network.modules() if list(module.parameters(recurse=False))]
+    with isolate_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        for layer in layers[::-1][: math.ceil(len(layers) * depth / DEPTHS)]:
+            _draw_anew(layer)
+    return forgetful.eval()
+
+
+def _draw_anew(layer: nn.Module) -> None:
+    reset = getattr(layer, "reset_parameters", None)
+    if callable(reset):
+        reset()
+        return
+    for parameter in layer.parameters(recurse=False):
+        parameter.copy_(torch.randn_like(parameter) * parameter.std(correction=0) + parameter.mean())
+
+
+class PermutedLabels(Images):
+    """A dataset with the labels of train and val dealt anew to their images, by a seed; test stays as it is.
+
+    Source: Adebayo et al., arXiv:1810.03292, data randomisation.
+    """
+
+    def __init__(self, images: Images, seed: int) -> None:
+        self.images = images
+        self.seed = seed
+        self.task = images.task
+        self.shape = images.shape
+        self.content = f"{images.fingerprint}, labels permuted by seed {seed}"
+
+    def source(self, split: str) -> Source:
+        source = self.images.source(split)
+        if split == "test":
+            return source
+        permuted = torch.randperm(len(source.label), generator=generator(self.seed))
+        return source._replace(label=source.label[permuted])
+
+    def source_table(self, split: str) -> pd.DataFrame:
+        return self.images.source_table(split)

@@ -1,0 +1,77 @@
+"""Lightning's trainer: the settings that a configuration may give it, and what stands in for the others."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+
+from dovision.config import hashing
+from dovision.config.errors import explain
+from dovision.config.requirements import need_gradients
+
+EPOCHS = "Set training.classifier.epochs and training.autoencoder.epochs."
+IMAGES = "The number of test images is evaluation.images."
+TRAINING = "A fit takes all training images, so that its checkpoint is that of the dataset. Choose a smaller dataset."
+BEST = "Each epoch is validated on all images of val, since the best one is kept."
+RESUMED = "Checkpoints of epochs are kept under output_root, and the same command goes on from them."
+LOGGER = "Choose it by the group: logger=csv, logger=tensorboard or logger=wandb."
+SAMPLER = "Test images are shared out among the devices by the command."
+NOTHING = "Nothing here needs it."
+
+# Lightning's parameters that are not keys of conf/trainer/default.yaml, and what does their work.
+INSTEAD = {
+    "num_nodes": "A job runs on one machine. For a sweep on several: hydra/launcher=submitit_slurm.",
+    "logger": LOGGER,
+    "log_every_n_steps": LOGGER,
+    "enable_autolog_hparams": LOGGER,
+    "callbacks": "What is measured besides effects is chosen by explainer and detector.",
+    "fast_dev_run": f"{EPOCHS} {IMAGES}",
+    "max_epochs": EPOCHS,
+    "min_epochs": EPOCHS,
+    "max_steps": EPOCHS,
+    "min_steps": EPOCHS,
+    "max_time": f"A job may be stopped at any time, and the same command goes on. {EPOCHS}",
+    "limit_train_batches": TRAINING,
+    "overfit_batches": TRAINING,
+    "limit_val_batches": BEST,
+    "val_check_interval": BEST,
+    "check_val_every_n_epoch": BEST,
+    "num_sanity_val_steps": BEST,
+    "limit_test_batches": IMAGES,
+    "limit_predict_batches": IMAGES,
+    "enable_checkpointing": RESUMED,
+    "reload_dataloaders_every_n_epochs": NOTHING,
+    "enable_progress_bar": "There is a bar where standard error is a terminal, and none elsewhere.",
+    "use_distributed_sampler": SAMPLER,
+    "sync_batchnorm": "A model is fitted on one device.",
+    "plugins": "Choose the precision by trainer.precision, and how devices work together by trainer.strategy.",
+    "profiler": "Profile the command from outside: python -m cProfile -m dovision.cli.evaluate ...",
+    "barebones": "Only what the configuration asks for is switched on.",
+    "default_root_dir": "Everything is written under output_root.",
+    "model_registry": RESUMED,
+}
+
+DEVICES = ("accelerator", "devices", "strategy", "precision")  # keys that may not fit the machine, or each other
+
+
+def make_trainer(config: DictConfig, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
+    """Lightning's trainer with the configured plumbing; on a terminal with a progress bar, the same one everywhere.
+
+    Raises:
+        ValueError: under the inference mode, which attacks cannot work in; or Lightning refuses a setting, as that of
+            an accelerator that is not there.
+    """
+    need_gradients(config)
+    bars = [TQDMProgressBar()] if sys.stderr.isatty() else []
+    plumbing = {**hashing.plain(config.trainer), **settings, "enable_progress_bar": bool(bars)}
+    try:
+        return hydra.utils.instantiate(plumbing, callbacks=[*callbacks, *bars])
+    except InstantiationException as error:
+        got = ", ".join(f"{key}={plumbing[key]}" for key in DEVICES)
+        raise ValueError(f"trainer is refused by Lightning, got {got}: {explain(error)}") from error.__cause__

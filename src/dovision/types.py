@@ -1,0 +1,143 @@
+"""Types that all packages share: boxes, batches, tasks."""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dovision import checks
+
+Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an image or a feature map
+
+BOXES = ["sample", "part", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
+SOURCE_BOXES = ["row", *BOXES[1:]]  # columns of Images.source_boxes
+INPUT = "input"  # the site of an edit of the image itself
+CODE = "code"  # the site of an edit of an inserted autoencoder's code
+
+
+class Box(NamedTuple):
+    """Rows top <= r < bottom and columns left <= c < right of an image or a feature map."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def area(self) -> int:
+        return self.height * self.width
+
+    def crop(self, value: Tensor) -> Tensor:
+        """The part of `value`, shape (..., H, W), inside the box; a view."""
+        return value[..., self.top : self.bottom, self.left : self.right]
+
+
+class Batch(NamedTuple):
+    """Images and what is known of each; one item of a dataset is a Batch without the leading axis."""
+
+    image: Tensor  # (B, C, H, W) float in [0, 1]
+    label: Tensor  # (B,) int64, or (B, K) float for multilabel
+    sample: Tensor  # (B,) int64, the place in the split's order
+    group: Tensor  # (B,) int64, the patient, or the sample itself
+
+    def rows(self, index: slice | Tensor | Sequence[int]) -> Batch:
+        """The chosen rows, as a Batch."""
+        return Batch(*(field[index] for field in self))
+
+
+def part_kind(part: str) -> str:
+    """What a part of an image is: its name without the number at its end, which tells it from others of its image."""
+    return part.rstrip("0123456789")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the classes mean: one of K (multiclass), or K independent ones (multilabel).
+
+    A label of nan is not known: it counts neither in the loss nor in what is right. Tasks of other `thresholds` are
+    equal, since these belong to a fitted classifier and not to the data.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    thresholds: tuple[float, ...] = field(default=(), compare=False)  # of each label, for multilabel; a half if empty
+
+    def __post_init__(self) -> None:
+        checks.choice("task", self.kind, ("multiclass", "multilabel"))
+        least = 2 if self.kind == "multiclass" else 1
+        if len(self.classes) < least:
+            raise ValueError(f"a {self.kind} task needs at least {least} classes, got {list(self.classes)!r}.")
+        twice = [name for name, count in Counter(self.classes).items() if count > 1]
+        if twice:
+            raise ValueError(f"class names must differ, got {', '.join(map(repr, twice))} more than once.")
+        if self.thresholds and (self.kind == "multiclass" or len(self.thresholds) != len(self.classes)):
+            raise ValueError(f"a multilabel task has a threshold for each label, got {len(self.thresholds)}.")
+
+    @property
+    def multilabel(self) -> bool:
+        return self.kind == "multilabel"
+
+    def number_of(self, target: int | str) -> int:
+        """The number of a class that is given by its name or its number, counted from 0.
+
+        Raises:
+            ValueError: there is no such class.
+        """
+        if isinstance(target, str):
+            return self.classes.index(checks.choice("target", target, self.classes))
+        try:
+            number = -1 if isinstance(target, bool) else operator.index(target)
+        except TypeError:  # an array of several, or no number at all
+            number = -1
+        if getattr(target, "dtype", None) == torch.bool or not 0 <= number < len(self.classes):
+            rule = f"the name of a class or its number, 0 to {len(self.classes) - 1}"
+            raise ValueError(f"target must be {rule}, got {target!r}.")
+        return number
+
+    def probability(self, logits: Tensor) -> Tensor:
+        """P(y | x), shape (..., K), from logits of that shape."""
+        return logits.sigmoid() if self.multilabel else logits.softmax(-1)
+
+    def log_odds(self, logits: Tensor) -> Tensor:
+        """log P(y_k | x) - log(1 - P(y_k | x)), shape (..., K), exact where the probability saturates."""
+        if self.multilabel:
+            return logits
+        top = logits.argmax(-1, keepdim=True)
+        largest = logits.gather(-1, top)
+        weight = (logits - largest).exp()
+        others = largest + (weight.sum(-1, keepdim=True) - weight.scatter(-1, top, 0)).log()  # but for the top's own
+        return logits - others.scatter(-1, top, logits.scatter(-1, top, -torch.inf).logsumexp(-1, keepdim=True))
+
+    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Cross-entropy, or the sum of the known labels' binary cross-entropies, in nats; shape (B,)."""
+        if self.multilabel:
+            known = label.isfinite()
+            each = F.binary_cross_entropy_with_logits(logits, label.nan_to_num().to(logits), reduction="none")
+            return (each * known).sum(-1)
+        return F.cross_entropy(logits, label, reduction="none")
+
+    def prediction(self, probability: Tensor) -> Tensor:
+        """The label said: (B,) int64, or (B, K) int64 of zeros and ones, at the thresholds, for multilabel."""
+        if not self.multilabel:
+            return probability.argmax(-1)
+        return (probability >= probability.new_tensor(self.thresholds or 0.5)).long()
+
+    def correct(self, probability: Tensor, label: Tensor) -> Tensor:
+        """Whether the image's label, or each of its known labels, was said; shape (B,) bool."""
+        hit = self.prediction(probability) == label
+        return (hit | ~label.isfinite()).all(-1) if self.multilabel else hit

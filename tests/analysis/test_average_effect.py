@@ -1,0 +1,75 @@
+"""Average effects over images against pandas and against the interval of each mean by itself."""
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from dovision.analysis import average_effect
+from dovision.analysis.average_effect import at_level, average_effects
+from dovision.functional.effects import RESOLUTION
+from dovision.functional.intervals import FEW_GROUPS, SATURATED, mean_interval, mean_p_value
+from dovision.store import tables
+from dovision.store.tables import EFFECTS, read_effects, read_samples
+
+CELL = ["arm", "unit", "class"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, write_run):
+    return write_run(tmp_path_factory.mktemp("run"), eps=(0.2,), grid=2, images=300, maps=0).path
+
+
+def test_means_are_those_of_pandas(run):
+    found = average_effects(run)
+    truth = read_effects(run, range(300)).astype({"effect": float}).groupby(CELL, sort=False)["effect"].mean()
+    pd.testing.assert_series_equal(found.set_index(CELL)["mean"], truth, check_names=False)
+    assert (found["images"] == 300).all()
+    assert (found["clusters"] == 150).all()
+    assert len(found) == 2 * 4 * 10
+
+
+def test_intervals_are_those_of_each_mean_by_itself(run):
+    found = average_effects(run)
+    wide = at_level(found, 0.999).set_index(CELL)
+    found = found.set_index(CELL)
+    rows = read_effects(run, range(300)).merge(read_samples(run)[["sample", "arm", "group"]])
+    for cell, values in list(rows.groupby(CELL))[::11]:
+        effect, group = values["effect"].to_numpy(float), values["group"].to_numpy()
+        for frame, level in ((found, 0.95), (wide, 0.999)):
+            alone = mean_interval(effect, group, RESOLUTION, level)
+            assert tuple(frame.loc[cell, ["low", "high"]]) == pytest.approx((alone.low, alone.high))
+        assert found.loc[cell, "p"] == pytest.approx(mean_p_value(effect, group))
+
+
+def test_the_result_does_not_depend_on_how_the_table_was_cut_or_how_often_it_is_read(run, monkeypatch):
+    whole = average_effects(run)
+    cut = tables.row_groups
+
+    def slices(path, columns=None, samples=None):
+        for table in cut(path, columns, samples):
+            for start in range(0, len(table), 997):
+                yield table.slice(start, 997)
+
+    monkeypatch.setattr(average_effect, "row_groups", slices)
+    monkeypatch.setattr(average_effect, "BLOCK", 150 * 7)  # seven of the eighty cells at once
+    pd.testing.assert_frame_equal(average_effects(run), whole)
+
+
+def test_one_group_has_a_mean_and_no_interval(tmp_path, write_run):
+    run = write_run(tmp_path, eps=(), grid=2, images=2, maps=0)  # both images of one patient
+    found = average_effects(run.path)
+    assert found["mean"].notna().all()
+    assert found[["low", "high", "p"]].isna().all(axis=None)
+    assert set(found["reason"]) == {FEW_GROUPS}
+
+
+def test_effects_that_are_rounding_have_no_interval(tmp_path, write_run):
+    run = write_run(tmp_path, eps=(), grid=2, images=40, maps=0)
+    table = pq.read_table(run.path / EFFECTS)
+    tiny = pd.Series(table["effect"].to_numpy() * 1e-18).astype(np.float32)
+    pq.write_table(table.set_column(table.column_names.index("effect"), "effect", [tiny]), run.path / EFFECTS)
+    found = average_effects(run.path)
+    assert (found["mean"] == 0).all()
+    assert found[["low", "high", "p"]].isna().all(axis=None)
+    assert set(found["reason"]) == {SATURATED}

@@ -1,0 +1,211 @@
+"""Numbers of detection counted by hand on four images, in every kind of world."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from dovision.analysis.detection_summary import (
+    METRICS,
+    NOT_ADAPTIVE,
+    TOO_FEW,
+    WORST,
+    detection,
+    headlines,
+    matrix,
+    over_seeds,
+    read_detection,
+    worst_case,
+    write_detection,
+)
+from dovision.functional.intervals import ONE_GROUP
+from dovision.store.detection_tables import SCORES, scores_schema
+from dovision.store.tables import TableWriter
+
+VAL = [float(score) for score in range(100)]  # 1 % lie above 98, 5 % above 94
+CLEAN = (10.0, 20.0, 30.0, 96.0)  # scores of the four test images; the last one is wrong when clean
+NOISE = (15.0, 95.0, 35.0, 40.0)
+PGD = (97.0, 25.0, 99.0, 50.0)  # succeeds on the first two
+FGSM = (5.0, 26.0, 98.0, 60.0)  # succeeds on the second and the third
+
+
+def world(attack, scores, success=(None,) * 4, eps=0.1, split="test", **more):
+    told = {"sample": range(len(scores)), "group": range(len(scores)), "split": split, "attack": attack, "eps": eps}
+    told |= {"strength": None, "detector": "odin", "variant": "as is", "fitted_on": "", "correct": True}
+    success = list(success) if len(scores) == 4 else None
+    return pd.DataFrame(told | {"success": success, "score": scores} | more).astype({"success": object})
+
+
+def worlds(**more):
+    return [
+        world("clean", VAL, eps=0.0, split="val", **more),
+        world("clean", CLEAN, eps=0.0, **more),
+        world("random_sign", NOISE, (False, True, False, None), **more),
+        world("pgd", PGD, (True, True, False, None), **more),
+        world("fgsm", FGSM, (False, True, True, None), **more),
+        world("adaptive", (1.0, 2.0, 3.0, 4.0), (True, True, True, None), **more | {"strength": 10.0}),
+    ]
+
+
+def write(folder, parts):
+    folder.mkdir(exist_ok=True)
+    schema = scores_schema()
+    with TableWriter(folder / SCORES, schema) as table:
+        for part in parts:
+            for batch in pa.Table.from_pandas(part[schema.names], schema, preserve_index=False).to_batches():
+                table.write(batch)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return detection(write(tmp_path_factory.mktemp("run"), worlds()))
+
+
+def row(frame, attack, eps=0.1):
+    same = frame["eps"].isna() if np.isnan(eps) else frame["eps"] == eps
+    return frame[(frame["attack"] == attack) & same].iloc[0]
+
+
+def test_counts_and_thresholds(found):
+    pgd = row(found, "pgd")
+    assert pgd[["images", "right", "successful", "success"]].tolist() == [4, 3, 2, pytest.approx(2 / 3)]
+    assert pgd[["threshold_1", "threshold_5"]].tolist() == [98, 94]
+    assert pgd["prevalence"] == pytest.approx(2 / 6)
+    assert pgd["prevalence_all"] == 0.5
+
+
+def test_metrics_of_successful_attacks_and_of_all(found):
+    pgd = row(found, "pgd")
+    # 97 beats all four clean images, 25 beats two of them; of noise: 97 beats four, 25 beats one
+    assert pgd[["auroc", "auroc_noise"]].tolist() == [6 / 8, 5 / 8]
+    assert pgd["auprc"] == pytest.approx((1 + 2 / 4) / 2)  # 25 is the fourth of six from the top
+    assert pgd[["tpr_1", "tpr_5", "tpr_1_all", "tpr_5_all"]].tolist() == [0, 0.5, 0.25, 0.5]
+    assert pgd["auroc_all"] == (4 + 2 + 4 + 3) / 16
+
+
+def test_false_rejections_and_undetected_successes(found):
+    pgd = row(found, "pgd")
+    assert pgd[["false_clean_1", "false_clean_5", "false_noise_1", "false_noise_5"]].tolist() == [0, 0.25, 0, 0.25]
+    assert pgd[["evasion_1", "evasion_5"]].tolist() == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_noise_is_a_row_of_its_own_against_clean_images(found):
+    noise = row(found, "random_sign")
+    assert noise["auroc_all"] == (1 + 3 + 3 + 3) / 16
+    assert np.isnan(noise["auroc_noise"])
+
+
+def test_in_the_worst_case_the_attacker_picks_the_lowest_score_that_succeeds(found):
+    worst = row(found, WORST)  # 97 (fgsm's 5 fails), 25, 98, and 50 of the image that was wrong before
+    assert worst["successful"] == 3
+    assert worst["auroc"] == pytest.approx((4 + 2 + 4) / 12)
+    assert worst["tpr_5"] == pytest.approx(2 / 3)
+    assert worst["auroc_all"] == (4 + 2 + 4 + 3) / 16
+    assert row(found, WORST, np.nan)["auroc"] == worst["auroc"]  # of one epsilon only
+
+
+def test_a_single_attack_has_no_worst_case(tmp_path):
+    found = detection(write(tmp_path, worlds()[:4]))
+    assert set(found["attack"]) == {"random_sign", "pgd"}
+    assert headlines(found)["attack"].tolist() == ["random_sign", "pgd"]
+
+
+def test_adaptive_rows_say_so_and_all_others_say_that_they_are_not(found):
+    is_adaptive = found["attack"] == "adaptive"
+    assert found.loc[is_adaptive, ["attacker", "strength", "evasion_5"]].values.tolist() == [["adaptive", 10.0, 1.0]]
+    assert set(found.loc[~is_adaptive, "attacker"]) == {NOT_ADAPTIVE}
+
+
+def test_each_metric_has_its_interval_and_the_order_of_rows_does_not_matter(found, tmp_path):
+    ends = found[[f"{name}{end}" for name in METRICS for end in ("_low", "_high")]]
+    assert ends.notna().any().all()
+    assert (found["auroc_all_low"] <= found["auroc_all"]).all()
+    assert (found["auroc_all"] <= found["auroc_all_high"]).all()
+    other_order = detection(write(tmp_path, worlds()[::-1]))
+    order = ["attack", "eps"]
+    pd.testing.assert_frame_equal(*(each.sort_values(order, ignore_index=True) for each in (found, other_order)))
+
+
+def test_the_table_is_written_and_read_back(found, tmp_path):
+    written = write_detection(write(tmp_path, worlds()))
+    pd.testing.assert_frame_equal(written, read_detection(tmp_path))
+    pd.testing.assert_frame_equal(written, found, check_dtype=False)
+
+
+def test_without_a_successful_attack_a_note_says_so(tmp_path):
+    parts = [*worlds()[:3], world("pgd", PGD, (False, False, False, None))]
+    pgd = row(detection(write(tmp_path, parts)), "pgd")
+    assert pgd["note"] == "No attack succeeded, so there is none to detect."
+    assert np.isnan(pgd["auroc"])
+    assert pgd["success"] == 0
+    assert pgd["auroc_all"] == (4 + 2 + 4 + 3) / 16
+
+
+@pytest.mark.parametrize(("missing", "split"), [(0, "val"), (1, "test")])
+def test_a_run_without_clean_images_of_a_split_is_an_error(tmp_path, missing, split):
+    parts = [part for number, part in enumerate(worlds()) if number != missing]
+    with pytest.raises(ValueError, match=f"odin must have scores of clean {split} images, got none"):
+        detection(write(tmp_path, parts))
+
+
+def test_a_patients_images_count_together(found, tmp_path):
+    parts = [part.assign(group=part["sample"] // 2) for part in worlds()]
+    by_patient, by_image = row(detection(write(tmp_path, parts)), "pgd"), row(found, "pgd")
+    assert by_patient["auroc_all"] == by_image["auroc_all"] == 13 / 16
+    assert by_patient["auroc_all_low"] < by_image["auroc_all_low"]
+    alone = [part.assign(group=0) for part in worlds()]
+    alone = row(detection(write(tmp_path / "alone", alone)), "pgd")
+    assert np.isnan(alone["auroc_all_low"])
+    assert alone["auroc_all_reason"] == alone["tpr_5_all_reason"] == ONE_GROUP
+
+
+def test_a_rate_that_is_less_than_one_validation_image_has_no_operating_point(tmp_path):
+    parts = [world("clean", VAL[:21], eps=0.0, split="val"), *worlds()[1:]]
+    pgd = row(detection(write(tmp_path, parts)), "pgd")
+    at_1, at_5 = (["tpr_" + end, "tpr_" + end + "_all", "false_clean_" + end, "evasion_" + end] for end in "15")
+    assert pgd[["threshold_1", *at_1]].isna().all()
+    assert set(pgd[[f"{name}_reason" for name in at_1]]) == {TOO_FEW}
+    assert pgd[["threshold_5", *at_5]].notna().all()
+
+
+def test_headlines_are_the_worst_case_the_noise_and_the_adaptive_attacker(found):
+    told = headlines(found)
+    assert told["attack"].tolist() == ["random_sign", "adaptive", WORST, WORST]
+    assert {"attacker", "auroc", "auroc_low", "auroc_noise", "tpr_5", "false_noise_5"} <= set(told)
+
+
+def test_the_matrix_is_the_mean_over_epsilons_and_knows_what_was_seen():
+    fits = [("odin", "as is", ""), ("net", "supervised", "pgd"), ("net", "supervised", "all attacks")]
+    rows = [
+        [*fit, attack, eps, auroc, auroc - 0.1]
+        for fit in fits
+        for attack in ("pgd", "fgsm", "random_sign", "adaptive", WORST)
+        for eps, auroc in ((0.1, 0.7), (0.2, 0.9))
+    ]
+    columns = ["detector", "variant", "fitted_on", "attack", "eps", "auroc", "auroc_noise"]
+    found = matrix(pd.DataFrame(rows[::-1], columns=columns))
+    assert len(found) == 6
+    assert found["detector"].tolist()[:2] == ["odin", "odin"]
+    assert found["auroc"].tolist() == pytest.approx([0.8] * 6)
+    assert found["auroc_noise"].tolist() == pytest.approx([0.7] * 6)
+    seen = {(r.fitted_on, r.attack) for r in found.itertuples() if r.seen}
+    assert seen == {("pgd", "pgd"), ("all attacks", "pgd"), ("all attacks", "fgsm")}
+
+
+def test_over_seeds_is_the_mean_with_the_range(tmp_path):
+    folders = [write(tmp_path / name, worlds()) for name in "ab"]
+    better = [part.assign(score=part["score"] + 100 * (part["attack"] == "pgd")) for part in worlds()]
+    folders.append(write(tmp_path / "c", better))
+    for folder in folders:
+        write_detection(folder)
+    pgd = row(over_seeds(folders), "pgd")
+    assert pgd[["auroc", "auroc_low", "auroc_high"]].tolist() == pytest.approx([(0.75 + 0.75 + 1) / 3, 0.75, 1])
+    assert pgd[["seeds", "images", "successful", "attacker"]].tolist() == [3, 12, 6, NOT_ADAPTIVE]
+
+
+def test_the_worst_case_leaves_out_noise_and_the_adaptive_attacker():
+    rows = [("pgd", 0, 1.0, 5.0), ("fgsm", 0, 1.0, 3.0), ("square", 0, 0.0, 1.0), ("random_sign", 0, 1.0, 0.0)]
+    rows += [("adaptive", 0, 1.0, 0.0), ("adaptive, orthogonal", 0, 1.0, 0.0), ("clean", 0, np.nan, 0.0)]
+    frame = pd.DataFrame(rows, columns=["attack", "sample", "success", "score"])
+    assert worst_case(frame)["attack"].tolist() == ["fgsm"]

@@ -1,0 +1,87 @@
+"""Each map of a run is held against boxes, true effects and itself."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from dovision.analysis.explanation_metrics import METRICS, agreements, parts
+from dovision.analysis.object_effects import true_effects
+from dovision.functional import agreement
+from dovision.store.map_tables import MAPS, maps_schema, read_boxes, read_maps, write_boxes
+from dovision.store.tables import TableWriter
+from dovision.types import BOXES, Box
+
+
+@pytest.fixture(scope="module")
+def frame(map_run):
+    return agreements(map_run)
+
+
+def test_there_is_a_row_for_each_image_class_and_explainer(frame):
+    assert len(frame) == 3 * (24 + 18)  # every fourth film has no nodule
+    assert not frame.duplicated(["sample", "class", "explainer"]).any()
+
+
+def test_a_row_is_what_the_functions_say_of_the_map(map_run, frame):
+    row = frame[frame["explainer"] == "effect_map"].iloc[5]
+    maps, boxes = read_maps(map_run), read_boxes(map_run)
+    found = maps[(maps["sample"] == row["sample"]) & (maps["class"] == row["class"])]
+    of = found[found["explainer"] == "effect_map"].set_index("variant")["cells"]
+    own = boxes[(boxes["sample"] == row["sample"]) & (boxes["label"] == row["class"])]
+    box = [Box(*edges) for edges in own[list(Box._fields)].to_numpy()]
+    cells, covered = of["as is"].reshape(8, 8), agreement.coverage(box, 32, 32, 8, 8)
+    assert row["pointing"] == agreement.pointing(cells, box, 32, 32, 2)
+    assert row["energy"] == pytest.approx(agreement.energy(cells, covered))
+    assert row["iou"] == pytest.approx(agreement.iou(cells, covered))
+    assert row["area"] == pytest.approx(64 / 1024)
+    assert row["stability"] == pytest.approx(agreement.spearman(of["as is"], of["perturbed"]))
+
+
+def test_a_flagged_map_has_no_scores(frame):
+    flagged = frame[frame["state"] != "ok"]
+    assert flagged[["sample", "class", "explainer", "state"]].to_numpy().tolist() == [
+        [0, "opacity", "grad_cam", "zero"]
+    ]
+    assert flagged[list(METRICS)].isna().all(axis=None)
+
+
+def test_evidence_of_the_parts_is_ranked_as_their_true_effects(map_run, frame):
+    mean = frame.groupby("explainer")["true_effects"].mean()
+    assert mean["effect_map"] > 0.8
+    assert abs(mean["random_map"]) < 0.3
+    row = frame[(frame["explainer"] == "effect_map") & (frame["class"] == "nodule")].iloc[0]
+    key = (row["sample"], row["class"])
+    effects = true_effects(map_run).set_index(["sample", "class"]).loc[[key]].set_index("part")["effect"]
+    density = parts(map_run).set_index(["sample", "class", "explainer"]).loc[[(*key, "effect_map")]]
+    density = density.set_index("part")["density"].loc[effects.index]
+    assert row["true_effects"] == pytest.approx(agreement.spearman(density.to_numpy(), -effects.to_numpy()))
+
+
+def test_painting_over_boxes_is_not_taken_for_true_effects(painted_run):
+    assert agreements(painted_run)["true_effects"].isna().all()
+
+
+def test_parts_tell_share_area_and_density(map_run):
+    frame = parts(map_run)
+    assert set(frame["kind"]) == {"nodule", "opacity", "tag", "rib"}
+    assert frame["area"].to_numpy() == pytest.approx(1 / 16)
+    own = frame[(frame["explainer"] == "grad_cam") & (frame["label"] == frame["class"])]
+    others = frame[(frame["explainer"] == "grad_cam") & (frame["label"] != frame["class"])]
+    assert own["energy"].min() > others["energy"].max()
+
+
+def test_a_class_without_a_box_is_not_scored_against_boxes(tmp_path, map_run):
+    schema = maps_schema(2, 2, 8, 8, 0)
+    cells = {"cells": [1.0, 0.0, 0.0, 0.0], "state": "ok", "variant": "as is", "explainer": "a", "correct": True}
+    rows = [{"sample": 0, "group": 0, "class": label, "deletion": 0.5, **cells} for label in ("nodule", "opacity")]
+    with TableWriter(tmp_path / MAPS, schema) as table:
+        table.write(pa.RecordBatch.from_pylist(rows, schema=schema))
+    write_boxes(tmp_path, pd.DataFrame([(0, "nodule0", "nodule", 0, 0, 4, 4)], columns=BOXES))
+    for name in ("samples.parquet", "effects.parquet"):
+        (tmp_path / name).write_bytes((map_run / name).read_bytes())
+    frame = agreements(tmp_path)
+    assert frame[["pointing", "energy", "iou"]].to_numpy().tolist()[0] == [1, 1, 1]
+    assert frame[["pointing", "energy", "iou"]].iloc[1].isna().all()
+    assert frame["deletion"].tolist() == [0.5, 0.5]
+    assert np.isnan(frame["stability"]).all()

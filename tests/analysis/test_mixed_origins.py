@@ -1,0 +1,93 @@
+"""What is said of runs that should share an origin."""
+
+import re
+
+import pytest
+
+from dovision.analysis.mixed_origins import mixed
+from dovision.analysis.sweep_summary import Ended, closing, write
+
+ONE = {
+    "code": "c0de",
+    "versions": {"torch": "2.13.0"},
+    "questions": {"data": "digits", "classifier": "cnn", "autoencoder": "conv", "attack.run": "outputs/a"},
+    "dataset_fingerprint": "0123456789abcdef",
+    "checkpoints": {"classifier": "aaaa", "autoencoder": "bbbb"},
+    "components": {"torchvision": "0.28.0"},
+    "files": {"attack.run": "abcd"},
+}
+
+
+def runs(**changes):
+    return {"seed=0": ONE, "seed=1": {**ONE, **changes}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"code": "other"}, "differ in the code, .*(c0de: seed=0; other: seed=1)"),
+        ({"versions": {"torch": "2.14.0"}}, "differ in the torch, .*2.13.0: seed=0; 2.14.0: seed=1"),
+        ({"dataset_fingerprint": "f" * 16}, "differ in the data, .*0123456789ab: seed=0; f{12}: seed=1"),
+        (
+            {"checkpoints": {"classifier": "x", "autoencoder": "bbbb"}},
+            "weights of the classifier, .*aaaa: seed=0; x",
+        ),
+        (
+            {"checkpoints": {"classifier": "aaaa", "autoencoder": "x"}},
+            "weights of the autoencoder, .*bbbb: seed=0; x",
+        ),
+        ({"components": {"torchvision": "1.0"}}, "code of torchvision, .*0.28.0: seed=0; 1.0: seed=1"),
+        ({"files": {"attack.run": "ffff"}}, "content of attack.run, .*abcd: seed=0; ffff: seed=1"),
+    ],
+)
+def test_whatever_is_mixed_is_named_with_the_runs(changes, told):
+    (sentence,) = mixed(runs(**changes))
+    assert re.search(told, sentence)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"git_commit": "another", "device": "another", "wall_seconds": 3},
+        {
+            "questions": {"data": "mnist", "classifier": "cnn on mnist"},
+            "dataset_fingerprint": "f" * 16,
+            "checkpoints": {"classifier": "x"},
+        },
+        {"questions": {**ONE["questions"], "attack.run": "outputs/b"}, "files": {"attack.run": "ffff"}},
+        {
+            "questions": {**ONE["questions"], "classifier": "seed 1", "autoencoder": "seed 1"},
+            "checkpoints": {"classifier": "x", "autoencoder": "y"},
+        },
+    ],
+)
+def test_runs_that_are_configured_otherwise_may_differ(changes):
+    assert mixed(runs(**changes)) == []
+
+
+def test_many_runs_are_counted():
+    sentence = mixed({**{f"job {n}": ONE for n in range(9)}, "job 9": {**ONE, "code": "other"}})[0]
+    assert "c0de: job 0, job 1, job 2 and 6 more; other: job 9" in sentence
+
+
+def test_a_sweep_says_so_at_its_end_and_in_its_summary(tmp_path):
+    both = enumerate(runs().values())
+    jobs = [Ended(n, (), "completed", 1.0, "", tmp_path, "", {"accuracy": 0.5}, facts) for n, facts in both]
+    other = jobs[1]._replace(facts={**ONE, "dataset_fingerprint": "f" * 16})
+    failed = other._replace(state="failed")
+    assert "differ" not in closing(jobs)
+    assert "differ" not in closing([jobs[0], failed])
+    assert "These runs differ in the data" in closing([jobs[0], other])
+    write(tmp_path, "dovision-evaluate", [jobs[0], other])
+    assert "These runs differ in the data" in (tmp_path / "sweep_summary.md").read_text()
+
+
+def test_a_page_says_so_above_all_numbers(tmp_path, write_run, page_of):
+    for name, facts in (("a", ONE), ("b", {**ONE, "checkpoints": {"classifier": "x", "autoencoder": "bbbb"}})):
+        run = write_run(tmp_path / name, [f"seed={name}"], images=6, maps=0, eps=())
+        run.hold()
+        run.record(facts)
+        run.close()
+    page = page_of(tmp_path).read_text()
+    assert page.index("These runs differ in the weights of the classifier") < page.index("Headline numbers")

@@ -1,0 +1,90 @@
+"""What is gathered of the jobs of a sweep."""
+
+import pandas as pd
+import pytest
+
+from dovision.analysis import sweep_summary
+from dovision.analysis.sweep_summary import Ended, ended
+from dovision.store.run_directory import RunDirectory
+
+
+def job(number, state="completed", seed=0, rows=2, **metrics):
+    overrides = (f"intervention.rows={rows}", f"seed={seed}")
+    folder = f"/runs/{number}"
+    return Ended(number, overrides, state, 1.5, "" if metrics else "ValueError: no | grid", folder, "again", metrics)
+
+
+def test_row_11_each_job_has_a_row_and_failed_ones_are_not_dropped(tmp_path):
+    jobs = [job(0, accuracy=0.5), job(1, "failed", rows=3)]
+    sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)
+    table = pd.read_csv(tmp_path / "sweep_summary.csv")
+    assert table["state"].tolist() == ["completed", "failed"]
+    assert table.columns.tolist() == ["job", "overrides", "state", "seconds", "reason", "images", "accuracy", "dir"]
+    assert not (tmp_path / "sweep_seeds.csv").exists()
+    text = (tmp_path / "sweep_summary.md").read_text()
+    assert "2 jobs: 1 completed, 1 failed." in text
+    assert r"ValueError: no \| grid" in text
+    assert "    again" in text
+
+
+def test_a_completed_job_has_its_numbers_and_the_images_of_each_class(tmp_path, write_run):
+    write_run(tmp_path / "run", images=20, maps=0)
+    found = ended(0, (), tmp_path / "run", "")
+    assert found.row()["images"] == "10 classes, 2 images each"
+    quality = {f"clean/{name}" for name in ("accuracy", "balanced_accuracy", "classifier_auroc", "calibration_error")}
+    assert quality <= set(found.row())
+
+
+def test_the_numbers_of_an_arm_stand_together(tmp_path):
+    early = {"clean/accuracy": 1.0, "eps=8/255/accuracy": 0.5, "eps=0.1/accuracy": 0.1}
+    jobs = [job(0, **early), job(1, **early, **{"eps=8/255/auroc": 0.9})]
+    sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)
+    columns = pd.read_csv(tmp_path / "sweep_summary.csv").columns.tolist()
+    arms = ["clean/accuracy", "eps=8/255/accuracy", "eps=8/255/auroc", "eps=0.1/accuracy"]
+    assert columns == ["job", "overrides", "state", "seconds", "reason", "images", *arms, "dir"]
+
+
+def test_row_11_mean_deviation_and_number_are_over_seeds(tmp_path):
+    jobs = [job(0, seed=0, accuracy=0.5), job(1, seed=1, accuracy=0.7), job(2, seed=2), job(3, rows=9, accuracy=0.1)]
+    jobs[2] = jobs[2]._replace(state="failed")
+    sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)
+    (row,) = pd.read_csv(tmp_path / "sweep_seeds.csv").to_dict("records")
+    assert row["overrides"] == "intervention.rows=2"
+    assert row["accuracy mean"] == pytest.approx(0.6)
+    assert row["accuracy std"] == pytest.approx(0.1 * 2**0.5)
+    assert row["accuracy n"] == 2
+
+
+def test_the_closing_lines_name_what_is_not_completed_and_the_command_for_it():
+    assert sweep_summary.closing([job(0, accuracy=0.5), job(1, "failed")]).splitlines() == [
+        "2 jobs: 1 completed, 1 failed.",
+        "  job 1 failed: ValueError: no | grid",
+        "    again",
+    ]
+
+
+def test_the_reason_is_read_from_the_run_directory(tmp_path):
+    states = {}
+    for name in ("failed", "interrupted", "skipped", "killed", "running", "damaged", "missing"):
+        run = RunDirectory(tmp_path / name)
+        if name == "skipped":
+            run.skip([], "another failed")
+        elif name != "missing":
+            run.start({}, [], {})
+        if name == "failed":
+            run.fail(KeyError("x"))
+        if name == "interrupted":
+            run.interrupt("stopped by SIGTERM")
+        if name == "damaged":
+            run.complete({})
+            (run.path / "run.json").write_text("{")
+        states[name] = run if name == "running" else None  # the others give up their lock, as at the end of a process
+        del run
+        found = ended(0, (), tmp_path / name, "")
+        states[name] = (found.state, found.reason)
+    assert states["failed"] == ("failed", "KeyError: 'x'")
+    assert states["interrupted"] == ("interrupted", "stopped by SIGTERM")
+    assert states["skipped"] == ("skipped", "another failed")
+    assert states["killed"] == ("interrupted", "its process was killed, or its machine went down")
+    assert states["missing"] == ("missing", "not started")
+    assert states["damaged"][0] == "damaged"

@@ -1,0 +1,193 @@
+"""DeepFool, Carlini and Wagner, and the boundary attack: against foolbox's own, and against hand-solved classifiers."""
+
+from __future__ import annotations
+
+import sys
+
+import foolbox
+import pytest
+import torch
+from torch import nn
+
+from dovision.attacks._objective import Aim
+from dovision.attacks.boundary import Boundary
+from dovision.attacks.carlini_wagner import CarliniWagner
+from dovision.attacks.deepfool import DeepFool
+from dovision.attacks.losses import margin
+from dovision.functional.norms import size
+from dovision.functional.rng import generator
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Task
+
+PEERS = foolbox.attacks
+GREY = torch.full((5, 1, 4, 4), 0.5)
+FAR = 4.0  # an epsilon beyond all that is needed
+
+
+def batch_of(image: torch.Tensor, label: torch.Tensor) -> Batch:
+    return Batch(image, label, torch.arange(len(image)), torch.arange(len(image)))
+
+
+def direct(peer: PEERS.base.MinimizationAttack, batch: Batch, classifier: Classifier, eps: float) -> torch.Tensor:
+    model = foolbox.PyTorchModel(classifier, bounds=(0, 1))
+    return peer(model, batch.image, foolbox.criteria.Misclassification(batch.label), epsilons=eps)[1]
+
+
+def deepfool_pair(norm: str) -> tuple[Attack, PEERS.base.MinimizationAttack]:
+    peer = {"linf": PEERS.LinfDeepFoolAttack, "l2": PEERS.L2DeepFoolAttack}[norm]
+    return DeepFool(1.0, steps=20, norm=norm), peer(steps=20)
+
+
+@pytest.mark.parametrize("eps", [0.05, 0.5])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_deepfool_equals_foolbox(norm, eps, trained, digits):
+    ours, theirs = deepfool_pair(norm)
+    expected = direct(theirs, digits, trained[0], eps)
+    torch.testing.assert_close(ours(digits, trained[0], eps), expected, rtol=0, atol=1e-5)
+
+
+def test_deepfool_says_nothing_to_the_root_logger(trained, digits, caplog):
+    caplog.set_level("INFO")
+    DeepFool(0.1, steps=2)(digits, trained[0], 0.1)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("eps", [0.4, FAR])
+def test_carlini_wagner_equals_foolbox(eps, trained, digits):
+    right = digits.rows((trained[0](digits.image).argmax(1) == digits.label).nonzero().squeeze(1)[:10])
+    theirs = PEERS.L2CarliniWagnerAttack(binary_search_steps=4, steps=30, stepsize=0.1, abort_early=False)
+    ours = CarliniWagner(FAR, steps=30, searches=4, step_size=0.1)
+    expected = direct(theirs, right, trained[0], eps)
+    torch.testing.assert_close(ours(right, trained[0], eps), expected, rtol=0, atol=1e-4)
+
+
+def test_the_boundary_attack_equals_foolbox_with_the_same_random_state(trained, digits):
+    right = digits.rows((trained[0](digits.image).argmax(1) == digits.label).nonzero().squeeze(1)[:3])
+    theirs, expected = PEERS.BoundaryAttack(steps=30, spherical_step=0.1, source_step=0.01), []
+    for row in range(3):
+        alone = right.rows([row])
+        torch.manual_seed(generator(7, int(alone.sample)).initial_seed())
+        expected.append(direct(theirs, alone, trained[0], FAR))
+    ours = Boundary(FAR, steps=30, seed=7)(right, trained[0], FAR)
+    torch.testing.assert_close(ours, torch.cat(expected), rtol=0, atol=1e-5)
+
+
+def test_the_boundary_attack_leaves_torchs_random_state_alone(trained, digits):
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    Boundary(FAR, steps=2)(digits.rows([0, 1]), trained[0], FAR)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def linear(rows: int, task: str, thresholds: tuple[float, ...] = ()) -> tuple[Classifier, torch.Tensor]:
+    """Logits weight * (image - 0.5) + bias, and the weight, shape (rows, 16)."""
+    layer = nn.Linear(16, rows)
+    random = torch.Generator().manual_seed(5)
+    layer.weight.data = torch.randn(rows, 16, generator=random)
+    layer.bias.data = torch.randn(rows, generator=random)
+    names = tuple("abcdefgh"[:rows])
+    classifier = Classifier(nn.Sequential(nn.Flatten(), layer), Task(task, names, thresholds), (0.5,), (1.0,)).eval()
+    return classifier, layer.weight.detach()
+
+
+def distances(lead: torch.Tensor, normal: torch.Tensor, norm: str) -> list[float]:
+    """To each of several hyperplanes, from leads, shape (M,), and their normals, shape (M, 16)."""
+    return (lead.abs() / normal.norm(p=1 if norm == "linf" else 2, dim=1)).tolist()
+
+
+EXACT = {
+    "deepfool linf": (lambda target: DeepFool(1.0, steps=20, overshoot=1e-3, target=target), 0.01),
+    "deepfool l2": (lambda target: DeepFool(FAR, steps=20, overshoot=1e-3, norm="l2", target=target), 0.01),
+    "carlini wagner": (lambda target: CarliniWagner(FAR, 100, searches=7, step_size=0.03, target=target), 0.05),
+    "boundary": (lambda target: Boundary(FAR, steps=500, target=target), 0.1),
+}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_nearest_image_of_a_linear_classifier_is_found(name):
+    make, tolerance = EXACT[name]
+    attack, (classifier, weight) = make(None), linear(4, "multiclass")
+    logits = classifier(GREY[:1])[0].detach()
+    said = logits.argmax()
+    others = [k for k in range(4) if k != said]
+    far = distances(logits[others] - logits[said], weight[others] - weight[said], attack.norm)
+    found = attack(batch_of(GREY[:1], said.view(1)), classifier, attack.eps[0])
+    assert classifier(found).argmax() != said
+    assert size(found - GREY[:1], attack.norm).item() == pytest.approx(min(far), rel=tolerance)
+
+
+@pytest.mark.parametrize("target", [None, "a", "d"])
+@pytest.mark.parametrize("name", EXACT)
+def test_a_wrong_label_of_several_is_found_or_that_of_the_target(name, target):
+    make, tolerance = EXACT[name]
+    attack, (classifier, weight) = make(target), linear(4, "multilabel", thresholds=(0.3, 0.5, 0.5, 0.6))
+    answers = classifier.task.prediction(classifier.task.probability(classifier(GREY[:1]))).float()
+    answers[0, 1] = torch.nan  # not known, and so never wrong
+    lead = Aim(margin, None).leads(classifier(GREY[:1]), answers, classifier.task)[0].detach()
+    far = distances(lead, weight, attack.norm)
+    chosen = far[:1] + far[2:] if target is None else [far["abcd".index(target)]]
+    if "deepfool" in name:  # the others may end at another label than the nearest
+        chosen = [min(chosen)]
+    found = attack(batch_of(GREY[:1], answers), classifier, attack.eps[0])
+    assert Aim(margin, target).reached(classifier(found), answers, classifier.task).all()
+    assert any(size(found - GREY[:1], attack.norm).item() == pytest.approx(one, rel=tolerance) for one in chosen)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_a_target_is_said_and_no_other_class(name, trained, digits):
+    attack = EXACT[name][0](3)
+    attacked = attack(digits.rows([0, 1]), trained[0], attack.eps[0])
+    assert (trained[0](attacked).argmax(1) == 3).all()
+
+
+def test_an_image_out_of_budget_is_moved_as_far_towards_the_nearest_as_epsilon_allows():
+    classifier, _ = linear(2, "multiclass")
+    batch = batch_of(GREY[:1], classifier(GREY[:1]).argmax(1))
+    attack = DeepFool([0.01, FAR], steps=50, norm="l2")
+    near, far = (attack(batch, classifier, eps) - GREY[:1] for eps in attack.eps)
+    torch.testing.assert_close(size(near, "l2"), torch.tensor([0.01]))
+    torch.testing.assert_close(near / 0.01, far / size(far, "l2"))
+
+
+class Stubborn(nn.Module):
+    """A network that always says the same, whatever it is shown."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([[5.0, 0.0]]).repeat(len(image), 1) + 0 * image.flatten(1)[:, :2]
+
+
+@pytest.mark.filterwarnings("ignore:LinearSearchBlendedUniformNoiseAttack failed to draw")
+@pytest.mark.parametrize("make", [DeepFool, CarliniWagner, Boundary])
+def test_an_image_stays_as_it_is_where_nothing_is_found_or_nothing_is_to_be_done(make):
+    classifier = Classifier(Stubborn(), Task("multiclass", ("yes", "no")), (0.0,), (1.0,))
+    batch = batch_of(GREY[:2] + 0.01, torch.tensor([0, 1]))  # never wrong, and wrong already
+    assert torch.equal(make(0.5, steps=10)(batch, classifier, 0.5), batch.image)
+
+
+def test_an_image_already_wrong_costs_one_query():
+    classifier, _ = linear(2, "multiclass")
+    attack = CarliniWagner(FAR, steps=10)
+    attack(batch_of(GREY, classifier(GREY).argmin(1)), classifier, FAR)
+    assert attack.queries == {FAR: 1}
+
+
+@pytest.mark.parametrize("make", [DeepFool, CarliniWagner, Boundary])
+def test_without_foolbox_the_error_says_how_to_install_it(make, monkeypatch):
+    monkeypatch.setitem(sys.modules, "foolbox", None)
+    with pytest.raises(ImportError, match=r"needs foolbox .* Install it: pip install 'dovision\[attacks\]'"):
+        make(0.5, steps=5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DeepFool(0.1, steps=5, candidates=1), "candidates must be at least 2, got 1"),
+        (lambda: DeepFool(0.1, steps=5, overshoot=-1), "overshoot must be at least 0, got -1"),
+        (lambda: CarliniWagner(0.1, steps=0), "steps must be a whole number of at least 1, got 0"),
+        (lambda: Boundary(0.1, steps=5, source_step=0), "source_step must be above 0, got 0"),
+    ],
+)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from dovision.attacks._lp_ball import Ball
+from dovision.functional.norms import size
+
+GREY = torch.full((6, 1, 4, 5), 0.5)
+SAMPLE = torch.arange(6)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_an_image_of_the_ball_is_projected_onto_itself(norm):
+    inside = GREY + 0.01
+    torch.testing.assert_close(Ball(GREY, 0.1, norm).project(inside), inside)
+
+
+def test_linf_projection_clips_each_pixel():
+    far = GREY + torch.tensor([0.3, -0.3, 0.1, -0.1, 0.0]).expand_as(GREY)
+    expected = GREY + torch.tensor([0.2, -0.2, 0.1, -0.1, 0.0]).expand_as(GREY)
+    torch.testing.assert_close(Ball(GREY, 0.2, "linf").project(far), expected)
+
+
+def test_l2_projection_shortens_the_perturbation():
+    delta = torch.zeros_like(GREY)
+    delta[..., 0, 0], delta[..., 0, 1] = 0.3, 0.4  # of length 0.5
+    torch.testing.assert_close(Ball(GREY, 0.25, "l2").project(GREY + delta), GREY + delta / 2)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_projection_ends_in_the_range_of_images(norm):
+    assert Ball(torch.ones_like(GREY), 0.4, norm).project(GREY + 2).max() == 1
+
+
+def test_steepest_linf_step_is_the_sign_and_l2_step_the_unit_vector():
+    gradient = torch.zeros_like(GREY)
+    gradient[..., 1, 1], gradient[..., 2, 2] = 3.0, -4.0
+    torch.testing.assert_close(Ball(GREY, 0.1, "linf").steepest(gradient), gradient.sign())
+    torch.testing.assert_close(Ball(GREY, 0.1, "l2").steepest(gradient), gradient / 5)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_the_l2_step_keeps_its_length_however_small_or_large_the_gradient(scale):
+    gradient = torch.randn(6, 1, 4, 5, generator=torch.Generator().manual_seed(0)) * scale
+    step = Ball(GREY, 0.1, "l2").steepest(gradient)
+    torch.testing.assert_close(size(step, "l2"), torch.ones(6))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("nothing", [0.0, torch.nan, torch.inf])
+def test_no_step_is_taken_without_a_usable_gradient(norm, nothing):
+    assert torch.equal(Ball(GREY, 0.1, norm).steepest(torch.full_like(GREY, nothing)), torch.zeros_like(GREY))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_draws_depend_on_seed_sample_and_restart_alone(norm):
+    ball = Ball(GREY, 0.1, norm)
+    first = ball.draw(SAMPLE, seed=1, restart=0)
+    reversed_rows = ball.draw(SAMPLE.flip(0), seed=1, restart=0)
+    assert torch.equal(reversed_rows.flip(0), first)
+    assert not torch.equal(ball.draw(SAMPLE, seed=2, restart=0), first)
+    assert not torch.equal(ball.draw(SAMPLE, seed=1, restart=1), first)
+
+
+def test_linf_draws_are_uniform_in_each_pixel():
+    grey = torch.full((200, 1, 4, 5), 0.5)
+    delta = Ball(grey, 0.2, "linf").draw(torch.arange(200), seed=0, restart=0) - grey
+    assert stats.kstest(delta.flatten().numpy(), stats.uniform(-0.2, 0.4).cdf).pvalue > 0.01
+
+
+def test_l2_draws_are_uniform_in_the_volume():
+    grey = torch.full((500, 1, 2, 2), 0.5)
+    delta = Ball(grey, 0.2, "l2").draw(torch.arange(500), seed=0, restart=0) - grey
+    volume = (size(delta, "l2").numpy() / 0.2) ** 4  # uniform in [0, 1], for 4 pixels
+    assert stats.kstest(volume, stats.uniform.cdf).pvalue > 0.01
+    assert np.abs(delta.mean(0).numpy()).max() < 0.02

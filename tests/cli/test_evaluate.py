@@ -1,0 +1,302 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+
+from dovision.cli.evaluate import main
+from dovision.config.sources import configuration_folder
+from dovision.runtime import fingerprints
+from dovision.store.run_record import read_sweep
+
+ATTACKED = ("attack=fgsm", "attack.eps=[0.1,16/255]")
+
+
+def read(folder: Path, name: str) -> pd.DataFrame:
+    return pq.read_table(folder / f"{name}.parquet").to_pandas()
+
+
+def only_run(sweep: Path) -> Path:
+    (run,) = read_sweep(sweep)
+    return run.folder
+
+
+def assert_equal_tables(first: Path, second: Path) -> None:
+    for table in ("samples", "effects"):
+        one, other = read(first, table), read(second, table)
+        for column in one.columns:
+            logs = "log" in column or column == "divergence"
+            tolerance = 1e-5 if logs else 1e-6  # float32 numbers up to 10, and up to 1
+            pd.testing.assert_series_equal(one[column], other[column], rtol=0, atol=tolerance)
+
+
+def test_a_run_leaves_its_tables_and_says_all_about_itself(fitted):
+    run = only_run(fitted / "evaluate")
+    samples, effects = read(run, "samples"), read(run, "effects")
+    assert sorted(samples["arm"].unique()) == ["clean", "eps=0.1", "eps=16/255"]
+    assert (len(samples), len(effects)) == (12 * 3, 12 * 3 * 4 * 10)
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["state"] == "completed"
+    assert facts["forward_passes"] == 12 * 3 * 5
+    assert set(facts) >= {
+        "overrides", "seed", "versions", "git_commit", "device", "wall_seconds", "peak_memory_mb", "checkpoints",
+        "dataset_fingerprint", "bad_files", "scores",
+    }  # fmt: skip
+    assert yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["attack"]["eps"] == [0.1, "16/255"]
+    assert set(json.loads((run / "summary.json").read_text())["arms"]) == set(samples["arm"])
+    assert {row.split(",")[0] for row in (run / "metrics.csv").read_text().splitlines()[1:]} == set(samples["arm"])
+    assert "epoch 1 of 1" in (run / "run.log").read_text()
+
+
+def test_the_same_command_again_does_nothing_and_says_so(fitted, dovision_evaluate, capsys):
+    def times():
+        written = {path for path in fitted.rglob("*") if path.is_file()} - {fitted / fingerprints.FILE}
+        return {path: path.stat().st_mtime_ns for path in written}
+
+    before = times()
+    assert dovision_evaluate(f"output_root={fitted}", *ATTACKED) == 0
+    assert "already completed, nothing to do" in capsys.readouterr().err
+    assert times() == before
+
+
+def test_another_output_root_gives_the_same_bytes(fitted, dovision_evaluate, tmp_path):
+    assert dovision_evaluate(f"output_root={tmp_path}", *ATTACKED) == 0
+    first, second = only_run(fitted / "evaluate"), only_run(tmp_path / "evaluate")
+    assert first.name == second.name
+    for table in ("samples.parquet", "effects.parquet", "summary.json"):
+        assert (first / table).read_bytes() == (second / table).read_bytes()
+
+
+def test_tables_depend_on_the_number_of_workers_in_no_byte(fitted, copy, dovision_evaluate):
+    assert dovision_evaluate(f"output_root={copy}", *ATTACKED, "num_workers=2") == 0
+    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
+    assert first.name == second.name
+    for table in ("samples.parquet", "effects.parquet"):
+        assert (first / table).read_bytes() == (second / table).read_bytes()
+
+
+@pytest.mark.parametrize("size", ["evaluation.batch_size=5", "evaluation.chunk=3"])
+def test_batch_size_and_chunk_are_part_of_a_run_whose_tables_they_change_by_rounding(
+    fitted, copy, dovision_evaluate, size
+):
+    assert dovision_evaluate(f"output_root={copy}", *ATTACKED, size) == 0
+    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
+    assert first.name != second.name
+    assert_equal_tables(first, second)
+
+
+def test_the_fitted_classifier_is_found_by_another_run(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "attack=none") == 0
+    said = capsys.readouterr().err
+    assert "found the fitted classifier" in said
+    assert "fitting" not in said
+
+
+@pytest.mark.slow
+def test_a_sweep_fits_once_and_leaves_a_run_per_job(copy, dovision_evaluate, capsys):
+    shutil.rmtree(copy / "checkpoints")
+    sweep = ("intervention.rows=1,2", "intervention.columns=${intervention.rows}", "attack=fgsm,bim", "-m")
+    assert dovision_evaluate(f"output_root={copy}", *sweep) == 0
+    runs = read_sweep(copy / "evaluate")
+    assert [run.state for run in runs] == ["completed"] * 4
+    assert sorted(read(run.folder, "effects")["unit"].nunique() for run in runs) == [1, 1, 4, 4]
+    assert capsys.readouterr().err.count("fitting the classifier") == 1
+    assert dovision_evaluate(f"output_root={copy}", *sweep) == 0
+    assert "all 4 jobs are completed already; none is started" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(copy, dovision_evaluate):
+    assert dovision_evaluate(f"output_root={copy}", "intervention=latent_channel", "name=inserted") == 0
+    assert dovision_evaluate(
+        f"output_root={copy}", "intervention=latent_channel", "name=plain", "evaluation.control=plain"
+    ) == 0  # fmt: skip
+    inserted, plain = (read(only_run(copy / name), "effects") for name in ("inserted", "plain"))
+    assert list(inserted["unit"].unique()) == [f"c{channel}" for channel in range(16)]
+    assert inserted["top"].isna().all()
+    assert inserted["treated"].equals(plain["treated"])
+    assert not inserted["control"].equals(plain["control"])
+    assert len(list((copy / "checkpoints").glob("autoencoder-*/autoencoder.ckpt"))) == 1
+
+
+def test_a_failed_job_keeps_its_reason_and_the_exit_code_is_1(copy, dovision_evaluate, capsys, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ValueError("a layer returned nothing. Look at it.")
+
+    monkeypatch.setattr("dovision.evaluation.effects.EffectEvaluation.measure", fail)
+    assert dovision_evaluate(f"output_root={copy}") == 1
+    assert "failed: a layer returned nothing. Look at it." in capsys.readouterr().err
+    (run,) = read_sweep(copy / "evaluate")
+    assert run.state == "failed"
+    assert run.failure.endswith("a layer returned nothing. Look at it.")
+    assert "Traceback" in run.facts["exception"]["traceback"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("intervention.rowz=3", "intervention has no key 'rowz'. Did you mean rows?"),
+        ("+intervention.rowz=3", "intervention has no key 'rowz'. Did you mean rows?"),
+        ("sead=3", "the configuration has no key 'sead'. Did you mean seed?"),
+        ("+sead=3", "the configuration has no key 'sead'. Did you mean seed?"),
+        ("+evaluation.chunks=3", "evaluation has no key 'chunks'. Did you mean chunk?"),
+        ("+trainer.max_epoch=3", "trainer has no key 'max_epoch'. Its keys are: "),
+        ("+trainer.max_epochs=3", "trainer.max_epochs is not obeyed here. Set training.classifier.epochs"),
+        ("attack=pgdd", "attack has no part 'pgdd'. Did you mean pgd or apgd?"),
+        ("intervention.rows=[", "cannot be read at 'intervention.rows=['"),
+    ],
+)
+def test_a_typo_is_answered_in_one_line_with_the_nearest_name(copy, dovision_evaluate, capsys, override, message):
+    assert dovision_evaluate(f"output_root={copy}", override) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_of_a_sweep_from_which_a_run_is_deleted_that_run_alone_is_measured_again(copy, dovision_evaluate):
+    command = (f"output_root={copy}", "intervention.columns=1,2", "-m")
+    assert dovision_evaluate(*command) == 0
+    deleted, other = (run.folder for run in read_sweep(copy / "evaluate"))
+    table, untouched = (deleted / "effects.parquet").read_bytes(), (other / "run.json").stat().st_mtime_ns
+    shutil.rmtree(deleted)
+    assert dovision_evaluate(*command) == 0
+    assert (deleted / "effects.parquet").read_bytes() == table
+    assert (other / "run.json").stat().st_mtime_ns == untouched
+
+
+def test_a_key_of_parts_that_are_swept_is_told_how_it_is_set(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "attack=fgsm,pgd", "attack.eps=0.1", "-m") == 1
+    said = "attack.eps cannot be set before attack=fgsm,pgd is split into jobs. Write ++attack.eps=..., which each"
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["attack=fgsm", "attack.eps=-1"], "eps must be in [0, 1] pixel units, got -1"),
+        (["intervention.rows=0"], "rows must be a whole number of at least 1, got 0"),
+        (["intervention.rows=33"], "at most 32 rows and 32 columns on a 32 x 32 image, got 33 x 2"),
+        (
+            ["evaluation.control=plane"],
+            "evaluation.control must be one of inserted, plain, got 'plane'. Did you mean plain",
+        ),
+        (["evaluation.chunk=0"], "chunk must be"),
+        (["trainer.inference_mode=true"], "trainer.inference_mode must be false"),
+        (["intervention=latent_channel", "~autoencoder"], "needs an autoencoder"),
+        (["checkpoint=nowhere.ckpt"], "there is no checkpoint nowhere.ckpt"),
+        (["dataset=mnist", "dataset.root=nowhere"], "train-images-idx3-ubyte"),
+    ],
+)
+def test_a_wrong_value_is_answered_in_one_line(copy, dovision_evaluate, capsys, overrides, message):
+    assert dovision_evaluate(f"output_root={copy}", *overrides) == 1
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_checkpoint_of_other_classes_is_refused(fitted, copy, dovision_evaluate, capsys):
+    (checkpoint,) = fitted.glob("checkpoints/*/classifier.ckpt")
+    three = ["dataset=phantom", "dataset.label=kind", "dataset.classes=[healthy,nodule,opacity,both]"]
+    small = ["dataset.shape=[1,64,64]", "dataset.train_images=20", "dataset.val_images=10", "dataset.test_images=10"]
+    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={checkpoint}", *three, *small) == 1
+    assert (
+        "must have the dataset's 4 classes (multiclass: healthy, nodule, opacity, both), got 10"
+        in capsys.readouterr().err
+    )
+
+
+def test_a_checkpoint_of_another_image_shape_is_refused(fitted, copy, dovision_evaluate, capsys):
+    (checkpoint,) = fitted.glob("checkpoints/*/classifier.ckpt")
+    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={checkpoint}", "dataset.shape=[1,40,40]") == 1
+    assert "dataset's image shape [1, 40, 40], got [1, 32, 32]. Set dataset.shape" in capsys.readouterr().err
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(copy, dovision_evaluate, capsys, tmp_path):
+    torch.save({"format": 1, "state": Path}, tmp_path / "evil.ckpt")
+    assert dovision_evaluate(f"output_root={copy}", f"checkpoint={tmp_path / 'evil.ckpt'}") == 1
+    assert "must end with dovision's digest" in capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(dovision_evaluate, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert dovision_evaluate(f"output_root={tmp_path / 'file'}") == 1
+    error = capsys.readouterr().err
+    assert re.search(f"{tmp_path / 'file'}.* cannot be used: Not a directory. .* output_root=", error)
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_found_interrupted_and_is_done_again(copy, dovision_evaluate, fitted):
+    script = (
+        "import os, signal, sys\n"
+        "from dovision.evaluation import effects as module\n"
+        "module.round_to_8_bits = lambda image: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from dovision.cli.evaluate import main\n"
+        "main()\n"
+    )
+    overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
+    kept = [override for override in overrides if not override.startswith("output_root")]
+    command = [sys.executable, "-c", script, *kept, f"output_root={copy}"]
+    assert subprocess.run(command, capture_output=True).returncode == -9
+    (run,) = read_sweep(copy / "evaluate")
+    assert run.state == "interrupted"
+    assert not list(run.folder.glob("*.parquet"))
+    assert dovision_evaluate(f"output_root={copy}", *ATTACKED) == 0
+    first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
+    assert (first / "effects.parquet").read_bytes() == (second / "effects.parquet").read_bytes()
+
+
+EXPERIMENTS = sorted((configuration_folder() / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_experiment_composes(path, monkeypatch, capsys):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr("sys.argv", ["dovision-evaluate", f"experiment={path.stem}", "--cfg", "job"])
+    main()
+    assert yaml.safe_load(capsys.readouterr().out)["name"] == path.stem
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_what_an_experiment_chooses_is_what_is_composed(path):
+    written = [choice for choice in yaml.safe_load(path.read_text())["defaults"] if isinstance(choice, dict)]
+    wanted = {
+        group.removeprefix("override /"): part
+        for choice in written
+        for group, part in choice.items()
+        if group.startswith("override /") and isinstance(part, str)
+    }
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        chosen = compose("evaluate", [f"experiment={path.stem}"], return_hydra_config=True).hydra.runtime.choices
+    assert {group: chosen[group] for group in wanted} == wanted
+
+
+@pytest.mark.slow
+def test_two_devices_give_the_bytes_of_one(fitted, copy, dovision_evaluate):
+    overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())
+    kept = [override for override in overrides if not override.startswith("output_root")]
+    kept += ["evaluation.batch_size=5", "threads=1"]
+    assert dovision_evaluate(*kept, f"output_root={copy}", "name=one") == 0
+    devices = ["trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp"]
+    command = [sys.executable, "-m", "dovision.cli.evaluate", *kept, f"output_root={copy}", "name=two", *devices]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, second = only_run(copy / "one"), only_run(copy / "two")
+    for table in ("samples.parquet", "effects.parquet"):
+        assert (first / table).read_bytes() == (second / table).read_bytes()
+    assert not list(second.glob("*.part*"))
+    assert json.loads((second / "run.json").read_text())["forward_passes"] == 12 * 3 * 5
+
+
+def test_several_devices_are_refused_in_a_sweep(copy, dovision_evaluate, capsys):
+    assert dovision_evaluate(f"output_root={copy}", "trainer.devices=2", "seed=0,1", "-m") == 1
+    assert "trainer.devices must be 1 in a sweep, got 2" in capsys.readouterr().err

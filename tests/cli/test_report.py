@@ -1,0 +1,64 @@
+"""The report of a real evaluation, from its run directory alone."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dovision.cli.report import main, report
+from dovision.store.run_directory import RunDirectory
+
+FIGURES = ("average_effects", "classes", "effect_distribution", "gallery")
+OVERALL = ("results", "classifier_quality", "effect_against_epsilon")
+FORMS = ("csv", "pdf", "png", "svg", "tex")
+
+
+@pytest.fixture(scope="module")
+def sweep(fitted, tmp_path_factory) -> Path:
+    """A copy of the evaluation's runs, with a report."""
+    copy = shutil.copytree(fitted / "evaluate", tmp_path_factory.mktemp("report") / "evaluate")
+    report(copy)
+    return copy
+
+
+def test_a_report_has_a_page_and_every_figure_in_every_form(sweep):
+    folder = sweep / "report"
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*.*")}
+    (run,) = [path.parent.name for path in sweep.glob("*/run.json")]
+    overall = {f"figures/{name}.{form}" for name in OVERALL for form in FORMS}
+    own = {f"figures/{run}/{name}.{form}" for name in FIGURES for form in FORMS}
+    assert written == {"index.html"} | overall | own
+
+
+def test_the_same_runs_give_the_same_bytes(sweep, tmp_path):
+    first, second = sweep / "report", report(sweep, tmp_path / "again").parent
+    names = [path.relative_to(first) for path in first.rglob("*.*")]
+    assert len(names) == 36
+    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+
+
+@pytest.fixture
+def failed(tmp_path) -> Path:
+    """A sweep of one job, which failed."""
+    run = RunDirectory(tmp_path / "runs" / "a")
+    run.start({}, ["attack=pgd"], {})
+    run.fail(MemoryError("too large"))
+    return tmp_path / "runs"
+
+
+def test_without_a_completed_run_the_page_still_tells_what_failed(failed):
+    text = report(failed).read_text()
+    assert "MemoryError: too large" in text
+    assert "No run is completed" in text
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(sweep, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"must be a folder that can be written to.*output=\.\.\."):
+        report(sweep, tmp_path / "file" / "report")
+
+
+def test_the_command_prints_where_the_page_is(failed, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["dovision-report", f"sweep={failed}", f"output={failed / 'out'}"])
+    main()
+    assert capsys.readouterr().out.strip() == str(failed / "out" / "index.html")

@@ -1,0 +1,85 @@
+"""What the commands tell of themselves."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+import dovision
+from dovision.cli import scripts
+from dovision.config.sources import configuration_folder
+
+COMMANDS = ("train", "evaluate", "prepare", "report", "figures")
+
+
+def helped(name: str) -> tuple[str, list[str]]:
+    """What `--help` prints, and the top packages that it has imported, in a process of its own."""
+    script = (
+        f"import sys\nfrom dovision.cli.scripts import {name}\nsys.argv = ['dovision-{name}', '--help']\n"
+        f"try:\n    {name}()\nfinally:\n    print(*{{each.partition('.')[0] for each in sys.modules}}, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr.split()
+
+
+def test_importing_the_commands_takes_no_time_in_which_a_ctrl_c_is_not_answered():
+    script = "import sys; from dovision import cli; print(*{each.partition('.')[0] for each in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"hydra", "omegaconf", "yaml", "torch"} & set(done.stdout.split())
+
+
+def examples(text: str, name: str) -> list[list[str]]:
+    lines = [line.strip() for line in text.splitlines()]
+    return [shlex.split(line)[1:] for line in lines if line.split(" ")[0] == f"dovision-{name}"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_waits_for_no_torch_and_gives_examples_that_can_be_composed(name, run_command, capsys):
+    text, imported = helped(name)
+    assert not {"torch", "pytorch_lightning", "pandas"} & set(imported)
+    assert text.startswith(f"dovision-{name}: ")
+    assert examples(text, name)
+    for words in examples(text, name):
+        if "-m" not in words:
+            assert run_command(getattr(scripts, name), *words, "--cfg", "job") == 0
+            assert "Did you mean" not in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_dry_run")
+def test_the_three_examples_of_an_evaluation_would_run_and_its_groups_are_listed(run_command, capsys, tmp_path):
+    assert run_command(scripts.evaluate, "--help") == 0
+    text = capsys.readouterr().out
+    for group in configuration_folder().iterdir():
+        if group.is_dir() and group.name != "hydra":
+            assert f"{group.name}: " in text
+    assert len(examples(text, "evaluate")) == 3
+    for words, jobs in zip(examples(text, "evaluate"), (1, 12, 1), strict=True):
+        assert run_command(scripts.evaluate, *words, "dry_run=true", f"output_root={tmp_path}") == 0
+        assert f"{jobs} jobs, {jobs} to do" in capsys.readouterr().out
+
+
+def test_a_mistaken_value_is_told_in_one_line(run_command, capsys):
+    assert run_command(scripts.report, "sweep=nowhere") == 1
+    said = capsys.readouterr().err
+    assert said.startswith("dovision-report: ")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_typo_beside_help_is_told_in_a_sentence(run_command, capsys):
+    assert run_command(scripts.evaluate, "datset=digits", "--help") == 1
+    assert "no key 'datset'. Did you mean dataset?" in capsys.readouterr().err
+
+
+def test_each_name_of_the_package_is_where_it_is_said_to_be():
+    assert sorted(name for names in dovision._HOMES.values() for name in names) == sorted(dovision.__all__)
+    for home, names in dovision._HOMES.items():
+        for name in names:
+            assert getattr(dovision, name) is getattr(sys.modules[f"dovision.{home}"], name)
+    with pytest.raises(AttributeError, match="no attribute 'effect_mapp'"):
+        dovision.effect_mapp  # noqa: B018

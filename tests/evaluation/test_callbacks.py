@@ -1,0 +1,130 @@
+"""Detection through the command: fitted, scored, attacked, kept, shown again, and drawn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from dovision.config.sources import configuration_folder
+from dovision.evaluation import callbacks
+from dovision.report.figures.attacks import attack_exhibits
+from dovision.report.latex import latex_table
+from dovision.store.detection_tables import read_scores
+from dovision.store.run_record import read_sweep
+from dovision.tracking.wandb_logger import WandbLogger
+
+NOISE = ("+attack@detection.worlds.random_sign=random_sign", "detection.worlds.random_sign.eps=[0.2]")
+FGSM = ("+attack@detection.worlds.fgsm=fgsm", "detection.worlds.fgsm.eps=[0.2,0.3]")
+DETECTORS = ("detector=[effect_classifier,max_softmax]", "detection.val_images=80", "detection.test_images=40")
+ADAPTIVE = ("detection.adaptive.detectors=[effect_classifier]", "detection.adaptive.images=3")
+ADAPTIVE += ("detection.adaptive.steps=2", "detection.adaptive.strengths=[1]", "detection.adaptive.eps=0.2")
+MAIN = ("attack=fgsm", "attack.eps=[0.2]")
+
+
+@pytest.fixture(scope="module")
+def detected(fitted, tmp_path_factory, dovision_evaluate) -> Path:
+    """A run that detects, with its attacked images kept."""
+    root = tmp_path_factory.mktemp("detected")
+    shutil.copytree(fitted / "checkpoints", root / "checkpoints")
+    parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.keep_attacked=true")
+    assert dovision_evaluate(f"output_root={root}", *parts) == 0
+    return only_run(root)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "idle"), [(NOISE, "random_sign"), (["detection.adaptive.detectors=[entropy]"], "entropy"), ((), "")]
+)
+def test_attacks_and_attackers_that_wait_for_a_detector_are_named(overrides, idle, caplog):
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        assert callbacks.contest(compose("evaluate", list(overrides))) is None
+    said = f"no detector is chosen (detector=...), so nothing is done with detection's {idle}"
+    assert [record.message for record in caplog.records] == ([said] if idle else [])
+
+
+def only_run(root: Path) -> Path:
+    (run,) = read_sweep(root / "evaluate")
+    return run.folder
+
+
+def test_a_run_that_detects_tells_costs_queries_gradients_and_failures(detected):
+    facts = json.loads((detected / "run.json").read_text())
+    assert facts["detector_costs"]["effect_classifier"]["passes"] == 1 + 1 + 49
+    assert facts["world_queries"]["fgsm"] == {"0.2": 1, "0.3": 1}
+    assert 0 <= facts["world_dead_gradients"] < 1
+    assert facts["failed_attacks"] == {}
+
+
+def test_every_file_of_a_run_has_a_digest_or_is_read_by_nobody(detected):
+    written = {path.relative_to(detected).as_posix() for path in detected.rglob("*") if path.is_file()}
+    recorded = json.loads((detected / "run.json").read_text())["digests"].keys()
+    assert {name.partition("/")[0] for name in recorded} >= {"scores.parquet", "reads", "attacked", "maps", ".hydra"}
+    assert written - recorded == {"run.json", "run.log", "metrics.csv", ".run.lock"}
+
+
+def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
+    scores = read_scores(detected)
+    adaptive = scores[scores["attack"].isin(["adaptive", "adaptive, orthogonal"])]
+    assert adaptive.groupby("attack", observed=True).size().to_dict() == {"adaptive": 3, "adaptive, orthogonal": 3}
+    assert set(adaptive["variant"]) == {"supervised, hardened"}
+    assert set(adaptive["fitted_on"]) == {"fgsm"}
+
+
+def test_kept_images_give_the_tables_of_the_run_again(detected, tmp_path, dovision_evaluate):
+    shutil.copytree(detected.parents[1] / "checkpoints", tmp_path / "checkpoints")
+    noise, fgsm = (
+        (f"+attack@detection.worlds.{name}=kept", f"detection.worlds.{name}.run={detected}", world)
+        for name, world in (("random_sign", "detection.worlds.random_sign.attack=random_sign"),
+                            ("fgsm", "detection.worlds.fgsm.attack=fgsm"))
+    )  # fmt: skip
+    again = (*DETECTORS, *noise, *fgsm, *ADAPTIVE, "attack=kept", f"attack.run={detected}")
+    assert dovision_evaluate(f"output_root={tmp_path}", *again) == 0
+    for table in ("samples", "effects", "attacks", "scores", "detection"):
+        name = f"{table}.parquet"
+        assert (only_run(tmp_path) / name).read_bytes() == (detected / name).read_bytes()
+
+
+def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path, page_of):
+    text = page_of(detected, tmp_path).read_text()
+    drawn = {path.stem for path in (tmp_path / "figures").rglob("*.csv")}
+    assert drawn > {"detection_attacks", "detection_table_eps_0.2", "detection_epsilon", "detection_scores"}
+    assert "not adaptive" in text
+    assert "has found that an image was altered and not that it was attacked" in text
+
+
+def test_the_table_of_attacks_is_set_by_latex_and_fits_the_page(detected, typeset):
+    (exhibit,) = attack_exhibits(read_sweep(detected)[0])
+    assert "Overfull" not in typeset(latex_table(exhibit.table, exhibit.caption, exhibit.name))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (DETECTORS, "detection needs attacks, got none. Add some: +attack@detection.worlds.pgd=pgd"),
+        ((*DETECTORS, *FGSM, "detection.adaptive.detectors=[odin]"), "must be one of effect_classifier, max_softmax"),
+        ((*DETECTORS, "+attack@detection.worlds.kept=kept", "detection.worlds.kept.run=nowhere"), "Keep them: evalu"),
+        (("attack=kept",), "attack.run"),
+    ],
+)
+def test_a_contest_that_cannot_be_held_is_refused_before_anything_is_fitted(
+    overrides, message, tmp_path, dovision_evaluate, capsys
+):
+    assert dovision_evaluate(f"output_root={tmp_path}", *overrides) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "fitting" not in error
+
+
+def test_a_run_that_detects_sends_its_curves_to_wandb(detected, offline_run, tmp_path):
+    logger = WandbLogger("dovision", "offline", None, artifacts=False)
+    logger.start(tmp_path, "group", "name", {})
+    logger.report(read_sweep(detected)[0])
+    logger.finish(failed=False)
+    sent = offline_run(tmp_path)
+    logged = {key.partition(".")[0] for item in sent["history"] for key in item["item"]}
+    assert logged > {"detection_curves", "tables/detection_curves", "detection_scores", "detection_attacks"}
+    kinds = {artifact["type"] for artifact in sent.get("artifact", [])}
+    assert not kinds & {"tables", "model"}  # each table brings an artifact of its own

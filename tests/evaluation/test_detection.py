@@ -1,0 +1,273 @@
+"""Detection where the answers are known by hand: an image is one grey, which is all that is read of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from dovision.attacks.replay import Kept
+from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows, without
+from dovision.evaluation.detection import Detection
+from dovision.evaluation.detector_fits import Fitted, fit, for_thresholds, shown, write_scores
+from dovision.interfaces import Attack, Classifier, Detector
+from dovision.store.attack_tables import attack_rates
+from dovision.store.detection_tables import read_scores
+from dovision.store.detector_features import read_reads
+from dovision.training.image_classifier import ImageClassifier
+from dovision.types import Batch, Task
+
+TASK = Task("multiclass", ("dark", "bright"))
+
+
+class Brightness(nn.Module):
+    """Logits (0, 20 * (mean - 0.5))."""
+
+    def forward(self, image):
+        value = 20 * (image.mean((1, 2, 3)) - 0.5)
+        return torch.stack([torch.zeros_like(value), value], 1)
+
+
+class Shift(Attack):
+    """Makes dark images brighter and bright ones darker by eps."""
+
+    def run(self, batch, classifier, eps):
+        away = torch.where(batch.label == 0, 1.0, -1.0).view(-1, 1, 1, 1)
+        return (batch.image + eps * away).clamp(0, 1)
+
+
+class Fails(Attack):
+    """Fails on the test images, in the middle of the run."""
+
+    def run(self, batch, classifier, eps):
+        if batch.group[0] >= 100:
+            raise KeyError("out of luck")
+        return batch.image
+
+
+class Grey(Detector):
+    """Reads the mean; the score is its distance to the nearest mean of the fit."""
+
+    passes = 0
+
+    def read(self, batch, classifier, inserted):
+        return batch.image.mean((1, 2, 3)).unsqueeze(1)
+
+    def fit(self, clean, attacked):
+        self.seen = clean[:, 0]
+
+    def score(self, read):
+        return (read - self.seen).abs().amin(1)
+
+
+class Plain(Grey):
+    """Nothing to fit: the score is the mean itself."""
+
+    fit = Detector.fit
+
+    def score(self, read):
+        return read[:, 0]
+
+
+class Taught(Grey):
+    """The score is how much nearer the mean is to an attacked one than to a clean one."""
+
+    supervised = True
+
+    def fit(self, clean, attacked):
+        self.clean, self.attacked = clean[:, 0], attacked[:, 0]
+
+    def score(self, read):
+        return (read - self.clean).abs().amin(1) - (read - self.attacked).abs().amin(1)
+
+
+def split(greys: list[float], first_group: int) -> list[Batch]:
+    return [
+        Batch(
+            torch.full((1, 2, 2), grey), torch.tensor(int(grey > 0.5)), torch.tensor(n), torch.tensor(first_group + n)
+        )
+        for n, grey in enumerate(greys)
+    ]
+
+
+VAL, TEST = [0.1, 0.1, 0.1, 0.4, 0.6, 0.1, 0.9], [0.2, 0.45, 0.55, 0.8]
+KEPT = [0, 2, 5]  # of the validation images, for thresholds; .1, .4, .6 and .9 are left to be fitted to
+
+
+def run(folder: Path, worlds: dict[str, Attack], val=VAL, first_group: int = 100, keep: bool = False) -> Detection:
+    classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
+    detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()}
+    detection = Detection(folder, classifier, None, worlds, detectors, keep)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        callbacks=[detection],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+    )
+    loaders = [DataLoader(split(val, 0), 3), DataLoader(split(TEST, first_group), 3)]
+    trainer.test(ImageClassifier(classifier), loaders, verbose=False)
+    return detection
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("detection")
+    detection = run(folder, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)})
+    assert detection.told["failed_attacks"] == {"fails": "'out of luck'"}
+    fits = fit(folder, detection.detectors, detection.failed)
+    write_scores(folder, fits, detection.failed, [])
+    return folder
+
+
+def test_each_world_is_read_on_both_splits(folder):
+    (reads,) = read_reads(folder, "plain")
+    worlds = reads.facts.groupby(["split", "attack", "eps"]).size().to_dict()
+    names = [("clean", 0.0), ("random_sign", 0.01), ("shift", 0.01), ("shift", 0.2)]
+    whole = {(part, *name): count for part, count in (("val", 7), ("test", 4)) for name in names}
+    assert worlds == whole | {("val", "fails", 0.1): 7}  # until it failed
+    strong = (reads.facts["split"] == "test") & (reads.facts["attack"] == "shift") & (reads.facts["eps"] == 0.2)
+    torch.testing.assert_close(reads.chosen(strong)[:, 0], torch.tensor([0.4, 0.65, 0.35, 0.6]))
+    assert reads.facts[strong]["success"].tolist() == [False, True, True, False]
+    assert reads.facts[reads.facts["attack"] == "clean"]["success"].isna().all()
+
+
+def test_detectors_are_fitted_in_each_fair_variant(folder):
+    scores = read_scores(folder)
+    variants = {
+        name: sorted(set(zip(rows["variant"], rows["fitted_on"], strict=True)))
+        for name, rows in scores.groupby("detector")
+    }
+    assert variants == {
+        "grey": [("clean and noise", ""), ("clean only", "")],
+        "plain": [("as is", "")],
+        "taught": [("supervised", "shift"), ("supervised, hardened", "shift")],
+    }
+
+
+def test_scores_are_those_of_a_fit_on_validation_alone(folder):
+    scores = read_scores(folder)
+    rows = scores[(scores["detector"] == "grey") & (scores["variant"] == "clean only") & (scores["split"] == "test")]
+    clean = rows[rows["attack"] == "clean"].sort_values("sample")["score"]
+    np.testing.assert_allclose(clean, [0.1, 0.05, 0.05, 0.1], atol=1e-6)
+    noisy = rows[rows["attack"] == "random_sign"].sort_values("sample")["score"]
+    np.testing.assert_allclose(noisy, [0.11, 0.06, 0.06, 0.11], atol=1e-6)
+
+
+def test_a_supervised_detector_sees_successful_attacks_only(folder):
+    scores = read_scores(folder)
+    rows = scores[(scores["variant"] == "supervised") & (scores["split"] == "test") & (scores["eps"] == 0.2)]
+    beaten = rows.set_index("sample")["score"]  # val at .4 and .6 was moved to .6 and .4, and beaten
+    np.testing.assert_allclose(beaten[1], (0.65 - 0.6) - (0.65 - 0.6), atol=1e-6)
+    np.testing.assert_allclose(beaten[0], 0.0 - 0.0, atol=1e-6)
+
+
+def test_validation_rows_are_clean_or_noisy(folder):
+    scores = read_scores(folder)
+    assert set(scores[scores["split"] == "val"]["attack"]) == {"clean", "random_sign"}
+
+
+def test_no_detector_is_fitted_to_the_patients_whose_images_make_the_thresholds(folder):
+    scores = read_scores(folder)
+    rows = scores[(scores["split"] == "val") & (scores["attack"] == "clean")]
+    for _, own in rows.groupby(["detector", "variant", "fitted_on"], observed=True):
+        assert own["sample"].tolist() == KEPT
+    for groups in (pd.Series(range(3000)), 3 * pd.Series(range(3000)) + 1):
+        assert for_thresholds(groups).mean() == pytest.approx(1 / 3, abs=0.001)
+        assert for_thresholds(groups).rolling(50).mean().dropna().between(0.25, 0.42).all()
+
+
+def test_an_attack_that_beats_nobody_teaches_nobody(tmp_path, caplog):
+    detection = run(tmp_path, {"weak": Shift(0.001)})
+    fits = fit(tmp_path, detection.detectors, detection.failed)
+    assert [fitted.name for fitted in fits] == ["grey", "plain"]
+    assert "weak beat fewer than 2 validation images" in caplog.text
+
+
+def test_a_detector_without_validation_images_is_refused(tmp_path):
+    detection = run(tmp_path, {"shift": Shift(0.2)}, val=[])
+    with pytest.raises(ValueError, match="fitted on validation images, got none. Set detection.val_images"):
+        fit(tmp_path, detection.detectors, detection.failed)
+
+
+def test_a_detector_fitted_to_a_patient_that_it_is_tested_on_is_refused(tmp_path):
+    detection = run(tmp_path, {"shift": Shift(0.2)}, first_group=3)  # four patients in both
+    with pytest.raises(ValueError, match=r"got 4 patients \(groups\) with images in val and in test\. Cut the splits"):
+        fit(tmp_path, detection.detectors, detection.failed)
+
+
+def test_the_fit_that_is_shown_is_the_hardened_one_to_all_attacks_or_the_nearest_to_it(folder, tmp_path):
+    detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()}
+    told = [(fitted.name, fitted.variant, fitted.fitted_on) for fitted in shown(fit(folder, detectors, ["fails"]))]
+    assert told == [
+        ("grey", "clean and noise", ""), ("plain", "as is", ""), ("taught", "supervised, hardened", "shift"),
+    ]  # fmt: skip
+    run(tmp_path, {"shift": Shift(0.2), "other": Shift([0.15, 0.3])})  # no noise, so that nothing is hardened
+    told = [(fitted.variant, fitted.fitted_on) for fitted in shown(fit(tmp_path, detectors, []))]
+    assert told == [("clean only", ""), ("as is", ""), ("supervised", "all attacks")]
+    assert shown([]) == []
+
+
+def test_how_attacks_fared_is_told_by_world_without_the_one_that_failed(folder):
+    frame = attack_rates(folder).set_index(["attack", "eps"])
+    assert list(frame.index) == [("random_sign", 0.01), ("shift", 0.2), ("shift", 0.01)]
+    strong = frame.loc[("shift", 0.2)]
+    assert strong[["images", "right", "success", "robust_accuracy"]].tolist() == [4, 4, 0.5, 0.5]
+    assert strong["linf"] == pytest.approx(0.2)
+    assert strong["l2"] == pytest.approx(0.4)  # four pixels
+
+
+def test_kept_images_of_all_worlds_but_those_that_failed_give_the_same_reads(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    worlds = {"shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}
+    run(first, worlds, keep=True)
+    assert sorted(path.name for path in (first / "attacked").iterdir()) == ["shift"]
+    run(second, {"shift": Kept(str(first), "shift")})
+    for name in ("grey", "plain", "taught"):
+        (one,), (other,) = read_reads(first, name), read_reads(second, name)
+        same = one.facts["attack"] != "fails"
+        pd.testing.assert_frame_equal(one.facts[same].reset_index(drop=True), other.facts)
+        assert torch.equal(one.chosen(same), other.read)
+
+
+def adaptive(strength: float, orthogonal: bool = False, steps: int = 30) -> tuple[pd.DataFrame, torch.Tensor]:
+    detector = Plain()  # the brighter, the likelier attacked
+    classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
+    attack = Adaptive(0.2, steps, strength, orthogonal, detector, None, seed=0)
+    batches = list(DataLoader(split([0.4, 0.45], 0), 2))
+    (rows,) = adaptive_rows(Fitted("plain", "as is", "", detector), attack, batches, classifier)
+    return rows.to_pandas(), attack(batches[0], classifier, 0.2)
+
+
+def test_the_adaptive_attacker_fools_the_classifier_at_a_lower_score():
+    naive, _ = adaptive(strength=0.0)
+    knowing, _ = adaptive(strength=0.5)
+    assert naive["success"].all()
+    assert knowing["success"].all()
+    assert (knowing["score"] <= naive["score"] + 1e-6).all()
+    assert set(knowing["attack"]) == {"adaptive"}
+    assert set(knowing["strength"]) == {0.5}
+
+
+def test_an_attacker_who_cares_for_the_detector_alone_does_not_fool_the_classifier():
+    rows, image = adaptive(strength=1000.0)
+    assert not rows["success"].any()
+    assert (image.mean((1, 2, 3)) < torch.tensor([0.4, 0.45])).all()
+
+
+def test_orthogonal_steps_leave_the_other_aim_as_it_is():
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, 3, 1, 4, 4, generator=generator)
+    rest = without(one, other)
+    torch.testing.assert_close((rest * other).sum((1, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
+    rows, _ = adaptive(strength=0.0, orthogonal=True)
+    assert set(rows["attack"]) == {"adaptive, orthogonal"}
+    assert rows["strength"].isna().all()

@@ -1,0 +1,244 @@
+"""A classifier whose effects are known by hand: two classes, the log-odds are the sum of the pixels minus a half."""
+
+from __future__ import annotations
+
+import pyarrow.parquet as pq
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from dovision.attacks.replay import Kept
+from dovision.evaluation.effects import EffectEvaluation, round_to_8_bits
+from dovision.interfaces import Attack, Classifier
+from dovision.interventions.fills import Constant
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.store.thumbnails import PictureChoice, image_path, save_image
+from dovision.training.image_classifier import ImageClassifier
+from dovision.types import Batch, Box, Task
+
+TASK = Task("multiclass", ("dark", "bright"))
+PIXELS = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.9, 0.1, 0.0, 0.0], [0.0, 0.0, 0.0, 0.1]])
+
+
+class Sum(nn.Module):
+    def forward(self, image):
+        total = image.sum((1, 2, 3)) - 0.5
+        return torch.stack([torch.zeros_like(total), total], 1)
+
+
+class Darken(Attack):
+    def run(self, batch, classifier, eps):
+        return (batch.image - eps).clamp(0, 1)
+
+
+class SomeCells(PixelGrid):
+    """All cells of sample 0, the first one of sample 1, and none of sample 2."""
+
+    def region(self, shape, unit, sample):
+        return super().region(shape, unit, sample) if unit < (4, 1, 0)[sample] else Box(0, 0, 0, 0)
+
+
+class Rows(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(PIXELS)
+
+    def __getitem__(self, index):
+        image = PIXELS[index].reshape(1, 2, 2)
+        label = (image.sum() > 0.5).long()
+        return Batch(image, label, torch.tensor(index), torch.tensor(index))
+
+
+def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, attack=None, **options):
+    choice = PictureChoice(1, dict.fromkeys(range(3), 0))
+    classifier = Classifier(Sum(), TASK, [0.0], [1.0])
+    evaluation = EffectEvaluation(
+        folder, classifier, classifier, cells(2, 2, Constant(0.0)), attack or Darken(list(eps)), ["a", "b", "c"], chunk,
+        **{"plain_control": False, "pictures": choice, "flush": 1, "origin": {}, **options},
+    )  # fmt: skip
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, inference_mode=False, callbacks=[evaluation],
+    )  # fmt: skip
+    trainer.test(ImageClassifier(classifier), DataLoader(Rows(), batch_size=batch_size), verbose=False)
+    return evaluation
+
+
+def read(folder, name):
+    return pq.read_table(folder / f"{name}.parquet").to_pandas()
+
+
+def test_effects_are_those_of_the_sigmoid_worked_out_by_hand(tmp_path):
+    evaluate(tmp_path)
+    effects = read(tmp_path, "effects")
+    bright = effects[(effects["class"] == "bright") & (effects["arm"] == "clean") & (effects["sample"] == 0)]
+    control = torch.sigmoid(torch.tensor(0.5))
+    treated = torch.sigmoid(torch.tensor([0.4, 0.3, 0.2, 0.1]))
+    torch.testing.assert_close(torch.tensor(bright["effect"].to_numpy()), treated - control, atol=1e-6, rtol=0)
+    log_odds = torch.tensor(bright["log_odds_effect"].to_numpy())
+    torch.testing.assert_close(log_odds, torch.tensor([-0.1, -0.2, -0.3, -0.4]), atol=1e-6, rtol=0)
+    assert list(bright["unit"]) == ["r0c0", "r0c1", "r1c0", "r1c1"]
+    assert bright[["top", "left", "bottom", "right"]].to_numpy().tolist()[2] == [1, 0, 2, 1]
+
+
+def test_the_attacked_arm_is_measured_on_the_attacked_image(tmp_path):
+    evaluate(tmp_path)
+    effects = read(tmp_path, "effects")
+    bright = effects[(effects["class"] == "bright") & (effects["arm"] == "eps=0.25") & (effects["sample"] == 0)]
+    logit = (PIXELS[0] - 0.25).clamp(0).sum() - 0.5
+    assert bright["control"].iloc[0] == pytest.approx(torch.sigmoid(logit).item(), abs=1e-6)
+    assert bright["effect"].iloc[0] == 0  # the attack had already made this pixel black
+
+
+def test_success_is_counted_among_images_that_were_right(tmp_path):
+    evaluate(tmp_path)
+    samples = read(tmp_path, "samples")
+    attacked = samples[samples["arm"] == "eps=0.25"].set_index("sample")
+    assert attacked["success"].tolist() == [True, False, False]  # 1.0 -> .2, 1.0 -> .65, and dark stays dark
+    assert attacked["linf"].tolist() == pytest.approx([0.25, 0.25, 0.1])
+    assert samples[samples["arm"] == "clean"]["success"].isna().all()
+
+
+def test_rows_are_ordered_by_sample_then_arm_whatever_the_batch(tmp_path):
+    for batch_size in (1, 2, 3):
+        folder = tmp_path / str(batch_size)
+        folder.mkdir()
+        evaluate(folder, batch_size, eps=(0.1, 0.25), chunk=batch_size)
+    one, *others = (read(tmp_path / str(size), "effects") for size in (1, 2, 3))
+    assert one[["sample", "arm"]].drop_duplicates().to_numpy().tolist()[:4] == [
+        [0, "clean"], [0, "eps=0.1"], [0, "eps=0.25"], [1, "clean"],
+    ]  # fmt: skip
+    for other in others:
+        assert one.equals(other)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_what_is_not_done_has_no_row_and_does_not_count_in_the_mean(tmp_path, batch_size):
+    evaluate(tmp_path, batch_size, cells=SomeCells)
+    effects, samples = read(tmp_path, "effects"), read(tmp_path, "samples")
+    seen = effects[effects["class"] == "bright"][["sample", "arm", "unit"]].to_numpy().tolist()
+    assert seen == [[0, arm, f"r{r}c{c}"] for arm in ("clean", "eps=0.25") for r in (0, 1) for c in (0, 1)] + [
+        [1, "clean", "r0c0"], [1, "eps=0.25", "r0c0"],
+    ]  # fmt: skip
+    clean = samples[samples["arm"] == "clean"]["mean_abs_expected_effect"].tolist()
+    p, q = torch.sigmoid(torch.tensor([0.5, -0.4])).tolist()  # of sample 1, before and after
+    assert clean[1] == pytest.approx(abs(p * (q - p) + (1 - p) * (p - q)), abs=1e-6)
+    assert clean[2] != clean[2]  # nan
+
+
+def test_forward_passes_are_counted(tmp_path):
+    assert evaluate(tmp_path).forward_passes == 3 * 2 * (1 + 4)  # images, arms, control and units
+
+
+def test_a_plain_control_compares_with_the_classifier_under_test(tmp_path):
+    evaluate(tmp_path, plain_control=True)
+    control = read(tmp_path, "effects").query("arm == 'clean' and sample == 0 and `class` == 'bright'")["control"]
+    assert control.iloc[0] == pytest.approx(torch.sigmoid(torch.tensor(0.5)).item(), abs=1e-6)
+
+
+def pictured(folder):
+    return sorted(path.name for path in (folder / "maps").iterdir())
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_pictures_are_kept_of_each_class_whatever_the_batch(tmp_path, batch_size):
+    evaluate(tmp_path, batch_size)
+    assert pictured(tmp_path) == ["0_clean.png", "0_eps-0.25.png"]
+    for folder, classes in (("early", {0: 1, 1: 1, 2: 0}), ("late", {0: 0, 1: 0, 2: 1})):
+        (tmp_path / folder).mkdir()
+        evaluate(tmp_path / folder, batch_size, pictures=PictureChoice(2, classes))
+    assert [name[0] for name in pictured(tmp_path / "early")] == ["0", "0", "2", "2"]
+    assert [name[0] for name in pictured(tmp_path / "late")] == ["0", "0", "2", "2"]
+
+
+def test_a_run_that_goes_on_keeps_the_pictures_of_a_whole_one(tmp_path):
+    classes = {0: 1, 1: 1, 2: 0}  # sample 2 takes the place of sample 1
+    with pytest.raises(RuntimeError):
+        evaluate(tmp_path, batch_size=1, attack=Refusing([0.25]), pictures=PictureChoice(2, classes))
+    assert [name[0] for name in pictured(tmp_path)] == ["0", "0", "1", "1"]
+    save_image(image_path(tmp_path, 7, "clean"), torch.zeros(1, 2, 2))  # of a start that was killed
+    evaluate(tmp_path, batch_size=1, pictures=PictureChoice(2, classes))
+    assert [name[0] for name in pictured(tmp_path)] == ["0", "0", "2", "2"]
+
+
+def test_kept_images_give_the_tables_again(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    evaluate(first, eps=(0.25, 0.1), keep_attacked=True)
+    evaluate(second, batch_size=3, attack=Kept(str(first)))
+    for name in ("samples", "effects"):
+        assert read(first, name).equals(read(second, name))
+    assert not (second / "attacked").exists()
+
+
+def test_row_18_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only_the_rest(tmp_path):
+    class Broken(Darken):
+        def run(self, batch, classifier, eps):
+            if batch.sample[0] == 2:
+                raise RuntimeError("in the middle")
+            return super().run(batch, classifier, eps)
+
+    classifier = Classifier(Sum(), TASK, [0.0], [1.0])
+    evaluation = EffectEvaluation(
+        tmp_path,
+        classifier,
+        classifier,
+        PixelGrid(2, 2),
+        Broken([0.25]),
+        ["a", "b", "c"],
+        "auto",
+        False,
+        PictureChoice(0, dict.fromkeys(range(3), 0)),
+        1,
+        {},
+    )
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, inference_mode=False, callbacks=[evaluation],
+    )  # fmt: skip
+    with pytest.raises(RuntimeError, match="in the middle"):
+        trainer.test(ImageClassifier(classifier), DataLoader(Rows(), batch_size=2), verbose=False)
+    assert not list(tmp_path.glob("*.parquet"))
+    (tmp_path / "whole").mkdir()
+    whole = evaluate(tmp_path / "whole")
+    measured = []
+    resumed = evaluate(tmp_path, attack=Noted([0.25], measured))
+    assert measured == [2]
+    for table in ("samples.parquet", "effects.parquet"):
+        assert (tmp_path / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
+    assert resumed.forward_passes == whole.forward_passes
+    assert resumed.attack_facts == whole.attack_facts
+
+
+class Noted(Darken):
+    def __init__(self, eps, measured):
+        super().__init__(eps)
+        self.measured = measured
+
+    def run(self, batch, classifier, eps):
+        self.measured += batch.sample.tolist()
+        return super().run(batch, classifier, eps)
+
+
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_finished_parts_are_taken_up_by_a_start_with_another_batch_size(tmp_path, first):
+    for folder in ("whole", "resumed"):
+        (tmp_path / folder).mkdir()
+    evaluate(tmp_path / "whole", batch_size=2)
+    with pytest.raises(RuntimeError):
+        evaluate(tmp_path / "resumed", batch_size=first, attack=Refusing([0.25]))
+    evaluate(tmp_path / "resumed", batch_size=2)
+    assert read(tmp_path / "whole", "effects").equals(read(tmp_path / "resumed", "effects"))
+
+
+class Refusing(Darken):
+    def run(self, batch, classifier, eps):
+        if 2 in batch.sample.tolist():
+            raise RuntimeError("no")
+        return super().run(batch, classifier, eps)
+
+
+def test_eight_bits_are_the_256_levels_of_a_file():
+    assert torch.equal(round_to_8_bits(torch.tensor([0.0, 0.4, 1.0])), torch.tensor([0.0, 102 / 255, 1.0]))

@@ -1,0 +1,151 @@
+"""Maps of a classifier whose answer is known by hand: it says yes by how bright the upper left quarter is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Subset
+
+from dovision.evaluation.explanation_config import MapSettings
+from dovision.evaluation.maps import MapEvaluation
+from dovision.interfaces import Classifier, Explainer
+from dovision.interventions.fills import Constant
+from dovision.store.map_tables import read_maps
+from dovision.training.image_classifier import ImageClassifier
+from dovision.types import Batch, Task
+
+IMAGES = 6
+
+
+class UpperLeft(nn.Module):
+    """Logits (0, w * mean of the upper left quarter) of an 8 x 8 image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(8.0))
+
+    def forward(self, image):
+        value = self.weight * image[:, 0, :4, :4].mean((1, 2))
+        return torch.stack([torch.zeros_like(value), value], 1)
+
+
+class Truth(Explainer):
+    """The gradient, which is the same for each pixel of the quarter."""
+
+    def run(self, batch, target, classifier):
+        chosen = classifier(batch.image).gather(1, target.unsqueeze(1)).sum()
+        return torch.autograd.grad(chosen, batch.image)[0][:, 0]
+
+
+class Nothing(Explainer):
+    def run(self, batch, target, classifier):
+        return torch.zeros_like(batch.image[:, 0])
+
+
+class Broken(Nothing):
+    def run(self, batch, target, classifier):
+        return torch.full_like(batch.image[:, 0], torch.nan)
+
+
+class LowerRight(Nothing):
+    def run(self, batch, target, classifier):
+        maps = super().run(batch, target, classifier)
+        maps[:, 4:, 4:] = 1
+        return maps
+
+
+def items() -> list[Batch]:
+    label = torch.ones(IMAGES, dtype=torch.int64)
+    number = torch.arange(IMAGES)
+    image = 0.5 + 0.5 * torch.rand(IMAGES, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    return [Batch(*fields) for fields in zip(image, label, number, number + 100, strict=True)]
+
+
+def evaluate(folder: Path, batch_size: int = 4, samples=range(IMAGES), **changed) -> pd.DataFrame:
+    classifier = Classifier(UpperLeft(), Task("multiclass", ("no", "yes")), [0.5], [0.5])
+    options = {"of": "label", "cells": 4, "margin": 0.1, "steps": 4, "fill": Constant(0.0)}
+    settings = MapSettings(**{**options, "noise": 0.01, "sanity": 0, "seed": 0, **changed})
+    explainers = {"truth": Truth(), "nothing": Nothing(), "broken": Broken(), "lower_right": LowerRight()}
+    callback = MapEvaluation(folder, classifier, explainers, settings, (1, 8, 8), list(samples), None)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        callbacks=[callback],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+    )
+    trainer.test(ImageClassifier(classifier), DataLoader(Subset(items(), samples), batch_size), verbose=False)
+    return read_maps(folder)
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory) -> pd.DataFrame:
+    return evaluate(tmp_path_factory.mktemp("maps"), sanity=2)
+
+
+def test_the_map_on_the_grid_is_the_known_one(maps):
+    truth = maps[(maps["explainer"] == "truth") & (maps["variant"] == "as is")]
+    expected = np.zeros((4, 4), np.float32)
+    expected[:2, :2] = 8 / 16 / 0.5
+    for cells in truth["cells"]:
+        np.testing.assert_allclose(np.reshape(cells, (4, 4)), expected)
+
+
+def test_each_image_has_its_class_group_and_correctness(maps):
+    truth = maps[(maps["explainer"] == "truth") & (maps["variant"] == "as is")]
+    assert truth["sample"].tolist() == list(range(IMAGES))
+    assert (truth["group"] == truth["sample"] + 100).all()
+    assert set(truth["class"]) == {"yes"}
+    assert truth["correct"].all()
+
+
+def test_deletion_of_the_right_cells_takes_the_answer_away_and_insertion_brings_it_back(maps):
+    known = maps[maps["variant"] == "as is"].set_index(["explainer", "sample"])
+    for sample in range(IMAGES):
+        right, wrong = known.loc[("truth", sample)], known.loc[("lower_right", sample)]
+        quarter = items()[sample].image[0, :4, :4].mean()
+        whole, none = (torch.sigmoid(8 * (2 * brightness - 1)) for brightness in (quarter, torch.tensor(0.0)))
+        steps = np.array([whole, none, none, none, none])  # a step paints four cells, which are all that matters
+        assert right["deletion"] == pytest.approx(np.trapezoid(steps, dx=0.25), abs=1e-6)
+        assert right["insertion"] == pytest.approx(np.trapezoid(np.array([none, *[whole] * 4]), dx=0.25), abs=1e-6)
+        assert wrong["deletion"] > right["deletion"]
+        assert wrong["insertion"] < right["insertion"]
+
+
+def test_a_map_of_nothing_or_of_no_numbers_is_flagged_and_not_scored(maps):
+    states = maps.groupby("explainer")["state"].unique().map(list).to_dict()
+    assert states["nothing"] == ["zero"]
+    assert states["broken"] == ["not finite"]
+    assert maps[maps["state"] != "ok"]["deletion"].isna().all()
+
+
+def test_the_first_images_are_explained_for_forgetful_classifiers_too(maps):
+    by_variant = maps[maps["explainer"] == "truth"].groupby("variant")["sample"].unique().map(list).to_dict()
+    everyone = list(range(IMAGES))
+    assert by_variant == {
+        "as is": everyone,
+        "perturbed": everyone,
+        **{f"randomised {depth} of 3": [0, 1] for depth in (1, 2, 3)},
+    }
+
+
+def test_the_table_does_not_depend_on_the_batch_size(maps, tmp_path):
+    pd.testing.assert_frame_equal(maps, evaluate(tmp_path, batch_size=1, sanity=2))
+
+
+def test_nothing_is_left_of_a_run_that_breaks(tmp_path, monkeypatch):
+    def broken(self, batch, target, classifier):
+        raise RuntimeError("no map today")
+
+    monkeypatch.setattr(LowerRight, "run", broken)
+    with pytest.raises(RuntimeError, match="no map today"):
+        evaluate(tmp_path)
+    assert not list(tmp_path.glob("maps*"))

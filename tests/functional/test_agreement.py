@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy import stats
+
+from dovision.functional import agreement
+from dovision.types import Box
+
+FEW = settings(max_examples=50, deadline=None)
+MAPS = arrays.arrays(np.float64, (4, 5), elements=st.integers(-9, 9).map(lambda x: x / 4))
+CORNER = np.array([[1.0, 0.5], [0.0, 0.0]])  # a box over the first cell and half of the second
+
+
+@st.composite
+def images_with_boxes(draw):
+    height, width = draw(st.integers(4, 30)), draw(st.integers(5, 30))
+    boxes = []
+    for _ in range(draw(st.integers(0, 3))):
+        top, left = draw(st.integers(-3, height - 1)), draw(st.integers(-3, width - 1))
+        boxes.append(Box(top, left, top + draw(st.integers(1, 12)), left + draw(st.integers(1, 12))))
+    return height, width, boxes
+
+
+def test_cells_are_area_means():
+    maps = torch.arange(12.0).reshape(1, 3, 4)
+    cells = agreement.to_cells(maps, 1, 2)
+    assert cells.tolist() == [[[(0 + 1 + 4 + 5 + 8 + 9) / 6, (2 + 3 + 6 + 7 + 10 + 11) / 6]]]
+
+
+def test_cells_of_one_pixel_are_the_map():
+    maps = torch.rand(2, 5, 7)
+    assert torch.equal(agreement.to_cells(maps, 5, 7), maps)
+
+
+def test_a_grid_finer_than_the_map_is_refused():
+    with pytest.raises(ValueError, match=r"at most 4 rows and 4 columns .* got 5 x 2"):
+        agreement.to_cells(torch.zeros(1, 4, 4), 5, 2)
+    with pytest.raises(ValueError, match=r"at most 4 rows"):
+        agreement.coverage([], 4, 4, 5, 2)
+
+
+@given(images_with_boxes())
+@FEW
+def test_coverage_is_the_cell_mean_of_the_painted_union(drawn):
+    height, width, boxes = drawn
+    painted = torch.zeros(1, height, width, dtype=torch.float64)
+    for box in boxes:
+        painted[0, max(box.top, 0) : max(box.bottom, 0), max(box.left, 0) : max(box.right, 0)] = 1
+    expected = agreement.to_cells(painted, 4, 5)[0].numpy()
+    np.testing.assert_allclose(agreement.coverage(boxes, height, width, 4, 5), expected, atol=1e-12)
+
+
+def test_overlapping_boxes_count_once():
+    boxes = [Box(0, 0, 2, 3), Box(0, 1, 2, 4)]
+    assert agreement.coverage(boxes, 4, 4, 2, 2).tolist() == [[1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("cells", "state"),
+    [([0.0, 0.1], "ok"), ([0.0, 0.0], "zero"), ([-1.0, 0.0], "zero"), ([1.0, np.nan], "not finite")],
+)
+def test_a_map_that_cannot_be_judged_is_flagged(cells, state):
+    assert agreement.state(np.array([cells])) == state
+
+
+@pytest.mark.parametrize(("margin", "hit"), [(0, 0), (1, 0), (2, 1)])
+def test_pointing_counts_a_miss_within_the_margin(margin, hit):
+    cells = np.array([[0.0, 0.0], [0.0, 1.0]])  # centre of the highest: (6, 6) of 8 x 8
+    assert agreement.pointing(cells, [Box(0, 0, 4, 4), Box(5, 2, 7, 4)], 8, 8, margin) == hit
+
+
+def test_pointing_shares_a_tie():
+    assert agreement.pointing(np.ones((2, 2)), [Box(0, 0, 4, 8)], 8, 8, 0) == 0.5
+    assert np.isnan(agreement.pointing(np.ones((2, 2)), [], 8, 8, 0))
+
+
+def test_energy_is_the_positive_share_inside():
+    cells = np.array([[3.0, 2.0], [-7.0, 4.0]])
+    assert agreement.energy(cells, CORNER) == pytest.approx((3 + 1) / 9)
+    assert np.isnan(agreement.energy(-np.ones((2, 2)), CORNER))
+
+
+@given(images_with_boxes())
+@FEW
+def test_the_energy_of_a_uniform_map_is_the_area_of_the_boxes(drawn):
+    height, width, boxes = drawn
+    covered = agreement.coverage(boxes, height, width, 4, 5)
+    assert agreement.energy(np.full((4, 5), 0.3), covered) == pytest.approx(covered.mean())
+
+
+def test_iou_takes_as_many_cells_as_the_boxes_have_area():
+    # 1.5 cells are chosen: the one of .9, and half of that of .8
+    cells = np.array([[0.9, 0.1], [0.8, 0.2]])
+    assert agreement.iou(cells, CORNER) == pytest.approx(1 / (3 - 1))
+    assert np.isnan(agreement.iou(cells, np.zeros((2, 2))))
+
+
+def test_a_map_that_is_the_box_has_an_iou_of_one():
+    box = np.zeros((4, 4))
+    box[1:3, 1:4] = 1
+    assert agreement.iou(box, box) == 1
+    assert agreement.iou(1 - box, box) == 0
+
+
+def test_cells_that_tie_have_the_expected_intersection_over_all_their_orders():
+    cells = np.array([0.5, 0.5, 0.5, 0.5, 0.9, 0.1])
+    covered = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    random = np.random.default_rng(0)
+    orders = [np.lexsort((random.random(6), -cells))[:3] for _ in range(4000)]
+    shared = np.mean([covered[chosen].sum() for chosen in orders])
+    assert agreement.iou(cells, covered) == pytest.approx(shared / (6 - shared), abs=0.01)
+
+
+def test_a_constant_map_has_the_iou_of_chance():
+    covered = np.zeros((5, 5))
+    covered[:2] = 1
+    assert agreement.iou(np.ones((5, 5)), covered) == pytest.approx(0.4 / (2 - 0.4))
+
+
+def test_density_is_the_mean_inside():
+    assert agreement.density(np.array([[3.0, 6.0], [9.0, 9.0]]), CORNER) == pytest.approx(6 / 1.5)
+    assert np.isnan(agreement.density(np.ones((2, 2)), np.zeros((2, 2))))
+
+
+def test_the_most_relevant_cells_go_first():
+    removed = agreement.removal(np.array([[0.1, 0.4], [0.3, 0.2]]), 4)
+    assert removed[1].tolist() == [[False, True], [False, False]]
+    assert removed[2].tolist() == [[False, True], [True, False]]
+    assert removed[3].tolist() == [[False, True], [True, True]]
+
+
+@given(MAPS, st.integers(1, 30))
+@FEW
+def test_cells_go_evenly_from_none_to_all_and_stay_gone(cells, steps):
+    removed = agreement.removal(cells, steps)
+    counts = removed.sum((1, 2))
+    assert counts.tolist() == np.rint(np.linspace(0, 20, steps + 1)).tolist()
+    assert (removed[1:] >= removed[:-1]).all()
+    for gone in removed[1:-1]:
+        if gone.any() and not gone.all():
+            assert cells[gone].min() >= cells[~gone].max()
+
+
+def test_a_constant_map_goes_in_a_random_order_that_is_always_the_same():
+    first, again = (agreement.removal(np.zeros((8, 8)), 2)[1] for _ in range(2))
+    assert np.array_equal(first, again)
+    assert 8 < first[:4].sum() < 24  # of 32: neither the top first nor the bottom
+    with pytest.raises(ValueError, match="steps must be a whole number of at least 1, got 0"):
+        agreement.removal(np.zeros((2, 2)), 0)
+
+
+def test_removed_cells_are_painted_over_in_pixels():
+    image, filled = torch.ones(2, 3, 4), torch.zeros(2, 3, 4)
+    removed = np.array([[[False, False]], [[True, False]]])
+    shown = agreement.painted(image, filled, removed)
+    assert torch.equal(shown[0], image)
+    assert shown[1, 0].tolist() == [[0, 0, 1, 1]] * 3
+
+
+@given(MAPS)
+@FEW
+def test_deletion_and_insertion_start_and_end_at_the_image_and_at_the_fill(cells):
+    image, filled = torch.rand(1, 9, 11), torch.rand(1, 9, 11)
+    removed = agreement.removal(cells, 3)
+    deletion, insertion = agreement.painted(image, filled, removed), agreement.painted(filled, image, removed)
+    assert torch.equal(deletion[0], image)
+    assert torch.equal(deletion[-1], filled)
+    torch.testing.assert_close(deletion + insertion, (image + filled).expand(4, -1, -1, -1))
+    whole = agreement.to_cells((deletion[1] == filled).double(), 4, 5)[0].numpy()
+    assert np.array_equal(whole == 1, removed[1])
+
+
+def test_the_area_is_that_of_trapezoids():
+    assert agreement.area(np.array([1.0, 0.5, 0.0])) == pytest.approx(0.5)
+    assert agreement.area(np.array([1.0, 0.0, 0.0])) == pytest.approx(0.25)
+    assert agreement.area(np.ones(9)) == pytest.approx(1)
+
+
+@given(MAPS, MAPS)
+@settings(max_examples=20, deadline=None)
+def test_rank_correlation_is_scipys(a, b):
+    found = agreement.spearman(a, b)
+    for row in range(len(a)):
+        if np.ptp(a[row]) and np.ptp(b[row]):
+            assert found[row] == pytest.approx(stats.spearmanr(a[row], b[row]).statistic, abs=1e-12)
+        else:
+            assert np.isnan(found[row])
+
+
+def test_rank_correlation_needs_three_finite_values_that_differ():
+    assert np.isnan(agreement.spearman(np.array([1.0, 2.0]), np.array([1.0, 2.0])))
+    assert np.isnan(agreement.spearman(np.array([1.0, 2.0, np.nan]), np.array([1.0, 2.0, 3.0])))
+    assert np.isnan(agreement.spearman(np.ones(4), np.arange(4.0)))
+    assert agreement.spearman(np.arange(3.0), -np.arange(3.0)) == -1

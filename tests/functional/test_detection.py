@@ -1,0 +1,113 @@
+"""Detection metrics against scikit-learn, and their errors against small changes of its weights."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from dovision.functional.detection import Scored, auroc, average_precision, threshold
+from dovision.functional.intervals import NOTHING, ONE_GROUP, unit_ends
+
+SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=12)
+ORACLES = [(auroc, roc_auc_score), (average_precision, average_precision_score)]
+IDS = ["auroc", "average_precision"]
+
+
+def scored(values, first_group=0):
+    return Scored(np.array(values, float), np.arange(len(values)) + first_group)
+
+
+def labels(attacked, clean):
+    return np.repeat([1, 0], [len(attacked), len(clean)])
+
+
+@pytest.mark.parametrize(("metric", "oracle"), ORACLES, ids=IDS)
+@settings(max_examples=25, deadline=None)
+@given(attacked=SCORES, clean=SCORES)
+def test_the_estimate_equals_scikit_learn_also_with_ties(metric, oracle, attacked, clean):
+    found = metric(scored(attacked), scored(clean, first_group=100))
+    assert found.estimate == pytest.approx(oracle(labels(attacked, clean), attacked + clean))
+    assert found.clusters == len(attacked) + len(clean)
+
+
+@pytest.mark.parametrize("decimals", [12, 0], ids=["no ties", "ties"])
+@pytest.mark.parametrize(("metric", "oracle"), ORACLES, ids=IDS)
+def test_the_error_follows_from_what_scikit_learns_value_gains_by_each_groups_weight(metric, oracle, decimals):
+    random = np.random.default_rng(3)
+    scores, groups = random.normal(size=60), random.integers(0, 15, size=60)
+    is_attacked = np.arange(60) < 25
+    scores = (scores + 0.7 * is_attacked).round(decimals)
+
+    def value(group, more):
+        return oracle(is_attacked, scores, sample_weight=1 + more * (groups == group))
+
+    gain = np.array([(value(group, 1e-5) - value(group, -1e-5)) / 2e-5 for group in range(15)])
+    sizes = [np.bincount(groups[chosen]) for chosen in (is_attacked, ~is_attacked)]
+    fewer = min(size.sum() ** 2 / (size**2).sum() for size in sizes)
+    error = np.sqrt(fewer / (fewer - 1) * (gain**2).sum())
+    found = metric(*(Scored(scores[chosen], groups[chosen]) for chosen in (is_attacked, ~is_attacked)))
+    assert found[1:3] == pytest.approx(unit_ends(found.estimate, error, fewer, np.inf, fewer, 2 * fewer), abs=1e-6)
+
+
+def test_the_error_of_an_area_is_delongs():
+    random = np.random.default_rng(0)
+    attacked, clean = random.normal(0.5, 1, 40), random.normal(0, 1, 50)
+    won = (attacked[:, None] > clean).astype(float)
+    error = np.sqrt(won.mean(1).var(ddof=1) / 40 + won.mean(0).var(ddof=1) / 50)
+    expected = unit_ends(won.mean(), error, 40, np.inf, 40, 80)
+    assert auroc(scored(attacked), scored(clean, 100))[1:3] == pytest.approx(expected, abs=0.002)
+
+
+@pytest.mark.parametrize(("metric", "chance"), [(auroc, 0.5), (average_precision, 0.25)], ids=IDS)
+def test_a_score_without_information_has_one_half_and_the_prevalence(metric, chance):
+    assert metric(scored([1.0, 1.0]), scored([1.0] * 6)).estimate == chance
+
+
+@settings(max_examples=25, deadline=None)
+@given(attacked=SCORES, clean=SCORES)
+def test_only_the_order_of_scores_matters_and_a_reversed_one_mirrors_auroc(attacked, clean):
+    def measured(metric, change):
+        return metric(scored([change(v) for v in attacked]), scored([change(v) for v in clean]))
+
+    for metric in (auroc, average_precision):
+        assert measured(metric, np.exp)[:4] == pytest.approx(measured(metric, float)[:4], nan_ok=True)
+    there, back = measured(auroc, float), measured(auroc, lambda v: -v)
+    assert back[:3] == pytest.approx((1 - there.estimate, 1 - there.high, 1 - there.low), nan_ok=True)
+
+
+@pytest.mark.parametrize(("attacked", "clean"), [([], [1.0]), ([1.0], []), ([], [])])
+def test_nothing_to_compare_gives_nan_and_no_warning(attacked, clean, recwarn):
+    for found in (auroc(scored(attacked), scored(clean)), average_precision(scored(attacked), scored(clean))):
+        assert np.isnan([found.estimate, found.low, found.high]).all()
+        assert found.reason == NOTHING
+    assert not recwarn
+
+
+def test_a_single_group_has_an_estimate_and_no_interval():
+    found = auroc(Scored(np.array([2.0, 3.0]), np.zeros(2, int)), Scored(np.array([1.0, 2.0]), np.zeros(2, int)))
+    assert (found.estimate, found.reason) == (0.875, ONE_GROUP)
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_scores_that_do_not_overlap_are_as_sure_as_their_fewer_groups():
+    found = auroc(scored(np.arange(10.0) + 100), scored(np.arange(50.0), 100))
+    assert found[:3] == pytest.approx((1.0, 0.025 ** (1 / 10), 1.0))
+
+
+@given(scores=st.lists(st.integers(-9, 9), min_size=100, max_size=160), rate=st.sampled_from([0.01, 0.05, 0.2]))
+def test_a_threshold_rejects_at_most_its_rate_and_the_next_lower_score_rejects_more(scores, rate):
+    scores = np.array(scores, float)
+    limit = threshold(scores, rate)
+    assert (scores > limit).mean() <= rate + 1e-12
+    lower = scores[scores < limit]
+    assert not len(lower) or (scores > lower.max()).mean() > rate
+
+
+def test_a_threshold_is_counted_by_hand():
+    assert threshold(np.arange(100.0), 0.05) == 94  # five scores lie above
+    assert threshold(np.arange(100.0), 0.01) == 98
+    assert np.isnan(threshold(np.arange(99.0), 0.01))  # less than one image
+    assert threshold(np.arange(20.0), 0.05) == 18
+    with pytest.raises(ValueError, match=r"needs the scores of clean validation images, got none\."):
+        threshold(np.array([]), 0.05)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.distributions import Bernoulli, Categorical, kl_divergence
+
+from dovision.functional import effects
+from dovision.types import Task
+
+BINARY = Task("multiclass", ("no", "yes"))
+LABELS = Task("multilabel", ("a", "b"))
+CONTROL = torch.tensor([[0.2, 0.8]])
+TREATED = torch.tensor([[0.5, 0.5]])
+
+
+def test_an_effect_is_treated_minus_control():
+    torch.testing.assert_close(effects.effect(TREATED, CONTROL), torch.tensor([[0.3, -0.3]]))
+
+
+def test_the_expected_effect_of_classes_is_summed_with_the_control_as_weights():
+    expected = effects.expected_effect(torch.tensor([[0.3, -0.3]]), CONTROL, BINARY)
+    torch.testing.assert_close(expected, torch.full((1, 2), 0.2 * 0.3 - 0.8 * 0.3))
+
+
+def test_each_label_has_an_expected_effect_of_its_own():
+    expected = effects.expected_effect(torch.tensor([[0.3, -0.3]]), CONTROL, LABELS)
+    torch.testing.assert_close(expected, torch.tensor([[0.06, -0.24]]))
+
+
+def test_expected_effects_keep_every_axis():
+    effect = torch.rand(3, 4, 2)
+    assert effects.expected_effect(effect, torch.rand(3, 4, 2), BINARY).shape == (3, 4, 2)
+
+
+def test_the_log_odds_effect_shows_what_a_saturated_softmax_hides():
+    control, treated = torch.tensor([[0.0, 40.0]]), torch.tensor([[0.0, 30.0]])
+    hidden = effects.effect(BINARY.probability(treated), BINARY.probability(control))
+    assert hidden.abs().max() < 1e-12
+    shown = effects.log_odds_effect(treated, control, BINARY)
+    torch.testing.assert_close(shown, torch.tensor([[10.0, -10.0]]))
+
+
+def test_the_log_odds_effect_of_a_label_is_the_change_of_its_logit():
+    control, treated = torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 5.0]])
+    assert torch.equal(effects.log_odds_effect(treated, control, LABELS), torch.tensor([[-1.0, 3.0]]))
+
+
+def test_the_expected_effect_on_logits_is_that_of_the_authors_notebook():
+    # the logits and the effect that mnist.ipynb prints for the first test digit, to four decimals
+    control = [-7.7913, -8.7620, -3.8121, -1.1142, -8.2427, -7.5758, -21.8473, 12.7211, -3.2361, -2.5685]
+    treated = [-7.5444, -9.0752, -3.1629, -1.2157, -8.7326, -7.4799, -22.1875, 12.8187, -3.4300, -2.6987]
+    digits = Task("multiclass", tuple("0123456789"))
+    found = effects.expected_logit_effect(torch.tensor([treated]), torch.tensor([control]), digits)
+    torch.testing.assert_close(found, torch.full((1, 10), 0.0976), atol=5e-5, rtol=0)
+
+
+def test_the_expected_effect_on_the_logit_of_a_label_is_its_own_change_times_its_probability():
+    control, treated = torch.tensor([[0.0, 2.0]]), torch.tensor([[3.0, 1.0]])
+    expected = torch.tensor([[0.5 * 3, -torch.tensor(2.0).sigmoid()]])
+    torch.testing.assert_close(effects.expected_logit_effect(treated, control, LABELS), expected)
+
+
+def test_the_terms_of_the_divergence_are_torchs_in_nats():
+    control, treated = torch.randn(2, 5, 3, 2, generator=torch.Generator().manual_seed(0))
+    found = effects.divergence(control, treated, BINARY)
+    categorical = kl_divergence(Categorical(logits=control), Categorical(logits=treated))
+    torch.testing.assert_close(found.sum(-1), categorical)
+    by_element = torch.nn.KLDivLoss(reduction="mean")(treated.log_softmax(-1), control.softmax(-1))
+    torch.testing.assert_close(found.mean(), by_element)
+    independent = kl_divergence(Bernoulli(logits=control), Bernoulli(logits=treated))
+    torch.testing.assert_close(effects.divergence(control, treated, LABELS), independent)
+    assert not effects.divergence(control, control, BINARY).any()
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda a, b: effects.effect(a, b),
+        lambda a, b: effects.log_odds_effect(a, b, BINARY),
+        lambda a, b: effects.expected_effect(a, b, BINARY),
+        lambda a, b: effects.expected_logit_effect(a, b, BINARY),
+        lambda a, b: effects.divergence(a, b, BINARY),
+    ],
+)
+def test_shapes_that_differ_are_refused_rather_than_broadcast(measure):
+    with pytest.raises(ValueError, match=r"must have the same shape, got .*\(3, 2\), .*\(1, 2\)"):
+        measure(torch.zeros(3, 2), torch.zeros(1, 2))

@@ -1,0 +1,111 @@
+"""Boxes on whole pixels, by hand and as properties."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from dovision.functional import geometry
+from dovision.types import Box
+
+edges = st.integers(-5, 25)
+boxes = st.tuples(edges, edges, st.integers(0, 20), st.integers(0, 20)).map(
+    lambda t: Box(t[0], t[1], t[0] + t[2], t[1] + t[3])
+)
+
+
+def pixels(box: Box) -> set[tuple[int, int]]:
+    return {(r, c) for r in range(box.top, box.bottom) for c in range(box.left, box.right)}
+
+
+def test_cells_of_a_grid_are_numbered_row_by_row():
+    assert geometry.grid_cell((1, 10, 9), 0, 2, 3) == Box(0, 0, 5, 3)
+    assert geometry.grid_cell((1, 10, 9), 2, 2, 3) == Box(0, 6, 5, 9)
+    assert geometry.grid_cell((1, 10, 9), 4, 2, 3) == Box(5, 3, 10, 6)
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.data())
+def test_every_pixel_belongs_to_one_cell_and_cells_differ_by_at_most_one_pixel(height, width, data):
+    rows, columns = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
+    cells = [geometry.grid_cell((3, height, width), unit, rows, columns) for unit in range(rows * columns)]
+    covered = torch.zeros(height, width)
+    for cell in cells:
+        cell.crop(covered).add_(1)
+    assert torch.equal(covered, torch.ones(height, width))
+    assert max(c.height for c in cells) - min(c.height for c in cells) <= 1
+    assert max(c.width for c in cells) - min(c.width for c in cells) <= 1
+
+
+def test_a_grid_finer_than_the_image_is_refused():
+    with pytest.raises(ValueError, match="at most 4 rows and 6 columns on a 4 x 6 image, got 5 x 6"):
+        geometry.grid_cell((1, 4, 6), 0, 5, 6)
+
+
+@given(boxes)
+def test_clipping_keeps_the_pixels_inside_the_image(box):
+    assert pixels(geometry.clip(box, 12, 15)) == pixels(box) & pixels(Box(0, 0, 12, 15))
+
+
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 9), st.integers(1, 9), st.lists(boxes, max_size=3))
+def test_places_are_all_those_inside_the_image_that_overlap_nothing_taken(height, width, rows, columns, taken):
+    corners = [(top, left) for top in range(rows - height + 1) for left in range(columns - width + 1)]
+    used = set().union(*map(pixels, taken))
+    legal = [(t, left) for t, left in corners if not pixels(Box(t, left, t + height, left + width)) & used]
+    assert [tuple(place) for place in geometry.places(height, width, (3, rows, columns), taken).tolist()] == legal
+
+
+def test_a_fit_covers_the_shape_and_takes_the_centre():
+    wide = geometry.central_fit(100, 300, (1, 50, 50))
+    assert wide == geometry.Fit((100, 300), (50, 150), Box(0, 50, 50, 100))
+    assert geometry.central_fit(30, 30, (1, 30, 30)).window == Box(0, 0, 30, 30)
+
+
+def test_a_box_follows_its_image_and_is_empty_where_it_is_cut_away():
+    fit = geometry.central_fit(100, 300, (1, 50, 50))
+    assert geometry.fit_box(Box(20, 120, 60, 160), fit) == Box(10, 10, 30, 30)
+    assert geometry.fit_box(Box(20, 80, 60, 160), fit) == Box(10, 0, 30, 30)
+    assert geometry.fit_box(Box(0, 0, 100, 90), fit).area == 0
+
+
+@given(st.integers(1, 2000), st.integers(1, 2000), st.integers(1, 300), st.integers(1, 300))
+def test_the_window_of_a_fit_has_the_shape_and_lies_inside_the_resized_image(height, width, rows, columns):
+    fit = geometry.central_fit(height, width, (1, rows, columns))
+    assert (fit.window.height, fit.window.width) == (rows, columns)
+    assert geometry.clip(fit.window, *fit.resized) == fit.window
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(150, 500), st.integers(150, 500), st.data())
+def test_a_drawn_box_and_its_image_agree_after_the_same_fit(height, width, data):
+    top, left = data.draw(st.integers(0, height // 2)), data.draw(st.integers(0, width // 2))
+    bottom, right = data.draw(st.integers(top + 75, height)), data.draw(st.integers(left + 75, width))
+    box, fit = Box(top, left, bottom, right), geometry.central_fit(height, width, (1, 224, 160))
+    moved = geometry.fit_box(box, fit)
+    assume(min(moved.height, moved.width) >= 45)  # of less, a pixel of the rim is more than a twentieth
+    image = torch.zeros(1, 1, height, width)
+    box.crop(image).fill_(1)
+    seen = fit.window.crop(F.interpolate(image, fit.resized, mode="bilinear", antialias=True))[0, 0] > 0.5
+    rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
+    drawn = Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+    shared, joined = pixels(moved) & pixels(drawn), pixels(moved) | pixels(drawn)
+    assert len(shared) >= 0.95 * len(joined)
+
+
+def test_effects_are_painted_on_their_boxes_and_averaged_where_they_overlap():
+    painted = geometry.paint(2, 4, [Box(0, 0, 2, 2), Box(0, 1, 1, 3)], [1.0, -0.5], np.nan)
+    assert np.array_equal(painted, [[1, 0.25, -0.5, np.nan], [1, 1, np.nan, np.nan]], equal_nan=True)
+
+
+@given(rows=st.integers(1, 7), columns=st.integers(1, 9))
+def test_a_grid_covers_every_pixel_with_its_own_cell(rows, columns):
+    cells = [geometry.grid_cell((1, 9, 11), unit, rows, columns) for unit in range(rows * columns)]
+    painted = geometry.paint(9, 11, cells, list(range(len(cells))), np.nan)
+    assert all((cell.crop(torch.from_numpy(painted)) == unit).all() for unit, cell in enumerate(cells))
+
+
+def test_an_empty_box_paints_nothing():
+    assert np.isnan(geometry.paint(3, 3, [Box(1, 1, 1, 3)], [1.0], np.nan)).all()

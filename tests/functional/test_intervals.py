@@ -1,0 +1,280 @@
+"""Intervals against scipy, the jackknife and hand counts; what they cover is counted in checks/interval_coverage.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import balanced_accuracy_score
+
+from dovision.functional import intervals
+from dovision.functional.intervals import (
+    CONSTANT,
+    FEW_GROUPS,
+    MEAN,
+    NOTHING,
+    ONE_GROUP,
+    ONE_LARGE,
+    RARE,
+    SATURATED,
+    SHARE,
+    balanced_interval,
+    benjamini_hochberg,
+    has_quantile,
+    holm,
+    interval_columns,
+    level_of_selected,
+    mean_interval,
+    mean_p_value,
+    means,
+    share_interval,
+)
+
+ROWS = st.lists(st.tuples(st.integers(0, 9), st.integers(-5, 5)), min_size=4, max_size=60)
+
+
+def sample(seed: int, count: int) -> np.ndarray:
+    return np.random.default_rng(seed).gamma(2, size=count)
+
+
+def ends(values, groups, **more):
+    return np.array(mean_interval(np.asarray(values, float), np.asarray(groups), **more)[1:3])
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.999])
+def test_of_values_without_skew_it_is_students_with_half_the_degrees_of_freedom(level):
+    values = np.concatenate([np.arange(1.0, 8), -np.arange(1.0, 8)]) + 3
+    expected = stats.t.interval(level, 13 / 2, values.mean(), stats.sem(values))
+    np.testing.assert_allclose(ends(values, np.arange(14), level=level), expected)
+
+
+def test_the_side_of_the_longer_tail_reaches_further_by_the_skewness():
+    values = sample(0, 30)
+    quantile, error = stats.t.ppf(0.975, 29 / 2), stats.sem(values)
+    slope = stats.skew(values, bias=False) / (2 * np.sqrt(30))
+    expected = values.mean() - error * quantile, values.mean() + error * (quantile + slope * (1 + 2 * quantile**2))
+    np.testing.assert_allclose(ends(values, np.arange(30)), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS)
+def test_the_error_is_the_jackknifes_over_groups(rows):
+    groups, values = np.array(rows).T
+    names, place = np.unique(groups, return_inverse=True)
+    totals, counts = np.bincount(place, values).reshape(-1, 1), np.bincount(place).reshape(-1, 1).astype(float)
+    if len(names) < 3:
+        return
+    left_out = np.array([values[groups != name].mean() for name in names])
+    expected = np.sqrt((len(names) - 1) / len(names) * ((left_out - values.mean()) ** 2).sum())
+    assert means(totals, counts).error[0] == pytest.approx(expected)
+
+
+def test_of_many_values_it_is_near_the_bootstraps_bca():
+    values = sample(1, 400)
+    theirs = stats.bootstrap((values,), np.mean, n_resamples=4000, method="BCa", rng=np.random.default_rng(1))
+    width = np.diff(theirs.confidence_interval).item()
+    low, high = ends(values, np.arange(400)) - theirs.confidence_interval
+    assert -0.03 * width < low < 0.03 * width
+    assert 0 < high < 0.1 * width  # the longer tail
+
+
+@settings(max_examples=40, deadline=None)
+@given(ROWS, st.floats(0.01, 100), st.integers(-20, 20), st.randoms())
+def test_it_follows_units_and_neither_names_nor_the_order_of_groups(rows, scale, shift, random):
+    groups, values = np.array(rows, float).T
+    found = ends(values, groups)
+    np.testing.assert_allclose(ends(scale * values + shift, groups), scale * found + shift, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(ends(-values, groups), -found[::-1], atol=1e-9)
+    order, names = list(range(len(rows))), list(range(10))
+    random.shuffle(order)
+    random.shuffle(names)
+    renamed = np.array(names)[groups.astype(int)]
+    np.testing.assert_allclose(ends(values[order], renamed[order]), found, atol=1e-9)
+
+
+@pytest.mark.parametrize("copies", [2, 5])
+def test_repeating_every_row_inside_its_group_does_not_change_the_interval(copies):
+    values, groups = sample(0, 40), np.arange(40) // 4
+    repeated = ends(values.repeat(copies), groups.repeat(copies))
+    np.testing.assert_allclose(repeated, ends(values, groups))
+
+
+def test_rows_that_only_repeat_their_patient_widen_the_interval_that_counts_patients():
+    values, patients = sample(0, 20).repeat(10), np.arange(20).repeat(10)
+    by_patient, by_row = ends(values, patients), ends(values, np.arange(200))
+    assert np.diff(by_patient) > np.sqrt(10) * np.diff(by_row)
+
+
+def test_a_patient_weighs_as_many_rows_as_he_has():
+    interval = mean_interval(np.array([0.0, 1, 1, 1, 3, 5]), np.array([7, 9, 9, 9, 2, 3]))
+    assert (interval.estimate, interval.clusters, interval.method, interval.reason) == (11 / 6, 4, MEAN, "")
+
+
+def test_missing_values_are_left_out_with_the_patients_who_have_no_others():
+    values, groups = np.array([1.0, 3.0, np.nan, np.nan, np.inf, 4.0, 7.0]), np.array([0, 0, 1, 2, 2, 3, 4])
+    left_out = mean_interval(values, groups)
+    assert left_out == mean_interval(values[[0, 1, 5, 6]], groups[[0, 1, 5, 6]])
+    assert left_out.clusters == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "estimate", "clusters", "reason"),
+    [
+        ([], [], np.nan, 0, NOTHING),
+        ([np.nan], [0], np.nan, 0, NOTHING),
+        ([2.0, 4.0], [5, 5], 3.0, 1, FEW_GROUPS),
+        ([2.0, 4.0], [5, 6], 3.0, 2, FEW_GROUPS),
+        ([1.0] * 50 + [2.0, 3.0], [0] * 50 + [1, 2], 55 / 52, 3, ONE_LARGE),
+        ([0.3] * 7, range(7), 0.3, 7, CONSTANT),
+        ([0, 0, 1], range(3), 1 / 3, 3, RARE),
+        ([0, 0, 0.1, 0.2], range(4), 0.075, 4, RARE),
+        ([0.0] * 98 + [0.5, 0.7], range(100), 0.012, 100, RARE),
+        ([1.0] * 98 + [0.5, 0.7], range(100), 0.992, 100, RARE),
+    ],
+)
+def test_an_interval_that_would_not_hold_is_withheld_with_the_reason(values, groups, estimate, clusters, reason):
+    found = mean_interval(np.array(values, float), np.array(groups, dtype=np.int64))
+    assert found.estimate == pytest.approx(estimate, nan_ok=True)
+    assert np.isnan([found.low, found.high]).all()
+    assert (found.clusters, found.method, found.reason) == (clusters, "", reason)
+    assert np.isnan(mean_p_value(np.array(values, float), np.array(groups, dtype=np.int64)))
+
+
+def test_three_groups_that_differ_from_the_rest_are_enough():
+    assert mean_interval(np.array([0.0] * 97 + [0.5, 0.6, 0.7]), np.arange(100)).reason == ""
+    assert mean_interval(np.array([0.1, 0.2, 0.3]), np.arange(3)).reason == ""
+
+
+def test_rounding_is_no_finding():
+    values = np.full(30, 1e-19) * np.arange(30)
+    assert mean_interval(values, np.arange(30)).reason == ""
+    rounded = mean_interval(values, np.arange(30), resolution=6e-8)
+    assert (rounded.estimate, rounded.reason) == (0, SATURATED)
+    real = np.where(np.arange(30) < 5, 0.1 * np.arange(30), values)
+    assert mean_interval(real, np.arange(30), resolution=6e-8).estimate == pytest.approx(1 / 30)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ROWS, st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_a_p_value_is_below_its_level_exactly_where_the_interval_excludes_0(rows, level):
+    groups, values = np.array(rows, float).T
+    low, high = ends(values, groups, level=level)
+    p = mean_p_value(values, groups)
+    if abs(p - (1 - level)) > 1e-9:
+        assert (p < 1 - level) == (low > 0 or high < 0)
+
+
+def test_the_p_value_of_many_values_is_near_that_of_the_t_test():
+    values = np.random.default_rng(3).normal(0.1, 1, 400)
+    assert mean_p_value(values, np.arange(400)) == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.01)
+    assert mean_p_value(values - values.mean(), np.arange(400)) == 1
+
+
+def test_several_means_at_once_are_each_by_itself_also_where_groups_are_missing():
+    random = np.random.default_rng(0)
+    counts = random.integers(0, 4, (9, 5)).astype(float)
+    counts[:, 4] = 0
+    totals = np.where(counts > 0, random.normal(size=(9, 5)), 0)
+    found = means(totals, counts)
+    low, high = found.ends()
+    for column in range(5):
+        seen = counts[:, column] > 0
+        alone = means(totals[seen, column : column + 1], counts[seen, column : column + 1])
+        assert found.reason[column] == alone.reason[0]
+        for together, single in zip([*found[:5], low, high], [*alone[:5], *alone.ends()], strict=True):
+            np.testing.assert_allclose(together[column], single[0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 60), st.floats(0, 1))
+def test_a_share_of_groups_of_one_is_clopper_and_pearsons(count, share):
+    hits = np.arange(count) < round(share * count)
+    found = share_interval(hits.astype(float), np.arange(count))
+    expected = stats.binomtest(int(hits.sum()), count).proportion_ci(method="exact")
+    np.testing.assert_allclose(found[1:3], expected, atol=1e-7)
+    assert (found.clusters, found.method, found.reason) == (count, SHARE, "")
+
+
+def test_a_share_whose_groups_are_all_or_nothing_counts_groups():
+    hits, groups = np.repeat([1.0, 0, 1, 1, 0, 1, 1, 1], 6), np.arange(8).repeat(6)
+    found = share_interval(hits, groups)
+    by_group = stats.binomtest(6, 8).proportion_ci(method="exact")
+    assert found.low < by_group.low < found.estimate < by_group.high < found.high
+    assert found.low > by_group.low - 0.1
+
+
+def test_a_share_of_one_is_known_from_its_groups_and_a_single_group_has_no_interval():
+    found = share_interval(np.ones(21 * 3), np.arange(21).repeat(3))
+    assert found[1:3] == pytest.approx((0.025 ** (1 / 21), 1.0))
+    alone = share_interval(np.array([1.0, 0.0]), np.zeros(2, int))
+    assert (alone.estimate, alone.reason) == (0.5, ONE_GROUP)
+    assert share_interval(np.array([np.nan]), np.zeros(1, int)).reason == NOTHING
+
+
+def test_an_interval_as_columns():
+    columns = interval_columns("gain", mean_interval(np.array([0.0]), np.zeros(1, int)))
+    assert list(columns) == ["gain", "gain_low", "gain_high", "gain_reason"]
+    assert columns["gain_reason"] == FEW_GROUPS
+
+
+def test_a_quantile_needs_a_number_beyond_it():
+    assert not has_quantile(0.01, 21)
+    assert not has_quantile(0.99, 99)
+    assert has_quantile(0.01, 100)
+    assert has_quantile(0.95, 20)
+
+
+def test_the_largest_of_many_have_wider_intervals():
+    assert level_of_selected(10, 10) == level_of_selected(20, 10) == pytest.approx(0.95)
+    assert level_of_selected(10, 100) == pytest.approx(0.995)
+
+
+def test_holms_adjustment_is_that_of_the_textbook():
+    p = np.array([0.01, 0.04, np.nan, 0.03, 0.005])
+    np.testing.assert_allclose(holm(p), [0.03, 0.06, np.nan, 0.06, 0.02])
+    np.testing.assert_allclose(holm(np.array([0.6, 0.7])), [1, 1])
+
+
+def test_benjamini_and_hochbergs_adjustment_is_that_of_the_textbook():
+    p = np.array([0.01, 0.04, np.nan, 0.03, 0.005])
+    np.testing.assert_allclose(benjamini_hochberg(p), [0.02, 0.04, np.nan, 0.04, 0.02])
+
+
+@given(st.lists(st.floats(0, 1), max_size=12))
+@settings(max_examples=50, deadline=None)
+def test_adjusted_p_values_keep_their_order_and_holms_are_the_larger(p):
+    p = np.array(p)
+    by_holm, by_hochberg = holm(p), benjamini_hochberg(p)
+    assert (by_holm >= by_hochberg - 1e-12).all()
+    assert (by_hochberg >= p - 1e-12).all()
+    for adjusted in (by_holm, by_hochberg):
+        assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= -1e-12).all()
+
+
+def test_nothing_is_warned_of(recwarn):
+    for values in ([], [1.0], [1.0, 1.0, 1.0], [0.0, np.nan, 2.0, 5.0]):
+        mean_interval(np.array(values), np.arange(len(values)))
+        mean_p_value(np.array(values), np.arange(len(values)))
+    intervals.means(np.zeros((3, 2)), np.zeros((3, 2))).ends()
+    assert not recwarn
+
+
+def test_a_balanced_accuracy_is_scikit_learns_with_about_the_interval_of_resampled_images():
+    random = np.random.default_rng(0)
+    label = random.choice(3, 600, p=[0.1, 0.3, 0.6])
+    prediction = np.where(random.random(600) < 0.8, label, random.choice(3, 600))
+    found = balanced_interval(prediction == label, label, np.arange(600))
+    assert found.estimate == pytest.approx(balanced_accuracy_score(label, prediction))
+    rows = [random.integers(600, size=600) for _ in range(500)]
+    low, high = np.quantile([balanced_accuracy_score(label[own], prediction[own]) for own in rows], [0.025, 0.975])
+    assert high - low < found.high - found.low < 1.6 * (high - low)  # no narrower, for the sake of few images
+    assert (found.low, found.high) == (pytest.approx(low, abs=0.03), pytest.approx(high, abs=0.03))
+
+
+def test_a_balanced_accuracy_with_one_group_of_a_class_has_no_interval():
+    label = np.array([0, 0, 0, 1, 1])
+    found = balanced_interval(label == 0, label, np.array([0, 1, 2, 3, 3]))
+    assert (found.estimate, found.reason) == (0.5, ONE_GROUP)
+    assert np.isnan(found.low)

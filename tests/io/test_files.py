@@ -1,0 +1,56 @@
+"""Only regular files are opened, and none that is larger than what is asked for may be."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+
+import pytest
+
+from dovision.io import files
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"pipe must be a regular file, got a pipe\."):
+        files.open_file(tmp_path / "pipe")
+
+
+def test_a_device_a_folder_a_socket_and_a_link_to_a_device_are_refused(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to("/dev/zero")
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+        kinds = {"/dev/zero": "a device", tmp_path: "a folder", "link": "a device", "socket": "a socket"}
+        for path, kind in kinds.items():
+            with pytest.raises(ValueError, match=f"must be a regular file, got {kind}"):
+                files.read_bytes(path, 10)
+
+
+def test_a_file_is_read_up_to_its_budget(tmp_path):
+    (tmp_path / "a").write_bytes(b"0123456789")
+    assert files.read_bytes(tmp_path / "a", 10) == b"0123456789"
+    with pytest.raises(ValueError, match=r"a must have at most 9 bytes, got 10\. Make it smaller"):
+        files.read_bytes(tmp_path / "a", 9)
+
+
+def test_a_hole_of_a_hundred_gigabytes_costs_nothing(tmp_path):
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(100 << 30)
+    with pytest.raises(ValueError, match="must have at most"):
+        files.read_text(tmp_path / "hole")
+
+
+def test_what_unzips_to_more_than_its_budget_is_not_unzipped(tmp_path):
+    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(10_000_000)))
+    assert len(files.unzipped(tmp_path / "a.gz", 10_000_000)) == 10_000_000
+    with pytest.raises(ValueError, match="a.gz must have at most 9,999,999 bytes, got more when unzipped"):
+        files.unzipped(tmp_path / "a.gz", 9_999_999)
+
+
+@pytest.mark.parametrize("damage", [b"no gzip", gzip.compress(b"x" * 1000)[:-9]], ids=["text", "cut short"])
+def test_a_damaged_gzip_file_is_named(tmp_path, damage):
+    (tmp_path / "a.gz").write_bytes(damage)
+    with pytest.raises(ValueError, match="a.gz must be a whole gzip file"):
+        files.unzipped(tmp_path / "a.gz", 1000)

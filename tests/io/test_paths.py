@@ -1,0 +1,80 @@
+"""Text that becomes a path never leads out of its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from dovision.attacks.random_sign import RandomSign
+from dovision.attacks.replay import Kept
+from dovision.cli.evaluate import main as evaluate
+from dovision.io import paths
+from dovision.report.exhibit import Exhibit, save
+from dovision.store.adversarial_cache import Keeper
+from dovision.tracking.tensorboard_logger import TensorboardLogger
+
+OUTSIDE = [
+    "../x",
+    "../../x",
+    "/x",
+    "a/../../x",
+    "..",
+    ".",
+    "",
+    "a//b",
+    "a/",
+    "a\\..\\x",
+    "a\0b",
+    "a\nb",
+    "C:x",
+    " ",
+    "a ",
+]
+
+
+@pytest.mark.parametrize("text", OUTSIDE)
+def test_what_leads_out_is_refused(text):
+    with pytest.raises(ValueError, match=r"name must be a name, .*got .*Choose one such as [\w.=-]+\."):
+        paths.below("name", text)
+
+
+@pytest.mark.parametrize("text", ["study", "study/first", "a b", "eps=0.1", "..a", "ä", ".hidden", "a.b", 7])
+def test_what_stays_below_is_taken(text):
+    assert paths.below("name", text) == str(text)
+
+
+def test_a_file_name_has_no_folder():
+    assert paths.file_name("name", "a b") == "a b"
+    with pytest.raises(ValueError, match="name must be a name without /, got 'a/b'. Choose one such as a_b"):
+        paths.file_name("name", "a/b")
+
+
+@pytest.mark.parametrize("how", [["-m", "seed=0,1"], ["dry_run=true"], []])
+@pytest.mark.parametrize("name", ["../../x", "/tmp/x-of-a-test", "''"])
+def test_the_name_of_a_study_stays_inside_the_output_root(tmp_path, run_command, capsys, monkeypatch, name, how):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    assert run_command(evaluate, *how, "dataset=digits", "output_root=out", f"name={name}") == 1
+    said = capsys.readouterr().err
+    assert "name must be a name, or several with / between, below its folder, got" in said
+    assert "Traceback" not in said
+    assert "full_key" not in said
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert {path for path in left if not path.startswith("deep/er/out")} == {"deep", "deep/er"}
+    assert not Path("/tmp/x-of-a-test").exists()
+
+
+def test_the_names_of_attacks_figures_and_event_files_stay_in_their_folders(tmp_path):
+    shown = Exhibit("../x", "", "", Figure(), pd.DataFrame())
+    with pytest.raises(ValueError, match=r"the name of a figure must be a name without /, got '\.\./x'"):
+        save(shown, tmp_path / "figures")
+    with pytest.raises(ValueError, match="the name of an attack must be a name without /"):
+        Keeper(tmp_path, "../x", RandomSign(0.1), images=1)
+    with pytest.raises(ValueError, match="attack must be a name without /"):
+        Kept(str(tmp_path), "../x")
+    with pytest.raises(ValueError, match=r"logger\.folder must be a name"):
+        TensorboardLogger("../x")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,74 @@
+"""Every place that opens a file goes through dovision.io, or is listed here with the reason why it need not."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import dovision
+
+PACKAGE = Path(dovision.__file__).parent
+OPENERS = {  # what opens a file by its name
+    *("open", "read_bytes", "read_text", "fromfile", "memmap", "open_memmap", "genfromtxt", "loadtxt"),
+    *("read_csv", "read_parquet", "read_json", "read_pickle", "read_table", "read_excel", "read_image", "imread"),
+    *("ParquetFile", "ZipFile", "GzipFile", "load", "urlopen"),
+}
+WRITES = {"w", "wb", "ab", "x", "xb", "w+b", "a"}
+EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
+    ("io/atomic.py", "os.open"): "to bring it to the disk",
+    ("datasets/chest_mnist.py", "zipfile.ZipFile"): "of an opened file",
+    ("datasets/_download.py", "part.open"): "to write",
+    ("datasets/_download.py", "path.open"): "the download that was just written, or a file that `is_file`",
+    ("datasets/_download.py", "urllib.request.urlopen"): "the download",
+    ("datasets/_nih_store.py", "(self.folder / IMAGES).open"): "to write into it, after it was mapped and so checked",
+    ("datasets/_nih_store.py", "np.lib.format.open_memmap"): "to write",
+    ("datasets/_nih_tables.py", "pd.read_csv"): "of a text in memory",
+    ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "to write",
+    ("io/locking.py", "os.open"): "a lock, of which nothing is read",
+    ("tracking/wandb_logger.py", "pd.read_csv"): "numbers of the report that the same command has just written",
+    ("cli/report.py", "OmegaConf.load"): "the package's own configuration",
+    ("report/bench_exhibits.py", "pd.read_csv"): "a path from dovision.io.files.regular",
+    ("report/exhibit.py", "(folder / f'{exhibit.name}.svg').read_text"): "the figure that was just written",
+    ("report/lock.py", "path.read_bytes"): "the package's own code, and figures that were just written",
+    ("store/tables.py", "pq.ParquetFile"): "a path from dovision.io.files.regular",
+    ("sweeps/interruption.py", "os.open"): "the null device, to write",
+    ("sweeps/forecast.py", "Path('/proc/meminfo').read_text"): "the system's",
+}
+READERS = ("files", "input_files", "images", "arrays", "sealed", "yaml_file")
+OF_A_RUN = ("read_json",)  # dovision.io.text_files.read_json, which reads through dovision.io
+
+
+def opened() -> set[tuple[str, str]]:
+    """(file, what is called) of each call that opens a file by its name to read it."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name == "io" and path.stem in ("arrays", "files", "images", "sealed", "yaml_file"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            called = ast.unparse(node.func)
+            words = {each.value for each in node.args if isinstance(each, ast.Constant)}
+            through = called.split(".")[0] in (*READERS, "checkpoint")
+            if name in OPENERS and called not in (*OF_A_RUN, "read_text") and not through and not words & WRITES:
+                found.add((path.relative_to(PACKAGE).as_posix(), called))
+    return found
+
+
+def test_each_is_listed():
+    assert opened() - EXCEPTIONS.keys() == set()
+
+
+def test_no_exception_is_out_of_date():
+    assert EXCEPTIONS.keys() - opened() == set()
+
+
+@pytest.mark.parametrize("name", ["np.load", "torch.load", "Image.open", "yaml.load", "yaml.safe_load", "pickle.load"])
+def test_what_may_run_code_or_never_end_is_named_nowhere_else(name):
+    known = {"torch.load": "io/sealed.py", "Image.open": "io/images.py", "yaml.load": "io/yaml_file.py"}
+    files = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
+    found = {file for file, text in files.items() if f"{name}(" in text}
+    assert found == ({known[name]} if name in known else set())

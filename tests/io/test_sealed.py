@@ -1,0 +1,91 @@
+"""A file that carries a digest of its bytes is read as it was written, or not at all."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dovision.io import sealed
+
+CONTENT = {"weight": torch.arange(300.0), "names": ["a", "b"], "counts": {"x": 1, "y": 2.5, "z": None}}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    sealed.write(tmp_path / "a.ckpt", CONTENT)
+    return tmp_path / "a.ckpt"
+
+
+def test_what_is_written_is_read(path):
+    found = sealed.read(path)
+    assert torch.equal(found.pop("weight"), CONTENT["weight"])
+    assert found == {"names": CONTENT["names"], "counts": CONTENT["counts"]}
+
+
+def test_torch_itself_reads_the_file(path):
+    assert torch.equal(torch.load(path, weights_only=True)["weight"], CONTENT["weight"])
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+
+
+def test_the_same_content_gives_the_same_bytes_under_any_name(path, tmp_path):
+    sealed.write(tmp_path / "another.name", CONTENT)
+    assert path.read_bytes() == (tmp_path / "another.name").read_bytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.ckpt", "another.name"]
+
+
+def test_every_flipped_bit_is_found(path):
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        with pytest.raises(ValueError, match=r"a\.ckpt (is damaged|must)"):
+            sealed.check(path, io.BytesIO(changed))
+
+
+@pytest.mark.parametrize("length", [0, 1, 21, 22, 81, 82, 83, 500, -1, -82, -83])
+def test_a_cut_file_is_refused(path, length):
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ValueError, match=r"a\.ckpt (is damaged|must)"):
+        sealed.read(path)
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"x" * 82, b"PK\x05\x06" + b"\0" * 18])
+def test_bytes_after_the_end_are_refused(path, tail):
+    path.write_bytes(path.read_bytes() + tail)
+    with pytest.raises(ValueError, match=r"a\.ckpt must end with dovision's digest"):
+        sealed.read(path)
+
+
+def test_another_format_is_refused(path):
+    path.write_bytes(path.read_bytes().replace(b"dovision 2 ", b"dovision 3 "))
+    with pytest.raises(ValueError, match="must be of dovision's format 2, got 3"):
+        sealed.read(path)
+
+
+def test_an_archive_that_would_grow_is_not_unpacked(tmp_path):
+    path = tmp_path / "bomb.pt"
+    torch.save({"weight": torch.zeros(1_000_000)}, path)
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED) as smaller:
+        for entry in archive.infolist():
+            smaller.writestr(entry.filename, archive.read(entry))
+    assert (tmp_path / "b.pt").stat().st_size < 20_000
+    with pytest.raises(ValueError, match=r"b\.pt cannot be read: its .* bytes would unpack to 4,00"):
+        sealed.read_plain(tmp_path / "b.pt", "")
+
+
+def test_a_file_of_others_that_is_damaged_anywhere_is_one_sentence_or_read(tmp_path):
+    path, random = tmp_path / "b.pt", np.random.default_rng(0)
+    torch.save({"state_dict": CONTENT}, path)
+    whole = path.read_bytes()
+    for place in random.integers(len(whole), size=150):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            sealed.read_plain(path, "")
+        except ValueError as error:
+            assert "\n" not in str(error)  # noqa: PT017

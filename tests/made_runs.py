@@ -1,0 +1,288 @@
+"""Run directories as an evaluation would leave them: real digits, logits drawn from a seed, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from dovision.analysis.summary import write_summary
+from dovision.functional import geometry
+from dovision.functional.agreement import coverage, state
+from dovision.store.map_tables import MAPS, maps_schema, write_boxes
+from dovision.store.run_directory import RunDirectory
+from dovision.store.sharding import by_sample
+from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
+from dovision.store.thumbnails import image_path, save_image
+from dovision.store.to_arrow import Clean, done_rows, effect_columns, sample_columns
+from dovision.types import BOXES, Batch, Box, Task
+
+DIGITS = Task("multiclass", tuple("0123456789"))
+FILMS = Task("multilabel", ("nodule", "opacity"))
+SHAPE = (1, 32, 32)
+WriteRun = Callable[..., RunDirectory]
+
+
+def write_run(
+    folder: Path,
+    overrides: Sequence[str] = ("attack=pgd",),
+    eps: Sequence[float] = (0.05, 0.2),
+    grid: int | None = 4,
+    images: int = 40,
+    seed: int = 0,
+    task: Task = DIGITS,
+    strength: float = 8.0,
+    maps: int = 3,
+) -> RunDirectory:
+    """A completed run: grid x grid cells, or 16 latent channels if grid is None; `strength` of the attacks, logits."""
+    run = RunDirectory(folder)
+    run.start(_config(grid), overrides, {"seed": seed, "git_commit": "0123abc", "versions": {"torch": "2.13.0"}})
+    random = torch.Generator().manual_seed(seed)
+    clean = _digits(images)
+    named = [f"digit_{i:04}.png" for i in range(images)]
+    control = 5 * torch.nn.functional.one_hot(clean.label, 10) + 1.5 * torch.randn(images, 10, generator=random)
+    samples, effects = [], []
+    for arm, size in [("clean", 0.0), *((f"eps={e:g}", e) for e in eps)]:
+        noise = (torch.rand(clean.image.shape, generator=random) - 0.5).sign()
+        batch = clean._replace(image=(clean.image + size * noise).clamp(0, 1))
+        logits = control + strength * 5 * size * torch.randn(images, 10, generator=random)
+        treated, units, regions = _treated(batch.image, logits, grid, 1 + 4 * size, random)
+        before = task.correct(task.probability(control), clean.label)
+        measured = {"task": task, "control_logits": logits, "treated_logits": treated}
+        attacked = {"clean": Clean(clean.image, before), "logits_8bit": logits} if size else {}
+        samples.append(
+            [sample_columns(arm=arm, eps=size, batch=batch, names=named, logits=logits, **measured, **attacked)]
+        )
+        effects.append(list(effect_columns(arm=arm, sample=batch.sample, units=units, regions=regions, **measured)))
+        for sample in range(maps):
+            save_image(image_path(folder, sample, arm), batch.image[sample])
+    with TableWriter(folder / SAMPLES, samples_schema(task)) as table:
+        table.write(by_sample(samples, images))
+    with TableWriter(folder / EFFECTS, effects_schema()) as table:
+        table.write(by_sample(effects, images))
+    write_summary(folder)
+    run.complete({"wall_seconds": 12.5, "peak_memory_mb": 640, "forward_passes": 1000, "bad_files": []})
+    return run
+
+
+def write_map_run(
+    folder: Path, overrides: Sequence[str] = (), painted: bool = False, shortcut: float = 0.5, images: int = 24
+) -> RunDirectory:
+    """A completed run on films with a nodule (but for every fourth), an opacity, a tag and a rib, with two labels.
+
+    Taking a lesion away, or painting over it, lowers the log-odds of its label by 2, the tag those of both by
+    3 * shortcut, a rib does nothing. The map of `grad_cam` is the box of the label, that of `effect_map` the evidence
+    of every part, both with a little noise; `random_map` is noise alone. The first map of grad_cam is zero.
+    """
+    run = RunDirectory(folder)
+    run.start(_film_config(painted, shortcut), overrides, {"seed": 0})
+    random = np.random.default_rng(int(100 * shortcut))
+    films = [_film(sample, random) for sample in range(images)]
+    _write_film_effects(folder, films, painted, shortcut, random)
+    write_boxes(folder, pd.DataFrame([row for film in films for row in film], columns=BOXES))
+    with TableWriter(folder / MAPS, maps_schema(8, 8, 32, 32, 2)) as table:
+        rows = [row for film in films for row in _film_maps(film, shortcut, random)]
+        table.write(pa.RecordBatch.from_pylist(rows, schema=maps_schema(8, 8, 32, 32, 2)))
+    write_summary(folder)
+    run.complete({"seconds_per_map": {"grad_cam": 0.01, "effect_map": 0.2, "random_map": 0.001}})
+    return run
+
+
+def _film(sample: int, random: np.random.Generator) -> list[tuple[Any, ...]]:
+    """The boxes of a film, each within a quarter of the image of its own."""
+    quarters = {"opacity0": (0, 16), "nodule1": (16, 0), "tag": (0, 0), "rib": (16, 16)}
+    spoken = {"opacity0": "opacity", "nodule1": "nodule"}
+    rows = []
+    for part, (top, left) in quarters.items():
+        if sample % 4 or part != "nodule1":
+            down, across = random.integers(0, 8, 2)
+            box = Box(top + down, left + across, top + down + 8, left + across + 8)
+            rows.append((sample, part, spoken.get(part), *box))
+    return rows
+
+
+def _evidence(label: str | None, part: str, shown: str, shortcut: float) -> float:
+    """What a part adds to the log-odds of a class."""
+    return 2.0 * (label == shown) + 3 * shortcut * (part == "tag")
+
+
+def _write_film_effects(
+    folder: Path, films: list[list[tuple[Any, ...]]], painted: bool, shortcut: float, random: np.random.Generator
+) -> None:
+    suffixes = ("", " control 0", " control 1") if painted else ("",)
+    parts = ("opacity0", "nodule1", "tag", "rib")
+    units = [part + suffix for part in parts for suffix in suffixes]
+    nothing = Box(0, 0, 0, 0)
+    control = torch.tensor(random.normal(0.5, 0.7, (len(films), 2)))
+    treated = control.unsqueeze(1) + torch.tensor(random.normal(0, 0.1, (len(films), len(units), 2)))
+    regions: list[list[Box | None]] = []
+    for row, film in enumerate(films):
+        known = {part: (label, Box(*edges)) for _, part, label, *edges in film}
+        regions.append([known[part][1] if part in known else nothing for part in parts for _ in suffixes])
+        for column, part in enumerate(parts):
+            for place, shown in enumerate(FILMS.classes):
+                if part in known:
+                    treated[row, column * len(suffixes), place] -= _evidence(known[part][0], part, shown, shortcut)
+    sample = torch.arange(len(films))
+    label = torch.tensor([[1.0 if row % 4 else 0.0, 1.0] for row in range(len(films))])
+    batch = Batch(torch.from_numpy(random.random((len(films), 1, 32, 32))).float(), label, sample, sample // 2)
+    measured = {"task": FILMS, "control_logits": control.float(), "treated_logits": treated.float()}
+    with TableWriter(folder / SAMPLES, samples_schema(FILMS)) as table:
+        names = [f"film {row}" for row in range(len(films))]
+        logits = control.float()
+        table.write(sample_columns(arm="clean", eps=0.0, batch=batch, names=names, logits=logits, **measured))
+    with TableWriter(folder / EFFECTS, effects_schema()) as table:
+        for rows in effect_columns(arm="clean", sample=sample, units=units, regions=regions, **measured):
+            table.write(done_rows(rows))
+    for row in range(3):
+        save_image(image_path(folder, row, "clean"), batch.image[row])
+
+
+def _film_maps(film: list[tuple[Any, ...]], shortcut: float, random: np.random.Generator) -> Iterator[dict[str, Any]]:
+    sample = film[0][0]
+    variants = ["as is", "perturbed"]
+    if sample < 6:
+        variants += ["randomised 1 of 3", "randomised 2 of 3", "randomised 3 of 3", "permuted labels"]
+    for shown in dict.fromkeys(label for _, _, label, *_ in film if label):
+        own = {"grad_cam": np.zeros((8, 8)), "effect_map": np.zeros((8, 8))}
+        for _, part, label, *edges in film:
+            share = coverage([Box(*edges)], 32, 32, 8, 8)
+            own["grad_cam"] += share * (label == shown)
+            own["effect_map"] += share * _evidence(label, part, shown, shortcut)
+        for explainer in ("grad_cam", "effect_map", "random_map"):
+            fixed = random.normal(size=(8, 8))
+            for number, variant in enumerate(variants):
+                known = own.get(explainer, fixed) if number < 2 or explainer == "random_map" else 0.2 * fixed
+                cells = known + 0.05 * random.normal(size=(8, 8))
+                cells = 0 * cells if (sample, explainer, shown) == (0, "grad_cam", "opacity") else cells
+                curves = {"deletion": random.uniform(0.1, 0.3), "insertion": random.uniform(0.6, 0.8)}
+                yield {
+                    "sample": sample,
+                    "group": sample // 2,
+                    "explainer": explainer,
+                    "class": shown,
+                    "variant": variant,
+                    "correct": sample % 3 > 0,
+                    "state": state(cells),
+                    "cells": cells.ravel(),
+                    **(curves if variant == "as is" and cells.any() else {}),
+                }
+
+
+def _digits(images: int) -> Batch:
+    pixels = torch.from_numpy(load_digits().images[:images]).float().div(16).unsqueeze(1)
+    sample = torch.arange(images)
+    label = torch.from_numpy(load_digits().target[:images])
+    return Batch(torch.nn.functional.interpolate(pixels, SHAPE[1:], mode="bilinear"), label, sample, sample // 2)
+
+
+def _treated(
+    image: Tensor, logits: Tensor, grid: int | None, scale: float, random: torch.Generator
+) -> tuple[Tensor, list[str], list[list[Box | None]]]:
+    """Taking bright cells away lowers the logit of the class that is said."""
+    count = grid**2 if grid else 16
+    if grid:
+        cells = [geometry.grid_cell(SHAPE, unit, grid, grid) for unit in range(count)]
+        drop = torch.stack([cell.crop(image).mean((1, 2, 3)) for cell in cells], 1) * 4
+        units, boxes = [f"r{unit // grid}c{unit % grid}" for unit in range(count)], list(cells)
+    else:
+        drop = torch.rand(len(image), count, generator=random) * torch.linspace(0, 3, count)
+        units, boxes = [f"channel {unit}" for unit in range(count)], [None] * count
+    said = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).unsqueeze(1)
+    noise = torch.randn(len(image), count, logits.shape[-1], generator=random) * 0.2
+    return logits.unsqueeze(1) - scale * (drop.unsqueeze(-1) * said + noise), units, [boxes] * len(image)
+
+
+def _config(grid: int | None) -> dict[str, object]:
+    fill = {"_target_": "dovision.interventions.fills.Constant", "value": 0.0}
+    cells = {"_target_": "dovision.interventions.pixel_grid.PixelGrid", "rows": grid, "columns": grid, "fill": fill}
+    zero = {"_target_": "dovision.interventions.channel_values.Zero"}
+    code = {"_target_": "dovision.interventions.latent_channel.LatentChannel", "value": zero}
+    return {
+        "name": "digits",
+        "seed": 0,
+        "dataset": {"_target_": "dovision.datasets.mnist.MNIST", "root": "/data/mnist", "shape": [1, 32, 32]},
+        "model": {"_target_": "dovision.models.small_cnn.small_cnn", "mean": [0.5], "std": [0.5]},
+        "autoencoder": None,
+        "intervention": cells if grid else code,
+        "attack": {"_target_": "dovision.attacks.pgd.PGD", "eps": [0.05, 0.2], "norm": "linf", "steps": 10},
+    }
+
+
+def _film_config(painted: bool, shortcut: float) -> dict[str, object]:
+    fill = {"_target_": "dovision.interventions.fills.Mean"}
+    box = {"_target_": "dovision.interventions.region_box.RegionBox", "fill": fill, "controls": 2, "seed": 0}
+    drawn = {"_target_": "dovision.interventions.counterfactual.Counterfactual"}
+    grid = {"_target_": "dovision.interventions.pixel_grid.PixelGrid", "rows": 8, "columns": 8, "fill": fill}
+    return {
+        "name": "films",
+        "seed": 0,
+        "dataset": {"_target_": "dovision.datasets.phantom.Phantom", "task": "multilabel", "shortcut": shortcut},
+        "model": {"_target_": "dovision.models.small_cnn.small_cnn"},
+        "intervention": box if painted else drawn,
+        "attack": {"_target_": "dovision.attacks.none.NoAttack"},
+        "explainer": {
+            "grad_cam": {"_target_": "dovision.explainers.grad_cam.GradCam"},
+            "effect_map": {"_target_": "dovision.explainers.effect_map.EffectMap", "intervention": grid},
+            "random_map": {"_target_": "dovision.explainers.random_map.RandomMap", "seed": 0},
+        },
+        "explanation": {"_target_": "dovision.evaluation.explanation_config.MapSettings", "fill": fill, "steps": 16},
+    }
+
+
+@pytest.fixture(scope="session")
+def map_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three strengths of the shortcut, with true effects; two with painted boxes as well."""
+    folder = tmp_path_factory.mktemp("films")
+    for shortcut in (0.0, 0.5, 1.0):
+        write_map_run(folder / f"true{shortcut}", [f"dataset.shortcut={shortcut}"], shortcut=shortcut)
+    for shortcut in (0.0, 1.0):
+        overrides = [f"dataset.shortcut={shortcut}", "intervention=region_box"]
+        write_map_run(folder / f"painted{shortcut}", overrides, painted=True, shortcut=shortcut)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def map_run(map_sweep: Path) -> Path:
+    """A run with maps and true effects, of a shortcut of .5."""
+    return map_sweep / "true0.5"
+
+
+@pytest.fixture(scope="session")
+def painted_run(map_sweep: Path) -> Path:
+    """A run with maps and painted boxes with two controls each, of a shortcut of 1."""
+    return map_sweep / "painted1.0"
+
+
+@pytest.fixture(scope="session", name="write_run")
+def write_run_fixture() -> WriteRun:
+    """The function that writes a run directory."""
+    return write_run
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two grids, one latent intervention, one failed and one unfinished job."""
+    folder = tmp_path_factory.mktemp("digits")
+    write_run(folder / "1a", ["attack=pgd", "intervention.rows=2"], grid=2)
+    write_run(folder / "2b", ["attack=pgd", "intervention.rows=4"], grid=4, seed=1)
+    write_run(folder / "3c", ["attack=pgd", "intervention=latent_channel"], grid=None, seed=2)
+    failed = RunDirectory(folder / "4d")
+    failed.start(_config(4), ["attack=pgd", "intervention.rows=64"], {"seed": 0})
+    failed.fail(ValueError("a grid must have at most 32 rows, got 64.\nMore lines."))
+    RunDirectory(folder / "5e").start(_config(4), ["attack=pgd", "intervention.rows=8"], {"seed": 0})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def page_of_sweep(sweep: Path, page_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of three completed runs, a failed and an unfinished one."""
+    return page_of(sweep, tmp_path_factory.mktemp("page"))

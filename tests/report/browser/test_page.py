@@ -1,0 +1,202 @@
+"""The page in a real browser: it opens from a file with the network off, and does what its readers want of it."""
+
+import re
+
+import pytest
+
+from dovision.store.tables import read_effects
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+DARK, LIGHT = "rgb(21, 24, 30)", "rgb(255, 255, 255)"
+ROWS = "#{} tbody tr:not([hidden])"
+
+
+def column(page, table, number):
+    return [row.locator("th, td").nth(number).inner_text() for row in page.locator(ROWS.format(table)).all()]
+
+
+def background(page):
+    return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+
+def processor_seconds(page):
+    """What the page's process has worked since it began to load; on a busy machine a clock would tell of the others."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+    return metrics["ProcessTime"]
+
+
+def effect(text):
+    return float(re.search(r": ([+\N{MINUS SIGN}][\d.e-]+),", text)[1].replace("\N{MINUS SIGN}", "-"))
+
+
+def test_it_opens_from_a_file_and_asks_for_nothing_else(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    assert page.locator("h1").inner_text().startswith("digits")
+    assert [url for url in page.requested if not url.startswith("data:")] == [page_of_sweep.as_uri()]
+    assert page.locator("figure:visible svg").count() > 3
+
+
+def test_a_click_on_a_head_sorts_by_numbers_and_a_second_one_turns_the_order(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    head = page.locator("#headlines thead th", has_text="attack success")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    shown = column(page, "headlines", 4)
+    numbers = [float(text.split()[0]) for text in shown if text != "-"]
+    assert numbers == sorted(numbers)
+    assert shown[-3:] == ["-", "-", "-"]
+    head.get_by_role("button").press("Enter")
+    assert head.get_attribute("aria-sort") == "descending"
+    shown = column(page, "headlines", 4)
+    assert shown[:6] == [text for text in shown if text != "-"]
+    assert float(shown[0].split()[0]) == max(numbers)
+    page.locator("#headlines thead th", has_text="images").get_by_role("button").click()
+    assert head.get_attribute("aria-sort") is None
+
+
+def test_jobs_are_filtered_by_words_and_by_state(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    tools = page.locator('[data-table="joblist"]')
+    assert tools.locator("output").inner_text() == "5 of 5 rows"
+    tools.get_by_label("Filter").fill("ROWS=4 completed")
+    assert column(page, "joblist", 0) == ["intervention.rows=4"]
+    tools.get_by_label("Filter").fill("")
+    tools.get_by_label("State").select_option("failed")
+    assert column(page, "joblist", 1) == ["failed"]
+    assert "a grid must have at most 32 rows, got 64." in page.locator(ROWS.format("joblist")).inner_text()
+    assert tools.locator("output").inner_text() == "1 of 5 rows"
+
+
+def test_pointing_at_a_cell_tells_its_effect(open_page, page_of_sweep, sweep):
+    page = open_page(page_of_sweep)
+    page.locator("#pick-job").select_option("intervention.rows=4")
+    page.locator('#units [data-unit="5"]').hover()
+    text = page.locator("#readout").inner_text()
+    effects = read_effects(sweep / "2b", [0])
+    clean = effects[(effects["arm"] == "clean") & (effects["unit"] == "r1c1")]
+    said = clean.sort_values("control").iloc[-1]
+    assert text.startswith(f"do(r1c1) on {said['class']}: ")
+    assert effect(text) == pytest.approx(said["effect"], abs=1e-3)
+    assert text.endswith(f"from P = {said['control']:.3f} to {said['treated']:.3f}")
+
+
+def test_world_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):
+    page = open_page(page_of_sweep)
+    page.locator("#pick-job").select_option("intervention.rows=4")
+    page.locator("#pick-arm label", has_text="eps=0.2").click()
+    page.locator("#pick-class label", has_text="7").click()
+    page.locator('#units [data-unit="6"]').hover()
+    effects = read_effects(sweep / "2b", [0])
+    row = effects[(effects["arm"] == "eps=0.2") & (effects["unit"] == "r1c2") & (effects["class"] == "7")].iloc[0]
+    text = page.locator("#readout").inner_text()
+    assert text.startswith("do(r1c2) on 7: ")
+    assert effect(text) == pytest.approx(row["effect"], rel=0.01, abs=1e-5)
+    assert page.locator("#seen").get_attribute("alt") == "digit_0000.png, eps=0.2"
+    assert page.evaluate("document.querySelector('#seen').naturalWidth") == 32
+
+
+def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open_page, page_of_sweep, sweep):
+    page = open_page(page_of_sweep)
+    page.locator("#pick-job").select_option("intervention.rows=4")
+    scales = []
+    for condition in ("clean", "eps=0.2"):
+        page.locator("#pick-arm label", has_text=condition).click()
+        scales.append([page.locator(place).inner_text() for place in ("#low", "#high")])
+        effects = read_effects(sweep / "2b", [0])
+        chosen = page.locator("#readout").inner_text().split(" on ")[1].split(":")[0]
+        rows = effects[(effects["arm"] == condition) & (effects["class"] == chosen)]
+        for place in (rows["effect"].argmin(), rows["effect"].argmax()):
+            fill = page.locator(f'#units [data-unit="{place}"]').get_attribute("fill")
+            red, _, blue = (int(value) for value in re.findall(r"\d+", fill))
+            assert (red > blue) == (rows["effect"].iloc[place] < 0)
+    assert scales[0] == scales[1]
+
+
+def test_units_are_walked_with_the_arrow_keys(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    page.locator("#pick-job").select_option("intervention.rows=4")
+    page.locator('#units [data-unit="0"]').hover()
+    units = page.locator("#units")
+    units.press("ArrowDown")
+    units.press("ArrowRight")
+    assert page.locator("#readout").inner_text().startswith("do(r1c1)")
+    for _ in range(3):
+        units.press("ArrowUp")
+    assert page.locator("#readout").inner_text().startswith("do(r0c0)")
+
+
+def test_units_without_a_place_are_bars(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    page.locator("#pick-job").select_option("intervention=latent_channel")
+    assert page.locator("#units [data-unit]").count() == 16
+    page.locator("#units").press("ArrowRight")
+    assert "do(channel " in page.locator("#readout").inner_text()
+
+
+def test_dark_follows_the_system_until_the_reader_chooses(open_page, page_of_sweep):
+    page = open_page(page_of_sweep, color_scheme="dark")
+    assert background(page) == DARK
+    page.get_by_role("button", name="Light").click()
+    assert background(page) == LIGHT
+    page.get_by_role("button", name="Dark").click()
+    assert background(page) == DARK
+    assert background(open_page(page_of_sweep, color_scheme="light")) == LIGHT
+
+
+def test_it_prints_in_light_with_everything_unfolded(open_page, page_of_sweep):
+    page = open_page(page_of_sweep, color_scheme="dark")
+    assert page.pdf().startswith(b"%PDF")
+    folded = "document.querySelectorAll('details:not([open])').length"
+    before = page.evaluate(folded)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert (page.evaluate(folded), background(page)) == (0, LIGHT)
+    assert not page.locator("nav").is_visible()
+    page.set_viewport_size({"width": 690, "height": 980})  # A4 within its margins
+    assert page.evaluate("document.documentElement.scrollWidth") == 690
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.evaluate(folded) == before > 0
+
+
+def test_without_script_it_shows_numbers_and_figures(open_page, page_of_sweep):
+    page = open_page(page_of_sweep, java_script_enabled=False)
+    assert page.locator("#headlines tbody tr").count() == 9
+    assert page.locator("#joblist tbody tr").count() == 5
+    assert page.locator("#overview ~ .figures svg").first.is_visible()
+    for scripted in (".tools", "#explorer", "#theme"):
+        assert not page.locator(scripted).first.is_visible()
+
+
+def test_nothing_but_wide_tables_scrolls_sideways_on_a_phone(open_page, page_of_sweep):
+    page = open_page(page_of_sweep, viewport={"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_every_control_has_a_name(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    named = "element => element.labels?.length || element.textContent.trim() || element.getAttribute('aria-label')"
+    for control in page.locator("button:visible, input:visible, select:visible").all():
+        assert control.evaluate(named)
+    assert page.locator("img:not([alt])").count() == 0
+
+
+def test_a_class_called_script_stays_text(open_page, evil):
+    page = open_page(evil)
+    assert page.evaluate("window.harmed") is None
+    assert page.locator("script").count() == 2
+    assert "<script>window.harmed=1</script>" in page.locator("#pick-class").inner_text()
+    assert "</script>" in page.locator("#pick-class").inner_text()
+    assert "+name=<script>window.harmed=1</script>" in page.locator("#reproduce ~ details pre").first.inner_text()
+    page.locator('#units [data-unit="0"]').hover()
+    assert page.evaluate("window.harmed") is None
+
+
+def test_four_hundred_jobs_are_at_hand_within_seconds(open_page, many):
+    page = open_page(many)
+    page.locator("#joblist thead th", has_text="seconds").get_by_role("button").click()
+    page.locator('[data-table="joblist"]').get_by_label("Filter").fill("rows=39")
+    assert page.locator('[data-table="joblist"] output').inner_text() == "11 of 400 rows"
+    assert processor_seconds(page) < 5  # one second where nothing else runs
+    assert many.stat().st_size < 5_000_000

@@ -1,0 +1,261 @@
+"""What the exhibits of detection show and say, drawn from made-up scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from dovision.analysis.detection_summary import write_detection
+from dovision.functional.intervals import SHARE_INTERVALS
+from dovision.report.exhibit import save
+from dovision.report.figures.detection import detection_exhibits
+from dovision.report.figures.detection_curves import distributions, operating_curves, spaced
+from dovision.report.figures.detection_tables import seed_exhibits
+from dovision.report.latex import latex_table
+from dovision.store.detection_tables import (
+    ADAPTIVE,
+    ALL_ATTACKS,
+    DETECTOR,
+    NOISE,
+    ORTHOGONAL,
+    SCORES,
+    read_scores,
+    scores_schema,
+)
+from dovision.store.run_record import Run
+from dovision.store.tables import CLEAN, TableWriter
+
+# detector, variant, how far it moves attacked images at the largest epsilon, how far it moves noise
+MADE = [
+    ("max_softmax", "as is", 1.0, 0.5),
+    ("feature_squeezing", "as is", 2.0, 0.6),
+    ("effect_profile", "clean only", 2.2, 1.8),
+    ("effect_profile", "clean and noise", 2.0, 0.3),
+    ("effect_classifier", "supervised", 3.5, 2.5),
+    ("effect_classifier", "supervised, hardened", 3.2, 0.2),
+]
+ATTACKS = ("fgsm", "pgd")
+COSTS = {
+    "max_softmax": {"passes": 1, "milliseconds": 0.21},
+    "feature_squeezing": {"passes": 3, "milliseconds": 0.74},
+    "effect_classifier": {"passes": 50, "milliseconds": 8.4},
+}
+
+
+def write_scores(
+    folder: Path,
+    images: int = 60,
+    eps: Sequence[float] = (0.1, 0.2, 0.3),
+    attacks: Sequence[str] = ATTACKS,
+    strengths: Sequence[float] = (0.0, 1.0, 10.0),
+    made: Sequence[tuple[str, str, float, float]] = MADE,
+    seed: int = 0,
+    success: float = 0.8,
+) -> pd.DataFrame:
+    """Write scores.parquet into a folder and return it; `success` is the chance of an attack at the largest epsilon."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for name, variant, shift, of_noise in made:
+        for fitted_on in (*attacks, ALL_ATTACKS) if "supervised" in variant else ("",):
+            last = (name, variant) == made[-1][:2] and fitted_on == ALL_ATTACKS
+            for world in worlds(eps, attacks, strengths if last else ()):
+                for split in ("val", "test") if world[0] in (CLEAN, NOISE) else ("test",):
+                    move = _shift(world, shift, of_noise, fitted_on, max(eps))
+                    chance = 0.02 if world[0] == NOISE else success * world[1] / max(eps)
+                    frame = _images(split, images, world, move, chance, random)
+                    rows.append(frame.assign(**dict(zip(DETECTOR, (name, variant, fitted_on), strict=True))))
+    frame = pd.concat(rows, ignore_index=True)
+    write_table(folder, frame)
+    return frame
+
+
+def worlds(
+    eps: Sequence[float], attacks: Sequence[str], strengths: Sequence[float]
+) -> Iterable[tuple[str, float, float | None]]:
+    """(attack, eps, strength) of each world."""
+    yield CLEAN, 0.0, None
+    yield from ((attack, size, None) for attack in (NOISE, *attacks) for size in eps)
+    yield from ((ADAPTIVE, max(eps), strength) for strength in strengths)
+    yield from ((ORTHOGONAL, max(eps), None) for _ in strengths[:1])
+
+
+def write_table(folder: Path, frame: pd.DataFrame) -> None:
+    """Write rows as scores.parquet."""
+    schema = scores_schema()
+    folder.mkdir(parents=True, exist_ok=True)
+    with TableWriter(folder / SCORES, schema) as table:
+        for batch in pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False).to_batches():
+            table.write(batch)
+
+
+def _shift(
+    world: tuple[str, float, float | None], attacked: float, of_noise: float, fitted_on: str, largest: float
+) -> float:
+    attack, size, strength = world
+    if attack in (ADAPTIVE, ORTHOGONAL):
+        return attacked / (1 + (20 if strength is None else strength))
+    unseen = 0.6 if fitted_on in ATTACKS and fitted_on != attack else 1.0
+    moved = of_noise if attack == NOISE else attacked * unseen * (0.9 if attack == "fgsm" else 1.0)
+    return float(moved * np.sqrt(size / largest)) if size else 0.0
+
+
+def _images(
+    split: str,
+    images: int,
+    world: tuple[str, float, float | None],
+    move: float,
+    chance: float,
+    random: np.random.Generator,
+) -> pd.DataFrame:
+    attack, size, strength = world
+    sample = np.arange(images)
+    right = sample % 20 != 0
+    beaten = right & (random.random(images) < chance / (1 + 0.05 * (strength or 0)))
+    success: list[Any] = [bool(b) if r and attack != CLEAN else None for b, r in zip(beaten, right, strict=True)]
+    noise = random.normal(size=images) + (np.random.default_rng([7, split == "val"]).normal(size=images))
+    return pd.DataFrame({"sample": sample, "split": split, "group": sample // 2, "attack": attack}).assign(
+        eps=size, strength=strength, correct=right & ~beaten, success=success, score=noise + move
+    )
+
+
+def make_run(folder: Path, seed: int = 0, **scores: Any) -> Run:
+    """A completed run with made-up scores."""
+    write_scores(folder, seed=seed, **scores)
+    write_detection(folder)
+    config = {"dataset": {"_target_": "dovision.datasets.mnist.MNIST"}}
+    facts = {"seed": seed, "overrides": ["detector=odin", f"seed={seed}"], "detector_costs": COSTS}
+    return Run(folder, f"seed={seed}", "completed", facts, config, {})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def exhibits(run):
+    return {exhibit.name: exhibit for exhibit in detection_exhibits(run)}
+
+
+def texts(exhibit):
+    return [text.get_text() for axes in exhibit.figure.axes for text in axes.texts]
+
+
+def test_all_figures_are_drawn(exhibits):
+    tables = [f"detection_table_eps_{eps}" for eps in ("0.1", "0.2", "0.3")]
+    others = ["adaptive", "curves", "epsilon", "matrix_effect_classifier", "scores"]
+    assert list(exhibits) == [*tables, *(f"detection_{name}" for name in others)]
+
+
+def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(exhibits):
+    for name, exhibit in exhibits.items():
+        assert "n = " in exhibit.caption or "n, successful of attacked images" in exhibit.caption
+        assert "One seed." in exhibit.caption
+        assert "uccess" in exhibit.caption
+        assert "MNIST" in exhibit.caption
+        assert ("not adaptive" in exhibit.caption + " ".join(texts(exhibit))) == (name != "detection_adaptive")
+        assert "nan" not in exhibit.caption
+    for name in ("table_eps_0.1", "adaptive", "curves"):
+        assert "reject 1 % and 5 % of the clean validation images" in exhibits[f"detection_{name}"].caption
+    for name in ("table_eps_0.1", "adaptive", "epsilon"):
+        assert SHARE_INTERVALS in exhibits[f"detection_{name}"].caption
+
+
+def test_the_table_has_cost_noise_control_and_the_adaptive_attacker_last(exhibits):
+    table = texts(exhibits["detection_table_eps_0.3"])
+    heads = table[: table.index("max_softmax")]
+    assert heads[-4:] == [f"{attack}\nnot adaptive" for attack in (*ATTACKS, "worst case")] + [
+        "adaptive\nwhich evades most"
+    ]
+    assert table[len(heads) + 1 : len(heads) + 4] == ["as is", "1", "0.21"]
+    assert table.count("-") == 5 + 4  # detectors without an adaptive attack; the cost of effect_profile is not known
+    assert not any("adaptive\nwhich" in text for text in texts(exhibits["detection_table_eps_0.1"]))
+
+
+def test_the_numbers_of_the_table_are_those_of_the_run(exhibits):
+    exhibit = exhibits["detection_table_eps_0.3"]
+    rows = exhibit.data[(exhibit.data["attack"] == "pgd") & (exhibit.data["detector"] == "max_softmax")].iloc[0]
+    text = "\n".join(
+        f"{rows[name]:.3f} [{rows[name + '_low']:.3f}, {rows[name + '_high']:.3f}]" for name in ("auroc", "auroc_noise")
+    )
+    assert text.replace("0.", ".") in texts(exhibit)
+
+
+@pytest.mark.slow
+def test_the_tables_are_set_by_latex_and_fit_the_page(exhibits, typeset):
+    tables = [latex_table(one.table, one.caption, one.name) for one in exhibits.values() if one.table]
+    assert len(tables) == 3
+    assert "Overfull" not in typeset(*tables)
+
+
+def test_the_matrix_has_the_unseen_above_the_fits_to_each_attack(exhibits):
+    axes = exhibits["detection_matrix_effect_classifier"].figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[:3] == ["max_softmax", "feature_squeezing", "effect_profile"]
+    assert names[3:] == ["fgsm", "pgd", "all attacks", "hardened: fgsm", "hardened: pgd", "hardened: all attacks"]
+
+
+def test_the_adaptive_curve_has_the_orthogonal_attacker_apart(exhibits):
+    axes = exhibits["detection_adaptive"].figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "10", "orth."]
+
+
+@pytest.mark.slow
+def test_the_same_scores_give_the_same_bytes(run, exhibits, tmp_path, svg_only):
+    for again in detection_exhibits(run):
+        assert save(again, tmp_path / "second") == save(exhibits[again.name], tmp_path / "first")
+
+
+def test_a_run_without_detectors_has_no_such_figures(tmp_path):
+    assert detection_exhibits(Run(tmp_path, "", "completed", {}, {}, {})) == []
+
+
+def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
+    run = make_run(tmp_path, success=0.0, eps=(0.1,), attacks=("pgd",), strengths=(), made=MADE[:2], images=20)
+    drawn = {exhibit.name: exhibit for exhibit in detection_exhibits(run)}
+    assert list(drawn) == ["detection_table_eps_0.1", "detection_scores"]
+    assert "pgd 0 of 20" in drawn["detection_table_eps_0.1"].caption
+    assert "-\n-" in texts(drawn["detection_table_eps_0.1"])
+
+
+def test_runs_of_several_seeds_have_a_table_with_the_range(tmp_path):
+    small = {"eps": (0.1,), "attacks": ("pgd",), "strengths": (), "made": MADE[:2], "images": 40}
+    runs = [make_run(tmp_path / str(seed), seed, **small) for seed in range(3)]
+    (table,) = seed_exhibits([*runs, Run(tmp_path, "", "completed", {}, {}, {})])
+    assert table.name == "detection_table_seeds_eps_0.1"
+    assert "over 3 seeds (0, 1, 2); n is summed over them." in table.caption
+    assert seed_exhibits(runs[:1]) == []
+
+
+def test_operating_curves_rise_and_perfect_detection_is_a_corner(tmp_path):
+    write_scores(tmp_path, made=[("odin", "as is", 100.0, 0.0)], attacks=("pgd",), strengths=())
+    curves = operating_curves(read_scores(tmp_path))
+    for _, rows in curves.groupby("eps"):
+        assert rows["false"].is_monotonic_increasing
+        assert rows["found"].is_monotonic_increasing
+        assert rows.loc[rows["false"] == 0, "found"].max() == 1
+        assert rows.loc[rows["false"] == 0, "precision"].min() == 1
+
+
+def test_distributions_are_those_of_clean_noise_and_successful_attacks(run):
+    scores = read_scores(run.folder)
+    frame = distributions(scores)
+    clean = frame[(frame["detector"] == "max_softmax") & (frame["world"] == CLEAN)]
+    own = scores[(scores["split"] == "test") & (scores["attack"] == CLEAN) & (scores["detector"] == "max_softmax")]
+    assert clean["value"].tolist() == sorted(own["score"])
+    assert clean["share"].tolist() == pytest.approx(np.arange(1, len(own) + 1) / len(own))
+    assert frame["eps"].unique().tolist() == [0.2]
+    assert dict.fromkeys(frame["world"]) == dict.fromkeys([CLEAN, NOISE, "attacked"])
+
+
+@pytest.mark.parametrize(
+    ("eps", "shown"), [([0, 0.3, 0.1], [0.1, 0.3]), ([1, 2, 3, 4, 5], [1, 3, 5]), ([0], []), ([0, 7], [7])]
+)
+def test_a_few_epsilons_are_spread_over_all(eps, shown):
+    assert spaced(pd.Series(eps, dtype=float)) == shown

@@ -1,0 +1,87 @@
+"""Effects against grid and fill: the numbers of the summaries, a line a fill."""
+
+import json
+
+import pytest
+import yaml
+
+from dovision.report.figures.grid import grid_exhibits
+from dovision.store.run_record import read_sweep
+
+
+@pytest.fixture(scope="module")
+def grids(write_run, tmp_path_factory):
+    """Grids of 2 and 4 cells a side painted black, and one of 4 with the image's mean; a latent run beside them."""
+    folder = tmp_path_factory.mktemp("grids")
+    for name, grid in (("a", 2), ("b", 4), ("c", 4), ("d", None)):
+        overrides = ["fill@intervention.fill=mean"] * (name == "c") + [f"intervention.rows={grid}"]
+        write_run(folder / name, overrides if grid else [], grid=grid, images=12, maps=0, eps=(0.2,))
+    config = folder / "c" / ".hydra" / "config.yaml"
+    content = yaml.safe_load(config.read_text())
+    content["intervention"]["fill"] = {"_target_": "dovision.interventions.fills.Mean"}
+    config.write_text(yaml.safe_dump(content))
+    return folder
+
+
+def test_there_is_a_point_for_each_grid_fill_and_arm(grids):
+    (exhibit,) = grid_exhibits(read_sweep(grids))
+    rows = exhibit.data.set_index(["fill", "cells", "arm"])
+    assert sorted(rows.index) == sorted(
+        [
+            (fill, cells, arm)
+            for fill, cells in (("Constant(value=0.0)", 4), ("Constant(value=0.0)", 16), ("Mean", 16))
+            for arm in ("clean", "eps=0.2")
+        ]
+    )
+    summary = json.loads((grids / "b" / "summary.json").read_text())["arms"]["clean"]["mean_abs_expected_effect"]
+    assert rows.loc[("Constant(value=0.0)", 16, "clean"), "mean"] == summary["estimate"]
+
+
+def test_the_right_panel_is_times_the_number_of_cells(grids):
+    (exhibit,) = grid_exhibits(read_sweep(grids))
+    of_a_cell, whole = exhibit.figure.axes[:2]
+    cells, mean = of_a_cell.lines[0].get_data()
+    assert whole.lines[0].get_ydata() == pytest.approx(cells * mean)
+
+
+def test_the_caption_names_grids_fills_count_and_interval(grids):
+    (exhibit,) = grid_exhibits(read_sweep(grids))
+    for word in ("PixelGrid(rows=2", "fill=Mean", "n = 12 images", "95% intervals over groups", "off the data"):
+        assert word in exhibit.caption
+    assert "LatentChannel" not in exhibit.caption
+
+
+def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
+    """Two grids x two attacks x two seeds: twice as many lines as a figure that took an attack for a seed."""
+    for attack in ("fgsm", "pgd"):
+        for grid in (2, 4):
+            for seed in (0, 1):
+                overrides = [f"attack={attack}", f"intervention.rows={grid}", f"seed={seed}"]
+                name = f"{attack}{grid}{seed}"
+                # the summary's numbers depend on `strength`, as those of two attacks would differ
+                strength = 8.0 if attack == "fgsm" else 2.0
+                write_run(
+                    tmp_path / name, overrides, grid=grid, images=12, maps=0, eps=(0.2,), seed=seed, strength=strength
+                )
+    (exhibit,) = grid_exhibits(read_sweep(tmp_path))
+    rows = exhibit.data.set_index(["series", "arm", "cells"])
+    assert set(rows.index) == {
+        *((f"attack={attack}", "eps=0.2", cells) for attack in ("fgsm", "pgd") for cells in (4, 16)),
+        *(("", "clean", cells) for cells in (4, 16)),
+    }
+    assert set(rows["seeds"]) == {2}
+    for attack in ("fgsm", "pgd"):
+        summaries = [json.loads((tmp_path / f"{attack}2{seed}" / "summary.json").read_text()) for seed in (0, 1)]
+        estimates = [found["arms"]["eps=0.2"]["mean_abs_expected_effect"]["estimate"] for found in summaries]
+        point = rows.loc[(f"attack={attack}", "eps=0.2", 4)]
+        assert point["mean"] == pytest.approx(sum(estimates) / 2)
+        assert [point["low"], point["high"]] == pytest.approx([min(estimates), max(estimates)])
+    assert "whiskers from the least to the largest of them" in exhibit.caption
+    labels = [text.get_text() for text in exhibit.figure.legends[0].get_texts()]
+    assert any("attack=fgsm" in label for label in labels)
+    assert any("attack=pgd" in label for label in labels)
+
+
+def test_a_single_grid_has_no_such_figure(grids):
+    assert grid_exhibits(read_sweep(grids / "a")) == []
+    assert grid_exhibits(read_sweep(grids / "d")) == []

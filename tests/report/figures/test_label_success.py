@@ -1,0 +1,66 @@
+"""Success label by label, against hand counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dovision.report.figures.label_success import label_exhibits, label_success
+from dovision.report.latex import latex_table
+from dovision.store.run_record import Run
+from dovision.store.tables import SAMPLES, TableWriter, samples_schema
+from dovision.store.to_arrow import Clean, sample_columns
+from dovision.types import Batch, Task
+
+TASK = Task("multilabel", ("nodule", "opacity"))
+LABEL = torch.tensor([[1, 0], [1, 1], [0, torch.nan], [1, 1]])
+BEFORE = torch.tensor([[1, 0], [1, 0], [0, 1], [1, 1]])  # the opacity of the second image is missed
+AFTER = torch.tensor([[0, 0], [1, 0], [0, 0], [0, 0]])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    batch = Batch(torch.zeros(4, 1, 2, 2), LABEL, torch.arange(4), torch.arange(4))
+    before = TASK.correct(BEFORE.float(), LABEL)
+    with TableWriter(tmp_path / SAMPLES, samples_schema(TASK)) as table:
+        for arm, said in (("clean", BEFORE), ("eps=0.1", AFTER)):
+            logits = said * 8.0 - 4
+            attacked = {"clean": Clean(batch.image, before), "logits_8bit": logits} if arm != "clean" else {}
+            rows = sample_columns(
+                arm=arm, eps=0.1 if attacked else 0.0, batch=batch, names=list("abcd"), task=TASK, logits=logits,
+                control_logits=logits, treated_logits=logits.unsqueeze(1), **attacked,
+            )  # fmt: skip
+            table.write(rows)
+    return tmp_path
+
+
+def test_a_label_counts_where_it_is_known_and_was_right(folder):
+    frame = label_success(folder, TASK.classes).set_index("class")
+    assert frame[["known", "right"]].to_numpy().tolist() == [[4, 4], [3, 2]]
+    # nodule: beaten on the first and the last of four; opacity: of the first and the last, beaten on the last
+    np.testing.assert_allclose(frame["success"], [2 / 4, 1 / 2])
+    np.testing.assert_allclose(frame["robust_accuracy"], [2 / 4, 1 / 3])
+    assert (frame["success_low"] <= frame["success"]).all()
+
+
+@pytest.fixture
+def exhibit(folder):
+    run = Run(folder, "", "completed", {}, {"dataset": {"classes": list(TASK.classes)}}, {})
+    (exhibit,) = label_exhibits(run)
+    return exhibit
+
+
+def test_the_table_defines_success_in_words(exhibit):
+    assert "whatever becomes of the other labels" in exhibit.caption
+    assert "beaten once one of them is wrong" in exhibit.caption
+
+
+def test_the_table_is_set_by_latex_and_fits_its_column(exhibit, typeset):
+    assert "Overfull" not in typeset(latex_table(exhibit.table, exhibit.caption, exhibit.name))
+
+
+def test_classes_that_exclude_each_other_and_runs_without_an_attack_have_none(tmp_path, write_run, map_run):
+    write_run(tmp_path, images=4, maps=0)
+    assert label_success(tmp_path, "0123456789").empty
+    assert label_success(map_run, ("nodule", "opacity")).empty

@@ -1,0 +1,119 @@
+"""What the exhibits of maps say, draw, and keep as numbers."""
+
+import pytest
+
+from dovision.analysis.object_effects import true_effects
+from dovision.report.figures.maps import TITLES, map_exhibits
+from dovision.report.style import FAINT, INK
+from dovision.store.run_record import read_sweep
+
+NAMES = ("map_scores", "map_score_dots", "map_gallery", "map_estimates", "map_scores_by_label", "map_sanity")
+NAMES += ("map_similarity",)
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))]
+
+
+@pytest.fixture(scope="module")
+def shown(map_run):
+    (run,) = read_sweep(map_run)
+    return {exhibit.name: exhibit for exhibit in map_exhibits(run)}
+
+
+def test_a_run_with_maps_has_all_exhibits_and_one_without_has_none(shown, sweep):
+    assert tuple(shown) == NAMES
+    assert map_exhibits(read_sweep(sweep)[0]) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_captions_state_fill_grid_and_count(shown, name):
+    caption = shown[name].caption
+    assert "n = " in caption
+    assert "8 x 8 cells on 32 x 32 pixels" in caption
+    assert "deletion and insertion with Mean in 16 steps" in caption
+    assert "effect_map = EffectMap(intervention=PixelGrid(rows=8, columns=8, fill=Mean))" in caption
+    assert "Counterfactual" in caption
+
+
+@pytest.mark.parametrize("name", ["map_scores", "map_score_dots", "map_sanity"])
+def test_captions_of_means_state_the_interval(shown, name):
+    assert "95% intervals over groups (patients or images)" in shown[name].caption
+
+
+def test_flagged_maps_are_told(shown):
+    assert "flagged as zero or not finite, and not scored: 1 of grad_cam" in shown["map_scores"].caption
+
+
+def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
+    words = texts(shown["map_scores"].figure)
+    assert words.count("effect_map") == 2
+    for title in TITLES.values():
+        assert title in words
+    data = shown["map_scores"].data
+    row = data[(data["explainer"] == "effect_map") & (data["metric"] == "energy") & (data["cases"] == "all")].iloc[0]
+    assert f"{row['mean']:.3f}*" in words  # differs from grad_cam
+    assert f"[{row['low']:.3f}, {row['high']:.3f}]" in words
+    assert row["seconds"] == 0.2
+
+
+def test_controls_are_grey_and_a_uniform_map_is_marked(shown):
+    energy = shown["map_score_dots"].figure.axes[1]
+    colours = [line.get_color() for line in energy.lines if line.get_marker() == "o"]
+    assert colours == [INK, INK, FAINT] * 2  # all cases, then the correct ones
+    (dotted,) = [line for line in energy.lines if line.get_linestyle() == ":"]
+    assert dotted.get_xdata()[0] == pytest.approx(1 / 16)
+
+
+def test_the_gallery_draws_boxes_and_names_a_zero_map(shown):
+    figure = shown["map_gallery"].figure
+    assert len(figure.axes) == 3 * 4
+    assert "zero" in texts(figure)
+    films = list(dict.fromkeys(shown["map_gallery"].data["sample"]))
+    assert sorted(films) == [0, 1, 2]
+    for film, axes in zip(films, figure.axes[::4], strict=True):
+        assert len(axes.patches) == 2 * (3 if film == 0 else 4)  # film 0 has no nodule; each outline is drawn twice
+    assert [axes.get_title() for axes in figure.axes[:4]] == ["image", "grad_cam", "effect_map", "random_map"]
+
+
+def test_estimates_stand_against_the_true_evidence_of_each_part(shown, map_run):
+    exhibit = shown["map_estimates"]
+    effects = true_effects(map_run).set_index(["sample", "class", "part"])["effect"]
+    for row in exhibit.data.to_dict("records"):
+        assert row["evidence"] == pytest.approx(-effects[row["sample"], row["class"], row["part"]])
+    scores = (
+        shown["map_scores"].data.query("metric == 'true_effects' and cases == 'all'").set_index("explainer")["mean"]
+    )
+    for axes in exhibit.figure.axes[: len(scores)]:
+        name, _, mean = axes.get_title(loc="left").partition(": ")
+        assert mean == f"{scores[name]:.2f}"
+        drawn = sum(len(cloud.get_offsets()) for cloud in axes.collections)
+        assert drawn == (exhibit.data["explainer"] == name).sum()
+
+
+def test_the_sanity_figure_starts_at_the_map_as_it_is(shown):
+    axes = shown["map_sanity"].figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [
+        "as is",
+        "1 of 3",
+        "2 of 3",
+        "3 of 3",
+        "permuted\nlabels",
+    ]
+    line = next(line for line in axes.lines if len(line.get_xdata()) == 4)
+    assert (line.get_xdata()[0], line.get_ydata()[0]) == (0, 1)
+
+
+def test_stars_by_label_are_holm_adjusted(shown):
+    exhibit = shown["map_scores_by_label"]
+    data = exhibit.data
+    firm = data[(data["cases"] == "all") & data["metric"].isin(["pointing", "energy", "iou"]) & (data["p_holm"] < 0.05)]
+    assert texts(exhibit.figure).count("*") == len(firm)
+    assert "Holm-adjusted" in exhibit.caption
+
+
+def test_similarities_are_written_into_a_symmetric_table(shown):
+    words = texts(shown["map_similarity"].figure)
+    value = shown["map_similarity"].data["similarity"].iloc[0]
+    assert words.count(f"{value:.2f}".replace("0.", ".")) == 2
+    assert words.count("1.00") == 3

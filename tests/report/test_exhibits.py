@@ -1,0 +1,100 @@
+"""What the captions say, and which numbers stand behind the figures."""
+
+import re
+
+import pandas as pd
+import pytest
+import torch
+
+from dovision.report.exhibit import settings
+from dovision.report.exhibits import (
+    HEADS,
+    cells,
+    label_names,
+    results_exhibits,
+    results_frame,
+    run_exhibits,
+    sweep_exhibits,
+)
+from dovision.store.run_record import read_sweep
+from dovision.store.tables import read_effects, read_samples
+from dovision.types import Task
+
+FLOWERS = Task("multilabel", ("rose", "iris"))
+
+
+def completed(folder):
+    return [run for run in read_sweep(folder) if run.state == "completed"]
+
+
+def test_captions_state_fill_grid_count_and_interval(sweep):
+    run = completed(sweep)[1]
+    exhibits = [*results_exhibits([run]), *sweep_exhibits([run]), *run_exhibits(run)]
+    captions = {item.name: item.caption for item in exhibits}
+    assert list(captions)[:4] == ["results", "classifier_quality", "effect_against_epsilon", "classes"]
+    assert list(captions)[4:] == ["gallery", "effect_distribution", "average_effects"]
+    for caption in captions.values():
+        assert "PixelGrid(rows=4, columns=4, fill=Constant(value=0.0))" in caption
+        assert "seed 1." in caption
+        assert re.search(r"n = \d", caption)
+        assert re.search("95% intervals over groups|no interval", caption, re.IGNORECASE)
+        assert "/data/mnist" not in caption
+    for name in ("results", "classifier_quality", "classes", "effect_against_epsilon", "average_effects"):
+        assert "n = 40 images in each arm" in captions[name]
+        assert "95% intervals over groups" in captions[name]
+
+
+def test_a_sweep_names_what_differs(sweep):
+    text = settings(completed(sweep))
+    assert text.startswith("MNIST, small_cnn, PixelGrid(rows=2")
+    assert " or PixelGrid(rows=4" in text
+    assert " or LatentChannel(value=Zero), PGD(" in text
+
+
+def test_the_table_of_results_is_that_of_the_summaries(sweep):
+    runs = completed(sweep)
+    frame = results_frame(runs)
+    assert len(frame) == 9
+    row = frame[(frame["job"] == "intervention.rows=4") & (frame["arm"] == "eps=0.2")].iloc[0]
+    found = runs[1].summary["arms"]["eps=0.2"]
+    assert row["success_rate"] == found["success_rate"]["estimate"]
+    assert row["auroc_high"] == found["auroc"]["high"]
+    accuracy = found["accuracy"]
+    text = f"{accuracy['estimate']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
+    counts = "10 classes, 3 to 6 images each"
+    assert cells(row, list(HEADS))[:4] == ["eps=0.2", "40", counts, text]
+    assert cells(frame.iloc[0], ["success_rate"])[3] == "-"
+
+
+def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
+    run = completed(sweep)[1]
+    gallery = run_exhibits(run)[1].data
+    assert gallery.groupby(["sample", "arm"]).size().tolist() == [16] * 9
+    effects = read_effects(run.folder, [0])
+    first = gallery.iloc[0]
+    row = effects[(effects["arm"] == "clean") & (effects["unit"] == "r0c0")].sort_values("control").iloc[-1]
+    assert (first["said"], first["effect"], first["label"]) == (row["class"], row["effect"], "0")
+
+
+def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep):
+    run = completed(sweep)[1]
+    frame = run_exhibits(run)[2].data
+    samples = read_samples(run.folder)
+    beaten = samples[(samples["arm"] == "eps=0.2") & samples["success"].eq(True)]
+    rows = frame[frame["arm"] == "eps=0.2"]
+    assert set(rows["images"]) == {len(beaten)}
+    assert rows["value"].tolist() == pytest.approx(sorted(beaten["mean_abs_expected_effect"]))
+
+
+def test_an_arm_without_success_is_named_and_a_run_without_pictures_has_no_gallery(tmp_path, write_run):
+    write_run(tmp_path, eps=(0.05,), strength=0.0, maps=0)
+    items = run_exhibits(completed(tmp_path)[0])
+    assert [item.name for item in items] == ["classes", "effect_distribution", "average_effects"]
+    assert "No attack succeeded at eps=0.05." in items[1].caption
+
+
+def test_several_labels_are_read_as_names():
+    assert label_names(pd.Series([[1, 0]]).iloc[0], FLOWERS.classes) == "rose"
+    assert label_names(torch.tensor([1, 1]).numpy(), FLOWERS.classes) == "rose, iris"
+    assert label_names([0, 0], FLOWERS.classes) == "none"
+    assert label_names(1, FLOWERS.classes) == "iris"

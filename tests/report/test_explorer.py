@@ -1,0 +1,67 @@
+"""The explorer carries the effects of the table, the first images of all runs before the second of any."""
+
+import base64
+
+import numpy as np
+import pytest
+
+from dovision.report.exhibits import run_exhibits
+from dovision.report.explorer import STEPS, explorer
+from dovision.report.inline_assets import Allowance
+from dovision.store.run_record import read_sweep
+from dovision.store.tables import read_effects
+from dovision.store.thumbnails import kept_samples
+
+PLENTY = 10_000_000
+
+
+@pytest.fixture(scope="module")
+def runs(sweep):
+    return [run for run in read_sweep(sweep) if run.state == "completed"]
+
+
+def test_every_effect_is_that_of_the_table(runs):
+    entry = explorer(runs, Allowance(PLENTY))[1]
+    assert (entry["job"], entry["image"], entry["label"]) == ("intervention.rows=4", "digit_0000.png", "0")
+    assert entry["boxes"][5] == [8, 8, 16, 16]
+    effects = read_effects(runs[1].folder, [0])
+    for arm in entry["arms"]:
+        numbers = np.frombuffer(base64.b64decode(arm["effects"]), "<i2").reshape(16, 10) / STEPS * arm["largest"]
+        rows = effects[effects["arm"] == arm["name"]]
+        table = rows.pivot(index="unit", columns="class", values="effect").loc[entry["units"], entry["classes"]]
+        assert numbers == pytest.approx(table.to_numpy(float), abs=arm["largest"] / STEPS)
+        assert arm["picture"].startswith("data:image/")
+
+
+def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs):
+    found = [entry for entry in explorer(runs, Allowance(PLENTY)) if entry["job"] == "intervention.rows=4"]
+    assert len(found) == 3
+    effects = read_effects(runs[1].folder, [0, 1, 2])
+    largest = effects["effect"].abs().max()
+    assert [entry["scale"] for entry in found] == pytest.approx([largest] * 3, rel=1e-5)
+    (gallery,) = [exhibit for exhibit in run_exhibits(runs[1]) if exhibit.name == "gallery"]
+    assert gallery.figure.axes[1].images[0].get_clim() == pytest.approx((-largest, largest))
+
+
+def test_units_without_a_place_have_no_boxes(runs):
+    assert explorer(runs, Allowance(PLENTY))[2]["boxes"] is None
+
+
+def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(runs):
+    everything = explorer(runs, Allowance(PLENTY))
+    kept = {run.label: kept_samples(run.folder, ["clean", "eps=0.05", "eps=0.2"]) for run in runs}
+    expected = [(job, f"digit_{samples[place]:04}.png") for place in (0, 1) for job, samples in kept.items()]
+    assert [(entry["job"], entry["image"]) for entry in everything[:6]] == expected
+    assert expected[0] == ("intervention.rows=2", "digit_0000.png")
+    assert len(everything) == 9
+    assert len(explorer(runs, Allowance(40_000))) < 9
+    assert explorer(runs, Allowance(10)) == []
+
+
+def test_of_many_classes_those_with_the_largest_effects_are_carried(runs, monkeypatch):
+    monkeypatch.setattr("dovision.report.explorer.MOST_CLASSES", 2)
+    entry = explorer(runs, Allowance(PLENTY))[0]
+    effects = read_effects(runs[0].folder, [0])
+    said = set(effects.loc[effects.groupby("arm")["control"].idxmax(), "class"])
+    assert said <= set(entry["classes"])
+    assert len(entry["classes"]) == len(entry["arms"][0]["control"]) <= 2 + len(said)

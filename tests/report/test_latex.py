@@ -1,0 +1,69 @@
+"""LaTeX tables say what the text says, and nothing in the text is taken for a command."""
+
+import re
+
+import pytest
+
+from dovision.report.exhibit import save
+from dovision.report.exhibits import results_exhibits
+from dovision.report.figures.maps import map_exhibits
+from dovision.report.latex import SPOKEN, Ruled, escaped, latex_figure, latex_table
+from dovision.store.run_record import read_sweep
+
+TABLE = Ruled(
+    ["arm", "|ECE| ↑"], [("a_b", ["clean", "0.1 [0.0, 0.2]"]), ("a_b", ["eps", "-"]), ("50 % & more", ["x\ny_"])]
+)
+
+
+def test_a_table_has_its_rows_under_the_names_of_their_groups():
+    assert latex_table(TABLE, "n = 40 images, 95% intervals.", "results").splitlines() == [
+        r"\begin{table}",
+        r"\caption{n = 40 images, 95\% intervals.}",
+        r"\label{tab:results}",
+        r"\centering",
+        r"\scriptsize",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        r"\begin{tabular}{ll}",
+        r"\hline",
+        r"arm & \textbar{}ECE\textbar{} $\uparrow$ \\",
+        r"\hline",
+        r"\multicolumn{2}{l}{\textbf{a\_b}} \\",
+        r"clean & 0.1 {[}0.0, 0.2{]} \\",
+        r"eps & - \\",
+        r"\hline",
+        r"\multicolumn{2}{l}{\textbf{50 \% \& more}} \\",
+        r"\begin{tabular}[t]{@{}l@{}}x \\ y\_\end{tabular} &  \\",
+        r"\hline",
+        r"\end{tabular}}",
+        r"\end{table}",
+    ]
+
+
+def test_a_table_of_many_columns_spans_the_page():
+    text = latex_table(Ruled(list("abcdef"), [("g", list("abcdef"))]), "", "wide")
+    assert text.startswith(r"\begin{table*}")
+    assert text.endswith("\\end{table*}\n")
+
+
+def test_no_special_character_is_left_bare():
+    text = escaped("".join(SPOKEN) + "\n\t end")
+    for said in sorted(SPOKEN.values(), key=len, reverse=True):
+        text = text.replace(said, "")
+    assert not re.search(r"[\\{}$&#%_~^<>|\"\[\]]", text)
+    assert text.strip() == "end"
+
+
+@pytest.mark.slow
+def test_the_tables_of_sweeps_and_maps_are_set_and_fit_the_page(sweep, map_run, typeset):
+    completed = [run for run in read_sweep(sweep) if run.state == "completed"]
+    exhibits = [*results_exhibits(completed), *map_exhibits(read_sweep(map_run)[0])]
+    tables = {one.name: latex_table(one.table, one.caption, one.name) for one in exhibits if one.table}
+    assert list(tables) == ["results", "classifier_quality", "map_scores"]
+    assert "Overfull" not in typeset(*tables.values())
+
+
+@pytest.mark.slow
+def test_a_figure_and_every_special_character_are_set(sweep, typeset, tmp_path):
+    exhibit, _ = results_exhibits(read_sweep(sweep)[:1])
+    save(exhibit, tmp_path)
+    typeset(latex_figure(exhibit.name, "".join(SPOKEN), wide=True), (tmp_path / "results.tex").read_text())

@@ -1,0 +1,155 @@
+"""The page stands alone, tells the failures, and shows text from data as text."""
+
+import base64
+import hashlib
+import html
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from dovision.report import page as page_module
+from dovision.report.page import command
+from dovision.store.run_record import read_sweep
+from dovision.types import Task
+
+EVIL = "<script>alert('x')</script>"
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Outline(HTMLParser):
+    """The tags and ids of a page, with a check that they nest."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.heads = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.heads += [int(tag[1])] if re.fullmatch(r"h\d", tag) else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(page_of_sweep):
+    return page_of_sweep.read_text()
+
+
+def test_the_page_is_well_formed_and_its_ids_differ(page):
+    outline = Outline(page)
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert outline.heads[0] == 1
+    assert all(later - former <= 1 for former, later in zip(outline.heads, outline.heads[1:], strict=False))
+
+
+def test_the_page_fetches_nothing_and_runs_one_script_of_its_own(page):
+    for tag, attributes in Outline(page).tags:
+        assert tag not in ("link", "iframe", "object")
+        assert not any(name.startswith("on") for name in attributes)
+        for name in ("src", "href", "xlink:href"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    data, code = re.findall(r"<script(.*?)>(.*?)</script>", page, re.DOTALL)
+    assert data[0] == ' type="application/json" id="explorer-data"'
+    digest = base64.b64encode(hashlib.sha256(code[1].encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in page
+
+
+def test_the_page_can_be_read_out(page):
+    outline = Outline(page)
+    for tag, attributes in outline.tags:
+        if tag == "th":
+            assert attributes["scope"] in ("col", "row")
+        if attributes.get("role") == "img":
+            assert attributes["aria-labelledby"]
+            assert attributes["aria-describedby"]
+        for name in ("aria-labelledby", "aria-describedby", "aria-controls"):
+            assert attributes.get(name) is None or attributes[name] in outline.ids
+    assert sum(tag == "caption" for tag, _ in outline.tags) == sum(tag == "table" for tag, _ in outline.tags) == 4
+    assert ("html", {"lang": "en"}) in outline.tags
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_what_differs_is_told_apart_from_what_jobs_have_in_common(page):
+    text = html.unescape(re.sub(r"<[^>]+>", "|", page))
+    assert re.search(r"intervention\.rows\|+2 \(1 job\), 4 \(2 jobs\), - \(1 job\), 8", text) is None
+    assert "|intervention|" in text
+    assert "LatentChannel (1 job), PixelGrid (4 jobs)" in text
+    assert re.search(r"dataset\|+MNIST", text)
+
+
+def test_every_job_is_told_with_its_state_and_failure(page):
+    for count in ("3 completed", "1 failed", "1 interrupted"):
+        assert f">{count}</a>" in page
+    assert "ValueError: a grid must have at most 32 rows, got 64." in page
+    assert "More lines" not in page
+    assert "dovision-evaluate attack=pgd intervention.rows=64" in page
+    assert "0123abc" in page
+
+
+def test_the_page_warns_of_what_the_numbers_do_not_say(page):
+    for word in ("off the data", "causal for the model", "not adaptive", "random noise", "training seeds"):
+        assert word in page
+
+
+def test_the_numbers_behind_a_figure_travel_with_the_page(page):
+    link = re.search(r'href="data:text/csv;base64,([^"]+)" download="effect_against_epsilon.csv"', page)
+    csv = base64.b64decode(html.unescape(link[1])).decode()
+    assert csv.splitlines()[0] == "job,arm,eps,images,mean,low,high,reason"
+    assert len(csv.splitlines()) == 10
+
+
+def test_an_arm_without_success_says_why_it_has_no_auroc(tmp_path, write_run, page_of):
+    write_run(tmp_path, strength=0.0, eps=(0.2,), images=12, maps=0)
+    assert "No attack in the arm eps=0.2 succeeded, so there is no AUROC." in page_of(tmp_path).read_text()
+
+
+def test_a_note_on_many_jobs_names_a_few(tmp_path, write_run, page_of):
+    for seed in range(6):
+        write_run(tmp_path / str(seed), [f"seed={seed}"], strength=0.0, eps=(0.2,), images=4, maps=0)
+    text = page_of(tmp_path, details=1).read_text()
+    assert "there is no AUROC. (seed=0; seed=1; seed=2; seed=3; and 2 more jobs)" in text
+
+
+def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(sweep, tmp_path, monkeypatch, page_of):
+    monkeypatch.setattr(page_module, "FIGURES", 200_000)
+    monkeypatch.setattr(page_module, "NUMBERS", 0)
+    monkeypatch.setattr(page_module, "PICTURES", 0)
+    text = page_of(sweep, tmp_path).read_text()
+    assert "Too large for this page, in figures/3c beside it: " in text
+    assert "Numbers: CSV in figures beside this page." in text
+    assert "explorer-data" not in text.partition("<script>")[0]
+
+
+def test_of_many_runs_the_first_are_drawn_one_by_one(sweep, tmp_path, page_of):
+    text = page_of(sweep, tmp_path, details=1).read_text()
+    assert "Figures run by run: of the first 1 of 3 completed runs; details=3 for all." in text
+    assert not (tmp_path / "figures" / "2b").exists()
+
+
+def test_text_from_data_is_shown_as_text(tmp_path, write_run, page_of):
+    task = Task("multiclass", (EVIL, "$x$", *'123456"&'))
+    write_run(tmp_path / EVIL.replace("/", ""), [f"+name={EVIL}"], task=task, images=12, eps=(0.2,))
+    text = page_of(tmp_path).read_text()
+    assert text.count("<script") == 2
+    assert "&lt;script&gt;" in text
+    assert "\\u003cscript\\u003e" in text
+    Outline(text)
+
+
+def test_the_command_can_be_pasted_into_a_shell(tmp_path, write_run):
+    write_run(tmp_path, ["attack.eps=[0.1,8/255]", "name=it's"], images=4, maps=0, eps=())
+    (run,) = read_sweep(tmp_path)
+    assert command(run) == """dovision-evaluate 'attack.eps=[0.1,8/255]' 'name=it'"'"'s'"""

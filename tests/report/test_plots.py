@@ -1,0 +1,212 @@
+"""Figures are equal byte for byte for equal numbers, and draw what they are given."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib import colormaps
+
+from dovision.report import plots
+from dovision.report.ecdf import ecdf, quantile
+from dovision.report.figures.detection_plots import score_distributions
+from dovision.report.gallery import gallery
+from dovision.report.heat_map import heat_maps
+from dovision.report.style import DIVERGING, EFFECT_COLOURS, brief, inline_svg, save_figure
+
+AVERAGES = pd.DataFrame(
+    [
+        ("clean", "u0", "cat", 0.1, 0.0, 0.2),
+        ("clean", "u1", "$x$ <b>", -0.3, -0.4, -0.2),
+        ("clean", "u2", "cat", 0.01, 0.0, 0.02),
+        ("eps=0.1", "u0", "cat", 0.2, np.nan, np.nan),
+    ],
+    columns=["arm", "unit", "class", "mean", "low", "high"],
+)
+
+
+def curve():
+    rows = [("a", 0.1, 0.3, 0.25, 0.4), ("a", 0.0, 0.2, 0.15, 0.25), ("b", 0.0, 0.1, None, None)]
+    return pd.DataFrame(rows, columns=["job", "eps", "mean", "low", "high"])
+
+
+def distribution():
+    share = np.linspace(0, 1, 5)
+    values = {"clean": share * 0.1, "eps=0.1": share * 0.0}
+    parts = [pd.DataFrame({"arm": arm, "images": 1234, "share": share, "value": v}) for arm, v in values.items()]
+    return pd.concat(parts)
+
+
+def gallery_frame(placed):
+    rows = []
+    for sample in (0, 1):
+        for arm in ("clean", "eps=0.1"):
+            for unit in range(2):
+                box = (0, 2 * unit, 4, 2 * unit + 2) if placed else (np.nan,) * 4
+                rows.append((sample, arm, f"u{unit}", "cat", 0.9, "dog", 0.5 - unit, *box))
+    columns = ["sample", "arm", "unit", "said", "control", "label", "effect", "top", "left", "bottom", "right"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pictures(shape):
+    return {(s, arm): np.full(shape, 100, np.uint8) for s in (0, 1) for arm in ("clean", "eps=0.1")}
+
+
+DRAWN = {
+    "curve": lambda: plots.effect_against_epsilon(curve()),
+    "distribution": lambda: plots.effect_distribution(distribution()),
+    "averages": lambda: plots.average_effects(AVERAGES),
+    "table": lambda: plots.results_table(["arm", "n"], [("a", ["clean", "3"]), ("b", ["clean", "4"])]),
+    "gallery": lambda: gallery(pictures((4, 4)), gallery_frame(placed=True), largest=0.8),
+    "bars": lambda: gallery(pictures((4, 4, 3)), gallery_frame(placed=False), largest=0.8),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN.keys())
+def test_the_same_numbers_give_the_same_bytes(tmp_path, draw):
+    for name in ("first", "second"):
+        save_figure(draw(), AVERAGES, tmp_path / name, "figure")
+    for end in ("svg", "pdf", "png", "csv"):
+        first, second = ((tmp_path / name / f"figure.{end}").read_bytes() for name in ("first", "second"))
+        assert first == second
+        assert len(first) > 100
+    assert len(list((tmp_path / "first").iterdir())) == 4
+
+
+def test_the_curve_goes_through_the_means_in_order_of_epsilon():
+    line = plots.effect_against_epsilon(curve()).axes[0].lines[0]
+    assert line.get_xdata().tolist() == [0.0, 0.1]
+    assert line.get_ydata().tolist() == [0.2, 0.3]
+
+
+def test_of_many_jobs_the_outstanding_are_named_and_the_others_grey():
+    rows = [(f"job {job}", eps, job * (1 + eps), None, None) for job in range(13) for eps in (0.0, 0.1)]
+    frame = pd.DataFrame(rows, columns=["job", "eps", "mean", "low", "high"])
+    drawn = plots.effect_against_epsilon(frame)
+    assert plots.outstanding(frame) == ["job 12", "job 11", "job 10", "job 2", "job 1", "job 0"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == [
+        "job 0",
+        "job 1",
+        "job 2",
+        "job 10",
+        "job 11",
+        "job 12",
+    ]
+    assert sum(line.get_color() == "#8a92a0" for line in drawn.axes[0].lines) == 7
+
+
+def test_many_panels_stand_in_rows_of_four():
+    ends = dict.fromkeys(("low", "lower", "median", "upper", "high"), 0.1)
+    rows = [{"panel": f"rows={n}", "attack": "PGD", "eps": eps, **ends} for n in range(6) for eps in (0.0, 0.1)]
+    shown = [axes for axes in plots.spread_against_epsilon(pd.DataFrame(rows)).axes if axes.get_visible()]
+    assert [axes.get_title("left") for axes in shown] == [f"rows={n}" for n in range(6)]
+    assert [axes.get_subplotspec().colspan.start for axes in shown] == [0, 1, 2, 3, 0, 1]
+
+
+def test_long_overrides_are_told_by_the_last_part_of_each_key():
+    job = "intervention.rows=5, fill@intervention.fill=constant, attack=pgd"
+    assert brief(job, 60) == "rows=5, fill=constant, attack=pgd"
+    assert brief(job, 100) == job
+    assert brief(job, 20) == "rows=5, fill=consta…"
+
+
+@pytest.mark.parametrize(("least", "scale"), [(0.06, "linear"), (0.0, "log")])
+def test_the_distribution_is_logarithmic_where_values_differ_tenfold(least, scale):
+    frame = distribution().assign(value=lambda rows: rows["value"].clip(lower=least))
+    axes = plots.effect_distribution(frame).axes[0]
+    assert axes.get_xscale() == scale
+    assert axes.lines[0].get_xdata().min() == max(least, 1e-5)
+
+
+def test_the_largest_average_effects_come_first():
+    axes = plots.average_effects(plots.strongest(AVERAGES, 2)).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["do(u1) on $x$ <b>", "do(u0) on cat"]
+
+
+def test_the_map_shows_each_unit_where_it_is_on_one_scale_for_all():
+    drawn = DRAWN["gallery"]().axes[1].images[0]
+    assert drawn.get_array().tolist() == [[0.5, 0.5, -0.5, -0.5]] * 4
+    assert drawn.get_clim() == (-0.8, 0.8)
+
+
+def test_evidence_for_the_class_is_warm_in_every_picture_of_effects_and_maps():
+    effect = DRAWN["gallery"]().axes[1].images[0]  # -0.5 on the right: do(unit) takes evidence away
+    bars = DRAWN["bars"]().axes[1].patches
+    table = pd.DataFrame([[-1.0, 1.0]])
+    channels = heat_maps({"": table}, {"": table.astype(str)}, "effect", colours=EFFECT_COLOURS).axes[0].collections[0]
+    for_class = [effect.cmap(effect.norm(-0.5)), bars[1].get_facecolor(), channels.cmap(channels.norm(-1.0))]
+    against = [effect.cmap(effect.norm(0.5)), bars[0].get_facecolor(), channels.cmap(channels.norm(1.0))]
+    for_class.append(colormaps[DIVERGING](1.0))  # the maps of explainers are positive where the image speaks for it
+    against.append(colormaps[DIVERGING](0.0))
+    assert all(red > blue for red, _, blue, _ in for_class)
+    assert all(red < blue for red, _, blue, _ in against)
+
+
+def test_a_box_around_others_hides_none_of_them():
+    frame = gallery_frame(placed=True)
+    union = frame[frame["unit"] == "u0"].assign(unit="union", effect=0.1, left=0, right=4)
+    drawn = gallery(pictures((4, 4)), pd.concat([frame, union]), largest=1.0).axes[1].images[0]
+    assert drawn.get_array().tolist() == [[0.5, 0.5, -0.5, -0.5]] * 4
+
+
+@pytest.mark.parametrize(("images", "drawn"), [(3, "dots"), (19, "dots"), (20, "steps"), (400, "steps")])
+def test_a_distribution_is_drawn_in_steps_and_of_few_images_in_dots(images, drawn):
+    frame = ecdf(np.random.default_rng(0).random(images)).assign(arm="clean", images=images)
+    (line,) = plots.effect_distribution(frame).axes[0].lines
+    assert (line.get_linestyle(), line.get_marker()) == (("None", "o") if drawn == "dots" else ("-", "None"))
+    assert line.get_drawstyle() == "steps-post"
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=500))
+def test_each_point_of_a_distribution_is_a_measured_value_and_its_share(values):
+    rows = ecdf(values)
+    assert len(rows) == min(len(values), 200)
+    assert rows["share"].iloc[-1] == 1
+    below = [np.mean(np.asarray(values) <= value) for value in rows["value"]]
+    last = ~rows["value"].duplicated(keep="last")
+    assert (rows["share"] <= np.asarray(below) + 1e-12).all()
+    if len(values) <= 200:
+        assert rows.loc[last, "share"].tolist() == pytest.approx(np.asarray(below)[last])
+
+
+@pytest.mark.parametrize(
+    ("images", "share", "known"), [(19, 0.05, False), (20, 0.05, True), (3, 0.25, False), (2, 0.5, True)]
+)
+def test_a_quantile_that_the_sample_cannot_hold_is_not_known(images, share, known):
+    assert np.isfinite(quantile(pd.Series(np.arange(float(images))), share)) == known
+
+
+def test_units_without_a_place_are_drawn_as_bars():
+    bars = DRAWN["bars"]().axes[1].patches
+    assert [bar.get_height() for bar in bars] == [0.5, -0.5]
+
+
+def test_an_inline_figure_has_ids_of_its_own_and_the_colours_of_the_page(tmp_path):
+    save_figure(DRAWN["averages"](), AVERAGES, tmp_path, "figure")
+    text = (tmp_path / "figure.svg").read_text()
+    inline = inline_svg(text, "run1-figure")
+    assert inline.startswith("<svg")
+    ids = set(re.findall(r'\bid="([^"]+)"', inline))
+    assert all(name.startswith("run1-figure-") for name in ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", inline)) | set(re.findall(r'href="#([^"]+)"', inline)) <= ids
+    assert "currentColor" in inline
+    assert "#1f2430" not in inline
+    assert "&lt;b&gt;" in inline
+
+
+def test_numbers_on_logarithmic_axes_are_written_out_on_every_figure(tmp_path):
+    values = np.geomspace(1e-5, 1e3, 20)
+    scores = pd.DataFrame({"detector": "margin", "world": "clean", "images": 20, "share": values.argsort() / 19})
+    spread = {end: values for end in ("low", "lower", "median", "upper", "high")}
+    worlds = pd.DataFrame({"panel": "grid", "attack": "pgd", "eps": np.linspace(0, 0.3, 20), **spread})
+    drawn = {
+        "scores": score_distributions(scores.assign(value=values), {"margin": 1.0}),
+        "spread": plots.spread_against_epsilon(worlds),
+    }
+    for name, figure in drawn.items():
+        save_figure(figure, worlds, tmp_path, name)
+        text = (tmp_path / f"{name}.svg").read_text()
+        assert "mathdefault" not in text
+        assert ">0.1<" in text or ">1<" in text

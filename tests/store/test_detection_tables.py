@@ -1,0 +1,86 @@
+"""scores.parquet as it is read back, and which detectors are shown."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from dovision.store.detection_tables import (
+    DETECTOR,
+    SCORES,
+    detector_label,
+    preferred,
+    read_scores,
+    scores_schema,
+    widest,
+)
+from dovision.store.tables import TableWriter
+
+
+def write(folder, **columns):
+    told = {"sample": [3, 4, 5], "split": "test", "group": 1, "attack": ["clean", "pgd", "adaptive"]}
+    told |= {"eps": [0.0, 0.1, 0.1], "strength": [None, None, 2.0], "detector": "odin", "variant": "as is"}
+    told |= {"fitted_on": "", "correct": [True, True, False], "success": [None, False, True], "score": [0.5, 1.0, 2.0]}
+    frame = pd.DataFrame(told | columns)[scores_schema().names]
+    with TableWriter(folder / SCORES, scores_schema()) as table:
+        for batch in pa.Table.from_pandas(frame, scores_schema(), preserve_index=False).to_batches():
+            table.write(batch)
+
+
+def fits(*rows):
+    return pd.DataFrame(rows, columns=DETECTOR)
+
+
+def test_scores_are_read_back_with_success_as_a_number(tmp_path):
+    write(tmp_path)
+    frame = read_scores(tmp_path)
+    assert frame["sample"].tolist() == [3, 4, 5]
+    assert frame["attack"].tolist() == ["clean", "pgd", "adaptive"]
+    np.testing.assert_array_equal(frame["success"], [np.nan, 0, 1])
+    np.testing.assert_array_equal(frame["strength"], [np.nan, np.nan, 2])
+
+
+def test_a_missing_score_is_an_error_that_names_the_detector(tmp_path):
+    write(tmp_path, score=[0.5, None, 1.0])
+    with pytest.raises(ValueError, match=r"must have a score in each row, got nan in 1, from odin\."):
+        read_scores(tmp_path)
+
+
+def test_no_table_and_a_table_without_rows_are_errors(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Run the evaluation again"):
+        read_scores(tmp_path)
+    with TableWriter(tmp_path / SCORES, scores_schema()):
+        pass
+    with pytest.raises(ValueError, match=r"must have rows, got none\. Delete the folder"):
+        read_scores(tmp_path)
+
+
+def test_the_hardened_fit_to_all_attacks_is_preferred():
+    rows = fits(
+        ("odin", "as is", ""),
+        ("profile", "clean only", ""),
+        ("profile", "clean and noise", ""),
+        ("classifier", "supervised", "all attacks"),
+        ("classifier", "supervised, hardened", "pgd"),
+        ("classifier", "supervised, hardened", "all attacks"),
+    )
+    assert preferred(rows).index.tolist() == [0, 2, 5]
+
+
+def test_the_only_attack_that_was_fitted_to_is_the_widest_fit():
+    one = fits(("odin", "as is", ""), ("classifier", "supervised", "pgd"))
+    assert len(widest(one)) == 2
+    assert len(widest(pd.concat([one, fits(("classifier", "supervised", "all attacks"))]))) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "label"),
+    [
+        (("odin", "as is", ""), "odin"),
+        (("profile", "clean only", ""), "profile, clean only"),
+        (("classifier", "supervised", "all attacks"), "classifier, supervised"),
+        (("classifier", "supervised", "pgd"), "classifier, supervised, on pgd"),
+    ],
+)
+def test_a_detector_is_called_by_name_variant_and_fit(names, label):
+    assert detector_label(*names) == label

@@ -1,0 +1,103 @@
+"""A run's files against what it has recorded of them."""
+
+import pytest
+
+from dovision.io.files import sha256
+from dovision.store.digests import FILES, differences, files
+from dovision.store.run_directory import RunDirectory
+
+WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
+WRITTEN += ("detection.parquet", "summary.json", "reads/odin.parquet", "maps/0_clean.png", "attacked/pgd/keys.npy")
+WRITTEN += ("attacked/pgd/facts.json", "attacked/pgd/eps=0.1.npy")
+RECORDED = (*WRITTEN, ".hydra/config.yaml", ".hydra/overrides.yaml")
+
+
+def written(folder, content):
+    """A completed run whose files say `content` and their own name, all in the same number of bytes."""
+    run = RunDirectory(folder)
+    run.start({"seed": content}, [f"seed={content}"], {})
+    for name in WRITTEN:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"{name} {content}")
+    run.complete({})
+    return run
+
+
+def removed(file, other):
+    file.unlink()
+
+
+def cut(file, other):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def emptied(file, other):
+    file.write_bytes(b"")
+
+
+def exchanged(file, other):
+    file.write_bytes(other.read_bytes())
+
+
+def with_a_flipped_byte(file, other):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def test_an_untouched_run_is_as_it_was_recorded(tmp_path):
+    run = written(tmp_path, "a")
+    assert set(files(tmp_path)) == set(run.facts()["digests"]) == set(RECORDED)
+    assert differences(tmp_path, run.facts()) == []
+    assert differences(tmp_path, run.facts(), digest=lambda path: sha256(path)) == []
+
+
+@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("damage", [removed, cut, emptied, exchanged, with_a_flipped_byte])
+def test_whatever_happens_to_any_file_it_is_named(tmp_path, name, damage):
+    run, other = written(tmp_path / "a", "a"), written(tmp_path / "b", "b")
+    damage(run.path / name, other.path / name)
+    (told,) = differences(run.path, run.facts())
+    assert told.startswith(name)
+    kinds = {removed: "is missing", exchanged: "has other content", with_a_flipped_byte: "has other content"}
+    assert told.endswith(kinds.get(damage, " bytes"))
+
+
+def test_no_byte_is_read_of_a_file_of_another_size(tmp_path):
+    run = written(tmp_path, "a")
+    cut(tmp_path / "effects.parquet", None)
+    read = []
+    differences(tmp_path, run.facts(), lambda path: read.append(path.name) or sha256(path))
+    assert "effects.parquet" not in read
+    assert "samples.parquet" in read
+
+
+@pytest.mark.parametrize("pattern", FILES)
+def test_a_file_that_the_run_has_not_written_is_named(tmp_path, pattern):
+    run = written(tmp_path, "a")
+    planted = tmp_path / pattern.replace("*", "planted")
+    planted.parent.mkdir(parents=True, exist_ok=True)
+    planted.write_text("of another run")
+    name = planted.relative_to(tmp_path).as_posix()
+    told = {"summary.json": "summary.json has"}.get(name, f"{name} is none of the files that the run has recorded")
+    assert [one.startswith(told) for one in differences(tmp_path, run.facts())] == [True]
+
+
+@pytest.mark.parametrize("facts", [{}, {"digests": {}}])
+def test_a_run_without_digests_is_not_relied_on(tmp_path, facts):
+    written(tmp_path, "a")
+    assert differences(tmp_path, facts) == ["run.json records no digests of the tables"]
+
+
+def test_what_follows_the_end_of_a_run_changes_nothing(tmp_path):
+    run = written(tmp_path, "a")
+    for name in ("run.log", "metrics.csv", "wandb/run-1.wandb", "report/index.html", "notes.txt", ".run.lock"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("later")
+    assert differences(tmp_path, run.facts()) == []
+
+
+def test_a_new_start_removes_what_an_earlier_one_has_written(tmp_path):
+    written(tmp_path, "a")
+    RunDirectory(tmp_path).start({}, [], {}, afresh=True)
+    assert set(files(tmp_path)) == {".hydra/config.yaml", ".hydra/overrides.yaml"}

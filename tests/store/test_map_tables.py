@@ -1,0 +1,87 @@
+"""The maps and boxes of a run come back as they were written."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dovision.store.map_tables import (
+    BOXES,
+    MAPS,
+    boxes_schema,
+    maps_schema,
+    read_boxes,
+    read_grid,
+    read_maps,
+    write_boxes,
+)
+from dovision.store.tables import TableWriter
+from dovision.types import BOXES as BOX_COLUMNS
+
+ROW = {
+    "sample": 3,
+    "group": 1,
+    "explainer": "grad_cam",
+    "class": "disease",
+    "variant": "as is",
+    "correct": True,
+    "state": "ok",
+    "cells": np.array([0.5, -1.0], np.float32),
+    "deletion": 0.25,
+    "insertion": None,
+}
+
+
+def write(folder, rows, **grid):
+    schema = maps_schema(**({"rows": 1, "columns": 2, "height": 32, "width": 40, "margin": 2.5} | grid))
+    with TableWriter(folder / MAPS, schema) as table:
+        for row in rows:
+            table.write(pa.RecordBatch.from_pylist([row], schema=schema))
+
+
+def test_a_map_comes_back_with_its_names_as_text_and_its_cells_as_an_array(tmp_path):
+    write(tmp_path, [ROW, ROW | {"explainer": "edge_map", "sample": 4}])
+    frame = read_maps(tmp_path)
+    assert frame["explainer"].tolist() == ["grad_cam", "edge_map"]
+    assert frame["cells"][0].tolist() == [0.5, -1.0]
+    assert frame["deletion"][0] == 0.25
+    assert np.isnan(frame["insertion"][0])
+
+
+def test_the_grid_travels_with_the_table(tmp_path):
+    write(tmp_path, [ROW])
+    assert read_grid(tmp_path) == (1, 2, 32, 40, 2.5)
+
+
+def test_a_table_without_rows_has_its_columns_and_grid(tmp_path):
+    write(tmp_path, [])
+    assert list(read_maps(tmp_path)) == list(ROW)
+    assert read_grid(tmp_path).width == 40
+
+
+def test_a_box_without_a_label_has_none(tmp_path):
+    boxes = [(0, "nodule0", "nodule", 1, 2, 3, 4), (0, "tag", None, 5, 6, 7, 8)]
+    write_boxes(tmp_path, pd.DataFrame(boxes, columns=BOX_COLUMNS))
+    frame = read_boxes(tmp_path)
+    assert frame["label"].tolist() == ["nodule", None]
+    assert [tuple(row) for row in frame[["top", "left", "bottom", "right"]].to_numpy()] == [(1, 2, 3, 4), (5, 6, 7, 8)]
+
+
+def test_no_boxes_are_a_table_too(tmp_path):
+    write_boxes(tmp_path, pd.DataFrame(columns=BOX_COLUMNS))
+    assert list(read_boxes(tmp_path)) == BOX_COLUMNS
+
+
+@pytest.mark.parametrize("read", [read_maps, read_grid, read_boxes])
+def test_a_missing_table_is_named(tmp_path, read):
+    with pytest.raises(FileNotFoundError, match=r"(maps|boxes)\.parquet must be a table of a run, got no such file"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "schema", "read"), [(MAPS, None, read_maps), (BOXES, boxes_schema(), read_boxes)])
+def test_a_table_of_another_format_is_named(tmp_path, name, schema, read):
+    schema = (schema or maps_schema(1, 1, 1, 1, 0)).with_metadata({"dovision_format": "0"})
+    pq.write_table(schema.empty_table(), tmp_path / name)
+    with pytest.raises(ValueError, match=r"must be of table format 2, got 0"):
+        read(tmp_path)

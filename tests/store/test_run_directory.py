@@ -1,0 +1,240 @@
+"""What run.json says is what happened."""
+
+import errno
+import fcntl
+import subprocess
+import sys
+import threading
+
+import pytest
+import yaml
+
+from dovision.io.atomic import PARTIAL
+from dovision.store.run_directory import LOCK, BeingWritten, RunDirectory
+from dovision.store.tables import EFFECTS
+
+KILLED = """
+import os, signal, sys
+from dovision.interfaces import Task
+import torch
+from dovision.io.atomic import PARTIAL
+from dovision.store.run_directory import RunDirectory
+from dovision.store.to_arrow import effect_columns
+from dovision.store.tables import TableWriter, effects_schema
+folder = sys.argv[1]
+run = RunDirectory(folder)
+run.start({}, [], {})
+task = Task("multiclass", tuple(str(k) for k in range(10)))
+logits = {"control_logits": torch.zeros(1000, 10), "treated_logits": torch.zeros(1000, 20, 10)}
+units = [f"u{i}" for i in range(20)]
+with TableWriter(run.path / "effects.parquet", effects_schema()) as table:
+    images = {"sample": torch.arange(1000), "regions": [[None] * 20] * 1000}
+    for rows in effect_columns(arm="clean", units=units, task=task, **images, **logits):
+        table.write(rows)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_goes_from_missing_to_running_to_completed(tmp_path):
+    run = RunDirectory(tmp_path / "a" / "b")
+    assert run.state == "missing"
+    run.start({"seed": 3, "attack": {"eps": [0.1]}}, ["seed=3"], {"device": "cpu"})
+    assert run.state == "running"
+    run.record({"forward_passes": 7})
+    run.complete({"wall_seconds": 1.5})
+    assert run.state == "completed"
+    facts = run.facts()
+    assert facts.pop("digests").keys() == {".hydra/config.yaml", ".hydra/overrides.yaml"}
+    assert facts == {
+        "state": "completed",
+        "overrides": ["seed=3"],
+        "device": "cpu",
+        "forward_passes": 7,
+        "wall_seconds": 1.5,
+    }
+    assert yaml.safe_load((run.path / ".hydra" / "config.yaml").read_text()) == {"seed": 3, "attack": {"eps": [0.1]}}
+    assert yaml.safe_load((run.path / ".hydra" / "overrides.yaml").read_text()) == ["seed=3"]
+
+
+def test_a_start_that_fails_leaves_the_directory_to_the_next_one(tmp_path):
+    (tmp_path / ".hydra").write_text("a file where a folder is to be made")
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    with pytest.raises(FileExistsError, match=r"\.hydra"):
+        first.start({}, [], {})
+    (tmp_path / ".hydra").unlink()
+    second.start({}, [], {})
+    assert second.state == "running"
+
+
+def test_a_failure_is_kept_with_type_message_and_traceback(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {"seed": 0})
+    try:
+        raise KeyError("lesion")
+    except KeyError as error:
+        run.fail(error)
+    assert run.state == "failed"
+    assert run.facts()["seed"] == 0
+    assert run.facts()["exception"]["type"] == "KeyError"
+    assert "lesion" in run.facts()["exception"]["message"]
+    assert "test_run_directory.py" in run.facts()["exception"]["traceback"]
+
+
+def test_a_completed_run_is_not_overwritten(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    run.complete({})
+    with pytest.raises(FileExistsError, match="must not hold a completed run.*output_root"):
+        RunDirectory(tmp_path).start({}, [], {})
+    assert run.state == "completed"
+
+
+@pytest.mark.parametrize("end", ["failed", "running"])
+def test_what_a_dead_run_left_is_removed_and_what_is_not_its_own_stays(tmp_path, end):
+    run = RunDirectory(tmp_path)
+    run.start({}, ["old"], {"old": True})
+    (tmp_path / "maps").mkdir()
+    for name in ("samples.parquet", "effects.parquet.partial-0", "summary.json", "maps/0_clean.png", "run.log"):
+        (tmp_path / name).write_text("old")
+    if end == "failed":
+        run.fail(ValueError("x"))
+    del run  # and with it the lock, as at the end of a process
+    again = RunDirectory(tmp_path)
+    again.start({}, ["new"], {})
+    assert again.facts() == {"state": "running", "overrides": ["new"]}
+    assert sorted(p.name for p in tmp_path.iterdir() if not p.name.startswith(".")) == ["run.json", "run.log"]
+
+
+def test_a_directory_in_which_another_process_is_at_work_is_refused(tmp_path):
+    at_work = RunDirectory(tmp_path)
+    at_work.start({}, [], {})
+    with pytest.raises(FileExistsError, match="another process is writing.*output_root"):
+        RunDirectory(tmp_path).start({}, [], {})
+    assert at_work.state == "running"
+
+
+@pytest.mark.parametrize("text", ["", '{"state": "compl', '{"state": "done"}', "{}", "\0" * 80])
+def test_a_damaged_run_json_is_no_completed_run_and_the_next_start_removes_its_tables(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    (tmp_path / EFFECTS).write_text("of whatever it was")
+    run = RunDirectory(tmp_path)
+    assert run.state == "damaged"
+    run.start({}, [], {})
+    assert run.state == "running"
+    assert not (tmp_path / EFFECTS).exists()
+
+
+def test_a_start_that_has_waited_for_the_lock_does_not_erase_what_was_completed_meanwhile(tmp_path):
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    first.start({}, [], {})
+    (tmp_path / EFFECTS).write_text("all rows")
+    soon = threading.Timer(0.2, first.complete, [{}])
+    soon.start()
+    with pytest.raises(FileExistsError, match="must not hold a completed run"):
+        second.start({}, [], {})
+    soon.join()
+    assert (second.state, (tmp_path / EFFECTS).read_text()) == ("completed", "all rows")
+
+
+def test_a_run_that_ends_while_its_state_is_looked_up_is_not_called_interrupted(tmp_path, monkeypatch):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+
+    def is_locked(path):
+        run.complete({})
+        return False
+
+    monkeypatch.setattr("dovision.store.run_directory.is_locked", is_locked)
+    assert RunDirectory(tmp_path).state == "completed"
+
+
+def test_a_report_that_looks_at_the_state_neither_hides_nor_disturbs_a_run(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    run.close()
+    with (tmp_path / LOCK).open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # another report, in the middle of its look
+        assert RunDirectory(tmp_path).state == "interrupted"
+
+
+def test_a_run_whose_lease_was_taken_over_writes_nothing_more(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    (lease,) = tmp_path.glob("*.lease")
+    lease.write_text(lease.read_text().replace("pid=", "pid=1"))
+    with pytest.raises(BeingWritten, match="taken over by another process"):
+        run.complete({})
+    assert run.facts()["state"] == "running"
+
+
+def test_a_fact_that_is_not_plain_is_refused_by_name(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    with pytest.raises(ValueError, match="fact device must be made of plain types, got object"):
+        run.record({"device": object()})
+    assert run.state == "running"
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started_again(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)])
+    assert killed.returncode == -9
+    assert [path.name for path in tmp_path.glob("*.parquet")] == []
+    (left,) = tmp_path.glob(f"{EFFECTS}{PARTIAL}*")
+    assert left.stat().st_size > 1000
+    run = RunDirectory(tmp_path)
+    assert run.facts()["state"] == "running"
+    assert run.state == "interrupted"
+    run.start({}, [], {})
+    assert run.state == "running"
+    assert not left.exists()
+
+
+def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    for name in ("parts/0-of-1/64.json", "maps/0_clean.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    run.interrupt("stopped by SIGTERM")
+    assert (run.state, run.facts()["reason"]) == ("interrupted", "stopped by SIGTERM")
+    run.start({}, [], {})
+    assert (tmp_path / "parts/0-of-1/64.json").exists()
+    assert (tmp_path / "maps/0_clean.png").exists()
+    run.complete({})
+    assert not (tmp_path / "parts").exists()
+    run.start({}, [], {}, afresh=True)
+    assert not (tmp_path / "maps").exists()
+
+
+def test_a_run_is_skipped_only_if_there_is_none(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.skip(["seed=1"], "another failed")
+    assert (run.state, run.facts()["overrides"]) == ("skipped", ["seed=1"])
+    run.start({}, [], {})
+    run.complete({})
+    run.skip(["seed=1"], "another failed")
+    assert run.state == "completed"
+
+
+def test_a_run_that_is_being_started_is_not_recorded_as_skipped(tmp_path):
+    starting = RunDirectory(tmp_path)
+    starting.hold()
+    with pytest.raises(BeingWritten):
+        RunDirectory(tmp_path).skip([], "another failed")
+    assert starting.state == "missing"
+
+
+def test_a_new_start_removes_the_tables_that_a_dead_run_has_left(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({}, [], {})
+    run.fail(ValueError("dead"))
+    tables = [tmp_path / f"{name}.parquet" for name in ("samples", "effects", "maps", "boxes")]
+    for table in tables:
+        table.write_text("left")
+    RunDirectory(tmp_path).start({}, [], {})
+    assert not any(table.exists() for table in tables)

@@ -1,0 +1,131 @@
+"""Rows in finished parts, and the tables that they are joined to."""
+
+import itertools
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from dovision.store import shards as module
+from dovision.store.shards import Parts
+from dovision.store.tables import METADATA, NAME
+
+SCHEMA = pa.schema({"sample": pa.int64(), "unit": NAME}, metadata=METADATA)
+UNITS = ["b", "a", "c"]
+
+
+def rows(*samples):
+    units = pa.array([UNITS[sample % 3] for sample in samples]).dictionary_encode()
+    return {"t.parquet": pa.RecordBatch.from_pydict({"sample": list(samples), "unit": units}, schema=SCHEMA)}
+
+
+def opened(folder, every=2, origin=(("code", "1"),), **ranks):
+    return Parts(folder, {"t.parquet": SCHEMA}, every, dict(origin), **ranks)
+
+
+def test_row_18_what_was_finished_is_found_again_and_the_table_is_the_same_to_the_byte(tmp_path):
+    stopped = opened(tmp_path / "stopped")
+    for sample in range(5):
+        stopped.add(1, rows(sample), {"passes": sample + 1})
+    again = opened(tmp_path / "stopped")  # without the fifth image, which was not finished
+    assert (again.done, again.told) == (4, {"passes": 4})
+    again.add(3, rows(4, 5, 6), {"passes": 7})
+    again.flush()
+    again.join()
+    whole = opened(tmp_path / "whole", every=100)
+    whole.add(7, rows(*range(7)), {"passes": 7})
+    whole.flush()
+    whole.join()
+    first, second = (tmp_path / name / "t.parquet" for name in ("stopped", "whole"))
+    assert pq.read_table(first)["sample"].to_pylist() == list(range(7))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_row_2_parts_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
+    opened(tmp_path, every=1).add(1, rows(0), {})
+    with caplog.at_level("INFO"):
+        again = opened(tmp_path, origin=(("code", "2"),))
+    assert again.done == 0
+    assert "measured again, since these differ: code" in caplog.text
+
+
+def test_a_part_without_its_last_file_is_not_finished(tmp_path):
+    opened(tmp_path, every=1).add(1, rows(0), {})
+    (tmp_path / "parts" / "0-of-1" / "1.json").unlink()
+    assert opened(tmp_path).done == 0
+
+
+def test_many_rows_are_finished_before_the_images_are_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROW_GROUP", 3)
+    parts = opened(tmp_path, every=100)
+    parts.add(1, rows(0, 0), {})
+    assert parts.done == 0
+    parts.add(1, rows(1, 1), {})
+    assert parts.done == 2
+
+
+def test_the_parts_of_several_devices_are_joined_in_their_order(tmp_path):
+    second, first = (opened(tmp_path, rank=rank, devices=2) for rank in (1, 0))
+    second.add(2, rows(2, 3), {})
+    first.add(2, rows(0, 1), {})
+    first.join()
+    assert pq.read_table(tmp_path / "t.parquet")["sample"].to_pylist() == [0, 1, 2, 3]
+
+
+def test_a_damaged_origin_is_no_origin(tmp_path):
+    opened(tmp_path, every=1).add(1, rows(0), {})
+    (tmp_path / "parts" / "0-of-1" / "origin.json").write_text("{")
+    assert opened(tmp_path).done == 0
+
+
+def test_a_flush_of_no_images_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"evaluation\.flush must be a whole number of at least 1, got 0"):
+        opened(tmp_path, every=0)
+
+
+class Signal(BaseException):
+    pass
+
+
+def interrupted(folder, line):
+    """A run of three images that a signal ends at the n-th line of this module that it comes to; whether it came there.
+
+    As at the end of a test, the rows that wait are written then.
+    """
+    left = line
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("store/shards.py"):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                raise Signal
+        return trace
+
+    found, before = opened(folder), sys.gettrace()
+    try:
+        sys.settrace(trace)
+        for sample in range(found.done, 3):
+            found.add(1, rows(sample), {"passes": sample + 1})
+    except Signal:
+        pass
+    finally:
+        sys.settrace(before)
+    found.flush()
+    return left <= 0
+
+
+def test_a_signal_at_any_line_loses_no_row_and_keeps_none_twice(tmp_path):
+    lines = itertools.count(1)
+    while interrupted(tmp_path / str(line := next(lines)), line):
+        again = opened(tmp_path / str(line))
+        assert again.told == ({"passes": again.done} if again.done else {})
+        for sample in range(again.done, 3):
+            again.add(1, rows(sample), {"passes": sample + 1})
+        again.flush()
+        again.join()
+        assert pq.read_table(tmp_path / str(line) / "t.parquet")["sample"].to_pylist() == list(range(3)), line
+    assert line > 30

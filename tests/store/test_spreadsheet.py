@@ -1,0 +1,81 @@
+"""No cell of a CSV file that is written for people is a formula, and numbers stay numbers."""
+
+from __future__ import annotations
+
+import ast
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+import dovision
+from dovision.analysis import sweep_summary
+from dovision.analysis.sweep_summary import Ended
+from dovision.report import page
+from dovision.report.style import save_figure
+from dovision.store.spreadsheet import FORMULA, as_text, guarded
+from dovision.tracking.csv_logger import CSVLogger
+
+FORMULAS = ["=1+1", '=HYPERLINK("http://x","y")', "+SUM(A1)", "-2+3+cmd|' /C calc'!A0", "@SUM(A1)", "\t=1", "\r=1"]
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_text_that_begins_like_a_formula_gets_an_apostrophe(text):
+    assert as_text(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["-0.5", "+1e-3", "-", "", "a=b", "eps=0.1", "x-y", -0.5, 3, None, True])
+def test_what_is_none_stays_as_it_is(value):
+    assert as_text(value) is value
+
+
+def test_columns_of_text_and_their_names_are_guarded_and_numbers_are_not():
+    table = pd.DataFrame({"=n": [-0.5, 1.0], "name": ["@a", "b"], "kind": pd.Categorical(["+x", "+x"]), "n": [-1, 2]})
+    found = guarded(table)
+    assert list(found) == ["'=n", "name", "kind", "n"]
+    assert found.to_csv(index=False) == "'=n,name,kind,n\n-0.5,'@a,'+x,-1\n1.0,b,'+x,2\n"
+    assert list(table) == ["=n", "name", "kind", "n"]
+
+
+def cells(text: str) -> list[str]:
+    return [cell for row in csv.reader(text.splitlines()) for cell in row]
+
+
+def test_a_figures_numbers_and_the_pages_link_are_guarded(tmp_path):
+    data = pd.DataFrame({"class": FORMULAS[:5], "effect": [-0.5] * 5})
+    save_figure(Figure(), data, tmp_path, "a")
+    for text in ((tmp_path / "a.csv").read_text(), page.base64.b64decode(page._link(data).partition(",")[2]).decode()):
+        assert [cell for cell in cells(text) if cell.startswith(FORMULA)] == ["-0.5"] * 5
+
+
+def test_the_summary_of_a_sweep_is_guarded(tmp_path):
+    job = Ended(0, ("=cmd()",), "failed", None, "-x: @y", tmp_path, "", {})
+    sweep_summary.write(tmp_path, "dovision-evaluate", [job])
+    found = cells((tmp_path / "sweep_summary.csv").read_text())
+    assert {"'=cmd()", "'-x: @y"} <= set(found)
+    assert not [cell for cell in found if cell.startswith(FORMULA)]
+
+
+def test_headline_numbers_are_guarded(tmp_path):
+    interval = {"estimate": -0.5, "low": -1.0, "high": 0.0, "groups": 3, "method": "t"}
+    run = SimpleNamespace(folder=tmp_path, summary={"arms": {"=1+1": {"@mean": interval, "classes": {}, "notes": []}}})
+    CSVLogger().report(run)
+    last = (tmp_path / "metrics.csv").read_text().splitlines()[-1]
+    assert last.startswith("'=1+1,'@mean,-0.5,-1.0,0.0")
+
+
+def test_no_other_table_is_written_as_csv():
+    """Each call of to_csv is of a guarded table; but that of ChestX-ray14, which is only hashed."""
+    package, found = Path(dovision.__file__).parent, []
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "to_csv":
+                if ast.unparse(node.func.value).startswith("guarded("):
+                    continue
+                found.append(path.relative_to(package).as_posix())
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("csv.writer", "csv.DictWriter"):
+                found.append(f"{path.relative_to(package).as_posix()}: writer")
+    assert sorted(found) == ["datasets/chest_xray14.py", "datasets/chest_xray14.py", "tracking/csv_logger.py: writer"]

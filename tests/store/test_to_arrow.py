@@ -1,0 +1,205 @@
+"""Rows of both tables against numbers worked out by hand."""
+
+import math
+
+import pyarrow as pa
+import pytest
+import torch
+
+from dovision.store.to_arrow import (
+    Clean,
+    done_rows,
+    effect_columns,
+    entropy,
+    margin,
+    mean_abs_expected_effect,
+    mean_expected_logit_effect,
+    sample_columns,
+    touched,
+)
+from dovision.types import Batch, Box, Task
+
+TWO = Task("multiclass", ("cat", "dog"))
+LABELS = Task("multilabel", ("nodule", "mass"))
+
+
+def logit(*probability):
+    return torch.tensor(probability).logit()
+
+
+def odds(*probability):
+    """Logits of a two-class softmax with these probabilities of the first class."""
+    return torch.stack([logit(*probability), torch.zeros(len(probability))], dim=-1)
+
+
+def batch(image, label):
+    sample = torch.arange(len(label)) + 10
+    return Batch(image, label, sample, sample // 2)
+
+
+def one(**changes):
+    image = torch.full((2, 1, 2, 2), 0.5)
+    given = {
+        "arm": "clean",
+        "eps": 0.0,
+        "batch": batch(image, torch.tensor([0, 1])),
+        "names": ["a.png", "b.png"],
+        "task": TWO,
+        "logits": odds(0.75, 0.75),
+        "control_logits": odds(0.75, 0.75),
+        "treated_logits": odds(0.5, 0.75).unsqueeze(1),
+    }
+    return sample_columns(**(given | changes)).to_pydict()
+
+
+def test_a_clean_arm_has_hand_worked_numbers_and_no_success():
+    rows = one()
+    assert (rows["sample"], rows["group"], rows["name"]) == ([10, 11], [5, 5], ["a.png", "b.png"])
+    assert (rows["arm"], rows["eps"]) == (["clean"] * 2, [0.0] * 2)
+    assert (rows["label"], rows["prediction"], rows["correct"]) == ([0, 1], [0, 0], [True, False])
+    assert rows["probability"] == pytest.approx([0.75] * 2)
+    assert [list(map(float, each)) for each in rows["probabilities"]] == [pytest.approx([0.75, 0.25])] * 2
+    assert rows["logits"] == odds(0.75, 0.75).tolist()
+    assert rows["margin"] == pytest.approx([0.5] * 2)
+    assert rows["entropy"] == pytest.approx([-0.75 * math.log(0.75) - 0.25 * math.log(0.25)] * 2)
+    assert rows["success"] == rows["success_8bit"] == [None] * 2
+    assert rows["linf"] == rows["l2"] == [0.0] * 2
+    # first image: effects -1/4 and +1/4, ECE = .75 * -.25 + .25 * .25 = -1/8; second: none
+    assert rows["mean_abs_expected_effect"] == pytest.approx([0.125, 0.0])
+
+
+def test_success_is_right_before_and_wrong_after_and_null_if_wrong_before():
+    clean = Clean(torch.full((2, 1, 2, 2), 0.25), torch.tensor([True, False]))
+    rows = one(arm="eps=0.25", eps=0.25, clean=clean, logits=odds(0.25, 0.25), logits_8bit=odds(0.75, 0.25))
+    assert rows["correct"] == [False, True]
+    assert rows["success"] == [True, None]
+    assert rows["success_8bit"] == [False, None]
+    assert rows["linf"] == pytest.approx([0.25] * 2)
+    assert rows["l2"] == pytest.approx([0.5] * 2)
+
+
+def test_several_labels_are_right_only_together():
+    label = torch.tensor([[1.0, 0.0], [1.0, 1.0]])
+    control = torch.stack([logit(0.9, 0.2), logit(0.9, 0.2)])
+    treated = torch.stack([logit(0.4, 0.2), logit(0.9, 0.7)]).unsqueeze(1)
+    image = torch.full((2, 1, 2, 2), 0.5)
+    rows = one(task=LABELS, batch=batch(image, label), logits=control, control_logits=control, treated_logits=treated)
+    assert rows["label"] == [[1, 0], [1, 1]]
+    assert rows["prediction"] == [[1, 0], [1, 0]]
+    assert rows["correct"] == [True, False]
+    assert rows["margin"] == pytest.approx([0.6] * 2)
+    # |ECE| a label: .9 * .5 and 0; 0 and .2 * .5; the mean over two labels
+    assert rows["mean_abs_expected_effect"] == pytest.approx([0.225, 0.05])
+
+
+def test_a_label_that_is_not_known_is_minus_one_and_cannot_be_said_wrongly():
+    films = batch(torch.full((2, 1, 2, 2), 0.5), torch.tensor([[1.0, torch.nan], [torch.nan, 1.0]]))
+    logits = torch.stack([logit(0.9, 0.2), logit(0.9, 0.2)])
+    rows = one(task=LABELS, batch=films, logits=logits, control_logits=logits, treated_logits=logits.unsqueeze(1))
+    assert rows["label"] == [[1, -1], [-1, 1]]
+    assert rows["correct"] == [True, False]
+
+
+def test_entropy_of_certain_and_of_open_predictions():
+    assert entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), TWO).tolist() == pytest.approx([0.0, math.log(2)])
+    assert entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), LABELS).tolist() == pytest.approx([0.0, 2 * math.log(2)])
+
+
+def test_margin_is_the_distance_from_another_answer():
+    assert margin(torch.tensor([[0.2, 0.7, 0.1]]), TWO).tolist() == pytest.approx([0.5])
+    assert margin(torch.tensor([[0.2, 0.55]]), LABELS).tolist() == pytest.approx([0.1])
+
+
+def test_mean_abs_expected_effect_does_not_let_units_cancel():
+    control, treated = odds(0.5), torch.stack([odds(0.75), odds(0.75).flip(-1)], dim=1)
+    # effects +-1/4 of both classes at equal weights: ECE = 0 for each unit of a balanced control
+    assert mean_abs_expected_effect(control, treated, TWO).tolist() == pytest.approx([0.0], abs=1e-6)
+    control, treated = odds(0.8), torch.stack([odds(0.9), odds(0.7)], dim=1)
+    # ECE = .8 * .1 - .2 * .1 = .06, and -.06
+    assert mean_abs_expected_effect(control, treated, TWO).tolist() == pytest.approx([0.06])
+
+
+def test_mean_abs_expected_effect_is_that_of_the_units_done_and_of_none_not_a_number():
+    control, treated = odds(0.8, 0.8, 0.8), torch.stack([odds(0.9, 0.9, 0.9), odds(0.6, 0.6, 0.6)], dim=1)
+    # ECE = .06, and .8 * -.2 + .2 * .2 = -.12
+    done = torch.tensor([[True, True], [False, True], [False, False]])
+    found = mean_abs_expected_effect(control, treated, TWO, done)
+    assert found.tolist() == pytest.approx([0.09, 0.12, math.nan], nan_ok=True)
+    rows = one(treated_logits=odds(0.5, 0.75).unsqueeze(1), done=torch.tensor([[True], [False]]))
+    assert rows["mean_abs_expected_effect"] == pytest.approx([0.125, math.nan], nan_ok=True)
+
+
+def test_the_mean_expected_logit_effect_keeps_the_sign_and_leaves_out_units_not_done():
+    control = torch.tensor([[2.0, 0.0]]).expand(3, 2)
+    treated = torch.tensor([[[3.0, 0.0], [0.0, 1.0]]]).expand(3, 2, 2)
+    p = 1 / (1 + math.exp(-2))
+    units = [p * 1, p * -2 + (1 - p) * 1]
+    done = torch.tensor([[True, True], [False, True], [False, False]])
+    found = mean_expected_logit_effect(control, treated, TWO, done)
+    assert found.tolist() == pytest.approx([sum(units) / 2, units[1], math.nan], nan_ok=True)
+    rows = one(control_logits=control[:2], treated_logits=treated[:2])
+    assert rows["mean_expected_logit_effect"] == pytest.approx([sum(units) / 2] * 2)
+
+
+def test_an_empty_region_is_nothing_done():
+    regions = [[None, Box(0, 1, 2, 3)], [Box(0, 0, 0, 0), Box(2, 3, 4, 3)]]
+    assert touched(regions).tolist() == [[True, True], [False, False]]
+
+
+def effects(task=TWO, control=None, treated=None, regions=None):
+    control = odds(0.75, 0.5) if control is None else control
+    treated = torch.stack([odds(0.5, 0.5), odds(0.75, 0.25)], dim=1) if treated is None else treated
+    return pa.Table.from_batches(
+        effect_columns(
+            arm="clean",
+            sample=torch.tensor([3, 4]),
+            units=("u0", "u1"),
+            task=task,
+            control_logits=control,
+            treated_logits=treated,
+            regions=regions or [[None, Box(0, 1, 2, 3)], [None, None]],
+        )
+    ).to_pydict()
+
+
+def test_effects_have_a_row_per_sample_unit_and_class():
+    rows = effects()
+    assert rows["sample"] == [3] * 4 + [4] * 4
+    assert rows["unit"] == ["u0", "u0", "u1", "u1"] * 2
+    assert rows["class"] == ["cat", "dog"] * 4
+    assert rows["control"] == pytest.approx([0.75, 0.25] * 2 + [0.5] * 4)
+    assert rows["treated"] == pytest.approx([0.5, 0.5, 0.75, 0.25, 0.5, 0.5, 0.25, 0.75])
+    assert rows["effect"] == pytest.approx([-0.25, 0.25, 0, 0, 0, 0, -0.25, 0.25])
+    log3 = math.log(3)
+    assert rows["log_odds_effect"] == pytest.approx([-log3, log3, 0, 0, 0, 0, -log3, log3], abs=1e-6)
+    assert (rows["left"], rows["right"]) == ([None] * 2 + [1] * 2 + [None] * 4, [None] * 2 + [3] * 2 + [None] * 4)
+
+
+def test_the_expected_effect_of_a_unit_is_one_number_for_all_classes_but_one_per_label():
+    assert effects()["expected_effect"] == pytest.approx([-0.125, -0.125, 0, 0, 0, 0, 0, 0], abs=1e-6)
+    control = torch.stack([logit(0.8, 0.5), logit(0.8, 0.5)])
+    treated = torch.stack([logit(0.3, 0.5), logit(0.8, 0.9)]).expand(2, 2, 2)
+    assert effects(LABELS, control, treated)["expected_effect"] == pytest.approx([-0.4, 0, 0, 0.2] * 2, abs=1e-6)
+
+
+def test_what_was_not_done_has_no_row():
+    rows = pa.record_batch(effects())
+    assert done_rows(rows) is rows
+    regions = [[Box(0, 0, 0, 0), Box(0, 1, 2, 3)], [None, Box(5, 5, 9, 5)]]
+    kept = done_rows(pa.record_batch(effects(regions=regions))).to_pydict()
+    assert list(zip(kept["sample"], kept["unit"], kept["class"], strict=True)) == [
+        (3, "u1", "cat"), (3, "u1", "dog"), (4, "u0", "cat"), (4, "u0", "dog"),
+    ]  # fmt: skip
+    nothing = done_rows(pa.record_batch(effects(regions=[[Box(0, 0, 0, 0)] * 2] * 2)))
+    assert nothing.num_rows == 0
+
+
+def test_the_rows_do_not_depend_on_the_size_of_a_block(monkeypatch):
+    whole = effects()
+    monkeypatch.setattr("dovision.store.to_arrow.BLOCK", 1)
+    assert effects() == whole
+
+
+def test_logits_that_do_not_fit_the_units_are_refused():
+    with pytest.raises(ValueError, match=r"treated_logits must have shape \(B, U, K\) = \(2, 2, 2\), got \(2, 1, 2\)"):
+        effects(treated=odds(0.5, 0.5).unsqueeze(1))

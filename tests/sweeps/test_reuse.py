@@ -1,0 +1,288 @@
+"""A completed run stands for the one that is asked for only if its files, code, data and weights are those of now."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from PIL import Image
+
+from dovision.cli.evaluate import main
+from dovision.cli.train import main as train
+from dovision.config import hashing
+from dovision.config.sources import configuration_folder
+from dovision.io import sealed
+from dovision.models import checkpoint
+from dovision.runtime import fingerprints
+from dovision.runtime.fingerprints import Fingerprints
+from dovision.store import provenance
+from dovision.store.digests import files
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_record import read_sweep
+from dovision.sweeps.reuse import DONE, decide
+
+SMALL = ("dataset=image_folder", "dataset.classes=[dark,light]", "dataset.shape=[1,16,16]", "model=small_resnet")
+SMALL += ("model.width=2", "training.classifier.epochs=1", "intervention.rows=2", "intervention.columns=2")
+SMALL += ("evaluation.images=4", "evaluation.maps=1")
+HERE = ("dataset.root=data", "checkpoint=given.ckpt", "output_root=outputs")
+
+
+def pictures(folder: Path, seed: int) -> Path:
+    """Pictures of two classes, each file of the same size in bytes."""
+    random = np.random.default_rng(seed)
+    for split, count in (("train", 8), ("val", 4), ("test", 4)):
+        for label, level in (("dark", 60), ("light", 180)):
+            for number in range(count // 2):
+                path = folder / split / label / f"{number}.bmp"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(random.integers(level, level + 60, (16, 16), dtype=np.uint8)).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory, run_command):
+    """A folder with pictures, a checkpoint, and a run by it that is completed; the command is given there."""
+    root = tmp_path_factory.mktemp("original")
+    pictures(root / "data", 0)
+    pictures(root / "other", 1)
+    with pytest.MonkeyPatch.context() as context:
+        context.chdir(root)
+        fit = [each for each in SMALL if not each.startswith(("intervention", "evaluation"))]
+        assert run_command(train, *fit, "dataset.root=data", "output_root=fitted") == 0
+        (fitted,) = root.glob("fitted/checkpoints/*/classifier.ckpt")
+        shutil.copy(fitted, root / "given.ckpt")
+        shutil.rmtree(root / "fitted")
+        assert run_command(main, *SMALL, *HERE) == 0
+    return root
+
+
+@functools.cache
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        return compose("evaluate", list(overrides))
+
+
+@pytest.fixture
+def world(original, tmp_path, monkeypatch):
+    """A copy of it, with what differs now in the run from the one that the command asks for."""
+    root = tmp_path / "world"
+    shutil.copytree(original, root, copy_function=shutil.copy2)
+    monkeypatch.chdir(root)
+    (run,) = read_sweep(root / "outputs" / "evaluate")
+
+    def differs(*overrides: str) -> str:
+        with Fingerprints(root / "outputs") as prints:
+            decision = decide(RunDirectory(run.folder), composed(*SMALL, *HERE, *overrides), prints)
+        assert (decision.skip == DONE) == (decision.unlike == "")
+        return decision.unlike
+
+    return types.SimpleNamespace(root=root, folder=run.folder, differs=differs)
+
+
+def exchange(path: Path, content: bytes) -> None:
+    """Put another file in the place of one, with its time."""
+    assert path.read_bytes() != content
+    times = path.stat()
+    path.with_name("new").write_bytes(content)
+    os.utime(path.with_name("new"), ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.replace(path.with_name("new"), path)
+
+
+def full_disk(folder: Path) -> None:
+    raise OSError("no space left")
+
+
+def nothing(root: Path, context: pytest.MonkeyPatch) -> None:
+    pass
+
+
+def only_times(root: Path, context: pytest.MonkeyPatch) -> None:
+    for path in root.rglob("*"):
+        os.utime(path)
+
+
+def weights(root: Path, context: pytest.MonkeyPatch) -> None:
+    """The same network with another number in it, saved as the other one was."""
+    content = checkpoint.read(root / "given.ckpt")
+    name = next(name for name, tensor in content["state"].items() if tensor.is_floating_point())
+    content["state"][name] = content["state"][name] + 1
+    sealed.write(root / "given.ckpt", content)
+
+
+def an_image(root: Path, context: pytest.MonkeyPatch) -> None:
+    exchange(root / "data" / "test" / "dark" / "0.bmp", (root / "other" / "test" / "dark" / "0.bmp").read_bytes())
+
+
+def two_images(root: Path, context: pytest.MonkeyPatch) -> None:
+    """Each in the other's place, with its own time."""
+    one, other = (root / "data" / "test" / "dark" / f"{number}.bmp" for number in (0, 1))
+    one.rename(root / "one")
+    other.rename(one)
+    (root / "one").rename(other)
+
+
+def an_image_of_another_class(root: Path, context: pytest.MonkeyPatch) -> None:
+    (root / "data" / "test" / "dark" / "0.bmp").rename(root / "data" / "test" / "light" / "3.bmp")
+
+
+def one_image_more(root: Path, context: pytest.MonkeyPatch) -> None:
+    shutil.copy(root / "other" / "test" / "dark" / "0.bmp", root / "data" / "test" / "dark" / "3.bmp")
+
+
+def code(root: Path, context: pytest.MonkeyPatch) -> None:
+    context.setattr(hashing, "code_hash", lambda without=(): "0" * 12)
+
+
+def torch(root: Path, context: pytest.MonkeyPatch) -> None:
+    context.setattr(provenance, "version", lambda name: "99.0")
+
+
+SAME = (nothing, only_times)
+OTHER = {
+    weights: r"other weights of the classifier \(\w{12}, now \w{12}\) in given.ckpt",
+    an_image: r"other data \(\w{12}, now \w{12}\)",
+    two_images: r"other data",
+    an_image_of_another_class: r"other data",
+    one_image_more: r"other data",
+    code: r"other code \(\w{12}, now 0{12}\)",
+    torch: r"other torch \([\w.+]+, now 99.0\)",
+}
+
+
+@pytest.mark.parametrize("change", SAME)
+def test_an_equal_origin_stands(world, monkeypatch, change):
+    assert world.differs() == ""
+    change(world.root, monkeypatch)
+    assert world.differs() == ""
+
+
+@pytest.mark.parametrize(("change", "told"), OTHER.items(), ids=[change.__name__ for change in OTHER])
+@pytest.mark.parametrize("known", [False, True], ids=["at first", "remembered"])
+def test_another_origin_does_not_stand_and_is_named(world, monkeypatch, change, told, known):
+    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    if known:
+        assert world.differs() == ""
+    change(world.root, monkeypatch)
+    assert re.match(told, world.differs())
+    assert re.match(told, world.differs())
+
+
+def test_data_may_be_moved_and_are_compared_by_content(world):
+    assert re.match("other data", world.differs("dataset.root=other"))
+    (world.root / "data").rename(world.root / "moved")
+    assert world.differs("dataset.root=moved") == ""
+
+
+def test_a_run_of_other_settings_does_not_stand_wherever_it_lies(world):
+    """As where a run was copied under the name of another, or hydra.run.dir is that of another."""
+    told = world.differs("intervention.rows=4")
+    assert re.fullmatch(r"other settings \(\w{12}, now \w{12}\)", told)
+    assert world.differs("trainer.devices=2", "evaluation.flush=1", "output_root=elsewhere") == ""
+
+
+@pytest.mark.slow
+def test_finished_rows_of_other_settings_are_not_taken_up(world, run_command):
+    whole = (world.folder / "effects.parquet").read_bytes()
+    there = ("intervention.rows=4", "evaluation.flush=1", f"hydra.run.dir={world.folder}")
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr("dovision.cli.evaluate.write_summary", full_disk)
+        assert run_command(main, *SMALL, *HERE, *there) == 1
+    assert list(world.folder.glob("parts/*"))
+    assert run_command(main, *SMALL, *HERE) == 0
+    assert (world.folder / "effects.parquet").read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "exchanged", "flipped"])
+def test_a_table_that_is_not_the_runs_own_does_not_let_it_stand(world, damage):
+    assert set(files(world.folder)) >= {"samples.parquet", "effects.parquet", "summary.json", ".hydra/config.yaml"}
+    for name, path in files(world.folder).items():
+        content = path.read_bytes()
+        if damage == "missing":
+            path.unlink()
+        else:
+            half = len(content) // 2
+            other = {"cut": content[:half], "exchanged": content[::-1]}
+            exchange(path, other.get(damage, content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]))
+        assert world.differs().startswith(name)
+        path.write_bytes(content)
+        assert world.differs() == ""
+
+
+@pytest.mark.parametrize(("gone", "told"), [("data", "root must be a folder"), ("given.ckpt", "no checkpoint")])
+def test_where_data_or_weights_are_missing_nobody_knows(world, gone, told):
+    (world.root / gone).rename(world.root / "gone")
+    with pytest.raises((FileNotFoundError, ValueError), match=told):
+        world.differs()
+
+
+def test_a_damaged_checkpoint_is_an_error_and_no_reason_to_give_up_a_run(world):
+    content = bytearray((world.root / "given.ckpt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (world.root / "given.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match="given.ckpt"):
+        world.differs()
+
+
+def test_components_and_files_of_the_user_are_code_too(world, monkeypatch):
+    """Of a dataset in a module of the user's, and of a file that an intervention is told."""
+    (world.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid\n")
+    (world.root / "fill.txt").write_text("one")
+    monkeypatch.syspath_prepend(world.root)
+    hashing._package_hash.cache_clear()
+    config = composed("intervention._target_=mine.PixelGrid", "+intervention.file=fill.txt")
+    before = provenance.surroundings(config)
+    assert set(before["components"]) >= {"mine", "torch"}
+    assert set(before["files"]) == {"intervention.file"}
+    (world.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid  # changed\n")
+    hashing._package_hash.cache_clear()
+    assert provenance.surroundings(config)["components"] != before["components"]
+    (world.root / "fill.txt").write_text("two")
+    assert provenance.surroundings(config)["files"] != before["files"]
+
+
+@pytest.mark.slow
+def test_a_job_is_measured_again_if_its_weights_or_a_table_differ_and_else_left(world, run_command, capsys):
+    def command() -> str:
+        assert run_command(main, *SMALL, *HERE) == 0
+        return capsys.readouterr().err
+
+    assert "already completed, nothing to do" in command()
+    table = (world.folder / "effects.parquet").read_bytes()
+    weights(world.root, pytest.MonkeyPatch())
+    assert "measured again, since the completed run has other weights of the classifier" in command()
+    measured = (world.folder / "effects.parquet").read_bytes()
+    assert measured != table
+    (world.folder / "effects.parquet").write_bytes(table)
+    assert "measured again, since the completed run has effects.parquet" in command()
+    assert (world.folder / "effects.parquet").read_bytes() == measured
+    assert "already completed, nothing to do" in command()
+
+
+@pytest.mark.slow
+def test_of_a_sweep_the_jobs_whose_origin_differs_are_measured_again(world, run_command, capsys):
+    def command(*overrides: str, code: int = 0) -> str:
+        assert run_command(main, *SMALL, *HERE, *overrides, "-m") == code
+        return capsys.readouterr().err
+
+    assert "all 1 jobs are completed already; none is started" in command()
+    assert "measured again, since the completed run has other data" in command("dataset.root=other")
+    before = (world.folder / "run.json").read_bytes()
+    said = command("rerun=failed", code=1)
+    assert (world.folder / "run.json").read_bytes() == before
+    assert "job 0 outdated: other data" in said
+    an_image(world.root, pytest.MonkeyPatch())
+    assert "measured again, since the completed run has other data" in command()
+    assert "all 1 jobs are completed already; none is started" in command()
+
+
+def test_jobs_of_one_run_directory_with_other_data_are_refused(world, run_command, capsys):
+    assert run_command(main, *SMALL, *HERE[1:], "dataset.root=data,other", "-m") == 1
+    assert "jobs 0 and 1 must not write to one run, got dataset.root=data and other" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from dovision.interfaces import Classifier
+from dovision.training.image_classifier import ImageClassifier
+from dovision.types import Batch, Task
+
+
+class Bright(torch.utils.data.Dataset):
+    """Bright images are of class 1, dark ones of class 0."""
+
+    def __init__(self, images: int, multilabel: bool = False) -> None:
+        self.images = images
+        self.multilabel = multilabel
+
+    def __len__(self) -> int:
+        return self.images
+
+    def __getitem__(self, index: int) -> Batch:
+        label = torch.tensor([index % 2, 1 - index % 2]).float() if self.multilabel else torch.tensor(index % 2)
+        return Batch(torch.full((1, 4, 4), 0.2 + 0.6 * (index % 2)), label, torch.tensor(index), torch.tensor(index))
+
+
+def linear(kind: str, classes: tuple[str, ...]) -> ImageClassifier:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, len(classes)))
+    return ImageClassifier(Classifier(network, Task(kind, classes), [0.5], [0.5]), partial(torch.optim.Adam, lr=0.1))
+
+
+def trainer_of(epochs: int, *callbacks: pl.Callback) -> pl.Trainer:
+    return pl.Trainer(
+        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=bool(callbacks),
+        callbacks=list(callbacks), enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_it_learns_what_can_be_learned_and_scores_it(kind):
+    module = linear(kind, ("dark", "bright"))
+    loader = DataLoader(Bright(32, kind == "multilabel"), batch_size=8)
+    trainer = trainer_of(3)
+    trainer.fit(module, loader, loader)
+    assert trainer.callback_metrics["val_score"] == 1
+    assert trainer.test(module, loader, verbose=False) == [{"test_score": 1.0}]
+
+
+class Labelled(Bright):
+    """Bright images with the labels bright, unknown for every third image, and absent, which no image has."""
+
+    def __getitem__(self, index: int) -> Batch:
+        bright = torch.nan if index % 3 == 0 else float(index % 2)
+        return super().__getitem__(index)._replace(label=torch.tensor([bright, 0.0]))
+
+
+def test_each_label_that_can_be_scored_is_logged_by_name_and_alone_counts_in_the_mean():
+    trainer, module, loader = trainer_of(3), linear("multilabel", ("bright", "absent")), DataLoader(Labelled(32), 8)
+    trainer.fit(module, loader, loader)
+    logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    assert logged["val_auroc/bright"] == logged["val_score"] == 1
+    assert "val_auroc/absent" not in logged
+    assert 0 < logged["train_loss"] < 1
+
+
+def test_the_thresholds_of_an_epoch_come_back_with_its_weights(tmp_path):
+    module, loader = linear("multilabel", ("bright", "absent")), DataLoader(Labelled(32), 8)
+    first = pl.callbacks.ModelCheckpoint(tmp_path, filename="first", save_top_k=1, monitor="epoch", mode="min")
+    trainer_of(3, first).fit(module, loader, loader)
+    last = module.fitted_task.thresholds
+    module.load_state_dict(torch.load(first.best_model_path, weights_only=True)["state_dict"])
+    bright, absent = module.fitted_task.thresholds
+    with torch.no_grad():
+        expected = module(torch.full((1, 1, 4, 4), 0.8)).sigmoid()[0, 0]  # the lowest, and only, one of bright images
+    assert bright == pytest.approx(expected.item(), abs=1e-6)
+    assert bright != last[0]
+    assert absent == 0.5
+
+
+class Absent(Bright):
+    def __getitem__(self, index: int) -> Batch:
+        return super().__getitem__(index)._replace(label=torch.zeros(1))
+
+
+def test_labels_of_one_value_alone_cannot_choose_an_epoch():
+    module, loader = linear("multilabel", ("absent",)), DataLoader(Absent(8), 8)
+    with pytest.raises(ValueError, match="both values of at least one label.* for each of absent. Use more validation"):
+        trainer_of(1).fit(module, loader, loader)
+
+
+def test_normalised_images_are_refused_with_the_remedy():
+    classifier = Classifier(torch.nn.Flatten(), Task("multiclass", ("a", "b")), [0.0], [1.0])
+    module = ImageClassifier(classifier)
+    zeros = torch.zeros(1, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"image must lie in \[0, 1\], got \[-2.00, 2.00\]. Normalise inside"):
+        module.test_step(Batch(torch.tensor([-2.0, 2.0]).reshape(1, 1, 1, 2), zeros, zeros, zeros), 0)

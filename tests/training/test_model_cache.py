@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from dovision.cli.train import main as train
+from dovision.io import sealed
+from dovision.models import checkpoint
+from dovision.store.run_record import read_sweep
+from dovision.training.causal_autoencoder import CausalAutoencoder
+
+FEW_STEPS = ("dataset=digits", "dataset.test_fraction=0.75")  # three steps an epoch
+FEW_STEPS += ("training.classifier.batch_size=64", "training.classifier.epochs=10")
+FEW_STEPS += ("autoencoder=conv_1x1", "training.autoencoder.batch_size=64", "training.autoencoder.epochs=2")
+
+
+@pytest.mark.slow
+def test_row_18_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(
+    tmp_path, run_command, monkeypatch, capsys
+):
+    root = f"output_root={tmp_path / 'killed'}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dovision.cli.train", *FEW_STEPS, root], stderr=subprocess.PIPE, text=True
+    )
+    assert any("epoch 1 of 10" in line for line in process.stderr)
+    process.kill()
+    assert process.communicate()[1].count("epoch 10 of 10") == 0
+
+    plain, steps = CausalAutoencoder.training_step, itertools.count()
+
+    def step(self, batch, batch_idx):
+        if next(steps) == 4:  # the second of the second epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, batch, batch_idx)
+
+    monkeypatch.setattr(CausalAutoencoder, "training_step", step)
+    assert run_command(train, *FEW_STEPS, root) == 128 + signal.SIGTERM
+    said = capsys.readouterr().err
+    assert "the training goes on after epoch" in said
+    assert "stopped by SIGTERM in epoch 2 of 2; the same command goes on from the start of that epoch" in said
+    assert "Traceback" not in said
+    assert run_command(train, *FEW_STEPS, root) == 0
+
+    assert run_command(train, *FEW_STEPS, f"output_root={tmp_path / 'undisturbed'}") == 0
+    found = {path.relative_to(tmp_path / "killed"): path for path in (tmp_path / "killed").glob("*/*/*")}
+    assert {path.name for path in found} >= {"classifier.ckpt", "autoencoder.ckpt"}
+    assert "epoch.ckpt" not in {path.name for path in found}
+    for path, killed in found.items():
+        assert killed.read_bytes() == (tmp_path / "undisturbed" / path).read_bytes(), path
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_fit_one_classifier_and_the_other_waits_for_it(tmp_path):
+    small = ["dataset=digits", "training.classifier.epochs=1", "evaluation.images=4", f"output_root={tmp_path}"]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-m", "dovision.cli.evaluate", *small, f"intervention.rows={rows}"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rows in (1, 2)
+    ]
+    said = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert sorted("fitting the classifier" in text for text in said) == [False, True]
+    hashes = {run.facts["checkpoints"]["classifier"] for run in read_sweep(tmp_path / "evaluate")}
+    assert len(hashes) == 1
+
+
+def test_the_best_epochs_scores_are_kept_with_the_weights(fitted):
+    (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
+    facts = checkpoint.read(path)["facts"]
+    assert facts["scores"]["epoch"] == 1
+    assert facts["scores"]["val_score"] > 0.5
+    (run,) = read_sweep(fitted / "evaluate")
+    assert run.facts["scores"]["classifier"] == facts["scores"]
+    assert json.dumps(facts)
+
+
+def test_the_fitted_file_is_read_without_running_anything(fitted):
+    for path in (fitted / "checkpoints").glob("*/*.ckpt"):
+        assert set(torch.load(path, weights_only=True)) == {"format", "model", "autoencoder", "facts", "state"}
+
+
+@pytest.mark.slow
+def test_without_epochs_the_weights_are_scored_as_they_come(tmp_path, dovision_evaluate):
+    assert dovision_evaluate(f"output_root={tmp_path}", "training.classifier.epochs=0") == 0
+    (path,) = (tmp_path / "checkpoints").glob("classifier-*/classifier.ckpt")
+    scores = checkpoint.read(path)["facts"]["scores"]
+    assert scores["epoch"] == 0
+    assert scores["val_score"] < 0.5
+
+
+@pytest.mark.slow
+def test_the_thresholds_of_a_multilabel_classifier_are_kept_with_it(tmp_path, dovision_evaluate):
+    films = ("dataset=phantom", "dataset.task=multilabel", "dataset.label=kinds", "dataset.classes=[nodule,opacity]")
+    few = ("dataset.train_images=64", "dataset.val_images=64", "dataset.test_images=12")
+    assert dovision_evaluate(f"output_root={tmp_path}", *films, *few) == 0
+    (path,) = (tmp_path / "checkpoints").glob("classifier-*/classifier.ckpt")
+    facts = checkpoint.read(path)["facts"]
+    assert checkpoint.load(path).task.thresholds == tuple(facts["thresholds"])
+    assert len(set(facts["thresholds"]) - {0.5}) == 2
+    assert {"val_auroc/nodule", "val_auroc/opacity"} <= facts["scores"].keys()
+
+
+TINY = """
+from torch import nn
+from dovision.interfaces import Classifier, Task
+
+def tiny(shape, task, classes, name, stem):
+    assert name == "hunter2" and isinstance(stem, nn.Module)
+    network = nn.Sequential(stem, nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(8 * 16, len(classes)))
+    return Classifier(network, Task(task, tuple(classes)), [0.5], [0.5])
+"""
+OWN = """
+_target_: tiny_of_a_user.tiny
+shape: ${dataset.shape}
+task: ${dataset.task}
+classes: ${dataset.classes}
+name: ${oc.env:TINY_NAME}
+stem: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 8, kernel_size: 3}
+"""
+
+
+QUICK = ("dataset=digits", "training.classifier.epochs=0")
+
+
+def test_a_model_of_the_users_own_is_found_again_without_trust(tmp_path, run_command, monkeypatch, capsys):
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "tiny.yaml").write_text(OWN)
+    (tmp_path / "tiny_of_a_user.py").write_text(TINY)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("TINY_NAME", "hunter2")
+    own = ("--config-dir", str(tmp_path / "conf"), *QUICK, f"output_root={tmp_path / 'out'}")
+    for _ in range(2):
+        assert run_command(train, *own, "model=tiny") == 0
+    assert capsys.readouterr().err.count("fitting the classifier") == 1
+    (path,) = (tmp_path / "out" / "checkpoints").glob("classifier-*/classifier.ckpt")
+    assert b"hunter2" not in path.read_bytes()
+    with pytest.raises(ValueError, match=r"names tiny_of_a_user\.tiny, which is not one of dovision's models"):
+        checkpoint.load(path)
+    assert run_command(train, *own, "model=tiny", f"checkpoint={path}") == 0  # it names what the command names
+    assert run_command(train, *own, f"checkpoint={path}") == 1
+    assert "names tiny_of_a_user.tiny" in capsys.readouterr().err
+    sys.modules.pop("tiny_of_a_user", None)
+
+
+@pytest.fixture
+def cached(tmp_path, run_command):
+    """The file of a classifier that a command has fitted."""
+    assert run_command(train, *QUICK, f"output_root={tmp_path}") == 0
+    (path,) = (tmp_path / "checkpoints").glob("classifier-*/classifier.ckpt")
+    return path
+
+
+@pytest.mark.parametrize("target", ["payload.run", "dovision.models.checkpoint.load"])
+def test_a_file_planted_among_the_fitted_models_runs_nothing_and_is_fitted_again(
+    cached, tmp_path, run_command, monkeypatch, capsys, target
+):
+    whole = cached.read_bytes()
+    (tmp_path / "payload.py").write_text(f"open({str(tmp_path / 'made')!r}, 'w').close()\ndef run(**_): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    inner = {"model": {"_target_": "payload.run"}, "autoencoder": None, "facts": {}, "state": {}}
+    sealed.write(tmp_path / "inner.ckpt", inner)
+    arguments = {"path": str(tmp_path / "inner.ckpt"), "trust_checkpoint": True}
+    sealed.write(cached, {**inner, "model": {"_target_": target, **arguments}})
+    assert run_command(train, *QUICK, f"output_root={tmp_path}", "trust_checkpoint=true") == 0
+    assert not (tmp_path / "made").exists()
+    assert "names another model than this job fits, and is fitted again" in capsys.readouterr().err
+    assert cached.read_bytes() == whole
+
+
+def test_a_damaged_file_among_the_fitted_models_is_fitted_again(cached, tmp_path, run_command, capsys):
+    whole = cached.read_bytes()
+    cached.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
+    assert run_command(train, *QUICK, f"output_root={tmp_path}") == 0
+    assert "classifier.ckpt is damaged: its bytes are not those" in capsys.readouterr().err
+    assert cached.read_bytes() == whole

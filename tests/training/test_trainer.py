@@ -1,0 +1,86 @@
+"""Lightning's trainer as a run gets it, and the settings that it is not to be given."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf, open_dict
+from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
+from pytorch_lightning.trainer.connectors import callback_connector
+
+from dovision.config.sources import configuration_folder
+from dovision.sweeps.keys import check_keys, declared
+from dovision.training import trainer
+from dovision.training.trainer import INSTEAD, make_trainer
+
+PARAMETERS = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
+ALLOWED = set(OmegaConf.load(configuration_folder() / "trainer" / "default.yaml")) - {"_target_"}
+
+
+@pytest.mark.parametrize("rich", [False, True])
+@pytest.mark.parametrize(("terminal", "bars"), [(True, [TQDMProgressBar]), (False, [])])
+def test_the_progress_bar_does_not_depend_on_what_else_is_installed(monkeypatch, rich, terminal, bars):
+    monkeypatch.setattr(callback_connector, "_RICH_AVAILABLE", rich)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        made = make_trainer(compose("evaluate"), [])
+    assert [type(callback) for callback in made.callbacks if isinstance(callback, ProgressBar)] == bars
+
+
+@pytest.fixture(scope="module")
+def known():
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        return declared.__wrapped__("evaluate")
+
+
+def test_every_parameter_of_the_trainer_is_a_key_or_has_something_in_its_place():
+    assert ALLOWED | set(INSTEAD) == PARAMETERS
+    assert ALLOWED & set(INSTEAD) == set()
+
+
+@pytest.mark.parametrize("name", sorted(PARAMETERS))
+def test_a_parameter_that_is_no_key_is_refused_with_the_key_that_does_its_work(known, name):
+    config = OmegaConf.masked_copy(known, [key for key in known if key != "hydra"])
+    with open_dict(config):
+        config.trainer[name] = config.trainer.get(name, 1)
+    if name in ALLOWED:
+        check_keys(config, known)
+        return
+    with pytest.raises(ValueError, match=rf"^trainer\.{name} is not obeyed here\. {re.escape(INSTEAD[name])}$"):
+        check_keys(config, known)
+    for key in re.findall(r"\b(?:training|evaluation|trainer)\.[\w.]*\w", INSTEAD[name]):
+        assert key in ("trainer.precision", "trainer.strategy") or OmegaConf.select(known, key, default="?") != "?"
+
+
+def calls(name: str) -> list[ast.Call]:
+    """Every call of a function in the package."""
+    files = [path.read_text() for path in Path(trainer.__file__).parents[1].rglob("*.py")]
+    nodes = [node for text in files if f"{name}(" in text for node in ast.walk(ast.parse(text))]
+    return [n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func).rpartition(".")[2] == name]
+
+
+def test_every_key_reaches_every_trainer_but_that_fits_and_detection_take_one_device(known, monkeypatch):
+    settings = [word for call in calls("make_trainer") for word in call.keywords]
+    given = {word.arg for word in settings if word.arg} | {"devices", "strategy"}  # those of **one_device
+    assert {ast.unparse(word.value) for word in settings if word.arg is None} == {
+        "one_device",
+        "plumbing",
+        "settings",
+    }  # but for the first: of a dry run
+    assert calls("Trainer") == []
+    assert given & ALLOWED == {"devices", "strategy"}
+
+    asked = {key: f"any {key}" for key in ALLOWED} | {"inference_mode": False}
+    config = copy.deepcopy(known)
+    config.trainer = asked | {"_target_": "builtins.dict"}
+    made = make_trainer(config, [], max_epochs=3)
+    assert {key: made[key] for key in ALLOWED} == asked
+    assert made["max_epochs"] == 3
