@@ -8,7 +8,7 @@ import pytest
 
 from dovision.analysis.object_moves import moves, pairs, relevant
 from dovision.functional.intervals import CONSTANT
-from dovision.report.figures.objects import part_exhibits
+from dovision.report.figures.objects import object_figures
 from dovision.store.run_record import Run, read_sweep
 
 PARTS = {"nodule0": "nodule", "nodule1": "nodule", "tag": None, "rib": None}
@@ -68,13 +68,13 @@ def attacked(map_run, monkeypatch) -> Run:
 
 
 def test_the_figure_has_a_cloud_and_the_changes_of_each_kind(attacked):
-    exhibit = {item.name: item for item in part_exhibits(attacked)}["cause_against_tag"]
-    cloud, signed, _ = exhibit.figure.axes
+    report_figure = {item.name: item for item in object_figures(attacked)}["cause_against_tag"]
+    cloud, signed, _ = report_figure.figure.axes
     assert [len(points.get_offsets()) for points in cloud.collections[:2]] == [5, 5]
     assert [tick.get_text() for tick in signed.get_yticklabels()] == ["nodule", "tag", "rib"]
-    assert "n = 5 images (left), 5 to 12 parts (right)" in exhibit.caption
-    np.testing.assert_allclose(exhibit.data["size"].dropna(), [1, 3, 0])
+    assert "n = 5 images (left), 5 to 12 parts (right)" in report_figure.caption
+    np.testing.assert_allclose(report_figure.data["size"].dropna(), [1, 3, 0])
 
 
 def test_without_an_attack_there_is_no_such_figure(map_run):
-    assert [item.name for item in part_exhibits(*read_sweep(map_run))] == ["part_effects"]
+    assert [item.name for item in object_figures(*read_sweep(map_run))] == ["part_effects"]

@@ -30,7 +30,7 @@ def run(monkeypatch, tmp_path, fitted, capsys):
     def command(*overrides: str) -> tuple[int, str, str]:
         from dovision.report import figure_sources
 
-        figure_sources._exhibits.cache_clear()
+        figure_sources._figures.cache_clear()
         figures = "figure=[framework,effect_distribution,bench_ratios]"
         monkeypatch.setattr("sys.argv", ["dovision-figures", figures, *overrides])
         code = 0
@@ -137,7 +137,7 @@ def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, change, what):
     name, folder = "effect_against_grid", tmp_path / "outputs" / "figures"
     copied = next(path.parent for path in sweep.rglob("run.json")).rename(sweep / "one")
     shutil.copytree(copied, sweep / "two")
-    asked = ("figure=[effect_distribution,effect_against_grid]", f"figure.{name}.exhibit=effect_against_epsilon")
+    asked = ("figure=[effect_distribution,effect_against_grid]", f"figure.{name}.figure_name=effect_against_epsilon")
     facts = RunDirectory(copied).facts()
     (sweep / "two" / "run.json").write_text(json.dumps(with_digest({**facts, "settings": "1" * 12})))
     _, out, err = run(*asked)
@@ -154,7 +154,7 @@ def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, change, what):
 
 
 def test_a_figure_that_the_report_does_not_have_is_named(run):
-    code, _, err = run("figure.effect_distribution.exhibit=effect_distributoin")
+    code, _, err = run("figure.effect_distribution.figure_name=effect_distributoin")
     assert code == 1
     assert "has no key 'effect_distributoin'. Did you mean effect_distribution?" in err
 

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from dovision.config.sources import configuration_folder
 from dovision.evaluation import callbacks
-from dovision.report.figures.attacks import attack_exhibits
+from dovision.report.figures.attacks import attack_figures
 from dovision.report.latex import latex_table
 from dovision.store.detection_tables import read_scores
 from dovision.store.run_record import read_sweep
@@ -96,8 +96,8 @@ def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path, page_
 
 
 def test_the_table_of_attacks_is_set_by_latex_and_fits_the_page(detected, typeset):
-    (exhibit,) = attack_exhibits(read_sweep(detected)[0])
-    assert "Overfull" not in typeset(latex_table(exhibit.table, exhibit.caption, exhibit.name))
+    (report_figure,) = attack_figures(read_sweep(detected)[0])
+    assert "Overfull" not in typeset(latex_table(report_figure.table, report_figure.caption, report_figure.name))
 
 
 @pytest.mark.parametrize(

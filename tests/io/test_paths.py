@@ -12,7 +12,7 @@ from dovision.attacks.random_sign import RandomSign
 from dovision.attacks.replay import Kept
 from dovision.cli.evaluate import main as evaluate
 from dovision.io import paths
-from dovision.report.exhibit import Exhibit, save
+from dovision.report.report_figure import ReportFigure, save_report_figure
 from dovision.store.adversarial_cache import Keeper
 from dovision.tracking.tensorboard_logger import TensorboardLogger
 
@@ -68,9 +68,9 @@ def test_the_name_of_a_study_stays_inside_the_output_root(tmp_path, run_command,
 
 
 def test_the_names_of_attacks_figures_and_event_files_stay_in_their_folders(tmp_path):
-    shown = Exhibit("../x", "", "", Figure(), pd.DataFrame())
+    shown = ReportFigure("../x", "", "", Figure(), pd.DataFrame())
     with pytest.raises(ValueError, match=r"the name of a figure must be a name without /, got '\.\./x'"):
-        save(shown, tmp_path / "figures")
+        save_report_figure(shown, tmp_path / "figures")
     with pytest.raises(ValueError, match="the name of an attack must be a name without /"):
         Keeper(tmp_path, "../x", RandomSign(0.1), images=1)
     with pytest.raises(ValueError, match="attack must be a name without /"):

@@ -14,9 +14,9 @@ from omegaconf import DictConfig
 from dovision.cli.hydra_main import command
 from dovision.config.instantiate import make
 from dovision.io.text_files import make_folder
-from dovision.report.exhibit import save
-from dovision.report.figure_sources import Source
+from dovision.report.figure_sources import FigureSource
 from dovision.report.lock import Locked, changes, lock, read_lock, write_lock
+from dovision.report.report_figure import save_report_figure
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class Remarks(NamedTuple):
             print(f"mixed: {name}: {what}")
 
 
-def draw(sources: Mapping[str, Source], outputs: Path, folder: Path) -> Remarks:
+def draw(sources: Mapping[str, FigureSource], outputs: Path, folder: Path) -> Remarks:
     """Draw each figure into a folder, as SVG, PDF, PNG, LaTeX and CSV.
 
     Raises:
@@ -42,13 +42,13 @@ def draw(sources: Mapping[str, Source], outputs: Path, folder: Path) -> Remarks:
     remarks = Remarks({}, {})
     for name, source in sources.items():
         try:
-            exhibit = replace(source.draw(outputs), name=name)
+            report_figure = replace(source.draw(outputs), name=name)
         except FileNotFoundError as error:
             remarks.missing[name] = str(error)
             continue
-        save(exhibit, folder)
-        if exhibit.mixture:
-            remarks.mixed[name] = exhibit.mixture
+        save_report_figure(report_figure, folder)
+        if report_figure.mixture:
+            remarks.mixed[name] = report_figure.mixture
     if remarks.mixed:
         log.warning("the runs of these figures mix origins, as their captions say: %s", ", ".join(remarks.mixed))
     return remarks
@@ -62,7 +62,7 @@ def tell(config: DictConfig) -> None:
     Raises:
         ValueError: in a comparison, some figure has changed, or none could be compared; the error says which and why.
     """
-    sources: dict[str, Source] = make(config.figure)
+    sources: dict[str, FigureSource] = make(config.figure)
     path = Path(config.lock)
     locked = read_lock(path)
     if config.check:
@@ -81,7 +81,7 @@ def tell(config: DictConfig) -> None:
     print(folder)
 
 
-def compare(sources: Mapping[str, Source], outputs: Path, locked: Locked, path: Path) -> None:
+def compare(sources: Mapping[str, FigureSource], outputs: Path, locked: Locked, path: Path) -> None:
     """Draw the figures aside and compare them with the lock.
 
     Raises:

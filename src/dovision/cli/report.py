@@ -12,8 +12,8 @@ from dovision.cli.hydra_main import command
 from dovision.config.instantiate import make
 from dovision.config.sources import configuration_folder
 from dovision.io.text_files import make_folder, write_text
-from dovision.report import exhibits, page
-from dovision.report.exhibit import Exhibit, save
+from dovision.report import catalogue, page
+from dovision.report.report_figure import ReportFigure, save_report_figure
 from dovision.store.discover import UNREADABLE, survey
 from dovision.store.run_record import Run
 from dovision.tracking.csv_logger import CSVLogger
@@ -45,21 +45,21 @@ def write(sweep: Path, runs: Sequence[Run], output: Path, details: int) -> Path:
     make_folder(output, setting="output")
     overview: list[page.Shown] = []
     if completed:
-        for exhibit in exhibits.results_exhibits(completed):
-            save(exhibit, output / FIGURES)
-        overview = _draw(exhibits.sweep_exhibits(completed), output / FIGURES, "")
+        for report_figure in catalogue.results_figures(completed):
+            save_report_figure(report_figure, output / FIGURES)
+        overview = _draw(catalogue.sweep_figures(completed), output / FIGURES, "")
     runwise = []
     for number, run in enumerate(detailed):
         folder = Path(FIGURES) / run.folder.relative_to(sweep)
-        shown = _draw(exhibits.run_exhibits(run), output / folder, f"run{number}-")
+        shown = _draw(catalogue.run_figures(run), output / folder, f"run{number}-")
         runwise.append(page.Details(run.label, str(folder), shown))
     text = page.render(sweep.resolve().name, runs, overview, runwise, _cut(len(completed), len(detailed)))
     write_text(output / "index.html", text)
     return output / "index.html"
 
 
-def _draw(shown: Iterable[Exhibit], folder: Path, prefix: str) -> list[page.Shown]:
-    return [page.Shown.of(exhibit, save(exhibit, folder), prefix) for exhibit in shown]
+def _draw(shown: Iterable[ReportFigure], folder: Path, prefix: str) -> list[page.Shown]:
+    return [page.Shown.of(report_figure, save_report_figure(report_figure, folder), prefix) for report_figure in shown]
 
 
 def _cut(completed: int, detailed: int) -> list[str]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dovision.io import files, images
-from dovision.report.exhibits import label_names
+from dovision.report.catalogue import label_names
 from dovision.report.inline_assets import Allowance, picture_link
 from dovision.store.run_record import Run
 from dovision.store.tables import largest_effect, read_effects, read_samples

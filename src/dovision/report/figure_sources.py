@@ -10,20 +10,20 @@ from typing import Protocol
 
 from dovision import checks
 from dovision.analysis.mixed_origins import mixed
-from dovision.report.bench_exhibits import bench_exhibit
-from dovision.report.exhibit import Exhibit
-from dovision.report.exhibits import results_exhibits, run_exhibits, sweep_exhibits
-from dovision.report.framework import framework_exhibit
+from dovision.report.bench_figure import bench_figure
+from dovision.report.catalogue import results_figures, run_figures, sweep_figures
+from dovision.report.framework import framework_figure
+from dovision.report.report_figure import ReportFigure
 from dovision.store.discover import UNREADABLE, survey
 
 WIDTHS = {"single": 3.5, "double": 7.16}  # inches: one and two columns of a journal
 DRAWN = "drawn"  # as wide as it is drawn
 
 
-class Source(Protocol):
+class FigureSource(Protocol):
     """Where a figure comes from; `draw` gets the folder of all runs."""
 
-    def draw(self, outputs: Path) -> Exhibit:
+    def draw(self, outputs: Path) -> ReportFigure:
         """The figure.
 
         Raises:
@@ -38,22 +38,22 @@ class FromSweep:
 
     Args:
         sweep: the folder of the runs, under the folder of all runs.
-        exhibit: the figure's name in the report.
+        figure_name: the figure's name in the report.
         run: the number of the run among the completed ones, for a figure of a single run.
         width: single or double, the columns of a journal; drawn, as it is in the report.
     """
 
-    def __init__(self, sweep: str, exhibit: str, run: int = 0, width: str = DRAWN) -> None:
+    def __init__(self, sweep: str, figure_name: str, run: int = 0, width: str = DRAWN) -> None:
         self.sweep = sweep
-        self.exhibit = exhibit
+        self.figure_name = figure_name
         self.run = run
         self.width = checks.choice("width", width, [*WIDTHS, DRAWN])
 
-    def draw(self, outputs: Path) -> Exhibit:
-        drawn = {one.name: one for one in _exhibits(outputs / self.sweep, self.run)}
-        if self.exhibit not in drawn:
-            raise ValueError(checks.unknown_key(f"the report of {outputs / self.sweep}", self.exhibit, drawn))
-        found = drawn[self.exhibit]
+    def draw(self, outputs: Path) -> ReportFigure:
+        drawn = {one.name: one for one in _figures(outputs / self.sweep, self.run)}
+        if self.figure_name not in drawn:
+            raise ValueError(checks.unknown_key(f"the report of {outputs / self.sweep}", self.figure_name, drawn))
+        found = drawn[self.figure_name]
         if self.width != DRAWN:
             width, height = found.figure.get_size_inches()
             wanted = WIDTHS[self.width]
@@ -71,19 +71,19 @@ class FromBench:
 
     folder: str
 
-    def draw(self, outputs: Path) -> Exhibit:
-        return bench_exhibit(outputs / self.folder)
+    def draw(self, outputs: Path) -> ReportFigure:
+        return bench_figure(outputs / self.folder)
 
 
 class Framework:
     """The picture of the framework, which needs no numbers."""
 
-    def draw(self, outputs: Path) -> Exhibit:
-        return framework_exhibit()
+    def draw(self, outputs: Path) -> ReportFigure:
+        return framework_figure()
 
 
 @cache
-def _exhibits(sweep: Path, run: int) -> Sequence[Exhibit]:
+def _figures(sweep: Path, run: int) -> Sequence[ReportFigure]:
     if not sweep.is_dir():
         raise FileNotFoundError(
             f"{sweep} must hold runs, got no such folder. dovision-evaluate experiment={sweep.name}."
@@ -98,11 +98,11 @@ def _exhibits(sweep: Path, run: int) -> Sequence[Exhibit]:
             f"{sweep} must hold {run + 1} completed runs, got {len(completed)}. "
             f"dovision-evaluate experiment={sweep.name} does what is missing."
         )
-    several = [*sweep_exhibits(completed), *results_exhibits(completed)]
+    several = [*sweep_figures(completed), *results_figures(completed)]
     mixture = " ".join(mixed({found.label: found.facts for found in completed}))
-    return [*run_exhibits(completed[run]), *(_remarked(one, mixture) for one in several)]
+    return [*run_figures(completed[run]), *(_remarked(one, mixture) for one in several)]
 
 
-def _remarked(exhibit: Exhibit, mixture: str) -> Exhibit:
-    """The exhibit, whose caption says too what its runs mix."""
-    return replace(exhibit, caption=f"{exhibit.caption} {mixture}".rstrip(), mixture=mixture)
+def _remarked(report_figure: ReportFigure, mixture: str) -> ReportFigure:
+    """The figure, whose caption says too what its runs mix."""
+    return replace(report_figure, caption=f"{report_figure.caption} {mixture}".rstrip(), mixture=mixture)

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from dovision.report.exhibit import Exhibit
+from dovision.report.report_figure import ReportFigure
 from dovision.report.style import COLOURS, FAINT, INK, PAPER, styled
 
 BOXES = {  # name: text, centre, size, colour
@@ -36,13 +36,15 @@ ARROWS = (
 )
 
 
-def framework_exhibit() -> Exhibit:
+def framework_figure() -> ReportFigure:
     """The framework as a figure; its numbers are its arrows."""
     caption = (
         "One loop for every intervention: the image, clean or attacked, passes the classifier once; for each unit only "
         "what descends from the edit is computed again; an effect is treated minus control, for every class."
     )
-    return Exhibit("framework", "The framework", caption, framework(), pd.DataFrame(ARROWS, columns=["from", "to"]))
+    return ReportFigure(
+        "framework", "The framework", caption, framework(), pd.DataFrame(ARROWS, columns=["from", "to"])
+    )
 
 
 @styled

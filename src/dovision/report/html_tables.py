@@ -9,7 +9,7 @@ import pandas as pd
 
 from dovision.analysis.references import REFERENCES, comparison
 from dovision.analysis.summary import QUALITY
-from dovision.report.exhibits import EFFECTS, HEADS, cells, results_frame
+from dovision.report.catalogue import EFFECTS, HEADS, cells, results_frame
 from dovision.store import config_diff
 from dovision.store.run_record import Run
 

@@ -17,10 +17,10 @@ from dovision.analysis.mixed_origins import QUESTIONS, mixed
 from dovision.analysis.references import REFERENCES
 from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.report import html_tables
-from dovision.report.exhibit import Exhibit, missing_intervals, settings
-from dovision.report.exhibits import MEANING, results_frame
+from dovision.report.catalogue import MEANING, results_frame
 from dovision.report.explorer import explorer
 from dovision.report.inline_assets import Allowance, lighter
+from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, inline_svg
 from dovision.store import config_diff
 from dovision.store.discover import COPY, FOREIGN, UNREADABLE
@@ -37,7 +37,7 @@ FIGURES, PICTURES, NUMBERS = 1_800_000, 600_000, 300_000  # bytes of the figures
 
 @dataclass(frozen=True)
 class Shown:
-    """An exhibit as it stands on the page."""
+    """A figure as it stands on the page."""
 
     name: str  # without a second on the page
     title: str
@@ -47,12 +47,12 @@ class Shown:
     wide: bool  # takes the page's whole width
 
     @classmethod
-    def of(cls, exhibit: Exhibit, svg: str, prefix: str = "") -> Shown:
-        """From an exhibit and its saved SVG, in which matplotlib has escaped all text."""
-        name = prefix + exhibit.name
+    def of(cls, report_figure: ReportFigure, svg: str, prefix: str = "") -> Shown:
+        """From a figure and its saved SVG, in which matplotlib has escaped all text."""
+        name = prefix + report_figure.name
         drawn = Markup(lighter(inline_svg(svg, name)))
-        wide = exhibit.figure.get_figwidth() > COLUMN
-        return cls(name, exhibit.title, exhibit.caption, drawn, _link(exhibit.data), wide)
+        wide = report_figure.figure.get_figwidth() > COLUMN
+        return cls(name, report_figure.title, report_figure.caption, drawn, _link(report_figure.data), wide)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def render(
         counts=_counts(runs),
         useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
         mixed=mixed({run.label: run.facts for run in completed}),
-        settings=settings(completed),
+        settings=setup_sentence(completed),
         differences=html_tables.difference_table(runs),
         shared=html_tables.shared(runs),
         headlines=html_tables.headline_table(completed),

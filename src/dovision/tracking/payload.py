@@ -35,7 +35,7 @@ def effect_histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
     return counts, edges
 
 
-def report_figures(folder: Path) -> Iterator[tuple[str, Path, Path]]:
+def figure_files(folder: Path) -> Iterator[tuple[str, Path, Path]]:
     """(name, picture, numbers) of every figure of a report."""
     for picture in sorted((folder / "figures").rglob("*.png")):
         yield str(picture.relative_to(folder / "figures").with_suffix("")), picture, picture.with_suffix(".csv")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dovision.io import paths
-from dovision.report.exhibits import run_exhibits
+from dovision.report.catalogue import run_figures
 from dovision.store.run_record import Run
 from dovision.store.thumbnails import load_image
 from dovision.tracking.csv_logger import CSVLogger
-from dovision.tracking.payload import effect_histogram, metrics, report_figures
+from dovision.tracking.payload import effect_histogram, figure_files, metrics
 
 
 class TensorboardLogger(CSVLogger):
@@ -35,7 +35,7 @@ class TensorboardLogger(CSVLogger):
         super().report(run)
         for arm, metric, interval in metrics(run):
             self.writer.add_scalar(f"{metric}/{arm}", interval["estimate"])
-        for item in run_exhibits(run):
+        for item in run_figures(run):
             self.writer.add_figure(item.name, item.figure)
         counts, edges = effect_histogram(run.folder)
         middle = (edges[1:] + edges[:-1]) / 2
@@ -44,7 +44,7 @@ class TensorboardLogger(CSVLogger):
         )
 
     def send(self, folder: Path) -> None:
-        for name, picture, _ in report_figures(folder):
+        for name, picture, _ in figure_files(folder):
             self.writer.add_image(f"figures/{name}", load_image(picture)[..., :3], dataformats="HWC")
 
     def finish(self, failed: bool) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from dovision import checks
-from dovision.report.exhibit import Exhibit
-from dovision.report.exhibits import GALLERY, run_exhibits
+from dovision.report.catalogue import GALLERY, run_figures
+from dovision.report.report_figure import ReportFigure
 from dovision.store.run_record import Run
 from dovision.store.tables import read_samples
 from dovision.tracking.csv_logger import CSVLogger
-from dovision.tracking.payload import effect_histogram, metrics, report_figures
+from dovision.tracking.payload import effect_histogram, figure_files, metrics
 from dovision.tracking.wandb_masks import LEVELS, Layered, layered
 from dovision.types import Box
 
@@ -53,7 +53,7 @@ class WandbLogger(CSVLogger):
     def report(self, run: Run) -> None:
         super().report(run)
         if self.run is not None:
-            shown = run_exhibits(run)
+            shown = run_figures(run)
             self._patiently(lambda: self._send(run, shown))
         if self.run is not None and self.artifacts:
             self._patiently(lambda: self._send_artifacts(run))
@@ -67,7 +67,7 @@ class WandbLogger(CSVLogger):
 
         if self.run is None:
             raise ConnectionError("W&B took no run, and so no report: see the warning above, or log_to=tensorboard.")
-        for name, picture, numbers in report_figures(folder):
+        for name, picture, numbers in figure_files(folder):
             table = pd.read_csv(numbers).head(TABLE_ROWS)
             self.run.log({f"figures/{name}": wandb.Image(str(picture)), f"tables/{name}": wandb.Table(dataframe=table)})
         report = wandb.Artifact(f"report-{self.run.group}", type="report")
@@ -90,7 +90,7 @@ class WandbLogger(CSVLogger):
             settings=wandb.Settings(silent=True, init_timeout=30, console="off"),
         )
 
-    def _send(self, run: Run, shown: Sequence[Exhibit]) -> None:
+    def _send(self, run: Run, shown: Sequence[ReportFigure]) -> None:
         import wandb
 
         self.run.summary.update({f"{arm}/{metric}": interval for arm, metric, interval in metrics(run)})

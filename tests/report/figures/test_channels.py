@@ -4,7 +4,7 @@ import pytest
 
 from dovision.analysis.average_effect import average_effects
 from dovision.functional.intervals import holm
-from dovision.report.figures.channels import channel_exhibits
+from dovision.report.figures.channels import channel_figures
 from dovision.store.run_record import read_sweep
 
 
@@ -17,18 +17,18 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs):
     averaged = average_effects(runs[2].folder)
     sure = averaged.index[(averaged["arm"] == "clean") & (averaged["class"] == "3")]
     averaged.loc[sure, "p"] = 1e-6
-    (exhibit,) = channel_exhibits(runs[2], averaged, most=5)
+    (report_figure,) = channel_figures(runs[2], averaged, most=5)
     clean = averaged[averaged["arm"] == "clean"]
     order = clean.groupby("unit")["mean"].apply(lambda means: means.abs().max()).sort_values(ascending=False).index[:5]
-    axes = exhibit.figure.axes[0]
+    axes = report_figure.figure.axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(order)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == list("0123456789")
     firm = holm(clean["p"].to_numpy())[clean["unit"].isin(order)] < 0.05
-    assert "Holm-adjusted over the 160 units and classes" in exhibit.caption
+    assert "Holm-adjusted over the 160 units and classes" in report_figure.caption
     assert [text.get_text() for text in axes.texts].count("•") == firm.sum() == 5
-    assert "The strongest 5 of 16 units" in exhibit.caption
-    assert "LatentChannel(value=Zero)" in exhibit.caption
+    assert "The strongest 5 of 16 units" in report_figure.caption
+    assert "LatentChannel(value=Zero)" in report_figure.caption
 
 
 def test_units_with_a_place_in_the_image_have_maps_instead(runs):
-    assert channel_exhibits(runs[0], average_effects(runs[0].folder)) == []
+    assert channel_figures(runs[0], average_effects(runs[0].folder)) == []

@@ -1,4 +1,4 @@
-"""What the exhibits of detection show and say, drawn from made-up scores."""
+"""What the figures of detection show and say, drawn from made-up scores."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 
 from dovision.analysis.detection_summary import write_detection
 from dovision.functional.intervals import SHARE_INTERVALS
-from dovision.report.exhibit import save
-from dovision.report.figures.detection import detection_exhibits
+from dovision.report.figures.detection import detection_figures
 from dovision.report.figures.detection_curves import distributions, operating_curves, spaced
-from dovision.report.figures.detection_tables import seed_exhibits
+from dovision.report.figures.detection_tables import seed_figures
 from dovision.report.latex import latex_table
+from dovision.report.report_figure import save_report_figure
 from dovision.store.detection_tables import (
     ADAPTIVE,
     ALL_ATTACKS,
@@ -139,86 +139,92 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="module")
-def exhibits(run):
-    return {exhibit.name: exhibit for exhibit in detection_exhibits(run)}
+def report_figures(run):
+    return {report_figure.name: report_figure for report_figure in detection_figures(run)}
 
 
-def texts(exhibit):
-    return [text.get_text() for axes in exhibit.figure.axes for text in axes.texts]
+def texts(report_figure):
+    return [text.get_text() for axes in report_figure.figure.axes for text in axes.texts]
 
 
-def test_all_figures_are_drawn(exhibits):
+def test_all_figures_are_drawn(report_figures):
     tables = [f"detection_table_eps_{eps}" for eps in ("0.1", "0.2", "0.3")]
     others = ["adaptive", "curves", "epsilon", "matrix_effect_classifier", "scores"]
-    assert list(exhibits) == [*tables, *(f"detection_{name}" for name in others)]
+    assert list(report_figures) == [*tables, *(f"detection_{name}" for name in others)]
 
 
-def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(exhibits):
-    for name, exhibit in exhibits.items():
-        assert "n = " in exhibit.caption or "n, successful of attacked images" in exhibit.caption
-        assert "One seed." in exhibit.caption
-        assert "uccess" in exhibit.caption
-        assert "MNIST" in exhibit.caption
-        assert ("not adaptive" in exhibit.caption + " ".join(texts(exhibit))) == (name != "detection_adaptive")
-        assert "nan" not in exhibit.caption
+def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(report_figures):
+    for name, report_figure in report_figures.items():
+        assert "n = " in report_figure.caption or "n, successful of attacked images" in report_figure.caption
+        assert "One seed." in report_figure.caption
+        assert "uccess" in report_figure.caption
+        assert "MNIST" in report_figure.caption
+        assert ("not adaptive" in report_figure.caption + " ".join(texts(report_figure))) == (
+            name != "detection_adaptive"
+        )
+        assert "nan" not in report_figure.caption
     for name in ("table_eps_0.1", "adaptive", "curves"):
-        assert "reject 1 % and 5 % of the clean validation images" in exhibits[f"detection_{name}"].caption
+        assert "reject 1 % and 5 % of the clean validation images" in report_figures[f"detection_{name}"].caption
     for name in ("table_eps_0.1", "adaptive", "epsilon"):
-        assert SHARE_INTERVALS in exhibits[f"detection_{name}"].caption
+        assert SHARE_INTERVALS in report_figures[f"detection_{name}"].caption
 
 
-def test_the_table_has_cost_noise_control_and_the_adaptive_attacker_last(exhibits):
-    table = texts(exhibits["detection_table_eps_0.3"])
+def test_the_table_has_cost_noise_control_and_the_adaptive_attacker_last(report_figures):
+    table = texts(report_figures["detection_table_eps_0.3"])
     heads = table[: table.index("max_softmax")]
     assert heads[-4:] == [f"{attack}\nnot adaptive" for attack in (*ATTACKS, "worst case")] + [
         "adaptive\nwhich evades most"
     ]
     assert table[len(heads) + 1 : len(heads) + 4] == ["as is", "1", "0.21"]
     assert table.count("-") == 5 + 4  # detectors without an adaptive attack; the cost of effect_profile is not known
-    assert not any("adaptive\nwhich" in text for text in texts(exhibits["detection_table_eps_0.1"]))
+    assert not any("adaptive\nwhich" in text for text in texts(report_figures["detection_table_eps_0.1"]))
 
 
-def test_the_numbers_of_the_table_are_those_of_the_run(exhibits):
-    exhibit = exhibits["detection_table_eps_0.3"]
-    rows = exhibit.data[(exhibit.data["attack"] == "pgd") & (exhibit.data["detector"] == "max_softmax")].iloc[0]
+def test_the_numbers_of_the_table_are_those_of_the_run(report_figures):
+    report_figure = report_figures["detection_table_eps_0.3"]
+    rows = report_figure.data[
+        (report_figure.data["attack"] == "pgd") & (report_figure.data["detector"] == "max_softmax")
+    ].iloc[0]
     text = "\n".join(
         f"{rows[name]:.3f} [{rows[name + '_low']:.3f}, {rows[name + '_high']:.3f}]" for name in ("auroc", "auroc_noise")
     )
-    assert text.replace("0.", ".") in texts(exhibit)
+    assert text.replace("0.", ".") in texts(report_figure)
 
 
 @pytest.mark.slow
-def test_the_tables_are_set_by_latex_and_fit_the_page(exhibits, typeset):
-    tables = [latex_table(one.table, one.caption, one.name) for one in exhibits.values() if one.table]
+def test_the_tables_are_set_by_latex_and_fit_the_page(report_figures, typeset):
+    tables = [latex_table(one.table, one.caption, one.name) for one in report_figures.values() if one.table]
     assert len(tables) == 3
     assert "Overfull" not in typeset(*tables)
 
 
-def test_the_matrix_has_the_unseen_above_the_fits_to_each_attack(exhibits):
-    axes = exhibits["detection_matrix_effect_classifier"].figure.axes[0]
+def test_the_matrix_has_the_unseen_above_the_fits_to_each_attack(report_figures):
+    axes = report_figures["detection_matrix_effect_classifier"].figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[:3] == ["max_softmax", "feature_squeezing", "effect_profile"]
     assert names[3:] == ["fgsm", "pgd", "all attacks", "hardened: fgsm", "hardened: pgd", "hardened: all attacks"]
 
 
-def test_the_adaptive_curve_has_the_orthogonal_attacker_apart(exhibits):
-    axes = exhibits["detection_adaptive"].figure.axes[0]
+def test_the_adaptive_curve_has_the_orthogonal_attacker_apart(report_figures):
+    axes = report_figures["detection_adaptive"].figure.axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0", "1", "10", "orth."]
 
 
 @pytest.mark.slow
-def test_the_same_scores_give_the_same_bytes(run, exhibits, tmp_path, svg_only):
-    for again in detection_exhibits(run):
-        assert save(again, tmp_path / "second") == save(exhibits[again.name], tmp_path / "first")
+def test_the_same_scores_give_the_same_bytes(run, report_figures, tmp_path, svg_only):
+    for again in detection_figures(run):
+        assert save_report_figure(again, tmp_path / "second") == save_report_figure(
+            report_figures[again.name], tmp_path / "first"
+        )
 
 
 def test_a_run_without_detectors_has_no_such_figures(tmp_path):
-    assert detection_exhibits(Run(tmp_path, "", "completed", {}, {}, {})) == []
+    assert detection_figures(Run(tmp_path, "", "completed", {}, {}, {})) == []
 
 
 def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
     run = make_run(tmp_path, success=0.0, eps=(0.1,), attacks=("pgd",), strengths=(), made=MADE[:2], images=20)
-    drawn = {exhibit.name: exhibit for exhibit in detection_exhibits(run)}
+    drawn = {report_figure.name: report_figure for report_figure in detection_figures(run)}
     assert list(drawn) == ["detection_table_eps_0.1", "detection_scores"]
     assert "pgd 0 of 20" in drawn["detection_table_eps_0.1"].caption
     assert "-\n-" in texts(drawn["detection_table_eps_0.1"])
@@ -227,10 +233,10 @@ def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
 def test_runs_of_several_seeds_have_a_table_with_the_range(tmp_path):
     small = {"eps": (0.1,), "attacks": ("pgd",), "strengths": (), "made": MADE[:2], "images": 40}
     runs = [make_run(tmp_path / str(seed), seed, **small) for seed in range(3)]
-    (table,) = seed_exhibits([*runs, Run(tmp_path, "", "completed", {}, {}, {})])
+    (table,) = seed_figures([*runs, Run(tmp_path, "", "completed", {}, {}, {})])
     assert table.name == "detection_table_seeds_eps_0.1"
     assert "over 3 seeds (0, 1, 2); n is summed over them." in table.caption
-    assert seed_exhibits(runs[:1]) == []
+    assert seed_figures(runs[:1]) == []
 
 
 def test_operating_curves_rise_and_perfect_detection_is_a_corner(tmp_path):

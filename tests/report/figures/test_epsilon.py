@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dovision.report.figures.epsilon import epsilon_exhibits
+from dovision.report.figures.epsilon import epsilon_figures
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_samples
 
@@ -23,16 +23,19 @@ def runs(tmp_path_factory, write_run):
 
 
 def test_a_panel_for_all_else_and_a_line_an_attack(runs):
-    (exhibit,) = epsilon_exhibits(runs)
-    rows = exhibit.data
+    (report_figure,) = epsilon_figures(runs)
+    rows = report_figure.data
     assert list(dict.fromkeys(rows["panel"])) == ["intervention.rows=2", "intervention.rows=4"]
     assert set(rows["attack"]) == {"PGD", "FGSM"}
-    assert [axes.get_title("left") for axes in exhibit.figure.axes] == ["intervention.rows=2", "intervention.rows=4"]
-    assert "n = 12 images." in exhibit.caption
+    assert [axes.get_title("left") for axes in report_figure.figure.axes] == [
+        "intervention.rows=2",
+        "intervention.rows=4",
+    ]
+    assert "n = 12 images." in report_figure.caption
 
 
 def test_the_quantiles_are_those_of_all_images_of_an_arm(runs):
-    rows = epsilon_exhibits(runs)[0].data
+    rows = epsilon_figures(runs)[0].data
     own = rows[(rows["panel"] == "intervention.rows=4") & (rows["attack"] == "PGD") & (rows["eps"] == 0.2)].iloc[0]
     samples = read_samples(runs[2].folder)
     values = samples.loc[samples["eps"] == 0.2, "mean_abs_expected_effect"]
@@ -51,12 +54,12 @@ def test_no_run_is_left_out_where_epsilons_or_steps_of_one_attack_are_swept(tmp_
     for run in runs:
         if "attack=fgsm" in run.overrides:
             run.config["attack"]["_target_"] = "dovision.attacks.fgsm.FGSM"
-    rows = epsilon_exhibits(runs)[0].data
+    rows = epsilon_figures(runs)[0].data
     drawn = set(zip(rows["attack"], rows["eps"], strict=True))
     few, many = "PGD (attack=pgd, ++attack.steps=5)", "PGD (attack=pgd, ++attack.steps=40)"
     assert drawn == {(few, 0.0), (few, 0.1), (few, 0.2), ("FGSM", 0.0), ("FGSM", 0.2), (many, 0.0), (many, 0.2)}
 
 
 def test_one_attack_alone_is_not_compared(runs):
-    assert epsilon_exhibits(runs[-1:]) == []
-    assert epsilon_exhibits([]) == []
+    assert epsilon_figures(runs[-1:]) == []
+    assert epsilon_figures([]) == []

@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from dovision.report.figures.grid import grid_exhibits
+from dovision.report.figures.grid import grid_figures
 from dovision.store.run_record import read_sweep
 
 
@@ -24,8 +24,8 @@ def grids(write_run, tmp_path_factory):
 
 
 def test_there_is_a_point_for_each_grid_fill_and_arm(grids):
-    (exhibit,) = grid_exhibits(read_sweep(grids))
-    rows = exhibit.data.set_index(["fill", "cells", "arm"])
+    (report_figure,) = grid_figures(read_sweep(grids))
+    rows = report_figure.data.set_index(["fill", "cells", "arm"])
     assert sorted(rows.index) == sorted(
         [
             (fill, cells, arm)
@@ -38,17 +38,17 @@ def test_there_is_a_point_for_each_grid_fill_and_arm(grids):
 
 
 def test_the_right_panel_is_times_the_number_of_cells(grids):
-    (exhibit,) = grid_exhibits(read_sweep(grids))
-    of_a_cell, whole = exhibit.figure.axes[:2]
+    (report_figure,) = grid_figures(read_sweep(grids))
+    of_a_cell, whole = report_figure.figure.axes[:2]
     cells, mean = of_a_cell.lines[0].get_data()
     assert whole.lines[0].get_ydata() == pytest.approx(cells * mean)
 
 
 def test_the_caption_names_grids_fills_count_and_interval(grids):
-    (exhibit,) = grid_exhibits(read_sweep(grids))
+    (report_figure,) = grid_figures(read_sweep(grids))
     for word in ("PixelGrid(rows=2", "fill=Mean", "n = 12 images", "95% intervals over groups", "off the data"):
-        assert word in exhibit.caption
-    assert "LatentChannel" not in exhibit.caption
+        assert word in report_figure.caption
+    assert "LatentChannel" not in report_figure.caption
 
 
 def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
@@ -63,8 +63,8 @@ def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
                 write_run(
                     tmp_path / name, overrides, grid=grid, images=12, maps=0, eps=(0.2,), seed=seed, strength=strength
                 )
-    (exhibit,) = grid_exhibits(read_sweep(tmp_path))
-    rows = exhibit.data.set_index(["series", "arm", "cells"])
+    (report_figure,) = grid_figures(read_sweep(tmp_path))
+    rows = report_figure.data.set_index(["series", "arm", "cells"])
     assert set(rows.index) == {
         *((f"attack={attack}", "eps=0.2", cells) for attack in ("fgsm", "pgd") for cells in (4, 16)),
         *(("", "clean", cells) for cells in (4, 16)),
@@ -76,12 +76,12 @@ def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
         point = rows.loc[(f"attack={attack}", "eps=0.2", 4)]
         assert point["mean"] == pytest.approx(sum(estimates) / 2)
         assert [point["low"], point["high"]] == pytest.approx([min(estimates), max(estimates)])
-    assert "whiskers from the least to the largest of them" in exhibit.caption
-    labels = [text.get_text() for text in exhibit.figure.legends[0].get_texts()]
+    assert "whiskers from the least to the largest of them" in report_figure.caption
+    labels = [text.get_text() for text in report_figure.figure.legends[0].get_texts()]
     assert any("attack=fgsm" in label for label in labels)
     assert any("attack=pgd" in label for label in labels)
 
 
 def test_a_single_grid_has_no_such_figure(grids):
-    assert grid_exhibits(read_sweep(grids / "a")) == []
-    assert grid_exhibits(read_sweep(grids / "d")) == []
+    assert grid_figures(read_sweep(grids / "a")) == []
+    assert grid_figures(read_sweep(grids / "d")) == []

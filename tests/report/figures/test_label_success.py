@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dovision.report.figures.label_success import label_exhibits, label_success
+from dovision.report.figures.label_success import label_figures, label_success
 from dovision.report.latex import latex_table
 from dovision.store.run_record import Run
 from dovision.store.tables import SAMPLES, TableWriter, samples_schema
@@ -45,19 +45,19 @@ def test_a_label_counts_where_it_is_known_and_was_right(folder):
 
 
 @pytest.fixture
-def exhibit(folder):
+def report_figure(folder):
     run = Run(folder, "", "completed", {}, {"dataset": {"classes": list(TASK.classes)}}, {})
-    (exhibit,) = label_exhibits(run)
-    return exhibit
+    (report_figure,) = label_figures(run)
+    return report_figure
 
 
-def test_the_table_defines_success_in_words(exhibit):
-    assert "whatever becomes of the other labels" in exhibit.caption
-    assert "beaten once one of them is wrong" in exhibit.caption
+def test_the_table_defines_success_in_words(report_figure):
+    assert "whatever becomes of the other labels" in report_figure.caption
+    assert "beaten once one of them is wrong" in report_figure.caption
 
 
-def test_the_table_is_set_by_latex_and_fits_its_column(exhibit, typeset):
-    assert "Overfull" not in typeset(latex_table(exhibit.table, exhibit.caption, exhibit.name))
+def test_the_table_is_set_by_latex_and_fits_its_column(report_figure, typeset):
+    assert "Overfull" not in typeset(latex_table(report_figure.table, report_figure.caption, report_figure.name))
 
 
 def test_classes_that_exclude_each_other_and_runs_without_an_attack_have_none(tmp_path, write_run, map_run):

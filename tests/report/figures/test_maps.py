@@ -1,9 +1,9 @@
-"""What the exhibits of maps say, draw, and keep as numbers."""
+"""What the figures of maps say, draw, and keep as numbers."""
 
 import pytest
 
 from dovision.analysis.object_effects import true_effects
-from dovision.report.figures.maps import TITLES, map_exhibits
+from dovision.report.figures.maps import TITLES, map_figures
 from dovision.report.style import FAINT, INK
 from dovision.store.run_record import read_sweep
 
@@ -18,12 +18,12 @@ def texts(figure):
 @pytest.fixture(scope="module")
 def shown(map_run):
     (run,) = read_sweep(map_run)
-    return {exhibit.name: exhibit for exhibit in map_exhibits(run)}
+    return {report_figure.name: report_figure for report_figure in map_figures(run)}
 
 
-def test_a_run_with_maps_has_all_exhibits_and_one_without_has_none(shown, sweep):
+def test_a_run_with_maps_has_all_figures_and_one_without_has_none(shown, sweep):
     assert tuple(shown) == NAMES
-    assert map_exhibits(read_sweep(sweep)[0]) == []
+    assert map_figures(read_sweep(sweep)[0]) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -77,18 +77,18 @@ def test_the_gallery_draws_boxes_and_names_a_zero_map(shown):
 
 
 def test_estimates_stand_against_the_true_evidence_of_each_part(shown, map_run):
-    exhibit = shown["map_estimates"]
+    report_figure = shown["map_estimates"]
     effects = true_effects(map_run).set_index(["sample", "class", "part"])["effect"]
-    for row in exhibit.data.to_dict("records"):
+    for row in report_figure.data.to_dict("records"):
         assert row["evidence"] == pytest.approx(-effects[row["sample"], row["class"], row["part"]])
     scores = (
         shown["map_scores"].data.query("metric == 'true_effects' and cases == 'all'").set_index("explainer")["mean"]
     )
-    for axes in exhibit.figure.axes[: len(scores)]:
+    for axes in report_figure.figure.axes[: len(scores)]:
         name, _, mean = axes.get_title(loc="left").partition(": ")
         assert mean == f"{scores[name]:.2f}"
         drawn = sum(len(cloud.get_offsets()) for cloud in axes.collections)
-        assert drawn == (exhibit.data["explainer"] == name).sum()
+        assert drawn == (report_figure.data["explainer"] == name).sum()
 
 
 def test_the_sanity_figure_starts_at_the_map_as_it_is(shown):
@@ -105,11 +105,11 @@ def test_the_sanity_figure_starts_at_the_map_as_it_is(shown):
 
 
 def test_stars_by_label_are_holm_adjusted(shown):
-    exhibit = shown["map_scores_by_label"]
-    data = exhibit.data
+    report_figure = shown["map_scores_by_label"]
+    data = report_figure.data
     firm = data[(data["cases"] == "all") & data["metric"].isin(["pointing", "energy", "iou"]) & (data["p_holm"] < 0.05)]
-    assert texts(exhibit.figure).count("*") == len(firm)
-    assert "Holm-adjusted" in exhibit.caption
+    assert texts(report_figure.figure).count("*") == len(firm)
+    assert "Holm-adjusted" in report_figure.caption
 
 
 def test_similarities_are_written_into_a_symmetric_table(shown):

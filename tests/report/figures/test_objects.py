@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dovision.report.figures.objects import fill_exhibits, part_exhibits
-from dovision.report.figures.shortcut import shortcut_exhibits
+from dovision.report.figures.objects import fill_figures, object_figures
+from dovision.report.figures.shortcut import shortcut_figures
 from dovision.store.run_record import read_sweep
 
 PULLED = (("nodule", "nodule"), ("opacity", "opacity"), ("tag", "nodule"), ("tag", "opacity"))
@@ -18,51 +18,51 @@ def runs(map_sweep):
 
 
 def test_a_run_of_counterfactuals_shows_true_effects(map_run):
-    (exhibit,) = part_exhibits(*read_sweep(map_run))
-    assert exhibit.name == "part_effects"
-    assert "n = 18 to 24 parts" in exhibit.caption
-    labels = [tick.get_text() for tick in exhibit.figure.axes[0].get_yticklabels()]
+    (report_figure,) = object_figures(*read_sweep(map_run))
+    assert report_figure.name == "part_effects"
+    assert "n = 18 to 24 parts" in report_figure.caption
+    labels = [tick.get_text() for tick in report_figure.figure.axes[0].get_yticklabels()]
     assert set(labels[:4]) == {f"do(no {kind}) on {label}" for kind, label in PULLED}
 
 
 def test_a_run_of_boxes_shows_them_against_their_controls(painted_run):
-    (exhibit,) = part_exhibits(*read_sweep(painted_run))
-    assert exhibit.name == "box_against_control"
-    assert "RegionBox(fill=Mean, controls=2, seed=0)" in exhibit.caption
-    assert "Holm-adjusted" in exhibit.caption
-    left, right = exhibit.figure.axes
+    (report_figure,) = object_figures(*read_sweep(painted_run))
+    assert report_figure.name == "box_against_control"
+    assert "RegionBox(fill=Mean, controls=2, seed=0)" in report_figure.caption
+    assert "Holm-adjusted" in report_figure.caption
+    left, right = report_figure.figure.axes
     names = [tick.get_text() for tick in left.get_yticklabels()]
     assert set(names) == {"nodule", "opacity", "tag on nodule", "tag on opacity", "rib on nodule", "rib on opacity"}
     drawn = right.lines[0].get_xdata()
-    assert drawn.tolist() == sorted(exhibit.data["difference"])  # the strongest loss of evidence on top
+    assert drawn.tolist() == sorted(report_figure.data["difference"])  # the strongest loss of evidence on top
 
 
-def test_other_runs_have_no_exhibit_of_parts(sweep):
-    assert part_exhibits(read_sweep(sweep)[0]) == []
+def test_other_runs_have_no_figure_of_objects(sweep):
+    assert object_figures(read_sweep(sweep)[0]) == []
 
 
 def test_fills_are_compared_where_two_runs_painted(runs, map_run):
-    (exhibit,) = fill_exhibits(runs)
-    assert exhibit.data["job"].nunique() == 2
-    assert fill_exhibits(read_sweep(map_run)) == []
+    (report_figure,) = fill_figures(runs)
+    assert report_figure.data["job"].nunique() == 2
+    assert fill_figures(read_sweep(map_run)) == []
 
 
 def test_other_models_have_a_figure_of_their_own_and_seeds_are_named(runs):
     asked = [[*run.overrides, "model=small_resnet"] for run in runs]
     other = [replace(run, facts={**run.facts, "overrides": own}) for run, own in zip(runs, asked, strict=True)]
-    exhibits = shortcut_exhibits([*runs, *other])
-    assert [exhibit.name for exhibit in exhibits] == ["shortcut", "shortcut_2"]
-    assert exhibits[1].title == "The pull of a shortcut: model=small_resnet"
-    assert exhibits[0].data.equals(exhibits[1].data)
-    assert "seeds are pooled" not in exhibits[0].caption
+    report_figures = shortcut_figures([*runs, *other])
+    assert [report_figure.name for report_figure in report_figures] == ["shortcut", "shortcut_2"]
+    assert report_figures[1].title == "The pull of a shortcut: model=small_resnet"
+    assert report_figures[0].data.equals(report_figures[1].data)
+    assert "seeds are pooled" not in report_figures[0].caption
     again = [replace(run, facts={**run.facts, "seed": 1}) for run in runs]
-    (pooled,) = shortcut_exhibits([*runs, *again])
+    (pooled,) = shortcut_figures([*runs, *again])
     assert "The images of 2 seeds are pooled." in pooled.caption
 
 
 def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
-    (exhibit,) = shortcut_exhibits(runs)
-    data = exhibit.data
+    (report_figure,) = shortcut_figures(runs)
+    data = report_figure.data
     assert list(dict.fromkeys(data["panel"])) == [
         "true effect",
         "box minus control",
@@ -76,18 +76,18 @@ def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
     assert energy.loc[("effect_map", 1.0), "low"] > energy.loc[("grad_cam", 1.0), "high"]
     assert energy.loc[("area", 0.5), "mean"] == pytest.approx(1 / 16)
     assert energy.loc[("area", 0.0), "parts"] == 36  # two runs of 18 films are pooled
-    assert len(exhibit.figure.axes) == 8
+    assert len(report_figure.figure.axes) == 8
 
 
 def test_of_two_exclusive_classes_only_the_second_is_shown(runs):
     for run in runs:
         run.config["dataset"]["task"] = "multiclass"
-    (exhibit,) = shortcut_exhibits(runs)
+    (report_figure,) = shortcut_figures(runs)
     for run in runs:
         run.config["dataset"]["task"] = "multilabel"
-    assert set(exhibit.data["class"]) == {"opacity"}
+    assert set(report_figure.data["class"]) == {"opacity"}
 
 
 def test_one_strength_makes_no_figure(map_run, sweep):
-    assert shortcut_exhibits(read_sweep(map_run)) == []
-    assert shortcut_exhibits([run for run in read_sweep(sweep) if run.state == "completed"]) == []
+    assert shortcut_figures(read_sweep(map_run)) == []
+    assert shortcut_figures([run for run in read_sweep(sweep) if run.state == "completed"]) == []

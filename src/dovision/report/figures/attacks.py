@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from dovision.functional.intervals import SHARE_INTERVALS
-from dovision.report.exhibit import Exhibit, bracketed, missing_intervals, settings, span
 from dovision.report.latex import Ruled
 from dovision.report.plots import results_table
+from dovision.report.report_figure import ReportFigure, bracketed, missing_intervals, setup_sentence, span
 from dovision.store.attack_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.store.run_record import Run
 
@@ -23,7 +23,7 @@ HEADS = (
 )
 
 
-def attack_exhibits(run: Run) -> list[Exhibit]:
+def attack_figures(run: Run) -> list[ReportFigure]:
     """How strong the attacks are that detectors are tested on; none where nothing is detected."""
     if not (run.folder / ATTACKS).is_file():
         return []
@@ -38,10 +38,10 @@ def attack_exhibits(run: Run) -> list[Exhibit]:
         "before and after the attack. All together: an image is beaten if one of the attacks beats it. Passes: of "
         f"the classifier, for an image. {_health(run)}{_failed(run)}"
         f"n = {span(frame['images'])} images. In brackets: {SHARE_INTERVALS}."
-        f"{missing_intervals(frame)} {settings([run])}"
+        f"{missing_intervals(frame)} {setup_sentence([run])}"
     )
     table = Ruled(HEADS, [(str(row["attack"]), _cells(row)) for _, row in frame.iterrows()])
-    return [Exhibit("detection_attacks", "The attacks", caption, results_table(*table), frame, table)]
+    return [ReportFigure("detection_attacks", "The attacks", caption, results_table(*table), frame, table)]
 
 
 def _health(run: Run) -> str:

@@ -1,18 +1,18 @@
-"""The exhibit of a code's channels: which of them matter for which class."""
+"""The figure of a code's channels: which of them matter for which class."""
 
 from __future__ import annotations
 
 import pandas as pd
 
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm
-from dovision.report.exhibit import Exhibit, images, missing_intervals, settings
 from dovision.report.heat_map import heat_maps
+from dovision.report.report_figure import ReportFigure, images, missing_intervals, setup_sentence
 from dovision.report.style import EFFECT_COLOURS, SIGN
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, EFFECTS, row_groups
 
 
-def channel_exhibits(run: Run, averaged: pd.DataFrame, most: int = 24) -> list[Exhibit]:
+def channel_figures(run: Run, averaged: pd.DataFrame, most: int = 24) -> list[ReportFigure]:
     """Channels against classes, the strongest channels first; none where the units have a place in the image.
 
     Args:
@@ -36,11 +36,11 @@ def channel_exhibits(run: Run, averaged: pd.DataFrame, most: int = 24) -> list[E
         f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}; a dot: p < .05, two-sided, "
         f"Holm-adjusted over the {len(clean):,} units and classes. "
         f"The strongest {len(means)} of {len(strongest)} units. "
-        f"{settings([run])} {images(clean['images'])} Intervals: {MEAN_INTERVALS}.{missing_intervals(clean)}"
+        f"{setup_sentence([run])} {images(clean['images'])} Intervals: {MEAN_INTERVALS}.{missing_intervals(clean)}"
     )
     dots = marks.replace({True: "•", False: ""})
     figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
-    return [Exhibit("channels_by_class", "Which unit matters for which class", caption, figure, clean)]
+    return [ReportFigure("channels_by_class", "Which unit matters for which class", caption, figure, clean)]
 
 
 def _placed(run: Run) -> bool:

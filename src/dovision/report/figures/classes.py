@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dovision.functional.intervals import SHARE_INTERVALS
-from dovision.report.exhibit import Exhibit, bracketed, missing_intervals, settings
 from dovision.report.latex import Ruled
 from dovision.report.plots import results_table
+from dovision.report.report_figure import ReportFigure, bracketed, missing_intervals, setup_sentence
 from dovision.store.run_record import Run
 
 DRAWN = 100  # rows of the table in its figure; its CSV and its LaTeX have all
@@ -39,7 +39,7 @@ def class_table(run: Run) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(numbers, float))
 
 
-def class_exhibit(run: Run) -> Exhibit:
+def class_figure(run: Run) -> ReportFigure:
     """The table of `class_table`."""
     frame = class_table(run)
     metrics = [name for name in HEADS if frame[name].notna().any()]
@@ -54,11 +54,11 @@ def class_exhibit(run: Run) -> Exhibit:
     caption = (
         "Each class against all others. Sensitivity: the share of its images of which it is predicted, which is the "
         "accuracy of a class; a label is predicted from its threshold on, and its accuracy is the share predicted "
-        f"rightly. -: not defined by these images. {settings([run])} n = {images:,} images in each arm. In brackets: "
-        f"{SHARE_INTERVALS}.{missing_intervals(frame)}{cut}"
+        f"rightly. -: not defined by these images. {setup_sentence([run])} n = {images:,} images in each arm. "
+        f"In brackets: {SHARE_INTERVALS}.{missing_intervals(frame)}{cut}"
     )
     figure = results_table(table.heads, table.rows[:DRAWN])
-    return Exhibit("classes", "Quality of the classifier, class by class", caption, figure, frame, table)
+    return ReportFigure("classes", "Quality of the classifier, class by class", caption, figure, frame, table)
 
 
 def _cells(row: pd.Series, metrics: Sequence[str]) -> list[str]:

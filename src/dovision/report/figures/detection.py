@@ -1,4 +1,4 @@
-"""The exhibits of a run that detects: how well, against what, and what an adaptive attacker leaves of it."""
+"""The figures of a run that detects: how well, against what, and what an adaptive attacker leaves of it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import pandas as pd
 
 from dovision.analysis.detection_summary import DETECTION, NOT_ADAPTIVE, WORST, matrix, read_detection
 from dovision.functional.intervals import SHARE_INTERVALS
-from dovision.report.exhibit import Exhibit, missing_intervals, settings, span
 from dovision.report.figures import detection_curves
 from dovision.report.figures import detection_plots as figures
-from dovision.report.figures.detection_tables import CONTROL, THRESHOLDS, WORST_IS, table_exhibits
+from dovision.report.figures.detection_tables import CONTROL, THRESHOLDS, WORST_IS, table_figures
 from dovision.report.heat_map import heat_maps
+from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence, span
 from dovision.report.style import FEWEST
 from dovision.store.detection_tables import (
     ADAPTIVES,
@@ -36,14 +36,14 @@ MEASURES = {
 }
 
 
-def detection_exhibits(run: Run) -> list[Exhibit]:
+def detection_figures(run: Run) -> list[ReportFigure]:
     """The figures of a run's detectors; none if it has none."""
     if not (run.folder / DETECTION).is_file():
         return []
     frame, scores = read_detection(run.folder), read_scores(run.folder)
     frame["label"] = [detector_label(*names) for names in frame[DETECTOR].to_numpy()]
     return [
-        *table_exhibits(run),
+        *table_figures(run),
         *_adaptive(run, frame),
         *_curves(run, frame, scores),
         *_epsilons(run, frame),
@@ -52,7 +52,7 @@ def detection_exhibits(run: Run) -> list[Exhibit]:
     ]
 
 
-def _adaptive(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
+def _adaptive(run: Run, frame: pd.DataFrame) -> list[ReportFigure]:
     rows = frame[frame["attack"].isin(ADAPTIVES)]
     if rows.empty:
         return []
@@ -63,13 +63,13 @@ def _adaptive(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
         "turns, each along what leaves the other as it is). Success "
         "and undetected success: of the images that were right when clean; detection: of the attacks that succeed. "
         f"n = {rows['images'].max():,} attacked images. {THRESHOLDS} Whiskers: {SHARE_INTERVALS}."
-        f"{missing_intervals(data)} One seed. {settings([run])}"
+        f"{missing_intervals(data)} One seed. {setup_sentence([run])}"
     )
     figure = figures.adaptive_curves(data)
-    return [Exhibit("detection_adaptive", "Against an adaptive attacker", caption, figure, data)]
+    return [ReportFigure("detection_adaptive", "Against an adaptive attacker", caption, figure, data)]
 
 
-def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[Exhibit]:
+def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[ReportFigure]:
     curves = detection_curves.operating_curves(scores)
     if curves.empty:
         return []
@@ -78,10 +78,10 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[Exhibit
         f"Successful attacks against all clean images. {WORST_IS}; it is {NOT_ADAPTIVE}. Circles and squares: at the "
         f"thresholds for 1 % and 5 %. {SHOWN} Precision depends on the share of attacked images, here "
         f"{operating['prevalence'].min():.2f} to {operating['prevalence'].max():.2f}. {_n(operating)} {THRESHOLDS} "
-        f"Intervals are in the tables. One seed. {settings([run])}"
+        f"Intervals are in the tables. One seed. {setup_sentence([run])}"
     )
     figure = figures.operating_curves(curves, operating)
-    return [Exhibit("detection_curves", "ROC and precision-recall, worst case", caption, figure, curves)]
+    return [ReportFigure("detection_curves", "ROC and precision-recall, worst case", caption, figure, curves)]
 
 
 def _operating(frame: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def _operating(frame: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _epsilons(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
+def _epsilons(run: Run, frame: pd.DataFrame) -> list[ReportFigure]:
     shown = preferred(frame[~frame["attack"].isin(ADAPTIVES)])
     attacks, noise = shown[~shown["attack"].isin([NOISE, WORST])], shown[shown["attack"] == NOISE]
     if attacks["eps"].nunique() < 2:
@@ -114,10 +114,10 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
         f"AUROC of successful attacks. Coloured: mean over attacks ({names}), bands from the least to the largest; "
         f"solid: against all clean images; dashed: against random-sign noise of the same epsilon. Dotted: all noise "
         f"images against clean ones, which should be one half. {CONTROL} {WORST_IS}. All attacks are {NOT_ADAPTIVE}. "
-        f"{SHOWN} {_n(attacks)} Whiskers: {SHARE_INTERVALS}.{missing_intervals(data)} One seed. {settings([run])}"
+        f"{SHOWN} {_n(attacks)} Whiskers: {SHARE_INTERVALS}.{missing_intervals(data)} One seed. {setup_sentence([run])}"
     )
     figure = figures.auroc_against_epsilon(data)
-    return [Exhibit("detection_epsilon", "AUROC against epsilon", caption, figure, data)]
+    return [ReportFigure("detection_epsilon", "AUROC against epsilon", caption, figure, data)]
 
 
 def _over_attacks(rows: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -125,7 +125,7 @@ def _over_attacks(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return means.reset_index().rename(columns={"label": "detector"})
 
 
-def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[Exhibit]:
+def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     means = matrix(frame)
     plain = preferred(means[means["fitted_on"] == ""])
     for name, own in means[means["fitted_on"] != ""].groupby("detector", sort=False):
@@ -143,13 +143,13 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[Exhibit]:
             "images; columns: the attack of the test images. Mean over epsilons of the AUROC of successful attacks, "
             "against all clean images and against random-sign noise of the same epsilon; intervals at each epsilon are "
             f"in the tables. {CONTROL} All attacks are {NOT_ADAPTIVE}. {SHOWN} {_n(attacked)} One seed. "
-            f"{settings([run])}"
+            f"{setup_sentence([run])}"
         )
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
-        yield Exhibit(f"detection_matrix_{name}", f"Fitted to and tested on: {name}", caption, figure, rows)
+        yield ReportFigure(f"detection_matrix_{name}", f"Fitted to and tested on: {name}", caption, figure, rows)
 
 
-def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[Exhibit]:
+def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[ReportFigure]:
     data = detection_curves.distributions(scores)
     if data["eps"].isna().all():
         return []
@@ -157,11 +157,11 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[
         f"Clean images, random-sign noise and successful attacks at epsilon {data['eps'].iloc[0]:.3g}. {WORST_IS}; it "
         f"is {NOT_ADAPTIVE}. Vertical: the threshold that rejects 5 % of the clean validation images. {SHOWN} "
         f"n = {span(data['images'])} images a line; dots where fewer than {FEWEST}; the lowest "
-        f"and the highest 1 % are not drawn. One seed. {settings([run])}"
+        f"and the highest 1 % are not drawn. One seed. {setup_sentence([run])}"
     )
     limits = dict(zip(frame["label"], frame["threshold_5"], strict=True))
     figure = figures.score_distributions(data, limits)
-    return [Exhibit("detection_scores", "Scores of clean, noisy and attacked images", caption, figure, data)]
+    return [ReportFigure("detection_scores", "Scores of clean, noisy and attacked images", caption, figure, data)]
 
 
 def _measured(rows: pd.DataFrame, name: str) -> pd.DataFrame:

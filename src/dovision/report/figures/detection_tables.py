@@ -8,9 +8,9 @@ import pandas as pd
 
 from dovision.analysis.detection_summary import DETECTION, NOT_ADAPTIVE, over_seeds, read_detection
 from dovision.functional.intervals import SHARE_INTERVALS
-from dovision.report.exhibit import Exhibit, bracketed, missing_intervals, settings
 from dovision.report.figures import detection_plots
 from dovision.report.latex import Ruled
+from dovision.report.report_figure import ReportFigure, bracketed, missing_intervals, setup_sentence
 from dovision.store.detection_tables import ADAPTIVE, ADAPTIVES, DETECTOR, NOISE, widest
 from dovision.store.run_record import Run, alike
 
@@ -33,23 +33,23 @@ HEADS = (
 )
 
 
-def table_exhibits(run: Run) -> list[Exhibit]:
+def table_figures(run: Run) -> list[ReportFigure]:
     """Detectors and attacks, a table for each epsilon of a run."""
     return list(_tables([run], read_detection(run.folder), f"In brackets: {SHARE_INTERVALS}. One seed."))
 
 
-def seed_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+def seed_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """The same over runs that differ in their seed alone; none where there is one seed."""
     detecting = alike([run for run in runs if (run.folder / DETECTION).is_file()], apart_from=["seed"])
-    exhibits: list[Exhibit] = []
+    report_figures: list[ReportFigure] = []
     for number, group in enumerate(group for group in detecting.values() if len(group) > 1):
         seeds = ", ".join(str(run.seed) for run in group)
         text = f"Mean, and in brackets the range, over {len(group)} seeds ({seeds}); n is summed over them."
-        exhibits += _tables(group, over_seeds([run.folder for run in group]), text, f"_seeds{number or ''}")
-    return exhibits
+        report_figures += _tables(group, over_seeds([run.folder for run in group]), text, f"_seeds{number or ''}")
+    return report_figures
 
 
-def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[Exhibit]:
+def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
     costs = runs[0].facts.get("detector_costs", {})
     for eps, rows in widest(frame).groupby("eps"):
         attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (NOISE, *ADAPTIVES)]
@@ -65,11 +65,11 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
             f"random-sign noise of the same epsilon. {_counts(rows)} {text}{missing_intervals(rows)} {THRESHOLDS} "
             f"{WORST_IS}; the adaptive one "
             "knows the detector, and is shown with the lambda that has most undetected successes. Passes and "
-            f"milliseconds: for an image. {CONTROL} {settings(runs)}"
+            f"milliseconds: for an image. {CONTROL} {setup_sentence(runs)}"
         )
         name, title = f"detection_table{end}_eps_{eps:.3g}", f"Detectors and attacks at epsilon {eps:.3g}"
         table = Ruled(heads, cells)
-        yield Exhibit(name, title, caption, detection_plots.detector_table(*table), rows, table)
+        yield ReportFigure(name, title, caption, detection_plots.detector_table(*table), rows, table)
 
 
 def _counts(rows: pd.DataFrame) -> str:

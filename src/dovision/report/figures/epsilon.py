@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from dovision.report.ecdf import quantile
-from dovision.report.exhibit import Exhibit, settings, span
 from dovision.report.plots import spread_against_epsilon
+from dovision.report.report_figure import ReportFigure, setup_sentence, span
 from dovision.store.run_record import Run, alike, describe, own_settings
 from dovision.store.tables import CLEAN, read_samples
 
@@ -19,7 +19,7 @@ VALUE = "mean_abs_expected_effect"
 Series = Mapping[str, Sequence[Run]]  # by the name of the attack; the runs of one differ in their epsilons alone
 
 
-def epsilon_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+def epsilon_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """Quantiles of |ECE| over images against epsilon; none unless two attacks were run with all else equal."""
     attacked = [run for run in runs if read_samples(run.folder)["eps"].any()]
     panels = {key: _series(group) for key, group in alike(attacked, apart_from=["attack"]).items()}
@@ -37,11 +37,11 @@ def epsilon_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
         "Mean over units of the absolute expected causal effect of an image, of all images of an arm, whether the "
         "attack succeeded or not; epsilon 0: clean. Line: median over images; band: half of them; dotted: 5 % and "
         "95 %, of 20 images or more. Random-sign noise (RandomSign) is as large as the attacks and of no intent: what "
-        f"it changes is not evidence of an attack. {settings(used)} n = {span(frame['images'])} images.{cut}"
+        f"it changes is not evidence of an attack. {setup_sentence(used)} n = {span(frame['images'])} images.{cut}"
     )
     title = "Distribution of |ECE| by attack and epsilon"
     figure = spread_against_epsilon(frame[frame["panel"].isin(shown[:MOST])])
-    return [Exhibit("effect_spread", title, caption, figure, frame)]
+    return [ReportFigure("effect_spread", title, caption, figure, frame)]
 
 
 def _series(runs: Sequence[Run]) -> Series:

@@ -1,4 +1,4 @@
-"""The exhibit of a sweep over grids and fills: how much an effect owes to the size of a cell and to what is painted."""
+"""The figure of a sweep over grids and fills: how much an effect owes to the size of a cell and to what is painted."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.report.exhibit import Exhibit, images, missing_intervals, settings
 from dovision.report.figures.grid_plots import grid_lines
+from dovision.report.report_figure import ReportFigure, images, missing_intervals, setup_sentence
 from dovision.store.run_record import Run, alike, describe, own_settings
 from dovision.store.tables import CLEAN
 
@@ -18,7 +18,7 @@ FACTORS = ["intervention.rows", "intervention.columns", "intervention.fill"]  # 
 POINT = ["series", "fill", "arm", "eps", "cells"]
 
 
-def grid_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+def grid_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """Mean |ECE| against the number of cells, a line a fill; none unless the grids or the fills differ.
 
     Seeds are pooled, and said so; what else differs between the runs has lines of its own.
@@ -33,11 +33,11 @@ def grid_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     caption = (
         "Mean over images and cells of the absolute expected causal effect of do(cell = fill); right: times the number "
         "of cells, so that grids of small and of large cells can be compared. A masked image lies off the data: where "
-        f"the fills disagree, the effect is the fill's.{pool} {settings(grids)} {images(pooled['images'])} "
+        f"the fills disagree, the effect is the fill's.{pool} {setup_sentence(grids)} {images(pooled['images'])} "
         f"Whiskers: {MEAN_INTERVALS}.{missing_intervals(pooled)}"
     )
     figure = grid_lines(pooled)
-    return [Exhibit("effect_against_grid", "Mean |ECE| against grid and fill", caption, figure, pooled)]
+    return [ReportFigure("effect_against_grid", "Mean |ECE| against grid and fill", caption, figure, pooled)]
 
 
 def _grid(run: Run) -> tuple[int, str] | None:

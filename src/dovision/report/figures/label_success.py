@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from dovision.functional.intervals import SHARE_INTERVALS, interval_columns, share_interval
-from dovision.report.exhibit import Exhibit, bracketed, missing_intervals, settings, span
 from dovision.report.latex import Ruled
 from dovision.report.plots import results_table
+from dovision.report.report_figure import ReportFigure, bracketed, missing_intervals, setup_sentence, span
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, read_samples
 
@@ -52,7 +52,7 @@ def label_success(folder: Path, classes: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def label_exhibits(run: Run) -> list[Exhibit]:
+def label_figures(run: Run) -> list[ReportFigure]:
     """The table of `label_success`; none where there is nothing to tell."""
     classes = run.config.get("dataset", {}).get("classes", [])
     frame = label_success(run.folder, classes)
@@ -63,11 +63,13 @@ def label_exhibits(run: Run) -> list[Exhibit]:
         "which it is said wrongly when attacked, whatever becomes of the other labels. Robust accuracy: of those of "
         "which it is known, those right before and after. (Image by image, as in all other tables, an image is right "
         "if each of its known labels is, and beaten once one of them is wrong.) "
-        f"{settings([run])} n = {span(frame['known'])} images. In brackets: {SHARE_INTERVALS}."
+        f"{setup_sentence([run])} n = {span(frame['known'])} images. In brackets: {SHARE_INTERVALS}."
         f"{missing_intervals(frame)}"
     )
     table = Ruled(HEADS, [(str(row["class"]), _cells(row)) for _, row in frame.iterrows()])
-    return [Exhibit("label_success", "Attack success, label by label", caption, results_table(*table), frame, table)]
+    return [
+        ReportFigure("label_success", "Attack success, label by label", caption, results_table(*table), frame, table)
+    ]
 
 
 def _cells(row: pd.Series) -> list[str]:

@@ -1,4 +1,4 @@
-"""The exhibits of a run that explains: how the maps look, how they score, and whether they pass the sanity checks."""
+"""The figures of a run that explains: how the maps look, how they score, and whether they pass the sanity checks."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pandas as pd
 from dovision.analysis import map_summary, similarity
 from dovision.analysis.explanation_metrics import agreements, estimates
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
-from dovision.report.exhibit import Exhibit, missing_intervals, settings, span
 from dovision.report.figures import map_plots
 from dovision.report.figures.map_gallery import map_gallery
 from dovision.report.heat_map import heat_maps
 from dovision.report.latex import Ruled
+from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence, span
 from dovision.store.map_tables import AS_IS, MAPS, PERMUTED, RANDOMISED, read_boxes, read_grid, read_maps
 from dovision.store.run_record import Run, describe
 from dovision.store.tables import CLEAN
@@ -33,7 +33,7 @@ TITLES = {
 LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
 
 
-def map_exhibits(run: Run) -> list[Exhibit]:
+def map_figures(run: Run) -> list[ReportFigure]:
     """The figures of a run's maps; none if it drew no maps."""
     if not (run.folder / MAPS).is_file():
         return []
@@ -59,7 +59,7 @@ def _measured(run: Run) -> str:
     if explanation:
         text += f"; deletion and insertion with {describe(explanation['fill'])} in {explanation['steps']} steps"
     named = [f"{name} = {describe(part)}" for name, part in run.config.get("explainer", {}).items()]
-    return f"{settings([run])} Maps: {', '.join(named)}. {text}." if named else f"{settings([run])} {text}."
+    return f"{setup_sentence([run])} Maps: {', '.join(named)}. {text}." if named else f"{setup_sentence([run])} {text}."
 
 
 def _counts(scores: pd.DataFrame) -> str:
@@ -73,7 +73,7 @@ def _counts(scores: pd.DataFrame) -> str:
     )
 
 
-def _table(run: Run, scores: pd.DataFrame) -> Exhibit:
+def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
     known = _titles(scores)
     rows = []
     for (cases, explainer), found in scores.groupby(["cases", "explainer"], sort=False):
@@ -90,10 +90,10 @@ def _table(run: Run, scores: pd.DataFrame) -> Exhibit:
         f"to the classifier, nor the other way round. {_measured(run)}"
     )
     table = Ruled(["explainer", "maps", *known.values()], rows)
-    return Exhibit("map_scores", "Explainers and metrics", caption, map_plots.score_table(*table), scores, table)
+    return ReportFigure("map_scores", "Explainers and metrics", caption, map_plots.score_table(*table), scores, table)
 
 
-def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> Exhibit:
+def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
     area = float(frame["area"].mean())
     chance = {"energy": area, "iou": float((frame["area"] / (2 - frame["area"])).mean())}
     chance = {metric: value for metric, value in chance.items() if np.isfinite(value)}
@@ -103,10 +103,10 @@ def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> Exhibit:
         f"others, {MEAN_INTERVALS}.{missing_intervals(scores)} {_measured(run)}"
     )
     figure = map_plots.score_dots(scores, _titles(scores), chance)
-    return Exhibit("map_score_dots", "Explainers, metric by metric", caption, figure, scores)
+    return ReportFigure("map_score_dots", "Explainers, metric by metric", caption, figure, scores)
 
 
-def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
+def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
     maps, boxes = read_maps(run.folder), read_boxes(run.folder)
     kept = kept_samples(run.folder, [CLEAN])
     shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(kept)]
@@ -125,10 +125,10 @@ def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
     )
     figure = map_gallery(pictures, frame, drawn, read_grid(run.folder))
     data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])
-    return [Exhibit("map_gallery", "Images, boxes and maps", caption, figure, data)]
+    return [ReportFigure("map_gallery", "Images, boxes and maps", caption, figure, data)]
 
 
-def _estimates(run: Run, scores: pd.DataFrame) -> list[Exhibit]:
+def _estimates(run: Run, scores: pd.DataFrame) -> list[ReportFigure]:
     frame = estimates(run.folder)
     of_all = scores[(scores["cases"] == map_summary.ALL) & (scores["metric"] == "true_effects")]
     titles = {row["explainer"]: f"{row['explainer']}: {row['mean']:.2f}" for row in of_all.to_dict("records")}
@@ -142,10 +142,10 @@ def _estimates(run: Run, scores: pd.DataFrame) -> list[Exhibit]:
         f"interval. {_measured(run)}"
     )
     figure = map_plots.estimate_clouds(frame, titles)
-    return [Exhibit("map_estimates", "Estimated against true effects", caption, figure, frame)]
+    return [ReportFigure("map_estimates", "Estimated against true effects", caption, figure, frame)]
 
 
-def _labels(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
+def _labels(run: Run, frame: pd.DataFrame) -> list[ReportFigure]:
     scores = map_summary.label_scores(frame)
     compared = map_summary.reference(scores["explainer"])
     chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
@@ -164,10 +164,10 @@ def _labels(run: Run, frame: pd.DataFrame) -> list[Exhibit]:
         f" pairs; intervals in the numbers. {_measured(run)}"
     )
     figure = heat_maps(panels, texts, f"difference to {compared}")
-    return [Exhibit("map_scores_by_label", "Explainers, class by class", caption, figure, scores)]
+    return [ReportFigure("map_scores_by_label", "Explainers, class by class", caption, figure, scores)]
 
 
-def _sanity(run: Run) -> list[Exhibit]:
+def _sanity(run: Run) -> list[ReportFigure]:
     frame = similarity.sanity(run.folder)
     if frame.empty:
         return []
@@ -180,10 +180,10 @@ def _sanity(run: Run) -> list[Exhibit]:
         f" maps a point. Whiskers: {MEAN_INTERVALS}.{missing_intervals(frame)} {_measured(run)}"
     )
     figure = map_plots.sanity_lines(frame, PERMUTED)
-    return [Exhibit("map_sanity", "Sanity: do the maps depend on the classifier?", caption, figure, frame)]
+    return [ReportFigure("map_sanity", "Sanity: do the maps depend on the classifier?", caption, figure, frame)]
 
 
-def _similarity(run: Run) -> list[Exhibit]:
+def _similarity(run: Run) -> list[ReportFigure]:
     frame = similarity.explainer_similarity(run.folder)
     if len(frame) < 2:
         return []
@@ -199,7 +199,7 @@ def _similarity(run: Run) -> list[Exhibit]:
         f"pairs of maps. {_measured(run)}"
     )
     figure = heat_maps({"": table}, {"": texts}, "rank correlation", limit=1)
-    return [Exhibit("map_similarity", "Which explainers agree", caption, figure, frame)]
+    return [ReportFigure("map_similarity", "Which explainers agree", caption, figure, frame)]
 
 
 def _titles(scores: pd.DataFrame) -> Mapping[str, str]:

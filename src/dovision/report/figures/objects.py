@@ -1,4 +1,4 @@
-"""The exhibits of what the parts of images do: true effects, and boxes against controls."""
+"""The figures of what the parts of images do: true effects, and boxes against controls."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dovision.analysis import object_moves
 from dovision.analysis.object_effects import CONTRASTS, contrasts, part_effects, true_effects
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, level_of_selected
 from dovision.report import plots
-from dovision.report.exhibit import Exhibit, missing_intervals, selected, settings, span
 from dovision.report.figures import object_plots
+from dovision.report.report_figure import ReportFigure, missing_intervals, selected, setup_sentence, span
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 
 MOST = 16  # pairs of a unit and a class that are drawn
 
 
-def part_exhibits(run: Run) -> list[Exhibit]:
+def object_figures(run: Run) -> list[ReportFigure]:
     """The figures of a run whose units are the parts of images; none for any other."""
     return [*_true_effects(run), *_moves(run), *_forest(run)]
 
 
-def _true_effects(run: Run) -> list[Exhibit]:
+def _true_effects(run: Run) -> list[ReportFigure]:
     frame = part_effects(run.folder)
     if frame.empty:
         return []
@@ -32,15 +32,15 @@ def _true_effects(run: Run) -> list[Exhibit]:
         frame = part_effects(run.folder, level_of_selected(shown, len(frame)))
     caption = (
         "Mean of P(class | the image drawn without the part) - P(class), all else equal: the effect itself, not an "
-        f"estimate by a mask. {settings([run])} n = {span(frame['parts'])} parts. "
+        f"estimate by a mask. {setup_sentence([run])} n = {span(frame['parts'])} parts. "
         f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.{missing_intervals(frame)}"
     )
     drawn = frame.assign(unit="no " + frame["kind"])
     figure = plots.average_effects(plots.strongest(drawn, MOST))
-    return [Exhibit("part_effects", "True effects of the parts", caption, figure, frame)]
+    return [ReportFigure("part_effects", "True effects of the parts", caption, figure, frame)]
 
 
-def _moves(run: Run) -> list[Exhibit]:
+def _moves(run: Run) -> list[ReportFigure]:
     """Clean against attacked; none without an attack, or without an image that has a cause and a tag."""
     rows = object_moves.relevant(true_effects(run.folder))
     pairs, changes = object_moves.pairs(rows), object_moves.moves(rows)
@@ -52,16 +52,16 @@ def _moves(run: Run) -> list[Exhibit]:
         "correlated with it, in log-odds, which a saturated probability does not hide; negative: evidence was taken "
         "away. Left: images that have both, and their means. Right: the same part of the same image, attacked minus "
         "clean. An attack on the cause, or on the tag, moves that kind most; one on nothing in particular moves them "
-        f"like the rib, which means nothing. {settings([run])} n = {span(counts)} images (left), "
+        f"like the rib, which means nothing. {setup_sentence([run])} n = {span(counts)} images (left), "
         f"{span(changes['parts'])} parts (right). Whiskers: {MEAN_INTERVALS}."
         f"{missing_intervals(changes)}"
     )
     figure = object_plots.cause_against_tag(pairs, changes)
     data = pd.concat([changes, pairs], ignore_index=True)  # the right panels, then the left one
-    return [Exhibit("cause_against_tag", "What attacks do to the effects of cause and tag", caption, figure, data)]
+    return [ReportFigure("cause_against_tag", "What attacks do to the effects of cause and tag", caption, figure, data)]
 
 
-def _forest(run: Run) -> list[Exhibit]:
+def _forest(run: Run) -> list[ReportFigure]:
     frame = contrasts(run.folder)
     if frame.empty:
         return []
@@ -69,13 +69,13 @@ def _forest(run: Run) -> list[Exhibit]:
     clean = frame[frame["arm"] == CLEAN].sort_values("difference", kind="stable")
     caption = (
         "Painting over a part's box against painting over boxes of its size elsewhere in the same image, on the class "
-        f"that the part speaks for; negative: evidence was taken away. {settings([run])} n: images; p: two-sided, "
-        f"Holm-adjusted over the rows. Whiskers: {MEAN_INTERVALS}.{missing_intervals(clean)}"
+        f"that the part speaks for; negative: evidence was taken away. {setup_sentence([run])} n: images; p: "
+        f"two-sided, Holm-adjusted over the rows. Whiskers: {MEAN_INTERVALS}.{missing_intervals(clean)}"
     )
-    return [Exhibit("box_against_control", "Box against control", caption, object_plots.forest(clean), frame)]
+    return [ReportFigure("box_against_control", "Box against control", caption, object_plots.forest(clean), frame)]
 
 
-def fill_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+def fill_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """Boxes against controls, run by run; none with fewer than two runs that measured them."""
     found, frame = _clean_contrasts(runs, LEVEL)
     if len(found) < 2:
@@ -86,11 +86,11 @@ def fill_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     drawn = _drawn(frame)
     caption = (
         "Effect of painting over a part's box minus that of its control boxes, run by run. "
-        f"{settings(found)} n = {span(frame['images'])} images. "
+        f"{setup_sentence(found)} n = {span(frame['images'])} images. "
         f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.{missing_intervals(drawn)}"
     )
     figure = plots.average_effects(plots.strongest(drawn, MOST), "effect of the box minus that of its controls")
-    return [Exhibit("box_minus_control", "Box minus control, run by run", caption, figure, frame)]
+    return [ReportFigure("box_minus_control", "Box minus control, run by run", caption, figure, frame)]
 
 
 def _clean_contrasts(runs: Sequence[Run], level: float) -> tuple[list[Run], pd.DataFrame]:

@@ -1,4 +1,4 @@
-"""The exhibit of a shortcut: what the classifier and its maps make of it as its correlation with the label grows."""
+"""The figure of a shortcut: what the classifier and its maps make of it as its correlation with the label grows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dovision.analysis.explanation_metrics import parts
 from dovision.analysis.object_effects import paired, part_rows, true_effects
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS, mean_interval
-from dovision.report.exhibit import Exhibit, missing_intervals, settings, span
 from dovision.report.figures.object_plots import AREA, shortcut_lines
+from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence, span
 from dovision.store.map_tables import MAPS
 from dovision.store.run_record import Run, alike, describe, own_settings
 from dovision.store.tables import CLEAN
@@ -22,7 +22,7 @@ TRUE, PAINTED = "true effect", "box minus control"
 EFFECT, SHARE = "mean effect on the probability", "share of the map's positive part"
 
 
-def shortcut_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+def shortcut_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """Effects and maps against the strength of the shortcut, a figure for each setting in which it differs.
 
     Runs of one strength that differ in their seed or in their intervention alone stand in one figure.
@@ -30,13 +30,13 @@ def shortcut_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
     known = [run for run in runs if isinstance(run.config.get("dataset", {}).get("shortcut"), (int, float))]
     groups = alike(known, apart_from=[SHORTCUT, "seed", "intervention"])
     names = own_settings(groups)
-    exhibits: list[Exhibit] = []
+    report_figures: list[ReportFigure] = []
     for key, group in groups.items():
-        exhibits += _exhibit(group, names[key], f"_{len(exhibits) + 1}" if exhibits else "")
-    return exhibits
+        report_figures += _figures_of_group(group, names[key], f"_{len(report_figures) + 1}" if report_figures else "")
+    return report_figures
 
 
-def _exhibit(runs: Sequence[Run], own: str, end: str) -> list[Exhibit]:
+def _figures_of_group(runs: Sequence[Run], own: str, end: str) -> list[ReportFigure]:
     by_strength: dict[float, list[Run]] = {}
     for run in runs:
         by_strength.setdefault(float(run.config["dataset"]["shortcut"]), []).append(run)
@@ -58,12 +58,12 @@ def _exhibit(runs: Sequence[Run], own: str, end: str) -> list[Exhibit]:
     caption = (
         "What the classifier makes of each part as the correlation of the tag with the disease grows in training: the "
         "mean effect of taking the part away, and the share of each explainer's map on it (area: the share of a "
-        f"uniform map). {settings(runs)} n = {span(frame['parts'])} parts a point.{pool} Whiskers: "
+        f"uniform map). {setup_sentence(runs)} n = {span(frame['parts'])} parts a point.{pool} Whiskers: "
         f"{MEAN_INTERVALS}.{missing_intervals(frame)}"
     )
     figure = shortcut_lines(frame, SHORTCUT)
     title = f"The pull of a shortcut: {own}" if own else "The pull of a shortcut"
-    return [Exhibit(f"shortcut{end}", title, caption, figure, frame)]
+    return [ReportFigure(f"shortcut{end}", title, caption, figure, frame)]
 
 
 def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:

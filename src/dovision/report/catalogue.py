@@ -13,27 +13,35 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import BOTH_INTERVALS, MEAN_INTERVALS, level_of_selected
 from dovision.report import plots
 from dovision.report.ecdf import ecdf
-from dovision.report.exhibit import Exhibit, bracketed, images, missing_intervals, selected, settings, span
-from dovision.report.figures.attacks import attack_exhibits
-from dovision.report.figures.channels import channel_exhibits
-from dovision.report.figures.classes import class_exhibit
-from dovision.report.figures.detection import detection_exhibits
-from dovision.report.figures.detection_tables import seed_exhibits
-from dovision.report.figures.epsilon import epsilon_exhibits
-from dovision.report.figures.grid import grid_exhibits
-from dovision.report.figures.label_success import label_exhibits
-from dovision.report.figures.maps import map_exhibits
-from dovision.report.figures.objects import fill_exhibits, part_exhibits
-from dovision.report.figures.shortcut import shortcut_exhibits
+from dovision.report.figures.attacks import attack_figures
+from dovision.report.figures.channels import channel_figures
+from dovision.report.figures.classes import class_figure
+from dovision.report.figures.detection import detection_figures
+from dovision.report.figures.detection_tables import seed_figures
+from dovision.report.figures.epsilon import epsilon_figures
+from dovision.report.figures.grid import grid_figures
+from dovision.report.figures.label_success import label_figures
+from dovision.report.figures.maps import map_figures
+from dovision.report.figures.objects import fill_figures, object_figures
+from dovision.report.figures.shortcut import shortcut_figures
 from dovision.report.gallery import gallery
 from dovision.report.latex import Ruled
+from dovision.report.report_figure import (
+    ReportFigure,
+    bracketed,
+    images,
+    missing_intervals,
+    selected,
+    setup_sentence,
+    span,
+)
 from dovision.report.style import FEWEST, SIGN
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, largest_effect, read_effects, read_samples
 from dovision.store.thumbnails import CHOSEN, image_path, kept_samples, load_image
 from dovision.types import Box
 
-GALLERY = "gallery"  # the exhibit of kept images, whose numbers are their effect maps
+GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
 MEANING = (  # what the metrics of the classifier are
     "AUROC, sensitivity and specificity are those of the second class where there are two, and means over classes "
     "otherwise; calibration error: the expected one, in 15 bins of the highest probability (of several labels: the "
@@ -81,20 +89,20 @@ def cells(row: pd.Series, metrics: Sequence[str]) -> list[str]:
     return [str(row["arm"]), f"{row['images']:,}", row["labels"], *(_interval(row, metric) for metric in metrics)]
 
 
-def sweep_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+def sweep_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """The figures that compare completed runs: seeds, a shortcut, fills, grids, attacks and epsilons."""
-    compared = [*seed_exhibits(runs), *shortcut_exhibits(runs), *fill_exhibits(runs), *grid_exhibits(runs)]
-    return [*compared, *epsilon_exhibits(runs), *_against_epsilon(runs)]
+    compared = [*seed_figures(runs), *shortcut_figures(runs), *fill_figures(runs), *grid_figures(runs)]
+    return [*compared, *epsilon_figures(runs), *_against_epsilon(runs)]
 
 
-def results_exhibits(runs: Sequence[Run]) -> list[Exhibit]:
+def results_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """The tables of headline numbers and of the classifier's quality as figures; a page has them as tables."""
-    frame, told = results_frame(runs), settings(runs)
+    frame, told = results_frame(runs), setup_sentence(runs)
     quality = "classifier_quality", "Quality of the classifier", frame, summary.QUALITY, f"{MEANING} {told}"
     return [_results("results", "Headline numbers", frame, EFFECTS, told), _results(*quality)]
 
 
-def _results(name: str, title: str, frame: pd.DataFrame, metrics: Sequence[str], told: str) -> Exhibit:
+def _results(name: str, title: str, frame: pd.DataFrame, metrics: Sequence[str], told: str) -> ReportFigure:
     rows = [(str(row["job"]), cells(row, metrics)) for _, row in frame.iterrows()]
     table = Ruled(["arm", "images", "images by class", *(HEADS[metric] for metric in metrics)], rows)
     cut = f" Drawn: the first {DRAWN} of {len(rows):,} rows." if len(rows) > DRAWN else ""
@@ -102,18 +110,18 @@ def _results(name: str, title: str, frame: pd.DataFrame, metrics: Sequence[str],
     ends = ("", "_low", "_high", "_reason")
     columns = [*frame.columns[:5], *(f"{metric}{end}" for metric in metrics for end in ends)]
     caption = f"{told} {images(frame['images'])} In brackets: {BOTH_INTERVALS}.{missing_intervals(frame[columns])}{cut}"
-    return Exhibit(name, title, caption, figure, frame[columns], table)
+    return ReportFigure(name, title, caption, figure, frame[columns], table)
 
 
-def run_exhibits(run: Run) -> list[Exhibit]:
+def run_figures(run: Run) -> list[ReportFigure]:
     """The figures of one completed run: of its maps and parts, where it has any; then gallery, |ECE|, averages."""
     averaged = average_effect.average_effects(run.folder)
-    general = [*_gallery(run), _distribution(run), _average_effects(run, averaged), *channel_exhibits(run, averaged)]
-    attacks = [*attack_exhibits(run), *label_exhibits(run), class_exhibit(run)]
-    return [*detection_exhibits(run), *attacks, *map_exhibits(run), *part_exhibits(run), *general]
+    general = [*_gallery(run), _distribution(run), _average_effects(run, averaged), *channel_figures(run, averaged)]
+    attacks = [*attack_figures(run), *label_figures(run), class_figure(run)]
+    return [*detection_figures(run), *attacks, *map_figures(run), *object_figures(run), *general]
 
 
-def _against_epsilon(runs: Sequence[Run]) -> list[Exhibit]:
+def _against_epsilon(runs: Sequence[Run]) -> list[ReportFigure]:
     metric = "mean_abs_expected_effect"
     columns = {metric: "mean", f"{metric}_low": "low", f"{metric}_high": "high", f"{metric}_reason": "reason"}
     frame = results_frame(runs)[["job", "arm", "eps", "images", *columns]].rename(columns=columns)
@@ -123,14 +131,14 @@ def _against_epsilon(runs: Sequence[Run]) -> list[Exhibit]:
     others = f"Named: of {jobs} jobs the three highest and the three lowest; grey: the others. " * (jobs > len(named))
     caption = (
         "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked. "
-        f"{others}{settings(runs)} {images(frame['images'])} Whiskers: {MEAN_INTERVALS}."
+        f"{others}{setup_sentence(runs)} {images(frame['images'])} Whiskers: {MEAN_INTERVALS}."
         f"{missing_intervals(frame)}"
     )
     figure = plots.effect_against_epsilon(frame)
-    return [Exhibit("effect_against_epsilon", "Mean |ECE| against epsilon", caption, figure, frame)]
+    return [ReportFigure("effect_against_epsilon", "Mean |ECE| against epsilon", caption, figure, frame)]
 
 
-def _distribution(run: Run) -> Exhibit:
+def _distribution(run: Run) -> ReportFigure:
     samples = read_samples(run.folder)
     samples = samples.dropna(subset=["mean_abs_expected_effect"])  # an image without a unit has none
     noise = str(run.config["attack"].get("_target_")).endswith(".RandomSign")  # which is not out to succeed
@@ -142,9 +150,9 @@ def _distribution(run: Run) -> Exhibit:
     frame = pd.concat(parts, ignore_index=True)
     silent = [arm for arm in samples["arm"].unique() if arm not in set(chosen["arm"])]
     others = "all images with noise" if noise else "the attacked images on which the attack succeeded"
-    caption = f"All clean images, and {others}. {settings([run])}"
+    caption = f"All clean images, and {others}. {setup_sentence([run])}"
     missing = f" No attack succeeded at {', '.join(silent)}." if silent else ""
-    return Exhibit(
+    return ReportFigure(
         "effect_distribution",
         "Distribution of |ECE|, clean against attacked",
         f"{caption}{missing} n = {span(frame['images'])} images a line; dots where fewer than {FEWEST}. "
@@ -155,13 +163,13 @@ def _distribution(run: Run) -> Exhibit:
     )
 
 
-def _average_effects(run: Run, frame: pd.DataFrame, most: int = 10) -> Exhibit:
+def _average_effects(run: Run, frame: pd.DataFrame, most: int = 10) -> ReportFigure:
     shown = plots.strongest(frame, most)
     data = average_effect.at_level(frame, level_of_selected(len(shown), len(frame)))
-    return Exhibit(
+    return ReportFigure(
         "average_effects",
         "Largest average effects",
-        f"Mean over images of P(class | do(unit)) - P(class): the largest of {len(frame):,}. {settings([run])} "
+        f"Mean over images of P(class | do(unit)) - P(class): the largest of {len(frame):,}. {setup_sentence([run])} "
         f"{images(frame['images'])} Whiskers: {MEAN_INTERVALS}"
         f"{selected(len(shown), len(frame))}.{missing_intervals(data)}",
         plots.average_effects(plots.strongest(data, most)),
@@ -169,7 +177,7 @@ def _average_effects(run: Run, frame: pd.DataFrame, most: int = 10) -> Exhibit:
     )
 
 
-def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
+def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
     samples = read_samples(run.folder)
     every = list(samples["arm"].unique())
     arms = every[:most]
@@ -185,9 +193,9 @@ def _gallery(run: Run, most: int = 4) -> list[Exhibit]:
     pictures = {(s, arm): load_image(image_path(run.folder, s, arm)) for s in kept for arm in arms}
     caption = (
         f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all kept images, conditions "
-        f"and classes of the job. {settings([run])} n = {len(kept)}, {CHOSEN}; single images, so no interval."
+        f"and classes of the job. {setup_sentence([run])} n = {len(kept)}, {CHOSEN}; single images, so no interval."
     )
-    return [Exhibit(GALLERY, "Images and effect maps", caption, gallery(pictures, frame, largest), frame)]
+    return [ReportFigure(GALLERY, "Images and effect maps", caption, gallery(pictures, frame, largest), frame)]
 
 
 def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:

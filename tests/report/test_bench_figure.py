@@ -2,7 +2,7 @@
 
 import pytest
 
-from dovision.report.bench_exhibits import bench_exhibit
+from dovision.report.bench_figure import bench_figure
 
 TABLE = """what,images,peer,ratio,seconds
 "grid, vgg16, 14 x 14",1,captum FeatureAblation,7.5,1.0
@@ -15,18 +15,18 @@ TABLE = """what,images,peer,ratio,seconds
 def test_each_ratio_has_a_mark_and_the_machine_is_told(tmp_path):
     (tmp_path / "table.csv").write_text(TABLE)
     (tmp_path / "table.md").write_text("some processor, 2 cores\n\nwhat | images\n")
-    exhibit = bench_exhibit(tmp_path)
-    assert [line.get_xdata().tolist() for line in exhibit.figure.axes[0].lines[:2]] == [[7.5], [9.0]]
-    assert len(exhibit.data) == 2
-    assert exhibit.caption.endswith("some processor, 2 cores")
+    report_figure = bench_figure(tmp_path)
+    assert [line.get_xdata().tolist() for line in report_figure.figure.axes[0].lines[:2]] == [[7.5], [9.0]]
+    assert len(report_figure.data) == 2
+    assert report_figure.caption.endswith("some processor, 2 cores")
 
 
 def test_without_a_table_the_command_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"table\.csv must be the table of the benchmark.*make bench"):
-        bench_exhibit(tmp_path)
+        bench_figure(tmp_path)
 
 
 def test_another_table_is_refused(tmp_path):
     (tmp_path / "table.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ValueError, match=r"must have a column images, got a, b\. Run make bench"):
-        bench_exhibit(tmp_path)
+        bench_figure(tmp_path)

@@ -1,4 +1,4 @@
-"""What an exhibit is, and what its caption says of the runs behind it."""
+"""Figures with their captions, their numbers and the sentences that captions share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLUMN = 5  # inches; a wider figure spans both columns of a paper
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class ReportFigure:
     """A figure, the words below it, and the numbers behind it."""
 
     name: str
@@ -33,20 +33,20 @@ class Exhibit:
     mixture: str = ""  # in what its runs differ that they should share; see `mixture.mixed`
 
 
-def save(exhibit: Exhibit, folder: Path) -> str:
+def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
     """Write the figure as SVG, PDF and PNG, its numbers as CSV, and a LaTeX float with its caption; returns the SVG.
 
     A table is a table in LaTeX; any other figure is its PDF there.
     """
-    paths.file_name("the name of a figure", exhibit.name)
-    save_figure(exhibit.figure, exhibit.data, folder, exhibit.name)
-    if exhibit.table is None:
-        wide = exhibit.figure.get_figwidth() > COLUMN
-        tex = latex_figure(exhibit.name, exhibit.caption, wide)
+    paths.file_name("the name of a figure", report_figure.name)
+    save_figure(report_figure.figure, report_figure.data, folder, report_figure.name)
+    if report_figure.table is None:
+        wide = report_figure.figure.get_figwidth() > COLUMN
+        tex = latex_figure(report_figure.name, report_figure.caption, wide)
     else:
-        tex = latex_table(exhibit.table, exhibit.caption, exhibit.name)
-    write_text(folder / f"{exhibit.name}.tex", tex)
-    return (folder / f"{exhibit.name}.svg").read_text(encoding="utf-8")
+        tex = latex_table(report_figure.table, report_figure.caption, report_figure.name)
+    write_text(folder / f"{report_figure.name}.tex", tex)
+    return (folder / f"{report_figure.name}.svg").read_text(encoding="utf-8")
 
 
 def bracketed(row: pd.Series, name: str, form: str = ".3f") -> str:
@@ -94,8 +94,8 @@ def selected(shown: int, measured: int) -> str:
     return f"; as the {shown:,} largest of {measured:,} are shown, each is of {level} (Benjamini and Yekutieli)"
 
 
-def settings(runs: Sequence[Run]) -> str:
-    """What was measured on what, in one sentence; what differs between the runs is listed."""
+def setup_sentence(runs: Sequence[Run]) -> str:
+    """Data, model, intervention, attack and seeds in one sentence; what differs between the runs is listed."""
     parts = []
     for key in ("dataset", "model", "intervention", "attack"):
         known = list(dict.fromkeys(_setting(key, run.config[key]) for run in runs if run.config.get(key)))

@@ -1,4 +1,4 @@
-"""The exhibit of the benchmark: how many times less time the engine takes than its peers."""
+"""The figure of the benchmark: how many times less time the engine takes than its peers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.io import files
-from dovision.report.exhibit import Exhibit
+from dovision.report.report_figure import ReportFigure
 from dovision.report.style import INK, points, series, shortened, styled
 
 
-def bench_exhibit(folder: Path) -> Exhibit:
+def bench_figure(folder: Path) -> ReportFigure:
     """The ratios of the table that `make bench` has left in a folder.
 
     Raises:
@@ -34,7 +34,7 @@ def bench_exhibit(folder: Path) -> Exhibit:
         "Time of the peer, at its best chunk, over that of dovision on the same images and units, both measured in one "
         f"run, alternating; the median of several rounds; above 1, dovision takes less. {machine}"
     )
-    return Exhibit("bench_ratios", "Speed against the peers", caption.strip(), ratio_dots(frame), frame)
+    return ReportFigure("bench_ratios", "Speed against the peers", caption.strip(), ratio_dots(frame), frame)
 
 
 @styled

@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 import torch
 
-from dovision.report.exhibit import settings
-from dovision.report.exhibits import (
+from dovision.report.catalogue import (
     HEADS,
     cells,
     label_names,
-    results_exhibits,
+    results_figures,
     results_frame,
-    run_exhibits,
-    sweep_exhibits,
+    run_figures,
+    sweep_figures,
 )
+from dovision.report.report_figure import setup_sentence
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects, read_samples
 from dovision.types import Task
@@ -29,8 +29,8 @@ def completed(folder):
 
 def test_captions_state_fill_grid_count_and_interval(sweep):
     run = completed(sweep)[1]
-    exhibits = [*results_exhibits([run]), *sweep_exhibits([run]), *run_exhibits(run)]
-    captions = {item.name: item.caption for item in exhibits}
+    report_figures = [*results_figures([run]), *sweep_figures([run]), *run_figures(run)]
+    captions = {item.name: item.caption for item in report_figures}
     assert list(captions)[:4] == ["results", "classifier_quality", "effect_against_epsilon", "classes"]
     assert list(captions)[4:] == ["gallery", "effect_distribution", "average_effects"]
     for caption in captions.values():
@@ -45,7 +45,7 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
 
 
 def test_a_sweep_names_what_differs(sweep):
-    text = settings(completed(sweep))
+    text = setup_sentence(completed(sweep))
     assert text.startswith("MNIST, small_cnn, PixelGrid(rows=2")
     assert " or PixelGrid(rows=4" in text
     assert " or LatentChannel(value=Zero), PGD(" in text
@@ -68,7 +68,7 @@ def test_the_table_of_results_is_that_of_the_summaries(sweep):
 
 def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
     run = completed(sweep)[1]
-    gallery = run_exhibits(run)[1].data
+    gallery = run_figures(run)[1].data
     assert gallery.groupby(["sample", "arm"]).size().tolist() == [16] * 9
     effects = read_effects(run.folder, [0])
     first = gallery.iloc[0]
@@ -78,7 +78,7 @@ def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
 
 def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep):
     run = completed(sweep)[1]
-    frame = run_exhibits(run)[2].data
+    frame = run_figures(run)[2].data
     samples = read_samples(run.folder)
     beaten = samples[(samples["arm"] == "eps=0.2") & samples["success"].eq(True)]
     rows = frame[frame["arm"] == "eps=0.2"]
@@ -88,7 +88,7 @@ def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep)
 
 def test_an_arm_without_success_is_named_and_a_run_without_pictures_has_no_gallery(tmp_path, write_run):
     write_run(tmp_path, eps=(0.05,), strength=0.0, maps=0)
-    items = run_exhibits(completed(tmp_path)[0])
+    items = run_figures(completed(tmp_path)[0])
     assert [item.name for item in items] == ["classes", "effect_distribution", "average_effects"]
     assert "No attack succeeded at eps=0.05." in items[1].caption
 
