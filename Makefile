@@ -74,10 +74,10 @@ format: $(VENV)/.dev ## put the code into its form
 	@$(BIN)/ruff format
 
 bench: $(VENV)/.dev ## times against captum, foolbox and a plain loop; hours in full, BENCH="--grids 14 --images 1" for a part
-	@$(BIN)/python tests/benchmarks/table.py $(BENCH)
+	@$(BIN)/python benchmarks/table.py $(BENCH)
 
 chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="--sweeps 7 --launchers basic" for a few
-	@$(BIN)/python tests/chaos/campaign.py $(or $(CHAOS),--sweeps 100 --launchers basic joblib submitit_local)
+	@$(BIN)/python checks/faults/campaign.py $(or $(CHAOS),--sweeps 100 --launchers basic joblib submitit_local)
 
 checks: $(VENV)/.dev ## programs that measure what tests do not, in checks/; CHECKS=--quick for a short form
 	@for check in checks/*.py; do echo "$$check $(CHECKS)"; $(BIN)/python $$check $(CHECKS) || exit 1; done

@@ -13,7 +13,7 @@ from dovision.store.run_record import read_sweep
 
 
 @pytest.mark.slow
-def test_row_7_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(
+def test_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(
     fitted, dovision_evaluate, offline_run, tmp_path, monkeypatch
 ):
     measure = EffectEvaluation.measure
@@ -67,7 +67,7 @@ def test_the_csv_says_what_the_summary_says(fitted):
 
 @pytest.mark.parametrize("trouble", ["is down", "hangs"])
 @pytest.mark.slow
-def test_row_31_wandb_that_is_down_or_hangs_neither_fails_nor_stalls_a_job(
+def test_wandb_that_is_down_or_hangs_neither_fails_nor_stalls_a_job(
     copy, dovision_evaluate, monkeypatch, capsys, trouble
 ):
     monkeypatch.setattr("dovision.tracking.wandb_logger.PATIENCE", 0.2)
@@ -90,7 +90,7 @@ def test_row_31_wandb_that_is_down_or_hangs_neither_fails_nor_stalls_a_job(
 
 
 @pytest.mark.slow
-def test_row_31_nothing_of_a_key_is_kept_with_an_offline_run(copy, dovision_evaluate, monkeypatch, capsys):
+def test_nothing_of_a_key_is_kept_with_an_offline_run(copy, dovision_evaluate, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_API_KEY", "a-secret-key-of-forty-characters-0123456789")
     assert dovision_evaluate(f"output_root={copy}", "logger=wandb") == 0
     files = [path for path in (copy / "evaluate").rglob("*") if path.is_file()]

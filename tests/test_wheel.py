@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.slow
-def test_row_29_a_console_script_from_a_wheel_works_in_any_folder_without_the_checkout(tmp_path):
+def test_a_console_script_from_a_wheel_works_in_any_folder_without_the_checkout(tmp_path):
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("dovision-*.whl")

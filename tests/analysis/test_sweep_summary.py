@@ -14,7 +14,7 @@ def job(number, state="completed", seed=0, rows=2, **metrics):
     return Ended(number, overrides, state, 1.5, "" if metrics else "ValueError: no | grid", folder, "again", metrics)
 
 
-def test_row_11_each_job_has_a_row_and_failed_ones_are_not_dropped(tmp_path):
+def test_each_job_has_a_row_and_failed_ones_are_not_dropped(tmp_path):
     jobs = [job(0, accuracy=0.5), job(1, "failed", rows=3)]
     sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)
     table = pd.read_csv(tmp_path / "sweep_summary.csv")
@@ -44,7 +44,7 @@ def test_the_numbers_of_an_arm_stand_together(tmp_path):
     assert columns == ["job", "overrides", "state", "seconds", "reason", "images", *arms, "dir"]
 
 
-def test_row_11_mean_deviation_and_number_are_over_seeds(tmp_path):
+def test_mean_deviation_and_number_are_over_seeds(tmp_path):
     jobs = [job(0, seed=0, accuracy=0.5), job(1, seed=1, accuracy=0.7), job(2, seed=2), job(3, rows=9, accuracy=0.1)]
     jobs[2] = jobs[2]._replace(state="failed")
     sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)

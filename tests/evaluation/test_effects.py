@@ -173,7 +173,7 @@ def test_kept_images_give_the_tables_again(tmp_path):
     assert not (second / "attacked").exists()
 
 
-def test_row_18_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only_the_rest(tmp_path):
+def test_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only_the_rest(tmp_path):
     class Broken(Darken):
         def run(self, batch, classifier, eps):
             if batch.sample[0] == 2:

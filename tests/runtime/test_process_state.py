@@ -26,7 +26,7 @@ def state():
     }
 
 
-def test_row_16_all_that_a_job_changes_of_its_process_is_put_back(monkeypatch):
+def test_all_that_a_job_changes_of_its_process_is_put_back(monkeypatch):
     monkeypatch.setenv("CHANGED", "before")
     before = state()
     with isolated(seed=3, threads=2):
@@ -43,7 +43,7 @@ def test_row_16_all_that_a_job_changes_of_its_process_is_put_back(monkeypatch):
     assert state() == before
 
 
-def test_row_30_the_same_seed_draws_the_same_whatever_was_drawn_before():
+def test_the_same_seed_draws_the_same_whatever_was_drawn_before():
     drawn = []
     for _ in range(2):
         torch.rand(3)

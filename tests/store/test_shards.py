@@ -24,7 +24,7 @@ def opened(folder, every=2, origin=(("code", "1"),), **ranks):
     return Parts(folder, {"t.parquet": SCHEMA}, every, dict(origin), **ranks)
 
 
-def test_row_18_what_was_finished_is_found_again_and_the_table_is_the_same_to_the_byte(tmp_path):
+def test_what_was_finished_is_found_again_and_the_table_is_the_same_to_the_byte(tmp_path):
     stopped = opened(tmp_path / "stopped")
     for sample in range(5):
         stopped.add(1, rows(sample), {"passes": sample + 1})
@@ -42,7 +42,7 @@ def test_row_18_what_was_finished_is_found_again_and_the_table_is_the_same_to_th
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_row_2_parts_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
+def test_parts_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
     opened(tmp_path, every=1).add(1, rows(0), {})
     with caplog.at_level("INFO"):
         again = opened(tmp_path, origin=(("code", "2"),))

@@ -40,7 +40,7 @@ THREE = ("intervention.rows=1,2,3", "-m")
         ("trainer.inference_mode=false,true", ["trainer.inference_mode must be false"]),
     ],
 )
-def test_row_9_a_bad_value_of_any_job_is_told_before_the_first_starts(small, capsys, override, messages):
+def test_a_bad_value_of_any_job_is_told_before_the_first_starts(small, capsys, override, messages):
     assert small(*override.split(), "-m") == 1
     said = capsys.readouterr().err
     for message in messages:
@@ -57,13 +57,13 @@ def test_row_9_a_bad_value_of_any_job_is_told_before_the_first_starts(small, cap
         ("attack=fgsm,pgdd", "attack has no part 'pgdd'. Did you mean pgd"),
     ],
 )
-def test_row_9_a_typo_is_told_before_the_first_starts(small, capsys, override, message):
+def test_a_typo_is_told_before_the_first_starts(small, capsys, override, message):
     assert small(override, "-m") == 1
     assert message in capsys.readouterr().err
     assert not small.root.exists()
 
 
-def test_row_17_the_launcher_of_a_swept_experiment_which_hydra_passes_over_is_refused(small, tmp_path, capsys):
+def test_the_launcher_of_a_swept_experiment_which_hydra_passes_over_is_refused(small, tmp_path, capsys):
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     for name, launcher in (("one", "joblib"), ("two", "basic")):
         text = f"# @package _global_\ndefaults:\n  - override /hydra/launcher: {launcher}\n"
@@ -111,7 +111,7 @@ def test_a_job_composed_after_others_is_the_job_composed_alone():
                     assert OmegaConf.select(own, key) == OmegaConf.select(alone, key), (overrides, key)
 
 
-def test_row_10_a_dry_run_tells_of_each_job_and_starts_nothing(small, capsys):
+def test_a_dry_run_tells_of_each_job_and_starts_nothing(small, capsys):
     assert small(*THREE, "dry_run=true") == 0
     said = capsys.readouterr().out
     assert not small.root.exists()
@@ -125,7 +125,7 @@ def test_row_10_a_dry_run_tells_of_each_job_and_starts_nothing(small, capsys):
 
 
 @pytest.mark.slow
-def test_row_10_a_dry_run_knows_what_is_done_what_is_fitted_and_times_what_is_alike_once(small, capsys):
+def test_a_dry_run_knows_what_is_done_what_is_fitted_and_times_what_is_alike_once(small, capsys):
     assert small("intervention.rows=1") == 0
     capsys.readouterr()
     assert small("seed=0,1", "intervention.rows=1,2", "-m", "dry_run=true") == 0
@@ -143,7 +143,7 @@ def test_row_10_a_dry_run_knows_what_is_done_what_is_fitted_and_times_what_is_al
     assert timed == ["attack", "effects", "effects", "fit of the classifier", "fit of the classifier, validation"]
 
 
-def test_row_10_a_dry_run_of_one_job_starts_nothing(small, capsys):
+def test_a_dry_run_of_one_job_starts_nothing(small, capsys):
     assert small("dry_run=true") == 0
     assert "1 jobs, 1 to do" in capsys.readouterr().out
     assert not small.root.exists()

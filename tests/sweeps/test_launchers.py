@@ -16,7 +16,7 @@ from hydra import compose, initialize_config_dir
 
 from dovision.config.sources import configuration_folder
 
-CHAOS = Path(__file__).resolve().parents[1] / "chaos"
+FAULTS = Path(__file__).resolve().parents[2] / "checks" / "faults"
 SMALL = (
     "dataset=digits",
     "training.classifier.epochs=1",
@@ -49,7 +49,7 @@ def environment(root: Path, fault: str) -> dict[str, str]:
     """Of processes to which a fault happens: <what>:<rows>:<columns>:<batch>."""
     here = {"OMP_NUM_THREADS": "1", "FIRED": str(root / "fired"), "FAULT": fault or ":::", "BALLAST": ""}
     here["RAY_AUTH_MODE"] = "disabled"  # else it hangs on a token that an earlier cluster may have left at home
-    return {**os.environ, **here, "PYTHONPATH": os.pathsep.join([str(CHAOS), os.environ.get("PYTHONPATH", "")])}
+    return {**os.environ, **here, "PYTHONPATH": os.pathsep.join([str(FAULTS), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def free_port() -> int:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.long)])
-def test_row_17_workers_share_one_model_also_where_the_one_that_fits_it_is_killed(small, workers):
+def test_workers_share_one_model_also_where_the_one_that_fits_it_is_killed(small, workers):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
     root, rows = small.root.parent / "untrained", ",".join(map(str, range(1, workers + 1)))
     joblib = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}")
@@ -109,7 +109,7 @@ def test_one_ctrl_c_ends_a_sweep_with_workers_in_a_line(copy, assert_undisturbed
 
 @pytest.mark.skipif(missing, reason="needs the extra launchers-submitit")
 @pytest.mark.slow
-def test_row_17_the_batch_script_of_slurm_says_what_the_configuration_says(tmp_path, dovision_evaluate, monkeypatch):
+def test_the_batch_script_of_slurm_says_what_the_configuration_says(tmp_path, dovision_evaluate, monkeypatch):
     for name in ("sbatch", "srun"):
         (tmp_path / name).write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/script\necho no cluster >&2\nexit 1\n')
         (tmp_path / name).chmod(0o755)
@@ -126,7 +126,7 @@ def test_row_17_the_batch_script_of_slurm_says_what_the_configuration_says(tmp_p
 
 @pytest.mark.skipif(missing, reason="needs the extra launchers-submitit")
 @pytest.mark.slow
-def test_row_18_a_preempted_job_of_submitit_is_requeued_and_goes_on_where_it_was(copy, assert_undisturbed):
+def test_a_preempted_job_of_submitit_is_requeued_and_goes_on_where_it_was(copy, assert_undisturbed):
     done = launched(copy, "intervention.rows=2", "hydra/launcher=submitit_local", fault="preemption:2:2:1")
     assert done.returncode == 0, done.stderr
     assert (copy / "fired").exists()
@@ -137,7 +137,7 @@ def test_row_18_a_preempted_job_of_submitit_is_requeued_and_goes_on_where_it_was
 
 
 @pytest.mark.slow
-def test_row_17_a_cluster_of_ray_by_address_does_a_job_again_whose_worker_is_killed(cluster, copy, assert_undisturbed):
+def test_a_cluster_of_ray_by_address_does_a_job_again_whose_worker_is_killed(cluster, copy, assert_undisturbed):
     ray = ("hydra/launcher=ray", f"hydra.launcher.ray.init.address={cluster}")
     done = launched(copy, "intervention.rows=1,2,3", *ray)
     assert done.returncode == 0, done.stderr

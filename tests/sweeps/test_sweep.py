@@ -40,7 +40,7 @@ def send(signum):
     ],
     ids=["out of memory, max_batch_size", "sys.exit"],
 )
-def test_row_3_a_failing_job_neither_hides_nor_stops_the_others(
+def test_a_failing_job_neither_hides_nor_stops_the_others(
     small, assert_undisturbed, in_batch, capsys, happen, reason, batches, states
 ):
     in_batch(4, happen)  # the second of the second job
@@ -75,7 +75,7 @@ def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, mo
 
 
 @pytest.mark.slow
-def test_row_3_on_failure_stop_starts_no_other_job_and_records_that(small, in_batch, states):
+def test_on_failure_stop_starts_no_other_job_and_records_that(small, in_batch, states):
     in_batch(0, fail(RuntimeError("no")))
     assert small(*THREE, "on_failure=stop") == 1
     assert states(small.root) == {1: "failed", 2: "skipped", 3: "skipped"}
@@ -85,7 +85,7 @@ def test_row_3_on_failure_stop_starts_no_other_job_and_records_that(small, in_ba
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_row_18_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
+def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     small, assert_undisturbed, in_batch, capfd, signum, code, states
 ):
     in_batch(4, send(signum))
@@ -105,7 +105,7 @@ def test_row_18_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_wa
 
 
 @pytest.mark.slow
-def test_row_2_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, in_batch, states, capsys):
+def test_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, in_batch, states, capsys):
     in_batch(4, fail(RuntimeError("no")))
     assert small("intervention.rows=1,2", "-m") == 1
     before = times(small.root)
@@ -130,7 +130,7 @@ def test_row_2_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, i
 
 
 @pytest.mark.slow
-def test_row_19_a_job_that_another_process_is_at_work_on_is_left_to_it(small, undisturbed, capsys, assert_undisturbed):
+def test_a_job_that_another_process_is_at_work_on_is_left_to_it(small, undisturbed, capsys, assert_undisturbed):
     (theirs,) = (run for run in read_sweep(undisturbed) if "intervention.rows=2" in run.overrides)
     run = RunDirectory(small.root / theirs.folder.name)
     run.start({}, ["intervention.rows=2"], {})
@@ -143,7 +143,7 @@ def test_row_19_a_job_that_another_process_is_at_work_on_is_left_to_it(small, un
 
 
 @pytest.mark.slow
-def test_row_19_a_sweep_may_stand_in_a_folder_of_any_name(small, copy, monkeypatch):
+def test_a_sweep_may_stand_in_a_folder_of_any_name(small, copy, monkeypatch):
     folder = copy / "it's, a=b [c] {d}"
     folder.mkdir()
     os.symlink(copy / "checkpoints", folder / "checkpoints")
@@ -153,7 +153,7 @@ def test_row_19_a_sweep_may_stand_in_a_folder_of_any_name(small, copy, monkeypat
 
 
 @pytest.mark.slow
-def test_row_11_the_sweep_is_gathered_and_failed_jobs_can_be_run_as_printed(small, dovision_evaluate, in_batch, capsys):
+def test_the_sweep_is_gathered_and_failed_jobs_can_be_run_as_printed(small, dovision_evaluate, in_batch, capsys):
     in_batch(0, fail(RuntimeError("no")))
     assert small("intervention.rows=1,2", "-m") == 1
     table = pd.read_csv(small.root / "sweep_summary.csv")
@@ -166,7 +166,7 @@ def test_row_11_the_sweep_is_gathered_and_failed_jobs_can_be_run_as_printed(smal
 
 
 @pytest.mark.slow
-def test_row_16_a_job_alone_equals_the_same_job_in_a_sweep(small, undisturbed):
+def test_a_job_alone_equals_the_same_job_in_a_sweep(small, undisturbed):
     assert small("intervention.rows=3") == 0
     (alone,) = read_sweep(small.root)
     for table in ("samples.parquet", "effects.parquet", "summary.json"):
@@ -184,7 +184,7 @@ def test_a_damaged_checkpoint_is_fitted_again(small, assert_undisturbed, capsys)
     assert_undisturbed(small.root)
 
 
-def test_row_17_the_task_can_be_pickled():
+def test_the_task_can_be_pickled():
     task = cloudpickle.loads(cloudpickle.dumps(Task("evaluate", evaluate, Launch())))
     assert task.story is evaluate
 

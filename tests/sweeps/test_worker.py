@@ -14,7 +14,7 @@ from dovision.sweeps.task import Task
 from dovision.sweeps.worker import stand_in
 
 
-def test_row_29_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):
+def test_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     task = Task("print", print, Launch())
     monkeypatch.chdir("/")
@@ -22,7 +22,7 @@ def test_row_29_relative_paths_are_meant_from_where_the_user_stands(tmp_path, mo
     assert os.getcwd() == str(tmp_path)
 
 
-def test_row_17_a_machine_that_does_not_share_the_folder_says_so(tmp_path):
+def test_a_machine_that_does_not_share_the_folder_says_so(tmp_path):
     gone, launch = tmp_path / "home", Launch()
     told = f"must be there on each machine of a cluster, got {gone}, which {platform.node()} does not share"
     with pytest.raises(ValueError, match=re.escape(told)):
@@ -34,7 +34,7 @@ def test_row_17_a_machine_that_does_not_share_the_folder_says_so(tmp_path):
     launch.check_shared(gone)
 
 
-def test_row_17_what_was_raised_in_a_worker_is_told_without_its_wrapping():
+def test_what_was_raised_in_a_worker_is_told_without_its_wrapping():
     wrapped = RuntimeError("a traceback of many lines")
     wrapped.cause = ValueError("eps must be in [0, 1] pixel units, got 300.")
     assert explain(wrapped) == "eps must be in [0, 1] pixel units, got 300."

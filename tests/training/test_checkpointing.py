@@ -94,7 +94,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
 
 
 @pytest.mark.parametrize("killed_in", [(1,), (STEPS,), (STEPS + 2,), (2 * STEPS + 1, 1), (1, STEPS + 1, STEPS + 2)])
-def test_row_18_a_killed_training_goes_on_bit_for_bit(tmp_path, undisturbed, killed_in):
+def test_a_killed_training_goes_on_bit_for_bit(tmp_path, undisturbed, killed_in):
     for step in killed_in:
         with pytest.raises(Killed):
             fit(tmp_path, step)

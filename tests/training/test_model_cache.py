@@ -22,9 +22,7 @@ FEW_STEPS += ("autoencoder=conv_1x1", "training.autoencoder.batch_size=64", "tra
 
 
 @pytest.mark.slow
-def test_row_18_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(
-    tmp_path, run_command, monkeypatch, capsys
-):
+def test_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(tmp_path, run_command, monkeypatch, capsys):
     root = f"output_root={tmp_path / 'killed'}"
     process = subprocess.Popen(
         [sys.executable, "-m", "dovision.cli.train", *FEW_STEPS, root], stderr=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""A short form of `make chaos`."""
+"""A short form of `make chaos`, checks/faults/campaign.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 @pytest.fixture
 def campaign(monkeypatch):
     """The script, as a module."""
-    monkeypatch.syspath_prepend(Path(__file__).parent)
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "checks" / "faults")
     module = importlib.import_module("campaign")
     monkeypatch.setattr(module, "JOBS", [(1, 1), (2, 1), (3, 1)])
     monkeypatch.setattr(module, "SETTINGS", (*module.SETTINGS, "intervention.columns=1"))
@@ -21,7 +21,7 @@ def campaign(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("launcher", "commands"), [("basic", 2), pytest.param("joblib", 1, marks=pytest.mark.long)])
-def test_row_17_a_killed_process_loses_no_job(campaign, monkeypatch, capsys, launcher, commands):
+def test_a_killed_process_loses_no_job(campaign, monkeypatch, capsys, launcher, commands):
     if launcher != "basic":
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
     monkeypatch.setattr(campaign, "FAULTS", ("SIGKILL",))

@@ -11,7 +11,6 @@ from typing import Any
 from unittest.mock import patch
 
 import pytorch_lightning as pl
-from peers import batch_of, classifier_of
 from torch.utils.data import DataLoader
 
 from dovision.attacks.pgd import PGD
@@ -19,6 +18,7 @@ from dovision.evaluation.effects import EffectEvaluation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
 from dovision.training.image_classifier import ImageClassifier
+from peers import batch_of, classifier_of
 
 
 class Watch:

@@ -1,6 +1,6 @@
 """Sweeps to which things happen at seeded moments, each completed by the same command: is any job lost, or wrong?
 
-python tests/chaos/campaign.py --sweeps 100 --seed 0 --launchers basic joblib submitit_local
+python checks/faults/campaign.py --sweeps 100 --seed 0 --launchers basic joblib submitit_local
 
 Each command is a process of its own, forked from one that has the package in memory, which saves its start; processes
 that a launcher starts begin from nothing. A full disk is a small one, mounted for the sweep and filled to the last

@@ -1,6 +1,6 @@
 """Print the peak resident memory, in KiB, of this process while it measures a grid of cells on images at 224 pixels.
 
-python tests/benchmarks/peak.py vgg16 28 10          a model, cells a side, images
+python benchmarks/peak.py vgg16 28 10          a model, cells a side, images
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from peers import batch_of, classifier_of
-
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
+from peers import batch_of, classifier_of
 
 TOGETHER = 5  # images in a batch
 

@@ -1,6 +1,6 @@
 """Films from the store against films from their files: images a second, their ratio, and memory over many films.
 
-    python tests/benchmarks/reading.py --films 200 --memory 10000
+    python benchmarks/reading.py --films 200 --memory 10000
 
 Films are synthetic, 1024 x 1024 pixels, with the smoothness and noise that give a PNG the size of a real one.
 """

@@ -1,7 +1,7 @@
 """The table of `make bench`: how many times less time than the peers, each row measured in one run, alternating.
 
-    python tests/benchmarks/table.py                                     every row
-    python tests/benchmarks/table.py --rows grid --models vgg16 resnet18 --grids 14 --images 1
+    python benchmarks/table.py                                     every row
+    python benchmarks/table.py --rows grid --models vgg16 resnet18 --grids 14 --images 1
 
 Written to outputs/bench/table.md and table.csv, with the machine and the versions.
 """
@@ -18,9 +18,10 @@ from pathlib import Path
 
 import captum
 import pandas as pd
-import peers
 import torch
 import torchvision
+
+import peers
 from peers import MODELS, PEERS, Row
 from share import share
 
