@@ -16,7 +16,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-all test-ray check figures figures-check format bench chaos checks coverage-check hashes wheel clean
+.PHONY: help install develop demo test test-fast test-all test-ray check figures figures-check format bench chaos checks coverage-check hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
 
 test: $(VENV)/.dev ## the tests but those that repeat others at scale, in two processes of one thread each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
+
+test-fast: $(VENV)/.dev ## the tests that take less than a second each
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not browser and not long"
 
 test-all: $(VENV)/.dev ## all tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
