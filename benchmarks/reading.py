@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from dovision.datasets._nih_tables import LABELS
+from dovision.datasets._nih_tables import FINDINGS
 from dovision.datasets.chest_xray14 import ChestXray14
 
 DISTINCT = 20  # films drawn; the others are links to them
@@ -66,7 +66,7 @@ def make(root: Path, count: int) -> Path:
 
 def films(root: Path, store_size: int | None, workers: int) -> ChestXray14:
     return ChestXray14(
-        str(root), "multilabel", LABELS, (1, 224, 224), "patients", 0.1, 0.1, 0, store_size, max(1, workers)
+        str(root), "multilabel", FINDINGS, (1, 224, 224), "patients", 0.1, 0.1, 0, store_size, max(1, workers)
     )
 
 

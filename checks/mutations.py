@@ -177,11 +177,13 @@ class Checkpoints(FileKind):
         arguments: dict[str, Any] = {"task": "multiclass", "classes": ["a", "b", "c"], "shape": [1, 28, 28]}
         arguments |= {"mean": [0.1], "std": [0.3]}
         settings = {"_target_": "dovision.models.small_cnn.small_cnn", **arguments}
-        checkpoint.save(folder / "classifier.ckpt", small_cnn(**arguments), settings, None, {"scores": {"val": 0.5}})
+        checkpoint.save_checkpoint(
+            folder / "classifier.ckpt", small_cnn(**arguments), settings, None, {"scores": {"val": 0.5}}
+        )
 
     def read(self) -> str:
         path = self.folder / "classifier.ckpt"
-        classifier, content = checkpoint.load(path), checkpoint.read(path)
+        classifier, content = checkpoint.load(path), checkpoint.read_checkpoint(path)
         return digest(*classifier.state_dict().values(), classifier.task, content["facts"], content["model"])
 
 
@@ -292,7 +294,7 @@ class Npz(FileKind):
         return f"{name}: {what}"
 
     def read(self) -> str:
-        images = ChestMNIST(str(self.folder), "multilabel", list(_nih_tables.LABELS), [1, 28, 28], False, False)
+        images = ChestMNIST(str(self.folder), "multilabel", list(_nih_tables.FINDINGS), [1, 28, 28], False, False)
         rows = [field for split in ("train", "val", "test") for item in _items(images.split(split)) for field in item]
         return digest(*rows)
 
@@ -340,9 +342,9 @@ class NihRows(FileKind):
         return f"{path.name} line {number + 1}: {what}: {new}"
 
     def read(self) -> str:
-        entries = _nih_tables.entries(self.folder)
-        boxes = _nih_tables.boxes(self.folder, entries["name"])
-        labels = _nih_tables.labels(entries["findings"], _nih_tables.LABELS)
+        entries = _nih_tables.read_entries(self.folder)
+        boxes = _nih_tables.read_boxes(self.folder, entries["name"])
+        labels = _nih_tables.label_matrix(entries["findings"], _nih_tables.FINDINGS)
         of_image = [sorted(np.flatnonzero(row).tolist()) for row in labels]
         rows = list(zip(entries["name"], of_image, entries["patient"].tolist(), strict=True))
         edges = boxes[["name", "label", "top", "left", "bottom", "right"]].to_numpy().tolist()
@@ -354,7 +356,9 @@ class NihRows(FileKind):
         for cells in list(csv.reader(io.StringIO((self.folder / "Data_Entry_2017.csv").read_text())))[1:]:
             if cells:
                 findings = [word for word in cells[1].split("|") if word != _nih_tables.HEALTHY]
-                numbers = sorted({_nih_tables.LABELS.index(word) for word in findings if word in _nih_tables.LABELS})
+                numbers = sorted(
+                    {_nih_tables.FINDINGS.index(word) for word in findings if word in _nih_tables.FINDINGS}
+                )
                 rows.append((cells[0], numbers, int(cells[3])))
         edges = []
         for cells in list(csv.reader(io.StringIO((self.folder / "BBox_List_2017.csv").read_text())))[1:]:
@@ -407,7 +411,7 @@ class Images(FileKind):
         self._path = self.files()[0]
 
     def read(self) -> str:
-        _image_io.check(self._path.read_bytes())
+        _image_io.decoded_size(self._path.read_bytes())
         return digest(_image_io.pixels(self._path, 3))
 
 

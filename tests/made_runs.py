@@ -23,7 +23,7 @@ from dovision.store.sharding import by_sample
 from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
 from dovision.store.thumbnails import image_path, save_image
 from dovision.store.to_arrow import Clean, done_rows, effect_columns, sample_columns
-from dovision.types import BOXES, Batch, Box, Task
+from dovision.types import BOX_COLUMNS, Batch, Box, Task
 
 DIGITS = Task("multiclass", tuple("0123456789"))
 FILMS = Task("multilabel", ("nodule", "opacity"))
@@ -87,7 +87,7 @@ def write_map_run(
     random = np.random.default_rng(int(100 * shortcut))
     films = [_film(sample, random) for sample in range(images)]
     _write_film_effects(folder, films, painted, shortcut, random)
-    write_boxes(folder, pd.DataFrame([row for film in films for row in film], columns=BOXES))
+    write_boxes(folder, pd.DataFrame([row for film in films for row in film], columns=BOX_COLUMNS))
     with TableWriter(folder / MAPS, maps_schema(8, 8, 32, 32, 2)) as table:
         rows = [row for film in films for row in _film_maps(film, shortcut, random)]
         table.write(pa.RecordBatch.from_pylist(rows, schema=maps_schema(8, 8, 32, 32, 2)))

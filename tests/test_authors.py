@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from dovision.cli.evaluate import main
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.config.sources import configuration_folder
 from dovision.models import checkpoint
 from dovision.report import page
@@ -54,11 +54,11 @@ def test_the_settings_of_authors_mnist_are_those_of_the_notebook():
     assert (config.model.mean, config.model.std) == ([0.1307], [0.3081])
     weights = list(torch.nn.Linear(1, 1).parameters())
     fits = config.training.classifier, config.training.autoencoder
-    optimizers = [make(fit.optimizer)(weights) for fit in fits]
+    optimizers = [instantiate(fit.optimizer)(weights) for fit in fits]
     assert [type(one).__name__ for one in optimizers] == ["Adamax", "Adam"]
     assert [one.defaults["lr"] for one in optimizers] == [1e-3, 1e-4]
     assert [(fit.epochs, fit.batch_size) for fit in fits] == [(10, 16), (10, 1)]
-    layers = [layer for layer in make(config.autoencoder).modules() if not list(layer.children())]
+    layers = [layer for layer in instantiate(config.autoencoder).modules() if not list(layer.children())]
     assert [(layer.in_channels, layer.out_channels, layer.kernel_size) for layer in layers] == [
         (32, 16, (1, 1)),
         (16, 64, (1, 1)),
@@ -144,7 +144,7 @@ def test_authors_chest_is_swept_over_the_loss_as_coded_and_as_meant():
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         config = compose("evaluate", ["experiment=authors_chest"], return_hydra_config=True)
     losses = config.hydra.sweeper.params["training.autoencoder.loss._target_"].split(",")
-    made = [make(OmegaConf.merge(config.training.autoencoder.loss, {"_target_": name})) for name in losses]
+    made = [instantiate(OmegaConf.merge(config.training.autoencoder.loss, {"_target_": name})) for name in losses]
     assert [one.weights["deep"] for one in made] == [0.0, 3.0]
 
 

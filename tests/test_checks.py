@@ -130,14 +130,14 @@ def test_what_is_not_a_batch_of_images_is_refused_with_the_remedy(image, message
 
 
 def test_plain_types_pass_and_configs_become_plain():
-    assert checks.plain("hparams", {1: [True, None, (2.5, "a")]}) == {"1": [True, None, [2.5, "a"]]}
+    assert checks.plain_value("hparams", {1: [True, None, (2.5, "a")]}) == {"1": [True, None, [2.5, "a"]]}
 
 
 def test_what_is_not_plain_is_named_with_its_place():
     with pytest.raises(ValueError, match=r"hparams\.layers\[1\] must be made of plain types, got Tensor"):
-        checks.plain("hparams", {"layers": [1, torch.zeros(1)]})
+        checks.plain_value("hparams", {"layers": [1, torch.zeros(1)]})
 
 
 def test_a_long_list_is_told_by_its_first_lines_and_a_count():
-    assert checks.lines(["a", "b"]) == "\n  a\n  b"
-    assert checks.lines(["a", "b", "c"], most=1) == "\n  a\n  and 2 more"
+    assert checks.bullet_lines(["a", "b"]) == "\n  a\n  b"
+    assert checks.bullet_lines(["a", "b", "c"], most=1) == "\n  a\n  and 2 more"

@@ -257,8 +257,10 @@ def test_pil_images_are_read_as_the_commands_read_files(tmp_path):
     one = Image.open(tmp_path / "picture.png")
     batch = dv.to_batch([one, one.convert("L").rotate(90, expand=True)], size=(16, 20))
     assert batch.shape == (2, 3, 16, 20)
-    assert torch.equal(batch[0], _image_io.read(tmp_path / "picture.png", (3, 16, 20)))
-    assert torch.equal(dv.to_batch(one, 16, channels=1), _image_io.read(tmp_path / "picture.png", (1, 16, 16))[None])
+    assert torch.equal(batch[0], _image_io.load_image(tmp_path / "picture.png", (3, 16, 20)))
+    assert torch.equal(
+        dv.to_batch(one, 16, channels=1), _image_io.load_image(tmp_path / "picture.png", (1, 16, 16))[None]
+    )
     dv.effect_map(CLASSIFIER, dv.to_batch(one, size=8), GRID)
 
 

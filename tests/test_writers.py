@@ -20,10 +20,10 @@ FLAGS = ("O_WRONLY", "O_RDWR", "O_CREAT")
 EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("datasets/_download.py", "part.open"): "part of a download, published when it is whole",
     ("datasets/_nih_store.py", "np.lib.format.open_memmap"): "an empty array, published when it is made",
-    ("datasets/_nih_store.py", "(self.folder / IMAGES).open"): "rows, brought to the disk before they are marked",
-    ("training/fitting.py", "checkpoint.save"): "by inputs.sealed",
+    ("datasets/_nih_store.py", "(self.folder / IMAGES_FILE).open"): "rows, brought to the disk before they are marked",
+    ("training/fitting.py", "checkpoint.save_checkpoint"): "by io.sealed",
     ("io/arrays.py", "np.memmap"): "of a file that is there; what is written into it are marks of such rows",
-    ("training/checkpointing.py", "trainer.save_checkpoint"): "by inputs.sealed, see SealedIO",
+    ("training/checkpointing.py", "trainer.save_checkpoint"): "by io.sealed, see SealedIO",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "in a folder that is published when it is whole",
     ("store/adversarial_cache.py", "np.save"): "in that folder",
     ("tracking/tensorboard_logger.py", "SummaryWriter"): "a log, that comes as it comes",

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dovision.api import EffectMap, effect_map, to_batch, wrap
+    from dovision.api import EffectResult, effect_map, to_batch, wrap
     from dovision.attacks.bim import BIM
     from dovision.attacks.fgsm import FGSM
     from dovision.attacks.pgd import PGD
@@ -38,7 +38,7 @@ __all__ = [
     "Box",
     "Classifier",
     "Constant",
-    "EffectMap",
+    "EffectResult",
     "Images",
     "Intervention",
     "LatentChannel",
@@ -64,7 +64,7 @@ _HOMES = {
     "interventions.pixel_grid": ("PixelGrid",),
     "models.checkpoint": ("load",),
     "types": ("CODE", "INPUT", "Batch", "Box", "Task"),
-    "api": ("EffectMap", "effect_map", "to_batch", "wrap"),
+    "api": ("EffectResult", "effect_map", "to_batch", "wrap"),
 }
 
 

@@ -24,7 +24,7 @@ AT_A_TIME = 16  # images in a pass
 ENDINGS = {"softmax": "sum to 1", "sigmoid": "lie in [0, 1]"}  # how outputs show what a network ends in
 
 
-class EffectMap(NamedTuple):
+class EffectResult(NamedTuple):
     """Effects of an intervention on some images."""
 
     map: Tensor  # (B, H, W) effect on the target class, painted where each unit lies; zeros where none does
@@ -60,7 +60,7 @@ def wrap(
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
     classifier = Classifier(network, Task(task, _names(classes)), mean, std)
     if shape is not None:
-        _logits(classifier, torch.full((1, *_checks.shape(shape)), 0.5).to(classifier.mean))
+        _logits(classifier, torch.full((1, *_checks.image_shape(shape)), 0.5).to(classifier.mean))
     return classifier
 
 
@@ -79,7 +79,7 @@ def to_batch(images: Image.Image | Sequence[Image.Image], size: int | tuple[int,
         ValueError: an image is none of PIL's, or of a mode whose range is not known; there is none.
     """
     listed = [images] if isinstance(images, Image.Image) else list(images)
-    shape = _image_io.shape((channels, *(size if isinstance(size, (tuple, list)) else (size, size))))
+    shape = _image_io.grey_or_rgb_shape((channels, *(size if isinstance(size, (tuple, list)) else (size, size))))
     if not listed:
         raise ValueError("images must be at least one PIL image, got none.")
     return torch.stack(
@@ -94,7 +94,7 @@ def effect_map(
     target: int | str | Tensor | None = None,
     label: Tensor | None = None,
     chunk: int | str = "auto",
-) -> EffectMap:
+) -> EffectResult:
     """Effects of each unit of an intervention, P(y | do(u), x) - P(y | x).
 
     Calls from several threads take turns. Outputs that look like probabilities are warned of.
@@ -140,7 +140,7 @@ def effect_map(
         effect = effects.effect(task.probability(outcome.treated), control.unsqueeze(1).expand_as(outcome.treated))
         chosen = (control.argmax(-1) if chosen is None else chosen).to(effect.device)
         of_target = effect.take_along_dim(chosen.view(-1, 1, 1), dim=2).squeeze(2)
-        return EffectMap(_paint(image, intervention, of_target), effect, control, outcome.units)
+        return EffectResult(_paint(image, intervention, of_target), effect, control, outcome.units)
 
 
 def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:

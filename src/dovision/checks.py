@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
-def instance(name: str, value: T, kind: type[Any], example: str) -> T:
+def instance(name: str, value: _T, kind: type[Any], example: str) -> _T:
     """Return `value` if it is a `kind`; the error tells a class or a function, which is to be called, from others."""
     if not isinstance(value, kind):
         raise ValueError(f"{name} must be {example}, got {_described(value)}")
@@ -229,18 +229,18 @@ def epsilons(value: float | str | Sequence[float | str], norm: str) -> tuple[flo
     return parsed
 
 
-def plain(name: str, value: object) -> object:
+def plain_value(name: str, value: object) -> object:
     """Return `value` if it is made of dict, list, str, int, float, bool and None only."""
     if isinstance(value, Mapping):
-        return {str(key): plain(f"{name}.{key}", item) for key, item in value.items()}
+        return {str(key): plain_value(f"{name}.{key}", item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(f"{name}[{i}]", item) for i, item in enumerate(value)]
+        return [plain_value(f"{name}[{i}]", item) for i, item in enumerate(value)]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise ValueError(f"{name} must be made of plain types, got {type(value).__name__}.")
 
 
-def lines(items: Sequence[str], most: int = 20) -> str:
+def bullet_lines(items: Sequence[str], most: int = 20) -> str:
     """The first items of a list, each in a line of its own, and how many more there are; starts with a line break."""
     more = [f"and {len(items) - most} more"] if len(items) > most else []
     return "".join(f"\n  {item}" for item in [*items[:most], *more])

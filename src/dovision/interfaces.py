@@ -24,7 +24,7 @@ from dovision.functional import logit_checks, sample_order
 from dovision.functional.norms import in_budget, size
 from dovision.io.files import sha256
 from dovision.module_state import differentiable
-from dovision.types import BOXES, SOURCE_BOXES, Batch, Box, Shape, Task
+from dovision.types import BOX_COLUMNS, SOURCE_BOXES, Batch, Box, Shape, Task
 
 
 class Classifier(nn.Module):
@@ -158,7 +158,7 @@ class Images(ABC):
         due = [path for path in self.unread if path not in self._hashes]
         self._hashes.update(zip(due, hashes(due), strict=True))
         read = "".join(self._hashes[path] for path in self.unread)
-        return hashlib.sha256(f"{self.content}, order {sample_order.VERSION}{read}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.content}, order {sample_order.ORDER_VERSION}{read}".encode()).hexdigest()
 
     @final
     def order(self, split: str) -> npt.NDArray[np.int64]:
@@ -191,7 +191,7 @@ class Images(ABC):
         """
         boxes = self.source_boxes(name)
         if boxes.empty:
-            return pd.DataFrame(columns=BOXES)
+            return pd.DataFrame(columns=BOX_COLUMNS)
         sample = np.argsort(self.order(name))
         boxes.insert(0, "sample", sample[boxes.pop("row").to_numpy(np.int64)])
         return boxes.sort_values("sample", kind="stable", ignore_index=True)

@@ -16,8 +16,8 @@ from dovision import checks
 
 Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an image or a feature map
 
-BOXES = ["sample", "part", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
-SOURCE_BOXES = ["row", *BOXES[1:]]  # columns of Images.source_boxes
+BOX_COLUMNS = ["sample", "part", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
+SOURCE_BOXES = ["row", *BOX_COLUMNS[1:]]  # columns of Images.source_boxes
 INPUT = "input"  # the site of an edit of the image itself
 CODE = "code"  # the site of an edit of an inserted autoencoder's code
 

@@ -10,7 +10,7 @@ from dovision.analysis.object_effects import true_effects
 from dovision.functional import agreement
 from dovision.store.map_tables import MAPS, maps_schema, read_boxes, read_maps, write_boxes
 from dovision.store.tables import TableWriter
-from dovision.types import BOXES, Box
+from dovision.types import BOX_COLUMNS, Box
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_class_without_a_box_is_not_scored_against_boxes(tmp_path, map_run):
     rows = [{"sample": 0, "group": 0, "class": label, "deletion": 0.5, **cells} for label in ("nodule", "opacity")]
     with TableWriter(tmp_path / MAPS, schema) as table:
         table.write(pa.RecordBatch.from_pylist(rows, schema=schema))
-    write_boxes(tmp_path, pd.DataFrame([(0, "nodule0", "nodule", 0, 0, 4, 4)], columns=BOXES))
+    write_boxes(tmp_path, pd.DataFrame([(0, "nodule0", "nodule", 0, 0, 4, 4)], columns=BOX_COLUMNS))
     for name in ("samples.parquet", "effects.parquet"):
         (tmp_path / name).write_bytes((map_run / name).read_bytes())
     frame = agreements(tmp_path)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dovision.attacks.apgd import APGD, Pace, checkpoints
+from dovision.attacks.apgd import APGD, StepSizes, checkpoints
 from dovision.attacks.losses import dlr, margin
 from dovision.attacks.pgd import PGD
 
@@ -18,7 +18,7 @@ def test_checkpoints_are_those_of_the_source():
 
 def test_a_step_size_is_halved_where_too_few_steps_raise_the_loss():
     losses = torch.tensor([[1.0, 2.0, 3.0], [1.0, 0.0, 3.0], [1.0, 0.0, 0.0]])  # 3, 2 and 1 of 3 steps rise
-    pace = Pace(steps=10, first=0.2, loss=torch.zeros(3))
+    pace = StepSizes(steps=10, first=0.2, loss=torch.zeros(3))
     halved = [pace.halve(step, losses[:, step - 1]) for step in (1, 2, 3)]
     assert not halved[0].any()
     assert not halved[1].any()
@@ -27,7 +27,7 @@ def test_a_step_size_is_halved_where_too_few_steps_raise_the_loss():
 
 
 def test_a_step_size_is_halved_where_the_highest_loss_stays_but_not_twice_in_a_row():
-    pace = Pace(steps=100, first=0.2, loss=torch.tensor([100.0]))
+    pace = StepSizes(steps=100, first=0.2, loss=torch.tensor([100.0]))
     for step in range(1, 100):  # after a fall at once the loss rises at each step, and stays below its first value
         pace.halve(step, torch.tensor([0.5 * step]))
         halvings = round(torch.log2(0.2 / pace.size).item())
@@ -35,7 +35,7 @@ def test_a_step_size_is_halved_where_the_highest_loss_stays_but_not_twice_in_a_r
 
 
 def test_an_image_goes_on_from_its_highest_loss_after_a_halving():
-    pace = Pace(steps=10, first=0.2, loss=torch.tensor([5.0]))
+    pace = StepSizes(steps=10, first=0.2, loss=torch.tensor([5.0]))
     for step, loss in enumerate([4.0, 4.0, 4.0], 1):
         halved = pace.halve(step, torch.tensor([loss]))
     assert halved.item()

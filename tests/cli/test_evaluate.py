@@ -60,7 +60,7 @@ def test_a_run_leaves_its_tables_and_says_all_about_itself(fitted):
 
 def test_the_same_command_again_does_nothing_and_says_so(fitted, dovision_evaluate, capsys):
     def times():
-        written = {path for path in fitted.rglob("*") if path.is_file()} - {fitted / fingerprints.FILE}
+        written = {path for path in fitted.rglob("*") if path.is_file()} - {fitted / fingerprints.CACHE_FILE}
         return {path: path.stat().st_mtime_ns for path in written}
 
     before = times()

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from dovision.datasets import _download, chest_mnist
-from dovision.datasets._nih_tables import LABELS
+from dovision.datasets._nih_tables import FINDINGS
 from dovision.datasets.chest_mnist import ChestMNIST
 
 COUNTS = {"train": 6, "val": 4, "test": 5}
@@ -27,7 +27,7 @@ def arrays(pixels: int) -> dict[str, np.ndarray]:
     return found
 
 
-def open_films(root: Path, classes=LABELS, shape=(1, 28, 28), verify=False, download=False) -> ChestMNIST:
+def open_films(root: Path, classes=FINDINGS, shape=(1, 28, 28), verify=False, download=False) -> ChestMNIST:
     return ChestMNIST(str(root), "multilabel", classes, shape, verify, _download)
 
 
@@ -74,7 +74,7 @@ def test_a_file_of_another_checksum_is_refused_unless_it_is_not_verified(tmp_pat
     with pytest.raises(ValueError, match=r"must have the md5 02c8a6516a18b556561a56cbdd36c4a8, got .*verify=false"):
         open_films(tmp_path, verify=True)
     md5 = hashlib.md5((tmp_path / "chestmnist.npz").read_bytes()).hexdigest()
-    monkeypatch.setitem(chest_mnist.FILES, 28, ("chestmnist.npz", md5))
+    monkeypatch.setitem(chest_mnist.PIXEL_FILES, 28, ("chestmnist.npz", md5))
     assert len(open_films(tmp_path, verify=True).split("train")) == 6
 
 

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from dovision.datasets._nih_tables import LABELS
+from dovision.datasets._nih_tables import FINDINGS
 from dovision.datasets.chest_xray14 import ChestXray14
 from dovision.types import Box
 
 SPLITS = ("train", "val", "test")
 
 
-def open_films(root, classes=LABELS, shape=(1, 32, 32), split="official", store_size=None, seed=0) -> ChestXray14:
+def open_films(root, classes=FINDINGS, shape=(1, 32, 32), split="official", store_size=None, seed=0) -> ChestXray14:
     return ChestXray14(str(root), "multilabel", classes, shape, split, 0.34, 0.25, seed, store_size, workers=2)
 
 
@@ -69,7 +69,7 @@ def test_the_fingerprint_changes_with_files_labels_lists_and_cut_but_not_with_th
     seen = {open_films(nih_root).fingerprint}
     assert open_films(shutil.copytree(nih_root, tmp_path / "elsewhere")).fingerprint in seen
     seen.add(open_films(nih_root, seed=1).fingerprint)
-    seen.add(open_films(nih_root, classes=LABELS[:3]).fingerprint)
+    seen.add(open_films(nih_root, classes=FINDINGS[:3]).fingerprint)
     table = nih_root / "Data_Entry_2017.csv"
     table.write_text(table.read_text().replace("Infiltration", "Hernia", 1))
     seen.add(open_films(nih_root).fingerprint)

@@ -14,9 +14,9 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from dovision.functional.sample_order import RARE, strata
+from dovision.functional.sample_order import RARE_SHARE, strata
 from dovision.interfaces import Counterfactuals, Images
-from dovision.types import BOXES, SOURCE_BOXES, Batch
+from dovision.types import BOX_COLUMNS, SOURCE_BOXES, Batch
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = sorted((ROOT / "conf" / "dataset").glob("*.yaml"))
@@ -108,7 +108,7 @@ def test_a_dataset_keeps_its_promises(config, dataset, again):
 
 
 def check_boxes(dataset: Images, boxes: pd.DataFrame, samples: int) -> None:
-    assert list(boxes.columns) == BOXES
+    assert list(boxes.columns) == BOX_COLUMNS
     assert not boxes.duplicated(["sample", "part"]).any()
     assert boxes["sample"].between(0, samples - 1).all()
     assert set(boxes["label"].dropna()) <= set(dataset.task.classes)
@@ -148,7 +148,7 @@ def test_the_first_samples_of_a_split_are_a_sample_of_it(dataset):
         counted = np.cumsum(stratum[:, None] == np.unique(stratum), axis=0)
         share = counted[-1] / len(stratum)
         expected = np.arange(1, len(stratum) + 1)[:, None] * share
-        assert (np.abs(counted - expected)[:, share >= RARE] < 1).all()
+        assert (np.abs(counted - expected)[:, share >= RARE_SHARE] < 1).all()
         source = dataset.source_table(name).iloc[split.order].reset_index(drop=True)
         pd.testing.assert_frame_equal(table.drop(columns="sample"), source)
 

@@ -15,7 +15,7 @@ from PIL import Image
 from dovision.datasets import digits
 from dovision.interfaces import Images
 from dovision.runtime import fingerprints
-from dovision.runtime.fingerprints import FILE, MANY, Fingerprints, look
+from dovision.runtime.fingerprints import CACHE_FILE, MANY, Fingerprints, stat_files
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 RANDOM = np.random.default_rng(0)
@@ -129,7 +129,7 @@ class Digits(Case):
         data = sklearn.datasets.load_digits()
         data.images[5, 3, 3] += 1
         self.monkeypatch.setattr(digits, "load_digits", lambda: data)
-        self.monkeypatch.setattr(fingerprints, "look", lambda paths: look(paths)._replace(state="other"))
+        self.monkeypatch.setattr(fingerprints, "stat_files", lambda paths: stat_files(paths)._replace(state="other"))
 
 
 class Phantom(Case):
@@ -228,7 +228,9 @@ def test_films_are_read_for_their_hashes_once_and_then_only_what_has_changed(nih
     assert len(read) == len(set(read)) == 16
     assert "reading 16 of 16 files of the dataset for their hashes" in caplog.text
     assert (tmp_path / MANY).exists()
-    assert len((tmp_path / FILE).read_text()) < 1000  # bytes: what each command reads does not grow with the dataset
+    assert (
+        len((tmp_path / CACHE_FILE).read_text()) < 1000
+    )  # bytes: what each command reads does not grow with the dataset
     assert found() == before
     assert len(read) == 16
     flat(nih_root / FILM)

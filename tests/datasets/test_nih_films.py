@@ -43,18 +43,18 @@ def test_a_root_without_films_is_refused(tmp_path):
 @pytest.mark.parametrize("pixels", [GREY, RGB, RGBA, DEEP], ids=["grey", "RGB", "RGBA", "16 bit"])
 def test_every_mode_gives_the_same_grey_repeated_for_three_channels(tmp_path, pixels):
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    film = _nih_films.read(tmp_path / "a.png", (3, 32, 32))
+    film = _nih_films.read_film(tmp_path / "a.png", (3, 32, 32))
     torch.testing.assert_close(film, (torch.from_numpy(GREY) / 255).expand(3, 32, 32))
 
 
 def test_a_film_is_fitted_as_any_picture(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "a.png")
     assert torch.equal(
-        _nih_films.read(tmp_path / "a.png", (1, 24, 20)), _image_io.read(tmp_path / "a.png", (1, 24, 20))
+        _nih_films.read_film(tmp_path / "a.png", (1, 24, 20)), _image_io.load_image(tmp_path / "a.png", (1, 24, 20))
     )
 
 
 def test_a_film_that_is_no_square_is_refused(tmp_path):
     Image.fromarray(GREY[:20]).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"a.png must be a square, .* got 20 x 32 pixels"):
-        _nih_films.read(tmp_path / "a.png", (1, 32, 32))
+        _nih_films.read_film(tmp_path / "a.png", (1, 32, 32))

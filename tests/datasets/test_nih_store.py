@@ -31,13 +31,13 @@ def store(nih_root, files) -> Store:
 @pytest.fixture
 def decoded(monkeypatch) -> list[str]:
     """The names of the films decoded from here on."""
-    names, read = [], _nih_films.read
+    names, read = [], _nih_films.read_film
 
     def counted(path, shape):
         names.append(path.name)
         return read(path, shape)
 
-    monkeypatch.setattr(_nih_films, "read", counted)
+    monkeypatch.setattr(_nih_films, "read_film", counted)
     return names
 
 
@@ -57,7 +57,7 @@ def test_a_filled_store_has_each_film_in_its_row(store, files):
 def test_films_are_made_smaller_as_they_are_when_read(nih_root, files):
     store = Store(nih_root / "store-20", 20, files["name"])
     store.fill(files, workers=1)
-    direct = _nih_films.read(Path(files["path"][0]), (1, 20, 20))[0].numpy()
+    direct = _nih_films.read_film(Path(files["path"][0]), (1, 20, 20))[0].numpy()
     assert np.abs(store.images.array[0] / 255 - direct).max() <= 0.5 / 255 + 1e-6
 
 
@@ -101,7 +101,7 @@ def test_a_changed_film_is_noticed_and_decoded_again(store, files, decoded):
 
 
 def test_no_more_than_a_chunk_of_films_is_held(store, files, monkeypatch):
-    monkeypatch.setattr(_nih_store, "CHUNK", 3)
+    monkeypatch.setattr(_nih_store, "FILMS_PER_CHUNK", 3)
     held, write = [], Store._write
 
     def counted(self, rows, films):
@@ -114,10 +114,10 @@ def test_no_more_than_a_chunk_of_films_is_held(store, files, monkeypatch):
 
 
 def test_a_killed_fill_has_lost_only_what_is_not_marked_and_goes_on(store, files, decoded, monkeypatch):
-    monkeypatch.setattr(_nih_store, "CHUNK", 2)
-    read = _nih_films.read
+    monkeypatch.setattr(_nih_store, "FILMS_PER_CHUNK", 2)
+    read = _nih_films.read_film
     with monkeypatch.context() as slowly:
-        slowly.setattr(_nih_films, "read", lambda path, shape: time.sleep(0.05) or read(path, shape))
+        slowly.setattr(_nih_films, "read_film", lambda path, shape: time.sleep(0.05) or read(path, shape))
         process = multiprocessing.get_context("fork").Process(target=store.fill, args=(files, 1))
         process.start()
         while store.state(files).made.sum() < 4:
@@ -135,7 +135,7 @@ def test_a_killed_fill_has_lost_only_what_is_not_marked_and_goes_on(store, files
 
 def test_a_store_killed_while_it_was_made_is_made_anew(store, files):
     store.folder.mkdir()
-    (store.folder / _nih_store.IMAGES).write_bytes(b"\x93NUMPY half")
+    (store.folder / _nih_store.IMAGES_FILE).write_bytes(b"\x93NUMPY half")
     assert not store.state(files).made.any()
     store.fill(files, workers=1)
     assert store.state(files).complete

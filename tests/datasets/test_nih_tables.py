@@ -22,28 +22,28 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def test_entries_have_patients_ages_and_findings(nih_root):
-    table = _nih_tables.entries(nih_root)
+    table = _nih_tables.read_entries(nih_root)
     assert len(table) == 16
     row = table.set_index("name").loc["00000007_001.png"]
     assert row.to_dict() == {"findings": "Atelectasis|Mass", "patient": 7, "age": 57, "sex": "F", "view": "PA"}
 
 
 def test_the_other_header_and_a_gzipped_file_are_read_alike(nih_root):
-    before = _nih_tables.entries(nih_root)
+    before = _nih_tables.read_entries(nih_root)
     text = (nih_root / ENTRIES).read_text().replace("Patient Gender", "Patient Sex").replace(",\n", "\n")
     (nih_root / ENTRIES).unlink()
     (nih_root / "Data_Entry_2017_v2020.csv.gz").write_bytes(gzip.compress(text.encode()))
-    assert _nih_tables.entries(nih_root).equals(before)
+    assert _nih_tables.read_entries(nih_root).equals(before)
 
 
 def test_labels_are_ones_where_found_and_no_finding_is_all_zeros(nih_root):
-    findings = _nih_tables.entries(nih_root)["findings"]
-    labels = _nih_tables.labels(findings, ("Mass", "Atelectasis", "Hernia", "Infiltration"))
+    findings = _nih_tables.read_entries(nih_root)["findings"]
+    labels = _nih_tables.label_matrix(findings, ("Mass", "Atelectasis", "Hernia", "Infiltration"))
     assert labels[:4].tolist() == [[0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
 
 
 def test_boxes_are_renamed_numbered_and_in_whole_pixels(nih_root):
-    table = _nih_tables.boxes(nih_root, _nih_tables.entries(nih_root)["name"])
+    table = _nih_tables.read_boxes(nih_root, _nih_tables.read_entries(nih_root)["name"])
     assert table.values.tolist() == [
         ["00000007_000.png", "Atelectasis", "Atelectasis", 512, 256, 640, 512],
         ["00000007_000.png", "Atelectasis", "Atelectasis2", 0, 0, 64, 64],
@@ -73,7 +73,7 @@ def test_boxes_are_renamed_numbered_and_in_whole_pixels(nih_root):
 def test_a_wrong_entry_is_refused_with_its_line(nih_root, old, new, message):
     edit(nih_root / ENTRIES, old, new)
     with pytest.raises(ValueError, match=message):
-        _nih_tables.entries(nih_root)
+        _nih_tables.read_entries(nih_root)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_a_wrong_entry_is_refused_with_its_line(nih_root, old, new, message):
 def test_a_wrong_box_is_refused_with_its_line(nih_root, old, new, message):
     edit(nih_root / BOXES, old, new)
     with pytest.raises(ValueError, match=message):
-        _nih_tables.boxes(nih_root, _nih_tables.entries(nih_root)["name"])
+        _nih_tables.read_boxes(nih_root, _nih_tables.read_entries(nih_root)["name"])
 
 
 def read_all(root: Path) -> None:
-    _nih_tables.boxes(root, _nih_tables.entries(root)["name"])
+    _nih_tables.read_boxes(root, _nih_tables.read_entries(root)["name"])
     _nih_tables.lists(root)
 
 
@@ -113,7 +113,7 @@ def test_a_damaged_table_is_named(nih_root):
     (nih_root / ENTRIES).unlink()
     (nih_root / f"{ENTRIES}.gz").write_bytes(b"not gzip")
     with pytest.raises(ValueError, match=rf"{ENTRIES}.gz must be a whole gzip file"):
-        _nih_tables.entries(nih_root)
+        _nih_tables.read_entries(nih_root)
 
 
 def test_a_class_that_is_no_label_is_refused_with_the_nearest():
@@ -128,12 +128,12 @@ def test_a_class_that_is_no_label_is_refused_with_the_nearest():
 def test_the_official_tables_are_joined_labelled_and_split_by_patient(tmp_path):
     for name in ("Data_Entry_2017_v2020.csv.gz", "BBox_List_2017.csv.gz"):
         shutil.copy(Path(find_spec("torchxrayvision").origin).parent / "data" / name, tmp_path)
-    table = _nih_tables.entries(tmp_path)
-    labels = _nih_tables.labels(table["findings"], _nih_tables.LABELS)
-    boxes = _nih_tables.boxes(tmp_path, table["name"])
+    table = _nih_tables.read_entries(tmp_path)
+    labels = _nih_tables.label_matrix(table["findings"], _nih_tables.FINDINGS)
+    boxes = _nih_tables.read_boxes(tmp_path, table["name"])
     test = table["patient"] % 5 == 0
     lists = _nih_tables.Lists(frozenset(table["name"][~test]), frozenset(table["name"][test]), {})
-    rows = _nih_splits.cut(table, lists, val_fraction=0.1, test_fraction=0.0, seed=0)
+    rows = _nih_splits.split_films(table, lists, val_fraction=0.1, test_fraction=0.0, seed=0)
     assert (len(table), table["patient"].nunique(), len(boxes)) == (112120, 30805, 984)
     counts = (11559, 2776, 13317, 19894, 5782, 6331, 1431, 5302, 4667, 2303, 2516, 1686, 3385, 227)  # as published
     assert tuple(labels.sum(axis=0).astype(int)) == counts

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dovision.datasets._phantom_film import boxes, parts, render
-from dovision.datasets._phantom_patient import draw
+from dovision.datasets._phantom_film import object_boxes, removable_objects, render_film
+from dovision.datasets._phantom_patient import draw_patient
 from dovision.datasets.phantom import Phantom
 from dovision.types import Box
 
@@ -46,10 +46,10 @@ few = settings(max_examples=25, deadline=None)
 @few
 @given(samples, st.sampled_from([64, 96]))
 def test_a_film_without_a_part_differs_inside_the_parts_box_only_and_on_each_of_its_edges(key, size):
-    patient = draw(*key, shortcut=0.5)
-    film = render(patient, size)
-    for part, box in boxes(patient, size).items():
-        changed = (render(patient, size, without=[part]) != film)[0]
+    patient = draw_patient(*key, shortcut=0.5)
+    film = render_film(patient, size)
+    for part, box in object_boxes(patient, size).items():
+        changed = (render_film(patient, size, without=[part]) != film)[0]
         rows, columns = changed.any(1).nonzero(), changed.any(0).nonzero()
         assert Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1) == box
 
@@ -57,9 +57,9 @@ def test_a_film_without_a_part_differs_inside_the_parts_box_only_and_on_each_of_
 @few
 @given(samples)
 def test_a_film_without_several_parts_differs_inside_the_box_around_them_only(key):
-    patient = draw(*key, shortcut=0.5)
-    several = boxes(patient, 64)
-    changed = (render(patient, 64, without=several) != render(patient, 64))[0]
+    patient = draw_patient(*key, shortcut=0.5)
+    several = object_boxes(patient, 64)
+    changed = (render_film(patient, 64, without=several) != render_film(patient, 64))[0]
     tops, lefts, bottoms, rights = zip(*several.values(), strict=True)
     Box(min(tops), min(lefts), max(bottoms), max(rights)).crop(changed).fill_(False)
     assert not changed.any()
@@ -68,26 +68,26 @@ def test_a_film_without_several_parts_differs_inside_the_box_around_them_only(ke
 @few
 @given(samples)
 def test_without_all_lesions_the_film_is_that_of_the_same_patient_in_health(key):
-    patient = draw(*key, shortcut=0.5)
-    lesions = [part for part in parts(patient) if part not in ("tag", "rib")]
+    patient = draw_patient(*key, shortcut=0.5)
+    lesions = [part for part in removable_objects(patient) if part not in ("tag", "rib")]
     assert len(lesions) == len(patient.lesions)
     assert bool(lesions) == patient.disease
     healthy = patient._replace(disease=False, lesions=())
-    assert torch.equal(render(patient, 64, without=lesions), render(healthy, 64))
+    assert torch.equal(render_film(patient, 64, without=lesions), render_film(healthy, 64))
 
 
 @few
 @given(samples)
 def test_lesions_tag_and_rib_add_light_where_they_are(key):
-    patient = draw(*key, shortcut=0.5)
-    film = render(patient, 64)
-    for part in parts(patient):
-        assert (film - render(patient, 64, without=[part])).min() >= 0
+    patient = draw_patient(*key, shortcut=0.5)
+    film = render_film(patient, 64)
+    for part in removable_objects(patient):
+        assert (film - render_film(patient, 64, without=[part])).min() >= 0
 
 
 def test_the_disease_alone_changes_with_the_shortcut():
     for sample in range(50):
-        honest, biased = draw(0, 0, sample, 0.0), draw(0, 0, sample, 1.0)
+        honest, biased = draw_patient(0, 0, sample, 0.0), draw_patient(0, 0, sample, 1.0)
         assert biased.disease == biased.hospital == honest.hospital
         assert biased.tag == honest.tag
         assert biased.anatomy == honest.anatomy
@@ -172,9 +172,9 @@ def test_the_counterfactual_of_no_part_is_the_film_itself_and_boxes_name_each_pa
 
 
 def test_films_of_another_size_show_the_same_patient():
-    patient = draw(0, 0, 0, 0.0)
-    for part, box in boxes(patient, 224).items():
-        small = boxes(patient, 64)[part]
+    patient = draw_patient(0, 0, 0, 0.0)
+    for part, box in object_boxes(patient, 224).items():
+        small = object_boxes(patient, 64)[part]
         for large_edge, small_edge in zip(box, small, strict=True):
             assert large_edge * 64 / 224 == pytest.approx(small_edge, abs=1.5)
 

@@ -16,7 +16,7 @@ from torch import nn
 from dovision.detectors import _profile
 from dovision.detectors._class_gaussians import fit_gaussians
 from dovision.detectors._discriminator import export
-from dovision.detectors._profile import Profile, compressed, flat, magnitude, summaries
+from dovision.detectors._profile import Profile, compressed, flatten_effects, magnitude, summaries
 from dovision.detectors.effect_classifier import EffectClassifier
 from dovision.detectors.effect_profile import EffectProfile
 from dovision.interfaces import Classifier
@@ -79,9 +79,9 @@ def test_whole_passes_with_a_gradient_agree_with_propagation(monkeypatch, kind, 
     both = Profile({"grid": PixelGrid(2, 3, Blur(2.0)), "code": CODE, "layer": LatentChannel("conv2")}, "log_odds")
     image = images(3)
     with torch.no_grad():
-        expected = flat(both(batch_of(image), *classifiers), True)
+        expected = flatten_effects(both(batch_of(image), *classifiers), True)
     with differentiable(classifiers[0]):
-        got = flat(both(batch_of(image.clone().requires_grad_()), *classifiers), True)
+        got = flatten_effects(both(batch_of(image.clone().requires_grad_()), *classifiers), True)
     torch.testing.assert_close(got.detach(), expected, rtol=0, atol=1e-5)
 
 
@@ -138,8 +138,10 @@ def test_summaries_by_hand():
     effect = torch.tensor([[[-3.0], [1.0], [5.0]]])
     expected = torch.tensor([[1.0, 3.0, (32 / 3) ** 0.5, -3.0, 5.0]])
     torch.testing.assert_close(summaries(effect), expected)
-    torch.testing.assert_close(flat([effect, effect], True), torch.cat([effect[:, :, 0]] * 2 + [expected] * 2, 1))
-    assert torch.equal(flat([effect], False), effect[:, :, 0])
+    torch.testing.assert_close(
+        flatten_effects([effect, effect], True), torch.cat([effect[:, :, 0]] * 2 + [expected] * 2, 1)
+    )
+    assert torch.equal(flatten_effects([effect], False), effect[:, :, 0])
 
 
 def test_effects_that_are_all_equal_have_a_gradient_too():

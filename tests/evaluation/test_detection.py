@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from dovision.attacks.replay import Kept
+from dovision.attacks.replay import Replay
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows, without
 from dovision.evaluation.detection import Detection
 from dovision.evaluation.detector_fits import Fitted, fit, for_thresholds, shown, write_scores
@@ -230,7 +230,7 @@ def test_kept_images_of_all_worlds_but_those_that_failed_give_the_same_reads(tmp
     worlds = {"shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}
     run(first, worlds, keep=True)
     assert sorted(path.name for path in (first / "attacked").iterdir()) == ["shift"]
-    run(second, {"shift": Kept(str(first), "shift")})
+    run(second, {"shift": Replay(str(first), "shift")})
     for name in ("grey", "plain", "taught"):
         (one,), (other,) = read_reads(first, name), read_reads(second, name)
         same = one.facts["attack"] != "fails"

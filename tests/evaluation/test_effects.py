@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from dovision.attacks.replay import Kept
+from dovision.attacks.replay import Replay
 from dovision.evaluation.effects import EffectEvaluation, round_to_8_bits
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
@@ -167,7 +167,7 @@ def test_kept_images_give_the_tables_again(tmp_path):
     for folder in (first, second):
         folder.mkdir()
     evaluate(first, eps=(0.25, 0.1), keep_attacked=True)
-    evaluate(second, batch_size=3, attack=Kept(str(first)))
+    evaluate(second, batch_size=3, attack=Replay(str(first)))
     for name in ("samples", "effects"):
         assert read(first, name).equals(read(second, name))
     assert not (second / "attacked").exists()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from dovision.functional.detection import Scored, auroc, average_precision, threshold
-from dovision.functional.intervals import NOTHING, ONE_GROUP, unit_ends
+from dovision.functional.intervals import NOT_MEASURED, ONE_GROUP, unit_ends
 
 SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=12)
 ORACLES = [(auroc, roc_auc_score), (average_precision, average_precision_score)]
@@ -80,7 +80,7 @@ def test_only_the_order_of_scores_matters_and_a_reversed_one_mirrors_auroc(attac
 def test_nothing_to_compare_gives_nan_and_no_warning(attacked, clean, recwarn):
     for found in (auroc(scored(attacked), scored(clean)), average_precision(scored(attacked), scored(clean))):
         assert np.isnan([found.estimate, found.low, found.high]).all()
-        assert found.reason == NOTHING
+        assert found.reason == NOT_MEASURED
     assert not recwarn
 
 

@@ -12,12 +12,12 @@ from sklearn.metrics import balanced_accuracy_score
 from dovision.functional import intervals
 from dovision.functional.intervals import (
     CONSTANT,
+    FEW_DIFFERENT,
     FEW_GROUPS,
     MEAN,
-    NOTHING,
+    NOT_MEASURED,
     ONE_GROUP,
     ONE_LARGE,
-    RARE,
     SATURATED,
     SHARE,
     balanced_interval,
@@ -122,16 +122,16 @@ def test_missing_values_are_left_out_with_the_patients_who_have_no_others():
 @pytest.mark.parametrize(
     ("values", "groups", "estimate", "clusters", "reason"),
     [
-        ([], [], np.nan, 0, NOTHING),
-        ([np.nan], [0], np.nan, 0, NOTHING),
+        ([], [], np.nan, 0, NOT_MEASURED),
+        ([np.nan], [0], np.nan, 0, NOT_MEASURED),
         ([2.0, 4.0], [5, 5], 3.0, 1, FEW_GROUPS),
         ([2.0, 4.0], [5, 6], 3.0, 2, FEW_GROUPS),
         ([1.0] * 50 + [2.0, 3.0], [0] * 50 + [1, 2], 55 / 52, 3, ONE_LARGE),
         ([0.3] * 7, range(7), 0.3, 7, CONSTANT),
-        ([0, 0, 1], range(3), 1 / 3, 3, RARE),
-        ([0, 0, 0.1, 0.2], range(4), 0.075, 4, RARE),
-        ([0.0] * 98 + [0.5, 0.7], range(100), 0.012, 100, RARE),
-        ([1.0] * 98 + [0.5, 0.7], range(100), 0.992, 100, RARE),
+        ([0, 0, 1], range(3), 1 / 3, 3, FEW_DIFFERENT),
+        ([0, 0, 0.1, 0.2], range(4), 0.075, 4, FEW_DIFFERENT),
+        ([0.0] * 98 + [0.5, 0.7], range(100), 0.012, 100, FEW_DIFFERENT),
+        ([1.0] * 98 + [0.5, 0.7], range(100), 0.992, 100, FEW_DIFFERENT),
     ],
 )
 def test_an_interval_that_would_not_hold_is_withheld_with_the_reason(values, groups, estimate, clusters, reason):
@@ -210,7 +210,7 @@ def test_a_share_of_one_is_known_from_its_groups_and_a_single_group_has_no_inter
     assert found[1:3] == pytest.approx((0.025 ** (1 / 21), 1.0))
     alone = share_interval(np.array([1.0, 0.0]), np.zeros(2, int))
     assert (alone.estimate, alone.reason) == (0.5, ONE_GROUP)
-    assert share_interval(np.array([np.nan]), np.zeros(1, int)).reason == NOTHING
+    assert share_interval(np.array([np.nan]), np.zeros(1, int)).reason == NOT_MEASURED
 
 
 def test_an_interval_as_columns():

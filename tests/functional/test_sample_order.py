@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dovision.functional.sample_order import RARE, sample_order, strata
+from dovision.functional.sample_order import RARE_SHARE, sample_order, strata
 
 
 @st.composite
@@ -38,7 +38,7 @@ def test_each_class_has_its_share_of_the_first_n_to_within_one(data):
     size = np.bincount(label)
     counted = np.cumsum(label[:, None] == np.arange(len(size)), axis=0)
     expected = np.arange(1, len(label) + 1)[:, None] * size / len(label)
-    frequent = size >= RARE * len(label)
+    frequent = size >= RARE_SHARE * len(label)
     assert (np.abs(counted - expected)[:, frequent] < 1).all()
 
 
@@ -91,7 +91,7 @@ def long_tails(draw) -> np.ndarray:
 @given(long_tails())
 @settings(max_examples=60, deadline=None)
 def test_each_class_of_a_long_tail_is_within_its_bound_of_its_share(size):
-    rare = size < RARE * size.sum()
+    rare = size < RARE_SHARE * size.sum()
     bound = np.where(rare, 1 + size * (rare.sum() + 1) / max(size[rare].sum(), 1), 1)
     assert (furthest(size) < bound).all()
 

@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dovision.interventions.channel_values import Mean, Resample, Zero
+from dovision.interventions.channel_values import ChannelMean, Resample, Zero
 from dovision.interventions.latent_channel import LatentChannel
 from dovision.types import CODE
 
 CODES = torch.randn(4, 5, 6, 7, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("value", [Zero(), Mean(), Resample(seed=0)], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", [Zero(), ChannelMean(), Resample(seed=0)], ids=lambda value: type(value).__name__)
 def test_one_channel_is_set_and_the_others_are_kept(value, context):
     treated = LatentChannel(value=value).do(CODES, 2, context)
     assert not torch.equal(treated[:, 2], CODES[:, 2])
@@ -52,7 +52,7 @@ def test_zero_silences_a_channel_of_a_code_without_positions(context):
 
 def test_the_mean_is_the_samples_own(context):
     code = torch.tensor([[1.0, 2, 6], [0, 0, 3]]).view(2, 1, 1, 3)
-    treated = LatentChannel(value=Mean()).do(code, 0, context)
+    treated = LatentChannel(value=ChannelMean()).do(code, 0, context)
     torch.testing.assert_close(treated, torch.tensor([3.0, 1]).view(2, 1, 1, 1).expand_as(code))
 
 
@@ -77,7 +77,7 @@ def test_the_code_is_the_site_unless_a_layer_is_named():
     assert LatentChannel(site="features.3").site == "features.3"
 
 
-@pytest.mark.parametrize("value", [Mean(), Resample(seed=0)], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("value", [ChannelMean(), Resample(seed=0)], ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("shape", [(4, 3), (4, 3, 1, 1)])
 def test_a_code_without_positions_has_no_mean_and_no_order(value, shape, context):
     with pytest.raises(ValueError, match=r"code with several positions, .* got one value per channel. Set .* to zero"):

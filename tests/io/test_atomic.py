@@ -109,7 +109,7 @@ def test_each_file_that_a_run_leaves_was_on_the_disk_before_it_had_its_name(copy
 
 
 def test_so_were_those_of_a_checkpoint_and_of_a_figure(tmp_path, safe):
-    sealed.write(tmp_path / "classifier.ckpt", {"state": {}})
+    sealed.write_sealed(tmp_path / "classifier.ckpt", {"state": {}})
     style.save_figure(Figure(), pd.DataFrame({"x": [1]}), tmp_path, "figure")
     assert safe == set(tmp_path.iterdir())
     assert {path.suffix for path in safe} == {".ckpt", ".svg", ".pdf", ".png", ".csv"}

@@ -40,7 +40,7 @@ def png(width: int, height: int, *more: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-@pytest.mark.parametrize("kind", images.KINDS)
+@pytest.mark.parametrize("kind", images.IMAGE_FORMATS)
 def test_each_kind_is_read(kind):
     image = images.decode(encoded(NOISE, kind))
     assert image.size == (64, 48)
@@ -119,14 +119,14 @@ def test_a_jpeg_with_a_thumbnail_is_its_first_frame():
 def test_a_pipe_and_a_device_are_bad_files(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(images.BadFile, match=r"a\.png must be a regular file, got a pipe"):
-        images.read(tmp_path / "a.png")
+        images.open_image(tmp_path / "a.png")
     (tmp_path / "b.png").symlink_to("/dev/zero")
     with pytest.raises(images.BadFile, match=r"b\.png must be a regular file, got a device"):
-        images.read(tmp_path / "b.png")
+        images.open_image(tmp_path / "b.png")
 
 
 def test_a_hole_in_place_of_an_image_is_a_bad_file(tmp_path):
     with (tmp_path / "a.png").open("wb") as file:
-        file.truncate(images.BYTES + 1)
+        file.truncate(images.MAX_FILE_BYTES + 1)
     with pytest.raises(images.BadFile, match="must have at most 268,435,456 bytes"):
-        images.read(tmp_path / "a.png")
+        images.open_image(tmp_path / "a.png")

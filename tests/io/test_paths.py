@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from dovision.attacks.random_sign import RandomSign
-from dovision.attacks.replay import Kept
+from dovision.attacks.replay import Replay
 from dovision.cli.evaluate import main as evaluate
 from dovision.io import paths
 from dovision.report.report_figure import ReportFigure, save_report_figure
@@ -74,7 +74,7 @@ def test_the_names_of_attacks_figures_and_event_files_stay_in_their_folders(tmp_
     with pytest.raises(ValueError, match="the name of an attack must be a name without /"):
         Keeper(tmp_path, "../x", RandomSign(0.1), images=1)
     with pytest.raises(ValueError, match="attack must be a name without /"):
-        Kept(str(tmp_path), "../x")
+        Replay(str(tmp_path), "../x")
     with pytest.raises(ValueError, match=r"logger\.folder must be a name"):
         TensorboardLogger("../x")
     assert not list(tmp_path.iterdir())

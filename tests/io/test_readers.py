@@ -22,7 +22,10 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("datasets/_download.py", "part.open"): "to write",
     ("datasets/_download.py", "path.open"): "the download that was just written, or a file that `is_file`",
     ("datasets/_download.py", "urllib.request.urlopen"): "the download",
-    ("datasets/_nih_store.py", "(self.folder / IMAGES).open"): "to write into it, after it was mapped and so checked",
+    (
+        "datasets/_nih_store.py",
+        "(self.folder / IMAGES_FILE).open",
+    ): "to write into it, after it was mapped and so checked",
     ("datasets/_nih_store.py", "np.lib.format.open_memmap"): "to write",
     ("datasets/_nih_tables.py", "pd.read_csv"): "of a text in memory",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "to write",

@@ -17,12 +17,12 @@ CONTENT = {"weight": torch.arange(300.0), "names": ["a", "b"], "counts": {"x": 1
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    sealed.write(tmp_path / "a.ckpt", CONTENT)
+    sealed.write_sealed(tmp_path / "a.ckpt", CONTENT)
     return tmp_path / "a.ckpt"
 
 
 def test_what_is_written_is_read(path):
-    found = sealed.read(path)
+    found = sealed.read_sealed(path)
     assert torch.equal(found.pop("weight"), CONTENT["weight"])
     assert found == {"names": CONTENT["names"], "counts": CONTENT["counts"]}
 
@@ -34,7 +34,7 @@ def test_torch_itself_reads_the_file(path):
 
 
 def test_the_same_content_gives_the_same_bytes_under_any_name(path, tmp_path):
-    sealed.write(tmp_path / "another.name", CONTENT)
+    sealed.write_sealed(tmp_path / "another.name", CONTENT)
     assert path.read_bytes() == (tmp_path / "another.name").read_bytes()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.ckpt", "another.name"]
 
@@ -45,27 +45,27 @@ def test_every_flipped_bit_is_found(path):
         changed = bytearray(whole)
         changed[place] ^= 1 << place % 8
         with pytest.raises(ValueError, match=r"a\.ckpt (is damaged|must)"):
-            sealed.check(path, io.BytesIO(changed))
+            sealed.verify(path, io.BytesIO(changed))
 
 
 @pytest.mark.parametrize("length", [0, 1, 21, 22, 81, 82, 83, 500, -1, -82, -83])
 def test_a_cut_file_is_refused(path, length):
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ValueError, match=r"a\.ckpt (is damaged|must)"):
-        sealed.read(path)
+        sealed.read_sealed(path)
 
 
 @pytest.mark.parametrize("tail", [b"\0", b"x" * 82, b"PK\x05\x06" + b"\0" * 18])
 def test_bytes_after_the_end_are_refused(path, tail):
     path.write_bytes(path.read_bytes() + tail)
     with pytest.raises(ValueError, match=r"a\.ckpt must end with dovision's digest"):
-        sealed.read(path)
+        sealed.read_sealed(path)
 
 
 def test_another_format_is_refused(path):
     path.write_bytes(path.read_bytes().replace(b"dovision 2 ", b"dovision 3 "))
     with pytest.raises(ValueError, match="must be of dovision's format 2, got 3"):
-        sealed.read(path)
+        sealed.read_sealed(path)
 
 
 def test_an_archive_that_would_grow_is_not_unpacked(tmp_path):

@@ -49,7 +49,7 @@ def test_nothing_else_of_the_package_is_accepted():
     assert callables >= NAMED
     for target in callables - NAMED:
         with pytest.raises(ValueError, match="is not one of dovision's models"):
-            _catalogue.make({"_target_": target})
+            _catalogue.build({"_target_": target})
 
 
 @pytest.mark.parametrize(
@@ -72,14 +72,14 @@ def test_nothing_else_of_the_package_is_accepted():
 )
 def test_near_names_are_refused(target):
     with pytest.raises(ValueError, match="is not one of dovision's models"):
-        _catalogue.make({"_target_": target})
+        _catalogue.build({"_target_": target})
 
 
 def planted(folder: Path, model: dict, autoencoder: dict | None = None) -> Path:
     """A whole checkpoint, its digest right, as somebody may send it."""
     state = small_cnn(**{name: value for name, value in MODEL.items() if name != "_target_"}).state_dict()
     content = {"format": 2, "model": model, "autoencoder": autoencoder, "facts": {}, "state": dict(state)}
-    sealed.write(folder / "planted.ckpt", content)
+    sealed.write_sealed(folder / "planted.ckpt", content)
     return folder / "planted.ckpt"
 
 
@@ -158,7 +158,7 @@ def test_no_model_opens_a_file_or_a_connection_that_its_arguments_name(tmp_path,
         known = _catalogue.inspect.signature(_catalogue.factories()[target]).parameters
         arguments = {name: value for name, value in changed.items() if name == "_target_" or name in known}
         try:
-            _catalogue.make(checkpoint.without_start(arguments))
+            _catalogue.build(checkpoint.without_start(arguments))
         except (ValueError, ImportError) as error:
             assert "\n  File" not in str(error)  # noqa: PT017
     looking = False
@@ -172,5 +172,5 @@ def test_the_start_of_training_is_left_out():
 
 
 def test_a_model_of_the_catalogue_is_made():
-    made = _catalogue.make(MODEL)
+    made = _catalogue.build(MODEL)
     assert made(torch.zeros(1, 1, 28, 28)).shape == (1, 2)

@@ -45,7 +45,7 @@ def classifier():
 
 @pytest.fixture
 def path(tmp_path, classifier):
-    checkpoint.save(tmp_path / "new" / "classifier.ckpt", classifier, MODEL, None, {"seed": 3})
+    checkpoint.save_checkpoint(tmp_path / "new" / "classifier.ckpt", classifier, MODEL, None, {"seed": 3})
     return tmp_path / "new" / "classifier.ckpt"
 
 
@@ -70,7 +70,7 @@ def test_the_file_holds_tensors_and_plain_types_only(path):
 
 def test_an_inserted_autoencoder_comes_back_with_its_code(tmp_path, classifier):
     inserted = insert(classifier, ConvAutoencoder(**arguments(AUTOENCODER)), (1, 28, 28)).eval()
-    checkpoint.save(tmp_path / "a.ckpt", inserted, MODEL, AUTOENCODER, {})
+    checkpoint.save_checkpoint(tmp_path / "a.ckpt", inserted, MODEL, AUTOENCODER, {})
     loaded = dovision.load(tmp_path / "a.ckpt")
     image = torch.rand(2, 1, 28, 28)
     assert torch.equal(loaded(image), inserted(image))
@@ -83,15 +83,15 @@ def test_pretrained_weights_are_not_asked_for_again(tmp_path):
     from dovision.models.torchvision_model import torchvision_model
 
     saved = torchvision_model(**arguments(model))
-    checkpoint.save(tmp_path / "a.ckpt", saved, {**model, "weights": "a name that does not exist"}, None, {})
+    checkpoint.save_checkpoint(tmp_path / "a.ckpt", saved, {**model, "weights": "a name that does not exist"}, None, {})
     assert torch.equal(dovision.load(tmp_path / "a.ckpt").network.conv1.weight, saved.network.conv1.weight)
 
 
 def test_thresholds_come_back_with_the_classifier(tmp_path, classifier):
     classifier.task = Task("multilabel", ("zero", "one", "two"), (0.25, 0.5, 0.125))
-    checkpoint.save(tmp_path / "a.ckpt", classifier, {**MODEL, "task": "multilabel"}, None, {"seed": 3})
+    checkpoint.save_checkpoint(tmp_path / "a.ckpt", classifier, {**MODEL, "task": "multilabel"}, None, {"seed": 3})
     assert dovision.load(tmp_path / "a.ckpt").task.thresholds == (0.25, 0.5, 0.125)
-    assert checkpoint.read(tmp_path / "a.ckpt")["facts"] == {"seed": 3, "thresholds": [0.25, 0.5, 0.125]}
+    assert checkpoint.read_checkpoint(tmp_path / "a.ckpt")["facts"] == {"seed": 3, "thresholds": [0.25, 0.5, 0.125]}
 
 
 class Malice:
@@ -101,7 +101,7 @@ class Malice:
 
 def test_a_pickle_with_code_in_it_is_refused_and_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    sealed.write(Path("evil.ckpt"), {"format": 2, "state": Malice()})
+    sealed.write_sealed(Path("evil.ckpt"), {"format": 2, "state": Malice()})
     with pytest.raises(ValueError, match=r"evil.ckpt must hold tensors and plain types only.*mkdir.*not opened"):
         dovision.load("evil.ckpt")
     assert not (tmp_path / "run-by-a-checkpoint").exists()
@@ -114,7 +114,7 @@ def test_a_bare_pickle_is_refused(tmp_path):
 
 
 def test_a_model_outside_the_package_needs_trust(tmp_path, classifier):
-    checkpoint.save(tmp_path / "a.ckpt", classifier, {"_target_": "os.mkdir", "path": "x"}, None, {})
+    checkpoint.save_checkpoint(tmp_path / "a.ckpt", classifier, {"_target_": "os.mkdir", "path": "x"}, None, {})
     with pytest.raises(ValueError, match=r"names os.mkdir.*trust_checkpoint=true"):
         dovision.load(tmp_path / "a.ckpt")
 
@@ -136,7 +136,7 @@ def test_another_kind_of_checkpoint_and_an_older_format_are_refused_with_the_rem
 
 @pytest.mark.parametrize("content", [[1], {"model": MODEL}, dict.fromkeys(("model", "autoencoder", "facts", "state"))])
 def test_a_whole_file_of_something_else_is_named(tmp_path, content):
-    sealed.write(tmp_path / "a.ckpt", content)
+    sealed.write_sealed(tmp_path / "a.ckpt", content)
     with pytest.raises(ValueError, match=r"a.ckpt must hold model, autoencoder, facts, state, got something else"):
         dovision.load(tmp_path / "a.ckpt")
 
@@ -145,14 +145,14 @@ def test_a_whole_file_of_something_else_is_named(tmp_path, content):
     "change", [{"width": 3}, {"shape": "abc"}, {"shape": None}, {"classes": 5}, {"classes": ["a"]}, {"std": [0.0]}]
 )
 def test_settings_that_do_not_fit_are_one_sentence(tmp_path, classifier, change):
-    checkpoint.save(tmp_path / "a.ckpt", classifier, MODEL | change, None, {})
+    checkpoint.save_checkpoint(tmp_path / "a.ckpt", classifier, MODEL | change, None, {})
     with pytest.raises(ValueError, match="a.ckpt cannot be rebuilt: ") as caught:
         dovision.load(tmp_path / "a.ckpt")
     assert "\n" not in str(caught.value)
 
 
 def test_the_weights_of_another_network_are_one_sentence(tmp_path, classifier):
-    checkpoint.save(tmp_path / "a.ckpt", classifier, MODEL | {"classes": ["zero", "one"]}, None, {})
+    checkpoint.save_checkpoint(tmp_path / "a.ckpt", classifier, MODEL | {"classes": ["zero", "one"]}, None, {})
     with pytest.raises(ValueError, match="a.ckpt cannot be rebuilt: .*size mismatch") as caught:
         dovision.load(tmp_path / "a.ckpt")
     assert "\n" not in str(caught.value)
@@ -165,5 +165,5 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_what_is_not_plain_is_refused_before_anything_is_written(tmp_path, classifier):
     with pytest.raises(ValueError, match=r"facts.path must be made of plain types, got PosixPath"):
-        checkpoint.save(tmp_path / "a.ckpt", classifier, MODEL, None, {"path": tmp_path})
+        checkpoint.save_checkpoint(tmp_path / "a.ckpt", classifier, MODEL, None, {"path": tmp_path})
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from dovision.models.chexnet import LABELS, MEAN, STD, chexnet
+from dovision.models.chexnet import CHECKPOINT_LABELS, MEAN, STD, chexnet
 
 SHAPE = (3, 64, 64)
 
@@ -57,7 +57,7 @@ def test_the_names_are_those_of_the_public_checkpoint(public):
 def test_the_public_checkpoint_gives_what_torchvisions_network_gives(public, file):
     network, tensors = public
     optimizer = torch.optim.Adam(network.parameters()).state_dict()
-    classifier = chexnet(file(tensors, optimizer=optimizer), SHAPE, "multilabel", LABELS).eval()
+    classifier = chexnet(file(tensors, optimizer=optimizer), SHAPE, "multilabel", CHECKPOINT_LABELS).eval()
     image = torch.rand(2, *SHAPE)
     with torch.no_grad():
         torch.testing.assert_close(classifier(image), network(normalised(image)), atol=1e-6, rtol=0)
@@ -65,7 +65,7 @@ def test_the_public_checkpoint_gives_what_torchvisions_network_gives(public, fil
 
 def test_a_grey_film_is_seen_as_three_equal_channels(public, file):
     network, tensors = public
-    classifier = chexnet(file(tensors), (1, 64, 64), "multilabel", LABELS).eval()
+    classifier = chexnet(file(tensors), (1, 64, 64), "multilabel", CHECKPOINT_LABELS).eval()
     grey = torch.rand(2, 1, 64, 64)
     with torch.no_grad():
         expected = network(normalised(grey.expand(-1, 3, -1, -1)))
@@ -98,12 +98,12 @@ def test_a_tensor_that_is_missing_unknown_or_of_another_shape_is_named(public, f
     tensors["module.densenet121.classifier.0.bias"] = torch.zeros(15)
     said = r"without features.norm5.bias; with the unknown extra.weight; of other shapes: classifier.bias\."
     with pytest.raises(ValueError, match=said):
-        chexnet(file(tensors), SHAPE, "multilabel", LABELS)
+        chexnet(file(tensors), SHAPE, "multilabel", CHECKPOINT_LABELS)
 
 
 def test_another_networks_tensors_are_counted(file):
     with pytest.raises(ValueError, match=r"DenseNet-121 of 14 outputs, got one without .* and \d+ more; with the unk"):
-        chexnet(file(torchvision.models.resnet18().state_dict()), SHAPE, "multilabel", LABELS)
+        chexnet(file(torchvision.models.resnet18().state_dict()), SHAPE, "multilabel", CHECKPOINT_LABELS)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -113,19 +113,19 @@ def test_a_file_with_other_objects_is_refused_and_they_are_named(tmp_path, zippe
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
     said = r"other objects \(argparse.Namespace\).*not opened. Save its state_dict alone"
     with pytest.raises(ValueError, match=said):
-        chexnet(str(path), SHAPE, "multilabel", LABELS)
+        chexnet(str(path), SHAPE, "multilabel", CHECKPOINT_LABELS)
 
 
 @pytest.mark.parametrize(("content", "got"), [({"model": {}}, r"\['model'\]"), ([1], "list")])
 def test_a_file_without_a_state_dict_is_named(tmp_path, content, got):
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=f"a.pth must hold a dictionary with a state_dict, got {got}"):
-        chexnet(str(tmp_path / "a.pth"), SHAPE, "multilabel", LABELS)
+        chexnet(str(tmp_path / "a.pth"), SHAPE, "multilabel", CHECKPOINT_LABELS)
 
 
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(FileNotFoundError, match="there is no checkpoint nowhere.pth"):
-        chexnet("nowhere.pth", SHAPE, "multilabel", LABELS)
+        chexnet("nowhere.pth", SHAPE, "multilabel", CHECKPOINT_LABELS)
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_a_fresh_process_rebuilds_each_model_from_its_file_alone(tmp_path):
         classifier = built(settings)
         start = {"pretrained": True} if "pretrained" in settings else {}
         start |= {"checkpoint_file": "is gone"} if "checkpoint_file" in settings else {}
-        checkpoint.save(tmp_path / name, classifier, settings | start, None, {})
+        checkpoint.save_checkpoint(tmp_path / name, classifier, settings | start, None, {})
         with torch.no_grad():
             expected[name] = classifier(images_of(settings))
     script = (

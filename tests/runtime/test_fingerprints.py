@@ -11,7 +11,7 @@ import pytest
 
 from dovision.io.files import sha256
 from dovision.runtime import fingerprints
-from dovision.runtime.fingerprints import FILE, SETTLED, Fingerprints, look
+from dovision.runtime.fingerprints import CACHE_FILE, SETTLED, Fingerprints, stat_files
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_what_changed_just_now_is_not_remembered(tmp_path, monkeypatch, computed
     path = tmp_path / "file"
     path.write_bytes(b"one")
     hashed(tmp_path, path)
-    assert not (tmp_path / FILE).exists()
+    assert not (tmp_path / CACHE_FILE).exists()
     os.utime(path, ns=(0, time.time_ns() - 10**10))  # the time of its entry is that of this very moment
     hashed(tmp_path, path)
     assert computed == ["file", "file"]
@@ -108,7 +108,7 @@ def test_a_damaged_file_of_hashes_is_not_believed(tmp_path, computed, damage):
     path = tmp_path / "file"
     path.write_bytes(b"one")
     hashed(tmp_path, path)
-    damage(tmp_path / FILE)
+    damage(tmp_path / CACHE_FILE)
     assert hashed(tmp_path, path) == sha256(path)
     assert computed == ["file", "file"]
     assert hashed(tmp_path, path) == sha256(path)
@@ -118,7 +118,7 @@ def test_a_damaged_file_of_hashes_is_not_believed(tmp_path, computed, damage):
 def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"one")
-    (tmp_path / FILE).mkdir()
+    (tmp_path / CACHE_FILE).mkdir()
     assert hashed(tmp_path, path) == hashed(tmp_path / "nowhere", path) == sha256(path)
     assert not (tmp_path / "nowhere").exists()
 
@@ -137,11 +137,11 @@ def test_processes_that_write_at_once_leave_a_file_that_is_whole(tmp_path):
     with ProcessPoolExecutor(4) as pool:
         found = list(pool.map(at_once, [(tmp_path, path) for path in paths]))
     assert found == [sha256(path) for path in paths]
-    entries = json.loads((tmp_path / FILE).read_text())["entries"]
+    entries = json.loads((tmp_path / CACHE_FILE).read_text())["entries"]
     assert {name: entry[2] for name, entry in entries.items()}.items() <= {
         f"file {path}": sha256(path) for path in paths
     }.items()
-    assert not list(tmp_path.glob(f"{FILE}.*"))
+    assert not list(tmp_path.glob(f"{CACHE_FILE}.*"))
 
 
 class Data:
@@ -156,7 +156,7 @@ class Data:
         return self
 
     def identified(self, hashes):
-        return look(self.files or ()).state
+        return stat_files(self.files or ()).state
 
     @property
     def fingerprint(self):
@@ -200,10 +200,10 @@ def test_what_is_behind_a_link_counts_too(tmp_path):
     os.symlink(tmp_path / "elsewhere" / "a", tmp_path / "data" / "a")
     os.symlink(tmp_path / "data", tmp_path / "data" / "circle")
     os.symlink(tmp_path / "nowhere", tmp_path / "data" / "broken")
-    before = look([tmp_path / "data"])
-    assert look([tmp_path / "data"]) == before
+    before = stat_files([tmp_path / "data"])
+    assert stat_files([tmp_path / "data"]) == before
     rewritten(tmp_path / "elsewhere" / "a" / "2.png")
-    assert look([tmp_path / "data"]).state != before.state
+    assert stat_files([tmp_path / "data"]).state != before.state
 
 
 def test_data_that_do_not_name_their_files_are_made_once_a_command(tmp_path):

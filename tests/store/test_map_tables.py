@@ -17,7 +17,7 @@ from dovision.store.map_tables import (
     write_boxes,
 )
 from dovision.store.tables import TableWriter
-from dovision.types import BOXES as BOX_COLUMNS
+from dovision.types import BOX_COLUMNS
 
 ROW = {
     "sample": 3,

@@ -111,10 +111,10 @@ def only_times(root: Path, context: pytest.MonkeyPatch) -> None:
 
 def weights(root: Path, context: pytest.MonkeyPatch) -> None:
     """The same network with another number in it, saved as the other one was."""
-    content = checkpoint.read(root / "given.ckpt")
+    content = checkpoint.read_checkpoint(root / "given.ckpt")
     name = next(name for name, tensor in content["state"].items() if tensor.is_floating_point())
     content["state"][name] = content["state"][name] + 1
-    sealed.write(root / "given.ckpt", content)
+    sealed.write_sealed(root / "given.ckpt", content)
 
 
 def an_image(root: Path, context: pytest.MonkeyPatch) -> None:

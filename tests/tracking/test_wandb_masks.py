@@ -7,7 +7,7 @@ import torch
 from dovision.store.map_tables import write_boxes
 from dovision.store.thumbnails import image_path, save_image
 from dovision.tracking.wandb_masks import layered
-from dovision.types import BOXES
+from dovision.types import BOX_COLUMNS
 
 CELLS = {"top": [0, 0, 2, 2], "left": [0, 2, 0, 2], "bottom": [2, 2, 4, 4], "right": [2, 4, 2, 4]}
 
@@ -20,7 +20,7 @@ def effects(**columns):
 def write(folder):
     save_image(image_path(folder, 3, "eps=0.1"), torch.full((1, 4, 5), 0.2))
     rows = [(3, "tag", None, 0, 1, 2, 3), (4, "tag", None, 1, 1, 2, 2)]
-    write_boxes(folder, pd.DataFrame(rows, columns=BOXES))
+    write_boxes(folder, pd.DataFrame(rows, columns=BOX_COLUMNS))
 
 
 def test_levels_are_fifths_of_the_largest_effect_and_boxes_those_of_the_sample(tmp_path):

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from dovision.interfaces import Classifier
 from dovision.io import sealed
-from dovision.training.checkpointing import FILE, Epochs
+from dovision.training.checkpointing import EPOCH_FILE, Epochs
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
 
@@ -116,8 +116,8 @@ def test_a_training_that_was_killed_after_its_last_epoch_has_no_step_to_do(tmp_p
 def test_a_damaged_file_is_told_and_the_training_begins_anew(tmp_path, undisturbed, caplog, damage):
     with pytest.raises(Killed):
         fit(tmp_path, 2 * STEPS + 1)
-    data = (tmp_path / FILE).read_bytes()
-    (tmp_path / FILE).write_bytes({"cut": data[: len(data) // 2], "empty": b"", "flipped": flip(data)}[damage])
+    data = (tmp_path / EPOCH_FILE).read_bytes()
+    (tmp_path / EPOCH_FILE).write_bytes({"cut": data[: len(data) // 2], "empty": b"", "flipped": flip(data)}[damage])
     again = fit(tmp_path)
     assert again.steps == STEPS * EPOCHS
     assert same(again, undisturbed)
@@ -129,10 +129,10 @@ class Malice:
         return os.mkdir, ("run-by-an-epoch",)
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda content, path: sealed.write(path, content)])
+@pytest.mark.parametrize("write", [torch.save, lambda content, path: sealed.write_sealed(path, content)])
 def test_a_planted_file_runs_nothing_and_the_training_starts_over(tmp_path, undisturbed, caplog, monkeypatch, write):
     monkeypatch.chdir(tmp_path)
-    write({"callbacks": Malice(), "state_dict": {}}, tmp_path / FILE)
+    write({"callbacks": Malice(), "state_dict": {}}, tmp_path / EPOCH_FILE)
     assert same(fit(tmp_path), undisturbed)
     assert "The training starts over" in caplog.text
     assert not (tmp_path / "run-by-an-epoch").exists()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from dovision.training.label_thresholds import LabelAUROC, auroc, thresholds
+from dovision.training.label_thresholds import LabelAUROC, label_auroc, thresholds
 
 
 @st.composite
@@ -32,7 +32,7 @@ def test_the_area_is_sklearns_over_the_known_labels(pair):
     probability, label = pair
     known = np.isfinite(label)
     expected = roc_auc_score(label[known], probability[known])
-    assert auroc(column(probability), column(label)).item() == pytest.approx(expected, abs=1e-6)
+    assert label_auroc(column(probability), column(label)).item() == pytest.approx(expected, abs=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,7 +61,7 @@ def test_a_label_of_one_known_value_has_no_area_and_a_threshold_of_a_half():
     label = torch.tensor([[0.0, 1.0, torch.nan], [1.0, 1.0, 0.0]])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert auroc(probability, label).tolist() == pytest.approx([1.0, np.nan, np.nan], nan_ok=True)
+        assert label_auroc(probability, label).tolist() == pytest.approx([1.0, np.nan, np.nan], nan_ok=True)
         assert thresholds(probability, label)[1:].tolist() == [0.5, 0.5]
 
 

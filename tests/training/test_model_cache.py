@@ -74,7 +74,7 @@ def test_two_runs_at_once_fit_one_classifier_and_the_other_waits_for_it(tmp_path
 
 def test_the_best_epochs_scores_are_kept_with_the_weights(fitted):
     (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
-    facts = checkpoint.read(path)["facts"]
+    facts = checkpoint.read_checkpoint(path)["facts"]
     assert facts["scores"]["epoch"] == 1
     assert facts["scores"]["val_score"] > 0.5
     (run,) = read_sweep(fitted / "evaluate")
@@ -91,7 +91,7 @@ def test_the_fitted_file_is_read_without_running_anything(fitted):
 def test_without_epochs_the_weights_are_scored_as_they_come(tmp_path, dovision_evaluate):
     assert dovision_evaluate(f"output_root={tmp_path}", "training.classifier.epochs=0") == 0
     (path,) = (tmp_path / "checkpoints").glob("classifier-*/classifier.ckpt")
-    scores = checkpoint.read(path)["facts"]["scores"]
+    scores = checkpoint.read_checkpoint(path)["facts"]["scores"]
     assert scores["epoch"] == 0
     assert scores["val_score"] < 0.5
 
@@ -102,7 +102,7 @@ def test_the_thresholds_of_a_multilabel_classifier_are_kept_with_it(tmp_path, do
     few = ("dataset.train_images=64", "dataset.val_images=64", "dataset.test_images=12")
     assert dovision_evaluate(f"output_root={tmp_path}", *films, *few) == 0
     (path,) = (tmp_path / "checkpoints").glob("classifier-*/classifier.ckpt")
-    facts = checkpoint.read(path)["facts"]
+    facts = checkpoint.read_checkpoint(path)["facts"]
     assert checkpoint.load(path).task.thresholds == tuple(facts["thresholds"])
     assert len(set(facts["thresholds"]) - {0.5}) == 2
     assert {"val_auroc/nodule", "val_auroc/opacity"} <= facts["scores"].keys()
@@ -166,9 +166,9 @@ def test_a_file_planted_among_the_fitted_models_runs_nothing_and_is_fitted_again
     (tmp_path / "payload.py").write_text(f"open({str(tmp_path / 'made')!r}, 'w').close()\ndef run(**_): pass\n")
     monkeypatch.syspath_prepend(tmp_path)
     inner = {"model": {"_target_": "payload.run"}, "autoencoder": None, "facts": {}, "state": {}}
-    sealed.write(tmp_path / "inner.ckpt", inner)
+    sealed.write_sealed(tmp_path / "inner.ckpt", inner)
     arguments = {"path": str(tmp_path / "inner.ckpt"), "trust_checkpoint": True}
-    sealed.write(cached, {**inner, "model": {"_target_": target, **arguments}})
+    sealed.write_sealed(cached, {**inner, "model": {"_target_": target, **arguments}})
     assert run_command(train, *QUICK, f"output_root={tmp_path}", "trust_checkpoint=true") == 0
     assert not (tmp_path / "made").exists()
     assert "names another model than this job fits, and is fitted again" in capsys.readouterr().err

@@ -88,7 +88,7 @@ def _localisation(maps: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> pd.
 
 
 def _held_against(
-    cells: agreement.Array, boxes: Sequence[Box], covered: agreement.Array, grid: MapGrid
+    cells: agreement.FloatArray, boxes: Sequence[Box], covered: agreement.FloatArray, grid: MapGrid
 ) -> dict[str, float]:
     return {
         "pointing": agreement.pointing(cells, boxes, grid.height, grid.width, grid.margin),
@@ -106,5 +106,5 @@ def _against_true_effects(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*KEY, "true_effects"])
 
 
-def _coverage(boxes: Sequence[Box], grid: MapGrid) -> agreement.Array:
+def _coverage(boxes: Sequence[Box], grid: MapGrid) -> agreement.FloatArray:
     return agreement.coverage(boxes, grid.height, grid.width, grid.rows, grid.columns)

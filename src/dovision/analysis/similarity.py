@@ -75,7 +75,7 @@ def depth(variant: str) -> int:
     return int(variant.split()[1])
 
 
-def _spearman(both: pd.DataFrame) -> agreement.Array:
+def _spearman(both: pd.DataFrame) -> agreement.FloatArray:
     if both.empty:
         return np.empty(0)
     return agreement.spearman(np.stack(both["cells"].to_list()), np.stack(both["cells_other"].to_list()))

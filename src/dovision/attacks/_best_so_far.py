@@ -13,21 +13,21 @@ from dovision.interfaces import Classifier
 from dovision.types import Batch
 
 
-class Found(NamedTuple):
+class Candidates(NamedTuple):
     """Candidates, one an image, and what the classifier makes of them."""
 
     image: Tensor  # (B, C, H, W)
     reached: Tensor  # (B,) bool, whether the aim is reached
     loss: Tensor  # (B,) what is raised
 
-    def or_better(self, other: Found) -> Found:
+    def or_better(self, other: Candidates) -> Candidates:
         """For each image the one that reaches the aim, and among equals the one of the higher loss."""
         better = (other.reached & ~self.reached) | ((other.reached == self.reached) & (other.loss > self.loss))
         return self.replaced(better, other)
 
-    def replaced(self, where: Tensor, other: Found) -> Found:
+    def replaced(self, where: Tensor, other: Candidates) -> Candidates:
         """The other's in the rows of `where`, shape (B,) bool."""
-        return Found(
+        return Candidates(
             torch.where(column(where), other.image, self.image),
             torch.where(where, other.reached, self.reached),
             torch.where(where, other.loss, self.loss),
@@ -35,12 +35,12 @@ class Found(NamedTuple):
 
 
 @torch.no_grad()
-def look(image: Tensor, batch: Batch, classifier: Classifier, aim: Aim) -> Found:
+def classify(image: Tensor, batch: Batch, classifier: Classifier, aim: Aim) -> Candidates:
     """What the classifier makes of these images, shape (B, C, H, W), in place of the batch's own."""
     return judge(image, classifier(image), batch, classifier, aim)
 
 
-def judge(image: Tensor, logits: Tensor, batch: Batch, classifier: Classifier, aim: Aim) -> Found:
+def judge(image: Tensor, logits: Tensor, batch: Batch, classifier: Classifier, aim: Aim) -> Candidates:
     """What logits, shape (B, K), say of the images that they belong to."""
     task = classifier.task
-    return Found(image, aim.reached(logits, batch.label, task), aim(logits, batch.label, task))
+    return Candidates(image, aim.reached(logits, batch.label, task), aim(logits, batch.label, task))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._best_so_far import Found, judge
+from dovision.attacks._best_so_far import Candidates, judge
 from dovision.attacks._gradients import logits_and_gradient
 from dovision.attacks._lp_ball import Ball, column
 from dovision.attacks._objective import Aim
@@ -65,10 +65,10 @@ class APGD(Attack):
             best = best.or_better(self._climb(ball, batch, classifier, restart))
         return best.image
 
-    def _climb(self, ball: Ball, batch: Batch, classifier: Classifier, restart: int) -> Found:
+    def _climb(self, ball: Ball, batch: Batch, classifier: Classifier, restart: int) -> Candidates:
         now = highest = self._stand(ball.draw(batch.sample, self.seed, restart), batch, classifier)
         best, before = now.found, now.found.image
-        pace = Pace(self.steps, 2 * ball.eps, now.found.loss)
+        pace = StepSizes(self.steps, 2 * ball.eps, now.found.loss)
         for step in range(1, self.steps + 1):
             image = ahead = ball.project(now.found.image + column(pace.size) * ball.steepest(now.gradient))
             if step > 1:
@@ -80,24 +80,24 @@ class APGD(Attack):
             now = now.replaced(pace.halve(step, now.found.loss), highest)
         return best
 
-    def _stand(self, image: Tensor, batch: Batch, classifier: Classifier) -> Standing:
+    def _stand(self, image: Tensor, batch: Batch, classifier: Classifier) -> _AscentState:
         logits, gradient = logits_and_gradient(image, batch.label, classifier, self.aim)
-        return Standing(judge(image, logits, batch, classifier, self.aim), gradient)
+        return _AscentState(judge(image, logits, batch, classifier, self.aim), gradient)
 
 
-class Standing(NamedTuple):
+class _AscentState(NamedTuple):
     """Where the attack stands, and the way up from there."""
 
-    found: Found
+    found: Candidates
     gradient: Tensor  # (B, C, H, W)
 
-    def replaced(self, where: Tensor, other: Standing) -> Standing:
+    def replaced(self, where: Tensor, other: _AscentState) -> _AscentState:
         """The other's in the rows of `where`, shape (B,) bool."""
         gradient = torch.where(column(where), other.gradient, self.gradient)
-        return Standing(self.found.replaced(where, other.found), gradient)
+        return _AscentState(self.found.replaced(where, other.found), gradient)
 
 
-class Pace:
+class StepSizes:
     """Step sizes, one an image, and the rule by which they are halved at checkpoints.
 
     Args:

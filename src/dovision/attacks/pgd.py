@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.attacks._ascent import Ascent
-from dovision.attacks._best_so_far import look
+from dovision.attacks._best_so_far import classify
 from dovision.attacks._lp_ball import Ball
 from dovision.attacks._objective import Aim
 from dovision.attacks.losses import Loss, task_loss
@@ -59,10 +59,10 @@ class PGD(Attack):
         image = self._from_random_start(ball, batch, classifier, restart=0)
         if self.restarts == 1:
             return image
-        best = look(image, batch, classifier, self.aim)
+        best = classify(image, batch, classifier, self.aim)
         for restart in range(1, self.restarts):
             image = self._from_random_start(ball, batch, classifier, restart)
-            best = best.or_better(look(image, batch, classifier, self.aim))
+            best = best.or_better(classify(image, batch, classifier, self.aim))
         return best.image
 
     def _from_random_start(self, ball: Ball, batch: Batch, classifier: Classifier, restart: int) -> Tensor:

@@ -20,11 +20,11 @@ from dovision.types import Batch
 FOLDER = "attacked"  # in the run directory: a folder an attack, in which there are
 FACTS = "facts.json"  # norm and epsilons of the attack, and
 KEYS = "keys.npy"  # sample and group of each image, (N, 2) int64;
-AGAIN = "Attack and keep the images again."
+_REMEDY = "Attack and keep the images again."
 MAIN = "attack"  # name of the attack in whose worlds effects are measured; those of detection have their own
 
 
-class Kept(Attack):
+class Replay(Attack):
     """The images that an earlier run kept (evaluation.keep_attacked=true), whatever is attacked now.
 
     With the classifier that they were made for that run's worlds come again, without its cost; with another one they
@@ -61,7 +61,7 @@ class Kept(Attack):
                 f"{self.folder} must hold each image that is attacked, got none of sample "
                 f"{int(batch.sample[rows.index(None)])}. Keep the images of a run over at least as many."
             )
-        path = image_path(self.folder, eps)  # read where it is looked at only
+        path = adversarial_path(self.folder, eps)  # read where it is looked at only
         images = arrays.mapped(path, np.float32, (len(self._rows), None, None, None))
         if images.shape[1:] != batch.image.shape[1:]:
             raise ValueError(self._others(f"of shape {list(images.shape[1:])} for {list(batch.image.shape[1:])}"))
@@ -75,7 +75,7 @@ class Kept(Attack):
         return f"{self.folder} must hold images of this dataset, split and size, got {got}. Choose the run's dataset."
 
 
-def image_path(folder: Path, eps: float) -> Path:
+def adversarial_path(folder: Path, eps: float) -> Path:
     """Where the images of one epsilon lie: an array (N, C, H, W) float32, in the order of the keys."""
     return folder / f"eps={eps:g}.npy"
 
@@ -90,7 +90,7 @@ def _facts(folder: Path) -> dict[str, Any]:
             f"{folder} must hold attacked images, got none{there}. Keep them: evaluation.keep_attacked=true."
         ) from error
     except ValueError as error:
-        raise ValueError(f"{folder / FACTS} must say what was attacked, got: {error}. {AGAIN}") from error
+        raise ValueError(f"{folder / FACTS} must say what was attacked, got: {error}. {_REMEDY}") from error
     if not isinstance(facts, dict) or not isinstance(facts.get("norm"), str) or not isinstance(facts.get("eps"), list):
-        raise ValueError(f"{folder / FACTS} must say the norm and the epsilons, got something else. {AGAIN}")
+        raise ValueError(f"{folder / FACTS} must say the norm and the epsilons, got something else. {_REMEDY}")
     return facts

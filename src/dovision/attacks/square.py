@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.attacks import _squares
-from dovision.attacks._best_so_far import Found, look
+from dovision.attacks._best_so_far import Candidates, classify
 from dovision.attacks._lp_ball import Ball
 from dovision.attacks._objective import Aim
 from dovision.attacks._per_sample_rng import uniform
@@ -66,7 +66,7 @@ class Square(Attack):
         shape = (self.most_queries, _squares.DRAWS + channels)
         draws = uniform(shape, self.seed, batch.sample).to(batch.image.device)
         start = uniform((channels, height, width), self.seed, batch.sample, 0).to(batch.image.device)
-        best = look(_squares.start(ball, start), batch, classifier, self.aim)
+        best = classify(_squares.start(ball, start), batch, classifier, self.aim)
         for query in range(1, self.most_queries):
             rows = (~best.reached).nonzero().squeeze(1)
             if len(rows) == 0:
@@ -74,13 +74,13 @@ class Square(Attack):
             side = side_of_square(self.area, query / self.most_queries, (height, width), self.norm)
             near = Ball(ball.centre[rows], eps, self.norm)
             image = _squares.step(near, best.image[rows], side, draws[rows, query])
-            best = _with_better(best, rows, look(image, batch.rows(rows), classifier, self.aim))
+            best = _with_better(best, rows, classify(image, batch.rows(rows), classifier, self.aim))
         return best.image
 
 
-def _with_better(best: Found, rows: Tensor, tried: Found) -> Found:
-    better = Found(*(field[rows] for field in best)).or_better(tried)
-    return Found(*(old.index_copy(0, rows, new) for old, new in zip(best, better, strict=True)))
+def _with_better(best: Candidates, rows: Tensor, tried: Candidates) -> Candidates:
+    better = Candidates(*(field[rows] for field in best)).or_better(tried)
+    return Candidates(*(old.index_copy(0, rows, new) for old, new in zip(best, better, strict=True)))
 
 
 def side_of_square(area: float, progress: float, size: tuple[int, int], norm: str) -> int:

@@ -10,7 +10,7 @@ from dovision.analysis.references import REFERENCES, References, lines
 from dovision.analysis.summary import write_summary
 from dovision.cli import session
 from dovision.cli.hydra_main import command
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import test_loader, test_samples
 from dovision.interfaces import Attack, Intervention, arm
@@ -36,11 +36,11 @@ def evaluate(config: DictConfig) -> None:
     with session.running(run, config) as stop:
         images = reuse.open_images(config)
         samples = test_samples(config, images)
-        intervention: Intervention = make(config.intervention)
+        intervention: Intervention = instantiate(config.intervention)
         intervention.bind(images, "test")
-        attack: Attack = make(config.attack)
+        attack: Attack = instantiate(config.attack)
         contest = callbacks.contest(config)
-        references: References | None = make(config.reference)
+        references: References | None = instantiate(config.reference)
         code = intervention.site == CODE or (contest is not None and contest.reads_code)
         fitted = callbacks.networks(config, images, code)
         networks = {name: stage.classifier for name, stage in fitted.items()}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from omegaconf import DictConfig
 
 from dovision.cli.hydra_main import command
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.io.text_files import make_folder
 from dovision.report.figure_sources import FigureSource
 from dovision.report.lock import Locked, changes, lock, read_lock, write_lock
@@ -62,7 +62,7 @@ def tell(config: DictConfig) -> None:
     Raises:
         ValueError: in a comparison, some figure has changed, or none could be compared; the error says which and why.
     """
-    sources: dict[str, FigureSource] = make(config.figure)
+    sources: dict[str, FigureSource] = instantiate(config.figure)
     path = Path(config.lock)
     locked = read_lock(path)
     if config.check:

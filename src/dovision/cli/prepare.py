@@ -7,7 +7,7 @@ import logging
 from omegaconf import DictConfig
 
 from dovision.cli.hydra_main import command
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.interfaces import Images
 
 log = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def prepare(config: DictConfig) -> None:
     """Prepare the dataset, and say what is known of it."""
-    images: Images = make(config.dataset)
+    images: Images = instantiate(config.dataset)
     images.prepare()
     log.info("prepared: %s", dict(images.facts))
 

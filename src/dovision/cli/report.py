@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
 from dovision.cli.hydra_main import command
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.config.sources import configuration_folder
 from dovision.io.text_files import make_folder, write_text
 from dovision.report import catalogue, page
@@ -86,7 +86,7 @@ def _logger(name: str | None) -> CSVLogger | None:
     known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "csv")
     config = OmegaConf.load(folder / f"{checks.choice('log_to', name, known)}.yaml")
     assert isinstance(config, DictConfig)
-    logger: CSVLogger = make(config)
+    logger: CSVLogger = instantiate(config)
     return logger
 
 

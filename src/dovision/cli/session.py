@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from dovision.config import hashing
 from dovision.config.errors import explain
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.config.sources import recorded
 from dovision.runtime.outcomes import ImagesLost, JobFailed
 from dovision.runtime.process_state import isolated
@@ -46,7 +46,7 @@ def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
         yield Stop()
         return
     with closing(run):
-        logger: CSVLogger = make(config.logger)
+        logger: CSVLogger = instantiate(config.logger)
         settings, overrides = recorded(config), recorded(HydraConfig.get().overrides.task)
         facts = {**provenance(), "seed": config.seed, "started": datetime.now(timezone.utc).isoformat()}
         facts |= {"work": hashing.work_hash(config), "questions": hashing.questions(config)}

@@ -50,7 +50,7 @@ PLUMBING = (  # where and how fast things run, not what comes out
 OF_DATA_AND_WEIGHTS = ("dataset", "checkpoint", "model", "autoencoder", "training", "trainer")
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
+def resolved(config: DictConfig) -> dict[str, Any]:
     """The configuration with all interpolations resolved, in plain types."""
     return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
@@ -127,24 +127,24 @@ def _below(key: str, _root_: DictConfig) -> str:
 
 def run_hash(_root_: DictConfig) -> str:
     """The hash that names a run's directory; the resolver `run_hash` of the configuration."""
-    return content_hash(settings(_root_))
+    return content_hash(relevant_settings(_root_))
 
 
-def settings(config: DictConfig) -> dict[str, Any]:
+def relevant_settings(config: DictConfig) -> dict[str, Any]:
     """What a run is configured by, in plain types: all that can change its numbers."""
     nodes = {str(key): config[key] for key in config if key != "hydra"}
-    return without_plumbing({key: plain(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()})
+    return without_plumbing({key: resolved(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()})
 
 
 def work_hash(config: DictConfig) -> str:
     """The hash of what a forward pass of a run costs: network, image shape, intervention and attack."""
-    parts = {name: plain(config[name]) for name in ("model", "intervention", "attack")}
+    parts = {name: resolved(config[name]) for name in ("model", "intervention", "attack")}
     return content_hash({**parts, "shape": list(config.dataset.shape)})
 
 
 def questions(config: DictConfig) -> dict[str, str]:
     """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
-    own = settings(config)
+    own = relevant_settings(config)
     data = own["dataset"]
     fit = {"data": data, **{name: own[name] for name in ("model", "trainer", "seed", "checkpoint")}}
     classifier = content_hash({**fit, "training": own["training"]["classifier"]})

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from dovision.config.errors import explain
 
 
-def make(node: DictConfig) -> Any:
+def instantiate(node: DictConfig) -> Any:
     """The part that a node of the configuration describes, made from plain arguments.
 
     Raises:

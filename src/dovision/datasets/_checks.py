@@ -31,7 +31,7 @@ def agree(name: str, stated: Sequence[object] | None, found: Sequence[object]) -
         )
 
 
-def shape(stated: Sequence[int]) -> Shape:
+def image_shape(stated: Sequence[int]) -> Shape:
     """The stated image shape (C, H, W), as a tuple of positive whole numbers."""
     whole = tuple(stated) if isinstance(stated, Sequence) else ()
     if len(whole) != 3 or not all(isinstance(length, int) and length > 0 for length in whole):

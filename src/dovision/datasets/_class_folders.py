@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dovision.datasets import _splits
 
 
-class Entry(NamedTuple):
+class ImageFile(NamedTuple):
     """One image file."""
 
     name: str  # path below the root, with forward slashes
@@ -64,9 +64,9 @@ def expression(group: str | None) -> re.Pattern[str] | None:
         raise ValueError(f"group must be a regular expression, got {group!r}: {error}.") from error
 
 
-def entries(
+def image_files(
     root: Path, folders: Mapping[str, Path], classes: Sequence[str], group: re.Pattern[str] | None
-) -> list[Entry]:
+) -> list[ImageFile]:
     """Every file that is not hidden, sorted by path.
 
     Args:
@@ -82,7 +82,7 @@ def entries(
     for split, folder in folders.items():
         for label, class_name in enumerate(classes):
             for name in _below(folder / class_name, root):
-                listed.append(Entry(name, label, _group(name, group), split))
+                listed.append(ImageFile(name, label, _group(name, group), split))
     return sorted(listed)
 
 

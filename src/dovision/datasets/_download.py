@@ -13,7 +13,7 @@ from tqdm import tqdm
 from dovision.io.atomic import publish
 from dovision.io.locking import Lock
 
-PIECE = 1 << 20  # bytes read at a time
+_CHUNK_BYTES = 1 << 20  # bytes read at a time
 TIMEOUT = 60  # seconds without an answer
 
 
@@ -70,7 +70,7 @@ def checksum(path: Path) -> str:
     """The md5 of a file."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
+        while piece := file.read(_CHUNK_BYTES):
             digest.update(piece)
     return digest.hexdigest()
 
@@ -92,7 +92,7 @@ def _receive(address: str, part: Path) -> None:
         total = None if length is None else have + int(length)
         bar = tqdm(initial=have, total=total, desc=part.stem, unit="B", unit_scale=True, disable=None)
         with bar, part.open("ab" if have else "wb") as file:
-            while piece := answer.read(PIECE):
+            while piece := answer.read(_CHUNK_BYTES):
                 bar.update(file.write(piece))
     if total is not None and part.stat().st_size < total:
         raise OSError(f"the connection to {address} ended after {part.stat().st_size:,} of {total:,} bytes")

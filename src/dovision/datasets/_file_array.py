@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from dovision.io import arrays
-from dovision.io.arrays import Array, Lengths
+from dovision.io.arrays import AnyArray, Lengths
 
 
 class FileArray:
@@ -29,10 +29,10 @@ class FileArray:
         self.dtype = dtype
         self.shape = shape
         self.member = member
-        self._array: Array | None = None
+        self._array: AnyArray | None = None
 
     @property
-    def array(self) -> Array:
+    def array(self) -> AnyArray:
         """The array, read-only.
 
         Raises:

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from dovision.io import files
 
-MOST = 1 << 31  # bytes of a file, unzipped; MNIST's largest has 2 ** 26
+_MAX_BYTES = 1 << 31  # bytes of a file, unzipped; MNIST's largest has 2 ** 26
 
 
-def read(path: Path, axes: int) -> npt.NDArray[np.uint8]:
+def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
     """The array of unsigned bytes in an IDX file, with `axes` axes.
 
     Raises:
@@ -35,4 +35,4 @@ def read(path: Path, axes: int) -> npt.NDArray[np.uint8]:
 
 
 def _bytes(path: Path) -> bytes:
-    return files.unzipped(path, MOST) if path.suffix == ".gz" else files.read_bytes(path, MOST)
+    return files.unzipped(path, _MAX_BYTES) if path.suffix == ".gz" else files.read_bytes(path, _MAX_BYTES)

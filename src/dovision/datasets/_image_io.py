@@ -27,15 +27,15 @@ class Size(NamedTuple):
     width: int
 
 
-def shape(stated: Sequence[int]) -> Shape:
+def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
     """The stated image shape (C, H, W), of 1 or 3 channels."""
-    whole = _checks.shape(stated)
+    whole = _checks.image_shape(stated)
     if whole[0] not in (1, 3):
         raise ValueError(f"shape must have 1 (grey) or 3 (RGB) channels, got {list(whole)!r}.")
     return whole
 
 
-def check(data: bytes) -> Size:
+def decoded_size(data: bytes) -> Size:
     """The size of the image in a file's bytes, which is decoded to its end.
 
     Raises:
@@ -45,12 +45,12 @@ def check(data: bytes) -> Size:
     return Size(image.height, image.width)
 
 
-def read(path: Path, shape: Shape) -> Tensor:
+def load_image(path: Path, shape: Shape) -> Tensor:
     """The image, shape `shape`, float in [0, 1]: made grey or RGB, resized to cover the shape, its centre taken.
 
     Grey is the luma of ITU-R 601; transparency is dropped; 16-bit files keep their depth.
     """
-    return fit(pixels(path, shape[0]), shape)
+    return resize_to_cover(pixels(path, shape[0]), shape)
 
 
 def pixels(path: Path, channels: int) -> Tensor:
@@ -60,7 +60,7 @@ def pixels(path: Path, channels: int) -> Tensor:
         ValueError: the file is no whole image.
     """
     try:
-        return _channels(_known(images.read(path)), channels)
+        return _channels(_known(images.open_image(path)), channels)
     except BadFile as error:
         raise ValueError(f"{path} must be a whole image, but is {error}.") from error
 
@@ -72,12 +72,12 @@ def of_pil(image: Image.Image, shape: Shape) -> Tensor:
         ValueError: the range of its numbers is not known.
     """
     try:
-        return fit(_channels(_known(image), shape[0]), shape)
+        return resize_to_cover(_channels(_known(image), shape[0]), shape)
     except BadFile as error:
         raise ValueError(f"an image must have pixels of a known range, but is {error}.") from error
 
 
-def fit(value: Tensor, shape: Shape) -> Tensor:
+def resize_to_cover(value: Tensor, shape: Shape) -> Tensor:
     """An image, shape (C, H, W), resized with antialiasing to cover `shape`, and its centre taken."""
     where = geometry.central_fit(value.shape[1], value.shape[2], shape)
     if where.resized != where.source:

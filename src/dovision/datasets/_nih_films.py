@@ -49,7 +49,7 @@ def on_disk(root: Path) -> pd.DataFrame:
     return found
 
 
-def read(path: Path, shape: Shape) -> Tensor:
+def read_film(path: Path, shape: Shape) -> Tensor:
     """A film made grey, and repeated for three channels; shape `shape`, float in [0, 1].
 
     Raises:
@@ -73,7 +73,7 @@ class FromFiles:
     shape: Shape
 
     def __call__(self, row: int) -> Tensor:
-        return read(Path(self.paths[row]), self.shape)
+        return read_film(Path(self.paths[row]), self.shape)
 
 
 @dataclass(frozen=True)
@@ -91,4 +91,4 @@ class FromStore:
 
 def _spread(film: Tensor, shape: Shape) -> Tensor:
     """A grey square film, shape (1, H, H), fitted to `shape` and repeated for its channels."""
-    return _image_io.fit(film, (1, *shape[1:])).repeat(shape[0], 1, 1)
+    return _image_io.resize_to_cover(film, (1, *shape[1:])).repeat(shape[0], 1, 1)

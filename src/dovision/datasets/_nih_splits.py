@@ -10,12 +10,12 @@ import pandas as pd
 
 from dovision.datasets import _nih_tables, _splits
 
-Rows = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
 
 
-def cut(
+def split_films(
     entries: pd.DataFrame, lists: _nih_tables.Lists | None, val_fraction: float, test_fraction: float, seed: int
-) -> dict[str, Rows]:
+) -> dict[str, RowNumbers]:
     """Rows of each split, by the official lists if they are given, else all by patient.
 
     Raises:
@@ -29,7 +29,7 @@ def cut(
     return rows
 
 
-def official(entries: pd.DataFrame, lists: _nih_tables.Lists, val_fraction: float, seed: int) -> dict[str, Rows]:
+def official(entries: pd.DataFrame, lists: _nih_tables.Lists, val_fraction: float, seed: int) -> dict[str, RowNumbers]:
     """Rows of each split: test as listed, val cut by patient from the other list."""
     train_val, test = (np.flatnonzero(entries["name"].isin(part)) for part in (lists.train_val, lists.test))
     unlisted = np.setdiff1d(np.arange(len(entries)), np.concatenate([train_val, test]))
@@ -43,14 +43,14 @@ def official(entries: pd.DataFrame, lists: _nih_tables.Lists, val_fraction: floa
     return {"train": train_val[rows["train"]], "val": train_val[rows["val"]], "test": test}
 
 
-def by_patient(entries: pd.DataFrame, val_fraction: float, test_fraction: float, seed: int) -> dict[str, Rows]:
+def by_patient(entries: pd.DataFrame, val_fraction: float, test_fraction: float, seed: int) -> dict[str, RowNumbers]:
     """Rows of each split, cut by patient; each has its share of the patients with and without a finding."""
     sick = (entries["findings"] != _nih_tables.HEALTHY).tolist()
-    rows = _splits.cut(entries["patient"].tolist(), sick, val_fraction, test_fraction, seed)
+    rows = _splits.split_groups(entries["patient"].tolist(), sick, val_fraction, test_fraction, seed)
     return {name: np.array(part, dtype=np.int64) for name, part in rows.items()}
 
 
-def check_apart(entries: pd.DataFrame, rows: Mapping[str, Rows]) -> None:
+def check_apart(entries: pd.DataFrame, rows: Mapping[str, RowNumbers]) -> None:
     """Raise if a patient is in two parts of the films."""
     patients = {name: entries["patient"].to_numpy()[part] for name, part in rows.items()}
     names = list(rows)

@@ -25,8 +25,8 @@ from dovision.io.atomic import publish, replacing
 from dovision.io.locking import Lock
 
 log = logging.getLogger(__name__)
-CHUNK = 128  # films decoded before they are written and marked; they are what a kill can lose
-IMAGES = "images.npy"  # (N, size, size) uint8
+FILMS_PER_CHUNK = 128  # films decoded before they are written and marked; they are what a kill can lose
+IMAGES_FILE = "images.npy"  # (N, size, size) uint8
 SOURCES = "sources.npy"  # (N, 3) int64: STATUS of the file that a row was made from; zeros: not made
 HASHES = "hashes.npy"  # (N, 32) uint8: its SHA-256
 INDEX = "index.json"  # the N names; written last, so that where it is, the store is whole
@@ -36,14 +36,14 @@ HASH = 32  # bytes
 Bytes = npt.NDArray[np.uint8]
 
 
-class Decoded(NamedTuple):
+class _DecodedFilm(NamedTuple):
     """A film's row, and the SHA-256 of its file."""
 
     pixels: Bytes  # (size, size)
     hash: Bytes  # (32,)
 
 
-class State(NamedTuple):
+class _FilmState(NamedTuple):
     """Of each film asked for: whether the store has it, and whether its file is another than the store was made of."""
 
     made: npt.NDArray[np.bool_]
@@ -73,13 +73,13 @@ class Store:
 
     @property
     def images(self) -> FileArray:
-        return FileArray(self.folder / IMAGES, np.uint8, (len(self._stored()), self.size, self.size))
+        return FileArray(self.folder / IMAGES_FILE, np.uint8, (len(self._stored()), self.size, self.size))
 
     def rows(self, names: pd.Series[str]) -> npt.NDArray[np.intp]:
         """The row of each film; -1 if the store has none for it."""
         return pd.Index(self._stored(), dtype=object).get_indexer(names.to_numpy(dtype=object))
 
-    def state(self, files: pd.DataFrame) -> State:
+    def state(self, files: pd.DataFrame) -> _FilmState:
         """What the store has of these films; a file of another time is read, to see whether it has other bytes.
 
         Args:
@@ -96,7 +96,7 @@ class Store:
         if len(doubtful):
             log.info("reading %s films whose times are not those of when they were stored", f"{len(doubtful):,}")
         same[doubtful] = (_hashed(files["path"].iloc[doubtful]) == hashes[doubtful]).all(axis=1)
-        return State(same, stored & ~same)
+        return _FilmState(same, stored & ~same)
 
     def hashes(self, names: pd.Series[str]) -> list[str]:
         """The SHA-256 of the file that the row of each film was made from."""
@@ -135,8 +135,8 @@ class Store:
             bad = self._decode(due, rows, workers)
         if bad:
             raise ValueError(
-                f"each film must be a whole image, got {len(bad)} bad; all others are prepared:{checks.lines(bad)}\n"
-                "Mend or remove them, and run the same command again."
+                f"each film must be a whole image, got {len(bad)} bad; all others are prepared:"
+                f"{checks.bullet_lines(bad)}\nMend or remove them, and run the same command again."
             )
 
     @property
@@ -157,17 +157,17 @@ class Store:
             raise ValueError(f"{index} must hold the names of films, got something else. Remove the folder.")
         return stored
 
-    def _sources(self, mode: str) -> arrays.Array:
+    def _sources(self, mode: str) -> arrays.AnyArray:
         return arrays.mapped(self.folder / SOURCES, np.int64, (len(self._stored()), len(STATUS)), mode)
 
-    def _hashes(self, mode: str) -> arrays.Array:
+    def _hashes(self, mode: str) -> arrays.AnyArray:
         return arrays.mapped(self.folder / HASHES, np.uint8, (len(self._stored()), HASH), mode)
 
     def _create(self) -> None:
         """Empty arrays, each under another name until it is whole."""
         count = len(self.names)
         arrays = {
-            IMAGES: (np.uint8, (count, self.size, self.size)),
+            IMAGES_FILE: (np.uint8, (count, self.size, self.size)),
             SOURCES: (np.int64, (count, len(STATUS))),
             HASHES: (np.uint8, (count, HASH)),
         }
@@ -185,8 +185,8 @@ class Store:
         sources: Any = self._sources("r+")
         hashes: Any = self._hashes("r+")
         with ThreadPoolExecutor(workers) as pool, tqdm(total=len(due), desc="decoding films", disable=None) as bar:
-            for start in range(0, len(due), CHUNK):
-                chunk = due.iloc[start : start + CHUNK]
+            for start in range(0, len(due), FILMS_PER_CHUNK):
+                chunk = due.iloc[start : start + FILMS_PER_CHUNK]
                 done = {}
                 for place, film in enumerate(pool.map(self._film, chunk["path"])):
                     if isinstance(film, str):
@@ -195,7 +195,7 @@ class Store:
                         done[place] = film
                     bar.update()
                 places = list(done)
-                own = rows[start : start + CHUNK][places]
+                own = rows[start : start + FILMS_PER_CHUNK][places]
                 sources[own] = 0  # what is written over is not made until it is whole
                 sources.flush()
                 self._write(own, [film.pixels for film in done.values()])
@@ -205,19 +205,19 @@ class Store:
                 sources.flush()
         return bad
 
-    def _film(self, path: str) -> Decoded | str:
+    def _film(self, path: str) -> _DecodedFilm | str:
         """The film's row, or what is wrong with its file."""
         try:
             hash = _hash(path)  # if the file is exchanged from here on, its time is not that of the row
-            film = _nih_films.read(Path(path), (1, self.size, self.size))
+            film = _nih_films.read_film(Path(path), (1, self.size, self.size))
         except (ValueError, OSError) as error:
             return str(error)
-        return Decoded(film[0].mul(255).round().byte().numpy(), hash)
+        return _DecodedFilm(film[0].mul(255).round().byte().numpy(), hash)
 
     def _write(self, rows: npt.NDArray[np.intp], films: Sequence[Bytes]) -> None:
         """Bring films to the disk; not through a map, whose pages would count as this process's memory."""
         images: Any = self.images.array
-        with (self.folder / IMAGES).open("r+b") as file:
+        with (self.folder / IMAGES_FILE).open("r+b") as file:
             for row, film in zip(rows.tolist(), films, strict=True):
                 file.seek(images.offset + row * film.nbytes)
                 file.write(film.tobytes())

@@ -15,7 +15,7 @@ import pandas as pd
 from dovision import checks
 from dovision.io import files
 
-LABELS = (
+FINDINGS = (
     "Atelectasis",
     "Cardiomegaly",
     "Effusion",
@@ -33,8 +33,8 @@ LABELS = (
 )
 HEALTHY = "No Finding"
 FILM = 1024  # pixels, height and width of the released images, in which boxes are given
-ENTRIES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")  # the corrected one first
-BOXES = ("BBox_List_2017.csv",)
+ENTRY_TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")  # the corrected one first
+BOX_TABLES = ("BBox_List_2017.csv",)
 LISTS = ("train_val_list.txt", "test_list.txt")
 SOURCE = "https://nihcc.app.box.com/v/ChestXray-NIHCC"
 
@@ -54,17 +54,17 @@ def labels_chosen(classes: Sequence[str] | None) -> tuple[str, ...]:
     """The classes, each of which must be one of the 14."""
     if classes is None or isinstance(classes, str):
         raise ValueError(f"classes must be a list of labels of ChestX-ray14, got {classes!r}.")
-    return tuple(checks.choice("classes", str(name), LABELS) for name in classes)
+    return tuple(checks.choice("classes", str(name), FINDINGS) for name in classes)
 
 
-def entries(root: Path) -> pd.DataFrame:
+def read_entries(root: Path) -> pd.DataFrame:
     """A row an image: name, findings (joined by "|"), patient (int64), age (years), sex, view.
 
     Raises:
         FileNotFoundError: the table is missing.
         ValueError: the table lacks a column, or a row has no patient, an unknown label or another row's image.
     """
-    path = _locate(root, ENTRIES)
+    path = _locate(root, ENTRY_TABLES)
     table = _read(path).rename(columns=_COLUMNS)
     wanted = list(dict.fromkeys(_COLUMNS.values()))
     missing = [column for column in wanted if column not in table]
@@ -75,22 +75,22 @@ def entries(root: Path) -> pd.DataFrame:
     _refuse(path, table, ~number, "must have a patient's number")
     _refuse(path, table, table["name"].duplicated(), "must be the only one of its image")
     for findings in table["findings"].unique():
-        unknown = [name for name in findings.split("|") if name not in (*LABELS, HEALTHY)]
+        unknown = [name for name in findings.split("|") if name not in (*FINDINGS, HEALTHY)]
         if unknown:
-            rule = f"must have labels of ChestX-ray14, got {unknown[0]!r}.{checks.suggestion(unknown[0], LABELS)}"
+            rule = f"must have labels of ChestX-ray14, got {unknown[0]!r}.{checks.suggestion(unknown[0], FINDINGS)}"
             _refuse(path, table, table["findings"] == findings, rule.rstrip("."))
     age = pd.to_numeric(table["age"].str.removesuffix("Y"), errors="coerce")
     return table.assign(patient=table["patient"].astype(np.int64), age=age)
 
 
-def labels(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArray[np.float32]:
+def label_matrix(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArray[np.float32]:
     """Zeros and ones, shape (N, K); all zeros for a film without any of the classes."""
     code, combinations = pd.factorize(findings)
     present = [[name in combination.split("|") for name in classes] for combination in combinations]
     return np.array(present, dtype=np.float32)[code]
 
 
-def boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
+def read_boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
     """A row a box: name, label, part, and top, left, bottom, right to the nearest pixel of the 1024 x 1024 film.
 
     `part` is the label, with a number from 2 on if the image has several boxes of it.
@@ -103,10 +103,10 @@ def boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
         FileNotFoundError: the table is missing.
         ValueError: a row has an unknown label, an image that is not known, or a box outside the film.
     """
-    path = _locate(root, BOXES)
+    path = _locate(root, BOX_TABLES)
     table = _read(path).iloc[:, :6].set_axis(["name", "label", *_EDGES], axis=1)
     table["label"] = table["label"].replace("Infiltrate", "Infiltration")
-    _refuse(path, table, ~table["label"].isin(LABELS), "must have one of the 14 labels")
+    _refuse(path, table, ~table["label"].isin(FINDINGS), "must have one of the 14 labels")
     _refuse(path, table, ~table["name"].isin(known), "must be of an image of the entry table")
     left, top, width, height = (pd.to_numeric(table[edge], errors="coerce") for edge in _EDGES)
     across = width.between(0, FILM, inclusive="right") & (left < FILM) & (left + width > 0)

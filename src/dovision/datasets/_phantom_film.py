@@ -29,7 +29,7 @@ class Chest(NamedTuple):
     lung: Tensor  # 0 outside, 1 inside, soft between
 
 
-def parts(patient: Patient) -> tuple[str, ...]:
+def removable_objects(patient: Patient) -> tuple[str, ...]:
     """Names of what can be left out: each lesion, the tag if there is one, and one rib."""
     numbers = dict.fromkeys((lesion.kind for lesion in patient.lesions), 0)
     names = []
@@ -39,7 +39,7 @@ def parts(patient: Patient) -> tuple[str, ...]:
     return (*names, *(("tag",) if patient.tag else ()), "rib")
 
 
-def render(patient: Patient, size: int, without: Collection[str] = ()) -> Tensor:
+def render_film(patient: Patient, size: int, without: Collection[str] = ()) -> Tensor:
     """The film, shape (1, size, size), in [0, 1); all else, noise too, is the same for any parts left out."""
     anatomy, chest = patient.anatomy, _chest(patient.anatomy, size)
     ribs = _ribs(anatomy, chest) * ~_is_own_rib(patient, chest)
@@ -52,7 +52,7 @@ def render(patient: Patient, size: int, without: Collection[str] = ()) -> Tensor
     return (1 - torch.exp(-anatomy.exposure * film.clamp(min=0))).unsqueeze(0)
 
 
-def boxes(patient: Patient, size: int) -> dict[str, Box]:
+def object_boxes(patient: Patient, size: int) -> dict[str, Box]:
     """The tight box of each part's own pixels."""
     layers = _layers(patient, _chest(patient.anatomy, size))
     return {name: _tight(layer) for name, layer in layers.items()}
@@ -68,7 +68,7 @@ def _layers(patient: Patient, chest: Chest) -> dict[str, Tensor]:
     drawn = [_lesion(patient.anatomy, chest, lesion) for lesion in patient.lesions]
     drawn += [_letter(patient.tag, len(chest.x))] if patient.tag else []
     rib = _ribs(patient.anatomy, chest) * _is_own_rib(patient, chest)
-    named = zip(parts(patient), [*drawn, rib], strict=True)
+    named = zip(removable_objects(patient), [*drawn, rib], strict=True)
     return {name: layer * (layer >= _FAINTEST) for name, layer in named}
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dovision.functional.rng import generator
 
-KINDS = ("nodule", "opacity")
+LESION_KINDS = ("nodule", "opacity")
 
 _HOSPITAL, _DISEASE, _ANATOMY, _LESIONS, _TAG, _RIB, _TEXTURE, _NOISE = range(8)  # keys of the streams
 
@@ -114,7 +114,7 @@ class Patient(NamedTuple):
         return torch.randn(shape, generator=generator(*self.keys, _NOISE))
 
 
-def draw(seed: int, split: int, sample: int, shortcut: float) -> Patient:
+def draw_patient(seed: int, split: int, sample: int, shortcut: float) -> Patient:
     """The patient of a sample, from the model's causes to its effects.
 
     Args:
@@ -145,12 +145,12 @@ def _anatomy(keys: tuple[int, int, int]) -> Anatomy:
 def _lesions(keys: tuple[int, int, int]) -> tuple[Lesion, ...]:
     kinds, nodules, opacities = _uniform(keys, _LESIONS, 3)
     counts = {"nodule": 1 + int(nodules * 3), "opacity": 1 + int(opacities * 2)}
-    present = (("nodule",), ("opacity",), KINDS)[int(kinds * 3)]
+    present = (("nodule",), ("opacity",), LESION_KINDS)[int(kinds * 3)]
     return tuple(_lesion(keys, kind, number) for kind in present for number in range(counts[kind]))
 
 
 def _lesion(keys: tuple[int, int, int], kind: str, number: int) -> Lesion:
-    stream = generator(*keys, _LESIONS, KINDS.index(kind), number)
+    stream = generator(*keys, _LESIONS, LESION_KINDS.index(kind), number)
     side, across, along, radius, stretch, angle, contrast = torch.rand(7, generator=stream).tolist()
     small = kind == "nodule"
     return Lesion(

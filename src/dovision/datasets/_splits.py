@@ -21,7 +21,7 @@ def check_fractions(val: float, test: float) -> None:
         raise ValueError(f"val_fraction + test_fraction must be below 1, got {val:g} + {test:g}.")
 
 
-def cut(
+def split_groups(
     groups: Sequence[Hashable], labels: Sequence[int], val: float, test: float, seed: int
 ) -> dict[str, tuple[int, ...]]:
     """Row numbers of each split; whole groups stay together, and each split has its share of each label.

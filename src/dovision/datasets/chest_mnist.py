@@ -19,7 +19,7 @@ from dovision.datasets._file_array import FileArray
 from dovision.interfaces import Images, Source
 from dovision.io import arrays, files
 
-FILES = {  # pixels: name and md5
+PIXEL_FILES = {  # pixels: name and md5
     28: ("chestmnist.npz", "02c8a6516a18b556561a56cbdd36c4a8"),
     64: ("chestmnist_64.npz", "9de6cd0b934ebb5b7426cfba5efbae16"),
     128: ("chestmnist_128.npz", "db107e5590b27930b62dbaf558aebee3"),
@@ -62,10 +62,12 @@ class ChestMNIST(Images):
         download: bool,
     ) -> None:
         self.task = _checks.task(task, _nih_tables.labels_chosen(classes), ("multilabel",), "ChestMNIST")
-        self.shape = _image_io.shape(shape)
-        if self.shape[1] != self.shape[2] or self.shape[1] not in FILES:
-            raise ValueError(f"shape must be square, of {', '.join(map(str, FILES))} pixels, got {list(self.shape)!r}.")
-        name, md5 = FILES[self.shape[1]]
+        self.shape = _image_io.grey_or_rgb_shape(shape)
+        if self.shape[1] != self.shape[2] or self.shape[1] not in PIXEL_FILES:
+            raise ValueError(
+                f"shape must be square, of {', '.join(map(str, PIXEL_FILES))} pixels, got {list(self.shape)!r}."
+            )
+        name, md5 = PIXEL_FILES[self.shape[1]]
         path = downloads.required(Path(root) / name, ADDRESS.format(name), md5, download, name).resolve()
         if verify and (got := downloads.checksum(path)) != md5:
             raise ValueError(
@@ -111,10 +113,10 @@ class Grey:
 
 def _labels(path: Path, split: str, classes: Sequence[str]) -> Tensor:
     """Zeros and ones of the chosen classes, shape (N, K)."""
-    found = arrays.member(path, f"{split}_labels", np.uint8, (None, len(_nih_tables.LABELS)))
+    found = arrays.member(path, f"{split}_labels", np.uint8, (None, len(_nih_tables.FINDINGS)))
     if not np.isin(found, (0, 1)).all():
         raise ValueError(f"{path} must have {split} labels of zeros and ones, got {found.max()}.")
-    columns = [_nih_tables.LABELS.index(name) for name in classes]  # MedMNIST's order is that of the 14 labels
+    columns = [_nih_tables.FINDINGS.index(name) for name in classes]  # MedMNIST's order is that of the 14 labels
     return torch.from_numpy(found[:, columns].astype(np.float32))
 
 

@@ -67,16 +67,16 @@ class ChestXray14(Images):
         folder = Path(root).resolve()
         self.files = (folder,)
         self.task = _checks.task(task, _nih_tables.labels_chosen(classes), ("multilabel",), "ChestX-ray14")
-        self.shape = _image_io.shape(shape)
+        self.shape = _image_io.grey_or_rgb_shape(shape)
         self._workers = checks.positive_int("workers", workers)
         _splits.check_fractions(val_fraction, test_fraction)
-        entries = _nih_tables.entries(folder)
+        entries = _nih_tables.read_entries(folder)
         lists = None
         if checks.choice("split", split, ("official", "patients")) == "official":
             lists = _nih_tables.lists(folder)
-        rows = _nih_splits.cut(entries, lists, val_fraction, test_fraction, seed)
+        rows = _nih_splits.split_films(entries, lists, val_fraction, test_fraction, seed)
         self._films = _on_disk(folder, entries, rows)
-        boxes = _nih_tables.boxes(folder, entries["name"])
+        boxes = _nih_tables.read_boxes(folder, entries["name"])
         self._boxes = boxes[boxes["name"].isin(self._films["name"])]
         self._counts = {
             "lists_sha256": {} if lists is None else lists.sha256,
@@ -110,7 +110,7 @@ class ChestXray14(Images):
         read: Callable[[int], Tensor] = FromFiles(films["path"].tolist(), self.shape)
         if self._store is not None and self._stored:
             read = FromStore(self._store.images, self._store.rows(films["name"]), self.shape)
-        label = torch.from_numpy(_nih_tables.labels(films["findings"], self.task.classes))
+        label = torch.from_numpy(_nih_tables.label_matrix(films["findings"], self.task.classes))
         return Source(read, label, torch.tensor(films["patient"].to_numpy()))
 
     def source_table(self, split: str) -> pd.DataFrame:
@@ -166,7 +166,7 @@ class ChestXray14(Images):
         self.facts = {**self._counts, "store_size": size}
 
 
-def _on_disk(folder: Path, entries: pd.DataFrame, rows: Mapping[str, _nih_splits.Rows]) -> pd.DataFrame:
+def _on_disk(folder: Path, entries: pd.DataFrame, rows: Mapping[str, _nih_splits.RowNumbers]) -> pd.DataFrame:
     """The entries that have a file, in their order, with their split and what is known of the file."""
     split = np.empty(len(entries), dtype=object)
     for name, part in rows.items():

@@ -44,10 +44,12 @@ class Digits(Images):
         data = load_digits()
         self.task = _checks.task(task, classes, ("multiclass",), "digits")
         _checks.agree("classes", self.task.classes, tuple(str(name) for name in data.target_names))
-        self.shape = _checks.shape(shape)
+        self.shape = _checks.image_shape(shape)
         _checks.agree("shape", self.shape, (1, *(max(length, 8) for length in self.shape[1:])))
         _splits.check_fractions(val_fraction, test_fraction)
-        self._rows = _splits.cut(range(len(data.target)), data.target.tolist(), val_fraction, test_fraction, seed)
+        self._rows = _splits.split_groups(
+            range(len(data.target)), data.target.tolist(), val_fraction, test_fraction, seed
+        )
         small = torch.from_numpy(data.images).float().unsqueeze(1)
         self._image = F.interpolate(small, size=self.shape[1:], mode="bilinear", align_corners=False)
         self._label = torch.from_numpy(data.target).long()

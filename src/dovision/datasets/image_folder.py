@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from dovision import checks
 from dovision.datasets import _checks, _class_folders, _image_io, _splits
-from dovision.datasets._class_folders import Entry
+from dovision.datasets._class_folders import ImageFile
 from dovision.interfaces import Images, Source
 from dovision.io import files, images
 from dovision.types import Shape
 
 
-class Decoded(NamedTuple):
+class _DecodedFile(NamedTuple):
     """What is known of a file once it has been read to its end."""
 
     size: _image_io.Size
@@ -67,12 +67,12 @@ class ImageFolder(Images):
         self._root = Path(root).resolve()
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
         _splits.check_fractions(val_fraction, test_fraction)
-        self.shape = _image_io.shape(shape)
+        self.shape = _image_io.grey_or_rgb_shape(shape)
         folders = _class_folders.split_folders(self._root)
         found = _class_folders.class_names(self._root, folders)
         _checks.agree("classes", None if classes is None else sorted(map(str, classes)), found)
         self.task = _checks.task(task, classes, ("multiclass",), "an image folder")
-        listed = _class_folders.entries(self._root, folders, self.task.classes, _class_folders.expression(group))
+        listed = _class_folders.image_files(self._root, folders, self.task.classes, _class_folders.expression(group))
         self._decoded, bad = _scan(self._root, [entry.name for entry in listed])
         if bad and on_bad_file == "error":
             _refuse(bad)
@@ -98,7 +98,7 @@ class ImageFolder(Images):
         rows = [(entry.name, entry.group, *self._decoded[entry.name].size) for entry in self._split_entries(split)]
         return pd.DataFrame(rows, columns=["name", "group", "height", "width"])
 
-    def _split_entries(self, split: str) -> list[Entry]:
+    def _split_entries(self, split: str) -> list[ImageFile]:
         return [self._entries[row] for row in self._rows[checks.choice("split", split, _splits.NAMES)]]
 
 
@@ -110,40 +110,42 @@ class Files:
     shape: Shape
 
     def __call__(self, row: int) -> Tensor:
-        return _image_io.read(Path(self.paths[row]), self.shape)
+        return _image_io.load_image(Path(self.paths[row]), self.shape)
 
 
-def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, Decoded], list[str]]:
+def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, _DecodedFile], list[str]]:
     """Decode each file, with a progress bar: the good ones by name, and a line on each bad one."""
 
-    def decode(name: str) -> Decoded | str:
+    def decode(name: str) -> _DecodedFile | str:
         try:
-            data = files.read_bytes(root / name, images.BYTES)
-            return Decoded(_image_io.check(data), hashlib.sha256(data).digest())
+            data = files.read_bytes(root / name, images.MAX_FILE_BYTES)
+            return _DecodedFile(_image_io.decoded_size(data), hashlib.sha256(data).digest())
         except ValueError as error:
             return f"{name}: {error}"
 
     with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
         results = tqdm(pool.map(decode, names), total=len(names), desc="checking images", disable=None)
         scanned = dict(zip(names, results, strict=True))
-    good = {name: result for name, result in scanned.items() if isinstance(result, Decoded)}
+    good = {name: result for name, result in scanned.items() if isinstance(result, _DecodedFile)}
     return good, [result for result in scanned.values() if isinstance(result, str)]
 
 
 def _refuse(bad: Sequence[str]) -> None:
     raise ValueError(
-        f"each file of an image folder must be a whole image, got {len(bad)} bad:{checks.lines(bad)}\n"
+        f"each file of an image folder must be a whole image, got {len(bad)} bad:{checks.bullet_lines(bad)}\n"
         "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
     )
 
 
-def _rows(entries: Sequence[Entry], val: float, test: float, seed: int) -> dict[str, tuple[int, ...]]:
+def _rows(entries: Sequence[ImageFile], val: float, test: float, seed: int) -> dict[str, tuple[int, ...]]:
     if not any(entry.split for entry in entries):
-        return _splits.cut([entry.group for entry in entries], [entry.label for entry in entries], val, test, seed)
+        return _splits.split_groups(
+            [entry.group for entry in entries], [entry.label for entry in entries], val, test, seed
+        )
     return {name: tuple(i for i, entry in enumerate(entries) if entry.split == name) for name in _splits.NAMES}
 
 
-def _check_splits(entries: Sequence[Entry], rows: dict[str, tuple[int, ...]], classes: Sequence[str]) -> None:
+def _check_splits(entries: Sequence[ImageFile], rows: dict[str, tuple[int, ...]], classes: Sequence[str]) -> None:
     for split, own in rows.items():
         present = {entries[row].label for row in own}
         for label, name in enumerate(classes):

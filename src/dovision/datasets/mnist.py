@@ -19,7 +19,7 @@ from dovision.datasets.in_memory import in_memory
 from dovision.functional.rng import generator
 from dovision.interfaces import Images, Source
 
-Array = npt.NDArray[np.uint8]
+_Pixels = npt.NDArray[np.uint8]
 
 
 class MNIST(Images):
@@ -50,7 +50,7 @@ class MNIST(Images):
         download: bool,
     ) -> None:
         self.task = _checks.task(task, classes, ("multiclass",), "MNIST")
-        self.shape = _checks.shape(shape)
+        self.shape = _checks.image_shape(shape)
         folder = Path(root) / "MNIST" / "raw"
         files = {name: _locate(folder, name, download) for name, _ in Torchvision.resources}
         self._train = self._arrays(files["train-images-idx3-ubyte.gz"], files["train-labels-idx1-ubyte.gz"])
@@ -83,7 +83,7 @@ class MNIST(Images):
         return self._rows[checks.choice("split", split, _splits.NAMES)]
 
     def _arrays(self, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
-        image, label = _idx.read(images, axes=3), _idx.read(labels, axes=1)
+        image, label = _idx.read_idx(images, axes=3), _idx.read_idx(labels, axes=1)
         _checks.agree("shape", self.shape, (1, *image.shape[1:]))
         if len(image) != len(label) or not len(label):
             raise ValueError(

@@ -12,20 +12,20 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _phantom_film, _splits
-from dovision.datasets._phantom_patient import KINDS, Patient, draw
+from dovision.datasets._phantom_patient import LESION_KINDS, Patient, draw_patient
 from dovision.interfaces import Counterfactuals, Source
 from dovision.types import SOURCE_BOXES, part_kind
 
-VERSION = 1  # to be raised whenever the same arguments draw another pixel
+_VERSION = 1  # to be raised whenever the same arguments draw another pixel
 
 _TASKS = {
     "disease": ("multiclass", ("healthy", "disease")),
-    "kinds": ("multilabel", KINDS),
-    "kind": ("multiclass", ("healthy", *KINDS, "both")),
+    "kinds": ("multilabel", LESION_KINDS),
+    "kind": ("multiclass", ("healthy", *LESION_KINDS, "both")),
 }
 
 
-class Settings(NamedTuple):
+class _Settings(NamedTuple):
     """All that a pixel or a label of one split depends on, besides the sample."""
 
     seed: int
@@ -70,7 +70,7 @@ class Phantom(Counterfactuals):
         kind, names = _TASKS[checks.choice("label", label, _TASKS)]
         self.task = _checks.task(task, classes, (kind,), f"label={label}")
         _checks.agree("classes", self.task.classes, names)
-        self.shape = _checks.shape(shape)
+        self.shape = _checks.image_shape(shape)
         size = int(checks.within("the phantom's height", self.shape[1], 64, 224))
         _checks.agree("shape", self.shape, (1, size, size))
         strength = checks.within("shortcut", shortcut, 0, 1)
@@ -79,9 +79,9 @@ class Phantom(Counterfactuals):
         self._splits = {}
         for number, (name, count) in enumerate(counts.items()):
             own = test_strength if _splits.NAMES[number] == "test" else strength
-            settings = Settings(seed, number, checks.positive_int(name, count), size, own, label)
+            settings = _Settings(seed, number, checks.positive_int(name, count), size, own, label)
             self._splits[_splits.NAMES[number]] = Films(settings)
-        described = [repr((VERSION, tuple(films.settings))).encode() for films in self._splits.values()]
+        described = [repr((_VERSION, tuple(films.settings))).encode() for films in self._splits.values()]
         self.files = ()
         self.content = _checks.fingerprint(described, {})
 
@@ -98,7 +98,7 @@ class Phantom(Counterfactuals):
             "disease": [int(patient.disease) for patient in patients],
             "tag": [int(patient.tag is not None) for patient in patients],
         }
-        counts = {kind: [patient.count(kind) for patient in patients] for kind in KINDS}
+        counts = {kind: [patient.count(kind) for patient in patients] for kind in LESION_KINDS}
         return pd.DataFrame({"name": names, "group": names, **known, **counts})
 
     def source_boxes(self, split: str) -> pd.DataFrame:
@@ -109,7 +109,7 @@ class Phantom(Counterfactuals):
 
     def source_parts(self, split: str, row: int) -> tuple[str, ...]:
         """What can be left out of an image: each lesion, the tag if there is one, and one rib."""
-        return _phantom_film.parts(self._films(split).patients[row])
+        return _phantom_film.removable_objects(self._films(split).patients[row])
 
     def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:
         """The same film without some of its parts, shape (1, S, S): all else is equal, the noise too.
@@ -120,8 +120,8 @@ class Phantom(Counterfactuals):
         films = self._films(split)
         patient = films.patients[row]
         for part in parts:
-            checks.choice("part", part, _phantom_film.parts(patient))
-        return _phantom_film.render(patient, films.settings.size, without=parts)
+            checks.choice("part", part, _phantom_film.removable_objects(patient))
+        return _phantom_film.render_film(patient, films.settings.size, without=parts)
 
     def _films(self, split: str) -> Films:
         return self._splits[checks.choice("split", split, _splits.NAMES)]
@@ -130,12 +130,12 @@ class Phantom(Counterfactuals):
 class Films:
     """A split of the phantom; each film is drawn when asked for."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: _Settings) -> None:
         self.settings = settings
 
     def patient(self, row: int) -> Patient:
         """The causal variables of a film."""
-        return draw(self.settings.seed, self.settings.split, row, self.settings.shortcut)
+        return draw_patient(self.settings.seed, self.settings.split, row, self.settings.shortcut)
 
     @cached_property
     def patients(self) -> list[Patient]:
@@ -154,18 +154,18 @@ class Films:
     def boxes(self, row: int) -> list[tuple[object, ...]]:
         """Of each part of a film: its name, the class that it speaks for, and its edges."""
         patient = self.patients[row]
-        boxes = _phantom_film.boxes(patient, self.settings.size)
+        boxes = _phantom_film.object_boxes(patient, self.settings.size)
         return [(part, _spoken_for(part, patient, self.settings.label), *box) for part, box in boxes.items()]
 
     def __call__(self, row: int) -> Tensor:
-        return _phantom_film.render(self.patient(row), self.settings.size)
+        return _phantom_film.render_film(self.patient(row), self.settings.size)
 
-    def __getstate__(self) -> dict[str, Settings]:
+    def __getstate__(self) -> dict[str, _Settings]:
         return {"settings": self.settings}  # a reading process draws the patients that it needs
 
 
 def _label(patient: Patient, label: str) -> Tensor:
-    present = torch.tensor([patient.count(kind) > 0 for kind in KINDS])
+    present = torch.tensor([patient.count(kind) > 0 for kind in LESION_KINDS])
     if label == "kinds":
         return present.float()
     if label == "kind":
@@ -176,6 +176,6 @@ def _label(patient: Patient, label: str) -> Tensor:
 def _spoken_for(part: str, patient: Patient, label: str) -> str | None:
     """The class that a part is a sign of."""
     kind = part_kind(part)
-    if kind not in KINDS:
+    if kind not in LESION_KINDS:
         return None
     return kind if label == "kinds" else _TASKS[label][1][int(_label(patient, label))]

@@ -10,7 +10,7 @@ import torch
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from dovision.detectors._fitting import Rows
+from dovision.detectors._fitting import FeatureRows
 
 
 class Gaussians(NamedTuple):
@@ -26,7 +26,7 @@ class Gaussians(NamedTuple):
         return (white.unsqueeze(1) - self.means.to(features)).square().sum(-1).amin(1)
 
 
-def fit_gaussians(rows: Rows, classes: npt.NDArray[np.int64]) -> Gaussians:
+def fit_gaussians(rows: FeatureRows, classes: npt.NDArray[np.int64]) -> Gaussians:
     """A mean for each class that occurs, and the covariance around them all, shrunk as Ledoit and Wolf do.
 
     Args:

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from dovision.detectors._fitting import Rows
+from dovision.detectors._fitting import FeatureRows
 
 
 class Discriminator(NamedTuple):
@@ -32,7 +32,9 @@ class Discriminator(NamedTuple):
         return hidden.squeeze(1)
 
 
-def fit_discriminator(clean: Rows, attacked: Rows, estimator: LogisticRegression | MLPClassifier) -> Discriminator:
+def fit_discriminator(
+    clean: FeatureRows, attacked: FeatureRows, estimator: LogisticRegression | MLPClassifier
+) -> Discriminator:
     """Standardise the rows of both, fit the estimator, and export it."""
     attack = np.repeat([0, 1], [len(clean), len(attacked)])
     with warnings.catch_warnings():

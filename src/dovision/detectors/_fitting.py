@@ -10,11 +10,11 @@ from torch import Tensor
 
 from dovision.interfaces import Detector
 
-Rows = npt.NDArray[np.float64]  # (N, F), a row an image
-T = TypeVar("T")
+FeatureRows = npt.NDArray[np.float64]  # (N, F), a row an image
+_T = TypeVar("_T")
 
 
-def clean_rows(detector: Detector, clean: Tensor, attacked: Tensor) -> Rows:
+def clean_rows(detector: Detector, clean: Tensor, attacked: Tensor) -> FeatureRows:
     """What an unsupervised detector is fitted to.
 
     Raises:
@@ -28,7 +28,7 @@ def clean_rows(detector: Detector, clean: Tensor, attacked: Tensor) -> Rows:
     return _checked(detector, "clean", clean)
 
 
-def both_rows(detector: Detector, clean: Tensor, attacked: Tensor) -> tuple[Rows, Rows]:
+def both_rows(detector: Detector, clean: Tensor, attacked: Tensor) -> tuple[FeatureRows, FeatureRows]:
     """What a supervised detector is fitted to.
 
     Raises:
@@ -42,7 +42,7 @@ def both_rows(detector: Detector, clean: Tensor, attacked: Tensor) -> tuple[Rows
     return _checked(detector, "clean", clean), _checked(detector, "attacked", attacked)
 
 
-def fitted(detector: Detector, state: T | None) -> T:
+def fitted(detector: Detector, state: _T | None) -> _T:
     """What was fitted.
 
     Raises:
@@ -53,7 +53,7 @@ def fitted(detector: Detector, state: T | None) -> T:
     return state
 
 
-def _checked(detector: Detector, kind: str, read: Tensor) -> Rows:
+def _checked(detector: Detector, kind: str, read: Tensor) -> FeatureRows:
     if len(read) < 2:
         raise ValueError(f"{_name(detector)} is fitted to at least 2 {kind} images, got {len(read)}.")
     finite = read.isfinite()

@@ -12,11 +12,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from dovision.interfaces import Classifier
 from dovision.propagation.cached import weights_stamp
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 _KNOWN = WeakTensorKeyDictionary()  # by images, then by what was asked
 
 
-def remembered(image: Tensor, key: Hashable, compute: Callable[[], T]) -> T:
+def remembered(image: Tensor, key: Hashable, compute: Callable[[], _T]) -> _T:
     """What `compute` gives, from memory if it was asked for under this key, for these very images, before."""
     if image not in _KNOWN:
         _KNOWN[image] = {}
@@ -24,7 +24,7 @@ def remembered(image: Tensor, key: Hashable, compute: Callable[[], T]) -> T:
     key = (image._version, key)
     if key not in known:
         known[key] = compute()
-    answer: T = known[key]
+    answer: _T = known[key]
     return answer
 
 

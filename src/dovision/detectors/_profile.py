@@ -13,7 +13,7 @@ from dovision import checks
 from dovision.detectors._logit_cache import logits_of, remembered
 from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.propagation import KeptPropagation, Outcome
+from dovision.propagation import CachedPropagation, Outcome
 from dovision.propagation.edits import Pairs, all_pairs
 from dovision.propagation.plain import Plain
 from dovision.propagation.sites import site_module
@@ -43,7 +43,7 @@ class Profile:
         self.scale = checks.choice("scale", scale, SCALES)
         self.reads_code = any(each.site == CODE for each in self.interventions.values())
         self.passes = 0  # forward passes an image, known after the first
-        self._propagations = {name: KeptPropagation(each) for name, each in self.interventions.items()}
+        self._propagations = {name: CachedPropagation(each) for name, each in self.interventions.items()}
         self._kinds = {name: pickle.dumps(each) for name, each in self.interventions.items()}  # equal for equal parts
 
     def __call__(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> list[Tensor]:
@@ -118,7 +118,7 @@ def deviation(effect: Tensor) -> Tensor:
     return effect.var(1, correction=0).clamp(min=1e-20).sqrt()
 
 
-def flat(profile: Sequence[Tensor], with_summaries: bool) -> Tensor:
+def flatten_effects(profile: Sequence[Tensor], with_summaries: bool) -> Tensor:
     """All effects of an image in a row, shape (B, F), with the summaries of each intervention behind them if asked."""
     rows = [effect.flatten(1) for effect in profile]
     return torch.cat(rows + ([summaries(effect) for effect in profile] if with_summaries else []), 1)

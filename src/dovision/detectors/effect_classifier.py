@@ -11,7 +11,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.detectors._discriminator import Discriminator, fit_discriminator
 from dovision.detectors._fitting import both_rows, fitted
-from dovision.detectors._profile import Profile, compressed, flat, magnitude
+from dovision.detectors._profile import Profile, compressed, flatten_effects, magnitude
 from dovision.interfaces import Classifier, Detector, Intervention
 from dovision.types import Batch
 
@@ -60,7 +60,7 @@ class EffectClassifier(Detector):
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         effects = self.profile(batch, classifier, inserted)
         self.passes = self.profile.passes
-        return flat(effects, self.summaries)
+        return flatten_effects(effects, self.summaries)
 
     def fit(self, clean: Tensor, attacked: Tensor) -> None:
         network = MLPClassifier(self.hidden, alpha=self.penalty, max_iter=self.epochs, random_state=self.seed)

@@ -11,7 +11,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.detectors._class_gaussians import Gaussians, fit_gaussians
 from dovision.detectors._fitting import clean_rows, fitted
-from dovision.detectors._profile import Profile, compressed, flat
+from dovision.detectors._profile import Profile, compressed, flatten_effects
 from dovision.interfaces import Classifier, Detector, Intervention
 from dovision.types import Batch
 
@@ -40,7 +40,7 @@ class EffectProfile(Detector):
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         effects = self.profile(batch, classifier, inserted)
         self.passes = self.profile.passes
-        return flat(effects, self.summaries)
+        return flatten_effects(effects, self.summaries)
 
     def fit(self, clean: Tensor, attacked: Tensor) -> None:
         rows = compressed(torch.from_numpy(clean_rows(self, clean, attacked)), self.resolution).numpy()

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Subset
 
 from dovision import checks
 from dovision.analysis.detection_summary import write_detection
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.config.requirements import need_detectors, need_worlds
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows
 from dovision.evaluation.detection import SPLITS, Detection
@@ -28,7 +28,7 @@ from dovision.store.detection_tables import TEST
 from dovision.store.thumbnails import PictureChoice
 from dovision.training import model_cache
 from dovision.training.image_classifier import ImageClassifier
-from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, Stage
+from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, FittedModel
 from dovision.training.trainer import make_trainer
 from dovision.types import CODE, Batch
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 CONTROLS = ("inserted", "plain")  # of an intervention on a code
 
 
-def networks(config: DictConfig, images: Images, code: bool) -> dict[str, Stage]:
+def networks(config: DictConfig, images: Images, code: bool) -> dict[str, FittedModel]:
     """The networks of a run by their names, fitted if need be.
 
     Args:
@@ -89,10 +89,10 @@ def map_evaluation(
     config: DictConfig, folder: Path, images: Images, samples: Sequence[int], networks: Mapping[str, Classifier]
 ) -> list[MapEvaluation]:
     """The callback that draws the maps of the configured explainers; none if there are no explainers."""
-    explainers: Mapping[str, Explainer] = make(config.explainer)
+    explainers: Mapping[str, Explainer] = instantiate(config.explainer)
     if not explainers:
         return []
-    settings: MapSettings = make(config.explanation)
+    settings: MapSettings = instantiate(config.explanation)
     permuted = networks.get(PERMUTED)
     return [MapEvaluation(folder, networks[CLASSIFIER], explainers, settings, images.shape, samples, permuted)]
 
@@ -115,7 +115,7 @@ def contest(config: DictConfig) -> Contest | None:
     Raises:
         ValueError: there is no world to detect, or the adaptive attacker's detector is not among them.
     """
-    detectors: Mapping[str, Detector] = make(config.detector)
+    detectors: Mapping[str, Detector] = instantiate(config.detector)
     if not detectors:
         idle = [*config.detection.worlds, *config.detection.adaptive.detectors]
         if idle:
@@ -123,7 +123,7 @@ def contest(config: DictConfig) -> Contest | None:
         return None
     need_worlds(config)
     need_detectors(config)
-    worlds: Mapping[str, Attack] = make(config.detection.worlds)
+    worlds: Mapping[str, Attack] = instantiate(config.detection.worlds)
     return Contest(detectors, worlds)
 
 

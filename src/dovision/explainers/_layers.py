@@ -56,7 +56,7 @@ def chosen(classifier: Classifier, layer: str | None, image: Tensor) -> str:
 
 
 @torch.no_grad()
-def check(classifier: Classifier, layer: str | None, shape: Shape) -> None:
+def check_layer(classifier: Classifier, layer: str | None, shape: Shape) -> None:
     """Refuse a network without the layer asked for, or where it gives no map of images of this shape, (C, H, W).
 
     Raises:

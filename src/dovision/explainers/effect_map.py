@@ -10,7 +10,7 @@ from dovision import checks
 from dovision.functional import geometry
 from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Explainer, Intervention
-from dovision.propagation import KeptPropagation
+from dovision.propagation import CachedPropagation
 from dovision.types import INPUT, Batch, Box, Shape
 
 
@@ -37,7 +37,7 @@ class EffectMap(Explainer):
             )
         self.intervention = intervention
         self.scale = checks.choice("scale", scale, SCALES)
-        self.propagation = KeptPropagation(intervention, chunk)
+        self.propagation = CachedPropagation(intervention, chunk)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         batch = batch._replace(image=batch.image.detach())

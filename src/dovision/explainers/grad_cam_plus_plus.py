@@ -37,7 +37,7 @@ class GradCAMPlusPlus(Explainer):
         self.layer = layer
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        _layers.check(classifier, self.layer, shape)
+        _layers.check_layer(classifier, self.layer, shape)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         image = batch.image.detach()

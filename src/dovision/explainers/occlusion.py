@@ -11,7 +11,7 @@ from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Explainer
 from dovision.types import Batch, Shape
 
-ACROSS = 14  # windows along the shorter side, unless told otherwise
+_WINDOWS = 14  # windows along the shorter side, unless told otherwise
 
 
 class Occlusion(Explainer):
@@ -64,7 +64,7 @@ class Occlusion(Explainer):
 
     def _sizes(self, height: int, width: int) -> tuple[int, int]:
         """Side of the window and stride, in pixels."""
-        usual = max(1, round(min(height, width) / ACROSS))
+        usual = max(1, round(min(height, width) / _WINDOWS))
         window, stride = self.window or usual, self.stride or usual
         if window > min(height, width):
             raise ValueError(f"window must fit into the {height} x {width} image, got {window} pixels.")

@@ -31,7 +31,7 @@ class ScoreCAM(Explainer):
         self.batch_size = checks.positive_int("batch_size", batch_size)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        _layers.check(classifier, self.layer, shape)
+        _layers.check_layer(classifier, self.layer, shape)
 
     @torch.no_grad()
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:

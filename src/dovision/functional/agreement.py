@@ -19,7 +19,7 @@ from dovision import checks
 from dovision.functional import geometry
 from dovision.types import Box
 
-Array = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 OK, ZERO, NOT_FINITE = "ok", "zero", "not finite"
@@ -36,7 +36,7 @@ def to_cells(maps: Tensor, rows: int, columns: int) -> Tensor:
     return torch.stack(cells, 1).reshape(-1, rows, columns)
 
 
-def coverage(boxes: Sequence[Box], height: int, width: int, rows: int, columns: int) -> Array:
+def coverage(boxes: Sequence[Box], height: int, width: int, rows: int, columns: int) -> FloatArray:
     """Share of each cell's pixels that lie in any of the boxes, in [0, 1], shape (rows, columns).
 
     Args:
@@ -56,14 +56,14 @@ def coverage(boxes: Sequence[Box], height: int, width: int, rows: int, columns: 
     return pixels / np.outer(np.diff(down), np.diff(across))
 
 
-def state(cells: Array) -> str:
+def state(cells: FloatArray) -> str:
     """Whether a map can be judged: "ok", "zero" (no positive cell) or "not finite"."""
     if not np.isfinite(cells).all():
         return NOT_FINITE
     return OK if (cells > 0).any() else ZERO
 
 
-def pointing(cells: Array, boxes: Sequence[Box], height: int, width: int, margin: float) -> float:
+def pointing(cells: FloatArray, boxes: Sequence[Box], height: int, width: int, margin: float) -> float:
     """Pointing game: 1 if the centre of the highest cell lies in a box or at most `margin` pixels beside it, else 0.
 
     The mean over the highest cells where several tie; nan without boxes.
@@ -83,7 +83,7 @@ def pointing(cells: Array, boxes: Sequence[Box], height: int, width: int, margin
     return float(np.mean([any(_centre_within(cell, box, margin) for box in boxes) for cell in found]))
 
 
-def energy(cells: Array, coverage: Array) -> float:
+def energy(cells: FloatArray, coverage: FloatArray) -> float:
     """Share of the positive part of a map that lies in the boxes, in [0, 1]; nan without a positive cell.
 
     A uniform map has `coverage.mean()`, the share of the image that the boxes take: read one against the other.
@@ -99,7 +99,7 @@ def energy(cells: Array, coverage: Array) -> float:
     return float((positive * coverage).sum() / total) if total > 0 else np.nan
 
 
-def iou(cells: Array, coverage: Array) -> float:
+def iou(cells: FloatArray, coverage: FloatArray) -> float:
     """Intersection over union of the boxes with the highest cells of the same area, in [0, 1]; nan without boxes.
 
     As many cells are chosen as the boxes have area, the last one in part; cells that tie are chosen in equal parts,
@@ -120,13 +120,13 @@ def iou(cells: Array, coverage: Array) -> float:
     return float(shared / (2 * wanted - shared))
 
 
-def density(cells: Array, coverage: Array) -> float:
+def density(cells: FloatArray, coverage: FloatArray) -> float:
     """Mean of a map over the pixels of the boxes; nan without boxes."""
     area = coverage.sum()
     return float((cells * coverage).sum() / area) if area > 0 else np.nan
 
 
-def removal(cells: Array, steps: int) -> Mask:
+def removal(cells: FloatArray, steps: int) -> Mask:
     """Which cells are gone at each step when the most relevant go first, shape (steps + 1, rows, columns).
 
     None at step 0, all at the last one, equally many at each in between (to the nearest cell). Cells that tie go in an
@@ -159,7 +159,7 @@ def painted(image: Tensor, filled: Tensor, removed: Mask) -> Tensor:
     return torch.where(torch.from_numpy(mask).unsqueeze(1).to(image.device), filled, image)
 
 
-def area(probability: Array) -> float:
+def area(probability: FloatArray) -> float:
     """Area under a curve of deletion or insertion over the share of cells, by trapezoids, in [0, 1].
 
     Args:
@@ -168,7 +168,7 @@ def area(probability: Array) -> float:
     return float(trapezoid(probability, dx=1 / (len(probability) - 1)))
 
 
-def spearman(a: Array, b: Array) -> Array:
+def spearman(a: FloatArray, b: FloatArray) -> FloatArray:
     """Rank correlation along the last axis, ties having their mean rank; shape (...) from shapes (..., N).
 
     nan where one is constant or holds a nan, and everywhere if N is below 3.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dovision.functional.intervals import (
-    NOTHING,
+    NOT_MEASURED,
     ONE_GROUP,
     SHARE,
     Interval,
@@ -110,4 +110,4 @@ def _area(area: float, attacked: Scored, added: Floats, clean: Scored, clean_add
 
 
 def _nothing(attacked: Scored, clean: Scored) -> Interval:
-    return withheld(np.nan, len(np.union1d(attacked.group, clean.group)), NOTHING)
+    return withheld(np.nan, len(np.union1d(attacked.group, clean.group)), NOT_MEASURED)

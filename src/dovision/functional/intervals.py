@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-Array = npt.NDArray[np.float64]
+_Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
 
 LEVEL = 0.95
-FEWEST = 3  # groups behind the interval of a mean, and groups that must differ from the middle one
+MIN_GROUPS = 3  # groups behind the interval of a mean, and groups that must differ from the middle one
 MEAN, SHARE = "t", "Clopper-Pearson"  # the methods; MEAN_INTERVALS and SHARE_INTERVALS describe them in captions
 MEAN_INTERVALS = (
     "95% intervals over groups (patients or images), Student's t with half the degrees of freedom, widened on the side "
@@ -28,12 +28,12 @@ BOTH_INTERVALS = (
     f"{SHARE_INTERVALS}; of means that are no shares, Student's t with half the degrees of freedom, widened for skew"
 )
 
-NOTHING = "nothing was measured"
-FEW_GROUPS = f"fewer than {FEWEST} groups"
+NOT_MEASURED = "nothing was measured"
+FEW_GROUPS = f"fewer than {MIN_GROUPS} groups"
 ONE_GROUP = "fewer than 2 groups"
 ONE_LARGE = "one group holds most of it"
 CONSTANT = "all groups are equal"
-RARE = f"rare: fewer than {FEWEST} groups differ from the rest"
+FEW_DIFFERENT = f"rare: fewer than {MIN_GROUPS} groups differ from the rest"
 SATURATED = "saturated: below the resolution of float32 probabilities"
 
 
@@ -73,14 +73,14 @@ class Means(NamedTuple):
     reason     why there is no interval; empty where there is one
     """
 
-    estimate: Array
-    error: Array
-    skewness: Array
-    effective: Array
+    estimate: _Array
+    error: _Array
+    skewness: _Array
+    effective: _Array
     clusters: npt.NDArray[np.int64]
     reason: npt.NDArray[Any]
 
-    def ends(self, level: float = LEVEL) -> tuple[Array, Array]:
+    def ends(self, level: float = LEVEL) -> tuple[_Array, _Array]:
         """The lower and the upper ends, shapes (C,); nan where withheld.
 
         A quantile q of Student's t with half the degrees of freedom that equal groups of normal effects would have:
@@ -96,7 +96,7 @@ class Means(NamedTuple):
             ends.append(np.where(self.reason == "", self.estimate + side * self.error * reach, np.nan))
         return ends[0], ends[1]
 
-    def p_values(self) -> Array:
+    def p_values(self) -> _Array:
         """Two-sided p-values of "the mean is 0", shape (C,): below 1 - level exactly where `ends(level)` excludes 0."""
         slope = self._slope(-np.sign(self.estimate))
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -106,14 +106,14 @@ class Means(NamedTuple):
         return np.where(self.reason == "", p, np.nan)
 
     @property
-    def _freedom(self) -> Array:
+    def _freedom(self) -> _Array:
         return np.maximum((self.effective - 1) / 2, 0.5)
 
-    def _slope(self, side: Array | int) -> Array:
+    def _slope(self, side: _Array | int) -> _Array:
         return np.maximum(side * self.skewness, 0) / (2 * np.sqrt(np.maximum(self.effective, 1)))
 
 
-def means(totals: Array, counts: Array, resolution: float = 0.0) -> Means:
+def means(totals: _Array, counts: _Array, resolution: float = 0.0) -> Means:
     """Means over groups of C quantities.
 
     Args:
@@ -136,18 +136,18 @@ def means(totals: Array, counts: Array, resolution: float = 0.0) -> Means:
         apart = _apart(totals / counts, present, clusters)
     size = np.abs(totals).sum(axis=0) / np.maximum(count, 1)
     reasons = {  # the first that applies
-        NOTHING: clusters == 0,
+        NOT_MEASURED: clusters == 0,
         SATURATED: size < resolution,
-        FEW_GROUPS: clusters < FEWEST,
+        FEW_GROUPS: clusters < MIN_GROUPS,
         ONE_LARGE: effective < 2,
         CONSTANT: apart == 0,
-        RARE: apart < np.minimum(FEWEST, clusters - 1),
+        FEW_DIFFERENT: apart < np.minimum(MIN_GROUPS, clusters - 1),
     }
     reason = np.select(list(reasons.values()), list(reasons), default="")
     return Means(estimate, error, np.where(apart > 0, skewness, 0.0), effective, clusters, reason)
 
 
-def mean_interval(values: Array, groups: Groups, resolution: float = 0.0, level: float = LEVEL) -> Interval:
+def mean_interval(values: _Array, groups: Groups, resolution: float = 0.0, level: float = LEVEL) -> Interval:
     """The mean of values, shape (N,), with an interval over whole groups; nan and infinite values are left out.
 
     Args:
@@ -163,12 +163,12 @@ def mean_interval(values: Array, groups: Groups, resolution: float = 0.0, level:
     return Interval(float(found.estimate[0]), float(low[0]), float(high[0]), int(found.clusters[0]), method, reason)
 
 
-def mean_p_value(values: Array, groups: Groups) -> float:
+def mean_p_value(values: _Array, groups: Groups) -> float:
     """The two-sided p-value of "the mean is 0" that agrees with `mean_interval`; nan where that is withheld."""
     return float(means(*_sums(values, groups, 0.0)).p_values()[0])
 
 
-def share_interval(hits: Array, groups: Groups) -> Interval:
+def share_interval(hits: _Array, groups: Groups) -> Interval:
     """The share of ones among ones and zeros, shape (N,), with an interval over whole groups; nan is left out.
 
     Without repetitions in a group it is Clopper and Pearson's. Of a share of 0 or 1 each group counts once.
@@ -180,7 +180,7 @@ def share_interval(hits: Array, groups: Groups) -> Interval:
     found = means(totals, counts)
     estimate, clusters = float(found.estimate[0]), int(found.clusters[0])
     if clusters < 2:
-        return withheld(estimate, clusters, NOTHING if clusters == 0 else ONE_GROUP)
+        return withheld(estimate, clusters, NOT_MEASURED if clusters == 0 else ONE_GROUP)
     rows, effective = int(counts.sum()), float(found.effective[0])
     low, high = unit_ends(estimate, float(found.error[0]), effective, rows, effective, rows)
     return Interval(estimate, low, high, clusters, SHARE, "")
@@ -243,7 +243,7 @@ def has_quantile(share: float, count: int) -> bool:
     return count * min(share, 1 - share) >= 1 - 1e-9
 
 
-def holm(p: Array) -> Array:
+def holm(p: _Array) -> _Array:
     """p-values, shape (N,), adjusted so that the chance of any false finding keeps its level; nan is no test.
 
     Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
@@ -255,7 +255,7 @@ def holm(p: Array) -> Array:
     return adjusted
 
 
-def benjamini_hochberg(p: Array) -> Array:
+def benjamini_hochberg(p: _Array) -> _Array:
     """p-values, shape (N,), adjusted so that the expected share of false findings keeps its level; nan is no test.
 
     Source: Benjamini and Hochberg, Controlling the false discovery rate, 1995.
@@ -275,7 +275,7 @@ def level_of_selected(shown: int, measured: int) -> float:
     return 1 - (1 - LEVEL) * min(1.0, shown / max(measured, 1))
 
 
-def _sums(values: Array, groups: Groups, resolution: float) -> tuple[Array, Array]:
+def _sums(values: _Array, groups: Groups, resolution: float) -> tuple[_Array, _Array]:
     """The sum and the number of each group's finite values, shapes (G, 1)."""
     seen = np.isfinite(values)
     _, group = np.unique(groups[seen], return_inverse=True)
@@ -284,7 +284,7 @@ def _sums(values: Array, groups: Groups, resolution: float) -> tuple[Array, Arra
     return totals[:, np.newaxis].astype(np.float64), counts[:, np.newaxis].astype(np.float64)
 
 
-def _skewness(added: Array, present: npt.NDArray[np.bool_], clusters: Groups) -> Array:
+def _skewness(added: _Array, present: npt.NDArray[np.bool_], clusters: Groups) -> _Array:
     """The adjusted Fisher-Pearson coefficient of each column's present rows."""
     centred = np.where(present, added - added.sum(axis=0) / clusters, 0.0)
     square = centred * centred
@@ -293,7 +293,7 @@ def _skewness(added: Array, present: npt.NDArray[np.bool_], clusters: Groups) ->
     return np.nan_to_num(third / second**1.5 * adjustment, posinf=0, neginf=0)
 
 
-def _apart(value: Array, present: npt.NDArray[np.bool_], clusters: Groups) -> Groups:
+def _apart(value: _Array, present: npt.NDArray[np.bool_], clusters: Groups) -> Groups:
     """How many groups differ from the rest, of each column; exact as long as they are fewer than FEWEST.
 
     The rest then has the middle value of any 5 groups; of two middle ones the one that fewer groups differ from counts.

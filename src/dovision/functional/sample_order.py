@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-VERSION = 1  # raised whenever the same labels and groups get another order
+ORDER_VERSION = 1  # raised whenever the same labels and groups get another order
 SEED = 0
-RARE = 0.01  # share of the samples; classes below it are one stratum, or a long tail would come last
+RARE_SHARE = 0.01  # share of the samples; classes below it are one stratum, or a long tail would come last
 
-Integers = npt.NDArray[np.int64]
+_Integers = npt.NDArray[np.int64]
 
 
-def sample_order(label: npt.NDArray[Any], group: npt.NDArray[np.int64]) -> Integers:
+def sample_order(label: npt.NDArray[Any], group: npt.NDArray[np.int64]) -> _Integers:
     """The row of each sample, shape (N,): a permutation.
 
     Among the first n samples, the number of those of a class is within 1 of n times the class's share, for every n.
@@ -40,14 +40,14 @@ def sample_order(label: npt.NDArray[Any], group: npt.NDArray[np.int64]) -> Integ
     cell = pd.factorize(pd.MultiIndex.from_arrays([stratum, group]))[0]
     for part in (cell, stratum):  # groups within each class, then the classes
         rows = rows[np.argsort(_spread(part[rows], random), kind="stable")]
-    frequent = np.bincount(stratum, minlength=1) >= RARE * len(stratum)
+    frequent = np.bincount(stratum, minlength=1) >= RARE_SHARE * len(stratum)
     queue = pd.factorize(np.where(frequent[stratum], stratum, -1)[rows])[0]
     order = np.empty_like(rows)
     order[np.argsort(_turns(np.bincount(queue)), kind="stable")] = rows[np.argsort(queue, kind="stable")]
     return order
 
 
-def strata(label: npt.NDArray[Any]) -> Integers:
+def strata(label: npt.NDArray[Any]) -> _Integers:
     """The class that each row is stratified by, shape (N,): its label; for multilabel the rarest of its labels, or K.
 
     Args:
@@ -60,7 +60,7 @@ def strata(label: npt.NDArray[Any]) -> Integers:
     return np.where(present, count, len(label) + 1).argmin(1)
 
 
-def _spread(part: Integers, random: np.random.Generator) -> npt.NDArray[np.float64]:
+def _spread(part: _Integers, random: np.random.Generator) -> npt.NDArray[np.float64]:
     """A place in [0, 1) for each row: those of the rows of a part are equally far apart, from a random start."""
     size = np.bincount(part)
     start = random.random(len(size))
@@ -68,7 +68,7 @@ def _spread(part: Integers, random: np.random.Generator) -> npt.NDArray[np.float
     return (number + start[part]) / size[part]
 
 
-def _turns(sizes: Integers) -> Integers:
+def _turns(sizes: _Integers) -> _Integers:
     """The queue that each place is given to, shape (N,), so that each queue is always within 1 of its share.
 
     The member number j (from 0) of a queue of n among N has its place in [floor(j N / n), ceil((j + 1) N / n)); of the

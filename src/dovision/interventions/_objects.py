@@ -8,7 +8,7 @@ from typing import NamedTuple
 from dovision.interfaces import Images
 from dovision.types import Box
 
-NOTHING = Box(0, 0, 0, 0)  # the region of a part that an image does not have
+NO_REGION = Box(0, 0, 0, 0)  # the region of a part that an image does not have
 
 
 class Part(NamedTuple):
@@ -43,7 +43,7 @@ def known_parts(images: Images, split: str) -> Known:
     return known
 
 
-def names(known: Known) -> tuple[str, ...]:
+def object_names(known: Known) -> tuple[str, ...]:
     """Names of all parts, those that speak for a class first; each group in alphabetical order."""
     labelled: dict[str, bool] = {}
     for parts in known.values():

@@ -25,7 +25,7 @@ class Zero:
         return torch.zeros_like(channel)
 
 
-class Mean:
+class ChannelMean:
     """The channel says the same at every position of the sample: its own mean."""
 
     def __call__(self, channel: Tensor, unit: int, context: Context) -> Tensor:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from dovision.interfaces import Context, Counterfactuals, Images, Intervention
-from dovision.interventions._objects import NOTHING, Part, bound, known_parts, names
+from dovision.interventions._objects import NO_REGION, Part, bound, known_parts, object_names
 from dovision.types import INPUT, Box, Shape
 
-ALL = "all labelled"
-KEPT = 2**28  # bytes of drawn images that are kept, since each arm asks for the same ones
+_ALL_LABELLED = "all labelled"
+_CACHE_BYTES = 2**28  # bytes of drawn images that are kept, since each arm asks for the same ones
 
 
 class Absence(NamedTuple):
@@ -25,7 +25,7 @@ class Absence(NamedTuple):
     parts: tuple[str, ...]
 
 
-NONE = Absence(NOTHING, ())
+NONE = Absence(NO_REGION, ())
 
 
 class Counterfactual(Intervention):
@@ -56,9 +56,9 @@ class Counterfactual(Intervention):
             )
         known = known_parts(images, split)
         self._absences = {sample: dict(_absences(parts)) for sample, parts in known.items()}
-        everything = (ALL,) if any(ALL in absences for absences in self._absences.values()) else ()
-        self._units = (*names(known), *everything)
-        self._drawn = lru_cache(KEPT // (4 * math.prod(images.shape)))(partial(images.counterfactual, split))
+        everything = (_ALL_LABELLED,) if any(_ALL_LABELLED in absences for absences in self._absences.values()) else ()
+        self._units = (*object_names(known), *everything)
+        self._drawn = lru_cache(_CACHE_BYTES // (4 * math.prod(images.shape)))(partial(images.counterfactual, split))
 
     def units(self, shape: Shape) -> tuple[str, ...]:
         return bound(self._units)
@@ -90,4 +90,4 @@ def _absences(parts: Mapping[str, Part]) -> Iterator[tuple[str, Absence]]:
     labelled = {name: part.box for name, part in parts.items() if part.labelled}
     if labelled:
         tops, lefts, bottoms, rights = zip(*labelled.values(), strict=True)
-        yield ALL, Absence(Box(min(tops), min(lefts), max(bottoms), max(rights)), tuple(labelled))
+        yield _ALL_LABELLED, Absence(Box(min(tops), min(lefts), max(bottoms), max(rights)), tuple(labelled))

@@ -20,7 +20,7 @@ class Fill(Protocol):
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor: ...
 
 
-def checked(fill: Fill) -> Fill:
+def checked_fill(fill: Fill) -> Fill:
     """Return `fill` if it is one.
 
     Raises:

@@ -7,7 +7,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional import geometry
 from dovision.interfaces import Context, Intervention
-from dovision.interventions.fills import Constant, Fill, checked
+from dovision.interventions.fills import Constant, Fill, checked_fill
 from dovision.types import INPUT, Box, Shape
 
 BLACK = Constant(0.0)
@@ -32,7 +32,7 @@ class PixelGrid(Intervention):
     def __init__(self, rows: int, columns: int, fill: Fill = BLACK) -> None:
         self.rows = checks.positive_int("rows", rows)
         self.columns = checks.positive_int("columns", columns)
-        self.fill = checked(fill)
+        self.fill = checked_fill(fill)
 
     def units(self, shape: Shape) -> tuple[str, ...]:
         return tuple(f"r{r}c{c}" for r in range(self.rows) for c in range(self.columns))

@@ -12,8 +12,8 @@ from dovision import checks
 from dovision.functional import geometry
 from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images, Intervention
-from dovision.interventions._objects import NOTHING, Part, bound, known_parts, names
-from dovision.interventions.fills import Fill, checked
+from dovision.interventions._objects import NO_REGION, Part, bound, known_parts, object_names
+from dovision.interventions.fills import Fill, checked_fill
 from dovision.types import INPUT, Box, Shape, part_kind
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class RegionBox(Intervention):
     site = INPUT
 
     def __init__(self, fill: Fill, controls: int, seed: int, parts: Sequence[str] | None = None) -> None:
-        self.fill = checked(fill)
+        self.fill = checked_fill(fill)
         self.suffixes = ("", *(f" control {number}" for number in range(checks.positive_int("controls", controls))))
         self.seed = checks.count("seed", seed)
         self.parts = (parts,) if isinstance(parts, str) else parts if parts is None else checks.names("parts", parts)
@@ -50,7 +50,7 @@ class RegionBox(Intervention):
             ValueError: the dataset knows no boxes, or none of the chosen kind.
         """
         known = known_parts(images, split)
-        chosen = self._chosen(names(known))
+        chosen = self._chosen(object_names(known))
         self._units = tuple(f"{part}{suffix}" for part in chosen for suffix in self.suffixes)
         self._regions = {
             sample: dict(self._placed(sample, parts, chosen, images.shape)) for sample, parts in known.items()
@@ -64,7 +64,7 @@ class RegionBox(Intervention):
         return bound(self._units)
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box:
-        return self._regions.get(sample, {}).get(self.units(shape)[unit], NOTHING)
+        return self._regions.get(sample, {}).get(self.units(shape)[unit], NO_REGION)
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         region = self.region(tuple(value.shape[1:]), unit, int(context.batch.sample[0]))

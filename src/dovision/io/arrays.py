@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from dovision.io import files
 
-Array = npt.NDArray[Any]
+AnyArray = npt.NDArray[Any]
 Lengths = Sequence[int | None]  # of a shape; None: any number up to ROWS
-ROWS = 1 << 24  # the most of a length that nothing else tells
-BYTES = 1 << 33  # the most of an array that is read into memory
-PIECE = 1 << 20  # bytes read at a time
+_MAX_ROWS = 1 << 24  # the most of a length that nothing else tells
+MAX_BYTES = 1 << 33  # the most of an array that is read into memory
+_CHUNK_BYTES = 1 << 20  # bytes read at a time
 
 
 class Header(NamedTuple):
@@ -38,7 +38,7 @@ class Header(NamedTuple):
         return self.start + self.dtype.itemsize * math.prod(self.shape)
 
 
-def mapped(path: Path, dtype: npt.DTypeLike, shape: Lengths, mode: str = "r") -> Array:
+def mapped(path: Path, dtype: npt.DTypeLike, shape: Lengths, mode: str = "r") -> AnyArray:
     """The array of an .npy file, memory-mapped.
 
     Args:
@@ -63,7 +63,7 @@ def mapped(path: Path, dtype: npt.DTypeLike, shape: Lengths, mode: str = "r") ->
     return _map(path, header, mode, header.start)
 
 
-def member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths) -> Array:
+def member(path: Path, name: str, dtype: npt.DTypeLike, shape: Lengths) -> AnyArray:
     """An array of an .npz file, whose checksum there is compared: memory-mapped if it is not compressed.
 
     Raises:
@@ -94,7 +94,7 @@ class _Refused(ValueError):
     """An array that is whole, and another than is expected."""
 
 
-def _map(path: Path, header: Header, mode: Any, start: int) -> Array:
+def _map(path: Path, header: Header, mode: Any, start: int) -> AnyArray:
     if 0 in header.shape:  # which cannot be mapped
         return np.empty(header.shape, header.dtype)
     return np.memmap(path, header.dtype, mode, start, header.shape, "F" if header.fortran else "C")
@@ -111,7 +111,8 @@ def _header(file: IO[bytes]) -> Header:
 
 def _check(what: str, header: Header, dtype: npt.DTypeLike, shape: Lengths) -> None:
     fits = len(header.shape) == len(shape) and all(
-        0 <= got <= ROWS if wanted is None else got == wanted for got, wanted in zip(header.shape, shape, strict=True)
+        0 <= got <= _MAX_ROWS if wanted is None else got == wanted
+        for got, wanted in zip(header.shape, shape, strict=True)
     )
     if header.dtype != np.dtype(dtype) or not fits:
         raise _Refused(f"{what} must be an array of {_told(dtype, shape)}, got {header.dtype} of shape {header.shape}.")
@@ -122,11 +123,13 @@ def _content(inner: IO[bytes], entry: zipfile.ZipInfo, header: Header) -> bytes 
     if entry.file_size != header.end:
         raise ValueError(f"its header claims {header.end:,} bytes of {entry.file_size:,}")
     if entry.compress_type == zipfile.ZIP_STORED:
-        while inner.read(PIECE):
+        while inner.read(_CHUNK_BYTES):
             pass
         return None
-    if header.end > BYTES:
-        raise ValueError(f"its {header.end:,} bytes are more than the {BYTES:,} that are read of a compressed array")
+    if header.end > MAX_BYTES:
+        raise ValueError(
+            f"its {header.end:,} bytes are more than the {MAX_BYTES:,} that are read of a compressed array"
+        )
     inner.seek(0)
     return inner.read()
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEXT = 1 << 28  # bytes of a JSON, YAML or CSV file, unzipped; the largest known, the table of ChestX-ray14, has 2 ** 23
-PIECE = 1 << 20  # bytes hashed at a time
-KINDS = {
+CHUNK_BYTES = 1 << 20  # bytes hashed at a time
+FILE_KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
@@ -37,7 +37,7 @@ def regular(path: str | Path, most: int | None = None) -> Path:
     path = Path(path)
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        kind = KINDS.get(stat.S_IFMT(found.st_mode), "something else")
+        kind = FILE_KINDS.get(stat.S_IFMT(found.st_mode), "something else")
         raise ValueError(f"{path} must be a regular file, got {kind}. Name a file, or take it away.")
     if most is not None and found.st_size > most:
         raise ValueError(too_large(path, most, f"{found.st_size:,}"))
@@ -64,7 +64,7 @@ def sha256(path: str | Path) -> str:
     """The SHA-256 of the bytes of a regular file, 64 hexadecimal digits; errors as those of `regular`."""
     digest = hashlib.sha256()
     with open_file(path) as file:
-        while piece := file.read(PIECE):
+        while piece := file.read(CHUNK_BYTES):
             digest.update(piece)
     return digest.hexdigest()
 

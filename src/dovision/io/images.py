@@ -10,9 +10,9 @@ from PIL import Image
 from dovision.io import files
 
 PIXELS = 1 << 26  # the most of an image: 67 million, at most 1 GB while it is read
-BYTES = 1 << 28  # the most of its file
+MAX_FILE_BYTES = 1 << 28  # the most of its file
 # Each a plain raster. Pillow reads others, too, some of them by starting a program that interprets the file (EPS).
-KINDS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags
 
@@ -21,14 +21,14 @@ class BadFile(ValueError):
     """A file that is no whole image; the message says why, without the file's name."""
 
 
-def read(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
     """The image in a file; errors as those of `decode`, and FileNotFoundError.
 
     Raises:
         BadFile: also if it is no regular file.
     """
     try:
-        data = files.read_bytes(path, BYTES)
+        data = files.read_bytes(path, MAX_FILE_BYTES)
     except ValueError as error:
         raise BadFile(str(error)) from error
     return decode(data)
@@ -43,11 +43,11 @@ def decode(data: bytes) -> Image.Image:
     if not data:
         raise BadFile("empty")
     try:
-        image = Image.open(io.BytesIO(data), formats=KINDS)
+        image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
         _check(image)
         if image.format == "PNG":  # whose checksums are not looked at while pixels are decoded
             image.verify()
-            image = Image.open(io.BytesIO(data), formats=KINDS)
+            image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
         image.load()
     except BadFile:
         raise

@@ -2,7 +2,7 @@
 
     | the archive that torch.save writes | its comment: dovision 2 sha256 <digest of all bytes before> |
 
-torch.load reads such a file as any other; `read` checks the digest first, and opens no archive that fails it.
+torch.load reads such a file as any other; `read_sealed` checks the digest first, and opens no archive that fails it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import torch
 from dovision.io import files
 from dovision.io.atomic import replacing
 
-FORMAT = 2  # 1 had no digest
+SEAL_FORMAT = 2  # 1 had no digest
 MARK = re.compile(rb"dovision (\d+) sha256 ([0-9a-f]{64})")
 MARK_LENGTH = len(b"dovision 2 sha256 ") + 64
 END = b"PK\x05\x06"  # begins the last 22 bytes of an archive without a comment, of which the last two are its length
-PIECE = 1 << 20  # bytes hashed at a time
+_CHUNK_BYTES = 1 << 20  # bytes hashed at a time
 
 
-def write(path: Path, content: Any) -> None:
+def write_sealed(path: Path, content: Any) -> None:
     """Write tensors and plain types with their digest, under a temporary name until the file is whole and on disk.
 
     The same content gives the same bytes, whatever the file is called.
@@ -38,15 +38,15 @@ def write(path: Path, content: Any) -> None:
         _seal(file)
 
 
-def read(path: str | Path) -> Any:
-    """The content of a file that `write` has written, on the CPU.
+def read_sealed(path: str | Path) -> Any:
+    """The content of a file that `write_sealed` has written, on the CPU.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is changed, of an older format, or not of this kind.
     """
     with require(path).open("rb") as file:
-        check(path, file)
+        verify(path, file)
         return _load(path, file, "Fit it again.")
 
 
@@ -78,7 +78,7 @@ def require(path: str | Path) -> Path:
         raise FileNotFoundError(f"there is no checkpoint {path}. Name a file that exists, or null for none.") from None
 
 
-def check(path: str | Path, file: BinaryIO) -> None:
+def verify(path: str | Path, file: BinaryIO) -> None:
     """Raise unless the file's bytes are those that its digest was made of.
 
     Raises:
@@ -89,13 +89,13 @@ def check(path: str | Path, file: BinaryIO) -> None:
     mark = MARK.fullmatch(file.read())
     if mark is None:
         raise ValueError(
-            f"the checkpoint {path} must end with dovision's digest (format {FORMAT}), got none: it is damaged, of an "
-            "older version, or not dovision's. Fit it again with dovision-train, or copy it again."
+            f"the checkpoint {path} must end with dovision's digest (format {SEAL_FORMAT}), got none: it is damaged, "
+            "of an older version, or not dovision's. Fit it again with dovision-train, or copy it again."
         )
-    if int(mark[1]) != FORMAT:
+    if int(mark[1]) != SEAL_FORMAT:
         raise ValueError(
-            f"the checkpoint {path} must be of dovision's format {FORMAT}, got {int(mark[1])}. Fit it again, or use "
-            "the version of dovision that wrote it."
+            f"the checkpoint {path} must be of dovision's format {SEAL_FORMAT}, got {int(mark[1])}. Fit it again, or "
+            "use the version of dovision that wrote it."
         )
     if _digest(file, size - MARK_LENGTH) != mark[2].decode():
         raise ValueError(
@@ -131,14 +131,14 @@ def _seal(file: BinaryIO) -> None:
     file.write(MARK_LENGTH.to_bytes(2, "little"))
     digest = _digest(file, size)
     file.seek(size)
-    file.write(f"dovision {FORMAT} sha256 {digest}".encode())
+    file.write(f"dovision {SEAL_FORMAT} sha256 {digest}".encode())
 
 
 def _digest(file: BinaryIO, length: int) -> str:
     """The sha256 of the first `length` bytes."""
     digest = hashlib.sha256()
     file.seek(0)
-    while length and (piece := file.read(min(PIECE, length))):
+    while length and (piece := file.read(min(_CHUNK_BYTES, length))):
         digest.update(piece)
         length -= len(piece)
     return digest.hexdigest()

@@ -19,7 +19,7 @@ class _Plain(yaml.SafeLoader):  # type: ignore[misc]
         return super().compose_node(parent, index)
 
 
-def read(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
     """The content of a regular YAML file.
 
     Raises:

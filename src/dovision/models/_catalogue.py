@@ -35,7 +35,7 @@ def factories() -> Mapping[str, Factory]:
     return MappingProxyType(found)
 
 
-def make(settings: Mapping[str, Any]) -> Any:
+def build(settings: Mapping[str, Any]) -> Any:
     """The classifier or autoencoder that a checkpoint names; what its arguments hold is never imported or run.
 
     Args:

@@ -16,11 +16,11 @@ from dovision.models import _catalogue
 from dovision.models.conv_autoencoder import insert
 
 START = {"weights": None, "checkpoint_file": None, "pretrained": False}  # arguments that say where training starts
-PARTS: dict[str, Any] = {"model": dict, "autoencoder": (dict, type(None)), "facts": dict, "state": dict}
+_CONTENT: dict[str, Any] = {"model": dict, "autoencoder": (dict, type(None)), "facts": dict, "state": dict}
 Make = Callable[[Mapping[str, Any]], Any]
 
 
-def save(
+def save_checkpoint(
     path: Path,
     classifier: Classifier,
     model: Mapping[str, Any],
@@ -38,20 +38,20 @@ def save(
     """
     thresholds = classifier.task.thresholds
     content = {
-        "format": sealed.FORMAT,
-        "model": checks.plain("model", model),
-        "autoencoder": checks.plain("autoencoder", autoencoder),
-        "facts": checks.plain("facts", {**facts, "thresholds": thresholds} if thresholds else facts),
+        "format": sealed.SEAL_FORMAT,
+        "model": checks.plain_value("model", model),
+        "autoencoder": checks.plain_value("autoencoder", autoencoder),
+        "facts": checks.plain_value("facts", {**facts, "thresholds": thresholds} if thresholds else facts),
         "state": {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()},
     }
-    sealed.write(path, content)
+    sealed.write_sealed(path, content)
 
 
 def load(path: str | Path, trust_checkpoint: bool = False, make: Make | None = None) -> Classifier:
     """The classifier of a checkpoint, with its thresholds, in eval mode on the CPU.
 
     Args:
-        path: a file written by `save`.
+        path: a file written by `save_checkpoint`.
         trust_checkpoint: let the file name any function that can be imported, which is then run.
         make: from settings (`_target_` and arguments) to the classifier or autoencoder; None makes only what is in
             this package's `models`, or, if the file is trusted, anything.
@@ -60,11 +60,11 @@ def load(path: str | Path, trust_checkpoint: bool = False, make: Make | None = N
         FileNotFoundError: there is no such file.
         ValueError: the file is no checkpoint of this package, is damaged, or names what is none of its models.
     """
-    return rebuilt(path, read(path), make or (_catalogue.make_any if trust_checkpoint else _catalogue.make))
+    return rebuilt(path, read_checkpoint(path), make or (_catalogue.make_any if trust_checkpoint else _catalogue.build))
 
 
 def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classifier:
-    """The classifier of what `read` has read of a file; errors as those of `load`."""
+    """The classifier of what `read_checkpoint` has read of a file; errors as those of `load`."""
     try:
         classifier = make(without_start(content["model"]))
         if content["autoencoder"] is not None:
@@ -77,17 +77,19 @@ def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classif
     return classifier.eval()
 
 
-def read(path: str | Path) -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """The plain content of a checkpoint: format, model, autoencoder, facts, state.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no checkpoint of this package, or is damaged.
     """
-    content = sealed.read(path)
-    known = isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in PARTS.items())
+    content = sealed.read_sealed(path)
+    known = isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in _CONTENT.items())
     if not known or not all(isinstance(tensor, Tensor) for tensor in content["state"].values()):
-        raise ValueError(f"the checkpoint {path} must hold {', '.join(PARTS)}, got something else. Name another file.")
+        raise ValueError(
+            f"the checkpoint {path} must hold {', '.join(_CONTENT)}, got something else. Name another file."
+        )
     return content
 
 

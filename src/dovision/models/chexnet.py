@@ -15,7 +15,7 @@ from dovision.models._published import check_colours, choose_outputs
 from dovision.types import Shape, Task
 
 # The outputs of the public checkpoint, in its order.
-LABELS = (
+CHECKPOINT_LABELS = (
     *("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax"),
     *("Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia"),
 )
@@ -54,8 +54,8 @@ def _random(outputs: int) -> nn.Module:
 
 def _public(path: str, classes: Sequence[str]) -> nn.Module:
     for name in classes:
-        checks.choice("each class of a chexnet with a checkpoint_file", name, LABELS)
-    network = _random(len(LABELS))
+        checks.choice("each class of a chexnet with a checkpoint_file", name, CHECKPOINT_LABELS)
+    network = _random(len(CHECKPOINT_LABELS))
     content = sealed.read_plain(path, "Save its state_dict alone, as {'state_dict': ...}.")
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict):
@@ -64,7 +64,7 @@ def _public(path: str, classes: Sequence[str]) -> nn.Module:
     tensors = {_today(name): tensor for name, tensor in state.items()}
     _check_layout(path, tensors, network.state_dict())
     network.load_state_dict(tensors)
-    choose_outputs(network, "classifier", LABELS, classes)
+    choose_outputs(network, "classifier", CHECKPOINT_LABELS, classes)
     return network
 
 
@@ -87,7 +87,7 @@ def _check_layout(path: str, tensors: dict[str, Tensor], expected: dict[str, Ten
     found = [f"{how} {', '.join(names[:4])}{_rest(names[4:])}" for how, names in wrong.items() if names]
     if found:
         raise ValueError(
-            f"the checkpoint {path} must hold the tensors of a DenseNet-121 of {len(LABELS)} outputs, "
+            f"the checkpoint {path} must hold the tensors of a DenseNet-121 of {len(CHECKPOINT_LABELS)} outputs, "
             f"got one {'; '.join(found)}."
         )
 

@@ -6,7 +6,7 @@ from dovision.interfaces import Classifier, Intervention
 from dovision.propagation.propagation import Propagation
 
 
-class KeptPropagation:
+class CachedPropagation:
     """Gives the Propagation of the last call if the classifier is still the same, since it takes a while to set up.
 
     A change of weights in place, new weights and another device are noticed; a write through `.data` is not.

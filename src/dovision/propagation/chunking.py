@@ -9,13 +9,13 @@ import torch
 log = logging.getLogger(__name__)
 
 STORE = 256 * 2**20  # bytes for the maps of clean images; more is no faster on a processor
-CHUNK = 64 * 2**20  # bytes for the changed values of a chunk; larger ones fall out of a processor's cache
+_CHUNK_BYTES = 64 * 2**20  # bytes for the changed values of a chunk; larger ones fall out of a processor's cache
 ACCELERATOR = 2**30  # bytes for either on any other device
 FIRST = 16  # pairs, or images, at a time before their size has been measured
-MOST = 1024  # pairs
+_MAX_PAIRS = 1024  # pairs
 
 
-class Allowance:
+class PassLimits:
     """Limits on pairs and images at a time; `chunk` None fits the pairs to a fixed number of bytes.
 
     The last bits of a row depend on how many rows share its pass. So the limits follow from the shapes of the values
@@ -42,7 +42,7 @@ class Allowance:
         """As many pairs as a chunk has room for, by the largest so far; at least one. No change if a number is set."""
         self._largest = max(self._largest, bytes_per_pair)
         if self.chunk is None and self.limit is None and bytes_per_pair > 0:
-            self.pairs = min(max(1, _budget(CHUNK, device) // self._largest), MOST)
+            self.pairs = min(max(1, _budget(_CHUNK_BYTES, device) // self._largest), _MAX_PAIRS)
 
     def halve(self, pairs: int) -> None:
         """After running out of memory with this many pairs; for good."""

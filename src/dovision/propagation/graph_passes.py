@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from dovision.propagation.graph import Graph, Method, PartOf, Step
 
-SPLITS = (torch.split, torch.chunk, Method("split"), Method("chunk"))
+_SPLITS = (torch.split, torch.chunk, Method("split"), Method("chunk"))
 MAKE_NEW = (F.conv2d, F.batch_norm, F.linear, operator.add)  # their results share no memory with their operands
 CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
@@ -47,10 +47,10 @@ def take_splits_apart(graph: Graph) -> Graph:
         if step.function is not operator.getitem or not isinstance(step.args[0], Step):
             continue
         split, number = step.args
-        if split.function in SPLITS and isinstance(number, int):
+        if split.function in _SPLITS and isinstance(number, int):
             step.function, step.args, step.kwargs = PartOf(split.function, number), split.args, split.kwargs
     readers = graph.readers()
-    steps = tuple(step for step in graph.steps if step.function not in SPLITS or readers[step])
+    steps = tuple(step for step in graph.steps if step.function not in _SPLITS or readers[step])
     return Graph(steps, graph.image, graph.site, graph.output)
 
 

@@ -18,7 +18,7 @@ from dovision.propagation.graph import Step
 from dovision.propagation.spans import Index, Span
 
 
-class Margin(NamedTuple):
+class Padding(NamedTuple):
     """Padding around a map, in pixels."""
 
     above: int = 0
@@ -27,7 +27,7 @@ class Margin(NamedTuple):
     right: int = 0
 
 
-NO_MARGIN = Margin()
+NO_MARGIN = Padding()
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,15 @@ class Background:
         self.sizes = sizes
         self.site = site
         self.control = control
-        self._framed: dict[tuple[Step, float], tuple[Tensor, Margin]] = {}
+        self._framed: dict[tuple[Step, float], tuple[Tensor, Padding]] = {}
 
-    def framed(self, step: Step, channel_axis: int, margin: Margin, fill: float) -> tuple[Tensor, Margin]:
+    def framed(self, step: Step, channel_axis: int, margin: Padding, fill: float) -> tuple[Tensor, Padding]:
         """A map as a table of pixels with at least this margin of `fill` around it, and the margin that it has.
 
         It is made once, with the widest margin asked for; one of zeros then stands in for the value itself.
         """
         pixels, found = self._framed.get((step, fill), (None, NO_MARGIN))
-        widest = Margin(*map(max, found, margin))
+        widest = Padding(*map(max, found, margin))
         if pixels is None or widest != found:
             value = self.values[step]
             assert isinstance(value, Tensor)
@@ -114,7 +114,7 @@ class Map:
         """Height and width."""
         return (self.shape[2], self.shape[3]) if self.channel_axis == 1 else (self.shape[1], self.shape[2])
 
-    def window(self, rows: Span, columns: Span, margin: Margin = NO_MARGIN, fill: float = 0.0) -> Tensor:
+    def window(self, rows: Span, columns: Span, margin: Padding = NO_MARGIN, fill: float = 0.0) -> Tensor:
         """The edited map inside a window, which may reach into a margin of `fill`; laid out as the map is."""
         patch = self.patch
         if patch is not None and patch.rows.equals(rows) and patch.columns.equals(columns):

@@ -11,7 +11,7 @@ from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.edits import Pairs, whole_values
 
 
-class Clean(NamedTuple):
+class CleanPass(NamedTuple):
     """What is kept of a clean pass."""
 
     site: Tensor  # (B, ...) the value that edits change
@@ -27,14 +27,14 @@ class Plain:
         self.classifier = classifier
         self.site = site
 
-    def clean(self, image: Tensor) -> Clean:
+    def clean(self, image: Tensor) -> CleanPass:
         """The pass on the images as they are.
 
         Raises:
             ValueError: the site does not run exactly once, or its output is not one tensor.
         """
         if self.site is None:
-            return Clean(image, self.classifier(image))
+            return CleanPass(image, self.classifier(image))
         outputs: list[Any] = []
         handle = self.site.register_forward_hook(lambda module, args, output: outputs.append(_copied(output)))
         try:
@@ -50,9 +50,9 @@ class Plain:
                 "the site's output must be one tensor with the images on its first axis, "
                 f"got {type(outputs[0]).__name__}. Choose another layer."
             )
-        return Clean(outputs[0], control)
+        return CleanPass(outputs[0], control)
 
-    def treated(self, clean: Clean, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
+    def treated(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
         """Logits, shape (P, K), after each pair's edit."""
         image = context.batch.image[torch.from_numpy(pairs.image)]
         return self.forward(image, whole_values(pairs, intervention, clean.site, context))

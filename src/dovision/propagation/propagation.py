@@ -11,7 +11,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
-from dovision.propagation.chunking import Allowance, is_out_of_memory
+from dovision.propagation.chunking import PassLimits, is_out_of_memory
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.plain import Plain
@@ -50,7 +50,7 @@ class Propagation:
         self.classifier = classifier
         self.intervention = intervention
         self.site = site_module(classifier, intervention.site)
-        self.allowance = Allowance(None if chunk == "auto" else checks.positive_int("chunk", chunk))
+        self.allowance = PassLimits(None if chunk == "auto" else checks.positive_int("chunk", chunk))
         self.engine: Incremental | Plain | None = None
         refuse_batch_statistics(classifier)
 

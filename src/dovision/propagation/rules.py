@@ -19,7 +19,7 @@ import torchvision.ops
 from torch import Tensor, nn
 
 from dovision.propagation.graph import Method, PartOf, Step
-from dovision.propagation.patch import Map, Margin, Patch, gather, paste
+from dovision.propagation.patch import Map, Padding, Patch, gather, paste
 from dovision.propagation.spans import Span, Window
 
 Rule = Callable[..., "Patch | None"]
@@ -226,7 +226,7 @@ class _Neighbourhood:
         self.columns = self.across.outputs(input.patch.columns, output.size[1])
         vertical = self.down.margin(input.size[0], output.size[0])
         horizontal = self.across.margin(input.size[1], output.size[1])
-        self.margin = Margin(*vertical, *horizontal)
+        self.margin = Padding(*vertical, *horizontal)
         self.in_full = input.channel_axis != 1 or almost_all(output.size, self.rows, self.columns)
 
     def window(self, fill: float) -> Tensor:

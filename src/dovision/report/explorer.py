@@ -94,7 +94,9 @@ def _arm(
     numbers = np.nan_to_num(np.round(table / largest * STEPS)).astype("<i2")
     return {
         "name": str(row["arm"]),
-        "picture": picture_link(files.read_bytes(image_path(run.folder, int(row["sample"]), row["arm"]), images.BYTES)),
+        "picture": picture_link(
+            files.read_bytes(image_path(run.folder, int(row["sample"]), row["arm"]), images.MAX_FILE_BYTES)
+        ),
         "control": [round(float(control[name]), 5) for name in classes],
         "largest": float(f"{largest:.6g}"),
         "effects": base64.b64encode(numbers.tobytes()).decode(),

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.functional.intervals import NOTHING, SATURATED, level_of_selected
+from dovision.functional.intervals import NOT_MEASURED, SATURATED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
 from dovision.report.latex import Ruled, latex_figure, latex_table
@@ -79,7 +79,7 @@ def missing_intervals(frame: pd.DataFrame) -> str:
     """
     columns = [name for name in frame if name == "reason" or name.endswith("_reason")]
     reasons = pd.concat([frame[name] for name in columns]) if columns else pd.Series(dtype=object)
-    counts = reasons[~reasons.fillna("").isin(["", NOTHING])].value_counts()
+    counts = reasons[~reasons.fillna("").isin(["", NOT_MEASURED])].value_counts()
     if counts.empty:
         return ""
     listed = "; ".join(f"{reason} ({count})" for reason, count in counts.items())

@@ -22,12 +22,12 @@ from dovision.io import files
 from dovision.io.atomic import replacing
 
 log = logging.getLogger(__name__)
-FILE = ".fingerprints.json"  # in the output root
+CACHE_FILE = ".fingerprints.json"  # in the output root
 MANY = ".fingerprints-of-images.json"  # beside it: those of the files of large datasets, read by few commands
 SETTLED = 2.0  # seconds; a younger file may change again and bear the same time where times are whole seconds
 
 
-class Entry(NamedTuple):
+class _Entry(NamedTuple):
     """A value, and the state of the files and folders that it was computed from."""
 
     sources: Sequence[str]
@@ -48,10 +48,10 @@ class Fingerprints:
         name: of the file.
     """
 
-    def __init__(self, output_root: Path, name: str = FILE) -> None:
+    def __init__(self, output_root: Path, name: str = CACHE_FILE) -> None:
         self._path = output_root / name
         self._known = _read(self._path)
-        self._new: dict[str, Entry] = {}
+        self._new: dict[str, _Entry] = {}
         self._unsourced: dict[str, str] = {}  # fingerprints of datasets that do not name their files
 
     def __enter__(self) -> Fingerprints:
@@ -106,28 +106,28 @@ class Fingerprints:
 
     def _found(self, name: str) -> str | None:
         entry = self._new.get(name) or self._known.get(name)
-        same = entry is not None and look(map(Path, entry.sources)).state == entry.state
+        same = entry is not None and stat_files(map(Path, entry.sources)).state == entry.state
         return entry.value if entry is not None and same else None
 
     def _keep(self, name: str, sources: Iterable[Path], value: str, began: float) -> None:
         absolute = [source.absolute() for source in sources]
-        seen = look(absolute)
+        seen = stat_files(absolute)
         if seen.changed < began - SETTLED:
-            self._new[name] = Entry(list(map(str, absolute)), seen.state, value)
+            self._new[name] = _Entry(list(map(str, absolute)), seen.state, value)
 
 
 def _name(path: Path) -> str:
     return f"file {path.absolute()}"
 
 
-class Look(NamedTuple):
+class FileState(NamedTuple):
     """Files and folders as they are now: a hash of all names, sizes and times, and the last time in seconds."""
 
     state: str
     changed: float
 
 
-def look(paths: Iterable[Path]) -> Look:
+def stat_files(paths: Iterable[Path]) -> FileState:
     """How files, and folders with all that lies below them, look now; links are followed."""
     digest, changed = hashlib.sha256(), 0.0
     for path in paths:
@@ -136,7 +136,7 @@ def look(paths: Iterable[Path]) -> Look:
             digest.update(repr((name, facts)).encode("utf-8", "surrogateescape"))
             if status is not None:
                 changed = max(changed, status.st_mtime, status.st_ctime)
-    return Look(digest.hexdigest(), changed)
+    return FileState(digest.hexdigest(), changed)
 
 
 def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_result | None]]:
@@ -152,18 +152,18 @@ def _walk(path: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, os.stat_
             yield from _walk(os.path.join(path, name), seen)
 
 
-def _read(path: Path) -> dict[str, Entry]:
+def _read(path: Path) -> dict[str, _Entry]:
     """The entries of the file; none if it is not there or not as it was written."""
     try:
         content = json.loads(files.read_text(path)) if path.is_file() else {}
         if content.get("sha256") != _sum(content.get("entries")):
             return {}
-        return {name: Entry(*entry) for name, entry in content["entries"].items()}
+        return {name: _Entry(*entry) for name, entry in content["entries"].items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 
-def _write(path: Path, entries: dict[str, Entry]) -> None:
+def _write(path: Path, entries: dict[str, _Entry]) -> None:
     there = {name: entry for name, entry in entries.items() if all(map(os.path.exists, entry.sources))}
     with replacing(path) as partial:
         partial.write_text(json.dumps({"sha256": _sum(there), "entries": there}))

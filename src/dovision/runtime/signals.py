@@ -14,7 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)  # of a scheduler that is about to take the machine away
 _meant: ContextVar[Sequence[int] | None] = ContextVar("meant", default=None)
 
@@ -49,7 +49,7 @@ class Stop(Callback):
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():  # Python's rule for signals
-            for signum in (*SIGNALS, *(s for s in NOTICES if callable(signal.getsignal(s)))):
+            for signum in (*_SIGNALS, *(s for s in NOTICES if callable(signal.getsignal(s)))):
                 if signal.getsignal(signum) not in (signal.SIG_IGN, None):
                     self._before[signum] = signal.signal(signum, self._receive)
         return self

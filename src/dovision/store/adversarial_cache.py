@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from dovision.attacks.replay import FACTS, FOLDER, KEYS, image_path
+from dovision.attacks.replay import FACTS, FOLDER, KEYS, adversarial_path
 from dovision.interfaces import Attack
 from dovision.io import paths
 from dovision.io.atomic import PARTIAL, publish
@@ -46,7 +46,7 @@ class Keeper:
         """Write images at one epsilon; those of each epsilon come in the same order."""
         image = attacked.image.detach().float().cpu().numpy()
         if eps not in self._arrays:
-            path, shape = image_path(self._partial, eps), (self.images, *image.shape[1:])
+            path, shape = adversarial_path(self._partial, eps), (self.images, *image.shape[1:])
             self._arrays[eps] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
         rows = slice(self._written[eps], self._written[eps] + len(image))
         self._arrays[eps][rows] = image

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dovision.store.tables import METADATA, NAME, TableWriter, row_groups
-from dovision.types import BOXES as BOX_COLUMNS
+from dovision.types import BOX_COLUMNS
 
 MAPS = "maps.parquet"
 BOXES = "boxes.parquet"

@@ -47,7 +47,7 @@ def surroundings(config: DictConfig, digest: Callable[[Path], str] = sha256) -> 
         config: of the run.
         digest: of a file.
     """
-    settings = hashing.settings(config)
+    settings = hashing.relevant_settings(config)
     others = {name: value for name, value in settings.items() if name not in hashing.OF_DATA_AND_WEIGHTS}
     components, files = hashing.foreign_code(settings), files_named(others, digest)
     made = hashing.content_hash(settings)

@@ -101,7 +101,7 @@ class RunDirectory:
                 )
             self._remove_remains(afresh)
             (self.path / ".hydra").mkdir(exist_ok=True)
-            self._write_yaml("config.yaml", checks.plain("config", config))
+            self._write_yaml("config.yaml", checks.plain_value("config", config))
             self._write_yaml("overrides.yaml", list(overrides))
             self._write({"state": "running", "overrides": list(overrides), **facts})
             on_failure.pop_all()
@@ -168,7 +168,7 @@ class RunDirectory:
     def _write(self, facts: Mapping[str, Any]) -> None:
         if not self._lock.held:
             raise BeingWritten(f"{self.path} was taken over by another process, and the run is left to that.")
-        plain = {str(key): checks.plain(f"fact {key}", value) for key, value in facts.items()}
+        plain = {str(key): checks.plain_value(f"fact {key}", value) for key, value in facts.items()}
         write_json(self.path / RUN, with_digest(plain))
 
     def _write_yaml(self, name: str, content: object) -> None:

@@ -156,7 +156,7 @@ def _brief(value: object) -> bool:
 def _config(path: Path) -> dict[str, Any]:
     file = path / CONFIG
     try:
-        config = yaml_file.read(file)
+        config = yaml_file.read_yaml(file)
     except (ValueError, OSError):
         config = None
     if not isinstance(config, dict):

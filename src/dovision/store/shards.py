@@ -62,7 +62,7 @@ class Parts:
         self.every = checks.positive_int("evaluation.flush", every)
         self.devices = devices
         self.folder = _folder(folder, rank, devices)
-        self._begin(checks.plain("origin", origin))  # type: ignore[arg-type]
+        self._begin(checks.plain_value("origin", origin))  # type: ignore[arg-type]
         done = max(_ends(self.folder), default=0)
         told = read_json(self.folder / f"{done}.json") if done else {}
         self._waiting = _Waiting(done, 0, dict.fromkeys(schemas, ()), told)

@@ -112,4 +112,4 @@ def save_image(path: Path, image: Tensor) -> None:
 
 def load_image(path: Path) -> Picture:
     """A picture saved by `save_image`."""
-    return np.asarray(images.read(path))
+    return np.asarray(images.open_image(path))

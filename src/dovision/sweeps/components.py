@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dovision.config.errors import named
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.config.requirements import need_detectors, need_epochs, need_worlds
 from dovision.evaluation.adaptive_attack import Adaptive
 from dovision.evaluation.explanation_config import MapSettings
@@ -86,7 +86,7 @@ class Components:
                 raise ValueError(named(inner, str(error))) from error
 
     def _check(self, where: str, node: DictConfig, config: DictConfig) -> None:
-        made, shape = make(node), tuple(config.dataset.shape)
+        made, shape = instantiate(node), tuple(config.dataset.shape)
         if isinstance(made, Intervention):
             on_code = made.site == CODE
             _check_intervention(made, (self._networks.inserted if on_code else self._networks.plain)(config), shape)
@@ -107,7 +107,7 @@ def _check_dataset(node: DictConfig) -> None:
     if node.classes is not None and not OmegaConf.is_list(node.classes):
         raise ValueError(f"dataset.classes must be a list of names, such as [cat,dog], got {node.classes!r}.")
     if "root" not in node or not (node.get("download") or Path(node.root).is_dir()):
-        make(node)
+        instantiate(node)
 
 
 @torch.no_grad()
@@ -137,7 +137,7 @@ def _check_detection(config: DictConfig) -> None:
     need_worlds(config)
     need_detectors(config)
     own = config.detection.adaptive
-    detector: Detector = make(next(iter(config.detector.values())))
+    detector: Detector = instantiate(next(iter(config.detector.values())))
     try:
         for strength in own.strengths:
             Adaptive(own.eps, own.steps, strength, False, detector, None, config.seed)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from dovision.analysis.sweep_summary import facts_of
 from dovision.config import hashing
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Detector, Images, Intervention
@@ -95,16 +95,16 @@ class Forecaster:
     def _networks(self, config: DictConfig, images: Images, intervention: Intervention) -> dict[str, Path]:
         detectors: dict[str, Detector] = self._part(config, "detector")
         code = intervention.site == CODE or any(detector.reads_code for detector in detectors.values())
-        return model_cache.files(config, images.fingerprint, callbacks.needed(config, code))
+        return model_cache.checkpoint_paths(config, images.fingerprint, callbacks.needed(config, code))
 
     def _part(self, config: DictConfig, name: str) -> Any:
-        key = json.dumps([name, hashing.plain(config[name])])
+        key = json.dumps([name, hashing.resolved(config[name])])
         if key not in self._made:
-            self._made[key] = make(config[name])
+            self._made[key] = instantiate(config[name])
         return self._made[key]
 
     def _extent(self, config: DictConfig, images: Images, intervention: Intervention) -> Extent:
-        parts = [hashing.plain(config[name]) for name in ("dataset", "intervention")]
+        parts = [hashing.resolved(config[name]) for name in ("dataset", "intervention")]
         key = json.dumps([*parts, config.evaluation.images, config.evaluation.boxed])
         if key not in self._extents:
             units = _units(config, images, intervention)

@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from dovision.config import hashing
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.config.requirements import need_autoencoder
 from dovision.interfaces import Classifier
 from dovision.models import checkpoint
@@ -54,9 +54,9 @@ class Networks:
 
         def made() -> Classifier:
             with torch.device(plain.mean.device):
-                return insert(plain, make(config.autoencoder), tuple(config.dataset.shape))
+                return insert(plain, instantiate(config.autoencoder), tuple(config.dataset.shape))
 
-        return self._once([_key(config), hashing.plain(config.autoencoder)], made)
+        return self._once([_key(config), hashing.resolved(config.autoencoder)], made)
 
     def _once(self, key: Any, made: Callable[[], Classifier]) -> Classifier:
         written = json.dumps(key)
@@ -69,7 +69,7 @@ def _key(config: DictConfig) -> list[Any]:
     """What a network depends on."""
     facts = [config.dataset.task, list(config.dataset.classes), list(config.dataset.shape)]
     if config.checkpoint is None:
-        return [hashing.plain(config.model), facts]
+        return [hashing.resolved(config.model), facts]
     file = Path(config.checkpoint).stat()
     return [config.checkpoint, file.st_mtime_ns, file.st_size, facts]
 
@@ -93,13 +93,13 @@ def _tried(config: DictConfig) -> tuple[Classifier, Any]:
     try:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-            classifier: Classifier = make(config.model)
+            classifier: Classifier = instantiate(config.model)
         return classifier, _output(classifier, shape)
     except Exception as error:  # whatever a network raises that asks for numbers; what it refuses itself is final
         if isinstance(error.__cause__, (ValueError, OSError, ImportError)):
             raise
-    start = checkpoint.without_start(hashing.plain(config.model))
-    classifier = make(OmegaConf.create(start))
+    start = checkpoint.without_start(hashing.resolved(config.model))
+    classifier = instantiate(OmegaConf.create(start))
     try:
         return classifier, _output(classifier, shape)
     except Exception as error:
@@ -119,6 +119,6 @@ def _fitted(config: DictConfig) -> Classifier:
     """The classifier of the checkpoint, which must be of this dataset."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-        stage = model_cache.read(config, Path(config.checkpoint))
+        stage = model_cache.read_model(config, Path(config.checkpoint))
     model_cache.check_fits(stage, Task(config.dataset.task, tuple(config.dataset.classes)), tuple(config.dataset.shape))
     return stage.classifier

@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from dovision.config import hashing
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.interfaces import Images
 from dovision.models import checkpoint
 from dovision.runtime.fingerprints import Fingerprints
@@ -104,7 +104,7 @@ def differences(config: DictConfig, run: RunDirectory, prints: Fingerprints) -> 
     unlike += digests.differences(run.path, facts, prints.file)
     if unlike:
         return unlike
-    data = prints.data(data_key(config), lambda: make(config.dataset))
+    data = prints.data(data_key(config), lambda: instantiate(config.dataset))
     if data != facts["dataset_fingerprint"]:
         return [_told("data", facts["dataset_fingerprint"][:12], data[:12])]
     return list(_weights(config, facts, data, prints))
@@ -113,12 +113,12 @@ def differences(config: DictConfig, run: RunDirectory, prints: Fingerprints) -> 
 def open_images(config: DictConfig) -> Images:
     """The configured dataset, whose fingerprint is found again by later commands."""
     with Fingerprints(Path(config.output_root)) as prints:
-        return prints.opened(data_key(config), lambda: make(config.dataset))
+        return prints.opened(data_key(config), lambda: instantiate(config.dataset))
 
 
 def data_key(config: DictConfig) -> str:
     """A hash of all that a dataset is made of but the content of its files."""
-    settings = hashing.plain(config.dataset)
+    settings = hashing.resolved(config.dataset)
     made = {"settings": settings, **software(), "components": hashing.foreign_code(settings)}
     return hashing.content_hash({**made, "folder": os.getcwd()})  # in which relative paths are meant
 
@@ -131,7 +131,7 @@ def _weights(config: DictConfig, facts: Mapping[str, Any], data: str, prints: Fi
         if now == before:
             continue
         if name == model_cache.CLASSIFIER and config.checkpoint is not None:
-            checkpoint.read(path)  # raises if it is missing or damaged, before a completed run is given up for it
+            checkpoint.read_checkpoint(path)  # raises if missing or damaged, before a completed run is given up for it
         what = f"weights of the {name.replace('_', ' ')}"
         if now is not None:
             yield f"{_told(what, before, now)} in {path}"

@@ -25,7 +25,7 @@ from dovision import checks
 from dovision.attacks.none import NoAttack
 from dovision.config import hashing
 from dovision.config.errors import explain
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.evaluation import callbacks
 from dovision.evaluation.adaptive_attack import Adaptive
 from dovision.evaluation.callback import Evaluation
@@ -103,7 +103,7 @@ class Bench:
         self.config = asked.config
         self.images = asked.images
         self.content = {
-            str(key): hashing.plain(value) if OmegaConf.is_config(value) else value
+            str(key): hashing.resolved(value) if OmegaConf.is_config(value) else value
             for key, value in asked.config.items()
             if key != "hydra"
         }
@@ -124,19 +124,19 @@ class Bench:
     def classifier(self) -> Classifier:
         """With its own weights, or, if it is not fitted, as it comes, without those that a fit starts from."""
         path = self.asked.files[CLASSIFIER]
-        return model_cache.read(self.config, path).classifier if path.exists() else self._unfitted()
+        return model_cache.read_model(self.config, path).classifier if path.exists() else self._unfitted()
 
     @cached_property
     def inserted(self) -> Classifier:
         """The same with its autoencoder."""
         path = self.asked.files[AUTOENCODER]
         if path.exists():
-            return model_cache.read(self.config, path).classifier
-        return laid_out(insert(self.classifier, make(self.config.autoencoder), self.images.shape))
+            return model_cache.read_model(self.config, path).classifier
+        return laid_out(insert(self.classifier, instantiate(self.config.autoencoder), self.images.shape))
 
     def _unfitted(self) -> Classifier:
         settings = checkpoint.without_start(self.content["model"])
-        classifier: Classifier = laid_out(make(OmegaConf.create(settings)))
+        classifier: Classifier = laid_out(instantiate(OmegaConf.create(settings)))
         return classifier.eval()
 
     def _networks(self) -> dict[str, Classifier]:

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dovision import checks
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.config.requirements import need_gradients
 from dovision.evaluation.callbacks import CONTROLS
 from dovision.io import sealed
@@ -112,7 +112,7 @@ def _check_numbers(config: DictConfig) -> None:
 def _check_autoencoder(config: DictConfig) -> None:
     zeroed = config.training.autoencoder.zeroed_channel
     if config.autoencoder is not None and zeroed is not None:
-        autoencoder = make(config.autoencoder)
+        autoencoder = instantiate(config.autoencoder)
         checks.channel("training.autoencoder.zeroed_channel", zeroed, autoencoder.code_channels)
 
 

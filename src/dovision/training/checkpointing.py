@@ -19,7 +19,7 @@ from dovision.io.text_files import write_text
 from dovision.store.spreadsheet import guarded
 
 log = logging.getLogger(__name__)
-FILE = "epoch.ckpt"
+EPOCH_FILE = "epoch.ckpt"
 
 
 class Epochs(Checkpoint):
@@ -51,11 +51,11 @@ class Epochs(Checkpoint):
 
     def last(self) -> Path | None:
         """The file of the last whole epoch; None, and a line in the log, if it is damaged or of another origin."""
-        path = self.folder / FILE
+        path = self.folder / EPOCH_FILE
         if not path.exists():
             return None
         try:
-            content = sealed.read(path)
+            content = sealed.read_sealed(path)
         except ValueError as error:
             log.warning("%s The training starts over.", error)
             return None
@@ -81,7 +81,7 @@ class Epochs(Checkpoint):
         if not self.best_scores or self._is_better(scores, self.best_scores):
             self.best_scores = {**scores, "epoch": len(self.scores)}
             self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
-        trainer.save_checkpoint(self.folder / FILE)
+        trainer.save_checkpoint(self.folder / EPOCH_FILE)
         table = pd.DataFrame(self.scores, index=pd.RangeIndex(1, len(self.scores) + 1, name="epoch"))
         write_text(self.folder / "epochs.csv", guarded(table).to_csv())
         text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
@@ -121,9 +121,9 @@ class SealedIO(TorchCheckpointIO):
     """How Lightning writes and reads the file: with a digest of its bytes, and tensors and plain types only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        sealed.write(Path(path), checkpoint)
+        sealed.write_sealed(Path(path), checkpoint)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return sealed.read(path)
+        return sealed.read_sealed(path)

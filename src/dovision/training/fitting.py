@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.config.sources import recorded
 from dovision.interfaces import Classifier, Images
 from dovision.models import checkpoint
@@ -28,11 +28,11 @@ VALIDATION_BATCH = 256  # images
 def fit_classifier(config: DictConfig, images: Images, path: Path) -> None:
     """Fit the configured model to the training images, and write its checkpoint with its scores."""
     settings = config.training.classifier
-    network = laid_out(make(config.model))
+    network = laid_out(instantiate(config.model))
     module = classifier_module(config, network)
     facts = _fit(config, images, module, settings, path.parent, "val_score", "max")
     network.task = module.fitted_task
-    checkpoint.save(path, network, recorded(config.model), None, facts)
+    checkpoint.save_checkpoint(path, network, recorded(config.model), None, facts)
 
 
 def fit_autoencoder(config: DictConfig, images: Images, plain: Classifier, fitted: Path, path: Path) -> None:
@@ -46,23 +46,23 @@ def fit_autoencoder(config: DictConfig, images: Images, plain: Classifier, fitte
         path: where the checkpoint of both goes.
     """
     settings = config.training.autoencoder
-    inserted = laid_out(insert(plain, make(config.autoencoder), images.shape))
+    inserted = laid_out(insert(plain, instantiate(config.autoencoder), images.shape))
     module = autoencoder_module(config, plain, inserted)
     facts = _fit(config, images, module, settings, path.parent, "val_loss", "min")
-    model = checkpoint.read(fitted)["model"]
-    checkpoint.save(path, inserted, model, recorded(config.autoencoder), facts)
+    model = checkpoint.read_checkpoint(fitted)["model"]
+    checkpoint.save_checkpoint(path, inserted, model, recorded(config.autoencoder), facts)
 
 
 def classifier_module(config: DictConfig, network: Classifier) -> ImageClassifier:
     """The configured training of a network."""
-    return ImageClassifier(network, make(config.training.classifier.optimizer))
+    return ImageClassifier(network, instantiate(config.training.classifier.optimizer))
 
 
 def autoencoder_module(config: DictConfig, plain: Classifier, inserted: Classifier) -> CausalAutoencoder:
     """The configured training of the autoencoder in `inserted`."""
     settings = config.training.autoencoder
-    loss: AutoencoderLoss = make(settings.loss)
-    return CausalAutoencoder(plain, inserted, make(settings.optimizer), loss, settings.zeroed_channel)
+    loss: AutoencoderLoss = instantiate(settings.loss)
+    return CausalAutoencoder(plain, inserted, instantiate(settings.optimizer), loss, settings.zeroed_channel)
 
 
 def laid_out(classifier: Classifier) -> Classifier:

@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import binary_auroc, binary_roc
 from torchmetrics.utilities import dim_zero_cat
 
 
-def auroc(probability: Tensor, label: Tensor) -> Tensor:
+def label_auroc(probability: Tensor, label: Tensor) -> Tensor:
     """Area under each label's ROC curve, shape (K,); nan where one value alone of the label is known.
 
     Args:
@@ -75,7 +75,7 @@ class LabelAUROC(Metric):
 
     def each(self) -> Tensor:
         """AUROC of each label, shape (K,); nan where one value alone of the label was seen."""
-        return auroc(dim_zero_cat(self.probability), dim_zero_cat(self.label))
+        return label_auroc(dim_zero_cat(self.probability), dim_zero_cat(self.label))
 
     def thresholds(self) -> Tensor:
         """The threshold of each label, shape (K,)."""

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from dovision.config import hashing
-from dovision.config.instantiate import make
+from dovision.config.instantiate import instantiate
 from dovision.config.requirements import need_autoencoder, need_epochs
 from dovision.config.sources import recorded
 from dovision.interfaces import Classifier, Images
@@ -29,19 +29,19 @@ from dovision.models import _catalogue, checkpoint
 from dovision.store import config_diff
 from dovision.store.named_files import files_named
 from dovision.store.provenance import software
-from dovision.training.checkpointing import FILE
+from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fitting import fit_autoencoder, fit_classifier, laid_out
 from dovision.training.sanity_checks import PermutedLabels
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
 CLASSIFIER, PERMUTED, AUTOENCODER = "classifier", "permuted_classifier", "autoencoder"  # the networks of a run
-KEY = "key.json"
+_KEY_FILE = "key.json"
 Digest = Callable[[Path], str]
-Settings = tuple[Mapping[str, Any], Mapping[str, Any] | None]  # of the model and of the autoencoder, as recorded
+NetworkSettings = tuple[Mapping[str, Any], Mapping[str, Any] | None]  # of the model and of the autoencoder, as recorded
 
 
-class Stage(NamedTuple):
+class FittedModel(NamedTuple):
     """A fitted classifier and what its file says: its scores on the validation images, the settings of its model."""
 
     classifier: Classifier
@@ -66,20 +66,20 @@ class Key(NamedTuple):
         return {**hashing.without_plumbing(written), **self.around}
 
 
-def classifier(config: DictConfig, images: Images) -> Stage:
+def classifier(config: DictConfig, images: Images) -> FittedModel:
     """The classifier of `checkpoint`, or that of the configured data, model, training and seed, fitted if need be.
 
     Raises:
         ValueError: the checkpoint's classes or image shape are not the dataset's.
     """
     if config.checkpoint is not None:
-        stage = read(config, Path(config.checkpoint))
+        stage = read_model(config, Path(config.checkpoint))
         check_fits(stage, images.task, images.shape)
         return stage
     return _fitted(config, images, images.fingerprint)
 
 
-def permuted(config: DictConfig, images: Images) -> Stage:
+def permuted(config: DictConfig, images: Images) -> FittedModel:
     """A classifier of the same model and training, fitted to labels dealt anew: its maps have nothing to show.
 
     Raises:
@@ -89,7 +89,7 @@ def permuted(config: DictConfig, images: Images) -> Stage:
     return _fitted(config, PermutedLabels(images, config.seed), images.fingerprint, permuted=True)
 
 
-def with_autoencoder(config: DictConfig, images: Images, plain: Stage) -> Stage:
+def with_autoencoder(config: DictConfig, images: Images, plain: FittedModel) -> FittedModel:
     """The classifier with its causal autoencoder inserted, fitted if need be.
 
     Raises:
@@ -120,7 +120,7 @@ def file(config: DictConfig, name: str, data: str, classifier: str, digest: Dige
     return _path(config, _classifier_key(config, data, name == PERMUTED, digest))
 
 
-def files(config: DictConfig, data: str, names: Collection[str]) -> dict[str, Path]:
+def checkpoint_paths(config: DictConfig, data: str, names: Collection[str]) -> dict[str, Path]:
     """The checkpoints of networks, there or not, by their names.
 
     As long as the classifier is not fitted, that of its autoencoder, whose name depends on the classifier's weights,
@@ -139,11 +139,11 @@ def files(config: DictConfig, data: str, names: Collection[str]) -> dict[str, Pa
         found[AUTOENCODER] = file(config, AUTOENCODER, data, hashing.file_hash(plain))
     elif AUTOENCODER in names:
         own = {"autoencoder": config.autoencoder, "training": config.training.autoencoder}
-        found[AUTOENCODER] = plain.parent / hashing.content_hash({k: hashing.plain(v) for k, v in own.items()})
+        found[AUTOENCODER] = plain.parent / hashing.content_hash({k: hashing.resolved(v) for k, v in own.items()})
     return found
 
 
-def facts(images: Images, stages: Mapping[str, Stage]) -> dict[str, Any]:
+def facts(images: Images, stages: Mapping[str, FittedModel]) -> dict[str, Any]:
     """What a run records of its data and of the networks that it used, by their names (see `file`)."""
     return {
         "dataset_fingerprint": images.fingerprint,
@@ -155,7 +155,7 @@ def facts(images: Images, stages: Mapping[str, Stage]) -> dict[str, Any]:
     }
 
 
-def _fitted(config: DictConfig, images: Images, data: str, permuted: bool = False) -> Stage:
+def _fitted(config: DictConfig, images: Images, data: str, permuted: bool = False) -> FittedModel:
     key = _classifier_key(config, data, permuted)
     return _stage(config, key, (recorded(config.model), None), lambda path: fit_classifier(config, images, path))
 
@@ -177,7 +177,7 @@ def _autoencoder_key(config: DictConfig, data: str, classifier: str, digest: Dig
 
 
 def _key(kind: str, parts: Mapping[str, DictConfig], digest: Digest, **known: Any) -> Key:
-    configured = hashing.without_plumbing({name: hashing.plain(node) for name, node in parts.items()})
+    configured = hashing.without_plumbing({name: hashing.resolved(node) for name, node in parts.items()})
     around = {
         **known,
         **software(),
@@ -193,7 +193,7 @@ def _path(config: DictConfig, key: Key) -> Path:
     return Path(config.output_root) / "checkpoints" / key.name / f"{key.kind}.ckpt"
 
 
-def _stage(config: DictConfig, key: Key, settings: Settings, fit: Callable[[Path], None]) -> Stage:
+def _stage(config: DictConfig, key: Key, settings: NetworkSettings, fit: Callable[[Path], None]) -> FittedModel:
     path = _path(config, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.parent / "lock"):
@@ -202,18 +202,18 @@ def _stage(config: DictConfig, key: Key, settings: Settings, fit: Callable[[Path
             log.info("found the fitted %s: %s", path.stem, path)
         else:
             log.info("fitting the %s: %s%s", path.stem, path, _unlike(path.parent, key))
-            write_json(path.parent / KEY, key.content)
+            write_json(path.parent / _KEY_FILE, key.content)
             with isolate_rng():
                 pl.seed_everything(config.seed, verbose=False)
                 fit(path)
-        (path.parent / FILE).unlink(missing_ok=True)
-    return read(config, path)
+        (path.parent / EPOCH_FILE).unlink(missing_ok=True)
+    return read_model(config, path)
 
 
 def _unlike(folder: Path, key: Key) -> str:
     """In what the nearest of the models that are fitted already differs from one that is not; to be added to a line."""
     own, nearest = config_diff.flat(key.content), None
-    for path in folder.parent.glob(f"{key.kind}-*/{KEY}"):
+    for path in folder.parent.glob(f"{key.kind}-*/{_KEY_FILE}"):
         with suppress(OSError, ValueError):
             other = config_diff.flat(read_json(path))
             unlike = sorted(name for name in {*own, *other} if own.get(name) != other.get(name))
@@ -221,7 +221,7 @@ def _unlike(folder: Path, key: Key) -> str:
     return "" if nearest is None else f" (the nearest fitted one differs in {', '.join(nearest)})"
 
 
-def _is_found(path: Path, settings: Settings) -> bool:
+def _is_found(path: Path, settings: NetworkSettings) -> bool:
     """Whether a fitted checkpoint is there, of the bytes that were written, and names what this job would fit.
 
     It lies in a folder that others may write to: what it names is not trusted for lying there.
@@ -229,7 +229,7 @@ def _is_found(path: Path, settings: Settings) -> bool:
     if not path.exists():
         return False
     try:
-        content = checkpoint.read(path)
+        content = checkpoint.read_checkpoint(path)
     except ValueError as error:
         log.warning("%s It is fitted again.", error)
         return False
@@ -249,21 +249,21 @@ def _without_start(settings: Mapping[str, Any] | None) -> Mapping[str, Any] | No
     return None if settings is None else checkpoint.without_start(settings)
 
 
-def read(config: DictConfig, path: Path) -> Stage:
+def read_model(config: DictConfig, path: Path) -> FittedModel:
     """The classifier of a file, with what it was fitted as."""
-    content = checkpoint.read(path)
+    content = checkpoint.read_checkpoint(path)
 
     def made(settings: Mapping[str, Any]) -> Any:
         for node in (config.model, config.autoencoder):
             if node is not None and settings == checkpoint.without_start(recorded(node)):
-                return make(OmegaConf.create(checkpoint.without_start(hashing.plain(node))))
-        return (_catalogue.make_any if config.trust_checkpoint else _catalogue.make)(settings)
+                return instantiate(OmegaConf.create(checkpoint.without_start(hashing.resolved(node))))
+        return (_catalogue.make_any if config.trust_checkpoint else _catalogue.build)(settings)
 
     classifier = laid_out(checkpoint.rebuilt(path, content, made))
-    return Stage(classifier, path, hashing.file_hash(path), content["facts"].get("scores", {}), content["model"])
+    return FittedModel(classifier, path, hashing.file_hash(path), content["facts"].get("scores", {}), content["model"])
 
 
-def check_fits(stage: Stage, task: Task, shape: Shape) -> None:
+def check_fits(stage: FittedModel, task: Task, shape: Shape) -> None:
     """Refuse a classifier that was fitted to other data than those of this task and image shape.
 
     Raises:

@@ -16,13 +16,13 @@ from dovision.config.errors import explain
 from dovision.config.requirements import need_gradients
 
 EPOCHS = "Set training.classifier.epochs and training.autoencoder.epochs."
-IMAGES = "The number of test images is evaluation.images."
+_IMAGES = "The number of test images is evaluation.images."
 TRAINING = "A fit takes all training images, so that its checkpoint is that of the dataset. Choose a smaller dataset."
 BEST = "Each epoch is validated on all images of val, since the best one is kept."
-RESUMED = "Checkpoints of epochs are kept under output_root, and the same command goes on from them."
+_RESUMED = "Checkpoints of epochs are kept under output_root, and the same command goes on from them."
 LOGGER = "Choose it by the group: logger=csv, logger=tensorboard or logger=wandb."
 SAMPLER = "Test images are shared out among the devices by the command."
-NOTHING = "Nothing here needs it."
+_NOTHING = "Nothing here needs it."
 
 # Lightning's parameters that are not keys of conf/trainer/default.yaml, and what does their work.
 INSTEAD = {
@@ -31,7 +31,7 @@ INSTEAD = {
     "log_every_n_steps": LOGGER,
     "enable_autolog_hparams": LOGGER,
     "callbacks": "What is measured besides effects is chosen by explainer and detector.",
-    "fast_dev_run": f"{EPOCHS} {IMAGES}",
+    "fast_dev_run": f"{EPOCHS} {_IMAGES}",
     "max_epochs": EPOCHS,
     "min_epochs": EPOCHS,
     "max_steps": EPOCHS,
@@ -43,10 +43,10 @@ INSTEAD = {
     "val_check_interval": BEST,
     "check_val_every_n_epoch": BEST,
     "num_sanity_val_steps": BEST,
-    "limit_test_batches": IMAGES,
-    "limit_predict_batches": IMAGES,
-    "enable_checkpointing": RESUMED,
-    "reload_dataloaders_every_n_epochs": NOTHING,
+    "limit_test_batches": _IMAGES,
+    "limit_predict_batches": _IMAGES,
+    "enable_checkpointing": _RESUMED,
+    "reload_dataloaders_every_n_epochs": _NOTHING,
     "enable_progress_bar": "There is a bar where standard error is a terminal, and none elsewhere.",
     "use_distributed_sampler": SAMPLER,
     "sync_batchnorm": "A model is fitted on one device.",
@@ -54,7 +54,7 @@ INSTEAD = {
     "profiler": "Profile the command from outside: python -m cProfile -m dovision.cli.evaluate ...",
     "barebones": "Only what the configuration asks for is switched on.",
     "default_root_dir": "Everything is written under output_root.",
-    "model_registry": RESUMED,
+    "model_registry": _RESUMED,
 }
 
 DEVICES = ("accelerator", "devices", "strategy", "precision")  # keys that may not fit the machine, or each other
@@ -69,7 +69,7 @@ def make_trainer(config: DictConfig, callbacks: list[Callback], **settings: Any)
     """
     need_gradients(config)
     bars = [TQDMProgressBar()] if sys.stderr.isatty() else []
-    plumbing = {**hashing.plain(config.trainer), **settings, "enable_progress_bar": bool(bars)}
+    plumbing = {**hashing.resolved(config.trainer), **settings, "enable_progress_bar": bool(bars)}
     try:
         return hydra.utils.instantiate(plumbing, callbacks=[*callbacks, *bars])
     except InstantiationException as error:
