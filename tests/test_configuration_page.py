@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "configuration.md"
 HEAD = """# Configuration groups
 
-Made from `conf/` by `python tests/test_configuration_page.py`; a test tells when it is out of date. Choose a part by
+Made from `conf/` by `python tests/test_configuration_page.py`; a test fails when it is out of date. Choose a part by
 `group=part`, sweep over parts by `-m group=part,part`, and see what a command would run by `--cfg job`.
 """
 NESTED = {"hydra"}  # Hydra's own plumbing

@@ -1,4 +1,4 @@
-"""do-calculus for vision models: the causal effect of interventions on image classifiers.
+"""Causal effects of interventions on image classifiers: do-calculus for vision models.
 
 In a notebook, with any torch module:
 

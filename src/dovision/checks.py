@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 def instance(name: str, value: _T, kind: type[Any], example: str) -> _T:
-    """Return `value` if it is a `kind`; the error tells a class or a function, which is to be called, from others."""
+    """Return `value` if it is a `kind`; the error names a class or a function, which is to be called."""
     if not isinstance(value, kind):
         raise ValueError(f"{name} must be {example}, got {_described(value)}")
     return value

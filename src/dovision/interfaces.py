@@ -400,7 +400,7 @@ class Explainer(ABC):
 
 
 class Detector(ABC):
-    """Tells attacked images from clean ones, in three steps: what is read of an image, a fit, and a score.
+    """Separates attacked images from clean ones in three steps: features of an image, a fit, and a score.
 
     All in torch, so that an adaptive attacker can follow the gradient from the score to the image. An unsupervised
     detector is fitted to clean images only.
@@ -434,7 +434,7 @@ class Detector(ABC):
     def fit(self, clean: Tensor, attacked: Tensor) -> None:  # noqa: B027
         """Learn from validation images, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
 
-        Sets attributes anew and edits none, so that shallow copies can be fitted to different images.
+        Assigns new attributes and edits none, so that shallow copies can be fitted to different images.
         """
 
     @abstractmethod

@@ -61,7 +61,7 @@ class Batch(NamedTuple):
 
 
 def part_kind(part: str) -> str:
-    """What a part of an image is: its name without the number at its end, which tells it from others of its image."""
+    """Kind of a part of an image: its name without the number at its end."""
     return part.rstrip("0123456789")
 
 
@@ -132,12 +132,12 @@ class Task:
         return F.cross_entropy(logits, label, reduction="none")
 
     def prediction(self, probability: Tensor) -> Tensor:
-        """The label said: (B,) int64, or (B, K) int64 of zeros and ones, at the thresholds, for multilabel."""
+        """The predicted label: (B,) int64, or (B, K) int64 of zeros and ones, at the thresholds, for multilabel."""
         if not self.multilabel:
             return probability.argmax(-1)
         return (probability >= probability.new_tensor(self.thresholds or 0.5)).long()
 
     def correct(self, probability: Tensor, label: Tensor) -> Tensor:
-        """Whether the image's label, or each of its known labels, was said; shape (B,) bool."""
+        """Whether the image's label, or each of its known labels, was predicted; shape (B,) bool."""
         hit = self.prediction(probability) == label
         return (hit | ~label.isfinite()).all(-1) if self.multilabel else hit

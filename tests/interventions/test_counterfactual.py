@@ -107,5 +107,5 @@ def test_a_dataset_that_draws_no_counterfactuals_is_refused(boxed):
 
 def test_before_the_images_are_known_there_are_no_units():
     for ask in (lambda: Counterfactual().units((1, 9, 9)), lambda: Counterfactual().region((1, 9, 9), 0, 0)):
-        with pytest.raises(ValueError, match=r"must be told the images first, got none. Call bind\(images, split\)"):
+        with pytest.raises(ValueError, match=r"must be bound to a dataset, got none. Call bind\(images, split\) first"):
             ask()

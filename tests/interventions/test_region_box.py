@@ -156,5 +156,5 @@ def test_bad_arguments_and_datasets_without_boxes_are_named(boxed):
 
 @pytest.mark.parametrize("ask", [lambda box: box.units((1, 9, 9)), lambda box: box.region((1, 9, 9), 0, 0)])
 def test_before_the_images_are_known_there_are_no_units(ask):
-    with pytest.raises(ValueError, match=r"must be told the images first, got none. Call bind\(images, split\)"):
+    with pytest.raises(ValueError, match=r"must be bound to a dataset, got none. Call bind\(images, split\) first"):
         ask(RegionBox(Constant(0.0), 1, 0))

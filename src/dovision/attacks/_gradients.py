@@ -19,7 +19,7 @@ def input_gradient(image: Tensor, label: Tensor, classifier: Classifier, loss: L
 def logits_and_gradient(image: Tensor, label: Tensor, classifier: Classifier, loss: Loss) -> tuple[Tensor, Tensor]:
     """Logits, shape (B, K), and the gradient of each image's own loss, shape (B, C, H, W).
 
-    A network that lets no gradient through has a gradient of zero, which `dead_gradients` tells.
+    A network that lets no gradient through has a gradient of zero, which `dead_gradients` counts.
     """
     leaf = image.clone().requires_grad_()
     label = label.clone()  # one made in inference mode could not be kept for the backward pass

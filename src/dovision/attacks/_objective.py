@@ -1,4 +1,4 @@
-"""What an attack wants the classifier to answer."""
+"""The objective of an attack: the answer that it wants of the classifier."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Aim:
     Without a target the loss of the label is raised, over all known labels if there are several, and the aim is
     reached once the image's answer is wrong: another class; or, multilabel, at least one known label answered wrongly.
 
-    A target of a multiclass task is the class to be said: its own loss is lowered, and the aim is reached once it is
-    said. A target of a multilabel task is the label whose answer alone is to be wrong: only its loss is raised, and
-    the aim is reached once that answer is wrong; never for an image of which that label is not known.
+    A target of a multiclass task is the class to be predicted: its own loss is lowered, and the aim is reached once it
+    is predicted. A target of a multilabel task is the label whose answer alone is to be wrong: only its loss is raised,
+    and the aim is reached once that answer is wrong; never for an image of which that label is not known.
 
     Args:
         loss: what is raised.
@@ -45,8 +45,8 @@ class Aim:
 
     def reached(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
         """Whether the classifier answers as the attack wants, shape (B,) bool."""
-        said = task.correct(task.probability(logits), self._subject(label, task))
-        return said if self._towards(task) else ~said
+        correct = task.correct(task.probability(logits), self._subject(label, task))
+        return correct if self._towards(task) else ~correct
 
     def leads(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
         """By how much each answer that the attack wants leads, shape (B, M); reached where one is above zero."""

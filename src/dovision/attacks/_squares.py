@@ -1,4 +1,4 @@
-"""What the square attack tries: a start, and squares that change it."""
+"""Candidates of the square attack: a start, and squares that change it."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class DeepFool(Attack):
 
 @contextmanager
 def silent(logger: logging.Logger) -> Iterator[None]:
-    """Nothing that is told to this very logger comes through, for a block."""
+    """Silence this very logger for a block."""
 
     def nothing(record: logging.LogRecord) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""What an attack raises, one number an image: how far the classifier is from answering rightly."""
+"""Losses that an attack raises, one number an image: how far the classifier is from the right answer."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from dovision.types import Batch
 class RandomSign(Attack):
     """Each pixel up or down by the same amount, by the toss of a coin: the control of every attack.
 
-    What tells attacked images from clean ones only by the size of the perturbation tells these from clean ones, too.
+    A detector that separates attacked images from clean ones only by the size of the perturbation separates these, too.
     The tosses are the same for each epsilon.
 
     Args:

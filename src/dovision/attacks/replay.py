@@ -1,4 +1,4 @@
-"""Images that were attacked before, and kept by the run that did so."""
+"""Replay of adversarial images that an earlier run has stored."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ MAIN = "attack"  # name of the attack in whose worlds effects are measured; thos
 
 
 class Replay(Attack):
-    """The images that an earlier run kept (evaluation.keep_attacked=true), whatever is attacked now.
+    """The images that an earlier run stored (evaluation.keep_attacked=true), whatever is attacked now.
 
     With the classifier that they were made for that run's worlds come again, without its cost; with another one they
-    tell whether the attack carries over.
+    show whether the attack carries over.
 
     Args:
         run: the run directory.
@@ -36,7 +36,7 @@ class Replay(Attack):
         eps: some of its epsilons, in pixel units; None is all that there are.
 
     Raises:
-        FileNotFoundError: the run has kept no such images.
+        FileNotFoundError: the run has stored no such images.
         ValueError: the attack had no such epsilon; or, at the first image, they are of other images.
     """
 
@@ -48,8 +48,8 @@ class Replay(Attack):
         super().__init__(facts["eps"] if eps is None else eps, facts["norm"])
         missing = [wanted for wanted in self.eps if wanted not in facts["eps"]]
         if missing:
-            kept = ", ".join(f"{each:g}" for each in facts["eps"])
-            raise ValueError(f"eps must be one that {self.folder} has, which are {kept}, got {missing[0]:g}.")
+            stored = ", ".join(f"{each:g}" for each in facts["eps"])
+            raise ValueError(f"eps must be one that {self.folder} has, which are {stored}, got {missing[0]:g}.")
         keys = arrays.mapped(self.folder / KEYS, np.int64, (None, 2))
         self._rows = {(int(sample), int(group)): row for row, (sample, group) in enumerate(keys)}
 

@@ -19,8 +19,8 @@ def explain(error: BaseException) -> str:
     """The error in a sentence or two: what was wrong, what was got, and the nearest name that exists."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         where = re.search(r"full_key: (\S+)", str(error))
-        said = explain(error.__cause__)
-        return named(where[1], said) if where else said
+        message = explain(error.__cause__)
+        return named(where[1], message) if where else message
     if isinstance(cause := getattr(error, "cause", None), Exception):  # as Ray wraps what was raised in a worker
         return explain(cause)
     if isinstance(error, OverrideParseException):

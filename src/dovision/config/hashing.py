@@ -1,4 +1,4 @@
-"""What a run is: a hash of all that can change its numbers, and of nothing else."""
+"""Hashes that identify a run: of all that can change its numbers, and of nothing else."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PLUMBING = (  # where and how fast things run, not what comes out
 )
 
 
-# Settings whose files are told by the data's fingerprint and by the hashes of the weights.
+# Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
 OF_DATA_AND_WEIGHTS = ("dataset", "checkpoint", "model", "autoencoder", "training", "trainer")
 
 
@@ -96,7 +96,7 @@ def _package_hash(name: str) -> str:
     except ImportError:
         spec = None
     if spec is None:
-        return "missing"  # which the component's own error tells
+        return "missing"  # which the component's own error reports
     if spec.origin is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(spec.origin).parts):
         try:
             return version(name)
@@ -162,14 +162,14 @@ def questions(config: DictConfig) -> dict[str, str]:
 def without_plumbing(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without what cannot change its numbers."""
 
-    def kept(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    def relevant(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         return {
-            key: kept(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
+            key: relevant(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
             for key, value in node.items()
             if f"{prefix}{key}" not in PLUMBING
         }
 
-    return kept(config, "")
+    return relevant(config, "")
 
 
 def _leaves(node: object, name: str = "") -> Iterator[tuple[str, object]]:

@@ -1,4 +1,4 @@
-"""What one part of a configuration needs of another: checked before the first job, and again where it is used."""
+"""Requirements between parts of a configuration, checked before the first job and again where they are used."""
 
 from __future__ import annotations
 

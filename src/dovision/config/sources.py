@@ -1,4 +1,4 @@
-"""Where the configuration lies, and what of it may be written out."""
+"""Configuration sources: where they lie, and what of them may be written out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dataset's config states, held against what its data say, and the data's fingerprint."""
+"""Checks of a dataset's config against its data, and the fingerprint of the data."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def _receive(address: str, part: Path) -> None:
     try:
         answer: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
-        if have and error.code == 416:  # nothing is left to send: the checksum tells whether it is all there
+        if have and error.code == 416:  # nothing is left to send: the checksum shows whether it is all there
             return
         raise
     with answer:

@@ -1,4 +1,4 @@
-"""Large arrays in files, opened anew in each process."""
+"""Large arrays in files, opened again in each process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which film of ChestX-ray14 is in which split: the official lists, or a seeded cut; a patient is in one split only."""
+"""Splits of ChestX-ray14: the official lists, or a seeded cut; a patient is in one split only."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Store:
             workers: threads that decode.
 
         Raises:
-            ValueError: a file is bad, which is said when all others are done; or a film is none of the store's.
+            ValueError: a file is bad, raised when all others are done; or a film is none of the store's.
             PermissionError: the store cannot be written.
         """
         try:

@@ -135,7 +135,7 @@ class ChestXray14(Images):
         """Decode each film once, into root/store-<store_size>, which is read from then on; may be stopped and resumed.
 
         Raises:
-            ValueError: there is no store_size, or some files are bad, which is said when all others are done.
+            ValueError: there is no store_size, or some files are bad, raised when all others are done.
         """
         if self._store is None:
             raise ValueError("store_size must be a number of pixels to prepare films, got None. Such as 256.")

@@ -1,1 +1,1 @@
-"""What tells attacked images from clean ones: one file a detector, each a subclass of `interfaces.Detector`."""
+"""Detectors of attacked images: one file a detector, each a subclass of `interfaces.Detector`."""

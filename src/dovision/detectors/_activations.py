@@ -1,4 +1,4 @@
-"""What a classifier's layers say of an image, averaged over places."""
+"""Activations of a classifier's layers, averaged over places."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class LayerFeatures:
             ValueError: no image was read, so that the layers' sizes are not known.
         """
         if not self.sizes:
-            raise ValueError("layers must be read of an image before their features can be told apart.")
+            raise ValueError("layers must be read of an image before their features can be separated.")
         return torch.split(row, list(self.sizes), dim=1)
 
     def _names(self, classifier: Classifier) -> tuple[str, ...]:

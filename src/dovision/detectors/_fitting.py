@@ -1,4 +1,4 @@
-"""What every detector asks of the images that it is fitted to."""
+"""Images that detectors are fitted to, and checks of them."""
 
 from __future__ import annotations
 

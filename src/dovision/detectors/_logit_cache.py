@@ -1,4 +1,4 @@
-"""What several detectors ask of the same images: computed once, and kept as long as the images are."""
+"""Cache of values that several detectors compute of the same images, for as long as the images exist."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def remembered(image: Tensor, key: Hashable, compute: Callable[[], _T]) -> _T:
 
 
 def logits_of(image: Tensor, classifier: Classifier) -> Tensor:
-    """The classifier's logits, shape (B, K), of images, shape (B, C, H, W); with gradients they are computed anew."""
+    """The classifier's logits, shape (B, K), of images, shape (B, C, H, W); with gradients they are computed again."""
     if torch.is_grad_enabled():
         return classifier(image)
     return remembered(image, ("logits", weights_stamp(classifier)), lambda: classifier(image))

@@ -1,4 +1,4 @@
-"""The effects of interventions on one image, as numbers that tell an attacked image from a clean one."""
+"""Effects of interventions on one image, as numbers that separate attacked images from clean ones."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PAIRS = 512  # edited images that share a pass on the way of a gradient
 
 
 class Profile:
-    """Effects of each unit of each intervention on the class said by the classifier under attack, whoever is right.
+    """Effects of each unit of each intervention on the class that the classifier under attack predicts, right or not.
 
     Multilabel: on every label. Not weighted by its probability, as the expected effect is: an attack hides what was
-    said as often as it makes something up, and effects on labels that are not said would vanish.
+    said as often as it makes something up, and effects on labels that are not predicted would vanish.
 
     Without gradients, only what descends from an edit is recomputed; an image that requires a gradient goes through
-    whole passes, in chunks that are computed anew on the way back, so that memory holds one chunk. Both agree.
+    whole passes, in chunks that are computed again on the way back, so that memory holds one chunk. Both agree.
 
     Args:
         interventions: by name; those on a code are measured in the classifier with its autoencoder.
@@ -54,14 +54,14 @@ class Profile:
         """
         task = classifier.task
         with torch.no_grad():
-            said = task.prediction(task.probability(logits_of(batch.image, classifier)))
-        world = batch._replace(label=said.to(batch.label))  # the label of the data is nobody's business here
+            predicted = task.prediction(task.probability(logits_of(batch.image, classifier)))
+        world = batch._replace(label=predicted.to(batch.label))  # the label of the data is nobody's business here
         outcomes = [self._outcome(name, world, classifier, inserted) for name in self.interventions]
         self.passes = 1 + sum(1 + len(outcome.units) for outcome in outcomes)
         changes = [change(outcome, task, self.scale) for outcome in outcomes]
         if task.multilabel:
             return changes
-        return [each.take_along_dim(said.view(-1, 1, 1), dim=2) for each in changes]
+        return [each.take_along_dim(predicted.view(-1, 1, 1), dim=2) for each in changes]
 
     def _outcome(self, name: str, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Outcome:
         intervention = self.interventions[name]
@@ -73,9 +73,9 @@ class Profile:
             )
         if batch.image.requires_grad and torch.is_grad_enabled():
             return whole_passes(batch, measured, intervention)
-        kept = self._propagations[name]
-        propagation = kept(measured)
-        key = (self._kinds[name], kept.stamp, *batch.sample.tolist())
+        cached = self._propagations[name]
+        propagation = cached(measured)
+        key = (self._kinds[name], cached.stamp, *batch.sample.tolist())
         return remembered(batch.image, key, lambda: propagation(batch))
 
 
@@ -127,7 +127,7 @@ def flatten_effects(profile: Sequence[Tensor], with_summaries: bool) -> Tensor:
 def compressed(effect: Tensor, resolution: float) -> Tensor:
     """Effects on a logarithmic scale with their signs, linear below the resolution; smooth, of the same shape.
 
-    Effects range over orders of magnitude, and the small ones tell as much as the large ones.
+    Effects range over orders of magnitude, and the small ones are as informative as the large ones.
     """
     return (effect / resolution).asinh()
 

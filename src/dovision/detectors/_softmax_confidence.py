@@ -1,4 +1,4 @@
-"""How sure a classifier is of the labels that it finds likeliest, exact where probabilities saturate.
+"""Confidence of a classifier in its likeliest labels, exact where probabilities saturate.
 
 The labels of a multilabel task are taken as independent. What is likeliest is then a combination of labels, each as
 its probability has it (above a half or not, whatever the thresholds), and its probability is a product.

@@ -1,4 +1,4 @@
-"""A small network that tells the effects of interventions on attacked images from those on clean ones."""
+"""A small network that separates the effects of interventions on attacked images from those on clean ones."""
 
 from __future__ import annotations
 

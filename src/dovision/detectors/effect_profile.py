@@ -1,4 +1,4 @@
-"""How unlike those of clean images the effects of interventions are."""
+"""Distance of the effects of interventions from those of clean images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much probabilities move when the image loses detail."""
+"""Change of probabilities when the image loses detail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast the number of clean images grows with the distance from an image, layer by layer."""
+"""Growth of the number of clean images with the distance from an image, layer by layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a classifier's features lie from those of clean images of any class."""
+"""Distance of a classifier's features from those of clean images of any class."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class MahalanobisFeatures(Detector):
         self.features.check(classifier, shape)
 
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
-        """The features, and in the last place the number of the class said, which only the fit looks at."""
+        """The features, and in the last place the number of the predicted class, which only the fit looks at."""
         row, logits = self.features(batch.image, classifier)
-        said = logits.argmax(1) * (not classifier.task.multilabel)
-        return torch.cat([row, said.unsqueeze(1).to(row)], 1)
+        predicted = logits.argmax(1) * (not classifier.task.multilabel)
+        return torch.cat([row, predicted.unsqueeze(1).to(row)], 1)
 
     def fit(self, clean: Tensor, attacked: Tensor) -> None:
-        said = clean_rows(self, clean, attacked)[:, -1].astype(int)
+        predicted = clean_rows(self, clean, attacked)[:, -1].astype(int)
         layers = self.features.split(clean[:, :-1].double().cpu())
-        self.gaussians = tuple(fit_gaussians(layer.numpy(), said) for layer in layers)
+        self.gaussians = tuple(fit_gaussians(layer.numpy(), predicted) for layer in layers)
 
     def score(self, read: Tensor) -> Tensor:
         layers = zip(fitted(self, self.gaussians), self.features.split(read[:, :-1]), strict=True)

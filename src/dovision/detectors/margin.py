@@ -1,4 +1,4 @@
-"""How far what is said leads the runner-up."""
+"""Margin between the predicted class and the runner-up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The probability of what is said."""
+"""Maximum softmax probability."""
 
 from __future__ import annotations
 

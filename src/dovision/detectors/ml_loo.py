@@ -1,4 +1,4 @@
-"""How widely the effects of leaving something out are spread."""
+"""Spread of the effects of leaving something out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dovision.types import Batch
 class MLLOO(Detector):
     """Log-odds of attacked, by a logistic regression on the dispersion of leave-one-out attributions.
 
-    An attribution is minus an effect: what the class said loses when one thing is left out. Its source leaves out
+    An attribution is minus an effect: what the predicted class loses when one thing is left out. Its source leaves out
     single pixels, and neurons of hidden layers; here it is the units of interventions, since a pass for each pixel is
     out of reach of larger images. Multilabel: the dispersions of the effects on each label.
 

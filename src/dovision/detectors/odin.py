@@ -1,4 +1,4 @@
-"""The probability of what is said, tempered, after a small step of the image towards it."""
+"""Maximum softmax probability, tempered, after a small step of the image towards the predicted class."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where the evidence for a class lies: one file an explainer, each a subclass of `interfaces.Explainer`."""
+"""Maps of the evidence for a class: one file an explainer, each a subclass of `interfaces.Explainer`."""

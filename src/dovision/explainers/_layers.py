@@ -70,7 +70,7 @@ def check_layer(classifier: Classifier, layer: str | None, shape: Shape) -> None
 
 
 def default_layer(classifier: Classifier, image: Tensor) -> str:
-    """The last layer of a known network that still tells places apart; also of one that is wrapped in another module.
+    """The last layer of a known network that still separates places; also of one that is wrapped in another module.
 
     Raises:
         ValueError: the network is not known; the error lists candidates.

@@ -11,7 +11,7 @@ from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Explainer
 from dovision.types import Batch, Shape
 
-_WINDOWS = 14  # windows along the shorter side, unless told otherwise
+_WINDOWS = 14  # windows along the shorter side, by default
 
 
 class Occlusion(Explainer):

@@ -1,4 +1,4 @@
-"""How well a score tells attacked images from others, with intervals over whole groups: pure functions.
+"""AUROC and operating points of a detection score, with intervals over whole groups: pure functions.
 
 A group's (patient's) images count together, in whatever world they are. The error of an area follows from what each
 image adds to it, in one pass over the sorted scores.

@@ -1,1 +1,1 @@
-"""What can be done to a model's computation: one file an intervention, each a subclass of `interfaces.Intervention`."""
+"""Interventions on a model's computation: one file each, each a subclass of `interfaces.Intervention`."""

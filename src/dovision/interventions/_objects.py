@@ -55,5 +55,5 @@ def object_names(known: Known) -> tuple[str, ...]:
 def bound(units: tuple[str, ...]) -> tuple[str, ...]:
     """Return the units if there are any: there are none before `Intervention.bind`."""
     if not units:
-        raise ValueError("units that are parts must be told the images first, got none. Call bind(images, split).")
+        raise ValueError("the intervention must be bound to a dataset, got none. Call bind(images, split) first.")
     return units

@@ -1,4 +1,4 @@
-"""What a channel of a code is set to."""
+"""Values that a channel of a code can be set to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a region of an image is replaced with: in pixel units, on all channels."""
+"""Fills that replace a region of an image: in pixel units, on all channels."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Blur:
 
 
 class Noise:
-    """Uniform noise in [0, 1], drawn anew for each sample and region.
+    """Uniform noise in [0, 1], drawn independently for each sample and region.
 
     Args:
         seed: of the draws; the same seed, sample and region give the same noise.

@@ -20,7 +20,7 @@ from dovision.io import files
 
 AnyArray = npt.NDArray[Any]
 Lengths = Sequence[int | None]  # of a shape; None: any number up to ROWS
-_MAX_ROWS = 1 << 24  # the most of a length that nothing else tells
+_MAX_ROWS = 1 << 24  # the most of a length that nothing else bounds
 MAX_BYTES = 1 << 33  # the most of an array that is read into memory
 _CHUNK_BYTES = 1 << 20  # bytes read at a time
 
@@ -56,7 +56,7 @@ def mapped(path: Path, dtype: npt.DTypeLike, shape: Lengths, mode: str = "r") ->
             header = _header(file)
             size = file.seek(0, 2)
         except Exception as error:  # a damaged header raises whatever its bytes lead to
-            raise ValueError(f"{path} must be an .npy file of {_told(dtype, shape)}: {_reason(error)}.") from error
+            raise ValueError(f"{path} must be an .npy file of {_expected(dtype, shape)}: {_reason(error)}.") from error
     _check(str(path), header, dtype, shape)
     if header.end != size:
         raise ValueError(f"{path} must have {header.end:,} bytes, as its header says, got {size:,}. Make it again.")
@@ -115,7 +115,9 @@ def _check(what: str, header: Header, dtype: npt.DTypeLike, shape: Lengths) -> N
         for got, wanted in zip(header.shape, shape, strict=True)
     )
     if header.dtype != np.dtype(dtype) or not fits:
-        raise _Refused(f"{what} must be an array of {_told(dtype, shape)}, got {header.dtype} of shape {header.shape}.")
+        raise _Refused(
+            f"{what} must be an array of {_expected(dtype, shape)}, got {header.dtype} of shape {header.shape}."
+        )
 
 
 def _content(inner: IO[bytes], entry: zipfile.ZipInfo, header: Header) -> bytes | None:
@@ -141,7 +143,7 @@ def _data_start(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
     return entry.header_offset + 30 + name + extra
 
 
-def _told(dtype: npt.DTypeLike, shape: Lengths) -> str:
+def _expected(dtype: npt.DTypeLike, shape: Lengths) -> str:
     lengths = ", ".join("N" if length is None else str(length) for length in shape)
     return f"{np.dtype(dtype)}, shape ({lengths}{',' if len(shape) == 1 else ''})"
 

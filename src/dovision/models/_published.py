@@ -1,4 +1,4 @@
-"""What networks with published weights share: the package that brings them, the images, the rows of the head."""
+"""Parts shared by networks with published weights: the package, the size of the images, the rows of the head."""
 
 from __future__ import annotations
 

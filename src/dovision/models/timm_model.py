@@ -25,7 +25,7 @@ def timm_model(
 
     Args:
         name: as timm names it, such as resnet18 or vit_tiny_patch16_224.augreg_in21k.
-        pretrained: start from timm's weights for that name. The head is kept where it fits the classes, and drawn anew
+        pretrained: start from timm's weights for that name. The head is kept where it fits the classes, and initialised
             otherwise.
         shape: (C, H, W) of the images. With pretrained weights, the first convolution's are summed over colours for one
             channel, as if the grey image were given three times. A network made for one size is made for this one.

@@ -29,7 +29,7 @@ def torchvision_model(
     Args:
         name: as torchvision names it, such as resnet18 or densenet121.
         weights: where training starts from: a name such as DEFAULT or IMAGENET1K_V1, or None for random weights.
-            The head is kept where it fits the classes, and drawn anew otherwise.
+            The head is kept where it fits the classes, and initialised otherwise.
         shape: (C, H, W) of the images. With pretrained weights, the first convolution's are summed over colours for one
             channel, as if the grey image were given three times.
         task: multiclass or multilabel.

@@ -37,7 +37,7 @@ def xrv_model(name: str, pretrained: bool, shape: Shape, task: str, classes: Seq
     logits before both are the classifier's, and the operating points its thresholds, so that it says the same.
 
     Args:
-        name: of the library's weights, such as densenet121-res224-nih, which tells the architecture and the labels.
+        name: of the library's weights, such as densenet121-res224-nih; it determines architecture and labels.
         pretrained: start from these weights, which the library downloads, and reads by unpickling.
         shape: (1, H, W) of the images, of the size that the network was trained at.
         task: multilabel.

@@ -15,14 +15,14 @@ class CachedPropagation:
     def __init__(self, intervention: Intervention, chunk: int | str = "auto") -> None:
         self.intervention = intervention
         self.chunk = chunk
-        self._kept: Propagation | None = None
+        self._cached: Propagation | None = None
         self.stamp = 0  # of the weights that it was made for
 
     def __call__(self, classifier: Classifier) -> Propagation:
         stamp = weights_stamp(classifier)
-        if self._kept is None or self._kept.classifier is not classifier or self.stamp != stamp:
-            self._kept, self.stamp = Propagation(classifier, self.intervention, self.chunk), stamp
-        return self._kept
+        if self._cached is None or self._cached.classifier is not classifier or self.stamp != stamp:
+            self._cached, self.stamp = Propagation(classifier, self.intervention, self.chunk), stamp
+        return self._cached
 
 
 def weights_stamp(classifier: Classifier) -> int:

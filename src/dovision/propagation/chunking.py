@@ -60,5 +60,5 @@ def _budget(useful: int, device: torch.device) -> int:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error says that memory ran out, on any device."""
-    told = "not enough memory" in str(error) or "can't allocate memory" in str(error)
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or told
+    reported = "not enough memory" in str(error) or "can't allocate memory" in str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or reported

@@ -65,12 +65,12 @@ def lay_out_channels_last(graph: Graph) -> Graph:
     return graph
 
 
-def use_in_place(graph: Graph, kept: set[Step]) -> None:
-    """Let an activation write into its operand, where nothing else reads it and it is not to be kept."""
+def use_in_place(graph: Graph, stored: set[Step]) -> None:
+    """Let an activation write into its operand, where nothing else reads it and it is not to be stored."""
     readers = graph.readers()
     for step in graph.steps:
         source = step.args[0] if step.args else None
-        if not isinstance(source, Step) or source in kept or readers[source] > 1 or source.function not in MAKE_NEW:
+        if not isinstance(source, Step) or source in stored or readers[source] > 1 or source.function not in MAKE_NEW:
             continue
         if step.function is F.relu:
             step.function = torch.relu_

@@ -1,4 +1,4 @@
-"""The traced classifier: one clean pass that is kept, and passes that recompute only what an edit changed."""
+"""The traced classifier: one stored clean pass, and passes that recompute only what an edit changed."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ class Incremental:
         self.of_site = graph.descendants(graph.site)
         self.rules = {step: rule_of(step) for step in self.of_site}
         self.edited_steps = [step for step in graph.steps if step in self.of_site and step is not graph.site]
-        self.kept = self._kept()
-        use_in_place(graph, self.kept)
+        self.stored = self._stored()
+        use_in_place(graph, self.stored)
         self.clean_last_use = _last_use(graph.steps)
         self.edited_last_use = _last_use(self.edited_steps)
         self.bytes_per_image = 0  # stored by the last clean pass
         self.bytes_per_pair = 0  # at the peak of the last edited pass
 
-    def _kept(self) -> set[Step]:
+    def _stored(self) -> set[Step]:
         """Steps whose clean results edits need: context around patches, and other operands.
 
         A pointwise operator with one operand needs none; a concatenation crops its own clean result.
         """
-        kept = {self.graph.site, self.graph.output}
+        stored = {self.graph.site, self.graph.output}
         for step in self.edited_steps:
             inputs = step.inputs()
             if self.rules[step] is not pointwise or len(inputs) > 1:
-                kept.update(inputs)
+                stored.update(inputs)
             if step.function in (torch.cat, torch.concat):
-                kept.add(step)
-        return kept
+                stored.add(step)
+        return stored
 
     def clean(self, image: Tensor) -> Background:
         """The pass on the images as they are; keeps what edits need and drops the rest on the way."""
@@ -62,7 +62,7 @@ class Incremental:
             elif _is_size(values[step]):
                 sizes.add(step)
             for dead in self.clean_last_use.get(position, ()):
-                if dead not in self.kept and dead not in sizes:
+                if dead not in self.stored and dead not in sizes:
                     del values[dead]
         stored = [value.nbytes for value in values.values() if isinstance(value, Tensor)]
         self.bytes_per_image = sum(stored) // len(image)

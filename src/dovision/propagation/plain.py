@@ -12,7 +12,7 @@ from dovision.propagation.edits import Pairs, whole_values
 
 
 class CleanPass(NamedTuple):
-    """What is kept of a clean pass."""
+    """Values stored of a clean pass."""
 
     site: Tensor  # (B, ...) the value that edits change
     control: Tensor  # (B, K) logits

@@ -56,7 +56,7 @@ class Propagation:
 
     @torch.no_grad()
     def __call__(self, batch: Batch, progress: Callable[[int], None] = lambda passes: None) -> Outcome:
-        """The outcome on a batch; `progress` is told of forward passes (one image each) as they are done."""
+        """The outcome on a batch; `progress` counts forward passes (one image each) as they are done."""
         with evaluating(self.classifier):
             return self._run(self.prepare(batch), batch, progress)
 
@@ -72,7 +72,7 @@ class Propagation:
         return self.engine
 
     def _run(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
-        """In parts of as many images as may be kept at a time."""
+        """In parts of as many images as may be stored at a time."""
         self.allowance.begin()
         parts = []
         start = 0

@@ -1,4 +1,4 @@
-"""How each operator carries a patch: one entry an operator, and none where the whole map is needed.
+"""Rules by which operators carry a patch: one entry an operator, and none where the whole map is needed.
 
 A rule has the operator's own arguments, with maps in the place of tensors that depend on the image, after `output`, the
 clean result. It returns the changed part of the result, or None where the operator must be run in full.

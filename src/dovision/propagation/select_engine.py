@@ -1,4 +1,4 @@
-"""Which engine runs a classifier: the fastest that agrees with the plain forward pass, tried on one edit."""
+"""Select the engine that runs a classifier: the fastest that agrees with the plain forward pass on one edit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a change lies on one axis of a feature map, and how far a sliding window carries it."""
+"""Extent of a change on one axis of a feature map, and how far a sliding window carries it."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class JobFailed(Exception):
-    """A job is not completed, has said so, and has left the reason in its run directory."""
+    """A job is not completed, has logged so, and has left the reason in its run directory."""
 
 
 class ImagesLost(Exception):

@@ -1,4 +1,4 @@
-"""What a job changes of its process is put back after it, so that a job is the same alone and in a sweep."""
+"""Restore process-wide state (RNG, environment, logging, torch flags) after each job."""
 
 from __future__ import annotations
 

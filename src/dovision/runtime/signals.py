@@ -37,7 +37,7 @@ class Stopped(BaseException):
 class Stop(Callback):
     """In a `with`, turns signals into `Stopped`, which is raised where the main thread is.
 
-    As a callback of a test it raises again at the end of the batch, should a library have kept the exception to itself.
+    As a callback of a test it raises again at the end of the batch, should a library have caught the exception.
     Notices of a scheduler are listened to where the scheduler's own client does. Signals that were ignored stay so, and
     forks of this process, such as a loader's workers, leave it to this one to end them.
     """
@@ -84,7 +84,7 @@ def _leave_to_the_parent(signum: int) -> None:
 
 @contextmanager
 def following(meant: Sequence[int]) -> Iterator[None]:
-    """Leave Ctrl-C, and what is said of signals on the terminal, to the process that this one works for.
+    """Leave Ctrl-C, and messages about signals on the terminal, to the process that this one works for.
 
     Args:
         meant: empty, or the signal that the other process has received, which SIGTERM stands for from then on.

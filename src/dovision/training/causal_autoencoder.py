@@ -19,7 +19,7 @@ class CausalAutoencoder(pl.LightningModule):
     """Fit the autoencoder of a classifier; the classifier's parameters, buffers and eval mode stay as they are.
 
     Args:
-        plain: the classifier without the autoencoder, whose answers are to be kept.
+        plain: the classifier without the autoencoder, whose answers are to be preserved.
         inserted: the same classifier with the autoencoder.
         optimizer: from parameters to an optimizer.
         loss: of its terms; one of weight 0 is not computed, but for the deep one, which is always logged.

@@ -59,9 +59,9 @@ class Epochs(Checkpoint):
         except ValueError as error:
             log.warning("%s The training starts over.", error)
             return None
-        kept = content.get("callbacks", {}).get(self.state_key, {}) if isinstance(content, dict) else {}
-        if kept.get("origin") != self.origin:
-            log.warning("%s was written by other code or another torch, and the training begins anew", path)
+        state = content.get("callbacks", {}).get(self.state_key, {}) if isinstance(content, dict) else {}
+        if state.get("origin") != self.origin:
+            log.warning("%s was written by other code or another torch, and the training starts over", path)
             return None
         return path
 

@@ -1,4 +1,4 @@
-"""How a classifier and its autoencoder are fitted, and kept as checkpoints."""
+"""Fit a classifier and its autoencoder, and save them as checkpoints."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def fit_autoencoder(config: DictConfig, images: Images, plain: Classifier, fitte
     Args:
         config: of the job.
         images: whose training images it is fitted to.
-        plain: the classifier, whose answers are to be kept.
+        plain: the classifier, whose answers are to be preserved.
         fitted: the classifier's checkpoint.
         path: where the checkpoint of both goes.
     """

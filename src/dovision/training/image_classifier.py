@@ -22,8 +22,8 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 class ImageClassifier(pl.LightningModule):
     """Fit a classifier to labels; `val_score` (accuracy, or mean AUROC over labels) says which epoch is kept.
 
-    For multilabel the AUROC of each label is logged as val_auroc/<class>, and the thresholds that tell the labels best
-    on the validation images are part of the state, so that those of an epoch come back with its weights.
+    For multilabel the AUROC of each label is logged as val_auroc/<class>, and the best thresholds of the labels on the
+    validation images are part of the state, so that those of an epoch come back with its weights.
 
     Args:
         classifier: images in [0, 1] to logits.
@@ -65,13 +65,13 @@ class ImageClassifier(pl.LightningModule):
             return
         self.thresholds.copy_(self.val_score.thresholds())
         area = dict(zip(self.classifier.task.classes, self.val_score.each(), strict=True))
-        told = {name: value for name, value in area.items() if value.isfinite()}
-        if not told and not self.trainer.sanity_checking:
+        known = {name: value for name, value in area.items() if value.isfinite()}
+        if not known and not self.trainer.sanity_checking:
             raise ValueError(
                 "the validation images must show both values of at least one label, or no epoch can be chosen, "
                 f"got one value alone for each of {', '.join(area)}. Use more validation images."
             )
-        self.log_dict({f"val_auroc/{name}": value for name, value in told.items()})
+        self.log_dict({f"val_auroc/{name}": value for name, value in known.items()})
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         logits = self._evaluate(batch, self.test_score)

@@ -1,4 +1,4 @@
-"""How well each label of a multi-label classifier is told, and from which probability on it is to be said."""
+"""Per-label AUROC and decision thresholds (Youden index)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def label_auroc(probability: Tensor, label: Tensor) -> Tensor:
         label: zeros and ones, nan where not known, shape (B, K).
     """
     area = torch.full(label.shape[1:], torch.nan, device=label.device)
-    for k, said, true in _told_apart(probability, label):
-        area[k] = binary_auroc(said, true)
+    for k, score, true in _known_labels(probability, label):
+        area[k] = binary_auroc(score, true)
     return area
 
 
@@ -37,15 +37,15 @@ def thresholds(probability: Tensor, label: Tensor) -> Tensor:
     Source: Youden, Index for rating diagnostic tests, Cancer 3, 1950.
     """
     cuts = torch.full(label.shape[1:], 0.5, device=label.device)
-    for k, said, true in _told_apart(probability, label):
-        false_positive, true_positive, cut = binary_roc(said, true)
+    for k, score, true in _known_labels(probability, label):
+        false_positive, true_positive, cut = binary_roc(score, true)
         best = (true_positive - false_positive).argmax()
         if best > 0:  # the first says no label at all
             cuts[k] = cut[best]
     return cuts
 
 
-def _told_apart(probability: Tensor, label: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+def _known_labels(probability: Tensor, label: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Number, probabilities and values of each label of which both values are known."""
     for k in range(label.shape[1]):
         known = label[:, k].isfinite()

@@ -80,7 +80,7 @@ def classifier(config: DictConfig, images: Images) -> FittedModel:
 
 
 def permuted(config: DictConfig, images: Images) -> FittedModel:
-    """A classifier of the same model and training, fitted to labels dealt anew: its maps have nothing to show.
+    """A classifier of the same model and training, fitted to permuted labels: its maps have nothing to show.
 
     Raises:
         ValueError: the configured training fits nothing.
@@ -110,7 +110,7 @@ def file(config: DictConfig, name: str, data: str, classifier: str, digest: Dige
         config: of the job.
         name: classifier, permuted_classifier or autoencoder.
         data: the fingerprint of the images.
-        classifier: a hash of the classifier's file, which tells where the autoencoder is that was fitted to it.
+        classifier: a hash of the classifier's file, which determines where the autoencoder is that was fitted to it.
         digest: of a file that the configuration names.
     """
     if name == AUTOENCODER:

@@ -17,7 +17,7 @@ DEPTHS = 3
 
 
 def cascade(classifier: Classifier, seed: int) -> dict[str, Classifier]:
-    """Copies whose layers are drawn anew from the output down: a third of the layers, two thirds, all.
+    """Copies whose layers are randomised from the output down: a third of the layers, two thirds, all.
 
     Source: Adebayo et al., Sanity checks for saliency maps, arXiv:1810.03292.
     """
@@ -30,11 +30,11 @@ def _randomised(classifier: Classifier, depth: int, seed: int) -> Classifier:
     with isolate_rng(), torch.no_grad():
         torch.manual_seed(seed)
         for layer in layers[::-1][: math.ceil(len(layers) * depth / DEPTHS)]:
-            _draw_anew(layer)
+            _randomise(layer)
     return forgetful.eval()
 
 
-def _draw_anew(layer: nn.Module) -> None:
+def _randomise(layer: nn.Module) -> None:
     reset = getattr(layer, "reset_parameters", None)
     if callable(reset):
         reset()
@@ -44,7 +44,7 @@ def _draw_anew(layer: nn.Module) -> None:
 
 
 class PermutedLabels(Images):
-    """A dataset with the labels of train and val dealt anew to their images, by a seed; test stays as it is.
+    """A dataset with the labels of train and val permuted over their images, by a seed; test stays as it is.
 
     Source: Adebayo et al., arXiv:1810.03292, data randomisation.
     """
