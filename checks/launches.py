@@ -38,8 +38,8 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from dovision.cli.evaluate import evaluate as undisturbed_evaluate
-from dovision.cli.hydra_main import command
+from dovision.cli.evaluate import evaluate_effects as undisturbed_evaluate
+from dovision.cli.hydra_main import hydra_main
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.io import locking
 
@@ -202,7 +202,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _refuse_locks()
     try:
-        command("evaluate", evaluate)()
+        hydra_main("evaluate", evaluate)()
     finally:
         if "joblib" in sys.modules:  # its workers live on for minutes where no interpreter ends
             from joblib.externals.loky import get_reusable_executor

@@ -206,7 +206,7 @@ class Run(FileKind):
 
     def read(self) -> str | None:
         runs = {run.folder.name: run for run in survey(self.run.parent)}
-        text = page.render("campaign", list(runs.values()), [], [])
+        text = page.render_page("campaign", list(runs.values()), [], [])
         assert runs["good"].state == "completed", "the other run was lost"
         assert text
         own = runs.get(self.run.name)

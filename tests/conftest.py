@@ -153,13 +153,13 @@ def svg_only(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def page_of() -> Callable[..., Path]:
-    """The function `report`, with figures drawn as SVG alone."""
-    from dovision.cli.report import report
+    """The function `report_of_sweep`, with figures drawn as SVG alone."""
+    from dovision.cli.report import report_of_sweep
 
     def write(*arguments: Any, **settings: Any) -> Path:
         with pytest.MonkeyPatch.context() as patch:
             draw_svg_only(patch)
-            return report(*arguments, **settings)
+            return report_of_sweep(*arguments, **settings)
 
     return write
 

@@ -17,12 +17,12 @@ from torch import Tensor
 from dovision.analysis.summary import write_summary
 from dovision.functional import geometry
 from dovision.functional.agreement import coverage, state
-from dovision.store.map_tables import MAPS, maps_schema, write_boxes
+from dovision.store.map_tables import MAPS_FILE, maps_schema, write_boxes
 from dovision.store.run_directory import RunDirectory
 from dovision.store.sharding import by_sample
 from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
-from dovision.store.thumbnails import image_path, save_image
-from dovision.store.to_arrow import Clean, done_rows, effect_columns, sample_columns
+from dovision.store.thumbnails import save_image, thumbnail_path
+from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns
 from dovision.types import BOX_COLUMNS, Batch, Box, Task
 
 DIGITS = Task("multiclass", tuple("0123456789"))
@@ -57,13 +57,13 @@ def write_run(
         treated, units, regions = _treated(batch.image, logits, grid, 1 + 4 * size, random)
         before = task.correct(task.probability(control), clean.label)
         measured = {"task": task, "control_logits": logits, "treated_logits": treated}
-        attacked = {"clean": Clean(clean.image, before), "logits_8bit": logits} if size else {}
+        attacked = {"clean": CleanImages(clean.image, before), "logits_8bit": logits} if size else {}
         samples.append(
             [sample_columns(arm=arm, eps=size, batch=batch, names=named, logits=logits, **measured, **attacked)]
         )
         effects.append(list(effect_columns(arm=arm, sample=batch.sample, units=units, regions=regions, **measured)))
         for sample in range(maps):
-            save_image(image_path(folder, sample, arm), batch.image[sample])
+            save_image(thumbnail_path(folder, sample, arm), batch.image[sample])
     with TableWriter(folder / SAMPLES, samples_schema(task)) as table:
         table.write(by_sample(samples, images))
     with TableWriter(folder / EFFECTS, effects_schema()) as table:
@@ -88,7 +88,7 @@ def write_map_run(
     films = [_film(sample, random) for sample in range(images)]
     _write_film_effects(folder, films, painted, shortcut, random)
     write_boxes(folder, pd.DataFrame([row for film in films for row in film], columns=BOX_COLUMNS))
-    with TableWriter(folder / MAPS, maps_schema(8, 8, 32, 32, 2)) as table:
+    with TableWriter(folder / MAPS_FILE, maps_schema(8, 8, 32, 32, 2)) as table:
         rows = [row for film in films for row in _film_maps(film, shortcut, random)]
         table.write(pa.RecordBatch.from_pylist(rows, schema=maps_schema(8, 8, 32, 32, 2)))
     write_summary(folder)
@@ -143,7 +143,7 @@ def _write_film_effects(
         for rows in effect_columns(arm="clean", sample=sample, units=units, regions=regions, **measured):
             table.write(done_rows(rows))
     for row in range(3):
-        save_image(image_path(folder, row, "clean"), batch.image[row])
+        save_image(thumbnail_path(folder, row, "clean"), batch.image[row])
 
 
 def _film_maps(film: list[tuple[Any, ...]], shortcut: float, random: np.random.Generator) -> Iterator[dict[str, Any]]:

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dovision.cli.evaluate import evaluate as undisturbed
-from dovision.cli.hydra_main import command
+from dovision.cli.evaluate import evaluate_effects as undisturbed
+from dovision.cli.hydra_main import hydra_main
 from dovision.datasets.in_memory import InMemory
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.training.image_classifier import ImageClassifier
@@ -86,7 +86,7 @@ def evaluate(config) -> None:  # type: ignore[no-untyped-def]
 def main() -> None:
     """dovision-evaluate, as the process that launches jobs."""
     os.environ["LAUNCHING"] = str(os.getpid())
-    command("evaluate", evaluate)()
+    hydra_main("evaluate", evaluate)()
 
 
 def launch(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_result_does_not_depend_on_how_the_table_was_cut_or_how_often_it_is_
                 yield table.slice(start, 997)
 
     monkeypatch.setattr(average_effect, "row_groups", slices)
-    monkeypatch.setattr(average_effect, "BLOCK", 150 * 7)  # seven of the eighty cells at once
+    monkeypatch.setattr(average_effect, "SUMS_AT_ONCE", 150 * 7)  # seven of the eighty cells at once
     pd.testing.assert_frame_equal(average_effects(run), whole)
 
 

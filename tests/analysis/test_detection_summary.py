@@ -6,14 +6,14 @@ import pyarrow as pa
 import pytest
 
 from dovision.analysis.detection_summary import (
-    METRICS,
+    DETECTION_METRICS,
     NOT_ADAPTIVE,
     TOO_FEW,
     WORST,
     detection,
+    detection_over_seeds,
     headlines,
     matrix,
-    over_seeds,
     read_detection,
     worst_case,
     write_detection,
@@ -118,7 +118,7 @@ def test_adaptive_rows_say_so_and_all_others_say_that_they_are_not(found):
 
 
 def test_each_metric_has_its_interval_and_the_order_of_rows_does_not_matter(found, tmp_path):
-    ends = found[[f"{name}{end}" for name in METRICS for end in ("_low", "_high")]]
+    ends = found[[f"{name}{end}" for name in DETECTION_METRICS for end in ("_low", "_high")]]
     assert ends.notna().any().all()
     assert (found["auroc_all_low"] <= found["auroc_all"]).all()
     assert (found["auroc_all"] <= found["auroc_all_high"]).all()
@@ -199,7 +199,7 @@ def test_over_seeds_is_the_mean_with_the_range(tmp_path):
     folders.append(write(tmp_path / "c", better))
     for folder in folders:
         write_detection(folder)
-    pgd = row(over_seeds(folders), "pgd")
+    pgd = row(detection_over_seeds(folders), "pgd")
     assert pgd[["auroc", "auroc_low", "auroc_high"]].tolist() == pytest.approx([(0.75 + 0.75 + 1) / 3, 0.75, 1])
     assert pgd[["seeds", "images", "successful", "attacker"]].tolist() == [3, 12, 6, NOT_ADAPTIVE]
 

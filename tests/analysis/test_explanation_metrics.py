@@ -5,10 +5,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from dovision.analysis.explanation_metrics import METRICS, agreements, parts
+from dovision.analysis.explanation_metrics import MAP_METRICS, agreements, object_scores
 from dovision.analysis.object_effects import true_effects
 from dovision.functional import agreement
-from dovision.store.map_tables import MAPS, maps_schema, read_boxes, read_maps, write_boxes
+from dovision.store.map_tables import MAPS_FILE, maps_schema, read_boxes, read_maps, write_boxes
 from dovision.store.tables import TableWriter
 from dovision.types import BOX_COLUMNS, Box
 
@@ -43,7 +43,7 @@ def test_a_flagged_map_has_no_scores(frame):
     assert flagged[["sample", "class", "explainer", "state"]].to_numpy().tolist() == [
         [0, "opacity", "grad_cam", "zero"]
     ]
-    assert flagged[list(METRICS)].isna().all(axis=None)
+    assert flagged[list(MAP_METRICS)].isna().all(axis=None)
 
 
 def test_evidence_of_the_parts_is_ranked_as_their_true_effects(map_run, frame):
@@ -53,7 +53,7 @@ def test_evidence_of_the_parts_is_ranked_as_their_true_effects(map_run, frame):
     row = frame[(frame["explainer"] == "effect_map") & (frame["class"] == "nodule")].iloc[0]
     key = (row["sample"], row["class"])
     effects = true_effects(map_run).set_index(["sample", "class"]).loc[[key]].set_index("part")["effect"]
-    density = parts(map_run).set_index(["sample", "class", "explainer"]).loc[[(*key, "effect_map")]]
+    density = object_scores(map_run).set_index(["sample", "class", "explainer"]).loc[[(*key, "effect_map")]]
     density = density.set_index("part")["density"].loc[effects.index]
     assert row["true_effects"] == pytest.approx(agreement.spearman(density.to_numpy(), -effects.to_numpy()))
 
@@ -63,7 +63,7 @@ def test_painting_over_boxes_is_not_taken_for_true_effects(painted_run):
 
 
 def test_parts_tell_share_area_and_density(map_run):
-    frame = parts(map_run)
+    frame = object_scores(map_run)
     assert set(frame["kind"]) == {"nodule", "opacity", "tag", "rib"}
     assert frame["area"].to_numpy() == pytest.approx(1 / 16)
     own = frame[(frame["explainer"] == "grad_cam") & (frame["label"] == frame["class"])]
@@ -75,7 +75,7 @@ def test_a_class_without_a_box_is_not_scored_against_boxes(tmp_path, map_run):
     schema = maps_schema(2, 2, 8, 8, 0)
     cells = {"cells": [1.0, 0.0, 0.0, 0.0], "state": "ok", "variant": "as is", "explainer": "a", "correct": True}
     rows = [{"sample": 0, "group": 0, "class": label, "deletion": 0.5, **cells} for label in ("nodule", "opacity")]
-    with TableWriter(tmp_path / MAPS, schema) as table:
+    with TableWriter(tmp_path / MAPS_FILE, schema) as table:
         table.write(pa.RecordBatch.from_pylist(rows, schema=schema))
     write_boxes(tmp_path, pd.DataFrame([(0, "nodule0", "nodule", 0, 0, 4, 4)], columns=BOX_COLUMNS))
     for name in ("samples.parquet", "effects.parquet"):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dovision.analysis.explanation_metrics import METRICS, agreements
+from dovision.analysis.explanation_metrics import MAP_METRICS, agreements
 from dovision.analysis.map_summary import label_scores, reference, scores
 from dovision.functional.intervals import holm, mean_interval, mean_p_value, share_interval
 
@@ -20,7 +20,7 @@ def frame_of(values, explainers=("a", "b"), label="x"):
             "correct": sample > 1,
             "state": "ok",
         }
-        | dict.fromkeys(METRICS, value)
+        | dict.fromkeys(MAP_METRICS, value)
         for name, found in zip(explainers, values, strict=True)
         for sample, value in enumerate(found)
     ]
@@ -82,7 +82,7 @@ def test_p_values_are_adjusted_over_the_explainers_and_classes_of_one_metric():
 def test_p_values_of_a_table_are_adjusted_over_the_whole_of_it():
     table = scores(frame_of(np.random.default_rng(2).normal([[0], [1], [2]], 1, (3, 30)), ("a", "b", "c")))
     np.testing.assert_allclose(table["p_holm"], holm(table["p"].to_numpy()))
-    assert table["p"].notna().sum() == 2 * 2 * len(METRICS)
+    assert table["p"].notna().sum() == 2 * 2 * len(MAP_METRICS)
 
 
 def test_hits_and_misses_are_a_share(map_run):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from dovision.analysis.mixed_origins import mixed
-from dovision.analysis.sweep_summary import Ended, closing, write
+from dovision.analysis.sweep_summary import Ended, closing, write_sweep_summary
 
 ONE = {
     "code": "c0de",
@@ -79,7 +79,7 @@ def test_a_sweep_says_so_at_its_end_and_in_its_summary(tmp_path):
     assert "differ" not in closing(jobs)
     assert "differ" not in closing([jobs[0], failed])
     assert "These runs differ in the data" in closing([jobs[0], other])
-    write(tmp_path, "dovision-evaluate", [jobs[0], other])
+    write_sweep_summary(tmp_path, "dovision-evaluate", [jobs[0], other])
     assert "These runs differ in the data" in (tmp_path / "sweep_summary.md").read_text()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dovision.analysis.references import Reference, References, comparison, lines
+from dovision.analysis.references import Reference, References, comparison, comparison_lines
 from dovision.store.tables import read_effects, read_samples
 
 
@@ -57,7 +57,7 @@ def test_the_table_shows_both_numbers_and_says_where_nothing_was_measured(folder
         "- (no such row was measured)",
     ]
     assert compared["numbers"]["lost"]["here"]["estimate"] is None
-    shown = lines(compared)
+    shown = comparison_lines(compared)
     assert shown[0] == "beside a notebook:"
     assert shown[1].split() == ["number", "reported", "here"]
     assert [line.index(number) for line, number in zip(shown[2:], ("0.75", "0.1"), strict=True)] == [

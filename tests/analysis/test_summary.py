@@ -13,7 +13,7 @@ from dovision.analysis.summary import METRICS, label_counts, summarise, write_su
 from dovision.functional.intervals import ONE_GROUP
 from dovision.store.schemas import read_summary
 from dovision.store.tables import SAMPLES, TableWriter, samples_schema
-from dovision.store.to_arrow import Clean, sample_columns
+from dovision.store.to_arrow import CleanImages, sample_columns
 from dovision.types import Batch, Task
 
 TASK = Task("multiclass", ("cat", "dog"))
@@ -43,7 +43,7 @@ def write(folder, right_after, scores_after=(0.4, 0.3, 0.1, 0.1)):
                     logits=logits,
                     control_logits=torch.tensor([[30.0, 0.0]]).expand(4, 2),
                     treated_logits=torch.tensor([[[1 - s, s]] for s in scores]).log(),
-                    clean=Clean(batch.image, right_before) if attacked else None,
+                    clean=CleanImages(batch.image, right_before) if attacked else None,
                     logits_8bit=logits if attacked else None,
                 )
             )

@@ -16,7 +16,7 @@ def job(number, state="completed", seed=0, rows=2, **metrics):
 
 def test_each_job_has_a_row_and_failed_ones_are_not_dropped(tmp_path):
     jobs = [job(0, accuracy=0.5), job(1, "failed", rows=3)]
-    sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)
+    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
     table = pd.read_csv(tmp_path / "sweep_summary.csv")
     assert table["state"].tolist() == ["completed", "failed"]
     assert table.columns.tolist() == ["job", "overrides", "state", "seconds", "reason", "images", "accuracy", "dir"]
@@ -38,7 +38,7 @@ def test_a_completed_job_has_its_numbers_and_the_images_of_each_class(tmp_path, 
 def test_the_numbers_of_an_arm_stand_together(tmp_path):
     early = {"clean/accuracy": 1.0, "eps=8/255/accuracy": 0.5, "eps=0.1/accuracy": 0.1}
     jobs = [job(0, **early), job(1, **early, **{"eps=8/255/auroc": 0.9})]
-    sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)
+    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
     columns = pd.read_csv(tmp_path / "sweep_summary.csv").columns.tolist()
     arms = ["clean/accuracy", "eps=8/255/accuracy", "eps=8/255/auroc", "eps=0.1/accuracy"]
     assert columns == ["job", "overrides", "state", "seconds", "reason", "images", *arms, "dir"]
@@ -47,7 +47,7 @@ def test_the_numbers_of_an_arm_stand_together(tmp_path):
 def test_mean_deviation_and_number_are_over_seeds(tmp_path):
     jobs = [job(0, seed=0, accuracy=0.5), job(1, seed=1, accuracy=0.7), job(2, seed=2), job(3, rows=9, accuracy=0.1)]
     jobs[2] = jobs[2]._replace(state="failed")
-    sweep_summary.write(tmp_path, "dovision-evaluate -m", jobs)
+    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
     (row,) = pd.read_csv(tmp_path / "sweep_seeds.csv").to_dict("records")
     assert row["overrides"] == "intervention.rows=2"
     assert row["accuracy mean"] == pytest.approx(0.6)

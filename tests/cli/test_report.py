@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dovision.cli.report import main, report
+from dovision.cli.report import main, report_of_sweep
 from dovision.store.run_directory import RunDirectory
 
 FIGURES = ("average_effects", "classes", "effect_distribution", "gallery")
@@ -17,7 +17,7 @@ FORMS = ("csv", "pdf", "png", "svg", "tex")
 def sweep(fitted, tmp_path_factory) -> Path:
     """A copy of the evaluation's runs, with a report."""
     copy = shutil.copytree(fitted / "evaluate", tmp_path_factory.mktemp("report") / "evaluate")
-    report(copy)
+    report_of_sweep(copy)
     return copy
 
 
@@ -31,7 +31,7 @@ def test_a_report_has_a_page_and_every_figure_in_every_form(sweep):
 
 
 def test_the_same_runs_give_the_same_bytes(sweep, tmp_path):
-    first, second = sweep / "report", report(sweep, tmp_path / "again").parent
+    first, second = sweep / "report", report_of_sweep(sweep, tmp_path / "again").parent
     names = [path.relative_to(first) for path in first.rglob("*.*")]
     assert len(names) == 36
     assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
@@ -47,7 +47,7 @@ def failed(tmp_path) -> Path:
 
 
 def test_without_a_completed_run_the_page_still_tells_what_failed(failed):
-    text = report(failed).read_text()
+    text = report_of_sweep(failed).read_text()
     assert "MemoryError: too large" in text
     assert "No run is completed" in text
 
@@ -55,7 +55,7 @@ def test_without_a_completed_run_the_page_still_tells_what_failed(failed):
 def test_an_output_folder_that_cannot_be_made_is_named(sweep, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"must be a folder that can be written to.*output=\.\.\."):
-        report(sweep, tmp_path / "file" / "report")
+        report_of_sweep(sweep, tmp_path / "file" / "report")
 
 
 def test_the_command_prints_where_the_page_is(failed, monkeypatch, capsys):

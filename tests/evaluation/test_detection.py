@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from dovision.attacks.replay import Replay
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows, without
 from dovision.evaluation.detection import Detection
-from dovision.evaluation.detector_fits import Fitted, fit, for_thresholds, shown, write_scores
+from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, shown, write_scores
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.store.attack_tables import attack_rates
 from dovision.store.detection_tables import read_scores
@@ -123,7 +123,7 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("detection")
     detection = run(folder, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)})
     assert detection.told["failed_attacks"] == {"fails": "'out of luck'"}
-    fits = fit(folder, detection.detectors, detection.failed)
+    fits = fit_detectors(folder, detection.detectors, detection.failed)
     write_scores(folder, fits, detection.failed, [])
     return folder
 
@@ -187,7 +187,7 @@ def test_no_detector_is_fitted_to_the_patients_whose_images_make_the_thresholds(
 
 def test_an_attack_that_beats_nobody_teaches_nobody(tmp_path, caplog):
     detection = run(tmp_path, {"weak": Shift(0.001)})
-    fits = fit(tmp_path, detection.detectors, detection.failed)
+    fits = fit_detectors(tmp_path, detection.detectors, detection.failed)
     assert [fitted.name for fitted in fits] == ["grey", "plain"]
     assert "weak beat fewer than 2 validation images" in caplog.text
 
@@ -195,23 +195,25 @@ def test_an_attack_that_beats_nobody_teaches_nobody(tmp_path, caplog):
 def test_a_detector_without_validation_images_is_refused(tmp_path):
     detection = run(tmp_path, {"shift": Shift(0.2)}, val=[])
     with pytest.raises(ValueError, match="fitted on validation images, got none. Set detection.val_images"):
-        fit(tmp_path, detection.detectors, detection.failed)
+        fit_detectors(tmp_path, detection.detectors, detection.failed)
 
 
 def test_a_detector_fitted_to_a_patient_that_it_is_tested_on_is_refused(tmp_path):
     detection = run(tmp_path, {"shift": Shift(0.2)}, first_group=3)  # four patients in both
     with pytest.raises(ValueError, match=r"got 4 patients \(groups\) with images in val and in test\. Cut the splits"):
-        fit(tmp_path, detection.detectors, detection.failed)
+        fit_detectors(tmp_path, detection.detectors, detection.failed)
 
 
 def test_the_fit_that_is_shown_is_the_hardened_one_to_all_attacks_or_the_nearest_to_it(folder, tmp_path):
     detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()}
-    told = [(fitted.name, fitted.variant, fitted.fitted_on) for fitted in shown(fit(folder, detectors, ["fails"]))]
+    told = [
+        (fitted.name, fitted.variant, fitted.fitted_on) for fitted in shown(fit_detectors(folder, detectors, ["fails"]))
+    ]
     assert told == [
         ("grey", "clean and noise", ""), ("plain", "as is", ""), ("taught", "supervised, hardened", "shift"),
     ]  # fmt: skip
     run(tmp_path, {"shift": Shift(0.2), "other": Shift([0.15, 0.3])})  # no noise, so that nothing is hardened
-    told = [(fitted.variant, fitted.fitted_on) for fitted in shown(fit(tmp_path, detectors, []))]
+    told = [(fitted.variant, fitted.fitted_on) for fitted in shown(fit_detectors(tmp_path, detectors, []))]
     assert told == [("clean only", ""), ("as is", ""), ("supervised", "all attacks")]
     assert shown([]) == []
 

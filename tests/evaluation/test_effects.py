@@ -14,7 +14,7 @@ from dovision.evaluation.effects import EffectEvaluation, round_to_8_bits
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.store.thumbnails import PictureChoice, image_path, save_image
+from dovision.store.thumbnails import PictureChoice, save_image, thumbnail_path
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Box, Task
 
@@ -157,7 +157,7 @@ def test_a_run_that_goes_on_keeps_the_pictures_of_a_whole_one(tmp_path):
     with pytest.raises(RuntimeError):
         evaluate(tmp_path, batch_size=1, attack=Refusing([0.25]), pictures=PictureChoice(2, classes))
     assert [name[0] for name in pictured(tmp_path)] == ["0", "0", "1", "1"]
-    save_image(image_path(tmp_path, 7, "clean"), torch.zeros(1, 2, 2))  # of a start that was killed
+    save_image(thumbnail_path(tmp_path, 7, "clean"), torch.zeros(1, 2, 2))  # of a start that was killed
     evaluate(tmp_path, batch_size=1, pictures=PictureChoice(2, classes))
     assert [name[0] for name in pictured(tmp_path)] == ["0", "0", "2", "2"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from dovision.report.catalogue import run_figures
 from dovision.report.explorer import STEPS, explorer
-from dovision.report.inline_assets import Allowance
+from dovision.report.inline_assets import SizeBudget
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects
 from dovision.store.thumbnails import kept_samples
@@ -21,7 +21,7 @@ def runs(sweep):
 
 
 def test_every_effect_is_that_of_the_table(runs):
-    entry = explorer(runs, Allowance(PLENTY))[1]
+    entry = explorer(runs, SizeBudget(PLENTY))[1]
     assert (entry["job"], entry["image"], entry["label"]) == ("intervention.rows=4", "digit_0000.png", "0")
     assert entry["boxes"][5] == [8, 8, 16, 16]
     effects = read_effects(runs[1].folder, [0])
@@ -34,7 +34,7 @@ def test_every_effect_is_that_of_the_table(runs):
 
 
 def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs):
-    found = [entry for entry in explorer(runs, Allowance(PLENTY)) if entry["job"] == "intervention.rows=4"]
+    found = [entry for entry in explorer(runs, SizeBudget(PLENTY)) if entry["job"] == "intervention.rows=4"]
     assert len(found) == 3
     effects = read_effects(runs[1].folder, [0, 1, 2])
     largest = effects["effect"].abs().max()
@@ -44,23 +44,23 @@ def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs)
 
 
 def test_units_without_a_place_have_no_boxes(runs):
-    assert explorer(runs, Allowance(PLENTY))[2]["boxes"] is None
+    assert explorer(runs, SizeBudget(PLENTY))[2]["boxes"] is None
 
 
 def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(runs):
-    everything = explorer(runs, Allowance(PLENTY))
+    everything = explorer(runs, SizeBudget(PLENTY))
     kept = {run.label: kept_samples(run.folder, ["clean", "eps=0.05", "eps=0.2"]) for run in runs}
     expected = [(job, f"digit_{samples[place]:04}.png") for place in (0, 1) for job, samples in kept.items()]
     assert [(entry["job"], entry["image"]) for entry in everything[:6]] == expected
     assert expected[0] == ("intervention.rows=2", "digit_0000.png")
     assert len(everything) == 9
-    assert len(explorer(runs, Allowance(40_000))) < 9
-    assert explorer(runs, Allowance(10)) == []
+    assert len(explorer(runs, SizeBudget(40_000))) < 9
+    assert explorer(runs, SizeBudget(10)) == []
 
 
 def test_of_many_classes_those_with_the_largest_effects_are_carried(runs, monkeypatch):
     monkeypatch.setattr("dovision.report.explorer.MOST_CLASSES", 2)
-    entry = explorer(runs, Allowance(PLENTY))[0]
+    entry = explorer(runs, SizeBudget(PLENTY))[0]
     effects = read_effects(runs[0].folder, [0])
     said = set(effects.loc[effects.groupby("arm")["control"].idxmax(), "class"])
     assert said <= set(entry["classes"])

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from dovision.report.inline_assets import Allowance, lighter, picture_link
+from dovision.report.inline_assets import SizeBudget, lighter, picture_link
 
 
 def png(pixels):
@@ -16,7 +16,7 @@ def png(pixels):
 
 
 def test_what_fits_is_counted_and_what_does_not_is_not():
-    allowance = Allowance(10)
+    allowance = SizeBudget(10)
     assert allowance.take("äöü")
     assert allowance.left == 4
     assert not allowance.take("12", "345")

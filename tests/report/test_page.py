@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from dovision.report import page as page_module
-from dovision.report.page import command
+from dovision.report.page import rerun_command
 from dovision.store.run_record import read_sweep
 from dovision.types import Task
 
@@ -152,4 +152,4 @@ def test_text_from_data_is_shown_as_text(tmp_path, write_run, page_of):
 def test_the_command_can_be_pasted_into_a_shell(tmp_path, write_run):
     write_run(tmp_path, ["attack.eps=[0.1,8/255]", "name=it's"], images=4, maps=0, eps=())
     (run,) = read_sweep(tmp_path)
-    assert command(run) == """dovision-evaluate 'attack.eps=[0.1,8/255]' 'name=it'"'"'s'"""
+    assert rerun_command(run) == """dovision-evaluate 'attack.eps=[0.1,8/255]' 'name=it'"'"'s'"""

@@ -57,7 +57,7 @@ def pictures(shape):
 DRAWN = {
     "curve": lambda: plots.effect_against_epsilon(curve()),
     "distribution": lambda: plots.effect_distribution(distribution()),
-    "averages": lambda: plots.average_effects(AVERAGES),
+    "averages": lambda: plots.average_effects_plot(AVERAGES),
     "table": lambda: plots.results_table(["arm", "n"], [("a", ["clean", "3"]), ("b", ["clean", "4"])]),
     "gallery": lambda: gallery(pictures((4, 4)), gallery_frame(placed=True), largest=0.8),
     "bars": lambda: gallery(pictures((4, 4, 3)), gallery_frame(placed=False), largest=0.8),
@@ -121,7 +121,7 @@ def test_the_distribution_is_logarithmic_where_values_differ_tenfold(least, scal
 
 
 def test_the_largest_average_effects_come_first():
-    axes = plots.average_effects(plots.strongest(AVERAGES, 2)).axes[0]
+    axes = plots.average_effects_plot(plots.strongest(AVERAGES, 2)).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["do(u1) on $x$ <b>", "do(u0) on cat"]
 
 

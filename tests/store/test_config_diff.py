@@ -1,6 +1,6 @@
 """Settings side by side: what is common, what differs, and how often each value occurs."""
 
-from dovision.store.config_diff import counted, flat, natural, split
+from dovision.store.config_diff import counted, flattened, natural, split
 
 GRID = {
     "seed": 0,
@@ -12,19 +12,19 @@ CODE = {"seed": 0, "do": {"_target_": "dovision.interventions.LatentChannel"}, "
 
 
 def test_nested_settings_have_dotted_names_and_parts_the_name_of_their_class():
-    assert flat(GRID) == {"seed": "0", "do": "PixelGrid", "do.rows": "2", "eps": "0.1, 8/255"}
+    assert flattened(GRID) == {"seed": "0", "do": "PixelGrid", "do.rows": "2", "eps": "0.1, 8/255"}
 
 
 def test_common_settings_are_those_of_every_record():
-    common, differing = split([flat(GRID), flat(CODE)])
+    common, differing = split([flattened(GRID), flattened(CODE)])
     assert common == {"seed": "0"}
     assert differing == ["do", "do.rows", "eps"]
     assert split([]) == ({}, [])
-    assert split([flat(CODE)]) == (flat(CODE), [])
+    assert split([flattened(CODE)]) == (flattened(CODE), [])
 
 
 def test_values_are_counted_and_a_missing_one_too():
-    records = [flat(GRID), flat(CODE), flat(GRID)]
+    records = [flattened(GRID), flattened(CODE), flattened(GRID)]
     assert counted(records, "do.rows") == {"2": 2, "-": 1}
 
 

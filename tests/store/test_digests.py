@@ -3,7 +3,7 @@
 import pytest
 
 from dovision.io.files import sha256
-from dovision.store.digests import FILES, differences, files
+from dovision.store.digests import DIGESTED, digest_differences, digested_files
 from dovision.store.run_directory import RunDirectory
 
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
@@ -47,9 +47,9 @@ def with_a_flipped_byte(file, other):
 
 def test_an_untouched_run_is_as_it_was_recorded(tmp_path):
     run = written(tmp_path, "a")
-    assert set(files(tmp_path)) == set(run.facts()["digests"]) == set(RECORDED)
-    assert differences(tmp_path, run.facts()) == []
-    assert differences(tmp_path, run.facts(), digest=lambda path: sha256(path)) == []
+    assert set(digested_files(tmp_path)) == set(run.facts()["digests"]) == set(RECORDED)
+    assert digest_differences(tmp_path, run.facts()) == []
+    assert digest_differences(tmp_path, run.facts(), digest=lambda path: sha256(path)) == []
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -57,7 +57,7 @@ def test_an_untouched_run_is_as_it_was_recorded(tmp_path):
 def test_whatever_happens_to_any_file_it_is_named(tmp_path, name, damage):
     run, other = written(tmp_path / "a", "a"), written(tmp_path / "b", "b")
     damage(run.path / name, other.path / name)
-    (told,) = differences(run.path, run.facts())
+    (told,) = digest_differences(run.path, run.facts())
     assert told.startswith(name)
     kinds = {removed: "is missing", exchanged: "has other content", with_a_flipped_byte: "has other content"}
     assert told.endswith(kinds.get(damage, " bytes"))
@@ -67,12 +67,12 @@ def test_no_byte_is_read_of_a_file_of_another_size(tmp_path):
     run = written(tmp_path, "a")
     cut(tmp_path / "effects.parquet", None)
     read = []
-    differences(tmp_path, run.facts(), lambda path: read.append(path.name) or sha256(path))
+    digest_differences(tmp_path, run.facts(), lambda path: read.append(path.name) or sha256(path))
     assert "effects.parquet" not in read
     assert "samples.parquet" in read
 
 
-@pytest.mark.parametrize("pattern", FILES)
+@pytest.mark.parametrize("pattern", DIGESTED)
 def test_a_file_that_the_run_has_not_written_is_named(tmp_path, pattern):
     run = written(tmp_path, "a")
     planted = tmp_path / pattern.replace("*", "planted")
@@ -80,13 +80,13 @@ def test_a_file_that_the_run_has_not_written_is_named(tmp_path, pattern):
     planted.write_text("of another run")
     name = planted.relative_to(tmp_path).as_posix()
     told = {"summary.json": "summary.json has"}.get(name, f"{name} is none of the files that the run has recorded")
-    assert [one.startswith(told) for one in differences(tmp_path, run.facts())] == [True]
+    assert [one.startswith(told) for one in digest_differences(tmp_path, run.facts())] == [True]
 
 
 @pytest.mark.parametrize("facts", [{}, {"digests": {}}])
 def test_a_run_without_digests_is_not_relied_on(tmp_path, facts):
     written(tmp_path, "a")
-    assert differences(tmp_path, facts) == ["run.json records no digests of the tables"]
+    assert digest_differences(tmp_path, facts) == ["run.json records no digests of the tables"]
 
 
 def test_what_follows_the_end_of_a_run_changes_nothing(tmp_path):
@@ -94,10 +94,10 @@ def test_what_follows_the_end_of_a_run_changes_nothing(tmp_path):
     for name in ("run.log", "metrics.csv", "wandb/run-1.wandb", "report/index.html", "notes.txt", ".run.lock"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("later")
-    assert differences(tmp_path, run.facts()) == []
+    assert digest_differences(tmp_path, run.facts()) == []
 
 
 def test_a_new_start_removes_what_an_earlier_one_has_written(tmp_path):
     written(tmp_path, "a")
     RunDirectory(tmp_path).start({}, [], {}, afresh=True)
-    assert set(files(tmp_path)) == {".hydra/config.yaml", ".hydra/overrides.yaml"}
+    assert set(digested_files(tmp_path)) == {".hydra/config.yaml", ".hydra/overrides.yaml"}

@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dovision.store.map_tables import (
-    BOXES,
-    MAPS,
+    BOXES_FILE,
+    MAPS_FILE,
     boxes_schema,
     maps_schema,
     read_boxes,
@@ -35,7 +35,7 @@ ROW = {
 
 def write(folder, rows, **grid):
     schema = maps_schema(**({"rows": 1, "columns": 2, "height": 32, "width": 40, "margin": 2.5} | grid))
-    with TableWriter(folder / MAPS, schema) as table:
+    with TableWriter(folder / MAPS_FILE, schema) as table:
         for row in rows:
             table.write(pa.RecordBatch.from_pylist([row], schema=schema))
 
@@ -79,7 +79,9 @@ def test_a_missing_table_is_named(tmp_path, read):
         read(tmp_path)
 
 
-@pytest.mark.parametrize(("name", "schema", "read"), [(MAPS, None, read_maps), (BOXES, boxes_schema(), read_boxes)])
+@pytest.mark.parametrize(
+    ("name", "schema", "read"), [(MAPS_FILE, None, read_maps), (BOXES_FILE, boxes_schema(), read_boxes)]
+)
 def test_a_table_of_another_format_is_named(tmp_path, name, schema, read):
     schema = (schema or maps_schema(1, 1, 1, 1, 0)).with_metadata({"dovision_format": "0"})
     pq.write_table(schema.empty_table(), tmp_path / name)

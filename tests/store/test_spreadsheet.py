@@ -53,7 +53,7 @@ def test_a_figures_numbers_and_the_pages_link_are_guarded(tmp_path):
 
 def test_the_summary_of_a_sweep_is_guarded(tmp_path):
     job = Ended(0, ("=cmd()",), "failed", None, "-x: @y", tmp_path, "", {})
-    sweep_summary.write(tmp_path, "dovision-evaluate", [job])
+    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate", [job])
     found = cells((tmp_path / "sweep_summary.csv").read_text())
     assert {"'=cmd()", "'-x: @y"} <= set(found)
     assert not [cell for cell in found if cell.startswith(FORMULA)]

@@ -8,16 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dovision.store.thumbnails import PictureChoice, image_path, kept_samples, load_image, save_image
+from dovision.store.thumbnails import PictureChoice, kept_samples, load_image, save_image, thumbnail_path
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_picture_comes_back_as_its_8_bit_rounding(tmp_path, channels):
     image = torch.linspace(0, 1, channels * 12).reshape(channels, 3, 4)
-    path = image_path(tmp_path, 3, "eps=0.1")
+    path = thumbnail_path(tmp_path, 3, "eps=0.1")
     save_image(path, image)
     assert path == tmp_path / "maps" / "3_eps-0.1.png"
-    assert image_path(tmp_path, 3, "eps=8/255") == tmp_path / "maps" / "3_eps-8-255.png"
+    assert thumbnail_path(tmp_path, 3, "eps=8/255") == tmp_path / "maps" / "3_eps-8-255.png"
     expected = (image * 255).round().permute(1, 2, 0).numpy()
     assert np.array_equal(load_image(path), expected.squeeze(-1) if channels == 1 else expected)
 
@@ -63,6 +63,6 @@ def test_what_is_chosen_of_all_is_chosen_of_each_part(samples, most, cut):
 def test_only_samples_with_a_picture_in_each_arm_are_kept(tmp_path, write_run):
     write_run(tmp_path, images=20, maps=0, eps=(0.1,))
     for sample, arm in [(10, "clean"), (10, "eps=0.1"), (2, "clean"), (2, "eps=0.1"), (3, "clean")]:
-        save_image(image_path(tmp_path, sample, arm), torch.zeros(1, 2, 2))
+        save_image(thumbnail_path(tmp_path, sample, arm), torch.zeros(1, 2, 2))
     assert kept_samples(tmp_path, ["clean", "eps=0.1"]) == [10, 2]  # a zero, then a two
     assert kept_samples(tmp_path / "nowhere", ["clean"]) == []

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from dovision.store.to_arrow import (
-    Clean,
+    CleanImages,
     done_rows,
     effect_columns,
-    entropy,
-    margin,
     mean_abs_expected_effect,
     mean_expected_logit_effect,
+    prediction_entropy,
+    probability_margin,
     sample_columns,
     touched,
 )
@@ -69,7 +69,7 @@ def test_a_clean_arm_has_hand_worked_numbers_and_no_success():
 
 
 def test_success_is_right_before_and_wrong_after_and_null_if_wrong_before():
-    clean = Clean(torch.full((2, 1, 2, 2), 0.25), torch.tensor([True, False]))
+    clean = CleanImages(torch.full((2, 1, 2, 2), 0.25), torch.tensor([True, False]))
     rows = one(arm="eps=0.25", eps=0.25, clean=clean, logits=odds(0.25, 0.25), logits_8bit=odds(0.75, 0.25))
     assert rows["correct"] == [False, True]
     assert rows["success"] == [True, None]
@@ -101,13 +101,15 @@ def test_a_label_that_is_not_known_is_minus_one_and_cannot_be_said_wrongly():
 
 
 def test_entropy_of_certain_and_of_open_predictions():
-    assert entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), TWO).tolist() == pytest.approx([0.0, math.log(2)])
-    assert entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), LABELS).tolist() == pytest.approx([0.0, 2 * math.log(2)])
+    assert prediction_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), TWO).tolist() == pytest.approx([0.0, math.log(2)])
+    assert prediction_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), LABELS).tolist() == pytest.approx(
+        [0.0, 2 * math.log(2)]
+    )
 
 
 def test_margin_is_the_distance_from_another_answer():
-    assert margin(torch.tensor([[0.2, 0.7, 0.1]]), TWO).tolist() == pytest.approx([0.5])
-    assert margin(torch.tensor([[0.2, 0.55]]), LABELS).tolist() == pytest.approx([0.1])
+    assert probability_margin(torch.tensor([[0.2, 0.7, 0.1]]), TWO).tolist() == pytest.approx([0.5])
+    assert probability_margin(torch.tensor([[0.2, 0.55]]), LABELS).tolist() == pytest.approx([0.1])
 
 
 def test_mean_abs_expected_effect_does_not_let_units_cancel():
@@ -196,7 +198,7 @@ def test_what_was_not_done_has_no_row():
 
 def test_the_rows_do_not_depend_on_the_size_of_a_block(monkeypatch):
     whole = effects()
-    monkeypatch.setattr("dovision.store.to_arrow.BLOCK", 1)
+    monkeypatch.setattr("dovision.store.to_arrow.BATCH_ROWS", 1)
     assert effects() == whole
 
 

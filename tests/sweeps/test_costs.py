@@ -117,7 +117,7 @@ def test_detectors_are_fitted_as_often_as_is_foretold(worlds, monkeypatch, tmp_p
     facts = pd.DataFrame([(name, True) for name in names for _ in range(4)], columns=["attack", "success"])
     monkeypatch.setattr(detector_fits, "_validation", lambda folder, name: Reads(facts, torch.rand(len(facts), 2)))
     detectors = {"supervised": Supervised(), "unsupervised": Unsupervised()}
-    detector_fits.fit(tmp_path, detectors, ())
+    detector_fits.fit_detectors(tmp_path, detectors, ())
     foretold = fits_of_detectors({name: d.supervised for name, d in detectors.items()}, worlds, "random_sign")
     assert foretold == {name: detector.fits[0] for name, detector in detectors.items()}
 

@@ -24,7 +24,7 @@ from dovision.models import checkpoint
 from dovision.runtime import fingerprints
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.store import provenance
-from dovision.store.digests import files
+from dovision.store.digests import digested_files
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import read_sweep
 from dovision.sweeps.reuse import DONE, decide
@@ -202,8 +202,13 @@ def test_finished_rows_of_other_settings_are_not_taken_up(world, run_command):
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "exchanged", "flipped"])
 def test_a_table_that_is_not_the_runs_own_does_not_let_it_stand(world, damage):
-    assert set(files(world.folder)) >= {"samples.parquet", "effects.parquet", "summary.json", ".hydra/config.yaml"}
-    for name, path in files(world.folder).items():
+    assert set(digested_files(world.folder)) >= {
+        "samples.parquet",
+        "effects.parquet",
+        "summary.json",
+        ".hydra/config.yaml",
+    }
+    for name, path in digested_files(world.folder).items():
         content = path.read_bytes()
         if damage == "missing":
             path.unlink()

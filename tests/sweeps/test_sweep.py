@@ -11,7 +11,7 @@ import cloudpickle
 import pandas as pd
 import pytest
 
-from dovision.cli.evaluate import evaluate
+from dovision.cli.evaluate import evaluate_effects
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import read_sweep
 from dovision.sweeps.launch import Launch
@@ -66,7 +66,7 @@ def test_a_job_whose_logger_cannot_start_is_failed_with_that_reason(small, monke
 
 @pytest.mark.slow
 def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, monkeypatch, capsys):
-    monkeypatch.setattr("dovision.analysis.sweep_summary.write", lambda *_: fail(OSError("no space"))())
+    monkeypatch.setattr("dovision.analysis.sweep_summary.write_sweep_summary", lambda *_: fail(OSError("no space"))())
     assert small("intervention.rows=1", "-m") == 1
     said = capsys.readouterr().err
     assert "1 jobs: 1 completed." in said
@@ -185,8 +185,8 @@ def test_a_damaged_checkpoint_is_fitted_again(small, assert_undisturbed, capsys)
 
 
 def test_the_task_can_be_pickled():
-    task = cloudpickle.loads(cloudpickle.dumps(Task("evaluate", evaluate, Launch())))
-    assert task.story is evaluate
+    task = cloudpickle.loads(cloudpickle.dumps(Task("evaluate", evaluate_effects, Launch())))
+    assert task.story is evaluate_effects
 
 
 def test_several_devices_are_refused_in_a_sweep_before_it_starts(small, capsys):

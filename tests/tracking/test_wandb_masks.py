@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from dovision.store.map_tables import write_boxes
-from dovision.store.thumbnails import image_path, save_image
+from dovision.store.thumbnails import save_image, thumbnail_path
 from dovision.tracking.wandb_masks import layered
 from dovision.types import BOX_COLUMNS
 
@@ -18,7 +18,7 @@ def effects(**columns):
 
 
 def write(folder):
-    save_image(image_path(folder, 3, "eps=0.1"), torch.full((1, 4, 5), 0.2))
+    save_image(thumbnail_path(folder, 3, "eps=0.1"), torch.full((1, 4, 5), 0.2))
     rows = [(3, "tag", None, 0, 1, 2, 3), (4, "tag", None, 1, 1, 2, 2)]
     write_boxes(folder, pd.DataFrame(rows, columns=BOX_COLUMNS))
 
@@ -34,7 +34,7 @@ def test_levels_are_fifths_of_the_largest_effect_and_boxes_those_of_the_sample(t
 
 def test_all_pictures_of_a_job_share_one_scale(tmp_path):
     write(tmp_path)
-    save_image(image_path(tmp_path, 3, "clean"), torch.full((1, 4, 5), 0.2))
+    save_image(thumbnail_path(tmp_path, 3, "clean"), torch.full((1, 4, 5), 0.2))
     weak = effects(arm="clean", effect=[-0.05, -0.01, 0.01, 0.05])
     strong, faint = layered(tmp_path, pd.concat([effects(), weak]))
     assert strong.levels.max() == 4

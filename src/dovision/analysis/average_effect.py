@@ -14,9 +14,9 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import Means, means
 from dovision.store.tables import EFFECTS, read_groups, row_groups
 
-Array = npt.NDArray[np.float64]
+_Array = npt.NDArray[np.float64]
 CELL = ("arm", "unit", "class")
-BLOCK = 8_000_000  # sums of groups that are kept at once, of 8 bytes each
+SUMS_AT_ONCE = 8_000_000  # sums of groups that are kept at once, of 8 bytes each
 
 
 def average_effects(folder: Path) -> pd.DataFrame:
@@ -39,7 +39,7 @@ def average_effects(folder: Path) -> pd.DataFrame:
     groups = np.unique(group_of.to_numpy())
     names = _names(folder)
     cells = pd.MultiIndex.from_product(names, names=CELL)
-    width = max(1, BLOCK // max(len(groups), 1))
+    width = max(1, SUMS_AT_ONCE // max(len(groups), 1))
     frames = []
     for start in range(0, len(cells), width):
         block = cells[start : start + width]
@@ -56,7 +56,7 @@ def average_effects(folder: Path) -> pd.DataFrame:
 
 def _rows(
     folder: Path, names: list[list[str]], group_of: pd.Series[int], start: int, count: int
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]]:
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], _Array]]:
     """Group, cell less `start`, and effect of the rows of some cells, a row group at a time."""
     for table in row_groups(folder / EFFECTS, ["sample", *CELL, "effect"]):
         cell = _cell_numbers(table, names) - start
@@ -91,7 +91,7 @@ def _cell_numbers(table: pa.Table, names: list[list[str]]) -> npt.NDArray[np.int
     return np.ravel_multi_index(codes, [len(known) for known in names])
 
 
-def _frame(cells: pd.MultiIndex, found: Means, images: Array) -> pd.DataFrame:
+def _frame(cells: pd.MultiIndex, found: Means, images: _Array) -> pd.DataFrame:
     low, high = found.ends()
     columns = {"mean": found.estimate, "low": low, "high": high, "reason": found.reason, "p": found.p_values()}
     columns |= {name: getattr(found, name) for name in ("error", "skewness", "effective", "clusters")}

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
-from dovision.functional.detection import Scored, auroc
+from dovision.functional.detection import Flags, Floats, Integers, Scored, auroc
 from dovision.functional.intervals import Interval, balanced_interval, share_interval, withheld
 from dovision.types import Task
 
@@ -22,19 +22,16 @@ OVERALL = {  # metrics of a class, and what they are called as metrics of the wh
     "calibration_error": "calibration_error",
 }
 BINS = 15  # of the calibration error, equally wide
-NAMED = 5  # classes that a note names
+_NAMED = 5  # classes that a note names
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
-Found = dict[str, Interval]
+Intervals = dict[str, Interval]
 
 
 class Quality(NamedTuple):
     """Metrics by name; one that is not defined is missing, and `notes` say why."""
 
-    overall: Found
-    classes: Mapping[str, Found]
+    overall: Intervals
+    classes: Mapping[str, Intervals]
     notes: Sequence[str]
 
 
@@ -88,7 +85,7 @@ def classifier_quality(
     return Quality(overall | _multiclass(label, prediction, probability, group), classes, _notes(classes))
 
 
-def _of_class(answers: Answers) -> Found:
+def _of_class(answers: Answers) -> Intervals:
     true, predicted, probability, group = answers
     found = {"images": _number(true.sum(), group)}
     if len(true):
@@ -102,13 +99,13 @@ def _of_class(answers: Answers) -> Found:
     return found
 
 
-def _of_alternative(answers: Answers) -> Found:
+def _of_alternative(answers: Answers) -> Intervals:
     """What only one of several classes has."""
     true, predicted, _, group = answers
     return {"accuracy": _share(predicted[true], group[true])} if true.any() else {}
 
 
-def _of_label(answers: Answers) -> Found:
+def _of_label(answers: Answers) -> Intervals:
     """What only one of several labels has."""
     true, predicted, probability, group = answers
     if not len(true):
@@ -120,7 +117,7 @@ def _of_label(answers: Answers) -> Found:
     return found
 
 
-def _multiclass(label: Integers, prediction: Integers, probability: Floats, group: Integers) -> Found:
+def _multiclass(label: Integers, prediction: Integers, probability: Floats, group: Integers) -> Intervals:
     """The metrics of all classes at once."""
     error = multiclass_calibration_error(
         torch.from_numpy(probability), torch.from_numpy(label), num_classes=probability.shape[1], n_bins=BINS
@@ -131,12 +128,12 @@ def _multiclass(label: Integers, prediction: Integers, probability: Floats, grou
     return found
 
 
-def _of_second(first: Found, second: Found) -> Found:
+def _of_second(first: Intervals, second: Intervals) -> Intervals:
     """The metrics of a task of two classes that are those of the second."""
     return {whole: second[name] for name, whole in OVERALL.items() if name in second}
 
 
-def _means(classes: Mapping[str, Found]) -> Found:
+def _means(classes: Mapping[str, Intervals]) -> Intervals:
     """The mean of each metric over the classes that have it."""
     means = {}
     for name, whole in OVERALL.items():
@@ -156,7 +153,7 @@ def _number(value: float, group: Integers) -> Interval:
     return withheld(float(value), len(np.unique(group)), "")
 
 
-def _notes(classes: Mapping[str, Found]) -> list[str]:
+def _notes(classes: Mapping[str, Intervals]) -> list[str]:
     absent = [name for name, found in classes.items() if "sensitivity" not in found]
     every = [name for name, found in classes.items() if "specificity" not in found and name not in absent]
     notes = []
@@ -168,5 +165,5 @@ def _notes(classes: Mapping[str, Found]) -> list[str]:
 
 
 def _named(names: Sequence[str]) -> str:
-    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
-    return ", ".join([*names[:NAMED], *more])
+    more = [f"{len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join([*names[:_NAMED], *more])

@@ -31,11 +31,11 @@ WORST = "worst case"  # the world of an attacker who picks, image by image, the 
 NOT_ADAPTIVE = "not adaptive"
 TOO_FEW = "the rate is less than one of the clean validation images"
 RATES = {"1": 0.01, "5": 0.05}  # false positive rates, and how the columns that belong to them end
-KEY = [*DETECTOR, *WORLD]
-ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
-AGAINST = [f"{name}{end}" for end in ("", ALL) for name in ("auroc", "auprc", "tpr_1", "tpr_5", "auroc_noise")]
+_KEY = [*DETECTOR, *WORLD]
+_ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
+AGAINST = [f"{name}{end}" for end in ("", _ALL) for name in ("auroc", "auprc", "tpr_1", "tpr_5", "auroc_noise")]
 AT_RATES = [f"{name}_{rate}" for name in ("false_clean", "false_noise", "evasion") for rate in RATES]
-METRICS = ["success", *AGAINST, *AT_RATES]
+DETECTION_METRICS = ["success", *AGAINST, *AT_RATES]
 HEADLINES = ["auroc", "auroc_noise", "auprc", "tpr_1", "tpr_5", "auroc_all", "false_clean_5", "false_noise_5"]
 
 Limits = Mapping[str, float]
@@ -104,21 +104,24 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     frame = widest(frame)
     several = (frame["attack"] == WORST).any()
     told = frame["attack"].isin([WORST, NOISE, *ADAPTIVES]) | (not several)
-    columns = [*KEY, "attacker", "images", "successful", "note"]
+    columns = [*_KEY, "attacker", "images", "successful", "note"]
     ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
     return frame.loc[told, columns + ends].reset_index(drop=True)
 
 
-def over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
+def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
     """Runs that differ in their seed alone: each metric's mean over the runs, its range in NAME_low and NAME_high.
 
     A row per row of `detection`; `seeds` counts the runs that have it; images and successful are sums over them.
     """
     frame = pd.concat([read_detection(folder) for folder in folders])
-    rows = frame.groupby(KEY, sort=False, dropna=False)
+    rows = frame.groupby(_KEY, sort=False, dropna=False)
     told = rows.agg(seeds=("attacker", "size"), attacker=("attacker", "first"), images=("images", "sum"))
     told = told.assign(successful=rows["successful"].sum())
-    parts = [rows[METRICS].agg(how).add_suffix(end) for how, end in (("mean", ""), ("min", "_low"), ("max", "_high"))]
+    parts = [
+        rows[DETECTION_METRICS].agg(how).add_suffix(end)
+        for how, end in (("mean", ""), ("min", "_low"), ("max", "_high"))
+    ]
     return pd.concat([told, *parts], axis=1).reset_index()
 
 
@@ -177,7 +180,7 @@ def _worlds(own: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
         told |= {"attacker": ADAPTIVE if world[0] in ADAPTIVES else NOT_ADAPTIVE, **_counts(rows, clean)}
         found = _against(rows, clean, same if world[0] != NOISE else nothing, limits)
         found |= _at_limits(rows, clean, same, limits)
-        for name in METRICS:
+        for name in DETECTION_METRICS:
             told |= interval_columns(name, found[name])
         yield told | {f"threshold_{name}": limit for name, limit in limits.items()}
 
@@ -193,13 +196,13 @@ def _counts(rows: pd.DataFrame, clean: pd.DataFrame) -> dict[str, Any]:
     right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
     note = "" if successful else "No attack succeeded, so there is none to detect."
     counts: dict[str, Any] = {"images": len(rows), "right": right, "successful": successful}
-    counts |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (ALL, len(rows)))}
+    counts |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
     return counts | {"note": note}
 
 
 def _against(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
     found = {}
-    for end, chosen in (("", rows[rows["success"] == 1]), (ALL, rows)):
+    for end, chosen in (("", rows[rows["success"] == 1]), (_ALL, rows)):
         scored = _scored(chosen)
         found[f"auroc{end}"] = auroc(scored, _scored(clean))
         found[f"auprc{end}"] = average_precision(scored, _scored(clean))

@@ -16,8 +16,8 @@ from dovision.store.map_tables import AS_IS, PERTURBED, MapGrid, read_boxes, rea
 from dovision.store.tables import CLEAN, boxes_of
 from dovision.types import Box, part_kind
 
-METRICS = ("pointing", "energy", "iou", "deletion", "insertion", "true_effects", "stability")
-KEY = ["sample", "class", "explainer"]
+MAP_METRICS = ("pointing", "energy", "iou", "deletion", "insertion", "true_effects", "stability")
+_KEY = ["sample", "class", "explainer"]
 
 
 def agreements(folder: Path) -> pd.DataFrame:
@@ -41,12 +41,12 @@ def agreements(folder: Path) -> pd.DataFrame:
         [shown.drop(columns=["cells", "variant"]), _localisation(shown, read_boxes(folder), grid)], axis=1
     )
     stability = variant_similarity(maps, PERTURBED).drop(columns="group").rename(columns={"similarity": "stability"})
-    frame = frame.merge(_against_true_effects(folder), on=KEY, how="left").merge(stability, on=KEY, how="left")
-    measured = [*METRICS, "area"]
+    frame = frame.merge(_against_true_effects(folder), on=_KEY, how="left").merge(stability, on=_KEY, how="left")
+    measured = [*MAP_METRICS, "area"]
     return frame.assign(**frame[measured].where(frame["state"] == agreement.OK, np.nan).astype(float))
 
 
-def parts(folder: Path) -> pd.DataFrame:
+def object_scores(folder: Path) -> pd.DataFrame:
     """A row per (sample, class, explainer, part), of the maps as they are and not flagged.
 
     Returns:
@@ -59,7 +59,7 @@ def parts(folder: Path) -> pd.DataFrame:
     boxes = boxes.assign(kind=boxes["part"].map(part_kind), coverage=covered)
     pairs = sound.merge(boxes[["sample", "part", "kind", "label", "coverage"]], on="sample")
     held = [(cells.reshape(share.shape), share) for cells, share in zip(pairs["cells"], pairs["coverage"], strict=True)]
-    return pairs[[*KEY, "group", "part", "kind", "label"]].assign(
+    return pairs[[*_KEY, "group", "part", "kind", "label"]].assign(
         energy=[agreement.energy(*each) for each in held],
         area=[share.mean() for _, share in held],
         density=[agreement.density(*each) for each in held],
@@ -67,10 +67,10 @@ def parts(folder: Path) -> pd.DataFrame:
 
 
 def estimates(folder: Path) -> pd.DataFrame:
-    """The rows of `parts`, clean, whose true effect was measured; evidence is minus that of taking the part away."""
+    """The clean rows of `object_scores` with a measured true effect; evidence is minus that of taking the part away."""
     effects = true_effects(folder)
     effects = effects.loc[effects["arm"] == CLEAN, ["sample", "class", "part", "effect"]]
-    both = parts(folder).merge(effects, on=["sample", "class", "part"])
+    both = object_scores(folder).merge(effects, on=["sample", "class", "part"])
     return both.assign(evidence=-both.pop("effect").astype(float))
 
 
@@ -101,9 +101,9 @@ def _held_against(
 def _against_true_effects(folder: Path) -> pd.DataFrame:
     found = [
         (*key, float(agreement.spearman(rows["density"].to_numpy(), rows["evidence"].to_numpy())))
-        for key, rows in estimates(folder).groupby(KEY, sort=False)
+        for key, rows in estimates(folder).groupby(_KEY, sort=False)
     ]
-    return pd.DataFrame(found, columns=[*KEY, "true_effects"])
+    return pd.DataFrame(found, columns=[*_KEY, "true_effects"])
 
 
 def _coverage(boxes: Sequence[Box], grid: MapGrid) -> agreement.FloatArray:

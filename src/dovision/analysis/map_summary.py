@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dovision.analysis.explanation_metrics import METRICS, agreements
+from dovision.analysis.explanation_metrics import MAP_METRICS, agreements
 from dovision.functional.agreement import OK
 from dovision.functional.intervals import (
     benjamini_hochberg,
@@ -22,8 +22,8 @@ from dovision.functional.intervals import (
 
 REFERENCE = "grad_cam"  # what the others are compared with; the first explainer where there is none of this name
 ALL, CORRECT = "all", "correct"  # cases: every (image, class), or those in which the classifier was right
-PAIR = ["sample", "class"]
-SHARES = ("pointing",)  # metrics that are hit or miss
+_PAIR = ["sample", "class"]
+_SHARES = ("pointing",)  # metrics that are hit or miss
 COLUMNS = [
     "explainer",
     "metric",
@@ -90,17 +90,17 @@ def _rows(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     compared = reference(frame["explainer"])
     for cases, chosen in ((ALL, frame), (CORRECT, frame[frame["correct"]])):
         for label, of_label in chosen.groupby("label", sort=False):
-            against = of_label.loc[of_label["explainer"] == compared, [*PAIR, *METRICS]]
+            against = of_label.loc[of_label["explainer"] == compared, [*_PAIR, *MAP_METRICS]]
             for explainer, own in of_label.groupby("explainer", sort=False):
-                both = own.merge(against, on=PAIR, suffixes=("", "_reference"), how="left")
-                for metric in METRICS:
+                both = own.merge(against, on=_PAIR, suffixes=("", "_reference"), how="left")
+                for metric in MAP_METRICS:
                     key = {"explainer": explainer, "metric": metric, "cases": cases, "label": label}
                     yield key | _score(both, metric) | _difference(both, metric, explainer == compared)
 
 
 def _score(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     values = rows[metric].to_numpy(float)
-    interval = (share_interval if metric in SHARES else mean_interval)(values, rows["group"].to_numpy())
+    interval = (share_interval if metric in _SHARES else mean_interval)(values, rows["group"].to_numpy())
     ends = {"mean": interval.estimate, "low": interval.low, "high": interval.high, "reason": interval.reason}
     counts = {"scored": int(np.isfinite(values).sum()), "maps": len(rows), "flagged": int((rows["state"] != OK).sum())}
     return ends | {"clusters": interval.clusters} | counts

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-FEW = 3  # runs that are named
+_FEW = 3  # runs that are named
 QUESTIONS = "questions"  # in run.json: a hash of what the configuration says of the data, each network, each file
 
 
@@ -50,4 +50,4 @@ def _sentence(what: str, several: Mapping[str, Sequence[str]]) -> str:
 
 
 def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+    return ", ".join(names[:_FEW]) + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")

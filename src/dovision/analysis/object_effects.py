@@ -10,12 +10,12 @@ import pandas as pd
 
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, holm, interval_columns, mean_interval, mean_p_value
-from dovision.store.map_tables import BOXES, read_boxes
+from dovision.store.map_tables import BOXES_FILE, read_boxes
 from dovision.store.tables import EFFECTS, read_groups, row_groups
 from dovision.types import part_kind
 
-CONTROL = " control "  # between a part's name and the number of one of its control boxes
-KEY = ["sample", "arm", "class", "part"]
+_CONTROL = " control "  # between a part's name and the number of one of its control boxes
+_KEY = ["sample", "arm", "class", "part"]
 TRUE = ["arm", "kind", "class", "mean", "low", "high", "reason", "clusters", "images", "parts"]
 MEANS = ("box", "control", "difference")
 CONTRASTS = ["arm", "kind", "class", "clusters", "images", "parts", "p", "p_holm"]
@@ -32,16 +32,16 @@ def part_rows(folder: Path) -> pd.DataFrame:
     Raises:
         FileNotFoundError, ValueError: a table is missing, damaged or of another format.
     """
-    columns = [*KEY, "group", "kind", "label", "control", "effect", "log_odds_effect"]
-    if not (folder / BOXES).is_file():
+    columns = [*_KEY, "group", "kind", "label", "control", "effect", "log_odds_effect"]
+    if not (folder / BOXES_FILE).is_file():
         return pd.DataFrame(columns=columns)
     boxes = read_boxes(folder)[["sample", "part", "label"]]
     found = []
     for table in row_groups(folder / EFFECTS, ["sample", "arm", "unit", "class", "effect", "log_odds_effect"]):
         rows = table.to_pandas()
         unit = rows.pop("unit")
-        rows["part"] = unit.map(lambda name: name.partition(CONTROL)[0]).astype(str)
-        rows["control"] = unit.map(lambda name: CONTROL in name).astype(bool)
+        rows["part"] = unit.map(lambda name: name.partition(_CONTROL)[0]).astype(str)
+        rows["control"] = unit.map(lambda name: _CONTROL in name).astype(bool)
         found.append(rows.astype({"arm": str, "class": str}).merge(boxes, on=["sample", "part"]))
         if found[0].empty:  # an intervention on something else, whose units are the same for all images
             break
@@ -82,9 +82,9 @@ def paired(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         sample, group, arm, class, part, kind, label, box, control, difference.
     """
-    controls = rows[rows["control"].astype(bool)].groupby(KEY, as_index=False)["effect"].mean()
+    controls = rows[rows["control"].astype(bool)].groupby(_KEY, as_index=False)["effect"].mean()
     own = rows[~rows["control"].astype(bool)].drop(columns="control").rename(columns={"effect": "box"})
-    both = own.merge(controls.rename(columns={"effect": "control"}), on=KEY)
+    both = own.merge(controls.rename(columns={"effect": "control"}), on=_KEY)
     return both.assign(difference=both["box"] - both["control"])
 
 

@@ -102,7 +102,7 @@ def comparison(compared: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["number", "reported", "here"])
 
 
-def lines(compared: Mapping[str, Any]) -> Sequence[str]:
+def comparison_lines(compared: Mapping[str, Any]) -> Sequence[str]:
     """The result of `References.compare` for a terminal."""
     table = comparison(compared)
     rows = [tuple(table), *table.itertuples(index=False)]

@@ -12,7 +12,7 @@ from dovision.functional import agreement
 from dovision.functional.intervals import mean_interval
 from dovision.store.map_tables import AS_IS, PERMUTED, RANDOMISED, read_maps
 
-PAIR = ["sample", "class"]
+_PAIR = ["sample", "class"]
 
 
 def variant_similarity(maps: pd.DataFrame, variant: str) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def variant_similarity(maps: pd.DataFrame, variant: str) -> pd.DataFrame:
     Returns:
         sample, class, explainer, group, similarity; maps that are flagged on either side are left out.
     """
-    key = [*PAIR, "explainer"]
+    key = [*_PAIR, "explainer"]
     sound = maps[maps["state"] == agreement.OK]
     changed = sound[sound["variant"] == variant]
     both = sound[sound["variant"] == AS_IS].merge(changed[[*key, "cells"]], on=key, suffixes=("", "_other"))
@@ -38,8 +38,8 @@ def explainer_similarity(folder: Path) -> pd.DataFrame:
     sound = maps[(maps["variant"] == AS_IS) & (maps["state"] == agreement.OK)]
     rows = []
     for first, second in combinations(dict.fromkeys(maps["explainer"]), 2):
-        of_first, of_second = (sound.loc[sound["explainer"] == name, [*PAIR, "cells"]] for name in (first, second))
-        found = _spearman(of_first.merge(of_second, on=PAIR, suffixes=("", "_other")))
+        of_first, of_second = (sound.loc[sound["explainer"] == name, [*_PAIR, "cells"]] for name in (first, second))
+        found = _spearman(of_first.merge(of_second, on=_PAIR, suffixes=("", "_other")))
         known = found[np.isfinite(found)]
         mean = float(known.mean()) if len(known) else np.nan
         rows.append({"explainer": first, "other": second, "similarity": mean, "maps": len(known)})

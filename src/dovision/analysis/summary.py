@@ -18,14 +18,14 @@ from dovision.functional.detection import Scored, auroc
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import BOTH_INTERVALS, Interval, mean_interval, share_interval
 from dovision.io.text_files import write_json
-from dovision.store.map_tables import MAPS
+from dovision.store.map_tables import MAPS_FILE
 from dovision.store.schemas import SUMMARY
 from dovision.store.tables import CLEAN, read_samples, read_task
 from dovision.types import Task
 
 QUALITY = ("accuracy", *OVERALL.values())  # of the classifier
 METRICS = (*QUALITY, "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
-NAMED = 6  # classes whose images are counted one by one in a text
+_NAMED = 6  # classes whose images are counted one by one in a text
 
 
 def write_summary(folder: Path) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def summarise(folder: Path) -> dict[str, Any]:
 
 def label_counts(labels: Mapping[str, int]) -> str:
     """The number of images of each class, as text; of many classes the least and the largest."""
-    if len(labels) <= NAMED:
+    if len(labels) <= _NAMED:
         return ", ".join(f"{name} {count:,}" for name, count in labels.items())
     least, most = min(labels.values()), max(labels.values())
     return f"{len(labels):,} classes, {least:,}{f' to {most:,}' if most > least else ''} images each"
@@ -81,7 +81,7 @@ def _images(samples: pd.DataFrame, task: Task) -> npt.NDArray[np.int64]:
 
 def _sections(folder: Path) -> dict[str, Any]:
     tables = {"part_effects": part_effects(folder), "contrasts": contrasts(folder)}
-    if (folder / MAPS).is_file():
+    if (folder / MAPS_FILE).is_file():
         tables["maps"] = map_scores(folder)
     if (folder / DETECTION).is_file():
         tables["detection"] = headlines(read_detection(folder))

@@ -18,7 +18,7 @@ from dovision.store.run_directory import DAMAGED, RUN, RunDirectory
 from dovision.store.schemas import read_summary
 from dovision.store.spreadsheet import guarded
 
-NAME = "sweep_summary"  # .csv and .md in the sweep's folder
+SWEEP_SUMMARY = "sweep_summary"  # .csv and .md in the sweep's folder
 OVER_SEEDS = "sweep_seeds.csv"
 GOOD = "completed"
 
@@ -73,10 +73,10 @@ def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> 
     return Ended(number, tuple(overrides), state, seconds, reason, folder, command, metrics, facts, labels)
 
 
-def write(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
+def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
     """Write sweep_summary.csv and .md, and, where jobs differ in their seed alone, sweep_seeds.csv."""
-    table, seeds = _table(jobs), over_seeds(jobs)
-    _write_csv(folder / f"{NAME}.csv", table)
+    table, seeds = _table(jobs), metrics_over_seeds(jobs)
+    _write_csv(folder / f"{SWEEP_SUMMARY}.csv", table)
     text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), _markdown(table)]
     (folder / OVER_SEEDS).unlink(missing_ok=True)
     if len(seeds):
@@ -85,10 +85,10 @@ def write(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
     failed = [job for job in jobs if job.state != GOOD]
     if failed:
         text += ["## Not completed", *(f"job {job.number}: {job.reason}\n\n    {job.command}" for job in failed)]
-    write_text(folder / f"{NAME}.md", "\n\n".join(text) + "\n")
+    write_text(folder / f"{SWEEP_SUMMARY}.md", "\n\n".join(text) + "\n")
 
 
-def over_seeds(jobs: Iterable[Ended]) -> pd.DataFrame:
+def metrics_over_seeds(jobs: Iterable[Ended]) -> pd.DataFrame:
     """Mean, standard deviation and count of each metric over completed jobs that differ in their seed alone."""
     rows = [{"overrides": _without_seed(job.overrides), **job.metrics} for job in jobs if job.state == GOOD]
     if not rows:

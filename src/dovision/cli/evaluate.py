@@ -6,10 +6,10 @@ import logging
 
 from omegaconf import DictConfig
 
-from dovision.analysis.references import REFERENCES, References, lines
+from dovision.analysis.references import REFERENCES, References, comparison_lines
 from dovision.analysis.summary import write_summary
 from dovision.cli import session
-from dovision.cli.hydra_main import command
+from dovision.cli.hydra_main import hydra_main
 from dovision.config.instantiate import instantiate
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import test_loader, test_samples
@@ -28,7 +28,7 @@ from dovision.types import CODE
 log = logging.getLogger(__name__)
 
 
-def evaluate(config: DictConfig) -> None:
+def evaluate_effects(config: DictConfig) -> None:
     """Fit what is not fitted yet, measure the effects on the test images, write the tables and their summary."""
     run = reuse.open_run(config)
     if run is None:
@@ -73,11 +73,11 @@ def evaluate(config: DictConfig) -> None:
             if references is not None:
                 compared = references.compare(run.path)
                 run.record({REFERENCES: compared})
-                for line in lines(compared):
+                for line in comparison_lines(compared):
                     log.info(line)
 
 
-main = command("evaluate", evaluate)
+main = hydra_main("evaluate", evaluate_effects)
 
 if __name__ == "__main__":
     main()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from dovision.cli.hydra_main import command
+from dovision.cli.hydra_main import hydra_main
 from dovision.config.instantiate import instantiate
 from dovision.io.text_files import make_folder
 from dovision.report.figure_sources import FigureSource
@@ -33,7 +33,7 @@ class Remarks(NamedTuple):
             print(f"mixed: {name}: {what}")
 
 
-def draw(sources: Mapping[str, FigureSource], outputs: Path, folder: Path) -> Remarks:
+def draw_figures(sources: Mapping[str, FigureSource], outputs: Path, folder: Path) -> Remarks:
     """Draw each figure into a folder, as SVG, PDF, PNG, LaTeX and CSV.
 
     Raises:
@@ -54,7 +54,7 @@ def draw(sources: Mapping[str, FigureSource], outputs: Path, folder: Path) -> Re
     return remarks
 
 
-def tell(config: DictConfig) -> None:
+def draw_and_lock(config: DictConfig) -> None:
     """Draw the figures and lock them, or compare them with the lock.
 
     Figures of the lock that are not drawn keep their entries: those that were not asked for, or have no runs here.
@@ -70,7 +70,7 @@ def tell(config: DictConfig) -> None:
         return
     folder = Path(config.output)
     make_folder(folder, setting="output")
-    remarks = draw(sources, Path(config.outputs), folder)
+    remarks = draw_figures(sources, Path(config.outputs), folder)
     drawn = lock(folder, [name for name in sources if name not in remarks.missing])
     for name, why in (changes(locked, drawn) if locked else {}).items():
         print(f"changed: {name} ({why})")
@@ -93,7 +93,7 @@ def compare(sources: Mapping[str, FigureSource], outputs: Path, locked: Locked, 
             f"lock must be a file that holds figures, got {path}, which holds none. Run make figures."
         )
     with tempfile.TemporaryDirectory() as folder:
-        remarks = draw(sources, outputs, Path(folder))
+        remarks = draw_figures(sources, outputs, Path(folder))
         drawn = lock(Path(folder), [name for name in sources if name not in remarks.missing])
     remarks.print_mixed()
     if not drawn:
@@ -106,7 +106,7 @@ def compare(sources: Mapping[str, FigureSource], outputs: Path, locked: Locked, 
     print(f"{len(drawn)} figures are as they were locked")
 
 
-main = command("figures", tell)
+main = hydra_main("figures", draw_and_lock)
 
 if __name__ == "__main__":
     main()

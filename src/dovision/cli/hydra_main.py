@@ -23,8 +23,8 @@ from dovision.sweeps.worker import quieten
 log = logging.getLogger(__name__)
 
 
-def command(name: str, story: Story) -> Callable[[], None]:
-    """A console script that composes `<name>.yaml` and tells the story; errors of use are one line, and exit code 1."""
+def hydra_main(name: str, story: Story) -> Callable[[], None]:
+    """Make a console script that runs a task on `<name>.yaml`; errors of use are one line, and exit code 1."""
 
     def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
-from dovision.cli.hydra_main import command
+from dovision.cli.hydra_main import hydra_main
 from dovision.config.instantiate import instantiate
 from dovision.config.sources import configuration_folder
 from dovision.io.text_files import make_folder, write_text
@@ -18,10 +18,10 @@ from dovision.store.discover import UNREADABLE, survey
 from dovision.store.run_record import Run
 from dovision.tracking.csv_logger import CSVLogger
 
-FIGURES = "figures"
+FIGURES_FOLDER = "figures"
 
 
-def report(sweep: Path, output: Path | None = None, details: int = 40) -> Path:
+def report_of_sweep(sweep: Path, output: Path | None = None, details: int = 40) -> Path:
     """Draw all figures of a sweep and write its page.
 
     Args:
@@ -35,10 +35,10 @@ def report(sweep: Path, output: Path | None = None, details: int = 40) -> Path:
     Raises:
         FileNotFoundError: there is no such folder, or no run in it.
     """
-    return write(sweep, survey(sweep), output or sweep / "report", details)
+    return write_report(sweep, survey(sweep), output or sweep / "report", details)
 
 
-def write(sweep: Path, runs: Sequence[Run], output: Path, details: int) -> Path:
+def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int) -> Path:
     """The report of these runs of a sweep; those that are not completed are told on the page."""
     completed = [run for run in runs if run.state == "completed"]
     detailed = completed[: checks.positive_int("details", details)]
@@ -46,14 +46,14 @@ def write(sweep: Path, runs: Sequence[Run], output: Path, details: int) -> Path:
     overview: list[page.Shown] = []
     if completed:
         for report_figure in catalogue.results_figures(completed):
-            save_report_figure(report_figure, output / FIGURES)
-        overview = _draw(catalogue.sweep_figures(completed), output / FIGURES, "")
+            save_report_figure(report_figure, output / FIGURES_FOLDER)
+        overview = _draw(catalogue.sweep_figures(completed), output / FIGURES_FOLDER, "")
     runwise = []
     for number, run in enumerate(detailed):
-        folder = Path(FIGURES) / run.folder.relative_to(sweep)
+        folder = Path(FIGURES_FOLDER) / run.folder.relative_to(sweep)
         shown = _draw(catalogue.run_figures(run), output / folder, f"run{number}-")
         runwise.append(page.Details(run.label, str(folder), shown))
-    text = page.render(sweep.resolve().name, runs, overview, runwise, _cut(len(completed), len(detailed)))
+    text = page.render_page(sweep.resolve().name, runs, overview, runwise, _cut(len(completed), len(detailed)))
     write_text(output / "index.html", text)
     return output / "index.html"
 
@@ -90,7 +90,7 @@ def _logger(name: str | None) -> CSVLogger | None:
     return logger
 
 
-def tell(config: DictConfig) -> None:
+def report_of_configuration(config: DictConfig) -> None:
     """Draw the report that the configuration asks for, and print where it is.
 
     Raises:
@@ -99,7 +99,7 @@ def tell(config: DictConfig) -> None:
     sweep = Path(config.sweep)
     logger = _logger(config.log_to)
     runs = survey(sweep)
-    page = write(sweep, runs, Path(config.output) if config.output else sweep / "report", config.details)
+    page = write_report(sweep, runs, Path(config.output) if config.output else sweep / "report", config.details)
     if logger is not None:
         send(page.parent, logger, sweep.resolve().name)
     print(page)
@@ -109,7 +109,7 @@ def tell(config: DictConfig) -> None:
         raise ValueError(f"left out a run that cannot be read: {damaged[0].problem}{more}")
 
 
-main = command("report", tell)
+main = hydra_main("report", report_of_configuration)
 
 if __name__ == "__main__":
     main()

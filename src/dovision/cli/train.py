@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from dovision.cli.hydra_main import command
+from dovision.cli.hydra_main import hydra_main
 from dovision.io.text_files import make_folder
 from dovision.sweeps import reuse
 from dovision.training import model_cache
@@ -15,7 +15,7 @@ from dovision.training import model_cache
 log = logging.getLogger(__name__)
 
 
-def train(config: DictConfig) -> None:
+def train_networks(config: DictConfig) -> None:
     """Fit what is not fitted yet, and say where it lies and how good it is."""
     make_folder(Path(config.output_root), setting="output_root")
     images = reuse.open_images(config)
@@ -26,7 +26,7 @@ def train(config: DictConfig) -> None:
         log.info("autoencoder %s: %s", inserted.path, inserted.scores)
 
 
-main = command("train", train)
+main = hydra_main("train", train_networks)
 
 if __name__ == "__main__":
     main()

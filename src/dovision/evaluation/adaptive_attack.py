@@ -20,7 +20,7 @@ from dovision.store.detection_tables import ADAPTIVE, ORTHOGONAL, TEST
 from dovision.types import Batch
 
 
-class Standing(NamedTuple):
+class _Standing(NamedTuple):
     """Where the attack stands on each image of a batch; gradients are with respect to the pixels."""
 
     fooled: Tensor  # (B,) bool
@@ -79,13 +79,13 @@ class Adaptive(Attack):
         better = (stand.fooled & (stand.score < lowest)) | lowest.isinf()
         return torch.where(column(better), image, best)
 
-    def _direction(self, stand: Standing) -> Tensor:
+    def _direction(self, stand: _Standing) -> Tensor:
         if not self.orthogonal:
             return stand.up_loss - self.strength * stand.up_score
         up, down = without(stand.up_loss, stand.up_score), -without(stand.up_score, stand.up_loss)
         return torch.where(column(stand.fooled), down, up)
 
-    def _stand(self, image: Tensor, batch: Batch, classifier: Classifier) -> Standing:
+    def _stand(self, image: Tensor, batch: Batch, classifier: Classifier) -> _Standing:
         leaf = image.detach().clone().requires_grad_()
         label = batch.label.clone()
         logits = classifier(leaf)
@@ -93,7 +93,7 @@ class Adaptive(Attack):
         score = self.detector.score(self.detector.read(batch._replace(image=leaf), classifier, self.inserted))
         (up_score,) = torch.autograd.grad(score.sum(), leaf)
         fooled = ~classifier.task.correct(classifier.task.probability(logits.detach()), label)
-        return Standing(fooled, score.detach(), up_loss, up_score)
+        return _Standing(fooled, score.detach(), up_loss, up_score)
 
 
 def without(gradient: Tensor, other: Tensor) -> Tensor:

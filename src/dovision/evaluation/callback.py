@@ -17,7 +17,7 @@ from dovision.functional.logit_checks import finite
 from dovision.interfaces import Classifier
 from dovision.types import Batch
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class Evaluation(Callback, ABC):
@@ -48,7 +48,7 @@ class Evaluation(Callback, ABC):
             batch_idx, dataloader_idx: the number of the batch in its dataloader, and that of the dataloader.
         """
 
-    def opened(self, context: AbstractContextManager[T]) -> T:
+    def opened(self, context: AbstractContextManager[_T]) -> _T:
         """Enter a context that ends with the test."""
         return self._open.enter_context(context)
 

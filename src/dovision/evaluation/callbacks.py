@@ -16,8 +16,8 @@ from dovision.analysis.detection_summary import write_detection
 from dovision.config.instantiate import instantiate
 from dovision.config.requirements import need_detectors, need_worlds
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows
-from dovision.evaluation.detection import SPLITS, Detection
-from dovision.evaluation.detector_fits import Fitted, fit, shown, write_scores
+from dovision.evaluation.detection import DETECTION_SPLITS, Detection
+from dovision.evaluation.detector_fits import Fitted, fit_detectors, shown, write_scores
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
@@ -33,7 +33,7 @@ from dovision.training.trainer import make_trainer
 from dovision.types import CODE, Batch
 
 log = logging.getLogger(__name__)
-CONTROLS = ("inserted", "plain")  # of an intervention on a code
+AUTOENCODER_CONTROLS = ("inserted", "plain")  # of an intervention on a code
 
 
 def networks(config: DictConfig, images: Images, code: bool) -> dict[str, FittedModel]:
@@ -77,7 +77,7 @@ def effect_evaluation(
         attack,
         names=images.table("test")["name"].tolist(),
         chunk=settings.chunk,
-        plain_control=checks.choice("evaluation.control", settings.control, CONTROLS) == "plain",
+        plain_control=checks.choice("evaluation.control", settings.control, AUTOENCODER_CONTROLS) == "plain",
         pictures=PictureChoice(settings.maps, dict(enumerate(images.strata("test").tolist()))),
         keep_attacked=settings.keep_attacked,
         flush=settings.flush,
@@ -141,11 +141,11 @@ def detect(
     detection = Detection(folder, classifier, inserted, parts.worlds, parts.detectors, keep)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     trainer = make_trainer(config, [detection], logger=False, enable_checkpointing=False, **one_device)
-    loaders = [_loader(config, images, split, f"detection.{split}_images") for split in SPLITS]
+    loaders = [_loader(config, images, split, f"detection.{split}_images") for split in DETECTION_SPLITS]
     trainer.test(ImageClassifier(classifier), loaders, verbose=False)
     if detection.lost:
         raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
-    fits = fit(folder, parts.detectors, detection.failed)
+    fits = fit_detectors(folder, parts.detectors, detection.failed)
     adaptive = _adaptive(config, images, fits, inserted, classifier)
     write_scores(folder, fits, detection.failed, adaptive)
     write_detection(folder)

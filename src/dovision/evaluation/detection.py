@@ -20,13 +20,13 @@ from dovision.io.text_files import make_folder
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.attack_tables import ATTACKS, attacks_schema
 from dovision.store.detection_tables import TEST, VAL
-from dovision.store.detector_features import READS, ROW_GROUP, reads_path, reads_schema
+from dovision.store.detector_features import READS, READS_ROW_GROUP, reads_path, reads_schema
 from dovision.store.tables import CLEAN, TableWriter
 from dovision.types import Batch
 
 log = logging.getLogger(__name__)
 TIMED = 0  # the batch on which costs are measured, after a first read
-SPLITS = (VAL, TEST)  # in the order of the dataloaders
+DETECTION_SPLITS = (VAL, TEST)  # in the order of the dataloaders
 
 
 class Detection(Evaluation):
@@ -89,7 +89,7 @@ class Detection(Evaluation):
         }
         self.attacks = self.opened(TableWriter(self.folder / ATTACKS, attacks_schema()))
         self.tables = {
-            name: self.opened(TableWriter(reads_path(self.folder, name), reads_schema(), ROW_GROUP))
+            name: self.opened(TableWriter(reads_path(self.folder, name), reads_schema(), READS_ROW_GROUP))
             for name in self.detectors
         }
         self.progress = self.progress_bar("images")
@@ -97,7 +97,7 @@ class Detection(Evaluation):
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         self.health.add(batch, self.classifier)
         worlds = list(self._worlds(batch, logits))
-        split = SPLITS[dataloader_idx]
+        split = DETECTION_SPLITS[dataloader_idx]
         for world in worlds[1:]:
             rounded = self.correct(self.logits(round_to_8_bits(world.batch.image)), batch)
             self.attacks.write(attack_rows(split, world, worlds[0], rounded))

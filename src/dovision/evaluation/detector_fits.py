@@ -16,7 +16,6 @@ from torch import Tensor
 from dovision.interfaces import Detector
 from dovision.store.detection_tables import (
     ALL_ATTACKS,
-    AS_IS,
     CLEAN_ONLY,
     DETECTOR,
     HARDENED,
@@ -25,6 +24,7 @@ from dovision.store.detection_tables import (
     SUPERVISED,
     SUPERVISED_HARDENED,
     TEST,
+    UNFITTED,
     VAL,
     preferred,
     scores_schema,
@@ -53,7 +53,7 @@ class Fitted(NamedTuple):
         return table.combine_chunks().to_batches()[0]
 
 
-def fit(folder: Path, detectors: Mapping[str, Detector], failed: Collection[str]) -> list[Fitted]:
+def fit_detectors(folder: Path, detectors: Mapping[str, Detector], failed: Collection[str]) -> list[Fitted]:
     """Every detector in its variants, fitted to what was read of the validation images not kept for thresholds.
 
     as is                   has nothing to fit
@@ -112,7 +112,7 @@ def _variants(folder: Path, name: str, detector: Detector, failed: Collection[st
     if len(noise):
         kinds.append((HARDENED, SUPERVISED_HARDENED, torch.cat([clean, noise])))
     if type(detector).fit is Detector.fit:
-        yield Fitted(name, AS_IS, "", detector)
+        yield Fitted(name, UNFITTED, "", detector)
     elif not detector.supervised:
         for variant, _, images in kinds:
             yield Fitted(name, variant, "", _fitted(detector, images, nothing))

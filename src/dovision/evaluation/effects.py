@@ -25,8 +25,8 @@ from dovision.store.adversarial_cache import Keeper
 from dovision.store.sharding import by_sample
 from dovision.store.shards import Parts
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
-from dovision.store.thumbnails import PictureChoice, image_path, pictured_samples, remove_images, save_image
-from dovision.store.to_arrow import Clean, done_rows, effect_columns, sample_columns, touched
+from dovision.store.thumbnails import PictureChoice, pictured_samples, remove_images, save_image, thumbnail_path
+from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched
 from dovision.types import INPUT, Batch, Box
 
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
@@ -214,7 +214,7 @@ class EffectEvaluation(Evaluation):
             logits=arm.logits,
             control_logits=outcome.control,
             treated_logits=outcome.treated,
-            clean=Clean(clean.batch.image, self.correct(clean.logits, clean.batch)) if attacked else None,
+            clean=CleanImages(clean.batch.image, self.correct(clean.logits, clean.batch)) if attacked else None,
             logits_8bit=self.logits(round_to_8_bits(arm.batch.image)) if attacked else None,
             done=touched(regions),
         )
@@ -240,7 +240,7 @@ class EffectEvaluation(Evaluation):
         for arm in arms:
             for image, sample in zip(arm.batch.image, samples, strict=True):
                 if sample in chosen:
-                    save_image(image_path(self.folder, sample, arm.name), image)
+                    save_image(thumbnail_path(self.folder, sample, arm.name), image)
         remove_images(self.folder, left - set(samples))
 
     def _remove_pictures(self) -> None:

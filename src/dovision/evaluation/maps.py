@@ -18,14 +18,14 @@ from dovision.evaluation.explanation_config import MapSettings
 from dovision.functional import agreement
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer
-from dovision.store.map_tables import AS_IS, MAPS, PERMUTED, PERTURBED, maps_schema
+from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, maps_schema
 from dovision.store.sharding import join_parts, part_path
 from dovision.store.tables import TableWriter
 from dovision.training.sanity_checks import cascade
 from dovision.types import Batch, Shape
 
 
-class Asked(NamedTuple):
+class _Asked(NamedTuple):
     """Images, and the class of each that a map is asked for; an image stands here once for each of its classes."""
 
     batch: Batch
@@ -79,7 +79,7 @@ class MapEvaluation(Evaluation):
             self.strangers |= cascade(self.classifier, self.settings.seed)
         for stranger in self.strangers.values():
             stranger.to(pl_module.device)
-        path = part_path(self.folder / MAPS, trainer.global_rank, trainer.world_size)
+        path = part_path(self.folder / MAPS_FILE, trainer.global_rank, trainer.world_size)
         self.table = self.opened(TableWriter(path, self.schema))
         self.progress = self.progress_bar("maps")
 
@@ -96,9 +96,9 @@ class MapEvaluation(Evaluation):
         if trainer.world_size > 1:
             trainer.strategy.barrier()
             if trainer.is_global_zero:
-                join_parts(self.folder / MAPS, self.schema, trainer.world_size)
+                join_parts(self.folder / MAPS_FILE, self.schema, trainer.world_size)
 
-    def _asked(self, batch: Batch, logits: Tensor) -> Asked:
+    def _asked(self, batch: Batch, logits: Tensor) -> _Asked:
         task = self.classifier.task
         probability = task.probability(logits)
         image, target = self.settings.pairs(batch, probability, task)
@@ -106,9 +106,9 @@ class MapEvaluation(Evaluation):
         correct = said == label
         if task.multilabel:
             correct = correct.gather(1, target.unsqueeze(1))[:, 0]
-        return Asked(batch.rows(image), target.to(batch.image.device), correct)
+        return _Asked(batch.rows(image), target.to(batch.image.device), correct)
 
-    def _rows(self, name: str, asked: Asked) -> Iterator[dict[str, Any]]:
+    def _rows(self, name: str, asked: _Asked) -> Iterator[dict[str, Any]]:
         """Rows of one explainer: the maps as they are, then those that they are compared with."""
         started = time.perf_counter()
         maps = self._cells(name, asked, self.classifier)
@@ -120,11 +120,11 @@ class MapEvaluation(Evaluation):
         yield from self._described(name, PERTURBED, asked, self._cells(name, perturbed, self.classifier))
         chosen = [row for row, sample in enumerate(asked.batch.sample.tolist()) if sample in self.sanity]
         if chosen:
-            few = Asked(asked.batch.rows(chosen), asked.target[chosen], asked.correct[chosen])
+            few = _Asked(asked.batch.rows(chosen), asked.target[chosen], asked.correct[chosen])
             for variant, stranger in self.strangers.items():
                 yield from self._described(name, variant, few, self._cells(name, few, stranger))
 
-    def _cells(self, name: str, asked: Asked, classifier: Classifier) -> Tensor:
+    def _cells(self, name: str, asked: _Asked, classifier: Classifier) -> Tensor:
         maps = self.explainers[name](asked.batch, asked.target, classifier)
         self.progress.update(len(maps))
         return agreement.to_cells(maps, self.settings.cells, self.settings.cells).cpu()
@@ -133,7 +133,7 @@ class MapEvaluation(Evaluation):
         self,
         name: str,
         variant: str,
-        asked: Asked,
+        asked: _Asked,
         maps: Tensor,
         deletion: Sequence[float | None] | None = None,
         insertion: Sequence[float | None] | None = None,
@@ -154,7 +154,7 @@ class MapEvaluation(Evaluation):
             }
 
     @torch.no_grad()
-    def _areas(self, asked: Asked, row: int, cells: Tensor) -> tuple[float | None, float | None]:
+    def _areas(self, asked: _Asked, row: int, cells: Tensor) -> tuple[float | None, float | None]:
         """Areas under P(class) as the map's cells are painted over, and as they are put back, most relevant first."""
         if agreement.state(cells.numpy()) != agreement.OK:
             return None, None

@@ -35,10 +35,10 @@ from dovision.report.report_figure import (
     setup_sentence,
     span,
 )
-from dovision.report.style import FEWEST, SIGN
+from dovision.report.style import FEWEST_FOR_CURVE, SIGN
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, largest_effect, read_effects, read_samples
-from dovision.store.thumbnails import CHOSEN, image_path, kept_samples, load_image
+from dovision.store.thumbnails import CHOSEN, kept_samples, load_image, thumbnail_path
 from dovision.types import Box
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
@@ -47,9 +47,9 @@ MEANING = (  # what the metrics of the classifier are
     "otherwise; calibration error: the expected one, in 15 bins of the highest probability (of several labels: the "
     "mean of theirs)."
 )
-EFFECTS = ("accuracy", *(name for name in summary.METRICS if name not in summary.QUALITY))  # and of attacks
-DRAWN = 100  # rows of the table of headline numbers in its figure; its CSV and its LaTeX have all
-HEADS = {
+HEADLINE_METRICS = ("accuracy", *(name for name in summary.METRICS if name not in summary.QUALITY))  # and of attacks
+ROWS_DRAWN = 100  # rows of the table of headline numbers in its figure; its CSV and its LaTeX have all
+METRIC_HEADS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "classifier_auroc": "AUROC",
@@ -99,14 +99,14 @@ def results_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """The tables of headline numbers and of the classifier's quality as figures; a page has them as tables."""
     frame, told = results_frame(runs), setup_sentence(runs)
     quality = "classifier_quality", "Quality of the classifier", frame, summary.QUALITY, f"{MEANING} {told}"
-    return [_results("results", "Headline numbers", frame, EFFECTS, told), _results(*quality)]
+    return [_results("results", "Headline numbers", frame, HEADLINE_METRICS, told), _results(*quality)]
 
 
 def _results(name: str, title: str, frame: pd.DataFrame, metrics: Sequence[str], told: str) -> ReportFigure:
     rows = [(str(row["job"]), cells(row, metrics)) for _, row in frame.iterrows()]
-    table = Ruled(["arm", "images", "images by class", *(HEADS[metric] for metric in metrics)], rows)
-    cut = f" Drawn: the first {DRAWN} of {len(rows):,} rows." if len(rows) > DRAWN else ""
-    figure = plots.results_table(table.heads, rows[:DRAWN])
+    table = Ruled(["arm", "images", "images by class", *(METRIC_HEADS[metric] for metric in metrics)], rows)
+    cut = f" Drawn: the first {ROWS_DRAWN} of {len(rows):,} rows." if len(rows) > ROWS_DRAWN else ""
+    figure = plots.results_table(table.heads, rows[:ROWS_DRAWN])
     ends = ("", "_low", "_high", "_reason")
     columns = [*frame.columns[:5], *(f"{metric}{end}" for metric in metrics for end in ends)]
     caption = f"{told} {images(frame['images'])} In brackets: {BOTH_INTERVALS}.{missing_intervals(frame[columns])}{cut}"
@@ -155,7 +155,7 @@ def _distribution(run: Run) -> ReportFigure:
     return ReportFigure(
         "effect_distribution",
         "Distribution of |ECE|, clean against attacked",
-        f"{caption}{missing} n = {span(frame['images'])} images a line; dots where fewer than {FEWEST}. "
+        f"{caption}{missing} n = {span(frame['images'])} images a line; dots where fewer than {FEWEST_FOR_CURVE}. "
         "No interval; values below 1/10,000 of the largest, or below "
         f"{RESOLUTION:.0e}, the resolution of float32 probabilities, stand at the left edge.",
         plots.effect_distribution(frame),
@@ -172,7 +172,7 @@ def _average_effects(run: Run, frame: pd.DataFrame, most: int = 10) -> ReportFig
         f"Mean over images of P(class | do(unit)) - P(class): the largest of {len(frame):,}. {setup_sentence([run])} "
         f"{images(frame['images'])} Whiskers: {MEAN_INTERVALS}"
         f"{selected(len(shown), len(frame))}.{missing_intervals(data)}",
-        plots.average_effects(plots.strongest(data, most)),
+        plots.average_effects_plot(plots.strongest(data, most)),
         data,
     )
 
@@ -190,7 +190,7 @@ def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
     largest = largest_effect(effects)
     frame = _shown(samples, effects[effects["sample"].isin(kept)], arms)
     frame = frame.sort_values("sample", key=lambda sample: sample.map(kept.index), kind="stable")
-    pictures = {(s, arm): load_image(image_path(run.folder, s, arm)) for s in kept for arm in arms}
+    pictures = {(s, arm): load_image(thumbnail_path(run.folder, s, arm)) for s in kept for arm in arms}
     caption = (
         f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all kept images, conditions "
         f"and classes of the job. {setup_sentence([run])} n = {len(kept)}, {CHOSEN}; single images, so no interval."

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from dovision.functional.intervals import has_quantile
-from dovision.report.style import FEWEST
+from dovision.report.style import FEWEST_FOR_CURVE
 
-MOST = 200  # values that are kept of a distribution
+_MOST = 200  # values that are kept of a distribution
 
 
 def ecdf(values: npt.ArrayLike) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def ecdf(values: npt.ArrayLike) -> pd.DataFrame:
     Of more than MOST values, those at evenly spaced ranks; each is one that was measured.
     """
     ordered = np.sort(np.asarray(values, dtype=float))
-    ranks = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), MOST)).round().astype(int))
+    ranks = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), _MOST)).round().astype(int))
     return pd.DataFrame({"share": (ranks + 1) / len(ordered), "value": ordered[ranks]})
 
 
@@ -34,7 +34,7 @@ def draw_ecdf(axes: Axes, rows: pd.DataFrame, label: str, look: dict[str, Any]) 
         label: of the line.
         look: its colour, dashes and width.
     """
-    if rows["images"].iloc[0] < FEWEST:
+    if rows["images"].iloc[0] < FEWEST_FOR_CURVE:
         look = look | {"linestyle": "none", "marker": "o", "markersize": 4}
     axes.plot(rows["value"], rows["share"], label=label, drawstyle="steps-post", **look)
 

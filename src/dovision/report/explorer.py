@@ -13,19 +13,19 @@ import pandas as pd
 
 from dovision.io import files, images
 from dovision.report.catalogue import label_names
-from dovision.report.inline_assets import Allowance, picture_link
+from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.store.run_record import Run
 from dovision.store.tables import largest_effect, read_effects, read_samples
-from dovision.store.thumbnails import image_path, kept_samples, load_image
+from dovision.store.thumbnails import kept_samples, load_image, thumbnail_path
 from dovision.types import Box
 
 MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there
 STEPS = 32767  # effects are carried as whole numbers of 16 bits, in shares of the largest one
 
-Array = npt.NDArray[np.float64]
+_Array = npt.NDArray[np.float64]
 
 
-def explorer(runs: Sequence[Run], allowance: Allowance) -> list[dict[str, Any]]:
+def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]:
     """An entry per (run, image), the first image of each run, then the second of each, as long as they fit.
 
     Returns:
@@ -78,7 +78,7 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float)
         "label": label_names(first["label"], names),
         "classes": classes,
         "units": units["unit"].tolist(),
-        "size": list(load_image(image_path(run.folder, int(first["sample"]), first["arm"])).shape[:2]),
+        "size": list(load_image(thumbnail_path(run.folder, int(first["sample"]), first["arm"])).shape[:2]),
         "scale": float(f"{scale:.6g}"),
         "boxes": None if boxes.isna().any(axis=None) else boxes.astype(int).to_numpy().tolist(),
         "arms": arms,
@@ -95,7 +95,7 @@ def _arm(
     return {
         "name": str(row["arm"]),
         "picture": picture_link(
-            files.read_bytes(image_path(run.folder, int(row["sample"]), row["arm"]), images.MAX_FILE_BYTES)
+            files.read_bytes(thumbnail_path(run.folder, int(row["sample"]), row["arm"]), images.MAX_FILE_BYTES)
         ),
         "control": [round(float(control[name]), 5) for name in classes],
         "largest": float(f"{largest:.6g}"),

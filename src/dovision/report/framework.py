@@ -10,7 +10,7 @@ from matplotlib.patches import FancyBboxPatch
 from dovision.report.report_figure import ReportFigure
 from dovision.report.style import COLOURS, FAINT, INK, PAPER, styled
 
-BOXES = {  # name: text, centre, size, colour
+_BOXES = {  # name: text, centre, size, colour
     "image": ("image x", (0.65, 2.0), (1.0, 0.6), INK),
     "world": ("attack\nthe world", (2.2, 2.0), (1.2, 0.75), COLOURS[1]),
     "do": ("do(unit): cell, box,\nchannel, perturbation", (4.55, 1.0), (2.35, 0.75), COLOURS[0]),
@@ -56,7 +56,7 @@ def framework() -> Figure:
     axes.set_axis_off()
     for start, end in ARROWS:
         _arrow(axes, start, end)
-    for text, (x, y), (width, height), colour in BOXES.values():
+    for text, (x, y), (width, height), colour in _BOXES.values():
         corner = (x - width / 2, y - height / 2)
         shape = FancyBboxPatch(
             corner, width, height, "round,pad=0,rounding_size=0.12", facecolor=PAPER, edgecolor=colour
@@ -68,7 +68,7 @@ def framework() -> Figure:
 
 
 def _arrow(axes: Axes, start: str, end: str) -> None:
-    _, (x0, y0), (width0, _), _ = BOXES[start]
-    _, (x1, y1), (width1, _), _ = BOXES[end]
+    _, (x0, y0), (width0, _), _ = _BOXES[start]
+    _, (x1, y1), (width1, _), _ = _BOXES[end]
     style = {"arrowstyle": "-|>", "color": INK, "linewidth": 0.9, "shrinkA": 2, "shrinkB": 2}
     axes.annotate("", (x1 - width1 / 2, y1), (x0 + width0 / 2, y0), arrowprops=style)

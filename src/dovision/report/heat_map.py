@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from dovision.report.style import DIVERGING, LINE, shortened, styled
 
-CELL = 0.34  # inches
+_CELL = 0.34  # inches
 
 
 @styled
@@ -37,7 +37,7 @@ def heat_maps(
     largest = max(float(np.nanmax(np.abs(values))) for values in panels.values() if values.notna().any(axis=None))
     scale = Normalize(-(limit or largest or 1), limit or largest or 1)
     across = sum(values.shape[1] for values in panels.values())
-    figure = Figure(figsize=(3.0 + CELL * across, max(2.8, 1.5 + CELL * 0.75 * len(first))), layout="constrained")
+    figure = Figure(figsize=(3.0 + _CELL * across, max(2.8, 1.5 + _CELL * 0.75 * len(first))), layout="constrained")
     widths = [values.shape[1] for values in panels.values()]
     drawn = figure.subplots(1, len(panels), squeeze=False, sharey=True, width_ratios=widths)[0]
     for axes, (title, values) in zip(drawn, panels.items(), strict=True):

@@ -9,12 +9,12 @@ import pandas as pd
 
 from dovision.analysis.references import REFERENCES, comparison
 from dovision.analysis.summary import QUALITY
-from dovision.report.catalogue import EFFECTS, HEADS, cells, results_frame
+from dovision.report.catalogue import HEADLINE_METRICS, METRIC_HEADS, cells, results_frame
 from dovision.store import config_diff
 from dovision.store.run_record import Run
 
 ELSEWHERE = ("output_root", "note", "reference")
-MOST = 6  # settings that get a column of their own in the table of jobs
+_MOST = 6  # settings that get a column of their own in the table of jobs
 
 
 class Cell(NamedTuple):
@@ -34,7 +34,7 @@ class Listing(NamedTuple):
 
 def settings_of(run: Run) -> dict[str, str]:
     """All settings of a run by dotted names, but for those that are elsewhere on the page; none without a config."""
-    return config_diff.flat({name: value for name, value in run.config.items() if name not in ELSEWHERE})
+    return config_diff.flattened({name: value for name, value in run.config.items() if name not in ELSEWHERE})
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
@@ -62,7 +62,7 @@ def difference_table(runs: Sequence[Run]) -> Listing:
 
 def job_table(runs: Sequence[Run]) -> Listing:
     """A row per run, whatever became of it, with the reason where it is of no use."""
-    names = differing(runs)[:MOST]
+    names = differing(runs)[:_MOST]
     rows = []
     for run in runs:
         own = settings_of(run)
@@ -76,7 +76,7 @@ def job_table(runs: Sequence[Run]) -> Listing:
 
 def headline_table(runs: Sequence[Run]) -> Listing:
     """A row per (job, arm) of completed runs: the accuracy and each metric of effects and attacks with its interval."""
-    return _results(runs, EFFECTS)
+    return _results(runs, HEADLINE_METRICS)
 
 
 def quality_table(runs: Sequence[Run]) -> Listing:
@@ -105,7 +105,7 @@ def _results(runs: Sequence[Run], metrics: Sequence[str]) -> Listing:
         ]
         counted = Cell(f"{images} ({labels})", str(row["images"]))
         rows.append([Cell(str(row["job"])), Cell(arm, f"{row['eps']:.6g}"), counted, *numbers])
-    return Listing(("job", "arm", "images", *(HEADS[name] for name in metrics)), rows)
+    return Listing(("job", "arm", "images", *(METRIC_HEADS[name] for name in metrics)), rows)
 
 
 def _jobs(count: int) -> str:

@@ -18,7 +18,7 @@ HEAVY = 6_000  # bytes from which a photograph is worth compressing
 
 
 @dataclass
-class Allowance:
+class SizeBudget:
     """Bytes that may still be put into a page."""
 
     left: int

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 WIDE = 6  # columns from which a table spans both columns of a page
-FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # as it is, or as wide as there is room
+_FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # as it is, or as wide as there is room
 SPOKEN = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -75,7 +75,7 @@ def latex_table(table: Ruled, caption: str, label: str) -> str:
         rf"\label{{tab:{label}}}",
         r"\centering",
         r"\scriptsize",
-        FITTED,
+        _FITTED,
         rf"\begin{{tabular}}{{{'l' * count}}}",
         r"\hline",
         _row(table.heads),

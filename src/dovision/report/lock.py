@@ -11,15 +11,15 @@ from typing import Any
 from dovision.io.text_files import read_json, write_json
 from dovision.report import style
 
-PACKAGES = ("matplotlib", "numpy", "pandas", "pillow")
-FIGURES = "figures"  # the only key of the file
+_PACKAGES = ("matplotlib", "numpy", "pandas", "pillow")
+_FIGURES = "figures"  # the only key of the file
 Locked = Mapping[str, Mapping[str, Any]]  # by the figure's name: code, style, versions, files
 
 
 def lock(folder: Path, names: list[str]) -> dict[str, dict[str, Any]]:
     """The figures of these names in a folder, each with what it depends on; its numbers are its CSV."""
     of_style = _hash(Path(style.__file__))
-    made_by = {"code": _code(), "style": of_style, "versions": {name: version(name) for name in PACKAGES}}
+    made_by = {"code": _code(), "style": of_style, "versions": {name: version(name) for name in _PACKAGES}}
     return {name: {**made_by, "files": _files(folder, name)} for name in names}
 
 
@@ -31,7 +31,7 @@ def read_lock(path: Path) -> Locked:
     """
     if not path.is_file():
         return {}
-    figures = read_json(path).get(FIGURES)
+    figures = read_json(path).get(_FIGURES)
     keys = {"code", "style", "versions", "files"}
     if not isinstance(figures, dict) or any(
         not isinstance(entry, dict) or set(entry) != keys for entry in figures.values()
@@ -42,7 +42,7 @@ def read_lock(path: Path) -> Locked:
 
 def write_lock(path: Path, figures: Locked) -> None:
     """Write a lock that `read_lock` reads."""
-    write_json(path, {FIGURES: dict(sorted(figures.items()))})
+    write_json(path, {_FIGURES: dict(sorted(figures.items()))})
 
 
 def changes(locked: Locked, drawn: Locked) -> dict[str, str]:

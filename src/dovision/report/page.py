@@ -19,7 +19,7 @@ from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.report import html_tables
 from dovision.report.catalogue import MEANING, results_frame
 from dovision.report.explorer import explorer
-from dovision.report.inline_assets import Allowance, lighter
+from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, inline_svg
 from dovision.store import config_diff
@@ -30,8 +30,8 @@ from dovision.store.spreadsheet import guarded
 
 TOLD = ("state", "overrides", "exception", "reason", REFERENCES, DIGESTS, QUESTIONS)  # elsewhere, or of no use here
 PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
-COLUMN = 7  # inches; a wider figure takes the whole width
-FEW = 4  # jobs that are named in a note
+_COLUMN = 7  # inches; a wider figure takes the whole width
+_FEW = 4  # jobs that are named in a note
 FIGURES, PICTURES, NUMBERS = 1_800_000, 600_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
 
@@ -51,7 +51,7 @@ class Shown:
         """From a figure and its saved SVG, in which matplotlib has escaped all text."""
         name = prefix + report_figure.name
         drawn = Markup(lighter(inline_svg(svg, name)))
-        wide = report_figure.figure.get_figwidth() > COLUMN
+        wide = report_figure.figure.get_figwidth() > _COLUMN
         return cls(name, report_figure.title, report_figure.caption, drawn, _link(report_figure.data), wide)
 
 
@@ -64,14 +64,14 @@ class Details:
     shown: Sequence[Shown]
     left_out: Sequence[str] = ()
 
-    def fitted(self, allowance: Allowance) -> Details:
+    def fitted(self, allowance: SizeBudget) -> Details:
         """With the figures that still fit."""
         kept = [shown for shown in self.shown if allowance.take(shown.svg)]
         left_out = [shown.title for shown in self.shown if shown not in kept]
         return Details(self.label, self.folder, kept, [*self.left_out, *left_out])
 
 
-def render(
+def render_page(
     title: str, runs: Sequence[Run], overview: Sequence[Shown], details: Sequence[Details], notes: Sequence[str] = ()
 ) -> str:
     """The page.
@@ -84,7 +84,7 @@ def render(
         notes: what else has to be said of the whole.
     """
     completed = [run for run in runs if run.state == "completed"]
-    figures = Allowance(FIGURES)
+    figures = SizeBudget(FIGURES)
     details = [one.fitted(figures) for one in details]
     everything = [*overview, *(shown for one in details for shown in one.shown)]
     environment = jinja2.Environment(
@@ -116,14 +116,14 @@ def render(
         jobs=html_tables.job_table(runs),
         states=list(_counts(runs)),
         overview=overview,
-        explorer=explorer(completed, Allowance(PICTURES)),
+        explorer=explorer(completed, SizeBudget(PICTURES)),
         details=details,
-        links=_links(everything, Allowance(NUMBERS)),
+        links=_links(everything, SizeBudget(NUMBERS)),
         recipe=_recipe(runs),
     )
 
 
-def command(run: Run) -> str:
+def rerun_command(run: Run) -> str:
     """The command that makes the run again."""
     return shlex.join(["dovision-evaluate", *run.overrides])
 
@@ -137,7 +137,7 @@ def _link(data: pd.DataFrame) -> str:
     return f"data:text/csv;base64,{base64.b64encode(guarded(data).to_csv(**CSV).encode()).decode()}"
 
 
-def _links(shown: Iterable[Shown], allowance: Allowance) -> dict[str, str]:
+def _links(shown: Iterable[Shown], allowance: SizeBudget) -> dict[str, str]:
     """The numbers of each figure by its name, as far as they fit."""
     return {one.name: one.csv for one in shown if allowance.take(one.csv)}
 
@@ -166,8 +166,8 @@ def _missing(runs: Sequence[Run]) -> list[str]:
 
 
 def _named(labels: Sequence[str]) -> str:
-    more = [f"and {len(labels) - FEW} more jobs"] if len(labels) > FEW else []
-    return "; ".join([*labels[:FEW], *more])
+    more = [f"and {len(labels) - _FEW} more jobs"] if len(labels) > _FEW else []
+    return "; ".join([*labels[:_FEW], *more])
 
 
 def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
@@ -175,9 +175,9 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
     facts = {run.label: _facts(run.facts) for run in runs if not run.problem}
     common, _ = config_diff.split(list(facts.values()))
     own = {label: {k: v for k, v in told.items() if k not in common} for label, told in facts.items()}
-    commands = {run.label: command(run) for run in runs if not run.problem}
+    commands = {run.label: rerun_command(run) for run in runs if not run.problem}
     return {"common": common, "own": own, "commands": commands}
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    return config_diff.flat({name: value for name, value in facts.items() if name not in TOLD + PLACES})
+    return config_diff.flattened({name: value for name, value in facts.items() if name not in TOLD + PLACES})

@@ -25,7 +25,7 @@ from dovision.report.style import (
     styled,
 )
 
-FEW = 12  # jobs that can be told apart by their colours
+_FEW = 12  # jobs that can be told apart by their colours
 PANELS = 4  # side by side
 
 
@@ -60,7 +60,7 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
 def outstanding(frame: pd.DataFrame) -> list[str]:
     """All jobs, if they are few; else the three whose largest mean is highest, and the three whose is lowest."""
     largest = frame.groupby("job", sort=False)["mean"].max()
-    if len(largest) <= FEW:
+    if len(largest) <= _FEW:
         return list(largest.index)
     ordered = largest.sort_values(ascending=False, kind="stable").index
     return [*ordered[:3], *ordered[-3:]]
@@ -139,7 +139,7 @@ def strongest(frame: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 @styled
-def average_effects(frame: pd.DataFrame, label: str = "average effect on the class probability") -> Figure:
+def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on the class probability") -> Figure:
     """Average effects of a unit on a class, with intervals, the arms side by side.
 
     Args:

@@ -17,7 +17,7 @@ from dovision.report.latex import Ruled, latex_figure, latex_table
 from dovision.report.style import save_figure
 from dovision.store.run_record import Run, describe
 
-COLUMN = 5  # inches; a wider figure spans both columns of a paper
+_COLUMN = 5  # inches; a wider figure spans both columns of a paper
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
     paths.file_name("the name of a figure", report_figure.name)
     save_figure(report_figure.figure, report_figure.data, folder, report_figure.name)
     if report_figure.table is None:
-        wide = report_figure.figure.get_figwidth() > COLUMN
+        wide = report_figure.figure.get_figwidth() > _COLUMN
         tex = latex_figure(report_figure.name, report_figure.caption, wide)
     else:
         tex = latex_table(report_figure.table, report_figure.caption, report_figure.name)

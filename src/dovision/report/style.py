@@ -33,7 +33,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DIVERGING = "RdBu_r"  # of a map, and of any signed number: red above 0; in a map, evidence for the class
 EFFECT_COLOURS = "RdBu"  # of an effect, treated - control: red below 0, where do(unit) took away evidence for the class
 SIGN = "red: evidence for the class, which do(unit) takes away; blue: evidence against it"  # the same in a map
-FEWEST = 20  # images; of fewer each is drawn, and no curve
+FEWEST_FOR_CURVE = 20  # images; of fewer each is drawn, and no curve
 
 STYLE: Any = {
     "svg.hashsalt": "dovision",

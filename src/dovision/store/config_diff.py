@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Settings = Mapping[str, str]
+FlatSettings = Mapping[str, str]
 
 
-def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flattened(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings by dotted names, as text; a part by its class's name; without what is empty."""
     told: dict[str, str] = {}
     for name, value in record.items():
@@ -17,13 +17,13 @@ def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if name == "_target_":
             told[prefix.rstrip(".")] = str(value).rpartition(".")[2]
         elif isinstance(value, Mapping):
-            told |= flat(value, f"{place}.")
+            told |= flattened(value, f"{place}.")
         elif value not in ("", [], None):
             told[place] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return told
 
 
-def split(records: Sequence[Settings]) -> tuple[dict[str, str], list[str]]:
+def split(records: Sequence[FlatSettings]) -> tuple[dict[str, str], list[str]]:
     """What all records agree on, and the names of the settings in which they do not, in their order."""
     names = dict.fromkeys(name for record in records for name in record)
     values = {name: {record.get(name, "") for record in records} for name in names}
@@ -31,7 +31,7 @@ def split(records: Sequence[Settings]) -> tuple[dict[str, str], list[str]]:
     return common, [name for name in names if name not in common]
 
 
-def counted(records: Sequence[Settings], name: str) -> dict[str, int]:
+def counted(records: Sequence[FlatSettings], name: str) -> dict[str, int]:
     """How many records have each value of a setting, in order; a record without it is counted under "-"."""
     counts: dict[str, int] = {}
     for record in records:

@@ -20,13 +20,13 @@ NOISE = "random_sign"  # the world of noise as large as an attack's, which must 
 ADAPTIVE = "adaptive"  # the attacker who knows the detector,
 ORTHOGONAL = "adaptive, orthogonal"  # and the one who moves along what leaves classifier or score as it is
 ADAPTIVES = (ADAPTIVE, ORTHOGONAL)
-AS_IS = "as is"  # variants: of a detector that needs no fit,
+UNFITTED = "as is"  # variants: of a detector that needs no fit,
 CLEAN_ONLY, HARDENED = "clean only", "clean and noise"  # fitted to clean images; noise counted as clean,
 SUPERVISED, SUPERVISED_HARDENED = "supervised", "supervised, hardened"  # and fitted to attacked ones too
 ALL_ATTACKS = "all attacks"  # what a supervised detector is fitted to, if not to one attack
 DETECTOR = ["detector", "variant", "fitted_on"]  # columns that name one detector as it was fitted
 WORLD = ["attack", "eps", "strength"]  # columns that name a world
-VARIANTS = (SUPERVISED_HARDENED, HARDENED, SUPERVISED, CLEAN_ONLY, AS_IS)  # the first there is of these is shown
+VARIANTS = (SUPERVISED_HARDENED, HARDENED, SUPERVISED, CLEAN_ONLY, UNFITTED)  # the first there is of these is shown
 
 
 def scores_schema() -> pa.Schema:
@@ -54,7 +54,7 @@ def scores_schema() -> pa.Schema:
 
 def detector_label(detector: str, variant: str, fitted_on: str) -> str:
     """How a detector is called in a figure, such as "grid_profile, supervised, on fgsm"."""
-    fit = "" if variant == AS_IS else f", {variant}"
+    fit = "" if variant == UNFITTED else f", {variant}"
     return f"{detector}{fit}" if fitted_on in ("", ALL_ATTACKS) else f"{detector}{fit}, on {fitted_on}"
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from dovision.store.tables import METADATA, NAME, row_groups
 
 READS = "reads"  # the folder of the tables, in the run directory
-ROW_GROUP = 4096  # rows, each of up to some thousand numbers
+READS_ROW_GROUP = 4096  # rows, each of up to some thousand numbers
 
 
 class Reads(NamedTuple):

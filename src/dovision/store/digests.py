@@ -11,21 +11,23 @@ from dovision.store.schemas import DIGESTS
 
 # All that is read of a run. Without a digest are run.json, which holds them; the lock, and parts/, which a completed
 # run no longer has; and what nothing reads: run.log and the files of loggers, which are written on after the end.
-FILES = ("*.parquet", "summary.json", ".hydra/*.yaml", "reads/*.parquet", "maps/*.png", "attacked/*/*")
+DIGESTED = ("*.parquet", "summary.json", ".hydra/*.yaml", "reads/*.parquet", "maps/*.png", "attacked/*/*")
 
 
-def files(folder: Path) -> dict[str, Path]:
+def digested_files(folder: Path) -> dict[str, Path]:
     """The files of a run that have a digest, by their path in its directory."""
-    found = sorted(path for pattern in FILES for path in folder.glob(pattern) if path.is_file())
+    found = sorted(path for pattern in DIGESTED for path in folder.glob(pattern) if path.is_file())
     return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def digests(folder: Path) -> dict[str, dict[str, Any]]:
     """Size in bytes and SHA-256 of each of these files, as they are recorded in run.json."""
-    return {name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for name, path in files(folder).items()}
+    return {
+        name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for name, path in digested_files(folder).items()
+    }
 
 
-def differences(folder: Path, facts: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> list[str]:
+def digest_differences(folder: Path, facts: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> list[str]:
     """Which files of a completed run are not those that it has recorded, and in what way; empty if all are.
 
     Args:
@@ -36,7 +38,7 @@ def differences(folder: Path, facts: Mapping[str, Any], digest: Callable[[Path],
     recorded = facts.get(DIGESTS)
     if not recorded:
         return ["run.json records no digests of the tables"]
-    return list(_differences(recorded, files(folder), digest))
+    return list(_differences(recorded, digested_files(folder), digest))
 
 
 def _differences(

@@ -60,12 +60,12 @@ def _unusable(path: Path, state: str, problem: str) -> Run:
 
 
 def _check_files(run: Run) -> None:
-    found = digests.differences(run.folder, run.facts)
+    found = digests.digest_differences(run.folder, run.facts)
     if found:
         raise ValueError(
             f"the files in {run.folder} must be as the run has left them, but {'; '.join(found)}. Run its command "
             "again, which measures them again, or put the files back."
         )
-    tables = [name for name in digests.files(run.folder) if name.endswith(".parquet")]
+    tables = [name for name in digests.digested_files(run.folder) if name.endswith(".parquet")]
     for name in dict.fromkeys([SAMPLES, EFFECTS, *tables]):
         check_format(run.folder / name)

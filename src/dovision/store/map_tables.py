@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from dovision.store.tables import METADATA, NAME, TableWriter, row_groups
 from dovision.types import BOX_COLUMNS
 
-MAPS = "maps.parquet"
-BOXES = "boxes.parquet"
+MAPS_FILE = "maps.parquet"
+BOXES_FILE = "boxes.parquet"
 AS_IS = "as is"  # the variant of the map that is shown and judged
 PERTURBED = "perturbed"  # of the image with a little noise
 PERMUTED = "permuted labels"  # of a classifier fitted to permuted labels
@@ -65,7 +65,7 @@ def read_maps(folder: Path) -> pd.DataFrame:
         FileNotFoundError, ValueError: the table is missing, damaged or of another format.
     """
     names = ("explainer", "class", "variant", "state")
-    return _whole(folder / MAPS, maps_schema(1, 1, 1, 1, 0)).astype(dict.fromkeys(names, str))
+    return _whole(folder / MAPS_FILE, maps_schema(1, 1, 1, 1, 0)).astype(dict.fromkeys(names, str))
 
 
 def read_grid(folder: Path) -> MapGrid:
@@ -74,15 +74,15 @@ def read_grid(folder: Path) -> MapGrid:
     Raises:
         FileNotFoundError, ValueError: the table is missing, damaged or of another format.
     """
-    next(row_groups(folder / MAPS, ["sample"]), None)  # the checks
-    metadata = pq.read_schema(folder / MAPS).metadata
+    next(row_groups(folder / MAPS_FILE, ["sample"]), None)  # the checks
+    metadata = pq.read_schema(folder / MAPS_FILE).metadata
     rows, columns, height, width, margin = (float(metadata[name.encode()]) for name in MapGrid._fields)
     return MapGrid(int(rows), int(columns), int(height), int(width), margin)
 
 
 def write_boxes(folder: Path, boxes: pd.DataFrame) -> None:
     """Write boxes.parquet, from rows of `Images.boxes`."""
-    with TableWriter(folder / BOXES, boxes_schema()) as table:
+    with TableWriter(folder / BOXES_FILE, boxes_schema()) as table:
         for rows in pa.Table.from_pandas(boxes, boxes_schema(), preserve_index=False).to_batches():
             table.write(rows)
 
@@ -93,7 +93,7 @@ def read_boxes(folder: Path) -> pd.DataFrame:
     Raises:
         FileNotFoundError, ValueError: the table is missing, damaged or of another format.
     """
-    frame = _whole(folder / BOXES, boxes_schema())
+    frame = _whole(folder / BOXES_FILE, boxes_schema())
     return frame.assign(label=frame["label"].astype(object).where(frame["label"].notna(), None))
 
 

@@ -19,15 +19,15 @@ from dovision.config import hashing
 from dovision.io.files import sha256
 from dovision.store.named_files import files_named
 
-PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
+_PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
 version = functools.cache(metadata.version)
-ORIGIN = ("code", "torch", "settings", "components", "files", "dataset_fingerprint", "checkpoints")
+_ORIGIN = ("code", "torch", "settings", "components", "files", "dataset_fingerprint", "checkpoints")
 
 
 def provenance() -> dict[str, Any]:
     """Versions, commit, machine and device."""
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "git_commit": git_commit(),
         "code": hashing.code_hash(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {platform.machine()}",
@@ -56,7 +56,7 @@ def surroundings(config: DictConfig, digest: Callable[[Path], str] = sha256) -> 
 
 def origin(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Of a run's facts, what its rows depend on."""
-    return {name: facts[name] for name in ORIGIN}
+    return {name: facts[name] for name in _ORIGIN}
 
 
 def git_commit() -> str | None:

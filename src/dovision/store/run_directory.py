@@ -18,13 +18,13 @@ from dovision.io.locking import Lock, is_locked
 from dovision.io.text_files import make_folder, read_json, write_json, write_text
 from dovision.store import digests, thumbnails
 from dovision.store.schemas import DIGESTS, RunRecord, validated, verified, with_digest
-from dovision.store.shards import PARTS
+from dovision.store.shards import SHARDS_FOLDER
 
 RUN = "run.json"
 MISSING, DAMAGED = "missing", "damaged"  # where there is no run.json, and where it names no state of a run
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 LOCK = ".run.lock"
-PATIENCE = 1.0  # seconds to wait for the lock, which is held for an instant by who looks whether it is
+LOCK_PATIENCE = 1.0  # seconds to wait for the lock, which is held for an instant by who looks whether it is
 
 
 class BeingWritten(FileExistsError):
@@ -73,7 +73,7 @@ class RunDirectory:
             OSError: the directory cannot be written to.
         """
         make_folder(self.path, setting="output_root")
-        if not self._lock.acquire(PATIENCE):
+        if not self._lock.acquire(LOCK_PATIENCE):
             raise BeingWritten(
                 f"{self.path} must be free, got one that another process is writing. Wait for it, or choose another "
                 "folder (output_root=...)."
@@ -114,21 +114,21 @@ class RunDirectory:
         """End well; call it when all tables have their final names."""
         try:
             self.record({**facts, "state": "completed", DIGESTS: digests.digests(self.path)})
-            shutil.rmtree(self.path / PARTS, ignore_errors=True)
+            shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
         finally:
             self.close()
 
-    def leave_partial(self, reason: str, facts: Mapping[str, Any] = NOTHING) -> None:
+    def leave_partial(self, reason: str, facts: Mapping[str, Any] = _NOTHING) -> None:
         """End without some of the images; those that are finished are used by the next start."""
         self._end({**facts, "state": "partial", "reason": reason})
 
-    def fail(self, exception: BaseException, facts: Mapping[str, Any] = NOTHING) -> None:
+    def fail(self, exception: BaseException, facts: Mapping[str, Any] = _NOTHING) -> None:
         """End with an error, kept with its traceback."""
         trace = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
         error = {"type": type(exception).__name__, "message": str(exception), "traceback": trace}
         self._end({**facts, "state": "failed", "exception": error})
 
-    def interrupt(self, reason: str, facts: Mapping[str, Any] = NOTHING) -> None:
+    def interrupt(self, reason: str, facts: Mapping[str, Any] = _NOTHING) -> None:
         """End for a reason from outside, if not at an end already; what is finished is used by the next start."""
         if self._recorded_state() == "running":
             self._end({**facts, "state": "interrupted", "reason": reason})
@@ -177,11 +177,11 @@ class RunDirectory:
 
     def _remove_remains(self, afresh: bool) -> None:
         (self.path / RUN).unlink(missing_ok=True)  # first, so that what is left is never taken for a whole run
-        for name, path in digests.files(self.path).items():
-            if not name.startswith(f"{thumbnails.MAPS}/"):
+        for name, path in digests.digested_files(self.path).items():
+            if not name.startswith(f"{thumbnails.EFFECT_MAPS_FOLDER}/"):
                 path.unlink()
         remove_partial(self.path)
         if afresh:
-            shutil.rmtree(self.path / PARTS, ignore_errors=True)
-        if not (self.path / PARTS).exists():  # pictures are finished with the parts
-            shutil.rmtree(self.path / thumbnails.MAPS, ignore_errors=True)
+            shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
+        if not (self.path / SHARDS_FOLDER).exists():  # pictures are finished with the parts
+            shutil.rmtree(self.path / thumbnails.EFFECT_MAPS_FOLDER, ignore_errors=True)

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from dovision.io.text_files import read_json
 
 SUMMARY = "summary.json"
-State = Literal["running", "completed", "partial", "failed", "skipped", "interrupted"]
-STATES: tuple[str, ...] = get_args(State)
+RunState = Literal["running", "completed", "partial", "failed", "skipped", "interrupted"]
+STATES: tuple[str, ...] = get_args(RunState)
 DIGEST = "digest"  # of the other facts of a run record
 DIGESTS = "digests"  # of the files of a completed run
 
@@ -40,7 +40,7 @@ class FileDigest(Record):
     sha256: str
 
 
-class Mean(Record):
+class ComparedMean(Record):
     """The mean of rows of a run's tables, with its interval; None where there were no such rows, or too few."""
 
     estimate: float | None
@@ -54,7 +54,7 @@ class ReportedNumber(Record):
 
     meaning: str
     reported: float
-    here: Mean
+    here: ComparedMean
 
 
 class Comparison(Record):
@@ -67,7 +67,7 @@ class Comparison(Record):
 class RunRecord(Record):
     """run.json: the state of a run, and where its numbers come from. Facts come as the run goes on."""
 
-    state: State
+    state: RunState
     overrides: list[str] = []
     seed: NonNegativeInt = 0
     started: str | None = None
@@ -106,7 +106,7 @@ class RunRecord(Record):
     references: Comparison | None = None
 
 
-class Estimate(Record):
+class HeadlineNumber(Record):
     """A headline number with its interval, or the reason why it has none."""
 
     estimate: float
@@ -123,19 +123,19 @@ class ConditionSummary(Record):
     eps: NonNegativeFloat
     images: NonNegativeInt
     notes: list[str]
-    accuracy: Estimate | None
-    balanced_accuracy: Estimate | None
-    classifier_auroc: Estimate | None
-    sensitivity: Estimate | None
-    specificity: Estimate | None
-    calibration_error: Estimate | None
-    success_rate: Estimate | None
-    success_8bit: Estimate | None
-    robust_accuracy: Estimate | None
-    mean_abs_expected_effect: Estimate | None
-    mean_expected_logit_effect: Estimate | None
-    auroc: Estimate | None
-    classes: dict[str, dict[str, Estimate]]  # the quality of the classifier, class by class
+    accuracy: HeadlineNumber | None
+    balanced_accuracy: HeadlineNumber | None
+    classifier_auroc: HeadlineNumber | None
+    sensitivity: HeadlineNumber | None
+    specificity: HeadlineNumber | None
+    calibration_error: HeadlineNumber | None
+    success_rate: HeadlineNumber | None
+    success_8bit: HeadlineNumber | None
+    robust_accuracy: HeadlineNumber | None
+    mean_abs_expected_effect: HeadlineNumber | None
+    mean_expected_logit_effect: HeadlineNumber | None
+    auroc: HeadlineNumber | None
+    classes: dict[str, dict[str, HeadlineNumber]]  # the quality of the classifier, class by class
 
 
 class Summary(Record):

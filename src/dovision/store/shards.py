@@ -22,8 +22,8 @@ from dovision.io.text_files import read_json, write_json
 from dovision.store.tables import ROW_GROUP, TableWriter, row_groups
 
 log = logging.getLogger(__name__)
-PARTS = "parts"
-ORIGIN = "origin.json"
+SHARDS_FOLDER = "parts"
+_ORIGIN = "origin.json"
 
 
 class _Waiting(NamedTuple):
@@ -113,18 +113,18 @@ class Parts:
 
     def _begin(self, origin: dict[str, Any]) -> None:
         if self.folder.exists():
-            differing = _differing(self.folder / ORIGIN, origin)
+            differing = _differing(self.folder / _ORIGIN, origin)
             if not differing:
                 remove_partial(self.folder)
                 return
             log.info("the images measured before are measured again, since these differ: %s", ", ".join(differing))
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
-        write_json(self.folder / ORIGIN, origin)
+        write_json(self.folder / _ORIGIN, origin)
 
 
 def _folder(run: Path, rank: int, devices: int) -> Path:
-    return run / PARTS / f"{rank}-of-{devices}"
+    return run / SHARDS_FOLDER / f"{rank}-of-{devices}"
 
 
 def _ends(folder: Path) -> list[int]:

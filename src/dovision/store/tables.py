@@ -26,12 +26,12 @@ from dovision.types import Box, Task
 
 SAMPLES = "samples.parquet"
 EFFECTS = "effects.parquet"
-FORMAT = "2"  # raised whenever a column changes its name, type or meaning
+TABLE_FORMAT = "2"  # raised whenever a column changes its name, type or meaning
 ROW_GROUP = 100_000  # rows
 CLEAN = "clean"  # the arm of the images as they are
 
 NAME = pa.dictionary(pa.int32(), pa.string())  # few names, each many times
-METADATA = {"dovision_format": FORMAT}
+METADATA = {"dovision_format": TABLE_FORMAT}
 TASK = "dovision_task"  # the classes, in the metadata of samples.parquet
 PER_CLASS = ("probabilities", "logits")  # columns of samples.parquet with a list of numbers, one a class
 
@@ -252,9 +252,9 @@ def _require(path: Path) -> None:
 
 def _check_format(path: Path, schema: pa.Schema) -> None:
     got = (schema.metadata or {}).get(b"dovision_format", b"none").decode()
-    if got != FORMAT:
+    if got != TABLE_FORMAT:
         raise ValueError(
-            f"{path} must be of table format {FORMAT}, got {got}. Run the evaluation again, or read it with the "
+            f"{path} must be of table format {TABLE_FORMAT}, got {got}. Run the evaluation again, or read it with the "
             "version of dovision that wrote it (named in run.json)."
         )
 

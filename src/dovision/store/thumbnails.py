@@ -19,16 +19,16 @@ from dovision.io import images
 from dovision.io.atomic import replacing
 from dovision.store.tables import CLEAN, SAMPLES, row_groups
 
-MAPS = "maps"  # the folder inside a run directory
+EFFECT_MAPS_FOLDER = "maps"  # the folder inside a run directory
 CHOSEN = "of each class, predicted rightly and wrongly, in turn the first ones"
 PLAIN = str.maketrans("=/", "--")  # of an arm's name what a file's name should not hold
 
 Picture = npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
 
 
-def image_path(folder: Path, sample: int, arm: str) -> Path:
+def thumbnail_path(folder: Path, sample: int, arm: str) -> Path:
     """Where the picture of a sample in an arm lies, such as maps/3_eps-0.1.png and maps/3_eps-8-255.png."""
-    return folder / MAPS / f"{sample}_{arm.translate(PLAIN)}.png"
+    return folder / EFFECT_MAPS_FOLDER / f"{sample}_{arm.translate(PLAIN)}.png"
 
 
 class PictureChoice:
@@ -74,7 +74,9 @@ class PictureChoice:
 def kept_samples(folder: Path, arms: Sequence[str]) -> list[int]:
     """The samples of which a run has kept a picture in each of the arms, in the order of a PictureChoice."""
     kept = {
-        sample for sample in pictured_samples(folder) if all(image_path(folder, sample, arm).is_file() for arm in arms)
+        sample
+        for sample in pictured_samples(folder)
+        if all(thumbnail_path(folder, sample, arm).is_file() for arm in arms)
     }
     if not kept:
         return []
@@ -87,12 +89,12 @@ def kept_samples(folder: Path, arms: Sequence[str]) -> list[int]:
 
 def pictured_samples(folder: Path) -> set[int]:
     """The samples of which there is a picture in any arm."""
-    return {int(path.name.split("_")[0]) for path in (folder / MAPS).glob("*_*.png")}
+    return {int(path.name.split("_")[0]) for path in (folder / EFFECT_MAPS_FOLDER).glob("*_*.png")}
 
 
 def remove_images(folder: Path, samples: Iterable[int]) -> None:
     """Remove the pictures of samples in all arms."""
-    for path in (path for sample in samples for path in (folder / MAPS).glob(f"{sample}_*.png")):
+    for path in (path for sample in samples for path in (folder / EFFECT_MAPS_FOLDER).glob(f"{sample}_*.png")):
         path.unlink(missing_ok=True)
 
 

@@ -16,10 +16,10 @@ from dovision.functional.norms import size
 from dovision.store.tables import effects_schema, repeated, samples_schema, success
 from dovision.types import Batch, Box, Task
 
-BLOCK = 50_000  # rows of one record batch
+BATCH_ROWS = 50_000  # rows of one record batch
 
 
-class Clean(NamedTuple):
+class CleanImages(NamedTuple):
     """The same images in the clean arm, which an attacked arm is compared with."""
 
     image: Tensor  # (B, C, H, W) in [0, 1]
@@ -36,7 +36,7 @@ def sample_columns(
     logits: Tensor,
     control_logits: Tensor,
     treated_logits: Tensor,
-    clean: Clean | None = None,
+    clean: CleanImages | None = None,
     logits_8bit: Tensor | None = None,
     done: Tensor | None = None,
 ) -> pa.RecordBatch:
@@ -69,8 +69,8 @@ def sample_columns(
         "probability": probability.amax(-1).numpy(),
         "probabilities": _listed(probability),
         "logits": _listed(logits.detach().float().cpu()),
-        "entropy": entropy(probability, task).numpy(),
-        "margin": margin(probability, task).numpy(),
+        "entropy": prediction_entropy(probability, task).numpy(),
+        "margin": probability_margin(probability, task).numpy(),
         "correct": task.correct(probability, label).numpy(),
         "success": _success(logits, label, task, clean),
         "success_8bit": _success(logits_8bit, label, task, clean),
@@ -110,7 +110,7 @@ def effect_columns(
     expected = (len(sample), len(units), len(task.classes))
     if tuple(treated_logits.shape) != expected:
         raise ValueError(f"treated_logits must have shape (B, U, K) = {expected}, got {tuple(treated_logits.shape)}.")
-    stride = max(1, BLOCK // (expected[1] * expected[2]))
+    stride = max(1, BATCH_ROWS // (expected[1] * expected[2]))
     for start in range(0, len(sample), stride):
         part = slice(start, start + stride)
         columns = _names(arm, sample[part], units, task.classes)
@@ -130,13 +130,13 @@ def done_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
     return rows if kept.false_count == 0 else rows.filter(kept)
 
 
-def entropy(probability: Tensor, task: Task) -> Tensor:
+def prediction_entropy(probability: Tensor, task: Task) -> Tensor:
     """Entropy of the prediction in nats, shape (B,); for multilabel the sum of the labels' binary entropies."""
     total = torch.special.entr(probability).sum(-1)
     return total + torch.special.entr(1 - probability).sum(-1) if task.multilabel else total
 
 
-def margin(probability: Tensor, task: Task) -> Tensor:
+def probability_margin(probability: Tensor, task: Task) -> Tensor:
     """Distance from another answer, shape (B,): top minus second; multilabel: the smallest 2 |P - threshold|."""
     if task.multilabel:
         return (2 * (probability - probability.new_tensor(task.thresholds or 0.5)).abs()).amin(-1)
@@ -227,7 +227,7 @@ def _listed(values: Tensor) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, values.reshape(-1).numpy())
 
 
-def _success(logits: Tensor | None, label: Tensor, task: Task, clean: Clean | None) -> pa.Array:
+def _success(logits: Tensor | None, label: Tensor, task: Task, clean: CleanImages | None) -> pa.Array:
     if clean is None or logits is None:
         return pa.nulls(len(label), pa.bool_())
     correct = task.correct(task.probability(logits.detach().float().cpu()), label)

@@ -55,7 +55,7 @@ def on_workers(minutes: Sequence[float], workers: int) -> float:
 
 
 def fits_of_detectors(supervised: Mapping[str, bool], worlds: Iterable[str], noise: str) -> dict[str, int]:
-    """How often each detector that is fitted at all will be, in its variants (see `learning.detector_fits.fit`).
+    """Number of fits of each detector that is fitted, in its variants (see `detector_fits.fit_detectors`).
 
     Args:
         supervised: by name, whether it is fitted to attacked images as well.

@@ -101,7 +101,7 @@ def differences(config: DictConfig, run: RunDirectory, prints: Fingerprints) -> 
     facts = run.facts()
     surround = surroundings(config, prints.file)
     unlike = [_told(name, facts.get(name), now) for name, now in surround.items() if facts.get(name) != now]
-    unlike += digests.differences(run.path, facts, prints.file)
+    unlike += digests.digest_differences(run.path, facts, prints.file)
     if unlike:
         return unlike
     data = prints.data(data_key(config), lambda: instantiate(config.dataset))

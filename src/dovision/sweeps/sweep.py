@@ -128,8 +128,8 @@ class Sweep:
         found = [self._ended(job) for job in self.jobs]
         print(sweep_summary.closing(found), file=sys.stderr)
         if found:
-            sweep_summary.write(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), found)
-            print(f"sweep: {self.folder / sweep_summary.NAME}.md", file=sys.stderr)
+            sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), found)
+            print(f"sweep: {self.folder / sweep_summary.SWEEP_SUMMARY}.md", file=sys.stderr)
         return all(job.state == sweep_summary.GOOD for job in found)
 
     def _ended(self, job: Job) -> Ended:

@@ -10,13 +10,13 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from dovision import checks
 from dovision.config.instantiate import instantiate
 from dovision.config.requirements import need_gradients
-from dovision.evaluation.callbacks import CONTROLS
+from dovision.evaluation.callbacks import AUTOENCODER_CONTROLS
 from dovision.io import sealed
 from dovision.sweeps.components import Components
 from dovision.sweeps.keys import check_choices, check_keys, declared
 
 CHOICES = {
-    "evaluation.control": CONTROLS,
+    "evaluation.control": AUTOENCODER_CONTROLS,
     "on_failure": ("continue", "stop"),
     "rerun": ("failed", "all", "unfinished"),  # or null
 }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dovision.store.run_record import Run
 from dovision.store.tables import EFFECTS, row_groups
 
-MOST = 50  # classes up to which the numbers of each are sent
+_MOST = 50  # classes up to which the numbers of each are sent
 
 
 def metrics(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
@@ -21,7 +21,7 @@ def metrics(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
         for metric, interval in found.items():
             if isinstance(interval, dict) and metric != "classes":
                 yield arm, metric, interval
-        for name, own in classes.items() if len(classes) <= MOST else ():
+        for name, own in classes.items() if len(classes) <= _MOST else ():
             for metric, interval in own.items():
                 yield arm, f"{metric}/{name}", interval
 

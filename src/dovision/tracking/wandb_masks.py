@@ -13,7 +13,7 @@ import pandas as pd
 from dovision.functional.geometry import stack
 from dovision.store.map_tables import read_boxes
 from dovision.store.tables import boxes_of, largest_effect
-from dovision.store.thumbnails import Picture, image_path, load_image
+from dovision.store.thumbnails import Picture, load_image, thumbnail_path
 
 LEVELS = {
     0: "no unit",
@@ -44,7 +44,7 @@ def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
     """
     boxes, largest = read_boxes(folder), largest_effect(effects)
     for (sample, arm), units in effects.dropna(subset=["top"]).groupby(["sample", "arm"], sort=False):
-        picture, facts = load_image(image_path(folder, sample, arm)), units.iloc[0]
+        picture, facts = load_image(thumbnail_path(folder, sample, arm)), units.iloc[0]
         caption = f"sample {sample}, {arm}: says {facts['said']}, is {facts['label']}"
         yield Layered(caption, picture, _levels(picture, units, largest), boxes[boxes["sample"] == sample])
 

@@ -212,10 +212,10 @@ def _stage(config: DictConfig, key: Key, settings: NetworkSettings, fit: Callabl
 
 def _unlike(folder: Path, key: Key) -> str:
     """In what the nearest of the models that are fitted already differs from one that is not; to be added to a line."""
-    own, nearest = config_diff.flat(key.content), None
+    own, nearest = config_diff.flattened(key.content), None
     for path in folder.parent.glob(f"{key.kind}-*/{_KEY_FILE}"):
         with suppress(OSError, ValueError):
-            other = config_diff.flat(read_json(path))
+            other = config_diff.flattened(read_json(path))
             unlike = sorted(name for name in {*own, *other} if own.get(name) != other.get(name))
             nearest = unlike if unlike and (nearest is None or len(unlike) < len(nearest)) else nearest
     return "" if nearest is None else f" (the nearest fitted one differs in {', '.join(nearest)})"

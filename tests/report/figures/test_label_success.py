@@ -10,7 +10,7 @@ from dovision.report.figures.label_success import label_figures, label_success
 from dovision.report.latex import latex_table
 from dovision.store.run_record import Run
 from dovision.store.tables import SAMPLES, TableWriter, samples_schema
-from dovision.store.to_arrow import Clean, sample_columns
+from dovision.store.to_arrow import CleanImages, sample_columns
 from dovision.types import Batch, Task
 
 TASK = Task("multilabel", ("nodule", "opacity"))
@@ -26,7 +26,7 @@ def folder(tmp_path):
     with TableWriter(tmp_path / SAMPLES, samples_schema(TASK)) as table:
         for arm, said in (("clean", BEFORE), ("eps=0.1", AFTER)):
             logits = said * 8.0 - 4
-            attacked = {"clean": Clean(batch.image, before), "logits_8bit": logits} if arm != "clean" else {}
+            attacked = {"clean": CleanImages(batch.image, before), "logits_8bit": logits} if arm != "clean" else {}
             rows = sample_columns(
                 arm=arm, eps=0.1 if attacked else 0.0, batch=batch, names=list("abcd"), task=TASK, logits=logits,
                 control_logits=logits, treated_logits=logits.unsqueeze(1), **attacked,

@@ -11,7 +11,7 @@ from dovision.report.report_figure import ReportFigure, bracketed, missing_inter
 from dovision.store.attack_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.store.run_record import Run
 
-HEADS = (
+_HEADS = (
     "epsilon",
     "right of images",
     "success",
@@ -40,7 +40,7 @@ def attack_figures(run: Run) -> list[ReportFigure]:
         f"n = {span(frame['images'])} images. In brackets: {SHARE_INTERVALS}."
         f"{missing_intervals(frame)} {setup_sentence([run])}"
     )
-    table = Ruled(HEADS, [(str(row["attack"]), _cells(row)) for _, row in frame.iterrows()])
+    table = Ruled(_HEADS, [(str(row["attack"]), _cells(row)) for _, row in frame.iterrows()])
     return [ReportFigure("detection_attacks", "The attacks", caption, results_table(*table), frame, table)]
 
 

@@ -12,8 +12,8 @@ from dovision.report.plots import results_table
 from dovision.report.report_figure import ReportFigure, bracketed, missing_intervals, setup_sentence
 from dovision.store.run_record import Run
 
-DRAWN = 100  # rows of the table in its figure; its CSV and its LaTeX have all
-HEADS = {
+_DRAWN = 100  # rows of the table in its figure; its CSV and its LaTeX have all
+_HEADS = {
     "images": "images",
     "prevalence": "prevalence",
     "accuracy": "accuracy",
@@ -30,7 +30,7 @@ def class_table(run: Run) -> pd.DataFrame:
     ends = {"": "estimate", "_low": "low", "_high": "high", "_reason": "reason"}
     rows = [
         {"arm": arm, "class": name}
-        | {f"{metric}{end}": own.get(metric, {}).get(key) for metric in HEADS for end, key in ends.items()}
+        | {f"{metric}{end}": own.get(metric, {}).get(key) for metric in _HEADS for end, key in ends.items()}
         for arm, found in run.summary["arms"].items()
         for name, own in found["classes"].items()
     ]
@@ -42,14 +42,14 @@ def class_table(run: Run) -> pd.DataFrame:
 def class_figure(run: Run) -> ReportFigure:
     """The table of `class_table`."""
     frame = class_table(run)
-    metrics = [name for name in HEADS if frame[name].notna().any()]
+    metrics = [name for name in _HEADS if frame[name].notna().any()]
     if frame["accuracy"].equals(frame["sensitivity"]):
         metrics.remove("accuracy")
     table = Ruled(
-        ["class", *(HEADS[name] for name in metrics)],
+        ["class", *(_HEADS[name] for name in metrics)],
         [(str(row["arm"]), _cells(row, metrics)) for _, row in frame.iterrows()],
     )
-    cut = f" Drawn: the first {DRAWN} of {len(frame):,} rows." if len(frame) > DRAWN else ""
+    cut = f" Drawn: the first {_DRAWN} of {len(frame):,} rows." if len(frame) > _DRAWN else ""
     images = max(found["images"] for found in run.summary["arms"].values())
     caption = (
         "Each class against all others. Sensitivity: the share of its images of which it is predicted, which is the "
@@ -57,7 +57,7 @@ def class_figure(run: Run) -> ReportFigure:
         f"rightly. -: not defined by these images. {setup_sentence([run])} n = {images:,} images in each arm. "
         f"In brackets: {SHARE_INTERVALS}.{missing_intervals(frame)}{cut}"
     )
-    figure = results_table(table.heads, table.rows[:DRAWN])
+    figure = results_table(table.heads, table.rows[:_DRAWN])
     return ReportFigure("classes", "Quality of the classifier, class by class", caption, figure, frame, table)
 
 

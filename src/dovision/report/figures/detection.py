@@ -10,10 +10,10 @@ from dovision.analysis.detection_summary import DETECTION, NOT_ADAPTIVE, WORST, 
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.figures import detection_curves
 from dovision.report.figures import detection_plots as figures
-from dovision.report.figures.detection_tables import CONTROL, THRESHOLDS, WORST_IS, table_figures
+from dovision.report.figures.detection_tables import NOISE_CONTROL, THRESHOLDS, WORST_IS, table_figures
 from dovision.report.heat_map import heat_maps
 from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence, span
-from dovision.report.style import FEWEST
+from dovision.report.style import FEWEST_FOR_CURVE
 from dovision.store.detection_tables import (
     ADAPTIVES,
     DETECTOR,
@@ -26,8 +26,8 @@ from dovision.store.detection_tables import (
 )
 from dovision.store.run_record import Run
 
-SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
-FITTED = {SUPERVISED: "", SUPERVISED_HARDENED: "hardened: "}
+_SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
+_FITTED = {SUPERVISED: "", SUPERVISED_HARDENED: "hardened: "}
 MEASURES = {
     "success": "attack succeeds",
     "evasion_5": "succeeds undetected, 5 %",
@@ -76,11 +76,11 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[ReportF
     operating = _operating(frame, list(curves["eps"].unique()))
     caption = (
         f"Successful attacks against all clean images. {WORST_IS}; it is {NOT_ADAPTIVE}. Circles and squares: at the "
-        f"thresholds for 1 % and 5 %. {SHOWN} Precision depends on the share of attacked images, here "
+        f"thresholds for 1 % and 5 %. {_SHOWN} Precision depends on the share of attacked images, here "
         f"{operating['prevalence'].min():.2f} to {operating['prevalence'].max():.2f}. {_n(operating)} {THRESHOLDS} "
         f"Intervals are in the tables. One seed. {setup_sentence([run])}"
     )
-    figure = figures.operating_curves(curves, operating)
+    figure = figures.operating_curves_plot(curves, operating)
     return [ReportFigure("detection_curves", "ROC and precision-recall, worst case", caption, figure, curves)]
 
 
@@ -113,8 +113,9 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> list[ReportFigure]:
     caption = (
         f"AUROC of successful attacks. Coloured: mean over attacks ({names}), bands from the least to the largest; "
         f"solid: against all clean images; dashed: against random-sign noise of the same epsilon. Dotted: all noise "
-        f"images against clean ones, which should be one half. {CONTROL} {WORST_IS}. All attacks are {NOT_ADAPTIVE}. "
-        f"{SHOWN} {_n(attacks)} Whiskers: {SHARE_INTERVALS}.{missing_intervals(data)} One seed. {setup_sentence([run])}"
+        f"images against clean ones, which should be one half. {NOISE_CONTROL} {WORST_IS}. All attacks are "
+        f"{NOT_ADAPTIVE}. {_SHOWN} {_n(attacks)} Whiskers: {SHARE_INTERVALS}.{missing_intervals(data)} One seed. "
+        f"{setup_sentence([run])}"
     )
     figure = figures.auroc_against_epsilon(data)
     return [ReportFigure("detection_epsilon", "AUROC against epsilon", caption, figure, data)]
@@ -129,7 +130,7 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     means = matrix(frame)
     plain = preferred(means[means["fitted_on"] == ""])
     for name, own in means[means["fitted_on"] != ""].groupby("detector", sort=False):
-        own = own.assign(fit=own["variant"].map(FITTED) + own["fitted_on"])
+        own = own.assign(fit=own["variant"].map(_FITTED) + own["fitted_on"])
         rows = pd.concat([plain.assign(fit=plain["detector"]), own], ignore_index=True)
         panels, texts = {}, {}
         for column, title in (("auroc", "against clean"), ("auroc_noise", "against noise")):
@@ -142,7 +143,7 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
             f"Rows: detectors that have seen no attack, then the attack that {name} was fitted to on validation "
             "images; columns: the attack of the test images. Mean over epsilons of the AUROC of successful attacks, "
             "against all clean images and against random-sign noise of the same epsilon; intervals at each epsilon are "
-            f"in the tables. {CONTROL} All attacks are {NOT_ADAPTIVE}. {SHOWN} {_n(attacked)} One seed. "
+            f"in the tables. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {_SHOWN} {_n(attacked)} One seed. "
             f"{setup_sentence([run])}"
         )
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
@@ -155,8 +156,8 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[
         return []
     caption = (
         f"Clean images, random-sign noise and successful attacks at epsilon {data['eps'].iloc[0]:.3g}. {WORST_IS}; it "
-        f"is {NOT_ADAPTIVE}. Vertical: the threshold that rejects 5 % of the clean validation images. {SHOWN} "
-        f"n = {span(data['images'])} images a line; dots where fewer than {FEWEST}; the lowest "
+        f"is {NOT_ADAPTIVE}. Vertical: the threshold that rejects 5 % of the clean validation images. {_SHOWN} "
+        f"n = {span(data['images'])} images a line; dots where fewer than {FEWEST_FOR_CURVE}; the lowest "
         f"and the highest 1 % are not drawn. One seed. {setup_sentence([run])}"
     )
     limits = dict(zip(frame["label"], frame["threshold_5"], strict=True))

@@ -11,11 +11,11 @@ from dovision.report.ecdf import ecdf
 from dovision.store.detection_tables import DETECTOR, NOISE, TEST, detector_label, preferred
 from dovision.store.tables import CLEAN
 
-SHOWN = 3  # epsilons that are drawn side by side
+_SHOWN = 3  # epsilons that are drawn side by side
 ATTACKED = "attacked"
 
 
-def spaced(eps: pd.Series[float], most: int = SHOWN) -> list[float]:
+def spaced(eps: pd.Series[float], most: int = _SHOWN) -> list[float]:
     """The least, the largest and those between, at most so many."""
     known = np.sort(eps[eps > 0].unique())
     places = np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int))

@@ -29,7 +29,7 @@ from dovision.report.style import (
 from dovision.store.detection_tables import NOISE
 from dovision.store.tables import CLEAN
 
-ACROSS = 3  # panels side by side
+_ACROSS = 3  # panels side by side
 ATTACKS_CLEAN, ATTACKS_NOISE = "attacks against clean", "attacks against noise"
 WORST_CLEAN, WORST_NOISE = "worst case against clean", "worst case against noise"
 NOISE_CLEAN = "noise itself against clean"
@@ -44,7 +44,7 @@ RATE_MARKERS = {"1": "o", "5": "s"}  # of the points in use, by the rate in perc
 
 
 @styled
-def operating_curves(curves: pd.DataFrame, operating: pd.DataFrame) -> Figure:
+def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figure:
     """ROC (above) and precision-recall (below) of each detector, a column an epsilon.
 
     Args:
@@ -96,7 +96,7 @@ def auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
                 axes.errorbar(rows["eps"], rows["mean"], spread(rows), label=line, elinewidth=1.2, capsize=2.5, **look)
         axes.set(ylim=(max(0.0, min(0.4, frame["low"].min() - 0.02)), 1.02), xlabel="epsilon (pixel units)")
         axes.grid(axis="y")
-    for axes in panels[::ACROSS]:
+    for axes in panels[::_ACROSS]:
         axes.set_ylabel("AUROC")
     _legend(figure, panels)
     return figure
@@ -124,7 +124,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
             axes.set_xlim(low, high)
         axes.set(ylim=(0, 1.02), xlabel="score")
         axes.grid()
-    for axes in panels[::ACROSS]:
+    for axes in panels[::_ACROSS]:
         axes.set_ylabel("share at or below")
     _legend(figure, panels)
     return figure
@@ -152,7 +152,7 @@ def adaptive_curves(frame: pd.DataFrame) -> Figure:
         axes.set_xticks(range(len(names)), names)
         axes.set(ylim=(0, 1.03), xlabel="lambda, the weight of the score")
         axes.grid(axis="y")
-    for axes in panels[::ACROSS]:
+    for axes in panels[::_ACROSS]:
         axes.set_ylabel("share of images")
     _legend(figure, panels)
     return figure
@@ -189,8 +189,8 @@ def _length(cell: str) -> int:
 def _panels(detectors: pd.Series[str], height: float) -> tuple[Figure, list[Axes]]:
     """A panel a detector, under its name; places left over are empty."""
     names = list(dict.fromkeys(detectors))
-    columns = min(len(names), ACROSS)
-    rows = -(-len(names) // ACROSS)
+    columns = min(len(names), _ACROSS)
+    rows = -(-len(names) // _ACROSS)
     figure = Figure(figsize=(max(0.5 + 2.9 * columns, 5.0), 0.7 + height * rows), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, name in zip(panels, names, strict=False):

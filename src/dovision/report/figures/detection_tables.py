@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from dovision.analysis.detection_summary import DETECTION, NOT_ADAPTIVE, over_seeds, read_detection
+from dovision.analysis.detection_summary import DETECTION, NOT_ADAPTIVE, detection_over_seeds, read_detection
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.figures import detection_plots
 from dovision.report.latex import Ruled
@@ -18,12 +18,12 @@ THRESHOLDS = (
     "Thresholds: those that reject 1 % and 5 % of the clean validation images, of patients that no detector was fitted "
     "to, taken as given; numbers: of test images, of the attacked ones those on which the attack succeeded."
 )
-CONTROL = (
+NOISE_CONTROL = (
     "Random-sign noise is as large as the attack and harmless: a detector that tells noise from clean images, but not "
     "attacks from noise, has found that an image was altered and not that it was attacked."
 )
 WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
-HEADS = (
+_HEADS = (
     "variant",
     "passes",
     "ms",
@@ -45,7 +45,9 @@ def seed_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     for number, group in enumerate(group for group in detecting.values() if len(group) > 1):
         seeds = ", ".join(str(run.seed) for run in group)
         text = f"Mean, and in brackets the range, over {len(group)} seeds ({seeds}); n is summed over them."
-        report_figures += _tables(group, over_seeds([run.folder for run in group]), text, f"_seeds{number or ''}")
+        report_figures += _tables(
+            group, detection_over_seeds([run.folder for run in group]), text, f"_seeds{number or ''}"
+        )
     return report_figures
 
 
@@ -54,7 +56,7 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
     for eps, rows in widest(frame).groupby("eps"):
         attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (NOISE, *ADAPTIVES)]
         adaptive = rows[rows["attack"].isin(ADAPTIVES)]
-        heads = [*HEADS, *(f"{name}\n{NOT_ADAPTIVE}" for name in attacks)]
+        heads = [*_HEADS, *(f"{name}\n{NOT_ADAPTIVE}" for name in attacks)]
         heads += [f"{ADAPTIVE}\nwhich evades most"] if len(adaptive) else []
         cells = [
             (str(key[0]), [str(key[1]), *_cost(costs.get(key[0], {})), *_cells(own, attacks)][: len(heads)])
@@ -65,7 +67,7 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
             f"random-sign noise of the same epsilon. {_counts(rows)} {text}{missing_intervals(rows)} {THRESHOLDS} "
             f"{WORST_IS}; the adaptive one "
             "knows the detector, and is shown with the lambda that has most undetected successes. Passes and "
-            f"milliseconds: for an image. {CONTROL} {setup_sentence(runs)}"
+            f"milliseconds: for an image. {NOISE_CONTROL} {setup_sentence(runs)}"
         )
         name, title = f"detection_table{end}_eps_{eps:.3g}", f"Detectors and attacks at epsilon {eps:.3g}"
         table = Ruled(heads, cells)

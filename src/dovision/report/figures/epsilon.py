@@ -14,7 +14,7 @@ from dovision.store.run_record import Run, alike, describe, own_settings
 from dovision.store.tables import CLEAN, read_samples
 
 QUANTILES = {"low": 0.05, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0.95}
-MOST = 12  # panels that are drawn; the numbers have all
+_MOST = 12  # panels that are drawn; the numbers have all
 VALUE = "mean_abs_expected_effect"
 Series = Mapping[str, Sequence[Run]]  # by the name of the attack; the runs of one differ in their epsilons alone
 
@@ -31,7 +31,7 @@ def epsilon_figures(runs: Sequence[Run]) -> list[ReportFigure]:
         row for key, series in compared.items() for row in _rows(names[key] or _intervention(series), series)
     )
     shown = list(dict.fromkeys(frame["panel"]))
-    cut = f" Drawn: the first {MOST} of {len(shown)} settings." if len(shown) > MOST else ""
+    cut = f" Drawn: the first {_MOST} of {len(shown)} settings." if len(shown) > _MOST else ""
     used = [run for series in compared.values() for group in series.values() for run in group]
     caption = (
         "Mean over units of the absolute expected causal effect of an image, of all images of an arm, whether the "
@@ -40,7 +40,7 @@ def epsilon_figures(runs: Sequence[Run]) -> list[ReportFigure]:
         f"it changes is not evidence of an attack. {setup_sentence(used)} n = {span(frame['images'])} images.{cut}"
     )
     title = "Distribution of |ECE| by attack and epsilon"
-    figure = spread_against_epsilon(frame[frame["panel"].isin(shown[:MOST])])
+    figure = spread_against_epsilon(frame[frame["panel"].isin(shown[:_MOST])])
     return [ReportFigure("effect_spread", title, caption, figure, frame)]
 
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from dovision.report.style import brief, points, series, shortened, spread, styled
 
-ENDS = ["mean", "low", "high"]
+_ENDS = ["mean", "low", "high"]
 
 
 @styled
@@ -29,7 +29,7 @@ def grid_lines(frame: pd.DataFrame) -> Figure:
                 rows = frame[of_line].sort_values("cells")
                 if rows.empty:
                     continue
-                shown = rows.assign(**{end: rows[end] * rows["cells"] for end in ENDS}) if whole else rows
+                shown = rows.assign(**{end: rows[end] * rows["cells"] for end in _ENDS}) if whole else rows
                 label = f"{brief(own, 40)}, {shortened(fill, 40)}" if own else shortened(fill, 40)
                 axes.errorbar(
                     shown["cells"], shown["mean"], spread(shown), label=label, **series(number), **points(number)

@@ -16,7 +16,7 @@ from dovision.report.report_figure import ReportFigure, bracketed, missing_inter
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, read_samples
 
-HEADS = ("arm", "known", "right when clean", "success", "robust accuracy")
+_HEADS = ("arm", "known", "right when clean", "success", "robust accuracy")
 
 
 def label_success(folder: Path, classes: Sequence[str]) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def label_figures(run: Run) -> list[ReportFigure]:
         f"{setup_sentence([run])} n = {span(frame['known'])} images. In brackets: {SHARE_INTERVALS}."
         f"{missing_intervals(frame)}"
     )
-    table = Ruled(HEADS, [(str(row["class"]), _cells(row)) for _, row in frame.iterrows()])
+    table = Ruled(_HEADS, [(str(row["class"]), _cells(row)) for _, row in frame.iterrows()])
     return [
         ReportFigure("label_success", "Attack success, label by label", caption, results_table(*table), frame, table)
     ]

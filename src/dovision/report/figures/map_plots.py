@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dovision.report.latex import Ruled
 from dovision.report.style import FAINT, INK, LINE, MARKERS, points, series, shortened, spread, styled
 
-CONTROLS = ("random_map", "center_map", "edge_map")  # they know nothing of the classifier; drawn in grey
+REFERENCE_MAPS = ("random_map", "center_map", "edge_map")  # they know nothing of the classifier; drawn in grey
 
 
 @styled
@@ -58,7 +58,7 @@ def score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[s
         for cases, shift in (("all", -0.12), ("correct", 0.12)):
             rows = frame[(frame["metric"] == metric) & (frame["cases"] == cases)].set_index("explainer")
             for place, explainer in enumerate(explainers):
-                colour = FAINT if explainer in CONTROLS else INK
+                colour = FAINT if explainer in REFERENCE_MAPS else INK
                 fill = colour if cases == "all" else "none"
                 row = rows.reindex([explainer])
                 style = {"color": colour, "markerfacecolor": fill, "marker": MARKERS[0], "markersize": 4.5}
@@ -90,7 +90,7 @@ def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
     for number, explainer in enumerate(explainers):
         rows = frame[frame["explainer"] == explainer]
         style = series(number) | points(number)
-        if explainer in CONTROLS:
+        if explainer in REFERENCE_MAPS:
             style |= {"color": FAINT}
         shift = (number - (len(explainers) - 1) / 2) * 0.03
         layers = rows[rows["depth"].notna()]

@@ -16,10 +16,10 @@ from dovision.report.figures.map_gallery import map_gallery
 from dovision.report.heat_map import heat_maps
 from dovision.report.latex import Ruled
 from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence, span
-from dovision.store.map_tables import AS_IS, MAPS, PERMUTED, RANDOMISED, read_boxes, read_grid, read_maps
+from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, RANDOMISED, read_boxes, read_grid, read_maps
 from dovision.store.run_record import Run, describe
 from dovision.store.tables import CLEAN
-from dovision.store.thumbnails import CHOSEN, image_path, kept_samples, load_image
+from dovision.store.thumbnails import CHOSEN, kept_samples, load_image, thumbnail_path
 
 TITLES = {
     "pointing": "pointing\ngame ↑",
@@ -35,7 +35,7 @@ LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
 
 def map_figures(run: Run) -> list[ReportFigure]:
     """The figures of a run's maps; none if it drew no maps."""
-    if not (run.folder / MAPS).is_file():
+    if not (run.folder / MAPS_FILE).is_file():
         return []
     frame = agreements(run.folder)
     scores = map_summary.scores(frame)
@@ -116,7 +116,7 @@ def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
     if pairs.empty:
         return []
     frame = pairs.merge(shown, on=["sample", "class"], how="left")
-    pictures = {int(sample): load_image(image_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
+    pictures = {int(sample): load_image(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
     drawn = boxes[boxes["sample"].isin(pictures)]
     caption = (
         "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer. Yellow: boxes "

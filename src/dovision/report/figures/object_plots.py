@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dovision.report.figures.map_plots import CONTROLS
+from dovision.report.figures.map_plots import REFERENCE_MAPS
 from dovision.report.style import FAINT, INK, MARKERS, PAPER, points, series, shortened, spread, styled
 
 AREA = "area"  # the series of what a uniform map would have
@@ -125,7 +125,7 @@ def _cloud(axes: Axes, rows: pd.DataFrame, arm: str, number: int) -> None:
 
 
 def _line(name: str, number: int) -> dict[str, Any]:
-    if name in CONTROLS or name == AREA:
+    if name in REFERENCE_MAPS or name == AREA:
         return series(number) | points(number) | {"color": FAINT, "linestyle": ":" if name == AREA else "-"}
     return series(number) | points(number)
 

@@ -15,7 +15,7 @@ from dovision.report.report_figure import ReportFigure, missing_intervals, selec
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 
-MOST = 16  # pairs of a unit and a class that are drawn
+_MOST = 16  # pairs of a unit and a class that are drawn
 
 
 def object_figures(run: Run) -> list[ReportFigure]:
@@ -27,7 +27,7 @@ def _true_effects(run: Run) -> list[ReportFigure]:
     frame = part_effects(run.folder)
     if frame.empty:
         return []
-    shown = len(plots.strongest(frame.assign(unit=frame["kind"]), MOST))
+    shown = len(plots.strongest(frame.assign(unit=frame["kind"]), _MOST))
     if shown < len(frame):
         frame = part_effects(run.folder, level_of_selected(shown, len(frame)))
     caption = (
@@ -36,7 +36,7 @@ def _true_effects(run: Run) -> list[ReportFigure]:
         f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.{missing_intervals(frame)}"
     )
     drawn = frame.assign(unit="no " + frame["kind"])
-    figure = plots.average_effects(plots.strongest(drawn, MOST))
+    figure = plots.average_effects_plot(plots.strongest(drawn, _MOST))
     return [ReportFigure("part_effects", "True effects of the parts", caption, figure, frame)]
 
 
@@ -80,7 +80,7 @@ def fill_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     found, frame = _clean_contrasts(runs, LEVEL)
     if len(found) < 2:
         return []
-    shown = len(plots.strongest(_drawn(frame), MOST))
+    shown = len(plots.strongest(_drawn(frame), _MOST))
     if shown < len(frame):
         _, frame = _clean_contrasts(found, level_of_selected(shown, len(frame)))
     drawn = _drawn(frame)
@@ -89,7 +89,7 @@ def fill_figures(runs: Sequence[Run]) -> list[ReportFigure]:
         f"{setup_sentence(found)} n = {span(frame['images'])} images. "
         f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.{missing_intervals(drawn)}"
     )
-    figure = plots.average_effects(plots.strongest(drawn, MOST), "effect of the box minus that of its controls")
+    figure = plots.average_effects_plot(plots.strongest(drawn, _MOST), "effect of the box minus that of its controls")
     return [ReportFigure("box_minus_control", "Box minus control, run by run", caption, figure, frame)]
 
 

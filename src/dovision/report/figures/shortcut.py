@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from dovision.analysis.explanation_metrics import parts
+from dovision.analysis.explanation_metrics import object_scores
 from dovision.analysis.object_effects import paired, part_rows, true_effects
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS, mean_interval
 from dovision.report.figures.object_plots import AREA, shortcut_lines
 from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence, span
-from dovision.store.map_tables import MAPS
+from dovision.store.map_tables import MAPS_FILE
 from dovision.store.run_record import Run, alike, describe, own_settings
 from dovision.store.tables import CLEAN
 
@@ -44,7 +44,7 @@ def _figures_of_group(runs: Sequence[Run], own: str, end: str) -> list[ReportFig
         return []
     rows: list[dict[str, Any]] = []
     for strength, found in sorted(by_strength.items()):
-        explained = [run for run in found if (run.folder / MAPS).is_file()]
+        explained = [run for run in found if (run.folder / MAPS_FILE).is_file()]
         rows += _effects(strength, found)
         rows += _energies(strength, explained) if explained else ()
     if not rows:
@@ -85,7 +85,7 @@ def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 
 def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
     """A point for each explainer, class and kind of part that speaks for no class, and what a uniform map has there."""
-    maps = pd.concat([parts(run.folder) for run in runs])
+    maps = pd.concat([object_scores(run.folder) for run in runs])
     for (label, kind), found in maps[maps["label"].isna()].groupby(["class", "kind"], sort=False):
         at = {"class": label, "measure": SHARE, "panel": f"energy on the {kind}", "x": strength}
         for explainer, own in found.groupby("explainer", sort=False):
