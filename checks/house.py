@@ -48,8 +48,11 @@ def homonyms() -> dict[str, list[str]]:
 def replaced_words() -> Iterator[tuple[str, int, str]]:
     """(file, line, word) of each replaced word in names, docstrings, comments, messages and configs."""
     for path in modules():
+        before = ""
         for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline):
-            if token.type in (tokenize.NAME, tokenize.STRING, tokenize.COMMENT):
+            own = token.type == tokenize.NAME and before != "."  # file.tell() is no name of this package
+            before = token.string
+            if own or token.type in (tokenize.STRING, tokenize.COMMENT):
                 for match in WORDS.finditer(token.string.replace("_", " ")):
                     yield path.relative_to(ROOT).as_posix(), token.start[0], match[0]
     for path in sorted((ROOT / "conf").rglob("*.yaml")):

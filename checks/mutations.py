@@ -343,7 +343,7 @@ class NihRows(FileKind):
 
     def read(self) -> str:
         entries = _nih_tables.read_entries(self.folder)
-        boxes = _nih_tables.read_boxes(self.folder, entries["name"])
+        boxes = _nih_tables.read_finding_boxes(self.folder, entries["name"])
         labels = _nih_tables.label_matrix(entries["findings"], _nih_tables.FINDINGS)
         of_image = [sorted(np.flatnonzero(row).tolist()) for row in labels]
         rows = list(zip(entries["name"], of_image, entries["patient"].tolist(), strict=True))

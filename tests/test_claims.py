@@ -1,4 +1,4 @@
-"""What is this project's own goes by no other name: only the `authors_*` experiments claim to follow the source."""
+"""Claims: only the `authors_*` experiments claim to follow the source."""
 
 from __future__ import annotations
 

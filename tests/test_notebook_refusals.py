@@ -1,4 +1,4 @@
-"""What the notebook API cannot mean it refuses, naming the argument, the rule, what was got and the remedy."""
+"""Refusals of the notebook API, naming the argument, the rule, what was got and the remedy."""
 
 from __future__ import annotations
 
@@ -257,9 +257,9 @@ def test_pil_images_are_read_as_the_commands_read_files(tmp_path):
     one = Image.open(tmp_path / "picture.png")
     batch = dv.to_batch([one, one.convert("L").rotate(90, expand=True)], size=(16, 20))
     assert batch.shape == (2, 3, 16, 20)
-    assert torch.equal(batch[0], _image_io.load_image(tmp_path / "picture.png", (3, 16, 20)))
+    assert torch.equal(batch[0], _image_io.image_from_file(tmp_path / "picture.png", (3, 16, 20)))
     assert torch.equal(
-        dv.to_batch(one, 16, channels=1), _image_io.load_image(tmp_path / "picture.png", (1, 16, 16))[None]
+        dv.to_batch(one, 16, channels=1), _image_io.image_from_file(tmp_path / "picture.png", (1, 16, 16))[None]
     )
     dv.effect_map(CLASSIFIER, dv.to_batch(one, size=8), GRID)
 

@@ -144,7 +144,7 @@ def effect_map(
 
 
 def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:
-    """What the network seems to end in, by its outputs for these images and for noise; a few images may by chance."""
+    """Last layer that the network seems to have, by its outputs for these images and, since few may mislead, noise."""
     if not logit_checks.ending(logits):
         return ""
     noise = torch.rand((AT_A_TIME, *image.shape[1:]), generator=torch.Generator().manual_seed(0))

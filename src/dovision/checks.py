@@ -124,7 +124,7 @@ def suggestion(name: str, options: Iterable[str]) -> str:
 
 
 def unknown_key(where: str, key: str, legal: Iterable[str], elsewhere: Sequence[str] = ()) -> str:
-    """What to say of a key that is not one of `legal`: the nearest one, or those of `elsewhere`, and all there are."""
+    """Suggestion for a key that is not one of `legal`: the nearest one, or those of `elsewhere`, and all there are."""
     legal = list(legal)
     near = nearest(key, legal) or elsewhere
     meant = f" Did you mean {' or '.join(near)}?" if near else ""

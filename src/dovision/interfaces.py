@@ -184,7 +184,7 @@ class Images(ABC):
 
     @final
     def boxes(self, name: str) -> pd.DataFrame:
-        """What is known to lie where, in pixels of the images, by sample; no row where nothing is known.
+        """Boxes of known objects, in pixels of the images, by sample; no row where nothing is known.
 
         `sample`; `part`, a name that the sample has once; `label`, the class that the part speaks for, or None;
         `top`, `left`, `bottom`, `right`.
@@ -223,7 +223,7 @@ class Counterfactuals(Images):
 
     @final
     def parts(self, split: str, sample: int) -> tuple[str, ...]:
-        """What can be left out of an image."""
+        """Objects that can be left out of an image."""
         return self.source_parts(split, int(self.order(split)[sample]))
 
     @final
@@ -355,7 +355,7 @@ class Attack(ABC):
 
 
 class Explainer(ABC):
-    """Where in an image the evidence for a class lies: a map, positive where the image speaks for the class.
+    """Location of the evidence for a class in an image: a map, positive where the image speaks for the class.
 
     A subclass writes `run`; this class guards the range and the classifier's state, and brings maps to the image's
     size.
@@ -423,7 +423,7 @@ class Detector(ABC):
 
     @abstractmethod
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
-        """What the score is a function of, shape (B, F) float32; of each image alone.
+        """Features that the score is a function of, shape (B, F) float32; of each image alone.
 
         Args:
             batch: images; their labels are not to be looked at.

@@ -67,7 +67,7 @@ def part_kind(part: str) -> str:
 
 @dataclass(frozen=True)
 class Task:
-    """What the classes mean: one of K (multiclass), or K independent ones (multilabel).
+    """Meaning of the classes: one of K (multiclass), or K independent ones (multilabel).
 
     A label of nan is not known: it counts neither in the loss nor in what is right. Tasks of other `thresholds` are
     equal, since these belong to a fitted classifier and not to the data.
@@ -138,6 +138,6 @@ class Task:
         return (probability >= probability.new_tensor(self.thresholds or 0.5)).long()
 
     def correct(self, probability: Tensor, label: Tensor) -> Tensor:
-        """Whether the image's label, or each of its known labels, was predicted; shape (B,) bool."""
+        """Return whether the image's label, or each of its known labels, was predicted; shape (B,) bool."""
         hit = self.prediction(probability) == label
         return (hit | ~label.isfinite()).all(-1) if self.multilabel else hit

@@ -1,4 +1,4 @@
-"""What every attack promises, whatever it is: each yaml of conf/attack is found and tested unlisted."""
+"""Contract of every attack: each yaml of conf/attack is found and tested unlisted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How strong the attacks are on undefended networks: all of them fool all images if they may change enough."""
+"""Strength of the attacks on undefended networks: all of them fool all images if they may change enough."""
 
 from __future__ import annotations
 

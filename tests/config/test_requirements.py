@@ -1,4 +1,4 @@
-"""What one part of a configuration needs of another, asked of configurations that lack it and of those that do not."""
+"""Requirements between parts of a configuration, asked of configurations that lack it and of those that do not."""
 
 import pytest
 from omegaconf import OmegaConf

@@ -24,42 +24,42 @@ def saved(image: Image.Image, tmp_path, name="a.png"):
 def test_greyscale_is_repeated_for_three_channels(tmp_path):
     path = saved(Image.fromarray(GREY), tmp_path)
     expected = torch.from_numpy(GREY) / 255
-    assert torch.equal(_image_io.load_image(path, (1, 2, 2)), expected.unsqueeze(0))
-    assert torch.equal(_image_io.load_image(path, (3, 2, 2)), expected.expand(3, 2, 2))
+    assert torch.equal(_image_io.image_from_file(path, (1, 2, 2)), expected.unsqueeze(0))
+    assert torch.equal(_image_io.image_from_file(path, (3, 2, 2)), expected.expand(3, 2, 2))
 
 
 def test_colours_are_kept_or_made_grey_by_luma(tmp_path):
     path = saved(Image.fromarray(COLOURS), tmp_path)
-    assert torch.equal(_image_io.load_image(path, (3, 2, 2)), torch.from_numpy(COLOURS).permute(2, 0, 1) / 255)
+    assert torch.equal(_image_io.image_from_file(path, (3, 2, 2)), torch.from_numpy(COLOURS).permute(2, 0, 1) / 255)
     luma = torch.tensor([[0.299, 0.587], [0.114, 0.299 * 0.2 + 0.587 * 0.4 + 0.114 * 0.6]])
-    torch.testing.assert_close(_image_io.load_image(path, (1, 2, 2))[0], luma, atol=0.003, rtol=0)
+    torch.testing.assert_close(_image_io.image_from_file(path, (1, 2, 2))[0], luma, atol=0.003, rtol=0)
 
 
 def test_transparency_is_dropped(tmp_path):
     alpha = np.full((2, 2, 1), 7, np.uint8)
     path = saved(Image.fromarray(np.concatenate([COLOURS, alpha], axis=2)), tmp_path)
-    assert torch.equal(_image_io.load_image(path, (3, 2, 2)), torch.from_numpy(COLOURS).permute(2, 0, 1) / 255)
+    assert torch.equal(_image_io.image_from_file(path, (3, 2, 2)), torch.from_numpy(COLOURS).permute(2, 0, 1) / 255)
 
 
 def test_a_palette_is_looked_up(tmp_path):
     image = Image.fromarray(np.array([[0, 1]], np.uint8), mode="P")
     image.putpalette([10, 20, 30, 200, 100, 50])
-    value = _image_io.load_image(saved(image, tmp_path), (3, 1, 2)) * 255
+    value = _image_io.image_from_file(saved(image, tmp_path), (3, 1, 2)) * 255
     torch.testing.assert_close(value, torch.tensor([[[10.0, 200]], [[20, 100]], [[30, 50]]]))
 
 
 def test_sixteen_bits_keep_their_depth(tmp_path):
     path = saved(Image.fromarray(DEEP), tmp_path)
     expected = torch.from_numpy(DEEP.astype(np.float32)) / 65535
-    assert torch.equal(_image_io.load_image(path, (1, 2, 2))[0], expected)
-    assert torch.equal(_image_io.load_image(path, (3, 2, 2)), expected.expand(3, 2, 2))
+    assert torch.equal(_image_io.image_from_file(path, (1, 2, 2))[0], expected)
+    assert torch.equal(_image_io.image_from_file(path, (3, 2, 2)), expected.expand(3, 2, 2))
 
 
 def test_an_image_is_resized_to_cover_the_shape_and_its_centre_taken(tmp_path):
     stripes = np.repeat(np.array([0, 100, 200, 255], np.uint8), 10)  # four columns, ten pixels each
     path = saved(Image.fromarray(np.tile(stripes, (20, 1))), tmp_path)
     value = (
-        _image_io.load_image(path, (1, 10, 10))[0] * 255
+        _image_io.image_from_file(path, (1, 10, 10))[0] * 255
     )  # 20 x 40 becomes 10 x 20, of which columns 5 to 14 are taken
     torch.testing.assert_close(value[:, 1:4], torch.full((10, 3), 100.0))
     torch.testing.assert_close(value[:, 6:9], torch.full((10, 3), 200.0))
@@ -114,4 +114,4 @@ def test_a_file_that_goes_bad_after_the_start_is_named(tmp_path):
     path = tmp_path / "late.png"
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"late.png must be a whole image, but is empty"):
-        _image_io.load_image(path, (1, 2, 2))
+        _image_io.image_from_file(path, (1, 2, 2))

@@ -1,4 +1,4 @@
-"""Where films are looked for, and how one is read."""
+"""Search for films, and reading of one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def test_every_mode_gives_the_same_grey_repeated_for_three_channels(tmp_path, pi
 def test_a_film_is_fitted_as_any_picture(tmp_path):
     Image.fromarray(GREY).save(tmp_path / "a.png")
     assert torch.equal(
-        _nih_films.read_film(tmp_path / "a.png", (1, 24, 20)), _image_io.load_image(tmp_path / "a.png", (1, 24, 20))
+        _nih_films.read_film(tmp_path / "a.png", (1, 24, 20)),
+        _image_io.image_from_file(tmp_path / "a.png", (1, 24, 20)),
     )
 
 

@@ -43,7 +43,7 @@ def test_labels_are_ones_where_found_and_no_finding_is_all_zeros(nih_root):
 
 
 def test_boxes_are_renamed_numbered_and_in_whole_pixels(nih_root):
-    table = _nih_tables.read_boxes(nih_root, _nih_tables.read_entries(nih_root)["name"])
+    table = _nih_tables.read_finding_boxes(nih_root, _nih_tables.read_entries(nih_root)["name"])
     assert table.values.tolist() == [
         ["00000007_000.png", "Atelectasis", "Atelectasis", 512, 256, 640, 512],
         ["00000007_000.png", "Atelectasis", "Atelectasis2", 0, 0, 64, 64],
@@ -92,11 +92,11 @@ def test_a_wrong_entry_is_refused_with_its_line(nih_root, old, new, message):
 def test_a_wrong_box_is_refused_with_its_line(nih_root, old, new, message):
     edit(nih_root / BOXES, old, new)
     with pytest.raises(ValueError, match=message):
-        _nih_tables.read_boxes(nih_root, _nih_tables.read_entries(nih_root)["name"])
+        _nih_tables.read_finding_boxes(nih_root, _nih_tables.read_entries(nih_root)["name"])
 
 
 def read_all(root: Path) -> None:
-    _nih_tables.read_boxes(root, _nih_tables.read_entries(root)["name"])
+    _nih_tables.read_finding_boxes(root, _nih_tables.read_entries(root)["name"])
     _nih_tables.lists(root)
 
 
@@ -130,7 +130,7 @@ def test_the_official_tables_are_joined_labelled_and_split_by_patient(tmp_path):
         shutil.copy(Path(find_spec("torchxrayvision").origin).parent / "data" / name, tmp_path)
     table = _nih_tables.read_entries(tmp_path)
     labels = _nih_tables.label_matrix(table["findings"], _nih_tables.FINDINGS)
-    boxes = _nih_tables.read_boxes(tmp_path, table["name"])
+    boxes = _nih_tables.read_finding_boxes(tmp_path, table["name"])
     test = table["patient"] % 5 == 0
     lists = _nih_tables.Lists(frozenset(table["name"][~test]), frozenset(table["name"][test]), {})
     rows = _nih_splits.split_films(table, lists, val_fraction=0.1, test_fraction=0.0, seed=0)

@@ -1,4 +1,4 @@
-"""What every detector promises, whatever it is: each yaml of conf/detector is found and tested unlisted."""
+"""Contract of every detector: each yaml of conf/detector is found and tested unlisted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the effect detectors read, and how they judge it, against known answers."""
+"""Features and scores of the effect detectors, against known answers."""
 
 from __future__ import annotations
 

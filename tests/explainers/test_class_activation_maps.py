@@ -1,4 +1,4 @@
-"""What Grad-CAM, Grad-CAM++ and Score-CAM share: where they take a layer's output, and which layers they refuse."""
+"""Grad-CAM, Grad-CAM++ and Score-CAM: where they take a layer's output, and which layers they refuse."""
 
 from __future__ import annotations
 

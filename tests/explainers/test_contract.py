@@ -1,4 +1,4 @@
-"""What every explainer promises, whatever it is: each yaml of conf/explainer is found and tested unlisted."""
+"""Contract of every explainer: each yaml of conf/explainer is found and tested unlisted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every intervention promises, whatever it is: each yaml of conf/intervention is found and tested unlisted."""
+"""Contract of every intervention: each yaml of conf/intervention is found and tested unlisted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What has its final name is on the disk, whoever writes it."""
+"""Every file with its final name is on the disk, whichever module wrote it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every model of conf/model must do; a new yaml is tested unlisted."""
+"""Contract of every model of conf/model; a new yaml is tested unlisted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which outputs a change reaches, against a count of what torch's own operators change."""
+"""Outputs that a change reaches, against a count of what torch's own operators change."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Ascent:
         self.momentum = checks.at_least("momentum", momentum, 0)
 
     def __call__(self, ball: Ball, start: Tensor, batch: Batch, classifier: Classifier) -> Tensor:
-        """Where the steps lead from `start`; both of shape (B, C, H, W)."""
+        """Images that the steps from `start` lead to; both of shape (B, C, H, W)."""
         step_size = 2.5 * ball.eps / self.steps if self.step_size is None else self.step_size
         image, direction = start, torch.zeros_like(start)
         for _ in range(self.steps):

@@ -36,11 +36,11 @@ class Candidates(NamedTuple):
 
 @torch.no_grad()
 def classify(image: Tensor, batch: Batch, classifier: Classifier, aim: Aim) -> Candidates:
-    """What the classifier makes of these images, shape (B, C, H, W), in place of the batch's own."""
+    """Candidates of these images, shape (B, C, H, W), in place of the batch's own."""
     return judge(image, classifier(image), batch, classifier, aim)
 
 
 def judge(image: Tensor, logits: Tensor, batch: Batch, classifier: Classifier, aim: Aim) -> Candidates:
-    """What logits, shape (B, K), say of the images that they belong to."""
+    """Candidates of images, shape (B, C, H, W), from their logits, shape (B, K)."""
     task = classifier.task
     return Candidates(image, aim.reached(logits, batch.label, task), aim(logits, batch.label, task))

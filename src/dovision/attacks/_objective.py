@@ -39,12 +39,12 @@ class Aim:
         self(torch.zeros(1, len(task.classes)), label, task)
 
     def __call__(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
-        """What is raised, shape (B,), from logits, shape (B, K); itself a loss."""
+        """Objective that is raised, shape (B,), from logits, shape (B, K); itself a loss."""
         value = self.loss(logits, self._subject(label, task), task)
         return -value if self._towards(task) else value
 
     def reached(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
-        """Whether the classifier answers as the attack wants, shape (B,) bool."""
+        """Return whether the classifier answers as the attack wants, shape (B,) bool."""
         correct = task.correct(task.probability(logits), self._subject(label, task))
         return correct if self._towards(task) else ~correct
 

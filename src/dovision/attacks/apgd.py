@@ -86,7 +86,7 @@ class APGD(Attack):
 
 
 class _AscentState(NamedTuple):
-    """Where the attack stands, and the way up from there."""
+    """Current images of the attack, and the gradient there."""
 
     found: Candidates
     gradient: Tensor  # (B, C, H, W)
@@ -115,7 +115,7 @@ class StepSizes:
         self._halved = torch.zeros_like(loss, dtype=torch.bool)  # at the last checkpoint
 
     def halve(self, step: int, loss: Tensor) -> Tensor:
-        """Whether each image's step size was halved after this step, counted from 1; shape (B,) bool.
+        """Return whether each image's step size was halved after this step, counted from 1; shape (B,) bool.
 
         It is, at a checkpoint, if too few steps since the last one raised the loss; or if the step size was kept then
         and the highest loss has stayed the same since. Such an image is to go on from where its loss was highest.

@@ -76,7 +76,7 @@ class Replay(Attack):
 
 
 def adversarial_path(folder: Path, eps: float) -> Path:
-    """Where the images of one epsilon lie: an array (N, C, H, W) float32, in the order of the keys."""
+    """Path of the images of one epsilon: an array (N, C, H, W) float32, in the order of the keys."""
     return folder / f"eps={eps:g}.npy"
 
 

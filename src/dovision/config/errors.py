@@ -76,7 +76,7 @@ def _explain_composition(error: HydraException) -> str:
 
 
 def _missing(file: str, options: Iterable[str], message: str) -> str:
-    """What to say of a configuration file that does not exist; the message ends in the folders that were searched."""
+    """Message for a configuration file that does not exist; it ends in the folders that were searched."""
     group, _, name = file.rpartition("/")
     if not group:
         return f"there is no configuration {name!r} (--config-name)."
@@ -88,7 +88,7 @@ def _missing(file: str, options: Iterable[str], message: str) -> str:
 
 
 def _not_overridden(error: HydraException, name: str, instead: list[str]) -> str:
-    """What to say of a group or a key that the configuration does not have."""
+    """Message for a group or a key that the configuration does not have."""
     if swept := _swept(name.partition(".")[0]):
         return f"{name} cannot be set before {swept} is split into jobs. Write ++{name}=..., which each job takes."
     cause = error.__cause__
@@ -115,7 +115,7 @@ def _explain_value(error: OmegaConfBaseException) -> str:
 
 
 def _swept(group: str) -> str:
-    """What the command line says of a group that it sweeps; empty if it does not."""
+    """Values of a group that the command line sweeps; empty if it does not."""
     return next((word for word in sys.argv if re.match(rf"{re.escape(group)}=\w+,", word)), "")
 
 

@@ -131,7 +131,7 @@ def run_hash(_root_: DictConfig) -> str:
 
 
 def relevant_settings(config: DictConfig) -> dict[str, Any]:
-    """What a run is configured by, in plain types: all that can change its numbers."""
+    """Settings of a run, in plain types: all that can change its numbers."""
     nodes = {str(key): config[key] for key in config if key != "hydra"}
     return without_plumbing({key: resolved(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()})
 

@@ -45,7 +45,7 @@ def decoded_size(data: bytes) -> Size:
     return Size(image.height, image.width)
 
 
-def load_image(path: Path, shape: Shape) -> Tensor:
+def image_from_file(path: Path, shape: Shape) -> Tensor:
     """The image, shape `shape`, float in [0, 1]: made grey or RGB, resized to cover the shape, its centre taken.
 
     Grey is the luma of ITU-R 601; transparency is dropped; 16-bit files keep their depth.

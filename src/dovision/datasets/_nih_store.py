@@ -80,7 +80,7 @@ class Store:
         return pd.Index(self._stored(), dtype=object).get_indexer(names.to_numpy(dtype=object))
 
     def state(self, files: pd.DataFrame) -> _FilmState:
-        """What the store has of these films; a file of another time is read, to see whether it has other bytes.
+        """State of these films in the store; a file of another time is read, to see whether it has other bytes.
 
         Args:
             files: films, of columns name, path and STATUS.
@@ -141,7 +141,7 @@ class Store:
 
     @property
     def _is_whole(self) -> bool:
-        """Whether the store is made, by a version that kept hashes."""
+        """Return whether the store is made, by a version that kept hashes."""
         return (self.folder / INDEX).exists() and (self.folder / HASHES).exists()
 
     def _stored(self) -> list[str]:

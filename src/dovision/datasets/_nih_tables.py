@@ -90,7 +90,7 @@ def label_matrix(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArra
     return np.array(present, dtype=np.float32)[code]
 
 
-def read_boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
+def read_finding_boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
     """A row a box: name, label, part, and top, left, bottom, right to the nearest pixel of the 1024 x 1024 film.
 
     `part` is the label, with a number from 2 on if the image has several boxes of it.

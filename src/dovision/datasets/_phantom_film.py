@@ -177,7 +177,7 @@ def _lesion(anatomy: Anatomy, chest: Chest, lesion: Lesion) -> Tensor:
 
 
 def _place(anatomy: Anatomy, lesion: Lesion) -> tuple[float, float]:
-    """Where a lesion's place in its lung is on the film; along first, then across."""
+    """Position on the film of a lesion's place in its lung; along first, then across."""
     lateral = torch.tensor(0.34)
     for _ in range(2):  # the dome's height depends on the distance from the midline, which depends on the height
         y = anatomy.apex + lesion.along * (_dome(anatomy, lateral, torch.tensor(lesion.right)) - anatomy.apex)

@@ -76,7 +76,7 @@ class ChestXray14(Images):
             lists = _nih_tables.lists(folder)
         rows = _nih_splits.split_films(entries, lists, val_fraction, test_fraction, seed)
         self._films = _on_disk(folder, entries, rows)
-        boxes = _nih_tables.read_boxes(folder, entries["name"])
+        boxes = _nih_tables.read_finding_boxes(folder, entries["name"])
         self._boxes = boxes[boxes["name"].isin(self._films["name"])]
         self._counts = {
             "lists_sha256": {} if lists is None else lists.sha256,

@@ -23,7 +23,7 @@ from dovision.types import Shape
 
 
 class _DecodedFile(NamedTuple):
-    """What is known of a file once it has been read to its end."""
+    """Facts of a file that has been read to its end."""
 
     size: _image_io.Size
     digest: bytes
@@ -110,7 +110,7 @@ class Files:
     shape: Shape
 
     def __call__(self, row: int) -> Tensor:
-        return _image_io.load_image(Path(self.paths[row]), self.shape)
+        return _image_io.image_from_file(Path(self.paths[row]), self.shape)
 
 
 def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, _DecodedFile], list[str]]:

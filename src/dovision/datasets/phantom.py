@@ -108,7 +108,7 @@ class Phantom(Counterfactuals):
         return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
     def source_parts(self, split: str, row: int) -> tuple[str, ...]:
-        """What can be left out of an image: each lesion, the tag if there is one, and one rib."""
+        """Objects that can be left out of an image: each lesion, the tag if there is one, and one rib."""
         return _phantom_film.removable_objects(self._films(split).patients[row])
 
     def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:

@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 def clean_rows(detector: Detector, clean: Tensor, attacked: Tensor) -> FeatureRows:
-    """What an unsupervised detector is fitted to.
+    """Features that an unsupervised detector is fitted to.
 
     Raises:
         ValueError: there are fewer than two clean images, or any attacked ones; a number is not finite.
@@ -29,7 +29,7 @@ def clean_rows(detector: Detector, clean: Tensor, attacked: Tensor) -> FeatureRo
 
 
 def both_rows(detector: Detector, clean: Tensor, attacked: Tensor) -> tuple[FeatureRows, FeatureRows]:
-    """What a supervised detector is fitted to.
+    """Features that a supervised detector is fitted to.
 
     Raises:
         ValueError: there are fewer than two images of a kind; the kinds were read differently; a number is not finite.
@@ -43,7 +43,7 @@ def both_rows(detector: Detector, clean: Tensor, attacked: Tensor) -> tuple[Feat
 
 
 def fitted(detector: Detector, state: _T | None) -> _T:
-    """What was fitted.
+    """The fitted state.
 
     Raises:
         ValueError: nothing was.

@@ -17,7 +17,7 @@ _KNOWN = WeakTensorKeyDictionary()  # by images, then by what was asked
 
 
 def remembered(image: Tensor, key: Hashable, compute: Callable[[], _T]) -> _T:
-    """What `compute` gives, from memory if it was asked for under this key, for these very images, before."""
+    """Result of `compute`, from memory if it was computed under this key, for these very images, before."""
     if image not in _KNOWN:
         _KNOWN[image] = {}
     known: dict[Hashable, Any] = _KNOWN[image]

@@ -26,7 +26,7 @@ class Profile:
     """Effects of each unit of each intervention on the class that the classifier under attack predicts, right or not.
 
     Multilabel: on every label. Not weighted by its probability, as the expected effect is: an attack hides what was
-    said as often as it makes something up, and effects on labels that are not predicted would vanish.
+    predicted as often as it makes something up, and effects on labels that are not predicted would vanish.
 
     Without gradients, only what descends from an edit is recomputed; an image that requires a gradient goes through
     whole passes, in chunks that are computed again on the way back, so that memory holds one chunk. Both agree.
@@ -86,7 +86,7 @@ def change(outcome: Outcome, task: Task, scale: str) -> Tensor:
 
 
 def whole_passes(batch: Batch, classifier: Classifier, intervention: Intervention) -> Outcome:
-    """What Propagation gives, differentiable with respect to the images."""
+    """Outcome of a Propagation, differentiable with respect to the images."""
     engine = Plain(classifier, site_module(classifier, intervention.site))
     clean = engine.clean(batch.image)
     shape = tuple(clean.site.shape[1:])

@@ -98,7 +98,7 @@ def as_map(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Ten
 
 
 def is_map(value: Any, image: Tensor) -> bool:
-    """Whether a value has the shape of a map of the images, and roughly their aspect, which channels last have not."""
+    """Return whether a value has the shape of a map of the images, and their rough aspect; channels last has not."""
     if not isinstance(value, Tensor) or value.ndim != 4 or min(value.shape[2:]) < 2:
         return False
     (height, width), (rows, columns) = image.shape[2:], value.shape[2:]

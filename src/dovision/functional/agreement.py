@@ -57,7 +57,7 @@ def coverage(boxes: Sequence[Box], height: int, width: int, rows: int, columns: 
 
 
 def state(cells: FloatArray) -> str:
-    """Whether a map can be judged: "ok", "zero" (no positive cell) or "not finite"."""
+    """State of a map that is to be judged: "ok", "zero" (no positive cell) or "not finite"."""
     if not np.isfinite(cells).all():
         return NOT_FINITE
     return OK if (cells > 0).any() else ZERO
@@ -127,7 +127,7 @@ def density(cells: FloatArray, coverage: FloatArray) -> float:
 
 
 def removal(cells: FloatArray, steps: int) -> Mask:
-    """Which cells are gone at each step when the most relevant go first, shape (steps + 1, rows, columns).
+    """Cells that are gone at each step when the most relevant go first, shape (steps + 1, rows, columns).
 
     None at step 0, all at the last one, equally many at each in between (to the nearest cell). Cells that tie go in an
     order that is random but always the same, so that a constant map does not go from top left to bottom right.

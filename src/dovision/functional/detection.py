@@ -86,7 +86,7 @@ def _won(scores: Floats, others: Floats) -> Floats:
 
 
 def _at_least(scores: Floats, limits: Floats) -> Floats:
-    """How many scores are at least each limit."""
+    """Number of scores that are at least each limit."""
     return (len(scores) - np.searchsorted(np.sort(scores), limits, "left")).astype(np.float64)
 
 

@@ -28,7 +28,7 @@ def grid_cell(shape: Shape, unit: int, rows: int, columns: int) -> Box:
 
 
 def cell_edges(length: int, cells: int) -> npt.NDArray[np.int64]:
-    """Where the cells of `grid_cell` start along one side of an image, in pixels, and where the last one ends."""
+    """Edges of the cells of `grid_cell` along one side of an image, in pixels: all starts, and the end of the last."""
     return np.arange(cells + 1) * length // cells
 
 
@@ -73,7 +73,7 @@ def central_fit(height: int, width: int, shape: Shape) -> Fit:
 
 
 def fit_box(box: Box, fit: Fit) -> Box:
-    """Where a box of the source lies after the fit, to the nearest pixel; empty if it was cut away."""
+    """Position of a box of the source after the fit, to the nearest pixel; empty if it was cut away."""
     down, across = (new / old for new, old in zip(fit.resized, fit.source, strict=True))
     window = fit.window
     moved = Box(

@@ -208,7 +208,7 @@ def balanced_interval(hits: npt.NDArray[np.bool_], stratum: npt.NDArray[Any], gr
 
 
 def effective_groups(groups: Groups) -> float:
-    """How many groups of one size would weigh as evenly."""
+    """Number of groups of one size that would weigh as evenly."""
     sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
@@ -239,7 +239,7 @@ def unit_ends(
 
 
 def has_quantile(share: float, count: int) -> bool:
-    """Whether a sample of `count` numbers holds the quantile: at least one number lies on its shorter side."""
+    """Return whether a sample of `count` numbers holds the quantile: at least one number lies on its shorter side."""
     return count * min(share, 1 - share) >= 1 - 1e-9
 
 
@@ -294,7 +294,7 @@ def _skewness(added: _Array, present: npt.NDArray[np.bool_], clusters: Groups) -
 
 
 def _apart(value: _Array, present: npt.NDArray[np.bool_], clusters: Groups) -> Groups:
-    """How many groups differ from the rest, of each column; exact as long as they are fewer than FEWEST.
+    """Number of groups that differ from the rest, of each column; exact as long as they are fewer than FEWEST.
 
     The rest then has the middle value of any 5 groups; of two middle ones the one that fewer groups differ from counts.
     """

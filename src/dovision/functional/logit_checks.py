@@ -46,7 +46,7 @@ def finite(values: Tensor, name: str) -> Tensor:
 
 
 def ending(values: Tensor) -> str:
-    """What a network seems to end in, by its outputs, shape (B, K): softmax, sigmoid, or, as it should, neither: ""."""
+    """Last layer of a network, judged by its outputs, shape (B, K): softmax, sigmoid, or, as it should, neither: ""."""
     if values.min() < 0 or values.max() > 1:
         return ""
     total = values.float().sum(-1)

@@ -12,5 +12,5 @@ def size(delta: Tensor, norm: str) -> Tensor:
 
 
 def in_budget(distance: Tensor, eps: float) -> Tensor:
-    """Whether distances, shape (B,), are at most eps, but for rounding; shape (B,) bool."""
+    """Return whether distances, shape (B,), are at most eps, but for rounding; shape (B,) bool."""
     return distance <= eps * (1 + 1e-5) + 1e-6

@@ -12,7 +12,7 @@ NO_REGION = Box(0, 0, 0, 0)  # the region of a part that an image does not have
 
 
 class Part(NamedTuple):
-    """Where a part lies, and whether it speaks for a class."""
+    """Region of a part, and whether it speaks for a class."""
 
     box: Box
     labelled: bool

@@ -84,7 +84,7 @@ class Counterfactual(Intervention):
 
 
 def _absences(parts: Mapping[str, Part]) -> Iterator[tuple[str, Absence]]:
-    """What can be left out of an image, by the unit's name."""
+    """Objects that can be left out of an image, by the unit's name."""
     for name, part in parts.items():
         yield name, Absence(part.box, (name,))
     labelled = {name: part.box for name, part in parts.items() if part.labelled}

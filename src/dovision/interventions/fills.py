@@ -62,7 +62,7 @@ class Blur:
         return (rows @ value @ columns.T).clamp(0, 1)
 
     def _weights(self, start: int, stop: int, length: int) -> Tensor:
-        """What each pixel of a line gives to the blurred pixels start <= p < stop; shape (stop - start, length)."""
+        """Weights of each pixel of a line in the blurred pixels start <= p < stop; shape (stop - start, length)."""
         radius = int(4 * self.sigma + 0.5)
         offset = torch.arange(-radius, radius + 1)
         bell = torch.exp(-0.5 * (offset.double() / self.sigma) ** 2)

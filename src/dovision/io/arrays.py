@@ -26,7 +26,7 @@ _CHUNK_BYTES = 1 << 20  # bytes read at a time
 
 
 class Header(NamedTuple):
-    """What an .npy file says of its array."""
+    """Header of an .npy file."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -137,7 +137,7 @@ def _content(inner: IO[bytes], entry: zipfile.ZipInfo, header: Header) -> bytes 
 
 
 def _data_start(file: IO[bytes], entry: zipfile.ZipInfo) -> int:
-    """Where the bytes of a stored member begin: after its local header, of 30 bytes, a name and an extra field."""
+    """Start of the bytes of a stored member: after its local header, of 30 bytes, a name and an extra field."""
     file.seek(entry.header_offset + 26)
     name, extra = (int.from_bytes(file.read(2), "little") for _ in range(2))
     return entry.header_offset + 30 + name + extra

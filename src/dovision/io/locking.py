@@ -36,7 +36,7 @@ class Lock:
 
     @property
     def held(self) -> bool:
-        """Whether this object holds the lock; a lease that another process has taken over is not held any more."""
+        """Return whether this object holds the lock; a lease that another process took over is not held any more."""
         if isinstance(self._held, SoftFileLease):
             return self._held.is_lock_held_by_us
         return self._held is not None
@@ -90,7 +90,7 @@ class Lock:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether any process holds the lock of a file; taken to be so where that cannot be found out.
+    """Return whether any process holds the lock of a file; taken to be so where that cannot be found out.
 
     Looking needs no right to write, and several may look at once. A lease is held until LEASE seconds after its process
     has died.
@@ -115,7 +115,7 @@ def _lease(path: Path) -> Path:
 
 
 def _is_renewed(lease: Path) -> bool:
-    """Whether a lease is there, and was renewed of late."""
+    """Return whether a lease exists and was renewed recently."""
     try:
         return time.time() - lease.stat().st_mtime < LEASE
     except FileNotFoundError:

@@ -51,7 +51,7 @@ def read_sealed(path: str | Path) -> Any:
 
 
 def read_plain(path: str | Path, remedy: str) -> Any:
-    """What torch.save wrote into a file of others, without a digest: tensors and plain types only, on the CPU.
+    """Content that torch.save wrote into a file of others, without a digest: tensors and plain types only, on the CPU.
 
     Args:
         path: of the file.

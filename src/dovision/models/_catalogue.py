@@ -19,7 +19,7 @@ Factory = Callable[..., Any]
 
 @functools.cache
 def factories() -> Mapping[str, Factory]:
-    """What makes a classifier or an autoencoder, by its full name: of each file the one that is named as the file is.
+    """Factories of classifiers and autoencoders, by full name: of each file the one that is named as the file is.
 
     small_cnn.py has the function small_cnn, conv_autoencoder.py the class ConvAutoencoder; whatever else lies in a
     file, or is imported there, is none.

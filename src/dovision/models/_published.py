@@ -29,7 +29,7 @@ def import_extra(module: str, extra: str) -> ModuleType:
 
 
 def has_numbers() -> bool:
-    """Whether a network that is made now has weights; not on the meta device, for which none need be read."""
+    """Return whether a network that is made now has weights; not on the meta device, for which none need be read."""
     return torch.get_default_device().type != "meta"
 
 

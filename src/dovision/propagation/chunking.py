@@ -59,6 +59,6 @@ def _budget(useful: int, device: torch.device) -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, on any device."""
+    """Return whether an error means that memory ran out, on any device."""
     reported = "not enough memory" in str(error) or "can't allocate memory" in str(error)
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or reported

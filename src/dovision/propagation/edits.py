@@ -106,7 +106,7 @@ def whole_values(pairs: Pairs, intervention: Intervention, value: Tensor, contex
 
 
 def patch_of(pairs: Pairs, intervention: Intervention, value: Tensor, context: Context) -> Patch:
-    """What each pair's edit changes of the value (B, C, H, W); a smaller region comes with its surroundings."""
+    """Changed region of the value (B, C, H, W) by each pair's edit; a smaller region comes with its surroundings."""
     assert pairs.box is not None
     top, left, bottom, right = pairs.box.T
     rows = Span.covering(top, bottom, value.shape[2])

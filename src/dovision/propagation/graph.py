@@ -62,7 +62,7 @@ class Graph:
     output: Step
 
     def readers(self) -> Counter[Step]:
-        """How many steps read each result; the logits are read by the caller too."""
+        """Number of steps that read each result; the logits are read by the caller too."""
         count = Counter(source for step in self.steps for source in step.inputs())
         count[self.output] += 1
         return count

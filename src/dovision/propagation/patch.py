@@ -170,7 +170,7 @@ def _rectangles(corner: Index, size: tuple[int, int], width: int, device: torch.
 
 
 def _overlap(offset: int, size: int, length: int) -> tuple[slice, slice]:
-    """Where an interval at `offset` falls on 0 <= i < length, and which part of it."""
+    """Part of 0 <= i < length that an interval at `offset` covers, and which part of the interval that is."""
     start, stop = max(offset, 0), max(min(offset + size, length), 0)
     stop = max(start, stop)
     return slice(start, stop), slice(start - offset, stop - offset)

@@ -237,7 +237,7 @@ class _Neighbourhood:
 
 
 def almost_all(size: Sequence[int], rows: Span, columns: Span) -> bool:
-    """Whether a patch covers so much of a map of this size that it is better computed whole."""
+    """Return whether a patch covers so much of a map of this size that it is better computed whole."""
     height, width = size
     return rows.size * columns.size >= ALMOST_ALL * height * width
 
@@ -253,7 +253,7 @@ def _union(output: Map, maps: Sequence[Map]) -> tuple[Span, Span]:
 
 
 def _uniform(constant: Tensor, channel_axis: int) -> bool:
-    """Whether a tensor that is broadcast to a map of four axes is the same on all rows and columns."""
+    """Return whether a tensor that is broadcast to a map of four axes is the same on all rows and columns."""
     shape = (1,) * (4 - constant.ndim) + tuple(constant.shape)
     return len(shape) == 4 and all(shape[axis] == 1 for axis in range(4) if axis != channel_axis)
 

@@ -105,7 +105,7 @@ def require_channels(classifier: Classifier, site: nn.Module, name: str, shape: 
 
 
 def _not_channels(value: Shape, growths: Iterator[Growth]) -> str:
-    """Why axis 1 of a value of this shape is not known to hold channels; empty if it is."""
+    """Reason that axis 1 of a value of this shape is not known to hold channels; empty if it is."""
     followed = False
     for height, width in growths:
         followed, both = True, height & width
@@ -127,7 +127,7 @@ def _not_channels(value: Shape, growths: Iterator[Growth]) -> str:
 
 
 def _growths(classifier: Classifier, site: nn.Module, image: Tensor, value: Shape) -> Iterator[Growth]:
-    """How the site's value grows with the image, then with a map inside the network; as far as it can be seen."""
+    """Growth of the site's value with the image, then with a map inside the network; as far as it can be seen."""
     yield from _growth(classifier, site, image, value, None)
     maps = _maps_before(classifier, site, image)
     for layer in dict.fromkeys(maps[:1] + maps[-1:]):
@@ -137,7 +137,7 @@ def _growths(classifier: Classifier, site: nn.Module, image: Tensor, value: Shap
 def _growth(
     classifier: Classifier, site: nn.Module, image: Tensor, value: Shape, layer: nn.Module | None
 ) -> Iterator[Growth]:
-    """How the site's value grows with the image or the output of a layer; nothing if the network does not allow it."""
+    """Growth of the site's value with the image or the output of a layer; nothing if the network does not allow it."""
     grown = []
     for axis in (HEIGHT, WIDTH):
         with ExitStack() as hooks:

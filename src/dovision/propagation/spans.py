@@ -39,7 +39,7 @@ class Span(NamedTuple):
         return Span(self.start + by, self.size)
 
     def times(self, factor: int) -> Span:
-        """Where it lies when each place has become so many."""
+        """Position when each place has become so many."""
         return Span(self.start * factor, self.size * factor)
 
     def equals(self, other: Span) -> bool:

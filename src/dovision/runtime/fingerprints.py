@@ -128,7 +128,7 @@ class FileState(NamedTuple):
 
 
 def stat_files(paths: Iterable[Path]) -> FileState:
-    """How files, and folders with all that lies below them, look now; links are followed."""
+    """State of files, and of folders with all that lies below them, now; links are followed."""
     digest, changed = hashlib.sha256(), 0.0
     for path in paths:
         for name, status in _walk(str(path), set()):

@@ -118,7 +118,7 @@ class Epochs(Checkpoint):
 
 
 class SealedIO(TorchCheckpointIO):
-    """How Lightning writes and reads the file: with a digest of its bytes, and tensors and plain types only."""
+    """Checkpoint input and output for Lightning: with a digest of its bytes, and tensors and plain types only."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         sealed.write_sealed(Path(path), checkpoint)

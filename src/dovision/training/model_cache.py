@@ -104,7 +104,7 @@ def with_autoencoder(config: DictConfig, images: Images, plain: FittedModel) -> 
 
 
 def file(config: DictConfig, name: str, data: str, classifier: str, digest: Digest = sha256) -> Path:
-    """Where the weights of a network are, or will be once it is fitted.
+    """Path of the weights of a network, there or to be written.
 
     Args:
         config: of the job.
@@ -144,7 +144,7 @@ def checkpoint_paths(config: DictConfig, data: str, names: Collection[str]) -> d
 
 
 def facts(images: Images, stages: Mapping[str, FittedModel]) -> dict[str, Any]:
-    """What a run records of its data and of the networks that it used, by their names (see `file`)."""
+    """Record of a run's data and of the networks that it used, by their names (see `file`)."""
     return {
         "dataset_fingerprint": images.fingerprint,
         "dataset": dict(images.facts),
@@ -222,7 +222,7 @@ def _unlike(folder: Path, key: Key) -> str:
 
 
 def _is_found(path: Path, settings: NetworkSettings) -> bool:
-    """Whether a fitted checkpoint is there, of the bytes that were written, and names what this job would fit.
+    """Return whether a fitted checkpoint is there, of the bytes that were written, and names what this job would fit.
 
     It lies in a folder that others may write to: what it names is not trusted for lying there.
     """
