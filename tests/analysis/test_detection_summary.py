@@ -30,10 +30,10 @@ FGSM = (5.0, 26.0, 98.0, 60.0)  # succeeds on the second and the third
 
 
 def world(attack, scores, success=(None,) * 4, eps=0.1, split="test", **more):
-    told = {"sample": range(len(scores)), "group": range(len(scores)), "split": split, "attack": attack, "eps": eps}
-    told |= {"strength": None, "detector": "odin", "variant": "as is", "fitted_on": "", "correct": True}
+    columns = {"sample": range(len(scores)), "group": range(len(scores)), "split": split, "attack": attack, "eps": eps}
+    columns |= {"strength": None, "detector": "odin", "variant": "as is", "fitted_on": "", "correct": True}
     success = list(success) if len(scores) == 4 else None
-    return pd.DataFrame(told | {"success": success, "score": scores} | more).astype({"success": object})
+    return pd.DataFrame(columns | {"success": success, "score": scores} | more).astype({"success": object})
 
 
 def worlds(**more):
@@ -170,9 +170,9 @@ def test_a_rate_that_is_less_than_one_validation_image_has_no_operating_point(tm
 
 
 def test_headlines_are_the_worst_case_the_noise_and_the_adaptive_attacker(found):
-    told = headlines(found)
-    assert told["attack"].tolist() == ["random_sign", "adaptive", WORST, WORST]
-    assert {"attacker", "auroc", "auroc_low", "auroc_noise", "tpr_5", "false_noise_5"} <= set(told)
+    rows = headlines(found)
+    assert rows["attack"].tolist() == ["random_sign", "adaptive", WORST, WORST]
+    assert {"attacker", "auroc", "auroc_low", "auroc_noise", "tpr_5", "false_noise_5"} <= set(rows)
 
 
 def test_the_matrix_is_the_mean_over_epsilons_and_knows_what_was_seen():

@@ -8,7 +8,7 @@ import pytest
 from dovision.analysis.explanation_metrics import MAP_METRICS, agreements, object_scores
 from dovision.analysis.object_effects import true_effects
 from dovision.functional import agreement
-from dovision.store.map_tables import MAPS_FILE, maps_schema, read_boxes, read_maps, write_boxes
+from dovision.store.map_tables import MAPS_FILE, maps_schema, read_box_table, read_maps, write_boxes
 from dovision.store.tables import TableWriter
 from dovision.types import BOX_COLUMNS, Box
 
@@ -25,7 +25,7 @@ def test_there_is_a_row_for_each_image_class_and_explainer(frame):
 
 def test_a_row_is_what_the_functions_say_of_the_map(map_run, frame):
     row = frame[frame["explainer"] == "effect_map"].iloc[5]
-    maps, boxes = read_maps(map_run), read_boxes(map_run)
+    maps, boxes = read_maps(map_run), read_box_table(map_run)
     found = maps[(maps["sample"] == row["sample"]) & (maps["class"] == row["class"])]
     of = found[found["explainer"] == "effect_map"].set_index("variant")["cells"]
     own = boxes[(boxes["sample"] == row["sample"]) & (boxes["label"] == row["class"])]

@@ -1,4 +1,4 @@
-"""What is said of runs that should share an origin."""
+"""Remarks on runs that should share an origin."""
 
 import re
 
@@ -23,7 +23,7 @@ def runs(**changes):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "pattern"),
     [
         ({"code": "other"}, "differ in the code, .*(c0de: seed=0; other: seed=1)"),
         ({"versions": {"torch": "2.14.0"}}, "differ in the torch, .*2.13.0: seed=0; 2.14.0: seed=1"),
@@ -40,9 +40,9 @@ def runs(**changes):
         ({"files": {"attack.run": "ffff"}}, "content of attack.run, .*abcd: seed=0; ffff: seed=1"),
     ],
 )
-def test_whatever_is_mixed_is_named_with_the_runs(changes, told):
+def test_whatever_is_mixed_is_named_with_the_runs(changes, pattern):
     (sentence,) = mixed(runs(**changes))
-    assert re.search(told, sentence)
+    assert re.search(pattern, sentence)
 
 
 @pytest.mark.parametrize(

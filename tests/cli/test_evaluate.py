@@ -97,9 +97,9 @@ def test_batch_size_and_chunk_are_part_of_a_run_whose_tables_they_change_by_roun
 
 def test_the_fitted_classifier_is_found_by_another_run(copy, dovision_evaluate, capsys):
     assert dovision_evaluate(f"output_root={copy}", "attack=none") == 0
-    said = capsys.readouterr().err
-    assert "found the fitted classifier" in said
-    assert "fitting" not in said
+    errors = capsys.readouterr().err
+    assert "found the fitted classifier" in errors
+    assert "fitting" not in errors
 
 
 @pytest.mark.slow
@@ -177,8 +177,8 @@ def test_of_a_sweep_from_which_a_run_is_deleted_that_run_alone_is_measured_again
 
 def test_a_key_of_parts_that_are_swept_is_told_how_it_is_set(copy, dovision_evaluate, capsys):
     assert dovision_evaluate(f"output_root={copy}", "attack=fgsm,pgd", "attack.eps=0.1", "-m") == 1
-    said = "attack.eps cannot be set before attack=fgsm,pgd is split into jobs. Write ++attack.eps=..., which each"
-    assert said in capsys.readouterr().err
+    message = "attack.eps cannot be set before attack=fgsm,pgd is split into jobs. Write ++attack.eps=..., which each"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
 
 
 @pytest.mark.usefixtures("svg_only")
-def test_a_comparison_tells_which_figure_changed_and_why(run, tmp_path):
+def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     code, _, err = run("check=true")
     assert code == 1
     assert "lock must be a file that holds figures, got figures.lock, which holds none. Run make figures." in err

@@ -46,7 +46,7 @@ def failed(tmp_path) -> Path:
     return tmp_path / "runs"
 
 
-def test_without_a_completed_run_the_page_still_tells_what_failed(failed):
+def test_without_a_completed_run_the_page_still_lists_what_failed(failed):
     text = report_of_sweep(failed).read_text()
     assert "MemoryError: too large" in text
     assert "No run is completed" in text

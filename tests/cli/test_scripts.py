@@ -1,4 +1,4 @@
-"""What the commands tell of themselves."""
+"""Help and version of the commands."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def test_the_three_examples_of_an_evaluation_would_run_and_its_groups_are_listed
 
 def test_a_mistaken_value_is_told_in_one_line(run_command, capsys):
     assert run_command(scripts.report, "sweep=nowhere") == 1
-    said = capsys.readouterr().err
-    assert said.startswith("dovision-report: ")
-    assert len(said.splitlines()) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("dovision-report: ")
+    assert len(errors.splitlines()) == 1
 
 
 def test_a_typo_beside_help_is_told_in_a_sentence(run_command, capsys):

@@ -41,8 +41,8 @@ def detected(fitted, tmp_path_factory, dovision_evaluate) -> Path:
 def test_attacks_and_attackers_that_wait_for_a_detector_are_named(overrides, idle, caplog):
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         assert callbacks.contest(compose("evaluate", list(overrides))) is None
-    said = f"no detector is chosen (detector=...), so nothing is done with detection's {idle}"
-    assert [record.message for record in caplog.records] == ([said] if idle else [])
+    message = f"no detector is chosen (detector=...), so nothing is done with detection's {idle}"
+    assert [record.message for record in caplog.records] == ([message] if idle else [])
 
 
 def only_run(root: Path) -> Path:
@@ -50,7 +50,7 @@ def only_run(root: Path) -> Path:
     return run.folder
 
 
-def test_a_run_that_detects_tells_costs_queries_gradients_and_failures(detected):
+def test_a_run_that_detects_records_costs_queries_gradients_and_failures(detected):
     facts = json.loads((detected / "run.json").read_text())
     assert facts["detector_costs"]["effect_classifier"]["passes"] == 1 + 1 + 49
     assert facts["world_queries"]["fgsm"] == {"0.2": 1, "0.3": 1}

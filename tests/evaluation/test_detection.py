@@ -122,7 +122,7 @@ def run(folder: Path, worlds: dict[str, Attack], val=VAL, first_group: int = 100
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("detection")
     detection = run(folder, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)})
-    assert detection.told["failed_attacks"] == {"fails": "'out of luck'"}
+    assert detection.record["failed_attacks"] == {"fails": "'out of luck'"}
     fits = fit_detectors(folder, detection.detectors, detection.failed)
     write_scores(folder, fits, detection.failed, [])
     return folder
@@ -206,15 +206,15 @@ def test_a_detector_fitted_to_a_patient_that_it_is_tested_on_is_refused(tmp_path
 
 def test_the_fit_that_is_shown_is_the_hardened_one_to_all_attacks_or_the_nearest_to_it(folder, tmp_path):
     detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()}
-    told = [
+    variants = [
         (fitted.name, fitted.variant, fitted.fitted_on) for fitted in shown(fit_detectors(folder, detectors, ["fails"]))
     ]
-    assert told == [
+    assert variants == [
         ("grey", "clean and noise", ""), ("plain", "as is", ""), ("taught", "supervised, hardened", "shift"),
     ]  # fmt: skip
     run(tmp_path, {"shift": Shift(0.2), "other": Shift([0.15, 0.3])})  # no noise, so that nothing is hardened
-    told = [(fitted.variant, fitted.fitted_on) for fitted in shown(fit_detectors(tmp_path, detectors, []))]
-    assert told == [("clean only", ""), ("as is", ""), ("supervised", "all attacks")]
+    variants = [(fitted.variant, fitted.fitted_on) for fitted in shown(fit_detectors(tmp_path, detectors, []))]
+    assert variants == [("clean only", ""), ("as is", ""), ("supervised", "all attacks")]
     assert shown([]) == []
 
 

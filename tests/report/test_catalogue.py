@@ -73,7 +73,7 @@ def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
     effects = read_effects(run.folder, [0])
     first = gallery.iloc[0]
     row = effects[(effects["arm"] == "clean") & (effects["unit"] == "r0c0")].sort_values("control").iloc[-1]
-    assert (first["said"], first["effect"], first["label"]) == (row["class"], row["effect"], "0")
+    assert (first["predicted"], first["effect"], first["label"]) == (row["class"], row["effect"], "0")
 
 
 def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep):

@@ -10,7 +10,7 @@ from dovision.report.explorer import STEPS, explorer
 from dovision.report.inline_assets import SizeBudget
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects
-from dovision.store.thumbnails import kept_samples
+from dovision.store.thumbnails import samples_in_arms
 
 PLENTY = 10_000_000
 
@@ -49,7 +49,7 @@ def test_units_without_a_place_have_no_boxes(runs):
 
 def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(runs):
     everything = explorer(runs, SizeBudget(PLENTY))
-    kept = {run.label: kept_samples(run.folder, ["clean", "eps=0.05", "eps=0.2"]) for run in runs}
+    kept = {run.label: samples_in_arms(run.folder, ["clean", "eps=0.05", "eps=0.2"]) for run in runs}
     expected = [(job, f"digit_{samples[place]:04}.png") for place in (0, 1) for job, samples in kept.items()]
     assert [(entry["job"], entry["image"]) for entry in everything[:6]] == expected
     assert expected[0] == ("intervention.rows=2", "digit_0000.png")
@@ -62,6 +62,6 @@ def test_of_many_classes_those_with_the_largest_effects_are_carried(runs, monkey
     monkeypatch.setattr("dovision.report.explorer.MOST_CLASSES", 2)
     entry = explorer(runs, SizeBudget(PLENTY))[0]
     effects = read_effects(runs[0].folder, [0])
-    said = set(effects.loc[effects.groupby("arm")["control"].idxmax(), "class"])
-    assert said <= set(entry["classes"])
-    assert len(entry["classes"]) == len(entry["arms"][0]["control"]) <= 2 + len(said)
+    predicted = set(effects.loc[effects.groupby("arm")["control"].idxmax(), "class"])
+    assert predicted <= set(entry["classes"])
+    assert len(entry["classes"]) == len(entry["arms"][0]["control"]) <= 2 + len(predicted)

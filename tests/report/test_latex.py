@@ -47,8 +47,8 @@ def test_a_table_of_many_columns_spans_the_page():
 
 def test_no_special_character_is_left_bare():
     text = escaped("".join(SPOKEN) + "\n\t end")
-    for said in sorted(SPOKEN.values(), key=len, reverse=True):
-        text = text.replace(said, "")
+    for spoken in sorted(SPOKEN.values(), key=len, reverse=True):
+        text = text.replace(spoken, "")
     assert not re.search(r"[\\{}$&#%_~^<>|\"\[\]]", text)
     assert text.strip() == "end"
 

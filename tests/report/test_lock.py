@@ -1,4 +1,4 @@
-"""A lock tells which figure changed, and why."""
+"""A lock names the figure that changed, and why."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The page stands alone, tells the failures, and shows text from data as text."""
+"""The page stands alone, lists the failures, and shows text from data as text."""
 
 import base64
 import hashlib

@@ -46,7 +46,7 @@ def gallery_frame(placed):
             for unit in range(2):
                 box = (0, 2 * unit, 4, 2 * unit + 2) if placed else (np.nan,) * 4
                 rows.append((sample, arm, f"u{unit}", "cat", 0.9, "dog", 0.5 - unit, *box))
-    columns = ["sample", "arm", "unit", "said", "control", "label", "effect", "top", "left", "bottom", "right"]
+    columns = ["sample", "arm", "unit", "predicted", "control", "label", "effect", "top", "left", "bottom", "right"]
     return pd.DataFrame(rows, columns=columns)
 
 

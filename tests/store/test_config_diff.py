@@ -29,5 +29,5 @@ def test_values_are_counted_and_a_missing_one_too():
 
 
 def test_numbers_are_sorted_as_numbers():
-    told = ["rows=16, eps=0.1", "rows=8, eps=0.2", "-", "rows=8, eps=0.05", "blur"]
-    assert sorted(told, key=natural) == ["-", "blur", "rows=8, eps=0.05", "rows=8, eps=0.2", "rows=16, eps=0.1"]
+    texts = ["rows=16, eps=0.1", "rows=8, eps=0.2", "-", "rows=8, eps=0.05", "blur"]
+    assert sorted(texts, key=natural) == ["-", "blur", "rows=8, eps=0.05", "rows=8, eps=0.2", "rows=16, eps=0.1"]

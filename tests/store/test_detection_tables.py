@@ -18,10 +18,15 @@ from dovision.store.tables import TableWriter
 
 
 def write(folder, **columns):
-    told = {"sample": [3, 4, 5], "split": "test", "group": 1, "attack": ["clean", "pgd", "adaptive"]}
-    told |= {"eps": [0.0, 0.1, 0.1], "strength": [None, None, 2.0], "detector": "odin", "variant": "as is"}
-    told |= {"fitted_on": "", "correct": [True, True, False], "success": [None, False, True], "score": [0.5, 1.0, 2.0]}
-    frame = pd.DataFrame(told | columns)[scores_schema().names]
+    defaults = {"sample": [3, 4, 5], "split": "test", "group": 1, "attack": ["clean", "pgd", "adaptive"]}
+    defaults |= {"eps": [0.0, 0.1, 0.1], "strength": [None, None, 2.0], "detector": "odin", "variant": "as is"}
+    defaults |= {
+        "fitted_on": "",
+        "correct": [True, True, False],
+        "success": [None, False, True],
+        "score": [0.5, 1.0, 2.0],
+    }
+    frame = pd.DataFrame(defaults | columns)[scores_schema().names]
     with TableWriter(folder / SCORES, scores_schema()) as table:
         for batch in pa.Table.from_pandas(frame, scores_schema(), preserve_index=False).to_batches():
             table.write(batch)

@@ -57,10 +57,10 @@ def test_an_untouched_run_is_as_it_was_recorded(tmp_path):
 def test_whatever_happens_to_any_file_it_is_named(tmp_path, name, damage):
     run, other = written(tmp_path / "a", "a"), written(tmp_path / "b", "b")
     damage(run.path / name, other.path / name)
-    (told,) = digest_differences(run.path, run.facts())
-    assert told.startswith(name)
+    (difference,) = digest_differences(run.path, run.facts())
+    assert difference.startswith(name)
     kinds = {removed: "is missing", exchanged: "has other content", with_a_flipped_byte: "has other content"}
-    assert told.endswith(kinds.get(damage, " bytes"))
+    assert difference.endswith(kinds.get(damage, " bytes"))
 
 
 def test_no_byte_is_read_of_a_file_of_another_size(tmp_path):
@@ -79,8 +79,10 @@ def test_a_file_that_the_run_has_not_written_is_named(tmp_path, pattern):
     planted.parent.mkdir(parents=True, exist_ok=True)
     planted.write_text("of another run")
     name = planted.relative_to(tmp_path).as_posix()
-    told = {"summary.json": "summary.json has"}.get(name, f"{name} is none of the files that the run has recorded")
-    assert [one.startswith(told) for one in digest_differences(tmp_path, run.facts())] == [True]
+    difference = {"summary.json": "summary.json has"}.get(
+        name, f"{name} is none of the files that the run has recorded"
+    )
+    assert [one.startswith(difference) for one in digest_differences(tmp_path, run.facts())] == [True]
 
 
 @pytest.mark.parametrize("facts", [{}, {"digests": {}}])

@@ -1,4 +1,4 @@
-"""A folder in which not all is well: what can be used is used, and of the rest is said why not."""
+"""A folder in which not all is well: what can be used is used, and of the rest the page gives the reason."""
 
 import json
 import re
@@ -95,13 +95,13 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "told"), DAMAGE.items(), ids=[spoil.__name__ for spoil in DAMAGE])
-def test_a_damaged_run_is_told_with_the_remedy(folder, spoil, told):
+@pytest.mark.parametrize(("spoil", "pattern"), DAMAGE.items(), ids=[spoil.__name__ for spoil in DAMAGE])
+def test_a_damaged_run_is_named_with_the_remedy(folder, spoil, pattern):
     spoil(folder / "spoilt")
     good, spoilt = survey(folder)
     assert (good.state, good.failure) == ("completed", "")
     assert spoilt.state == "unreadable"
-    assert re.search(told, spoilt.failure)
+    assert re.search(pattern, spoilt.failure)
 
 
 def test_the_report_leaves_it_out_says_so_and_ends_with_an_error(folder, monkeypatch, capsys, svg_only):
@@ -141,8 +141,8 @@ def test_failed_running_and_foreign_runs_are_told_beside_the_completed_one(folde
     failed.fail(MemoryError("too large"))
     running.start({}, ["attack=pgd", "seed=5"], {})
     page = page_of(folder).read_text()
-    for told in ("1 completed", "1 failed", "1 running", "1 foreign"):
-        assert f">{told}</a>" in page
+    for text in ("1 completed", "1 failed", "1 running", "1 foreign"):
+        assert f">{text}</a>" in page
     assert "MemoryError: too large" in page
 
 

@@ -12,8 +12,8 @@ from dovision.store.provenance import git_commit, origin, peak_memory, provenanc
 
 def test_the_commit_is_the_checkouts_or_that_of_no_checkout():
     found = git_commit()
-    said = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
-    assert found is None or found.removesuffix("+") == said.stdout.strip()
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert found is None or found.removesuffix("+") == head.stdout.strip()
 
 
 def test_rows_depend_on_code_torch_settings_data_and_weights_and_on_nothing_else():
@@ -24,7 +24,7 @@ def test_rows_depend_on_code_torch_settings_data_and_weights_and_on_nothing_else
 
 
 def test_versions_are_those_that_run():
-    told = provenance()
-    assert told["versions"]["torch"] == torch.__version__
-    assert told["threads"] == torch.get_num_threads()
+    facts = provenance()
+    assert facts["versions"]["torch"] == torch.__version__
+    assert facts["threads"] == torch.get_num_threads()
     assert 0 < peak_memory() <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,11 +1,11 @@
-"""What is found under a folder, and what is said of damage."""
+"""What is found under a folder, and how damage is reported."""
 
 import pytest
 
 from dovision.store.run_record import describe, read_sweep
 
 
-def test_all_runs_are_found_with_their_states_and_what_tells_them_apart(sweep):
+def test_all_runs_are_found_with_their_states_and_what_distinguishes_them(sweep):
     (sweep / "foreign").mkdir(exist_ok=True)
     (sweep / "foreign" / "notes.txt").write_text("mine")
     runs = read_sweep(sweep)

@@ -44,7 +44,7 @@ def test_a_record_is_read_back_and_one_that_was_edited_is_refused(facts, data):
 
 
 @pytest.mark.parametrize(
-    ("schema", "content", "told"),
+    ("schema", "content", "place"),
     [
         (RunRecord, {}, "state is wrong"),
         (RunRecord, {"state": "done"}, "got 'done'"),
@@ -56,8 +56,8 @@ def test_a_record_is_read_back_and_one_that_was_edited_is_refused(facts, data):
         (Summary, {"interval": "x", "labels": {}, "arms": {"clean": {"eps": 0.0}}}, "arms.clean.images is wrong"),
     ],
 )
-def test_a_wrong_place_is_named(schema, content, told):
+def test_a_wrong_place_is_named(schema, content, place):
     with pytest.raises(ValueError, match=r"run\.json must hold what its run wrote") as error:
         validated(schema, content, WHERE)
-    assert told in str(error.value)
+    assert place in str(error.value)
     assert "Run the job again." in str(error.value)

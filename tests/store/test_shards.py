@@ -29,7 +29,7 @@ def test_what_was_finished_is_found_again_and_the_table_is_the_same_to_the_byte(
     for sample in range(5):
         stopped.add(1, rows(sample), {"passes": sample + 1})
     again = opened(tmp_path / "stopped")  # without the fifth image, which was not finished
-    assert (again.done, again.told) == (4, {"passes": 4})
+    assert (again.done, again.state) == (4, {"passes": 4})
     again.add(3, rows(4, 5, 6), {"passes": 7})
     again.flush()
     again.join()
@@ -122,7 +122,7 @@ def test_a_signal_at_any_line_loses_no_row_and_keeps_none_twice(tmp_path):
     lines = itertools.count(1)
     while interrupted(tmp_path / str(line := next(lines)), line):
         again = opened(tmp_path / str(line))
-        assert again.told == ({"passes": again.done} if again.done else {})
+        assert again.state == ({"passes": again.done} if again.done else {})
         for sample in range(again.done, 3):
             again.add(1, rows(sample), {"passes": sample + 1})
         again.flush()

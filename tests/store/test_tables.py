@@ -15,7 +15,7 @@ TASK = Task("multiclass", ("cat", "dog"))
 
 
 def rows(samples, arm="clean"):
-    """Two units of two classes for each sample; every number is told by the sample."""
+    """Two units of two classes for each sample; every number follows from the sample."""
     control = torch.stack([torch.tensor([0.0, float(s % 3)]) for s in samples])
     treated = control.unsqueeze(1) + torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     boxes = [[Box(0, 0, 2, 2), None]] * len(samples)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dovision.store.thumbnails import PictureChoice, kept_samples, load_image, save_image, thumbnail_path
+from dovision.store.thumbnails import PictureChoice, load_thumbnail, samples_in_arms, save_image, thumbnail_path
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -19,7 +19,7 @@ def test_a_picture_comes_back_as_its_8_bit_rounding(tmp_path, channels):
     assert path == tmp_path / "maps" / "3_eps-0.1.png"
     assert thumbnail_path(tmp_path, 3, "eps=8/255") == tmp_path / "maps" / "3_eps-8-255.png"
     expected = (image * 255).round().permute(1, 2, 0).numpy()
-    assert np.array_equal(load_image(path), expected.squeeze(-1) if channels == 1 else expected)
+    assert np.array_equal(load_thumbnail(path), expected.squeeze(-1) if channels == 1 else expected)
 
 
 def test_a_picture_of_two_channels_is_refused(tmp_path):
@@ -64,5 +64,5 @@ def test_only_samples_with_a_picture_in_each_arm_are_kept(tmp_path, write_run):
     write_run(tmp_path, images=20, maps=0, eps=(0.1,))
     for sample, arm in [(10, "clean"), (10, "eps=0.1"), (2, "clean"), (2, "eps=0.1"), (3, "clean")]:
         save_image(thumbnail_path(tmp_path, sample, arm), torch.zeros(1, 2, 2))
-    assert kept_samples(tmp_path, ["clean", "eps=0.1"]) == [10, 2]  # a zero, then a two
-    assert kept_samples(tmp_path / "nowhere", ["clean"]) == []
+    assert samples_in_arms(tmp_path, ["clean", "eps=0.1"]) == [10, 2]  # a zero, then a two
+    assert samples_in_arms(tmp_path / "nowhere", ["clean"]) == []

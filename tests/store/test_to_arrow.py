@@ -12,9 +12,9 @@ from dovision.store.to_arrow import (
     effect_columns,
     mean_abs_expected_effect,
     mean_expected_logit_effect,
-    prediction_entropy,
     probability_margin,
     sample_columns,
+    task_entropy,
     touched,
 )
 from dovision.types import Batch, Box, Task
@@ -101,8 +101,8 @@ def test_a_label_that_is_not_known_is_minus_one_and_cannot_be_said_wrongly():
 
 
 def test_entropy_of_certain_and_of_open_predictions():
-    assert prediction_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), TWO).tolist() == pytest.approx([0.0, math.log(2)])
-    assert prediction_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), LABELS).tolist() == pytest.approx(
+    assert task_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), TWO).tolist() == pytest.approx([0.0, math.log(2)])
+    assert task_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), LABELS).tolist() == pytest.approx(
         [0.0, 2 * math.log(2)]
     )
 

@@ -13,7 +13,7 @@ CELLS = {"top": [0, 0, 2, 2], "left": [0, 2, 0, 2], "bottom": [2, 2, 4, 4], "rig
 
 
 def effects(**columns):
-    facts = {"sample": 3, "arm": "eps=0.1", "said": "seven", "label": "one", "effect": [-0.5, -0.15, 0.05, 0.2]}
+    facts = {"sample": 3, "arm": "eps=0.1", "predicted": "seven", "label": "one", "effect": [-0.5, -0.15, 0.05, 0.2]}
     return pd.DataFrame(facts | CELLS | columns)
 
 
@@ -26,7 +26,7 @@ def write(folder):
 def test_levels_are_fifths_of_the_largest_effect_and_boxes_those_of_the_sample(tmp_path):
     write(tmp_path)
     (found,) = layered(tmp_path, effects())
-    assert found.caption == "sample 3, eps=0.1: says seven, is one"
+    assert found.caption == "sample 3, eps=0.1: predicted: seven, true: one"
     assert np.unique(found.picture).tolist() == [51]
     assert found.levels.tolist() == [[1, 1, 2, 2, 0], [1, 1, 2, 2, 0], [3, 3, 4, 4, 0], [3, 3, 4, 4, 0]]
     assert found.boxes[["part", "left", "right"]].to_numpy().tolist() == [["tag", 1, 3]]

@@ -16,7 +16,7 @@ from dovision.store.tables import EFFECTS, read_groups, row_groups
 
 _Array = npt.NDArray[np.float64]
 CELL = ("arm", "unit", "class")
-SUMS_AT_ONCE = 8_000_000  # sums of groups that are kept at once, of 8 bytes each
+SUMS_AT_ONCE = 8_000_000  # sums of groups that are held at once, of 8 bytes each
 
 
 def average_effects(folder: Path) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""How each detector tells the images of each world from clean ones and from noise, kept as a table of the run."""
+"""Detection of each world against clean images and against noise, as a table of the run."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def detection(folder: Path) -> pd.DataFrame:
     prevalence              what a score without information has as its auprc
     tpr_1, tpr_5            share of successful attacks above the threshold
     auroc_noise             of successful attacks against noise of the same epsilon; nan where that was not measured
-    NAME_all                the same of all attacked images, also those that the attack left as they were said
+    NAME_all                the same of all attacked images, also those that the attack left as they were predicted
     false_clean_1, ..., false_noise_1, ...  share of clean images, and of noise of the same epsilon, above the threshold
     evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
     threshold_1, ...        above which lie 1 % and 5 % of the clean validation images, taken as given; nan, as all that
                             follows from it, where that is less than one image
-    note                    what has to be said where a number is missing
+    note                    the reason why a number is missing
 
     Each metric has its interval in NAME_low and NAME_high, NAME_reason says why there is none.
 
@@ -103,10 +103,10 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     """
     frame = widest(frame)
     several = (frame["attack"] == WORST).any()
-    told = frame["attack"].isin([WORST, NOISE, *ADAPTIVES]) | (not several)
+    chosen = frame["attack"].isin([WORST, NOISE, *ADAPTIVES]) | (not several)
     columns = [*_KEY, "attacker", "images", "successful", "note"]
     ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
-    return frame.loc[told, columns + ends].reset_index(drop=True)
+    return frame.loc[chosen, columns + ends].reset_index(drop=True)
 
 
 def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
@@ -116,13 +116,13 @@ def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
     """
     frame = pd.concat([read_detection(folder) for folder in folders])
     rows = frame.groupby(_KEY, sort=False, dropna=False)
-    told = rows.agg(seeds=("attacker", "size"), attacker=("attacker", "first"), images=("images", "sum"))
-    told = told.assign(successful=rows["successful"].sum())
+    counts = rows.agg(seeds=("attacker", "size"), attacker=("attacker", "first"), images=("images", "sum"))
+    counts = counts.assign(successful=rows["successful"].sum())
     parts = [
         rows[DETECTION_METRICS].agg(how).add_suffix(end)
         for how, end in (("mean", ""), ("min", "_low"), ("max", "_high"))
     ]
-    return pd.concat([told, *parts], axis=1).reset_index()
+    return pd.concat([counts, *parts], axis=1).reset_index()
 
 
 def matrix(frame: pd.DataFrame) -> pd.DataFrame:
@@ -176,13 +176,13 @@ def _worlds(own: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
     worlds = attacked.groupby(WORLD, observed=True, sort=False, dropna=False)
     for world, rows in [*worlds, *_worst_cases(attacked)]:
         same = noise.get(world[1], nothing)
-        told: dict[str, Any] = dict(zip(WORLD, world, strict=True))
-        told |= {"attacker": ADAPTIVE if world[0] in ADAPTIVES else NOT_ADAPTIVE, **_counts(rows, clean)}
+        row: dict[str, Any] = dict(zip(WORLD, world, strict=True))
+        row |= {"attacker": ADAPTIVE if world[0] in ADAPTIVES else NOT_ADAPTIVE, **_counts(rows, clean)}
         found = _against(rows, clean, same if world[0] != NOISE else nothing, limits)
         found |= _at_limits(rows, clean, same, limits)
         for name in DETECTION_METRICS:
-            told |= interval_columns(name, found[name])
-        yield told | {f"threshold_{name}": limit for name, limit in limits.items()}
+            row |= interval_columns(name, found[name])
+        yield row | {f"threshold_{name}": limit for name, limit in limits.items()}
 
 
 def _worst_cases(attacked: pd.DataFrame) -> Iterator[tuple[tuple[str, float, float], pd.DataFrame]]:

@@ -1,4 +1,4 @@
-"""How each map of a run agrees with the boxes, with the true effects of the parts, and with itself under noise."""
+"""Agreement of each map of a run with the boxes, with the true effects of the parts, and with itself under noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from dovision.analysis.object_effects import true_effects
 from dovision.analysis.similarity import variant_similarity
 from dovision.functional import agreement
-from dovision.store.map_tables import AS_IS, PERTURBED, MapGrid, read_boxes, read_grid, read_maps
+from dovision.store.map_tables import AS_IS, PERTURBED, MapGrid, read_box_table, read_grid, read_maps
 from dovision.store.tables import CLEAN, boxes_of
 from dovision.types import Box, part_kind
 
@@ -38,7 +38,7 @@ def agreements(folder: Path) -> pd.DataFrame:
     maps, grid = read_maps(folder), read_grid(folder)
     shown = maps[maps["variant"] == AS_IS].reset_index(drop=True)
     frame = pd.concat(
-        [shown.drop(columns=["cells", "variant"]), _localisation(shown, read_boxes(folder), grid)], axis=1
+        [shown.drop(columns=["cells", "variant"]), _localisation(shown, read_box_table(folder), grid)], axis=1
     )
     stability = variant_similarity(maps, PERTURBED).drop(columns="group").rename(columns={"similarity": "stability"})
     frame = frame.merge(_against_true_effects(folder), on=_KEY, how="left").merge(stability, on=_KEY, how="left")
@@ -53,7 +53,7 @@ def object_scores(folder: Path) -> pd.DataFrame:
         sample, class, explainer, group, part, kind, label; energy, the share of the map's positive part in the part's
         box; area, the box's share of the image; density, the map's mean over the box.
     """
-    maps, grid, boxes = read_maps(folder), read_grid(folder), read_boxes(folder)
+    maps, grid, boxes = read_maps(folder), read_grid(folder), read_box_table(folder)
     sound = maps[(maps["variant"] == AS_IS) & (maps["state"] == agreement.OK)]
     covered = pd.Series([_coverage([box], grid) for box in boxes_of(boxes)], boxes.index, dtype=object)
     boxes = boxes.assign(kind=boxes["part"].map(part_kind), coverage=covered)

@@ -1,4 +1,4 @@
-"""How each explainer scores on average, and how it compares with the one that is the field's reference."""
+"""Mean scores of each explainer, and its comparison with the one that is the field's reference."""
 
 from __future__ import annotations
 
@@ -111,5 +111,5 @@ def _difference(rows: pd.DataFrame, metric: str, itself: bool) -> dict[str, Any]
         return {"pairs": 0}
     values = (rows[metric] - rows[f"{metric}_reference"]).to_numpy(float)
     groups = rows["group"].to_numpy()
-    told = interval_columns("difference", mean_interval(values, groups))
-    return told | {"pairs": int(np.isfinite(values).sum()), "p": mean_p_value(values, groups)}
+    columns = interval_columns("difference", mean_interval(values, groups))
+    return columns | {"pairs": int(np.isfinite(values).sum()), "p": mean_p_value(values, groups)}

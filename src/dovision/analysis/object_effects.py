@@ -10,7 +10,7 @@ import pandas as pd
 
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, holm, interval_columns, mean_interval, mean_p_value
-from dovision.store.map_tables import BOXES_FILE, read_boxes
+from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import EFFECTS, read_groups, row_groups
 from dovision.types import part_kind
 
@@ -35,7 +35,7 @@ def part_rows(folder: Path) -> pd.DataFrame:
     columns = [*_KEY, "group", "kind", "label", "control", "effect", "log_odds_effect"]
     if not (folder / BOXES_FILE).is_file():
         return pd.DataFrame(columns=columns)
-    boxes = read_boxes(folder)[["sample", "part", "label"]]
+    boxes = read_box_table(folder)[["sample", "part", "label"]]
     found = []
     for table in row_groups(folder / EFFECTS, ["sample", "arm", "unit", "class", "effect", "log_odds_effect"]):
         rows = table.to_pandas()
@@ -115,12 +115,12 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
 def _contrast(found: pd.DataFrame, level: float) -> dict[str, Any]:
     groups = found["group"].to_numpy()
     columns = {name: found[name].to_numpy(float) for name in MEANS}
-    told: dict[str, Any] = {
+    row: dict[str, Any] = {
         "clusters": len(np.unique(groups)),
         "images": found["sample"].nunique(),
         "parts": len(found),
         "p": mean_p_value(columns["difference"], groups),
     }
     for name, values in columns.items():
-        told |= interval_columns(name, mean_interval(values, groups, RESOLUTION, level))
-    return told
+        row |= interval_columns(name, mean_interval(values, groups, RESOLUTION, level))
+    return row

@@ -1,4 +1,4 @@
-"""What an attack does to the true effects of parts: the same part of the same image, clean and attacked."""
+"""The change of the true effects of parts by an attack: the same part of the same image, clean and attacked."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def moves(rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for key, own in both.groupby(["arm", "class", "kind"], sort=False):
         change, groups = own["change"].to_numpy(float), own["group"].to_numpy()
-        told = {**dict(zip(MOVES, key, strict=False)), "parts": len(own), "clusters": own["group"].nunique()}
+        row = {**dict(zip(MOVES, key, strict=False)), "parts": len(own), "clusters": own["group"].nunique()}
         for name, values in (("change", change), ("size", abs(change))):
-            told |= interval_columns(name, mean_interval(values, groups))
-        found.append(told)
+            row |= interval_columns(name, mean_interval(values, groups))
+        found.append(row)
     return pd.DataFrame(found, columns=MOVES)

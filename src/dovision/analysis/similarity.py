@@ -1,4 +1,4 @@
-"""How alike maps are: of two explainers, and of one explainer before and after something was changed."""
+"""Similarity of maps: of two explainers, and of one explainer before and after something was changed."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Ended(NamedTuple):
 
 
 def state_of(folder: Path) -> str:
-    """The state of a run directory; "damaged" where it cannot be told."""
+    """The state of a run directory; "damaged" where it cannot be read."""
     try:
         return RunDirectory(folder).state
     except OSError:

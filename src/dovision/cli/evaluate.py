@@ -1,4 +1,4 @@
-"""dovision-evaluate: measure the effects of an intervention on a classifier, on clean and on attacked images."""
+"""The command dovision-evaluate: effects of an intervention on a classifier, on clean and on attacked images."""
 
 from __future__ import annotations
 

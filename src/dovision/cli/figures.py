@@ -1,4 +1,4 @@
-"""dovision-figures: this project's figures from finished sweeps, and a lock that shows which of them has changed."""
+"""The command dovision-figures: figures from finished sweeps, and a lock that shows which of them has changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Remarks(NamedTuple):
-    """What is to be said of figures, by their names."""
+    """Remarks on figures, by their names."""
 
     missing: dict[str, str]  # why it could not be drawn
     mixed: dict[str, str]  # in what its runs differ that they should share

@@ -55,7 +55,7 @@ def _launched(launch: Callable[[], None], task: Task) -> None:
 
 
 def _outcome(name: str, launch: Callable[[], None]) -> int:
-    """The exit code of a launch, whose errors are told in a line."""
+    """The exit code of a launch, whose errors are printed in a line."""
     try:
         with Stop(), sweep.launching():
             launch()

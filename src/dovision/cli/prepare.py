@@ -1,4 +1,4 @@
-"""dovision-prepare: make, once, what a dataset reads faster than its files; stopped, it goes on where it was."""
+"""The command dovision-prepare: make, once, what a dataset reads faster than its files; resumed after a stop."""
 
 from __future__ import annotations
 

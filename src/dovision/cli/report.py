@@ -1,4 +1,4 @@
-"""dovision-report: figures, tables and one page, from run directories alone."""
+"""The command dovision-report: figures, tables and one page, from run directories alone."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def report_of_sweep(sweep: Path, output: Path | None = None, details: int = 40) 
 
 
 def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int) -> Path:
-    """The report of these runs of a sweep; those that are not completed are told on the page."""
+    """The report of these runs of a sweep; those that are not completed are listed on the page."""
     completed = [run for run in runs if run.state == "completed"]
     detailed = completed[: checks.positive_int("details", details)]
     make_folder(output, setting="output")

@@ -1,4 +1,4 @@
-"""The console scripts: what they tell of themselves is told at once, without torch; the rest is the commands' own."""
+"""The console scripts: help and version at once, without torch; the rest is the commands' own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what takes a second to import is imported where a Ctrl-C is answered in a line
     from omegaconf import DictConfig
 
-TELLING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--shell-completion", "-sc"}
+PRINTING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--shell-completion", "-sc"}
 
 
 def train() -> None:
@@ -41,21 +41,21 @@ def figures() -> None:
 
 def _run(name: str) -> None:
     try:
-        _tell_or_do(name)
+        _print_or_run(name)
     except KeyboardInterrupt:  # while modules are imported, before the command listens to signals
         print(f"dovision-{name}: stopped by SIGINT", file=sys.stderr)
         sys.exit(130)
 
 
-def _tell_or_do(name: str) -> None:
-    if not TELLING.isdisjoint(argument.partition("=")[0] for argument in sys.argv[1:]):
-        with contextlib.suppress(Exception):  # which the command itself then tells in a sentence
-            _tell(name)
+def _print_or_run(name: str) -> None:
+    if not PRINTING.isdisjoint(argument.partition("=")[0] for argument in sys.argv[1:]):
+        with contextlib.suppress(Exception):  # which the command itself then reports in a sentence
+            _print_only(name)
             return
     import_module(f"dovision.cli.{name}").main()
 
 
-def _tell(name: str) -> None:
+def _print_only(name: str) -> None:
     import hydra
 
     from dovision.config.hashing import register_resolvers
@@ -67,4 +67,4 @@ def _tell(name: str) -> None:
 
 
 def _nothing(config: DictConfig) -> None:
-    """What is done with a configuration that is only told."""
+    """The task of a configuration that is only printed."""

@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
     """Record a run from `running` to its end, with its log, wall time and peak memory.
 
-    Yields the callback that lets a test end at a signal. The configured logger is told of the start, of a completed
-    run, and of the end in any case. The process of a second device only lends a hand, and records nothing.
+    Yields the callback that lets a test end at a signal. The configured logger receives the start, of a completed
+    run, and of the end in any case. The process of a second device only measures its share, and records nothing.
 
     Raises:
         JobFailed: the body failed, has called `sys.exit`, or has lost images; the reason is in the log and in run.json.
@@ -96,7 +96,7 @@ def _recorded(run: RunDirectory) -> Iterator[None]:
 
 @contextmanager
 def _logged(logger: CSVLogger, run: RunDirectory, group: str, name: str, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Tell the logger of a run's start and end, and of its numbers if it is completed."""
+    """Report to the logger a run's start and end, and of its numbers if it is completed."""
     try:
         logger.start(run.path, group, name, settings)
         yield

@@ -1,4 +1,4 @@
-"""dovision-train: fit the classifier, and the autoencoder if one is asked for."""
+"""The command dovision-train: fit the classifier, and the autoencoder if one is asked for."""
 
 from __future__ import annotations
 

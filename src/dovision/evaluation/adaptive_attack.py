@@ -32,7 +32,7 @@ class _Standing(NamedTuple):
 class Adaptive(Attack):
     """Ascent on the classifier's loss minus lambda times the detector's score, both by gradient.
 
-    Of all steps the one is kept, for each image, that fools the classifier at the lowest score. In the orthogonal
+    Of all steps it returns, for each image, the one that fools the classifier at the lowest score. In the orthogonal
     variant a step follows one of the two only, and moves along what leaves the other as it is: up the loss until the
     classifier is fooled, then down the score.
 

@@ -1,4 +1,4 @@
-"""What the callbacks under `trainer.test` share: a method for a batch, and files closed whatever ends the test."""
+"""The base of the callbacks under `trainer.test`: a method for a batch, and files closed whatever ends the test."""
 
 from __future__ import annotations
 

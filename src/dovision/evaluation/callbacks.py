@@ -1,4 +1,4 @@
-"""What an evaluation holds: effects, maps of explainers, and the detection of attacks."""
+"""The callbacks of an evaluation: effects, maps of explainers, and the detection of attacks."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def map_evaluation(
 
 
 class Contest(NamedTuple):
-    """Detectors, and the worlds that they are to tell from the clean one; both by name."""
+    """Detectors, and the worlds that they are to separate from the clean one; both by name."""
 
     detectors: Mapping[str, Detector]
     worlds: Mapping[str, Attack]
@@ -149,7 +149,7 @@ def detect(
     adaptive = _adaptive(config, images, fits, inserted, classifier)
     write_scores(folder, fits, detection.failed, adaptive)
     write_detection(folder)
-    return detection.told
+    return detection.record
 
 
 def _loader(config: DictConfig, images: Images, split: str, name: str) -> DataLoader[Batch]:

@@ -40,7 +40,7 @@ class Detection(Evaluation):
         inserted: the same with its autoencoder, or None.
         worlds: attacks by name, each with its epsilons.
         detectors: by name.
-        keep_attacked: whether all attacked images are kept, as they are.
+        keep_attacked: whether all attacked images are saved, as they are.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Detection(Evaluation):
         self.health = GradientHealth()
 
     @property
-    def told(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """What a run records: detectors' passes and milliseconds for an image, attacks' passes, those that failed."""
         costs = {
             name: {"passes": self.detectors[name].passes, "milliseconds": round(milliseconds, 3)}

@@ -47,14 +47,14 @@ class Fitted(NamedTuple):
 
     def rows(self, facts: pd.DataFrame, score: Tensor, strength: float | None = None) -> pa.RecordBatch:
         """Rows of scores.parquet, for images of these facts."""
-        said = {"detector": self.name, "variant": self.variant, "fitted_on": self.fitted_on, "strength": strength}
-        frame = facts.assign(score=score.double().cpu().numpy(), **said)
+        columns = {"detector": self.name, "variant": self.variant, "fitted_on": self.fitted_on, "strength": strength}
+        frame = facts.assign(score=score.double().cpu().numpy(), **columns)
         table = pa.Table.from_pandas(frame[scores_schema().names], scores_schema(), preserve_index=False)
         return table.combine_chunks().to_batches()[0]
 
 
 def fit_detectors(folder: Path, detectors: Mapping[str, Detector], failed: Collection[str]) -> list[Fitted]:
-    """Every detector in its variants, fitted to what was read of the validation images not kept for thresholds.
+    """Every detector in its variants, fitted to what was read of the validation images not reserved for thresholds.
 
     as is                   has nothing to fit
     clean only              fitted to clean images
@@ -80,7 +80,7 @@ def shown(fits: Sequence[Fitted]) -> list[Fitted]:
 
 
 def for_thresholds(group: pd.Series[int]) -> pd.Series[bool]:
-    """Which patients' validation images are kept for thresholds: a detector rejects few of those it is fitted to."""
+    """Mask of patients whose validation images set thresholds: a detector rejects few of those it is fitted to."""
     return (group * GOLDEN % 2**32) < FOR_THRESHOLDS * 2**32
 
 
@@ -95,11 +95,11 @@ def write_scores(
         for name in dict.fromkeys(fitted.name for fitted in fits):
             for reads in read_reads(folder, name):
                 facts = reads.facts
-                kept = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
-                told = ((facts["split"] == TEST) | kept) & ~facts["attack"].isin(failed)
+                reserved = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
+                chosen = ((facts["split"] == TEST) | reserved) & ~facts["attack"].isin(failed)
                 for fitted in fits:
-                    if fitted.name == name and told.any():
-                        table.write(fitted.rows(facts[told], fitted.detector.score(reads.chosen(told))))
+                    if fitted.name == name and chosen.any():
+                        table.write(fitted.rows(facts[chosen], fitted.detector.score(reads.chosen(chosen))))
         for rows in adaptive:
             table.write(rows)
 

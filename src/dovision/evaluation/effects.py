@@ -55,8 +55,8 @@ class EffectEvaluation(Evaluation):
         names: a name per sample of the test split.
         chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
         plain_control: compare with the classifier under test instead of `measured` without do(u).
-        pictures: chooses the samples of which the image is kept as a picture.
-        keep_attacked: whether all attacked images are kept, as they are.
+        pictures: chooses the samples of which the image is saved as a picture.
+        keep_attacked: whether all attacked images are saved, as they are.
         flush: images after which their rows are finished on disk.
         origin: what the rows depend on besides the configuration; a change of it is the end of finished parts.
     """
@@ -113,7 +113,7 @@ class EffectEvaluation(Evaluation):
             )
         ranks = {"rank": trainer.global_rank, "devices": trainer.world_size}
         self.parts = Parts(self.folder, self._schemas(), self.flush, self._origin(), **ranks)
-        self._take_up(self.parts.told)
+        self._load_state(self.parts.state)
         self.pictures.offer_rows(self.parts.finished(SAMPLES))
         self._seen = 0
         keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.keep_attacked else None
@@ -144,7 +144,7 @@ class EffectEvaluation(Evaluation):
         images = len(batch.image)
         self.queries.images += images
         rows = {SAMPLES: by_sample(samples, images), EFFECTS: done_rows(by_sample(effects, images))}
-        self.parts.add(images, rows, self._told())
+        self.parts.add(images, rows, self._state())
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_end(trainer, pl_module)
@@ -171,22 +171,22 @@ class EffectEvaluation(Evaluation):
             yield Arm(arm_name(eps), eps, attacked, self.logits(attacked.image))
 
     def _origin(self) -> Mapping[str, Any]:
-        """What finished parts must share with this start; nothing does where all attacked images are to be kept."""
+        """What finished parts must share with this start; nothing does where all attacked images are to be saved."""
         return {**self.origin, "start": uuid4().hex} if self.keep_attacked else self.origin
 
     def _schemas(self) -> dict[str, pa.Schema]:
         return {EFFECTS: effects_schema(), SAMPLES: samples_schema(self.classifier.task)}
 
-    def _told(self) -> dict[str, Any]:
-        """Counts over all images so far, which a later start takes up."""
-        return {**self.pass_facts, "health": self.health.told(), "queries": self.queries.told()}
+    def _state(self) -> dict[str, Any]:
+        """Counts over all images so far, from which a later start resumes."""
+        return {**self.pass_facts, "health": self.health.state_dict(), "queries": self.queries.state_dict()}
 
-    def _take_up(self, told: Mapping[str, Any]) -> None:
-        if told:
-            self.forward_passes = told["forward_passes"]
-            self.health.take_up(told["health"])
-            self.queries.take_up(told["queries"])
-            self.propagation.allowance.limit = told["chunk_limit"]
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        if state:
+            self.forward_passes = state["forward_passes"]
+            self.health.load_state_dict(state["health"])
+            self.queries.load_state_dict(state["queries"])
+            self.propagation.allowance.limit = state["chunk_limit"]
 
     def _outcome(self, arm: Arm) -> Outcome:
         outcome = self.propagation(arm.batch, self._count)

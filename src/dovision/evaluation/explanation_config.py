@@ -1,4 +1,4 @@
-"""How the maps of explainers are made comparable and judged."""
+"""Settings by which the maps of explainers are made comparable and judged."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class MapSettings:
     """The common grid, the classes that are explained, and the tests that a map is put to.
 
     Args:
-        of: label (each class that the image has), prediction (each that is said), or the name of one class.
+        of: label (each class that the image has), prediction (each that is predicted), or the name of one class.
         cells: cells a side of the grid that all maps are brought to.
         margin: by which pointing may miss a box, as a share of the image's side; 15/224 in the literature.
         steps: of deletion and of insertion.
         fill: what a deleted cell is painted with, and what insertion starts from.
         noise: of the perturbation under which a map should be stable, uniform in [-noise, noise], in pixel units.
-        sanity: images, the first ones, explained once more for classifiers whose layers are drawn anew from the top
+        sanity: images, the first ones, explained once more for classifiers whose layers are randomised from the top
             down, and for one fitted to permuted labels, if there is one: their maps should be other ones.
         seed: of the noise, and of the new weights.
     """

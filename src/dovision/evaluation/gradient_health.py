@@ -1,4 +1,4 @@
-"""Whether attacks by gradient had gradients to go by."""
+"""The share of gradients that are zero or not finite, which attacks by gradient depend on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class GradientHealth:
-    """Share of zero and NaN gradients over the clean images of a run; told once, and warned of above 5 %."""
+    """Share of zero and NaN gradients over the clean images of a run; above 5 % it warns once."""
 
     def __init__(self) -> None:
         self.dead = 0.0
@@ -30,13 +30,13 @@ class GradientHealth:
         """Mean share of an image's pixels; None where no image was looked at."""
         return self.dead / self.images if self.images else None
 
-    def told(self) -> dict[str, float]:
-        """The counts, for `take_up` in a later start of the run."""
+    def state_dict(self) -> dict[str, float]:
+        """The counts, for `load_state_dict` in a later start of the run."""
         return {"dead": self.dead, "images": self.images}
 
-    def take_up(self, told: Mapping[str, float]) -> None:
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Go on from the counts of an earlier start."""
-        self.dead, self.images = told["dead"], int(told["images"])
+        self.dead, self.images = state["dead"], int(state["images"])
 
     def warn(self) -> None:
         """A line in the log where an attack by gradient may have failed for want of one."""

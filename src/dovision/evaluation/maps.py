@@ -61,7 +61,7 @@ class MapEvaluation(Evaluation):
         self.explainers = explainers
         self.settings = settings
         self.sanity = frozenset(samples[: settings.sanity])
-        self.strangers = {PERMUTED: permuted} if permuted is not None else {}
+        self.sanity_classifiers = {PERMUTED: permuted} if permuted is not None else {}
         _, height, width = shape
         margin = settings.margin * max(height, width)
         self.schema = maps_schema(settings.cells, settings.cells, height, width, margin)
@@ -76,9 +76,9 @@ class MapEvaluation(Evaluation):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_start(trainer, pl_module)
         if self.sanity:
-            self.strangers |= cascade(self.classifier, self.settings.seed)
-        for stranger in self.strangers.values():
-            stranger.to(pl_module.device)
+            self.sanity_classifiers |= cascade(self.classifier, self.settings.seed)
+        for classifier in self.sanity_classifiers.values():
+            classifier.to(pl_module.device)
         path = part_path(self.folder / MAPS_FILE, trainer.global_rank, trainer.world_size)
         self.table = self.opened(TableWriter(path, self.schema))
         self.progress = self.progress_bar("maps")
@@ -102,8 +102,8 @@ class MapEvaluation(Evaluation):
         task = self.classifier.task
         probability = task.probability(logits)
         image, target = self.settings.pairs(batch, probability, task)
-        said, label = task.prediction(probability).cpu()[image], batch.label.cpu()[image]
-        correct = said == label
+        predicted, label = task.prediction(probability).cpu()[image], batch.label.cpu()[image]
+        correct = predicted == label
         if task.multilabel:
             correct = correct.gather(1, target.unsqueeze(1))[:, 0]
         return _Asked(batch.rows(image), target.to(batch.image.device), correct)
@@ -121,8 +121,8 @@ class MapEvaluation(Evaluation):
         chosen = [row for row, sample in enumerate(asked.batch.sample.tolist()) if sample in self.sanity]
         if chosen:
             few = _Asked(asked.batch.rows(chosen), asked.target[chosen], asked.correct[chosen])
-            for variant, stranger in self.strangers.items():
-                yield from self._described(name, variant, few, self._cells(name, few, stranger))
+            for variant, classifier in self.sanity_classifiers.items():
+                yield from self._described(name, variant, few, self._cells(name, few, classifier))
 
     def _cells(self, name: str, asked: _Asked, classifier: Classifier) -> Tensor:
         maps = self.explainers[name](asked.batch, asked.target, classifier)

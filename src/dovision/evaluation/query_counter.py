@@ -1,4 +1,4 @@
-"""What an attack has cost per image, over all starts of a run."""
+"""Cost of an attack per image, over all starts of a run."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Queries:
             for eps in {**self._before, **now}
         }
 
-    def told(self) -> dict[str, Any]:
-        """The counts, for `take_up` in a later start of the run."""
+    def state_dict(self) -> dict[str, Any]:
+        """The counts, for `load_state_dict` in a later start of the run."""
         return {"mean": self.mean, "images": self.images + self._images_before}
 
-    def take_up(self, told: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the counts of an earlier start."""
-        self._before, self._images_before = told["mean"], told["images"]
+        self._before, self._images_before = state["mean"], state["images"]

@@ -28,8 +28,8 @@ def bench_figure(folder: Path) -> ReportFigure:
     if missing:
         raise ValueError(f"{path} must have a column {min(missing)}, got {', '.join(frame.columns)}. Run make bench.")
     frame = frame.dropna(subset=["ratio", "seconds"])  # not memory, nor the share of an evaluation's own time
-    told = folder / "table.md"
-    machine = files.read_text(told).partition("\n")[0] if told.is_file() else ""
+    table = folder / "table.md"
+    machine = files.read_text(table).partition("\n")[0] if table.is_file() else ""
     caption = (
         "Time of the peer, at its best chunk, over that of dovision on the same images and units, both measured in one "
         f"run, alternating; the median of several rounds; above 1, dovision takes less. {machine}"

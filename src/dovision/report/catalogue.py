@@ -38,7 +38,7 @@ from dovision.report.report_figure import (
 from dovision.report.style import FEWEST_FOR_CURVE, SIGN
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, largest_effect, read_effects, read_samples
-from dovision.store.thumbnails import CHOSEN, kept_samples, load_image, thumbnail_path
+from dovision.store.thumbnails import CHOSEN, load_thumbnail, samples_in_arms, thumbnail_path
 from dovision.types import Box
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
@@ -97,19 +97,21 @@ def sweep_figures(runs: Sequence[Run]) -> list[ReportFigure]:
 
 def results_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """The tables of headline numbers and of the classifier's quality as figures; a page has them as tables."""
-    frame, told = results_frame(runs), setup_sentence(runs)
-    quality = "classifier_quality", "Quality of the classifier", frame, summary.QUALITY, f"{MEANING} {told}"
-    return [_results("results", "Headline numbers", frame, HEADLINE_METRICS, told), _results(*quality)]
+    frame, setup = results_frame(runs), setup_sentence(runs)
+    quality = "classifier_quality", "Quality of the classifier", frame, summary.QUALITY, f"{MEANING} {setup}"
+    return [_results("results", "Headline numbers", frame, HEADLINE_METRICS, setup), _results(*quality)]
 
 
-def _results(name: str, title: str, frame: pd.DataFrame, metrics: Sequence[str], told: str) -> ReportFigure:
+def _results(name: str, title: str, frame: pd.DataFrame, metrics: Sequence[str], setup: str) -> ReportFigure:
     rows = [(str(row["job"]), cells(row, metrics)) for _, row in frame.iterrows()]
     table = Ruled(["arm", "images", "images by class", *(METRIC_HEADS[metric] for metric in metrics)], rows)
     cut = f" Drawn: the first {ROWS_DRAWN} of {len(rows):,} rows." if len(rows) > ROWS_DRAWN else ""
     figure = plots.results_table(table.heads, rows[:ROWS_DRAWN])
     ends = ("", "_low", "_high", "_reason")
     columns = [*frame.columns[:5], *(f"{metric}{end}" for metric in metrics for end in ends)]
-    caption = f"{told} {images(frame['images'])} In brackets: {BOTH_INTERVALS}.{missing_intervals(frame[columns])}{cut}"
+    caption = (
+        f"{setup} {images(frame['images'])} In brackets: {BOTH_INTERVALS}.{missing_intervals(frame[columns])}{cut}"
+    )
     return ReportFigure(name, title, caption, figure, frame[columns], table)
 
 
@@ -181,19 +183,20 @@ def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
     samples = read_samples(run.folder)
     every = list(samples["arm"].unique())
     arms = every[:most]
-    pictured = kept_samples(run.folder, every)
+    pictured = samples_in_arms(run.folder, every)
     effects = read_effects(run.folder, pictured)
     measured = set(effects["sample"])
-    kept = [sample for sample in pictured if sample in measured][:most]
-    if not kept:
+    chosen = [sample for sample in pictured if sample in measured][:most]
+    if not chosen:
         return []
     largest = largest_effect(effects)
-    frame = _shown(samples, effects[effects["sample"].isin(kept)], arms)
-    frame = frame.sort_values("sample", key=lambda sample: sample.map(kept.index), kind="stable")
-    pictures = {(s, arm): load_image(thumbnail_path(run.folder, s, arm)) for s in kept for arm in arms}
+    frame = _shown(samples, effects[effects["sample"].isin(chosen)], arms)
+    frame = frame.sort_values("sample", key=lambda sample: sample.map(chosen.index), kind="stable")
+    pictures = {(s, arm): load_thumbnail(thumbnail_path(run.folder, s, arm)) for s in chosen for arm in arms}
     caption = (
-        f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all kept images, conditions "
-        f"and classes of the job. {setup_sentence([run])} n = {len(kept)}, {CHOSEN}; single images, so no interval."
+        f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all saved images, "
+        f"conditions and classes of the job. {setup_sentence([run])} n = {len(chosen)}, {CHOSEN}; "
+        "single images, so no interval."
     )
     return [ReportFigure(GALLERY, "Images and effect maps", caption, gallery(pictures, frame, largest), frame)]
 
@@ -202,12 +205,12 @@ def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) ->
     """Per (sample, arm, unit) the effect on the likeliest class of that world."""
     classes = list(dict.fromkeys(effects["class"]))
     highest = effects.groupby(["sample", "arm"])["control"].transform("max")
-    said = effects[effects["control"] == highest].rename(columns={"class": "said"})
-    said = said[said["arm"].isin(arms)].drop_duplicates(["sample", "arm", "unit"])
+    predicted = effects[effects["control"] == highest].rename(columns={"class": "predicted"})
+    predicted = predicted[predicted["arm"].isin(arms)].drop_duplicates(["sample", "arm", "unit"])
     label = samples.set_index(["sample", "arm"])["label"]
-    names = [label_names(label[key], classes) for key in zip(said["sample"], said["arm"], strict=True)]
-    columns = ["sample", "arm", "unit", "said", "control", "label", "effect", *Box._fields]
-    return said.assign(label=names)[columns]
+    names = [label_names(label[key], classes) for key in zip(predicted["sample"], predicted["arm"], strict=True)]
+    columns = ["sample", "arm", "unit", "predicted", "control", "label", "effect", *Box._fields]
+    return predicted.assign(label=names)[columns]
 
 
 def _interval(row: pd.Series, metric: str) -> str:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from dovision.functional.intervals import has_quantile
 from dovision.report.style import FEWEST_FOR_CURVE
 
-_MOST = 200  # values that are kept of a distribution
+_MOST = 200  # values that stand for a distribution
 
 
 def ecdf(values: npt.ArrayLike) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from dovision.report.catalogue import label_names
 from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.store.run_record import Run
 from dovision.store.tables import largest_effect, read_effects, read_samples
-from dovision.store.thumbnails import kept_samples, load_image, thumbnail_path
+from dovision.store.thumbnails import load_thumbnail, samples_in_arms, thumbnail_path
 from dovision.types import Box
 
 MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there
@@ -30,7 +30,7 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]
 
     Returns:
         job, image, label; classes, units, boxes (top, left, bottom, right of each unit, or None), size (height, width);
-        scale (the size of effect that has the deepest colour: the largest of all kept images, conditions and classes
+        scale (the size of effect that has the deepest colour: the largest of all saved images, conditions and classes
         of the job);
         arms: name, picture (a data: address), control (per class), largest, effects (units x classes, little-endian
         16-bit numbers in base64, in shares of `largest`).
@@ -51,11 +51,11 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]
 def _entries(run: Run) -> Iterator[dict[str, Any]]:
     samples = read_samples(run.folder)
     arms = list(samples["arm"].unique())
-    kept = kept_samples(run.folder, arms)
-    if not kept:
+    pictured = samples_in_arms(run.folder, arms)
+    if not pictured:
         return
-    scale = largest_effect(read_effects(run.folder, kept))
-    for sample in kept:
+    scale = largest_effect(read_effects(run.folder, pictured))
+    for sample in pictured:
         effects = read_effects(run.folder, [sample])
         if len(effects):
             yield _entry(run, samples[samples["sample"] == sample], effects, scale)
@@ -65,8 +65,8 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float)
     names = list(dict.fromkeys(effects["class"]))
     units = effects.drop_duplicates("unit")
     strongest = effects["effect"].abs().groupby(effects["class"], sort=False).max().nlargest(MOST_CLASSES, keep="first")
-    said = effects.loc[effects.groupby("arm", sort=False)["control"].idxmax(), "class"]
-    classes = [name for name in names if name in {*strongest.index, *said}]
+    predicted = effects.loc[effects.groupby("arm", sort=False)["control"].idxmax(), "class"]
+    classes = [name for name in names if name in {*strongest.index, *predicted}]
     boxes = units[list(Box._fields)]
     first = samples.iloc[0]
     arms = [
@@ -78,7 +78,7 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float)
         "label": label_names(first["label"], names),
         "classes": classes,
         "units": units["unit"].tolist(),
-        "size": list(load_image(thumbnail_path(run.folder, int(first["sample"]), first["arm"])).shape[:2]),
+        "size": list(load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), first["arm"])).shape[:2]),
         "scale": float(f"{scale:.6g}"),
         "boxes": None if boxes.isna().any(axis=None) else boxes.astype(int).to_numpy().tolist(),
         "arms": arms,

@@ -1,4 +1,4 @@
-"""A figure of a few images and, beside each, the effects of the units on the class that was said."""
+"""A figure of a few images and, beside each, the effects of the units on the predicted class."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame, la
 
     Args:
         pictures: the image of each (sample, arm), shape (H, W) or (H, W, 3), 8 bits.
-        frame: a row per (sample, arm, unit): said (the likeliest class), control (its probability), label, effect (on
-            that class), top, left, bottom, right (pixels of the image, or nan).
+        frame: a row per (sample, arm, unit): predicted (the likeliest class), control (its probability), label, effect
+            (on that class), top, left, bottom, right (pixels of the image, or nan).
         largest: the size of effect that has the deepest colour.
     """
     samples, arms = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["arm"]))
@@ -57,8 +57,8 @@ def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame, la
 
 def _image(axes: Axes, picture: Picture, facts: pd.Series) -> None:
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none")
-    said, label = shortened(str(facts["said"]), 14), shortened(str(facts["label"]), 18)
-    axes.set_xlabel(f"says {said} ({facts['control']:.2f})\nis {label}", fontsize=7)
+    predicted, label = shortened(str(facts["predicted"]), 14), shortened(str(facts["label"]), 18)
+    axes.set_xlabel(f"predicted: {predicted} ({facts['control']:.2f})\ntrue: {label}", fontsize=7)
     _bare(axes)
 
 

@@ -55,8 +55,8 @@ def difference_table(runs: Sequence[Run]) -> Listing:
     rows = []
     for name in differing(runs):
         counts = config_diff.counted(records, name)
-        told = ", ".join(f"{value} ({_jobs(count)})" for value, count in counts.items())
-        rows.append([Cell(name), Cell(told)])
+        listed = ", ".join(f"{value} ({_jobs(count)})" for value, count in counts.items())
+        rows.append([Cell(name), Cell(listed)])
     return Listing(("setting", "values"), rows)
 
 

@@ -1,4 +1,4 @@
-"""What a page can carry: figures made lighter, and a count of what still fits."""
+"""Assets inside a page: figures made lighter, and a count of the bytes that still fit."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ def picture_link(png: bytes) -> str:
         picture = images.decode(png)
         plain = picture.convert("RGB") if picture.mode == "RGBA" and _opaque(picture) else picture
         if plain.mode in ("L", "RGB"):
-            jpeg = io.BytesIO()
-            plain.save(jpeg, "JPEG", quality=85, optimize=True)
-            if jpeg.tell() < len(png) / 2:
-                return f"data:image/jpeg;base64,{base64.b64encode(jpeg.getvalue()).decode()}"
+            buffer = io.BytesIO()
+            plain.save(buffer, "JPEG", quality=85, optimize=True)
+            jpeg = buffer.getvalue()
+            if len(jpeg) < len(png) / 2:
+                return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 

@@ -28,8 +28,16 @@ from dovision.store.run_record import Run
 from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
 
-TOLD = ("state", "overrides", "exception", "reason", REFERENCES, DIGESTS, QUESTIONS)  # elsewhere, or of no use here
-PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
+_NOT_LISTED = (
+    "state",
+    "overrides",
+    "exception",
+    "reason",
+    REFERENCES,
+    DIGESTS,
+    QUESTIONS,
+)  # shown elsewhere, or of no use here
+_PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
 _COLUMN = 7  # inches; a wider figure takes the whole width
 _FEW = 4  # jobs that are named in a note
 FIGURES, PICTURES, NUMBERS = 1_800_000, 600_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
@@ -66,9 +74,9 @@ class Details:
 
     def fitted(self, allowance: SizeBudget) -> Details:
         """With the figures that still fit."""
-        kept = [shown for shown in self.shown if allowance.take(shown.svg)]
-        left_out = [shown.title for shown in self.shown if shown not in kept]
-        return Details(self.label, self.folder, kept, [*self.left_out, *left_out])
+        fitting = [shown for shown in self.shown if allowance.take(shown.svg)]
+        left_out = [shown.title for shown in self.shown if shown not in fitting]
+        return Details(self.label, self.folder, fitting, [*self.left_out, *left_out])
 
 
 def render_page(
@@ -81,7 +89,7 @@ def render_page(
         runs: all runs, whatever their state.
         overview: figures that compare runs.
         details: the figures of completed runs.
-        notes: what else has to be said of the whole.
+        notes: remarks on the whole.
     """
     completed = [run for run in runs if run.state == "completed"]
     figures = SizeBudget(FIGURES)
@@ -148,7 +156,7 @@ def _counts(runs: Sequence[Run]) -> dict[str, int]:
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
-    """What has to be said of headline numbers, once for all jobs that it is true of."""
+    """Notes on headline numbers, one for all jobs that it holds for."""
     jobs: dict[str, list[str]] = {}
     for run in runs:
         if run.config.get("note"):
@@ -174,10 +182,10 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
     """How to make the runs again: what they have in common, and for each its command and its own circumstances."""
     facts = {run.label: _facts(run.facts) for run in runs if not run.problem}
     common, _ = config_diff.split(list(facts.values()))
-    own = {label: {k: v for k, v in told.items() if k not in common} for label, told in facts.items()}
+    own = {label: {k: v for k, v in own.items() if k not in common} for label, own in facts.items()}
     commands = {run.label: rerun_command(run) for run in runs if not run.problem}
     return {"common": common, "own": own, "commands": commands}
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    return config_diff.flattened({name: value for name, value in facts.items() if name not in TOLD + PLACES})
+    return config_diff.flattened({name: value for name, value in facts.items() if name not in _NOT_LISTED + _PLACES})

@@ -25,7 +25,7 @@ from dovision.report.style import (
     styled,
 )
 
-_FEW = 12  # jobs that can be told apart by their colours
+_FEW = 12  # jobs that their colours can distinguish
 PANELS = 4  # side by side
 
 

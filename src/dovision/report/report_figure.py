@@ -87,7 +87,7 @@ def missing_intervals(frame: pd.DataFrame) -> str:
 
 
 def selected(shown: int, measured: int) -> str:
-    """What is said of intervals of the `shown` largest of `measured` numbers, drawn at `level_of_selected`."""
+    """A remark on the intervals of the `shown` largest of `measured` numbers, drawn at `level_of_selected`."""
     if shown >= measured:
         return ""
     level = f"{100 * level_of_selected(shown, measured):.6g}%"

@@ -1,4 +1,4 @@
-"""How all figures look, and how they are saved: the same bytes for the same numbers."""
+"""The style of all figures, and their saving: the same bytes for the same numbers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLOURS = (
     "#CC79A7",
     "#E69F00",
     "#56B4E9",
-)  # told apart by the colour-blind (Okabe, Ito)
+)  # distinct for the colour-blind (Okabe, Ito)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DIVERGING = "RdBu_r"  # of a map, and of any signed number: red above 0; in a map, evidence for the class
 EFFECT_COLOURS = "RdBu"  # of an effect, treated - control: red below 0, where do(unit) took away evidence for the class

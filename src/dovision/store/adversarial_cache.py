@@ -1,4 +1,4 @@
-"""Attacked images, kept with the run as they come."""
+"""Attacked images, saved with the run as they come."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Keeper:
     Args:
         run: the run directory.
         name: of the attack.
-        attack: of which the epsilons and the norm are told.
+        attack: its epsilons and its norm are recorded.
         images: how many there will be at each epsilon.
     """
 

@@ -1,4 +1,4 @@
-"""How the attacks of a run that detects have fared: a row an attacked image, and the shares that follow from them."""
+"""Success of the attacks of a run that detects: a row an attacked image, and the shares that follow from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs differ in and what they have in common, setting by setting."""
+"""Differences between runs and what they have in common, setting by setting."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ FlatSettings = Mapping[str, str]
 
 def flattened(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested settings by dotted names, as text; a part by its class's name; without what is empty."""
-    told: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name, value in record.items():
         place = prefix + str(name)
         if name == "_target_":
-            told[prefix.rstrip(".")] = str(value).rpartition(".")[2]
+            found[prefix.rstrip(".")] = str(value).rpartition(".")[2]
         elif isinstance(value, Mapping):
-            told |= flattened(value, f"{place}.")
+            found |= flattened(value, f"{place}.")
         elif value not in ("", [], None):
-            told[place] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return told
+            found[place] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return found
 
 
 def split(records: Sequence[FlatSettings]) -> tuple[dict[str, str], list[str]]:

@@ -40,7 +40,7 @@ def scores_schema() -> pa.Schema:
     detector                its name in the configuration
     variant                 "as is", "clean only", "clean and noise", "supervised" or "supervised, hardened"
     fitted_on               the attack whose images it was fitted to, or "all attacks"; "" for the unsupervised
-    correct                 the label, or each of the labels, was said in this world
+    correct                 the label, or each of the labels, was predicted in this world
     success                 right when clean and wrong in this world; null for clean, and for images wrong when clean
     score                   the higher, the likelier attacked
 

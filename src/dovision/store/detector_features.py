@@ -1,4 +1,4 @@
-"""What each detector read of each image in each world: one table a detector, from which it is fitted and scores."""
+"""Features that a detector read of each image in each world: one table a detector, to fit it and to score."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reads_schema() -> pa.Schema:
 
     sample, split, group    the row in the split, "val" or "test", the patient
     attack, eps             "clean" or the attack's name, and the epsilon in pixel units, 0 for clean
-    correct                 the label, or each of the labels, was said in this world
+    correct                 the label, or each of the labels, was predicted in this world
     success                 right when clean and wrong in this world; null for clean and for images wrong when clean
     read                    what the detector's score is a function of
     """

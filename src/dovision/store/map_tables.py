@@ -20,7 +20,7 @@ BOXES_FILE = "boxes.parquet"
 AS_IS = "as is"  # the variant of the map that is shown and judged
 PERTURBED = "perturbed"  # of the image with a little noise
 PERMUTED = "permuted labels"  # of a classifier fitted to permuted labels
-RANDOMISED = "randomised "  # "randomised k of n": of the classifier with k of its n uppermost layers drawn anew
+RANDOMISED = "randomised "  # "randomised k of n": of the classifier with k of its n uppermost layers randomised
 
 
 class MapGrid(NamedTuple):
@@ -87,7 +87,7 @@ def write_boxes(folder: Path, boxes: pd.DataFrame) -> None:
             table.write(rows)
 
 
-def read_boxes(folder: Path) -> pd.DataFrame:
+def read_box_table(folder: Path) -> pd.DataFrame:
     """boxes.parquet; `label` is None where a part speaks for no class.
 
     Raises:

@@ -16,7 +16,7 @@ from dovision.store.schemas import DIGESTS
 def files_named(config: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> dict[str, str]:
     """The content of each file that a configuration names, by the name of the setting.
 
-    A run directory stands for the attacked images that are kept there.
+    A run directory stands for the attacked images in it.
 
     Args:
         config: in plain types.

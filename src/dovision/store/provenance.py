@@ -1,4 +1,4 @@
-"""Where a run comes from: versions, commit, machine; what its rows depend on, and what it has taken."""
+"""The origin of a run: versions, commit, machine; what its rows depend on, and what it has taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The directory of one run, and its state on disk: run.json tells whether the rest can be relied on."""
+"""The directory of one run, and its state on disk: run.json shows whether the rest can be relied on."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class RunDirectory:
         self._end({**facts, "state": "partial", "reason": reason})
 
     def fail(self, exception: BaseException, facts: Mapping[str, Any] = _NOTHING) -> None:
-        """End with an error, kept with its traceback."""
+        """End with an error, recorded with its traceback."""
         trace = "".join(traceback.format_exception(type(exception), exception, exception.__traceback__))
         error = {"type": type(exception).__name__, "message": str(exception), "traceback": trace}
         self._end({**facts, "state": "failed", "exception": error})

@@ -13,14 +13,14 @@ from dovision.store.run_directory import RUN, RunDirectory
 from dovision.store.schemas import read_summary
 
 CONFIG = ".hydra/config.yaml"
-IRRELEVANT = ("output_root=", "hydra", "rerun=", "on_failure=", "threads=")  # overrides that tell nothing of a run
+IRRELEVANT = ("output_root=", "hydra", "rerun=", "on_failure=", "threads=")  # overrides that do not describe a run
 
 
 @dataclass(frozen=True)
 class Run:
     """One run as it lies on disk; its tables are read when asked for.
 
-    `label` tells it from the other runs of its sweep.
+    `label` distinguishes it from the other runs of its sweep.
     """
 
     folder: Path
@@ -92,7 +92,7 @@ def read_run(path: Path) -> Run:
 def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:
     """The runs under a folder with labels: the overrides in which they differ.
 
-    The path tells a run from the others where its overrides do not.
+    The path distinguishes a run from the others where its overrides do not.
     """
     overrides = [[item for item in run.overrides if not item.startswith(IRRELEVANT)] for run in runs]
     known = [set(items) for items, run in zip(overrides, runs, strict=True) if not run.problem]

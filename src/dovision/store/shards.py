@@ -32,11 +32,11 @@ class _Waiting(NamedTuple):
     done: int  # images that are finished, the first ones
     images: int  # those that wait
     rows: Mapping[str, tuple[pa.RecordBatch, ...]]
-    told: Mapping[str, Any]
+    state: Mapping[str, Any]
 
 
 class Parts:
-    """Rows of the images of one device, in order, kept in finished parts and joined at the end.
+    """Rows of the images of one device, in order, written in finished shards and joined at the end.
 
     Parts of another origin are removed: rows of other code, data or weights never stand beside these.
 
@@ -64,8 +64,8 @@ class Parts:
         self.folder = _folder(folder, rank, devices)
         self._begin(checks.plain_value("origin", origin))  # type: ignore[arg-type]
         done = max(_ends(self.folder), default=0)
-        told = read_json(self.folder / f"{done}.json") if done else {}
-        self._waiting = _Waiting(done, 0, dict.fromkeys(schemas, ()), told)
+        state = read_json(self.folder / f"{done}.json") if done else {}
+        self._waiting = _Waiting(done, 0, dict.fromkeys(schemas, ()), state)
 
     @property
     def done(self) -> int:
@@ -73,21 +73,21 @@ class Parts:
         return self._waiting.done
 
     @property
-    def told(self) -> Mapping[str, Any]:
+    def state(self) -> Mapping[str, Any]:
         """As given to `add` with the last images; empty if there are none."""
-        return self._waiting.told
+        return self._waiting.state
 
-    def add(self, images: int, rows: Mapping[str, pa.RecordBatch], told: Mapping[str, Any]) -> None:
-        """Add the rows of the next images, and what else there is to tell of all images so far, in plain types."""
+    def add(self, images: int, rows: Mapping[str, pa.RecordBatch], state: Mapping[str, Any]) -> None:
+        """Add the rows of the next images, and the state after all images so far, in plain types."""
         before = self._waiting
         batches = {name: (*before.rows[name], rows[name]) for name in self.schemas}
-        self._waiting = _Waiting(before.done, before.images + images, batches, dict(told))
+        self._waiting = _Waiting(before.done, before.images + images, batches, dict(state))
         if self._waiting.images >= self.every or any(sum(map(len, each)) >= ROW_GROUP for each in batches.values()):
             self.flush()
 
     def flush(self) -> None:
         """Finish a part with the rows that wait."""
-        done, images, rows, told = self._waiting
+        done, images, rows, state = self._waiting
         if not images:
             return
         end = done + images
@@ -95,8 +95,8 @@ class Parts:
             with TableWriter(self.folder / f"{end}.{name}", schema) as table:
                 for batch in rows[name]:
                     table.write(batch)
-        write_json(self.folder / f"{end}.json", dict(told))
-        self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), told)
+        write_json(self.folder / f"{end}.json", dict(state))
+        self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), state)
 
     def finished(self, name: str) -> Iterator[pa.Table]:
         """The rows of a table that this device has finished."""
@@ -139,9 +139,9 @@ def _batches(folders: Sequence[Path], name: str) -> Iterator[pa.RecordBatch]:
 
 
 def _differing(path: Path, origin: Mapping[str, Any]) -> list[str]:
-    """In what the origin kept in a file differs from this one."""
+    """Names in which the recorded origin differs from this one."""
     try:
-        kept = read_json(path)
+        recorded = read_json(path)
     except (FileNotFoundError, ValueError):
-        return ["what was kept of them"]
-    return [name for name in {**kept, **origin} if kept.get(name) != origin.get(name)]
+        return ["their recorded origin"]
+    return [name for name in {**recorded, **origin} if recorded.get(name) != origin.get(name)]

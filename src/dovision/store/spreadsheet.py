@@ -1,4 +1,4 @@
-"""What a spreadsheet must not take for a formula: text that begins like one, in a CSV file written for people."""
+"""Text that a spreadsheet would take for a formula, guarded in a CSV file written for people."""
 
 from __future__ import annotations
 

@@ -61,16 +61,16 @@ def samples_schema(task: Task) -> pa.Schema:
     entropy                 nats; for multilabel the sum of the labels' binary entropies
     probabilities, logits   P(y_k | x) and the logit of each class, a list
     margin                  highest minus second-highest probability; for multilabel the smallest 2 |P - threshold|
-    correct                 the label, or each of the labels, was said
+    correct                 the label, or each of the labels, was predicted
     success                 right before the attack and wrong after it; null for clean and for images wrong before
     success_8bit            the same after the attacked image was rounded to 8 bits
     linf, l2                norms of attacked minus clean image, pixel units
     mean_abs_expected_effect  mean of |ECE| over units; for multilabel over units and labels
     mean_expected_logit_effect  mean of expected_logit_effect of effects.parquet, over the same
     """
-    said = pa.list_(pa.int8()) if task.multilabel else pa.int64()
+    number = pa.list_(pa.int8()) if task.multilabel else pa.int64()
     columns = {"sample": pa.int64(), "name": pa.string(), "group": pa.int64(), "arm": NAME, "eps": pa.float64()}
-    columns |= {"label": said, "prediction": said}
+    columns |= {"label": number, "prediction": number}
     columns |= dict.fromkeys(("probability", "entropy", "margin"), pa.float32())
     columns |= dict.fromkeys(("correct", "success", "success_8bit"), pa.bool_())
     columns |= dict.fromkeys(("linf", "l2", "mean_abs_expected_effect", "mean_expected_logit_effect"), pa.float32())
@@ -106,7 +106,7 @@ class TableWriter:
     Args:
         path: the table's final name.
         schema: its columns.
-        row_group: rows that are kept in memory before they are written; None is 100,000.
+        row_group: rows that are held in memory before they are written; None is 100,000.
     """
 
     def __init__(self, path: Path, schema: pa.Schema, row_group: int | None = None) -> None:
@@ -145,11 +145,11 @@ class TableWriter:
         table = pa.Table.from_batches(self._waiting, self.schema).unify_dictionaries()
         for start in range(0, count, self.row_group):
             rows = table.slice(start, min(self.row_group, count - start))
-            self._file.write_table(_names_anew(rows), row_group_size=self.row_group)
+            self._file.write_table(_with_own_dictionaries(rows), row_group_size=self.row_group)
         self._waiting = table.slice(count).to_batches()
 
 
-def _names_anew(table: pa.Table) -> pa.Table:
+def _with_own_dictionaries(table: pa.Table) -> pa.Table:
     """The rows with dictionaries of their own, in the order of the rows: so that equal rows are equal bytes."""
     for number, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
@@ -182,7 +182,7 @@ def largest_effect(effects: pd.DataFrame) -> float:
     """The size of the largest effect, which has the deepest colour; at least what float32 probabilities resolve.
 
     Args:
-        effects: rows of effects.parquet, such as those of all kept samples of a run.
+        effects: rows of effects.parquet, such as those of all pictured samples of a run.
     """
     return max(float(effects["effect"].abs().max()), RESOLUTION)
 

@@ -1,4 +1,4 @@
-"""Pictures of a few samples, kept in the run directory."""
+"""Pictures of a few samples in the run directory."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def thumbnail_path(folder: Path, sample: int, arm: str) -> Path:
 
 
 class PictureChoice:
-    """The samples of which pictures are kept: of each class, right and wrong when clean, in turn the first ones.
+    """The samples of which pictures are saved: of each class, right and wrong when clean, in turn the first ones.
 
     Samples are offered one by one, in their order; which are chosen in the end depends on that order alone. A part of
     the samples that is offered by itself, as a second device has it, leaves none out that would be chosen of all.
 
     Args:
-        most: samples that are kept.
+        most: samples that are saved.
         stratum: the class of each sample.
     """
 
@@ -55,7 +55,7 @@ class PictureChoice:
         return [sample for *_, sample in self._chosen]
 
     def offer(self, sample: int, correct: bool) -> set[int]:
-        """Choose a sample, or do not; returns it, or the one that gives way to it, as what is not to be kept."""
+        """Choose a sample, or do not; returns it, or the one that gives way to it, as what is not to be saved."""
         own = self.stratum[sample]
         cell = own + self._classes * ((own + (not correct)) % 2)
         bisect.insort(self._chosen, (self._seen[cell], cell, sample))
@@ -71,20 +71,20 @@ class PictureChoice:
         return self
 
 
-def kept_samples(folder: Path, arms: Sequence[str]) -> list[int]:
-    """The samples of which a run has kept a picture in each of the arms, in the order of a PictureChoice."""
-    kept = {
+def samples_in_arms(folder: Path, arms: Sequence[str]) -> list[int]:
+    """The samples of which a run has saved a picture in each of the arms, in the order of a PictureChoice."""
+    pictured = {
         sample
         for sample in pictured_samples(folder)
         if all(thumbnail_path(folder, sample, arm).is_file() for arm in arms)
     }
-    if not kept:
+    if not pictured:
         return []
     rows = pa.concat_tables(row_groups(folder / SAMPLES, ["sample", "arm", "label", "correct"]))
     clean = rows.filter(pc.equal(rows["arm"].cast(pa.string()), CLEAN))
     stratum = strata(np.array(clean["label"].to_pylist())).tolist()
-    choice = PictureChoice(len(kept), dict(zip(clean["sample"].to_pylist(), stratum, strict=True)))
-    return choice.offer_rows([clean.filter(pc.is_in(clean["sample"], pa.array(kept)))]).samples
+    choice = PictureChoice(len(pictured), dict(zip(clean["sample"].to_pylist(), stratum, strict=True)))
+    return choice.offer_rows([clean.filter(pc.is_in(clean["sample"], pa.array(pictured)))]).samples
 
 
 def pictured_samples(folder: Path) -> set[int]:
@@ -112,6 +112,6 @@ def save_image(path: Path, image: Tensor) -> None:
         Image.fromarray(pixels).save(partial, format="PNG")
 
 
-def load_image(path: Path) -> Picture:
+def load_thumbnail(path: Path) -> Picture:
     """A picture saved by `save_image`."""
     return np.asarray(images.open_image(path))

@@ -23,7 +23,7 @@ class CleanImages(NamedTuple):
     """The same images in the clean arm, which an attacked arm is compared with."""
 
     image: Tensor  # (B, C, H, W) in [0, 1]
-    correct: Tensor  # (B,) bool, as told by Task.correct
+    correct: Tensor  # (B,) bool, from Task.correct
 
 
 def sample_columns(
@@ -50,7 +50,7 @@ def sample_columns(
         control_logits, treated_logits: of the measured one, shapes (B, K) and (B, U, K), in the same world.
         clean: the same images before the attack; None in the clean arm.
         logits_8bit: (B, K), of the attacked images rounded to 8 bits; None in the clean arm.
-        done: (B, U) bool, as told by `touched`; None is all.
+        done: (B, U) bool, from `touched`; None is all.
 
     Returns:
         B rows of `samples_schema(task)`.
@@ -64,12 +64,12 @@ def sample_columns(
         "group": batch.group.cpu().numpy(),
         "arm": repeated(arm, len(label)),
         "eps": np.full(len(label), eps),
-        "label": _said(label, task),
-        "prediction": _said(task.prediction(probability), task),
+        "label": _as_column(label, task),
+        "prediction": _as_column(task.prediction(probability), task),
         "probability": probability.amax(-1).numpy(),
         "probabilities": _listed(probability),
         "logits": _listed(logits.detach().float().cpu()),
-        "entropy": prediction_entropy(probability, task).numpy(),
+        "entropy": task_entropy(probability, task).numpy(),
         "margin": probability_margin(probability, task).numpy(),
         "correct": task.correct(probability, label).numpy(),
         "success": _success(logits, label, task, clean),
@@ -126,11 +126,11 @@ def touched(regions: Sequence[Sequence[Box | None]]) -> Tensor:
 
 def done_rows(rows: pa.RecordBatch) -> pa.RecordBatch:
     """The rows of effects.parquet without those of units that touch nothing of their sample."""
-    kept = pc.and_(pc.less(rows["top"], rows["bottom"]), pc.less(rows["left"], rows["right"])).fill_null(True)
-    return rows if kept.false_count == 0 else rows.filter(kept)
+    placed = pc.and_(pc.less(rows["top"], rows["bottom"]), pc.less(rows["left"], rows["right"])).fill_null(True)
+    return rows if placed.false_count == 0 else rows.filter(placed)
 
 
-def prediction_entropy(probability: Tensor, task: Task) -> Tensor:
+def task_entropy(probability: Tensor, task: Task) -> Tensor:
     """Entropy of the prediction in nats, shape (B,); for multilabel the sum of the labels' binary entropies."""
     total = torch.special.entr(probability).sum(-1)
     return total + torch.special.entr(1 - probability).sum(-1) if task.multilabel else total
@@ -215,7 +215,7 @@ def _edges(regions: Sequence[Sequence[Box | None]], classes: int) -> dict[str, A
     return {name: pa.array(edges[:, i], mask=missing) for i, name in enumerate(Box._fields)}
 
 
-def _said(label: Tensor, task: Task) -> pa.Array:
+def _as_column(label: Tensor, task: Task) -> pa.Array:
     if not task.multilabel:
         return pa.array(label.numpy())
     return _listed(label.nan_to_num(nan=-1).to(torch.int8))

@@ -1,4 +1,4 @@
-"""What every dashboard is sent: headline numbers, a histogram of the effects, the figures of a report."""
+"""The payload of every dashboard: headline numbers, a histogram of the effects, the figures of a report."""
 
 from __future__ import annotations
 

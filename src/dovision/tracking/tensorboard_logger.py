@@ -9,7 +9,7 @@ from typing import Any
 from dovision.io import paths
 from dovision.report.catalogue import run_figures
 from dovision.store.run_record import Run
-from dovision.store.thumbnails import load_image
+from dovision.store.thumbnails import load_thumbnail
 from dovision.tracking.csv_logger import CSVLogger
 from dovision.tracking.payload import effect_histogram, figure_files, metrics
 
@@ -45,7 +45,7 @@ class TensorboardLogger(CSVLogger):
 
     def send(self, folder: Path) -> None:
         for name, picture, _ in figure_files(folder):
-            self.writer.add_image(f"figures/{name}", load_image(picture)[..., :3], dataformats="HWC")
+            self.writer.add_image(f"figures/{name}", load_thumbnail(picture)[..., :3], dataformats="HWC")
 
     def finish(self, failed: bool) -> None:
         if self.writer is not None:

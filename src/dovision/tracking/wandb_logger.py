@@ -29,7 +29,7 @@ class WandbLogger(CSVLogger):
     """The same, and a W&B run per job.
 
     It holds the headline numbers, every figure with the numbers behind it (with detectors ROC and precision-recall
-    among them), kept images with effect maps and boxes as layers, effects as histogram, samples, and as artifacts the
+    among them), saved images with effect maps and boxes as layers, effects as histogram, samples, and as artifacts the
     tables and the weights. Trouble with W&B is a warning, and after a minute the job goes on without it: the tables do
     not need it.
 

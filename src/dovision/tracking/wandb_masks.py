@@ -1,4 +1,4 @@
-"""Effect maps and boxes as layers over the kept pictures, for a dashboard that draws the layers itself."""
+"""Effect maps and boxes as layers over the saved pictures, for a dashboard that draws the layers itself."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from dovision.functional.geometry import stack
-from dovision.store.map_tables import read_boxes
+from dovision.store.map_tables import read_box_table
 from dovision.store.tables import boxes_of, largest_effect
-from dovision.store.thumbnails import Picture, load_image, thumbnail_path
+from dovision.store.thumbnails import Picture, load_thumbnail, thumbnail_path
 
 LEVELS = {
     0: "no unit",
@@ -36,16 +36,16 @@ class Layered(NamedTuple):
 
 
 def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
-    """The kept pictures of a run directory with their effect maps; none where units have no place.
+    """The saved pictures of a run directory with their effect maps; none where units have no place.
 
     Args:
         folder: the run directory.
-        effects: a row per (sample, arm, unit): said, label, effect, top, left, bottom, right (pixels, or nan).
+        effects: a row per (sample, arm, unit): predicted, label, effect, top, left, bottom, right (pixels, or nan).
     """
-    boxes, largest = read_boxes(folder), largest_effect(effects)
+    boxes, largest = read_box_table(folder), largest_effect(effects)
     for (sample, arm), units in effects.dropna(subset=["top"]).groupby(["sample", "arm"], sort=False):
-        picture, facts = load_image(thumbnail_path(folder, sample, arm)), units.iloc[0]
-        caption = f"sample {sample}, {arm}: says {facts['said']}, is {facts['label']}"
+        picture, facts = load_thumbnail(thumbnail_path(folder, sample, arm)), units.iloc[0]
+        caption = f"sample {sample}, {arm}: predicted: {facts['predicted']}, true: {facts['label']}"
         yield Layered(caption, picture, _levels(picture, units, largest), boxes[boxes["sample"] == sample])
 
 

@@ -20,7 +20,7 @@ def background(page):
 
 
 def processor_seconds(page):
-    """What the page's process has worked since it began to load; on a busy machine a clock would tell of the others."""
+    """Processor time of the page since it began to load; on a busy machine a clock would measure others too."""
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
     metrics = {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
@@ -69,17 +69,17 @@ def test_jobs_are_filtered_by_words_and_by_state(open_page, page_of_sweep):
     assert tools.locator("output").inner_text() == "1 of 5 rows"
 
 
-def test_pointing_at_a_cell_tells_its_effect(open_page, page_of_sweep, sweep):
+def test_pointing_at_a_cell_shows_its_effect(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
     page.locator("#pick-job").select_option("intervention.rows=4")
     page.locator('#units [data-unit="5"]').hover()
     text = page.locator("#readout").inner_text()
     effects = read_effects(sweep / "2b", [0])
     clean = effects[(effects["arm"] == "clean") & (effects["unit"] == "r1c1")]
-    said = clean.sort_values("control").iloc[-1]
-    assert text.startswith(f"do(r1c1) on {said['class']}: ")
-    assert effect(text) == pytest.approx(said["effect"], abs=1e-3)
-    assert text.endswith(f"from P = {said['control']:.3f} to {said['treated']:.3f}")
+    predicted = clean.sort_values("control").iloc[-1]
+    assert text.startswith(f"do(r1c1) on {predicted['class']}: ")
+    assert effect(text) == pytest.approx(predicted["effect"], abs=1e-3)
+    assert text.endswith(f"from P = {predicted['control']:.3f} to {predicted['treated']:.3f}")
 
 
 def test_world_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):

@@ -24,8 +24,8 @@ def folder(tmp_path):
     batch = Batch(torch.zeros(4, 1, 2, 2), LABEL, torch.arange(4), torch.arange(4))
     before = TASK.correct(BEFORE.float(), LABEL)
     with TableWriter(tmp_path / SAMPLES, samples_schema(TASK)) as table:
-        for arm, said in (("clean", BEFORE), ("eps=0.1", AFTER)):
-            logits = said * 8.0 - 4
+        for arm, answers in (("clean", BEFORE), ("eps=0.1", AFTER)):
+            logits = answers * 8.0 - 4
             attacked = {"clean": CleanImages(batch.image, before), "logits_8bit": logits} if arm != "clean" else {}
             rows = sample_columns(
                 arm=arm, eps=0.1 if attacked else 0.0, batch=batch, names=list("abcd"), task=TASK, logits=logits,

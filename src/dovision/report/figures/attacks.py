@@ -54,8 +54,8 @@ def _health(run: Run) -> str:
 
 def _failed(run: Run) -> str:
     failed = run.facts.get("failed_attacks", {})
-    told = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
-    return f"Failed, and left out: {told}. " if told else ""
+    listed = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+    return f"Failed, and left out: {listed}. " if listed else ""
 
 
 def _cells(row: pd.Series) -> list[str]:

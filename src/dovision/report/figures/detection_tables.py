@@ -19,8 +19,8 @@ THRESHOLDS = (
     "to, taken as given; numbers: of test images, of the attacked ones those on which the attack succeeded."
 )
 NOISE_CONTROL = (
-    "Random-sign noise is as large as the attack and harmless: a detector that tells noise from clean images, but not "
-    "attacks from noise, has found that an image was altered and not that it was attacked."
+    "Random-sign noise is as large as the attack and harmless: a detector that separates noise from clean images, but "
+    "not attacks from noise, has found that an image was altered and not that it was attacked."
 )
 WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
 _HEADS = (
@@ -77,8 +77,8 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
 def _counts(rows: pd.DataFrame) -> str:
     """How many images were attacked, and on how many an attack succeeded: the most, where detectors differ."""
     counts = rows[rows["attack"] != NOISE].groupby("attack", sort=False)[["successful", "images"]].max()
-    told = [f"{attack} {count:,} of {images:,}" for attack, count, images in counts.itertuples()]
-    return f"n, successful of attacked images: {', '.join(told)}."
+    listed = [f"{attack} {count:,} of {images:,}" for attack, count, images in counts.itertuples()]
+    return f"n, successful of attacked images: {', '.join(listed)}."
 
 
 def _cost(cost: Mapping[str, float]) -> list[str]:

@@ -1,4 +1,4 @@
-"""How effects are spread over images as an attack grows, attack beside attack."""
+"""The spread of effects over images as an attack grows, attack beside attack."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def epsilon_figures(runs: Sequence[Run]) -> list[ReportFigure]:
 
 
 def _series(runs: Sequence[Run]) -> Series:
-    """The attacks of runs that differ in their attack alone; a name tells an attack from the others of its kind."""
+    """The attacks of runs that differ in their attack alone; a name distinguishes an attack from others of its kind."""
     found: dict[str, list[Run]] = {}
     groups = alike(runs, apart_from=["attack.eps"])
     names = own_settings(groups)

@@ -21,7 +21,7 @@ POINT = ["series", "fill", "arm", "eps", "cells"]
 def grid_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """Mean |ECE| against the number of cells, a line a fill; none unless the grids or the fills differ.
 
-    Seeds are pooled, and said so; what else differs between the runs has lines of its own.
+    Seeds are pooled, as the caption says; what else differs between the runs has lines of its own.
     """
     grids = [run for run in runs if _grid(run)]
     frame = pd.DataFrame(_rows(grids))

@@ -1,4 +1,4 @@
-"""How attacks fare label by label, where a task has several: an image is beaten as soon as one of its labels is."""
+"""Attack success label by label, where a task has several: an image is beaten as soon as one of its labels is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEADS = ("arm", "known", "right when clean", "success", "robust accuracy")
 def label_success(folder: Path, classes: Sequence[str]) -> pd.DataFrame:
     """A row per (class, arm) of a multilabel run with an attack; no rows for any other.
 
-    known, right        images of which the label is known; of these said rightly when clean
+    known, right        images of which the label is known; of these predicted rightly when clean
     success             share of those that were right which are wrong when attacked
     robust_accuracy     share of the known ones that are right before and after the attack
 
@@ -44,25 +44,25 @@ def label_success(folder: Path, classes: Sequence[str]) -> pd.DataFrame:
         for arm, own in attacked.groupby("arm", sort=False):
             after = np.stack(own.loc[clean.index, "prediction"])[:, number]
             held = right & (after == truth[:, number])
-            told: dict[str, Any] = {"class": label, "arm": arm, "known": known.sum(), "right": right.sum()}
+            row: dict[str, Any] = {"class": label, "arm": arm, "known": known.sum(), "right": right.sum()}
             for name, over, hit in (("success", right, ~held), ("robust_accuracy", known, held)):
                 share = np.where(over, hit, np.nan).astype(float)
-                told |= interval_columns(name, share_interval(share, clean["group"].to_numpy()))
-            rows.append(told)
+                row |= interval_columns(name, share_interval(share, clean["group"].to_numpy()))
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
 def label_figures(run: Run) -> list[ReportFigure]:
-    """The table of `label_success`; none where there is nothing to tell."""
+    """The table of `label_success`; none where no label was attacked."""
     classes = run.config.get("dataset", {}).get("classes", [])
     frame = label_success(run.folder, classes)
     if frame.empty:
         return []
     caption = (
-        "Label by label. Success: of the images of which the label is known and said rightly when clean, those of "
-        "which it is said wrongly when attacked, whatever becomes of the other labels. Robust accuracy: of those of "
-        "which it is known, those right before and after. (Image by image, as in all other tables, an image is right "
-        "if each of its known labels is, and beaten once one of them is wrong.) "
+        "Label by label. Success: of the images of which the label is known and predicted rightly when clean, those of "
+        "which it is predicted wrongly when attacked, whatever becomes of the other labels. Robust accuracy: of those "
+        "of which it is known, those right before and after. (Image by image, as in all other tables, an image is "
+        "right if each of its known labels is, and beaten once one of them is wrong.) "
         f"{setup_sentence([run])} n = {span(frame['known'])} images. In brackets: {SHARE_INTERVALS}."
         f"{missing_intervals(frame)}"
     )

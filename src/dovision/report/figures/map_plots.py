@@ -76,10 +76,10 @@ def score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[s
 
 @styled
 def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
-    """Rank correlation with the map as it is against the share of layers drawn anew, a line an explainer.
+    """Rank correlation with the map as it is against the share of randomised layers, a line an explainer.
 
     Args:
-        frame: columns explainer, variant, depth (layers drawn anew), mean, low, high.
+        frame: columns explainer, variant, depth (randomised layers), mean, low, high.
         permuted: the variant that stands apart, on the right.
     """
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
@@ -95,14 +95,14 @@ def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
         shift = (number - (len(explainers) - 1) / 2) * 0.03
         layers = rows[rows["depth"].notna()]
         axes.errorbar([0, *layers["depth"] + shift], [1, *layers["mean"]], _from_one(layers), label=explainer, **style)
-        stranger = rows[rows["variant"] == permuted]
-        axes.errorbar(stranger["mean"] * 0 + apart + shift, stranger["mean"], spread(stranger), **style)
+        permuted_rows = rows[rows["variant"] == permuted]
+        axes.errorbar(permuted_rows["mean"] * 0 + apart + shift, permuted_rows["mean"], spread(permuted_rows), **style)
     ticks = {0: "as is", **{depth: f"{depth} of {deepest}" for depth in range(1, deepest + 1)}}
     if (frame["variant"] == permuted).any():
         ticks[apart] = "permuted\nlabels"
         axes.axvline(apart - 0.5, color=LINE, linewidth=0.9)
     axes.set_xticks(list(ticks), list(ticks.values()))
-    axes.set_xlabel("layers drawn anew, from the top down")
+    axes.set_xlabel("randomised layers, from the top down")
     axes.set_ylabel("rank correlation with the map as is")
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.grid(axis="y")

@@ -16,10 +16,10 @@ from dovision.report.figures.map_gallery import map_gallery
 from dovision.report.heat_map import heat_maps
 from dovision.report.latex import Ruled
 from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence, span
-from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, RANDOMISED, read_boxes, read_grid, read_maps
+from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, RANDOMISED, read_box_table, read_grid, read_maps
 from dovision.store.run_record import Run, describe
 from dovision.store.tables import CLEAN
-from dovision.store.thumbnails import CHOSEN, kept_samples, load_image, thumbnail_path
+from dovision.store.thumbnails import CHOSEN, load_thumbnail, samples_in_arms, thumbnail_path
 
 TITLES = {
     "pointing": "pointing\ngame ↑",
@@ -65,11 +65,11 @@ def _measured(run: Run) -> str:
 def _counts(scores: pd.DataFrame) -> str:
     of_all = scores[scores["cases"] == map_summary.ALL]
     flagged = of_all.groupby("explainer", sort=False)["flagged"].first()
-    told = ", ".join(f"{count} of {name}" for name, count in flagged.items() if count)
+    listed = ", ".join(f"{count} of {name}" for name, count in flagged.items() if count)
     scored = of_all.loc[of_all["scored"] > 0, "scored"]
     return (
         f"n = {of_all['maps'].max():,} maps of an explainer; flagged as zero or not finite, and not scored: "
-        f"{told or 'none'}; a metric is the mean of {span(scored)} maps that it is defined for."
+        f"{listed or 'none'}; a metric is the mean of {span(scored)} maps that it is defined for."
     )
 
 
@@ -107,16 +107,16 @@ def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
 
 
 def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
-    maps, boxes = read_maps(run.folder), read_boxes(run.folder)
-    kept = kept_samples(run.folder, [CLEAN])
-    shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(kept)]
-    shown = shown.sort_values("sample", key=lambda sample: sample.map(kept.index), kind="stable")
+    maps, boxes = read_maps(run.folder), read_box_table(run.folder)
+    pictured = samples_in_arms(run.folder, [CLEAN])
+    shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured)]
+    shown = shown.sort_values("sample", key=lambda sample: sample.map(pictured.index), kind="stable")
     located = shown.merge(boxes.rename(columns={"label": "class"})[["sample", "class"]], on=["sample", "class"])
     pairs = pd.concat([located, shown]).drop_duplicates("sample")[["sample", "class"]].iloc[:most]
     if pairs.empty:
         return []
     frame = pairs.merge(shown, on=["sample", "class"], how="left")
-    pictures = {int(sample): load_image(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
+    pictures = {int(sample): load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
     drawn = boxes[boxes["sample"].isin(pictures)]
     caption = (
         "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer. Yellow: boxes "
@@ -175,7 +175,7 @@ def _sanity(run: Run) -> list[ReportFigure]:
     frame = frame.assign(depth=depths)
     caption = (
         "A map of what the classifier knows must change once it has forgotten it: mean rank correlation of the cells "
-        "with those of the map as it is, with the uppermost layers drawn anew, and for a classifier fitted to permuted "
+        "with those of the map as it is, with the uppermost layers randomised, and for a classifier fitted to permuted "
         f"labels. Grey: maps that know nothing of the classifier, which stay. n = {span(frame['maps'])}"
         f" maps a point. Whiskers: {MEAN_INTERVALS}.{missing_intervals(frame)} {_measured(run)}"
     )
@@ -195,7 +195,7 @@ def _similarity(run: Run) -> list[ReportFigure]:
     texts = table.map(lambda value: "" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("0.", "."))
     caption = (
         "Mean rank correlation of the cells of two explainers' maps of the same image and class; between effect maps "
-        f"of several fills it tells how much the fill decides. n = {span(frame['maps'])} "
+        f"of several fills it shows how much the fill decides. n = {span(frame['maps'])} "
         f"pairs of maps. {_measured(run)}"
     )
     figure = heat_maps({"": table}, {"": texts}, "rank correlation", limit=1)

@@ -39,9 +39,9 @@ def forest(frame: pd.DataFrame) -> Figure:
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
     for height, (images, p) in enumerate(zip(frame["images"], frame["p_holm"], strict=True)):
-        told = f"n = {images:,}" + ("" if pd.isna(p) else f", p = {p:.2g}")
+        note = f"n = {images:,}" + ("" if pd.isna(p) else f", p = {p:.2g}")
         difference.annotate(
-            told, (1, height), (6, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=7.5
+            note, (1, height), (6, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=7.5
         )
     return figure
 
