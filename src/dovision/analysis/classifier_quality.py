@@ -100,13 +100,13 @@ def _of_class(answers: Answers) -> Intervals:
 
 
 def _of_alternative(answers: Answers) -> Intervals:
-    """What only one of several classes has."""
+    """Metrics that only one of several classes has."""
     true, predicted, _, group = answers
     return {"accuracy": _share(predicted[true], group[true])} if true.any() else {}
 
 
 def _of_label(answers: Answers) -> Intervals:
-    """What only one of several labels has."""
+    """Metrics that only one of several labels has."""
     true, predicted, probability, group = answers
     if not len(true):
         return {}

@@ -26,7 +26,7 @@ def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _origins(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """What a run depends on: its kind, which runs should have the same, and what it is."""
+    """Dependencies of a run: their kind, which runs should have the same, and the value."""
     questions = facts.get(QUESTIONS)
     if not questions:  # the record of a version that did not ask
         return

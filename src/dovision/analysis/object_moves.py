@@ -36,7 +36,7 @@ def pairs(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def moves(rows: pd.DataFrame) -> pd.DataFrame:
-    """How each attack changes the effects of each kind of part, in log-odds: attacked minus clean.
+    """The change of the effects of each kind of part by each attack, in log-odds: attacked minus clean.
 
     Args:
         rows: from `relevant`.

@@ -68,7 +68,7 @@ class Reference:
 
 
 class References:
-    """What a source reports.
+    """Numbers that a source reports.
 
     Args:
         source: where, in words.

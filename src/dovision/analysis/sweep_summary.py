@@ -52,7 +52,7 @@ def state_of(folder: Path) -> str:
 
 
 def facts_of(folder: Path) -> dict[str, Any]:
-    """What run.json says; nothing where it is missing or damaged."""
+    """The content of run.json; nothing where it is missing or damaged."""
     try:
         return RunDirectory(folder).facts()
     except (ValueError, OSError):
@@ -60,7 +60,7 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 
 def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> Ended:
-    """What a job's run directory says of its end."""
+    """The end of a job, as its run directory records it."""
     state, facts, metrics, labels = state_of(folder), facts_of(folder), {}, ""
     reason = _reason(state, facts)
     try:
@@ -103,7 +103,7 @@ def metrics_over_seeds(jobs: Iterable[Ended]) -> pd.DataFrame:
 
 
 def closing(jobs: Sequence[Ended]) -> str:
-    """What a command says at its end: how many jobs ended how, what they mix, and how to complete each that is not."""
+    """Closing message of a command: counts of jobs by state, what they mix, and how to complete each that is not."""
     lines = [counts(jobs), *_mixed(jobs)]
     for job in jobs:
         if job.state != GOOD:
@@ -112,7 +112,7 @@ def closing(jobs: Sequence[Ended]) -> str:
 
 
 def counts(jobs: Sequence[Ended]) -> str:
-    """How many jobs there are in each state."""
+    """Counts of jobs by state, in one sentence."""
     states = pd.Series([job.state for job in jobs], dtype=object).value_counts(sort=False)
     return f"{len(jobs)} jobs: " + ", ".join(f"{count} {state}" for state, count in states.items()) + "."
 

@@ -21,7 +21,7 @@ from dovision.types import Batch
 
 
 class _Standing(NamedTuple):
-    """Where the attack stands on each image of a batch; gradients are with respect to the pixels."""
+    """The state of the attack on each image of a batch; gradients are with respect to the pixels."""
 
     fooled: Tensor  # (B,) bool
     score: Tensor  # (B,) of the detector

@@ -58,7 +58,7 @@ class Evaluation(Callback, ABC):
 
     @property
     def lost(self) -> int:
-        """How many images of this device's dataloaders no batch has brought, as under a limit of the trainer."""
+        """Number of images of this device's dataloaders that no batch has brought, as under a limit of the trainer."""
         return self.images - self.tested
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -90,7 +90,7 @@ class Evaluation(Callback, ABC):
         return self.classifier(image)
 
     def correct(self, logits: Tensor, batch: Batch) -> Tensor:
-        """Whether logits, shape (B, K), say the labels of the batch; shape (B,) bool, on the CPU."""
+        """True where logits, shape (B, K), predict the labels of the batch; shape (B,) bool, on the CPU."""
         task = self.classifier.task
         return task.correct(task.probability(logits), batch.label).cpu()
 

@@ -105,7 +105,7 @@ class Contest(NamedTuple):
 
     @property
     def reads_code(self) -> bool:
-        """Whether a detector reads the code of an autoencoder."""
+        """True if a detector reads the code of an autoencoder."""
         return any(detector.reads_code for detector in self.detectors.values())
 
 

@@ -64,7 +64,7 @@ class Detection(Evaluation):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What a run records: detectors' passes and milliseconds for an image, attacks' passes, those that failed."""
+        """Facts for run.json: detectors' passes and milliseconds for an image, attacks' passes, those that failed."""
         costs = {
             name: {"passes": self.detectors[name].passes, "milliseconds": round(milliseconds, 3)}
             for name, milliseconds in self.milliseconds.items()

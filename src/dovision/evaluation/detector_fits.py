@@ -123,7 +123,7 @@ def _variants(folder: Path, name: str, detector: Detector, failed: Collection[st
 
 
 def _validation(folder: Path, name: str) -> Reads:
-    """What was read of the images to be fitted to; none of them may be of a patient that is tested on."""
+    """Features of the images to be fitted to; none of them may be of a patient that is tested on."""
     parts, validated, tested = [], set[int](), set[int]()
     for reads in read_reads(folder, name):
         val = reads.facts["split"] == VAL
@@ -146,7 +146,7 @@ def _validation(folder: Path, name: str) -> Reads:
 
 
 def _beaten(val: Reads, failed: Collection[str]) -> dict[str, Tensor]:
-    """What was read of the images on which an attack succeeded, by attack, and of all of them."""
+    """Features of the images on which an attack succeeded, by attack, and of all of them."""
     facts = val.facts
     attacks = [a for a in dict.fromkeys(facts["attack"]) if a not in (CLEAN, NOISE) and a not in failed]
     won = facts["success"].fillna(False).astype(bool)

@@ -171,7 +171,7 @@ class EffectEvaluation(Evaluation):
             yield Arm(arm_name(eps), eps, attacked, self.logits(attacked.image))
 
     def _origin(self) -> Mapping[str, Any]:
-        """What finished parts must share with this start; nothing does where all attacked images are to be saved."""
+        """The origin that finished shards must share with this start; none does if all attacked images are saved."""
         return {**self.origin, "start": uuid4().hex} if self.keep_attacked else self.origin
 
     def _schemas(self) -> dict[str, pa.Schema]:
@@ -195,7 +195,7 @@ class EffectEvaluation(Evaluation):
         return outcome._replace(control=arm.logits) if self.plain_control else outcome
 
     def _regions(self, arm: Arm, units: int) -> Regions:
-        """What each unit touches of each image; None where it does not act on the image."""
+        """The region that each unit touches of each image; None where it does not act on the image."""
         shape = tuple(arm.batch.image.shape[1:])
         in_image = self.intervention.site == INPUT
         return [

@@ -52,7 +52,7 @@ class MapSettings:
             raise ValueError(f"explanation.cells must be at most the image's {side} pixels a side, got {self.cells}.")
 
     def pairs(self, batch: Batch, probability: Tensor, task: Task) -> tuple[Tensor, Tensor]:
-        """Which images, and which class of each, are explained; two tensors of one length, shape (P,) int64.
+        """The images that are explained, and the class of each; two tensors of one length, shape (P,) int64.
 
         Raises:
             ValueError: `of` is neither label nor prediction nor a class.

@@ -21,7 +21,7 @@ DRAWN = "drawn"  # as wide as it is drawn
 
 
 class FigureSource(Protocol):
-    """Where a figure comes from; `draw` gets the folder of all runs."""
+    """The source of a figure; `draw` gets the folder of all runs."""
 
     def draw(self, outputs: Path) -> ReportFigure:
         """The figure.

@@ -24,7 +24,7 @@ class SizeBudget:
     left: int
 
     def take(self, *items: str) -> bool:
-        """Whether all items together still fit; they are counted if so."""
+        """Count the items if all of them still fit; returns whether they do."""
         size = sum(len(item.encode()) for item in items)
         if size > self.left:
             return False

@@ -46,7 +46,7 @@ def write_lock(path: Path, figures: Locked) -> None:
 
 
 def changes(locked: Locked, drawn: Locked) -> dict[str, str]:
-    """Which of the drawn figures differ from the locked ones, and why: new; or data, code, style, versions.
+    """The drawn figures that differ from the locked ones, and the reason: new; or data, code, style, versions.
 
     "settings" if none of these has changed: then it is what the caption says of the runs.
     """

@@ -168,7 +168,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
 
 def _missing(runs: Sequence[Run]) -> list[str]:
-    """Why headline numbers have no interval, where some have none."""
+    """Reasons why headline numbers have no interval, where some have none."""
     sentence = missing_intervals(results_frame(runs)).strip()
     return [sentence] if sentence else []
 
@@ -179,7 +179,7 @@ def _named(labels: Sequence[str]) -> str:
 
 
 def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
-    """How to make the runs again: what they have in common, and for each its command and its own circumstances."""
+    """Instructions to make the runs again: their common facts, and for each its command and its own facts."""
     facts = {run.label: _facts(run.facts) for run in runs if not run.problem}
     common, _ = config_diff.split(list(facts.values()))
     own = {label: {k: v for k, v in own.items() if k not in common} for label, own in facts.items()}

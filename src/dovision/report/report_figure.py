@@ -107,7 +107,7 @@ def setup_sentence(runs: Sequence[Run]) -> str:
 
 
 def images(counts: pd.Series) -> str:
-    """How many images stand behind a figure, in one sentence."""
+    """The number of images behind a figure, in one sentence."""
     return f"n = {span(counts)} images in {'each' if counts.nunique() == 1 else 'an'} arm."
 
 

@@ -24,7 +24,7 @@ def flattened(record: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def split(records: Sequence[FlatSettings]) -> tuple[dict[str, str], list[str]]:
-    """What all records agree on, and the names of the settings in which they do not, in their order."""
+    """Settings that all records agree on, and the names of the settings in which they do not, in their order."""
     names = dict.fromkeys(name for record in records for name in record)
     values = {name: {record.get(name, "") for record in records} for name in names}
     common = {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
@@ -32,7 +32,7 @@ def split(records: Sequence[FlatSettings]) -> tuple[dict[str, str], list[str]]:
 
 
 def counted(records: Sequence[FlatSettings], name: str) -> dict[str, int]:
-    """How many records have each value of a setting, in order; a record without it is counted under "-"."""
+    """Number of records with each value of a setting, in order; a record without it is counted under "-"."""
     counts: dict[str, int] = {}
     for record in records:
         value = record.get(name) or "-"
@@ -41,6 +41,6 @@ def counted(records: Sequence[FlatSettings], name: str) -> dict[str, int]:
 
 
 def natural(text: str) -> list[str | float]:
-    """What text is sorted by so that rows=8 comes before rows=16."""
+    """Sort key of text by which rows=8 comes before rows=16."""
     parts = re.split(r"(\d+(?:\.\d+)?)", text)
     return [float(part) if place % 2 else part for place, part in enumerate(parts)]

@@ -53,7 +53,7 @@ def scores_schema() -> pa.Schema:
 
 
 def detector_label(detector: str, variant: str, fitted_on: str) -> str:
-    """How a detector is called in a figure, such as "grid_profile, supervised, on fgsm"."""
+    """The name of a detector in a figure, such as "grid_profile, supervised, on fgsm"."""
     fit = "" if variant == UNFITTED else f", {variant}"
     return f"{detector}{fit}" if fitted_on in ("", ALL_ATTACKS) else f"{detector}{fit}, on {fitted_on}"
 

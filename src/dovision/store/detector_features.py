@@ -25,12 +25,12 @@ class Reads(NamedTuple):
     read: Tensor  # (N, F) float32
 
     def chosen(self, rows: pd.Series[bool]) -> Tensor:
-        """What was read of some of the images."""
+        """The features of some of the images."""
         return self.read[torch.tensor(rows.to_numpy(bool))]
 
 
 def reads_path(folder: Path, detector: str) -> Path:
-    """Where a run keeps what a detector read."""
+    """Path of the table of the features that a detector read."""
     return folder / READS / f"{detector}.parquet"
 
 

@@ -28,7 +28,7 @@ def digests(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def digest_differences(folder: Path, facts: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> list[str]:
-    """Which files of a completed run are not those that it has recorded, and in what way; empty if all are.
+    """Files of a completed run that are not those it has recorded, and in what way; empty if all are.
 
     Args:
         folder: the run directory.

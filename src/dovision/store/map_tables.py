@@ -69,7 +69,7 @@ def read_maps(folder: Path) -> pd.DataFrame:
 
 
 def read_grid(folder: Path) -> MapGrid:
-    """What the maps of maps.parquet lie on.
+    """The grid on which the maps of maps.parquet lie.
 
     Raises:
         FileNotFoundError, ValueError: the table is missing, damaged or of another format.

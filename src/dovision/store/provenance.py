@@ -41,7 +41,7 @@ def software() -> dict[str, str]:
 
 
 def surroundings(config: DictConfig, digest: Callable[[Path], str] = sha256) -> dict[str, Any]:
-    """What a run depends on besides data and weights: code, the configuration, and files that it names.
+    """Dependencies of a run besides data and weights: code, the configuration, and files that it names.
 
     Args:
         config: of the run.

@@ -145,7 +145,7 @@ def describe(part: object) -> str:
 
 
 def _brief(value: object) -> bool:
-    """Whether a value belongs into one line: not a long list, a plain mapping, or a place on somebody's disk."""
+    """True if a value belongs into one line: not a long list, a plain mapping, or a place on somebody's disk."""
     if isinstance(value, Mapping):
         return "_target_" in value
     if isinstance(value, list):

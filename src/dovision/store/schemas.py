@@ -58,7 +58,7 @@ class ReportedNumber(Record):
 
 
 class Comparison(Record):
-    """What a source reports beside the numbers of the run."""
+    """Numbers that a source reports beside those of the run."""
 
     source: str
     numbers: dict[str, ReportedNumber]

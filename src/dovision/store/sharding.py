@@ -27,7 +27,7 @@ def by_sample(arms: Sequence[Sequence[pa.RecordBatch]], images: int) -> pa.Recor
 
 
 def part_path(path: Path, rank: int, count: int) -> Path:
-    """Where one of several devices writes its part of a table; the table's own name if there is one device."""
+    """Path of the shard of a table that one of several devices writes; the table's own name if there is one device."""
     return path if count == 1 else path.with_name(f"{path.name}.part{rank}")
 
 

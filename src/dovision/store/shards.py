@@ -69,7 +69,7 @@ class Parts:
 
     @property
     def done(self) -> int:
-        """How many images are finished, the first ones."""
+        """Number of finished images, the first ones."""
         return self._waiting.done
 
     @property

@@ -42,7 +42,7 @@ def repeated(name: str, count: int) -> pa.DictionaryArray:
 
 
 def success(correct: Tensor, before: Tensor) -> pa.Array:
-    """Whether images that were right are wrong now, and null for those that were not; shapes (B,) bool, on the CPU."""
+    """True where right images are wrong now, and null for those that were not; shapes (B,) bool, on the CPU."""
     return pa.array(~correct.numpy(), mask=~before.numpy())
 
 

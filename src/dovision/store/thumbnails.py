@@ -27,7 +27,7 @@ Picture = npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
 
 
 def thumbnail_path(folder: Path, sample: int, arm: str) -> Path:
-    """Where the picture of a sample in an arm lies, such as maps/3_eps-0.1.png and maps/3_eps-8-255.png."""
+    """Path of the picture of a sample in an arm, such as maps/3_eps-0.1.png and maps/3_eps-8-255.png."""
     return folder / EFFECT_MAPS_FOLDER / f"{sample}_{arm.translate(PLAIN)}.png"
 
 

@@ -120,7 +120,7 @@ def effect_columns(
 
 
 def touched(regions: Sequence[Sequence[Box | None]]) -> Tensor:
-    """Whether a unit touches anything of a sample, shape (B, U) bool, from their regions: an empty box is no edit."""
+    """True where a unit touches anything of a sample, shape (B, U) bool, by their regions: an empty box is no edit."""
     return torch.tensor([[box is None or box.area > 0 for box in row] for row in regions])
 
 

@@ -24,7 +24,7 @@ _HEADS = (
 
 
 def attack_figures(run: Run) -> list[ReportFigure]:
-    """How strong the attacks are that detectors are tested on; none where nothing is detected."""
+    """The strength of the attacks that detectors are tested on; none where nothing is detected."""
     if not (run.folder / ATTACKS).is_file():
         return []
     frame = attack_rates(run.folder)

@@ -44,6 +44,6 @@ def channel_figures(run: Run, averaged: pd.DataFrame, most: int = 24) -> list[Re
 
 
 def _placed(run: Run) -> bool:
-    """Whether a unit of the run has a place in the image; all of them are of one kind."""
+    """True if a unit of the run has a place in the image; all of them are of one kind."""
     first = next(row_groups(run.folder / EFFECTS, ["top"]), None)
     return first is not None and first["top"].null_count < len(first)

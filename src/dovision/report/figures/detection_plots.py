@@ -132,7 +132,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
 
 @styled
 def adaptive_curves(frame: pd.DataFrame) -> Figure:
-    """What the adaptive attacker reaches against lambda, a panel a detector and epsilon.
+    """The success of the adaptive attacker against lambda, a panel a detector and epsilon.
 
     Args:
         frame: columns detector (the panel's title), measure, strength (nan of the orthogonal one), mean, low, high.

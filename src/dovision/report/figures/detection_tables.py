@@ -75,7 +75,7 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
 
 
 def _counts(rows: pd.DataFrame) -> str:
-    """How many images were attacked, and on how many an attack succeeded: the most, where detectors differ."""
+    """Numbers of attacked images and of those on which an attack succeeded: the most, where detectors differ."""
     counts = rows[rows["attack"] != NOISE].groupby("attack", sort=False)[["successful", "images"]].max()
     listed = [f"{attack} {count:,} of {images:,}" for attack, count, images in counts.itertuples()]
     return f"n, successful of attacked images: {', '.join(listed)}."

@@ -41,7 +41,7 @@ def grid_figures(runs: Sequence[Run]) -> list[ReportFigure]:
 
 
 def _grid(run: Run) -> tuple[int, str] | None:
-    """How many cells, and what they are painted with; None for any other intervention."""
+    """Number of cells, and what they are painted with; None for any other intervention."""
     part = run.config.get("intervention", {})
     rows, columns = part.get("rows"), part.get("columns")
     if "fill" not in part or not isinstance(rows, int) or not isinstance(columns, int):  # text: from the environment

@@ -113,7 +113,7 @@ def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
 
 @styled
 def estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str], across: int = 3) -> Figure:
-    """What maps say of parts against the evidence that these give, a point a part, a panel an explainer.
+    """The estimates of maps for parts against the evidence that these give, a point a part, a panel an explainer.
 
     Args:
         frame: columns explainer, kind (of part), evidence, density (the map's mean over the part).

@@ -52,7 +52,7 @@ def map_figures(run: Run) -> list[ReportFigure]:
 
 
 def _measured(run: Run) -> str:
-    """How the maps were judged."""
+    """The settings by which the maps were judged."""
     grid, explanation = read_grid(run.folder), run.config.get("explanation", {})
     text = f"{grid.rows} x {grid.columns} cells on {grid.height} x {grid.width} pixels; margin of pointing "
     text += f"{grid.margin:g} pixels"

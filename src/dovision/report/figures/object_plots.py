@@ -48,7 +48,7 @@ def forest(frame: pd.DataFrame) -> Figure:
 
 @styled
 def shortcut_lines(frame: pd.DataFrame, strength: str) -> Figure:
-    """What changes with the strength of a shortcut: a row of panels a class, a line a series.
+    """Measures against the strength of a shortcut: a row of panels a class, a line a series.
 
     Args:
         frame: columns class, panel, measure (what y is; panels of one measure share its axis), series, x, mean, low,
