@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.attacks._objective import Aim
+from dovision.attacks._objective import Objective
 from dovision.attacks.boundary import Boundary
 from dovision.attacks.carlini_wagner import CarliniWagner
 from dovision.attacks.deepfool import DeepFool
@@ -124,13 +124,13 @@ def test_a_wrong_label_of_several_is_found_or_that_of_the_target(name, target):
     attack, (classifier, weight) = make(target), linear(4, "multilabel", thresholds=(0.3, 0.5, 0.5, 0.6))
     answers = classifier.task.prediction(classifier.task.probability(classifier(GREY[:1]))).float()
     answers[0, 1] = torch.nan  # not known, and so never wrong
-    lead = Aim(margin, None).leads(classifier(GREY[:1]), answers, classifier.task)[0].detach()
+    lead = Objective(margin, None).leads(classifier(GREY[:1]), answers, classifier.task)[0].detach()
     far = distances(lead, weight, attack.norm)
     chosen = far[:1] + far[2:] if target is None else [far["abcd".index(target)]]
     if "deepfool" in name:  # the others may end at another label than the nearest
         chosen = [min(chosen)]
     found = attack(batch_of(GREY[:1], answers), classifier, attack.eps[0])
-    assert Aim(margin, target).reached(classifier(found), answers, classifier.task).all()
+    assert Objective(margin, target).reached(classifier(found), answers, classifier.task).all()
     assert any(size(found - GREY[:1], attack.norm).item() == pytest.approx(one, rel=tolerance) for one in chosen)
 
 

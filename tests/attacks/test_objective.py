@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dovision.attacks._objective import Aim
+from dovision.attacks._objective import Objective
 from dovision.attacks.losses import margin, task_loss
 from dovision.attacks.pgd import PGD
 from dovision.types import Task
@@ -18,31 +18,31 @@ ANSWERS = torch.tensor([[1.0, 1.0, 0.0], [1.0, torch.nan, 1.0]])  # the second r
 
 
 def test_without_a_target_the_loss_of_the_label_is_raised_until_another_class_is_said():
-    aim = Aim(margin, None)
-    assert aim(LOGITS, LABEL, MULTICLASS).tolist() == [-3, 3]
-    assert aim.reached(LOGITS, LABEL, MULTICLASS).tolist() == [False, True]
+    objective = Objective(margin, None)
+    assert objective(LOGITS, LABEL, MULTICLASS).tolist() == [-3, 3]
+    assert objective.reached(LOGITS, LABEL, MULTICLASS).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("target", ["dog", 1])
 def test_a_target_is_a_class_whose_own_loss_is_lowered_until_it_is_said(target):
-    aim = Aim(task_loss, target)
+    objective = Objective(task_loss, target)
     torch.testing.assert_close(
-        aim(LOGITS, LABEL, MULTICLASS), -MULTICLASS.loss(LOGITS, torch.tensor([1, 1])), rtol=0, atol=0
+        objective(LOGITS, LABEL, MULTICLASS), -MULTICLASS.loss(LOGITS, torch.tensor([1, 1])), rtol=0, atol=0
     )
-    assert aim.reached(LOGITS, LABEL, MULTICLASS).tolist() == [True, True]
-    assert Aim(task_loss, "cat").reached(LOGITS, LABEL, MULTICLASS).tolist() == [False, False]
+    assert objective.reached(LOGITS, LABEL, MULTICLASS).tolist() == [True, True]
+    assert Objective(task_loss, "cat").reached(LOGITS, LABEL, MULTICLASS).tolist() == [False, False]
 
 
 def test_several_labels_are_all_pushed_and_one_wrong_answer_is_enough():
-    aim = Aim(task_loss, None)
-    torch.testing.assert_close(aim(LOGITS, ANSWERS, MULTILABEL), MULTILABEL.loss(LOGITS, ANSWERS))
+    objective = Objective(task_loss, None)
+    torch.testing.assert_close(objective(LOGITS, ANSWERS, MULTILABEL), MULTILABEL.loss(LOGITS, ANSWERS))
     logits = torch.tensor([[2.0, 5.0, 1.0], [2.0, 5.0, 3.0]])
-    assert aim.reached(logits, ANSWERS, MULTILABEL).tolist() == [False, False]  # 1.0 is below the threshold of .9
-    assert aim.reached(LOGITS, ANSWERS, MULTILABEL).tolist() == [False, True]
+    assert objective.reached(logits, ANSWERS, MULTILABEL).tolist() == [False, False]  # 1.0 is below the threshold of .9
+    assert objective.reached(LOGITS, ANSWERS, MULTILABEL).tolist() == [False, True]
 
 
 def test_the_target_of_several_labels_is_the_only_one_that_counts():
-    eel, dog = Aim(task_loss, "eel"), Aim(task_loss, "dog")
+    eel, dog = Objective(task_loss, "eel"), Objective(task_loss, "dog")
     expected = [torch.tensor(1.0).exp().log1p(), torch.tensor(-1.0).exp().log1p()]
     torch.testing.assert_close(eel(LOGITS, ANSWERS, MULTILABEL), torch.stack(expected))
     assert eel.reached(LOGITS, ANSWERS, MULTILABEL).tolist() == [False, True]
@@ -58,10 +58,10 @@ def test_the_target_of_several_labels_is_the_only_one_that_counts():
     target=st.sampled_from([None, 0, 1, 2]),
 )
 def test_the_aim_is_reached_where_and_only_where_a_wanted_answer_leads(logits, label, answers, target):
-    aim, logits = Aim(margin, target), torch.tensor([logits])
+    objective, logits = Objective(margin, target), torch.tensor([logits])
     for labels, task in ((torch.tensor([label]), MULTICLASS), (torch.tensor([answers]), MULTILABEL)):
-        leads = (aim.leads(logits, labels, task) > 0).any(1)
-        assert torch.equal(leads, aim.reached(logits, labels, task))
+        leads = (objective.leads(logits, labels, task) > 0).any(1)
+        assert torch.equal(leads, objective.reached(logits, labels, task))
 
 
 def test_a_targeted_attack_makes_the_classifier_say_the_target(trained, digits):
@@ -70,10 +70,10 @@ def test_a_targeted_attack_makes_the_classifier_say_the_target(trained, digits):
 
 
 def test_a_targeted_attack_on_one_of_several_labels_makes_its_answer_wrong(multilabel_classifier, multilabel_batch):
-    aim = Aim(task_loss, "b")
+    objective = Objective(task_loss, "b")
     label, task = multilabel_batch.label, multilabel_classifier.task
     attacked = PGD(0.5, steps=20, target="b")(multilabel_batch, multilabel_classifier, 0.5)
-    assert aim.reached(multilabel_classifier(attacked), label, task).all()
+    assert objective.reached(multilabel_classifier(attacked), label, task).all()
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_a_targeted_attack_on_one_of_several_labels_makes_its_answer_wrong(multi
 )
 def test_a_target_that_is_no_class_is_named(target, message):
     with pytest.raises(ValueError, match=message):
-        Aim(margin, target)(LOGITS, LABEL, MULTICLASS)
+        Objective(margin, target)(LOGITS, LABEL, MULTICLASS)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from omegaconf import OmegaConf
 
-from dovision.config.hashing import content_hash, run_hash, without_plumbing
+from dovision.config.hashing import content_hash, run_hash, without_irrelevant
 
 CONFIG = {
     "seed": 0,
@@ -38,4 +38,4 @@ def test_only_the_plumbing_is_left_out():
         "dataset": {"shape": [1, 28, 28]},
         "evaluation": {"batch_size": 64, "chunk": "auto", "images": None},
     }
-    assert without_plumbing(CONFIG) == kept
+    assert without_irrelevant(CONFIG) == kept

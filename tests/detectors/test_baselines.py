@@ -12,7 +12,7 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
 from dovision.detectors._activations import LayerFeatures
-from dovision.detectors.entropy import Entropy, prediction_entropy
+from dovision.detectors.entropy import Entropy, logit_entropy
 from dovision.detectors.feature_squeezing import FeatureSqueezing, median_filter, reduce_depth
 from dovision.detectors.local_intrinsic_dimensionality import LocalIntrinsicDimensionality, dimension
 from dovision.detectors.mahalanobis_features import MahalanobisFeatures
@@ -58,7 +58,7 @@ TASKS = pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL], ids=lambda tas
 @TASKS
 def test_entropy_is_that_of_scipy(task):
     np.testing.assert_allclose(
-        prediction_entropy(LOGITS, task).numpy(), stats.entropy(probabilities(task), axis=1), rtol=1e-12
+        logit_entropy(LOGITS, task).numpy(), stats.entropy(probabilities(task), axis=1), rtol=1e-12
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dovision.attacks._lp_ball import column
-from dovision.attacks._objective import Aim
+from dovision.attacks._objective import Objective
 from dovision.interfaces import Classifier
 from dovision.types import Batch
 
@@ -35,12 +35,12 @@ class Candidates(NamedTuple):
 
 
 @torch.no_grad()
-def classify(image: Tensor, batch: Batch, classifier: Classifier, aim: Aim) -> Candidates:
+def classify(image: Tensor, batch: Batch, classifier: Classifier, objective: Objective) -> Candidates:
     """Candidates of these images, shape (B, C, H, W), in place of the batch's own."""
-    return judge(image, classifier(image), batch, classifier, aim)
+    return judge(image, classifier(image), batch, classifier, objective)
 
 
-def judge(image: Tensor, logits: Tensor, batch: Batch, classifier: Classifier, aim: Aim) -> Candidates:
+def judge(image: Tensor, logits: Tensor, batch: Batch, classifier: Classifier, objective: Objective) -> Candidates:
     """Candidates of images, shape (B, C, H, W), from their logits, shape (B, K)."""
     task = classifier.task
-    return Candidates(image, aim.reached(logits, batch.label, task), aim(logits, batch.label, task))
+    return Candidates(image, objective.reached(logits, batch.label, task), objective(logits, batch.label, task))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dovision.attacks._lp_ball import Ball, column
-from dovision.attacks._objective import Aim
+from dovision.attacks._objective import Objective
 from dovision.attacks.losses import margin
 from dovision.functional.norms import size
 from dovision.interfaces import Classifier
@@ -29,12 +29,12 @@ class Nearest:
 
     Args:
         search: for that image.
-        target: a class, name or number, as of `Aim`; None for any wrong answer.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
     """
 
     def __init__(self, search: Search, target: int | str | None) -> None:
         self.search = search
-        self.aim = Aim(margin, target)
+        self.objective = Objective(margin, target)
 
     def __call__(self, ball: Ball, batch: Batch, classifier: Classifier) -> Tensor:
         """Images of the ball, shape (B, C, H, W)."""
@@ -50,14 +50,14 @@ class Nearest:
 
     def _found(self, batch: Batch, classifier: Classifier) -> Tensor:
         foolbox = import_foolbox()
-        question = Question(classifier, batch.label.clone(), self.aim).eval()
+        question = Question(classifier, batch.label.clone(), self.objective).eval()
         model = foolbox.PyTorchModel(question, bounds=(0, 1), device=batch.image.device)
         criterion = foolbox.criteria.Misclassification(torch.zeros_like(batch.sample))
         return self.search(model, batch.image.clone(), criterion).detach()
 
     @torch.no_grad()
     def _reached(self, image: Tensor, batch: Batch, classifier: Classifier) -> Tensor:
-        return self.aim.reached(classifier(image), batch.label, classifier.task)
+        return self.objective.reached(classifier(image), batch.label, classifier.task)
 
 
 class Question(nn.Module):
@@ -69,18 +69,18 @@ class Question(nn.Module):
     Args:
         classifier: the one under attack.
         label: of the images that it will be shown, shape (B,) or (B, K).
-        aim: of the attack.
+        objective: of the attack.
     """
 
-    def __init__(self, classifier: Classifier, label: Tensor, aim: Aim) -> None:
+    def __init__(self, classifier: Classifier, label: Tensor, objective: Objective) -> None:
         super().__init__()
         self.classifier = classifier
         self.label = label
-        self.aim = aim
+        self.objective = objective
 
     def forward(self, image: Tensor) -> Tensor:
         """Images, shape (B, C, H, W), to logits, shape (B, 1 + M)."""
-        ways = self.aim.leads(self.classifier(image), self.label, self.classifier.task).clamp(min=NEVER)
+        ways = self.objective.leads(self.classifier(image), self.label, self.classifier.task).clamp(min=NEVER)
         return torch.cat([torch.zeros_like(ways[:, :1]), ways], 1)
 
 

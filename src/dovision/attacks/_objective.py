@@ -10,7 +10,7 @@ from dovision.attacks.losses import Loss, leads
 from dovision.types import Task
 
 
-class Aim:
+class Objective:
     """Any wrong answer, or a chosen one: the number that an attack raises, and when it has got what it wants.
 
     Without a target the loss of the label is raised, over all known labels if there are several, and the aim is

@@ -12,7 +12,7 @@ from dovision import checks
 from dovision.attacks._best_so_far import Candidates, judge
 from dovision.attacks._gradients import logits_and_gradient
 from dovision.attacks._lp_ball import Ball, column
-from dovision.attacks._objective import Aim
+from dovision.attacks._objective import Objective
 from dovision.attacks.losses import Loss, task_loss
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch, Shape
@@ -33,7 +33,7 @@ class APGD(Attack):
         restarts: starts per image.
         norm: linf or l2.
         loss: what is raised.
-        target: a class, name or number, as of `Aim`; None for any wrong answer.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
         seed: of the starts; each depends on (seed, sample, restart) alone.
 
     Source: arXiv:2003.01690, algorithm 1; the attack that AutoAttack begins with.
@@ -50,13 +50,13 @@ class APGD(Attack):
         seed: int = 0,
     ) -> None:
         super().__init__(eps, norm)
-        self.aim = Aim(loss, target)
+        self.objective = Objective(loss, target)
         self.steps = checks.positive_int("steps", steps)
         self.restarts = checks.positive_int("restarts", restarts)
         self.seed = checks.count("seed", seed)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.aim.check(classifier.task)
+        self.objective.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
@@ -81,8 +81,8 @@ class APGD(Attack):
         return best
 
     def _stand(self, image: Tensor, batch: Batch, classifier: Classifier) -> _AscentState:
-        logits, gradient = logits_and_gradient(image, batch.label, classifier, self.aim)
-        return _AscentState(judge(image, logits, batch, classifier, self.aim), gradient)
+        logits, gradient = logits_and_gradient(image, batch.label, classifier, self.objective)
+        return _AscentState(judge(image, logits, batch, classifier, self.objective), gradient)
 
 
 class _AscentState(NamedTuple):

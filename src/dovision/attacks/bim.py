@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dovision.attacks._ascent import Ascent
 from dovision.attacks._lp_ball import Ball
-from dovision.attacks._objective import Aim
+from dovision.attacks._objective import Objective
 from dovision.attacks.losses import Loss, task_loss
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch, Shape
@@ -23,7 +23,7 @@ class BIM(Attack):
         step_size: in pixel units; None is 2.5 * eps / steps.
         norm: linf or l2.
         loss: what is raised.
-        target: a class, name or number, as of `Aim`; None for any wrong answer.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
 
     Source: arXiv:1607.02533.
     """
@@ -38,11 +38,11 @@ class BIM(Attack):
         target: int | str | None = None,
     ) -> None:
         super().__init__(eps, norm)
-        self.aim = Aim(loss, target)
-        self.ascent = Ascent(self.aim, steps, step_size)
+        self.objective = Objective(loss, target)
+        self.ascent = Ascent(self.objective, steps, step_size)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.aim.check(classifier.task)
+        self.objective.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return self.ascent(Ball(batch.image, eps, self.norm), batch.image, batch, classifier)

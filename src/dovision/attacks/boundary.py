@@ -30,7 +30,7 @@ class Boundary(Attack):
         spherical_step: the first step around the image, as a share of the distance to it.
         source_step: the first step towards the image, as a share of the distance to it.
         seed: of all draws; they depend on (seed, sample) alone.
-        target: a class, name or number, as of `Aim`; None for any wrong answer.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
 
     Raises:
         ImportError: foolbox is not installed.
@@ -64,7 +64,7 @@ class Boundary(Attack):
         self.seed = checks.count("seed", seed)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.nearest.aim.check(classifier.task)
+        self.nearest.objective.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return torch.cat([self._alone(batch.rows([row]), classifier, eps) for row in range(len(batch.sample))])

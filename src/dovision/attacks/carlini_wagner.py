@@ -25,7 +25,7 @@ class CarliniWagner(Attack):
         step_size: of Adam, in the space of arctanh of the pixels.
         confidence: by how much, in logits, the wanted answer must lead.
         first_constant: with which the search begins.
-        target: a class, name or number, as of `Aim`; None for any wrong answer.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
 
     Raises:
         ImportError: foolbox is not installed.
@@ -61,7 +61,7 @@ class CarliniWagner(Attack):
         self.nearest = Nearest(search, target)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.nearest.aim.check(classifier.task)
+        self.nearest.objective.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return self.nearest(Ball(batch.image, eps, self.norm), batch, classifier)

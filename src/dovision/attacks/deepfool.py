@@ -27,7 +27,7 @@ class DeepFool(Attack):
         overshoot: share by which the step goes beyond the boundary.
         candidates: only so many classes, the most likely ones, are considered.
         norm: linf or l2.
-        target: a class, name or number, as of `Aim`; None for any wrong answer.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
 
     Raises:
         ImportError: foolbox is not installed.
@@ -57,7 +57,7 @@ class DeepFool(Attack):
         self.nearest = Nearest(self._search, target)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.nearest.aim.check(classifier.task)
+        self.nearest.objective.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return self.nearest(Ball(batch.image, eps, self.norm), batch, classifier)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from dovision.attacks._gradients import input_gradient
 from dovision.attacks._lp_ball import Ball
-from dovision.attacks._objective import Aim
+from dovision.attacks._objective import Objective
 from dovision.attacks.losses import Loss, task_loss
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch, Shape
@@ -21,7 +21,7 @@ class FGSM(Attack):
         eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
         norm: linf; l2 is the fast gradient method, without the sign.
         loss: what is raised.
-        target: a class, name or number, as of `Aim`; None for any wrong answer.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
 
     Source: arXiv:1412.6572.
     """
@@ -34,12 +34,12 @@ class FGSM(Attack):
         target: int | str | None = None,
     ) -> None:
         super().__init__(eps, norm)
-        self.aim = Aim(loss, target)
+        self.objective = Objective(loss, target)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.aim.check(classifier.task)
+        self.objective.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
-        gradient = input_gradient(batch.image, batch.label, classifier, self.aim)
+        gradient = input_gradient(batch.image, batch.label, classifier, self.objective)
         return ball.project(batch.image + eps * ball.steepest(gradient))

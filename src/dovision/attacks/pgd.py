@@ -10,7 +10,7 @@ from dovision import checks
 from dovision.attacks._ascent import Ascent
 from dovision.attacks._best_so_far import classify
 from dovision.attacks._lp_ball import Ball
-from dovision.attacks._objective import Aim
+from dovision.attacks._objective import Objective
 from dovision.attacks.losses import Loss, task_loss
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch, Shape
@@ -28,7 +28,7 @@ class PGD(Attack):
         restarts: starts per image.
         norm: linf or l2.
         loss: what is raised.
-        target: a class, name or number, as of `Aim`; None for any wrong answer.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
         seed: of the starts; each depends on (seed, sample, restart) alone.
 
     Source: arXiv:1706.06083; the step rule is its appendix's.
@@ -46,23 +46,23 @@ class PGD(Attack):
         seed: int = 0,
     ) -> None:
         super().__init__(eps, norm)
-        self.aim = Aim(loss, target)
-        self.ascent = Ascent(self.aim, steps, step_size)
+        self.objective = Objective(loss, target)
+        self.ascent = Ascent(self.objective, steps, step_size)
         self.restarts = checks.positive_int("restarts", restarts)
         self.seed = checks.count("seed", seed)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.aim.check(classifier.task)
+        self.objective.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
         image = self._from_random_start(ball, batch, classifier, restart=0)
         if self.restarts == 1:
             return image
-        best = classify(image, batch, classifier, self.aim)
+        best = classify(image, batch, classifier, self.objective)
         for restart in range(1, self.restarts):
             image = self._from_random_start(ball, batch, classifier, restart)
-            best = best.or_better(classify(image, batch, classifier, self.aim))
+            best = best.or_better(classify(image, batch, classifier, self.objective))
         return best.image
 
     def _from_random_start(self, ball: Ball, batch: Batch, classifier: Classifier, restart: int) -> Tensor:

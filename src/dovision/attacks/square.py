@@ -11,7 +11,7 @@ from dovision import checks
 from dovision.attacks import _squares
 from dovision.attacks._best_so_far import Candidates, classify
 from dovision.attacks._lp_ball import Ball
-from dovision.attacks._objective import Aim
+from dovision.attacks._objective import Objective
 from dovision.attacks._per_sample_rng import uniform
 from dovision.attacks.losses import Loss, margin
 from dovision.interfaces import Attack, Classifier
@@ -32,7 +32,7 @@ class Square(Attack):
         area: of the first square, as a share of the image's, in (0, 1].
         norm: linf or l2.
         loss: what is raised.
-        target: a class, name or number, as of `Aim`; None for any wrong answer.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
         seed: of all draws; they depend on (seed, sample) alone.
 
     Source: arXiv:1912.00049.
@@ -51,14 +51,14 @@ class Square(Attack):
         seed: int = 0,
     ) -> None:
         super().__init__(eps, norm)
-        self.aim = Aim(loss, target)
+        self.objective = Objective(loss, target)
         self.most_queries = checks.positive_int("queries", queries)
         self.area = checks.within("area", checks.positive("area", area), 0, 1)
         self.seed = checks.count("seed", seed)
 
     @torch.no_grad()
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.aim.check(classifier.task)
+        self.objective.check(classifier.task)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
@@ -66,7 +66,7 @@ class Square(Attack):
         shape = (self.most_queries, _squares.DRAWS + channels)
         draws = uniform(shape, self.seed, batch.sample).to(batch.image.device)
         start = uniform((channels, height, width), self.seed, batch.sample, 0).to(batch.image.device)
-        best = classify(_squares.start(ball, start), batch, classifier, self.aim)
+        best = classify(_squares.start(ball, start), batch, classifier, self.objective)
         for query in range(1, self.most_queries):
             rows = (~best.reached).nonzero().squeeze(1)
             if len(rows) == 0:
@@ -74,7 +74,7 @@ class Square(Attack):
             side = side_of_square(self.area, query / self.most_queries, (height, width), self.norm)
             near = Ball(ball.centre[rows], eps, self.norm)
             image = _squares.step(near, best.image[rows], side, draws[rows, query])
-            best = _with_better(best, rows, classify(image, batch.rows(rows), classifier, self.aim))
+            best = _with_better(best, rows, classify(image, batch.rows(rows), classifier, self.objective))
         return best.image
 
 

@@ -23,7 +23,7 @@ NOT_IN_A_FIT = (
     *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "report"),
     *("store", "sweeps", "tracking"),
 )
-PLUMBING = (  # where and how fast things run, not what comes out
+IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "hydra",
     "output_root",
     "logger",
@@ -133,7 +133,9 @@ def run_hash(_root_: DictConfig) -> str:
 def relevant_settings(config: DictConfig) -> dict[str, Any]:
     """Settings of a run, in plain types: all that can change its numbers."""
     nodes = {str(key): config[key] for key in config if key != "hydra"}
-    return without_plumbing({key: resolved(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()})
+    return without_irrelevant(
+        {key: resolved(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()}
+    )
 
 
 def work_hash(config: DictConfig) -> str:
@@ -159,14 +161,14 @@ def questions(config: DictConfig) -> dict[str, str]:
     }
 
 
-def without_plumbing(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_irrelevant(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without what cannot change its numbers."""
 
     def relevant(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         return {
             key: relevant(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
             for key, value in node.items()
-            if f"{prefix}{key}" not in PLUMBING
+            if f"{prefix}{key}" not in IRRELEVANT_TO_RESULTS
         }
 
     return relevant(config, "")

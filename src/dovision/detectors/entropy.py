@@ -20,13 +20,13 @@ class Entropy(Detector):
     passes = 1
 
     def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
-        return prediction_entropy(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
+        return logit_entropy(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
 
     def score(self, read: Tensor) -> Tensor:
         return read[:, 0]
 
 
-def prediction_entropy(logits: Tensor, task: Task) -> Tensor:
+def logit_entropy(logits: Tensor, task: Task) -> Tensor:
     """Entropy of P(y | x) in nats, shape (B,), from logits, shape (B, K)."""
     if task.multilabel:
         present_or_not = torch.stack([logits, -logits])

@@ -63,7 +63,7 @@ class Key(NamedTuple):
     def content(self) -> dict[str, Any]:
         """All of it, as it is written."""
         written = {name: recorded(node) for name, node in self.parts.items()}
-        return {**hashing.without_plumbing(written), **self.around}
+        return {**hashing.without_irrelevant(written), **self.around}
 
 
 def classifier(config: DictConfig, images: Images) -> FittedModel:
@@ -73,9 +73,9 @@ def classifier(config: DictConfig, images: Images) -> FittedModel:
         ValueError: the checkpoint's classes or image shape are not the dataset's.
     """
     if config.checkpoint is not None:
-        stage = read_model(config, Path(config.checkpoint))
-        check_fits(stage, images.task, images.shape)
-        return stage
+        model = read_model(config, Path(config.checkpoint))
+        check_fits(model, images.task, images.shape)
+        return model
     return _fitted(config, images, images.fingerprint)
 
 
@@ -98,7 +98,7 @@ def with_autoencoder(config: DictConfig, images: Images, plain: FittedModel) -> 
     need_autoencoder(config)
     key = _autoencoder_key(config, images.fingerprint, plain.weights)
     settings = plain.model, recorded(config.autoencoder)
-    return _stage(
+    return _cached_or_fitted(
         config, key, settings, lambda path: fit_autoencoder(config, images, plain.classifier, plain.path, path)
     )
 
@@ -143,21 +143,23 @@ def checkpoint_paths(config: DictConfig, data: str, names: Collection[str]) -> d
     return found
 
 
-def facts(images: Images, stages: Mapping[str, FittedModel]) -> dict[str, Any]:
+def facts(images: Images, models: Mapping[str, FittedModel]) -> dict[str, Any]:
     """Record of a run's data and of the networks that it used, by their names (see `file`)."""
     return {
         "dataset_fingerprint": images.fingerprint,
         "dataset": dict(images.facts),
         "bad_files": list(images.bad_files),
-        "checkpoints": {name: stage.weights for name, stage in stages.items()},
-        "checkpoint_files": {name: str(stage.path) for name, stage in stages.items()},
-        "scores": {name: dict(stage.scores) for name, stage in stages.items()},
+        "checkpoints": {name: model.weights for name, model in models.items()},
+        "checkpoint_files": {name: str(model.path) for name, model in models.items()},
+        "scores": {name: dict(model.scores) for name, model in models.items()},
     }
 
 
 def _fitted(config: DictConfig, images: Images, data: str, permuted: bool = False) -> FittedModel:
     key = _classifier_key(config, data, permuted)
-    return _stage(config, key, (recorded(config.model), None), lambda path: fit_classifier(config, images, path))
+    return _cached_or_fitted(
+        config, key, (recorded(config.model), None), lambda path: fit_classifier(config, images, path)
+    )
 
 
 def _classifier_key(config: DictConfig, data: str, permuted: bool, digest: Digest = sha256) -> Key:
@@ -177,7 +179,7 @@ def _autoencoder_key(config: DictConfig, data: str, classifier: str, digest: Dig
 
 
 def _key(kind: str, parts: Mapping[str, DictConfig], digest: Digest, **known: Any) -> Key:
-    configured = hashing.without_plumbing({name: hashing.resolved(node) for name, node in parts.items()})
+    configured = hashing.without_irrelevant({name: hashing.resolved(node) for name, node in parts.items()})
     around = {
         **known,
         **software(),
@@ -193,7 +195,9 @@ def _path(config: DictConfig, key: Key) -> Path:
     return Path(config.output_root) / "checkpoints" / key.name / f"{key.kind}.ckpt"
 
 
-def _stage(config: DictConfig, key: Key, settings: NetworkSettings, fit: Callable[[Path], None]) -> FittedModel:
+def _cached_or_fitted(
+    config: DictConfig, key: Key, settings: NetworkSettings, fit: Callable[[Path], None]
+) -> FittedModel:
     path = _path(config, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.parent / "lock"):
@@ -263,21 +267,21 @@ def read_model(config: DictConfig, path: Path) -> FittedModel:
     return FittedModel(classifier, path, hashing.file_hash(path), content["facts"].get("scores", {}), content["model"])
 
 
-def check_fits(stage: FittedModel, task: Task, shape: Shape) -> None:
+def check_fits(model: FittedModel, task: Task, shape: Shape) -> None:
     """Refuse a classifier that was fitted to other data than those of this task and image shape.
 
     Raises:
         ValueError: its classes or its image shape are others.
     """
-    own, fitted = stage.classifier.task, tuple(stage.model["shape"])
+    own, fitted = model.classifier.task, tuple(model.model["shape"])
     if (own.kind, own.classes) != (task.kind, task.classes):
         raise ValueError(
-            f"the checkpoint {stage.path} must have the dataset's {len(task.classes)} classes "
+            f"the checkpoint {model.path} must have the dataset's {len(task.classes)} classes "
             f"({task.kind}: {', '.join(task.classes)}), got {len(own.classes)} "
             f"({own.kind}: {', '.join(own.classes)}). Choose its dataset, or another checkpoint."
         )
     if fitted != tuple(shape):
         raise ValueError(
-            f"the checkpoint {stage.path} must be fitted to the dataset's image shape {list(shape)}, "
+            f"the checkpoint {model.path} must be fitted to the dataset's image shape {list(shape)}, "
             f"got {list(fitted)}. Set dataset.shape, or choose another checkpoint."
         )
