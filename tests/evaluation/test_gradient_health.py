@@ -47,7 +47,7 @@ def test_a_network_without_does_not(caplog):
     assert caplog.text == ""
 
 
-def test_where_no_image_was_looked_at_nothing_is_said(caplog):
+def test_where_no_image_was_looked_at_nothing_is_logged(caplog):
     found = GradientHealth()
     assert found.share is None
     found.warn()

@@ -1,4 +1,4 @@
-"""Rows in finished parts, and the tables that they are joined to."""
+"""Rows in finished shards, and the tables that they are joined to."""
 
 import itertools
 import sys
@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dovision.store import shards as module
-from dovision.store.shards import Parts
+from dovision.store.shards import Shards
 from dovision.store.tables import METADATA, NAME
 
 SCHEMA = pa.schema({"sample": pa.int64(), "unit": NAME}, metadata=METADATA)
@@ -21,7 +21,7 @@ def rows(*samples):
 
 
 def opened(folder, every=2, origin=(("code", "1"),), **ranks):
-    return Parts(folder, {"t.parquet": SCHEMA}, every, dict(origin), **ranks)
+    return Shards(folder, {"t.parquet": SCHEMA}, every, dict(origin), **ranks)
 
 
 def test_what_was_finished_is_found_again_and_the_table_is_the_same_to_the_byte(tmp_path):

@@ -23,7 +23,7 @@ from dovision.interfaces import arm as arm_name
 from dovision.propagation import Outcome, Propagation
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.sharding import by_sample
-from dovision.store.shards import Parts
+from dovision.store.shards import Shards
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
 from dovision.store.thumbnails import PictureChoice, pictured_samples, remove_images, save_image, thumbnail_path
 from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched
@@ -44,7 +44,7 @@ class Arm(NamedTuple):
 class EffectEvaluation(Evaluation):
     """Measure effects on each test batch, in the clean arm and in that of each epsilon.
 
-    Images that stand in finished parts of a run that was stopped are not measured again.
+    Images that stand in finished shards of a run that was stopped are not measured again.
 
     Args:
         folder: where samples.parquet, effects.parquet and the maps go.
@@ -58,7 +58,7 @@ class EffectEvaluation(Evaluation):
         pictures: chooses the samples of which the image is saved as a picture.
         keep_attacked: whether all attacked images are saved, as they are.
         flush: images after which their rows are finished on disk.
-        origin: what the rows depend on besides the configuration; a change of it is the end of finished parts.
+        origin: what the rows depend on besides the configuration; a change of it is the end of finished shards.
     """
 
     def __init__(
@@ -112,9 +112,9 @@ class EffectEvaluation(Evaluation):
                 f"evaluation.keep_attacked needs one device, got {trainer.world_size}. Set trainer.devices=1."
             )
         ranks = {"rank": trainer.global_rank, "devices": trainer.world_size}
-        self.parts = Parts(self.folder, self._schemas(), self.flush, self._origin(), **ranks)
-        self._load_state(self.parts.state)
-        self.pictures.offer_rows(self.parts.finished(SAMPLES))
+        self.shards = Shards(self.folder, self._schemas(), self.flush, self._origin(), **ranks)
+        self._load_state(self.shards.state)
+        self.pictures.offer_rows(self.shards.finished(SAMPLES))
         self._seen = 0
         keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.keep_attacked else None
         self.keeper = self.opened(keeper) if keeper is not None else None
@@ -122,7 +122,7 @@ class EffectEvaluation(Evaluation):
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         self.propagation.prepare(batch)  # by the first batch, even if its rows are finished: the same engine as then
-        done, self._seen = self.parts.done - self._seen, self._seen + len(batch.image)
+        done, self._seen = self.shards.done - self._seen, self._seen + len(batch.image)
         if done < len(batch.image):
             rest = slice(max(done, 0), None)
             self._evaluate(batch.rows(rest), logits[rest])
@@ -144,24 +144,24 @@ class EffectEvaluation(Evaluation):
         images = len(batch.image)
         self.queries.images += images
         rows = {SAMPLES: by_sample(samples, images), EFFECTS: done_rows(by_sample(effects, images))}
-        self.parts.add(images, rows, self._state())
+        self.shards.add(images, rows, self._state())
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_end(trainer, pl_module)
-        self.parts.flush()
+        self.shards.flush()
         self.health.warn()
         if trainer.world_size > 1:
             passes = torch.tensor(self.forward_passes, device=pl_module.device)
             self.forward_passes = int(trainer.strategy.reduce(passes, reduce_op="sum"))  # waits for all, too
         if trainer.is_global_zero:
-            self.parts.join()
+            self.shards.join()
             self._remove_pictures()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         super().on_exception(trainer, pl_module, exception)
-        if hasattr(self, "parts"):
+        if hasattr(self, "shards"):
             with suppress(OSError):  # the error that is under way may be that of a full disk
-                self.parts.flush()
+                self.shards.flush()
 
     def arms(self, batch: Batch, logits: Tensor) -> Iterator[Arm]:
         """The clean arm, then one for each epsilon of the attack."""

@@ -19,7 +19,7 @@ from dovision.functional import agreement
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, maps_schema
-from dovision.store.sharding import join_parts, part_path
+from dovision.store.sharding import join_shards, shard_path
 from dovision.store.tables import TableWriter
 from dovision.training.sanity_checks import cascade
 from dovision.types import Batch, Shape
@@ -79,7 +79,7 @@ class MapEvaluation(Evaluation):
             self.sanity_classifiers |= cascade(self.classifier, self.settings.seed)
         for classifier in self.sanity_classifiers.values():
             classifier.to(pl_module.device)
-        path = part_path(self.folder / MAPS_FILE, trainer.global_rank, trainer.world_size)
+        path = shard_path(self.folder / MAPS_FILE, trainer.global_rank, trainer.world_size)
         self.table = self.opened(TableWriter(path, self.schema))
         self.progress = self.progress_bar("maps")
 
@@ -96,7 +96,7 @@ class MapEvaluation(Evaluation):
         if trainer.world_size > 1:
             trainer.strategy.barrier()
             if trainer.is_global_zero:
-                join_parts(self.folder / MAPS_FILE, self.schema, trainer.world_size)
+                join_shards(self.folder / MAPS_FILE, self.schema, trainer.world_size)
 
     def _asked(self, batch: Batch, logits: Tensor) -> _Asked:
         task = self.classifier.task

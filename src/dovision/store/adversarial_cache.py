@@ -20,7 +20,7 @@ from dovision.types import Batch
 
 
 class Keeper:
-    """Writes the images of one attack, for `attacks.kept` to show again, in a `with`.
+    """Write the images of one attack, for `attacks.replay` to show again, in a `with`.
 
     At its end the folder is put into its place; or removed if images are missing, as those of an attack that failed.
 

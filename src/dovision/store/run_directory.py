@@ -82,7 +82,7 @@ class RunDirectory:
     def start(
         self, config: Mapping[str, Any], overrides: Sequence[str], facts: Mapping[str, Any], afresh: bool = False
     ) -> None:
-        """Begin: remove what a dead run has left but its finished parts, write config, overrides and "running".
+        """Begin: remove what a dead run has left but its finished shards, write config, overrides and "running".
 
         Args:
             afresh: remove the parts as well, and a completed run.

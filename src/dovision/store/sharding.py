@@ -26,18 +26,18 @@ def by_sample(arms: Sequence[Sequence[pa.RecordBatch]], images: int) -> pa.Recor
     return table.combine_chunks().to_batches()[0]
 
 
-def part_path(path: Path, rank: int, count: int) -> Path:
+def shard_path(path: Path, rank: int, count: int) -> Path:
     """Path of the shard of a table that one of several devices writes; the table's own name if there is one device."""
     return path if count == 1 else path.with_name(f"{path.name}.part{rank}")
 
 
-def join_parts(path: Path, schema: pa.Schema, count: int) -> None:
-    """Put the parts of a table together, in the order of the devices, and remove them."""
-    parts = [part_path(path, rank, count) for rank in range(count)]
+def join_shards(path: Path, schema: pa.Schema, count: int) -> None:
+    """Join the shards of a table, in the order of the devices, and remove them."""
+    shards = [shard_path(path, rank, count) for rank in range(count)]
     with TableWriter(path, schema) as table:
-        for part in parts:
-            for rows in row_groups(part):
+        for shard in shards:
+            for rows in row_groups(shard):
                 for batch in rows.to_batches():
                     table.write(batch)
-    for part in parts:
-        part.unlink()
+    for shard in shards:
+        shard.unlink()

@@ -1,8 +1,8 @@
-"""The tables of a run in finished parts, so that a run that was stopped goes on after the last of them.
+"""The tables of a run in finished shards, so that a run that was stopped goes on after the last of them.
 
 parts/<rank>-of-<devices>/origin.json          what the rows depend on
                           64.json              written last: the first 64 images are finished
-                          64.samples.parquet   the rows since the part before
+                          64.samples.parquet   the rows since the shard before
                           64.effects.parquet
 """
 
@@ -27,7 +27,7 @@ _ORIGIN = "origin.json"
 
 
 class _Waiting(NamedTuple):
-    """Rows that are in no finished part yet; replaced as one, so that a signal finds it whole at any moment."""
+    """Rows that are in no finished shard yet; replaced as one, so that a signal finds it whole at any moment."""
 
     done: int  # images that are finished, the first ones
     images: int  # those that wait
@@ -35,15 +35,15 @@ class _Waiting(NamedTuple):
     state: Mapping[str, Any]
 
 
-class Parts:
+class Shards:
     """Rows of the images of one device, in order, written in finished shards and joined at the end.
 
-    Parts of another origin are removed: rows of other code, data or weights never stand beside these.
+    Shards of another origin are removed: rows of other code, data or weights never stand beside these.
 
     Args:
         folder: the run directory.
         schemas: of the tables, by file name.
-        every: images after which a part is finished; or earlier, when there are enough rows.
+        every: images after which a shard is finished; or earlier, when there are enough rows.
         origin: all that the rows depend on, in plain types.
         rank, devices: which of how many devices this is.
     """
@@ -86,7 +86,7 @@ class Parts:
             self.flush()
 
     def flush(self) -> None:
-        """Finish a part with the rows that wait."""
+        """Finish a shard with the rows that wait."""
         done, images, rows, state = self._waiting
         if not images:
             return
@@ -104,7 +104,7 @@ class Parts:
             yield from row_groups(self.folder / f"{end}.{name}")
 
     def join(self) -> None:
-        """Write the tables, from the parts of all devices; the same bytes however the rows were cut into parts."""
+        """Write the tables, from the shards of all devices; the same bytes however the rows were cut into shards."""
         folders = [_folder(self.run, rank, self.devices) for rank in range(self.devices)]
         for name, schema in self.schemas.items():
             with TableWriter(self.run / name, schema) as table:

@@ -63,7 +63,7 @@ class PictureChoice:
         return {self._chosen.pop()[2]} if len(self._chosen) > self.most else set()
 
     def offer_rows(self, tables: Iterable[pa.Table]) -> PictureChoice:
-        """Offer the clean rows of samples.parquet, or of its finished parts; returns itself."""
+        """Offer the clean rows of samples.parquet, or of its finished shards; returns itself."""
         for table in tables:
             clean = table.filter(pc.equal(table["arm"].cast(pa.string()), CLEAN))
             for sample, correct in zip(clean["sample"].to_pylist(), clean["correct"].to_pylist(), strict=True):
