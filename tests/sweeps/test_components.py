@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from torch import nn
 
@@ -30,7 +29,7 @@ def parts(group: str, *without: str) -> list[str]:
 
 def composed(*overrides: str, command: str = "evaluate") -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs.read_once(GlobalHydra.instance().config_loader())
+        jobs.read_once()
         return compose(command, list(overrides))
 
 

@@ -77,14 +77,12 @@ def test_the_launcher_of_a_swept_experiment_which_hydra_passes_over_is_refused(s
 
 
 def test_files_that_are_read_once_compose_to_the_same_configuration():
-    from hydra.core.global_hydra import GlobalHydra
-
     from dovision.sweeps.jobs import read_once
 
     jobs = (["experiment=demo"], ["attack=pgd", "intervention=latent_channel"], ["experiment=phantom_maps"])
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         plain = [compose("evaluate", job) for job in jobs]
-        read_once(GlobalHydra.instance().config_loader())
+        read_once()
         assert [compose("evaluate", job) for job in (*jobs, *jobs)] == plain * 2
 
 

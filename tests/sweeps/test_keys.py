@@ -7,7 +7,6 @@ import re
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -73,7 +72,7 @@ def test_a_name_that_does_not_exist_is_refused(command, overrides, run_command, 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_name_that_does_not_exist_is_refused_in_a_list_and_in_a_sweep(command):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs.read_once(GlobalHydra.instance().config_loader())
+        jobs.read_once()
         sweep = declared.__wrapped__(command)
         for name in groups(command):
             for value in ("[xyzzy]", "xyzzy"):
@@ -114,7 +113,7 @@ def nodes(node, where=""):
 def known() -> dict[str, DictConfig]:
     """What each command declares."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs.read_once(GlobalHydra.instance().config_loader())
+        jobs.read_once()
         return {command: declared.__wrapped__(command) for command in COMMANDS}
 
 
@@ -204,7 +203,7 @@ def check(overrides: list[str]) -> None:
 )
 def test_what_is_wrong_with_a_command_line_is_said_in_a_sentence(overrides, message):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        jobs.read_once(GlobalHydra.instance().config_loader())
+        jobs.read_once()
         with pytest.raises((ValueError, HydraException, OmegaConfBaseException)) as raised:
             check(overrides)
     assert message in explain(raised.value)
@@ -239,8 +238,85 @@ def test_keys_of_an_experiment_in_a_folder_of_the_user_are_looked_at_as_well(run
     assert "experiment has no part 'mein'. Did you mean mine" in capsys.readouterr().err
 
 
+@pytest.fixture
+def mine(tmp_path):
+    """A folder of configuration files of the user's, to which experiments are added by name and text."""
+
+    def add(**texts: str) -> str:
+        folder = tmp_path / "conf" / "experiment"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (folder / f"{name}.yaml").write_text(f"# @package _global_\n{text}\n")
+        return str(folder.parent)
+
+    return add
+
+
+@pytest.fixture
+def refused(tmp_path, run_command, capsys):
+    """The one line of a command that is refused and has written nothing."""
+
+    def run(command: str, *words: str) -> str:
+        root = [f"output_root={tmp_path}/out"] if command in ("evaluate", "train") else []
+        assert run_command(importlib.import_module(f"dovision.cli.{command}").main, *words, *root) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert not (tmp_path / "out").exists()
+        return line.removeprefix(f"dovision-{command}: ")
+
+    return run
+
+
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
 @pytest.mark.parametrize(
-    "override", ["dataset.shape.x=1", "dataset.shape.x.y=[1,64,64]", "++seed.x=1", "attack.eps.a=1"]
+    ("entry", "message"),
+    [
+        ("optional /attack@detection.worlds.foo: pdg", "attack has no part 'pdg'. Did you mean pgd?"),
+        ("optional /explainer: [random_map, gradcam]", "explainer has no part 'gradcam'. Did you mean grad_cam?"),
+        ("optional override /attack: pdg", "attack has no part 'pdg'. Did you mean pgd?"),
+        ("optional /attak@detection.worlds.foo: pgd", "there is no group 'attak'. Did you mean attack?"),
+    ],
+)
+def test_an_optional_name_that_does_not_exist_is_refused_at_every_depth(mine, refused, sweep, entry, message):
+    folder = mine(inner=f"defaults:\n  - {entry}", outer="defaults:\n  - inner")
+    for name in ("inner", "outer"):
+        assert refused("evaluate", "--config-dir", folder, *sweep, "dry_run=true", f"experiment={name}").startswith(
+            message
+        )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_optional_name_that_does_not_exist_is_refused_by_every_command(command, tmp_path, refused, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(f"defaults:\n  - {command}\n  - optional /attack@x: pdg\n  - _self_\n")
+    given = ["sweep=."] if command == "report" else []
+    line = refused(command, "--config-dir", str(tmp_path), "--config-name", "mine", *given)
+    assert line.startswith("attack has no part 'pdg'. Did you mean pgd?")
+
+
+@pytest.mark.parametrize("given", [["experiment=mine"], ["experiment=phantom_grid", "hydra.mode=RUN"]])
+def test_parameters_of_a_sweep_are_refused_in_a_single_job(mine, refused, given):
+    folder = mine(mine="hydra: {sweeper: {params: {attack: 'pgd,pdg'}}}")
+    line = refused("evaluate", "--config-dir", folder, "dry_run=true", *given)
+    assert line.startswith("hydra.sweeper.params needs a sweep, got a single job and ")
+    assert line.endswith("Add -m, or write hydra.mode: MULTIRUN beside it.")
+
+
+def test_parameters_of_a_sweep_are_refused_in_an_experiment_that_is_swept(refused):
+    line = refused("evaluate", "-m", "dry_run=true", "experiment=phantom_shortcut,demo")
+    assert line.startswith("an experiment with hydra.sweeper.params cannot be swept itself, got ")
+    assert "where none would be used" in line
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "dataset.shape.x=1",
+        "dataset.shape.x.y=[1,64,64]",
+        "++seed.x=1",
+        "attack.eps.a=1",
+        "hydra.sweeper.params={attack:pdg}",
+        "+hydra.sweeper.params.attack=pdg",
+    ],
 )
 def test_a_key_below_a_value_is_refused_in_a_line(run_command, override, capsys, tmp_path):
     from dovision.cli.evaluate import main

@@ -45,11 +45,12 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
 def _launched(launch: Callable[[], None], task: Task) -> None:
     try:
         launch()
-    except (AttributeError, IndexError, KeyError, TypeError) as error:
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
         if task.started or sweep.current() is not None:
             raise
         # of a configuration that could not be composed, such as one with a key below a list
-        raise ValueError(f"the command line does not fit the configuration: {explain(error)}.") from error
+        why = explain(error).rstrip(".")
+        raise ValueError(f"the command line does not fit the configuration: {why}.") from error
     if task.error is not None:
         raise task.error
 

@@ -33,7 +33,10 @@ def explain(error: BaseException) -> str:
         return "a group takes a name, got null. To leave a group out: '~GROUP'."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used: {error.strerror}. For another output folder: output_root=..."
-    return str(error).strip() or type(error).__name__
+    text = str(error).strip()
+    if where := re.search(r"^\s*full_key: (\S+)", text, re.MULTILINE):  # OmegaConf adds lines to errors of Python
+        return f"{where[1]} cannot be set like this: {text.splitlines()[0]}"
+    return text or type(error).__name__
 
 
 def named(where: str, message: str) -> str:

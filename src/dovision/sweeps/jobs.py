@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +13,7 @@ from hydra._internal.config_repository import CachingConfigRepository
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.default_element import ConfigDefault, GroupDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
@@ -71,11 +72,26 @@ def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:
     """The overrides of each job of Hydra's basic sweeper; None for a sweeper that chooses jobs as it goes."""
     if config.hydra.sweeper.get("_target_") != BASIC_SWEEPER:
         return None
-    given = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)  # ${...} is the job's to resolve
-    parsed = OverridesParser.create(config_loader=_loader()).parse_overrides([*given, *task])
+    given = [f"{key}={value}" for key, value in parameters(config).items()]
+    parsed = OverridesParser.create(config_loader=_loader()).parse_overrides([*given, *_task(config)])
     (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return [tuple(job) for job in jobs]
+
+
+def _task(config: DictConfig) -> list[str]:
+    """The overrides of the command line as they are written, with ${...}, which is the job's to resolve."""
+    task: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    return list(task)
+
+
+def compose_again(config: DictConfig) -> None:
+    """Compose a single job from files without optional entries: Hydra has composed it before it calls anything."""
+    Composer(config)(_task(config))
+
+
+def parameters(config: DictConfig) -> dict[str, Any]:
+    """The values over which a configuration asks to sweep, by key."""
+    return dict(config.hydra.sweeper.get("params") or {})
 
 
 def compose(config: DictConfig, overrides: Sequence[Sequence[str]]) -> Iterator[Composed]:
@@ -83,7 +99,7 @@ def compose(config: DictConfig, overrides: Sequence[Sequence[str]]) -> Iterator[
     composer, shared = Composer(config), set.intersection(*map(set, overrides))
     for number, every in enumerate(overrides):
         composed = composer(every)
-        _check_launcher(composed, config)
+        _check_sweep_options(composed, config)
         with read_write(composed.hydra), open_dict(composed.hydra):
             composed.hydra.job.num = number  # as the launcher will
         folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
@@ -91,14 +107,24 @@ def compose(config: DictConfig, overrides: Sequence[Sequence[str]]) -> Iterator[
         yield Composed(Job(number, tuple(every), folder.absolute(), own), composed)
 
 
-def _check_launcher(job: DictConfig, sweep: DictConfig) -> None:
-    """Refuse what Hydra would pass over: it asks no job for its launcher."""
+def _check_sweep_options(job: DictConfig, sweep: DictConfig) -> None:
+    """Refuse what Hydra would ignore: it reads the launcher and the sweep's parameters before it composes the jobs."""
     own, used = (config.hydra.runtime.choices["hydra/launcher"] for config in (job, sweep))
     if own != used:
         raise ValueError(
             f"a swept experiment must leave the launcher to the command line, got {own}, where {used} would be used. "
             f"Write hydra/launcher={own} beside -m."
         )
+    own, used = (parameters(config) for config in (job, sweep))
+    if own != used:
+        raise ValueError(
+            f"an experiment with hydra.sweeper.params cannot be swept itself, got {_written(own)}, where "
+            f"{_written(used)} would be used. Run each such experiment by a command of its own."
+        )
+
+
+def _written(params: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in params.items()) or "none"
 
 
 def checked(jobs: Iterable[Composed], check: Checks, tell: Callable[[Composed], Told]) -> list[Told]:
@@ -133,11 +159,11 @@ class Composer:
 
     def __init__(self, config: DictConfig) -> None:
         self._sweep = config
+        read_once()
         self._loader = _loader()
-        read_once(self._loader)
         self._parser = OverridesParser.create()
         self._parsed: dict[str, tuple[Override, bool]] = {}  # by how they are written, and whether they set a value
-        self._form: list[str] = []
+        self._form: list[str] | None = None
         self._composed: DictConfig
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
@@ -170,17 +196,25 @@ def check_devices(config: DictConfig) -> None:
 
 
 class ReadOnce(CachingConfigRepository):
-    """Hydra's configuration files, read once for all jobs; each job gets copies, since Hydra merges into them."""
+    """Hydra's configuration files, read once for all jobs; each job gets copies, since Hydra merges into them.
+
+    No entry of a defaults list is optional: a name that does not exist is an error.
+    """
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ReadOnce:
         return self
 
     def load_config(self, config_path: str) -> ConfigResult | None:
-        return copy.deepcopy(super().load_config(config_path))
+        loaded = copy.deepcopy(super().load_config(config_path))
+        for entry in (loaded.defaults_list or ()) if loaded else ():
+            if isinstance(entry, (ConfigDefault, GroupDefault)):
+                entry.optional = False
+        return loaded
 
 
-def read_once(loader: ConfigLoader) -> None:
-    """Let a loader keep the files that it has read."""
+def read_once() -> None:
+    """Let Hydra's loader keep the files that it reads from now on."""
+    loader = _loader()
     if not isinstance(loader.repository, ReadOnce):  # type: ignore[attr-defined]
         loader.repository = ReadOnce(loader.repository)  # type: ignore[attr-defined]
 

@@ -51,6 +51,8 @@ class Start(Callback):
         self._or_exit(self._sweep, config)
 
     def _run(self, config: DictConfig) -> None:
+        _refuse_sweep(config)
+        planned.compose_again(config)
         composed = self._composed(config)
         Checks(self.command)(config, composed.job.overrides, config.hydra.runtime.choices)
 
@@ -72,6 +74,7 @@ class Start(Callback):
     def _or_exit(self, step: Callable[[DictConfig], None], config: DictConfig) -> None:
         """Hydra turns the exceptions of callbacks into warnings, and goes on; an exit it lets pass."""
         try:
+            planned.read_once()
             step(config)
         except Exception as error:
             print(f"dovision-{self.command}: {explain(error)}", file=sys.stderr)
@@ -157,6 +160,15 @@ def _tell(root: Path, forecasts: Sequence[Forecast], workers: int | None) -> Non
     print(table(forecasts, workers))
     warn_of_space(root, forecasts)
     sys.exit(0)
+
+
+def _refuse_sweep(config: DictConfig) -> None:
+    """Refuse a sweep's parameters in a single job, where Hydra ignores them."""
+    if params := planned.parameters(config):
+        raise ValueError(
+            f"hydra.sweeper.params needs a sweep, got a single job and {', '.join(params)}. Add -m, or write "
+            "hydra.mode: MULTIRUN beside it."
+        )
 
 
 def _check_launcher(config: DictConfig) -> None:
