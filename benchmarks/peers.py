@@ -80,7 +80,7 @@ def batch_of(images: int) -> Batch:
 def grid_rows(name: str, grids: Sequence[int], images: int, rounds: int, peers: Sequence[str]) -> Iterator[Row]:
     """The engine against captum's two ablations and a plain loop, or some of them, on the same cells, painted black."""
     classifier, batch = classifier_of(name), batch_of(images)
-    label = said(classifier, batch)
+    label = predicted(classifier, batch)
 
     def runs_on(grid: int) -> dict[str, Callable[[int], Tensor]]:
         runs: tuple[Callable[[int], Tensor], ...] = (
@@ -163,7 +163,7 @@ def effect(propagation: Propagation, batch: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def said(classifier: Classifier, batch: Batch) -> Tensor:
+def predicted(classifier: Classifier, batch: Batch) -> Tensor:
     """The class of the highest logit, shape (B,)."""
     return classifier(batch.image).argmax(1)
 

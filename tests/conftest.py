@@ -94,7 +94,7 @@ def copy(fitted: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def offline_run() -> Callable[[Path], dict[str, Any]]:
-    """Reads the records of the one offline W&B run in a run directory, by type, as W&B's own reader tells them."""
+    """Reads the records of the one offline W&B run in a run directory, by type, as W&B's own reader gives them."""
 
     def read(folder: Path) -> dict[str, Any]:
         (path,) = folder.rglob("run-*.wandb")

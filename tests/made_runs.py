@@ -187,7 +187,7 @@ def _digits(images: int) -> Batch:
 def _treated(
     image: Tensor, logits: Tensor, grid: int | None, scale: float, random: torch.Generator
 ) -> tuple[Tensor, list[str], list[list[Box | None]]]:
-    """Taking bright cells away lowers the logit of the class that is said."""
+    """Taking bright cells away lowers the logit of the predicted class."""
     count = grid**2 if grid else 16
     if grid:
         cells = [geometry.grid_cell(SHAPE, unit, grid, grid) for unit in range(count)]
@@ -196,9 +196,9 @@ def _treated(
     else:
         drop = torch.rand(len(image), count, generator=random) * torch.linspace(0, 3, count)
         units, boxes = [f"channel {unit}" for unit in range(count)], [None] * count
-    said = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).unsqueeze(1)
+    predicted = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).unsqueeze(1)
     noise = torch.randn(len(image), count, logits.shape[-1], generator=random) * 0.2
-    return logits.unsqueeze(1) - scale * (drop.unsqueeze(-1) * said + noise), units, [boxes] * len(image)
+    return logits.unsqueeze(1) - scale * (drop.unsqueeze(-1) * predicted + noise), units, [boxes] * len(image)
 
 
 def _config(grid: int | None) -> dict[str, object]:

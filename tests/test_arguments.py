@@ -36,8 +36,8 @@ def arguments(part: str) -> tuple[type, dict[str, Any]]:
     return get_object(node["_target_"]), given
 
 
-def said(kind: type, given: dict[str, Any], name: str, value: object) -> str:
-    """What is said of this value of an argument; empty if it is accepted."""
+def message(kind: type, given: dict[str, Any], name: str, value: object) -> str:
+    """Message for this value of an argument; empty if it is accepted."""
     try:
         kind(**{**given, name: value})
     except ValueError as error:
@@ -51,7 +51,7 @@ def said(kind: type, given: dict[str, Any], name: str, value: object) -> str:
 def test_an_argument_that_means_nothing_is_refused_by_its_name(part):
     kind, given = arguments(part)
     answers = {
-        (name, what): said(kind, given, name, value)
+        (name, what): message(kind, given, name, value)
         for name, parameter in inspect.signature(kind).parameters.items()
         for what, value in (ANY | BY_TYPE.get(str(parameter.annotation), {})).items()
     }

@@ -27,7 +27,7 @@ def test_a_killed_process_loses_no_job(campaign, monkeypatch, capsys, launcher, 
     monkeypatch.setattr(campaign, "FAULTS", ("SIGKILL",))
     monkeypatch.setattr(sys, "argv", ["campaign", "--sweeps", "1", "--launchers", launcher])
     code = campaign.main()
-    said = capsys.readouterr().out
-    assert f"commands={commands}, happened=1" in said  # that of joblib has itself launched again what was lost
-    assert "1 faults in 1 sweeps of 3 jobs, 3 jobs: 0 lost, 0 wrong, 0 completed twice" in said
+    printed = capsys.readouterr().out
+    assert f"commands={commands}, happened=1" in printed  # that of joblib has itself launched again what was lost
+    assert "1 faults in 1 sweeps of 3 jobs, 3 jobs: 0 lost, 0 wrong, 0 completed twice" in printed
     assert code == 0

@@ -80,13 +80,13 @@ def test_wandb_that_is_down_or_hangs_neither_fails_nor_stalls_a_job(
     monkeypatch.setattr("wandb.init", init)
     monkeypatch.setenv("WANDB_API_KEY", "a-secret-key-of-forty-characters-0123456789")
     assert dovision_evaluate(f"output_root={copy}", "logger=wandb", "logger.mode=online") == 0
-    said = capsys.readouterr().err
-    assert "W&B failed, and the job goes on without it" in said
+    printed = capsys.readouterr().err
+    assert "W&B failed, and the job goes on without it" in printed
     (run,) = read_sweep(copy / "evaluate")
     assert (run.folder / "metrics.csv").exists()
     files = [path for path in run.folder.rglob("*") if path.is_file()]
     assert not any(b"a-secret-key" in path.read_bytes() for path in files)
-    assert "a-secret-key" not in said
+    assert "a-secret-key" not in printed
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def finished(fitted, tmp_path, monkeypatch) -> Path:
     return shutil.copytree(fitted / "evaluate", tmp_path / "digits")
 
 
-def told(monkeypatch, *overrides: str) -> None:
+def report_on(monkeypatch, *overrides: str) -> None:
     from dovision.cli.report import main
 
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
@@ -116,7 +116,7 @@ def told(monkeypatch, *overrides: str) -> None:
 
 @pytest.mark.slow
 def test_a_finished_sweep_is_sent_to_wandb(finished, offline_run, monkeypatch):
-    told(monkeypatch, f"sweep={finished}", "log_to=wandb")
+    report_on(monkeypatch, f"sweep={finished}", "log_to=wandb")
     sent = offline_run(finished / "report")
     assert (sent["run"][0]["run_group"], sent["run"][0]["display_name"]) == ("digits", "report")
     assert sent["exit"][0].get("exit_code", 0) == 0
@@ -129,7 +129,7 @@ def test_a_finished_sweep_is_sent_to_wandb(finished, offline_run, monkeypatch):
 @pytest.mark.slow
 def test_a_finished_sweep_is_sent_to_tensorboard(finished, monkeypatch):
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    told(monkeypatch, f"sweep={finished}", "log_to=tensorboard")
+    report_on(monkeypatch, f"sweep={finished}", "log_to=tensorboard")
     events = accumulator.EventAccumulator(str(finished / "report" / "tensorboard"))
     events.Reload()
     assert "figures/effect_against_epsilon" in events.Tags()["images"]
@@ -151,5 +151,5 @@ def test_a_job_is_logged_to_tensorboard(fitted, dovision_evaluate, tmp_path):
 
 def test_a_dashboard_that_does_not_exist_names_the_nearest(finished, monkeypatch, capsys):
     with pytest.raises(SystemExit):
-        told(monkeypatch, f"sweep={finished}", "log_to=wandbb")
+        report_on(monkeypatch, f"sweep={finished}", "log_to=wandbb")
     assert "log_to must be one of tensorboard, wandb, got 'wandbb'. Did you mean wandb?" in capsys.readouterr().err

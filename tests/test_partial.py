@@ -63,9 +63,9 @@ def test_a_limited_run_is_partial_and_the_same_command_measures_the_rest(
 def test_a_limited_job_of_a_sweep_is_partial_and_the_sweep_ends_with_an_error(copy, dovision_evaluate, limited, capsys):
     limited()
     assert dovision_evaluate(f"output_root={copy}", "intervention.rows=1", *BATCHES, "-m") == 1
-    said = capsys.readouterr().err
-    assert "1 jobs: 1 partial." in said
-    assert "job 0 partial: 4 of 12 test images were measured; the same command measures the rest" in said
+    printed = capsys.readouterr().err
+    assert "1 jobs: 1 partial." in printed
+    assert "job 0 partial: 4 of 12 test images were measured; the same command measures the rest" in printed
 
 
 @pytest.mark.slow

@@ -126,9 +126,9 @@ def test_a_fit_that_is_not_found_says_in_what_the_nearest_one_differs(tmp_path, 
     assert "nearest" not in capsys.readouterr().err
     assert run_command(train, *QUICK, root, "training.classifier.batch_size=17", "seed=1") == 0
     assert run_command(train, *QUICK, root, "training.classifier.batch_size=17") == 0
-    said = capsys.readouterr().err
-    assert "(the nearest fitted one differs in seed, training.batch_size)" in said
-    assert said.count("fitting the classifier") == 2
+    printed = capsys.readouterr().err
+    assert "(the nearest fitted one differs in seed, training.batch_size)" in printed
+    assert printed.count("fitting the classifier") == 2
     keys = {path.parent.name: json.loads(path.read_text()) for path in tmp_path.glob("checkpoints/*/key.json")}
     assert {(key["seed"], key["training"]["batch_size"]) for key in keys.values()} == {(0, 16), (1, 17), (0, 17)}
 

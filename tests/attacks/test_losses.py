@@ -33,7 +33,7 @@ def test_the_task_loss_is_the_tasks():
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3, 1e3])
 def test_dlr_is_the_margin_by_the_distance_from_first_to_third_whatever_the_scale(scale):
-    label = torch.tensor([1, 0])  # said rightly; beaten by 3, which is 3/4 of the way from the first to the third
+    label = torch.tensor([1, 0])  # predicted rightly; beaten by 3, which is 3/4 of the way from the first to the third
     torch.testing.assert_close(dlr(LOGITS * scale, label, MULTICLASS), torch.tensor([-0.75, 0.75]))
 
 

@@ -118,10 +118,10 @@ def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape, s
     bright = images.split("test")[sample].image[0] >= 0.5
     rows, columns = (torch.nonzero(bright.any(axis)).flatten().tolist() for axis in (1, 0))
     drawn = Box(rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
-    seen, told = torch.zeros_like(bright), torch.zeros_like(bright)
+    seen, stated = torch.zeros_like(bright), torch.zeros_like(bright)
     drawn.crop(seen).fill_(True)
-    Box(*images.boxes("test").iloc[0, 3:]).crop(told).fill_(True)
-    assert (seen & told).sum() >= 0.95 * (seen | told).sum()
+    Box(*images.boxes("test").iloc[0, 3:]).crop(stated).fill_(True)
+    assert (seen & stated).sum() >= 0.95 * (seen | stated).sum()
 
 
 def test_a_complete_store_is_read_by_any_number_of_processes(nih_root, caplog):

@@ -136,7 +136,7 @@ def test_the_three_labels_tell_the_same_patients_differently():
 
 
 @pytest.mark.parametrize(
-    ("facts", "said"),
+    ("facts", "labels_of"),
     [
         ({}, {"nodule": {"disease"}, "opacity": {"disease"}}),
         (
@@ -149,11 +149,11 @@ def test_the_three_labels_tell_the_same_patients_differently():
         ),
     ],
 )
-def test_lesions_speak_for_a_class_that_their_sample_has_and_tag_and_rib_for_none(facts, said):
+def test_lesions_speak_for_a_class_that_their_sample_has_and_tag_and_rib_for_none(facts, labels_of):
     dataset = phantom(**facts)
     table = dataset.boxes("test")
     kinds = table["part"].str.rstrip("0123456789")
-    assert {kind: set(table["label"][kinds == kind]) for kind in said} == said
+    assert {kind: set(table["label"][kinds == kind]) for kind in labels_of} == labels_of
     assert table["label"][kinds.isin(["tag", "rib"])].isna().all()
     for row in table.dropna().itertuples():
         label = dataset.split("test")[row.sample].label

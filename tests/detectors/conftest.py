@@ -17,7 +17,7 @@ SHAPE = (1, 14, 14)  # channels, pixels, pixels
 
 
 class World(NamedTuple):
-    """A fitted classifier, and what a detector should tell apart."""
+    """A fitted classifier, and images that a detector should separate."""
 
     classifier: Classifier
     inserted: Classifier

@@ -75,7 +75,7 @@ def test_the_margin_is_between_the_two_likeliest(task):
     np.testing.assert_allclose(closeness(LOGITS, task).numpy(), 1 - (first - second), rtol=1e-12)
 
 
-def test_images_that_saturate_a_float_are_still_told_apart():
+def test_images_that_saturate_a_float_are_still_separated():
     image = torch.tensor([[0.9, 0.1, 0.1], [1.0, 0.0, 0.1]]).view(2, 1, 1, 3) * 10
     classifier = fixed(MULTICLASS)
     assert (classifier(image).softmax(1).amax(1) == 1).all()
@@ -85,7 +85,7 @@ def test_images_that_saturate_a_float_are_still_told_apart():
 
 
 def test_odin_on_a_linear_model_moves_each_logit_by_the_step_times_the_weights_size():
-    """Of two classes: the lead of the logit of what is said grows by step * sum |w_1 - w_0|."""
+    """Of two classes: the lead of the predicted logit grows by step * sum |w_1 - w_0|."""
     linear = nn.Linear(4, 2, dtype=torch.float64)
     classifier = Classifier(
         nn.Sequential(nn.Flatten(), linear), Task("multiclass", ("a", "b")), (0.0,), (1.0,)
@@ -231,7 +231,7 @@ def test_a_network_without_layers_to_read_is_refused():
         LayerFeatures(None, cells=1)(images(1), fixed(MULTICLASS))
 
 
-def test_features_cannot_be_told_apart_before_an_image_was_read():
+def test_features_cannot_be_separated_before_an_image_was_read():
     detector = MahalanobisFeatures(None)
     with pytest.raises(ValueError, match="must be read of an image before"):
         detector.fit(torch.rand(5, 4), torch.rand(0, 4))

@@ -53,13 +53,13 @@ def test_effects_are_on_the_class_that_the_classifier_says_without_the_autoencod
     batch = batch_of(images(4))
     with torch.no_grad():
         got = Profile({"code": CODE}, scale)(batch, classifier, inserted)[0]
-        said = classifier(batch.image).argmax(1)
+        predicted = classifier(batch.image).argmax(1)
         outcome = Propagation(inserted, CODE)(batch)
     treated, control = (
         logits.softmax(-1) if scale == "probability" else inserted.task.log_odds(logits)
         for logits in (outcome.treated, outcome.control.unsqueeze(1))
     )
-    expected = torch.stack([(treated - control)[row, :, c] for row, c in enumerate(said)])
+    expected = torch.stack([(treated - control)[row, :, c] for row, c in enumerate(predicted)])
     torch.testing.assert_close(got[:, :, 0], expected, rtol=0, atol=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Small classifiers: one of a known kind, and plain ones whose layers and answers are easily told."""
+"""Small classifiers: one of a known kind, and plain ones whose layers and answers are easily known."""
 
 from __future__ import annotations
 

@@ -50,13 +50,13 @@ def explainers() -> list[Explainer]:
 def found(explainer: Explainer, batch: Batch, classifier: Classifier) -> list[tuple[bool, bool]]:
     """Whether the highest value lies in each class's own square, and most of what is positive as well."""
     maps = explainer(batch, torch.tensor([0, 1]), classifier)
-    said = []
+    judged = []
     for one, box in zip(maps, (RED, GREEN), strict=True):
         inside = torch.zeros_like(one, dtype=torch.bool)
         inside[box.top : box.bottom, box.left : box.right] = True
         positive = one.clamp(min=0)
-        said.append((bool(inside.flatten()[one.argmax()]), bool(positive[inside].sum() > positive[~inside].sum())))
-    return said
+        judged.append((bool(inside.flatten()[one.argmax()]), bool(positive[inside].sum() > positive[~inside].sum())))
+    return judged
 
 
 @pytest.mark.parametrize("explainer", explainers(), ids=lambda explainer: type(explainer).__name__)

@@ -109,7 +109,7 @@ def test_a_flipped_bit_is_never_read(tmp_path, how):
         (tmp_path / "a.npz").write_bytes(changed)
         try:
             assert np.array_equal(arrays.member(tmp_path / "a.npz", "a", np.int64, SHAPE), ARRAY)
-            accepted += 1  # what the bit said did not matter, such as the time of the file
+            accepted += 1  # the meaning of the bit did not matter, such as the time of the file
         except ValueError as error:
             assert "\n" not in str(error)  # noqa: PT017
     assert accepted < 100

@@ -58,10 +58,10 @@ def test_the_name_of_a_study_stays_inside_the_output_root(tmp_path, run_command,
     (tmp_path / "deep" / "er").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "deep" / "er")
     assert run_command(evaluate, *how, "dataset=digits", "output_root=out", f"name={name}") == 1
-    said = capsys.readouterr().err
-    assert "name must be a name, or several with / between, below its folder, got" in said
-    assert "Traceback" not in said
-    assert "full_key" not in said
+    message = capsys.readouterr().err
+    assert "name must be a name, or several with / between, below its folder, got" in message
+    assert "Traceback" not in message
+    assert "full_key" not in message
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
     assert {path for path in left if not path.startswith("deep/er/out")} == {"deep", "deep/er"}
     assert not Path("/tmp/x-of-a-test").exists()

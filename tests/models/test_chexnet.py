@@ -96,8 +96,8 @@ def test_a_tensor_that_is_missing_unknown_or_of_another_shape_is_named(public, f
     del tensors["module.densenet121.features.norm5.bias"]
     tensors["module.extra.weight"] = torch.zeros(1)
     tensors["module.densenet121.classifier.0.bias"] = torch.zeros(15)
-    said = r"without features.norm5.bias; with the unknown extra.weight; of other shapes: classifier.bias\."
-    with pytest.raises(ValueError, match=said):
+    message = r"without features.norm5.bias; with the unknown extra.weight; of other shapes: classifier.bias\."
+    with pytest.raises(ValueError, match=message):
         chexnet(file(tensors), SHAPE, "multilabel", CHECKPOINT_LABELS)
 
 
@@ -111,8 +111,8 @@ def test_a_file_with_other_objects_is_refused_and_they_are_named(tmp_path, zippe
     path = tmp_path / "public.pth.tar"
     content = {"state_dict": {}, "args": argparse.Namespace(lr=1e-3)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    said = r"other objects \(argparse.Namespace\).*not opened. Save its state_dict alone"
-    with pytest.raises(ValueError, match=said):
+    message = r"other objects \(argparse.Namespace\).*not opened. Save its state_dict alone"
+    with pytest.raises(ValueError, match=message):
         chexnet(str(path), SHAPE, "multilabel", CHECKPOINT_LABELS)
 
 
@@ -129,13 +129,13 @@ def test_a_file_that_is_not_there_is_named():
 
 
 @pytest.mark.parametrize(
-    ("shape", "task", "said"),
+    ("shape", "task", "message"),
     [
         (SHAPE, "multiclass", "task must be multilabel, got 'multiclass'"),
         ((4, 64, 64), "multilabel", "1 or 3 channels"),
         ((1, 28, 64), "multilabel", "height must be at least 32, got 28"),
     ],
 )
-def test_what_it_cannot_take_is_refused(shape, task, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_it_cannot_take_is_refused(shape, task, message):
+    with pytest.raises(ValueError, match=message):
         chexnet(None, shape, task, ["a", "b"])

@@ -28,9 +28,9 @@ def photographs():
 
 def test_a_cat_is_a_cat_and_a_coffee_an_espresso(classifier, photographs):
     with torch.no_grad():
-        said = [IMAGENET[k] for k in classifier(photographs).argmax(1)]
-    assert said[0] in CATS
-    assert said[1] == "espresso"
+        predicted = [IMAGENET[k] for k in classifier(photographs).argmax(1)]
+    assert predicted[0] in CATS
+    assert predicted[1] == "espresso"
 
 
 def test_classes_out_of_imagenets_are_found_by_name(classifier, photographs):

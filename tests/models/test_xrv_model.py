@@ -82,13 +82,13 @@ def test_the_residual_network_says_the_same_and_a_label_without_operating_point_
 
 
 def test_classes_that_it_does_not_know_at_all_are_answered_by_those_that_it_does():
-    said = r"densenet121-res224-rsna knows none of the classes cat, dog; it knows Pneumonia, Lung Opacity\."
-    with pytest.raises(ValueError, match=said):
+    message = r"densenet121-res224-rsna knows none of the classes cat, dog; it knows Pneumonia, Lung Opacity\."
+    with pytest.raises(ValueError, match=message):
         xrv_model("densenet121-res224-rsna", False, (1, 224, 224), "multilabel", ["cat", "dog"])
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "task", "said"),
+    ("name", "shape", "task", "message"),
     [
         (CHEX, (3, 224, 224), "multilabel", r"grey images of 224 x 224 pixels, got shape \[3, 224, 224\]"),
         (CHEX, (1, 256, 256), "multilabel", r"Set dataset.shape=\[1,224,224\]"),
@@ -97,8 +97,8 @@ def test_classes_that_it_does_not_know_at_all_are_answered_by_those_that_it_does
         (CHEX, (1, 224, 224), "multiclass", "must be multilabel"),
     ],
 )
-def test_what_it_cannot_take_is_refused(name, shape, task, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_it_cannot_take_is_refused(name, shape, task, message):
+    with pytest.raises(ValueError, match=message):
         xrv_model(name, False, shape, task, ["Pneumonia", "Edema"])
 
 

@@ -31,7 +31,7 @@ def on_meta(name: str):
 
 
 def refusal(classifier, site, shape=SHAPE):
-    """What is said of an intervention on the channels of a site; empty if they are on axis 1."""
+    """Message for an intervention on the channels of a site; empty if they are on axis 1."""
     try:
         check_layout(classifier, LatentChannel(site=site), shape)
     except ValueError as error:
@@ -54,9 +54,9 @@ def refusal(classifier, site, shape=SHAPE):
     ],
 )
 def test_rows_and_tokens_are_no_channels(name, size, site, reason):
-    said = refusal(on_meta(name), site, (3, size, size))
-    assert said.startswith("an intervention on channels needs them on axis 1 of the layer's value, as in (B, C, H, W)")
-    assert f"site {site!r} is of shape {reason}" in said
+    text = refusal(on_meta(name), site, (3, size, size))
+    assert text.startswith("an intervention on channels needs them on axis 1 of the layer's value, as in (B, C, H, W)")
+    assert f"site {site!r} is of shape {reason}" in text
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_every_layer_of_a_convolutional_network_has_channels(name):
     modules = dict(classifier.network.named_modules())
     sites = [site for site in modules if site and not (name == "resnet18" and site.endswith("relu"))]
     assert len(sites) > 40
-    assert {site: said for site in sites if (said := refusal(classifier, site))} == {}
+    assert {site: message for site in sites if (message := refusal(classifier, site))} == {}
 
 
 class Heads(nn.Module):

@@ -40,10 +40,10 @@ def test_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(tmp_path, 
 
     monkeypatch.setattr(CausalAutoencoder, "training_step", step)
     assert run_command(train, *FEW_STEPS, root) == 128 + signal.SIGTERM
-    said = capsys.readouterr().err
-    assert "the training goes on after epoch" in said
-    assert "stopped by SIGTERM in epoch 2 of 2; the same command goes on from the start of that epoch" in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert "the training goes on after epoch" in printed
+    assert "stopped by SIGTERM in epoch 2 of 2; the same command goes on from the start of that epoch" in printed
+    assert "Traceback" not in printed
     assert run_command(train, *FEW_STEPS, root) == 0
 
     assert run_command(train, *FEW_STEPS, f"output_root={tmp_path / 'undisturbed'}") == 0
@@ -65,9 +65,9 @@ def test_two_runs_at_once_fit_one_classifier_and_the_other_waits_for_it(tmp_path
         )
         for rows in (1, 2)
     ]
-    said = [process.communicate()[1] for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
-    assert sorted("fitting the classifier" in text for text in said) == [False, True]
+    printed = [process.communicate()[1] for process in started]
+    assert [process.returncode for process in started] == [0, 0], printed
+    assert sorted("fitting the classifier" in text for text in printed) == [False, True]
     hashes = {run.facts["checkpoints"]["classifier"] for run in read_sweep(tmp_path / "evaluate")}
     assert len(hashes) == 1
 
