@@ -28,7 +28,7 @@ def arrays(pixels: int) -> dict[str, np.ndarray]:
 
 
 def open_films(root: Path, classes=FINDINGS, shape=(1, 28, 28), verify=False, download=False) -> ChestMNIST:
-    return ChestMNIST(str(root), "multilabel", classes, shape, verify, _download)
+    return ChestMNIST(str(root), "multilabel", classes, shape, verify, download)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed], ids=["stored", "compressed"])

@@ -18,7 +18,7 @@ IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
 
 
 def open_mnist(root: Path, classes=NAMES, shape=(1, 28, 28), val_images=3, seed=0, download=False) -> MNIST:
-    return MNIST(str(root), "multiclass", classes, shape, val_images, seed, _download)
+    return MNIST(str(root), "multiclass", classes, shape, val_images, seed, download)
 
 
 def idx(array: np.ndarray) -> bytes:
