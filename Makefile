@@ -16,7 +16,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-fast test-all test-ray check figures figures-check format bench chaos checks coverage-check hashes wheel clean
+.PHONY: help install develop demo test test-fast test-long test-all test-ray check figures figures-check format bench chaos checks coverage-check hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,10 @@ test: $(VENV)/.dev ## the tests but those that repeat others at scale, in two pr
 test-fast: $(VENV)/.dev ## the tests that take less than a second each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not browser and not long"
 
-test-all: $(VENV)/.dev ## all tests
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+test-long: $(VENV)/.dev ## those that repeat others at scale
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m long
+
+test-all: test test-long ## all tests
 
 test-ray: ## the tests of the launcher of Ray, in an environment of its own: it needs other versions than constraints.txt
 	@test -x .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
