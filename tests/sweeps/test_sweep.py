@@ -15,7 +15,7 @@ from dovision.cli.evaluate import evaluate_effects
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import read_sweep
 from dovision.sweeps.launch import Launch
-from dovision.sweeps.task import Task
+from dovision.sweeps.task import JobTask
 
 THREE = ("intervention.rows=1,2,3", "-m")
 
@@ -185,7 +185,7 @@ def test_a_damaged_checkpoint_is_fitted_again(small, assert_undisturbed, capsys)
 
 
 def test_the_task_can_be_pickled():
-    task = cloudpickle.loads(cloudpickle.dumps(Task("evaluate", evaluate_effects, Launch())))
+    task = cloudpickle.loads(cloudpickle.dumps(JobTask("evaluate", evaluate_effects, Launch())))
     assert task.story is evaluate_effects
 
 

@@ -10,13 +10,13 @@ import pytest
 
 from dovision.config.errors import explain
 from dovision.sweeps.launch import Launch
-from dovision.sweeps.task import Task
+from dovision.sweeps.task import JobTask
 from dovision.sweeps.worker import stand_in
 
 
 def test_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    task = Task("print", print, Launch())
+    task = JobTask("print", print, Launch())
     monkeypatch.chdir("/")
     stand_in(task.folder)
     assert os.getcwd() == str(tmp_path)

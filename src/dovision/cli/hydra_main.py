@@ -17,7 +17,7 @@ from dovision.config.sources import configuration_folder
 from dovision.runtime.outcomes import JobFailed
 from dovision.runtime.signals import Stop, Stopped
 from dovision.sweeps import sweep
-from dovision.sweeps.task import Story, Task
+from dovision.sweeps.task import JobTask, Story
 from dovision.sweeps.worker import quieten
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
         hashing.register_resolvers()
         quieten()
-        task = Task(name, story, sweep.begin_command())
+        task = JobTask(name, story, sweep.begin_command())
         launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(task)
         code = _outcome(name, lambda: _launched(launch, task))
         swept = sweep.current()
@@ -42,7 +42,7 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
     return main
 
 
-def _launched(launch: Callable[[], None], task: Task) -> None:
+def _launched(launch: Callable[[], None], task: JobTask) -> None:
     try:
         launch()
     except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:

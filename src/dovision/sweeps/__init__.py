@@ -1,1 +1,1 @@
-"""Many jobs of one command: composed and checked before the first starts, told of as they go, gathered at the end."""
+"""Many jobs of one command: composed and checked before the first starts, reported as they go, gathered at the end."""

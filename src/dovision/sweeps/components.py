@@ -169,5 +169,5 @@ def _plain(node: Any) -> Any:
 
 
 def _file(path: str | None) -> list[Any]:
-    """What tells a file from another one that has been put into its place."""
+    """Size and times of a file, which differ once another one has been put into its place."""
     return [] if path is None else [path, Path(path).stat().st_mtime_ns, Path(path).stat().st_size]

@@ -1,4 +1,4 @@
-"""What a sweep would do, and about what it would take; nothing is started."""
+"""Dry run of a sweep: its jobs, and about what they would take; nothing is started."""
 
 from __future__ import annotations
 

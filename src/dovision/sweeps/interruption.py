@@ -23,7 +23,7 @@ from dovision.runtime.signals import Stop, Stopped, following, say
 from dovision.sweeps.launch import Launch
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-EVERY = 0.2  # seconds between looks
+_PERIOD = 0.2  # seconds between looks
 GRACE = 30.0  # seconds that workers have to end their jobs
 OVER = b"\0"  # no signal has this number
 
@@ -79,7 +79,7 @@ class Interruption:
         """Answer signals as they come, whatever the main thread is at."""
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         while True:
-            ready, _, _ = select.select([self._received], [], [], EVERY)
+            ready, _, _ = select.select([self._received], [], [], _PERIOD)
             numbers = os.read(self._received, 64) if ready else b""
             if 0 in numbers:
                 return
@@ -116,12 +116,12 @@ class Interruption:
 def interruptible(launch: Launch, sweep: Path) -> Iterator[None]:
     """In a worker: the block ends with `Stopped` when the launching process asks for it.
 
-    From then on the worker is silent: the launching process tells what becomes of the jobs.
+    From then on the worker is silent: the launching process reports what becomes of the jobs.
     """
     over, meant = threading.Event(), list[int]()
 
     def listen() -> None:
-        while not over.wait(EVERY):
+        while not over.wait(_PERIOD):
             signum = launch.stopped_by(sweep)
             if signum is not None:
                 meant.append(signum)

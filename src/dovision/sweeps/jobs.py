@@ -25,17 +25,17 @@ from dovision.config.errors import explain
 from dovision.sweeps.validation import Checks
 
 BASIC_SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
-Told = TypeVar("Told")
+Planned = TypeVar("Planned")
 BASIC = f"{BasicLauncher.__module__}.{BasicLauncher.__name__}"
 JOBLIB = "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher"
 LOCAL = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher"
 SLURM = "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
 HERE = (BASIC, JOBLIB, LOCAL)  # launchers that run jobs on this machine
-SHOWN = 10  # refused jobs that are told one by one
+SHOWN = 10  # refused jobs that are listed one by one
 
 
 class Job(NamedTuple):
-    """One job of a command: its number, its overrides, where it writes, and the overrides that tell it from others."""
+    """One job of a command: its number, overrides, where it writes, and in which overrides it differs from others."""
 
     number: int
     overrides: tuple[str, ...]
@@ -44,7 +44,7 @@ class Job(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The overrides that tell it from the others; all of them if none does."""
+        """The overrides by which it differs from the others; all of them if there are none."""
         return " ".join(self.own or self.overrides) or "as configured"
 
 
@@ -127,31 +127,31 @@ def _written(params: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in params.items()) or "none"
 
 
-def checked(jobs: Iterable[Composed], check: Checks, tell: Callable[[Composed], Told]) -> list[Told]:
-    """What there is to tell of each job of a sweep, if all pass the checks.
+def checked(jobs: Iterable[Composed], check: Checks, plan: Callable[[Composed], Planned]) -> list[Planned]:
+    """The plan of each job of a sweep, if all pass the checks.
 
     Raises:
         ValueError: names each refused job, and why.
     """
-    told, refused, count = [], [], 0
+    plans, refused, count = [], [], 0
     for count, each in enumerate(jobs, 1):  # noqa: B007
         job, config = each
         try:
             here = config.hydra.launcher.get("_target_") in HERE
             check(config, job.overrides, config.hydra.runtime.choices, here)
             check_devices(config)
-            told.append(tell(each))
+            plans.append(plan(each))
         except (ValueError, OSError, OmegaConfBaseException) as error:
             refused.append(f"job {job.number} ({job.name}): {explain(error)}")
     if refused:
         more = [f"and {len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
         head = f"{len(refused)} of {count} jobs cannot run, and none was started:"
         raise ValueError("\n  ".join([head, *refused[:SHOWN], *more]))
-    return told
+    return plans
 
 
 class Composer:
-    """Composes jobs one after the other: where only values differ from the job before, these alone are set anew.
+    """Composes jobs one after the other: where only values differ from the job before, these alone are set again.
 
     Args:
         config: of the sweep.

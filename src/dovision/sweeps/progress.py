@@ -1,4 +1,4 @@
-"""How far a sweep is, told from the run directories: the same for every launcher."""
+"""Progress of a sweep, read from the run directories: the same for every launcher."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dovision.store.run_directory import RUN
 from dovision.sweeps.jobs import Job
 
 log = logging.getLogger(__name__)
-EVERY = 1.0  # seconds between looks
+_PERIOD = 1.0  # seconds between looks
 ENDS = ("completed", "partial", "failed", "skipped")  # an interrupted job goes on, in this sweep or in a later one
 
 
@@ -55,7 +55,7 @@ class Progress:
         self._bar.close()
 
     def _watch(self) -> None:
-        while not self._over.wait(EVERY):
+        while not self._over.wait(_PERIOD):
             self._look()
 
     def _look(self, quietly: bool = False) -> None:
@@ -64,9 +64,9 @@ class Progress:
             if state == "completed" or (state in ENDS and not quietly):
                 self._pending.remove(job)
                 if not quietly:
-                    self._tell(job, state)
+                    self._report(job, state)
 
-    def _tell(self, job: Job, state: str) -> None:
+    def _report(self, job: Job, state: str) -> None:
         self._failed += state != "completed"
         ended = self._total - len(self._pending)
         failures = f", {self._failed} not completed" if self._failed else ""

@@ -1,4 +1,4 @@
-"""When a completed run stands for the one that a configuration asks for now."""
+"""Reuse of a completed run for the one that a configuration asks for now."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def decide(run: RunDirectory, config: DictConfig, prints: Fingerprints) -> Decis
 def differences(config: DictConfig, run: RunDirectory, prints: Fingerprints) -> list[str]:
     """In what a completed run differs from the one that the configuration asks for now; empty if it stands for it.
 
-    The name of a directory is no proof of what is in it: a run may have been copied there, or told to write there.
+    The name of a directory is no proof of what is in it: a run may have been copied there, or made to write there.
     Data and weights are looked at only if all else is equal.
 
     Raises:
@@ -100,13 +100,13 @@ def differences(config: DictConfig, run: RunDirectory, prints: Fingerprints) -> 
     """
     facts = run.facts()
     surround = surroundings(config, prints.file)
-    unlike = [_told(name, facts.get(name), now) for name, now in surround.items() if facts.get(name) != now]
+    unlike = [_changed(name, facts.get(name), now) for name, now in surround.items() if facts.get(name) != now]
     unlike += digests.digest_differences(run.path, facts, prints.file)
     if unlike:
         return unlike
     data = prints.data(data_key(config), lambda: instantiate(config.dataset))
     if data != facts["dataset_fingerprint"]:
-        return [_told("data", facts["dataset_fingerprint"][:12], data[:12])]
+        return [_changed("data", facts["dataset_fingerprint"][:12], data[:12])]
     return list(_weights(config, facts, data, prints))
 
 
@@ -134,10 +134,10 @@ def _weights(config: DictConfig, facts: Mapping[str, Any], data: str, prints: Fi
             checkpoint.read_checkpoint(path)  # raises if missing or damaged, before a completed run is given up for it
         what = f"weights of the {name.replace('_', ' ')}"
         if now is not None:
-            yield f"{_told(what, before, now)} in {path}"
+            yield f"{_changed(what, before, now)} in {path}"
         elif path.parent.name != Path(facts["checkpoint_files"][name]).parent.name:
             yield f"other {what}, to be fitted"
 
 
-def _told(name: str, before: object, now: object) -> str:
+def _changed(name: str, before: object, now: object) -> str:
     return f"other {name} ({before}, now {now})"

@@ -67,9 +67,9 @@ class Start(Callback):
         return Composed(Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute()), config)
 
     def _checked(
-        self, config: DictConfig, overrides: Sequence[Sequence[str]], tell: Callable[[Composed], planned.Told]
-    ) -> list[planned.Told]:
-        return planned.checked(planned.compose(config, overrides), Checks(self.command), tell)
+        self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: Callable[[Composed], planned.Planned]
+    ) -> list[planned.Planned]:
+        return planned.checked(planned.compose(config, overrides), Checks(self.command), plan)
 
     def _or_exit(self, step: Callable[[DictConfig], None], config: DictConfig) -> None:
         """Hydra turns the exceptions of callbacks into warnings, and goes on; an exit it lets pass."""
@@ -88,7 +88,7 @@ class SweepStart(Start):
         super()._run(config)
         if config.dry_run:
             root = Path(config.output_root)
-            _tell(root, [Forecaster(root)(self._composed(config))], 1)
+            _print_plan(root, [Forecaster(root)(self._composed(config))], 1)
 
     def _sweep(self, config: DictConfig) -> None:
         _check_launcher(config)
@@ -111,7 +111,7 @@ class SweepStart(Start):
         root = Path(config.output_root)
         if config.dry_run:
             at_once = planned.workers(config)
-            _tell(root, self._checked(config, overrides, Forecaster(root, _threads(config, at_once))), at_once)
+            _print_plan(root, self._checked(config, overrides, Forecaster(root, _threads(config, at_once))), at_once)
         with Fingerprints(root) as prints:
             plans = self._checked(config, overrides, functools.partial(_plan, prints=prints))
         _check_roots(plans)
@@ -124,7 +124,7 @@ class SweepStart(Start):
 
 
 class _Plan(NamedTuple):
-    """A job, what is to be done of it, and where its data are, which does not tell its run from others."""
+    """A job, what is to be done of it, and where its data are, in which runs do not differ."""
 
     job: Job
     decision: Decision
@@ -156,7 +156,7 @@ def _threads(config: DictConfig, workers: int | None) -> int | None:
     return max(1, (os.cpu_count() or 1) // workers)
 
 
-def _tell(root: Path, forecasts: Sequence[Forecast], workers: int | None) -> None:
+def _print_plan(root: Path, forecasts: Sequence[Forecast], workers: int | None) -> None:
     print(table(forecasts, workers))
     warn_of_space(root, forecasts)
     sys.exit(0)

@@ -39,7 +39,7 @@ def current() -> Sweep | None:
 
 
 def begin_command() -> Launch:
-    """Begin a command, which has no sweep yet; tells its process and its workers apart from those of other commands."""
+    """Begin a command, which has no sweep yet; marks its process and its workers as those of this command."""
     _current.set(None)
     launch = Launch()
     _command.set(launch)

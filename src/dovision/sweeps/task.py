@@ -1,4 +1,4 @@
-"""What a launcher runs, here or in another process: one job, whose end is in its run directory and nowhere else."""
+"""The task that a launcher runs, here or elsewhere: one job, whose end is in its run directory and nowhere else."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 Story = Callable[[DictConfig], None]
 
 
-class Task:
-    """Tells a story for a configuration; in a sweep, no failure goes beyond it, since a launcher would lose other jobs.
+class JobTask:
+    """A task function for a configuration; in a sweep no failure leaves it, since a launcher would lose other jobs.
 
     Args:
         command: its name.
@@ -86,7 +86,7 @@ class Task:
             if failure:
                 run.skip(overrides, f"on_failure=stop, and another job failed: {failure}")
             else:
-                self._tell(config, overrides, run)
+                self._run_story(config, overrides, run)
         except JobFailed:
             if config.on_failure == "stop":
                 self.launch.report_failure(sweep, " ".join(overrides))
@@ -105,7 +105,7 @@ class Task:
         except Exception as error:
             self.error = error
 
-    def _tell(self, config: DictConfig, overrides: list[str], run: RunDirectory) -> None:
+    def _run_story(self, config: DictConfig, overrides: list[str], run: RunDirectory) -> None:
         try:
             check_devices(config)
             self._checked(config)

@@ -362,7 +362,7 @@ def _unseeded(content: Any) -> Any:
 
 
 def _now() -> float:
-    """Seconds, once the device has done what it was told."""
+    """Seconds, once the device has done its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

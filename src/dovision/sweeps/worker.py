@@ -1,4 +1,4 @@
-"""What a process must share with the one that launches it, whatever launcher has started it and wherever it runs."""
+"""State that a process shares with the one that launches it, whatever launcher has started it and wherever it runs."""
 
 from __future__ import annotations
 

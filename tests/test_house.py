@@ -1,0 +1,37 @@
+"""The words of docs/glossary.md, and one meaning for each public name, in all of the package."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+PATH = Path(__file__).resolve().parents[1] / "checks" / "house.py"
+
+
+@pytest.fixture(scope="module")
+def house():
+    """The check, as a module."""
+    spec = importlib.util.spec_from_file_location("house", PATH)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_each_public_name_has_one_meaning(house):
+    assert house.homonyms() == {}
+
+
+def test_words_that_the_glossary_replaces_are_not_used(house):
+    assert list(house.replaced_words()) == []
+
+
+def test_the_first_line_of_a_module_does_not_ask(house):
+    assert house.questions() == {}
+
+
+def test_no_folder_is_long(house):
+    folders = Counter(path.parent for path in house.modules() if path.name != "__init__.py")
+    assert max(folders.values()) <= 22
