@@ -42,13 +42,13 @@ demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
 	@$(BIN)/dovision-evaluate experiment=demo
 	@$(BIN)/dovision-report sweep=outputs/demo
 
-test: $(VENV)/.dev ## the tests but those that repeat others at scale, in two processes of one thread each
+test: $(VENV)/.dev ## the tests but for the long ones, in two processes of one thread each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
 
 test-fast: $(VENV)/.dev ## the tests that take less than a second each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not browser and not long"
 
-test-long: $(VENV)/.dev ## those that repeat others at scale
+test-long: $(VENV)/.dev ## the tests that take tens of seconds each: killed workers, launchers, 400 jobs on a page
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m long
 
 test-all: test test-long ## all tests

@@ -19,6 +19,7 @@ def campaign(monkeypatch):
     return module
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(("launcher", "commands"), [("basic", 2), pytest.param("joblib", 1, marks=pytest.mark.long)])
 def test_a_killed_process_loses_no_job(campaign, monkeypatch, capsys, launcher, commands):

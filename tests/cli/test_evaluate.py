@@ -280,6 +280,7 @@ def test_what_an_experiment_chooses_is_what_is_composed(path):
     assert {group: chosen[group] for group in wanted} == wanted
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_devices_give_the_bytes_of_one(fitted, copy, dovision_evaluate):
     overrides = yaml.safe_load((only_run(fitted / "evaluate") / ".hydra" / "overrides.yaml").read_text())

@@ -71,6 +71,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_workers_share_one_model_also_where_the_one_that_fits_it_is_killed(small, workers):
@@ -91,6 +92,7 @@ def test_workers_share_one_model_also_where_the_one_that_fits_it_is_killed(small
         assert (root / table.relative_to(small.root.parent)).read_bytes() == table.read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_one_ctrl_c_ends_a_sweep_with_workers_in_a_line(copy, assert_undisturbed, small):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra launchers-joblib")
@@ -124,6 +126,7 @@ def test_the_batch_script_of_slurm_says_what_the_configuration_says(tmp_path, do
     assert "submitit.core._submit" in lines[-1]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(missing, reason="needs the extra launchers-submitit")
 @pytest.mark.slow
 def test_a_preempted_job_of_submitit_is_requeued_and_goes_on_where_it_was(copy, assert_undisturbed):

@@ -21,6 +21,7 @@ FEW_STEPS += ("training.classifier.batch_size=64", "training.classifier.epochs=1
 FEW_STEPS += ("autoencoder=conv_1x1", "training.autoencoder.batch_size=64", "training.autoencoder.epochs=2")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(tmp_path, run_command, monkeypatch, capsys):
     root = f"output_root={tmp_path / 'killed'}"
@@ -54,6 +55,7 @@ def test_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(tmp_path, 
         assert killed.read_bytes() == (tmp_path / "undisturbed" / path).read_bytes(), path
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_runs_at_once_fit_one_classifier_and_the_other_waits_for_it(tmp_path):
     small = ["dataset=digits", "training.classifier.epochs=1", "evaluation.images=4", f"output_root={tmp_path}"]

@@ -193,6 +193,7 @@ def test_a_class_called_script_stays_text(open_page, evil):
     assert page.evaluate("window.harmed") is None
 
 
+@pytest.mark.long
 def test_four_hundred_jobs_are_at_hand_within_seconds(open_page, many):
     page = open_page(many)
     page.locator("#joblist thead th", has_text="seconds").get_by_role("button").click()
