@@ -15,7 +15,7 @@ def jobs(tmp_path):
 
 
 def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, caplog, monkeypatch):
-    monkeypatch.setattr(module, "EVERY", 0.01)
+    monkeypatch.setattr(module, "_PERIOD", 0.01)
     caplog.set_level(logging.INFO)
     runs = [RunDirectory(job.folder) for job in jobs]
     runs[0].start({}, [], {})
