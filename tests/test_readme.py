@@ -65,6 +65,12 @@ def test_every_make_target_exists():
     assert {"demo", "test", "figures", "bench"} <= named <= targets
 
 
+@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "docs/glossary.md", "docs/extend/README.md"])
+def test_every_file_of_the_project_that_is_named_exists(page):
+    named = set(re.findall(r"\b(?:src|tests|conf|checks|benchmarks|docs)/[\w/.-]+\.\w+", (ROOT / page).read_text()))
+    assert {path for path in named if not (ROOT / path).is_file()} == set()
+
+
 def test_every_file_that_is_linked_exists():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []

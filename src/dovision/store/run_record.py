@@ -47,7 +47,7 @@ class Run:
 
 
 def read_sweep(folder: str | Path) -> list[Run]:
-    """All runs at or under a folder, in the order of their paths; folders without a run.json are passed over.
+    """All runs at or under a folder, in the order of their paths; folders without a run.json are skipped.
 
     Raises:
         FileNotFoundError: there is no such folder, or no run in it.

@@ -83,9 +83,9 @@ def decide(run: RunDirectory, config: DictConfig, prints: Fingerprints) -> Decis
     if state == "completed":
         skip = DONE
     elif config.rerun == "failed" and state != "failed":
-        skip = f"{state}, and passed over since rerun=failed"
+        skip = f"skipped (state: {state}, rerun=failed)"
     elif config.rerun == "unfinished" and state == "failed":
-        skip = "failed, and passed over since rerun=unfinished"
+        skip = "skipped (state: failed, rerun=unfinished)"
     return Decision(state, skip, unlike)
 
 
