@@ -7,10 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from dovision.config.sources import configuration_folder
-from dovision.evaluation import callbacks
 from dovision.report.figures.attacks import attack_figures
 from dovision.report.latex import latex_table
 from dovision.store.detection_tables import read_scores
@@ -33,16 +30,6 @@ def detected(fitted, tmp_path_factory, dovision_evaluate) -> Path:
     parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.keep_attacked=true")
     assert dovision_evaluate(f"output_root={root}", *parts) == 0
     return only_run(root)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "idle"), [(NOISE, "random_sign"), (["detection.adaptive.detectors=[entropy]"], "entropy"), ((), "")]
-)
-def test_attacks_and_attackers_that_wait_for_a_detector_are_named(overrides, idle, caplog):
-    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        assert callbacks.contest(compose("evaluate", list(overrides))) is None
-    message = f"no detector is chosen (detector=...), so nothing is done with detection's {idle}"
-    assert [record.message for record in caplog.records] == ([message] if idle else [])
 
 
 def only_run(root: Path) -> Path:

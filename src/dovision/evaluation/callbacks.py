@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +31,6 @@ from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, Fit
 from dovision.training.trainer import make_trainer
 from dovision.types import CODE, Batch
 
-log = logging.getLogger(__name__)
 AUTOENCODER_CONTROLS = ("inserted", "plain")  # of an intervention on a code
 
 
@@ -117,9 +115,6 @@ def contest(config: DictConfig) -> Contest | None:
     """
     detectors: Mapping[str, Detector] = instantiate(config.detector)
     if not detectors:
-        idle = [*config.detection.worlds, *config.detection.adaptive.detectors]
-        if idle:
-            log.warning("no detector is chosen (detector=...), so nothing is done with detection's %s", ", ".join(idle))
         return None
     need_worlds(config)
     need_detectors(config)

@@ -54,7 +54,9 @@ class Start(Callback):
         _refuse_sweep(config)
         planned.compose_again(config)
         composed = self._composed(config)
-        Checks(self.command)(config, composed.job.overrides, config.hydra.runtime.choices)
+        check = Checks(self.command)
+        check(config, composed.job.overrides, config.hydra.runtime.choices)
+        check.warn_of_unused()
 
     def _sweep(self, config: DictConfig) -> None:
         _check_launcher(config)
@@ -69,7 +71,10 @@ class Start(Callback):
     def _checked(
         self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: Callable[[Composed], planned.Planned]
     ) -> list[planned.Planned]:
-        return planned.checked(planned.compose(config, overrides), Checks(self.command), plan)
+        check = Checks(self.command)
+        plans = planned.checked(planned.compose(config, overrides), check, plan)
+        check.warn_of_unused()
+        return plans
 
     def _or_exit(self, step: Callable[[DictConfig], None], config: DictConfig) -> None:
         """Hydra turns the exceptions of callbacks into warnings, and goes on; an exit it lets pass."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dovision import checks
@@ -14,7 +16,9 @@ from dovision.evaluation.callbacks import AUTOENCODER_CONTROLS
 from dovision.io import sealed
 from dovision.sweeps.components import Components
 from dovision.sweeps.keys import check_choices, check_keys, declared
+from dovision.types import CODE
 
+log = logging.getLogger(__name__)
 CHOICES = {
     "evaluation.control": AUTOENCODER_CONTROLS,
     "on_failure": ("continue", "stop"),
@@ -37,6 +41,83 @@ MAYBE_NUMBERS = (
 COUNTS = ("seed", "num_workers", "evaluation.maps", "training.classifier.epochs", "training.autoencoder.epochs")
 
 
+class Consumer(NamedTuple):
+    """What makes use of sections of a configuration; a job without it leaves them unread."""
+
+    sections: tuple[str, ...]
+    is_there: Callable[[DictConfig], bool]
+    name: str  # with the override that adds it
+
+
+def _uses_code(config: DictConfig) -> bool:
+    """True if an evaluation needs the code of an autoencoder; dovision-train fits one for later evaluations."""
+    if "intervention" not in config or instantiate(config.intervention).site == CODE:
+        return True
+    return any(detector.reads_code for detector in instantiate(config.detector).values())
+
+
+def _fits_classifier(config: DictConfig) -> bool:
+    permuted = "evaluation" in config and config.explainer and config.evaluation.permuted_labels
+    return config.checkpoint is None or bool(permuted)
+
+
+CONSUMERS = (
+    Consumer(
+        ("autoencoder", "training.autoencoder"),
+        _uses_code,
+        "an intervention on an autoencoder's code (intervention=latent_channel) or a detector that reads it",
+    ),
+    Consumer(
+        ("evaluation.control",),
+        lambda config: instantiate(config.intervention).site == CODE,
+        "an intervention on an autoencoder's code (intervention=latent_channel)",
+    ),
+    Consumer(
+        ("training.autoencoder",),
+        lambda config: "intervention" in config or config.autoencoder is not None,
+        "autoencoder=NAME",
+    ),
+    Consumer(("training.classifier",), _fits_classifier, "a classifier to fit (checkpoint=null)"),
+    Consumer(
+        ("model",),
+        lambda config: _fits_classifier(config) or not config.model._target_.startswith("dovision."),
+        "a classifier to fit (checkpoint=null), since a checkpoint names its own model",
+    ),
+    Consumer(("trust_checkpoint",), lambda config: config.checkpoint is not None, "checkpoint=FILE"),
+    Consumer(("on_failure",), lambda config: OmegaConf.select(config, "hydra.mode") != RunMode.RUN, "a sweep (-m)"),
+    Consumer(
+        ("explanation", "evaluation.permuted_labels"), lambda config: bool(config.explainer), "explainer=[NAME,...]"
+    ),
+    Consumer(
+        ("evaluation.permuted_labels",), lambda config: config.explanation.sanity > 0, "explanation.sanity=NUMBER"
+    ),
+    Consumer(("detection",), lambda config: bool(config.detector), "detector=[NAME,...]"),
+    Consumer(
+        ("detection.adaptive",),
+        lambda config: bool(config.detection.adaptive.detectors),
+        "detection.adaptive.detectors=[NAME,...]",
+    ),
+    Consumer(
+        ("evaluation.keep_attacked",),
+        lambda config: bool(config.detector) or config.attack._target_ != "dovision.attacks.none.NoAttack",
+        "attack=NAME or detector=[NAME,...]",
+    ),
+)
+
+
+def unused(config: DictConfig, overrides: Iterable[str]) -> dict[str, str]:
+    """The keys of overrides that a job does not use, with the consumer that each would need."""
+    found = {}
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        section = key.rpartition("@")[2]
+        for consumer in CONSUMERS:
+            is_own = any(f"{section}.".startswith(f"{own}.") for own in consumer.sections)
+            if is_own and key not in found and not consumer.is_there(config):
+                found[key] = consumer.name
+    return found
+
+
 class Checks:
     """All that can be checked of a job before it starts; what several jobs share is made and checked once.
 
@@ -48,6 +129,8 @@ class Checks:
         self._command = command
         self._components = Components()
         self._passed: set[str] = set()  # sections of which the keys are legal
+        self._unused: dict[str, str] = {}  # overridden keys that some job does not use, and what would use them
+        self._used: set[str] = set()
 
     def __call__(
         self, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], here: bool = True
@@ -76,6 +159,15 @@ class Checks:
                 if (file := OmegaConf.select(config, key)) is not None:
                     sealed.require(file)
             self._components.check(config, here)
+            found = unused(config, overrides)
+            self._unused |= found
+            self._used |= {override.lstrip("+").partition("=")[0] for override in overrides} - found.keys()
+
+    def warn_of_unused(self) -> None:
+        """A line in the log that names the overridden keys that none of the jobs uses, if there are any."""
+        idle = {key: name for key, name in self._unused.items() if key not in self._used}
+        if idle:
+            log.warning("; ".join(f"{key} has no effect without {name}" for key, name in idle.items()))
 
 
 def _check_missing(config: DictConfig) -> None:

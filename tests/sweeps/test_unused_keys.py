@@ -1,0 +1,113 @@
+"""Keys that are set on a command line, and that no job of it uses, are named before the first job starts."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from dovision.cli.evaluate import main
+from dovision.config.sources import configuration_folder
+from dovision.sweeps.validation import CONSUMERS, Checks, unused
+
+CODE = ["intervention=latent_channel"]
+ADAPTIVE = ["detector=[entropy]", "detection.adaptive.detectors=[entropy]"]
+CHECKPOINT, PERMUTED = "checkpoint=weights.ckpt", ["explainer=[random_map]", "evaluation.permuted_labels=true"]
+KEYS = ("cells", "steps")
+SANITY = [*PERMUTED, "explanation.sanity=2"]
+# by section: overrides of jobs that leave it unused, and of jobs that use it
+SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
+    "autoencoder": ([[]], [CODE, ["detector=[effect_profile_latent]"]]),
+    "training.autoencoder": ([[]], [CODE]),
+    "evaluation.control": ([[], ["detector=[effect_profile_latent]"]], [CODE]),
+    "training.classifier": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED]]),
+    "model": ([[CHECKPOINT]], [[], [CHECKPOINT, "model._target_=collections.Counter"]]),
+    "trust_checkpoint": ([[]], [[CHECKPOINT]]),
+    "on_failure": ([["hydra.mode=RUN"]], [["hydra.mode=MULTIRUN"]]),
+    "explanation": ([[]], [["explainer=[random_map]"]]),
+    "evaluation.permuted_labels": ([[], PERMUTED, ["explanation.sanity=2"]], [SANITY]),
+    "detection": ([[]], [["detector=[entropy]"]]),
+    "detection.adaptive": ([[], ["detector=[entropy]"]], [ADAPTIVE]),
+    "evaluation.keep_attacked": ([[]], [["attack=pgd"], ["detector=[entropy]"]]),
+}
+ALWAYS_USED = {
+    *("seed", "output_root", "num_workers", "dataset", "trainer", "logger", "intervention", "attack", "explainer"),
+    *("detector", "name", "threads", "rerun", "dry_run", "reference", "note", "checkpoint"),
+    *(f"evaluation.{key}" for key in ("images", "boxed", "batch_size", "chunk", "flush", "maps")),
+}  # fmt: skip
+
+
+def composed(*overrides: str):
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        return compose("evaluate", list(overrides), return_hydra_config=True)
+
+
+def test_each_section_is_always_used_or_its_consumer_is_declared():
+    sections = {section for consumer in CONSUMERS for section in consumer.sections}
+    config = composed()
+    divided = {name.partition(".")[0] for name in sections if "." in name} - sections
+    keys = {f"{name}.{key}" if key else name
+            for name in config if name != "hydra"
+            for key in (config[name] if name in divided else [""])}  # fmt: skip
+    assert keys == ALWAYS_USED | {name for name in sections if name.rpartition(".")[0] not in sections}
+    assert sections == SECTIONS.keys()
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_key_is_unused_in_those_jobs_alone_that_lack_its_consumer(section):
+    config = composed()
+    node = OmegaConf.select(config, section)
+    inside = [f"{section}.{key}" for key in node] if OmegaConf.is_dict(node) else [section]
+    keys = [key for key in inside if key not in {*SECTIONS, "detection.adaptive.detectors"} - {section}]
+    without, having = SECTIONS[section]
+    for overrides in without:
+        assert list(unused(composed(*overrides), [f"{key}=x" for key in keys])) == keys
+    for overrides in having:
+        assert unused(composed(*overrides), [f"+{key}=x" for key in keys]) == {}
+
+
+def test_a_part_that_is_chosen_at_an_unused_place_is_named():
+    overrides = ["+attack@detection.worlds.foo=pgd", "fill@explanation.fill=blur", "attack=pgd"]
+    found = unused(composed(*overrides), overrides)
+    assert found == {
+        "attack@detection.worlds.foo": "detector=[NAME,...]",
+        "fill@explanation.fill": "explainer=[NAME,...]",
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "consumer", "needed"),
+    [
+        ("train", "autoencoder=conv_1x1", "autoencoder=NAME"),
+        ("evaluate", "intervention=latent_channel", "an intervention on an autoencoder's code"),
+    ],
+)
+def test_a_sweep_names_what_none_of_its_jobs_uses(command, consumer, needed, caplog):
+    always = "trust_checkpoint has no effect without checkpoint=FILE"
+    lacking = f"{always}; training.autoencoder.epochs has no effect without {needed}"
+    jobs = [["trust_checkpoint=true", "training.autoencoder.epochs=3", *more] for more in ([], [consumer])]
+    for chosen, message in ((jobs, always), (jobs[1:], always), (jobs[:1], lacking)):
+        caplog.clear()
+        with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+            check = Checks(command)
+            for overrides in chosen:
+                config = compose(command, overrides, return_hydra_config=True)
+                check(config, overrides, config.hydra.runtime.choices)
+        check.warn_of_unused()
+        (record,) = [record for record in caplog.records if record.name.startswith("dovision")]
+        assert record.levelno == logging.WARNING
+        assert record.message.startswith(message)
+        assert record.message.count("no effect") == message.count("no effect")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
+def test_a_command_names_it_in_one_line(sweep, run_command, tmp_path, capfd):
+    words = [*sweep, "dataset=digits", "evaluation.images=2", "training.classifier.epochs=0", "dry_run=true"]
+    assert run_command(main, *words, f"output_root={tmp_path}", *(f"explanation.{key}=4" for key in KEYS)) == 0
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if "no effect" in line]
+    assert line.partition("] ")[2] == "; ".join(
+        f"explanation.{key} has no effect without explainer=[NAME,...]" for key in ("cells", "steps")
+    )
