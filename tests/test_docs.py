@@ -1,16 +1,29 @@
-"""What the pages of docs/extend show is run: each example by itself, and all parts together by the command."""
+"""Examples of docs/extend, run as shown: each by itself, under its contract, and all in one command."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dovision.store.run_record import read_sweep
 
-PAGES = sorted((Path(__file__).resolve().parents[1] / "docs" / "extend").glob("[a-z]*.md"))
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / "docs" / "extend").glob("[a-z]*.md"))
 BLOCK = re.compile(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml)|in a notebook)\n(.*?)```", re.DOTALL)
+INSIDE = """
+import pytest, torch
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    with torch.inference_mode():
+        return (yield)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +44,27 @@ def test_the_example_of_a_page_runs(page, folder, monkeypatch):
     blocks = dict(BLOCK.findall(page.read_text()))
     assert len(blocks) == 3
     exec(blocks["in a notebook"], {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plugin", ["", INSIDE], ids=["usual mode", "inference mode"])
+def test_the_examples_keep_the_contracts_of_their_kinds(plugin, folder, tmp_path):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for copied in [ROOT / "tests" / "conftest.py", *(ROOT / "tests").glob("made_*.py")]:
+        (tmp_path / "tests").mkdir(exist_ok=True)
+        shutil.copy(copied, tmp_path / "tests")
+    for page in PAGES:
+        shutil.copytree(ROOT / "tests" / f"{page.stem}s", tmp_path / "tests" / f"{page.stem}s")
+    (tmp_path / "conftest.py").write_text(plugin)
+    names = sorted(path.stem for path in (folder / "conf").rglob("*.yaml"))
+    command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "-k", " or ".join(names)]
+    command += [f"tests/{page.stem}s/test_contract.py" for page in PAGES]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-6000:]
+    assert {name for name in names if re.search(rf"\b{name}\b.* PASSED", done.stdout)} == set(names)
 
 
 @pytest.mark.slow

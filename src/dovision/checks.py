@@ -192,6 +192,29 @@ def labels(label: Tensor, images: int, classes: int, multilabel: bool, name: str
     return label
 
 
+def fit_rows(name: str, clean: Tensor, attacked: Tensor, supervised: bool) -> None:
+    """Raise unless a detector can be fitted to features of so many images, shapes (N, F) and (M, F)."""
+    if not supervised and len(attacked):
+        raise ValueError(
+            f"{name} is fitted to clean images only, got {len(attacked)} attacked ones. "
+            "Leave them out, or choose a supervised detector."
+        )
+    if supervised and clean.shape[1:] != attacked.shape[1:]:
+        got = f"{tuple(clean.shape[1:])} and {tuple(attacked.shape[1:])}"
+        raise ValueError(f"{name} needs the same features of clean and attacked images, got {got}.")
+    for kind, rows in (("clean", clean), ("attacked", attacked))[: 1 + supervised]:
+        if len(rows) < 2:
+            raise ValueError(f"{name} is fitted to at least 2 {kind} images, got {len(rows)}.")
+        bad = ~rows.isfinite()
+        if bad.any():
+            features = bad.any(0).nonzero().flatten().tolist()
+            raise ValueError(
+                f"features that {name} is fitted to must be finite, got nan or infinity in {int(bad.any(1).sum())} of "
+                f"{len(rows)} {kind} images, in feature {listed(list(map(str, features)), 5)} of 0 to "
+                f"{rows.shape[1] - 1}."
+            )
+
+
 def number(name: str, value: float | str) -> float:
     """Read a finite number or a fraction written as "8/255"."""
     parts = str(value).split("/")

@@ -23,8 +23,8 @@ from dovision import checks
 from dovision.functional import logit_checks, sample_order
 from dovision.functional.norms import in_budget, size
 from dovision.io.files import sha256
-from dovision.module_state import differentiable
-from dovision.types import BOX_COLUMNS, SOURCE_BOXES, Batch, Box, Shape, Task
+from dovision.module_state import differentiable, outside_inference_mode
+from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Box, Shape, Task
 
 
 class Classifier(nn.Module):
@@ -164,6 +164,7 @@ class Images(ABC):
     def order(self, split: str) -> npt.NDArray[np.int64]:
         """The row of each sample, shape (N,); it depends on names, labels and groups alone, not on the rows' order."""
         if split not in self._orders:
+            checks.choice("split", split, SPLITS)
             source = self.source(split)
             rows = self.source_table(split)["name"].argsort(kind="stable").to_numpy()
             order = sample_order.sample_order(source.label.numpy()[rows], source.group.numpy()[rows])
@@ -173,12 +174,14 @@ class Images(ABC):
     @final
     def split(self, name: str) -> Split:
         """The samples of a split in its order, as a map-style dataset."""
-        return Split(self.source(name), self.order(name))
+        order = self.order(name)
+        return Split(self.source(name), order)
 
     @final
     def table(self, name: str) -> pd.DataFrame:
         """Facts of each sample, in the split's order: at least `sample`, `name` and `group` (as text)."""
-        table = self.source_table(name).iloc[self.order(name)].reset_index(drop=True)
+        order = self.order(name)
+        table = self.source_table(name).iloc[order].reset_index(drop=True)
         table.insert(0, "sample", range(len(table)))
         return table
 
@@ -189,17 +192,18 @@ class Images(ABC):
         `sample`; `part`, a name that the sample has once; `label`, the class that the part speaks for, or None;
         `top`, `left`, `bottom`, `right`.
         """
+        sample = np.argsort(self.order(name))
         boxes = self.source_boxes(name)
         if boxes.empty:
             return pd.DataFrame(columns=BOX_COLUMNS)
-        sample = np.argsort(self.order(name))
         boxes.insert(0, "sample", sample[boxes.pop("row").to_numpy(np.int64)])
         return boxes.sort_values("sample", kind="stable", ignore_index=True)
 
     @final
     def strata(self, split: str) -> npt.NDArray[np.int64]:
         """The class that each sample is stratified by, shape (N,); see `sample_order.strata`."""
-        return sample_order.strata(self.source(split).label.numpy())[self.order(split)]
+        order = self.order(split)
+        return sample_order.strata(self.source(split).label.numpy())[order]
 
     @cached_property
     def _orders(self) -> dict[str, npt.NDArray[np.int64]]:
@@ -290,7 +294,25 @@ def arm(eps: float) -> str:
     return f"eps={steps}/255" if exact else f"eps={decimal}"
 
 
-class Attack(ABC):
+class ClassifierComponent:
+    """A component that is handed images and the classifier of them: an attack, an explainer or a detector.
+
+    Its inputs are tensors of which gradients can be had, also if the caller is in inference mode.
+    """
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        """Refuse what the component cannot work with, before the first image of this shape; nothing by default.
+
+        Args:
+            classifier: perhaps not fitted, and without numbers, on the meta device.
+            shape: (C, H, W) of the images.
+
+        Raises:
+            ValueError: says why.
+        """
+
+
+class Attack(ClassifierComponent, ABC):
     """An adversarial world: x -> x + delta, with |delta| <= eps in pixel units, for each epsilon of a list.
 
     A subclass writes `run`; this class guards the range, the budget and the classifier's state, and counts queries.
@@ -313,17 +335,6 @@ class Attack(ABC):
         """Forward passes that an image has cost, by epsilon: the mean of all images attacked so far."""
         return {eps: self._passes[eps] / images for eps, images in self._attacked.items()}
 
-    def check(self, classifier: Classifier, shape: Shape) -> None:  # noqa: B027
-        """Refuse what cannot be attacked, before the first image of this shape; nothing by default.
-
-        Args:
-            classifier: perhaps not fitted, and without numbers, on the meta device.
-            shape: (C, H, W) of the images.
-
-        Raises:
-            ValueError: says why.
-        """
-
     @abstractmethod
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         """Attacked images, shape (B, C, H, W); called with gradients enabled and the classifier in eval mode."""
@@ -342,7 +353,7 @@ class Attack(ABC):
             self._passes[eps] += len(logits)
 
         with differentiable(classifier), classifier.register_forward_hook(count):
-            attacked = self.run(batch, classifier, eps).detach()
+            attacked = self.run(batch.detached(), classifier, eps).detach()
             self._attacked[eps] += len(batch.image)
         distance = size(attacked - batch.image, self.norm)
         if not in_budget(distance, eps).all() or attacked.min() < 0 or attacked.max() > 1:
@@ -354,23 +365,12 @@ class Attack(ABC):
         return attacked
 
 
-class Explainer(ABC):
+class Explainer(ClassifierComponent, ABC):
     """Location of the evidence for a class in an image: a map, positive where the image speaks for the class.
 
     A subclass writes `run`; this class guards the range and the classifier's state, and brings maps to the image's
     size.
     """
-
-    def check(self, classifier: Classifier, shape: Shape) -> None:  # noqa: B027
-        """Refuse what cannot be explained, before the first image of this shape; nothing by default.
-
-        Args:
-            classifier: perhaps not fitted, and without numbers, on the meta device.
-            shape: (C, H, W) of the images.
-
-        Raises:
-            ValueError: says why.
-        """
 
     @abstractmethod
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
@@ -387,19 +387,20 @@ class Explainer(ABC):
         """
         checks.image_batch(batch.image)
         with differentiable(classifier):
-            image = batch.image.detach().clone().requires_grad_()
-            maps = self.run(batch._replace(image=image), target, classifier).detach().float()
-        if maps.ndim != 3 or len(maps) != len(image):
+            own = batch.detached()
+            own.image.requires_grad_()
+            maps = self.run(own, target.clone(), classifier).detach().float()
+        if maps.ndim != 3 or len(maps) != len(batch.image):
             raise RuntimeError(
                 f"{type(self).__name__} must return one map an image, shape (B, h, w), got shape {tuple(maps.shape)}. "
                 "This is a fault of the explainer."
             )
-        if maps.shape[1:] == image.shape[2:]:
+        if maps.shape[1:] == batch.image.shape[2:]:
             return maps
-        return F.interpolate(maps.unsqueeze(1), size=image.shape[2:], mode="bilinear", align_corners=False)[:, 0]
+        return F.interpolate(maps.unsqueeze(1), size=batch.image.shape[2:], mode="bilinear", align_corners=False)[:, 0]
 
 
-class Detector(ABC):
+class Detector(ClassifierComponent, ABC):
     """Separates attacked images from clean ones in three steps: features of an image, a fit, and a score.
 
     All in torch, so that an adaptive attacker can follow the gradient from the score to the image. An unsupervised
@@ -409,20 +410,10 @@ class Detector(ABC):
     supervised = False  # is fitted to attacked images as well
     passes: int  # forward passes that reading an image takes; known once one was read
     reads_code = False  # needs the classifier with its autoencoder
-
-    def check(self, classifier: Classifier, shape: Shape) -> None:  # noqa: B027
-        """Refuse what cannot be read, before the first image of this shape; nothing by default.
-
-        Args:
-            classifier: perhaps not fitted, and without numbers, on the meta device.
-            shape: (C, H, W) of the images.
-
-        Raises:
-            ValueError: says why.
-        """
+    _fitted = False
 
     @abstractmethod
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         """Features that the score is a function of, shape (B, F) float32; of each image alone.
 
         Args:
@@ -431,12 +422,50 @@ class Detector(ABC):
             inserted: the same with its autoencoder, for what is read of the code; None if there is none.
         """
 
-    def fit(self, clean: Tensor, attacked: Tensor) -> None:  # noqa: B027
-        """Learn from validation images, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        """Learn from at least two finite rows a kind, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
 
         Assigns new attributes and edits none, so that shallow copies can be fitted to different images.
         """
 
     @abstractmethod
-    def score(self, read: Tensor) -> Tensor:
+    def score_features(self, features: Tensor) -> Tensor:
         """The higher, the likelier attacked; shape (B,) from (B, F)."""
+
+    @property
+    def needs_fit(self) -> bool:
+        """Return whether there is something to fit."""
+        return type(self).fit_features is not Detector.fit_features
+
+    @final
+    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        """Features of images, shape (B, F), with a gradient if the images require one; see `read_features`."""
+        with outside_inference_mode():
+            return self.read_features(batch.detached() if batch.image.is_inference() else batch, classifier, inserted)
+
+    @final
+    def fit(self, clean: Tensor, attacked: Tensor) -> None:
+        """Fit to features of validation images, shapes (N, F) and (M, F); see `fit_features`.
+
+        Raises:
+            ValueError: there are fewer than two images of a kind, or any attacked ones for an unsupervised detector;
+                the kinds were read differently; a number is not finite.
+        """
+        if self.needs_fit:
+            checks.fit_rows(type(self).__name__, clean, attacked, self.supervised)
+            with outside_inference_mode():
+                self.fit_features(clean.detach().clone(), attacked.detach().clone())
+        self._fitted = True
+
+    @final
+    def score(self, features: Tensor) -> Tensor:
+        """The higher, the likelier attacked; shape (B,) from (B, F).
+
+        Raises:
+            ValueError: the detector was not fitted.
+        """
+        if self.needs_fit and not self._fitted:
+            raise ValueError(
+                f"{type(self).__name__} must be fitted before it scores. Fit it to clean validation images."
+            )
+        return self.score_features(features)

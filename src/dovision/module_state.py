@@ -19,14 +19,23 @@ def differentiable(classifier: nn.Module) -> Iterator[None]:
 
     After it all is as it was.
     """
-    with evaluating(classifier), torch.inference_mode(False), torch.enable_grad():
+    with evaluating(classifier):
         frozen = {parameter: parameter.requires_grad for parameter in classifier.parameters()}
         try:
             classifier.requires_grad_(False)
-            yield
+            with torch.inference_mode(False), torch.enable_grad():
+                yield
         finally:
             for parameter, required in frozen.items():
                 parameter.requires_grad_(required)
+
+
+@contextmanager
+def outside_inference_mode() -> Iterator[None]:
+    """Leave inference mode for a block, in which gradients are enabled only if they are outside."""
+    enabled = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(enabled):
+        yield
 
 
 @contextmanager

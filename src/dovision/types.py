@@ -18,6 +18,7 @@ Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an
 
 BOX_COLUMNS = ["sample", "part", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
 SOURCE_BOXES = ["row", *BOX_COLUMNS[1:]]  # columns of Images.source_boxes
+SPLITS = ("train", "val", "test")
 INPUT = "input"  # the site of an edit of the image itself
 CODE = "code"  # the site of an edit of an inserted autoencoder's code
 
@@ -58,6 +59,10 @@ class Batch(NamedTuple):
     def rows(self, index: slice | Tensor | Sequence[int]) -> Batch:
         """The chosen rows, as a Batch."""
         return Batch(*(field[index] for field in self))
+
+    def detached(self) -> Batch:
+        """Copies without a gradient; outside inference mode, ones of which gradients can be had."""
+        return Batch(*(field.detach().clone() for field in self))
 
 
 def part_kind(part: str) -> str:

@@ -137,7 +137,7 @@ def test_distances_of_features_are_those_of_scikit_learn():
     rows = random.normal(size=(60, 5)) @ random.normal(size=(5, 5)) + 3
     others = random.normal(size=(7, 5)) * 4
     detector = MahalanobisFeatures(["linear"])
-    detector.features.sizes = (5,)
+    detector.layers.sizes = (5,)
     read, other = (torch.from_numpy(np.column_stack([each, np.zeros(len(each))])) for each in (rows, others))
     detector.fit(read, read[:0])
     np.testing.assert_allclose(detector.score(other).numpy(), LedoitWolf().fit(rows).mahalanobis(others), rtol=1e-9)
@@ -150,7 +150,7 @@ def test_the_nearest_class_counts_and_layers_add_up():
     first = torch.stack([around, around.flip(0).roll(1), zero], 1)
     second = torch.stack([around + 10, around.flip(0).roll(1) + 100, far], 1)
     detector = MahalanobisFeatures(["conv1", "conv2"])
-    detector.features.sizes = (1, 1)
+    detector.layers.sizes = (1, 1)
     detector.fit(torch.cat([first, second]), first[:0])
     score = detector.score(torch.tensor([[0.0, 0.0, 0], [13.0, 100.0, 0], [13.0, 2.0, 1]], dtype=torch.float64))
     torch.testing.assert_close(score, torch.tensor([0.0, 9.0, 13.0], dtype=torch.float64))
@@ -174,7 +174,7 @@ def test_the_dimension_by_hand():
 
 def test_the_reference_is_at_most_half_of_the_clean_images():
     detector = LocalIntrinsicDimensionality(["linear"], cells=1, neighbours=5, reference=100, seed=0)
-    detector.features.sizes = (4,)
+    detector.layers.sizes = (4,)
     rows = torch.rand(30, 4, generator=torch.Generator().manual_seed(0))
     detector.fit(rows, rows + 5)
     assert len(detector.references[0]) == 15

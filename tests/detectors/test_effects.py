@@ -156,13 +156,13 @@ def test_the_distance_is_that_of_scipy_with_the_covariance_of_scikit_learn():
     other = random.normal(size=(6, 4)) * 5
     precision = np.linalg.inv(LedoitWolf().fit(rows).covariance_)
     expected = [mahalanobis(row, rows.mean(0), precision) ** 2 for row in other]
-    got = fit_gaussians(rows, np.zeros(50, dtype=np.int64)).squared_distance(torch.from_numpy(other))
+    got = fit_gaussians(torch.from_numpy(rows), torch.zeros(50)).squared_distance(torch.from_numpy(other))
     np.testing.assert_allclose(got.numpy(), expected, rtol=1e-9)
 
 
 def test_an_effect_that_never_varied_does_not_break_the_distance():
     rows = np.random.default_rng(0).normal(size=(50, 3)) * [1, 0, 1] + [0, 7, 0]
-    gaussian = fit_gaussians(rows, np.zeros(50, dtype=np.int64))
+    gaussian = fit_gaussians(torch.from_numpy(rows), torch.zeros(50))
     near, far = gaussian.squared_distance(torch.tensor([[0.0, 7.0, 0.0], [0.0, 9.0, 0.0]]))
     assert near < far < torch.inf
 

@@ -56,22 +56,22 @@ class Grey(Detector):
 
     passes = 0
 
-    def read(self, batch, classifier, inserted):
+    def read_features(self, batch, classifier, inserted):
         return batch.image.mean((1, 2, 3)).unsqueeze(1)
 
-    def fit(self, clean, attacked):
+    def fit_features(self, clean, attacked):
         self.seen = clean[:, 0]
 
-    def score(self, read):
+    def score_features(self, read):
         return (read - self.seen).abs().amin(1)
 
 
 class Plain(Grey):
     """Nothing to fit: the score is the mean itself."""
 
-    fit = Detector.fit
+    fit_features = Detector.fit_features
 
-    def score(self, read):
+    def score_features(self, read):
         return read[:, 0]
 
 
@@ -80,10 +80,10 @@ class Taught(Grey):
 
     supervised = True
 
-    def fit(self, clean, attacked):
+    def fit_features(self, clean, attacked):
         self.clean, self.attacked = clean[:, 0], attacked[:, 0]
 
-    def score(self, read):
+    def score_features(self, read):
         return (read - self.clean).abs().amin(1) - (read - self.attacked).abs().amin(1)
 
 

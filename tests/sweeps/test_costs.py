@@ -95,13 +95,13 @@ class Supervised(Detector):
     def __init__(self) -> None:
         self.fits = [0]  # shared by copies
 
-    def read(self, batch, classifier, inserted):
+    def read_features(self, batch, classifier, inserted):
         raise NotImplementedError
 
-    def fit(self, clean, attacked):
+    def fit_features(self, clean, attacked):
         self.fits[0] += 1
 
-    def score(self, read):
+    def score_features(self, read):
         return read[:, 0]
 
 

@@ -22,7 +22,6 @@ def logits_and_gradient(image: Tensor, label: Tensor, classifier: Classifier, lo
     A network that lets no gradient through has a gradient of zero, which `dead_gradients` counts.
     """
     leaf = image.clone().requires_grad_()
-    label = label.clone()  # one made in inference mode could not be kept for the backward pass
     logits = classifier(leaf)
     value = loss(logits, label, classifier.task).sum()
     if not value.requires_grad:
@@ -39,6 +38,7 @@ def dead_gradients(batch: Batch, classifier: Classifier) -> Tensor:
     Source: arXiv:1802.00420, on masked gradients.
     """
     with differentiable(classifier):
-        gradient = input_gradient(batch.image, batch.label, classifier, task_loss)
+        image, label, *_ = batch.detached()
+        gradient = input_gradient(image, label, classifier, task_loss)
     dead = (gradient == 0) | ~gradient.isfinite()
     return dead.flatten(1).float().mean(1)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dovision.datasets import _splits
+from dovision.types import SPLITS
 
 
 class ImageFile(NamedTuple):
@@ -29,9 +29,9 @@ def split_folders(root: Path) -> dict[str, Path]:
     """
     if not root.is_dir():
         raise FileNotFoundError(f"root must be a folder of images, but {root} is not one. Set dataset.root.")
-    present = [name for name in _splits.NAMES if (root / name).is_dir()]
-    if present and len(present) < len(_splits.NAMES):
-        missing = ", ".join(name for name in _splits.NAMES if name not in present)
+    present = [name for name in SPLITS if (root / name).is_dir()]
+    if present and len(present) < len(SPLITS):
+        missing = ", ".join(name for name in SPLITS if name not in present)
         raise ValueError(
             f"{root} must hold train, val and test, or classes only; {missing} is missing. Make the folder, or take "
             "the others away."

@@ -9,8 +9,7 @@ import torch
 
 from dovision import checks
 from dovision.functional.rng import generator
-
-NAMES = ("train", "val", "test")
+from dovision.types import SPLITS
 
 
 def check_fractions(val: float, test: float) -> None:
@@ -38,7 +37,7 @@ def split_groups(
     strata = defaultdict(list)
     for group, present in kinds.items():
         strata[tuple(sorted(present))].append(group)
-    chosen: dict[str, list[int]] = {name: [] for name in NAMES}
+    chosen: dict[str, list[int]] = {name: [] for name in SPLITS}
     for number, (_, members) in enumerate(sorted(strata.items())):
         order = torch.randperm(len(members), generator=generator(seed, number)).tolist()
         first, second = round(len(order) * val), round(len(order) * (val + test))

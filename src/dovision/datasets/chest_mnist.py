@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dovision import checks
-from dovision.datasets import _checks, _image_io, _nih_tables, _splits
+from dovision.datasets import _checks, _image_io, _nih_tables
 from dovision.datasets import _download as downloads
 from dovision.datasets._file_array import FileArray
 from dovision.interfaces import Images, Source
 from dovision.io import arrays, files
+from dovision.types import SPLITS
 
 PIXEL_FILES = {  # pixels: name and md5
     28: ("chestmnist.npz", "02c8a6516a18b556561a56cbdd36c4a8"),
@@ -74,7 +74,7 @@ class ChestMNIST(Images):
                 f"{path} must have the md5 {md5}, got {got}. Remove it and fetch it again with dataset.download=true, "
                 "or take it as it is with dataset.verify=false."
             )
-        self._labels = {split: _labels(path, split, self.task.classes) for split in _splits.NAMES}
+        self._labels = {split: _labels(path, split, self.task.classes) for split in SPLITS}
         self._images = {
             split: FileArray(path, np.uint8, (len(labels), *self.shape[1:]), f"{split}_images")
             for split, labels in self._labels.items()
@@ -88,13 +88,13 @@ class ChestMNIST(Images):
         Raises:
             ValueError: its array of images is missing, damaged, or not of the shape.
         """
-        images, label = self._images[checks.choice("split", split, _splits.NAMES)], self._labels[split]
+        images, label = self._images[split], self._labels[split]
         images.array  # noqa: B018  # opened here, so that processes that read share what a compressed file holds
-        before = sum(len(self._labels[name]) for name in _splits.NAMES[: _splits.NAMES.index(split)])
+        before = sum(len(self._labels[name]) for name in SPLITS[: SPLITS.index(split)])
         return Source(Grey(images, self.shape[0]), label, before + torch.arange(len(label)))
 
     def source_table(self, split: str) -> pd.DataFrame:
-        count = len(self._labels[checks.choice("split", split, _splits.NAMES)])
+        count = len(self._labels[split])
         names = [f"{split}-{row}" for row in range(count)]
         return pd.DataFrame({"name": names, "group": names})
 

@@ -17,7 +17,7 @@ from dovision.datasets._nih_films import FromFiles, FromStore
 from dovision.datasets._nih_store import Store
 from dovision.functional import geometry
 from dovision.interfaces import Images, Source
-from dovision.types import SOURCE_BOXES, Box, Shape
+from dovision.types import SOURCE_BOXES, SPLITS, Box, Shape
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +84,8 @@ class ChestXray14(Images):
             "on_disk": len(self._films),
             "missing": len(entries) - len(self._films),
             "boxes": len(self._boxes),
-            "films": {name: len(self._of(name)) for name in _splits.NAMES},
-            "patients": {name: int(self._of(name)["patient"].nunique()) for name in _splits.NAMES},
+            "films": {name: len(self._of(name)) for name in SPLITS},
+            "patients": {name: int(self._of(name)["patient"].nunique()) for name in SPLITS},
         }
         log.info(
             "ChestX-ray14: %(on_disk)s of %(listed)s films on disk, %(boxes)s boxes; films %(films)s", self._counts
@@ -143,7 +143,6 @@ class ChestXray14(Images):
         self._choose_source()
 
     def _of(self, split: str) -> pd.DataFrame:
-        checks.choice("split", split, _splits.NAMES)
         return self._films[self._films["split"] == split].reset_index(drop=True)
 
     def _choose_source(self) -> None:
@@ -172,7 +171,7 @@ def _on_disk(folder: Path, entries: pd.DataFrame, rows: Mapping[str, _nih_splits
     for name, part in rows.items():
         split[part] = name
     films = entries.assign(split=split).merge(_nih_films.on_disk(folder), on="name")
-    for name in _splits.NAMES:
+    for name in SPLITS:
         if not (films["split"] == name).any():
             raise ValueError(
                 f"each split must have a film on disk, but {name} has none of the {len(films):,} in {folder}. Add "

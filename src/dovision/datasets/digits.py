@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
-from dovision import checks
 from dovision.datasets import _checks, _splits
 from dovision.datasets.in_memory import in_memory
 from dovision.interfaces import Images, Source
@@ -62,11 +61,8 @@ class Digits(Images):
         self.content = _checks.fingerprint(content, self._rows)
 
     def source(self, split: str) -> Source:
-        return in_memory(self._image, self._label, self._split_rows(split), white=16)
+        return in_memory(self._image, self._label, self._rows[split], white=16)
 
     def source_table(self, split: str) -> pd.DataFrame:
-        names = [f"digits-{row}" for row in self._split_rows(split)]
+        names = [f"digits-{row}" for row in self._rows[split]]
         return pd.DataFrame({"name": names, "group": names})
-
-    def _split_rows(self, split: str) -> tuple[int, ...]:
-        return self._rows[checks.choice("split", split, _splits.NAMES)]

@@ -19,7 +19,7 @@ from dovision.datasets import _checks, _class_folders, _image_io, _splits
 from dovision.datasets._class_folders import ImageFile
 from dovision.interfaces import Images, Source
 from dovision.io import files, images
-from dovision.types import Shape
+from dovision.types import SPLITS, Shape
 
 
 class _DecodedFile(NamedTuple):
@@ -99,7 +99,7 @@ class ImageFolder(Images):
         return pd.DataFrame(rows, columns=["name", "group", "height", "width"])
 
     def _split_entries(self, split: str) -> list[ImageFile]:
-        return [self._entries[row] for row in self._rows[checks.choice("split", split, _splits.NAMES)]]
+        return [self._entries[row] for row in self._rows[split]]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _rows(entries: Sequence[ImageFile], val: float, test: float, seed: int) -> d
         return _splits.split_groups(
             [entry.group for entry in entries], [entry.label for entry in entries], val, test, seed
         )
-    return {name: tuple(i for i, entry in enumerate(entries) if entry.split == name) for name in _splits.NAMES}
+    return {name: tuple(i for i, entry in enumerate(entries) if entry.split == name) for name in SPLITS}
 
 
 def _check_splits(entries: Sequence[ImageFile], rows: dict[str, tuple[int, ...]], classes: Sequence[str]) -> None:

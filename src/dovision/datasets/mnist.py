@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.datasets import MNIST as Torchvision
 
 from dovision import checks
-from dovision.datasets import _checks, _idx, _splits
+from dovision.datasets import _checks, _idx
 from dovision.datasets._download import required
 from dovision.datasets.in_memory import in_memory
 from dovision.functional.rng import generator
@@ -69,18 +69,15 @@ class MNIST(Images):
         self.content = _checks.fingerprint(arrays, self._rows)
 
     def source(self, split: str) -> Source:
-        rows = self._split_rows(split)
         image, label = self._test if split == "test" else self._train
-        return in_memory(image, label, rows, white=255, first_group=len(self._train[1]) if split == "test" else 0)
+        first = len(self._train[1]) if split == "test" else 0
+        return in_memory(image, label, self._rows[split], white=255, first_group=first)
 
     def source_table(self, split: str) -> pd.DataFrame:
         """`name` is the file, train or test, and the number in it, such as test-0."""
         file = "test" if split == "test" else "train"
-        names = [f"{file}-{row}" for row in self._split_rows(split)]
+        names = [f"{file}-{row}" for row in self._rows[split]]
         return pd.DataFrame({"name": names, "group": names})
-
-    def _split_rows(self, split: str) -> tuple[int, ...]:
-        return self._rows[checks.choice("split", split, _splits.NAMES)]
 
     def _arrays(self, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
         image, label = _idx.read_idx(images, axes=3), _idx.read_idx(labels, axes=1)

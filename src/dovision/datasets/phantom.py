@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.datasets import _checks, _phantom_film, _splits
+from dovision.datasets import _checks, _phantom_film
 from dovision.datasets._phantom_patient import LESION_KINDS, Patient, draw_patient
 from dovision.interfaces import Counterfactuals, Source
-from dovision.types import SOURCE_BOXES, part_kind
+from dovision.types import SOURCE_BOXES, SPLITS, part_kind
 
 _VERSION = 1  # to be raised whenever the same arguments draw another pixel
 
@@ -78,20 +78,20 @@ class Phantom(Counterfactuals):
         counts = {"train_images": train_images, "val_images": val_images, "test_images": test_images}
         self._splits = {}
         for number, (name, count) in enumerate(counts.items()):
-            own = test_strength if _splits.NAMES[number] == "test" else strength
+            own = test_strength if SPLITS[number] == "test" else strength
             settings = _Settings(seed, number, checks.positive_int(name, count), size, own, label)
-            self._splits[_splits.NAMES[number]] = Films(settings)
+            self._splits[SPLITS[number]] = Films(settings)
         described = [repr((_VERSION, tuple(films.settings))).encode() for films in self._splits.values()]
         self.files = ()
         self.content = _checks.fingerprint(described, {})
 
     def source(self, split: str) -> Source:
-        films = self._films(split)
+        films = self._splits[split]
         return Source(films, films.label, films.group)
 
     def source_table(self, split: str) -> pd.DataFrame:
         """Besides the names, the causal variables: `hospital`, `disease`, `tag`, and how many lesions of each kind."""
-        patients = self._films(split).patients
+        patients = self._splits[split].patients
         names = [f"{split}-{row}" for row in range(len(patients))]
         known = {
             "hospital": [int(patient.hospital) for patient in patients],
@@ -103,13 +103,13 @@ class Phantom(Counterfactuals):
 
     def source_boxes(self, split: str) -> pd.DataFrame:
         """The tight box of each part's own pixels; lesions speak for a class, the tag and the rib for none."""
-        films = self._films(split)
+        films = self._splits[split]
         rows = [(row, *box) for row in range(len(films.patients)) for box in films.boxes(row)]
         return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
     def source_parts(self, split: str, row: int) -> tuple[str, ...]:
         """Objects that can be left out of an image: each lesion, the tag if there is one, and one rib."""
-        return _phantom_film.removable_objects(self._films(split).patients[row])
+        return _phantom_film.removable_objects(self._splits[split].patients[row])
 
     def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:
         """The same film without some of its parts, shape (1, S, S): all else is equal, the noise too.
@@ -117,14 +117,11 @@ class Phantom(Counterfactuals):
         Raises:
             ValueError: the sample has no such part.
         """
-        films = self._films(split)
+        films = self._splits[split]
         patient = films.patients[row]
         for part in parts:
             checks.choice("part", part, _phantom_film.removable_objects(patient))
         return _phantom_film.render_film(patient, films.settings.size, without=parts)
-
-    def _films(self, split: str) -> Films:
-        return self._splits[checks.choice("split", split, _splits.NAMES)]
 
 
 class Films:
@@ -149,7 +146,7 @@ class Films:
     @property
     def group(self) -> Tensor:
         """No patient is in two splits."""
-        return torch.arange(self.settings.images) * len(_splits.NAMES) + self.settings.split
+        return torch.arange(self.settings.images) * len(SPLITS) + self.settings.split
 
     def boxes(self, row: int) -> list[tuple[object, ...]]:
         """Of each part of a film: its name, the class that it speaks for, and its edges."""

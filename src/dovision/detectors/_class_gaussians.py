@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
-
-from dovision.detectors._fitting import FeatureRows
 
 
 class Gaussians(NamedTuple):
@@ -26,17 +23,17 @@ class Gaussians(NamedTuple):
         return (white.unsqueeze(1) - self.means.to(features)).square().sum(-1).amin(1)
 
 
-def fit_gaussians(rows: FeatureRows, classes: npt.NDArray[np.int64]) -> Gaussians:
+def fit_gaussians(features: Tensor, classes: Tensor) -> Gaussians:
     """A mean for each class that occurs, and the covariance around them all, shrunk as Ledoit and Wolf do.
 
     Args:
-        rows: features, shape (N, F).
-        classes: of each row, shape (N,).
+        features: shape (N, F), in double precision.
+        classes: number of the class of each row, shape (N,).
 
     Raises:
         ValueError: the rows of each class are all the same.
     """
-    _, member = np.unique(classes, return_inverse=True)
+    rows, (_, member) = features.cpu().numpy(), np.unique(classes.cpu().numpy(), return_inverse=True)
     means = np.stack([rows[member == number].mean(0) for number in range(member.max() + 1)])
     around = rows - means[member]
     if not around.any():

@@ -14,8 +14,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from dovision.detectors._fitting import FeatureRows
-
 
 class Discriminator(NamedTuple):
     """Linear layers with a ReLU between, on standardised features; a logistic regression has a single layer."""
@@ -32,14 +30,13 @@ class Discriminator(NamedTuple):
         return hidden.squeeze(1)
 
 
-def fit_discriminator(
-    clean: FeatureRows, attacked: FeatureRows, estimator: LogisticRegression | MLPClassifier
-) -> Discriminator:
-    """Standardise the rows of both, fit the estimator, and export it."""
+def fit_discriminator(clean: Tensor, attacked: Tensor, estimator: LogisticRegression | MLPClassifier) -> Discriminator:
+    """Standardise the rows of both, shapes (N, F) and (M, F), fit the estimator, and export it."""
+    rows = torch.cat([clean, attacked]).double().cpu().numpy()
     attack = np.repeat([0, 1], [len(clean), len(attacked)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is chosen, not found
-        pipeline = make_pipeline(StandardScaler(), estimator).fit(np.concatenate([clean, attacked]), attack)
+        pipeline = make_pipeline(StandardScaler(), estimator).fit(rows, attack)
     return export(pipeline)
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.detectors._discriminator import Discriminator, fit_discriminator
-from dovision.detectors._fitting import both_rows, fitted
 from dovision.detectors._profile import Profile, compressed, flatten_effects, magnitude
 from dovision.interfaces import Classifier, Detector, Intervention
 from dovision.types import Batch
@@ -35,6 +34,7 @@ class EffectClassifier(Detector):
     """
 
     supervised = True
+    discriminator: Discriminator
 
     def __init__(
         self,
@@ -55,22 +55,19 @@ class EffectClassifier(Detector):
         self.penalty = checks.at_least("penalty", penalty, 0)
         self.epochs = checks.positive_int("epochs", epochs)
         self.seed = seed
-        self.discriminator: Discriminator | None = None
 
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         effects = self.profile(batch, classifier, inserted)
         self.passes = self.profile.passes
         return flatten_effects(effects, self.summaries)
 
-    def fit(self, clean: Tensor, attacked: Tensor) -> None:
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         network = MLPClassifier(self.hidden, alpha=self.penalty, max_iter=self.epochs, random_state=self.seed)
-        clean_seen, attacked_seen = (
-            self._seen(torch.from_numpy(rows)).numpy() for rows in both_rows(self, clean, attacked)
-        )
-        self.discriminator = fit_discriminator(clean_seen, attacked_seen, network)
+        self.discriminator = fit_discriminator(self._seen(clean.double()), self._seen(attacked.double()), network)
 
-    def score(self, read: Tensor) -> Tensor:
-        return fitted(self, self.discriminator).logit(self._seen(read))
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.discriminator.logit(self._seen(features))
 
-    def _seen(self, read: Tensor) -> Tensor:
-        return torch.cat([read, compressed(read, self.resolution), magnitude(read, self.resolution)], 1)
+    def _seen(self, features: Tensor) -> Tensor:
+        logarithmic = (scale(features, self.resolution) for scale in (compressed, magnitude))
+        return torch.cat([features, *logarithmic], 1)

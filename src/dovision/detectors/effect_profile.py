@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dovision import checks
 from dovision.detectors._class_gaussians import Gaussians, fit_gaussians
-from dovision.detectors._fitting import clean_rows, fitted
 from dovision.detectors._profile import Profile, compressed, flatten_effects
 from dovision.interfaces import Classifier, Detector, Intervention
 from dovision.types import Batch
@@ -28,6 +26,8 @@ class EffectProfile(Detector):
     Source: the idea, arXiv:1902.03380; the distance with a shrunk covariance, Ledoit and Wolf, 2004.
     """
 
+    gaussian: Gaussians
+
     def __init__(
         self, interventions: Mapping[str, Intervention], scale: str, summaries: bool, resolution: float
     ) -> None:
@@ -35,16 +35,15 @@ class EffectProfile(Detector):
         self.summaries = summaries
         self.resolution = checks.positive("resolution", resolution)
         self.reads_code = self.profile.reads_code
-        self.gaussian: Gaussians | None = None
 
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         effects = self.profile(batch, classifier, inserted)
         self.passes = self.profile.passes
         return flatten_effects(effects, self.summaries)
 
-    def fit(self, clean: Tensor, attacked: Tensor) -> None:
-        rows = compressed(torch.from_numpy(clean_rows(self, clean, attacked)), self.resolution).numpy()
-        self.gaussian = fit_gaussians(rows, np.zeros(len(rows), dtype=np.int64))
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        rows = compressed(clean.double(), self.resolution)
+        self.gaussian = fit_gaussians(rows, torch.zeros(len(rows)))
 
-    def score(self, read: Tensor) -> Tensor:
-        return fitted(self, self.gaussian).squared_distance(compressed(read, self.resolution))
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.gaussian.squared_distance(compressed(features, self.resolution))

@@ -34,7 +34,7 @@ class FeatureSqueezing(Detector):
             raise ValueError("feature squeezing needs a squeezer, got none. Give bits or windows.")
         self.passes = 1 + len(self.bits) + len(self.windows)
 
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         image = batch.image
         squeezed = [reduce_depth(image, bits) for bits in self.bits]
         squeezed += [median_filter(image, window) for window in self.windows]
@@ -42,8 +42,8 @@ class FeatureSqueezing(Detector):
         moved = (classifier.task.probability(classifier(each)) for each in squeezed)
         return torch.stack([(each - probability).abs().sum(1) for each in moved], 1)
 
-    def score(self, read: Tensor) -> Tensor:
-        return read.amax(1)
+    def score_features(self, features: Tensor) -> Tensor:
+        return features.amax(1)
 
 
 def reduce_depth(image: Tensor, bits: int) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor
 from dovision import checks
 from dovision.detectors._activations import LayerFeatures
 from dovision.detectors._discriminator import Discriminator, fit_discriminator
-from dovision.detectors._fitting import both_rows, fitted
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Detector
 from dovision.types import Batch, Shape
@@ -35,38 +34,34 @@ class LocalIntrinsicDimensionality(Detector):
 
     supervised = True
     passes = 1
+    references: tuple[Tensor, ...]  # (R, F) of each layer
+    discriminator: Discriminator
 
     def __init__(self, layers: Sequence[str] | None, cells: int, neighbours: int, reference: int, seed: int) -> None:
-        self.features = LayerFeatures(layers, cells)
+        self.layers = LayerFeatures(layers, cells)
         self.neighbours = int(checks.at_least("neighbours", checks.positive_int("neighbours", neighbours), 2))
         self.reference = checks.positive_int("reference", reference)
         self.seed = seed
-        self.references: tuple[Tensor, ...] | None = None  # (R, F) of each layer
-        self.discriminator: Discriminator | None = None
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.features.check(classifier, shape)
+        self.layers.check(classifier, shape)
 
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
-        return self.features(batch.image, classifier)[0]
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        return self.layers(batch.image, classifier)[0]
 
-    def fit(self, clean: Tensor, attacked: Tensor) -> None:
-        both_rows(self, clean, attacked)
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         order = torch.randperm(len(clean), generator=generator(self.seed))
         drawn, rest = order.tensor_split([min(self.reference, len(clean) // 2)])
-        self.references = self.features.split(clean[drawn])
-        around_clean, around_attacked = (
-            self._dimensions(rows).double().cpu().numpy() for rows in (clean[rest], attacked)
-        )
+        self.references = self.layers.split(clean[drawn])
         regression = LogisticRegression(class_weight="balanced")
-        self.discriminator = fit_discriminator(around_clean, around_attacked, regression)
+        self.discriminator = fit_discriminator(self._dimensions(clean[rest]), self._dimensions(attacked), regression)
 
-    def score(self, read: Tensor) -> Tensor:
-        return fitted(self, self.discriminator).logit(self._dimensions(read))
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.discriminator.logit(self._dimensions(features))
 
-    def _dimensions(self, read: Tensor) -> Tensor:
+    def _dimensions(self, features: Tensor) -> Tensor:
         """Around each image, in each layer; shape (B, layers)."""
-        layers = zip(self.features.split(read), fitted(self, self.references), strict=True)
+        layers = zip(self.layers.split(features), self.references, strict=True)
         return torch.stack([dimension(layer, near.to(layer), self.neighbours) for layer, near in layers], 1)
 
 

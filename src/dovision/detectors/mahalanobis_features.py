@@ -9,7 +9,6 @@ from torch import Tensor
 
 from dovision.detectors._activations import LayerFeatures
 from dovision.detectors._class_gaussians import Gaussians, fit_gaussians
-from dovision.detectors._fitting import clean_rows, fitted
 from dovision.interfaces import Classifier, Detector
 from dovision.types import Batch, Shape
 
@@ -28,25 +27,24 @@ class MahalanobisFeatures(Detector):
     """
 
     passes = 1
+    gaussians: tuple[Gaussians, ...]
 
     def __init__(self, layers: Sequence[str] | None) -> None:
-        self.features = LayerFeatures(layers, cells=1)
-        self.gaussians: tuple[Gaussians, ...] | None = None
+        self.layers = LayerFeatures(layers, cells=1)
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.features.check(classifier, shape)
+        self.layers.check(classifier, shape)
 
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         """The features, and in the last place the number of the predicted class, which only the fit looks at."""
-        row, logits = self.features(batch.image, classifier)
+        row, logits = self.layers(batch.image, classifier)
         predicted = logits.argmax(1) * (not classifier.task.multilabel)
         return torch.cat([row, predicted.unsqueeze(1).to(row)], 1)
 
-    def fit(self, clean: Tensor, attacked: Tensor) -> None:
-        predicted = clean_rows(self, clean, attacked)[:, -1].astype(int)
-        layers = self.features.split(clean[:, :-1].double().cpu())
-        self.gaussians = tuple(fit_gaussians(layer.numpy(), predicted) for layer in layers)
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        layers = self.layers.split(clean[:, :-1].double())
+        self.gaussians = tuple(fit_gaussians(layer, clean[:, -1]) for layer in layers)
 
-    def score(self, read: Tensor) -> Tensor:
-        layers = zip(fitted(self, self.gaussians), self.features.split(read[:, :-1]), strict=True)
+    def score_features(self, features: Tensor) -> Tensor:
+        layers = zip(self.gaussians, self.layers.split(features[:, :-1]), strict=True)
         return torch.stack([gaussians.squared_distance(layer) for gaussians, layer in layers]).sum(0)

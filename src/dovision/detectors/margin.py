@@ -19,11 +19,11 @@ class Margin(Detector):
 
     passes = 1
 
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         return closeness(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
 
-    def score(self, read: Tensor) -> Tensor:
-        return read[:, 0]
+    def score_features(self, features: Tensor) -> Tensor:
+        return features[:, 0]
 
 
 def closeness(logits: Tensor, task: Task) -> Tensor:

@@ -20,8 +20,8 @@ class MaxSoftmax(Detector):
 
     passes = 1
 
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         return doubt(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
 
-    def score(self, read: Tensor) -> Tensor:
-        return read[:, 0]
+    def score_features(self, features: Tensor) -> Tensor:
+        return features[:, 0]

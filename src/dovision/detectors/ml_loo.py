@@ -9,7 +9,6 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from dovision.detectors._discriminator import Discriminator, fit_discriminator
-from dovision.detectors._fitting import both_rows, fitted
 from dovision.detectors._profile import Profile, deviation
 from dovision.interfaces import Classifier, Detector, Intervention
 from dovision.types import Batch
@@ -30,23 +29,23 @@ class MLLOO(Detector):
     """
 
     supervised = True
+    discriminator: Discriminator
 
     def __init__(self, interventions: Mapping[str, Intervention], scale: str) -> None:
         self.profile = Profile(interventions, scale)
         self.reads_code = self.profile.reads_code
-        self.discriminator: Discriminator | None = None
 
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         effects = self.profile(batch, classifier, inserted)
         self.passes = self.profile.passes
         return torch.cat([dispersion(effect) for effect in effects], 1)
 
-    def fit(self, clean: Tensor, attacked: Tensor) -> None:
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         regression = LogisticRegression(class_weight="balanced")
-        self.discriminator = fit_discriminator(*both_rows(self, clean, attacked), regression)
+        self.discriminator = fit_discriminator(clean, attacked, regression)
 
-    def score(self, read: Tensor) -> Tensor:
-        return fitted(self, self.discriminator).logit(read)
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.discriminator.logit(features)
 
 
 def dispersion(effect: Tensor) -> Tensor:

@@ -31,12 +31,12 @@ class ODIN(Detector):
         self.temperature = checks.positive("temperature", temperature)
         self.step = checks.at_least("step", checks.number("step", step), 0)
 
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
         stepped = batch.image + self.step * self._uphill(batch.image, classifier)
         return doubt(classifier(stepped) / self.temperature, classifier.task).unsqueeze(1)
 
-    def score(self, read: Tensor) -> Tensor:
-        return read[:, 0]
+    def score_features(self, features: Tensor) -> Tensor:
+        return features[:, 0]
 
     def _uphill(self, image: Tensor, classifier: Classifier) -> Tensor:
         """Signs of the gradient, shape (B, C, H, W); constant but for jumps, and so without a gradient of their own."""

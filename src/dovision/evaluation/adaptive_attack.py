@@ -87,12 +87,11 @@ class Adaptive(Attack):
 
     def _stand(self, image: Tensor, batch: Batch, classifier: Classifier) -> _Standing:
         leaf = image.detach().clone().requires_grad_()
-        label = batch.label.clone()
         logits = classifier(leaf)
-        (up_loss,) = torch.autograd.grad(classifier.task.loss(logits, label).sum(), leaf)
+        (up_loss,) = torch.autograd.grad(classifier.task.loss(logits, batch.label).sum(), leaf)
         score = self.detector.score(self.detector.read(batch._replace(image=leaf), classifier, self.inserted))
         (up_score,) = torch.autograd.grad(score.sum(), leaf)
-        fooled = ~classifier.task.correct(classifier.task.probability(logits.detach()), label)
+        fooled = ~classifier.task.correct(classifier.task.probability(logits.detach()), batch.label)
         return _Standing(fooled, score.detach(), up_loss, up_score)
 
 

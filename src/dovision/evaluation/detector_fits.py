@@ -111,7 +111,7 @@ def _variants(folder: Path, name: str, detector: Detector, failed: Collection[st
     kinds = [(CLEAN_ONLY, SUPERVISED, clean)]
     if len(noise):
         kinds.append((HARDENED, SUPERVISED_HARDENED, torch.cat([clean, noise])))
-    if type(detector).fit is Detector.fit:
+    if not detector.needs_fit:
         yield Fitted(name, UNFITTED, "", detector)
     elif not detector.supervised:
         for variant, _, images in kinds:

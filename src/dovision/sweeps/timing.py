@@ -251,7 +251,7 @@ class Bench:
         detectors, code = self.content["detector"], self.content["autoencoder"]
         reads = Work("what detectors read", self._key("reads", detectors, code), arms * (val + test))
         yield reads, lambda: self._step_pace(lambda batch: self._read_all(contest.detectors, batch))
-        learning = {n: d.supervised for n, d in contest.detectors.items() if type(d).fit is not Detector.fit}
+        learning = {n: d.supervised for n, d in contest.detectors.items() if d.needs_fit}
         for name, fits in fits_of_detectors(learning, contest.worlds, NOISE).items():
             work = Work(f"fits of {name}", self._key("fits", detectors[name], code), fits * FITTED_SHARE * val)
             yield work, partial(self._detector_pace, contest.detectors[name])
