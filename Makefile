@@ -16,7 +16,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-fast test-long test-all test-ray check figures figures-check format bench chaos checks coverage-check hashes wheel clean
+.PHONY: help install develop demo test test-fast test-long test-all test-ray check figures figures-check format bench chaos checks coverage-check tables hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench: $(VENV)/.dev ## times against captum, foolbox and a plain loop; hours in 
 
 chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="--sweeps 7 --launchers basic" for a few
 	@$(BIN)/python checks/faults/campaign.py $(or $(CHAOS),--sweeps 100 --launchers basic joblib submitit_local)
+
+tables: $(VENV)/.base ## the tables of components in README.md and docs/, after a change of conf/
+	@$(BIN)/python docs/component_tables.py
 
 checks: $(VENV)/.dev ## programs that measure what tests do not, in checks/; CHECKS=--quick for a short form
 	@for check in checks/*.py; do echo "$$check $(CHECKS)"; $(BIN)/python $$check $(CHECKS) || exit 1; done

@@ -74,11 +74,3 @@ def test_every_file_of_the_project_that_is_named_exists(page):
 def test_every_file_that_is_linked_exists():
     links = re.findall(r"\]\(([^)#]+)\)", README)
     assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
-
-
-def test_every_part_is_in_the_table_of_parts():
-    groups = ("dataset", "model", "autoencoder", "intervention", "fill", "attack", "loss", "logger")
-    groups += ("explainer", "detector")
-    parts = {path.stem for group in groups for path in (ROOT / "conf" / group).glob("*.yaml")}
-    table = README[README.index("## Parts") : README.index("## What a run leaves")]
-    assert {part for part in parts if part not in table} == set()

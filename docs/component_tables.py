@@ -1,0 +1,85 @@
+"""Write the tables of components in README.md, docs/configuration.md and docs/extend/README.md, from conf/:
+
+python docs/component_tables.py
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = "python docs/component_tables.py"
+KINDS = {  # of which docs/extend has a page
+    "dataset": "images, their splits, and what is known of them",
+    "model": "a network with its normalisation inside",
+    "intervention": "do(u): where, which units, and the new value",
+    "attack": "adversarial images, a condition in which effects are measured",
+    "explainer": "a map of the evidence for a class",
+    "detector": "separates attacked images from clean ones",
+}
+PIECES = {  # of a component, or of a run
+    "fill": "what a region of the image is painted with: `fill@intervention.fill=blur`",
+    "channel_value": "what a channel is set to: `channel_value@intervention.value=mean`",
+    "loss": "what an attack raises: `loss@attack.loss=margin`",
+    "autoencoder": "inserted after a layer, for interventions on its code",
+    "training": "how classifier and autoencoder are fitted",
+    "trainer": "Lightning's trainer",
+    "logger": "where numbers and figures go besides the run directory",
+}
+SHORT = re.compile(r"(<!-- table made by `python docs/component_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL)
+HEAD = f"""# Configuration groups
+
+Made from `conf/` by `{COMMAND}`; a test fails when it is out of date. Choose a component by
+`group=component`, sweep over several by `-m group=component,component`, and see what a command would run by `--cfg job`.
+"""
+
+
+def summary(path: Path) -> str:
+    """The first line of a yaml that says what it is."""
+    lines = path.read_text().splitlines()
+    return next(line[2:] for line in lines if line.startswith("# ") and not line.startswith("# @package"))
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of Markdown; a bar in a cell does not begin the next one."""
+    cells = [list(columns), ["---" for _ in columns], *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells).replace("|  |", "| |")
+
+
+def components(group: str) -> list[Path]:
+    return sorted((ROOT / "conf" / group).glob("*.yaml"))
+
+
+def all_groups() -> str:
+    """docs/configuration.md: each component of each group, and what it is."""
+    groups = sorted(folder.name for folder in (ROOT / "conf").iterdir() if folder.is_dir() and folder.name != "hydra")
+    rows = {group: [(f"`{path.stem}`", summary(path)) for path in components(group)] for group in groups}
+    return "\n".join([HEAD, *(f"## {group}\n\n{table(['component', ''], rows[group])}" for group in groups)])
+
+
+def names() -> str:
+    """The table of README.md: the names of each group's components."""
+    named = {group: ", ".join(f"`{path.stem}`" for path in components(group)) for group in KINDS | PIECES}
+    rows = [(f"`{group}`", what, named[group]) for group, what in (KINDS | PIECES).items()]
+    return table(["group", "what it is", "components"], rows)
+
+
+def kinds() -> str:
+    """The table of docs/extend/README.md: a page for each kind."""
+    rows = [(kind, what, f"[{kind}]({kind}.md)") for kind, what in KINDS.items()]
+    return table(["component", "what it is", "page"], rows)
+
+
+def pages() -> dict[Path, str]:
+    """Content of each page, by its path."""
+    pages = {ROOT / "docs" / "configuration.md": all_groups()}
+    for name, made in (("README.md", names()), ("docs/extend/README.md", kinds())):
+        pages[ROOT / name] = SHORT.sub(lambda found, made=made: found[1] + made + found[2], (ROOT / name).read_text())
+    return pages
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text)
