@@ -32,7 +32,7 @@ SHORT = re.compile(r"(<!-- table made by `python docs/component_tables.py` -->\n
 HEAD = f"""# Configuration groups
 
 Made from `conf/` by `{COMMAND}`; a test fails when it is out of date. Choose a component by
-`group=component`, sweep over several by `-m group=component,component`, and see what a command would run by `--cfg job`.
+`group=component`, sweep by `-m group=component,component`, and see what a command would run by `--cfg job`.
 """
 
 
