@@ -307,6 +307,14 @@ def test_parameters_of_a_sweep_are_refused_in_an_experiment_that_is_swept(refuse
     assert "where none would be used" in line
 
 
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
+@pytest.mark.parametrize("override", ["hydra.sweeper.params={attack:pdg}", "+hydra.sweeper.params.attack=pdg"])
+def test_parameters_of_a_sweep_are_refused_on_the_command_line_with_their_remedy(refused, override, sweep):
+    line = refused("evaluate", *sweep, "dry_run=true", override)
+    assert line.startswith(f"hydra.sweeper.params must be set in a configuration file, got {override}. ")
+    assert line.endswith("sweep by -m and values with commas: -m attack=pgd,fgsm.")
+
+
 @pytest.mark.parametrize(
     "override",
     [
@@ -314,8 +322,6 @@ def test_parameters_of_a_sweep_are_refused_in_an_experiment_that_is_swept(refuse
         "dataset.shape.x.y=[1,64,64]",
         "++seed.x=1",
         "attack.eps.a=1",
-        "hydra.sweeper.params={attack:pdg}",
-        "+hydra.sweeper.params.attack=pdg",
     ],
 )
 def test_a_key_below_a_value_is_refused_in_a_line(run_command, override, capsys, tmp_path):
