@@ -192,6 +192,19 @@ def test_an_attack_that_beats_nobody_teaches_nobody(tmp_path, caplog):
     assert "weak beat fewer than 2 validation images" in caplog.text
 
 
+def test_detection_ends_once_every_attack_has_failed(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"needs an attack that runs, got failures alone \(fails: 'out of luck'\)\. Cho"
+    ):
+        run(tmp_path, {"fails": Fails(0.1)})
+
+
+def test_supervised_detectors_alone_are_refused_where_no_attack_succeeds(tmp_path):
+    detection = run(tmp_path, {"weak": Shift(0.001)})
+    with pytest.raises(ValueError, match=r"supervised detectors \(taught\) need at least 2 validation images on which"):
+        fit_detectors(tmp_path, {"taught": detection.detectors["taught"]}, detection.failed)
+
+
 def test_a_detector_without_validation_images_is_refused(tmp_path):
     detection = run(tmp_path, {"shift": Shift(0.2)}, val=[])
     with pytest.raises(ValueError, match="fitted on validation images, got none. Set detection.val_images"):

@@ -32,7 +32,7 @@ DETECTION_SPLITS = (VAL, TEST)  # in the order of the dataloaders
 class Detection(Evaluation):
     """Attack the images of the two dataloaders, val and test, and let each detector read them.
 
-    An attack that fails is left out from then on, and named in `failed`; the others go on.
+    An attack that fails is left out from then on, and named in `failed`; the others go on, and without any it ends.
 
     Args:
         folder: the run directory; attacks.parquet and a table a detector are written there.
@@ -125,8 +125,14 @@ class Detection(Evaluation):
                 except Exception as error:  # whatever a foreign library raises: the other attacks go on
                     self.failed[name] = str(error) or type(error).__name__
                     log.warning("the attack %s failed, and is left out: %s", name, self.failed[name])
+                    self._require_attacks()
                     break
                 yield World(name, eps, attacked, self.correct(self.logits(attacked.image), batch))
+
+    def _require_attacks(self) -> None:
+        if len(self.failed) == len(self.worlds):
+            got = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
+            raise ValueError(f"detection needs an attack that runs, got failures alone ({got}). Choose other attacks.")
 
     @torch.no_grad()
     def _read(self, detector: Detector, batch: Batch) -> Tensor:

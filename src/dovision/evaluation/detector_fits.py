@@ -68,9 +68,17 @@ def fit_detectors(folder: Path, detectors: Mapping[str, Detector], failed: Colle
         failed: attacks that are left out.
 
     Raises:
-        ValueError: no validation image was read, or one of a patient that is tested on.
+        ValueError: no validation image was read, or one of a patient that is tested on; or all detectors are
+            supervised, and no attack succeeded on the images that they would be fitted to.
     """
-    return [fitted for name, detector in detectors.items() for fitted in _variants(folder, name, detector, failed)]
+    fits = [fitted for name, detector in detectors.items() for fitted in _variants(folder, name, detector, failed)]
+    if not fits:
+        raise ValueError(
+            f"supervised detectors ({', '.join(detectors)}) need at least 2 validation images on which an attack "
+            "succeeds, got fewer for each attack. Raise the eps of the attacks or detection.val_images, or add a "
+            "detector that is not fitted to attacked images: detector=[max_softmax]."
+        )
+    return fits
 
 
 def shown(fits: Sequence[Fitted]) -> list[Fitted]:
