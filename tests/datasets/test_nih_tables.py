@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dovision.datasets import _nih_splits, _nih_tables
@@ -95,9 +96,29 @@ def test_a_wrong_box_is_refused_with_its_line(nih_root, old, new, message):
         _nih_tables.read_finding_boxes(nih_root, _nih_tables.read_entries(nih_root)["name"])
 
 
-def read_all(root: Path) -> None:
-    _nih_tables.read_finding_boxes(root, _nih_tables.read_entries(root)["name"])
+@pytest.mark.parametrize("line", [2, 5])
+@pytest.mark.parametrize("name", [ENTRIES, BOXES])
+def test_a_row_longer_than_the_header_is_refused_with_its_line(nih_root, name, line, recwarn):
+    before = read_all(nih_root)
+    lines = (nih_root / name).read_text().splitlines()
+    line = min(line, len(lines))
+    for more in (",", ",,"):  # empty cells say nothing
+        lines[line - 1] += more
+        (nih_root / name).write_text("\n".join(lines))
+        assert all(map(pd.DataFrame.equals, read_all(nih_root), before))
+    lines[line - 1] += ",,,7"
+    (nih_root / name).write_text("\n".join(lines))
+    width = lines[0].count(",") + 1
+    with pytest.raises(ValueError, match=rf"{name} .* the header has {width} cells, but line {line} has .*,7'. Mend"):
+        read_all(nih_root)
+    assert not recwarn
+
+
+def read_all(root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    entries = _nih_tables.read_entries(root)
+    boxes = _nih_tables.read_finding_boxes(root, entries["name"])
     _nih_tables.lists(root)
+    return entries, boxes
 
 
 @pytest.mark.parametrize("name", [ENTRIES, BOXES, "train_val_list.txt", "test_list.txt"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 from collections.abc import Sequence
@@ -160,11 +161,26 @@ def _locate(root: Path, names: Sequence[str]) -> Path:
 def _read(path: Path) -> pd.DataFrame:
     """All cells as text; columns without a name, at the end of some versions, never become an index."""
     data = (files.unzipped if path.suffix == ".gz" else files.read_bytes)(path, files.TEXT)
+    text = _text(path.name, data)
     try:
-        text = io.StringIO(_text(path.name, data))
-        return pd.read_csv(text, dtype=str, keep_default_na=False, index_col=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path} must be a whole table of comma-separated values: {error}.") from error
+        columns = range(_width(text))
+        return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False, usecols=columns)
+    except (ValueError, OSError, EOFError, csv.Error) as error:
+        why = str(error).rstrip(".")
+        raise ValueError(f"{path} must be a whole table of comma-separated values: {why}.") from error
+
+
+def _width(text: str) -> int:
+    """Number of columns in the header; behind them, rows may only have empty cells."""
+    rows = csv.reader(io.StringIO(text, newline=None))
+    width = len(next(filter(None, rows), ()))
+    for cells in rows:
+        if any(cells[width:]):
+            line, got = rows.line_num, ",".join(cells)
+            raise ValueError(
+                f"the header has {width} cells, but line {line} has {len(cells)}: {got!r}. Mend the table."
+            )
+    return width
 
 
 def _text(name: str, data: bytes) -> str:
