@@ -106,6 +106,14 @@ MEASURED = {
     ),
     "image: list": ({"image": [IMAGE]}, "(B, C, H, W), got an object of class list."),
     "image: PIL": ({"image": Image.new("RGB", (8, 8))}, "Convert it: dovision.to_batch(image)"),
+    "image: sparse": (
+        {"image": IMAGE.to_sparse()},
+        "image must be a dense tensor, got torch.sparse_coo. Convert it: to_dense().",
+    ),
+    "image: nested": (
+        {"image": torch.nested.nested_tensor(list(IMAGE), layout=torch.strided)},
+        "image must be a dense tensor, got a nested one. Stack tensors of one shape: torch.stack(tensors).",
+    ),
     "image: double": (
         {"image": IMAGE.double()},
         "image must have the network's type, torch.float32, got torch.float64",
@@ -133,6 +141,14 @@ MEASURED = {
     ),
     "target: floats": ({"target": torch.zeros(2)}, "target must be int64 of shape (2,), got torch.float32"),
     "target: no class": ({"target": torch.tensor([0, -1])}, "target must be the number of a class, 0 to 2, got -1"),
+    "target: sparse": (
+        {"target": torch.zeros(2).long().to_sparse()},
+        "target must be a dense tensor, got torch.sparse",
+    ),
+    "label: sparse": (
+        {"label": torch.zeros(2).long().to_sparse()},
+        "label must be a dense tensor, got torch.sparse_coo",
+    ),
     "label: beyond": ({"label": torch.tensor([0, 3])}, "label must be the number of a class, 0 to 2, got 3"),
     "label: shape": (
         {"label": torch.zeros(2, 3)},
@@ -154,6 +170,11 @@ RETURNED = {
     "tuple": (lambda y: (y, y), "a tuple of 2", "network(image)[0]"),
     "object": (Answer, "a Answer", "network(image).logits"),
     "other object": (Scores, "a Scores", "network(image).scores"),
+    "sparse": (
+        lambda y: y.to_sparse(),
+        "the network's output must be a dense tensor, got torch.sparse_coo",
+        "to_dense()",
+    ),
     "nothing": (lambda y: None, "a NoneType", "logits"),
     "map": (lambda y: y[:, :, None, None], "torch.float32 of shape (1, 3, 1, 1) for 1 images", "returns that"),
     "classes": (lambda y: y.argmax(1), "torch.int64 of shape (1,)", "returns that"),

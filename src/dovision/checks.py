@@ -139,11 +139,22 @@ def same_shape(**tensors: Tensor) -> None:
         raise ValueError(f"{' and '.join(shapes)} must have the same shape, got {got}.")
 
 
+def dense(name: str, tensor: Tensor) -> Tensor:
+    """Return `tensor` if it is neither sparse nor nested."""
+    if tensor.layout != torch.strided or tensor.is_nested:
+        got, remedy = f"{tensor.layout}", "Convert it: to_dense()."
+        if tensor.is_nested:
+            got, remedy = "a nested one", "Stack tensors of one shape: torch.stack(tensors)."
+        raise ValueError(f"{name} must be a dense tensor, got {got}. {remedy}")
+    return tensor
+
+
 def image_batch(image: Tensor) -> Tensor:
     """Return `image` if it is float, shape (B, C, H, W) with no empty axis, with values in [0, 1]."""
     if not isinstance(image, Tensor):
         remedy = "Convert it: dovision.to_batch(image)." if type(image).__module__.startswith("PIL.") else ""
         raise ValueError(f"image must be a tensor of shape (B, C, H, W), got {_described(image)}{_sentence(remedy)}")
+    dense("image", image)
     if image.ndim != 4 or not image.is_floating_point():
         remedy = "Give it an axis of images: image.unsqueeze(0)." if image.ndim == 3 else ""
         if not image.is_floating_point():
@@ -183,6 +194,7 @@ def labels(label: Tensor, images: int, classes: int, multilabel: bool, name: str
     rule = f"of shape {shape} for a multilabel task" if multilabel else f"int64 of shape {shape}"
     if not isinstance(label, Tensor):
         raise ValueError(f"{name} must be a tensor, {rule}, got {_described(label)}")
+    dense(name, label)
     if tuple(label.shape) != shape or (label.dtype != torch.int64 and not multilabel):
         raise ValueError(f"{name} must be {rule}, got {label.dtype} of shape {tuple(label.shape)}.")
     outside = (label < 0) | (label > (1 if multilabel else classes - 1))

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from dovision import checks
+
 
 def logits(output: object, images: int, classes: int) -> Tensor:
     """Return a network's output if it is one tensor of shape (images, classes), floating point.
@@ -20,6 +22,7 @@ def logits(output: object, images: int, classes: int) -> Tensor:
             f"the network must return one tensor of logits, shape (B, K), got {_described(output)}. "
             f"Wrap it in a module whose forward returns {_tensor_of(output)}."
         )
+    checks.dense("the network's output", output)
     if output.ndim != 2 or len(output) != images or not output.is_floating_point():
         raise ValueError(
             f"the network must return logits of shape (B, K), floating point, got {output.dtype} of shape "
