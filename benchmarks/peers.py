@@ -16,7 +16,7 @@ from captum.attr import FeatureAblation, Occlusion
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dovision.attacks.pgd import PGD
+from dovision.attacks.gradient_ascent import PGD
 from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.interventions.latent_channel import LatentChannel

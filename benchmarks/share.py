@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from dovision.attacks.pgd import PGD
+from dovision.attacks.gradient_ascent import PGD
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation

@@ -213,7 +213,7 @@ def _config(grid: int | None) -> dict[str, object]:
         "model": {"_target_": "dovision.models.small_cnn.small_cnn", "mean": [0.5], "std": [0.5]},
         "autoencoder": None,
         "intervention": cells if grid else code,
-        "attack": {"_target_": "dovision.attacks.pgd.PGD", "eps": [0.05, 0.2], "norm": "linf", "steps": 10},
+        "attack": {"_target_": "dovision.attacks.gradient_ascent.PGD", "eps": [0.05, 0.2], "norm": "linf", "steps": 10},
     }
 
 

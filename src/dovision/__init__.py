@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dovision.api import EffectResult, effect_map, to_batch, wrap
-    from dovision.attacks.bim import BIM
-    from dovision.attacks.fgsm import FGSM
-    from dovision.attacks.pgd import PGD
+    from dovision.attacks.gradient_ascent import BIM, FGSM, PGD
     from dovision.interfaces import Attack, Classifier, Images, Intervention
     from dovision.interventions.fills import Blur, Constant, Mean, Noise
     from dovision.interventions.latent_channel import LatentChannel
@@ -54,9 +52,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "attacks.bim": ("BIM",),
-    "attacks.fgsm": ("FGSM",),
-    "attacks.pgd": ("PGD",),
+    "attacks.gradient_ascent": ("BIM", "FGSM", "PGD"),
     "interfaces": ("Attack", "Classifier", "Images", "Intervention"),
     "interventions.fills": ("Blur", "Constant", "Mean", "Noise"),
     "interventions.latent_channel": ("LatentChannel",),

@@ -15,6 +15,7 @@ from torch import Tensor
 from dovision import checks
 
 Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an image or a feature map
+Epsilons = float | str | Sequence[float | str]  # one or several, in pixel units; numbers or fractions such as "8/255"
 
 BOX_COLUMNS = ["sample", "part", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
 SOURCE_BOXES = ["row", *BOX_COLUMNS[1:]]  # columns of Images.source_boxes

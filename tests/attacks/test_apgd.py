@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from dovision.attacks.apgd import APGD, StepSizes, checkpoints
+from dovision.attacks.gradient_ascent import PGD
 from dovision.attacks.losses import dlr, margin
-from dovision.attacks.pgd import PGD
 
 EPS = {"linf": 0.1, "l2": 0.5}
 

@@ -16,15 +16,10 @@ from torch import nn
 
 from dovision.attacks._lp_ball import Ball
 from dovision.attacks.apgd import APGD
-from dovision.attacks.bim import BIM
-from dovision.attacks.boundary import Boundary
-from dovision.attacks.carlini_wagner import CarliniWagner
-from dovision.attacks.deepfool import DeepFool
-from dovision.attacks.fgsm import FGSM
+from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner, DeepFool
+from dovision.attacks.gradient_ascent import BIM, FGSM, MIFGSM, PGD
 from dovision.attacks.losses import margin
-from dovision.attacks.mifgsm import MIFGSM
 from dovision.attacks.none import NoAttack
-from dovision.attacks.pgd import PGD
 from dovision.attacks.random_sign import RandomSign
 from dovision.attacks.square import Square
 from dovision.functional.norms import size

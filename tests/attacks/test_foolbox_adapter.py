@@ -10,9 +10,7 @@ import torch
 from torch import nn
 
 from dovision.attacks._objective import Objective
-from dovision.attacks.boundary import Boundary
-from dovision.attacks.carlini_wagner import CarliniWagner
-from dovision.attacks.deepfool import DeepFool
+from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner, DeepFool
 from dovision.attacks.losses import margin
 from dovision.functional.norms import size
 from dovision.functional.rng import generator

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dovision.attacks._gradients import dead_gradients
-from dovision.attacks.bim import BIM
+from dovision.attacks.gradient_ascent import BIM
 from dovision.interfaces import Classifier
 from dovision.types import Batch, Task
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 from foolbox.attacks.gradient_descent_base import normalize_lp_norms
 
-from dovision.attacks.bim import BIM
-from dovision.attacks.mifgsm import MIFGSM
+from dovision.attacks.gradient_ascent import BIM, MIFGSM
 
 EPS = {"linf": 0.05, "l2": 0.5}
 FOOLBOX = {

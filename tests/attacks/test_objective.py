@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dovision.attacks._objective import Objective
+from dovision.attacks.gradient_ascent import PGD
 from dovision.attacks.losses import margin, task_loss
-from dovision.attacks.pgd import PGD
 from dovision.types import Task
 
 MULTICLASS = Task("multiclass", ("cat", "dog", "eel"))

@@ -5,10 +5,18 @@ import torch
 from torch import nn
 
 from dovision.attacks._lp_ball import Ball
-from dovision.attacks._per_sample_rng import uniform
-from dovision.attacks._squares import DRAWS, Windows, bump, place, start, step
-from dovision.attacks.square import Square, side_of_square
+from dovision.attacks.square import (
+    DRAWS,
+    Square,
+    Windows,
+    bump,
+    first_candidates,
+    next_candidates,
+    place,
+    side_of_square,
+)
 from dovision.functional.norms import size
+from dovision.functional.rng import uniform
 from dovision.interfaces import Classifier
 
 EPS = {"linf": 0.1, "l2": 0.7}
@@ -74,18 +82,18 @@ def test_a_bump_is_two_peaks_of_rings_that_weigh_less_and_less():
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_each_step_stays_in_the_budget_and_uses_all_of_it(norm):
     ball = Ball(GREY, 0.3, norm)
-    image = start(ball, uniform(GREY.shape[1:], 0, SAMPLE))
+    image = first_candidates(ball, uniform(GREY.shape[1:], 0, SAMPLE))
     draws = uniform((20, DRAWS + 2), 0, SAMPLE, 1)
     for query in range(20):
         torch.testing.assert_close(size(image - GREY, norm), torch.full((6,), 0.3))
-        moved = step(ball, image, 3, draws[:, query])
+        moved = next_candidates(ball, image, 3, draws[:, query])
         changed = ((moved - image).abs() > 1e-6).any(1).sum((1, 2))
         assert (changed <= 9 * (1 if norm == "linf" else 2)).all()
         image = moved
 
 
 def test_linf_starts_with_stripes():
-    delta = start(Ball(GREY, 0.3, "linf"), uniform(GREY.shape[1:], 0, SAMPLE)) - GREY
+    delta = first_candidates(Ball(GREY, 0.3, "linf"), uniform(GREY.shape[1:], 0, SAMPLE)) - GREY
     torch.testing.assert_close(delta.abs(), torch.full_like(GREY, 0.3))
     assert torch.equal(delta, delta[:, :, :1].expand_as(delta))
 

@@ -7,13 +7,9 @@ import pytest
 import torch
 
 from dovision.attacks.apgd import APGD
-from dovision.attacks.bim import BIM
-from dovision.attacks.boundary import Boundary
-from dovision.attacks.carlini_wagner import CarliniWagner
-from dovision.attacks.deepfool import DeepFool
+from dovision.attacks.foolbox_attacks import Boundary, CarliniWagner, DeepFool
+from dovision.attacks.gradient_ascent import BIM, MIFGSM, PGD
 from dovision.attacks.losses import dlr, margin
-from dovision.attacks.mifgsm import MIFGSM
-from dovision.attacks.pgd import PGD
 from dovision.attacks.random_sign import RandomSign
 from dovision.attacks.square import Square
 from dovision.interfaces import Attack, Classifier

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dovision.functional.norms import size
-from dovision.functional.rng import generator
+from dovision.functional.rng import generator, uniform
 
 
 class Ball(NamedTuple):
@@ -45,10 +45,10 @@ class Ball(NamedTuple):
         Each is drawn from (seed, sample, restart) alone.
         """
         shape = self.centre.shape[1:]
-        random = [generator(seed, one, restart) for one in sample.tolist()]
         if self.norm == "linf":
-            delta = torch.stack([torch.rand(shape, generator=one) for one in random]) * 2 - 1
+            delta = uniform(shape, seed, sample, restart) * 2 - 1
         else:
+            random = [generator(seed, one, restart) for one in sample.tolist()]
             normal = torch.stack([torch.randn(shape, generator=one) for one in random])
             radius = torch.stack([torch.rand((), generator=one) for one in random]) ** (1 / shape.numel())
             delta = normal * column(radius / size(normal, "l2"))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._best_so_far import Candidates, judge
 from dovision.attacks._gradients import logits_and_gradient
 from dovision.attacks._lp_ball import Ball, column
-from dovision.attacks._objective import Objective
+from dovision.attacks._objective import Candidates, Objective, judge
 from dovision.attacks.losses import Loss, task_loss
 from dovision.interfaces import Attack, Classifier
-from dovision.types import Batch, Shape
+from dovision.types import Batch, Epsilons, Shape
 
 MOMENTUM = 0.75  # share of a step that is new; the rest goes on as before
 PROGRESS = 0.75  # share of the steps that must raise the loss for a step size to be kept
@@ -41,7 +39,7 @@ class APGD(Attack):
 
     def __init__(
         self,
-        eps: float | str | Sequence[float | str],
+        eps: Epsilons,
         steps: int,
         restarts: int = 1,
         norm: str = "linf",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from dovision import checks
 from dovision.attacks._lp_ball import Ball
-from dovision.attacks._per_sample_rng import signs
+from dovision.functional.rng import as_signs, uniform
 from dovision.interfaces import Attack, Classifier
-from dovision.types import Batch
+from dovision.types import Batch, Epsilons
 
 
 class RandomSign(Attack):
@@ -25,12 +23,12 @@ class RandomSign(Attack):
         seed: of the tosses; they depend on (seed, sample) alone.
     """
 
-    def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf", seed: int = 0) -> None:
+    def __init__(self, eps: Epsilons, norm: str = "linf", seed: int = 0) -> None:
         super().__init__(eps, norm)
         self.seed = checks.count("seed", seed)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         shape = tuple(batch.image.shape[1:])
-        toss = signs(shape, self.seed, batch.sample).to(batch.image)
+        toss = as_signs(uniform(shape, self.seed, batch.sample)).to(batch.image)
         ball = Ball(batch.image, eps, self.norm)
         return ball.project(batch.image + eps * ball.steepest(toss))

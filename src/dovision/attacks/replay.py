@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from dovision import checks
 from dovision.functional.norms import in_budget, size
 from dovision.interfaces import Attack, Classifier
 from dovision.io import arrays, files, paths
-from dovision.types import Batch
+from dovision.types import Batch, Epsilons
 
 FOLDER = "attacked"  # in the run directory: a folder an attack, in which there are
 FACTS = "facts.json"  # norm and epsilons of the attack, and
@@ -40,7 +39,7 @@ class Replay(Attack):
         ValueError: the attack had no such epsilon; or, at the first image, they are of other images.
     """
 
-    def __init__(self, run: str, attack: str = MAIN, eps: float | str | Sequence[float | str] | None = None) -> None:
+    def __init__(self, run: str, attack: str = MAIN, eps: Epsilons | None = None) -> None:
         for name, value in (("run", run), ("attack", attack)):
             checks.instance(name, value, str, "text, a run directory and the name of its attack")
         self.folder = Path(run) / FOLDER / paths.file_name("attack", attack)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks import _squares
-from dovision.attacks._best_so_far import Candidates, classify
 from dovision.attacks._lp_ball import Ball
-from dovision.attacks._objective import Objective
-from dovision.attacks._per_sample_rng import uniform
+from dovision.attacks._objective import Candidates, Objective, classify
 from dovision.attacks.losses import Loss, margin
+from dovision.functional.rng import as_signs, uniform
 from dovision.interfaces import Attack, Classifier
-from dovision.types import Batch, Shape
+from dovision.types import Batch, Epsilons, Shape
 
 # Queries out of 10,000 at which the area of the squares is halved.
 HALVED_AT = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+DRAWS = 5  # numbers that a step needs, besides one a channel
 
 
 class Square(Attack):
@@ -42,7 +40,7 @@ class Square(Attack):
 
     def __init__(
         self,
-        eps: float | str | Sequence[float | str],
+        eps: Epsilons,
         queries: int,
         area: float = 0.8,
         norm: str = "linf",
@@ -63,17 +61,17 @@ class Square(Attack):
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
         channels, height, width = batch.image.shape[1:]
-        shape = (self.most_queries, _squares.DRAWS + channels)
+        shape = (self.most_queries, DRAWS + channels)
         draws = uniform(shape, self.seed, batch.sample).to(batch.image.device)
         start = uniform((channels, height, width), self.seed, batch.sample, 0).to(batch.image.device)
-        best = classify(_squares.start(ball, start), batch, classifier, self.objective)
+        best = classify(first_candidates(ball, start), batch, classifier, self.objective)
         for query in range(1, self.most_queries):
             rows = (~best.reached).nonzero().squeeze(1)
             if len(rows) == 0:
                 break
             side = side_of_square(self.area, query / self.most_queries, (height, width), self.norm)
             near = Ball(ball.centre[rows], eps, self.norm)
-            image = _squares.step(near, best.image[rows], side, draws[rows, query])
+            image = next_candidates(near, best.image[rows], side, draws[rows, query])
             best = _with_better(best, rows, classify(image, batch.rows(rows), classifier, self.objective))
         return best.image
 
@@ -97,3 +95,106 @@ def side_of_square(area: float, progress: float, size: tuple[int, int], norm: st
     side = round((area / 2**halvings * height * width) ** 0.5)
     side = max(side, 1) if norm == "linf" else max(side, 3) | 1
     return min(side, height, width)
+
+
+def first_candidates(ball: Ball, draw: Tensor) -> Tensor:
+    """Images to begin with, shape (B, C, H, W), from numbers in [0, 1) of that shape.
+
+    Linf: vertical stripes of +eps and -eps, one pixel wide. L2: five by five bumps around the middle.
+    """
+    sign = as_signs(draw).to(ball.centre)
+    if ball.norm == "linf":
+        return ball.project(ball.centre + ball.eps * sign[:, :, :1])
+    height, width = sign.shape[2:]
+    side, down, across = max(min(height, width) // 5, 1), min(height, 5), min(width, 5)
+    signs = sign[:, :, :down, :across].repeat_interleave(side, 2).repeat_interleave(side, 3)
+    top, left = (height - down * side) // 2, (width - across * side) // 2
+    delta = torch.zeros_like(sign)
+    delta[:, :, top : top + down * side, left : left + across * side] = signs * bump(side).to(sign).repeat(down, across)
+    return ball.project(ball.centre + ball.eps * ball.steepest(delta))
+
+
+def next_candidates(ball: Ball, image: Tensor, side: int, draw: Tensor) -> Tensor:
+    """The images, shape (B, C, H, W), changed inside squares of this side.
+
+    Linf: one square becomes +eps or -eps, channel by channel. L2: the perturbation of one square is taken away, and
+    what is left of the budget goes into a bump on another one.
+
+    Args:
+        draw: shape (B, DRAWS + C), numbers in [0, 1).
+    """
+    sign = as_signs(draw[:, DRAWS:, None, None]).to(image)
+    first = Windows(draw[:, 0], draw[:, 1], side, image)
+    if ball.norm == "linf":
+        return torch.where(first.inside, ball.centre + ball.eps * sign, image).clamp(0, 1)
+    second = Windows(draw[:, 2], draw[:, 3], side, image)
+    turned = (draw[:, 4] >= 0.5).view(-1, 1, 1, 1)
+    shape = bump(side).to(image)
+    bumps = torch.where(turned, first.filled(shape.T), first.filled(shape))
+    return ball.project(ball.centre + _moved(ball, image - ball.centre, first.inside, second.inside, sign * bumps))
+
+
+def _moved(ball: Ball, delta: Tensor, into: Tensor, out_of: Tensor, bumps: Tensor) -> Tensor:
+    """The perturbation, shape (B, C, H, W), moved out of one window into another, shapes (B, 1, H, W) bool."""
+    unused = (ball.eps**2 - delta.square().sum((1, 2, 3), keepdim=True)).clamp(min=0)
+    available = (_channel_norm(delta * (into | out_of)).square() + unused / delta.shape[1]).sqrt()
+    mixed = bumps + _unit(delta * into)
+    return torch.where(into, _unit(mixed) * available, delta * ~out_of)
+
+
+def _channel_norm(delta: Tensor) -> Tensor:
+    """L2 norm of each channel, shape (B, C, 1, 1)."""
+    return delta.square().sum((2, 3), keepdim=True).sqrt()
+
+
+def _unit(delta: Tensor) -> Tensor:
+    return delta / _channel_norm(delta).clamp(min=torch.finfo(delta.dtype).tiny)
+
+
+class Windows:
+    """A square at a random place of each image.
+
+    Args:
+        down, across: where it lies, shape (B,), numbers in [0, 1).
+        side: in pixels.
+        image: shape (B, C, H, W).
+    """
+
+    def __init__(self, down: Tensor, across: Tensor, side: int, image: Tensor) -> None:
+        self.side = side
+        self.row, self.column = (
+            torch.arange(length, device=image.device) - place(share, length - side).unsqueeze(1)
+            for share, length in ((down, image.shape[2]), (across, image.shape[3]))
+        )  # (B, H) and (B, W), counted from the window's corner
+        rows, columns = ((index >= 0) & (index < side) for index in (self.row, self.column))
+        self.inside = (rows[:, :, None] & columns[:, None, :]).unsqueeze(1)  # (B, 1, H, W)
+
+    def filled(self, value: Tensor) -> Tensor:
+        """`value`, shape (side, side), in the window and zero around it; shape (B, 1, H, W)."""
+        row, column = (index.clamp(0, self.side - 1) for index in (self.row, self.column))
+        return value[row[:, :, None], column[:, None, :]].unsqueeze(1) * self.inside
+
+
+def place(share: Tensor, last: int) -> Tensor:
+    """Numbers in [0, 1) as whole numbers from 0 to `last`, equally likely."""
+    return (share * (last + 1)).long().clamp(max=last)  # rounding may reach last + 1
+
+
+def bump(side: int) -> Tensor:
+    """Two peaks beside each other, one up and one down, of L2 norm one; shape (side, side).
+
+    Source: arXiv:1912.00049, equation 2.
+    """
+    half = side // 2
+    both = torch.cat([_peak(half, side), -_peak(side - half, side)])
+    return both / both.norm()
+
+
+def _peak(height: int, width: int) -> Tensor:
+    """High in the middle of a rectangle, lower with each ring around it."""
+    rings = max(height, width) // 2 + 1
+    weight = 1 / torch.arange(1, rings + 1).square()
+    by_ring = weight.flip(0).cumsum(0).flip(0)  # the sum of a ring's weight and those further out
+    down, across = (torch.arange(height) - height // 2).abs(), (torch.arange(width) - width // 2).abs()
+    peak = by_ring[torch.maximum(down[:, None], across[None, :])]
+    return peak / peak.norm()

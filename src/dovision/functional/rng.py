@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from dovision.types import Shape
 
 
 def generator(seed: int, *keys: int) -> torch.Generator:
     """A generator on the CPU that depends on (seed, sample, ...) alone: not on batch, worker or device."""
     state = np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) >> 1)
+
+
+def uniform(shape: Shape, seed: int, sample: Tensor, *keys: int) -> Tensor:
+    """Numbers in [0, 1), shape (B, *shape), each image's from (seed, sample, *keys) alone; sample of shape (B,)."""
+    random = (generator(seed, one, *keys) for one in sample.tolist())
+    return torch.stack([torch.rand(shape, generator=each) for each in random])
+
+
+def as_signs(uniform: Tensor) -> Tensor:
+    """Numbers in [0, 1) as ones and minus ones, equally likely."""
+    return (uniform >= 0.5).to(uniform) * 2 - 1

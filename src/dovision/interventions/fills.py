@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.functional.rng import generator
+from dovision.functional.rng import uniform
 from dovision.interfaces import Context
 from dovision.types import Box
 
@@ -83,8 +83,7 @@ class Noise:
 
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
         shape = (value.shape[1], region.height, region.width)
-        random = [generator(self.seed, sample, *region) for sample in context.batch.sample.tolist()]
-        return torch.stack([torch.rand(shape, generator=one) for one in random]).to(value)
+        return uniform(shape, self.seed, context.batch.sample, *region).to(value)
 
 
 class Inpaint:

@@ -18,7 +18,7 @@ def runs(tmp_path_factory, write_run):
     runs = read_sweep(folder)
     for run in runs:
         if "attack=fgsm" in run.overrides:
-            run.config["attack"]["_target_"] = "dovision.attacks.fgsm.FGSM"
+            run.config["attack"]["_target_"] = "dovision.attacks.gradient_ascent.FGSM"
     return runs
 
 
@@ -53,7 +53,7 @@ def test_no_run_is_left_out_where_epsilons_or_steps_of_one_attack_are_swept(tmp_
     runs = read_sweep(tmp_path)
     for run in runs:
         if "attack=fgsm" in run.overrides:
-            run.config["attack"]["_target_"] = "dovision.attacks.fgsm.FGSM"
+            run.config["attack"]["_target_"] = "dovision.attacks.gradient_ascent.FGSM"
     rows = epsilon_figures(runs)[0].data
     drawn = set(zip(rows["attack"], rows["eps"], strict=True))
     few, many = "PGD (attack=pgd, ++attack.steps=5)", "PGD (attack=pgd, ++attack.steps=40)"

@@ -1,0 +1,247 @@
+"""Foolbox's attacks that look for the nearest adversarial image, as attacks with a budget."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.attacks._lp_ball import Ball, column
+from dovision.attacks._objective import Objective
+from dovision.attacks.losses import margin
+from dovision.functional.norms import size
+from dovision.functional.rng import generator
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Epsilons, Shape
+
+_NEVER = -1e6  # a logit below all that classifiers give, yet finite: foolbox multiplies it
+
+
+class NearestAttack(Attack):
+    """The nearest image of which the aim is reached where it lies within the budget, else its point clipped to that.
+
+    An image of which the aim is reached already, or for which nothing is found, stays as it is.
+
+    Args:
+        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
+        norm: linf or l2.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
+
+    Raises:
+        ImportError: foolbox is not installed.
+    """
+
+    stops_early = True
+
+    def __init__(self, eps: Epsilons, norm: str, target: int | str | None) -> None:
+        super().__init__(eps, norm)
+        self.objective = Objective(margin, target)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.objective.check(classifier.task)
+
+    @abstractmethod
+    def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
+        """Adversarial images, as near as they are found; model and criterion are foolbox's."""
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        rows = (~self._reached(batch.image, batch, classifier)).nonzero().squeeze(1)
+        if len(rows) == 0:
+            return batch.image
+        wanting = batch.rows(rows)
+        found = self._found(wanting, classifier)
+        within = size(found - wanting.image, self.norm) <= eps
+        budgeted = torch.where(column(within), found, Ball(wanting.image, eps, self.norm).project(found))
+        reached = self._reached(found, wanting, classifier)
+        return batch.image.index_copy(0, rows, torch.where(column(reached), budgeted, wanting.image))
+
+    def _found(self, batch: Batch, classifier: Classifier) -> Tensor:
+        question = Question(classifier, batch.label, self.objective).eval()
+        foolbox = import_foolbox()
+        model = foolbox.PyTorchModel(question, bounds=(0, 1), device=batch.image.device)
+        criterion = foolbox.criteria.Misclassification(torch.zeros_like(batch.sample))
+        return self.search(model, batch.image.clone(), criterion).detach()
+
+    @torch.no_grad()
+    def _reached(self, image: Tensor, batch: Batch, classifier: Classifier) -> Tensor:
+        return self.objective.reached(classifier(image), batch.label, classifier.task)
+
+
+class DeepFool(NearestAttack):
+    """Steps to the nearest boundary of the classifier as if it were linear.
+
+    Args:
+        eps, norm, target: as of NearestAttack.
+        steps: at most, each a gradient per image and class.
+        overshoot: share by which the step goes beyond the boundary.
+        candidates: only so many classes, the most likely ones, are considered.
+
+    Source: arXiv:1511.04599.
+    """
+
+    def __init__(
+        self,
+        eps: Epsilons,
+        steps: int,
+        overshoot: float = 0.02,
+        candidates: int = 10,
+        norm: str = "linf",
+        target: int | str | None = None,
+    ) -> None:
+        super().__init__(eps, norm, target)
+        attacks = import_foolbox().attacks
+        peer = attacks.LinfDeepFoolAttack if norm == "linf" else attacks.L2DeepFoolAttack
+        self.peer = peer(
+            steps=checks.positive_int("steps", steps),
+            candidates=int(checks.at_least("candidates", candidates, 2)),
+            overshoot=checks.at_least("overshoot", overshoot, 0),
+        )
+
+    def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
+        root = logging.getLogger()  # where foolbox repeats `candidates`, batch by batch
+        root.addFilter(_silent)
+        try:
+            return self.peer.run(model, image, criterion)
+        finally:
+            root.removeFilter(_silent)
+
+
+class CarliniWagner(NearestAttack):
+    """The smallest perturbation in L2 by Adam on its size plus a constant times the margin.
+
+    Args:
+        eps, target: as of NearestAttack; eps is L2.
+        steps: gradients per image and constant.
+        searches: constants tried per image, by binary search.
+        step_size: of Adam, in the space of arctanh of the pixels.
+        confidence: by how much, in logits, the wanted answer must lead.
+        first_constant: with which the search begins.
+
+    Source: arXiv:1608.04644.
+    """
+
+    def __init__(
+        self,
+        eps: Epsilons,
+        steps: int,
+        searches: int = 9,
+        step_size: float = 0.01,
+        confidence: float = 0.0,
+        first_constant: float = 1e-3,
+        target: int | str | None = None,
+    ) -> None:
+        super().__init__(eps, "l2", target)
+        self.peer = import_foolbox().attacks.L2CarliniWagnerAttack(
+            binary_search_steps=checks.positive_int("searches", searches),
+            steps=checks.positive_int("steps", steps),
+            stepsize=checks.positive("step_size", step_size),
+            confidence=checks.at_least("confidence", confidence, 0),
+            initial_const=checks.positive("first_constant", first_constant),
+            abort_early=False,  # it looks at the batch's loss: an image's result would depend on the others
+        )
+
+    def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
+        return self.peer.run(model, image, criterion)
+
+
+class Boundary(NearestAttack):
+    """A random walk along the boundary of the classifier, ever nearer to the image.
+
+    It sees decisions alone: no gradient, no probability. It begins at noise that is answered as wanted; an image for
+    which no such noise is found stays as it is. Images are attacked one at a time, since foolbox shares its draws
+    between the images of a batch.
+
+    Args:
+        eps, target: as of NearestAttack; eps is L2.
+        steps: of the walk; each costs a forward pass, and every tenth two.
+        starts: noise images tried to begin with.
+        spherical_step: the first step around the image, as a share of the distance to it.
+        source_step: the first step towards the image, as a share of the distance to it.
+        seed: of all draws; they depend on (seed, sample) alone.
+
+    Source: arXiv:1712.04248.
+    """
+
+    def __init__(
+        self,
+        eps: Epsilons,
+        steps: int,
+        starts: int = 100,
+        spherical_step: float = 0.1,
+        source_step: float = 0.01,
+        target: int | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(eps, "l2", target)
+        attacks = import_foolbox().attacks
+        self.begin = attacks.LinearSearchBlendedUniformNoiseAttack(
+            directions=checks.positive_int("starts", starts), steps=50
+        )
+        self.walk = attacks.BoundaryAttack(
+            steps=checks.positive_int("steps", steps),
+            spherical_step=checks.positive("spherical_step", spherical_step),
+            source_step=checks.positive("source_step", source_step),
+        )
+        self.seed = checks.count("seed", seed)
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        return torch.cat([self._alone(batch.rows([row]), classifier, eps) for row in range(len(batch.sample))])
+
+    def _alone(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        with torch.random.fork_rng(range(torch.cuda.device_count())):  # foolbox draws from torch's own state
+            torch.manual_seed(generator(self.seed, int(batch.sample)).initial_seed())
+            return super().run(batch, classifier, eps)
+
+    def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
+        start = self.begin.run(model, image, criterion)
+        if not criterion(start, model(start)).all():
+            return image
+        return self.walk.run(model, image, criterion, starting_points=start)
+
+
+class Question(nn.Module):
+    """A classifier with answers of its own: class 0 is "not what the attack wants", each other one a way to that.
+
+    So a search for a misclassified image finds a wrong label of a multilabel task, or a target, as well. Of a
+    multiclass task without a target the differences between logits are the classifier's.
+
+    Args:
+        classifier: the one under attack.
+        label: of the images that it will be shown, shape (B,) or (B, K).
+        objective: of the attack.
+    """
+
+    def __init__(self, classifier: Classifier, label: Tensor, objective: Objective) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.label = label
+        self.objective = objective
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Images, shape (B, C, H, W), to logits, shape (B, 1 + M)."""
+        ways = self.objective.leads(self.classifier(image), self.label, self.classifier.task).clamp(min=_NEVER)
+        return torch.cat([torch.zeros_like(ways[:, :1]), ways], 1)
+
+
+def import_foolbox() -> ModuleType:
+    """Foolbox, which is installed as an extra of this package.
+
+    Raises:
+        ImportError: it is not installed; the error says how to.
+    """
+    try:
+        import foolbox
+    except ImportError as error:
+        raise ImportError(
+            f"this attack needs foolbox ({error}). Install it: pip install 'dovision[attacks]'."
+        ) from error
+    return foolbox
+
+
+def _silent(record: logging.LogRecord) -> bool:
+    return False

@@ -1,0 +1,159 @@
+"""Attacks that climb a loss by its gradient: BIM, and as variants of it FGSM, MI-FGSM and PGD."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.attacks._gradients import input_gradient
+from dovision.attacks._lp_ball import Ball, column
+from dovision.attacks._objective import Objective, classify
+from dovision.attacks.losses import Loss, task_loss
+from dovision.functional.norms import size
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Epsilons, Shape
+
+
+class BIM(Attack):
+    """The basic iterative method: steps of steepest ascent from the image itself, each brought back into the budget.
+
+    Args:
+        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
+        steps: gradients per image.
+        step_size: in pixel units; None is 2.5 * eps / steps.
+        norm: linf or l2.
+        loss: what is raised.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
+
+    Source: arXiv:1607.02533; the step rule is that of arXiv:1706.06083, appendix.
+    """
+
+    reach = 2.5  # length of all steps together, in epsilons, if no step size is given
+    momentum = 0.0  # share of the direction so far that each step keeps
+
+    def __init__(
+        self,
+        eps: Epsilons,
+        steps: int,
+        step_size: float | str | None = None,
+        norm: str = "linf",
+        loss: Loss = task_loss,
+        target: int | str | None = None,
+    ) -> None:
+        super().__init__(eps, norm)
+        self.objective = Objective(loss, target)
+        self.steps = checks.positive_int("steps", steps)
+        self.step_size = None if step_size is None else checks.positive("step_size", step_size)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.objective.check(classifier.task)
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        return self.climb(batch.image, Ball(batch.image, eps, self.norm), batch, classifier)
+
+    def climb(self, start: Tensor, ball: Ball, batch: Batch, classifier: Classifier) -> Tensor:
+        """Images that the steps from `start` lead to; both of shape (B, C, H, W)."""
+        step_size = self.reach * ball.eps / self.steps if self.step_size is None else self.step_size
+        image, direction = start, torch.zeros_like(start)
+        for _ in range(self.steps):
+            gradient = input_gradient(image, batch.label, classifier, self.objective)
+            direction = self.momentum * direction + of_length_one(gradient) if self.momentum else gradient
+            image = ball.project(image + step_size * ball.steepest(direction))
+        return image
+
+
+class FGSM(BIM):
+    """The fast gradient sign method: one step as long as the budget allows.
+
+    Args:
+        eps, loss, target: as of BIM.
+        norm: linf; l2 is the fast gradient method, without the sign.
+
+    Source: arXiv:1412.6572.
+    """
+
+    reach = 1.0
+
+    def __init__(
+        self, eps: Epsilons, norm: str = "linf", loss: Loss = task_loss, target: int | str | None = None
+    ) -> None:
+        super().__init__(eps, 1, None, norm, loss, target)
+
+
+class MIFGSM(BIM):
+    """BIM along a sum of all gradients so far, each by its L1 norm.
+
+    Args:
+        eps, steps, norm, loss, target: as of BIM.
+        step_size: in pixel units; None is 2.5 * eps / steps (the source takes eps / steps).
+        momentum: share of the sum so far that each step keeps; 0 is BIM.
+
+    Source: arXiv:1710.06081.
+    """
+
+    def __init__(
+        self,
+        eps: Epsilons,
+        steps: int,
+        step_size: float | str | None = None,
+        momentum: float = 1.0,
+        norm: str = "linf",
+        loss: Loss = task_loss,
+        target: int | str | None = None,
+    ) -> None:
+        super().__init__(eps, steps, step_size, norm, loss, target)
+        self.momentum = checks.at_least("momentum", momentum, 0)
+
+
+class PGD(BIM):
+    """Projected gradient descent: BIM from random starts.
+
+    Of several starts the best is returned: for each image one that reaches the aim, and among equals that of the
+    highest loss.
+
+    Args:
+        eps, step_size, norm, loss, target: as of BIM.
+        steps: gradients per image and start.
+        restarts: starts per image.
+        seed: of the starts; each depends on (seed, sample, restart) alone.
+
+    Source: arXiv:1706.06083.
+    """
+
+    def __init__(
+        self,
+        eps: Epsilons,
+        steps: int,
+        step_size: float | str | None = None,
+        restarts: int = 1,
+        norm: str = "linf",
+        loss: Loss = task_loss,
+        target: int | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(eps, steps, step_size, norm, loss, target)
+        self.restarts = checks.positive_int("restarts", restarts)
+        self.seed = checks.count("seed", seed)
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        ball = Ball(batch.image, eps, self.norm)
+        starts = (ball.draw(batch.sample, self.seed, restart) for restart in range(self.restarts))
+        ends = (self.climb(start, ball, batch, classifier) for start in starts)
+        if self.restarts == 1:
+            return next(ends)
+        best = classify(next(ends), batch, classifier, self.objective)
+        for image in ends:
+            best = best.or_better(classify(image, batch, classifier, self.objective))
+        return best.image
+
+
+def of_length_one(gradient: Tensor) -> Tensor:
+    """Each image's gradient, shape (B, C, H, W), by its L1 norm, so that all weigh alike in a sum.
+
+    Zero where it is not finite.
+    """
+    gradient = gradient.nan_to_num(0, 0, 0)
+    largest = size(gradient, "linf").clamp(min=torch.finfo(gradient.dtype).tiny)
+    gradient = gradient / column(largest)  # a sum of tiny or of huge numbers would leave the range of floats
+    return gradient / column(gradient.abs().flatten(1).sum(1).clamp(min=1))
