@@ -230,9 +230,9 @@ def _film_config(painted: bool, shortcut: float) -> dict[str, object]:
         "intervention": box if painted else drawn,
         "attack": {"_target_": "dovision.attacks.none.NoAttack"},
         "explainer": {
-            "grad_cam": {"_target_": "dovision.explainers.grad_cam.GradCam"},
+            "grad_cam": {"_target_": "dovision.explainers.class_activation_maps.GradCam"},
             "effect_map": {"_target_": "dovision.explainers.effect_map.EffectMap", "intervention": grid},
-            "random_map": {"_target_": "dovision.explainers.random_map.RandomMap", "seed": 0},
+            "random_map": {"_target_": "dovision.explainers.controls.RandomMap", "seed": 0},
         },
         "explanation": {"_target_": "dovision.evaluation.explanation_config.MapSettings", "fill": fill, "steps": 16},
     }

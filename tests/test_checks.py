@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import warnings
 
 import pytest
 import torch
@@ -141,3 +143,17 @@ def test_what_is_not_plain_is_named_with_its_place():
 def test_a_long_list_is_told_by_its_first_lines_and_a_count():
     assert checks.bullet_lines(["a", "b"]) == "\n  a\n  b"
     assert checks.bullet_lines(["a", "b", "c"], most=1) == "\n  a\n  and 2 more"
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(ImportError, match=r"needs timm .*pip install 'dovision\[timm\]'"):
+        checks.import_extra("timm", "timm")
+
+
+def test_a_library_cannot_silence_the_warnings_of_others(tmp_path, monkeypatch):
+    (tmp_path / "noisy_library.py").write_text("import warnings; warnings.filterwarnings('ignore')")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = list(warnings.filters)
+    checks.import_extra("noisy_library", "noisy")
+    assert warnings.filters == before

@@ -6,9 +6,12 @@ Every message says the name, the rule, what was got and, where there is one, the
 from __future__ import annotations
 
 import difflib
+import importlib
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, TypeVar
 
 import torch
@@ -202,6 +205,21 @@ def labels(label: Tensor, images: int, classes: int, multilabel: bool, name: str
         legal = "0, 1 or, where it is not known, nan" if multilabel else f"the number of a class, 0 to {classes - 1}"
         raise ValueError(f"{name} must be {legal}, got {label[outside][0].item():g}.")
     return label
+
+
+def import_extra(module: str, extra: str) -> ModuleType:
+    """A library that is installed as an extra of this package.
+
+    Raises:
+        ImportError: it is not installed; the error says how to.
+    """
+    try:
+        with warnings.catch_warnings():  # torchxrayvision would silence the warnings of all libraries
+            return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"this component needs {module} ({error}). Install it: pip install 'dovision[{extra}]'."
+        ) from error
 
 
 def fit_rows(name: str, clean: Tensor, attacked: Tensor, supervised: bool) -> None:

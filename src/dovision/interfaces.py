@@ -428,9 +428,9 @@ class Detector(ClassifierComponent, ABC):
         Assigns new attributes and edits none, so that shallow copies can be fitted to different images.
         """
 
-    @abstractmethod
     def score_features(self, features: Tensor) -> Tensor:
-        """The higher, the likelier attacked; shape (B,) from (B, F)."""
+        """The higher, the likelier attacked; shape (B,) from (B, F). By default the first feature."""
+        return features[:, 0]
 
     @property
     def needs_fit(self) -> bool:

@@ -17,8 +17,7 @@ from dovision.detectors import _profile
 from dovision.detectors._class_gaussians import fit_gaussians
 from dovision.detectors._discriminator import export
 from dovision.detectors._profile import Profile, compressed, flatten_effects, magnitude, summaries
-from dovision.detectors.effect_classifier import EffectClassifier
-from dovision.detectors.effect_profile import EffectProfile
+from dovision.detectors.effect_detectors import EffectClassifier, EffectProfile
 from dovision.interfaces import Classifier
 from dovision.interventions.fills import Blur
 from dovision.interventions.latent_channel import LatentChannel

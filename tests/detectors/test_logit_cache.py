@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from dovision.detectors._logit_cache import logits_of, remembered
-from dovision.detectors.entropy import Entropy
-from dovision.detectors.max_softmax import MaxSoftmax
+from dovision.detectors.confidence import Entropy, MaxSoftmax
 
 from .conftest import batch_of, images, made
 

@@ -9,9 +9,7 @@ import torch
 from torch import nn
 from torchvision.models import DenseNet
 
-from dovision.explainers.grad_cam import GradCAM
-from dovision.explainers.grad_cam_plus_plus import GradCAMPlusPlus
-from dovision.explainers.score_cam import ScoreCAM
+from dovision.explainers.class_activation_maps import GradCAM, GradCAMPlusPlus, ScoreCAM
 from dovision.interfaces import Classifier, Explainer
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from captum.attr import LayerGradCam
 from torchvision.models import DenseNet
 
-from dovision.explainers.grad_cam import GradCAM
+from dovision.explainers.class_activation_maps import GradCAM
 from dovision.interfaces import Classifier
 
 TARGET = torch.tensor([2, 0, 1])

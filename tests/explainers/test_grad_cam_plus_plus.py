@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from dovision.explainers.grad_cam_plus_plus import GradCAMPlusPlus
+from dovision.explainers.class_activation_maps import GradCAMPlusPlus
 
 TARGET = torch.tensor([2, 0, 1])
 
@@ -27,5 +27,5 @@ def test_the_map_is_the_grad_cam_packages_own_but_for_its_stretching(convolution
 
 def test_without_the_extra_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_grad_cam", None)
-    with pytest.raises(ImportError, match=r"needs grad-cam .* Install it: pip install 'dovision\[cam\]'"):
+    with pytest.raises(ImportError, match=r"needs pytorch_grad_cam .* Install it: pip install 'dovision\[cam\]'"):
         GradCAMPlusPlus()

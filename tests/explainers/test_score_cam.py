@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dovision.explainers.score_cam import ScoreCAM
+from dovision.explainers.class_activation_maps import ScoreCAM
 
 TARGET = torch.tensor([2, 0, 1])
 

@@ -6,12 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from dovision.explainers.class_activation_maps import GradCAM, GradCAMPlusPlus, ScoreCAM
 from dovision.explainers.effect_map import EffectMap
-from dovision.explainers.grad_cam import GradCAM
-from dovision.explainers.grad_cam_plus_plus import GradCAMPlusPlus
 from dovision.explainers.integrated_gradients import IntegratedGradients
 from dovision.explainers.occlusion import Occlusion
-from dovision.explainers.score_cam import ScoreCAM
 from dovision.interfaces import Classifier, Explainer
 from dovision.interventions.fills import Blur, Constant, Mean
 from dovision.interventions.pixel_grid import PixelGrid

@@ -103,7 +103,7 @@ INNER = {"_target_": "payload.run"}
         (INNER, None),
         ({"_target_": "dovision.models.checkpoint.load", "path": "inner.ckpt", "trust_checkpoint": True}, None),
         ({"_target_": "dovision.models._catalogue.make_any", "settings": INNER}, None),
-        ({"_target_": "dovision.models._published.import_extra", "module": "payload", "extra": ""}, None),
+        ({"_target_": "dovision.checks.import_extra", "module": "payload", "extra": ""}, None),
         ({"_target_": "hydra.utils.instantiate", "config": INNER}, None),
         (MODEL | {"mean": [INNER]}, None),
         (MODEL | {"classes": [INNER, "b"]}, None),

@@ -1,27 +1,10 @@
 from __future__ import annotations
 
-import sys
-import warnings
-
 import pytest
 import torch
 from torch import nn
 
-from dovision.models._published import check_colours, choose_outputs, import_extra
-
-
-def test_a_library_that_is_not_installed_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ImportError, match=r"needs timm .*pip install 'dovision\[timm\]'"):
-        import_extra("timm", "timm")
-
-
-def test_a_library_cannot_silence_the_warnings_of_others(tmp_path, monkeypatch):
-    (tmp_path / "noisy_library.py").write_text("import warnings; warnings.filterwarnings('ignore')")
-    monkeypatch.syspath_prepend(tmp_path)
-    before = list(warnings.filters)
-    import_extra("noisy_library", "noisy")
-    assert warnings.filters == before
+from dovision.models._published import check_colours, choose_outputs
 
 
 def test_outputs_are_found_by_name_and_zero_where_there_is_none():

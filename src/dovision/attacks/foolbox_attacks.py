@@ -229,18 +229,7 @@ class Question(nn.Module):
 
 
 def import_foolbox() -> ModuleType:
-    """Foolbox, which is installed as an extra of this package.
-
-    Raises:
-        ImportError: it is not installed; the error says how to.
-    """
-    try:
-        import foolbox
-    except ImportError as error:
-        raise ImportError(
-            f"this attack needs foolbox ({error}). Install it: pip install 'dovision[attacks]'."
-        ) from error
-    return foolbox
+    return checks.import_extra("foolbox", "attacks")
 
 
 def _silent(record: logging.LogRecord) -> bool:

@@ -1,31 +1,13 @@
-"""Parts shared by networks with published weights: the package, the size of the images, the rows of the head."""
+"""Parts shared by networks with published weights: the channels of the images, the rows of the head."""
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections.abc import Sequence
-from types import ModuleType
 
 import torch
 from torch import nn
 
 from dovision.types import Shape
-
-
-def import_extra(module: str, extra: str) -> ModuleType:
-    """A library that is installed as an extra of this package.
-
-    Raises:
-        ImportError: it is not installed; the error says how to.
-    """
-    try:
-        with warnings.catch_warnings():  # torchxrayvision would silence the warnings of all libraries
-            return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(
-            f"this model needs {module} ({error}). Install it: pip install 'dovision[{extra}]'."
-        ) from error
 
 
 def has_numbers() -> bool:

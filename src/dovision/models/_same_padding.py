@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dovision.models._published import import_extra
+from dovision import checks
 from dovision.module_state import evaluating
 from dovision.types import Shape
 
@@ -35,7 +35,7 @@ def fix_same_padding(network: nn.Module, shape: Shape) -> None:
         network: of timm.
         shape: (C, H, W) of its input.
     """
-    dynamic = import_extra("timm.layers", "timm").Conv2dSame
+    dynamic = checks.import_extra("timm.layers", "timm").Conv2dSame
     names = [name for name, module in network.named_modules() if type(module) is dynamic]
     if not names:
         return

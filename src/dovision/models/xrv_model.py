@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import choose_outputs, has_numbers, import_extra
+from dovision.models._published import choose_outputs, has_numbers
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def xrv_model(name: str, pretrained: bool, shape: Shape, task: str, classes: Seq
     """
     if task != "multilabel":
         raise ValueError(f"xrv_model's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
-    library = import_extra("torchxrayvision", "xrv").models
+    library = checks.import_extra("torchxrayvision", "xrv").models
     facts = _facts(library, name, shape)
     points = {label: at for label, at in zip(facts["labels"], facts["op_threshs"], strict=True) if math.isfinite(at)}
     untrained = _untrained(name, classes, points)

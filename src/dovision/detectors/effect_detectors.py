@@ -1,0 +1,140 @@
+"""Detectors that read the effects of interventions, and are fitted to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from torch import Tensor
+
+from dovision import checks
+from dovision.detectors._class_gaussians import Gaussians, fit_gaussians
+from dovision.detectors._discriminator import Discriminator, fit_discriminator
+from dovision.detectors._profile import Profile, compressed, deviation, flatten_effects, magnitude
+from dovision.interfaces import Classifier, Detector, Intervention
+from dovision.types import Batch
+
+
+class EffectProfile(Detector):
+    """Squared Mahalanobis distance of the effect profile, on a logarithmic scale, to that of clean images.
+
+    Args:
+        interventions: by name, such as {"grid": PixelGrid(7, 7)}; what is read are the effects of their units.
+        scale: of the effects, probability or log_odds.
+        summaries: whether mean, mean size, deviation and extremes over the units are read as well.
+        resolution: below it effects are on a linear scale; in the unit of `scale`, above 0.
+
+    Source: the idea, arXiv:1902.03380; the distance with a shrunk covariance, Ledoit and Wolf, 2004.
+    """
+
+    gaussian: Gaussians
+
+    def __init__(
+        self, interventions: Mapping[str, Intervention], scale: str, summaries: bool, resolution: float
+    ) -> None:
+        self.profile = Profile(interventions, scale)
+        self.summaries = summaries
+        self.resolution = checks.positive("resolution", resolution)
+        self.reads_code = self.profile.reads_code
+
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        effects = self.profile(batch, classifier, inserted)
+        self.passes = self.profile.passes
+        return flatten_effects(effects, self.summaries)
+
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        rows = compressed(clean.double(), self.resolution)
+        self.gaussian = fit_gaussians(rows, torch.zeros(len(rows)))
+
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.gaussian.squared_distance(compressed(features, self.resolution))
+
+
+class EffectClassifier(EffectProfile):
+    """Log-odds of attacked, by a network of linear layers and ReLUs on the effect profile.
+
+    It sees each effect thrice, standardised: as it is, on a logarithmic scale, and its size on such a scale.
+
+    Args:
+        interventions, scale, summaries, resolution: as of EffectProfile.
+        hidden: units of each hidden layer.
+        penalty: on the squared weights, as scikit-learn's alpha.
+        epochs: at most so many passes over the images that it is fitted to.
+        seed: of the network's first weights and of the order of the images.
+
+    Source: the idea, arXiv:1902.03380.
+    """
+
+    supervised = True
+    discriminator: Discriminator
+
+    def __init__(
+        self,
+        interventions: Mapping[str, Intervention],
+        scale: str,
+        summaries: bool,
+        resolution: float,
+        hidden: Sequence[int],
+        penalty: float,
+        epochs: int,
+        seed: int,
+    ) -> None:
+        super().__init__(interventions, scale, summaries, resolution)
+        self.hidden = tuple(checks.positive_int("hidden", units) for units in hidden)
+        self.penalty = checks.at_least("penalty", penalty, 0)
+        self.epochs = checks.positive_int("epochs", epochs)
+        self.seed = seed
+
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        network = MLPClassifier(self.hidden, alpha=self.penalty, max_iter=self.epochs, random_state=self.seed)
+        self.discriminator = fit_discriminator(self._seen(clean.double()), self._seen(attacked.double()), network)
+
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.discriminator.logit(self._seen(features))
+
+    def _seen(self, features: Tensor) -> Tensor:
+        logarithmic = (scale(features, self.resolution) for scale in (compressed, magnitude))
+        return torch.cat([features, *logarithmic], 1)
+
+
+class MLLOO(Detector):
+    """Log-odds of attacked, by a logistic regression on the dispersion of leave-one-out attributions.
+
+    An attribution is minus an effect: what the predicted class loses when one thing is left out. Its source leaves out
+    single pixels, and neurons of hidden layers; here it is the units of interventions, since a pass for each pixel is
+    out of reach of larger images. Multilabel: the dispersions of the effects on each label.
+
+    Args:
+        interventions: by name, such as {"grid": PixelGrid(14, 14)}; several stand for the source's several layers.
+        scale: of the effects, probability or log_odds.
+
+    Source: Yang, Chen, Hsieh, Wang and Jordan, AAAI 2020, arXiv:1906.03499.
+    """
+
+    supervised = True
+    discriminator: Discriminator
+
+    def __init__(self, interventions: Mapping[str, Intervention], scale: str) -> None:
+        self.profile = Profile(interventions, scale)
+        self.reads_code = self.profile.reads_code
+
+    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+        effects = self.profile(batch, classifier, inserted)
+        self.passes = self.profile.passes
+        return torch.cat([dispersion(effect) for effect in effects], 1)
+
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        regression = LogisticRegression(class_weight="balanced")
+        self.discriminator = fit_discriminator(clean, attacked, regression)
+
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.discriminator.logit(features)
+
+
+def dispersion(effect: Tensor) -> Tensor:
+    """Standard deviation, interquartile range and median absolute deviation; shape (B, 3 C) from (B, units, C)."""
+    low, middle, high = effect.quantile(torch.tensor([0.25, 0.5, 0.75]).to(effect), dim=1)
+    absolute = (effect - middle.unsqueeze(1)).abs().quantile(0.5, dim=1)
+    return torch.cat([deviation(effect), high - low, absolute], 1)

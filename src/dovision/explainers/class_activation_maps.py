@@ -1,0 +1,114 @@
+"""Class-activation maps: the channels of a layer, weighted and summed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from captum.attr import LayerActivation, LayerGradCam, LayerGradientXActivation
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.explainers import _layers
+from dovision.interfaces import Classifier, Explainer
+from dovision.types import Batch, Shape
+
+
+class GradCAM(Explainer):
+    """A layer's channels, weighted by the mean gradient of the class's logit, summed; what speaks against it is cut.
+
+    Args:
+        layer: whose channels; None is the last spatial layer of a known network.
+
+    Source: Selvaraju et al., Grad-CAM, arXiv:1610.02391.
+    """
+
+    def __init__(self, layer: str | None = None) -> None:
+        self.layer = layer
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        _layers.check_layer(classifier, self.layer, shape)
+
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        image, name, module = self._chosen(batch, classifier)
+        cam = LayerGradCam(classifier, module)
+        weighted = cam.attribute(image, target.tolist(), attr_dim_summation=False)
+        return _layers.as_map(weighted, name, classifier, image).sum(1).relu()
+
+    def _chosen(self, batch: Batch, classifier: Classifier) -> _ChosenLayer:
+        image = batch.image.detach()  # no gradient is needed below the layer
+        name = _layers.chosen(classifier, self.layer, image)
+        return _ChosenLayer(image, name, classifier.network.get_submodule(name))
+
+
+class GradCAMPlusPlus(GradCAM):
+    """Grad-CAM with a weighted mean of the positive gradients, so that each of several objects counts.
+
+    The weights are those of the grad-cam package, whose own forward pass is not used: it shares the layer's output with
+    an in-place ReLU behind it, empties the parameters' gradients, and stretches each map to [0, 1].
+
+    Args:
+        layer: whose channels; None is the last spatial layer of a known network.
+
+    Raises:
+        ImportError: the grad-cam package is not installed.
+
+    Source: Chattopadhyay et al., Grad-CAM++, arXiv:1710.11063.
+    """
+
+    def __init__(self, layer: str | None = None) -> None:
+        super().__init__(layer)
+        self.package = checks.import_extra("pytorch_grad_cam", "cam").GradCAMPlusPlus
+
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        image, name, module = self._chosen(batch, classifier)
+        activation = _layers.as_map(LayerActivation(classifier, module).attribute(image), name, classifier, image)
+        gradients = LayerGradientXActivation(classifier, module, multiply_by_inputs=False)
+        gradient = gradients.attribute(image, target.tolist())
+        with self.package(classifier, [module]) as cam:
+            arrays = (value.detach().cpu().numpy() for value in (activation, gradient))
+            weighted = cam.get_cam_image(image, module, target, *arrays)
+        return torch.from_numpy(weighted).to(image).relu()
+
+
+class ScoreCAM(GradCAM):
+    """A layer's channels, weighted by the logit of the class when only what the channel shows is left of the image.
+
+    The weights are the softmax of these logits; what a channel does not show fades to black. It costs a forward pass
+    for each channel of each image, 512 for a ResNet-18, and never holds more than `batch_size` masked images.
+
+    Args:
+        layer: whose channels; None is the last spatial layer of a known network.
+        batch_size: masked images a pass; the map depends on it in its last bits.
+
+    Source: Wang et al., Score-CAM, arXiv:1910.01279.
+    """
+
+    def __init__(self, layer: str | None = None, batch_size: int = 16) -> None:
+        super().__init__(layer)
+        self.batch_size = checks.positive_int("batch_size", batch_size)
+
+    @torch.no_grad()
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        image, name, module = self._chosen(batch, classifier)
+        activation = _layers.as_map(LayerActivation(classifier, module).attribute(image), name, classifier, image)
+        maps = []
+        for one, channels, wanted in zip(image, activation, target.tolist(), strict=True):
+            masked = (one * _mask(part, one) for part in channels.split(self.batch_size))
+            score = torch.cat([classifier(images)[:, wanted] for images in masked])
+            maps.append(torch.einsum("c,chw->hw", score.softmax(0), channels).relu())
+        return torch.stack(maps)
+
+
+class _ChosenLayer(NamedTuple):
+    image: Tensor  # (B, C, H, W)
+    name: str
+    module: nn.Module
+
+
+def _mask(channels: Tensor, image: Tensor) -> Tensor:
+    """Channels, shape (N, h, w), at the size of an image, shape (C, H, W), stretched to [0, 1]; shape (N, 1, H, W)."""
+    large = F.interpolate(channels.unsqueeze(1), size=image.shape[1:], mode="bilinear", align_corners=True)
+    low, high = large.amin((2, 3), keepdim=True), large.amax((2, 3), keepdim=True)
+    return (large - low) / (high - low + 1e-8)

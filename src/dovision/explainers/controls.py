@@ -1,0 +1,63 @@
+"""Controls: maps of one place, of edges and of nothing, whatever the class or the classifier."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional.rng import generator
+from dovision.interfaces import Classifier, Explainer
+from dovision.types import Batch
+
+SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))  # from left to right
+
+
+class CenterMap(Explainer):
+    """A Gaussian bump of height 1 at the centre, the same for every image and class.
+
+    Args:
+        sigma: standard deviation along each axis, as a share of the image's side.
+    """
+
+    def __init__(self, sigma: float = 0.25) -> None:
+        self.sigma = checks.positive("sigma", sigma)
+
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        height, width = batch.image.shape[2:]
+        bump = torch.outer(self._bell(height), self._bell(width)).to(batch.image)
+        return bump.expand(len(batch.image), -1, -1)
+
+    def _bell(self, length: int) -> Tensor:
+        offset = (torch.arange(length) - (length - 1) / 2) / (self.sigma * length)
+        return torch.exp(-0.5 * offset**2)
+
+
+class EdgeMap(Explainer):
+    """Size of the Sobel gradient of the mean over the image's channels, whatever the class; edges go on as they end.
+
+    Source of the control: Adebayo et al., Sanity checks for saliency maps, arXiv:1810.03292.
+    """
+
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        grey = F.pad(batch.image.detach().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+        across = torch.tensor(SOBEL).to(grey)
+        return F.conv2d(grey, torch.stack([across, across.T]).unsqueeze(1)).norm(dim=1)
+
+
+class RandomMap(Explainer):
+    """Each pixel drawn uniformly from [0, 1].
+
+    Args:
+        seed: of the draws; the same seed, sample and class give the same map.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        pairs = zip(batch.sample.tolist(), target.tolist(), strict=True)
+        random = [generator(self.seed, sample, wanted) for sample, wanted in pairs]
+        shape = batch.image.shape[2:]
+        return torch.stack([torch.rand(shape, generator=one) for one in random]).to(batch.image)
