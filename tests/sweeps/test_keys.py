@@ -274,23 +274,44 @@ def refused(tmp_path, run_command, capsys):
         ("optional /explainer: [random_map, gradcam]", "explainer has no part 'gradcam'. Did you mean grad_cam?"),
         ("optional override /attack: pdg", "attack has no part 'pdg'. Did you mean pgd?"),
         ("optional /attak@detection.worlds.foo: pgd", "there is no group 'attak'. Did you mean attack?"),
+        ("optional override /attack: ${logger}_pgd", "attack has no part 'csv_pgd'. Did you mean pgd?"),
+        (
+            "optional /attack@x: ${logger}_${model}",
+            "${logger}_${model} in a defaults list can be made of experiment alone",
+        ),
     ],
 )
 def test_an_optional_name_that_does_not_exist_is_refused_at_every_depth(mine, refused, sweep, entry, message):
     folder = mine(inner=f"defaults:\n  - {entry}", outer="defaults:\n  - inner")
     for name in ("inner", "outer"):
-        assert refused("evaluate", "--config-dir", folder, *sweep, "dry_run=true", f"experiment={name}").startswith(
-            message
-        )
+        assert refused(
+            "evaluate", "--config-dir", folder, *sweep, "dry_run=true", f"experiment={name}", "logger=csv"
+        ).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("pdg", "attack has no part 'pdg'. Did you mean pgd?"),
+        ("${fill@y}_sign", "attack has no part 'noise_sign'. Did you mean random_sign?"),
+    ],
+)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_optional_name_that_does_not_exist_is_refused_by_every_command(command, tmp_path, refused, monkeypatch):
+def test_an_optional_name_that_does_not_exist_is_refused_by_every_command(
+    command, name, message, tmp_path, refused, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "mine.yaml").write_text(f"defaults:\n  - {command}\n  - optional /attack@x: pdg\n  - _self_\n")
+    entries = [command, "fill@y: noise", f"optional /attack@x: {name}", "_self_"]
+    (tmp_path / "mine.yaml").write_text("\n  - ".join(["defaults:", *entries]))
     given = ["sweep=."] if command == "report" else []
     line = refused(command, "--config-dir", str(tmp_path), "--config-name", "mine", *given)
-    assert line.startswith("attack has no part 'pdg'. Did you mean pgd?")
+    assert line.startswith(message)
+
+
+def test_a_configuration_file_that_is_no_yaml_is_refused_with_its_line(mine, refused):
+    folder = mine(mine="note: {a: 1\nname: b")
+    line = refused("evaluate", "--config-dir", folder, "dry_run=true", "experiment=mine")
+    assert line == f"{folder}/experiment/mine.yaml must be YAML, got at line 3: expected ',' or '}}', but got ':'."
 
 
 @pytest.mark.parametrize("given", [["experiment=mine"], ["experiment=phantom_grid", "hydra.mode=RUN"]])

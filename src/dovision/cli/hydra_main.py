@@ -10,6 +10,7 @@ from collections.abc import Callable
 import hydra
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from yaml.error import MarkedYAMLError
 
 from dovision.config import hashing
 from dovision.config.errors import explain
@@ -69,7 +70,7 @@ def _outcome(name: str, launch: Callable[[], None]) -> int:
         return 1
     except Stopped as stopped:
         return stopped.exit_code
-    except (ValueError, OSError, HydraException, OmegaConfBaseException) as error:
+    except (ValueError, OSError, HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
         print(f"dovision-{name}: {explain(error)}", file=sys.stderr)
         return 1
     except Exception as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml.error import MarkedYAMLError
 
 from dovision import checks
 from dovision.config.sources import configuration_folder
@@ -25,6 +26,8 @@ def explain(error: BaseException) -> str:
         return explain(cause)
     if isinstance(error, OverrideParseException):
         return f"the command line cannot be read at {error.override!r}: {str(error).splitlines()[0]}."
+    if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
+        return f"{mark.name} must be YAML, got at line {mark.line + 1}: {error.problem}."
     if isinstance(error, HydraException):
         return _explain_composition(error)
     if isinstance(error, OmegaConfBaseException):
@@ -73,6 +76,10 @@ def _explain_composition(error: HydraException) -> str:
         return f"{wrong[1]} cannot be removed, since it is not there, or null already."
     if wrong := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
         return f"several values ({wrong[1]}) make a sweep, which needs -m. For one list, write [...] around them."
+    if wrong := re.search(r"Error resolving interpolation '(.+)', possible interpolation keys: (.*)", text):
+        return (
+            f"{wrong[1]} in a defaults list can be made of {wrong[2]} alone, which is chosen before it. Name the part."
+        )
     if isinstance(error.__cause__, OmegaConfBaseException):
         return f"{text}: {_explain_value(error.__cause__)}"
     return text
