@@ -18,7 +18,7 @@ from dovision.config.errors import explain
 from dovision.config.instantiate import instantiate
 from dovision.config.sources import recorded
 from dovision.runtime.outcomes import ImagesLost, JobFailed
-from dovision.runtime.process_state import isolated
+from dovision.runtime.process_state import freeing_memory, isolated
 from dovision.runtime.rank import is_rank_zero
 from dovision.runtime.signals import Stop, Stopped
 from dovision.store.provenance import peak_memory, provenance
@@ -56,6 +56,7 @@ def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
             log_file(run.path / "run.log"),
             _logged(logger, run, *logger_knows),
             _recorded(run),
+            freeing_memory(),
             isolated(config.seed, config.threads),
             Stop() as stop,
         ):

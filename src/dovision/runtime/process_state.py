@@ -25,7 +25,6 @@ def isolated(seed: int, threads: int | None) -> Iterator[None]:
         threads: of torch; None leaves them.
     """
     with isolate_rng(), warnings.catch_warnings(), ExitStack() as after:
-        after.callback(_free_memory)
         _put_back_torch(after)
         _put_back_logging(after)
         _put_back_environment(after)
@@ -33,6 +32,18 @@ def isolated(seed: int, threads: int | None) -> Iterator[None]:
         if threads is not None:
             torch.set_num_threads(checks.positive_int("threads", threads))
         yield
+
+
+@contextmanager
+def freeing_memory() -> Iterator[None]:
+    """Collect garbage after the block, which takes as long as there are objects, and empty the caches of devices."""
+    try:
+        yield
+    finally:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
 
 
 def _put_back_torch(after: ExitStack) -> None:
@@ -64,10 +75,3 @@ def _put_back_environment(after: ExitStack) -> None:
         os.environ.update(before)
 
     after.callback(put_back)
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()

@@ -33,7 +33,7 @@ from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Classifier, Detector, Images, Intervention
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
-from dovision.runtime.process_state import isolated
+from dovision.runtime.process_state import freeing_memory, isolated
 from dovision.store.detection_tables import NOISE, TEST, VAL
 from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors
 from dovision.training import model_cache
@@ -70,7 +70,7 @@ class Timer:
         if work.key not in self._paces:
             log.info("timing a batch: %s", work.kind)
             try:
-                with isolated(config.seed, config.threads or self._threads), _without_bars():
+                with freeing_memory(), isolated(config.seed, config.threads or self._threads), _without_bars():
                     self._paces[work.key] = timed()
             except Exception as error:  # whatever a job would raise once it came to it
                 log.warning("%s could not be timed: %s", work.kind, explain(error))
