@@ -20,7 +20,6 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("io/atomic.py", "os.open"): "to bring it to the disk",
     ("datasets/chest_mnist.py", "zipfile.ZipFile"): "of an opened file",
     ("datasets/_download.py", "part.open"): "to write",
-    ("datasets/_download.py", "path.open"): "the download that was just written, or a file that `is_file`",
     ("datasets/_download.py", "urllib.request.urlopen"): "the download",
     (
         "datasets/_nih_store.py",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import urllib.error
 import urllib.request
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
+from torchvision.datasets.utils import calculate_md5
 from tqdm import tqdm
 
 from dovision.io.atomic import publish
@@ -59,20 +59,11 @@ def fetch(path: Path, address: str, md5: str) -> None:
         if path.is_file():
             return
         _receive(address, part)
-        got = checksum(part)
+        got = calculate_md5(part)
         if got != md5:
             part.unlink()
             raise OSError(f"the file at {address} has the md5 {got} and not {md5}")
         publish(part, path)
-
-
-def checksum(path: Path) -> str:
-    """The md5 of a file."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while piece := file.read(_CHUNK_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _receive(address: str, part: Path) -> None:

@@ -1,8 +1,9 @@
-"""Reading of one image file of any usual kind into [0, 1]."""
+"""Images of files of any usual kind, and of arrays of grey bytes, in [0, 1]."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from dovision.datasets import _checks
+from dovision.datasets._file_array import FileArray
 from dovision.functional import geometry
 from dovision.io import images
 from dovision.io.images import BadFile
@@ -75,6 +77,35 @@ def of_pil(image: Image.Image, shape: Shape) -> Tensor:
         return resize_to_cover(_channels(_known(image), shape[0]), shape)
     except BadFile as error:
         raise ValueError(f"an image must have pixels of a known range, but is {error}.") from error
+
+
+@dataclass(frozen=True)
+class FromFiles:
+    """Images, each read from its file when it is asked for."""
+
+    paths: list[str]
+    read: Callable[[Path], Tensor]
+
+    def __call__(self, row: int) -> Tensor:
+        return self.read(Path(self.paths[row]))
+
+
+@dataclass(frozen=True)
+class FromArray:
+    """Rows of an array of grey bytes, shape (N, H, W), fitted to a shape and repeated for its channels."""
+
+    images: FileArray
+    rows: npt.NDArray[np.intp] | range
+    shape: Shape
+
+    def __call__(self, row: int) -> Tensor:
+        image = torch.from_numpy(self.images.array[self.rows[row]].astype(np.float32)) / 255
+        return repeat_grey(image.unsqueeze(0), self.shape)
+
+
+def repeat_grey(image: Tensor, shape: Shape) -> Tensor:
+    """A grey image, shape (1, H, W), fitted to `shape` and repeated for its channels."""
+    return resize_to_cover(image, (1, *shape[1:])).repeat(shape[0], 1, 1)
 
 
 def resize_to_cover(value: Tensor, shape: Shape) -> Tensor:

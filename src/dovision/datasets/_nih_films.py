@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import torch
 from torch import Tensor
 
 from dovision.datasets import _image_io
-from dovision.datasets._file_array import FileArray
 from dovision.types import Shape
 
 STATUS = ["bytes", "modified", "replaced"]  # the last two in nanoseconds since 1970, of the content and of the entry
@@ -62,33 +57,4 @@ def read_film(path: Path, shape: Shape) -> Tensor:
             f"{path} must be a square, as the films of ChestX-ray14 are, got {height} x {width} pixels. Take the film "
             "as it was released, or made smaller as a whole."
         )
-    return _spread(film, shape)
-
-
-@dataclass(frozen=True)
-class FromFiles:
-    """Films decoded from their files."""
-
-    paths: list[str]
-    shape: Shape
-
-    def __call__(self, row: int) -> Tensor:
-        return read_film(Path(self.paths[row]), self.shape)
-
-
-@dataclass(frozen=True)
-class FromStore:
-    """Films out of a store's array, each from its row."""
-
-    images: FileArray
-    rows: npt.NDArray[np.intp]
-    shape: Shape
-
-    def __call__(self, row: int) -> Tensor:
-        film = torch.from_numpy(self.images.array[self.rows[row]].astype(np.float32)) / 255
-        return _spread(film.unsqueeze(0), self.shape)
-
-
-def _spread(film: Tensor, shape: Shape) -> Tensor:
-    """A grey square film, shape (1, H, H), fitted to `shape` and repeated for its channels."""
-    return _image_io.resize_to_cover(film, (1, *shape[1:])).repeat(shape[0], 1, 1)
+    return _image_io.repeat_grey(film, shape)

@@ -10,7 +10,7 @@ Each variable draws its own noise from a stream of its own, so that one can be c
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, get_type_hints
 
 import torch
 from torch import Tensor
@@ -23,48 +23,32 @@ _HOSPITAL, _DISEASE, _ANATOMY, _LESIONS, _TAG, _RIB, _TEXTURE, _NOISE = range(8)
 
 
 class Anatomy(NamedTuple):
-    """The healthy chest; lengths in half-widths of the film, x from its left to right, y from top to bottom."""
+    """The healthy chest; lengths in half-widths of the film, x from its left to right, y from top to bottom.
 
-    shift_x: float
-    shift_y: float
-    tilt: float  # radians
-    scale: float
-    lung_width: float  # from the midline to the chest wall
-    apex: float  # y of the lungs' upper end
-    diaphragm: float  # y of the dome on the film's left
-    heart_width: float
-    heart_height: float
-    rib_spacing: float
-    rib_drop: float  # how steeply the ribs fall towards the chest wall
-    rib_offset: float
-    rib_density: float
-    tissue: float  # attenuation of the chest without lungs
-    air: float  # share of the tissue's attenuation that the lungs lack
-    vessels: float
-    exposure: float
-    noise: float  # standard deviation of the sensor noise, in attenuation
+    Each number is drawn uniformly from the range beside its type.
+    """
+
+    shift_x: Annotated[float, -0.05, 0.05]
+    shift_y: Annotated[float, -0.04, 0.04]
+    tilt: Annotated[float, -0.05, 0.05]  # radians
+    scale: Annotated[float, 0.93, 1.05]
+    lung_width: Annotated[float, 0.66, 0.76]  # from the midline to the chest wall
+    apex: Annotated[float, -0.80, -0.70]  # y of the lungs' upper end
+    diaphragm: Annotated[float, 0.40, 0.54]  # y of the dome on the film's left
+    heart_width: Annotated[float, 0.30, 0.40]
+    heart_height: Annotated[float, 0.28, 0.36]
+    rib_spacing: Annotated[float, 0.150, 0.185]
+    rib_drop: Annotated[float, 0.20, 0.34]  # how steeply the ribs fall towards the chest wall
+    rib_offset: Annotated[float, 0.0, 1.0]
+    rib_density: Annotated[float, 0.10, 0.17]
+    tissue: Annotated[float, 0.95, 1.15]  # attenuation of the chest without lungs
+    air: Annotated[float, 0.66, 0.78]  # share of the tissue's attenuation that the lungs lack
+    vessels: Annotated[float, 0.10, 0.18]
+    exposure: Annotated[float, 0.85, 1.15]
+    noise: Annotated[float, 0.04, 0.065]  # standard deviation of the sensor noise, in attenuation
 
 
-_RANGES = {
-    "shift_x": (-0.05, 0.05),
-    "shift_y": (-0.04, 0.04),
-    "tilt": (-0.05, 0.05),
-    "scale": (0.93, 1.05),
-    "lung_width": (0.66, 0.76),
-    "apex": (-0.80, -0.70),
-    "diaphragm": (0.40, 0.54),
-    "heart_width": (0.30, 0.40),
-    "heart_height": (0.28, 0.36),
-    "rib_spacing": (0.150, 0.185),
-    "rib_drop": (0.20, 0.34),
-    "rib_offset": (0.0, 1.0),
-    "rib_density": (0.10, 0.17),
-    "tissue": (0.95, 1.15),
-    "air": (0.66, 0.78),
-    "vessels": (0.10, 0.18),
-    "exposure": (0.85, 1.15),
-    "noise": (0.04, 0.065),
-}
+_RANGES = [hint.__metadata__ for hint in get_type_hints(Anatomy, include_extras=True).values()]
 
 
 class Lesion(NamedTuple):
@@ -138,8 +122,7 @@ def draw_patient(seed: int, split: int, sample: int, shortcut: float) -> Patient
 
 def _anatomy(keys: tuple[int, int, int]) -> Anatomy:
     places = _uniform(keys, _ANATOMY, len(_RANGES))
-    drawn = zip(_RANGES.items(), places, strict=True)
-    return Anatomy(**{name: low + (high - low) * place for (name, (low, high)), place in drawn})
+    return Anatomy(*(low + (high - low) * place for (low, high), place in zip(_RANGES, places, strict=True)))
 
 
 def _lesions(keys: tuple[int, int, int]) -> tuple[Lesion, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
+from torchvision.datasets.utils import calculate_md5
 
 from dovision.datasets import _checks, _image_io, _nih_tables
 from dovision.datasets import _download as downloads
@@ -69,7 +69,7 @@ class ChestMNIST(Images):
             )
         name, md5 = PIXEL_FILES[self.shape[1]]
         path = downloads.required(Path(root) / name, ADDRESS.format(name), md5, download, name).resolve()
-        if verify and (got := downloads.checksum(path)) != md5:
+        if verify and (got := calculate_md5(path)) != md5:
             raise ValueError(
                 f"{path} must have the md5 {md5}, got {got}. Remove it and fetch it again with dataset.download=true, "
                 "or take it as it is with dataset.verify=false."
@@ -91,24 +91,14 @@ class ChestMNIST(Images):
         images, label = self._images[split], self._labels[split]
         images.array  # noqa: B018  # opened here, so that processes that read share what a compressed file holds
         before = sum(len(self._labels[name]) for name in SPLITS[: SPLITS.index(split)])
-        return Source(Grey(images, self.shape[0]), label, before + torch.arange(len(label)))
+        return Source(
+            _image_io.FromArray(images, range(len(label)), self.shape), label, before + torch.arange(len(label))
+        )
 
     def source_table(self, split: str) -> pd.DataFrame:
         count = len(self._labels[split])
         names = [f"{split}-{row}" for row in range(count)]
         return pd.DataFrame({"name": names, "group": names})
-
-
-@dataclass(frozen=True)
-class Grey:
-    """Rows of an array of grey bytes, made [0, 1], repeated for each channel."""
-
-    images: FileArray
-    channels: int
-
-    def __call__(self, row: int) -> Tensor:
-        image = torch.from_numpy(self.images.array[row].astype(np.float32)) / 255
-        return image.repeat(self.channels, 1, 1)
 
 
 def _labels(path: Path, split: str, classes: Sequence[str]) -> Tensor:

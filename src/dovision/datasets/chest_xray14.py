@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _nih_films, _nih_splits, _nih_tables, _splits
-from dovision.datasets._nih_films import FromFiles, FromStore
+from dovision.datasets._image_io import FromArray, FromFiles
 from dovision.datasets._nih_store import Store
 from dovision.functional import geometry
 from dovision.interfaces import Images, Source
@@ -107,9 +108,11 @@ class ChestXray14(Images):
                 f"films must be as they were when they were stored, but {len(self._changed):,} files have changed, "
                 f"such as {self._changed[0]}. Run dovision-prepare again, or read the files: dataset.store_size=null."
             )
-        read: Callable[[int], Tensor] = FromFiles(films["path"].tolist(), self.shape)
+        read: Callable[[int], Tensor] = FromFiles(
+            films["path"].tolist(), partial(_nih_films.read_film, shape=self.shape)
+        )
         if self._store is not None and self._stored:
-            read = FromStore(self._store.images, self._store.rows(films["name"]), self.shape)
+            read = FromArray(self._store.images, self._store.rows(films["name"]), self.shape)
         label = torch.from_numpy(_nih_tables.label_matrix(films["findings"], self.task.classes))
         return Source(read, label, torch.tensor(films["patient"].to_numpy()))
 

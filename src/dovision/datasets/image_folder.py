@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from dovision import checks
@@ -19,7 +18,7 @@ from dovision.datasets import _checks, _class_folders, _image_io, _splits
 from dovision.datasets._class_folders import ImageFile
 from dovision.interfaces import Images, Source
 from dovision.io import files, images
-from dovision.types import SPLITS, Shape
+from dovision.types import SPLITS
 
 
 class _DecodedFile(NamedTuple):
@@ -89,7 +88,8 @@ class ImageFolder(Images):
 
     def source(self, split: str) -> Source:
         entries = self._split_entries(split)
-        files = Files([str(self._root / entry.name) for entry in entries], self.shape)
+        paths = [str(self._root / entry.name) for entry in entries]
+        files = _image_io.FromFiles(paths, partial(_image_io.image_from_file, shape=self.shape))
         labels = torch.tensor([entry.label for entry in entries])
         return Source(files, labels, torch.tensor([self._groups[entry.group] for entry in entries]))
 
@@ -100,17 +100,6 @@ class ImageFolder(Images):
 
     def _split_entries(self, split: str) -> list[ImageFile]:
         return [self._entries[row] for row in self._rows[split]]
-
-
-@dataclass(frozen=True)
-class Files:
-    """Images, each read from its file when it is asked for."""
-
-    paths: list[str]
-    shape: Shape
-
-    def __call__(self, row: int) -> Tensor:
-        return _image_io.image_from_file(Path(self.paths[row]), self.shape)
 
 
 def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, _DecodedFile], list[str]]:

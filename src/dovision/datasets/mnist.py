@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from torch import Tensor
 from torchvision.datasets import MNIST as Torchvision
 
 from dovision import checks
-from dovision.datasets import _checks, _idx
+from dovision.datasets import _checks
 from dovision.datasets._download import required
 from dovision.datasets.in_memory import in_memory
 from dovision.functional.rng import generator
 from dovision.interfaces import Images, Source
+from dovision.io import files
 
-_Pixels = npt.NDArray[np.uint8]
+_MAX_BYTES = 1 << 31  # bytes of a file, unzipped; MNIST's largest has 2 ** 26
 
 
 class MNIST(Images):
@@ -52,9 +54,9 @@ class MNIST(Images):
         self.task = _checks.task(task, classes, ("multiclass",), "MNIST")
         self.shape = _checks.image_shape(shape)
         folder = Path(root) / "MNIST" / "raw"
-        files = {name: _locate(folder, name, download) for name, _ in Torchvision.resources}
-        self._train = self._arrays(files["train-images-idx3-ubyte.gz"], files["train-labels-idx1-ubyte.gz"])
-        self._test = self._arrays(files["t10k-images-idx3-ubyte.gz"], files["t10k-labels-idx1-ubyte.gz"])
+        located = {name: _locate(folder, name, download) for name, _ in Torchvision.resources}
+        self._train = self._arrays(located["train-images-idx3-ubyte.gz"], located["train-labels-idx1-ubyte.gz"])
+        self._test = self._arrays(located["t10k-images-idx3-ubyte.gz"], located["t10k-labels-idx1-ubyte.gz"])
         count = len(self._train[1])
         if checks.positive_int("val_images", val_images) >= count:
             raise ValueError(f"val_images must be below {count:,}, the number of training images, got {val_images:,}.")
@@ -80,7 +82,7 @@ class MNIST(Images):
         return pd.DataFrame({"name": names, "group": names})
 
     def _arrays(self, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
-        image, label = _idx.read_idx(images, axes=3), _idx.read_idx(labels, axes=1)
+        image, label = read_idx(images, axes=3), read_idx(labels, axes=1)
         _checks.agree("shape", self.shape, (1, *image.shape[1:]))
         if len(image) != len(label) or not len(label):
             raise ValueError(
@@ -101,3 +103,24 @@ def _locate(folder: Path, archive: str, download: bool) -> Path:
         return zipped.with_suffix("")
     checksum = dict(Torchvision.resources)[archive]
     return required(zipped, Torchvision.mirrors[0] + archive, checksum, download, home="MNIST/raw")
+
+
+def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
+    """The array of unsigned bytes in an IDX file, with `axes` axes.
+
+    Raises:
+        ValueError: the file is not such a file, or truncated; the message names it.
+    """
+    data = files.unzipped(path, _MAX_BYTES) if path.suffix == ".gz" else files.read_bytes(path, _MAX_BYTES)
+    header = 4 + 4 * axes
+    if data[:4] != bytes((0, 0, 8, axes)):
+        raise ValueError(
+            f"{path} must be an IDX file of bytes with {axes} axes, but starts with {data[:4].hex(' ')!r}."
+        )
+    lengths = np.frombuffer(data[4:header].ljust(4 * axes, b"\0"), ">u4").tolist()
+    if len(data) != header + math.prod(lengths):
+        raise ValueError(
+            f"{path} must hold {header + math.prod(lengths):,} bytes, as its header says, got {len(data):,}. "
+            "Delete it and fetch it again."
+        )
+    return np.frombuffer(data, np.uint8, offset=header).reshape(lengths)

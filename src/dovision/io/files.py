@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import stat
+import sys
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -62,11 +63,18 @@ def read_text(path: str | Path, most: int = TEXT) -> str:
 
 def sha256(path: str | Path) -> str:
     """The SHA-256 of the bytes of a regular file, 64 hexadecimal digits; errors as those of `regular`."""
-    digest = hashlib.sha256()
     with open_file(path) as file:
-        while piece := file.read(CHUNK_BYTES):
-            digest.update(piece)
-    return digest.hexdigest()
+        return digest(file)
+
+
+def digest(file: BinaryIO, length: int | None = None) -> str:
+    """The SHA-256 of a file's first `length` bytes, or of all."""
+    found, left = hashlib.sha256(), sys.maxsize if length is None else length
+    file.seek(0)
+    while piece := file.read(min(CHUNK_BYTES, left)):
+        found.update(piece)
+        left -= len(piece)
+    return found.hexdigest()
 
 
 def unzipped(path: str | Path, most: int) -> bytes:

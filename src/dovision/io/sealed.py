@@ -7,7 +7,6 @@ torch.load reads such a file as any other; `read_sealed` checks the digest first
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import re
@@ -24,7 +23,6 @@ SEAL_FORMAT = 2  # 1 had no digest
 MARK = re.compile(rb"dovision (\d+) sha256 ([0-9a-f]{64})")
 MARK_LENGTH = len(b"dovision 2 sha256 ") + 64
 END = b"PK\x05\x06"  # begins the last 22 bytes of an archive without a comment, of which the last two are its length
-_CHUNK_BYTES = 1 << 20  # bytes hashed at a time
 
 
 def write_sealed(path: Path, content: Any) -> None:
@@ -97,7 +95,7 @@ def verify(path: str | Path, file: BinaryIO) -> None:
             f"the checkpoint {path} must be of dovision's format {SEAL_FORMAT}, got {int(mark[1])}. Fit it again, or "
             "use the version of dovision that wrote it."
         )
-    if _digest(file, size - MARK_LENGTH) != mark[2].decode():
+    if files.digest(file, size - MARK_LENGTH) != mark[2].decode():
         raise ValueError(
             f"the checkpoint {path} is damaged: its bytes are not those that its digest was made of. Fit it again, or "
             "copy it again."
@@ -129,19 +127,9 @@ def _seal(file: BinaryIO) -> None:
         raise RuntimeError("torch.save must write a zip archive without a comment. This is a fault of dovision.")
     file.seek(size - 2)
     file.write(MARK_LENGTH.to_bytes(2, "little"))
-    digest = _digest(file, size)
+    digest = files.digest(file, size)
     file.seek(size)
     file.write(f"dovision {SEAL_FORMAT} sha256 {digest}".encode())
-
-
-def _digest(file: BinaryIO, length: int) -> str:
-    """The sha256 of the first `length` bytes."""
-    digest = hashlib.sha256()
-    file.seek(0)
-    while length and (piece := file.read(min(_CHUNK_BYTES, length))):
-        digest.update(piece)
-        length -= len(piece)
-    return digest.hexdigest()
 
 
 def _check_sizes(file: BinaryIO) -> None:

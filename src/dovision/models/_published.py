@@ -1,4 +1,4 @@
-"""Parts shared by networks with published weights: the channels of the images, the rows of the head."""
+"""Checks of images that networks take, and outputs of published weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from dovision import checks
 from dovision.types import Shape
 
 
@@ -25,6 +26,13 @@ def check_colours(name: str, shape: Shape) -> None:
             f"{name} takes images of 1 or 3 channels, got shape {list(shape)}. "
             "Choose model=torchvision_model for another number."
         )
+
+
+def check_size(name: str, shape: Shape, least: int) -> Shape:
+    """Return the shape of images, (C, H, W), that are at least so many pixels high and wide."""
+    for side, length in zip(("height", "width"), shape[1:], strict=True):
+        checks.at_least(f"{name}'s image {side}", length, least, "Use a larger image, or another model.")
+    return shape
 
 
 def choose_outputs(network: nn.Module, head: str, names: Sequence[str], classes: Sequence[str]) -> None:

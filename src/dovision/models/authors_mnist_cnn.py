@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from dovision import checks
 from dovision.interfaces import Classifier
+from dovision.models._published import check_size
 from dovision.types import Shape, Task
 
 SMALLEST = 10  # pixels: the last map is then 1 x 1
@@ -27,9 +27,7 @@ def authors_mnist_cnn(
 
     Source: arXiv:1902.03380, mnist.ipynb of the authors' notebooks (jjaacckkyy63/Causal-Intervention-AE-wAdvImg).
     """
-    channels, *size = shape
-    for name, length in zip(("height", "width"), size, strict=True):
-        checks.at_least(f"authors_mnist_cnn's image {name}", length, SMALLEST, "Use a larger image, or another model.")
+    channels, *size = check_size("authors_mnist_cnn", shape, SMALLEST)
     height, width = (((length - 2) // 2 - 2) // 2 for length in size)
     layers = OrderedDict(
         conv1=nn.Conv2d(channels, 32, 3),

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.io import sealed
-from dovision.models._published import check_colours, choose_outputs
+from dovision.models._published import check_colours, check_size, choose_outputs
 from dovision.types import Shape, Task
 
 # The outputs of the public checkpoint, in its order.
@@ -42,8 +42,7 @@ def chexnet(checkpoint_file: str | None, shape: Shape, task: str, classes: Seque
     if task != "multilabel":
         raise ValueError(f"chexnet's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
     check_colours("chexnet", shape)
-    for name, length in (("height", shape[1]), ("width", shape[2])):
-        checks.at_least(f"chexnet's image {name}", length, 32, "Use a larger image, or another model.")
+    check_size("chexnet", shape, 32)
     network = _random(len(classes)) if checkpoint_file is None else _public(checkpoint_file, classes)
     return Classifier(network, Task(task, tuple(classes)), MEAN, STD)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
-from dovision import checks
 from dovision.interfaces import Classifier
+from dovision.models._published import check_size
 from dovision.types import Shape, Task
 
 MAP = 12  # pixels, height and width of the map before the linear layers
 
 
-class SmallCNN(nn.Module):
+class SmallCNN(nn.Sequential):
     """conv 32 - conv 64 - pool - linear 256 - linear K, kernels 3 x 3.
 
     The map is averaged to 12 x 12 before the linear layers, unless `size`, the height and width of the images, makes it
@@ -21,26 +22,22 @@ class SmallCNN(nn.Module):
     """
 
     def __init__(self, channels: int, outputs: int, size: tuple[int, int]) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, 32, 3)
-        self.relu1 = nn.ReLU()
-        self.conv2 = nn.Conv2d(32, 64, 3)
-        self.relu2 = nn.ReLU()
-        self.pool = nn.MaxPool2d(2)
         pooled = tuple((length - 4) // 2 for length in size)
-        self.average = nn.Identity() if pooled == (MAP, MAP) else nn.AdaptiveAvgPool2d(MAP)
-        self.dropout1 = nn.Dropout(0.25)
-        self.flatten = nn.Flatten()
-        self.linear1 = nn.Linear(64 * MAP * MAP, 256)
-        self.relu3 = nn.ReLU()
-        self.dropout2 = nn.Dropout(0.5)
-        self.linear2 = nn.Linear(256, outputs)
-
-    def forward(self, image: Tensor) -> Tensor:
-        hidden = self.relu2(self.conv2(self.relu1(self.conv1(image))))
-        hidden = self.dropout1(self.average(self.pool(hidden)))
-        hidden = self.dropout2(self.relu3(self.linear1(self.flatten(hidden))))
-        return self.linear2(hidden)
+        layers: OrderedDict[str, nn.Module] = OrderedDict(
+            conv1=nn.Conv2d(channels, 32, 3),
+            relu1=nn.ReLU(),
+            conv2=nn.Conv2d(32, 64, 3),
+            relu2=nn.ReLU(),
+            pool=nn.MaxPool2d(2),
+            average=nn.Identity() if pooled == (MAP, MAP) else nn.AdaptiveAvgPool2d(MAP),
+            dropout1=nn.Dropout(0.25),
+            flatten=nn.Flatten(),
+            linear1=nn.Linear(64 * MAP * MAP, 256),
+            relu3=nn.ReLU(),
+            dropout2=nn.Dropout(0.5),
+            linear2=nn.Linear(256, outputs),
+        )
+        super().__init__(layers)
 
 
 def small_cnn(
@@ -57,7 +54,5 @@ def small_cnn(
     Source: none; the widths are those of the MNIST network in the notebooks of arXiv:1902.03380, which has a second
     pooling and no dropout.
     """
-    channels, height, width = shape
-    for name, length in (("height", height), ("width", width)):
-        checks.at_least(f"small_cnn's image {name}", length, 28, "Use a larger image, or another model.")
+    channels, height, width = check_size("small_cnn", shape, 28)
     return Classifier(SmallCNN(channels, len(classes), (height, width)), Task(task, tuple(classes)), mean, std)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -31,24 +32,21 @@ class Residual(nn.Module):
         return self.relu2(hidden + self.shortcut(value))
 
 
-class SmallResNet(nn.Module):
+class SmallResNet(nn.Sequential):
     """A stem of stride 2 and three residual blocks, the last two of stride 2: an image of 96 pixels ends as 12 x 12."""
 
     def __init__(self, channels: int, width: int, outputs: int) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, width, 3, 2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        convolution = nn.Conv2d(channels, width, 3, 2, padding=1, bias=False)
+        layers = OrderedDict(
+            stem=nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU()),
+            stage1=Residual(width, width, 1),
+            stage2=Residual(width, 2 * width, 2),
+            stage3=Residual(2 * width, 4 * width, 2),
+            pool=nn.AdaptiveAvgPool2d(1),
+            flatten=nn.Flatten(),
+            linear=nn.Linear(4 * width, outputs),
         )
-        self.stage1 = Residual(width, width, 1)
-        self.stage2 = Residual(width, 2 * width, 2)
-        self.stage3 = Residual(2 * width, 4 * width, 2)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.flatten = nn.Flatten()
-        self.linear = nn.Linear(4 * width, outputs)
-
-    def forward(self, image: Tensor) -> Tensor:
-        value = self.stage3(self.stage2(self.stage1(self.stem(image))))
-        return self.linear(self.flatten(self.pool(value)))
+        super().__init__(layers)
 
 
 def small_resnet(
