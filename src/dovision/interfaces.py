@@ -322,8 +322,6 @@ class Attack(ClassifierComponent, ABC):
         norm: linf or l2.
     """
 
-    stops_early = False  # at an image, once its aim is reached there: what it costs depends on the classifier's answers
-
     def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf") -> None:
         self.norm = checks.choice("norm", norm, ("linf", "l2"))
         self.eps = checks.epsilons(eps, norm)
@@ -334,6 +332,13 @@ class Attack(ClassifierComponent, ABC):
     def queries(self) -> dict[float, float]:
         """Forward passes that an image has cost, by epsilon: the mean of all images attacked so far."""
         return {eps: self._passes[eps] / images for eps, images in self._attacked.items()}
+
+    def most_queries(self, classes: int) -> int | None:
+        """Forward passes that an image of so many classes may cost, where the attack stops once its aim is reached.
+
+        None: all images cost the same.
+        """
+        return None
 
     @abstractmethod
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:

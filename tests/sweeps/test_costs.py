@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -69,10 +71,17 @@ def test_a_pace_of_nothing_is_refused():
 def test_minutes_are_starts_and_images_of_all_that_is_known_and_the_rest_is_named():
     paces = {"a": Pace(6.0, 0.5), "b": Pace(0.0, 2.0), "c": None}
     parts = [Work("fit", "a", 108), Work("fit again", "a", 12), Work("effects", "b", 30)]
-    assert estimate(parts, lambda work: paces[work.key]) == Estimate((6 + 54 + 6 + 6 + 60) / 60)
+    assert estimate(parts, lambda work: paces[work.key]) == Estimate(2.2, 2.2)
     unknown = [Work("attack", "b", 1, "it stops early"), Work("maps", "c", 1)]
     found = estimate([*parts, *unknown], lambda work: paces[work.key])
-    assert found == Estimate(2.2, ("attack (it stops early)", "maps (it could not be timed)"))
+    assert found == Estimate(2.2, math.inf, ("attack (it stops early)", "maps (it could not be timed)"))
+
+
+def test_minutes_of_passes_that_may_be_more_are_bounded():
+    parts = [Work("fit", "a", 10), Work("attack", "b", 3, "it stops early", 30)]
+    paces = {"a": Pace(0.0, 6.0), "b": Pace(6.0, 2.0)}
+    found = estimate(parts, lambda work: paces[work.key])
+    assert found == Estimate((60 + 6 + 6) / 60, (60 + 6 + 60) / 60, ("attack (it stops early)",))
 
 
 def test_work_whose_pace_cannot_be_known_is_not_timed():
@@ -130,18 +139,21 @@ def told(*minutes: tuple[str, Estimate], workers: int | None = 1) -> list[str]:
 def test_a_dry_run_never_says_zero_for_what_is_to_be_done():
     unknown = ("attack (it stops early)",)
     lines = told(
-        *(("completed", Estimate(0.0)), ("missing", Estimate(0.001)), ("missing", Estimate(0.25, unknown))),
-        *(("missing", Estimate(0.0, unknown)), ("interrupted", Estimate(3.0))),
+        *(("completed", Estimate(0.0, 0.0)), ("missing", Estimate(0.001, 0.001))),
+        *(("missing", Estimate(0.25, math.inf, unknown)), ("missing", Estimate(0.0, math.inf, unknown))),
+        *(("interrupted", Estimate(1.0, 3.0, unknown)), ("missing", Estimate(2.0, 2.5, unknown))),
     )
-    assert [line.split()[4] for line in lines[1:6]] == ["0", "<0.01", "0.25+", "?", "<=3.0"]
-    assert "5 jobs, 4 to do" in lines[6]
-    assert "at least 3.3 minutes" in lines[6]
-    assert lines[7] == "not in the minutes of 2 jobs: attack (it stops early)"
-    assert "minutes unknown" in told(("missing", Estimate(0.0, unknown)))[2]
+    assert [line.split()[4] for line in lines[1:7]] == ["0", "<0.01", "0.25+", "?", "<=3.0", "2.0-2.5"]
+    assert "6 jobs, 5 to do" in lines[7]
+    assert "at least 3.3 minutes, " in lines[7]
+    assert lines[8] == "not known of 4 jobs: attack (it stops early)"
+    assert "minutes unknown" in told(("missing", Estimate(0.0, math.inf, unknown)))[2]
 
 
 def test_the_minutes_of_a_sweep_are_those_of_its_workers():
-    jobs = (("missing", Estimate(2.0)), ("missing", Estimate(4.0)))
+    jobs = (("missing", Estimate(2.0, 2.0)), ("missing", Estimate(4.0, 4.0)))
+    assert "about 6.0 to 7.5 minutes, " in told(jobs[0], ("missing", Estimate(4.0, 5.5)))[-1]
+    assert "about 4.0 to 5.5 minutes on 2 workers, " in told(jobs[0], ("missing", Estimate(4.0, 5.5)), workers=2)[-1]
     assert "about 6.0 minutes, " in told(*jobs)[-1]
     assert "about 4.0 minutes on 2 workers, " in told(*jobs, workers=2)[-1]
     assert "about 6.0 minutes of work for an unknown number of workers, " in told(*jobs, workers=None)[-1]

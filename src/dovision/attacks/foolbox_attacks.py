@@ -36,8 +36,6 @@ class NearestAttack(Attack):
         ImportError: foolbox is not installed.
     """
 
-    stops_early = True
-
     def __init__(self, eps: Epsilons, norm: str, target: int | str | None) -> None:
         super().__init__(eps, norm)
         self.objective = Objective(margin, target)
@@ -102,6 +100,9 @@ class DeepFool(NearestAttack):
             overshoot=checks.at_least("overshoot", overshoot, 0),
         )
 
+    def most_queries(self, classes: int) -> int:
+        return 3 + self.peer.steps * (min(self.peer.candidates, classes + 1) - 1)
+
     def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
         root = logging.getLogger()  # where foolbox repeats `candidates`, batch by batch
         root.addFilter(_silent)
@@ -144,6 +145,9 @@ class CarliniWagner(NearestAttack):
             initial_const=checks.positive("first_constant", first_constant),
             abort_early=False,  # it looks at the batch's loss: an image's result would depend on the others
         )
+
+    def most_queries(self, classes: int) -> int:
+        return 2 + self.peer.binary_search_steps * self.peer.steps
 
     def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
         return self.peer.run(model, image, criterion)
@@ -188,6 +192,10 @@ class Boundary(NearestAttack):
             source_step=checks.positive("source_step", source_step),
         )
         self.seed = checks.count("seed", seed)
+
+    def most_queries(self, classes: int) -> int:
+        begin = self.begin.directions + self.begin.steps + 1
+        return 4 + begin + self.walk.steps + self.walk.steps // self.walk.update_stats_every_k
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return torch.cat([self._alone(batch.rows([row]), classifier, eps) for row in range(len(batch.sample))])

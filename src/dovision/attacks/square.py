@@ -36,8 +36,6 @@ class Square(Attack):
     Source: arXiv:1912.00049.
     """
 
-    stops_early = True
-
     def __init__(
         self,
         eps: Epsilons,
@@ -50,7 +48,7 @@ class Square(Attack):
     ) -> None:
         super().__init__(eps, norm)
         self.objective = Objective(loss, target)
-        self.most_queries = checks.positive_int("queries", queries)
+        self.max_queries = checks.positive_int("queries", queries)
         self.area = checks.within("area", checks.positive("area", area), 0, 1)
         self.seed = checks.count("seed", seed)
 
@@ -58,18 +56,21 @@ class Square(Attack):
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.objective.check(classifier.task)
 
+    def most_queries(self, classes: int) -> int:
+        return self.max_queries
+
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
         channels, height, width = batch.image.shape[1:]
-        shape = (self.most_queries, DRAWS + channels)
+        shape = (self.max_queries, DRAWS + channels)
         draws = uniform(shape, self.seed, batch.sample).to(batch.image.device)
         start = uniform((channels, height, width), self.seed, batch.sample, 0).to(batch.image.device)
         best = classify(first_candidates(ball, start), batch, classifier, self.objective)
-        for query in range(1, self.most_queries):
+        for query in range(1, self.max_queries):
             rows = (~best.reached).nonzero().squeeze(1)
             if len(rows) == 0:
                 break
-            side = side_of_square(self.area, query / self.most_queries, (height, width), self.norm)
+            side = side_of_square(self.area, query / self.max_queries, (height, width), self.norm)
             near = Ball(ball.centre[rows], eps, self.norm)
             image = next_candidates(near, best.image[rows], side, draws[rows, query])
             best = _with_better(best, rows, classify(image, batch.rows(rows), classifier, self.objective))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -21,15 +22,17 @@ class Work(NamedTuple):
 
     kind: str  # such as effects, or attack
     key: str  # depends on all that the pace depends on
-    images: float  # passes over an image
-    unknown: str = ""  # why its pace cannot be known before it runs; empty if it can
+    images: float  # passes over an image, at least
+    unknown: str = ""  # why its pace or its passes cannot be known before it runs; empty if they can
+    most: float = math.inf  # passes over an image that unknown ones may be
 
 
 class Estimate(NamedTuple):
-    """Minutes of a job, without those of what is not known."""
+    """Minutes of a job."""
 
-    minutes: float
-    unknown: tuple[str, ...] = ()
+    minutes: float  # at least
+    most: float  # infinite where something has no bound
+    unknown: tuple[str, ...] = ()  # what they differ by
 
     @property
     def is_known(self) -> bool:
@@ -39,14 +42,15 @@ class Estimate(NamedTuple):
 
 def estimate(parts: Iterable[Work], pace: Callable[[Work], Pace | None]) -> Estimate:
     """The minutes of all parts; `pace` gives None for what could not be timed."""
-    seconds, unknown = 0.0, []
+    least, more, unknown = 0.0, 0.0, []
     for work in parts:
-        own = None if work.unknown else pace(work)
+        own = None if work.unknown and math.isinf(work.most) else pace(work)
         if own is not None:
-            seconds += own.start + work.images * own.image
-        else:
+            least += own.start + work.images * own.image
+        if own is None or work.unknown:
+            more += math.inf if own is None else (work.most - work.images) * own.image
             unknown.append(f"{work.kind} ({work.unknown or 'it could not be timed'})")
-    return Estimate(seconds / 60, tuple(dict.fromkeys(unknown)))
+    return Estimate(least / 60, (least + more) / 60, tuple(dict.fromkeys(unknown)))
 
 
 def on_workers(minutes: Sequence[float], workers: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -76,7 +77,7 @@ class Forecaster:
         job, config = composed
         decision = decide(RunDirectory(job.folder), config, self._prints)
         if decision.skip == DONE:
-            return Forecast(job, decision.state, 0, 0, Estimate(0.0), 0, None)
+            return Forecast(job, decision.state, 0, 0, Estimate(0.0, 0.0), 0, None)
         images: Images = self._part(config, "dataset")
         intervention: Intervention = self._part(config, "intervention")
         attack: Attack = self._part(config, "attack")
@@ -120,11 +121,11 @@ def table(forecasts: Sequence[Forecast], workers: int | None = 1) -> str:
         forecasts: of all jobs.
         workers: jobs that run at a time; None if that is not known.
     """
-    lines = ["  job  state        fits      passes  minutes       MB  overrides"]
+    lines = ["  job  state        fits      passes    minutes       MB  overrides"]
     for each in forecasts:
         numbers = [_number(each.passes), _minutes(each), _number(_megabytes(each.bytes), ".1f")]
         lines.append(
-            f"{each.job.number:5}  {each.state:11}  {each.fits:4}  {numbers[0]:>10}  {numbers[1]:>7}  {numbers[2]:>7}  "
+            f"{each.job.number:5}  {each.state:11}  {each.fits:4}  {numbers[0]:>10}  {numbers[1]:>9}  {numbers[2]:>7}  "
             f"{each.job.name}"
         )
     left = [each for each in forecasts if each.state != COMPLETED]
@@ -136,20 +137,20 @@ def table(forecasts: Sequence[Forecast], workers: int | None = 1) -> str:
         + (f", {_megabytes(memory):.0f} MB of memory by runs like them" if memory else "")
         + ". Nothing was started."
     )
-    lines += [f"not in the minutes of {count} jobs: {what}" for what, count in _unknown(left).items()]
+    lines += [f"not known of {count} jobs: {what}" for what, count in _unknown(left).items()]
     return "\n".join(lines)
 
 
 def _total(left: Sequence[Forecast], workers: int | None) -> str:
     """The minutes of all jobs that are to be done."""
-    minutes = [each.time.minutes for each in left]
-    known = "at least " if any(each.time.unknown for each in left) else "about "
+    bounds = [each.time.minutes for each in left], [each.time.most for each in left]
+    known = "at least " if math.inf in bounds[1] else "about "
     if not any(each.time.is_known for each in left) and left:
         return "minutes unknown"
     if workers is None:
-        return f"{known}{_time(sum(minutes))} minutes of work for an unknown number of workers"
+        return f"{known}{_range([sum(bound) for bound in bounds])} minutes of work for an unknown number of workers"
     shared = f" on {workers} workers" if workers > 1 else ""
-    return f"{known}{_time(on_workers(minutes, workers))} minutes{shared}"
+    return f"{known}{_range([on_workers(bound, workers) for bound in bounds])} minutes{shared}"
 
 
 def _unknown(left: Sequence[Forecast]) -> Counter[str]:
@@ -157,12 +158,18 @@ def _unknown(left: Sequence[Forecast]) -> Counter[str]:
 
 
 def _minutes(each: Forecast) -> str:
-    """Of a job: "?" where nothing is known, "+" where something is not, "<=" where a part may be done already."""
+    """Of a job: "?" where nothing is known, "+" where there is no bound, "<=" where a part may be done already."""
     if not each.time.is_known:
         return "?"
-    if each.time.unknown:
+    if math.isinf(each.time.most):
         return f"{_time(each.time.minutes)}+"
-    return f"{'<=' if each.state in RESUMED else ''}{_time(each.time.minutes)}"
+    if each.state in RESUMED:
+        return f"<={_time(each.time.most)}"
+    return _range([each.time.minutes, each.time.most], "-")
+
+
+def _range(bounds: Sequence[float], between: str = " to ") -> str:
+    return between.join(dict.fromkeys(_time(bound) for bound in bounds if math.isfinite(bound)))
 
 
 def _time(minutes: float) -> str:

@@ -205,16 +205,31 @@ class Bench:
         self, kind: str, settings: Mapping[str, Any], attack: Attack, images: int
     ) -> Iterator[tuple[Work, Callable[[], Pace]]]:
         """An epsilon is as quick as another one, unless the attack stops once it has succeeded."""
-        unknown = LOOSE if attack.stops_early and not self.is_fitted else ""
+        most = attack.most_queries(len(self.images.task.classes))
         own = {key: value for key, value in settings.items() if key != "eps"}
-        groups = [[eps] for eps in attack.eps] if attack.stops_early else [attack.eps]
-        for group in groups:
-            if group:
-                key = self._key("attack", own, group if attack.stops_early else None)
-                yield Work(kind, key, images * len(group), unknown), partial(self._attack_pace, attack, group[0])
+        groups = [[eps] for eps in attack.eps] if most else [attack.eps]
+        for group in filter(len, groups):
+            count = images * len(group)
+            if most and not self.is_fitted:
+                work = Work(kind, self._key("query", own, group), count, LOOSE, count * most)
+                yield work, partial(self._query_pace, copy.deepcopy(attack), group[0])
+            else:
+                key = self._key("attack", own, group if most else None)
+                yield Work(kind, key, count), partial(self._attack_pace, attack, group[0])
 
     def _attack_pace(self, attack: Attack, eps: float) -> Pace:
         return self._step_pace(lambda batch: attack(batch, self.classifier, eps))
+
+    def _query_pace(self, attack: Attack, eps: float) -> Pace:
+        """Of a forward pass in an attack on images that are classified rightly, lest it stops before it begins."""
+        task = self.images.task
+
+        def step(batch: Batch) -> Tensor:
+            label = task.prediction(task.probability(self.classifier(batch.image)))
+            return attack(batch._replace(label=label), self.classifier, eps)
+
+        pace = self._step_pace(step)
+        return Pace(0.0, pace.image / attack.queries[eps])
 
     def _maps(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
         """The first images are explained for other networks as well, and take longer."""
