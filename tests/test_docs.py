@@ -46,6 +46,13 @@ def test_the_example_of_a_page_runs(page, folder, monkeypatch):
     exec(blocks["in a notebook"], {})
 
 
+def test_the_examples_are_in_the_form_of_the_project(folder):
+    settings = ["--config", str(ROOT / "pyproject.toml"), "--no-cache", str(folder)]
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run([sys.executable, "-m", "ruff", *command, *settings], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("plugin", ["", INSIDE], ids=["usual mode", "inference mode"])
 def test_the_examples_keep_the_contracts_of_their_kinds(plugin, folder, tmp_path):
