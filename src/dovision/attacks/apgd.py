@@ -7,32 +7,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dovision import checks
 from dovision.attacks._gradients import logits_and_gradient
 from dovision.attacks._lp_ball import Ball, column
-from dovision.attacks._objective import Candidates, Objective, judge
+from dovision.attacks._objective import Candidates, judge
+from dovision.attacks.gradient_ascent import PGD
 from dovision.attacks.losses import Loss, task_loss
-from dovision.interfaces import Attack, Classifier
-from dovision.types import Batch, Epsilons, Shape
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Epsilons
 
 MOMENTUM = 0.75  # share of a step that is new; the rest goes on as before
 PROGRESS = 0.75  # share of the steps that must raise the loss for a step size to be kept
 
 
-class APGD(Attack):
+class APGD(PGD):
     """Steps up the loss that start at 2 * eps and are halved, image by image, where the loss no longer rises.
 
     Of all steps and starts the best is kept: for each image the one that reaches the aim, and among equals the one
     with the highest loss.
 
     Args:
-        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
-        steps: gradients per image and start.
-        restarts: starts per image.
-        norm: linf or l2.
-        loss: what is raised.
-        target: a class, name or number, as of `Objective`; None for any wrong answer.
-        seed: of the starts; each depends on (seed, sample, restart) alone.
+        eps, steps, restarts, norm, loss, target, seed: as of PGD.
 
     Source: arXiv:2003.01690, algorithm 1; the attack that AutoAttack begins with.
     """
@@ -47,14 +41,7 @@ class APGD(Attack):
         target: int | str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(eps, norm)
-        self.objective = Objective(loss, target)
-        self.steps = checks.positive_int("steps", steps)
-        self.restarts = checks.positive_int("restarts", restarts)
-        self.seed = checks.count("seed", seed)
-
-    def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.objective.check(classifier.task)
+        super().__init__(eps, steps, None, restarts, norm, loss, target, seed)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +13,20 @@ from dovision.io import arrays
 from dovision.io.arrays import AnyArray, Lengths
 
 
+@dataclass(frozen=True)
 class FileArray:
     """The array of an .npy file, or of a member of an .npz, opened when first asked for.
 
     It is memory-mapped, and so costs no memory of the process; but for a compressed member, which is read whole, once.
     What is pickled is the path alone.
-
-    Args:
-        path: the .npy or .npz file.
-        dtype: of its numbers.
-        shape: lengths; None for one that is not known.
-        member: the array's name in an .npz.
     """
 
-    def __init__(self, path: Path, dtype: npt.DTypeLike, shape: Lengths, member: str | None = None) -> None:
-        self.path = path
-        self.dtype = dtype
-        self.shape = shape
-        self.member = member
-        self._array: AnyArray | None = None
+    path: Path  # of the .npy or .npz file
+    dtype: npt.DTypeLike
+    shape: Lengths  # None for a length that is not known
+    member: str | None = None  # the array's name in an .npz
 
-    @property
+    @cached_property
     def array(self) -> AnyArray:
         """The array, read-only.
 
@@ -39,11 +34,9 @@ class FileArray:
             FileNotFoundError: there is no such file.
             ValueError: it is damaged, or the array is missing or of another type or shape.
         """
-        if self._array is None and self.member is None:
-            self._array = arrays.mapped(self.path, self.dtype, self.shape)
-        elif self._array is None:
-            self._array = arrays.member(self.path, str(self.member), self.dtype, self.shape)
-        return self._array
+        if self.member is None:
+            return arrays.mapped(self.path, self.dtype, self.shape)
+        return arrays.member(self.path, self.member, self.dtype, self.shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_array": None}
+        return {name: value for name, value in vars(self).items() if name != "array"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 
 import torch
@@ -43,12 +44,10 @@ class LayerFeatures:
         """All layers' features in a row, shape (B, F), and the logits, shape (B, K)."""
         runs: dict[str, list[Tensor]] = {name: [] for name in self._names(classifier)}
         layers = {name: _layer(classifier, name) for name in runs}
-        handles = [layer.register_forward_hook(partial(self._keep, runs[name])) for name, layer in layers.items()]
-        try:
+        with ExitStack() as hooks:
+            for name, layer in layers.items():
+                hooks.enter_context(layer.register_forward_hook(partial(self._keep, runs[name])))
             logits = classifier(image)
-        finally:
-            for handle in handles:
-                handle.remove()
         for name, outputs in runs.items():
             if len(outputs) != 1:
                 raise ValueError(f"layer {name!r} must run once in a forward pass, got {len(outputs)} runs.")

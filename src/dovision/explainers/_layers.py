@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import torch
@@ -110,21 +112,15 @@ def candidates(classifier: Classifier, image: Tensor) -> list[str]:
     """The layers whose output is a map of the image, in the order in which they finish."""
     found: dict[str, None] = {}
 
-    def note(name: str, output: Any) -> None:
+    def note(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
         if is_map(output, image):
             found[name] = None
 
-    handles = [
-        module.register_forward_hook(lambda module, args, output, name=name: note(name, output))
-        for name, module in classifier.network.named_modules()
-        if name
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name, module in classifier.network.named_modules():
+            hooks.enter_context(module.register_forward_hook(partial(note, name)))
         classifier(image[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
-    return list(found)
+    return [name for name in found if name]
 
 
 def _known(module: nn.Module) -> str | None:

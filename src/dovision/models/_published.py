@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -14,6 +15,17 @@ from dovision.types import Shape
 def has_numbers() -> bool:
     """Return whether a network that is made now has weights; not on the meta device, for which none need be read."""
     return torch.get_default_device().type != "meta"
+
+
+@contextmanager
+def fetching(weights: str, source: str, remedy: str) -> Iterator[None]:
+    """Say of weights that are neither on this machine nor can be downloaded what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise ConnectionError(
+            f"the weights {weights} are not on this machine, and {source} could not be read ({error}). {remedy}"
+        ) from error
 
 
 def check_colours(name: str, shape: Shape) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -53,13 +54,10 @@ def _input_sizes(network: nn.Module, names: list[str], shape: Shape) -> dict[str
     def note(name: str) -> Any:
         return lambda module, inputs: sizes.update({name: tuple(inputs[0].shape[2:])})
 
-    handles = [network.get_submodule(name).register_forward_pre_hook(note(name)) for name in names]
-    try:
-        with evaluating(network):
-            network(torch.zeros(1, *shape))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with evaluating(network), ExitStack() as hooks:
+        for name in names:
+            hooks.enter_context(network.get_submodule(name).register_forward_pre_hook(note(name)))
+        network(torch.zeros(1, *shape))
     return sizes
 
 

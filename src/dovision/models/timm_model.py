@@ -7,7 +7,7 @@ from typing import Any
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import has_numbers
+from dovision.models._published import fetching, has_numbers
 from dovision.models._same_padding import fix_same_padding
 from dovision.types import Shape, Task
 
@@ -47,13 +47,8 @@ def timm_model(
     settings: dict[str, Any] = {"in_chans": shape[0], "num_classes": len(classes)}
     if facts.fixed_input_size:
         settings["img_size"] = tuple(shape[1:])
-    try:
+    remedy = "Fetch them once where there is a network and copy the cache (the folder HF_HOME) here, or start from "
+    with fetching(f"of {name}", facts.hf_hub_id or facts.url, f"{remedy}random weights: model.pretrained=false."):
         network = timm.create_model(name, pretrained=pretrained and has_numbers(), **settings)
-    except OSError as error:
-        raise ConnectionError(
-            f"the weights of {name} are not on this machine, and {facts.hf_hub_id or facts.url} could not be read "
-            f"({error}). Fetch them once where there is a network and copy the cache (the folder HF_HOME) here, or "
-            "start from random weights: model.pretrained=false."
-        ) from error
     fix_same_padding(network, shape)
     return Classifier(network, Task(task, tuple(classes)), mean, std)

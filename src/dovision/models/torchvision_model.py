@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
 from collections.abc import Sequence
 
 import torch
@@ -11,7 +10,7 @@ from torch import nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import has_numbers
+from dovision.models._published import fetching, has_numbers
 from dovision.types import Shape, Task
 
 
@@ -54,15 +53,10 @@ def _network(name: str, weights: str | None, outputs: int) -> nn.Module:
         checks.choice("model.weights", weights, ["DEFAULT", *(choice.name for choice in choices)])
     if weights is None or not has_numbers():
         return torchvision.models.get_model(name, weights=None, num_classes=outputs)
-    url = choices[weights].url
-    try:
+    folder = f"{torch.hub.get_dir()}/checkpoints"
+    remedy = f"Put the file into {folder}, or start from random weights: model.weights=null."
+    with fetching(f"{weights} of {name}", choices[weights].url, remedy):
         network = torchvision.models.get_model(name, weights=weights)
-    except (urllib.error.URLError, OSError) as error:
-        folder = f"{torch.hub.get_dir()}/checkpoints"
-        raise ConnectionError(
-            f"the weights {weights} of {name} are not on this machine, and {url} could not be read ({error}). "
-            f"Put the file into {folder}, or start from random weights: model.weights=null."
-        ) from error
     _replace_head(network, outputs)
     return network
 

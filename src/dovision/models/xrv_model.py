@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import choose_outputs, has_numbers
+from dovision.models._published import choose_outputs, fetching, has_numbers
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
@@ -99,12 +99,8 @@ def _random(name: str, outputs: int) -> nn.Module:
 
 
 def _weights(library: Any, name: str) -> dict[str, Tensor]:
-    try:
+    folder = library.utils.get_cache_dir()
+    remedy = f"Put the file into {folder}, or start from random weights: model.pretrained=false."
+    with fetching(name, library.model_urls[name]["weights_url"], remedy):
         published = library.get_model(name)
-    except OSError as error:
-        raise ConnectionError(
-            f"the weights {name} are not on this machine, and {library.model_urls[name]['weights_url']} could not be "
-            f"read ({error}). Put the file into {library.utils.get_cache_dir()}, or start from random weights: "
-            "model.pretrained=false."
-        ) from error
     return {key.removeprefix("model."): t for key, t in published.state_dict().items() if key != "op_threshs"}
