@@ -104,9 +104,9 @@ def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
     classifier = classifier_of("densenet121")
     channels = classifier.network.get_submodule(layer).conv.out_channels
     autoencoder = ConvAutoencoder(layer, (channels, 32, 16, 32, channels), code=2, kernel_size=3)
-    inserted = insert(classifier, autoencoder, (3, SIZE, SIZE)).eval().requires_grad_(False)
-    batch, propagation = batch_of(1), Propagation(inserted, LatentChannel())
-    loop = partial(looped, inserted, propagation.intervention, batch)
+    with_autoencoder = insert(classifier, autoencoder, (3, SIZE, SIZE)).eval().requires_grad_(False)
+    batch, propagation = batch_of(1), Propagation(with_autoencoder, LatentChannel())
+    loop = partial(looped, with_autoencoder, propagation.intervention, batch)
     runs = {"plain loop": partial(loop, best_chunk(loop))}
     yield from compare(f"densenet121, 16 channels after {layer}", 1, partial(effect, propagation, batch), runs, rounds)
 

@@ -39,7 +39,7 @@ class Watch:
 
 
 def share(images: int) -> float:
-    """Of the wall time of `trainer.test`, on clean images and in one attacked arm, 14 x 14 cells each."""
+    """Of the wall time of `trainer.test`, on clean images and in one attacked condition, 14 x 14 cells each."""
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
     classifier, batch, attack = classifier_of("densenet121"), batch_of(images), PGD("2/255", steps=10)
     items = [batch.rows(row) for row in range(images)]

@@ -52,7 +52,7 @@ def run(root: Path, folder: Path, seed: int, images: int | None) -> Path:
     name = f"{seed}-{images or 'all'}"
     overrides = [
         *("dataset=image_folder", f"dataset.root={folder}", "dataset.classes=[defect,intact]"),
-        *("dataset.shape=[1,28,28]", f"seed={seed}", "training.classifier.epochs=6", "evaluation.maps=0"),
+        *("dataset.shape=[1,28,28]", f"seed={seed}", "training.classifier.epochs=6", "evaluation.num_thumbnails=0"),
         *("intervention.rows=1", "intervention.columns=1", f"output_root={root}", f"name={name}"),
         f"evaluation.images={images or 'null'}",
     ]
@@ -63,7 +63,7 @@ def run(root: Path, folder: Path, seed: int, images: int | None) -> Path:
 
 
 def accuracy(run: Path) -> tuple[float, float, float]:
-    found = json.loads((run / "summary.json").read_text())["arms"]["clean"]["accuracy"]
+    found = json.loads((run / "summary.json").read_text())["conditions"]["clean"]["accuracy"]
     return found["estimate"], found["low"], found["high"]
 
 

@@ -46,8 +46,14 @@ from dovision.io import locking
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["launches"])
 ROWS, COLUMNS, BATCHES = (1, 2, 3, 4), (1, 2), 3
-SETTINGS = ("dataset=digits", "training.classifier.epochs=1", "evaluation.images=12", "evaluation.maps=2", "threads=1")
-SETTINGS += ("evaluation.batch_size=4", "evaluation.flush=4", "attack=fgsm", "attack.eps=0.1")
+SETTINGS = (
+    "dataset=digits",
+    "training.classifier.epochs=1",
+    "evaluation.images=12",
+    "evaluation.num_thumbnails=2",
+    "threads=1",
+)
+SETTINGS += ("evaluation.batch_size=4", "evaluation.checkpoint_every=4", "attack=fgsm", "attack.eps=0.1")
 LAUNCHERS = {"basic": (), "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")}
 TABLES = ("samples.parquet", "effects.parquet", "summary.json")
 PAUSE = 0.2  # seconds that a batch takes at least, so that launches meet

@@ -63,9 +63,9 @@ LIMIT = 20.0  # seconds of processor time for one reading: a machine with other 
 PATIENCE = 300.0  # seconds by the clock, of a reading that waits for something
 BAD = ("other", "traceback", "hang")
 EVALUATION = """dataset=digits training.classifier.epochs=1 training.autoencoder.epochs=1 evaluation.images=10
-    evaluation.maps=2 evaluation.keep_attacked=true intervention.rows=2 intervention.columns=2 attack=fgsm
+    evaluation.num_thumbnails=2 evaluation.store_adversarial=true intervention.rows=2 intervention.columns=2 attack=fgsm
     attack.eps=[0.1] explainer=[random_map,center_map] detector=[max_softmax,entropy]
-    +attack@detection.worlds.fgsm=fgsm detection.worlds.fgsm.eps=[0.1] detection.val_images=60
+    +attack@detection.attacks.fgsm=fgsm detection.attacks.fgsm.eps=[0.1] detection.val_images=60
     detection.test_images=20"""
 
 
@@ -424,7 +424,10 @@ class Overrides(Kind):
     BASES: tuple[tuple[str, str], ...] = (
         ("evaluate", "dataset=digits model=small_cnn intervention=pixel_grid intervention.rows=2 evaluation.images=12"),
         ("evaluate", "attack=pgd attack.eps=[0.1,0.2] attack.steps=3 fill@intervention.fill=mean seed=1 threads=1"),
-        ("evaluate", "explainer=[random_map,center_map] explanation.cells=8 evaluation.maps=2 trainer.accelerator=cpu"),
+        (
+            "evaluate",
+            "explainer=[random_map,center_map] explanation.cells=8 evaluation.num_thumbnails=2 trainer.accelerator=cpu",
+        ),
         ("evaluate", "dataset=phantom dataset.shortcut=0.5 dataset.shape=[1,64,64] intervention=counterfactual"),
         ("evaluate", "experiment=demo evaluation.batch_size=8 on_failure=stop logger=csv num_workers=0"),
         ("train", "dataset=digits model=small_resnet training.classifier.epochs=1 seed=3"),

@@ -68,7 +68,7 @@ def dovision_evaluate() -> Command:
     from dovision.cli.evaluate import main
 
     small = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
-    small += ("evaluation.maps=2", "intervention.rows=2", "intervention.columns=2")
+    small += ("evaluation.num_thumbnails=2", "intervention.rows=2", "intervention.columns=2")
 
     def run(*overrides: str) -> int:
         latent = any(override.startswith("intervention=latent") for override in overrides)

@@ -50,7 +50,7 @@ def write_run(
     named = [f"digit_{i:04}.png" for i in range(images)]
     control = 5 * torch.nn.functional.one_hot(clean.label, 10) + 1.5 * torch.randn(images, 10, generator=random)
     samples, effects = [], []
-    for arm, size in [("clean", 0.0), *((f"eps={e:g}", e) for e in eps)]:
+    for condition, size in [("clean", 0.0), *((f"eps={e:g}", e) for e in eps)]:
         noise = (torch.rand(clean.image.shape, generator=random) - 0.5).sign()
         batch = clean._replace(image=(clean.image + size * noise).clamp(0, 1))
         logits = control + strength * 5 * size * torch.randn(images, 10, generator=random)
@@ -59,11 +59,17 @@ def write_run(
         measured = {"task": task, "control_logits": logits, "treated_logits": treated}
         attacked = {"clean": CleanImages(clean.image, before), "logits_8bit": logits} if size else {}
         samples.append(
-            [sample_columns(arm=arm, eps=size, batch=batch, names=named, logits=logits, **measured, **attacked)]
+            [
+                sample_columns(
+                    condition=condition, eps=size, batch=batch, names=named, logits=logits, **measured, **attacked
+                )
+            ]
         )
-        effects.append(list(effect_columns(arm=arm, sample=batch.sample, units=units, regions=regions, **measured)))
+        effects.append(
+            list(effect_columns(condition=condition, sample=batch.sample, units=units, regions=regions, **measured))
+        )
         for sample in range(maps):
-            save_image(thumbnail_path(folder, sample, arm), batch.image[sample])
+            save_image(thumbnail_path(folder, sample, condition), batch.image[sample])
     with TableWriter(folder / SAMPLES, samples_schema(task)) as table:
         table.write(by_sample(samples, images))
     with TableWriter(folder / EFFECTS, effects_schema()) as table:
@@ -80,7 +86,7 @@ def write_map_run(
 
     Taking a lesion away, or painting over it, lowers the log-odds of its label by 2, the tag those of both by
     3 * shortcut, a rib does nothing. The map of `grad_cam` is the box of the label, that of `effect_map` the evidence
-    of every part, both with a little noise; `random_map` is noise alone. The first map of grad_cam is zero.
+    of every object, both with a little noise; `random_map` is noise alone. The first map of grad_cam is zero.
     """
     run = RunDirectory(folder)
     run.start(_film_config(painted, shortcut), overrides, {"seed": 0})
@@ -101,36 +107,36 @@ def _film(sample: int, random: np.random.Generator) -> list[tuple[Any, ...]]:
     quarters = {"opacity0": (0, 16), "nodule1": (16, 0), "tag": (0, 0), "rib": (16, 16)}
     spoken = {"opacity0": "opacity", "nodule1": "nodule"}
     rows = []
-    for part, (top, left) in quarters.items():
-        if sample % 4 or part != "nodule1":
+    for obj, (top, left) in quarters.items():
+        if sample % 4 or obj != "nodule1":
             down, across = random.integers(0, 8, 2)
             box = Box(top + down, left + across, top + down + 8, left + across + 8)
-            rows.append((sample, part, spoken.get(part), *box))
+            rows.append((sample, obj, spoken.get(obj), *box))
     return rows
 
 
-def _evidence(label: str | None, part: str, shown: str, shortcut: float) -> float:
-    """What a part adds to the log-odds of a class."""
-    return 2.0 * (label == shown) + 3 * shortcut * (part == "tag")
+def _evidence(label: str | None, obj: str, shown: str, shortcut: float) -> float:
+    """What an object adds to the log-odds of a class."""
+    return 2.0 * (label == shown) + 3 * shortcut * (obj == "tag")
 
 
 def _write_film_effects(
     folder: Path, films: list[list[tuple[Any, ...]]], painted: bool, shortcut: float, random: np.random.Generator
 ) -> None:
     suffixes = ("", " control 0", " control 1") if painted else ("",)
-    parts = ("opacity0", "nodule1", "tag", "rib")
-    units = [part + suffix for part in parts for suffix in suffixes]
+    objects = ("opacity0", "nodule1", "tag", "rib")
+    units = [obj + suffix for obj in objects for suffix in suffixes]
     nothing = Box(0, 0, 0, 0)
     control = torch.tensor(random.normal(0.5, 0.7, (len(films), 2)))
     treated = control.unsqueeze(1) + torch.tensor(random.normal(0, 0.1, (len(films), len(units), 2)))
     regions: list[list[Box | None]] = []
     for row, film in enumerate(films):
-        known = {part: (label, Box(*edges)) for _, part, label, *edges in film}
-        regions.append([known[part][1] if part in known else nothing for part in parts for _ in suffixes])
-        for column, part in enumerate(parts):
+        known = {obj: (label, Box(*edges)) for _, obj, label, *edges in film}
+        regions.append([known[obj][1] if obj in known else nothing for obj in objects for _ in suffixes])
+        for column, obj in enumerate(objects):
             for place, shown in enumerate(FILMS.classes):
-                if part in known:
-                    treated[row, column * len(suffixes), place] -= _evidence(known[part][0], part, shown, shortcut)
+                if obj in known:
+                    treated[row, column * len(suffixes), place] -= _evidence(known[obj][0], obj, shown, shortcut)
     sample = torch.arange(len(films))
     label = torch.tensor([[1.0 if row % 4 else 0.0, 1.0] for row in range(len(films))])
     batch = Batch(torch.from_numpy(random.random((len(films), 1, 32, 32))).float(), label, sample, sample // 2)
@@ -138,9 +144,9 @@ def _write_film_effects(
     with TableWriter(folder / SAMPLES, samples_schema(FILMS)) as table:
         names = [f"film {row}" for row in range(len(films))]
         logits = control.float()
-        table.write(sample_columns(arm="clean", eps=0.0, batch=batch, names=names, logits=logits, **measured))
+        table.write(sample_columns(condition="clean", eps=0.0, batch=batch, names=names, logits=logits, **measured))
     with TableWriter(folder / EFFECTS, effects_schema()) as table:
-        for rows in effect_columns(arm="clean", sample=sample, units=units, regions=regions, **measured):
+        for rows in effect_columns(condition="clean", sample=sample, units=units, regions=regions, **measured):
             table.write(done_rows(rows))
     for row in range(3):
         save_image(thumbnail_path(folder, row, "clean"), batch.image[row])
@@ -153,10 +159,10 @@ def _film_maps(film: list[tuple[Any, ...]], shortcut: float, random: np.random.G
         variants += ["randomised 1 of 3", "randomised 2 of 3", "randomised 3 of 3", "permuted labels"]
     for shown in dict.fromkeys(label for _, _, label, *_ in film if label):
         own = {"grad_cam": np.zeros((8, 8)), "effect_map": np.zeros((8, 8))}
-        for _, part, label, *edges in film:
+        for _, obj, label, *edges in film:
             share = coverage([Box(*edges)], 32, 32, 8, 8)
             own["grad_cam"] += share * (label == shown)
-            own["effect_map"] += share * _evidence(label, part, shown, shortcut)
+            own["effect_map"] += share * _evidence(label, obj, shown, shortcut)
         for explainer in ("grad_cam", "effect_map", "random_map"):
             fixed = random.normal(size=(8, 8))
             for number, variant in enumerate(variants):

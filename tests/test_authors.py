@@ -64,7 +64,7 @@ def test_the_settings_of_authors_mnist_are_those_of_the_notebook():
         (16, 64, (1, 1)),
         (64, 32, (1, 1)),
     ]
-    reported = [number.value for number in config.reference.numbers.values()]
+    reported = [number.value for number in config.reported.numbers.values()]
     assert reported == pytest.approx([0.9924, 1.0e-4, 0.0976], rel=0.02)
 
 
@@ -87,10 +87,10 @@ def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_a
     assert first["expected_logit_effect"].tolist() == pytest.approx([effect[0].item()] * 10, abs=1e-5)
     divergence = torch.nn.KLDivLoss(reduction="mean")(treated.log_softmax(-1), control.softmax(-1))
     assert rows["divergence"].mean() == pytest.approx(divergence.item(), abs=1e-6)
-    mean = run.summary["arms"]["clean"]["mean_expected_logit_effect"]["estimate"]
+    mean = run.summary["conditions"]["clean"]["mean_expected_logit_effect"]["estimate"]
     assert mean == pytest.approx(effect.mean().item(), abs=1e-5)
     assert set(run.facts) <= set(RunRecord.model_fields)
-    found = {name: one["here"]["estimate"] for name, one in run.facts["references"]["numbers"].items()}
+    found = {name: one["here"]["estimate"] for name, one in run.facts["reported"]["numbers"].items()}
     right = (control.argmax(-1) == torch.arange(6)).float().mean().item()
     assert found == pytest.approx(
         {"accuracy": right, "divergence": divergence.item(), "logit_effect": effect[0].item()}, abs=1e-5

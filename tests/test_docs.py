@@ -80,13 +80,13 @@ def test_all_parts_of_the_pages_work_together_in_one_command(folder, monkeypatch
     from dovision.cli.evaluate import main
 
     arguments = ["dataset=bars", "model=tiny", "intervention=stripes", "attack=darken", "explainer=[input_gradient]"]
-    arguments += ["detector=[roughness]", "+attack@detection.worlds.darken=darken", "detection.val_images=20"]
+    arguments += ["detector=[roughness]", "+attack@detection.attacks.darken=darken", "detection.val_images=20"]
     arguments += ["training.classifier.epochs=2", "evaluation.images=12", f"output_root={tmp_path}"]
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr("sys.argv", ["dovision-evaluate", "--config-dir", str(folder / "conf"), *arguments])
     main()
     (run,) = read_sweep(tmp_path / "evaluate")
-    assert run.summary["arms"]["eps=8/255"]["images"] == 12
+    assert run.summary["conditions"]["eps=8/255"]["images"] == 12
     assert {row["explainer"] for row in run.summary["maps"]} == {"input_gradient"}
     assert {row["detector"] for row in run.summary["detection"]} == {"roughness"}

@@ -12,8 +12,8 @@ from torch import nn
 
 from dovision.functional.norms import size
 from dovision.functional.rng import generator
-from dovision.interfaces import Attack, Classifier, Context, Images, Intervention, arm
-from dovision.types import INPUT, Batch, Box, Task, part_kind
+from dovision.interfaces import Attack, Classifier, Context, Images, Intervention, condition_name
+from dovision.types import INPUT, Batch, Box, Task, object_kind
 
 MULTICLASS = Task("multiclass", ("a", "b", "c"))
 MULTILABEL = Task("multilabel", ("a", "b", "c"))
@@ -50,7 +50,7 @@ def test_rows_are_chosen_from_every_field_of_a_batch_and_of_a_context():
 def test_a_dataset_knows_no_boxes_unless_it_says_so():
     boxes = Images.source_boxes(None, "test")
     assert boxes.empty
-    assert list(boxes.columns) == ["row", "part", "label", "top", "left", "bottom", "right"]
+    assert list(boxes.columns) == ["row", "object", "label", "top", "left", "bottom", "right"]
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ class Paint(Intervention):
         return self.boxes[unit]
 
     def do(self, value, unit, context):
-        part = value if self.boxes[unit] is None else self.boxes[unit].crop(value)
-        return torch.full_like(part, 9)
+        obj = value if self.boxes[unit] is None else self.boxes[unit].crop(value)
+        return torch.full_like(obj, 9)
 
 
 @pytest.mark.parametrize(("unit", "painted"), [(0, 8), (1, 4), (2, 0), (3, 16)])
@@ -254,8 +254,8 @@ def test_first_draws_of_many_samples_are_uniform():
     assert counts.max() < 250
 
 
-def test_the_kind_of_a_part_is_its_name_without_the_number():
-    assert [part_kind(part) for part in ("nodule0", "Atelectasis12", "tag", "Edema")] == [
+def test_the_kind_of_an_object_is_its_name_without_the_number():
+    assert [object_kind(obj) for obj in ("nodule0", "Atelectasis12", "tag", "Edema")] == [
         "nodule",
         "Atelectasis",
         "tag",
@@ -267,5 +267,5 @@ def test_the_kind_of_a_part_is_its_name_without_the_number():
     ("eps", "name"),
     [(0.1, "eps=0.1"), (0.2, "eps=0.2"), (8 / 255, "eps=8/255"), (0.015625, "eps=0.015625"), (1.5, "eps=1.5")],
 )
-def test_an_arm_is_named_as_its_epsilon_is_written(eps, name):
-    assert arm(eps) == name
+def test_a_condition_is_named_as_its_epsilon_is_written(eps, name):
+    assert condition_name(eps) == name

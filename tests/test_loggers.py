@@ -54,8 +54,8 @@ def test_each_job_of_a_sweep_is_an_offline_wandb_run_with_the_right_state(
 
 def test_the_csv_says_what_the_summary_says(fitted):
     (run,) = read_sweep(fitted / "evaluate")
-    rows = pd.read_csv(run.folder / "metrics.csv").set_index(["arm", "metric"])
-    expected = run.summary["arms"]["eps=0.1"]["success_rate"]
+    rows = pd.read_csv(run.folder / "metrics.csv").set_index(["condition", "metric"])
+    expected = run.summary["conditions"]["eps=0.1"]["success_rate"]
     numbers = ["estimate", "low", "high", "clusters"]
     found = rows.loc[("eps=0.1", "success_rate")]
     assert found[numbers].to_list() == pytest.approx([expected[name] for name in numbers])
@@ -144,7 +144,7 @@ def test_a_job_is_logged_to_tensorboard(fitted, dovision_evaluate, tmp_path):
     events = accumulator.EventAccumulator(str(run.folder / "tensorboard"))
     events.Reload()
     (accuracy,) = events.Scalars("accuracy/clean")
-    assert accuracy.value == pytest.approx(run.summary["arms"]["clean"]["accuracy"]["estimate"])
+    assert accuracy.value == pytest.approx(run.summary["conditions"]["clean"]["accuracy"]["estimate"])
     assert "gallery" in events.Tags()["images"]
     assert events.Tags()["histograms"] == ["effects"]
 

@@ -23,12 +23,12 @@ from dovision.sweeps.reuse import DONE, decide
 
 pytestmark = pytest.mark.slow
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")
-SMALL += ("evaluation.maps=2", "detection.val_images=40", "detection.test_images=12", "output_root=.")
-SOURCE = ("name=source", "attack=fgsm", "attack.eps=0.1", "evaluation.keep_attacked=true", "hydra.run.dir=source")
-SOURCE += ("detector=[max_softmax]", "+attack@detection.worlds.fgsm=fgsm", "detection.worlds.fgsm.eps=0.1")
-USER = ("name=user", "intervention=latent_channel", "attack=kept", "attack.run=source", "hydra.run.dir=user")
-USER += ("detector=[max_softmax]", "+attack@detection.worlds.again=kept", "detection.worlds.again.run=source")
-USER += ("detection.worlds.again.attack=fgsm", "explainer=[random_map]", "evaluation.permuted_labels=true")
+SMALL += ("evaluation.num_thumbnails=2", "detection.val_images=40", "detection.test_images=12", "output_root=.")
+SOURCE = ("name=source", "attack=fgsm", "attack.eps=0.1", "evaluation.store_adversarial=true", "hydra.run.dir=source")
+SOURCE += ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
+USER = ("name=user", "intervention=latent_channel", "attack=replay", "attack.run=source", "hydra.run.dir=user")
+USER += ("detector=[max_softmax]", "+attack@detection.attacks.again=replay", "detection.attacks.again.run=source")
+USER += ("detection.attacks.again.attack=fgsm", "explainer=[random_map]", "evaluation.permuted_labels=true")
 KEPT = "source/attacked/*/*"
 WEIGHTS = "checkpoints/*/*.ckpt"
 READ = {  # what a run may read below its output root, besides its own directory: why another content is noticed
@@ -65,12 +65,12 @@ def original(tmp_path_factory, run_command, fitted):
 
 
 @pytest.fixture
-def world(original, tmp_path, monkeypatch):
+def condition(original, tmp_path, monkeypatch):
     """A copy of it, to change."""
-    shutil.copytree(original[0], tmp_path / "world")
-    monkeypatch.chdir(tmp_path / "world")
+    shutil.copytree(original[0], tmp_path / "condition")
+    monkeypatch.chdir(tmp_path / "condition")
     monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
-    return tmp_path / "world"
+    return tmp_path / "condition"
 
 
 def composed(*overrides: str):
@@ -102,10 +102,10 @@ def test_all_that_is_read_of_other_runs_is_listed(original):
     assert kinds == {"classifier", "autoencoder"}
 
 
-def test_each_file_of_other_runs_counts(world, original):
+def test_each_file_of_other_runs_counts(condition, original):
     assert unlike() == ""
     recorded = RunDirectory("user").facts()
-    assert set(recorded["files"]) >= {"attack.run", "detection.worlds.again.run"}
+    assert set(recorded["files"]) >= {"attack.run", "detection.attacks.again.run"}
     assert set(recorded["checkpoints"]) == {"classifier", "permuted_classifier", "autoencoder"}
     for name in sorted(name for name in original[1] if fnmatch(name, WEIGHTS)):
         content = Path(name).read_bytes()
@@ -122,7 +122,7 @@ def test_each_file_of_other_runs_counts(world, original):
         assert unlike() == ""
 
 
-def test_if_the_source_is_measured_again_so_is_what_used_it(world, run_command, capsys):
+def test_if_the_source_is_measured_again_so_is_what_used_it(condition, run_command, capsys):
     def effects() -> bytes:
         return Path("user", "effects.parquet").read_bytes()
 
@@ -138,7 +138,7 @@ def test_if_the_source_is_measured_again_so_is_what_used_it(world, run_command, 
     assert unlike() == ""
 
 
-def test_images_without_the_record_of_their_run_count_too(world):
+def test_images_without_the_record_of_their_run_count_too(condition):
     before = surroundings(composed(*SMALL, *USER))["files"]
     Path("source", "run.json").unlink()
     assert surroundings(composed(*SMALL, *USER))["files"] == before

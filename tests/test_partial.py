@@ -11,9 +11,9 @@ import pytorch_lightning as pl
 from dovision.analysis.sweep_summary import ended
 from dovision.store.run_record import read_sweep
 
-BATCHES = ("evaluation.batch_size=4", "evaluation.flush=4")  # three batches of twelve images
+BATCHES = ("evaluation.batch_size=4", "evaluation.checkpoint_every=4")  # three batches of twelve images
 DETECTION = ("detector=[max_softmax]", "detection.val_images=40", "detection.test_images=20")
-DETECTION += ("+attack@detection.worlds.fgsm=fgsm", "detection.worlds.fgsm.eps=0.2")
+DETECTION += ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.2")
 
 
 @pytest.fixture

@@ -36,11 +36,13 @@ def test_any_number_of_images_is_the_beginning_of_the_splits_order(films, key, s
 
 
 def test_boxed_images_are_taken_in_the_splits_order_too(films):
-    boxed = evaluated(configured("evaluation.boxed=true"), films)
+    boxed = evaluated(configured("evaluation.only_with_boxes=true"), films)
     table = films.table("test")
     assert boxed == table["sample"][table["disease"] == 1].tolist()
-    assert evaluated(configured("evaluation.boxed=true", "evaluation.images=5"), films) == boxed[:5]
+    assert evaluated(configured("evaluation.only_with_boxes=true", "evaluation.images=5"), films) == boxed[:5]
     unknown = films.source_boxes
     films.source_boxes = lambda split: unknown(split).iloc[:0]
-    with pytest.raises(ValueError, match="evaluation.boxed needs test images with a box that speaks for a class"):
-        evaluated(configured("evaluation.boxed=true"), films)
+    with pytest.raises(
+        ValueError, match="evaluation.only_with_boxes needs test images with a box that speaks for a class"
+    ):
+        evaluated(configured("evaluation.only_with_boxes=true"), films)

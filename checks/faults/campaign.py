@@ -36,8 +36,8 @@ INSIDE = ("SIGKILL", "launcher killed", "SIGTERM", "exception", "sys.exit", "ful
 FAULTS = (*INSIDE, "damaged checkpoint")  # the first ones are in faulty.py
 JOBS = list(itertools.product((1, 2, 3), (1, 2)))  # rows and columns
 BATCHES = 3  # of a job
-SETTINGS = ("dataset=digits", "training.classifier.epochs=1", "evaluation.images=12", "evaluation.maps=2")
-SETTINGS += ("evaluation.batch_size=4", "evaluation.flush=4", "attack=fgsm", "attack.eps=0.1", "threads=1")
+SETTINGS = ("dataset=digits", "training.classifier.epochs=1", "evaluation.images=12", "evaluation.num_thumbnails=2")
+SETTINGS += ("evaluation.batch_size=4", "evaluation.checkpoint_every=4", "attack=fgsm", "attack.eps=0.1", "threads=1")
 SETTINGS += ("intervention.rows=1,2,3", "intervention.columns=1,2")
 LAUNCHERS = {
     "basic": (),

@@ -189,7 +189,7 @@ class Images(ABC):
     def boxes(self, name: str) -> pd.DataFrame:
         """Boxes of known objects, in pixels of the images, by sample; no row where nothing is known.
 
-        `sample`; `part`, a name that the sample has once; `label`, the class that the part speaks for, or None;
+        `sample`; `object`, a name that the sample has once; `label`, the class that the object speaks for, or None;
         `top`, `left`, `bottom`, `right`.
         """
         sample = np.argsort(self.order(name))
@@ -215,29 +215,29 @@ class Images(ABC):
 
 
 class Counterfactuals(Images):
-    """A dataset that can draw an image again with all equal but for some of its parts."""
+    """A dataset that can draw an image again with all equal but for some of its objects."""
 
     @abstractmethod
-    def source_parts(self, split: str, row: int) -> tuple[str, ...]:
-        """As `parts`, of a row."""
+    def source_objects(self, split: str, row: int) -> tuple[str, ...]:
+        """As `objects`, of a row."""
 
     @abstractmethod
-    def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:
+    def source_counterfactual(self, split: str, row: int, *objects: str) -> Tensor:
         """As `counterfactual`, of a row."""
 
     @final
-    def parts(self, split: str, sample: int) -> tuple[str, ...]:
+    def objects(self, split: str, sample: int) -> tuple[str, ...]:
         """Objects that can be left out of an image."""
-        return self.source_parts(split, int(self.order(split)[sample]))
+        return self.source_objects(split, int(self.order(split)[sample]))
 
     @final
-    def counterfactual(self, split: str, sample: int, *parts: str) -> Tensor:
-        """The image without these parts, shape (C, H, W)."""
-        return self.source_counterfactual(split, int(self.order(split)[sample]), *parts)
+    def counterfactual(self, split: str, sample: int, *objects: str) -> Tensor:
+        """The image without these objects, shape (C, H, W)."""
+        return self.source_counterfactual(split, int(self.order(split)[sample]), *objects)
 
 
 class Context(NamedTuple):
-    """The world in which an intervention is made."""
+    """The condition in which an intervention is made."""
 
     batch: Batch
     classifier: Classifier
@@ -287,8 +287,8 @@ class Intervention(ABC):
         return treated
 
 
-def arm(eps: float) -> str:
-    """The name of the adversarial world of an epsilon: eps=0.1, or eps=8/255 where the decimals would be no better."""
+def condition_name(eps: float) -> str:
+    """Name of the condition of an epsilon: eps=0.1, or eps=8/255 where the decimals would be no better."""
     decimal, steps = f"{eps:g}", round(eps * 255)
     exact = len(decimal) > len("0.125") and abs(eps * 255 - steps) < 1e-6
     return f"eps={steps}/255" if exact else f"eps={decimal}"
@@ -313,7 +313,7 @@ class ClassifierComponent:
 
 
 class Attack(ClassifierComponent, ABC):
-    """An adversarial world: x -> x + delta, with |delta| <= eps in pixel units, for each epsilon of a list.
+    """An adversarial condition: x -> x + delta, with |delta| <= eps in pixel units, for each epsilon of a list.
 
     A subclass writes `run`; this class guards the range, the budget and the classifier's state, and counts queries.
 
@@ -418,13 +418,13 @@ class Detector(ClassifierComponent, ABC):
     _fitted = False
 
     @abstractmethod
-    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         """Features that the score is a function of, shape (B, F) float32; of each image alone.
 
         Args:
             batch: images; their labels are not to be looked at.
             classifier: the one under attack, in eval mode.
-            inserted: the same with its autoencoder, for what is read of the code; None if there is none.
+            with_autoencoder: the same with its autoencoder, for what is read of the code; None if there is none.
         """
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
@@ -443,10 +443,12 @@ class Detector(ClassifierComponent, ABC):
         return type(self).fit_features is not Detector.fit_features
 
     @final
-    def read(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         """Features of images, shape (B, F), with a gradient if the images require one; see `read_features`."""
         with outside_inference_mode():
-            return self.read_features(batch.detached() if batch.image.is_inference() else batch, classifier, inserted)
+            return self.read_features(
+                batch.detached() if batch.image.is_inference() else batch, classifier, with_autoencoder
+            )
 
     @final
     def fit(self, clean: Tensor, attacked: Tensor) -> None:

@@ -17,7 +17,7 @@ from dovision import checks
 Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an image or a feature map
 Epsilons = float | str | Sequence[float | str]  # one or several, in pixel units; numbers or fractions such as "8/255"
 
-BOX_COLUMNS = ["sample", "part", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
+BOX_COLUMNS = ["sample", "object", "label", "top", "left", "bottom", "right"]  # columns of Images.boxes
 SOURCE_BOXES = ["row", *BOX_COLUMNS[1:]]  # columns of Images.source_boxes
 SPLITS = ("train", "val", "test")
 INPUT = "input"  # the site of an edit of the image itself
@@ -66,9 +66,9 @@ class Batch(NamedTuple):
         return Batch(*(field.detach().clone() for field in self))
 
 
-def part_kind(part: str) -> str:
-    """Kind of a part of an image: its name without the number at its end."""
-    return part.rstrip("0123456789")
+def object_kind(obj: str) -> str:
+    """Kind of an object of an image: its name without the number at its end."""
+    return obj.rstrip("0123456789")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dovision.functional.intervals import FEW_GROUPS, SATURATED, mean_interval, 
 from dovision.store import tables
 from dovision.store.tables import EFFECTS, read_effects, read_samples
 
-CELL = ["arm", "unit", "class"]
+CELL = ["condition", "unit", "class"]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_intervals_are_those_of_each_mean_by_itself(run):
     found = average_effects(run)
     wide = at_level(found, 0.999).set_index(CELL)
     found = found.set_index(CELL)
-    rows = read_effects(run, range(300)).merge(read_samples(run)[["sample", "arm", "group"]])
+    rows = read_effects(run, range(300)).merge(read_samples(run)[["sample", "condition", "group"]])
     for cell, values in list(rows.groupby(CELL))[::11]:
         effect, group = values["effect"].to_numpy(float), values["group"].to_numpy()
         for frame, level in ((found, 0.95), (wide, 0.999)):

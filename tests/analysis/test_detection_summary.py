@@ -1,4 +1,4 @@
-"""Numbers of detection counted by hand on four images, in every kind of world."""
+"""Numbers of detection counted by hand on four images, in every kind of condition."""
 
 import numpy as np
 import pandas as pd
@@ -29,21 +29,21 @@ PGD = (97.0, 25.0, 99.0, 50.0)  # succeeds on the first two
 FGSM = (5.0, 26.0, 98.0, 60.0)  # succeeds on the second and the third
 
 
-def world(attack, scores, success=(None,) * 4, eps=0.1, split="test", **more):
+def condition(attack, scores, success=(None,) * 4, eps=0.1, split="test", **more):
     columns = {"sample": range(len(scores)), "group": range(len(scores)), "split": split, "attack": attack, "eps": eps}
     columns |= {"strength": None, "detector": "odin", "variant": "as is", "fitted_on": "", "correct": True}
     success = list(success) if len(scores) == 4 else None
     return pd.DataFrame(columns | {"success": success, "score": scores} | more).astype({"success": object})
 
 
-def worlds(**more):
+def conditions(**more):
     return [
-        world("clean", VAL, eps=0.0, split="val", **more),
-        world("clean", CLEAN, eps=0.0, **more),
-        world("random_sign", NOISE, (False, True, False, None), **more),
-        world("pgd", PGD, (True, True, False, None), **more),
-        world("fgsm", FGSM, (False, True, True, None), **more),
-        world("adaptive", (1.0, 2.0, 3.0, 4.0), (True, True, True, None), **more | {"strength": 10.0}),
+        condition("clean", VAL, eps=0.0, split="val", **more),
+        condition("clean", CLEAN, eps=0.0, **more),
+        condition("random_sign", NOISE, (False, True, False, None), **more),
+        condition("pgd", PGD, (True, True, False, None), **more),
+        condition("fgsm", FGSM, (False, True, True, None), **more),
+        condition("adaptive", (1.0, 2.0, 3.0, 4.0), (True, True, True, None), **more | {"strength": 10.0}),
     ]
 
 
@@ -59,7 +59,7 @@ def write(folder, parts):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return detection(write(tmp_path_factory.mktemp("run"), worlds()))
+    return detection(write(tmp_path_factory.mktemp("run"), conditions()))
 
 
 def row(frame, attack, eps=0.1):
@@ -106,7 +106,7 @@ def test_in_the_worst_case_the_attacker_picks_the_lowest_score_that_succeeds(fou
 
 
 def test_a_single_attack_has_no_worst_case(tmp_path):
-    found = detection(write(tmp_path, worlds()[:4]))
+    found = detection(write(tmp_path, conditions()[:4]))
     assert set(found["attack"]) == {"random_sign", "pgd"}
     assert headlines(found)["attack"].tolist() == ["random_sign", "pgd"]
 
@@ -122,19 +122,19 @@ def test_each_metric_has_its_interval_and_the_order_of_rows_does_not_matter(foun
     assert ends.notna().any().all()
     assert (found["auroc_all_low"] <= found["auroc_all"]).all()
     assert (found["auroc_all"] <= found["auroc_all_high"]).all()
-    other_order = detection(write(tmp_path, worlds()[::-1]))
+    other_order = detection(write(tmp_path, conditions()[::-1]))
     order = ["attack", "eps"]
     pd.testing.assert_frame_equal(*(each.sort_values(order, ignore_index=True) for each in (found, other_order)))
 
 
 def test_the_table_is_written_and_read_back(found, tmp_path):
-    written = write_detection(write(tmp_path, worlds()))
+    written = write_detection(write(tmp_path, conditions()))
     pd.testing.assert_frame_equal(written, read_detection(tmp_path))
     pd.testing.assert_frame_equal(written, found, check_dtype=False)
 
 
 def test_without_a_successful_attack_a_note_says_so(tmp_path):
-    parts = [*worlds()[:3], world("pgd", PGD, (False, False, False, None))]
+    parts = [*conditions()[:3], condition("pgd", PGD, (False, False, False, None))]
     pgd = row(detection(write(tmp_path, parts)), "pgd")
     assert pgd["note"] == "No attack succeeded, so there is none to detect."
     assert np.isnan(pgd["auroc"])
@@ -144,24 +144,24 @@ def test_without_a_successful_attack_a_note_says_so(tmp_path):
 
 @pytest.mark.parametrize(("missing", "split"), [(0, "val"), (1, "test")])
 def test_a_run_without_clean_images_of_a_split_is_an_error(tmp_path, missing, split):
-    parts = [part for number, part in enumerate(worlds()) if number != missing]
+    parts = [part for number, part in enumerate(conditions()) if number != missing]
     with pytest.raises(ValueError, match=f"odin must have scores of clean {split} images, got none"):
         detection(write(tmp_path, parts))
 
 
 def test_a_patients_images_count_together(found, tmp_path):
-    parts = [part.assign(group=part["sample"] // 2) for part in worlds()]
+    parts = [part.assign(group=part["sample"] // 2) for part in conditions()]
     by_patient, by_image = row(detection(write(tmp_path, parts)), "pgd"), row(found, "pgd")
     assert by_patient["auroc_all"] == by_image["auroc_all"] == 13 / 16
     assert by_patient["auroc_all_low"] < by_image["auroc_all_low"]
-    alone = [part.assign(group=0) for part in worlds()]
+    alone = [part.assign(group=0) for part in conditions()]
     alone = row(detection(write(tmp_path / "alone", alone)), "pgd")
     assert np.isnan(alone["auroc_all_low"])
     assert alone["auroc_all_reason"] == alone["tpr_5_all_reason"] == ONE_GROUP
 
 
 def test_a_rate_that_is_less_than_one_validation_image_has_no_operating_point(tmp_path):
-    parts = [world("clean", VAL[:21], eps=0.0, split="val"), *worlds()[1:]]
+    parts = [condition("clean", VAL[:21], eps=0.0, split="val"), *conditions()[1:]]
     pgd = row(detection(write(tmp_path, parts)), "pgd")
     at_1, at_5 = (["tpr_" + end, "tpr_" + end + "_all", "false_clean_" + end, "evasion_" + end] for end in "15")
     assert pgd[["threshold_1", *at_1]].isna().all()
@@ -194,8 +194,8 @@ def test_the_matrix_is_the_mean_over_epsilons_and_knows_what_was_seen():
 
 
 def test_over_seeds_is_the_mean_with_the_range(tmp_path):
-    folders = [write(tmp_path / name, worlds()) for name in "ab"]
-    better = [part.assign(score=part["score"] + 100 * (part["attack"] == "pgd")) for part in worlds()]
+    folders = [write(tmp_path / name, conditions()) for name in "ab"]
+    better = [part.assign(score=part["score"] + 100 * (part["attack"] == "pgd")) for part in conditions()]
     folders.append(write(tmp_path / "c", better))
     for folder in folders:
         write_detection(folder)

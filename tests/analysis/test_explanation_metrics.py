@@ -46,15 +46,15 @@ def test_a_flagged_map_has_no_scores(frame):
     assert flagged[list(MAP_METRICS)].isna().all(axis=None)
 
 
-def test_evidence_of_the_parts_is_ranked_as_their_true_effects(map_run, frame):
+def test_evidence_of_the_objects_is_ranked_as_their_true_effects(map_run, frame):
     mean = frame.groupby("explainer")["true_effects"].mean()
     assert mean["effect_map"] > 0.8
     assert abs(mean["random_map"]) < 0.3
     row = frame[(frame["explainer"] == "effect_map") & (frame["class"] == "nodule")].iloc[0]
     key = (row["sample"], row["class"])
-    effects = true_effects(map_run).set_index(["sample", "class"]).loc[[key]].set_index("part")["effect"]
+    effects = true_effects(map_run).set_index(["sample", "class"]).loc[[key]].set_index("object")["effect"]
     density = object_scores(map_run).set_index(["sample", "class", "explainer"]).loc[[(*key, "effect_map")]]
-    density = density.set_index("part")["density"].loc[effects.index]
+    density = density.set_index("object")["density"].loc[effects.index]
     assert row["true_effects"] == pytest.approx(agreement.spearman(density.to_numpy(), -effects.to_numpy()))
 
 
@@ -62,7 +62,7 @@ def test_painting_over_boxes_is_not_taken_for_true_effects(painted_run):
     assert agreements(painted_run)["true_effects"].isna().all()
 
 
-def test_parts_tell_share_area_and_density(map_run):
+def test_objects_tell_share_area_and_density(map_run):
     frame = object_scores(map_run)
     assert set(frame["kind"]) == {"nodule", "opacity", "tag", "rib"}
     assert frame["area"].to_numpy() == pytest.approx(1 / 16)

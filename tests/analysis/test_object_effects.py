@@ -1,51 +1,51 @@
-"""True effects of parts, and boxes against their controls."""
+"""True effects of objects, and boxes against their controls."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dovision.analysis.object_effects import contrasts, paired, part_effects, part_rows, true_effects
+from dovision.analysis.object_effects import contrasts, object_effects, object_rows, paired, true_effects
 from dovision.functional.intervals import holm, mean_interval
 from dovision.store.tables import read_effects
 
 
-def test_the_rows_of_parts_know_their_kind_label_and_group(map_run):
-    rows = part_rows(map_run)
-    assert len(rows) == 2 * (24 * 3 + 18)  # an absent part has no row
-    row = rows[(rows["part"] == "nodule1") & (rows["sample"] == 5)].iloc[0]
+def test_the_rows_of_objects_know_their_kind_label_and_group(map_run):
+    rows = object_rows(map_run)
+    assert len(rows) == 2 * (24 * 3 + 18)  # an absent object has no row
+    row = rows[(rows["object"] == "nodule1") & (rows["sample"] == 5)].iloc[0]
     assert tuple(row[["group", "kind", "label", "control"]]) == (2, "nodule", "nodule", False)
     assert rows.loc[rows["kind"] == "tag", "label"].isna().all()
 
 
-def test_another_intervention_or_a_run_without_boxes_measures_no_parts(tmp_path, write_run, map_run):
+def test_another_intervention_or_a_run_without_boxes_measures_no_objects(tmp_path, write_run, map_run):
     write_run(tmp_path, images=4, eps=(), maps=0)
-    assert part_rows(tmp_path).empty
+    assert object_rows(tmp_path).empty
     (tmp_path / "boxes.parquet").write_bytes((map_run / "boxes.parquet").read_bytes())
-    assert part_rows(tmp_path).empty
-    assert part_effects(tmp_path).empty
+    assert object_rows(tmp_path).empty
+    assert object_effects(tmp_path).empty
     assert contrasts(tmp_path).empty
 
 
 def test_the_mean_true_effect_is_that_of_the_rows(map_run):
-    frame = part_effects(map_run).set_index(["arm", "kind", "class"])
+    frame = object_effects(map_run).set_index(["condition", "kind", "class"])
     assert len(frame) == 8
     effects = read_effects(map_run, range(24))
     values = effects[(effects["unit"] == "nodule1") & (effects["class"] == "nodule")]
     interval = mean_interval(values["effect"].to_numpy(float), values["sample"].to_numpy() // 2)
     found = frame.loc[("clean", "nodule", "nodule")]
     assert tuple(found[["mean", "low", "high", "clusters"]]) == pytest.approx(interval[:4])
-    assert (found["images"], found["parts"]) == (18, 18)
+    assert (found["images"], found["objects"]) == (18, 18)
     assert frame.loc[("clean", "rib", "nodule"), "low"] < 0 < frame.loc[("clean", "rib", "nodule"), "high"]
     assert frame.loc[("clean", "tag", "opacity"), "high"] < -0.2
 
 
 def test_painted_boxes_are_no_true_effects(painted_run):
     assert true_effects(painted_run).empty
-    assert part_effects(painted_run).empty
+    assert object_effects(painted_run).empty
 
 
 def test_the_controls_of_a_box_are_averaged_within_the_image(painted_run):
-    both = paired(part_rows(painted_run)).set_index(["sample", "part", "class"])
+    both = paired(object_rows(painted_run)).set_index(["sample", "object", "class"])
     effects = read_effects(painted_run, [7]).set_index(["unit", "class"])["effect"]
     row = both.loc[(7, "tag", "opacity")]
     controls = effects[("tag control 0", "opacity")], effects[("tag control 1", "opacity")]
@@ -54,12 +54,17 @@ def test_the_controls_of_a_box_are_averaged_within_the_image(painted_run):
 
 
 def test_a_box_without_controls_is_not_compared():
-    rows = {"sample": [0, 0, 1], "part": ["a", "a", "a"], "control": [False, True, False], "effect": [-0.4, -0.1, -0.9]}
-    frame = pd.DataFrame(rows).assign(arm="clean", kind="a", label=None, group=0, **{"class": "x"})
+    rows = {
+        "sample": [0, 0, 1],
+        "object": ["a", "a", "a"],
+        "control": [False, True, False],
+        "effect": [-0.4, -0.1, -0.9],
+    }
+    frame = pd.DataFrame(rows).assign(condition="clean", kind="a", label=None, group=0, **{"class": "x"})
     assert paired(frame)[["sample", "difference"]].to_numpy().tolist() == [[0, pytest.approx(-0.3)]]
 
 
-def test_a_labelled_part_is_judged_on_its_class_and_any_other_on_each(painted_run):
+def test_a_labelled_object_is_judged_on_its_class_and_any_other_on_each(painted_run):
     frame = contrasts(painted_run)
     pairs = set(zip(frame["kind"], frame["class"], strict=True))
     others = {(kind, label) for kind in ("tag", "rib") for label in ("nodule", "opacity")}

@@ -27,15 +27,15 @@ def write(folder, right_after, scores_after=(0.4, 0.3, 0.1, 0.1)):
     batch = Batch(torch.zeros(4, 1, 2, 2), label, torch.arange(4), torch.arange(4))
     right_before = torch.tensor([True, True, True, False])
     with TableWriter(folder / SAMPLES, samples_schema(TASK)) as table:
-        for arm, right, scores in [
+        for condition, right, scores in [
             ("clean", right_before, (0.1, 0.2, 0.2, 0.3)),
             ("eps=0.1", torch.tensor(right_after), scores_after),
         ]:
             logits = torch.stack([right.float() * 2 - 1, torch.zeros(4)], dim=1) * 3
-            attacked = arm != "clean"
+            attacked = condition != "clean"
             table.write(
                 sample_columns(
-                    arm=arm,
+                    condition=condition,
                     eps=0.1 if attacked else 0.0,
                     batch=batch,
                     names=list("abcd"),
@@ -56,7 +56,7 @@ def estimates(found):
 
 def test_shares_are_those_counted_by_hand(tmp_path):
     summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
-    assert estimates(summary["arms"]["clean"]) == pytest.approx(
+    assert estimates(summary["conditions"]["clean"]) == pytest.approx(
         {"accuracy": 0.75, "mean_abs_expected_effect": 0.2, **ALL_CATS, "specificity": 0.75}
         | dict.fromkeys(("success_rate", "success_8bit", "robust_accuracy", "auroc"))
         | {"calibration_error": SURE - 0.75},
@@ -64,30 +64,30 @@ def test_shares_are_those_counted_by_hand(tmp_path):
     )
     # two of the three images right before were beaten; one of four is right before and after
     # scores .4 and .3 against .1, .2, .2, .3: 7.5 of 8 pairs
-    assert estimates(summary["arms"]["eps=0.1"]) == pytest.approx(
+    assert estimates(summary["conditions"]["eps=0.1"]) == pytest.approx(
         {"accuracy": 0.5, "success_rate": 2 / 3, "success_8bit": 2 / 3, "robust_accuracy": 0.25}
         | {"mean_abs_expected_effect": 0.225, "auroc": 7.5 / 8, **ALL_CATS, "specificity": 0.5}
         | {"calibration_error": SURE - 0.5},
         abs=1e-6,
     )
-    assert summary["arms"]["eps=0.1"]["images"] == 4
-    assert summary["arms"]["eps=0.1"]["accuracy"]["clusters"] == 4
-    assert summary["arms"]["eps=0.1"]["success_rate"]["clusters"] == 3
+    assert summary["conditions"]["eps=0.1"]["images"] == 4
+    assert summary["conditions"]["eps=0.1"]["accuracy"]["clusters"] == 4
+    assert summary["conditions"]["eps=0.1"]["success_rate"]["clusters"] == 3
 
 
 def test_the_summary_has_the_mean_expected_effect_on_logits(tmp_path):
     summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
     # P is (1, 0) to rounding, so that it is the change of the first logit, log(1 - s) - 30, that counts
     expected = sum(math.log(1 - s) - 30 for s in (0.1, 0.2, 0.2, 0.3)) / 4
-    assert summary["arms"]["clean"]["mean_expected_logit_effect"]["estimate"] == pytest.approx(expected, rel=1e-6)
+    assert summary["conditions"]["clean"]["mean_expected_logit_effect"]["estimate"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
     summary = write_summary(write(tmp_path, right_after=[True, True, True, False]))
-    arm = summary["arms"]["eps=0.1"]
-    assert arm["success_rate"]["estimate"] == 0
-    assert arm["auroc"] is None
-    assert arm["notes"] == ["No attack in the arm eps=0.1 succeeded, so there is no AUROC."]
+    condition = summary["conditions"]["eps=0.1"]
+    assert condition["success_rate"]["estimate"] == 0
+    assert condition["auroc"] is None
+    assert condition["notes"] == ["No attack in the condition eps=0.1 succeeded, so there is no AUROC."]
     text = (tmp_path / "summary.json").read_text()
     assert "NaN" not in text
     assert json.loads(text) == summary
@@ -95,8 +95,8 @@ def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
 
 def test_a_run_in_which_nothing_was_right_before_has_no_success_rate(tmp_path, write_run):
     run = write_run(tmp_path, eps=(0.1,), images=1, maps=0)
-    arm = json.loads((run.path / "summary.json").read_text())["arms"]["clean"]
-    assert arm["accuracy"] == {
+    condition = json.loads((run.path / "summary.json").read_text())["conditions"]["clean"]
+    assert condition["accuracy"] == {
         "estimate": 1.0,
         "low": None,
         "high": None,
@@ -110,11 +110,11 @@ def test_the_images_of_each_class_are_counted_and_what_one_class_does_not_define
     summary = summarise(write(tmp_path, right_after=[False, False, True, True]))
     assert summary["labels"] == {"cat": 4, "dog": 0}
     assert label_counts(summary["labels"]) == "cat 4, dog 0"
-    assert summary["arms"]["clean"]["notes"] == [
+    assert summary["conditions"]["clean"]["notes"] == [
         "No image of dog, so no sensitivity and no AUROC of it; means leave it out.",
         "All images are of cat, so no specificity and no AUROC of it.",
     ]
-    classes = summary["arms"]["clean"]["classes"]
+    classes = summary["conditions"]["clean"]["classes"]
     assert {name: set(found) for name, found in classes.items()} == {
         "cat": {"images", "prevalence", "accuracy", "sensitivity"},
         "dog": {"images", "prevalence", "specificity"},
@@ -127,8 +127,8 @@ def test_the_quality_of_a_run_is_that_of_its_probabilities(write_run, tmp_path):
     samples = pd.read_parquet(tmp_path / SAMPLES)
     summary = read_summary(run.path)
     assert sum(summary["labels"].values()) == 60
-    for arm, found in summary["arms"].items():
-        rows = samples[samples["arm"] == arm]
+    for condition, found in summary["conditions"].items():
+        rows = samples[samples["condition"] == condition]
         probability = np.stack(rows["probabilities"])
         assert found["balanced_accuracy"]["estimate"] == pytest.approx(
             balanced_accuracy_score(rows["label"], rows["prediction"])

@@ -35,13 +35,13 @@ def test_a_completed_job_has_its_numbers_and_the_images_of_each_class(tmp_path, 
     assert quality <= set(found.row())
 
 
-def test_the_numbers_of_an_arm_stand_together(tmp_path):
+def test_the_numbers_of_a_condition_stand_together(tmp_path):
     early = {"clean/accuracy": 1.0, "eps=8/255/accuracy": 0.5, "eps=0.1/accuracy": 0.1}
     jobs = [job(0, **early), job(1, **early, **{"eps=8/255/auroc": 0.9})]
     sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
     columns = pd.read_csv(tmp_path / "sweep_summary.csv").columns.tolist()
-    arms = ["clean/accuracy", "eps=8/255/accuracy", "eps=8/255/auroc", "eps=0.1/accuracy"]
-    assert columns == ["job", "overrides", "state", "seconds", "reason", "images", *arms, "dir"]
+    conditions = ["clean/accuracy", "eps=8/255/accuracy", "eps=8/255/auroc", "eps=0.1/accuracy"]
+    assert columns == ["job", "overrides", "state", "seconds", "reason", "images", *conditions, "dir"]
 
 
 def test_mean_deviation_and_number_are_over_seeds(tmp_path):

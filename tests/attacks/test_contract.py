@@ -41,13 +41,13 @@ def composed(name: str, *overrides: str) -> Attack:
 
 @pytest.fixture(params=ATTACKS)
 def attack(request, tmp_path, classifier, batch) -> Attack:
-    if request.param != "kept":
+    if request.param != "replay":
         return composed(request.param)
     noise = RandomSign([0.1, 0.5])
     with Keeper(tmp_path, "attack", noise, images=8) as keeper:
         for eps in noise.eps:
             keeper.add(eps, batch._replace(image=noise(batch, classifier, eps)))
-    return composed("kept", f"attack.run={tmp_path}")
+    return composed("replay", f"attack.run={tmp_path}")
 
 
 def state(classifier: Classifier) -> tuple:

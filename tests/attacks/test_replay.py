@@ -64,7 +64,7 @@ def test_images_of_another_size_are_refused(run, classifier, batch):
 def test_a_run_without_kept_images_is_named_with_what_it_has(run, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"pgd must hold attacked images, got none; it has attack\. Keep them"):
         Replay(str(run), "pgd")
-    with pytest.raises(FileNotFoundError, match=r"got none\. Keep them: evaluation.keep_attacked=true"):
+    with pytest.raises(FileNotFoundError, match=r"got none\. Keep them: evaluation.store_adversarial=true"):
         Replay(str(tmp_path / "elsewhere"))
 
 

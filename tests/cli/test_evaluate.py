@@ -43,7 +43,7 @@ def assert_equal_tables(first: Path, second: Path) -> None:
 def test_a_run_leaves_its_tables_and_says_all_about_itself(fitted):
     run = only_run(fitted / "evaluate")
     samples, effects = read(run, "samples"), read(run, "effects")
-    assert sorted(samples["arm"].unique()) == ["clean", "eps=0.1", "eps=16/255"]
+    assert sorted(samples["condition"].unique()) == ["clean", "eps=0.1", "eps=16/255"]
     assert (len(samples), len(effects)) == (12 * 3, 12 * 3 * 4 * 10)
     facts = json.loads((run / "run.json").read_text())
     assert facts["state"] == "completed"
@@ -53,8 +53,10 @@ def test_a_run_leaves_its_tables_and_says_all_about_itself(fitted):
         "dataset_fingerprint", "bad_files", "scores",
     }  # fmt: skip
     assert yaml.safe_load((run / ".hydra" / "config.yaml").read_text())["attack"]["eps"] == [0.1, "16/255"]
-    assert set(json.loads((run / "summary.json").read_text())["arms"]) == set(samples["arm"])
-    assert {row.split(",")[0] for row in (run / "metrics.csv").read_text().splitlines()[1:]} == set(samples["arm"])
+    assert set(json.loads((run / "summary.json").read_text())["conditions"]) == set(samples["condition"])
+    assert {row.split(",")[0] for row in (run / "metrics.csv").read_text().splitlines()[1:]} == set(
+        samples["condition"]
+    )
     assert "epoch 1 of 1" in (run / "run.log").read_text()
 
 
@@ -117,15 +119,15 @@ def test_a_sweep_fits_once_and_leaves_a_run_per_job(copy, dovision_evaluate, cap
 
 @pytest.mark.slow
 def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(copy, dovision_evaluate):
-    assert dovision_evaluate(f"output_root={copy}", "intervention=latent_channel", "name=inserted") == 0
+    assert dovision_evaluate(f"output_root={copy}", "intervention=latent_channel", "name=with_autoencoder") == 0
     assert dovision_evaluate(
-        f"output_root={copy}", "intervention=latent_channel", "name=plain", "evaluation.control=plain"
+        f"output_root={copy}", "intervention=latent_channel", "name=plain", "evaluation.reference=without_autoencoder"
     ) == 0  # fmt: skip
-    inserted, plain = (read(only_run(copy / name), "effects") for name in ("inserted", "plain"))
-    assert list(inserted["unit"].unique()) == [f"c{channel}" for channel in range(16)]
-    assert inserted["top"].isna().all()
-    assert inserted["treated"].equals(plain["treated"])
-    assert not inserted["control"].equals(plain["control"])
+    with_autoencoder, plain = (read(only_run(copy / name), "effects") for name in ("with_autoencoder", "plain"))
+    assert list(with_autoencoder["unit"].unique()) == [f"c{channel}" for channel in range(16)]
+    assert with_autoencoder["top"].isna().all()
+    assert with_autoencoder["treated"].equals(plain["treated"])
+    assert not with_autoencoder["control"].equals(plain["control"])
     assert len(list((copy / "checkpoints").glob("autoencoder-*/autoencoder.ckpt"))) == 1
 
 
@@ -188,8 +190,8 @@ def test_a_key_of_parts_that_are_swept_is_told_how_it_is_set(copy, dovision_eval
         (["intervention.rows=0"], "rows must be a whole number of at least 1, got 0"),
         (["intervention.rows=33"], "at most 32 rows and 32 columns on a 32 x 32 image, got 33 x 2"),
         (
-            ["evaluation.control=plane"],
-            "evaluation.control must be one of inserted, plain, got 'plane'. Did you mean plain",
+            ["evaluation.reference=with_autoencoders"],
+            "must be one of with_autoencoder, without_autoencoder, got 'with_autoencoders'. Did you mean with",
         ),
         (["evaluation.chunk=0"], "chunk must be"),
         (["trainer.inference_mode=true"], "trainer.inference_mode must be false"),

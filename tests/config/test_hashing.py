@@ -8,7 +8,7 @@ CONFIG = {
     "seed": 0,
     "output_root": "outputs",
     "dataset": {"root": "data", "shape": [1, 28, 28]},
-    "evaluation": {"batch_size": 64, "chunk": "auto", "flush": 64, "images": None},
+    "evaluation": {"batch_size": 64, "chunk": "auto", "checkpoint_every": 64, "images": None},
     "hydra": {"job": {"num": 3}},
 }
 
@@ -18,7 +18,7 @@ def hash_with(**changes):
 
 
 def test_where_and_how_fast_a_run_is_does_not_change_its_name():
-    plumbing = {"output_root": "/elsewhere", "dataset": {"root": "/data"}, "evaluation": {"flush": 1}}
+    plumbing = {"output_root": "/elsewhere", "dataset": {"root": "/data"}, "evaluation": {"checkpoint_every": 1}}
     assert hash_with(**plumbing, hydra={"job": {"num": 4}}) == hash_with()
 
 

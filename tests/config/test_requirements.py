@@ -8,18 +8,18 @@ from dovision.config import requirements
 WHOLE = OmegaConf.create(
     {
         "autoencoder": {"after": "relu1"},
-        "detection": {"worlds": {"pgd": {"steps": 3}}},
+        "detection": {"attacks": {"pgd": {"steps": 3}}},
         "trainer": {"inference_mode": False},
     }
 )
-WITHOUT = OmegaConf.create({"autoencoder": None, "detection": {"worlds": {}}, "trainer": {"inference_mode": True}})
+WITHOUT = OmegaConf.create({"autoencoder": None, "detection": {"attacks": {}}, "trainer": {"inference_mode": True}})
 
 
 @pytest.mark.parametrize(
     ("need", "message"),
     [
         (requirements.need_autoencoder, r"needs an autoencoder, got none\. Choose one: autoencoder=conv_1x1\."),
-        (requirements.need_worlds, r"needs attacks, got none\. Add some: \+attack@detection\.worlds\.pgd=pgd\."),
+        (requirements.need_attacks, r"needs attacks, got none\. Add some: \+attack@detection\.attacks\.pgd=pgd\."),
         (requirements.need_gradients, r"trainer\.inference_mode must be false"),
     ],
 )

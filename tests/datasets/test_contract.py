@@ -109,7 +109,7 @@ def test_a_dataset_keeps_its_promises(config, dataset, again):
 
 def check_boxes(dataset: Images, boxes: pd.DataFrame, samples: int) -> None:
     assert list(boxes.columns) == BOX_COLUMNS
-    assert not boxes.duplicated(["sample", "part"]).any()
+    assert not boxes.duplicated(["sample", "object"]).any()
     assert boxes["sample"].between(0, samples - 1).all()
     assert set(boxes["label"].dropna()) <= set(dataset.task.classes)
     _, height, width = dataset.shape

@@ -45,18 +45,18 @@ few = settings(max_examples=25, deadline=None)
 
 @few
 @given(samples, st.sampled_from([64, 96]))
-def test_a_film_without_a_part_differs_inside_the_parts_box_only_and_on_each_of_its_edges(key, size):
+def test_a_film_without_an_object_differs_inside_the_objects_box_only_and_on_each_of_its_edges(key, size):
     patient = draw_patient(*key, shortcut=0.5)
     film = render_film(patient, size)
-    for part, box in object_boxes(patient, size).items():
-        changed = (render_film(patient, size, without=[part]) != film)[0]
+    for obj, box in object_boxes(patient, size).items():
+        changed = (render_film(patient, size, without=[obj]) != film)[0]
         rows, columns = changed.any(1).nonzero(), changed.any(0).nonzero()
         assert Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1) == box
 
 
 @few
 @given(samples)
-def test_a_film_without_several_parts_differs_inside_the_box_around_them_only(key):
+def test_a_film_without_several_objects_differs_inside_the_box_around_them_only(key):
     patient = draw_patient(*key, shortcut=0.5)
     several = object_boxes(patient, 64)
     changed = (render_film(patient, 64, without=several) != render_film(patient, 64))[0]
@@ -69,7 +69,7 @@ def test_a_film_without_several_parts_differs_inside_the_box_around_them_only(ke
 @given(samples)
 def test_without_all_lesions_the_film_is_that_of_the_same_patient_in_health(key):
     patient = draw_patient(*key, shortcut=0.5)
-    lesions = [part for part in removable_objects(patient) if part not in ("tag", "rib")]
+    lesions = [obj for obj in removable_objects(patient) if obj not in ("tag", "rib")]
     assert len(lesions) == len(patient.lesions)
     assert bool(lesions) == patient.disease
     healthy = patient._replace(disease=False, lesions=())
@@ -81,8 +81,8 @@ def test_without_all_lesions_the_film_is_that_of_the_same_patient_in_health(key)
 def test_lesions_tag_and_rib_add_light_where_they_are(key):
     patient = draw_patient(*key, shortcut=0.5)
     film = render_film(patient, 64)
-    for part in removable_objects(patient):
-        assert (film - render_film(patient, 64, without=[part])).min() >= 0
+    for obj in removable_objects(patient):
+        assert (film - render_film(patient, 64, without=[obj])).min() >= 0
 
 
 def test_the_disease_alone_changes_with_the_shortcut():
@@ -152,7 +152,7 @@ def test_the_three_labels_tell_the_same_patients_differently():
 def test_lesions_speak_for_a_class_that_their_sample_has_and_tag_and_rib_for_none(facts, labels_of):
     dataset = phantom(**facts)
     table = dataset.boxes("test")
-    kinds = table["part"].str.rstrip("0123456789")
+    kinds = table["object"].str.rstrip("0123456789")
     assert {kind: set(table["label"][kinds == kind]) for kind in labels_of} == labels_of
     assert table["label"][kinds.isin(["tag", "rib"])].isna().all()
     for row in table.dropna().itertuples():
@@ -161,20 +161,20 @@ def test_lesions_speak_for_a_class_that_their_sample_has_and_tag_and_rib_for_non
         assert label[spoken] if dataset.task.multilabel else label == spoken
 
 
-def test_the_counterfactual_of_no_part_is_the_film_itself_and_boxes_name_each_part():
+def test_the_counterfactual_of_no_object_is_the_film_itself_and_boxes_name_each_object():
     dataset = phantom(images=8)
     table = dataset.boxes("test")
     for sample in range(8):
         assert torch.equal(dataset.counterfactual("test", sample), dataset.split("test")[sample].image)
-        assert tuple(table.loc[table["sample"] == sample, "part"]) == dataset.parts("test", sample)
-        for part in dataset.parts("test", sample):
-            assert dataset.counterfactual("test", sample, part).shape == (1, 64, 64)
+        assert tuple(table.loc[table["sample"] == sample, "object"]) == dataset.objects("test", sample)
+        for obj in dataset.objects("test", sample):
+            assert dataset.counterfactual("test", sample, obj).shape == (1, 64, 64)
 
 
 def test_films_of_another_size_show_the_same_patient():
     patient = draw_patient(0, 0, 0, 0.0)
-    for part, box in object_boxes(patient, 224).items():
-        small = object_boxes(patient, 64)[part]
+    for obj, box in object_boxes(patient, 224).items():
+        small = object_boxes(patient, 64)[obj]
         for large_edge, small_edge in zip(box, small, strict=True):
             assert large_edge * 64 / 224 == pytest.approx(small_edge, abs=1.5)
 
@@ -200,9 +200,9 @@ def test_wrong_arguments_are_refused(wrong, message):
         phantom(**wrong)
 
 
-def test_a_part_or_a_sample_that_is_not_there_is_refused():
+def test_an_object_or_a_sample_that_is_not_there_is_refused():
     dataset = phantom()
-    with pytest.raises(ValueError, match="part must be one of .*rib, got 'ribs'. Did you mean rib"):
+    with pytest.raises(ValueError, match="object must be one of .*rib, got 'ribs'. Did you mean rib"):
         dataset.counterfactual("test", 0, "ribs")
     with pytest.raises(IndexError, match=r"sample must be in \[0, 40\), got 40"):
         dataset.split("test")[40]

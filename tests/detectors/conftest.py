@@ -16,11 +16,11 @@ from dovision.types import Batch, Task
 SHAPE = (1, 14, 14)  # channels, pixels, pixels
 
 
-class World(NamedTuple):
+class Condition(NamedTuple):
     """A fitted classifier, and images that a detector should separate."""
 
     classifier: Classifier
-    inserted: Classifier
+    with_autoencoder: Classifier
     clean: Tensor  # (80, 1, 14, 14) a bright half, on which the classifier is sure
     attacked: Tensor  # (80, 1, 14, 14) the two classes laid over each other, and fine noise
 
@@ -69,7 +69,7 @@ def halves(count: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture(scope="session")
-def world() -> World:
+def condition() -> Condition:
     random = torch.Generator().manual_seed(5)
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -82,8 +82,8 @@ def world() -> World:
             loss.backward()
             optimizer.step()
         autoencoder = ConvAutoencoder("norm1", [6, 4, 5, 6], code=2, kernel_size=1)
-    inserted = insert(classifier, autoencoder, SHAPE)
+    with_autoencoder = insert(classifier, autoencoder, SHAPE)
     clean, _ = halves(80, random)
     mixed = (clean + clean.flip(3)) / 2
     noise = 0.25 * (torch.rand(mixed.shape, generator=random) - 0.5).sign()
-    return World(classifier.eval(), inserted.eval(), clean, (mixed + noise).clamp(0, 1))
+    return Condition(classifier.eval(), with_autoencoder.eval(), clean, (mixed + noise).clamp(0, 1))

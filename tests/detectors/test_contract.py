@@ -16,7 +16,7 @@ from torch import Tensor
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import differentiable
 
-from .conftest import World, batch_of, images, made
+from .conftest import Condition, batch_of, images, made
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 DETECTORS = sorted(path.stem for path in (CONF / "detector").glob("*.yaml"))
@@ -49,10 +49,10 @@ def read(detector: Detector, image: Tensor, classifiers: tuple[Classifier, Class
     return detector.read(batch_of(image), *classifiers)
 
 
-def fit(detector: Detector, world: World) -> Detector:
+def fit(detector: Detector, condition: Condition) -> Detector:
     """Fitted to the first half of the images."""
     with torch.no_grad():
-        clean, attacked = (read(detector, each[:40], world[:2]) for each in (world.clean, world.attacked))
+        clean, attacked = (read(detector, each[:40], condition[:2]) for each in (condition.clean, condition.attacked))
     detector.fit(clean, attacked if detector.supervised else attacked[:0])
     return detector
 
@@ -125,20 +125,20 @@ def state(classifier: Classifier) -> tuple:
     )
 
 
-def test_images_from_between_the_classes_score_higher_than_those_it_is_sure_of(detector, world):
-    fit(detector, world)
+def test_images_from_between_the_classes_score_higher_than_those_it_is_sure_of(detector, condition):
+    fit(detector, condition)
     with torch.no_grad():
         clean, attacked = (
-            detector.score(read(detector, each[40:], world[:2])) for each in (world.clean, world.attacked)
+            detector.score(read(detector, each[40:], condition[:2])) for each in (condition.clean, condition.attacked)
         )
     assert clean.shape == (40,)
     above = (attacked.unsqueeze(1) > clean).float().mean()  # the area under the ROC curve
     assert above > 0.95
 
 
-def test_fitting_a_copy_leaves_the_others_as_they_were(detector, world):
+def test_fitting_a_copy_leaves_the_others_as_they_were(detector, condition):
     with torch.no_grad():
-        rows = read(detector, world.clean, world[:2])
+        rows = read(detector, condition.clean, condition[:2])
     attacked = rows[40:] + 1 if detector.supervised else rows[:0]
     one, other = copy.copy(detector), copy.copy(detector)
     one.fit(rows[:40], attacked)
@@ -147,9 +147,9 @@ def test_fitting_a_copy_leaves_the_others_as_they_were(detector, world):
     assert torch.equal(one.score(rows), before)
 
 
-def test_the_same_rows_give_the_same_fit_whatever_was_drawn_before(detector, world):
+def test_the_same_rows_give_the_same_fit_whatever_was_drawn_before(detector, condition):
     with torch.no_grad():
-        rows = read(detector, world.clean, world[:2])
+        rows = read(detector, condition.clean, condition[:2])
     scores = []
     for _ in range(2):
         torch.rand(7)
@@ -159,11 +159,11 @@ def test_the_same_rows_give_the_same_fit_whatever_was_drawn_before(detector, wor
 
 
 @pytest.mark.parametrize("name", DETECTORS)
-def test_the_gradient_of_the_score_is_its_slope(name, world):
+def test_the_gradient_of_the_score_is_its_slope(name, condition):
     """By finite differences in double precision, along the gradient's own signs."""
-    detector = fit(composed(name), world)
-    classifiers = tuple(copy.deepcopy(classifier).double() for classifier in world[:2])
-    image = ((world.clean + world.attacked)[40:43] / 2).double()
+    detector = fit(composed(name), condition)
+    classifiers = tuple(copy.deepcopy(classifier).double() for classifier in condition[:2])
+    image = ((condition.clean + condition.attacked)[40:43] / 2).double()
 
     def score(image: Tensor) -> Tensor:
         return detector.score(detector.read(batch_of(image), *classifiers)).sum()
@@ -193,10 +193,10 @@ class TestFit:
     """Of detectors that have something to fit."""
 
     @pytest.fixture(params=[name for name in DETECTORS if composed(name).needs_fit])
-    def rows(self, request, world) -> tuple[Detector, Tensor, Tensor]:
+    def rows(self, request, condition) -> tuple[Detector, Tensor, Tensor]:
         detector = composed(request.param)
         with torch.no_grad():
-            rows = read(detector, world.clean, world[:2])
+            rows = read(detector, condition.clean, condition[:2])
         return detector, rows[:40], (rows[40:] if detector.supervised else rows[:0])
 
     def test_a_single_clean_image_is_refused(self, rows):
@@ -238,7 +238,7 @@ def test_effects_on_a_code_need_an_autoencoder():
 @pytest.mark.parametrize("name", [name for name in DETECTORS if not composed(name).reads_code])
 def test_without_effects_on_a_code_no_autoencoder_is_needed(name):
     detector = composed(name)
-    classifier, inserted = made("multiclass")
+    classifier, with_autoencoder = made("multiclass")
     with torch.no_grad():
-        first, second = (detector.read(batch_of(images(2)), classifier, each) for each in (None, inserted))
+        first, second = (detector.read(batch_of(images(2)), classifier, each) for each in (None, with_autoencoder))
     torch.testing.assert_close(first, second, rtol=0, atol=1e-9)

@@ -48,14 +48,14 @@ def test_on_a_linear_classifier_the_log_odds_effect_is_what_the_cell_contributed
 
 @pytest.mark.parametrize("scale", _profile.SCALES)
 def test_effects_are_on_the_class_that_the_classifier_says_without_the_autoencoder(scale):
-    classifier, inserted = made("multiclass")
+    classifier, with_autoencoder = made("multiclass")
     batch = batch_of(images(4))
     with torch.no_grad():
-        got = Profile({"code": CODE}, scale)(batch, classifier, inserted)[0]
+        got = Profile({"code": CODE}, scale)(batch, classifier, with_autoencoder)[0]
         predicted = classifier(batch.image).argmax(1)
-        outcome = Propagation(inserted, CODE)(batch)
+        outcome = Propagation(with_autoencoder, CODE)(batch)
     treated, control = (
-        logits.softmax(-1) if scale == "probability" else inserted.task.log_odds(logits)
+        logits.softmax(-1) if scale == "probability" else with_autoencoder.task.log_odds(logits)
         for logits in (outcome.treated, outcome.control.unsqueeze(1))
     )
     expected = torch.stack([(treated - control)[row, :, c] for row, c in enumerate(predicted)])
@@ -63,9 +63,11 @@ def test_effects_are_on_the_class_that_the_classifier_says_without_the_autoencod
 
 
 def test_multilabel_effects_are_on_every_label():
-    classifier, inserted = made("multilabel")
+    classifier, with_autoencoder = made("multilabel")
     with torch.no_grad():
-        grid, code = Profile({"grid": GRID, "code": CODE}, "log_odds")(batch_of(images(2)), classifier, inserted)
+        grid, code = Profile({"grid": GRID, "code": CODE}, "log_odds")(
+            batch_of(images(2)), classifier, with_autoencoder
+        )
     assert grid.shape == (2, 6, 3)
     assert code.shape == (2, 5, 3)
 

@@ -14,8 +14,8 @@ from dovision.store.detection_tables import read_scores
 from dovision.store.run_record import read_sweep
 from dovision.tracking.wandb_logger import WandbLogger
 
-NOISE = ("+attack@detection.worlds.random_sign=random_sign", "detection.worlds.random_sign.eps=[0.2]")
-FGSM = ("+attack@detection.worlds.fgsm=fgsm", "detection.worlds.fgsm.eps=[0.2,0.3]")
+NOISE = ("+attack@detection.attacks.random_sign=random_sign", "detection.attacks.random_sign.eps=[0.2]")
+FGSM = ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.2,0.3]")
 DETECTORS = ("detector=[effect_classifier,max_softmax]", "detection.val_images=80", "detection.test_images=40")
 ADAPTIVE = ("detection.adaptive.detectors=[effect_classifier]", "detection.adaptive.images=3")
 ADAPTIVE += ("detection.adaptive.steps=2", "detection.adaptive.strengths=[1]", "detection.adaptive.eps=0.2")
@@ -27,7 +27,7 @@ def detected(fitted, tmp_path_factory, dovision_evaluate) -> Path:
     """A run that detects, with its attacked images kept."""
     root = tmp_path_factory.mktemp("detected")
     shutil.copytree(fitted / "checkpoints", root / "checkpoints")
-    parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.keep_attacked=true")
+    parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.store_adversarial=true")
     assert dovision_evaluate(f"output_root={root}", *parts) == 0
     return only_run(root)
 
@@ -40,8 +40,8 @@ def only_run(root: Path) -> Path:
 def test_a_run_that_detects_records_costs_queries_gradients_and_failures(detected):
     facts = json.loads((detected / "run.json").read_text())
     assert facts["detector_costs"]["effect_classifier"]["passes"] == 1 + 1 + 49
-    assert facts["world_queries"]["fgsm"] == {"0.2": 1, "0.3": 1}
-    assert 0 <= facts["world_dead_gradients"] < 1
+    assert facts["condition_queries"]["fgsm"] == {"0.2": 1, "0.3": 1}
+    assert 0 <= facts["condition_dead_gradients"] < 1
     assert facts["failed_attacks"] == {}
 
 
@@ -63,11 +63,11 @@ def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
 def test_kept_images_give_the_tables_of_the_run_again(detected, tmp_path, dovision_evaluate):
     shutil.copytree(detected.parents[1] / "checkpoints", tmp_path / "checkpoints")
     noise, fgsm = (
-        (f"+attack@detection.worlds.{name}=kept", f"detection.worlds.{name}.run={detected}", world)
-        for name, world in (("random_sign", "detection.worlds.random_sign.attack=random_sign"),
-                            ("fgsm", "detection.worlds.fgsm.attack=fgsm"))
+        (f"+attack@detection.attacks.{name}=replay", f"detection.attacks.{name}.run={detected}", condition)
+        for name, condition in (("random_sign", "detection.attacks.random_sign.attack=random_sign"),
+                            ("fgsm", "detection.attacks.fgsm.attack=fgsm"))
     )  # fmt: skip
-    again = (*DETECTORS, *noise, *fgsm, *ADAPTIVE, "attack=kept", f"attack.run={detected}")
+    again = (*DETECTORS, *noise, *fgsm, *ADAPTIVE, "attack=replay", f"attack.run={detected}")
     assert dovision_evaluate(f"output_root={tmp_path}", *again) == 0
     for table in ("samples", "effects", "attacks", "scores", "detection"):
         name = f"{table}.parquet"
@@ -90,10 +90,13 @@ def test_the_table_of_attacks_is_set_by_latex_and_fits_the_page(detected, typese
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (DETECTORS, "detection needs attacks, got none. Add some: +attack@detection.worlds.pgd=pgd"),
+        (DETECTORS, "detection needs attacks, got none. Add some: +attack@detection.attacks.pgd=pgd"),
         ((*DETECTORS, *FGSM, "detection.adaptive.detectors=[odin]"), "must be one of effect_classifier, max_softmax"),
-        ((*DETECTORS, "+attack@detection.worlds.kept=kept", "detection.worlds.kept.run=nowhere"), "Keep them: evalu"),
-        (("attack=kept",), "attack.run"),
+        (
+            (*DETECTORS, "+attack@detection.attacks.kept=replay", "detection.attacks.kept.run=nowhere"),
+            "Keep them: evalu",
+        ),
+        (("attack=replay",), "attack.run"),
     ],
 )
 def test_a_contest_that_cannot_be_held_is_refused_before_anything_is_fitted(

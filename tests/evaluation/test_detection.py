@@ -56,7 +56,7 @@ class Grey(Detector):
 
     passes = 0
 
-    def read_features(self, batch, classifier, inserted):
+    def read_features(self, batch, classifier, with_autoencoder):
         return batch.image.mean((1, 2, 3)).unsqueeze(1)
 
     def fit_features(self, clean, attacked):
@@ -100,10 +100,10 @@ VAL, TEST = [0.1, 0.1, 0.1, 0.4, 0.6, 0.1, 0.9], [0.2, 0.45, 0.55, 0.8]
 KEPT = [0, 2, 5]  # of the validation images, for thresholds; .1, .4, .6 and .9 are left to be fitted to
 
 
-def run(folder: Path, worlds: dict[str, Attack], val=VAL, first_group: int = 100, keep: bool = False) -> Detection:
+def run(folder: Path, conditions: dict[str, Attack], val=VAL, first_group: int = 100, keep: bool = False) -> Detection:
     classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
     detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()}
-    detection = Detection(folder, classifier, None, worlds, detectors, keep)
+    detection = Detection(folder, classifier, None, conditions, detectors, keep)
     trainer = pl.Trainer(
         accelerator="cpu",
         callbacks=[detection],
@@ -128,12 +128,12 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def test_each_world_is_read_on_both_splits(folder):
+def test_each_condition_is_read_on_both_splits(folder):
     (reads,) = read_reads(folder, "plain")
-    worlds = reads.facts.groupby(["split", "attack", "eps"]).size().to_dict()
+    conditions = reads.facts.groupby(["split", "attack", "eps"]).size().to_dict()
     names = [("clean", 0.0), ("random_sign", 0.01), ("shift", 0.01), ("shift", 0.2)]
     whole = {(part, *name): count for part, count in (("val", 7), ("test", 4)) for name in names}
-    assert worlds == whole | {("val", "fails", 0.1): 7}  # until it failed
+    assert conditions == whole | {("val", "fails", 0.1): 7}  # until it failed
     strong = (reads.facts["split"] == "test") & (reads.facts["attack"] == "shift") & (reads.facts["eps"] == 0.2)
     torch.testing.assert_close(reads.chosen(strong)[:, 0], torch.tensor([0.4, 0.65, 0.35, 0.6]))
     assert reads.facts[strong]["success"].tolist() == [False, True, True, False]
@@ -231,7 +231,7 @@ def test_the_fit_that_is_shown_is_the_hardened_one_to_all_attacks_or_the_nearest
     assert shown([]) == []
 
 
-def test_how_attacks_fared_is_told_by_world_without_the_one_that_failed(folder):
+def test_how_attacks_fared_is_told_by_condition_without_the_one_that_failed(folder):
     frame = attack_rates(folder).set_index(["attack", "eps"])
     assert list(frame.index) == [("random_sign", 0.01), ("shift", 0.2), ("shift", 0.01)]
     strong = frame.loc[("shift", 0.2)]
@@ -240,10 +240,10 @@ def test_how_attacks_fared_is_told_by_world_without_the_one_that_failed(folder):
     assert strong["l2"] == pytest.approx(0.4)  # four pixels
 
 
-def test_kept_images_of_all_worlds_but_those_that_failed_give_the_same_reads(tmp_path):
+def test_kept_images_of_all_conditions_but_those_that_failed_give_the_same_reads(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    worlds = {"shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}
-    run(first, worlds, keep=True)
+    conditions = {"shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}
+    run(first, conditions, keep=True)
     assert sorted(path.name for path in (first / "attacked").iterdir()) == ["shift"]
     run(second, {"shift": Replay(str(first), "shift")})
     for name in ("grey", "plain", "taught"):

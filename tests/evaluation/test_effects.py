@@ -55,7 +55,7 @@ def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, a
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
     evaluation = EffectEvaluation(
         folder, classifier, classifier, cells(2, 2, Constant(0.0)), attack or Darken(list(eps)), ["a", "b", "c"], chunk,
-        **{"plain_control": False, "pictures": choice, "flush": 1, "origin": {}, **options},
+        **{"reference": "with_autoencoder", "pictures": choice, "checkpoint_every": 1, "origin": {}, **options},
     )  # fmt: skip
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
@@ -72,7 +72,7 @@ def read(folder, name):
 def test_effects_are_those_of_the_sigmoid_worked_out_by_hand(tmp_path):
     evaluate(tmp_path)
     effects = read(tmp_path, "effects")
-    bright = effects[(effects["class"] == "bright") & (effects["arm"] == "clean") & (effects["sample"] == 0)]
+    bright = effects[(effects["class"] == "bright") & (effects["condition"] == "clean") & (effects["sample"] == 0)]
     control = torch.sigmoid(torch.tensor(0.5))
     treated = torch.sigmoid(torch.tensor([0.4, 0.3, 0.2, 0.1]))
     torch.testing.assert_close(torch.tensor(bright["effect"].to_numpy()), treated - control, atol=1e-6, rtol=0)
@@ -82,10 +82,10 @@ def test_effects_are_those_of_the_sigmoid_worked_out_by_hand(tmp_path):
     assert bright[["top", "left", "bottom", "right"]].to_numpy().tolist()[2] == [1, 0, 2, 1]
 
 
-def test_the_attacked_arm_is_measured_on_the_attacked_image(tmp_path):
+def test_the_attacked_condition_is_measured_on_the_attacked_image(tmp_path):
     evaluate(tmp_path)
     effects = read(tmp_path, "effects")
-    bright = effects[(effects["class"] == "bright") & (effects["arm"] == "eps=0.25") & (effects["sample"] == 0)]
+    bright = effects[(effects["class"] == "bright") & (effects["condition"] == "eps=0.25") & (effects["sample"] == 0)]
     logit = (PIXELS[0] - 0.25).clamp(0).sum() - 0.5
     assert bright["control"].iloc[0] == pytest.approx(torch.sigmoid(logit).item(), abs=1e-6)
     assert bright["effect"].iloc[0] == 0  # the attack had already made this pixel black
@@ -94,19 +94,19 @@ def test_the_attacked_arm_is_measured_on_the_attacked_image(tmp_path):
 def test_success_is_counted_among_images_that_were_right(tmp_path):
     evaluate(tmp_path)
     samples = read(tmp_path, "samples")
-    attacked = samples[samples["arm"] == "eps=0.25"].set_index("sample")
+    attacked = samples[samples["condition"] == "eps=0.25"].set_index("sample")
     assert attacked["success"].tolist() == [True, False, False]  # 1.0 -> .2, 1.0 -> .65, and dark stays dark
     assert attacked["linf"].tolist() == pytest.approx([0.25, 0.25, 0.1])
-    assert samples[samples["arm"] == "clean"]["success"].isna().all()
+    assert samples[samples["condition"] == "clean"]["success"].isna().all()
 
 
-def test_rows_are_ordered_by_sample_then_arm_whatever_the_batch(tmp_path):
+def test_rows_are_ordered_by_sample_then_condition_whatever_the_batch(tmp_path):
     for batch_size in (1, 2, 3):
         folder = tmp_path / str(batch_size)
         folder.mkdir()
         evaluate(folder, batch_size, eps=(0.1, 0.25), chunk=batch_size)
     one, *others = (read(tmp_path / str(size), "effects") for size in (1, 2, 3))
-    assert one[["sample", "arm"]].drop_duplicates().to_numpy().tolist()[:4] == [
+    assert one[["sample", "condition"]].drop_duplicates().to_numpy().tolist()[:4] == [
         [0, "clean"], [0, "eps=0.1"], [0, "eps=0.25"], [1, "clean"],
     ]  # fmt: skip
     for other in others:
@@ -117,23 +117,23 @@ def test_rows_are_ordered_by_sample_then_arm_whatever_the_batch(tmp_path):
 def test_what_is_not_done_has_no_row_and_does_not_count_in_the_mean(tmp_path, batch_size):
     evaluate(tmp_path, batch_size, cells=SomeCells)
     effects, samples = read(tmp_path, "effects"), read(tmp_path, "samples")
-    seen = effects[effects["class"] == "bright"][["sample", "arm", "unit"]].to_numpy().tolist()
-    assert seen == [[0, arm, f"r{r}c{c}"] for arm in ("clean", "eps=0.25") for r in (0, 1) for c in (0, 1)] + [
+    seen = effects[effects["class"] == "bright"][["sample", "condition", "unit"]].to_numpy().tolist()
+    assert seen == [[0, name, f"r{r}c{c}"] for name in ("clean", "eps=0.25") for r in (0, 1) for c in (0, 1)] + [
         [1, "clean", "r0c0"], [1, "eps=0.25", "r0c0"],
     ]  # fmt: skip
-    clean = samples[samples["arm"] == "clean"]["mean_abs_expected_effect"].tolist()
+    clean = samples[samples["condition"] == "clean"]["mean_abs_expected_effect"].tolist()
     p, q = torch.sigmoid(torch.tensor([0.5, -0.4])).tolist()  # of sample 1, before and after
     assert clean[1] == pytest.approx(abs(p * (q - p) + (1 - p) * (p - q)), abs=1e-6)
     assert clean[2] != clean[2]  # nan
 
 
 def test_forward_passes_are_counted(tmp_path):
-    assert evaluate(tmp_path).forward_passes == 3 * 2 * (1 + 4)  # images, arms, control and units
+    assert evaluate(tmp_path).forward_passes == 3 * 2 * (1 + 4)  # images, conditions, control and units
 
 
-def test_a_plain_control_compares_with_the_classifier_under_test(tmp_path):
-    evaluate(tmp_path, plain_control=True)
-    control = read(tmp_path, "effects").query("arm == 'clean' and sample == 0 and `class` == 'bright'")["control"]
+def test_a_reference_without_autoencoder_compares_with_the_classifier_under_test(tmp_path):
+    evaluate(tmp_path, reference="without_autoencoder")
+    control = read(tmp_path, "effects").query("condition == 'clean' and sample == 0 and `class` == 'bright'")["control"]
     assert control.iloc[0] == pytest.approx(torch.sigmoid(torch.tensor(0.5)).item(), abs=1e-6)
 
 
@@ -166,7 +166,7 @@ def test_kept_images_give_the_tables_again(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
         folder.mkdir()
-    evaluate(first, eps=(0.25, 0.1), keep_attacked=True)
+    evaluate(first, eps=(0.25, 0.1), store_adversarial=True)
     evaluate(second, batch_size=3, attack=Replay(str(first)))
     for name in ("samples", "effects"):
         assert read(first, name).equals(read(second, name))
@@ -189,7 +189,7 @@ def test_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only
         Broken([0.25]),
         ["a", "b", "c"],
         "auto",
-        False,
+        "with_autoencoder",
         PictureChoice(0, dict.fromkeys(range(3), 0)),
         1,
         {},

@@ -15,7 +15,7 @@ FINDINGS = Task("multilabel", ("mass", "edema", "nodule"))
 
 
 def settings(of: str = "label", **changed) -> MapSettings:
-    plain = {"cells": 4, "margin": 0.1, "steps": 4, "fill": Mean(), "noise": 0.01, "sanity": 0, "seed": 0}
+    plain = {"cells": 4, "margin": 0.1, "steps": 4, "fill": Mean(), "noise": 0.01, "num_sanity_images": 0, "seed": 0}
     return MapSettings(of, **{**plain, **changed})
 
 
@@ -48,7 +48,7 @@ def test_a_multilabel_image_is_explained_for_each_of_its_labels_and_an_unknown_o
 
 
 def test_a_class_that_does_not_exist_names_the_nearest():
-    with pytest.raises(ValueError, match=r"explanation.of must be one of .*, got 'dogg'. Did you mean dog"):
+    with pytest.raises(ValueError, match=r"explanation.target must be one of .*, got 'dogg'. Did you mean dog"):
         settings("dogg").pairs(batch(torch.tensor([0])), torch.rand(1, 3), ANIMALS)
 
 
@@ -65,7 +65,7 @@ def test_filled_images_are_painted_over_everywhere():
         ({"steps": 2.5}, "explanation.steps must be a whole number of at least 1, got 2.5"),
         ({"margin": 2}, r"explanation.margin must be a number in \[0, 1\], got 2"),
         ({"noise": -1}, r"explanation.noise must be a number in \[0, 1\], got -1. It is in pixel units."),
-        ({"sanity": -1}, "explanation.sanity must be at least 0, got -1"),
+        ({"num_sanity_images": -1}, "explanation.num_sanity_images must be at least 0, got -1"),
     ],
 )
 def test_a_number_out_of_its_range_is_refused(changed, message):

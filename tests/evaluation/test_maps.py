@@ -69,8 +69,8 @@ def items() -> list[Batch]:
 
 def evaluate(folder: Path, batch_size: int = 4, samples=range(IMAGES), **changed) -> pd.DataFrame:
     classifier = Classifier(UpperLeft(), Task("multiclass", ("no", "yes")), [0.5], [0.5])
-    options = {"of": "label", "cells": 4, "margin": 0.1, "steps": 4, "fill": Constant(0.0)}
-    settings = MapSettings(**{**options, "noise": 0.01, "sanity": 0, "seed": 0, **changed})
+    options = {"target": "label", "cells": 4, "margin": 0.1, "steps": 4, "fill": Constant(0.0)}
+    settings = MapSettings(**{**options, "noise": 0.01, "num_sanity_images": 0, "seed": 0, **changed})
     explainers = {"truth": Truth(), "nothing": Nothing(), "broken": Broken(), "lower_right": LowerRight()}
     callback = MapEvaluation(folder, classifier, explainers, settings, (1, 8, 8), list(samples), None)
     trainer = pl.Trainer(
@@ -88,7 +88,7 @@ def evaluate(folder: Path, batch_size: int = 4, samples=range(IMAGES), **changed
 
 @pytest.fixture(scope="module")
 def maps(tmp_path_factory) -> pd.DataFrame:
-    return evaluate(tmp_path_factory.mktemp("maps"), sanity=2)
+    return evaluate(tmp_path_factory.mktemp("maps"), num_sanity_images=2)
 
 
 def test_the_map_on_the_grid_is_the_known_one(maps):
@@ -138,7 +138,7 @@ def test_the_first_images_are_explained_for_forgetful_classifiers_too(maps):
 
 
 def test_the_table_does_not_depend_on_the_batch_size(maps, tmp_path):
-    pd.testing.assert_frame_equal(maps, evaluate(tmp_path, batch_size=1, sanity=2))
+    pd.testing.assert_frame_equal(maps, evaluate(tmp_path, batch_size=1, num_sanity_images=2))
 
 
 def test_nothing_is_left_of_a_run_that_breaks(tmp_path, monkeypatch):

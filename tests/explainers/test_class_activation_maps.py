@@ -40,9 +40,9 @@ def test_the_default_layer_of_a_known_network_is_the_one_named(kind, convolution
 
 def test_the_code_of_an_inserted_autoencoder_is_a_layer_too(kind, convolutional, images):
     classifier = convolutional()
-    inserted = insert(classifier, ConvAutoencoder("1", (6, 4, 6), code=1, kernel_size=1), (3, 12, 12))
+    with_autoencoder = insert(classifier, ConvAutoencoder("1", (6, 4, 6), code=1, kernel_size=1), (3, 12, 12))
     batch = images(3, 3, 12, 12)
-    by_site, by_name = (kind(name)(batch, TARGET, inserted) for name in ("code", "1.autoencoder.encoder"))
+    by_site, by_name = (kind(name)(batch, TARGET, with_autoencoder) for name in ("code", "1.autoencoder.encoder"))
     assert by_site.shape == (3, 12, 12)
     assert torch.equal(by_site, by_name)
 

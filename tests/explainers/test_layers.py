@@ -84,8 +84,8 @@ def test_the_default_layer_of_the_small_networks_also_with_an_autoencoder_insert
     classifier = make(shape, "multiclass", ["a", "b"], [0.5], [0.5])
     assert _layers.default_layer(classifier, torch.zeros(1, *shape)) == layer
     channels = 64 if layer == "relu2" else 16
-    inserted = insert(classifier, ConvAutoencoder(layer, (channels, 4, channels), code=1, kernel_size=1), shape)
-    assert _layers.default_layer(inserted, torch.zeros(1, *shape)) == layer
+    with_autoencoder = insert(classifier, ConvAutoencoder(layer, (channels, 4, channels), code=1, kernel_size=1), shape)
+    assert _layers.default_layer(with_autoencoder, torch.zeros(1, *shape)) == layer
 
 
 def test_a_known_network_is_found_inside_another_module():

@@ -1,4 +1,4 @@
-"""A small classifier and images in whose world interventions are made, and datasets of which parts are known."""
+"""A small classifier and images in whose condition interventions are made, and datasets of which objects are known."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def context() -> Context:
 
 @pytest.fixture(scope="session")
 def phantom() -> Phantom:
-    """Eight test films; between them they have each kind of part, and the last has none but the rib."""
+    """Eight test films; between them they have each kind of object, and the last has none but the rib."""
     return Phantom("multiclass", ("healthy", "disease"), (1, 64, 64), "disease", 0.0, None, 1, 1, 8, seed=0)
 
 
@@ -65,18 +65,18 @@ class Boxed(Images):
 
 
 class Lamps(Boxed, Counterfactuals):
-    """Black images of which each part is a white box; counts how often it draws."""
+    """Black images of which each object is a white box; counts how often it draws."""
 
     draws = 0
 
-    def source_parts(self, split, row):
+    def source_objects(self, split, row):
         return tuple(each[1] for each in self.rows if each[0] == row)
 
-    def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:
+    def source_counterfactual(self, split: str, row: int, *objects: str) -> Tensor:
         self.draws += 1
         image = torch.zeros(self.shape)
-        for number, part, _, top, left, bottom, right in self.rows:
-            if number == row and part not in parts:
+        for number, obj, _, top, left, bottom, right in self.rows:
+            if number == row and obj not in objects:
                 image[:, top:bottom, left:right] = 1
         return image
 

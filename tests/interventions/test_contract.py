@@ -93,9 +93,9 @@ def test_regions_lie_inside_the_value(intervention, value, context):
 def test_do_returns_the_regions_new_value(intervention, value, context):
     for unit in chosen_units(intervention, value):
         for index, region in enumerate(regions(intervention, value, unit, context)):
-            one, world = row(value, context, index)
+            one, condition = row(value, context, index)
             expected = one.shape if region is None else region.crop(one).shape
-            new = intervention.do(one, unit, world)
+            new = intervention.do(one, unit, condition)
             assert new.shape == expected
             assert new.dtype == value.dtype
 
@@ -103,8 +103,8 @@ def test_do_returns_the_regions_new_value(intervention, value, context):
 def test_nothing_outside_the_region_changes(intervention, value, context):
     for unit in chosen_units(intervention, value):
         for index, region in enumerate(regions(intervention, value, unit, context)):
-            one, world = row(value, context, index)
-            changed = intervention.apply(one, unit, world) != one
+            one, condition = row(value, context, index)
+            changed = intervention.apply(one, unit, condition) != one
             if region is not None:
                 region.crop(changed).fill_(False)
                 assert not changed.any()
@@ -113,18 +113,18 @@ def test_nothing_outside_the_region_changes(intervention, value, context):
 def test_the_value_is_not_written_to(intervention, value, context):
     before, image = value.clone(), context.batch.image.clone()
     for unit in chosen_units(intervention, value):
-        one, world = row(value, context, 0)
-        intervention.apply(one, unit, world)
+        one, condition = row(value, context, 0)
+        intervention.apply(one, unit, condition)
     assert torch.equal(value, before)
     assert torch.equal(context.batch.image, image)
 
 
 def test_the_same_unit_gives_the_same_value_whatever_was_drawn_before(intervention, value, context):
-    one, world = row(value, context, 1)
+    one, condition = row(value, context, 1)
     for unit in chosen_units(intervention, value):
-        first = intervention.apply(one, unit, world)
+        first = intervention.apply(one, unit, condition)
         torch.rand(5)
-        assert torch.equal(intervention.apply(one, unit, world), first)
+        assert torch.equal(intervention.apply(one, unit, condition), first)
 
 
 def test_samples_do_not_depend_on_their_company(intervention, value, context):
@@ -133,16 +133,16 @@ def test_samples_do_not_depend_on_their_company(intervention, value, context):
             continue  # samples of different regions do not share a call
         together = intervention.apply(value, unit, context)
         for index in range(len(value)):
-            one, world = row(value, context, index)
-            torch.testing.assert_close(together[[index]], intervention.apply(one, unit, world), rtol=0, atol=1e-6)
+            one, condition = row(value, context, index)
+            torch.testing.assert_close(together[[index]], intervention.apply(one, unit, condition), rtol=0, atol=1e-6)
 
 
 def test_treated_images_stay_in_the_range_of_images(intervention, value, context):
     if intervention.site != INPUT:
         pytest.skip("not an edit of the image")
     for unit in chosen_units(intervention, value):
-        one, world = row(value, context, 2)
-        treated = intervention.apply(one, unit, world)
+        one, condition = row(value, context, 2)
+        treated = intervention.apply(one, unit, condition)
         assert treated.min() >= 0
         assert treated.max() <= 1
 
@@ -151,8 +151,8 @@ def test_propagation_gives_what_a_plain_pass_gives_on_the_applied_edit(intervent
     treated = Propagation(context.classifier, intervention)(context.batch).treated
     for unit in chosen_units(intervention, value):
         for index in range(len(value)):
-            one, world = row(value, context, index)
+            one, condition = row(value, context, index)
             with torch.no_grad():
-                edited = intervention.apply(one, unit, world)
-                expected = plain_pass(intervention, context).forward(world.batch.image, edited)
+                edited = intervention.apply(one, unit, condition)
+                expected = plain_pass(intervention, context).forward(condition.batch.image, edited)
             torch.testing.assert_close(treated[[index], unit], expected, rtol=0, atol=1e-5)

@@ -24,7 +24,7 @@ def bound(images) -> Counterfactual:
     return intervention
 
 
-def world(image: torch.Tensor, *samples: int) -> Context:
+def condition(image: torch.Tensor, *samples: int) -> Context:
     index = torch.tensor(samples)
     return Context(Batch(image, index, index, index), None)
 
@@ -33,13 +33,13 @@ def of(images, *samples: int) -> torch.Tensor:
     return torch.stack([images.counterfactual("test", sample) for sample in samples])
 
 
-def test_units_are_the_parts_and_all_that_speak_for_a_class_together(lamps):
+def test_units_are_the_objects_and_all_that_speak_for_a_class_together(lamps):
     images = lamps(SCENE)
     assert bound(images).units(images.shape) == ("lamp0", "lamp1", "tag", "all labelled")
     assert bound(lamps(SCENE[4:])).units(images.shape) == ("tag",)
 
 
-def test_the_region_of_several_parts_is_the_box_around_them_and_of_none_empty(lamps):
+def test_the_region_of_several_objects_is_the_box_around_them_and_of_none_empty(lamps):
     images = lamps(SCENE)
     intervention = bound(images)
     assert [intervention.region(images.shape, unit, 0) for unit in (1, 3)] == [Box(6, 6, 9, 8), Box(1, 1, 9, 8)]
@@ -52,21 +52,21 @@ def test_on_clean_films_do_is_the_datasets_counterfactual_bit_for_bit(phantom, f
     units = intervention.units(phantom.shape)
     seen = set()
     for sample in range(len(films.batch.image)):
-        present = phantom.parts("test", sample)
-        lesions = [part for part in present if part not in ("tag", "rib")]
+        present = phantom.objects("test", sample)
+        lesions = [obj for obj in present if obj not in ("tag", "rib")]
         one = films.rows([sample])
         for unit, name in enumerate(units):
-            left_out = lesions if name == "all labelled" else [part for part in present if part == name]
+            left_out = lesions if name == "all labelled" else [obj for obj in present if obj == name]
             treated = intervention.apply(one.batch.image, unit, one)[0]
             assert torch.equal(treated, phantom.counterfactual("test", sample, *left_out))
             seen |= {name} if left_out else set()
     assert seen == set(units)
 
 
-def test_in_an_attacked_world_the_image_changes_by_as_much_and_stays_in_range(lamps):
+def test_in_an_attacked_condition_the_image_changes_by_as_much_and_stays_in_range(lamps):
     images = lamps(SCENE)
     attacked = (of(images, 0) * 0.75).clamp(min=0.125)  # lamps 1/4 darker, the rest 1/8 lighter
-    treated = bound(images).apply(attacked, 3, world(attacked, 0))
+    treated = bound(images).apply(attacked, 3, condition(attacked, 0))
     expected = attacked.clone()
     expected[..., 1:3, 1:4] = expected[..., 6:9, 6:8] = 0  # .75 - 1 is cut off
     assert torch.equal(treated, expected)
@@ -87,7 +87,7 @@ def test_on_attacked_films_the_change_is_that_of_the_clean_ones(phantom, films):
 def test_samples_of_one_region_are_treated_together(lamps):
     images = lamps(SCENE)
     intervention, clean = bound(images), of(images, 0, 1)
-    assert torch.equal(intervention.do(clean, 0, world(clean, 0, 1)), torch.zeros(2, 1, 2, 3))
+    assert torch.equal(intervention.do(clean, 0, condition(clean, 0, 1)), torch.zeros(2, 1, 2, 3))
 
 
 def test_an_image_is_drawn_once_however_often_it_is_asked_for(lamps):
@@ -96,8 +96,8 @@ def test_an_image_is_drawn_once_however_often_it_is_asked_for(lamps):
     before = images.draws
     for _ in range(3):
         for unit in range(3):
-            intervention.do(clean, unit, world(clean, 0))
-    assert images.draws == before + 4  # as it is, and without each part
+            intervention.do(clean, unit, condition(clean, 0))
+    assert images.draws == before + 4  # as it is, and without each object
 
 
 def test_a_dataset_that_draws_no_counterfactuals_is_refused(boxed):

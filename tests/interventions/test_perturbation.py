@@ -19,7 +19,7 @@ class Nothing(Brighten):
         super().__init__(())
 
 
-def test_there_is_a_unit_for_each_epsilon_named_as_the_arms_are():
+def test_there_is_a_unit_for_each_epsilon_named_as_the_conditions_are():
     assert Perturbation(Brighten([0.1, "1/4"])).units((1, 4, 4)) == ("eps=0.1", "eps=0.25")
 
 

@@ -11,7 +11,7 @@ from dovision.interventions.pixel_grid import PixelGrid
 from dovision.types import Batch
 
 
-def world(image: torch.Tensor) -> Context:
+def condition(image: torch.Tensor) -> Context:
     index = torch.arange(len(image))
     return Context(Batch(image, index, index, index), None)
 
@@ -21,7 +21,7 @@ def test_every_pixel_belongs_to_exactly_one_cell(data):
     height, width = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 20))
     rows, columns = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))
     ones, grid = torch.ones(1, 2, height, width), PixelGrid(rows, columns)
-    covered = sum(1 - grid.apply(ones, unit, world(ones)) for unit in range(rows * columns))
+    covered = sum(1 - grid.apply(ones, unit, condition(ones)) for unit in range(rows * columns))
     assert torch.equal(covered, ones)
 
 
@@ -33,14 +33,14 @@ def test_a_cell_is_painted_on_all_channels_and_black_by_default():
     white = torch.ones(2, 3, 4, 4)
     expected = white.clone()
     expected[:, :, 2:, :2] = 0
-    assert torch.equal(PixelGrid(2, 2).apply(white, 2, world(white)), expected)
-    grey = PixelGrid(2, 2, fill=Constant(0.5)).apply(white, 2, world(white))
+    assert torch.equal(PixelGrid(2, 2).apply(white, 2, condition(white)), expected)
+    grey = PixelGrid(2, 2, fill=Constant(0.5)).apply(white, 2, condition(white))
     assert torch.equal(grey, (white + expected) / 2)
 
 
 def test_a_grid_as_fine_as_the_image_paints_pixels():
     white = torch.ones(1, 1, 3, 5)
-    treated = PixelGrid(3, 5).apply(white, 7, world(white))
+    treated = PixelGrid(3, 5).apply(white, 7, condition(white))
     assert treated.sum() == 14
     assert treated[0, 0, 1, 2] == 0
 

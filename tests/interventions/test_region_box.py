@@ -1,4 +1,4 @@
-"""Boxes of parts and their controls, against a count of all places."""
+"""Boxes of objects and their controls, against a count of all places."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ TWO = [
 ]
 
 
-def bound(images, controls=2, seed=0, parts=None) -> RegionBox:
-    intervention = RegionBox(Constant(0.0), controls, seed, parts)
+def bound(images, controls=2, seed=0, objects=None) -> RegionBox:
+    intervention = RegionBox(Constant(0.0), controls, seed, objects)
     intervention.bind(images, "test")
     return intervention
 
@@ -41,13 +41,13 @@ def regions(intervention, images, sample) -> dict[str, Box]:
     return {name: box for name, box in found.items() if box.area}
 
 
-def test_units_are_parts_with_their_controls_those_that_speak_for_a_class_first(boxed):
+def test_units_are_objects_with_their_controls_those_that_speak_for_a_class_first(boxed):
     names = bound(boxed(TWO)).units((1, 12, 12))
-    parts = ("nodule0", "nodule1", "tag")
-    assert names == tuple(f"{part}{suffix}" for part in parts for suffix in ("", " control 0", " control 1"))
+    objects = ("nodule0", "nodule1", "tag")
+    assert names == tuple(f"{obj}{suffix}" for obj in objects for suffix in ("", " control 0", " control 1"))
 
 
-def test_a_parts_region_is_its_box_and_empty_where_there_is_none(boxed):
+def test_a_objects_region_is_its_box_and_empty_where_there_is_none(boxed):
     images = boxed([*TWO, (4, "tag", None, 5, 5, 5, 9)])
     intervention = bound(images)
     assert regions(intervention, images, 0)["nodule1"] == Box(6, 6, 9, 8)
@@ -87,11 +87,11 @@ def meet(a: Box, b: Box) -> bool:
 @given(scene=scenes(), seed=st.integers(0, 1000))
 def test_controls_are_as_large_inside_and_beside_all_boxes_or_at_least_beside_their_own(scene, seed, boxed):
     shape, boxes = scene
-    images = boxed([(7, f"part{number}", None, *box) for number, box in enumerate(boxes)], shape)
+    images = boxed([(7, f"object{number}", None, *box) for number, box in enumerate(boxes)], shape)
     found = regions(bound(images, controls=3, seed=seed), images, 7)
     for number, box in enumerate(boxes):
         legal = free(box, shape, boxes) or free(box, shape, [box])
-        controls = [region for name, region in found.items() if name.startswith(f"part{number} ")]
+        controls = [region for name, region in found.items() if name.startswith(f"object{number} ")]
         assert len(controls) == (3 if legal else 0)
         assert set(controls) <= legal
 
@@ -109,9 +109,9 @@ def test_every_place_is_as_likely_as_any_other(boxed):
 def test_places_depend_on_the_seed_and_the_sample_alone(boxed):
     images = boxed(TWO, (1, 64, 64))
     all_of_it = bound(images)
-    part = boxed(TWO[3:], (1, 64, 64))
-    assert regions(bound(part), part, 3) == regions(all_of_it, images, 3)
-    tags = regions(bound(images, parts=["tag"]), images, 0)
+    obj = boxed(TWO[3:], (1, 64, 64))
+    assert regions(bound(obj), obj, 3) == regions(all_of_it, images, 3)
+    tags = regions(bound(images, objects=["tag"]), images, 0)
     assert tags.items() <= regions(all_of_it, images, 0).items()
     assert len(tags) == 3
     assert regions(bound(images, seed=1), images, 0) != regions(all_of_it, images, 0)
@@ -122,7 +122,7 @@ def test_a_box_without_room_beside_it_has_no_control_and_the_log_counts_them_onc
     with caplog.at_level(logging.WARNING):
         intervention = bound(images)
     assert [record.message for record in caplog.records] == [
-        "2 control boxes are left out: beside their parts there is no room for them"
+        "2 control boxes are left out: beside their objects there is no room for them"
     ]
     assert set(regions(intervention, images, 0)) == {"heart"}
     assert regions(intervention, images, 1)["heart control 1"] == Box(6, 0, 12, 12)
@@ -138,14 +138,14 @@ def test_do_paints_the_box_of_each_sample(boxed):
         assert treated.sum() == 144 - region.area
 
 
-@pytest.mark.parametrize("parts", [["nodule"], ListConfig(["nodule"]), "nodule"])
-def test_parts_may_be_chosen_by_their_kind(parts, boxed):
-    assert bound(boxed(TWO), controls=1, parts=parts).units((1, 12, 12))[::2] == ("nodule0", "nodule1")
+@pytest.mark.parametrize("objects", [["nodule"], ListConfig(["nodule"]), "nodule"])
+def test_objects_may_be_chosen_by_their_kind(objects, boxed):
+    assert bound(boxed(TWO), controls=1, objects=objects).units((1, 12, 12))[::2] == ("nodule0", "nodule1")
 
 
 def test_bad_arguments_and_datasets_without_boxes_are_named(boxed):
-    with pytest.raises(ValueError, match="parts must be one of nodule, tag, got 'nodul'. Did you mean nodule"):
-        bound(boxed(TWO), parts=["nodul"])
+    with pytest.raises(ValueError, match="objects must be one of nodule, tag, got 'nodul'. Did you mean nodule"):
+        bound(boxed(TWO), objects=["nodul"])
     with pytest.raises(ValueError, match=r"got Boxed, which has no boxes in its test split. .* dataset=phantom"):
         bound(boxed([]))
     with pytest.raises(ValueError, match="controls must be a whole number of at least 1, got 0"):

@@ -97,8 +97,8 @@ def test_nothing_else_renames_files():
 @pytest.mark.slow
 def test_each_file_that_a_run_leaves_was_on_the_disk_before_it_had_its_name(copy, dovision_evaluate, safe):
     classifier = {path for path in copy.rglob("*") if path.is_file()}
-    everything = ("attack=fgsm", "attack.eps=0.1", "explainer=[random_map]", "evaluation.keep_attacked=true", "-m")
-    detection = ("detector=[max_softmax]", "+attack@detection.worlds.fgsm=fgsm", "detection.worlds.fgsm.eps=0.1")
+    everything = ("attack=fgsm", "attack.eps=0.1", "explainer=[random_map]", "evaluation.store_adversarial=true", "-m")
+    detection = ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
     few = ("detection.val_images=40", "detection.test_images=12")
     assert dovision_evaluate(f"output_root={copy}", *detection, *few, *everything) == 0
     written = {path for path in copy.rglob("*") if path.is_file() and path.name not in LOGS} - classifier

@@ -69,11 +69,11 @@ def test_the_file_holds_tensors_and_plain_types_only(path):
 
 
 def test_an_inserted_autoencoder_comes_back_with_its_code(tmp_path, classifier):
-    inserted = insert(classifier, ConvAutoencoder(**arguments(AUTOENCODER)), (1, 28, 28)).eval()
-    checkpoint.save_checkpoint(tmp_path / "a.ckpt", inserted, MODEL, AUTOENCODER, {})
+    with_autoencoder = insert(classifier, ConvAutoencoder(**arguments(AUTOENCODER)), (1, 28, 28)).eval()
+    checkpoint.save_checkpoint(tmp_path / "a.ckpt", with_autoencoder, MODEL, AUTOENCODER, {})
     loaded = dovision.load(tmp_path / "a.ckpt")
     image = torch.rand(2, 1, 28, 28)
-    assert torch.equal(loaded(image), inserted(image))
+    assert torch.equal(loaded(image), with_autoencoder(image))
     assert loaded.sites == {CODE: "relu1.autoencoder.encoder"}
 
 

@@ -29,13 +29,13 @@ def test_the_codes_of_both_settings_have_16_channels_and_keep_the_size(settings,
 
 def test_the_inserted_classifier_is_prefix_then_autoencoder_then_suffix(classifier):
     autoencoder = ConvAutoencoder(**MNIST)
-    inserted = insert(classifier, autoencoder, SHAPE)
+    with_autoencoder = insert(classifier, autoencoder, SHAPE)
     image = torch.rand(2, *SHAPE)
     network = classifier.network
     hidden = network.relu1(network.conv1((image - 0.5) / 0.5))
     hidden = network.pool(network.relu2(network.conv2(autoencoder(hidden))))
     expected = network.linear2(network.relu3(network.linear1(network.flatten(hidden))))
-    torch.testing.assert_close(inserted(image), expected)
+    torch.testing.assert_close(with_autoencoder(image), expected)
 
 
 def test_an_identity_in_the_autoencoders_place_leaves_the_answers_as_they_are(classifier):
@@ -57,8 +57,8 @@ def test_insertion_leaves_the_classifier_as_it_is(classifier):
 
 
 def test_the_code_is_a_site_of_the_inserted_classifier(classifier):
-    inserted = insert(classifier, ConvAutoencoder(**MNIST), SHAPE)
-    encoder = inserted.network.get_submodule(inserted.sites[CODE])
+    with_autoencoder = insert(classifier, ConvAutoencoder(**MNIST), SHAPE)
+    encoder = with_autoencoder.network.get_submodule(with_autoencoder.sites[CODE])
     assert isinstance(encoder, nn.Sequential)
     assert encoder[0][0].out_channels == 16
 

@@ -40,7 +40,7 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
         assert re.search("95% intervals over groups|no interval", caption, re.IGNORECASE)
         assert "/data/mnist" not in caption
     for name in ("results", "classifier_quality", "classes", "effect_against_epsilon", "average_effects"):
-        assert "n = 40 images in each arm" in captions[name]
+        assert "n = 40 images in each condition" in captions[name]
         assert "95% intervals over groups" in captions[name]
 
 
@@ -55,8 +55,8 @@ def test_the_table_of_results_is_that_of_the_summaries(sweep):
     runs = completed(sweep)
     frame = results_frame(runs)
     assert len(frame) == 9
-    row = frame[(frame["job"] == "intervention.rows=4") & (frame["arm"] == "eps=0.2")].iloc[0]
-    found = runs[1].summary["arms"]["eps=0.2"]
+    row = frame[(frame["job"] == "intervention.rows=4") & (frame["condition"] == "eps=0.2")].iloc[0]
+    found = runs[1].summary["conditions"]["eps=0.2"]
     assert row["success_rate"] == found["success_rate"]["estimate"]
     assert row["auroc_high"] == found["auroc"]["high"]
     accuracy = found["accuracy"]
@@ -69,10 +69,10 @@ def test_the_table_of_results_is_that_of_the_summaries(sweep):
 def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
     run = completed(sweep)[1]
     gallery = run_figures(run)[1].data
-    assert gallery.groupby(["sample", "arm"]).size().tolist() == [16] * 9
+    assert gallery.groupby(["sample", "condition"]).size().tolist() == [16] * 9
     effects = read_effects(run.folder, [0])
     first = gallery.iloc[0]
-    row = effects[(effects["arm"] == "clean") & (effects["unit"] == "r0c0")].sort_values("control").iloc[-1]
+    row = effects[(effects["condition"] == "clean") & (effects["unit"] == "r0c0")].sort_values("control").iloc[-1]
     assert (first["predicted"], first["effect"], first["label"]) == (row["class"], row["effect"], "0")
 
 
@@ -80,13 +80,13 @@ def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep)
     run = completed(sweep)[1]
     frame = run_figures(run)[2].data
     samples = read_samples(run.folder)
-    beaten = samples[(samples["arm"] == "eps=0.2") & samples["success"].eq(True)]
-    rows = frame[frame["arm"] == "eps=0.2"]
+    beaten = samples[(samples["condition"] == "eps=0.2") & samples["success"].eq(True)]
+    rows = frame[frame["condition"] == "eps=0.2"]
     assert set(rows["images"]) == {len(beaten)}
     assert rows["value"].tolist() == pytest.approx(sorted(beaten["mean_abs_expected_effect"]))
 
 
-def test_an_arm_without_success_is_named_and_a_run_without_pictures_has_no_gallery(tmp_path, write_run):
+def test_a_condition_without_success_is_named_and_a_run_without_pictures_has_no_gallery(tmp_path, write_run):
     write_run(tmp_path, eps=(0.05,), strength=0.0, maps=0)
     items = run_figures(completed(tmp_path)[0])
     assert [item.name for item in items] == ["classes", "effect_distribution", "average_effects"]

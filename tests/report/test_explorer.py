@@ -10,7 +10,7 @@ from dovision.report.explorer import STEPS, explorer
 from dovision.report.inline_assets import SizeBudget
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects
-from dovision.store.thumbnails import samples_in_arms
+from dovision.store.thumbnails import samples_in_conditions
 
 PLENTY = 10_000_000
 
@@ -25,12 +25,14 @@ def test_every_effect_is_that_of_the_table(runs):
     assert (entry["job"], entry["image"], entry["label"]) == ("intervention.rows=4", "digit_0000.png", "0")
     assert entry["boxes"][5] == [8, 8, 16, 16]
     effects = read_effects(runs[1].folder, [0])
-    for arm in entry["arms"]:
-        numbers = np.frombuffer(base64.b64decode(arm["effects"]), "<i2").reshape(16, 10) / STEPS * arm["largest"]
-        rows = effects[effects["arm"] == arm["name"]]
+    for condition in entry["conditions"]:
+        numbers = (
+            np.frombuffer(base64.b64decode(condition["effects"]), "<i2").reshape(16, 10) / STEPS * condition["largest"]
+        )
+        rows = effects[effects["condition"] == condition["name"]]
         table = rows.pivot(index="unit", columns="class", values="effect").loc[entry["units"], entry["classes"]]
-        assert numbers == pytest.approx(table.to_numpy(float), abs=arm["largest"] / STEPS)
-        assert arm["picture"].startswith("data:image/")
+        assert numbers == pytest.approx(table.to_numpy(float), abs=condition["largest"] / STEPS)
+        assert condition["picture"].startswith("data:image/")
 
 
 def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs):
@@ -49,7 +51,7 @@ def test_units_without_a_place_have_no_boxes(runs):
 
 def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(runs):
     everything = explorer(runs, SizeBudget(PLENTY))
-    kept = {run.label: samples_in_arms(run.folder, ["clean", "eps=0.05", "eps=0.2"]) for run in runs}
+    kept = {run.label: samples_in_conditions(run.folder, ["clean", "eps=0.05", "eps=0.2"]) for run in runs}
     expected = [(job, f"digit_{samples[place]:04}.png") for place in (0, 1) for job, samples in kept.items()]
     assert [(entry["job"], entry["image"]) for entry in everything[:6]] == expected
     assert expected[0] == ("intervention.rows=2", "digit_0000.png")
@@ -62,6 +64,6 @@ def test_of_many_classes_those_with_the_largest_effects_are_carried(runs, monkey
     monkeypatch.setattr("dovision.report.explorer.MOST_CLASSES", 2)
     entry = explorer(runs, SizeBudget(PLENTY))[0]
     effects = read_effects(runs[0].folder, [0])
-    predicted = set(effects.loc[effects.groupby("arm")["control"].idxmax(), "class"])
+    predicted = set(effects.loc[effects.groupby("condition")["control"].idxmax(), "class"])
     assert predicted <= set(entry["classes"])
-    assert len(entry["classes"]) == len(entry["arms"][0]["control"]) <= 2 + len(predicted)
+    assert len(entry["classes"]) == len(entry["conditions"][0]["control"]) <= 2 + len(predicted)

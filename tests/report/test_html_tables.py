@@ -42,8 +42,8 @@ def test_headline_numbers_are_sorted_by_the_estimate_not_by_its_text(sweep):
     runs = [run for run in survey(sweep) if run.state == "completed"]
     heads, rows = headline_table(runs)
     assert len(rows) == 9
-    assert heads[:3] == ("job", "arm", "images")
-    accuracy = runs[0].summary["arms"]["clean"]["accuracy"]["estimate"]
+    assert heads[:3] == ("job", "condition", "images")
+    accuracy = runs[0].summary["conditions"]["clean"]["accuracy"]["estimate"]
     assert rows[0][3].order == f"{accuracy:.6g}"
     assert rows[0][3].text.startswith(f"{accuracy:.3f} [")
     success = heads.index("attack success")
@@ -52,5 +52,5 @@ def test_headline_numbers_are_sorted_by_the_estimate_not_by_its_text(sweep):
     heads, rows = quality_table(runs)
     assert len(rows) == 9
     assert rows[0][2] == Cell("40 (10 classes, 3 to 6 images each)", "40")
-    found = runs[0].summary["arms"]["clean"]["classifier_auroc"]["estimate"]
+    found = runs[0].summary["conditions"]["clean"]["classifier_auroc"]["estimate"]
     assert rows[0][heads.index("AUROC")].order == f"{found:.6g}"

@@ -11,7 +11,7 @@ from dovision.report.report_figure import save_report_figure
 from dovision.store.run_record import read_sweep
 
 TABLE = Ruled(
-    ["arm", "|ECE| ↑"], [("a_b", ["clean", "0.1 [0.0, 0.2]"]), ("a_b", ["eps", "-"]), ("50 % & more", ["x\ny_"])]
+    ["condition", "|ECE| ↑"], [("a_b", ["clean", "0.1 [0.0, 0.2]"]), ("a_b", ["eps", "-"]), ("50 % & more", ["x\ny_"])]
 )
 
 
@@ -25,7 +25,7 @@ def test_a_table_has_its_rows_under_the_names_of_their_groups():
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{ll}",
         r"\hline",
-        r"arm & \textbar{}ECE\textbar{} $\uparrow$ \\",
+        r"condition & \textbar{}ECE\textbar{} $\uparrow$ \\",
         r"\hline",
         r"\multicolumn{2}{l}{\textbf{a\_b}} \\",
         r"clean & 0.1 {[}0.0, 0.2{]} \\",

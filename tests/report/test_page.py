@@ -107,13 +107,13 @@ def test_the_page_warns_of_what_the_numbers_do_not_say(page):
 def test_the_numbers_behind_a_figure_travel_with_the_page(page):
     link = re.search(r'href="data:text/csv;base64,([^"]+)" download="effect_against_epsilon.csv"', page)
     csv = base64.b64decode(html.unescape(link[1])).decode()
-    assert csv.splitlines()[0] == "job,arm,eps,images,mean,low,high,reason"
+    assert csv.splitlines()[0] == "job,condition,eps,images,mean,low,high,reason"
     assert len(csv.splitlines()) == 10
 
 
-def test_an_arm_without_success_says_why_it_has_no_auroc(tmp_path, write_run, page_of):
+def test_a_condition_without_success_says_why_it_has_no_auroc(tmp_path, write_run, page_of):
     write_run(tmp_path, strength=0.0, eps=(0.2,), images=12, maps=0)
-    assert "No attack in the arm eps=0.2 succeeded, so there is no AUROC." in page_of(tmp_path).read_text()
+    assert "No attack in the condition eps=0.2 succeeded, so there is no AUROC." in page_of(tmp_path).read_text()
 
 
 def test_a_note_on_many_jobs_names_a_few(tmp_path, write_run, page_of):

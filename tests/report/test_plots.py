@@ -23,7 +23,7 @@ AVERAGES = pd.DataFrame(
         ("clean", "u2", "cat", 0.01, 0.0, 0.02),
         ("eps=0.1", "u0", "cat", 0.2, np.nan, np.nan),
     ],
-    columns=["arm", "unit", "class", "mean", "low", "high"],
+    columns=["condition", "unit", "class", "mean", "low", "high"],
 )
 
 
@@ -35,30 +35,45 @@ def curve():
 def distribution():
     share = np.linspace(0, 1, 5)
     values = {"clean": share * 0.1, "eps=0.1": share * 0.0}
-    parts = [pd.DataFrame({"arm": arm, "images": 1234, "share": share, "value": v}) for arm, v in values.items()]
+    parts = [
+        pd.DataFrame({"condition": condition, "images": 1234, "share": share, "value": v})
+        for condition, v in values.items()
+    ]
     return pd.concat(parts)
 
 
 def gallery_frame(placed):
     rows = []
     for sample in (0, 1):
-        for arm in ("clean", "eps=0.1"):
+        for condition in ("clean", "eps=0.1"):
             for unit in range(2):
                 box = (0, 2 * unit, 4, 2 * unit + 2) if placed else (np.nan,) * 4
-                rows.append((sample, arm, f"u{unit}", "cat", 0.9, "dog", 0.5 - unit, *box))
-    columns = ["sample", "arm", "unit", "predicted", "control", "label", "effect", "top", "left", "bottom", "right"]
+                rows.append((sample, condition, f"u{unit}", "cat", 0.9, "dog", 0.5 - unit, *box))
+    columns = [
+        "sample",
+        "condition",
+        "unit",
+        "predicted",
+        "control",
+        "label",
+        "effect",
+        "top",
+        "left",
+        "bottom",
+        "right",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
 def pictures(shape):
-    return {(s, arm): np.full(shape, 100, np.uint8) for s in (0, 1) for arm in ("clean", "eps=0.1")}
+    return {(s, condition): np.full(shape, 100, np.uint8) for s in (0, 1) for condition in ("clean", "eps=0.1")}
 
 
 DRAWN = {
     "curve": lambda: plots.effect_against_epsilon(curve()),
     "distribution": lambda: plots.effect_distribution(distribution()),
     "averages": lambda: plots.average_effects_plot(AVERAGES),
-    "table": lambda: plots.results_table(["arm", "n"], [("a", ["clean", "3"]), ("b", ["clean", "4"])]),
+    "table": lambda: plots.results_table(["condition", "n"], [("a", ["clean", "3"]), ("b", ["clean", "4"])]),
     "gallery": lambda: gallery(pictures((4, 4)), gallery_frame(placed=True), largest=0.8),
     "bars": lambda: gallery(pictures((4, 4, 3)), gallery_frame(placed=False), largest=0.8),
 }
@@ -153,7 +168,7 @@ def test_a_box_around_others_hides_none_of_them():
 
 @pytest.mark.parametrize(("images", "drawn"), [(3, "dots"), (19, "dots"), (20, "steps"), (400, "steps")])
 def test_a_distribution_is_drawn_in_steps_and_of_few_images_in_dots(images, drawn):
-    frame = ecdf(np.random.default_rng(0).random(images)).assign(arm="clean", images=images)
+    frame = ecdf(np.random.default_rng(0).random(images)).assign(condition="clean", images=images)
     (line,) = plots.effect_distribution(frame).axes[0].lines
     assert (line.get_linestyle(), line.get_marker()) == (("None", "o") if drawn == "dots" else ("-", "None"))
     assert line.get_drawstyle() == "steps-post"
@@ -198,15 +213,15 @@ def test_an_inline_figure_has_ids_of_its_own_and_the_colours_of_the_page(tmp_pat
 
 def test_numbers_on_logarithmic_axes_are_written_out_on_every_figure(tmp_path):
     values = np.geomspace(1e-5, 1e3, 20)
-    scores = pd.DataFrame({"detector": "margin", "world": "clean", "images": 20, "share": values.argsort() / 19})
+    scores = pd.DataFrame({"detector": "margin", "condition": "clean", "images": 20, "share": values.argsort() / 19})
     spread = {end: values for end in ("low", "lower", "median", "upper", "high")}
-    worlds = pd.DataFrame({"panel": "grid", "attack": "pgd", "eps": np.linspace(0, 0.3, 20), **spread})
+    conditions = pd.DataFrame({"panel": "grid", "attack": "pgd", "eps": np.linspace(0, 0.3, 20), **spread})
     drawn = {
         "scores": score_distributions(scores.assign(value=values), {"margin": 1.0}),
-        "spread": plots.spread_against_epsilon(worlds),
+        "spread": plots.spread_against_epsilon(conditions),
     }
     for name, figure in drawn.items():
-        save_figure(figure, worlds, tmp_path, name)
+        save_figure(figure, conditions, tmp_path, name)
         text = (tmp_path / f"{name}.svg").read_text()
         assert "mathdefault" not in text
         assert ">0.1<" in text or ">1<" in text

@@ -29,7 +29,7 @@ logits = {"control_logits": torch.zeros(1000, 10), "treated_logits": torch.zeros
 units = [f"u{i}" for i in range(20)]
 with TableWriter(run.path / "effects.parquet", effects_schema()) as table:
     images = {"sample": torch.arange(1000), "regions": [[None] * 20] * 1000}
-    for rows in effect_columns(arm="clean", units=units, task=task, **images, **logits):
+    for rows in effect_columns(condition="clean", units=units, task=task, **images, **logits):
         table.write(rows)
     os.kill(os.getpid(), signal.SIGKILL)
 """

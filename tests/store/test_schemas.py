@@ -25,7 +25,7 @@ def test_every_fact_of_a_run_and_every_number_of_its_summary_is_in_the_schemas(f
     summary = json.loads((folder / "summary.json").read_text())
     read = Summary.model_validate(summary)
     assert set(summary) <= set(Summary.model_fields)
-    for found in read.arms.values():
+    for found in read.conditions.values():
         assert set(found.model_extra or {}) == set()
 
 
@@ -43,6 +43,15 @@ def test_a_record_is_read_back_and_one_that_was_edited_is_refused(facts, data):
         verified(edited, WHERE)
 
 
+def test_a_record_of_another_format_is_refused_with_the_remedy(monkeypatch):
+    written = with_digest({"state": "completed"})
+    monkeypatch.setattr("dovision.store.schemas.RECORD_FORMAT", 3)
+    with pytest.raises(
+        ValueError, match=r"must be of record format 3, got 2\. Run the job again, or read it with the v"
+    ):
+        verified(written, WHERE)
+
+
 @pytest.mark.parametrize(
     ("schema", "content", "place"),
     [
@@ -51,9 +60,13 @@ def test_a_record_is_read_back_and_one_that_was_edited_is_refused(facts, data):
         (RunRecord, {"state": "failed", "exception": "x"}, "exception is wrong"),
         (RunRecord, {"state": "completed", "overrides": "seed=1"}, "overrides is wrong"),
         (RunRecord, {"state": "completed", "seed": 1.5}, "got '1.5'"),
-        (RunRecord, {"state": "completed", "references": {"source": "x"}}, "references.numbers is wrong"),
-        (Summary, {"interval": "x", "labels": {}, "arms": {}}, "arms is wrong"),
-        (Summary, {"interval": "x", "labels": {}, "arms": {"clean": {"eps": 0.0}}}, "arms.clean.images is wrong"),
+        (RunRecord, {"state": "completed", "reported": {"source": "x"}}, "reported.numbers is wrong"),
+        (Summary, {"interval": "x", "labels": {}, "conditions": {}}, "conditions is wrong"),
+        (
+            Summary,
+            {"interval": "x", "labels": {}, "conditions": {"clean": {"eps": 0.0}}},
+            "conditions.clean.images is wrong",
+        ),
     ],
 )
 def test_a_wrong_place_is_named(schema, content, place):

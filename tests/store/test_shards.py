@@ -80,7 +80,7 @@ def test_a_damaged_origin_is_no_origin(tmp_path):
 
 
 def test_a_flush_of_no_images_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"evaluation\.flush must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"evaluation\.checkpoint_every must be a whole number of at least 1, got 0"):
         opened(tmp_path, every=0)
 
 

@@ -61,7 +61,9 @@ def test_the_summary_of_a_sweep_is_guarded(tmp_path):
 
 def test_headline_numbers_are_guarded(tmp_path):
     interval = {"estimate": -0.5, "low": -1.0, "high": 0.0, "groups": 3, "method": "t"}
-    run = SimpleNamespace(folder=tmp_path, summary={"arms": {"=1+1": {"@mean": interval, "classes": {}, "notes": []}}})
+    run = SimpleNamespace(
+        folder=tmp_path, summary={"conditions": {"=1+1": {"@mean": interval, "classes": {}, "notes": []}}}
+    )
     CSVLogger().report(run)
     last = (tmp_path / "metrics.csv").read_text().splitlines()[-1]
     assert last.startswith("'=1+1,'@mean,-0.5,-1.0,0.0")

@@ -14,13 +14,13 @@ from dovision.types import Box, Task
 TASK = Task("multiclass", ("cat", "dog"))
 
 
-def rows(samples, arm="clean"):
+def rows(samples, condition="clean"):
     """Two units of two classes for each sample; every number follows from the sample."""
     control = torch.stack([torch.tensor([0.0, float(s % 3)]) for s in samples])
     treated = control.unsqueeze(1) + torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     boxes = [[Box(0, 0, 2, 2), None]] * len(samples)
     batches = effect_columns(
-        arm=arm,
+        condition=condition,
         sample=torch.tensor(list(samples)),
         units=("left", "right"),
         task=TASK,
@@ -60,10 +60,10 @@ def test_the_bytes_do_not_depend_on_how_the_rows_were_cut(tmp_path, monkeypatch)
     assert [pq.ParquetFile(whole).metadata.row_group(i).num_rows for i in range(4)] == [50, 50, 50, 10]
 
 
-def test_names_survive_when_arms_alternate_within_a_row_group(tmp_path):
+def test_names_survive_when_conditions_alternate_within_a_row_group(tmp_path):
     write(tmp_path / "effects.parquet", [rows([0]), rows([0], "eps=0.1"), rows([1]), rows([1], "eps=0.1")])
     frame = read_effects(tmp_path, [0, 1])
-    assert frame["arm"].tolist() == (["clean"] * 4 + ["eps=0.1"] * 4) * 2
+    assert frame["condition"].tolist() == (["clean"] * 4 + ["eps=0.1"] * 4) * 2
     assert frame["unit"].tolist() == ["left", "left", "right", "right"] * 4
     assert frame["class"].tolist() == ["cat", "dog"] * 8
 
@@ -105,7 +105,7 @@ def test_a_damaged_table_is_named_with_the_remedy(tmp_path, damage):
 def test_a_table_of_another_format_is_refused_with_the_remedy(tmp_path, metadata):
     schema = effects_schema().with_metadata(metadata)
     pq.write_table(pa.Table.from_batches([rows([0])]).cast(schema), tmp_path / "effects.parquet")
-    with pytest.raises(ValueError, match=r"must be of table format 2, got (none|0)\. Run the evaluation again"):
+    with pytest.raises(ValueError, match=r"must be of table format 3, got (none|0)\. Run the evaluation again"):
         read_effects(tmp_path, [0])
 
 
@@ -119,7 +119,7 @@ def test_a_table_without_rows_is_refused(tmp_path):
 def test_samples_are_read_clean_first_then_by_epsilon(tmp_path, write_run):
     write_run(tmp_path, eps=(0.2, 0.05, 0.1), images=6, maps=0)
     frame = read_samples(tmp_path)
-    assert list(dict.fromkeys(frame["arm"])) == ["clean", "eps=0.05", "eps=0.1", "eps=0.2"]
+    assert list(dict.fromkeys(frame["condition"])) == ["clean", "eps=0.05", "eps=0.1", "eps=0.2"]
     assert np.array_equal(frame["sample"], np.tile(np.arange(6), 4))
 
 

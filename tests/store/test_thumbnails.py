@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dovision.store.thumbnails import PictureChoice, load_thumbnail, samples_in_arms, save_image, thumbnail_path
+from dovision.store.thumbnails import PictureChoice, load_thumbnail, samples_in_conditions, save_image, thumbnail_path
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -60,9 +60,9 @@ def test_what_is_chosen_of_all_is_chosen_of_each_part(samples, most, cut):
     assert all(shown[cell] <= fewest + 1 for cell in cells)  # none has two more than one that has others left
 
 
-def test_only_samples_with_a_picture_in_each_arm_are_kept(tmp_path, write_run):
+def test_only_samples_with_a_picture_in_each_condition_are_kept(tmp_path, write_run):
     write_run(tmp_path, images=20, maps=0, eps=(0.1,))
-    for sample, arm in [(10, "clean"), (10, "eps=0.1"), (2, "clean"), (2, "eps=0.1"), (3, "clean")]:
-        save_image(thumbnail_path(tmp_path, sample, arm), torch.zeros(1, 2, 2))
-    assert samples_in_arms(tmp_path, ["clean", "eps=0.1"]) == [10, 2]  # a zero, then a two
-    assert samples_in_arms(tmp_path / "nowhere", ["clean"]) == []
+    for sample, condition in [(10, "clean"), (10, "eps=0.1"), (2, "clean"), (2, "eps=0.1"), (3, "clean")]:
+        save_image(thumbnail_path(tmp_path, sample, condition), torch.zeros(1, 2, 2))
+    assert samples_in_conditions(tmp_path, ["clean", "eps=0.1"]) == [10, 2]  # a zero, then a two
+    assert samples_in_conditions(tmp_path / "nowhere", ["clean"]) == []

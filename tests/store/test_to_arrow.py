@@ -40,7 +40,7 @@ def batch(image, label):
 def one(**changes):
     image = torch.full((2, 1, 2, 2), 0.5)
     given = {
-        "arm": "clean",
+        "condition": "clean",
         "eps": 0.0,
         "batch": batch(image, torch.tensor([0, 1])),
         "names": ["a.png", "b.png"],
@@ -52,10 +52,10 @@ def one(**changes):
     return sample_columns(**(given | changes)).to_pydict()
 
 
-def test_a_clean_arm_has_hand_worked_numbers_and_no_success():
+def test_a_clean_condition_has_hand_worked_numbers_and_no_success():
     rows = one()
     assert (rows["sample"], rows["group"], rows["name"]) == ([10, 11], [5, 5], ["a.png", "b.png"])
-    assert (rows["arm"], rows["eps"]) == (["clean"] * 2, [0.0] * 2)
+    assert (rows["condition"], rows["eps"]) == (["clean"] * 2, [0.0] * 2)
     assert (rows["label"], rows["prediction"], rows["correct"]) == ([0, 1], [0, 0], [True, False])
     assert rows["probability"] == pytest.approx([0.75] * 2)
     assert [list(map(float, each)) for each in rows["probabilities"]] == [pytest.approx([0.75, 0.25])] * 2
@@ -70,7 +70,7 @@ def test_a_clean_arm_has_hand_worked_numbers_and_no_success():
 
 def test_success_is_right_before_and_wrong_after_and_null_if_wrong_before():
     clean = CleanImages(torch.full((2, 1, 2, 2), 0.25), torch.tensor([True, False]))
-    rows = one(arm="eps=0.25", eps=0.25, clean=clean, logits=odds(0.25, 0.25), logits_8bit=odds(0.75, 0.25))
+    rows = one(condition="eps=0.25", eps=0.25, clean=clean, logits=odds(0.25, 0.25), logits_8bit=odds(0.75, 0.25))
     assert rows["correct"] == [False, True]
     assert rows["success"] == [True, None]
     assert rows["success_8bit"] == [False, None]
@@ -153,7 +153,7 @@ def effects(task=TWO, control=None, treated=None, regions=None):
     treated = torch.stack([odds(0.5, 0.5), odds(0.75, 0.25)], dim=1) if treated is None else treated
     return pa.Table.from_batches(
         effect_columns(
-            arm="clean",
+            condition="clean",
             sample=torch.tensor([3, 4]),
             units=("u0", "u1"),
             task=task,

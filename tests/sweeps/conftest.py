@@ -12,7 +12,12 @@ import pytest
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.store.run_record import Run, read_sweep
 
-SMALL = ("attack=fgsm", "attack.eps=0.1", "evaluation.batch_size=4", "evaluation.flush=4")  # three batches a job
+SMALL = (
+    "attack=fgsm",
+    "attack.eps=0.1",
+    "evaluation.batch_size=4",
+    "evaluation.checkpoint_every=4",
+)  # three batches a job
 THREE = ("intervention.rows=1,2,3", "-m")
 TABLES = ("samples.parquet", "effects.parquet", "summary.json")
 

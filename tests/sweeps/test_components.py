@@ -37,9 +37,9 @@ def composed(*overrides: str, command: str = "evaluate") -> DictConfig:
 @pytest.fixture(scope="module")
 def everything() -> DictConfig:
     """A job on digits with all attacks, explainers and detectors; its parts are swapped for others by tests."""
-    worlds = [f"+attack@detection.worlds.{name}={name}" for name in parts("attack", "none", "kept")]
+    conditions = [f"+attack@detection.attacks.{name}={name}" for name in parts("attack", "none", "replay")]
     chosen = [f"{group}=[{','.join(parts(group))}]" for group in ("explainer", "detector")]
-    return composed("dataset=digits", *chosen, *worlds)
+    return composed("dataset=digits", *chosen, *conditions)
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +192,7 @@ def test_an_accelerator_that_is_not_there_is_refused_where_the_job_runs_here(com
     ],
 )
 def test_the_adaptive_attacker_is_looked_at_before_hours_of_detection(overrides, message, components):
-    chosen = ("dataset=digits", "detector=[entropy]", "+attack@detection.worlds.fgsm=fgsm")
+    chosen = ("dataset=digits", "detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm")
     assert message in refusal(components, composed(*chosen, *overrides))
 
 

@@ -104,7 +104,7 @@ class Supervised(Detector):
     def __init__(self) -> None:
         self.fits = [0]  # shared by copies
 
-    def read_features(self, batch, classifier, inserted):
+    def read_features(self, batch, classifier, with_autoencoder):
         raise NotImplementedError
 
     def fit_features(self, clean, attacked):
@@ -118,16 +118,18 @@ class Unsupervised(Supervised):
     supervised = False
 
 
-@pytest.mark.parametrize("worlds", [["pgd"], ["random_sign", "pgd"], ["fgsm", "pgd"], ["random_sign", "fgsm", "pgd"]])
-def test_detectors_are_fitted_as_often_as_is_foretold(worlds, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "conditions", [["pgd"], ["random_sign", "pgd"], ["fgsm", "pgd"], ["random_sign", "fgsm", "pgd"]]
+)
+def test_detectors_are_fitted_as_often_as_is_foretold(conditions, monkeypatch, tmp_path):
     import pandas as pd
 
-    names = ["clean", *worlds]
+    names = ["clean", *conditions]
     facts = pd.DataFrame([(name, True) for name in names for _ in range(4)], columns=["attack", "success"])
     monkeypatch.setattr(detector_fits, "_validation", lambda folder, name: Reads(facts, torch.rand(len(facts), 2)))
     detectors = {"supervised": Supervised(), "unsupervised": Unsupervised()}
     detector_fits.fit_detectors(tmp_path, detectors, ())
-    foretold = fits_of_detectors({name: d.supervised for name, d in detectors.items()}, worlds, "random_sign")
+    foretold = fits_of_detectors({name: d.supervised for name, d in detectors.items()}, conditions, "random_sign")
     assert foretold == {name: detector.fits[0] for name, detector in detectors.items()}
 
 

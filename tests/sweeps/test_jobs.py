@@ -27,10 +27,13 @@ THREE = ("intervention.rows=1,2,3", "-m")
     ("override", "messages"),
     [
         ("attack.eps=0.1,300,-1", ["job 1 (", "attack: eps must be in [0, 1] pixel units, got 300", "job 2 ("]),
-        ("evaluation.control=plain,plane", ["evaluation.control must be one of inserted, plain, got 'plane'"]),
+        (
+            "evaluation.reference=with_autoencoder,plane",
+            ["evaluation.reference must be one of with_autoencoder, without_autoencoder, got 'plane'"],
+        ),
         ("intervention.rows=1,two", ["intervention: rows must be a whole number of at least 1, got 'two'"]),
         ("evaluation.batch_size=4,0", ["evaluation.batch_size must be a whole number of at least 1, got 0"]),
-        ("evaluation.boxed=false,maybe", ["evaluation.boxed must be true or false, got 'maybe'"]),
+        ("evaluation.only_with_boxes=false,maybe", ["evaluation.only_with_boxes must be true or false, got 'maybe'"]),
         ("seed=0,one", ["seed must be a whole number of at least 0, got 'one'"]),
         ("intervention=latent_channel ~autoencoder seed=0,1", ["needs an autoencoder, got none"]),
         ("checkpoint=nowhere.ckpt,null", ["there is no checkpoint nowhere.ckpt"]),
@@ -115,7 +118,7 @@ def test_a_dry_run_tells_of_each_job_and_starts_nothing(small, capsys):
     assert not small.root.exists()
     lines = said.splitlines()
     assert len(lines) == 1 + 3 + 1
-    # 12 images in two arms, each as it is and with each of rows x 2 cells painted over
+    # 12 images in two conditions, each as it is and with each of rows x 2 cells painted over
     assert [line.split()[:4] for line in lines[1:4]] == [
         ["0", "missing", "0", "72"], ["1", "missing", "0", "120"], ["2", "missing", "0", "168"],
     ]  # fmt: skip
@@ -202,8 +205,8 @@ def test_the_minutes_of_an_attack_that_stops_early_are_bounded_until_the_classif
 @pytest.mark.slow
 def test_a_dry_run_times_maps_detection_and_all_fits(dovision_evaluate, tmp_path, capsys):
     words = "detector=[effect_profile_latent,effect_classifier,max_softmax] detection.adaptive.detectors=[max_softmax] "
-    words += "explainer=[grad_cam] explanation.sanity=2 explanation.cells=4 evaluation.permuted_labels=true "
-    words += "+attack@detection.worlds.pgd=pgd detection.val_images=8 detection.test_images=4 dry_run=true"
+    words += "explainer=[grad_cam] explanation.num_sanity_images=2 explanation.cells=4 evaluation.permuted_labels=true "
+    words += "+attack@detection.attacks.pgd=pgd detection.val_images=8 detection.test_images=4 dry_run=true"
     assert dovision_evaluate(*words.split(), f"output_root={tmp_path}") == 0
     said = capsys.readouterr()
     assert "1 jobs, 1 to do: 3 models to fit" in said.out

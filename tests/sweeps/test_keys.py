@@ -186,7 +186,7 @@ def check(overrides: list[str]) -> None:
         (["++detector.mine.temperature=3"], "detector.mine has no _target_, so that nothing reads it."),
         (["explainer=[grad_cam]", "++explainer.edge_map.sigma=3"], "remove it: '~explainer.edge_map'"),
         (["~model.shape"], "model.shape must be given, got nothing."),
-        (["evaluation.keep_attacked=maybe"], "evaluation.keep_attacked must be true or false, got 'maybe'."),
+        (["evaluation.store_adversarial=maybe"], "evaluation.store_adversarial must be true or false, got 'maybe'."),
         (["attack=[none,random_sign]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
         (["attack=[fgsm,pgd]"], "loss@attack.loss is chosen twice"),
         (["attack=fgsm", "loss@attack.loss=[margin,dlr]"], "loss@attack.loss takes one name, got a list."),
@@ -197,7 +197,7 @@ def check(overrides: list[str]) -> None:
         (["fil@intervention.fill=blur"], "there is no group 'fil'. Did you mean fill?"),
         (["attack=fgsm,pgd"], "several values (attack=fgsm,pgd) make a sweep, which needs -m."),
         (["seed=${sed}"], "takes that of sed, which is not there."),
-        (["attack=kept"], "attack.run must be given, got nothing. Set attack.run=..."),
+        (["attack=replay"], "attack.run must be given, got nothing. Set attack.run=..."),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -270,10 +270,10 @@ def refused(tmp_path, run_command, capsys):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("optional /attack@detection.worlds.foo: pdg", "attack has no part 'pdg'. Did you mean pgd?"),
+        ("optional /attack@detection.attacks.foo: pdg", "attack has no part 'pdg'. Did you mean pgd?"),
         ("optional /explainer: [random_map, gradcam]", "explainer has no part 'gradcam'. Did you mean grad_cam?"),
         ("optional override /attack: pdg", "attack has no part 'pdg'. Did you mean pgd?"),
-        ("optional /attak@detection.worlds.foo: pgd", "there is no group 'attak'. Did you mean attack?"),
+        ("optional /attak@detection.attacks.foo: pgd", "there is no group 'attak'. Did you mean attack?"),
         ("optional override /attack: ${logger}_pgd", "attack has no part 'csv_pgd'. Did you mean pgd?"),
         (
             "optional /attack@x: ${logger}_${model}",

@@ -22,10 +22,16 @@ SMALL = (
     "training.classifier.epochs=1",
     "training.autoencoder.epochs=1",
     "evaluation.images=12",
-    "evaluation.maps=2",
+    "evaluation.num_thumbnails=2",
     "threads=1",
 )
-SMALL += ("intervention.columns=2", "attack=fgsm", "attack.eps=0.1", "evaluation.batch_size=4", "evaluation.flush=4")
+SMALL += (
+    "intervention.columns=2",
+    "attack=fgsm",
+    "attack.eps=0.1",
+    "evaluation.batch_size=4",
+    "evaluation.checkpoint_every=4",
+)
 
 
 missing = find_spec("hydra_plugins") is None or find_spec("hydra_plugins.hydra_submitit_launcher") is None

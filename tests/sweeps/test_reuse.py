@@ -31,7 +31,7 @@ from dovision.sweeps.reuse import DONE, decide
 
 SMALL = ("dataset=image_folder", "dataset.classes=[dark,light]", "dataset.shape=[1,16,16]", "model=small_resnet")
 SMALL += ("model.width=2", "training.classifier.epochs=1", "intervention.rows=2", "intervention.columns=2")
-SMALL += ("evaluation.images=4", "evaluation.maps=1")
+SMALL += ("evaluation.images=4", "evaluation.num_thumbnails=1")
 HERE = ("dataset.root=data", "checkpoint=given.ckpt", "output_root=outputs")
 
 
@@ -71,9 +71,9 @@ def composed(*overrides: str) -> DictConfig:
 
 
 @pytest.fixture
-def world(original, tmp_path, monkeypatch):
+def condition(original, tmp_path, monkeypatch):
     """A copy of it, with what differs now in the run from the one that the command asks for."""
-    root = tmp_path / "world"
+    root = tmp_path / "condition"
     shutil.copytree(original, root, copy_function=shutil.copy2)
     monkeypatch.chdir(root)
     (run,) = read_sweep(root / "outputs" / "evaluate")
@@ -158,57 +158,57 @@ OTHER = {
 
 
 @pytest.mark.parametrize("change", SAME)
-def test_an_equal_origin_stands(world, monkeypatch, change):
-    assert world.differs() == ""
-    change(world.root, monkeypatch)
-    assert world.differs() == ""
+def test_an_equal_origin_stands(condition, monkeypatch, change):
+    assert condition.differs() == ""
+    change(condition.root, monkeypatch)
+    assert condition.differs() == ""
 
 
 @pytest.mark.parametrize(("change", "told"), OTHER.items(), ids=[change.__name__ for change in OTHER])
 @pytest.mark.parametrize("known", [False, True], ids=["at first", "remembered"])
-def test_another_origin_does_not_stand_and_is_named(world, monkeypatch, change, told, known):
+def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, change, told, known):
     monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
     if known:
-        assert world.differs() == ""
-    change(world.root, monkeypatch)
-    assert re.match(told, world.differs())
-    assert re.match(told, world.differs())
+        assert condition.differs() == ""
+    change(condition.root, monkeypatch)
+    assert re.match(told, condition.differs())
+    assert re.match(told, condition.differs())
 
 
-def test_data_may_be_moved_and_are_compared_by_content(world):
-    assert re.match("other data", world.differs("dataset.root=other"))
-    (world.root / "data").rename(world.root / "moved")
-    assert world.differs("dataset.root=moved") == ""
+def test_data_may_be_moved_and_are_compared_by_content(condition):
+    assert re.match("other data", condition.differs("dataset.root=other"))
+    (condition.root / "data").rename(condition.root / "moved")
+    assert condition.differs("dataset.root=moved") == ""
 
 
-def test_a_run_of_other_settings_does_not_stand_wherever_it_lies(world):
+def test_a_run_of_other_settings_does_not_stand_wherever_it_lies(condition):
     """As where a run was copied under the name of another, or hydra.run.dir is that of another."""
-    told = world.differs("intervention.rows=4")
+    told = condition.differs("intervention.rows=4")
     assert re.fullmatch(r"other settings \(\w{12}, now \w{12}\)", told)
-    assert world.differs("trainer.devices=2", "evaluation.flush=1", "output_root=elsewhere") == ""
+    assert condition.differs("trainer.devices=2", "evaluation.checkpoint_every=1", "output_root=elsewhere") == ""
 
 
 @pytest.mark.slow
-def test_finished_rows_of_other_settings_are_not_taken_up(world, run_command):
-    whole = (world.folder / "effects.parquet").read_bytes()
-    there = ("intervention.rows=4", "evaluation.flush=1", f"hydra.run.dir={world.folder}")
+def test_finished_rows_of_other_settings_are_not_taken_up(condition, run_command):
+    whole = (condition.folder / "effects.parquet").read_bytes()
+    there = ("intervention.rows=4", "evaluation.checkpoint_every=1", f"hydra.run.dir={condition.folder}")
     with pytest.MonkeyPatch.context() as context:
         context.setattr("dovision.cli.evaluate.write_summary", full_disk)
         assert run_command(main, *SMALL, *HERE, *there) == 1
-    assert list(world.folder.glob("parts/*"))
+    assert list(condition.folder.glob("parts/*"))
     assert run_command(main, *SMALL, *HERE) == 0
-    assert (world.folder / "effects.parquet").read_bytes() == whole
+    assert (condition.folder / "effects.parquet").read_bytes() == whole
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "exchanged", "flipped"])
-def test_a_table_that_is_not_the_runs_own_does_not_let_it_stand(world, damage):
-    assert set(digested_files(world.folder)) >= {
+def test_a_table_that_is_not_the_runs_own_does_not_let_it_stand(condition, damage):
+    assert set(digested_files(condition.folder)) >= {
         "samples.parquet",
         "effects.parquet",
         "summary.json",
         ".hydra/config.yaml",
     }
-    for name, path in digested_files(world.folder).items():
+    for name, path in digested_files(condition.folder).items():
         content = path.read_bytes()
         if damage == "missing":
             path.unlink()
@@ -216,78 +216,78 @@ def test_a_table_that_is_not_the_runs_own_does_not_let_it_stand(world, damage):
             half = len(content) // 2
             other = {"cut": content[:half], "exchanged": content[::-1]}
             exchange(path, other.get(damage, content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :]))
-        assert world.differs().startswith(name)
+        assert condition.differs().startswith(name)
         path.write_bytes(content)
-        assert world.differs() == ""
+        assert condition.differs() == ""
 
 
 @pytest.mark.parametrize(("gone", "told"), [("data", "root must be a folder"), ("given.ckpt", "no checkpoint")])
-def test_where_data_or_weights_are_missing_nobody_knows(world, gone, told):
-    (world.root / gone).rename(world.root / "gone")
+def test_where_data_or_weights_are_missing_nobody_knows(condition, gone, told):
+    (condition.root / gone).rename(condition.root / "gone")
     with pytest.raises((FileNotFoundError, ValueError), match=told):
-        world.differs()
+        condition.differs()
 
 
-def test_a_damaged_checkpoint_is_an_error_and_no_reason_to_give_up_a_run(world):
-    content = bytearray((world.root / "given.ckpt").read_bytes())
+def test_a_damaged_checkpoint_is_an_error_and_no_reason_to_give_up_a_run(condition):
+    content = bytearray((condition.root / "given.ckpt").read_bytes())
     content[len(content) // 2] ^= 1
-    (world.root / "given.ckpt").write_bytes(content)
+    (condition.root / "given.ckpt").write_bytes(content)
     with pytest.raises(ValueError, match="given.ckpt"):
-        world.differs()
+        condition.differs()
 
 
-def test_components_and_files_of_the_user_are_code_too(world, monkeypatch):
+def test_components_and_files_of_the_user_are_code_too(condition, monkeypatch):
     """Of a dataset in a module of the user's, and of a file that an intervention is told."""
-    (world.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid\n")
-    (world.root / "fill.txt").write_text("one")
-    monkeypatch.syspath_prepend(world.root)
+    (condition.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid\n")
+    (condition.root / "fill.txt").write_text("one")
+    monkeypatch.syspath_prepend(condition.root)
     hashing._package_hash.cache_clear()
     config = composed("intervention._target_=mine.PixelGrid", "+intervention.file=fill.txt")
     before = provenance.surroundings(config)
     assert set(before["components"]) >= {"mine", "torch"}
     assert set(before["files"]) == {"intervention.file"}
-    (world.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid  # changed\n")
+    (condition.root / "mine.py").write_text("from dovision.interventions.pixel_grid import PixelGrid  # changed\n")
     hashing._package_hash.cache_clear()
     assert provenance.surroundings(config)["components"] != before["components"]
-    (world.root / "fill.txt").write_text("two")
+    (condition.root / "fill.txt").write_text("two")
     assert provenance.surroundings(config)["files"] != before["files"]
 
 
 @pytest.mark.slow
-def test_a_job_is_measured_again_if_its_weights_or_a_table_differ_and_else_left(world, run_command, capsys):
+def test_a_job_is_measured_again_if_its_weights_or_a_table_differ_and_else_left(condition, run_command, capsys):
     def command() -> str:
         assert run_command(main, *SMALL, *HERE) == 0
         return capsys.readouterr().err
 
     assert "already completed, nothing to do" in command()
-    table = (world.folder / "effects.parquet").read_bytes()
-    weights(world.root, pytest.MonkeyPatch())
+    table = (condition.folder / "effects.parquet").read_bytes()
+    weights(condition.root, pytest.MonkeyPatch())
     assert "measured again, since the completed run has other weights of the classifier" in command()
-    measured = (world.folder / "effects.parquet").read_bytes()
+    measured = (condition.folder / "effects.parquet").read_bytes()
     assert measured != table
-    (world.folder / "effects.parquet").write_bytes(table)
+    (condition.folder / "effects.parquet").write_bytes(table)
     assert "measured again, since the completed run has effects.parquet" in command()
-    assert (world.folder / "effects.parquet").read_bytes() == measured
+    assert (condition.folder / "effects.parquet").read_bytes() == measured
     assert "already completed, nothing to do" in command()
 
 
 @pytest.mark.slow
-def test_of_a_sweep_the_jobs_whose_origin_differs_are_measured_again(world, run_command, capsys):
+def test_of_a_sweep_the_jobs_whose_origin_differs_are_measured_again(condition, run_command, capsys):
     def command(*overrides: str, code: int = 0) -> str:
         assert run_command(main, *SMALL, *HERE, *overrides, "-m") == code
         return capsys.readouterr().err
 
     assert "all 1 jobs are completed already; none is started" in command()
     assert "measured again, since the completed run has other data" in command("dataset.root=other")
-    before = (world.folder / "run.json").read_bytes()
+    before = (condition.folder / "run.json").read_bytes()
     said = command("rerun=failed", code=1)
-    assert (world.folder / "run.json").read_bytes() == before
+    assert (condition.folder / "run.json").read_bytes() == before
     assert "job 0 outdated: other data" in said
-    an_image(world.root, pytest.MonkeyPatch())
+    an_image(condition.root, pytest.MonkeyPatch())
     assert "measured again, since the completed run has other data" in command()
     assert "all 1 jobs are completed already; none is started" in command()
 
 
-def test_jobs_of_one_run_directory_with_other_data_are_refused(world, run_command, capsys):
+def test_jobs_of_one_run_directory_with_other_data_are_refused(condition, run_command, capsys):
     assert run_command(main, *SMALL, *HERE[1:], "dataset.root=data,other", "-m") == 1
     assert "jobs 0 and 1 must not write to one run, got dataset.root=data and other" in capsys.readouterr().err

@@ -16,26 +16,27 @@ CODE = ["intervention=latent_channel"]
 ADAPTIVE = ["detector=[entropy]", "detection.adaptive.detectors=[entropy]"]
 CHECKPOINT, PERMUTED = "checkpoint=weights.ckpt", ["explainer=[random_map]", "evaluation.permuted_labels=true"]
 KEYS = ("cells", "steps")
-SANITY = [*PERMUTED, "explanation.sanity=2"]
+SANITY = [*PERMUTED, "explanation.num_sanity_images=2"]
 # by section: overrides of jobs that leave it unused, and of jobs that use it
 SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "autoencoder": ([[]], [CODE, ["detector=[effect_profile_latent]"]]),
     "training.autoencoder": ([[]], [CODE]),
-    "evaluation.control": ([[], ["detector=[effect_profile_latent]"]], [CODE]),
+    "evaluation.reference": ([[], ["detector=[effect_profile_latent]"]], [CODE]),
     "training.classifier": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED]]),
     "model": ([[CHECKPOINT]], [[], [CHECKPOINT, "model._target_=collections.Counter"]]),
     "trust_checkpoint": ([[]], [[CHECKPOINT]]),
     "on_failure": ([["hydra.mode=RUN"]], [["hydra.mode=MULTIRUN"]]),
     "explanation": ([[]], [["explainer=[random_map]"]]),
-    "evaluation.permuted_labels": ([[], PERMUTED, ["explanation.sanity=2"]], [SANITY]),
+    "evaluation.permuted_labels": ([[], PERMUTED, ["explanation.num_sanity_images=2"]], [SANITY]),
     "detection": ([[]], [["detector=[entropy]"]]),
     "detection.adaptive": ([[], ["detector=[entropy]"]], [ADAPTIVE]),
-    "evaluation.keep_attacked": ([[]], [["attack=pgd"], ["detector=[entropy]"]]),
+    "evaluation.store_adversarial": ([[]], [["attack=pgd"], ["detector=[entropy]"]]),
 }
 ALWAYS_USED = {
     *("seed", "output_root", "num_workers", "dataset", "trainer", "logger", "intervention", "attack", "explainer"),
-    *("detector", "name", "threads", "rerun", "dry_run", "reference", "note", "checkpoint"),
-    *(f"evaluation.{key}" for key in ("images", "boxed", "batch_size", "chunk", "flush", "maps")),
+    *("detector", "name", "threads", "rerun", "dry_run", "reported", "note", "checkpoint"),
+    *(f"evaluation.{key}" for key in ("images", "only_with_boxes", "batch_size", "chunk")),
+    *(f"evaluation.{key}" for key in ("checkpoint_every", "num_thumbnails")),
 }  # fmt: skip
 
 
@@ -69,10 +70,10 @@ def test_a_key_is_unused_in_those_jobs_alone_that_lack_its_consumer(section):
 
 
 def test_a_part_that_is_chosen_at_an_unused_place_is_named():
-    overrides = ["+attack@detection.worlds.foo=pgd", "fill@explanation.fill=blur", "attack=pgd"]
+    overrides = ["+attack@detection.attacks.foo=pgd", "fill@explanation.fill=blur", "attack=pgd"]
     found = unused(composed(*overrides), overrides)
     assert found == {
-        "attack@detection.worlds.foo": "detector=[NAME,...]",
+        "attack@detection.attacks.foo": "detector=[NAME,...]",
         "fill@explanation.fill": "explainer=[NAME,...]",
     }
 

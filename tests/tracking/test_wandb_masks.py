@@ -13,7 +13,13 @@ CELLS = {"top": [0, 0, 2, 2], "left": [0, 2, 0, 2], "bottom": [2, 2, 4, 4], "rig
 
 
 def effects(**columns):
-    facts = {"sample": 3, "arm": "eps=0.1", "predicted": "seven", "label": "one", "effect": [-0.5, -0.15, 0.05, 0.2]}
+    facts = {
+        "sample": 3,
+        "condition": "eps=0.1",
+        "predicted": "seven",
+        "label": "one",
+        "effect": [-0.5, -0.15, 0.05, 0.2],
+    }
     return pd.DataFrame(facts | CELLS | columns)
 
 
@@ -29,13 +35,13 @@ def test_levels_are_fifths_of_the_largest_effect_and_boxes_those_of_the_sample(t
     assert found.caption == "sample 3, eps=0.1: predicted: seven, true: one"
     assert np.unique(found.picture).tolist() == [51]
     assert found.levels.tolist() == [[1, 1, 2, 2, 0], [1, 1, 2, 2, 0], [3, 3, 4, 4, 0], [3, 3, 4, 4, 0]]
-    assert found.boxes[["part", "left", "right"]].to_numpy().tolist() == [["tag", 1, 3]]
+    assert found.boxes[["object", "left", "right"]].to_numpy().tolist() == [["tag", 1, 3]]
 
 
 def test_all_pictures_of_a_job_share_one_scale(tmp_path):
     write(tmp_path)
     save_image(thumbnail_path(tmp_path, 3, "clean"), torch.full((1, 4, 5), 0.2))
-    weak = effects(arm="clean", effect=[-0.05, -0.01, 0.01, 0.05])
+    weak = effects(condition="clean", effect=[-0.05, -0.01, 0.01, 0.05])
     strong, faint = layered(tmp_path, pd.concat([effects(), weak]))
     assert strong.levels.max() == 4
     assert np.unique(faint.levels).tolist() == [0, 3]

@@ -39,9 +39,9 @@ def classifier():
 def module_of(classifier, channels=(4, 3, 4), code=1, zeroed_channel=None, kind=AutoencoderLoss, **weights):
     torch.manual_seed(1)
     autoencoder = ConvAutoencoder("2", channels, code=code, kernel_size=1)
-    inserted = insert(classifier, autoencoder, (1, 8, 8))
+    with_autoencoder = insert(classifier, autoencoder, (1, 8, 8))
     loss = kind(**{"shallow": 0.0, "deep": 1.0, "interpretability": 0.0, **weights})
-    return CausalAutoencoder(classifier, inserted, partial(torch.optim.Adam, lr=0.01), loss, zeroed_channel)
+    return CausalAutoencoder(classifier, with_autoencoder, partial(torch.optim.Adam, lr=0.01), loss, zeroed_channel)
 
 
 def fit(module, epochs=1, **trainer):
@@ -81,7 +81,7 @@ def test_training_brings_the_answers_back(classifier):
 def test_dropout_and_batch_norm_stay_in_eval_mode_while_the_autoencoder_trains(classifier):
     module = module_of(classifier).train()
     assert module.autoencoder.training
-    modes = {name: child.training for name, child in module.inserted.network.named_modules()}
+    modes = {name: child.training for name, child in module.with_autoencoder.network.named_modules()}
     assert not any(training for name, training in modes.items() if ".autoencoder" not in name)
 
 

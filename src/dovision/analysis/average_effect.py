@@ -15,12 +15,12 @@ from dovision.functional.intervals import Means, means
 from dovision.store.tables import EFFECTS, read_groups, row_groups
 
 _Array = npt.NDArray[np.float64]
-CELL = ("arm", "unit", "class")
+CELL = ("condition", "unit", "class")
 SUMS_AT_ONCE = 8_000_000  # sums of groups that are held at once, of 8 bytes each
 
 
 def average_effects(folder: Path) -> pd.DataFrame:
-    """ACE, the mean effect over images of each unit on each class in each arm, with its interval over groups.
+    """ACE, the mean effect over images of each unit on each class in each condition, with its interval over groups.
 
     The table is read row group by row group, once for every BLOCK sums of a group's effects.
 
@@ -28,8 +28,8 @@ def average_effects(folder: Path) -> pd.DataFrame:
         folder: the run directory.
 
     Returns:
-        Columns arm, unit, class, mean, low, high, reason (why there is no interval), p (two-sided, of "the mean is 0"),
-        error, skewness, effective, clusters (as of `Means`), images, in the order of the table; effects below
+        Columns condition, unit, class, mean, low, high, reason (why there is no interval), p (two-sided, of "the mean
+        is 0"), error, skewness, effective, clusters (as of `Means`), images, in the order of the table; effects below
         RESOLUTION count as 0.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Detection of each world against clean images and against noise, as a table of the run."""
+"""Detection of each condition against clean images and against noise, as a table of the run."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from dovision.store.detection_tables import (
     ADAPTIVE,
     ADAPTIVES,
     ALL_ATTACKS,
+    CONDITION,
     DETECTOR,
     NOISE,
     TEST,
     VAL,
-    WORLD,
     read_scores,
     widest,
 )
 from dovision.store.tables import CLEAN, METADATA, TableWriter, row_groups
 
 DETECTION = "detection.parquet"
-WORST = "worst case"  # the world of an attacker who picks, image by image, the attack that is detected least
+WORST = "worst case"  # the condition of an attacker who picks, image by image, the attack that is detected least
 NOT_ADAPTIVE = "not adaptive"
 TOO_FEW = "the rate is less than one of the clean validation images"
 RATES = {"1": 0.01, "5": 0.05}  # false positive rates, and how the columns that belong to them end
-_KEY = [*DETECTOR, *WORLD]
+_KEY = [*DETECTOR, *CONDITION]
 _ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
 AGAINST = [f"{name}{end}" for end in ("", _ALL) for name in ("auroc", "auprc", "tpr_1", "tpr_5", "auroc_noise")]
 AT_RATES = [f"{name}_{rate}" for name in ("false_clean", "false_noise", "evasion") for rate in RATES]
@@ -73,7 +73,7 @@ def detection(folder: Path) -> pd.DataFrame:
     rows = []
     for key, own in scores.groupby(DETECTOR, observed=True, sort=False):
         limits = _limits(own, str(key[0]))
-        rows += [dict(zip(DETECTOR, key, strict=True)) | row for row in _worlds(own, limits)]
+        rows += [dict(zip(DETECTOR, key, strict=True)) | row for row in _conditions(own, limits)]
     return pd.DataFrame(rows)
 
 
@@ -145,8 +145,8 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     """For each image the row that an attacker who knows the scores would pick, who is otherwise not adaptive.
 
     Args:
-        rows: of one detector, an image in several worlds: sample, attack, success (1, 0 or nan), score, whatever else;
-            noise and the adaptive attacker are left out.
+        rows: of one detector, an image in several conditions: sample, attack, success (1, 0 or nan), score, whatever
+            else; noise and the adaptive attacker are left out.
 
     Returns:
         A row a sample: of the attacks that succeed, or else of all, the one with the lowest score.
@@ -168,17 +168,17 @@ def _limits(own: pd.DataFrame, detector: str) -> Limits:
     return {name: threshold(scores, rate) for name, rate in RATES.items()}
 
 
-def _worlds(own: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
+def _conditions(own: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
     test = own[own["split"] == TEST]
     clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
     noise = dict(iter(attacked[attacked["attack"] == NOISE].groupby("eps")))
     nothing = attacked.iloc[:0]
-    worlds = attacked.groupby(WORLD, observed=True, sort=False, dropna=False)
-    for world, rows in [*worlds, *_worst_cases(attacked)]:
-        same = noise.get(world[1], nothing)
-        row: dict[str, Any] = dict(zip(WORLD, world, strict=True))
-        row |= {"attacker": ADAPTIVE if world[0] in ADAPTIVES else NOT_ADAPTIVE, **_counts(rows, clean)}
-        found = _against(rows, clean, same if world[0] != NOISE else nothing, limits)
+    conditions = attacked.groupby(CONDITION, observed=True, sort=False, dropna=False)
+    for condition, rows in [*conditions, *_worst_cases(attacked)]:
+        same = noise.get(condition[1], nothing)
+        row: dict[str, Any] = dict(zip(CONDITION, condition, strict=True))
+        row |= {"attacker": ADAPTIVE if condition[0] in ADAPTIVES else NOT_ADAPTIVE, **_counts(rows, clean)}
+        found = _against(rows, clean, same if condition[0] != NOISE else nothing, limits)
         found |= _at_limits(rows, clean, same, limits)
         for name in DETECTION_METRICS:
             row |= interval_columns(name, found[name])
@@ -218,8 +218,8 @@ def _at_limits(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, lim
     found = {"success": share_interval(success.astype(float), scored.group)}
     for name, limit in limits.items():
         found[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
-        for world, images in (("clean", _scored(clean)), ("noise", _scored(noise))):
-            found[f"false_{world}_{name}"] = _beyond(limit, images.score > limit, images.group)
+        for condition, images in (("clean", _scored(clean)), ("noise", _scored(noise))):
+            found[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group)
     return found
 
 

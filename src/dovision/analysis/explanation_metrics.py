@@ -1,4 +1,4 @@
-"""Agreement of each map of a run with the boxes, with the true effects of the parts, and with itself under noise."""
+"""Agreement of each map of a run with the boxes, with the true effects of the objects, and with itself under noise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dovision.analysis.similarity import variant_similarity
 from dovision.functional import agreement
 from dovision.store.map_tables import AS_IS, PERTURBED, MapGrid, read_box_table, read_grid, read_maps
 from dovision.store.tables import CLEAN, boxes_of
-from dovision.types import Box, part_kind
+from dovision.types import Box, object_kind
 
 MAP_METRICS = ("pointing", "energy", "iou", "deletion", "insertion", "true_effects", "stability")
 _KEY = ["sample", "class", "explainer"]
@@ -27,8 +27,8 @@ def agreements(folder: Path) -> pd.DataFrame:
     pointing, energy, iou   against the boxes that speak for the class; nan where the image has none
     area                    the boxes' share of the image, which a uniform map would have as its energy
     deletion, insertion     as in maps.parquet
-    true_effects            Spearman of the map's mean over each part with the evidence that the part gives: minus the
-                            true effect of taking it away; nan with fewer than 3 parts, or where the run did not
+    true_effects            Spearman of the map's mean over each object with the evidence that the object gives: minus
+                            the true effect of taking it away; nan with fewer than 3 objects, or where the run did not
                             measure true effects
     stability               Spearman with the map of the perturbed image
 
@@ -47,19 +47,19 @@ def agreements(folder: Path) -> pd.DataFrame:
 
 
 def object_scores(folder: Path) -> pd.DataFrame:
-    """A row per (sample, class, explainer, part), of the maps as they are and not flagged.
+    """A row per (sample, class, explainer, object), of the maps as they are and not flagged.
 
     Returns:
-        sample, class, explainer, group, part, kind, label; energy, the share of the map's positive part in the part's
-        box; area, the box's share of the image; density, the map's mean over the box.
+        sample, class, explainer, group, object, kind, label; energy, the share of the map's positive part in the
+        object's box; area, the box's share of the image; density, the map's mean over the box.
     """
     maps, grid, boxes = read_maps(folder), read_grid(folder), read_box_table(folder)
     sound = maps[(maps["variant"] == AS_IS) & (maps["state"] == agreement.OK)]
     covered = pd.Series([_coverage([box], grid) for box in boxes_of(boxes)], boxes.index, dtype=object)
-    boxes = boxes.assign(kind=boxes["part"].map(part_kind), coverage=covered)
-    pairs = sound.merge(boxes[["sample", "part", "kind", "label", "coverage"]], on="sample")
+    boxes = boxes.assign(kind=boxes["object"].map(object_kind), coverage=covered)
+    pairs = sound.merge(boxes[["sample", "object", "kind", "label", "coverage"]], on="sample")
     held = [(cells.reshape(share.shape), share) for cells, share in zip(pairs["cells"], pairs["coverage"], strict=True)]
-    return pairs[[*_KEY, "group", "part", "kind", "label"]].assign(
+    return pairs[[*_KEY, "group", "object", "kind", "label"]].assign(
         energy=[agreement.energy(*each) for each in held],
         area=[share.mean() for _, share in held],
         density=[agreement.density(*each) for each in held],
@@ -67,10 +67,10 @@ def object_scores(folder: Path) -> pd.DataFrame:
 
 
 def estimates(folder: Path) -> pd.DataFrame:
-    """The clean rows of `object_scores` with a measured true effect; evidence is minus that of taking the part away."""
+    """Clean rows of `object_scores` with a measured true effect; evidence is minus that of taking the object away."""
     effects = true_effects(folder)
-    effects = effects.loc[effects["arm"] == CLEAN, ["sample", "class", "part", "effect"]]
-    both = object_scores(folder).merge(effects, on=["sample", "class", "part"])
+    effects = effects.loc[effects["condition"] == CLEAN, ["sample", "class", "object", "effect"]]
+    both = object_scores(folder).merge(effects, on=["sample", "class", "object"])
     return both.assign(evidence=-both.pop("effect").astype(float))
 
 

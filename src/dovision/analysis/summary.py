@@ -13,7 +13,7 @@ import pandas as pd
 from dovision.analysis.classifier_quality import OVERALL, Quality, classifier_quality
 from dovision.analysis.detection_summary import DETECTION, headlines, read_detection
 from dovision.analysis.map_summary import map_scores
-from dovision.analysis.object_effects import contrasts, part_effects
+from dovision.analysis.object_effects import contrasts, object_effects
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import BOTH_INTERVALS, Interval, mean_interval, share_interval
@@ -36,9 +36,9 @@ def write_summary(folder: Path) -> dict[str, Any]:
 
 
 def summarise(folder: Path) -> dict[str, Any]:
-    """The images of each class, and per arm the number of images and {estimate, low, high, clusters, method, reason} of
+    """Images of each class; by condition their number and {estimate, low, high, clusters, method, reason} of
 
-    accuracy                  share of all images predicted rightly in the arm
+    accuracy                  share of all images predicted rightly in the condition
     balanced_accuracy, classifier_auroc, sensitivity, specificity, calibration_error  see `classifier_quality`
     success_rate              share of attacks that succeeded, among images right before
     success_8bit              the same after rounding to 8 bits
@@ -47,10 +47,10 @@ def summarise(folder: Path) -> dict[str, Any]:
     mean_expected_logit_effect  mean of the expected effect on logits over images and units, with its sign
     auroc                     of |ECE|, all clean images against successfully attacked ones; > 0.5 if attacks raise it
 
-    `method` and `reason` are those of `Interval`. What has no meaning in an arm is None, with a sentence in `notes`
-    where that may surprise; `classes` has the quality of the classifier class by class, without what is not defined.
-    Beside `arms`, where the run has them: `maps`, the rows of `map_scores`; `part_effects` and `contrasts`, those of
-    the functions named so.
+    `method` and `reason` are those of `Interval`. What has no meaning in a condition is None, with a sentence in
+    `notes` where that may surprise; `classes` has the quality of the classifier class by class, without what is not
+    defined. Beside `conditions`, where the run has them: `maps`, the rows of `map_scores`; `object_effects` and
+    `contrasts`, those of the functions named so.
 
     Args:
         folder: the run directory.
@@ -59,10 +59,12 @@ def summarise(folder: Path) -> dict[str, Any]:
         FileNotFoundError, ValueError: samples.parquet is missing, damaged or empty.
     """
     samples, task = read_samples(folder, ["probabilities"]), read_task(folder)
-    clean = samples[samples["arm"] == CLEAN]
-    arms = {str(arm): _arm(rows, clean, task) for arm, rows in samples.groupby("arm", sort=False)}
+    clean = samples[samples["condition"] == CLEAN]
+    conditions = {
+        str(condition): _condition(rows, clean, task) for condition, rows in samples.groupby("condition", sort=False)
+    }
     labels = {name: int(count) for name, count in zip(task.classes, _images(clean, task), strict=True)}
-    return {"interval": BOTH_INTERVALS, "labels": labels, "arms": arms, **_sections(folder)}
+    return {"interval": BOTH_INTERVALS, "labels": labels, "conditions": conditions, **_sections(folder)}
 
 
 def label_counts(labels: Mapping[str, int]) -> str:
@@ -80,7 +82,7 @@ def _images(samples: pd.DataFrame, task: Task) -> npt.NDArray[np.int64]:
 
 
 def _sections(folder: Path) -> dict[str, Any]:
-    tables = {"part_effects": part_effects(folder), "contrasts": contrasts(folder)}
+    tables = {"object_effects": object_effects(folder), "contrasts": contrasts(folder)}
     if (folder / MAPS_FILE).is_file():
         tables["maps"] = map_scores(folder)
     if (folder / DETECTION).is_file():
@@ -92,14 +94,14 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def _arm(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str, Any]:
-    arm, eps = rows.iloc[0][["arm", "eps"]]
+def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str, Any]:
+    condition, eps = rows.iloc[0][["condition", "eps"]]
     success = rows["success"].to_numpy(float)  # nan where null
     shares = {
         "accuracy": rows["correct"].to_numpy(float),
         "success_rate": success,
         "success_8bit": rows["success_8bit"].to_numpy(float),
-        "robust_accuracy": np.full(len(rows), np.nan) if arm == CLEAN else (success == 0).astype(float),
+        "robust_accuracy": np.full(len(rows), np.nan) if condition == CLEAN else (success == 0).astype(float),
     }
     groups = rows["group"].to_numpy()
     intervals = {name: share_interval(hits, groups) for name, hits in shares.items()}
@@ -107,10 +109,10 @@ def _arm(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str, Any]:
         intervals[name] = mean_interval(rows[name].to_numpy(float), groups, resolution)
     found = {name: _plain(interval) for name, interval in intervals.items()}
     found["auroc"] = _detection(rows[success == 1], clean)
-    silent = arm != CLEAN and found["auroc"] is None
+    silent = condition != CLEAN and found["auroc"] is None
     quality = _quality(rows, task)
-    notes = [f"No attack in the arm {arm} succeeded, so there is no AUROC."] if silent else []
-    notes += quality.notes if arm == CLEAN else []  # they are true of all arms
+    notes = [f"No attack in the condition {condition} succeeded, so there is no AUROC."] if silent else []
+    notes += quality.notes if condition == CLEAN else []  # they are true of all conditions
     found |= {name: _plain(quality.overall[name]) if name in quality.overall else None for name in OVERALL.values()}
     classes = {name: {key: _plain(value) for key, value in own.items()} for name, own in quality.classes.items()}
     return {"eps": float(eps), "images": len(rows), **found, "classes": classes, "notes": notes}

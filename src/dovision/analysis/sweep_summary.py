@@ -135,10 +135,10 @@ def _reason(state: str, facts: Mapping[str, Any]) -> str:
 
 
 def _headlines(summary: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for arm, found in summary["arms"].items():
+    for condition, found in summary["conditions"].items():
         for metric in METRICS:
             if found[metric] is not None:
-                yield f"{arm}/{metric}", found[metric]["estimate"]
+                yield f"{condition}/{metric}", found[metric]["estimate"]
 
 
 def _without_seed(overrides: Iterable[str]) -> str:
@@ -146,15 +146,15 @@ def _without_seed(overrides: Iterable[str]) -> str:
 
 
 def _table(jobs: Sequence[Ended]) -> pd.DataFrame:
-    """A row a job; the numbers of an arm stand together, whichever jobs have them."""
+    """A row a job; the numbers of a condition stand together, whichever jobs have them."""
     table = pd.DataFrame([job.row() for job in jobs])
     metrics = dict.fromkeys(name for job in jobs for name in job.metrics)
-    arms = list(dict.fromkeys(map(_arm, metrics)))
+    conditions = list(dict.fromkeys(map(_condition, metrics)))
     own = [name for name in table if name not in metrics and name != "dir"]
-    return table[[*own, *sorted(metrics, key=lambda name: arms.index(_arm(name))), "dir"]]
+    return table[[*own, *sorted(metrics, key=lambda name: conditions.index(_condition(name))), "dir"]]
 
 
-def _arm(metric: str) -> str:
+def _condition(metric: str) -> str:
     return metric.rpartition("/")[0]
 
 

@@ -1,1 +1,1 @@
-"""Adversarial worlds: one file an attack, each a subclass of `interfaces.Attack`."""
+"""Attacks: one file each, each a subclass of `interfaces.Attack`."""

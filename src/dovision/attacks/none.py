@@ -9,7 +9,7 @@ from dovision.types import Batch
 
 
 class NoAttack(Attack):
-    """The clean world alone: no epsilon, and every image as it is."""
+    """The clean condition alone: no epsilon, and every image as it is."""
 
     def __init__(self) -> None:
         super().__init__(eps=())

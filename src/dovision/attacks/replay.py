@@ -20,18 +20,18 @@ FOLDER = "attacked"  # in the run directory: a folder an attack, in which there 
 FACTS = "facts.json"  # norm and epsilons of the attack, and
 KEYS = "keys.npy"  # sample and group of each image, (N, 2) int64;
 _REMEDY = "Attack and keep the images again."
-MAIN = "attack"  # name of the attack in whose worlds effects are measured; those of detection have their own
+MAIN = "attack"  # name of the attack in whose conditions effects are measured; those of detection have their own
 
 
 class Replay(Attack):
-    """The images that an earlier run stored (evaluation.keep_attacked=true), whatever is attacked now.
+    """The images that an earlier run stored (evaluation.store_adversarial=true), whatever is attacked now.
 
-    With the classifier that they were made for that run's worlds come again, without its cost; with another one they
-    show whether the attack carries over.
+    With the classifier that they were made for that run's conditions come again, without its cost; with another one
+    they show whether the attack carries over.
 
     Args:
         run: the run directory.
-        attack: its name there: "attack", or that of a world of detection.
+        attack: its name there: "attack", or that of a condition of detection.
         eps: some of its epsilons, in pixel units; None is all that there are.
 
     Raises:
@@ -86,7 +86,7 @@ def _facts(folder: Path) -> dict[str, Any]:
         beside = sorted(path.parent.name for path in folder.parent.glob(f"*/{FACTS}"))
         there = f"; it has {', '.join(beside)}" if beside else ""
         raise FileNotFoundError(
-            f"{folder} must hold attacked images, got none{there}. Keep them: evaluation.keep_attacked=true."
+            f"{folder} must hold attacked images, got none{there}. Keep them: evaluation.store_adversarial=true."
         ) from error
     except ValueError as error:
         raise ValueError(f"{folder / FACTS} must say what was attacked, got: {error}. {_REMEDY}") from error

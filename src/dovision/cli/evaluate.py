@@ -6,14 +6,14 @@ import logging
 
 from omegaconf import DictConfig
 
-from dovision.analysis.references import REFERENCES, References, comparison_lines
+from dovision.analysis.reported import REPORTED, ReportedNumbers, comparison_lines
 from dovision.analysis.summary import write_summary
 from dovision.cli import session
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.instantiate import instantiate
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import test_loader, test_samples
-from dovision.interfaces import Attack, Intervention, arm
+from dovision.interfaces import Attack, Intervention, condition_name
 from dovision.runtime.outcomes import ImagesLost
 from dovision.store.map_tables import write_boxes
 from dovision.store.provenance import origin, surroundings
@@ -39,9 +39,9 @@ def evaluate_effects(config: DictConfig) -> None:
         intervention: Intervention = instantiate(config.intervention)
         intervention.bind(images, "test")
         attack: Attack = instantiate(config.attack)
-        contest = callbacks.contest(config)
-        references: References | None = instantiate(config.reference)
-        code = intervention.site == CODE or (contest is not None and contest.reads_code)
+        detection_setup = callbacks.detection_setup(config)
+        reported: ReportedNumbers | None = instantiate(config.reported)
+        code = intervention.site == CODE or (detection_setup is not None and detection_setup.reads_code)
         fitted = callbacks.networks(config, images, code)
         networks = {name: stage.classifier for name, stage in fitted.items()}
         facts = {**surroundings(config), **model_cache.facts(images, fitted)}
@@ -60,19 +60,19 @@ def evaluate_effects(config: DictConfig) -> None:
             boxes = images.boxes("test")
             write_boxes(run.path, boxes[boxes["sample"].isin(samples)])
             passes = {**evaluation.pass_facts, **evaluation.attack_facts}
-            found = measured_samples(run.path, [CLEAN, *map(arm, attack.eps)])
+            found = measured_samples(run.path, [CLEAN, *map(condition_name, attack.eps)])
             run.record({**passes, **facts, "images": len(found)})
             if found != set(samples) or any(each.lost for each in maps):
                 least = min([len(found), *(each.tested for each in maps)])
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
-            if contest is not None:
-                run.record(callbacks.detect(config, run.path, images, networks, contest))
+            if detection_setup is not None:
+                run.record(callbacks.detect(config, run.path, images, networks, detection_setup))
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map})
             write_summary(run.path)
-            if references is not None:
-                compared = references.compare(run.path)
-                run.record({REFERENCES: compared})
+            if reported is not None:
+                compared = reported.compare(run.path)
+                run.record({REPORTED: compared})
                 for line in comparison_lines(compared):
                     log.info(line)
 

@@ -22,8 +22,8 @@ def train_networks(config: DictConfig) -> None:
     plain = model_cache.classifier(config, images)
     log.info("classifier %s: %s", plain.path, plain.scores)
     if config.autoencoder is not None:
-        inserted = model_cache.with_autoencoder(config, images, plain)
-        log.info("autoencoder %s: %s", inserted.path, inserted.scores)
+        with_autoencoder = model_cache.with_autoencoder(config, images, plain)
+        log.info("autoencoder %s: %s", with_autoencoder.path, with_autoencoder.scores)
 
 
 main = hydra_main("train", train_networks)

@@ -42,7 +42,7 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "trainer.devices",
     "trainer.strategy",
     "trainer.enable_model_summary",
-    "evaluation.flush",
+    "evaluation.checkpoint_every",
 )
 
 
@@ -150,14 +150,14 @@ def questions(config: DictConfig) -> dict[str, str]:
     data = own["dataset"]
     fit = {"data": data, **{name: own[name] for name in ("model", "trainer", "seed", "checkpoint")}}
     classifier = content_hash({**fit, "training": own["training"]["classifier"]})
-    inserted = {"into": classifier, "what": own["autoencoder"], "training": own["training"]["autoencoder"]}
+    with_autoencoder = {"into": classifier, "what": own["autoencoder"], "training": own["training"]["autoencoder"]}
     others = {name: value for name, value in own.items() if name not in OF_DATA_AND_WEIGHTS}
     return {
         **{name: content_hash({name: str(path)}) for name, path in paths_named(others).items()},
         "data": content_hash(data),
         "classifier": classifier,
         "permuted_classifier": classifier,
-        "autoencoder": content_hash(inserted),
+        "autoencoder": content_hash(with_autoencoder),
     }
 
 

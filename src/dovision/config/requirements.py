@@ -17,14 +17,14 @@ def need_autoencoder(config: DictConfig) -> None:
         raise ValueError("an intervention on a code needs an autoencoder, got none. Choose one: autoencoder=conv_1x1.")
 
 
-def need_worlds(config: DictConfig) -> None:
+def need_attacks(config: DictConfig) -> None:
     """Refuse detectors where there is no attack that they could detect.
 
     Raises:
-        ValueError: detection has no worlds.
+        ValueError: detection has no attacks.
     """
-    if not config.detection.worlds:
-        raise ValueError("detection needs attacks, got none. Add some: +attack@detection.worlds.pgd=pgd.")
+    if not config.detection.attacks:
+        raise ValueError("detection needs attacks, got none. Add some: +attack@detection.attacks.pgd=pgd.")
 
 
 def need_detectors(config: DictConfig) -> None:

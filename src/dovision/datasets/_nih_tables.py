@@ -92,9 +92,9 @@ def label_matrix(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArra
 
 
 def read_finding_boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
-    """A row a box: name, label, part, and top, left, bottom, right to the nearest pixel of the 1024 x 1024 film.
+    """A row a box: name, label, object, and top, left, bottom, right to the nearest pixel of the 1024 x 1024 film.
 
-    `part` is the label, with a number from 2 on if the image has several boxes of it.
+    `object` is the label, with a number from 2 on if the image has several boxes of it.
 
     Args:
         root: the folder of the table.
@@ -114,10 +114,10 @@ def read_finding_boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
     down = height.between(0, FILM, inclusive="right") & (top < FILM) & (top + height > 0)
     _refuse(path, table, ~(across & down), f"must have a box in the {FILM} x {FILM} film")
     number = table.groupby(["name", "label"]).cumcount() + 1
-    part = table["label"] + number.astype(str).where(number > 1, "")
+    name = table["label"] + number.astype(str).where(number > 1, "")
     edges = {"top": top, "left": left, "bottom": top + height, "right": left + width}
     whole = {edge: value.round().astype(np.int64) for edge, value in edges.items()}
-    return table[["name", "label"]].assign(part=part, **whole)
+    return table[["name", "label"]].assign(object=name, **whole)
 
 
 class Lists(NamedTuple):

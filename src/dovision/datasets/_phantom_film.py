@@ -14,7 +14,7 @@ from dovision.datasets._phantom_patient import Anatomy, Lesion, Patient, Tag
 from dovision.types import Box
 
 _RIBS = 8  # ribs a side
-_FAINTEST = 0.01  # attenuation below which a part's rim is cut off, so that its box is tight
+_FAINTEST = 0.01  # attenuation below which an object's rim is cut off, so that its box is tight
 
 
 class Chest(NamedTuple):
@@ -40,7 +40,7 @@ def removable_objects(patient: Patient) -> tuple[str, ...]:
 
 
 def render_film(patient: Patient, size: int, without: Collection[str] = ()) -> Tensor:
-    """The film, shape (1, size, size), in [0, 1); all else, noise too, is the same for any parts left out."""
+    """The film, shape (1, size, size), in [0, 1); all else, noise too, is the same for any objects left out."""
     anatomy, chest = patient.anatomy, _chest(patient.anatomy, size)
     ribs = _ribs(anatomy, chest) * ~_is_own_rib(patient, chest)
     film = _soft_tissue(anatomy, chest) + _vessels(patient, chest) + ribs
@@ -53,7 +53,7 @@ def render_film(patient: Patient, size: int, without: Collection[str] = ()) -> T
 
 
 def object_boxes(patient: Patient, size: int) -> dict[str, Box]:
-    """The tight box of each part's own pixels."""
+    """The tight box of each object's own pixels."""
     layers = _layers(patient, _chest(patient.anatomy, size))
     return {name: _tight(layer) for name, layer in layers.items()}
 
@@ -64,7 +64,7 @@ def _tight(layer: Tensor) -> Box:
 
 
 def _layers(patient: Patient, chest: Chest) -> dict[str, Tensor]:
-    """The attenuation of each part, by its name, shape (size, size)."""
+    """The attenuation of each object, by its name, shape (size, size)."""
     drawn = [_lesion(patient.anatomy, chest, lesion) for lesion in patient.lesions]
     drawn += [_letter(patient.tag, len(chest.x))] if patient.tag else []
     rib = _ribs(patient.anatomy, chest) * _is_own_rib(patient, chest)

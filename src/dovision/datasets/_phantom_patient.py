@@ -81,7 +81,7 @@ class Patient(NamedTuple):
     anatomy: Anatomy
     lesions: tuple[Lesion, ...]
     tag: Tag | None
-    rib: tuple[bool, int]  # the rib that is a part of the sample: on the film's right, and its number
+    rib: tuple[bool, int]  # the rib that is an object of the sample: on the film's right, and its number
     keys: tuple[int, int, int]  # seed, split, sample
 
     def count(self, kind: str) -> int:

@@ -128,10 +128,10 @@ class ChestXray14(Images):
         row = dict(zip(names, range(len(names)), strict=True))
         fit = geometry.central_fit(_nih_tables.FILM, _nih_tables.FILM, self.shape)
         rows = []
-        for film, label, part, *edges in self._boxes.itertuples(index=False):
+        for film, label, obj, *edges in self._boxes.itertuples(index=False):
             box = geometry.fit_box(Box(*edges), fit)
             if film in row and box.area:  # it may lie outside the centre that is taken
-                rows.append((row[film], part, label if label in self.task.classes else None, *box))
+                rows.append((row[film], obj, label if label in self.task.classes else None, *box))
         return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
     def prepare(self) -> None:
@@ -171,8 +171,8 @@ class ChestXray14(Images):
 def _on_disk(folder: Path, entries: pd.DataFrame, rows: Mapping[str, _nih_splits.RowNumbers]) -> pd.DataFrame:
     """The entries that have a file, in their order, with their split and what is known of the file."""
     split = np.empty(len(entries), dtype=object)
-    for name, part in rows.items():
-        split[part] = name
+    for name, of_split in rows.items():
+        split[of_split] = name
     films = entries.assign(split=split).merge(_nih_films.on_disk(folder), on="name")
     for name in SPLITS:
         if not (films["split"] == name).any():

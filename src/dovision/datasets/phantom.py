@@ -14,7 +14,7 @@ from dovision import checks
 from dovision.datasets import _checks, _phantom_film
 from dovision.datasets._phantom_patient import LESION_KINDS, Patient, draw_patient
 from dovision.interfaces import Counterfactuals, Source
-from dovision.types import SOURCE_BOXES, SPLITS, part_kind
+from dovision.types import SOURCE_BOXES, SPLITS, object_kind
 
 _VERSION = 1  # to be raised whenever the same arguments draw another pixel
 
@@ -37,7 +37,7 @@ class _Settings(NamedTuple):
 
 
 class Phantom(Counterfactuals):
-    """Chest films of which the hospital, the disease and every drawn part are known.
+    """Chest films of which the hospital, the disease and every drawn object are known.
 
     A hospital tags its films; a disease causes lesions; the two are correlated by the shortcut's strength. Images are
     drawn when asked for, the same for the same (seed, split, row).
@@ -107,21 +107,21 @@ class Phantom(Counterfactuals):
         rows = [(row, *box) for row in range(len(films.patients)) for box in films.boxes(row)]
         return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
-    def source_parts(self, split: str, row: int) -> tuple[str, ...]:
+    def source_objects(self, split: str, row: int) -> tuple[str, ...]:
         """Objects that can be left out of an image: each lesion, the tag if there is one, and one rib."""
         return _phantom_film.removable_objects(self._splits[split].patients[row])
 
-    def source_counterfactual(self, split: str, row: int, *parts: str) -> Tensor:
-        """The same film without some of its parts, shape (1, S, S): all else is equal, the noise too.
+    def source_counterfactual(self, split: str, row: int, *objects: str) -> Tensor:
+        """The same film without some of its objects, shape (1, S, S): all else is equal, the noise too.
 
         Raises:
-            ValueError: the sample has no such part.
+            ValueError: the sample has no such object.
         """
         films = self._splits[split]
         patient = films.patients[row]
-        for part in parts:
-            checks.choice("part", part, _phantom_film.removable_objects(patient))
-        return _phantom_film.render_film(patient, films.settings.size, without=parts)
+        for obj in objects:
+            checks.choice("object", obj, _phantom_film.removable_objects(patient))
+        return _phantom_film.render_film(patient, films.settings.size, without=objects)
 
 
 class Films:
@@ -149,10 +149,10 @@ class Films:
         return torch.arange(self.settings.images) * len(SPLITS) + self.settings.split
 
     def boxes(self, row: int) -> list[tuple[object, ...]]:
-        """Of each part of a film: its name, the class that it speaks for, and its edges."""
+        """Of each object of a film: its name, the class that it speaks for, and its edges."""
         patient = self.patients[row]
         boxes = _phantom_film.object_boxes(patient, self.settings.size)
-        return [(part, _spoken_for(part, patient, self.settings.label), *box) for part, box in boxes.items()]
+        return [(obj, _spoken_for(obj, patient, self.settings.label), *box) for obj, box in boxes.items()]
 
     def __call__(self, row: int) -> Tensor:
         return _phantom_film.render_film(self.patient(row), self.settings.size)
@@ -170,9 +170,9 @@ def _label(patient: Patient, label: str) -> Tensor:
     return torch.tensor(int(patient.disease))
 
 
-def _spoken_for(part: str, patient: Patient, label: str) -> str | None:
-    """The class that a part is a sign of."""
-    kind = part_kind(part)
+def _spoken_for(obj: str, patient: Patient, label: str) -> str | None:
+    """The class that an object is a sign of."""
+    kind = object_kind(obj)
     if kind not in LESION_KINDS:
         return None
     return kind if label == "kinds" else _TASKS[label][1][int(_label(patient, label))]

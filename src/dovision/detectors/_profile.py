@@ -46,7 +46,7 @@ class Profile:
         self._propagations = {name: CachedPropagation(each) for name, each in self.interventions.items()}
         self._kinds = {name: pickle.dumps(each) for name, each in self.interventions.items()}  # equal for equal parts
 
-    def __call__(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> list[Tensor]:
+    def __call__(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> list[Tensor]:
         """Effects, shape (B, units, 1), or (B, units, K) for multilabel, of each intervention.
 
         Raises:
@@ -55,17 +55,17 @@ class Profile:
         task = classifier.task
         with torch.no_grad():
             predicted = task.prediction(task.probability(logits_of(batch.image, classifier)))
-        world = batch._replace(label=predicted.to(batch.label))  # the label of the data is nobody's business here
-        outcomes = [self._outcome(name, world, classifier, inserted) for name in self.interventions]
+        condition = batch._replace(label=predicted.to(batch.label))  # the label of the data is nobody's business here
+        outcomes = [self._outcome(name, condition, classifier, with_autoencoder) for name in self.interventions]
         self.passes = 1 + sum(1 + len(outcome.units) for outcome in outcomes)
         changes = [change(outcome, task, self.scale) for outcome in outcomes]
         if task.multilabel:
             return changes
         return [each.take_along_dim(predicted.view(-1, 1, 1), dim=2) for each in changes]
 
-    def _outcome(self, name: str, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Outcome:
+    def _outcome(self, name: str, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Outcome:
         intervention = self.interventions[name]
-        measured = inserted if intervention.site == CODE else classifier
+        measured = with_autoencoder if intervention.site == CODE else classifier
         if measured is None:
             raise ValueError(
                 f"{name!r} is an intervention on a code, which needs an autoencoder inserted into the classifier, "

@@ -27,7 +27,7 @@ class MaxSoftmax(Detector):
 
     passes = 1
 
-    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         return doubt(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
 
 
@@ -40,7 +40,7 @@ class Margin(Detector):
 
     passes = 1
 
-    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         return closeness(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
 
 
@@ -52,7 +52,7 @@ class Entropy(Detector):
 
     passes = 1
 
-    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         return logit_entropy(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
 
 
@@ -75,7 +75,7 @@ class ODIN(Detector):
         self.temperature = checks.positive("temperature", temperature)
         self.step = checks.at_least("step", checks.number("step", step), 0)
 
-    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         stepped = batch.image + self.step * self._uphill(batch.image, classifier)
         return doubt(classifier(stepped) / self.temperature, classifier.task).unsqueeze(1)
 

@@ -39,8 +39,8 @@ class EffectProfile(Detector):
         self.resolution = checks.positive("resolution", resolution)
         self.reads_code = self.profile.reads_code
 
-    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
-        effects = self.profile(batch, classifier, inserted)
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        effects = self.profile(batch, classifier, with_autoencoder)
         self.passes = self.profile.passes
         return flatten_effects(effects, self.summaries)
 
@@ -120,8 +120,8 @@ class MLLOO(Detector):
         self.profile = Profile(interventions, scale)
         self.reads_code = self.profile.reads_code
 
-    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
-        effects = self.profile(batch, classifier, inserted)
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        effects = self.profile(batch, classifier, with_autoencoder)
         self.passes = self.profile.passes
         return torch.cat([dispersion(effect) for effect in effects], 1)
 

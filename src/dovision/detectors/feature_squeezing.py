@@ -34,7 +34,7 @@ class FeatureSqueezing(Detector):
             raise ValueError("feature squeezing needs a squeezer, got none. Give bits or windows.")
         self.passes = 1 + len(self.bits) + len(self.windows)
 
-    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         image = batch.image
         squeezed = [reduce_depth(image, bits) for bits in self.bits]
         squeezed += [median_filter(image, window) for window in self.windows]

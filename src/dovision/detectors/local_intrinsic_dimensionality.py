@@ -46,7 +46,7 @@ class LocalIntrinsicDimensionality(Detector):
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.layers.check(classifier, shape)
 
-    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         return self.layers(batch.image, classifier)[0]
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:

@@ -35,7 +35,7 @@ class MahalanobisFeatures(Detector):
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.layers.check(classifier, shape)
 
-    def read_features(self, batch: Batch, classifier: Classifier, inserted: Classifier | None) -> Tensor:
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         """The features, and in the last place the number of the predicted class, which only the fit looks at."""
         row, logits = self.layers(batch.image, classifier)
         predicted = logits.argmax(1) * (not classifier.task.multilabel)

@@ -42,7 +42,7 @@ class Adaptive(Attack):
         strength: lambda, the weight of the detector's score; 0 is an attack that knows nothing of it.
         orthogonal: the orthogonal variant, to which lambda means nothing.
         detector: fitted; what it reads and its score are differentiable.
-        inserted: the classifier with its autoencoder, or None.
+        with_autoencoder: the classifier with its autoencoder, or None.
         seed: of the starts.
 
     Source: Carlini and Wagner, arXiv:1705.07263; Bryniarski et al., arXiv:2106.15023 (orthogonal steps).
@@ -55,7 +55,7 @@ class Adaptive(Attack):
         strength: float,
         orthogonal: bool,
         detector: Detector,
-        inserted: Classifier | None,
+        with_autoencoder: Classifier | None,
         seed: int,
     ) -> None:
         super().__init__(eps, "linf")
@@ -63,7 +63,7 @@ class Adaptive(Attack):
         self.strength = checks.at_least("strength", strength, 0)
         self.orthogonal = orthogonal
         self.detector = detector
-        self.inserted = inserted
+        self.with_autoencoder = with_autoencoder
         self.seed = seed
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
@@ -89,7 +89,7 @@ class Adaptive(Attack):
         leaf = image.detach().clone().requires_grad_()
         logits = classifier(leaf)
         (up_loss,) = torch.autograd.grad(classifier.task.loss(logits, batch.label).sum(), leaf)
-        score = self.detector.score(self.detector.read(batch._replace(image=leaf), classifier, self.inserted))
+        score = self.detector.score(self.detector.read(batch._replace(image=leaf), classifier, self.with_autoencoder))
         (up_score,) = torch.autograd.grad(score.sum(), leaf)
         fooled = ~classifier.task.correct(classifier.task.probability(logits.detach()), batch.label)
         return _Standing(fooled, score.detach(), up_loss, up_score)
@@ -115,7 +115,7 @@ def adaptive_rows(
             attacked = batch._replace(image=attack(batch, classifier, eps))
             after = _correct(classifier, attacked)
             with torch.no_grad():
-                score = fitted.detector.score(fitted.detector.read(attacked, classifier, attack.inserted))
+                score = fitted.detector.score(fitted.detector.read(attacked, classifier, attack.with_autoencoder))
             facts = pd.DataFrame({**known, "eps": eps, "correct": after})
             facts["success"] = (~facts["correct"]).astype("boolean").where(before)
             yield fitted.rows(facts, score, strength)

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from tqdm import tqdm
 
+from dovision.evaluation.condition import Condition
 from dovision.functional.logit_checks import finite
 from dovision.interfaces import Classifier
 from dovision.types import Batch
@@ -88,6 +89,10 @@ class Evaluation(Callback, ABC):
     def logits(self, image: Tensor) -> Tensor:
         """Of the classifier under test, shape (B, K), from images, shape (B, C, H, W)."""
         return self.classifier(image)
+
+    def condition(self, attack: str, eps: float, batch: Batch, logits: Tensor) -> Condition:
+        """The condition of a batch of that attack and epsilon, with logits, shape (B, K), on it."""
+        return Condition(attack, eps, batch, logits, self.correct(logits, batch))
 
     def correct(self, logits: Tensor, batch: Batch) -> Tensor:
         """True where logits, shape (B, K), predict the labels of the batch; shape (B,) bool, on the CPU."""

@@ -10,10 +10,9 @@ import pyarrow as pa
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Subset
 
-from dovision import checks
 from dovision.analysis.detection_summary import write_detection
 from dovision.config.instantiate import instantiate
-from dovision.config.requirements import need_detectors, need_worlds
+from dovision.config.requirements import need_attacks, need_detectors
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows
 from dovision.evaluation.detection import DETECTION_SPLITS, Detection
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, shown, write_scores
@@ -31,7 +30,7 @@ from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, Fit
 from dovision.training.trainer import make_trainer
 from dovision.types import CODE, Batch
 
-AUTOENCODER_CONTROLS = ("inserted", "plain")  # of an intervention on a code
+AUTOENCODER_CONTROLS = ("with_autoencoder", "plain")  # of an intervention on a code
 
 
 def networks(config: DictConfig, images: Images, code: bool) -> dict[str, FittedModel]:
@@ -75,10 +74,10 @@ def effect_evaluation(
         attack,
         names=images.table("test")["name"].tolist(),
         chunk=settings.chunk,
-        plain_control=checks.choice("evaluation.control", settings.control, AUTOENCODER_CONTROLS) == "plain",
-        pictures=PictureChoice(settings.maps, dict(enumerate(images.strata("test").tolist()))),
-        keep_attacked=settings.keep_attacked,
-        flush=settings.flush,
+        reference=settings.reference,
+        pictures=PictureChoice(settings.num_thumbnails, dict(enumerate(images.strata("test").tolist()))),
+        store_adversarial=settings.store_adversarial,
+        checkpoint_every=settings.checkpoint_every,
         origin=origin,
     )
 
@@ -95,11 +94,11 @@ def map_evaluation(
     return [MapEvaluation(folder, networks[CLASSIFIER], explainers, settings, images.shape, samples, permuted)]
 
 
-class Contest(NamedTuple):
-    """Detectors, and the worlds that they are to separate from the clean one; both by name."""
+class DetectionSetup(NamedTuple):
+    """Detectors, and the attacks whose images they are to separate from clean ones; both by name."""
 
     detectors: Mapping[str, Detector]
-    worlds: Mapping[str, Attack]
+    attacks: Mapping[str, Attack]
 
     @property
     def reads_code(self) -> bool:
@@ -107,33 +106,32 @@ class Contest(NamedTuple):
         return any(detector.reads_code for detector in self.detectors.values())
 
 
-def contest(config: DictConfig) -> Contest | None:
-    """The configured detectors and worlds; None if there are no detectors.
+def detection_setup(config: DictConfig) -> DetectionSetup | None:
+    """The configured detectors and attacks; None if there are no detectors.
 
     Raises:
-        ValueError: there is no world to detect, or the adaptive attacker's detector is not among them.
+        ValueError: there is no attack to detect, or the adaptive attacker's detector is not among them.
     """
     detectors: Mapping[str, Detector] = instantiate(config.detector)
     if not detectors:
         return None
-    need_worlds(config)
+    need_attacks(config)
     need_detectors(config)
-    worlds: Mapping[str, Attack] = instantiate(config.detection.worlds)
-    return Contest(detectors, worlds)
+    return DetectionSetup(detectors, instantiate(config.detection.attacks))
 
 
 def detect(
-    config: DictConfig, folder: Path, images: Images, networks: Mapping[str, Classifier], parts: Contest
+    config: DictConfig, folder: Path, images: Images, networks: Mapping[str, Classifier], parts: DetectionSetup
 ) -> dict[str, Any]:
-    """Fit the detectors on validation images, score test images in every world, and say what it took.
+    """Fit the detectors on validation images, score test images in every condition, and say what it took.
 
     Raises:
         ValueError: there is no validation image, or one of a patient that is tested on.
     """
     classifier = networks[CLASSIFIER]
-    inserted = networks[AUTOENCODER] if parts.reads_code else None
-    keep = config.evaluation.keep_attacked
-    detection = Detection(folder, classifier, inserted, parts.worlds, parts.detectors, keep)
+    with_autoencoder = networks[AUTOENCODER] if parts.reads_code else None
+    keep = config.evaluation.store_adversarial
+    detection = Detection(folder, classifier, with_autoencoder, parts.attacks, parts.detectors, keep)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     trainer = make_trainer(config, [detection], logger=False, enable_checkpointing=False, **one_device)
     loaders = [_loader(config, images, split, f"detection.{split}_images") for split in DETECTION_SPLITS]
@@ -141,7 +139,7 @@ def detect(
     if detection.lost:
         raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
     fits = fit_detectors(folder, parts.detectors, detection.failed)
-    adaptive = _adaptive(config, images, fits, inserted, classifier)
+    adaptive = _adaptive(config, images, fits, with_autoencoder, classifier)
     write_scores(folder, fits, detection.failed, adaptive)
     write_detection(folder)
     return detection.record
@@ -154,7 +152,11 @@ def _loader(config: DictConfig, images: Images, split: str, name: str) -> DataLo
 
 
 def _adaptive(
-    config: DictConfig, images: Images, fits: Sequence[Fitted], inserted: Classifier | None, classifier: Classifier
+    config: DictConfig,
+    images: Images,
+    fits: Sequence[Fitted],
+    with_autoencoder: Classifier | None,
+    classifier: Classifier,
 ) -> Iterator[pa.RecordBatch]:
     """The adaptive attacker's rows, against the fit of each named detector that figures show."""
     settings = config.detection.adaptive
@@ -162,7 +164,7 @@ def _adaptive(
     for fitted in shown([fitted for fitted in fits if fitted.name in settings.detectors]):
         for strength, orthogonal in kinds:
             attack = Adaptive(
-                settings.eps, settings.steps, strength, orthogonal, fitted.detector, inserted, config.seed
+                settings.eps, settings.steps, strength, orthogonal, fitted.detector, with_autoencoder, config.seed
             )
             batches = _loader(config, images, TEST, "detection.adaptive.images")
             yield from adaptive_rows(fitted, attack, batches, classifier)

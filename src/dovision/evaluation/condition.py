@@ -1,4 +1,4 @@
-"""The images of a batch in one world, and the rows that they make in the tables of a run that detects."""
+"""Condition: a batch of images as they are or attacked, and its rows in the tables of a run that detects."""
 
 from __future__ import annotations
 
@@ -9,47 +9,54 @@ import pyarrow as pa
 from torch import Tensor
 
 from dovision.functional.norms import size
+from dovision.interfaces import condition_name
 from dovision.store.attack_tables import attacks_schema
 from dovision.store.detector_features import reads_schema
-from dovision.store.tables import repeated, success
+from dovision.store.tables import CLEAN, repeated, success
 from dovision.types import Batch
 
 
-class World(NamedTuple):
-    """The images of a batch as they are, or attacked, and how the classifier fares on them."""
+class Condition(NamedTuple):
+    """The images of a batch as they are, or attacked at one epsilon, and how the classifier fares on them."""
 
-    attack: str
+    attack: str  # its name; CLEAN for the images as they are
     eps: float
     batch: Batch
+    logits: Tensor  # (B, K) of the classifier under test
     correct: Tensor  # (B,) bool
 
+    @property
+    def name(self) -> str:
+        """Name of the condition in the table of effects."""
+        return CLEAN if self.attack == CLEAN else condition_name(self.eps)
 
-def read_rows(split: str, world: World, clean: World, read: Tensor) -> pa.RecordBatch:
+
+def read_rows(split: str, condition: Condition, clean: Condition, read: Tensor) -> pa.RecordBatch:
     """Rows of a detector's table, of what was read, shape (B, F)."""
-    columns = _columns(split, world, clean)
+    columns = _columns(split, condition, clean)
     offsets = np.arange(len(read) + 1, dtype=np.int32) * read.shape[1]
     columns["read"] = pa.ListArray.from_arrays(offsets, read.flatten().numpy())
     return pa.RecordBatch.from_pydict(columns, schema=reads_schema())
 
 
-def attack_rows(split: str, world: World, clean: World, correct_8bit: Tensor) -> pa.RecordBatch:
+def attack_rows(split: str, condition: Condition, clean: Condition, correct_8bit: Tensor) -> pa.RecordBatch:
     """Rows of attacks.parquet; `correct_8bit`, shape (B,), is of the images rounded to 8 bits."""
-    delta = world.batch.image - clean.batch.image
-    columns = _columns(split, world, clean)
+    delta = condition.batch.image - clean.batch.image
+    columns = _columns(split, condition, clean)
     columns["success_8bit"] = success(correct_8bit, clean.correct)
     columns |= {norm: size(delta, norm).float().cpu().numpy() for norm in ("linf", "l2")}
     schema = attacks_schema()
     return pa.RecordBatch.from_pydict({name: columns[name] for name in schema.names}, schema=schema)
 
 
-def _columns(split: str, world: World, clean: World) -> dict[str, Any]:
-    count = len(world.correct)
+def _columns(split: str, condition: Condition, clean: Condition) -> dict[str, Any]:
+    count = len(condition.correct)
     return {
-        "sample": world.batch.sample.cpu().numpy(),
+        "sample": condition.batch.sample.cpu().numpy(),
         "split": repeated(split, count),
-        "group": world.batch.group.cpu().numpy(),
-        "attack": repeated(world.attack, count),
-        "eps": [world.eps] * count,
-        "correct": world.correct.numpy(),
-        "success": pa.nulls(count, pa.bool_()) if world is clean else success(world.correct, clean.correct),
+        "group": condition.batch.group.cpu().numpy(),
+        "attack": repeated(condition.attack, count),
+        "eps": [condition.eps] * count,
+        "correct": condition.correct.numpy(),
+        "success": pa.nulls(count, pa.bool_()) if condition is clean else success(condition.correct, clean.correct),
     }

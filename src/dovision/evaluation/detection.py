@@ -1,4 +1,4 @@
-"""The callback that reads detectors on validation and test images, clean and in each adversarial world."""
+"""The callback that reads detectors on validation and test images, clean and in each adversarial condition."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
-from dovision.evaluation.condition import World, attack_rows, read_rows
+from dovision.evaluation.condition import Condition, attack_rows, read_rows
 from dovision.evaluation.gradient_health import GradientHealth
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.io.text_files import make_folder
@@ -37,27 +37,27 @@ class Detection(Evaluation):
     Args:
         folder: the run directory; attacks.parquet and a table a detector are written there.
         classifier: the one under attack.
-        inserted: the same with its autoencoder, or None.
-        worlds: attacks by name, each with its epsilons.
+        with_autoencoder: the same with its autoencoder, or None.
+        attacks: by name, each with its epsilons.
         detectors: by name.
-        keep_attacked: whether all attacked images are saved, as they are.
+        store_adversarial: whether all attacked images are saved, as they are.
     """
 
     def __init__(
         self,
         folder: Path,
         classifier: Classifier,
-        inserted: Classifier | None,
-        worlds: Mapping[str, Attack],
+        with_autoencoder: Classifier | None,
+        attacks: Mapping[str, Attack],
         detectors: Mapping[str, Detector],
-        keep_attacked: bool = False,
+        store_adversarial: bool = False,
     ) -> None:
         super().__init__(classifier)
         self.folder = folder
-        self.inserted = inserted
-        self.worlds = worlds
+        self.with_autoencoder = with_autoencoder
+        self.attacks = attacks
         self.detectors = detectors
-        self.keep_attacked = keep_attacked
+        self.store_adversarial = store_adversarial
         self.failed: dict[str, str] = {}
         self.milliseconds: dict[str, float] = {}
         self.health = GradientHealth()
@@ -69,25 +69,25 @@ class Detection(Evaluation):
             name: {"passes": self.detectors[name].passes, "milliseconds": round(milliseconds, 3)}
             for name, milliseconds in self.milliseconds.items()
         }
-        queries = {name: {f"{eps:g}": q for eps, q in attack.queries.items()} for name, attack in self.worlds.items()}
+        queries = {name: {f"{eps:g}": q for eps, q in attack.queries.items()} for name, attack in self.attacks.items()}
         return {
             "detector_costs": costs,
-            "world_queries": queries,
-            "world_dead_gradients": self.health.share,
+            "condition_queries": queries,
+            "condition_dead_gradients": self.health.share,
             "failed_attacks": self.failed,
         }
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_start(trainer, pl_module)
-        if self.inserted is not None:
-            self.inserted.to(pl_module.device).eval()
+        if self.with_autoencoder is not None:
+            self.with_autoencoder.to(pl_module.device).eval()
         make_folder(self.folder / READS, setting="output_root")
         self.keepers = {
             name: self.opened(Keeper(self.folder, name, attack, self.images))
-            for name, attack in self.worlds.items()
-            if self.keep_attacked
+            for name, attack in self.attacks.items()
+            if self.store_adversarial
         }
-        self.attacks = self.opened(TableWriter(self.folder / ATTACKS, attacks_schema()))
+        self.attack_table = self.opened(TableWriter(self.folder / ATTACKS, attacks_schema()))
         self.tables = {
             name: self.opened(TableWriter(reads_path(self.folder, name), reads_schema(), READS_ROW_GROUP))
             for name in self.detectors
@@ -96,16 +96,18 @@ class Detection(Evaluation):
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         self.health.add(batch, self.classifier)
-        worlds = list(self._worlds(batch, logits))
+        conditions = list(self._conditions(batch, logits))
         split = DETECTION_SPLITS[dataloader_idx]
-        for world in worlds[1:]:
-            rounded = self.correct(self.logits(round_to_8_bits(world.batch.image)), batch)
-            self.attacks.write(attack_rows(split, world, worlds[0], rounded))
-            if world.attack in self.keepers:
-                self.keepers[world.attack].add(world.eps, world.batch)
+        for condition in conditions[1:]:
+            rounded = self.correct(self.logits(round_to_8_bits(condition.batch.image)), batch)
+            self.attack_table.write(attack_rows(split, condition, conditions[0], rounded))
+            if condition.attack in self.keepers:
+                self.keepers[condition.attack].add(condition.eps, condition.batch)
         for name, detector in self.detectors.items():
-            for world in worlds:
-                self.tables[name].write(read_rows(split, world, worlds[0], self._read(detector, world.batch)))
+            for condition in conditions:
+                self.tables[name].write(
+                    read_rows(split, condition, conditions[0], self._read(detector, condition.batch))
+                )
             if batch_idx == TIMED:
                 self.milliseconds[name] = self._timed(detector, batch)
         self.progress.update(len(batch.image))
@@ -114,9 +116,9 @@ class Detection(Evaluation):
         super().on_test_end(trainer, pl_module)
         self.health.warn()
 
-    def _worlds(self, batch: Batch, logits: Tensor) -> Iterator[World]:
-        yield World(CLEAN, 0.0, batch, self.correct(logits, batch))
-        for name, attack in self.worlds.items():
+    def _conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
+        yield self.condition(CLEAN, 0.0, batch, logits)
+        for name, attack in self.attacks.items():
             for eps in attack.eps:
                 if name in self.failed:
                     break
@@ -127,16 +129,16 @@ class Detection(Evaluation):
                     log.warning("the attack %s failed, and is left out: %s", name, self.failed[name])
                     self._require_attacks()
                     break
-                yield World(name, eps, attacked, self.correct(self.logits(attacked.image), batch))
+                yield self.condition(name, eps, attacked, self.logits(attacked.image))
 
     def _require_attacks(self) -> None:
-        if len(self.failed) == len(self.worlds):
+        if len(self.failed) == len(self.attacks):
             got = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
             raise ValueError(f"detection needs an attack that runs, got failures alone ({got}). Choose other attacks.")
 
     @torch.no_grad()
     def _read(self, detector: Detector, batch: Batch) -> Tensor:
-        return detector.read(batch, self.classifier, self.inserted).detach().float().cpu()
+        return detector.read(batch, self.classifier, self.with_autoencoder).detach().float().cpu()
 
     def _timed(self, detector: Detector, batch: Batch) -> float:
         """Milliseconds that reading an image takes; on a copy of the images, of which nothing is remembered."""

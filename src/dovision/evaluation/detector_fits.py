@@ -95,7 +95,7 @@ def for_thresholds(group: pd.Series[int]) -> pd.Series[bool]:
 def write_scores(
     folder: Path, fits: Collection[Fitted], failed: Collection[str], adaptive: Iterable[pa.RecordBatch]
 ) -> None:
-    """Write scores.parquet: every fit on the test images in each world, and on clean and noisy ones for thresholds.
+    """Write scores.parquet: every fit on the test images in each condition, and on clean and noisy ones for thresholds.
 
     Rows of the adaptive attacker, who needs the fits, come last.
     """

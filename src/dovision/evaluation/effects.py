@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
@@ -13,13 +13,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from dovision import checks
 from dovision.attacks.replay import MAIN
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
+from dovision.evaluation.condition import Condition
 from dovision.evaluation.gradient_health import GradientHealth
 from dovision.evaluation.query_counter import Queries
 from dovision.functional.logit_checks import finite
 from dovision.interfaces import Attack, Classifier, Intervention
-from dovision.interfaces import arm as arm_name
 from dovision.propagation import Outcome, Propagation
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.sharding import by_sample
@@ -29,20 +30,13 @@ from dovision.store.thumbnails import PictureChoice, pictured_samples, remove_im
 from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched
 from dovision.types import INPUT, Batch, Box
 
+WITHOUT_AUTOENCODER = "without_autoencoder"
+REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
 
-class Arm(NamedTuple):
-    """The images of a batch as they are, or attacked at one epsilon."""
-
-    name: str
-    eps: float
-    batch: Batch
-    logits: Tensor  # (B, K) of the classifier under test
-
-
 class EffectEvaluation(Evaluation):
-    """Measure effects on each test batch, in the clean arm and in that of each epsilon.
+    """Measure effects on each test batch, in the clean condition and in that of each epsilon.
 
     Images that stand in finished shards of a run that was stopped are not measured again.
 
@@ -51,13 +45,13 @@ class EffectEvaluation(Evaluation):
         classifier: the one under test, which is attacked.
         measured: the classifier in which the effects are measured: the one under test, or that with an autoencoder.
         intervention: do(u).
-        attack: of the classifier under test; its epsilons are the arms beside `clean`.
+        attack: of the classifier under test; its epsilons are the conditions beside `clean`.
         names: a name per sample of the test split.
         chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
-        plain_control: compare with the classifier under test instead of `measured` without do(u).
+        reference: control network: with_autoencoder, or without_autoencoder (the classifier under test).
         pictures: chooses the samples of which the image is saved as a picture.
-        keep_attacked: whether all attacked images are saved, as they are.
-        flush: images after which their rows are finished on disk.
+        store_adversarial: whether all attacked images are saved, as they are.
+        checkpoint_every: images after which their rows are finished on disk.
         origin: what the rows depend on besides the configuration; a change of it is the end of finished shards.
     """
 
@@ -70,11 +64,11 @@ class EffectEvaluation(Evaluation):
         attack: Attack,
         names: Sequence[str],
         chunk: int | str,
-        plain_control: bool,
+        reference: str,
         pictures: PictureChoice,
-        flush: int,
+        checkpoint_every: int,
         origin: Mapping[str, Any],
-        keep_attacked: bool = False,
+        store_adversarial: bool = False,
     ) -> None:
         super().__init__(classifier)
         self.folder = folder
@@ -83,10 +77,10 @@ class EffectEvaluation(Evaluation):
         self.attack = attack
         self.names = names
         self.chunk = chunk
-        self.plain_control = plain_control
+        self.reference = checks.choice("evaluation.reference", reference, REFERENCES)
         self.pictures = pictures
-        self.keep_attacked = keep_attacked and bool(attack.eps)
-        self.flush = flush
+        self.store_adversarial = store_adversarial and bool(attack.eps)
+        self.checkpoint_every = checkpoint_every
         self.origin = origin
         self.forward_passes = 0
         self.queries = Queries(attack)
@@ -107,16 +101,16 @@ class EffectEvaluation(Evaluation):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_start(trainer, pl_module)
         self.propagation = Propagation(self.measured.to(pl_module.device), self.intervention, self.chunk)
-        if self.keep_attacked and trainer.world_size > 1:
+        if self.store_adversarial and trainer.world_size > 1:
             raise ValueError(
-                f"evaluation.keep_attacked needs one device, got {trainer.world_size}. Set trainer.devices=1."
+                f"evaluation.store_adversarial needs one device, got {trainer.world_size}. Set trainer.devices=1."
             )
         ranks = {"rank": trainer.global_rank, "devices": trainer.world_size}
-        self.shards = Shards(self.folder, self._schemas(), self.flush, self._origin(), **ranks)
+        self.shards = Shards(self.folder, self._schemas(), self.checkpoint_every, self._origin(), **ranks)
         self._load_state(self.shards.state)
         self.pictures.offer_rows(self.shards.finished(SAMPLES))
         self._seen = 0
-        keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.keep_attacked else None
+        keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.store_adversarial else None
         self.keeper = self.opened(keeper) if keeper is not None else None
         self.progress = self.progress_bar("passes", self.forward_passes)
 
@@ -130,17 +124,17 @@ class EffectEvaluation(Evaluation):
     def _evaluate(self, batch: Batch, logits: Tensor) -> None:
         if self.attack.eps:
             self.health.add(batch, self.classifier)
-        arms = list(self.arms(batch, logits))
+        conditions = list(self.conditions(batch, logits))
         samples, effects = [], []
-        for arm in arms:
-            outcome = self._outcome(arm)
-            regions = self._regions(arm, len(outcome.units))
-            samples.append([self._sample_rows(arm, outcome, regions, arms[0])])
-            effects.append(list(self._effect_rows(arm, outcome, regions)))
-        self._keep_pictures(arms)
+        for condition in conditions:
+            outcome = self._outcome(condition)
+            regions = self._regions(condition, len(outcome.units))
+            samples.append([self._sample_rows(condition, outcome, regions, conditions[0])])
+            effects.append(list(self._effect_rows(condition, outcome, regions)))
+        self._keep_pictures(conditions)
         if self.keeper is not None:
-            for arm in arms[1:]:
-                self.keeper.add(arm.eps, arm.batch)
+            for condition in conditions[1:]:
+                self.keeper.add(condition.eps, condition.batch)
         images = len(batch.image)
         self.queries.images += images
         rows = {SAMPLES: by_sample(samples, images), EFFECTS: done_rows(by_sample(effects, images))}
@@ -163,16 +157,16 @@ class EffectEvaluation(Evaluation):
             with suppress(OSError):  # the error that is under way may be that of a full disk
                 self.shards.flush()
 
-    def arms(self, batch: Batch, logits: Tensor) -> Iterator[Arm]:
-        """The clean arm, then one for each epsilon of the attack."""
-        yield Arm(CLEAN, 0.0, batch, logits)
+    def conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
+        """The clean condition, then one for each epsilon of the attack."""
+        yield self.condition(CLEAN, 0.0, batch, logits)
         for eps in self.attack.eps:
             attacked = batch._replace(image=self.attack(batch, self.classifier, eps))
-            yield Arm(arm_name(eps), eps, attacked, self.logits(attacked.image))
+            yield self.condition(MAIN, eps, attacked, self.logits(attacked.image))
 
     def _origin(self) -> Mapping[str, Any]:
         """The origin that finished shards must share with this start; none does if all attacked images are saved."""
-        return {**self.origin, "start": uuid4().hex} if self.keep_attacked else self.origin
+        return {**self.origin, "start": uuid4().hex} if self.store_adversarial else self.origin
 
     def _schemas(self) -> dict[str, pa.Schema]:
         return {EFFECTS: effects_schema(), SAMPLES: samples_schema(self.classifier.task)}
@@ -188,41 +182,45 @@ class EffectEvaluation(Evaluation):
             self.queries.load_state_dict(state["queries"])
             self.propagation.allowance.limit = state["chunk_limit"]
 
-    def _outcome(self, arm: Arm) -> Outcome:
-        outcome = self.propagation(arm.batch, self._count)
+    def _outcome(self, condition: Condition) -> Outcome:
+        outcome = self.propagation(condition.batch, self._count)
         finite(outcome.treated, "logits after the intervention")
         self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units))
-        return outcome._replace(control=arm.logits) if self.plain_control else outcome
+        if self.reference == WITHOUT_AUTOENCODER:
+            return outcome._replace(control=condition.logits)
+        return outcome
 
-    def _regions(self, arm: Arm, units: int) -> Regions:
+    def _regions(self, condition: Condition, units: int) -> Regions:
         """The region that each unit touches of each image; None where it does not act on the image."""
-        shape = tuple(arm.batch.image.shape[1:])
+        shape = tuple(condition.batch.image.shape[1:])
         in_image = self.intervention.site == INPUT
         return [
             [self.intervention.region(shape, unit, sample) if in_image else None for unit in range(units)]
-            for sample in arm.batch.sample.tolist()
+            for sample in condition.batch.sample.tolist()
         ]
 
-    def _sample_rows(self, arm: Arm, outcome: Outcome, regions: Regions, clean: Arm) -> pa.RecordBatch:
-        attacked = arm is not clean
+    def _sample_rows(
+        self, condition: Condition, outcome: Outcome, regions: Regions, clean: Condition
+    ) -> pa.RecordBatch:
+        attacked = condition is not clean
         return sample_columns(
-            arm=arm.name,
-            eps=arm.eps,
-            batch=arm.batch,
-            names=[self.names[sample] for sample in arm.batch.sample.tolist()],
+            condition=condition.name,
+            eps=condition.eps,
+            batch=condition.batch,
+            names=[self.names[sample] for sample in condition.batch.sample.tolist()],
             task=self.classifier.task,
-            logits=arm.logits,
+            logits=condition.logits,
             control_logits=outcome.control,
             treated_logits=outcome.treated,
             clean=CleanImages(clean.batch.image, self.correct(clean.logits, clean.batch)) if attacked else None,
-            logits_8bit=self.logits(round_to_8_bits(arm.batch.image)) if attacked else None,
+            logits_8bit=self.logits(round_to_8_bits(condition.batch.image)) if attacked else None,
             done=touched(regions),
         )
 
-    def _effect_rows(self, arm: Arm, outcome: Outcome, regions: Regions) -> Iterator[pa.RecordBatch]:
+    def _effect_rows(self, condition: Condition, outcome: Outcome, regions: Regions) -> Iterator[pa.RecordBatch]:
         return effect_columns(
-            arm=arm.name,
-            sample=arm.batch.sample,
+            condition=condition.name,
+            sample=condition.batch.sample,
             units=outcome.units,
             task=self.measured.task,
             control_logits=outcome.control,
@@ -230,23 +228,23 @@ class EffectEvaluation(Evaluation):
             regions=regions,
         )
 
-    def _keep_pictures(self, arms: Sequence[Arm]) -> None:
+    def _keep_pictures(self, conditions: Sequence[Condition]) -> None:
         """Save the images that are chosen, and remove those that give way to them."""
-        clean = arms[0]
+        clean = conditions[0]
         samples = clean.batch.sample.tolist()
         correct = self.correct(clean.logits, clean.batch).tolist()
         left = set().union(*(self.pictures.offer(*each) for each in zip(samples, correct, strict=True)))
         chosen = set(self.pictures.samples)
-        for arm in arms:
-            for image, sample in zip(arm.batch.image, samples, strict=True):
+        for condition in conditions:
+            for image, sample in zip(condition.batch.image, samples, strict=True):
                 if sample in chosen:
-                    save_image(thumbnail_path(self.folder, sample, arm.name), image)
+                    save_image(thumbnail_path(self.folder, sample, condition.name), image)
         remove_images(self.folder, left - set(samples))
 
     def _remove_pictures(self) -> None:
         """Remove the pictures that a device has chosen of its own images, and that are not chosen of all."""
         of_all = PictureChoice(self.pictures.most, self.pictures.stratum)
-        of_all.offer_rows(row_groups(self.folder / SAMPLES, ["sample", "arm", "correct"]))
+        of_all.offer_rows(row_groups(self.folder / SAMPLES, ["sample", "condition", "correct"]))
         remove_images(self.folder, pictured_samples(self.folder) - set(of_all.samples))
 
     def _count(self, passes: int) -> None:

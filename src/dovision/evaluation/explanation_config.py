@@ -10,43 +10,52 @@ from dovision.interfaces import Classifier, Context
 from dovision.interventions.fills import Fill
 from dovision.types import Batch, Box, Shape, Task
 
-OF = ("label", "prediction")
+TARGETS = ("label", "prediction")
 
 
 class MapSettings:
     """The common grid, the classes that are explained, and the tests that a map is put to.
 
     Args:
-        of: label (each class that the image has), prediction (each that is predicted), or the name of one class.
+        target: label (each class that the image has), prediction (each that is predicted), or the name of one class.
         cells: cells a side of the grid that all maps are brought to.
         margin: by which pointing may miss a box, as a share of the image's side; 15/224 in the literature.
         steps: of deletion and of insertion.
         fill: what a deleted cell is painted with, and what insertion starts from.
         noise: of the perturbation under which a map should be stable, uniform in [-noise, noise], in pixel units.
-        sanity: images, the first ones, explained once more for classifiers whose layers are randomised from the top
-            down, and for one fitted to permuted labels, if there is one: their maps should be other ones.
+        num_sanity_images: images, the first ones, explained once more for classifiers whose layers are randomised from
+            the top down, and for one fitted to permuted labels, if there is one: their maps should be other ones.
         seed: of the noise, and of the new weights.
     """
 
     def __init__(
-        self, of: str, cells: int, margin: float, steps: int, fill: Fill, noise: float, sanity: int, seed: int
+        self,
+        target: str,
+        cells: int,
+        margin: float,
+        steps: int,
+        fill: Fill,
+        noise: float,
+        num_sanity_images: int,
+        seed: int,
     ) -> None:
-        self.of = of
+        self.target = target
         self.cells = checks.positive_int("explanation.cells", cells)
         self.margin = checks.within("explanation.margin", margin, 0, 1)
         self.steps = checks.positive_int("explanation.steps", steps)
         self.fill = fill
         self.noise = checks.within("explanation.noise", noise, 0, 1, "It is in pixel units.")
-        self.sanity = int(checks.at_least("explanation.sanity", sanity, 0))
+        self.num_sanity_images = int(checks.at_least("explanation.num_sanity_images", num_sanity_images, 0))
         self.seed = seed
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         """Refuse a class that is not among those of the classifier, and a grid finer than images of shape (C, H, W).
 
         Raises:
-            ValueError: `of` is neither label nor prediction nor a class; or there are more cells than pixels a side.
+            ValueError: `target` is neither label nor prediction nor a class; or there are more cells than pixels a
+                side.
         """
-        checks.choice("explanation.of", self.of, (*OF, *classifier.task.classes))
+        checks.choice("explanation.target", self.target, (*TARGETS, *classifier.task.classes))
         side = min(shape[1:])
         if self.cells > side:
             raise ValueError(f"explanation.cells must be at most the image's {side} pixels a side, got {self.cells}.")
@@ -55,12 +64,12 @@ class MapSettings:
         """The images that are explained, and the class of each; two tensors of one length, shape (P,) int64.
 
         Raises:
-            ValueError: `of` is neither label nor prediction nor a class.
+            ValueError: `target` is neither label nor prediction nor a class.
         """
-        if self.of in task.classes:
-            return torch.arange(len(batch.image)), torch.full((len(batch.image),), task.classes.index(self.of))
-        checks.choice("explanation.of", self.of, (*OF, *task.classes))
-        named = batch.label if self.of == "label" else task.prediction(probability)
+        if self.target in task.classes:
+            return torch.arange(len(batch.image)), torch.full((len(batch.image),), task.classes.index(self.target))
+        checks.choice("explanation.target", self.target, (*TARGETS, *task.classes))
+        named = batch.label if self.target == "label" else task.prediction(probability)
         if not task.multilabel:
             return torch.arange(len(batch.image)), named.cpu()
         image, target = (named == 1).cpu().nonzero(as_tuple=True)

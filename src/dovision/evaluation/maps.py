@@ -60,7 +60,7 @@ class MapEvaluation(Evaluation):
         self.folder = folder
         self.explainers = explainers
         self.settings = settings
-        self.sanity = frozenset(samples[: settings.sanity])
+        self.sanity = frozenset(samples[: settings.num_sanity_images])
         self.sanity_classifiers = {PERMUTED: permuted} if permuted is not None else {}
         _, height, width = shape
         margin = settings.margin * max(height, width)

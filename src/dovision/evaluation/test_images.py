@@ -37,13 +37,13 @@ def test_samples(config: DictConfig, images: Images) -> list[int]:
     """The test images that are evaluated: the first `evaluation.images`, or the first of which a box is known.
 
     Raises:
-        ValueError: `evaluation.boxed` asks for boxes where none is known.
+        ValueError: `evaluation.only_with_boxes` asks for boxes where none is known.
     """
-    samples = first_samples(config, "evaluation.images", images, "test", config.evaluation.boxed)
+    samples = first_samples(config, "evaluation.images", images, "test", config.evaluation.only_with_boxes)
     if not samples:
         raise ValueError(
-            "evaluation.boxed needs test images with a box that speaks for a class, got none in this dataset. "
-            "Choose another dataset, or evaluation.boxed=false."
+            "evaluation.only_with_boxes needs test images with a box that speaks for a class, got none in this "
+            "dataset. Choose another dataset, or evaluation.only_with_boxes=false."
         )
     return samples
 

@@ -1,6 +1,6 @@
 """AUROC and operating points of a detection score, with intervals over whole groups: pure functions.
 
-A group's (patient's) images count together, in whatever world they are. The error of an area follows from what each
+A group's (patient's) images count together, in whatever condition they are. The error of an area follows from what each
 image adds to it, in one pass over the sorted scores.
 """
 

@@ -1,4 +1,4 @@
-"""The named parts of a split's images: what interventions on parts learn of a dataset."""
+"""The named objects of a split's images: what interventions on objects learn of a dataset."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from typing import NamedTuple
 from dovision.interfaces import Images
 from dovision.types import Box
 
-NO_REGION = Box(0, 0, 0, 0)  # the region of a part that an image does not have
+NO_REGION = Box(0, 0, 0, 0)  # the region of an object that an image does not have
 
 
-class Part(NamedTuple):
-    """Region of a part, and whether it speaks for a class."""
+class ImageObject(NamedTuple):
+    """Region of an object, and whether it speaks for a class."""
 
     box: Box
     labelled: bool
 
 
-Known = Mapping[int, Mapping[str, Part]]  # by sample, then by name; samples without parts are left out
+Known = Mapping[int, Mapping[str, ImageObject]]  # by sample, then by name; samples without objects are left out
 
 
-def known_parts(images: Images, split: str) -> Known:
-    """All parts of a split that lie at least partly inside their images.
+def known_objects(images: Images, split: str) -> Known:
+    """All objects of a split that lie at least partly inside their images.
 
     Raises:
         ValueError: there is none.
     """
-    known: dict[int, dict[str, Part]] = {}
+    known: dict[int, dict[str, ImageObject]] = {}
     boxes = images.boxes(split)
-    for sample, part, labelled, *edges in zip(
-        boxes["sample"], boxes["part"], boxes["label"].notna(), *(boxes[edge] for edge in Box._fields), strict=True
+    for sample, obj, labelled, *edges in zip(
+        boxes["sample"], boxes["object"], boxes["label"].notna(), *(boxes[edge] for edge in Box._fields), strict=True
     ):
         box = Box(*map(int, edges))
         if box.area:
-            known.setdefault(int(sample), {})[part] = Part(box, bool(labelled))
+            known.setdefault(int(sample), {})[obj] = ImageObject(box, bool(labelled))
     if not known:
         raise ValueError(
-            f"an intervention on parts needs a dataset that knows where they lie, got {type(images).__name__}, which "
+            f"an intervention on objects needs a dataset that knows where they lie, got {type(images).__name__}, which "
             f"has no boxes in its {split} split. Choose another one, such as dataset=phantom."
         )
     return known
 
 
 def object_names(known: Known) -> tuple[str, ...]:
-    """Names of all parts, those that speak for a class first; each group in alphabetical order."""
+    """Names of all objects, those that speak for a class first; each group in alphabetical order."""
     labelled: dict[str, bool] = {}
-    for parts in known.values():
-        for name, part in parts.items():
-            labelled[name] = labelled.get(name, False) or part.labelled
+    for objects in known.values():
+        for name, obj in objects.items():
+            labelled[name] = labelled.get(name, False) or obj.labelled
     return tuple(sorted(labelled, key=lambda name: (not labelled[name], name)))
 
 

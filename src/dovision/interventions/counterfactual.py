@@ -1,4 +1,4 @@
-"""The true counterfactuals of a dataset that can draw its images without their parts."""
+"""The true counterfactuals of a dataset that can draw its images without their objects."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import torch
 from torch import Tensor
 
 from dovision.interfaces import Context, Counterfactuals, Images, Intervention
-from dovision.interventions._objects import NO_REGION, Part, bound, known_parts, object_names
+from dovision.interventions._objects import NO_REGION, ImageObject, bound, known_objects, object_names
 from dovision.types import INPUT, Box, Shape
 
 _ALL_LABELLED = "all labelled"
-_CACHE_BYTES = 2**28  # bytes of drawn images that are kept, since each arm asks for the same ones
+_CACHE_BYTES = 2**28  # bytes of drawn images that are kept, since each condition asks for the same ones
 
 
 class Absence(NamedTuple):
-    """Parts that are left out, and the box outside which the image is the same without them."""
+    """Objects that are left out, and the box outside which the image is the same without them."""
 
     region: Box
-    parts: tuple[str, ...]
+    objects: tuple[str, ...]
 
 
 NONE = Absence(NO_REGION, ())
 
 
 class Counterfactual(Intervention):
-    """do(part = absent): the image drawn again without a part, all else equal.
+    """do(object = absent): the image drawn again without an object, all else equal.
 
-    One unit for each part of the split, and "all labelled" for all parts of an image that speak for a class together.
-    In an attacked world the image changes by as much as the clean one would: x + (counterfactual - original), cut off
-    at 0 and 1.
+    One unit for each object of the split, and "all labelled" for all objects of an image that speak for a class
+    together. In an attacked condition the image changes by as much as the clean one would: x + (counterfactual -
+    original), cut off at 0 and 1.
     """
 
     site = INPUT
@@ -44,18 +44,18 @@ class Counterfactual(Intervention):
         self._drawn: Callable[..., Tensor]
 
     def bind(self, images: Images, split: str) -> None:
-        """Find the parts of a split's images.
+        """Find the objects of a split's images.
 
         Raises:
-            ValueError: the dataset draws no counterfactuals, or knows no parts.
+            ValueError: the dataset draws no counterfactuals, or knows no objects.
         """
         if not isinstance(images, Counterfactuals):
             raise ValueError(
-                "intervention=counterfactual needs a dataset that can draw an image without one of its parts, "
+                "intervention=counterfactual needs a dataset that can draw an image without one of its objects, "
                 f"got {type(images).__name__}. Use dataset=phantom."
             )
-        known = known_parts(images, split)
-        self._absences = {sample: dict(_absences(parts)) for sample, parts in known.items()}
+        known = known_objects(images, split)
+        self._absences = {sample: dict(_absences(objects)) for sample, objects in known.items()}
         everything = (_ALL_LABELLED,) if any(_ALL_LABELLED in absences for absences in self._absences.values()) else ()
         self._units = (*object_names(known), *everything)
         self._drawn = lru_cache(_CACHE_BYTES // (4 * math.prod(images.shape)))(partial(images.counterfactual, split))
@@ -78,16 +78,16 @@ class Counterfactual(Intervention):
         """The region's new value, (C, h, w); exactly the counterfactual's where the image is exactly the original."""
         shown, original, treated = (
             absence.region.crop(each.to(image))
-            for each in (image, self._drawn(sample), self._drawn(sample, *absence.parts))
+            for each in (image, self._drawn(sample), self._drawn(sample, *absence.objects))
         )
         return torch.where(shown == original, treated, (shown + (treated - original)).clamp(0, 1))
 
 
-def _absences(parts: Mapping[str, Part]) -> Iterator[tuple[str, Absence]]:
+def _absences(objects: Mapping[str, ImageObject]) -> Iterator[tuple[str, Absence]]:
     """Objects that can be left out of an image, by the unit's name."""
-    for name, part in parts.items():
-        yield name, Absence(part.box, (name,))
-    labelled = {name: part.box for name, part in parts.items() if part.labelled}
+    for name, obj in objects.items():
+        yield name, Absence(obj.box, (name,))
+    labelled = {name: obj.box for name, obj in objects.items() if obj.labelled}
     if labelled:
         tops, lefts, bottoms, rights = zip(*labelled.values(), strict=True)
         yield _ALL_LABELLED, Absence(Box(min(tops), min(lefts), max(bottoms), max(rights)), tuple(labelled))

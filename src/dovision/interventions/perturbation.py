@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from dovision import checks
-from dovision.interfaces import Attack, Context, Intervention, arm
+from dovision.interfaces import Attack, Context, Intervention, condition_name
 from dovision.types import INPUT, Shape
 
 
@@ -25,7 +25,7 @@ class Perturbation(Intervention):
         self.attack = attack
 
     def units(self, shape: Shape) -> tuple[str, ...]:
-        return tuple(arm(eps) for eps in self.attack.eps)
+        return tuple(condition_name(eps) for eps in self.attack.eps)
 
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         return self.attack(context.batch._replace(image=value), context.classifier, self.attack.eps[unit])

@@ -1,4 +1,4 @@
-"""Painting over the boxes of an image's parts, and over boxes of the same size elsewhere."""
+"""Painting over the boxes of an image's objects, and over boxes of the same size elsewhere."""
 
 from __future__ import annotations
 
@@ -12,53 +12,56 @@ from dovision import checks
 from dovision.functional import geometry
 from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images, Intervention
-from dovision.interventions._objects import NO_REGION, Part, bound, known_parts, object_names
+from dovision.interventions._objects import NO_REGION, ImageObject, bound, known_objects, object_names
 from dovision.interventions.fills import Fill, checked_fill
-from dovision.types import INPUT, Box, Shape, part_kind
+from dovision.types import INPUT, Box, Shape, object_kind
 
 log = logging.getLogger(__name__)
 
 
 class RegionBox(Intervention):
-    """do(box = fill) on the box of each known part of an image, and on control boxes that show what area alone does.
+    """do(box = fill) on the box of each known object of an image, and on control boxes that show what area alone does.
 
-    For each part of the split there are the units NAME, "NAME control 0", "NAME control 1", ... A control has the
-    part's height and width and lies at a uniformly random place inside the image: among those that overlap no known
-    box, or, if there are none, no pixel of the part's own box. If there are none of these either, there is no control.
+    For each object of the split there are the units NAME, "NAME control 0", "NAME control 1", ... A control has the
+    object's height and width and lies at a uniformly random place inside the image: among those that overlap no known
+    box, or, if there are none, no pixel of the object's own box. If there are none of these either, there is no
+    control.
 
     Args:
         fill: what a box is painted with.
-        controls: how many control boxes a part has.
+        controls: how many control boxes an object has.
         seed: of the controls' places; the same seed and sample give the same places.
-        parts: the kinds of parts (their names without the number at the end) that are painted over; none is all.
+        objects: the kinds of objects (their names without the number at the end) that are painted over; none is all.
     """
 
     site = INPUT
 
-    def __init__(self, fill: Fill, controls: int, seed: int, parts: Sequence[str] | None = None) -> None:
+    def __init__(self, fill: Fill, controls: int, seed: int, objects: Sequence[str] | None = None) -> None:
         self.fill = checked_fill(fill)
         self.suffixes = ("", *(f" control {number}" for number in range(checks.positive_int("controls", controls))))
         self.seed = checks.count("seed", seed)
-        self.parts = (parts,) if isinstance(parts, str) else parts if parts is None else checks.names("parts", parts)
+        self.objects = (
+            (objects,) if isinstance(objects, str) else objects if objects is None else checks.names("objects", objects)
+        )
         self._units: tuple[str, ...] = ()
         self._regions: dict[int, dict[str, Box]] = {}
 
     def bind(self, images: Images, split: str) -> None:
-        """Find the boxes of a split's parts and draw the places of their controls.
+        """Find the boxes of a split's objects and draw the places of their controls.
 
         Raises:
             ValueError: the dataset knows no boxes, or none of the chosen kind.
         """
-        known = known_parts(images, split)
+        known = known_objects(images, split)
         chosen = self._chosen(object_names(known))
-        self._units = tuple(f"{part}{suffix}" for part in chosen for suffix in self.suffixes)
+        self._units = tuple(f"{obj}{suffix}" for obj in chosen for suffix in self.suffixes)
         self._regions = {
-            sample: dict(self._placed(sample, parts, chosen, images.shape)) for sample, parts in known.items()
+            sample: dict(self._placed(sample, objects, chosen, images.shape)) for sample, objects in known.items()
         }
-        boxes = sum(part in chosen for parts in known.values() for part in parts)
+        boxes = sum(obj in chosen for objects in known.values() for obj in objects)
         missing = boxes * len(self.suffixes) - sum(map(len, self._regions.values()))
         if missing:
-            log.warning("%d control boxes are left out: beside their parts there is no room for them", missing)
+            log.warning("%d control boxes are left out: beside their objects there is no room for them", missing)
 
     def units(self, shape: Shape) -> tuple[str, ...]:
         return bound(self._units)
@@ -71,21 +74,21 @@ class RegionBox(Intervention):
         return self.fill(value, region, context)
 
     def _chosen(self, found: tuple[str, ...]) -> tuple[str, ...]:
-        if not self.parts:
+        if not self.objects:
             return found
-        kinds = sorted(set(map(part_kind, found)))
-        wanted = {checks.choice("parts", part, kinds) for part in self.parts}
-        return tuple(part for part in found if part_kind(part) in wanted)
+        kinds = sorted(set(map(object_kind, found)))
+        wanted = {checks.choice("objects", obj, kinds) for obj in self.objects}
+        return tuple(obj for obj in found if object_kind(obj) in wanted)
 
     def _placed(
-        self, sample: int, parts: Mapping[str, Part], chosen: Sequence[str], shape: Shape
+        self, sample: int, objects: Mapping[str, ImageObject], chosen: Sequence[str], shape: Shape
     ) -> Iterator[tuple[str, Box]]:
-        """The sample's units and their regions; a part's number among all of its sample seeds its controls."""
-        boxes = [part.box for part in parts.values()]
-        for number, (name, part) in enumerate(parts.items()):
+        """The sample's units and their regions; an object's number among all of its sample seeds its controls."""
+        boxes = [obj.box for obj in objects.values()]
+        for number, (name, obj) in enumerate(objects.items()):
             if name in chosen:
-                controls = self._controls((sample, number), part.box, boxes, shape)
-                yield from zip((f"{name}{suffix}" for suffix in self.suffixes), (part.box, *controls), strict=False)
+                controls = self._controls((sample, number), obj.box, boxes, shape)
+                yield from zip((f"{name}{suffix}" for suffix in self.suffixes), (obj.box, *controls), strict=False)
 
     def _controls(self, keys: tuple[int, int], own: Box, boxes: Sequence[Box], shape: Shape) -> Iterator[Box]:
         size = own.height, own.width

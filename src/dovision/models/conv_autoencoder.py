@@ -83,15 +83,15 @@ def insert(classifier: Classifier, autoencoder: ConvAutoencoder, shape: Shape) -
     after = autoencoder.after
     names = [name for name, _ in classifier.network.named_modules() if name]
     checks.choice("autoencoder.after", after, names)
-    inserted = copy.deepcopy(classifier)
-    layer = inserted.network.get_submodule(after)
-    found = require_channels(inserted, layer, f"layer {after!r}", shape)
+    with_autoencoder = copy.deepcopy(classifier)
+    layer = with_autoencoder.network.get_submodule(after)
+    found = require_channels(with_autoencoder, layer, f"layer {after!r}", shape)
     if found != autoencoder.channels[0]:
         raise ValueError(
             f"autoencoder.channels must begin and end with the {found} channels of layer {after!r}, "
             f"got {list(autoencoder.channels)}."
         )
-    pair = nn.Sequential(OrderedDict(layer=layer, autoencoder=autoencoder.train(inserted.training)))
-    inserted.network.set_submodule(after, pair)
-    inserted.sites = {**classifier.sites, CODE: f"{after}.autoencoder.encoder"}
-    return inserted
+    pair = nn.Sequential(OrderedDict(layer=layer, autoencoder=autoencoder.train(with_autoencoder.training)))
+    with_autoencoder.network.set_submodule(after, pair)
+    with_autoencoder.sites = {**classifier.sites, CODE: f"{after}.autoencoder.encoder"}
+    return with_autoencoder

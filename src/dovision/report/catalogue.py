@@ -38,7 +38,7 @@ from dovision.report.report_figure import (
 from dovision.report.style import FEWEST_FOR_CURVE, SIGN
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, largest_effect, read_effects, read_samples
-from dovision.store.thumbnails import CHOSEN, load_thumbnail, samples_in_arms, thumbnail_path
+from dovision.store.thumbnails import CHOSEN, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.types import Box
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
@@ -65,12 +65,12 @@ METRIC_HEADS = {
 
 
 def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Headline numbers, a row per (job, arm): job, arm, eps, images, labels, each metric with _low, _high, _reason."""
+    """Headline numbers by job and condition: job, condition, eps, images, labels, metrics with _low, _high, _reason."""
     rows = []
     for run in runs:
         labels = summary.label_counts(run.summary["labels"])
-        for arm, found in run.summary["arms"].items():
-            row: dict[str, Any] = {"job": run.label, "arm": arm, "eps": found["eps"]}
+        for condition, found in run.summary["conditions"].items():
+            row: dict[str, Any] = {"job": run.label, "condition": condition, "eps": found["eps"]}
             row |= {"images": found["images"], "labels": labels}
             for metric in summary.METRICS:
                 interval = found[metric] or dict.fromkeys(("estimate", "low", "high", "reason"))
@@ -85,8 +85,8 @@ def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def cells(row: pd.Series, metrics: Sequence[str]) -> list[str]:
-    """A row of `results_frame` as text: arm, images, images by class, and "estimate [low, high]" of each metric."""
-    return [str(row["arm"]), f"{row['images']:,}", row["labels"], *(_interval(row, metric) for metric in metrics)]
+    """Cells of a row of `results_frame`: condition, images, images by class, "estimate [low, high]" of each metric."""
+    return [str(row["condition"]), f"{row['images']:,}", row["labels"], *(_interval(row, metric) for metric in metrics)]
 
 
 def sweep_figures(runs: Sequence[Run]) -> list[ReportFigure]:
@@ -104,7 +104,7 @@ def results_figures(runs: Sequence[Run]) -> list[ReportFigure]:
 
 def _results(name: str, title: str, frame: pd.DataFrame, metrics: Sequence[str], setup: str) -> ReportFigure:
     rows = [(str(row["job"]), cells(row, metrics)) for _, row in frame.iterrows()]
-    table = Ruled(["arm", "images", "images by class", *(METRIC_HEADS[metric] for metric in metrics)], rows)
+    table = Ruled(["condition", "images", "images by class", *(METRIC_HEADS[metric] for metric in metrics)], rows)
     cut = f" Drawn: the first {ROWS_DRAWN} of {len(rows):,} rows." if len(rows) > ROWS_DRAWN else ""
     figure = plots.results_table(table.heads, rows[:ROWS_DRAWN])
     ends = ("", "_low", "_high", "_reason")
@@ -126,7 +126,7 @@ def run_figures(run: Run) -> list[ReportFigure]:
 def _against_epsilon(runs: Sequence[Run]) -> list[ReportFigure]:
     metric = "mean_abs_expected_effect"
     columns = {metric: "mean", f"{metric}_low": "low", f"{metric}_high": "high", f"{metric}_reason": "reason"}
-    frame = results_frame(runs)[["job", "arm", "eps", "images", *columns]].rename(columns=columns)
+    frame = results_frame(runs)[["job", "condition", "eps", "images", *columns]].rename(columns=columns)
     if not frame["eps"].any():
         return []
     jobs, named = frame["job"].nunique(), plots.outstanding(frame)
@@ -144,13 +144,13 @@ def _distribution(run: Run) -> ReportFigure:
     samples = read_samples(run.folder)
     samples = samples.dropna(subset=["mean_abs_expected_effect"])  # an image without a unit has none
     noise = str(run.config["attack"].get("_target_")).endswith(".RandomSign")  # which is not out to succeed
-    chosen = samples[(samples["arm"] == CLEAN) | (samples["success"] == True) | noise]  # noqa: E712  (null is neither)
+    chosen = samples[(samples["condition"] == CLEAN) | (samples["success"] == True) | noise]  # noqa: E712  (null is neither)
     parts = [
-        ecdf(rows["mean_abs_expected_effect"]).assign(arm=arm, images=len(rows))
-        for arm, rows in chosen.groupby("arm", sort=False)
+        ecdf(rows["mean_abs_expected_effect"]).assign(condition=condition, images=len(rows))
+        for condition, rows in chosen.groupby("condition", sort=False)
     ]
     frame = pd.concat(parts, ignore_index=True)
-    silent = [arm for arm in samples["arm"].unique() if arm not in set(chosen["arm"])]
+    silent = [condition for condition in samples["condition"].unique() if condition not in set(chosen["condition"])]
     others = "all images with noise" if noise else "the attacked images on which the attack succeeded"
     caption = f"All clean images, and {others}. {setup_sentence([run])}"
     missing = f" No attack succeeded at {', '.join(silent)}." if silent else ""
@@ -181,18 +181,22 @@ def _average_effects(run: Run, frame: pd.DataFrame, most: int = 10) -> ReportFig
 
 def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
     samples = read_samples(run.folder)
-    every = list(samples["arm"].unique())
-    arms = every[:most]
-    pictured = samples_in_arms(run.folder, every)
+    every = list(samples["condition"].unique())
+    conditions = every[:most]
+    pictured = samples_in_conditions(run.folder, every)
     effects = read_effects(run.folder, pictured)
     measured = set(effects["sample"])
     chosen = [sample for sample in pictured if sample in measured][:most]
     if not chosen:
         return []
     largest = largest_effect(effects)
-    frame = _shown(samples, effects[effects["sample"].isin(chosen)], arms)
+    frame = _shown(samples, effects[effects["sample"].isin(chosen)], conditions)
     frame = frame.sort_values("sample", key=lambda sample: sample.map(chosen.index), kind="stable")
-    pictures = {(s, arm): load_thumbnail(thumbnail_path(run.folder, s, arm)) for s in chosen for arm in arms}
+    pictures = {
+        (s, condition): load_thumbnail(thumbnail_path(run.folder, s, condition))
+        for s in chosen
+        for condition in conditions
+    }
     caption = (
         f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all saved images, "
         f"conditions and classes of the job. {setup_sentence([run])} n = {len(chosen)}, {CHOSEN}; "
@@ -201,15 +205,15 @@ def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
     return [ReportFigure(GALLERY, "Images and effect maps", caption, gallery(pictures, frame, largest), frame)]
 
 
-def _shown(samples: pd.DataFrame, effects: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
-    """Per (sample, arm, unit) the effect on the likeliest class of that world."""
+def _shown(samples: pd.DataFrame, effects: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
+    """Per (sample, condition, unit) the effect on the likeliest class of that condition."""
     classes = list(dict.fromkeys(effects["class"]))
-    highest = effects.groupby(["sample", "arm"])["control"].transform("max")
+    highest = effects.groupby(["sample", "condition"])["control"].transform("max")
     predicted = effects[effects["control"] == highest].rename(columns={"class": "predicted"})
-    predicted = predicted[predicted["arm"].isin(arms)].drop_duplicates(["sample", "arm", "unit"])
-    label = samples.set_index(["sample", "arm"])["label"]
-    names = [label_names(label[key], classes) for key in zip(predicted["sample"], predicted["arm"], strict=True)]
-    columns = ["sample", "arm", "unit", "predicted", "control", "label", "effect", *Box._fields]
+    predicted = predicted[predicted["condition"].isin(conditions)].drop_duplicates(["sample", "condition", "unit"])
+    label = samples.set_index(["sample", "condition"])["label"]
+    names = [label_names(label[key], classes) for key in zip(predicted["sample"], predicted["condition"], strict=True)]
+    columns = ["sample", "condition", "unit", "predicted", "control", "label", "effect", *Box._fields]
     return predicted.assign(label=names)[columns]
 
 

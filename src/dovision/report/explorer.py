@@ -16,7 +16,7 @@ from dovision.report.catalogue import label_names
 from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.store.run_record import Run
 from dovision.store.tables import largest_effect, read_effects, read_samples
-from dovision.store.thumbnails import load_thumbnail, samples_in_arms, thumbnail_path
+from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.types import Box
 
 MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there
@@ -32,8 +32,8 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]
         job, image, label; classes, units, boxes (top, left, bottom, right of each unit, or None), size (height, width);
         scale (the size of effect that has the deepest colour: the largest of all saved images, conditions and classes
         of the job);
-        arms: name, picture (a data: address), control (per class), largest, effects (units x classes, little-endian
-        16-bit numbers in base64, in shares of `largest`).
+        conditions: name, picture (a data: address), control (per class), largest, effects (units x classes,
+        little-endian 16-bit numbers in base64, in shares of `largest`).
     """
     waiting = [_entries(run) for run in runs]
     found: list[dict[str, Any]] = []
@@ -50,8 +50,8 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]
 
 def _entries(run: Run) -> Iterator[dict[str, Any]]:
     samples = read_samples(run.folder)
-    arms = list(samples["arm"].unique())
-    pictured = samples_in_arms(run.folder, arms)
+    conditions = list(samples["condition"].unique())
+    pictured = samples_in_conditions(run.folder, conditions)
     if not pictured:
         return
     scale = largest_effect(read_effects(run.folder, pictured))
@@ -65,12 +65,13 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float)
     names = list(dict.fromkeys(effects["class"]))
     units = effects.drop_duplicates("unit")
     strongest = effects["effect"].abs().groupby(effects["class"], sort=False).max().nlargest(MOST_CLASSES, keep="first")
-    predicted = effects.loc[effects.groupby("arm", sort=False)["control"].idxmax(), "class"]
+    predicted = effects.loc[effects.groupby("condition", sort=False)["control"].idxmax(), "class"]
     classes = [name for name in names if name in {*strongest.index, *predicted}]
     boxes = units[list(Box._fields)]
     first = samples.iloc[0]
-    arms = [
-        _arm(run, row, effects[effects["arm"] == row["arm"]], units["unit"], classes) for _, row in samples.iterrows()
+    conditions = [
+        _condition(run, row, effects[effects["condition"] == row["condition"]], units["unit"], classes)
+        for _, row in samples.iterrows()
     ]
     return {
         "job": run.label,
@@ -78,14 +79,14 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float)
         "label": label_names(first["label"], names),
         "classes": classes,
         "units": units["unit"].tolist(),
-        "size": list(load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), first["arm"])).shape[:2]),
+        "size": list(load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), first["condition"])).shape[:2]),
         "scale": float(f"{scale:.6g}"),
         "boxes": None if boxes.isna().any(axis=None) else boxes.astype(int).to_numpy().tolist(),
-        "arms": arms,
+        "conditions": conditions,
     }
 
 
-def _arm(
+def _condition(
     run: Run, row: pd.Series[Any], effects: pd.DataFrame, units: pd.Series[str], classes: list[str]
 ) -> dict[str, Any]:
     table = effects.pivot(index="unit", columns="class", values="effect").loc[units, classes].to_numpy(float)
@@ -93,9 +94,9 @@ def _arm(
     largest = float(np.nanmax(np.abs(table))) or 1.0
     numbers = np.nan_to_num(np.round(table / largest * STEPS)).astype("<i2")
     return {
-        "name": str(row["arm"]),
+        "name": str(row["condition"]),
         "picture": picture_link(
-            files.read_bytes(thumbnail_path(run.folder, int(row["sample"]), row["arm"]), images.MAX_FILE_BYTES)
+            files.read_bytes(thumbnail_path(run.folder, int(row["sample"]), row["condition"]), images.MAX_FILE_BYTES)
         ),
         "control": [round(float(control[name]), 5) for name in classes],
         "largest": float(f"{largest:.6g}"),

@@ -12,7 +12,7 @@ from dovision.report.style import COLOURS, FAINT, INK, PAPER, styled
 
 _BOXES = {  # name: text, centre, size, colour
     "image": ("image x", (0.65, 2.0), (1.0, 0.6), INK),
-    "world": ("attack\nthe world", (2.2, 2.0), (1.2, 0.75), COLOURS[1]),
+    "condition": ("attack\nthe condition", (2.2, 2.0), (1.2, 0.75), COLOURS[1]),
     "do": ("do(unit): cell, box,\nchannel, perturbation", (4.55, 1.0), (2.35, 0.75), COLOURS[0]),
     "plain": ("classifier", (4.55, 3.0), (2.35, 0.6), INK),
     "patch": ("only its\ndescendants", (7.15, 1.0), (1.5, 0.75), COLOURS[0]),
@@ -23,9 +23,9 @@ _BOXES = {  # name: text, centre, size, colour
     "shown": ("figures, detection,\nagreement, report", (15.85, 2.0), (2.2, 0.75), FAINT),
 }
 ARROWS = (
-    ("image", "world"),
-    ("world", "plain"),
-    ("world", "do"),
+    ("image", "condition"),
+    ("condition", "plain"),
+    ("condition", "do"),
     ("do", "patch"),
     ("plain", "control"),
     ("patch", "treated"),

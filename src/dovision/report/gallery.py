@@ -20,30 +20,30 @@ from dovision.store.thumbnails import Picture
 
 @styled
 def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame, largest: float) -> Figure:
-    """A row per sample; per arm the image and its effects: painted on the image, or as bars where units have no place.
+    """A row per sample; per condition the image and its effects: on the image, or as bars where units have no place.
 
     One colour scale for all: red where the unit is evidence for the class, which do(unit) takes away; blue where it is
     evidence against the class. Where units overlap, the smallest one is on top.
 
     Args:
-        pictures: the image of each (sample, arm), shape (H, W) or (H, W, 3), 8 bits.
-        frame: a row per (sample, arm, unit): predicted (the likeliest class), control (its probability), label, effect
-            (on that class), top, left, bottom, right (pixels of the image, or nan).
+        pictures: the image of each (sample, condition), shape (H, W) or (H, W, 3), 8 bits.
+        frame: a row per (sample, condition, unit): predicted (the likeliest class), control (its probability), label,
+            effect (on that class), top, left, bottom, right (pixels of the image, or nan).
         largest: the size of effect that has the deepest colour.
     """
-    samples, arms = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["arm"]))
-    figure = Figure(figsize=(max(4.0, 2.5 * len(arms)), 0.5 + 1.45 * len(samples)), layout="constrained")
-    axes = figure.subplots(len(samples), 2 * len(arms), squeeze=False)
+    samples, conditions = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["condition"]))
+    figure = Figure(figsize=(max(4.0, 2.5 * len(conditions)), 0.5 + 1.45 * len(samples)), layout="constrained")
+    axes = figure.subplots(len(samples), 2 * len(conditions), squeeze=False)
     scale = Normalize(-largest, largest)
-    units = frame.groupby(["sample", "arm"])
+    units = frame.groupby(["sample", "condition"])
     for row, sample in enumerate(samples):
-        for column, arm in enumerate(arms):
+        for column, condition in enumerate(conditions):
             shown, effects = axes[row, 2 * column], axes[row, 2 * column + 1]
-            of_image, picture = units.get_group((sample, arm)), pictures[sample, arm]
+            of_image, picture = units.get_group((sample, condition)), pictures[sample, condition]
             _image(shown, picture, of_image.iloc[0])
             _effects(effects, picture, of_image, scale)
             if row == 0:
-                shown.set_title(arm, weight="bold")
+                shown.set_title(condition, weight="bold")
     figure.colorbar(
         ScalarMappable(scale, EFFECT_COLOURS),
         ax=axes,

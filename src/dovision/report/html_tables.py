@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from dovision.analysis.references import REFERENCES, comparison
+from dovision.analysis.reported import REPORTED, comparison
 from dovision.analysis.summary import QUALITY
 from dovision.report.catalogue import HEADLINE_METRICS, METRIC_HEADS, cells, results_frame
 from dovision.store import config_diff
 from dovision.store.run_record import Run
 
-ELSEWHERE = ("output_root", "note", "reference")
+ELSEWHERE = ("output_root", "note", "reported")
 _MOST = 6  # settings that get a column of their own in the table of jobs
 
 
@@ -75,20 +75,20 @@ def job_table(runs: Sequence[Run]) -> Listing:
 
 
 def headline_table(runs: Sequence[Run]) -> Listing:
-    """A row per (job, arm) of completed runs: the accuracy and each metric of effects and attacks with its interval."""
+    """A row per (job, condition) of completed runs: accuracy and metrics of effects and attacks, with intervals."""
     return _results(runs, HEADLINE_METRICS)
 
 
 def quality_table(runs: Sequence[Run]) -> Listing:
-    """A row per (job, arm) of completed runs: each metric of the classifier's quality with its interval."""
+    """A row per (job, condition) of completed runs: each metric of the classifier's quality with its interval."""
     return _results(runs, QUALITY)
 
 
-def reference_table(runs: Sequence[Run]) -> Listing:
+def reported_table(runs: Sequence[Run]) -> Listing:
     """A row per number that a source reports, for each completed run that is compared with one."""
     rows = []
     for run in runs:
-        compared = run.facts.get(REFERENCES)
+        compared = run.facts.get(REPORTED)
         if compared:
             names = [Cell(run.label), Cell(compared["source"])]
             rows += [[*names, *map(Cell, row)] for row in comparison(compared).itertuples(index=False)]
@@ -98,14 +98,14 @@ def reference_table(runs: Sequence[Run]) -> Listing:
 def _results(runs: Sequence[Run], metrics: Sequence[str]) -> Listing:
     rows = []
     for _, row in results_frame(runs).iterrows():
-        arm, images, labels, *texts = cells(row, metrics)
+        condition, images, labels, *texts = cells(row, metrics)
         numbers = [
             Cell(text, "" if pd.isna(row[name]) else f"{row[name]:.6g}", "number")
             for name, text in zip(metrics, texts, strict=True)
         ]
         counted = Cell(f"{images} ({labels})", str(row["images"]))
-        rows.append([Cell(str(row["job"])), Cell(arm, f"{row['eps']:.6g}"), counted, *numbers])
-    return Listing(("job", "arm", "images", *(METRIC_HEADS[name] for name in metrics)), rows)
+        rows.append([Cell(str(row["job"])), Cell(condition, f"{row['eps']:.6g}"), counted, *numbers])
+    return Listing(("job", "condition", "images", *(METRIC_HEADS[name] for name in metrics)), rows)
 
 
 def _jobs(count: int) -> str:

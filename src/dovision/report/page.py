@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from dovision.analysis.mixed_origins import QUESTIONS, mixed
-from dovision.analysis.references import REFERENCES
+from dovision.analysis.reported import REPORTED
 from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.report import html_tables
 from dovision.report.catalogue import MEANING, results_frame
@@ -33,7 +33,7 @@ _NOT_LISTED = (
     "overrides",
     "exception",
     "reason",
-    REFERENCES,
+    REPORTED,
     DIGESTS,
     QUESTIONS,
 )  # shown elsewhere, or of no use here
@@ -117,7 +117,7 @@ def render_page(
         headlines=html_tables.headline_table(completed),
         quality=html_tables.quality_table(completed),
         meaning=MEANING,
-        references=html_tables.reference_table(completed),
+        reported=html_tables.reported_table(completed),
         results_link=_link(results_frame(completed)),
         interval=BOTH_INTERVALS,
         notes=[*notes, *_notes(completed), *_missing(completed)],
@@ -161,7 +161,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         if run.config.get("note"):
             jobs.setdefault(str(run.config["note"]), []).append(run.label)
-        for found in run.summary["arms"].values():
+        for found in run.summary["conditions"].values():
             for note in found["notes"]:
                 jobs.setdefault(note, []).append(run.label)
     return [note if len(runs) == 1 else f"{note} ({_named(labels)})" for note, labels in jobs.items()]

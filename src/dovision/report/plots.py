@@ -68,18 +68,18 @@ def outstanding(frame: pd.DataFrame) -> list[str]:
 
 @styled
 def effect_distribution(frame: pd.DataFrame) -> Figure:
-    """Share of images whose mean |ECE| is at most a value, per arm; on a logarithmic axis if values differ tenfold.
+    """Share of images whose mean |ECE| is at most a value, by condition; logarithmic if values differ tenfold.
 
     Args:
-        frame: columns arm, images, share (0 to 1), value; see `ecdf`.
+        frame: columns condition, images, share (0 to 1), value; see `ecdf`.
     """
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     largest = max(float(frame["value"].max()), RESOLUTION)
     edge = max(largest / 1e4, RESOLUTION)  # where smaller values are drawn
     frame = frame.assign(value=frame["value"].clip(lower=edge))
-    for number, (arm, rows) in enumerate(frame.groupby("arm", sort=False)):
-        label = f"{arm} (n = {rows['images'].iloc[0]:,})"
+    for number, (condition, rows) in enumerate(frame.groupby("condition", sort=False)):
+        label = f"{condition} (n = {rows['images'].iloc[0]:,})"
         draw_ecdf(axes, rows, label, series(number - 1))
     if largest > 10 * frame["value"].min():
         logarithmic(axes)
@@ -126,10 +126,10 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
 
 
 def strongest(frame: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The rows of the (unit, class) pairs whose largest size of a mean in any arm is largest, strongest first.
+    """The rows of the (unit, class) pairs whose largest size of a mean in any condition is largest, strongest first.
 
     Args:
-        frame: columns arm, unit, class, mean.
+        frame: columns condition, unit, class, mean.
         most: pairs that are chosen.
     """
     size = frame["mean"].abs().groupby([frame["unit"], frame["class"]], sort=False).max()
@@ -140,28 +140,29 @@ def strongest(frame: pd.DataFrame, most: int) -> pd.DataFrame:
 
 @styled
 def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on the class probability") -> Figure:
-    """Average effects of a unit on a class, with intervals, the arms side by side.
+    """Average effects of a unit on a class, with intervals, the conditions side by side.
 
     Args:
-        frame: columns arm, unit, class, mean, low, high; pairs of unit and class in the order in which they are drawn.
+        frame: columns condition, unit, class, mean, low, high; pairs of unit and class in the order in which they are
+            drawn.
         label: of the numbers.
     """
     pairs = list(dict.fromkeys(zip(frame["unit"], frame["class"], strict=True)))
-    arms = list(dict.fromkeys(frame["arm"]))
-    figure = Figure(figsize=(6.4, 0.7 + (0.2 + 0.1 * len(arms)) * len(pairs)), layout="constrained")
+    conditions = list(dict.fromkeys(frame["condition"]))
+    figure = Figure(figsize=(6.4, 0.7 + (0.2 + 0.1 * len(conditions)) * len(pairs)), layout="constrained")
     axes = figure.subplots()
     indexed = frame.set_index(["unit", "class"])
-    for number, arm in enumerate(arms):
-        rows = indexed[indexed["arm"] == arm].reindex(pairs)
-        place = np.arange(len(pairs)) + (number - (len(arms) - 1) / 2) * 0.7 / len(arms)
+    for number, condition in enumerate(conditions):
+        rows = indexed[indexed["condition"] == condition].reindex(pairs)
+        place = np.arange(len(pairs)) + (number - (len(conditions) - 1) / 2) * 0.7 / len(conditions)
         style = series(number - 1) | points(number) | {"linestyle": "none"}
-        axes.errorbar(rows["mean"], place, xerr=spread(rows), label=arm, **style)
+        axes.errorbar(rows["mean"], place, xerr=spread(rows), label=condition, **style)
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(range(len(pairs)), [f"do({shortened(unit, 24)}) on {shortened(name, 24)}" for unit, name in pairs])
     axes.invert_yaxis()
     axes.set_xlabel(label)
     axes.grid(axis="x")
-    if len(arms) > 1:
+    if len(conditions) > 1:
         figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
     return figure
 

@@ -108,7 +108,7 @@ def setup_sentence(runs: Sequence[Run]) -> str:
 
 def images(counts: pd.Series) -> str:
     """The number of images behind a figure, in one sentence."""
-    return f"n = {span(counts)} images in {'each' if counts.nunique() == 1 else 'an'} arm."
+    return f"n = {span(counts)} images in {'each' if counts.nunique() == 1 else 'an'} condition."
 
 
 def span(counts: pd.Series) -> str:

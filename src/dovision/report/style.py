@@ -101,7 +101,7 @@ def brief(overrides: str, length: int) -> str:
 
 
 def series(number: int) -> dict[str, Any]:
-    """The look of series `number`; -1 is the clean arm, in the colour of the text."""
+    """The look of series `number`; -1 is the clean condition, in the colour of the text."""
     colour = INK if number < 0 else COLOURS[number % len(COLOURS)]
     dashes = ("-", "--", "-.", ":")[max(number, 0) // len(COLOURS) % 4]
     return {"color": colour, "linestyle": dashes, "linewidth": 2.2 if number < 0 else 1.5}

@@ -24,8 +24,8 @@ def attacks_schema() -> pa.Schema:
     """Columns of attacks.parquet, a row per (split, sample, attack, eps).
 
     sample, split, group    the row in the split, "val" or "test", the patient
-    attack, eps             the world, and its epsilon in pixel units
-    success                 right when clean and wrong in this world; null for images wrong when clean
+    attack, eps             the condition, and its epsilon in pixel units
+    success                 right when clean and wrong in this condition; null for images wrong when clean
     success_8bit            the same after the attacked image was rounded to 8 bits
     linf, l2                norms of attacked minus clean image, pixel units
     """

@@ -1,4 +1,4 @@
-"""The table of a run that detects: what each detector says of each image in each world.
+"""The table of a run that detects: what each detector says of each image in each condition.
 
 Rows may come in any order; readers rely on the columns alone.
 """
@@ -16,7 +16,7 @@ from dovision.store.tables import METADATA, NAME, row_groups
 SCORES = "scores.parquet"
 
 VAL, TEST = "val", "test"  # splits: thresholds come from the one, all else from the other
-NOISE = "random_sign"  # the world of noise as large as an attack's, which must not be detected
+NOISE = "random_sign"  # the condition of noise as large as an attack's, which must not be detected
 ADAPTIVE = "adaptive"  # the attacker who knows the detector,
 ORTHOGONAL = "adaptive, orthogonal"  # and the one who moves along what leaves classifier or score as it is
 ADAPTIVES = (ADAPTIVE, ORTHOGONAL)
@@ -25,7 +25,7 @@ CLEAN_ONLY, HARDENED = "clean only", "clean and noise"  # fitted to clean images
 SUPERVISED, SUPERVISED_HARDENED = "supervised", "supervised, hardened"  # and fitted to attacked ones too
 ALL_ATTACKS = "all attacks"  # what a supervised detector is fitted to, if not to one attack
 DETECTOR = ["detector", "variant", "fitted_on"]  # columns that name one detector as it was fitted
-WORLD = ["attack", "eps", "strength"]  # columns that name a world
+CONDITION = ["attack", "eps", "strength"]  # columns that name a condition
 VARIANTS = (SUPERVISED_HARDENED, HARDENED, SUPERVISED, CLEAN_ONLY, UNFITTED)  # the first there is of these is shown
 
 
@@ -33,15 +33,16 @@ def scores_schema() -> pa.Schema:
     """Columns of scores.parquet, a row per (split, sample, attack, eps, strength, detector, variant, fitted_on).
 
     sample, split, group    the row in the split, "val" or "test", the patient
-    attack                  the world: "clean", "random_sign", "pgd", ...; "adaptive" and "adaptive, orthogonal" of one
-                            who knows the detector of the row
-    eps                     of the world, pixel units; 0 for clean
+    attack                  the condition: "clean", "random_sign", "pgd", ...; "adaptive" and "adaptive, orthogonal" of
+                            one who knows the detector of the row
+    eps                     of the condition, pixel units; 0 for clean
     strength                lambda, what the adaptive attacker gives for a low score; null for all others
     detector                its name in the configuration
     variant                 "as is", "clean only", "clean and noise", "supervised" or "supervised, hardened"
     fitted_on               the attack whose images it was fitted to, or "all attacks"; "" for the unsupervised
-    correct                 the label, or each of the labels, was predicted in this world
-    success                 right when clean and wrong in this world; null for clean, and for images wrong when clean
+    correct                 the label, or each of the labels, was predicted in this condition
+    success                 right when clean and wrong in this condition; null for clean, and for images wrong when
+                            clean
     score                   the higher, the likelier attacked
 
     Of val there are the rows of clean images and of noise, of patients that no detector was fitted to.

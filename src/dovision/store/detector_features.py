@@ -1,4 +1,4 @@
-"""Features that a detector read of each image in each world: one table a detector, to fit it and to score."""
+"""Features that a detector read of each image in each condition: one table a detector, to fit it and to score."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def reads_path(folder: Path, detector: str) -> Path:
 
 
 def reads_schema() -> pa.Schema:
-    """A row per (split, sample, world).
+    """A row per (split, sample, condition).
 
     sample, split, group    the row in the split, "val" or "test", the patient
     attack, eps             "clean" or the attack's name, and the epsilon in pixel units, 0 for clean
-    correct                 the label, or each of the labels, was predicted in this world
-    success                 right when clean and wrong in this world; null for clean and for images wrong when clean
+    correct                 the label, or each of the labels, was predicted in this condition
+    success                 right when clean and wrong in this condition; null for clean and for images wrong when clean
     read                    what the detector's score is a function of
     """
     fields = {"sample": pa.int64(), "split": NAME, "group": pa.int64(), "attack": NAME, "eps": pa.float64()}

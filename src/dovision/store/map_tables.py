@@ -52,8 +52,8 @@ def maps_schema(rows: int, columns: int, height: int, width: int, margin: float)
 
 
 def boxes_schema() -> pa.Schema:
-    """Columns of boxes.parquet, a row per (sample, part) of the samples explained: those of `Images.boxes`."""
-    fields = {"sample": pa.int64(), "part": pa.string(), "label": pa.string()}
+    """Columns of boxes.parquet, a row per (sample, object) of the samples explained: those of `Images.boxes`."""
+    fields = {"sample": pa.int64(), "object": pa.string(), "label": pa.string()}
     fields |= dict.fromkeys(("top", "left", "bottom", "right"), pa.int32())
     return pa.schema({name: fields[name] for name in BOX_COLUMNS}, metadata=METADATA)
 
@@ -88,7 +88,7 @@ def write_boxes(folder: Path, boxes: pd.DataFrame) -> None:
 
 
 def read_box_table(folder: Path) -> pd.DataFrame:
-    """boxes.parquet; `label` is None where a part speaks for no class.
+    """boxes.parquet; `label` is None where an object speaks for no class.
 
     Raises:
         FileNotFoundError, ValueError: the table is missing, damaged or of another format.
@@ -98,5 +98,5 @@ def read_box_table(folder: Path) -> pd.DataFrame:
 
 
 def _whole(path: Path, schema: pa.Schema) -> pd.DataFrame:
-    parts = list(row_groups(path))
-    return (pa.concat_tables(parts) if parts else schema.empty_table()).to_pandas()
+    tables = list(row_groups(path))
+    return (pa.concat_tables(tables) if tables else schema.empty_table()).to_pandas()

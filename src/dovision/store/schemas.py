@@ -15,6 +15,7 @@ from dovision.io.text_files import read_json
 SUMMARY = "summary.json"
 RunState = Literal["running", "completed", "partial", "failed", "skipped", "interrupted"]
 STATES: tuple[str, ...] = get_args(RunState)
+RECORD_FORMAT = 2  # of run.json and summary.json; raised whenever a key changes its name or meaning
 DIGEST = "digest"  # of the other facts of a run record
 DIGESTS = "digests"  # of the files of a completed run
 
@@ -49,7 +50,7 @@ class ComparedMean(Record):
     clusters: NonNegativeInt
 
 
-class ReportedNumber(Record):
+class ComparedNumber(Record):
     """A number that a source reports, and the same of the run."""
 
     meaning: str
@@ -61,7 +62,7 @@ class Comparison(Record):
     """Numbers that a source reports beside those of the run."""
 
     source: str
-    numbers: dict[str, ReportedNumber]
+    numbers: dict[str, ComparedNumber]
 
 
 class RunRecord(Record):
@@ -100,10 +101,10 @@ class RunRecord(Record):
     scores: dict[str, dict[str, Any]] = {}
     seconds_per_map: dict[str, NonNegativeFloat] = {}
     detector_costs: dict[str, dict[str, NonNegativeFloat]] = {}
-    world_queries: dict[str, dict[str, NonNegativeFloat]] = {}
-    world_dead_gradients: NonNegativeFloat | None = None
+    condition_queries: dict[str, dict[str, NonNegativeFloat]] = {}
+    condition_dead_gradients: NonNegativeFloat | None = None
     failed_attacks: dict[str, str] = {}
-    references: Comparison | None = None
+    reported: Comparison | None = None
 
 
 class HeadlineNumber(Record):
@@ -143,9 +144,9 @@ class Summary(Record):
 
     interval: str
     labels: dict[str, NonNegativeInt]  # images by class
-    arms: dict[str, ConditionSummary] = Field(min_length=1)
+    conditions: dict[str, ConditionSummary] = Field(min_length=1)
     maps: list[dict[str, Any]] = []
-    part_effects: list[dict[str, Any]] = []
+    object_effects: list[dict[str, Any]] = []
     contrasts: list[dict[str, Any]] = []
     detection: list[dict[str, Any]] = []
 
@@ -180,8 +181,8 @@ def validated(schema: type[Record], content: Mapping[str, Any], path: Path) -> d
 
 
 def with_digest(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts of a run record with their digest, by which `verified` knows an edited file."""
-    own = {name: value for name, value in facts.items() if name != DIGEST}
+    """The facts of a run record with its format and their digest, by which `verified` knows an edited file."""
+    own = {"format": RECORD_FORMAT, **{name: value for name, value in facts.items() if name != DIGEST}}
     return {**own, DIGEST: _digest(own)}
 
 
@@ -189,11 +190,16 @@ def verified(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The facts of a run record, if they are those that were written.
 
     Raises:
-        ValueError: their digest differs; the error names the file.
+        ValueError: their digest differs, or the file is of another format; the error names it and the remedy.
     """
     own = {name: value for name, value in content.items() if name != DIGEST}
     if content.get(DIGEST) != _digest(own):
         raise ValueError(f"{path} must hold what its run wrote, got content of another digest. Run the job again.")
+    if (got := own.pop("format", 1)) != RECORD_FORMAT:
+        raise ValueError(
+            f"{path} must be of record format {RECORD_FORMAT}, got {got}. Run the job again, or read it with the "
+            "version of dovision that wrote it."
+        )
     return own
 
 

@@ -11,14 +11,14 @@ import pyarrow as pa
 from dovision.store.tables import TableWriter, row_groups
 
 
-def by_sample(arms: Sequence[Sequence[pa.RecordBatch]], images: int) -> pa.RecordBatch:
-    """The rows of the same images in several arms, image by image, and arm by arm within an image.
+def by_sample(conditions: Sequence[Sequence[pa.RecordBatch]], images: int) -> pa.RecordBatch:
+    """The rows of the same images in several conditions, image by image, and condition by condition within an image.
 
     Args:
-        arms: for each arm its rows, image by image, the same number for each image.
+        conditions: for each condition its rows, image by image, the same number for each image.
         images: how many images there are.
     """
-    tables = [pa.Table.from_batches(rows) for rows in arms]
+    tables = [pa.Table.from_batches(rows) for rows in conditions]
     rows = [np.arange(len(table)).reshape(images, -1) for table in tables]
     starts = np.cumsum([0, *(len(table) for table in tables[:-1])])
     order = np.concatenate([part + start for part, start in zip(rows, starts, strict=True)], axis=1)

@@ -59,7 +59,7 @@ class Shards:
     ) -> None:
         self.run = folder
         self.schemas = schemas
-        self.every = checks.positive_int("evaluation.flush", every)
+        self.every = checks.positive_int("evaluation.checkpoint_every", every)
         self.devices = devices
         self.folder = _folder(folder, rank, devices)
         self._begin(checks.plain_value("origin", origin))  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """The two tables of a run: their columns, how they are written as the run goes, and how they are read.
 
-Rows come image by image, within an image arm by arm, unit by unit, class by class; readers rely on the columns alone.
+Rows come image by image, within an image condition by condition, unit by unit, class by class; readers rely on the
+columns alone.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from dovision.types import Box, Task
 
 SAMPLES = "samples.parquet"
 EFFECTS = "effects.parquet"
-TABLE_FORMAT = "2"  # raised whenever a column changes its name, type or meaning
+TABLE_FORMAT = "3"  # raised whenever a column changes its name, type or meaning
 ROW_GROUP = 100_000  # rows
-CLEAN = "clean"  # the arm of the images as they are
+CLEAN = "clean"  # the condition of the images as they are
 
 NAME = pa.dictionary(pa.int32(), pa.string())  # few names, each many times
 METADATA = {"dovision_format": TABLE_FORMAT}
@@ -52,10 +53,10 @@ def boxes_of(rows: pd.DataFrame) -> list[Box]:
 
 
 def samples_schema(task: Task) -> pa.Schema:
-    """Columns of samples.parquet, a row per (sample, arm).
+    """Columns of samples.parquet, a row per (sample, condition).
 
     sample, name, group     the place in the split's order, the file or name of the image, the patient
-    arm, eps                "clean", or such as "eps=0.1" and "eps=8/255"; the epsilon in pixel units, 0 for clean
+    condition, eps                "clean", or such as "eps=0.1" and "eps=8/255"; the epsilon in pixel units, 0 for clean
     label, prediction       a class number; for multilabel a list of zeros and ones, -1 where not known
     probability             the highest class probability
     entropy                 nats; for multilabel the sum of the labels' binary entropies
@@ -69,7 +70,7 @@ def samples_schema(task: Task) -> pa.Schema:
     mean_expected_logit_effect  mean of expected_logit_effect of effects.parquet, over the same
     """
     number = pa.list_(pa.int8()) if task.multilabel else pa.int64()
-    columns = {"sample": pa.int64(), "name": pa.string(), "group": pa.int64(), "arm": NAME, "eps": pa.float64()}
+    columns = {"sample": pa.int64(), "name": pa.string(), "group": pa.int64(), "condition": NAME, "eps": pa.float64()}
     columns |= {"label": number, "prediction": number}
     columns |= dict.fromkeys(("probability", "entropy", "margin"), pa.float32())
     columns |= dict.fromkeys(("correct", "success", "success_8bit"), pa.bool_())
@@ -79,9 +80,9 @@ def samples_schema(task: Task) -> pa.Schema:
 
 
 def effects_schema() -> pa.Schema:
-    """Columns of effects.parquet, a row per (sample, arm, unit, class).
+    """Columns of effects.parquet, a row per (sample, condition, unit, class).
 
-    control, treated        P(y_k | x) and P(y_k | do(u), x) in the world of the arm
+    control, treated        P(y_k | x) and P(y_k | do(u), x) in the condition of the condition
     effect                  treated minus control
     log_odds_effect         the same on log P / (1 - P)
     expected_effect         ECE; for multiclass one number for the unit, repeated in the row of each class
@@ -90,7 +91,7 @@ def effects_schema() -> pa.Schema:
                             the KL of the label
     top, left, bottom, right  what the unit touches, in pixels of the image; null if it has no place in the image
     """
-    columns = {"sample": pa.int64(), **dict.fromkeys(("arm", "unit", "class"), NAME)}
+    columns = {"sample": pa.int64(), **dict.fromkeys(("condition", "unit", "class"), NAME)}
     numbers = ("control", "treated", "effect", "log_odds_effect", "expected_effect", "expected_logit_effect")
     columns |= dict.fromkeys((*numbers, "divergence"), pa.float32())
     columns |= dict.fromkeys(("top", "left", "bottom", "right"), pa.int32())
@@ -188,7 +189,7 @@ def largest_effect(effects: pd.DataFrame) -> float:
 
 
 def read_samples(folder: Path, per_class: Sequence[str] = ()) -> pd.DataFrame:
-    """samples.parquet, ordered by epsilon (clean first) and sample, with `arm` as text.
+    """samples.parquet, ordered by epsilon (clean first) and sample, with `condition` as text.
 
     Args:
         folder: the run directory.
@@ -200,19 +201,21 @@ def read_samples(folder: Path, per_class: Sequence[str] = ()) -> pd.DataFrame:
     if not parts:
         raise ValueError(f"{path} must have rows, got none. Delete the folder {folder} and run again.")
     frame: pd.DataFrame = pa.concat_tables(parts).to_pandas()
-    frame["arm"] = frame["arm"].astype(str)
-    frame["attacked"] = frame["arm"] != CLEAN
-    ordered = frame.sort_values(["attacked", "eps", "arm", "sample"], kind="stable", ignore_index=True)
+    frame["condition"] = frame["condition"].astype(str)
+    frame["attacked"] = frame["condition"] != CLEAN
+    ordered = frame.sort_values(["attacked", "eps", "condition", "sample"], kind="stable", ignore_index=True)
     return ordered.drop(columns="attacked")
 
 
-def measured_samples(folder: Path, arms: Sequence[str]) -> set[int]:
-    """The samples that have a row of samples.parquet in each of the arms."""
-    rows = pa.Table.from_batches([], pa.schema({"sample": pa.int64(), "arm": pa.string()}))
+def measured_samples(folder: Path, conditions: Sequence[str]) -> set[int]:
+    """The samples that have a row of samples.parquet in each of the conditions."""
+    rows = pa.Table.from_batches([], pa.schema({"sample": pa.int64(), "condition": pa.string()}))
     rows = pa.concat_tables(
         [rows, *(part.cast(rows.schema) for part in row_groups(folder / SAMPLES, rows.column_names))]
     )
-    return set.intersection(*(set(rows.filter(pc.equal(rows["arm"], arm))["sample"].to_pylist()) for arm in arms))
+    return set.intersection(
+        *(set(rows.filter(pc.equal(rows["condition"], condition))["sample"].to_pylist()) for condition in conditions)
+    )
 
 
 def read_task(folder: Path) -> Task:
@@ -228,10 +231,10 @@ def read_groups(folder: Path) -> pd.Series[int]:
 
 
 def read_effects(folder: Path, samples: Collection[int]) -> pd.DataFrame:
-    """The rows of effects.parquet of a few samples, with `arm`, `unit` and `class` as text."""
+    """The rows of effects.parquet of a few samples, with `condition`, `unit` and `class` as text."""
     parts = list(row_groups(folder / EFFECTS, samples=samples))
     frame: pd.DataFrame = pa.concat_tables(parts).to_pandas() if parts else effects_schema().empty_table().to_pandas()
-    return frame.astype(dict.fromkeys(("arm", "unit", "class"), str))
+    return frame.astype(dict.fromkeys(("condition", "unit", "class"), str))
 
 
 def check_format(path: Path) -> None:

@@ -21,14 +21,14 @@ from dovision.store.tables import CLEAN, SAMPLES, row_groups
 
 EFFECT_MAPS_FOLDER = "maps"  # the folder inside a run directory
 CHOSEN = "of each class, predicted rightly and wrongly, in turn the first ones"
-PLAIN = str.maketrans("=/", "--")  # of an arm's name what a file's name should not hold
+PLAIN = str.maketrans("=/", "--")  # of a condition's name what a file's name should not hold
 
 Picture = npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
 
 
-def thumbnail_path(folder: Path, sample: int, arm: str) -> Path:
-    """Path of the picture of a sample in an arm, such as maps/3_eps-0.1.png and maps/3_eps-8-255.png."""
-    return folder / EFFECT_MAPS_FOLDER / f"{sample}_{arm.translate(PLAIN)}.png"
+def thumbnail_path(folder: Path, sample: int, condition: str) -> Path:
+    """Path of the picture of a sample in a condition, such as maps/3_eps-0.1.png and maps/3_eps-8-255.png."""
+    return folder / EFFECT_MAPS_FOLDER / f"{sample}_{condition.translate(PLAIN)}.png"
 
 
 class PictureChoice:
@@ -65,35 +65,35 @@ class PictureChoice:
     def offer_rows(self, tables: Iterable[pa.Table]) -> PictureChoice:
         """Offer the clean rows of samples.parquet, or of its finished shards; returns itself."""
         for table in tables:
-            clean = table.filter(pc.equal(table["arm"].cast(pa.string()), CLEAN))
+            clean = table.filter(pc.equal(table["condition"].cast(pa.string()), CLEAN))
             for sample, correct in zip(clean["sample"].to_pylist(), clean["correct"].to_pylist(), strict=True):
                 self.offer(sample, correct)
         return self
 
 
-def samples_in_arms(folder: Path, arms: Sequence[str]) -> list[int]:
-    """The samples of which a run has saved a picture in each of the arms, in the order of a PictureChoice."""
+def samples_in_conditions(folder: Path, conditions: Sequence[str]) -> list[int]:
+    """The samples of which a run has saved a picture in each of the conditions, in the order of a PictureChoice."""
     pictured = {
         sample
         for sample in pictured_samples(folder)
-        if all(thumbnail_path(folder, sample, arm).is_file() for arm in arms)
+        if all(thumbnail_path(folder, sample, condition).is_file() for condition in conditions)
     }
     if not pictured:
         return []
-    rows = pa.concat_tables(row_groups(folder / SAMPLES, ["sample", "arm", "label", "correct"]))
-    clean = rows.filter(pc.equal(rows["arm"].cast(pa.string()), CLEAN))
+    rows = pa.concat_tables(row_groups(folder / SAMPLES, ["sample", "condition", "label", "correct"]))
+    clean = rows.filter(pc.equal(rows["condition"].cast(pa.string()), CLEAN))
     stratum = strata(np.array(clean["label"].to_pylist())).tolist()
     choice = PictureChoice(len(pictured), dict(zip(clean["sample"].to_pylist(), stratum, strict=True)))
     return choice.offer_rows([clean.filter(pc.is_in(clean["sample"], pa.array(pictured)))]).samples
 
 
 def pictured_samples(folder: Path) -> set[int]:
-    """The samples of which there is a picture in any arm."""
+    """The samples of which there is a picture in any condition."""
     return {int(path.name.split("_")[0]) for path in (folder / EFFECT_MAPS_FOLDER).glob("*_*.png")}
 
 
 def remove_images(folder: Path, samples: Iterable[int]) -> None:
-    """Remove the pictures of samples in all arms."""
+    """Remove the pictures of samples in all conditions."""
     for path in (path for sample in samples for path in (folder / EFFECT_MAPS_FOLDER).glob(f"{sample}_*.png")):
         path.unlink(missing_ok=True)
 

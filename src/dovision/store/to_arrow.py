@@ -1,4 +1,4 @@
-"""From tensors of one batch in one arm to rows of the two tables."""
+"""From tensors of one batch in one condition to rows of the two tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH_ROWS = 50_000  # rows of one record batch
 
 
 class CleanImages(NamedTuple):
-    """The same images in the clean arm, which an attacked arm is compared with."""
+    """The same images in the clean condition, which an attacked condition is compared with."""
 
     image: Tensor  # (B, C, H, W) in [0, 1]
     correct: Tensor  # (B,) bool, from Task.correct
@@ -28,7 +28,7 @@ class CleanImages(NamedTuple):
 
 def sample_columns(
     *,
-    arm: str,
+    condition: str,
     eps: float,
     batch: Batch,
     names: Sequence[str],
@@ -40,16 +40,16 @@ def sample_columns(
     logits_8bit: Tensor | None = None,
     done: Tensor | None = None,
 ) -> pa.RecordBatch:
-    """Rows of samples.parquet for one batch in one arm.
+    """Rows of samples.parquet for one batch in one condition.
 
     Args:
-        arm, eps: the arm's name and its epsilon in pixel units; "clean" and 0 for the images as they are.
-        batch: the images of the arm, attacked where it is an attacked one.
+        condition, eps: the condition's name and its epsilon in pixel units; "clean" and 0 for the images as they are.
+        batch: the images of the condition, attacked where it is an attacked one.
         names: a name per image, B of them.
-        logits: of the classifier under test, shape (B, K), in the world of the arm.
-        control_logits, treated_logits: of the measured one, shapes (B, K) and (B, U, K), in the same world.
-        clean: the same images before the attack; None in the clean arm.
-        logits_8bit: (B, K), of the attacked images rounded to 8 bits; None in the clean arm.
+        logits: of the classifier under test, shape (B, K), in the condition of the condition.
+        control_logits, treated_logits: of the measured one, shapes (B, K) and (B, U, K), in the same condition.
+        clean: the same images before the attack; None in the clean condition.
+        logits_8bit: (B, K), of the attacked images rounded to 8 bits; None in the clean condition.
         done: (B, U) bool, from `touched`; None is all.
 
     Returns:
@@ -62,7 +62,7 @@ def sample_columns(
         "sample": batch.sample.cpu().numpy(),
         "name": pa.array(list(names), pa.string()),
         "group": batch.group.cpu().numpy(),
-        "arm": repeated(arm, len(label)),
+        "condition": repeated(condition, len(label)),
         "eps": np.full(len(label), eps),
         "label": _as_column(label, task),
         "prediction": _as_column(task.prediction(probability), task),
@@ -84,7 +84,7 @@ def sample_columns(
 
 def effect_columns(
     *,
-    arm: str,
+    condition: str,
     sample: Tensor,
     units: Sequence[str],
     task: Task,
@@ -92,13 +92,13 @@ def effect_columns(
     treated_logits: Tensor,
     regions: Sequence[Sequence[Box | None]],
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of effects.parquet for one batch in one arm, some thousand at a time.
+    """Rows of effects.parquet for one batch in one condition, some thousand at a time.
 
     Args:
-        arm: the arm's name.
+        condition: the condition's name.
         sample: row numbers in the split, shape (B,).
         units: names of the U units.
-        control_logits, treated_logits: shapes (B, K) and (B, U, K), in the world of the arm.
+        control_logits, treated_logits: shapes (B, K) and (B, U, K), in the condition of the condition.
         regions: per sample and unit what is touched, in pixels of the image; None where a unit has no place in it.
 
     Returns:
@@ -113,7 +113,7 @@ def effect_columns(
     stride = max(1, BATCH_ROWS // (expected[1] * expected[2]))
     for start in range(0, len(sample), stride):
         part = slice(start, start + stride)
-        columns = _names(arm, sample[part], units, task.classes)
+        columns = _names(condition, sample[part], units, task.classes)
         columns |= _numbers(control_logits[part], treated_logits[part], task)
         columns |= _edges(regions[part], expected[2])
         yield pa.RecordBatch.from_pydict(columns, schema=effects_schema())
@@ -196,13 +196,13 @@ def _numbers(control_logits: Tensor, treated_logits: Tensor, task: Task) -> dict
     return {name: value.reshape(-1).numpy() for name, value in found.items()}
 
 
-def _names(arm: str, sample: Tensor, units: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
+def _names(condition: str, sample: Tensor, units: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
     images, each = len(sample), len(classes)
     unit = np.tile(np.repeat(np.arange(len(units), dtype=np.int32), each), images)
     label = np.tile(np.arange(each, dtype=np.int32), images * len(units))
     return {
         "sample": np.repeat(sample.cpu().numpy(), len(units) * each),
-        "arm": repeated(arm, len(label)),
+        "condition": repeated(condition, len(label)),
         "unit": pa.DictionaryArray.from_arrays(unit, pa.array(list(units), pa.string())),
         "class": pa.DictionaryArray.from_arrays(label, pa.array(list(classes), pa.string())),
     }

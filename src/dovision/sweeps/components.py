@@ -13,7 +13,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dovision.config.errors import named
 from dovision.config.instantiate import instantiate
-from dovision.config.requirements import need_detectors, need_epochs, need_worlds
+from dovision.config.requirements import need_attacks, need_detectors, need_epochs
 from dovision.evaluation.adaptive_attack import Adaptive
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Intervention
@@ -60,7 +60,7 @@ class Components:
         for where, part in _tops(content, ""):
             self._once([where, part, network], functools.partial(self._check_all, where, config, network))
         if content["autoencoder"] is not None and "intervention" not in content:  # dovision-train fits it in any case
-            self._once(["inserted", network], lambda: self._networks.inserted(config))
+            self._once(["with_autoencoder", network], lambda: self._networks.with_autoencoder(config))
         if "detection" in content:
             need_epochs(config)
             self._once(["detection", content["detection"], content["detector"]], lambda: _check_detection(config))
@@ -89,7 +89,9 @@ class Components:
         made, shape = instantiate(node), tuple(config.dataset.shape)
         if isinstance(made, Intervention):
             on_code = made.site == CODE
-            _check_intervention(made, (self._networks.inserted if on_code else self._networks.plain)(config), shape)
+            _check_intervention(
+                made, (self._networks.with_autoencoder if on_code else self._networks.plain)(config), shape
+            )
         elif isinstance(made, (Attack, Explainer, Detector, MapSettings)):
             made.check(self._networks.plain(config), shape)
         elif where.endswith(".optimizer"):
@@ -134,7 +136,7 @@ def _check_optimizer(partial: Any) -> None:
 def _check_detection(config: DictConfig) -> None:
     if not config.detector:
         return
-    need_worlds(config)
+    need_attacks(config)
     need_detectors(config)
     own = config.detection.adaptive
     detector: Detector = instantiate(next(iter(config.detector.values())))

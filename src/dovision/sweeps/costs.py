@@ -58,16 +58,16 @@ def on_workers(minutes: Sequence[float], workers: int) -> float:
     return max([sum(minutes) / workers, *minutes], default=0.0)
 
 
-def fits_of_detectors(supervised: Mapping[str, bool], worlds: Iterable[str], noise: str) -> dict[str, int]:
+def fits_of_detectors(supervised: Mapping[str, bool], conditions: Iterable[str], noise: str) -> dict[str, int]:
     """Number of fits of each detector that is fitted, in its variants (see `detector_fits.fit_detectors`).
 
     Args:
         supervised: by name, whether it is fitted to attacked images as well.
-        worlds: names of the attacks.
+        conditions: names of the attacks.
         noise: the one of them that is no attack, on which each variant is hardened.
     """
-    attacks = [name for name in worlds if name != noise]
-    variants = 1 + (noise in worlds)
+    attacks = [name for name in conditions if name != noise]
+    variants = 1 + (noise in conditions)
     seen = len(attacks) + (len(attacks) > 1)  # each of them, and all of them
     return {name: variants * (seen if given else 1) for name, given in supervised.items()}
 

@@ -89,9 +89,9 @@ class Forecaster:
         memory = self._memory.get(hashing.work_hash(config))
         if extent.units is None:
             return Forecast(job, decision.state, len(lacking), None, time, None, memory)
-        arms = len(extent.samples) * (1 + len(attack.eps))
-        rows = arms * extent.units * extent.classes
-        return Forecast(job, decision.state, len(lacking), arms * (1 + extent.units), time, rows * ROW, memory)
+        conditions = len(extent.samples) * (1 + len(attack.eps))
+        rows = conditions * extent.units * extent.classes
+        return Forecast(job, decision.state, len(lacking), conditions * (1 + extent.units), time, rows * ROW, memory)
 
     def _networks(self, config: DictConfig, images: Images, intervention: Intervention) -> dict[str, Path]:
         detectors: dict[str, Detector] = self._part(config, "detector")
@@ -106,10 +106,10 @@ class Forecaster:
 
     def _extent(self, config: DictConfig, images: Images, intervention: Intervention) -> Extent:
         parts = [hashing.resolved(config[name]) for name in ("dataset", "intervention")]
-        key = json.dumps([*parts, config.evaluation.images, config.evaluation.boxed])
+        key = json.dumps([*parts, config.evaluation.images, config.evaluation.only_with_boxes])
         if key not in self._extents:
             units = _units(config, images, intervention)
-            samples = first_samples(config, "evaluation.images", images, "test", config.evaluation.boxed)
+            samples = first_samples(config, "evaluation.images", images, "test", config.evaluation.only_with_boxes)
             self._extents[key] = Extent(samples, units, len(images.task.classes))
         return self._extents[key]
 

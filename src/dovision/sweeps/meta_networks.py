@@ -43,7 +43,7 @@ class Networks:
         make = _unfitted if config.checkpoint is None else _fitted
         return self._once(_key(config), lambda: make(config))
 
-    def inserted(self, config: DictConfig) -> Classifier:
+    def with_autoencoder(self, config: DictConfig) -> Classifier:
         """The same with its autoencoder.
 
         Raises:

@@ -127,7 +127,7 @@ class Bench:
         return model_cache.read_model(self.config, path).classifier if path.exists() else self._unfitted()
 
     @cached_property
-    def inserted(self) -> Classifier:
+    def with_autoencoder(self) -> Classifier:
         """The same with its autoencoder."""
         path = self.asked.files[AUTOENCODER]
         if path.exists():
@@ -141,7 +141,7 @@ class Bench:
 
     def _networks(self) -> dict[str, Classifier]:
         own = {CLASSIFIER: self.classifier}
-        return {**own, AUTOENCODER: self.inserted} if AUTOENCODER in self.asked.files else own
+        return {**own, AUTOENCODER: self.with_autoencoder} if AUTOENCODER in self.asked.files else own
 
     def _key(self, kind: str, *parts: Any) -> str:
         """A hash of what a pace depends on besides the network and the data, with both of these."""
@@ -167,7 +167,7 @@ class Bench:
         if kind == CLASSIFIER:
             return classifier_module(self.config, self._unfitted().train())
         plain = copy.deepcopy(self.classifier)
-        return autoencoder_module(self.config, plain, copy.deepcopy(self.inserted))
+        return autoencoder_module(self.config, plain, copy.deepcopy(self.with_autoencoder))
 
     def _fit_pace(self, kind: str, batch_size: int) -> Pace:
         def run(trainer: pl.Trainer, loader: DataLoader[Any]) -> None:
@@ -237,9 +237,9 @@ class Bench:
         unknown = ""
         if settings["of"] == "prediction" and self.images.task.multilabel and not self.is_fitted:
             unknown = "how many labels are predicted is known once the classifier is fitted"
-        more = min(settings["sanity"], len(samples))
+        more = min(settings["num_sanity_images"], len(samples))
         for kind, first, count in (("maps", 0, len(samples) - more), ("maps of sanity", more, more)):
-            own = {key: value for key, value in settings.items() if key != "sanity"}
+            own = {key: value for key, value in settings.items() if key != "num_sanity_images"}
             key = self._key(kind, self.content["explainer"], own, self.content["evaluation"]["permuted_labels"])
             if count:
                 yield Work(kind, key, count, unknown), partial(self._maps_pace, samples[:first])
@@ -256,31 +256,34 @@ class Bench:
     # detection
 
     def _detection(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
-        contest = callbacks.contest(self.config)
-        assert contest is not None
+        detection_setup = callbacks.detection_setup(self.config)
+        assert detection_setup is not None
         val, test = (len(first_samples(self.config, f"detection.{s}_images", self.images, s)) for s in (VAL, TEST))
-        for name, attack in contest.worlds.items():
-            settings = self.content["detection"]["worlds"][name]
+        for name, attack in detection_setup.attacks.items():
+            settings = self.content["detection"]["attacks"][name]
             yield from self._attack(f"attack {name}", settings, attack, val + test)
-        arms = 1 + sum(len(attack.eps) for attack in contest.worlds.values())
+        conditions = 1 + sum(len(attack.eps) for attack in detection_setup.attacks.values())
         detectors, code = self.content["detector"], self.content["autoencoder"]
-        reads = Work("what detectors read", self._key("reads", detectors, code), arms * (val + test))
-        yield reads, lambda: self._step_pace(lambda batch: self._read_all(contest.detectors, batch))
-        learning = {n: d.supervised for n, d in contest.detectors.items() if d.needs_fit}
-        for name, fits in fits_of_detectors(learning, contest.worlds, NOISE).items():
+        reads = Work("what detectors read", self._key("reads", detectors, code), conditions * (val + test))
+        yield reads, lambda: self._step_pace(lambda batch: self._read_all(detection_setup.detectors, batch))
+        learning = {n: d.supervised for n, d in detection_setup.detectors.items() if d.needs_fit}
+        for name, fits in fits_of_detectors(learning, detection_setup.attacks, NOISE).items():
             work = Work(f"fits of {name}", self._key("fits", detectors[name], code), fits * FITTED_SHARE * val)
-            yield work, partial(self._detector_pace, contest.detectors[name])
+            yield work, partial(self._detector_pace, detection_setup.detectors[name])
         adaptive = self.content["detection"]["adaptive"]
         images = len(first_samples(self.config, "detection.adaptive.images", self.images, TEST))
         for name in adaptive["detectors"]:
             runs = len(checks.epsilons(adaptive["eps"], "linf")) * (1 + len(adaptive["strengths"]))
             key, passes = self._key("adaptive", detectors[name], code), images * runs * (1 + adaptive["steps"]) / 2
-            yield Work(f"adaptive attack on {name}", key, passes), partial(self._adaptive_pace, contest.detectors[name])
+            yield (
+                Work(f"adaptive attack on {name}", key, passes),
+                partial(self._adaptive_pace, detection_setup.detectors[name]),
+            )
 
     def _read(self, detector: Detector, batch: Batch) -> Tensor:
         device = batch.image.device
-        inserted = self.inserted.to(device).eval() if detector.reads_code else None
-        return detector.read(batch, self.classifier, inserted)
+        with_autoencoder = self.with_autoencoder.to(device).eval() if detector.reads_code else None
+        return detector.read(batch, self.classifier, with_autoencoder)
 
     @torch.no_grad()
     def _read_all(self, detectors: Mapping[str, Detector], batch: Batch) -> None:
@@ -289,9 +292,9 @@ class Bench:
 
     def _adaptive(self, detector: Detector) -> Adaptive:
         """With one step, which looks twice at an image, as many steps do once more than there are of them."""
-        inserted = self.inserted if detector.reads_code else None
+        with_autoencoder = self.with_autoencoder if detector.reads_code else None
         return Adaptive(
-            self.content["detection"]["adaptive"]["eps"], 1, 1.0, False, detector, inserted, self.config.seed
+            self.content["detection"]["adaptive"]["eps"], 1, 1.0, False, detector, with_autoencoder, self.config.seed
         )
 
     def _adaptive_pace(self, detector: Detector) -> Pace:

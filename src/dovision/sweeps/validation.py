@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from dovision import checks
 from dovision.config.instantiate import instantiate
 from dovision.config.requirements import need_gradients
-from dovision.evaluation.callbacks import AUTOENCODER_CONTROLS
+from dovision.evaluation.effects import REFERENCES
 from dovision.io import sealed
 from dovision.sweeps.components import Components
 from dovision.sweeps.keys import check_choices, check_keys, declared
@@ -20,13 +20,13 @@ from dovision.types import CODE
 
 log = logging.getLogger(__name__)
 CHOICES = {
-    "evaluation.control": AUTOENCODER_CONTROLS,
+    "evaluation.reference": REFERENCES,
     "on_failure": ("continue", "stop"),
     "rerun": ("failed", "all", "unfinished"),  # or null
 }
 WHOLE_NUMBERS = (
     "evaluation.batch_size",
-    "evaluation.flush",
+    "evaluation.checkpoint_every",
     "training.classifier.batch_size",
     "training.autoencoder.batch_size",
     "details",
@@ -38,7 +38,13 @@ MAYBE_NUMBERS = (
     "detection.adaptive.images",
     "threads",
 )
-COUNTS = ("seed", "num_workers", "evaluation.maps", "training.classifier.epochs", "training.autoencoder.epochs")
+COUNTS = (
+    "seed",
+    "num_workers",
+    "evaluation.num_thumbnails",
+    "training.classifier.epochs",
+    "training.autoencoder.epochs",
+)
 
 
 class Consumer(NamedTuple):
@@ -68,7 +74,7 @@ CONSUMERS = (
         "an intervention on an autoencoder's code (intervention=latent_channel) or a detector that reads it",
     ),
     Consumer(
-        ("evaluation.control",),
+        ("evaluation.reference",),
         lambda config: instantiate(config.intervention).site == CODE,
         "an intervention on an autoencoder's code (intervention=latent_channel)",
     ),
@@ -89,7 +95,9 @@ CONSUMERS = (
         ("explanation", "evaluation.permuted_labels"), lambda config: bool(config.explainer), "explainer=[NAME,...]"
     ),
     Consumer(
-        ("evaluation.permuted_labels",), lambda config: config.explanation.sanity > 0, "explanation.sanity=NUMBER"
+        ("evaluation.permuted_labels",),
+        lambda config: config.explanation.num_sanity_images > 0,
+        "explanation.num_sanity_images=NUMBER",
     ),
     Consumer(("detection",), lambda config: bool(config.detector), "detector=[NAME,...]"),
     Consumer(
@@ -98,7 +106,7 @@ CONSUMERS = (
         "detection.adaptive.detectors=[NAME,...]",
     ),
     Consumer(
-        ("evaluation.keep_attacked",),
+        ("evaluation.store_adversarial",),
         lambda config: bool(config.detector) or config.attack._target_ != "dovision.attacks.none.NoAttack",
         "attack=NAME or detector=[NAME,...]",
     ),

@@ -17,7 +17,7 @@ METRICS_FILE = "metrics.csv"
 
 
 class CSVLogger:
-    """metrics.csv in the run directory: a row per arm and metric, with its interval."""
+    """metrics.csv in the run directory: a row per condition and metric, with its interval."""
 
     def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
         """Begin a run.
@@ -33,9 +33,9 @@ class CSVLogger:
         """Send the headline numbers of a completed run."""
         with replacing(run.folder / METRICS_FILE) as partial, partial.open("w", newline="") as file:
             rows = csv.writer(file)
-            rows.writerow(["arm", "metric", *Interval._fields])
-            for arm, metric, interval in metrics(run):
-                rows.writerow(map(as_text, [arm, metric, *interval.values()]))
+            rows.writerow(["condition", "metric", *Interval._fields])
+            for condition, metric, interval in metrics(run):
+                rows.writerow(map(as_text, [condition, metric, *interval.values()]))
 
     def send(self, folder: Path) -> None:
         """Send the figures and tables of a written report, by their names; nothing to do for a CSV file."""

@@ -15,19 +15,19 @@ _MOST = 50  # classes up to which the numbers of each are sent
 
 
 def metrics(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """(arm, metric, interval) of every headline number of a run; those of a class are metric/class, images too."""
-    for arm, found in run.summary["arms"].items():
+    """(condition, metric, interval) of each headline number of a run; those of a class are metric/class, images too."""
+    for condition, found in run.summary["conditions"].items():
         classes = found["classes"]
         for metric, interval in found.items():
             if isinstance(interval, dict) and metric != "classes":
-                yield arm, metric, interval
+                yield condition, metric, interval
         for name, own in classes.items() if len(classes) <= _MOST else ():
             for metric, interval in own.items():
-                yield arm, f"{metric}/{name}", interval
+                yield condition, f"{metric}/{name}", interval
 
 
 def effect_histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Counts and edges of the effects of all arms, in 64 bins over [-1, 1]."""
+    """Counts and edges of the effects of all conditions, in 64 bins over [-1, 1]."""
     edges = np.linspace(-1, 1, 65)
     counts = np.zeros(64, dtype=np.int64)
     for table in row_groups(folder / EFFECTS, ["effect"]):

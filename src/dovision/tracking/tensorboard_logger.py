@@ -33,8 +33,8 @@ class TensorboardLogger(CSVLogger):
 
     def report(self, run: Run) -> None:
         super().report(run)
-        for arm, metric, interval in metrics(run):
-            self.writer.add_scalar(f"{metric}/{arm}", interval["estimate"])
+        for condition, metric, interval in metrics(run):
+            self.writer.add_scalar(f"{metric}/{condition}", interval["estimate"])
         for item in run_figures(run):
             self.writer.add_figure(item.name, item.figure)
         counts, edges = effect_histogram(run.folder)

@@ -93,7 +93,7 @@ class WandbLogger(CSVLogger):
     def _send(self, run: Run, shown: Sequence[ReportFigure]) -> None:
         import wandb
 
-        self.run.summary.update({f"{arm}/{metric}": interval for arm, metric, interval in metrics(run)})
+        self.run.summary.update({f"{condition}/{metric}": interval for condition, metric, interval in metrics(run)})
         for item in shown:
             self.run.log({item.name: wandb.Image(item.figure, caption=item.caption)})
             table = wandb.Table(dataframe=item.data.head(TABLE_ROWS), allow_mixed_types=True)
@@ -137,19 +137,19 @@ class WandbLogger(CSVLogger):
 
 
 def _image(layers: Layered) -> Any:
-    """A picture for W&B, with its effect map as mask and its parts as boxes."""
+    """A picture for W&B, with its effect map as mask and its objects as boxes."""
     import wandb
 
-    parts = list(dict.fromkeys(layers.boxes["part"]))
+    objects = list(dict.fromkeys(layers.boxes["object"]))
     boxes = [
         {
             "position": {"minX": left, "maxX": right, "minY": top, "maxY": bottom},
             "domain": "pixel",
-            "class_id": parts.index(part),
-            "box_caption": part,
+            "class_id": objects.index(obj),
+            "box_caption": obj,
         }
-        for part, top, left, bottom, right in layers.boxes[["part", *Box._fields]].itertuples(index=False)
+        for obj, top, left, bottom, right in layers.boxes[["object", *Box._fields]].itertuples(index=False)
     ]
-    drawn = {"parts": {"box_data": boxes, "class_labels": dict(enumerate(parts))}}
+    drawn = {"objects": {"box_data": boxes, "class_labels": dict(enumerate(objects))}}
     masks = {"effect": {"mask_data": layers.levels, "class_labels": LEVELS}}
     return wandb.Image(layers.picture, caption=layers.caption, masks=masks, boxes=drawn if boxes else None)

@@ -32,7 +32,7 @@ class Layered(NamedTuple):
     caption: str
     picture: Picture
     levels: npt.NDArray[np.uint8]  # (H, W), keys of LEVELS
-    boxes: pd.DataFrame  # of the known parts: part, top, left, bottom, right (pixels)
+    boxes: pd.DataFrame  # of the known objects: object, top, left, bottom, right (pixels)
 
 
 def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
@@ -40,12 +40,13 @@ def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
 
     Args:
         folder: the run directory.
-        effects: a row per (sample, arm, unit): predicted, label, effect, top, left, bottom, right (pixels, or nan).
+        effects: a row per (sample, condition, unit): predicted, label, effect, top, left, bottom, right (pixels, or
+            nan).
     """
     boxes, largest = read_box_table(folder), largest_effect(effects)
-    for (sample, arm), units in effects.dropna(subset=["top"]).groupby(["sample", "arm"], sort=False):
-        picture, facts = load_thumbnail(thumbnail_path(folder, sample, arm)), units.iloc[0]
-        caption = f"sample {sample}, {arm}: predicted: {facts['predicted']}, true: {facts['label']}"
+    for (sample, condition), units in effects.dropna(subset=["top"]).groupby(["sample", "condition"], sort=False):
+        picture, facts = load_thumbnail(thumbnail_path(folder, sample, condition)), units.iloc[0]
+        caption = f"sample {sample}, {condition}: predicted: {facts['predicted']}, true: {facts['label']}"
         yield Layered(caption, picture, _levels(picture, units, largest), boxes[boxes["sample"] == sample])
 
 

@@ -20,7 +20,7 @@ class CausalAutoencoder(pl.LightningModule):
 
     Args:
         plain: the classifier without the autoencoder, whose answers are to be preserved.
-        inserted: the same classifier with the autoencoder.
+        with_autoencoder: the same classifier with the autoencoder.
         optimizer: from parameters to an optimizer.
         loss: of its terms; one of weight 0 is not computed, but for the deep one, which is always logged.
         zeroed_channel: of the code, set to 0 all through the fit, so that the autoencoder learns to do without it; None
@@ -36,16 +36,16 @@ class CausalAutoencoder(pl.LightningModule):
     def __init__(
         self,
         plain: Classifier,
-        inserted: Classifier,
+        with_autoencoder: Classifier,
         optimizer: MakeOptimizer,
         loss: AutoencoderLoss,
         zeroed_channel: int | None = None,
     ) -> None:
         super().__init__()
         self.plain = plain.eval().requires_grad_(False)
-        self.inserted = inserted.eval().requires_grad_(False)
-        self.autoencoder: ConvAutoencoder = inserted.network.get_submodule(  # type: ignore[assignment]
-            inserted.sites[CODE].rpartition(".")[0]
+        self.with_autoencoder = with_autoencoder.eval().requires_grad_(False)
+        self.autoencoder: ConvAutoencoder = with_autoencoder.network.get_submodule(  # type: ignore[assignment]
+            with_autoencoder.sites[CODE].rpartition(".")[0]
         ).requires_grad_(True)
         self.optimizer = optimizer
         self.loss = loss
@@ -63,7 +63,7 @@ class CausalAutoencoder(pl.LightningModule):
         """Only the autoencoder is ever in train mode: batch-norm and dropout of the classifier never are."""
         super().train(mode)
         self.plain.eval()
-        self.inserted.eval()
+        self.with_autoencoder.eval()
         self.autoencoder.train(mode)
         return self
 
@@ -93,7 +93,7 @@ class CausalAutoencoder(pl.LightningModule):
 
         zeroing = self.autoencoder.encoder.register_forward_hook(self._zero)
         with zeroing, self.autoencoder.register_forward_hook(measure):
-            logits = self.inserted(image)
+            logits = self.with_autoencoder(image)
         with torch.no_grad():
             target = self.plain(image)
         terms["deep"] = effects.divergence(target, logits, self.plain.task).sum(-1).mean()

@@ -46,11 +46,11 @@ def fit_autoencoder(config: DictConfig, images: Images, plain: Classifier, fitte
         path: where the checkpoint of both goes.
     """
     settings = config.training.autoencoder
-    inserted = laid_out(insert(plain, instantiate(config.autoencoder), images.shape))
-    module = autoencoder_module(config, plain, inserted)
+    with_autoencoder = laid_out(insert(plain, instantiate(config.autoencoder), images.shape))
+    module = autoencoder_module(config, plain, with_autoencoder)
     facts = _fit(config, images, module, settings, path.parent, "val_loss", "min")
     model = checkpoint.read_checkpoint(fitted)["model"]
-    checkpoint.save_checkpoint(path, inserted, model, recorded(config.autoencoder), facts)
+    checkpoint.save_checkpoint(path, with_autoencoder, model, recorded(config.autoencoder), facts)
 
 
 def classifier_module(config: DictConfig, network: Classifier) -> ImageClassifier:
@@ -58,11 +58,11 @@ def classifier_module(config: DictConfig, network: Classifier) -> ImageClassifie
     return ImageClassifier(network, instantiate(config.training.classifier.optimizer))
 
 
-def autoencoder_module(config: DictConfig, plain: Classifier, inserted: Classifier) -> CausalAutoencoder:
-    """The configured training of the autoencoder in `inserted`."""
+def autoencoder_module(config: DictConfig, plain: Classifier, with_autoencoder: Classifier) -> CausalAutoencoder:
+    """The configured training of the autoencoder in `with_autoencoder`."""
     settings = config.training.autoencoder
     loss: AutoencoderLoss = instantiate(settings.loss)
-    return CausalAutoencoder(plain, inserted, instantiate(settings.optimizer), loss, settings.zeroed_channel)
+    return CausalAutoencoder(plain, with_autoencoder, instantiate(settings.optimizer), loss, settings.zeroed_channel)
 
 
 def laid_out(classifier: Classifier) -> Classifier:

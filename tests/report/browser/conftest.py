@@ -80,7 +80,7 @@ def many(write_run: Callable[..., Any], page_of: Callable[..., Path], tmp_path_f
         own = facts | {"overrides": ["attack=pgd", f"intervention.rows={number}"], "wall_seconds": (7 * number) % 400}
         if number % 10 == 9:
             own |= {"state": "failed", "exception": {"type": "ValueError", "message": f"no {number}", "traceback": ""}}
-        summary["arms"]["clean"]["accuracy"]["estimate"] = ((number * 37) % 400) / 400
+        summary["conditions"]["clean"]["accuracy"]["estimate"] = ((number * 37) % 400) / 400
         (run / "summary.json").write_text(json.dumps(summary))
         (run / "run.json").write_text(json.dumps(with_digest(own | {"digests": digests(run)})))
     return page_of(folder, details=1)

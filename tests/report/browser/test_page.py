@@ -75,21 +75,21 @@ def test_pointing_at_a_cell_shows_its_effect(open_page, page_of_sweep, sweep):
     page.locator('#units [data-unit="5"]').hover()
     text = page.locator("#readout").inner_text()
     effects = read_effects(sweep / "2b", [0])
-    clean = effects[(effects["arm"] == "clean") & (effects["unit"] == "r1c1")]
+    clean = effects[(effects["condition"] == "clean") & (effects["unit"] == "r1c1")]
     predicted = clean.sort_values("control").iloc[-1]
     assert text.startswith(f"do(r1c1) on {predicted['class']}: ")
     assert effect(text) == pytest.approx(predicted["effect"], abs=1e-3)
     assert text.endswith(f"from P = {predicted['control']:.3f} to {predicted['treated']:.3f}")
 
 
-def test_world_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):
+def test_condition_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
     page.locator("#pick-job").select_option("intervention.rows=4")
-    page.locator("#pick-arm label", has_text="eps=0.2").click()
+    page.locator("#pick-condition label", has_text="eps=0.2").click()
     page.locator("#pick-class label", has_text="7").click()
     page.locator('#units [data-unit="6"]').hover()
     effects = read_effects(sweep / "2b", [0])
-    row = effects[(effects["arm"] == "eps=0.2") & (effects["unit"] == "r1c2") & (effects["class"] == "7")].iloc[0]
+    row = effects[(effects["condition"] == "eps=0.2") & (effects["unit"] == "r1c2") & (effects["class"] == "7")].iloc[0]
     text = page.locator("#readout").inner_text()
     assert text.startswith("do(r1c2) on 7: ")
     assert effect(text) == pytest.approx(row["effect"], rel=0.01, abs=1e-5)
@@ -102,11 +102,11 @@ def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open
     page.locator("#pick-job").select_option("intervention.rows=4")
     scales = []
     for condition in ("clean", "eps=0.2"):
-        page.locator("#pick-arm label", has_text=condition).click()
+        page.locator("#pick-condition label", has_text=condition).click()
         scales.append([page.locator(place).inner_text() for place in ("#low", "#high")])
         effects = read_effects(sweep / "2b", [0])
         chosen = page.locator("#readout").inner_text().split(" on ")[1].split(":")[0]
-        rows = effects[(effects["arm"] == condition) & (effects["class"] == chosen)]
+        rows = effects[(effects["condition"] == condition) & (effects["class"] == chosen)]
         for place in (rows["effect"].argmin(), rows["effect"].argmax()):
             fill = page.locator(f'#units [data-unit="{place}"]').get_attribute("fill")
             red, _, blue = (int(value) for value in re.findall(r"\d+", fill))

@@ -15,10 +15,10 @@ def runs(sweep):
 
 def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs):
     averaged = average_effects(runs[2].folder)
-    sure = averaged.index[(averaged["arm"] == "clean") & (averaged["class"] == "3")]
+    sure = averaged.index[(averaged["condition"] == "clean") & (averaged["class"] == "3")]
     averaged.loc[sure, "p"] = 1e-6
     (report_figure,) = channel_figures(runs[2], averaged, most=5)
-    clean = averaged[averaged["arm"] == "clean"]
+    clean = averaged[averaged["condition"] == "clean"]
     order = clean.groupby("unit")["mean"].apply(lambda means: means.abs().max()).sort_values(ascending=False).index[:5]
     axes = report_figure.figure.axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == list(order)

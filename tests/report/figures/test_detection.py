@@ -64,21 +64,21 @@ def write_scores(
     for name, variant, shift, of_noise in made:
         for fitted_on in (*attacks, ALL_ATTACKS) if "supervised" in variant else ("",):
             last = (name, variant) == made[-1][:2] and fitted_on == ALL_ATTACKS
-            for world in worlds(eps, attacks, strengths if last else ()):
-                for split in ("val", "test") if world[0] in (CLEAN, NOISE) else ("test",):
-                    move = _shift(world, shift, of_noise, fitted_on, max(eps))
-                    chance = 0.02 if world[0] == NOISE else success * world[1] / max(eps)
-                    frame = _images(split, images, world, move, chance, random)
+            for condition in conditions(eps, attacks, strengths if last else ()):
+                for split in ("val", "test") if condition[0] in (CLEAN, NOISE) else ("test",):
+                    move = _shift(condition, shift, of_noise, fitted_on, max(eps))
+                    chance = 0.02 if condition[0] == NOISE else success * condition[1] / max(eps)
+                    frame = _images(split, images, condition, move, chance, random)
                     rows.append(frame.assign(**dict(zip(DETECTOR, (name, variant, fitted_on), strict=True))))
     frame = pd.concat(rows, ignore_index=True)
     write_table(folder, frame)
     return frame
 
 
-def worlds(
+def conditions(
     eps: Sequence[float], attacks: Sequence[str], strengths: Sequence[float]
 ) -> Iterable[tuple[str, float, float | None]]:
-    """(attack, eps, strength) of each world."""
+    """(attack, eps, strength) of each condition."""
     yield CLEAN, 0.0, None
     yield from ((attack, size, None) for attack in (NOISE, *attacks) for size in eps)
     yield from ((ADAPTIVE, max(eps), strength) for strength in strengths)
@@ -95,9 +95,9 @@ def write_table(folder: Path, frame: pd.DataFrame) -> None:
 
 
 def _shift(
-    world: tuple[str, float, float | None], attacked: float, of_noise: float, fitted_on: str, largest: float
+    condition: tuple[str, float, float | None], attacked: float, of_noise: float, fitted_on: str, largest: float
 ) -> float:
-    attack, size, strength = world
+    attack, size, strength = condition
     if attack in (ADAPTIVE, ORTHOGONAL):
         return attacked / (1 + (20 if strength is None else strength))
     unseen = 0.6 if fitted_on in ATTACKS and fitted_on != attack else 1.0
@@ -108,12 +108,12 @@ def _shift(
 def _images(
     split: str,
     images: int,
-    world: tuple[str, float, float | None],
+    condition: tuple[str, float, float | None],
     move: float,
     chance: float,
     random: np.random.Generator,
 ) -> pd.DataFrame:
-    attack, size, strength = world
+    attack, size, strength = condition
     sample = np.arange(images)
     right = sample % 20 != 0
     beaten = right & (random.random(images) < chance / (1 + 0.05 * (strength or 0)))
@@ -252,12 +252,12 @@ def test_operating_curves_rise_and_perfect_detection_is_a_corner(tmp_path):
 def test_distributions_are_those_of_clean_noise_and_successful_attacks(run):
     scores = read_scores(run.folder)
     frame = distributions(scores)
-    clean = frame[(frame["detector"] == "max_softmax") & (frame["world"] == CLEAN)]
+    clean = frame[(frame["detector"] == "max_softmax") & (frame["condition"] == CLEAN)]
     own = scores[(scores["split"] == "test") & (scores["attack"] == CLEAN) & (scores["detector"] == "max_softmax")]
     assert clean["value"].tolist() == sorted(own["score"])
     assert clean["share"].tolist() == pytest.approx(np.arange(1, len(own) + 1) / len(own))
     assert frame["eps"].unique().tolist() == [0.2]
-    assert dict.fromkeys(frame["world"]) == dict.fromkeys([CLEAN, NOISE, "attacked"])
+    assert dict.fromkeys(frame["condition"]) == dict.fromkeys([CLEAN, NOISE, "attacked"])
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_panel_for_all_else_and_a_line_an_attack(runs):
     assert "n = 12 images." in report_figure.caption
 
 
-def test_the_quantiles_are_those_of_all_images_of_an_arm(runs):
+def test_the_quantiles_are_those_of_all_images_of_a_condition(runs):
     rows = epsilon_figures(runs)[0].data
     own = rows[(rows["panel"] == "intervention.rows=4") & (rows["attack"] == "PGD") & (rows["eps"] == 0.2)].iloc[0]
     samples = read_samples(runs[2].folder)

@@ -23,17 +23,17 @@ def grids(write_run, tmp_path_factory):
     return folder
 
 
-def test_there_is_a_point_for_each_grid_fill_and_arm(grids):
+def test_there_is_a_point_for_each_grid_fill_and_condition(grids):
     (report_figure,) = grid_figures(read_sweep(grids))
-    rows = report_figure.data.set_index(["fill", "cells", "arm"])
+    rows = report_figure.data.set_index(["fill", "cells", "condition"])
     assert sorted(rows.index) == sorted(
         [
-            (fill, cells, arm)
+            (fill, cells, condition)
             for fill, cells in (("Constant(value=0.0)", 4), ("Constant(value=0.0)", 16), ("Mean", 16))
-            for arm in ("clean", "eps=0.2")
+            for condition in ("clean", "eps=0.2")
         ]
     )
-    summary = json.loads((grids / "b" / "summary.json").read_text())["arms"]["clean"]["mean_abs_expected_effect"]
+    summary = json.loads((grids / "b" / "summary.json").read_text())["conditions"]["clean"]["mean_abs_expected_effect"]
     assert rows.loc[("Constant(value=0.0)", 16, "clean"), "mean"] == summary["estimate"]
 
 
@@ -64,7 +64,7 @@ def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
                     tmp_path / name, overrides, grid=grid, images=12, maps=0, eps=(0.2,), seed=seed, strength=strength
                 )
     (report_figure,) = grid_figures(read_sweep(tmp_path))
-    rows = report_figure.data.set_index(["series", "arm", "cells"])
+    rows = report_figure.data.set_index(["series", "condition", "cells"])
     assert set(rows.index) == {
         *((f"attack={attack}", "eps=0.2", cells) for attack in ("fgsm", "pgd") for cells in (4, 16)),
         *(("", "clean", cells) for cells in (4, 16)),
@@ -72,7 +72,7 @@ def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
     assert set(rows["seeds"]) == {2}
     for attack in ("fgsm", "pgd"):
         summaries = [json.loads((tmp_path / f"{attack}2{seed}" / "summary.json").read_text()) for seed in (0, 1)]
-        estimates = [found["arms"]["eps=0.2"]["mean_abs_expected_effect"]["estimate"] for found in summaries]
+        estimates = [found["conditions"]["eps=0.2"]["mean_abs_expected_effect"]["estimate"] for found in summaries]
         point = rows.loc[(f"attack={attack}", "eps=0.2", 4)]
         assert point["mean"] == pytest.approx(sum(estimates) / 2)
         assert [point["low"], point["high"]] == pytest.approx([min(estimates), max(estimates)])

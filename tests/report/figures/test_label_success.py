@@ -24,12 +24,14 @@ def folder(tmp_path):
     batch = Batch(torch.zeros(4, 1, 2, 2), LABEL, torch.arange(4), torch.arange(4))
     before = TASK.correct(BEFORE.float(), LABEL)
     with TableWriter(tmp_path / SAMPLES, samples_schema(TASK)) as table:
-        for arm, answers in (("clean", BEFORE), ("eps=0.1", AFTER)):
+        for condition, answers in (("clean", BEFORE), ("eps=0.1", AFTER)):
             logits = answers * 8.0 - 4
-            attacked = {"clean": CleanImages(batch.image, before), "logits_8bit": logits} if arm != "clean" else {}
+            attacked = (
+                {"clean": CleanImages(batch.image, before), "logits_8bit": logits} if condition != "clean" else {}
+            )
             rows = sample_columns(
-                arm=arm, eps=0.1 if attacked else 0.0, batch=batch, names=list("abcd"), task=TASK, logits=logits,
-                control_logits=logits, treated_logits=logits.unsqueeze(1), **attacked,
+                condition=condition, eps=0.1 if attacked else 0.0, batch=batch, names=list("abcd"), task=TASK,
+                logits=logits, control_logits=logits, treated_logits=logits.unsqueeze(1), **attacked,
             )  # fmt: skip
             table.write(rows)
     return tmp_path

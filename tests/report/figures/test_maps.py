@@ -76,11 +76,11 @@ def test_the_gallery_draws_boxes_and_names_a_zero_map(shown):
     assert [axes.get_title() for axes in figure.axes[:4]] == ["image", "grad_cam", "effect_map", "random_map"]
 
 
-def test_estimates_stand_against_the_true_evidence_of_each_part(shown, map_run):
+def test_estimates_stand_against_the_true_evidence_of_each_object(shown, map_run):
     report_figure = shown["map_estimates"]
-    effects = true_effects(map_run).set_index(["sample", "class", "part"])["effect"]
+    effects = true_effects(map_run).set_index(["sample", "class", "object"])["effect"]
     for row in report_figure.data.to_dict("records"):
-        assert row["evidence"] == pytest.approx(-effects[row["sample"], row["class"], row["part"]])
+        assert row["evidence"] == pytest.approx(-effects[row["sample"], row["class"], row["object"]])
     scores = (
         shown["map_scores"].data.query("metric == 'true_effects' and cases == 'all'").set_index("explainer")["mean"]
     )

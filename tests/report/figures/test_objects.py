@@ -19,8 +19,8 @@ def runs(map_sweep):
 
 def test_a_run_of_counterfactuals_shows_true_effects(map_run):
     (report_figure,) = object_figures(*read_sweep(map_run))
-    assert report_figure.name == "part_effects"
-    assert "n = 18 to 24 parts" in report_figure.caption
+    assert report_figure.name == "object_effects"
+    assert "n = 18 to 24 objects" in report_figure.caption
     labels = [tick.get_text() for tick in report_figure.figure.axes[0].get_yticklabels()]
     assert set(labels[:4]) == {f"do(no {kind}) on {label}" for kind, label in PULLED}
 
@@ -75,7 +75,7 @@ def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
     energy = data[(data["panel"] == "energy on the tag") & (data["class"] == "nodule")].set_index(["series", "x"])
     assert energy.loc[("effect_map", 1.0), "low"] > energy.loc[("grad_cam", 1.0), "high"]
     assert energy.loc[("area", 0.5), "mean"] == pytest.approx(1 / 16)
-    assert energy.loc[("area", 0.0), "parts"] == 36  # two runs of 18 films are pooled
+    assert energy.loc[("area", 0.0), "objects"] == 36  # two runs of 18 films are pooled
     assert len(report_figure.figure.axes) == 8
 
 

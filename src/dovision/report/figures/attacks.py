@@ -28,7 +28,7 @@ def attack_figures(run: Run) -> list[ReportFigure]:
     if not (run.folder / ATTACKS).is_file():
         return []
     frame = attack_rates(run.folder)
-    queries = run.facts.get("world_queries", {})
+    queries = run.facts.get("condition_queries", {})
     frame["passes"] = [
         queries.get(attack, {}).get(f"{eps:g}") for attack, eps in zip(frame["attack"], frame["eps"], strict=True)
     ]
@@ -45,7 +45,7 @@ def attack_figures(run: Run) -> list[ReportFigure]:
 
 
 def _health(run: Run) -> str:
-    share = run.facts.get("world_dead_gradients")
+    share = run.facts.get("condition_dead_gradients")
     if share is None:
         return ""
     masked = " Attacks by gradient may fail for want of one, which is no sign of robustness." if share > MASKED else ""

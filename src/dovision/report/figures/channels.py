@@ -20,7 +20,7 @@ def channel_figures(run: Run, averaged: pd.DataFrame, most: int = 24) -> list[Re
         averaged: from `average_effects`.
         most: channels that are drawn.
     """
-    clean = averaged[averaged["arm"] == CLEAN]
+    clean = averaged[averaged["condition"] == CLEAN]
     if clean["unit"].nunique() < 2 or _placed(run):
         return []
     strongest = clean["mean"].abs().groupby(clean["unit"], sort=False).max().sort_values(ascending=False, kind="stable")

@@ -26,12 +26,12 @@ _HEADS = {
 
 
 def class_table(run: Run) -> pd.DataFrame:
-    """A row per (arm, class): each metric of HEADS with NAME_low, NAME_high and NAME_reason; nan: not defined."""
+    """A row per (condition, class): each metric of HEADS with NAME_low, NAME_high and NAME_reason; nan: not defined."""
     ends = {"": "estimate", "_low": "low", "_high": "high", "_reason": "reason"}
     rows = [
-        {"arm": arm, "class": name}
+        {"condition": condition, "class": name}
         | {f"{metric}{end}": own.get(metric, {}).get(key) for metric in _HEADS for end, key in ends.items()}
-        for arm, found in run.summary["arms"].items()
+        for condition, found in run.summary["conditions"].items()
         for name, own in found["classes"].items()
     ]
     frame = pd.DataFrame(rows)
@@ -47,14 +47,14 @@ def class_figure(run: Run) -> ReportFigure:
         metrics.remove("accuracy")
     table = Ruled(
         ["class", *(_HEADS[name] for name in metrics)],
-        [(str(row["arm"]), _cells(row, metrics)) for _, row in frame.iterrows()],
+        [(str(row["condition"]), _cells(row, metrics)) for _, row in frame.iterrows()],
     )
     cut = f" Drawn: the first {_DRAWN} of {len(frame):,} rows." if len(frame) > _DRAWN else ""
-    images = max(found["images"] for found in run.summary["arms"].values())
+    images = max(found["images"] for found in run.summary["conditions"].values())
     caption = (
         "Each class against all others. Sensitivity: the share of its images of which it is predicted, which is the "
         "accuracy of a class; a label is predicted from its threshold on, and its accuracy is the share predicted "
-        f"rightly. -: not defined by these images. {setup_sentence([run])} n = {images:,} images in each arm. "
+        f"rightly. -: not defined by these images. {setup_sentence([run])} n = {images:,} images in each condition. "
         f"In brackets: {SHARE_INTERVALS}.{missing_intervals(frame)}{cut}"
     )
     figure = results_table(table.heads, table.rows[:_DRAWN])

@@ -47,7 +47,7 @@ def distributions(scores: pd.DataFrame) -> pd.DataFrame:
     """Of the same detectors at a middle epsilon, the scores of clean images, noise and successful attacks, worst case.
 
     Returns:
-        detector, world ("clean", "random_sign" or "attacked"), eps, images, share (0 to 1) and value,
+        detector, condition ("clean", "random_sign" or "attacked"), eps, images, share (0 to 1) and value,
         the score at or below which lies that share.
     """
     test = preferred(scores[scores["split"] == TEST])
@@ -56,13 +56,15 @@ def distributions(scores: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for key, own in test.groupby(DETECTOR, observed=True, sort=False):
         same = own[own["eps"] == eps]
-        worlds = {CLEAN: own[own["attack"] == CLEAN], NOISE: same[same["attack"] == NOISE]}
-        worlds[ATTACKED] = worst_case(same).query("success == 1")
-        for world, rows in worlds.items():
+        conditions = {CLEAN: own[own["attack"] == CLEAN], NOISE: same[same["attack"] == NOISE]}
+        conditions[ATTACKED] = worst_case(same).query("success == 1")
+        for condition, rows in conditions.items():
             if len(rows):
                 frame = ecdf(rows["score"])
                 parts.append(
-                    frame.assign(detector=detector_label(*map(str, key)), world=world, eps=eps, images=len(rows))
+                    frame.assign(
+                        detector=detector_label(*map(str, key)), condition=condition, eps=eps, images=len(rows)
+                    )
                 )
     return pd.concat(parts, ignore_index=True)
 

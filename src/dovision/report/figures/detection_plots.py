@@ -107,14 +107,14 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
     """Share of images whose score is at most a value, a panel a detector; on a logarithmic axis if they are far apart.
 
     Args:
-        frame: columns detector, world, images, share (0 to 1), value.
+        frame: columns detector, condition, images, share (0 to 1), value.
         limits: by detector the threshold in use, drawn as a line.
     """
     figure, panels = _panels(frame["detector"], height=2.2)
     looks: dict[str, dict[str, Any]] = {CLEAN: series(-1), NOISE: series(0) | {"linestyle": "--"}}
     for axes, (name, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
-        for world, rows in own.groupby("world", sort=False):
-            draw_ecdf(axes, rows, str(world), looks.get(str(world), series(1)))
+        for condition, rows in own.groupby("condition", sort=False):
+            draw_ecdf(axes, rows, str(condition), looks.get(str(condition), series(1)))
         axes.axvline(limits[str(name)], color=FAINT, linewidth=1.2, label="threshold")
         inner = own[own["share"].between(0.01, 0.99)]["value"]
         low, high = float(inner.min()), float(inner.max())

@@ -34,7 +34,7 @@ def epsilon_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     cut = f" Drawn: the first {_MOST} of {len(shown)} settings." if len(shown) > _MOST else ""
     used = [run for series in compared.values() for group in series.values() for run in group]
     caption = (
-        "Mean over units of the absolute expected causal effect of an image, of all images of an arm, whether the "
+        "Mean over units of the absolute expected causal effect of an image, of all images of a condition, whether the "
         "attack succeeded or not; epsilon 0: clean. Line: median over images; band: half of them; dotted: 5 % and "
         "95 %, of 20 images or more. Random-sign noise (RandomSign) is as large as the attacks and of no intent: what "
         f"it changes is not evidence of an attack. {setup_sentence(used)} n = {span(frame['images'])} images.{cut}"
@@ -64,7 +64,7 @@ def _intervention(series: Series) -> str:
 def _rows(panel: str, series: Series) -> Iterator[dict[str, Any]]:
     for attack, runs in series.items():
         tables = [read_samples(run.folder).dropna(subset=[VALUE]) for run in runs]
-        others = [table[table["arm"] != CLEAN] for table in tables[1:]]  # the clean images are the same in each
+        others = [table[table["condition"] != CLEAN] for table in tables[1:]]  # the clean images are the same in each
         for eps, rows in pd.concat([tables[0], *others]).groupby("eps"):
             values = {name: quantile(rows[VALUE], share) for name, share in QUANTILES.items()}
             yield {"panel": panel, "attack": attack, "eps": eps, "images": len(rows), **values}

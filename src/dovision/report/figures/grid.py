@@ -15,7 +15,7 @@ from dovision.store.tables import CLEAN
 
 METRIC = "mean_abs_expected_effect"
 FACTORS = ["intervention.rows", "intervention.columns", "intervention.fill"]  # the axis of the figure, and its lines
-POINT = ["series", "fill", "arm", "eps", "cells"]
+POINT = ["series", "fill", "condition", "eps", "cells"]
 
 
 def grid_figures(runs: Sequence[Run]) -> list[ReportFigure]:
@@ -50,24 +50,24 @@ def _grid(run: Run) -> tuple[int, str] | None:
 
 
 def _rows(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """A row per run and arm; `series` is what else differs. Clean images depend on no attack, and stand there once."""
+    """Rows by run and condition; `series` is what else differs. Clean images depend on no attack, and occur once."""
     for attacked, apart_from in ((False, [*FACTORS, "seed", "attack"]), (True, [*FACTORS, "seed"])):
         groups = alike(runs, apart_from)
         names = own_settings(groups)
         for key, group in groups.items():
             for run in group:
-                arms = run.summary["arms"].items()
-                chosen = {arm: found for arm, found in arms if (arm != CLEAN) == attacked}
+                conditions = run.summary["conditions"].items()
+                chosen = {condition: found for condition, found in conditions if (condition != CLEAN) == attacked}
                 yield from _points(run, names[key], chosen)
 
 
-def _points(run: Run, series: str, arms: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _points(run: Run, series: str, conditions: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     cells, fill = _grid(run) or (0, "")
-    for arm, found in arms.items():
+    for condition, found in conditions.items():
         interval = found[METRIC]
         if interval is not None:
             values = {"mean": interval["estimate"], **{name: interval[name] for name in ("low", "high", "reason")}}
-            place = {"series": series, "fill": fill, "arm": arm, "eps": found["eps"], "cells": cells}
+            place = {"series": series, "fill": fill, "condition": condition, "eps": found["eps"], "cells": cells}
             yield {**place, "seed": run.seed, "images": found["images"], **values}
 
 

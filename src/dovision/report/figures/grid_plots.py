@@ -12,20 +12,20 @@ _ENDS = ["mean", "low", "high"]
 
 @styled
 def grid_lines(frame: pd.DataFrame) -> Figure:
-    """Mean |ECE| against the number of cells: of a cell, and times the number of cells; a row of panels an arm.
+    """Mean |ECE| against the number of cells: of a cell, and times the number of cells; a row of panels a condition.
 
     Args:
-        frame: columns series (what differs besides grid and fill, or empty), fill, arm, cells, mean, low, high.
+        frame: columns series (what differs besides grid and fill, or empty), fill, condition, cells, mean, low, high.
     """
-    arms = list(dict.fromkeys(frame["arm"]))
+    conditions = list(dict.fromkeys(frame["condition"]))
     lines = list(dict.fromkeys(zip(frame["series"], frame["fill"], strict=True)))
-    figure = Figure(figsize=(7.16, 0.9 + 2.1 * len(arms)), layout="constrained")
-    panels = figure.subplots(len(arms), 2, sharex=True, squeeze=False)
+    figure = Figure(figsize=(7.16, 0.9 + 2.1 * len(conditions)), layout="constrained")
+    panels = figure.subplots(len(conditions), 2, sharex=True, squeeze=False)
     ticks = sorted(frame["cells"].unique())
-    for row, arm in enumerate(arms):
+    for row, condition in enumerate(conditions):
         for axes, whole in zip(panels[row], (False, True), strict=True):
             for number, (own, fill) in enumerate(lines):
-                of_line = (frame["arm"] == arm) & (frame["series"] == own) & (frame["fill"] == fill)
+                of_line = (frame["condition"] == condition) & (frame["series"] == own) & (frame["fill"] == fill)
                 rows = frame[of_line].sort_values("cells")
                 if rows.empty:
                     continue
@@ -36,7 +36,7 @@ def grid_lines(frame: pd.DataFrame) -> Figure:
                 )
             axes.set_ylim(bottom=0)
             axes.grid(axis="y")
-            axes.set_title(f"{arm}: {'times the number of cells' if whole else 'of a cell'}")
+            axes.set_title(f"{condition}: {'times the number of cells' if whole else 'of a cell'}")
     for axes in panels[-1]:
         axes.set_xscale("log")
         axes.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -16,11 +16,11 @@ from dovision.report.report_figure import ReportFigure, bracketed, missing_inter
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, read_samples
 
-_HEADS = ("arm", "known", "right when clean", "success", "robust accuracy")
+_HEADS = ("condition", "known", "right when clean", "success", "robust accuracy")
 
 
 def label_success(folder: Path, classes: Sequence[str]) -> pd.DataFrame:
-    """A row per (class, arm) of a multilabel run with an attack; no rows for any other.
+    """A row per (class, condition) of a multilabel run with an attack; no rows for any other.
 
     known, right        images of which the label is known; of these predicted rightly when clean
     success             share of those that were right which are wrong when attacked
@@ -33,7 +33,7 @@ def label_success(folder: Path, classes: Sequence[str]) -> pd.DataFrame:
         classes: names of the labels.
     """
     samples = read_samples(folder).set_index("sample")
-    clean, attacked = samples[samples["arm"] == CLEAN], samples[samples["arm"] != CLEAN]
+    clean, attacked = samples[samples["condition"] == CLEAN], samples[samples["condition"] != CLEAN]
     if attacked.empty or np.ndim(clean["label"].iloc[0]) == 0:
         return pd.DataFrame()
     truth, before = (np.stack(clean[name]) for name in ("label", "prediction"))
@@ -41,10 +41,10 @@ def label_success(folder: Path, classes: Sequence[str]) -> pd.DataFrame:
     for number, label in enumerate(classes):
         known = truth[:, number] >= 0
         right = known & (before[:, number] == truth[:, number])
-        for arm, own in attacked.groupby("arm", sort=False):
+        for condition, own in attacked.groupby("condition", sort=False):
             after = np.stack(own.loc[clean.index, "prediction"])[:, number]
             held = right & (after == truth[:, number])
-            row: dict[str, Any] = {"class": label, "arm": arm, "known": known.sum(), "right": right.sum()}
+            row: dict[str, Any] = {"class": label, "condition": condition, "known": known.sum(), "right": right.sum()}
             for name, over, hit in (("success", right, ~held), ("robust_accuracy", known, held)):
                 share = np.where(over, hit, np.nan).astype(float)
                 row |= interval_columns(name, share_interval(share, clean["group"].to_numpy()))
@@ -74,4 +74,4 @@ def label_figures(run: Run) -> list[ReportFigure]:
 
 def _cells(row: pd.Series) -> list[str]:
     shares = [bracketed(row, name) for name in ("success", "robust_accuracy")]
-    return [str(row["arm"]), f"{row['known']:,}", f"{row['right']:,}", *shares]
+    return [str(row["condition"]), f"{row['known']:,}", f"{row['right']:,}", *shares]

@@ -113,10 +113,10 @@ def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
 
 @styled
 def estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str], across: int = 3) -> Figure:
-    """The estimates of maps for parts against the evidence that these give, a point a part, a panel an explainer.
+    """The estimates of maps for objects against the evidence that these give, a point an object, a panel an explainer.
 
     Args:
-        frame: columns explainer, kind (of part), evidence, density (the map's mean over the part).
+        frame: columns explainer, kind (of object), evidence, density (the map's mean over the object).
         titles: of the explainers that are drawn, in their order.
         across: panels in a row.
     """
@@ -141,8 +141,8 @@ def estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str], across: int 
         axes.set_title(title)
     for axes in panels.flat[len(titles) :]:
         axes.set_axis_off()
-    figure.supxlabel("true evidence of the part: minus the effect of taking it away", fontsize=9)
-    figure.supylabel("the map's mean over the part", fontsize=9)
+    figure.supxlabel("true evidence of the object: minus the effect of taking it away", fontsize=9)
+    figure.supylabel("the map's mean over the object", fontsize=9)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=8, fontsize=7.5)
     return figure
 

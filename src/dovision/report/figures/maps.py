@@ -19,7 +19,7 @@ from dovision.report.report_figure import ReportFigure, missing_intervals, setup
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, RANDOMISED, read_box_table, read_grid, read_maps
 from dovision.store.run_record import Run, describe
 from dovision.store.tables import CLEAN
-from dovision.store.thumbnails import CHOSEN, load_thumbnail, samples_in_arms, thumbnail_path
+from dovision.store.thumbnails import CHOSEN, load_thumbnail, samples_in_conditions, thumbnail_path
 
 TITLES = {
     "pointing": "pointing\ngame ↑",
@@ -58,7 +58,7 @@ def _measured(run: Run) -> str:
     text += f"{grid.margin:g} pixels"
     if explanation:
         text += f"; deletion and insertion with {describe(explanation['fill'])} in {explanation['steps']} steps"
-    named = [f"{name} = {describe(part)}" for name, part in run.config.get("explainer", {}).items()]
+    named = [f"{name} = {describe(component)}" for name, component in run.config.get("explainer", {}).items()]
     return f"{setup_sentence([run])} Maps: {', '.join(named)}. {text}." if named else f"{setup_sentence([run])} {text}."
 
 
@@ -108,7 +108,7 @@ def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
 
 def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
     maps, boxes = read_maps(run.folder), read_box_table(run.folder)
-    pictured = samples_in_arms(run.folder, [CLEAN])
+    pictured = samples_in_conditions(run.folder, [CLEAN])
     shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured)]
     shown = shown.sort_values("sample", key=lambda sample: sample.map(pictured.index), kind="stable")
     located = shown.merge(boxes.rename(columns={"label": "class"})[["sample", "class"]], on=["sample", "class"])
@@ -120,7 +120,7 @@ def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
     drawn = boxes[boxes["sample"].isin(pictures)]
     caption = (
         "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer. Yellow: boxes "
-        f"that speak for the class; light blue: other parts. n = {len(pictures)}, {CHOSEN}, those with a box before "
+        f"that speak for the class; light blue: other objects. n = {len(pictures)}, {CHOSEN}, those with a box before "
         f"others; single images, so no interval. {_measured(run)}"
     )
     figure = map_gallery(pictures, frame, drawn, read_grid(run.folder))
@@ -135,11 +135,11 @@ def _estimates(run: Run, scores: pd.DataFrame) -> list[ReportFigure]:
     if len(frame) < 2 or of_all["mean"].isna().all():
         return []
     caption = (
-        "What a map says of a part, its mean over the part's box, against what the part gives to the classifier: minus "
-        "the true effect of leaving it out, all else equal. Each panel has the units of its own map. Beside the name: "
+        "A map's mean over an object's box against the evidence that the object gives to the classifier: minus the "
+        "true effect of leaving it out, all else equal. Each panel has the units of its own map. Beside the name: "
         "mean over images of the rank correlation within an image, whose interval stands in the table of explainers. "
-        f"n = {span(frame.groupby('explainer', observed=True).size())} parts and classes a panel; single parts, so no "
-        f"interval. {_measured(run)}"
+        f"n = {span(frame.groupby('explainer', observed=True).size())} objects and classes a panel; single objects, so "
+        f"no interval. {_measured(run)}"
     )
     figure = map_plots.estimate_clouds(frame, titles)
     return [ReportFigure("map_estimates", "Estimated against true effects", caption, figure, frame)]

@@ -1,4 +1,4 @@
-"""Figures of what the parts of images do: pure functions from a table to a figure."""
+"""Figures of what the objects of images do: pure functions from a table to a figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AREA = "area"  # the series of what a uniform map would have
 
 @styled
 def forest(frame: pd.DataFrame) -> Figure:
-    """Each part's box against its control boxes, and beside it their difference.
+    """Each object's box against its control boxes, and beside it their difference.
 
     Args:
         frame: columns name, images, p_holm, and box, control, difference with _low and _high.
@@ -83,20 +83,20 @@ def cause_against_tag(pairs: pd.DataFrame, moves: pd.DataFrame) -> Figure:
     """A row a class: effect of the cause against that of the tag, a point an image; and what attacks change.
 
     Args:
-        pairs: columns arm, class, cause, tag.
-        moves: columns arm, class, kind, and change and size with _low and _high.
+        pairs: columns condition, class, cause, tag.
+        moves: columns condition, class, kind, and change and size with _low and _high.
     """
-    classes, arms = list(dict.fromkeys(moves["class"])), list(dict.fromkeys(pairs["arm"]))
+    classes, conditions = list(dict.fromkeys(moves["class"])), list(dict.fromkeys(pairs["condition"]))
     figure = Figure(figsize=(9.2, 0.8 + 2.6 * len(classes)), layout="constrained")
     panels = figure.subplots(len(classes), 3, squeeze=False, width_ratios=(1.3, 1, 1))
     for (cloud, signed, sizes), label in zip(panels, classes, strict=True):
         own = moves[moves["class"] == label]
         kinds = list(dict.fromkeys(own["kind"]))
-        for number, arm in enumerate(arms):
-            _cloud(cloud, pairs[(pairs["class"] == label) & (pairs["arm"] == arm)], arm, number)
-            rows, colour = own[own["arm"] == arm], series(number - 1)["color"]
+        for number, condition in enumerate(conditions):
+            _cloud(cloud, pairs[(pairs["class"] == label) & (pairs["condition"] == condition)], condition, number)
+            rows, colour = own[own["condition"] == condition], series(number - 1)["color"]
             place = np.array([kinds.index(kind) for kind in rows["kind"]], float)
-            place += (number - len(arms) / 2) * 0.5 / len(arms)
+            place += (number - len(conditions) / 2) * 0.5 / len(conditions)
             _whiskers(signed, rows, "change", place, colour, colour)
             _whiskers(sizes, rows, "size", place, colour, colour)
         cloud.set_title(f"effects on {shortened(label, 24)}, a point an image")
@@ -116,12 +116,12 @@ def cause_against_tag(pairs: pd.DataFrame, moves: pd.DataFrame) -> Figure:
     return figure
 
 
-def _cloud(axes: Axes, rows: pd.DataFrame, arm: str, number: int) -> None:
+def _cloud(axes: Axes, rows: pd.DataFrame, condition: str, number: int) -> None:
     """Each image, and the mean as a large marker."""
     colour = series(number - 1)["color"]
     axes.scatter(rows["cause"], rows["tag"], s=9, color=colour, alpha=0.45, linewidths=0)
     centre: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "markersize": 9, "markeredgecolor": PAPER}
-    axes.plot([rows["cause"].mean()], [rows["tag"].mean()], color=colour, label=arm, linestyle="none", **centre)
+    axes.plot([rows["cause"].mean()], [rows["tag"].mean()], color=colour, label=condition, linestyle="none", **centre)
 
 
 def _line(name: str, number: int) -> dict[str, Any]:

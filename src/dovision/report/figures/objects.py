@@ -1,4 +1,4 @@
-"""The figures of what the parts of images do: true effects, and boxes against controls."""
+"""The figures of what the objects of images do: true effects, and boxes against controls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from dovision.analysis import object_moves
-from dovision.analysis.object_effects import CONTRASTS, contrasts, part_effects, true_effects
+from dovision.analysis.object_effects import CONTRASTS, contrasts, object_effects, true_effects
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, level_of_selected
 from dovision.report import plots
 from dovision.report.figures import object_plots
@@ -19,25 +19,25 @@ _MOST = 16  # pairs of a unit and a class that are drawn
 
 
 def object_figures(run: Run) -> list[ReportFigure]:
-    """The figures of a run whose units are the parts of images; none for any other."""
+    """The figures of a run whose units are the objects of images; none for any other."""
     return [*_true_effects(run), *_moves(run), *_forest(run)]
 
 
 def _true_effects(run: Run) -> list[ReportFigure]:
-    frame = part_effects(run.folder)
+    frame = object_effects(run.folder)
     if frame.empty:
         return []
     shown = len(plots.strongest(frame.assign(unit=frame["kind"]), _MOST))
     if shown < len(frame):
-        frame = part_effects(run.folder, level_of_selected(shown, len(frame)))
+        frame = object_effects(run.folder, level_of_selected(shown, len(frame)))
     caption = (
-        "Mean of P(class | the image drawn without the part) - P(class), all else equal: the effect itself, not an "
-        f"estimate by a mask. {setup_sentence([run])} n = {span(frame['parts'])} parts. "
+        "Mean of P(class | the image drawn without the object) - P(class), all else equal: the effect itself, not an "
+        f"estimate by a mask. {setup_sentence([run])} n = {span(frame['objects'])} objects. "
         f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.{missing_intervals(frame)}"
     )
     drawn = frame.assign(unit="no " + frame["kind"])
     figure = plots.average_effects_plot(plots.strongest(drawn, _MOST))
-    return [ReportFigure("part_effects", "True effects of the parts", caption, figure, frame)]
+    return [ReportFigure("object_effects", "True effects of the objects", caption, figure, frame)]
 
 
 def _moves(run: Run) -> list[ReportFigure]:
@@ -46,14 +46,14 @@ def _moves(run: Run) -> list[ReportFigure]:
     pairs, changes = object_moves.pairs(rows), object_moves.moves(rows)
     if pairs.empty or changes.empty:
         return []
-    counts = pairs.groupby(["class", "arm"])["sample"].nunique()
+    counts = pairs.groupby(["class", "condition"])["sample"].nunique()
     caption = (
-        "True effects, the part left out and all else equal, of what causes the class and of the tag that is only "
+        "True effects, the object left out and all else equal, of what causes the class and of the tag that is only "
         "correlated with it, in log-odds, which a saturated probability does not hide; negative: evidence was taken "
-        "away. Left: images that have both, and their means. Right: the same part of the same image, attacked minus "
+        "away. Left: images that have both, and their means. Right: the same object of the same image, attacked minus "
         "clean. An attack on the cause, or on the tag, moves that kind most; one on nothing in particular moves them "
         f"like the rib, which means nothing. {setup_sentence([run])} n = {span(counts)} images (left), "
-        f"{span(changes['parts'])} parts (right). Whiskers: {MEAN_INTERVALS}."
+        f"{span(changes['objects'])} objects (right). Whiskers: {MEAN_INTERVALS}."
         f"{missing_intervals(changes)}"
     )
     figure = object_plots.cause_against_tag(pairs, changes)
@@ -66,10 +66,10 @@ def _forest(run: Run) -> list[ReportFigure]:
     if frame.empty:
         return []
     frame = frame.assign(name=_names(frame))
-    clean = frame[frame["arm"] == CLEAN].sort_values("difference", kind="stable")
+    clean = frame[frame["condition"] == CLEAN].sort_values("difference", kind="stable")
     caption = (
-        "Painting over a part's box against painting over boxes of its size elsewhere in the same image, on the class "
-        f"that the part speaks for; negative: evidence was taken away. {setup_sentence([run])} n: images; p: "
+        "Painting over an object's box against painting over boxes of its size elsewhere in the same image, on the "
+        f"class that the object speaks for; negative: evidence was taken away. {setup_sentence([run])} n: images; p: "
         f"two-sided, Holm-adjusted over the rows. Whiskers: {MEAN_INTERVALS}.{missing_intervals(clean)}"
     )
     return [ReportFigure("box_against_control", "Box against control", caption, object_plots.forest(clean), frame)]
@@ -85,7 +85,7 @@ def fill_figures(runs: Sequence[Run]) -> list[ReportFigure]:
         _, frame = _clean_contrasts(found, level_of_selected(shown, len(frame)))
     drawn = _drawn(frame)
     caption = (
-        "Effect of painting over a part's box minus that of its control boxes, run by run. "
+        "Effect of painting over an object's box minus that of its control boxes, run by run. "
         f"{setup_sentence(found)} n = {span(frame['images'])} images. "
         f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.{missing_intervals(drawn)}"
     )
@@ -97,17 +97,19 @@ def _clean_contrasts(runs: Sequence[Run], level: float) -> tuple[list[Run], pd.D
     """The runs that measured boxes against controls, and what they found on clean images."""
     tables = {run.folder: contrasts(run.folder, level) for run in runs}
     found = [run for run in runs if len(tables[run.folder])]
-    parts = [tables[run.folder].assign(job=run.label) for run in found]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*CONTRASTS, "job"])
-    frame = frame[frame["arm"] == CLEAN].reset_index(drop=True)
+    tables_of_runs = [tables[run.folder].assign(job=run.label) for run in found]
+    frame = (
+        pd.concat(tables_of_runs, ignore_index=True) if tables_of_runs else pd.DataFrame(columns=[*CONTRASTS, "job"])
+    )
+    frame = frame[frame["condition"] == CLEAN].reset_index(drop=True)
     return found, frame.assign(name=_names(frame))
 
 
 def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
-    """The differences as a figure of average effects takes them, the jobs in place of the arms."""
-    names = {"difference": "mean", "job": "arm", "kind": "unit"}
+    """The differences as a figure of average effects takes them, the jobs in place of the conditions."""
+    names = {"difference": "mean", "job": "condition", "kind": "unit"}
     names |= {f"difference_{end}": end for end in ("low", "high", "reason")}
-    return frame.drop(columns=["arm", "box_reason", "control_reason"]).rename(columns=names)
+    return frame.drop(columns=["condition", "box_reason", "control_reason"]).rename(columns=names)
 
 
 def _names(frame: pd.DataFrame) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dovision.analysis.explanation_metrics import object_scores
-from dovision.analysis.object_effects import paired, part_rows, true_effects
+from dovision.analysis.object_effects import object_rows, paired, true_effects
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS, mean_interval
 from dovision.report.figures.object_plots import AREA, shortcut_lines
@@ -56,9 +56,9 @@ def _figures_of_group(runs: Sequence[Run], own: str, end: str) -> list[ReportFig
     seeds = len({run.seed for run in runs})
     pool = f" The images of {seeds} seeds are pooled." if seeds > 1 else ""
     caption = (
-        "What the classifier makes of each part as the correlation of the tag with the disease grows in training: the "
-        "mean effect of taking the part away, and the share of each explainer's map on it (area: the share of a "
-        f"uniform map). {setup_sentence(runs)} n = {span(frame['parts'])} parts a point.{pool} Whiskers: "
+        "Effects of each object as the correlation of the tag with the disease grows in training: the "
+        "mean effect of taking the object away, and the share of each explainer's map on it (area: the share of a "
+        f"uniform map). {setup_sentence(runs)} n = {span(frame['objects'])} objects a point.{pool} Whiskers: "
         f"{MEAN_INTERVALS}.{missing_intervals(frame)}"
     )
     figure = shortcut_lines(frame, SHORTCUT)
@@ -67,16 +67,16 @@ def _figures_of_group(runs: Sequence[Run], own: str, end: str) -> list[ReportFig
 
 
 def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """A point for each kind of part and class: the true effect, and that of painting where a run painted.
+    """A point for each kind of object and class: the true effect, and that of painting where a run painted.
 
     What is painted with different fills has a series for each of them.
     """
     fills = {run.folder: describe(run.config.get("intervention", {}).get("fill")) for run in runs}
     true = pd.concat([true_effects(run.folder) for run in runs])
-    painted = pd.concat([paired(part_rows(run.folder)).assign(fill=fills[run.folder]) for run in runs])
+    painted = pd.concat([paired(object_rows(run.folder)).assign(fill=fills[run.folder]) for run in runs])
     several = painted["fill"].nunique() > 1
     for frame, panel, value in ((true.assign(fill=""), TRUE, "effect"), (painted, PAINTED, "difference")):
-        clean = frame[frame["arm"] == CLEAN]
+        clean = frame[frame["condition"] == CLEAN]
         for (label, kind, fill), found in clean.groupby(["class", "kind", "fill"], sort=False):
             series = f"{kind}, {fill}" if fill and several else kind
             at = {"class": label, "measure": EFFECT, "panel": panel, "series": series, "x": strength}
@@ -84,7 +84,7 @@ def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 
 
 def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
-    """A point for each explainer, class and kind of part that speaks for no class, and what a uniform map has there."""
+    """Points by explainer, class and kind of object that speaks for no class, and what a uniform map has there."""
     maps = pd.concat([object_scores(run.folder) for run in runs])
     for (label, kind), found in maps[maps["label"].isna()].groupby(["class", "kind"], sort=False):
         at = {"class": label, "measure": SHARE, "panel": f"energy on the {kind}", "x": strength}
@@ -96,4 +96,4 @@ def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 def _point(found: pd.DataFrame, value: str) -> dict[str, Any]:
     interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), RESOLUTION)
     ends = {"mean": interval.estimate, "low": interval.low, "high": interval.high, "reason": interval.reason}
-    return ends | {"parts": len(found)}
+    return ends | {"objects": len(found)}

@@ -81,12 +81,12 @@
   const [image, plot, readout] = [byId("seen"), byId("units"), byId("readout")];
   const SVG = "http://www.w3.org/2000/svg";
   const COLOURS = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
-  const chosen = { entry: entries[0], arm: 0, class: null, unit: null };
+  const chosen = { entry: entries[0], condition: 0, class: null, unit: null };
 
-  function decode(arm, classes) {
-    const bytes = Uint8Array.from(atob(arm.effects), (letter) => letter.charCodeAt(0));
+  function decode(condition, classes) {
+    const bytes = Uint8Array.from(atob(condition.effects), (letter) => letter.charCodeAt(0));
     const view = new DataView(bytes.buffer);
-    return (unit, place) => (view.getInt16(2 * (unit * classes + place), true) / 32767) * arm.largest;
+    return (unit, place) => (view.getInt16(2 * (unit * classes + place), true) / 32767) * condition.largest;
   }
 
   function colour(share) {
@@ -122,26 +122,26 @@
   }
 
   function read(unit) {
-    const { entry, arm } = chosen;
+    const { entry, condition } = chosen;
     chosen.unit = unit;
     const [cell, outline] = [plot.querySelector(`[data-unit="${unit}"]`), plot.querySelector(".chosen")];
     for (const name of ["x", "y", "width", "height"]) outline.setAttribute(name, cell.getAttribute(name));
-    const world = entry.arms[arm];
-    const effect = decode(world, entry.classes.length)(unit, chosen.class);
-    const before = world.control[chosen.class];
+    const condition = entry.conditions[condition];
+    const effect = decode(condition, entry.classes.length)(unit, chosen.class);
+    const before = condition.control[chosen.class];
     readout.textContent = `do(${entry.units[unit]}) on ${entry.classes[chosen.class]}: ${signed(effect)}, from P = ${before.toFixed(3)} to ${(before + effect).toFixed(3)}`;
   }
 
   function draw() {
     const { entry } = chosen;
-    const world = entry.arms[chosen.arm];
-    const effects = decode(world, entry.classes.length);
+    const condition = entry.conditions[chosen.condition];
+    const effects = decode(condition, entry.classes.length);
     const values = entry.units.map((_, unit) => effects(unit, chosen.class));
     const { scale } = entry;
-    const likeliest = world.control.indexOf(Math.max(...world.control));
-    image.src = world.picture;
-    image.alt = `${entry.image}, ${world.name}`;
-    byId("seen-caption").textContent = `${entry.image}, ${world.name}: is ${entry.label}, likeliest ${entry.classes[likeliest]} (${world.control[likeliest].toFixed(3)})`;
+    const likeliest = condition.control.indexOf(Math.max(...condition.control));
+    image.src = condition.picture;
+    image.alt = `${entry.image}, ${condition.name}`;
+    byId("seen-caption").textContent = `${entry.image}, ${condition.name}: is ${entry.label}, likeliest ${entry.classes[likeliest]} (${condition.control[likeliest].toFixed(3)})`;
     byId("low").textContent = `${signed(scale)} against`;
     byId("high").textContent = `${signed(-scale)} for`;
     const boxes = shapes(entry);
@@ -172,8 +172,8 @@
     read(chosen.unit ?? largest[0]);
   }
 
-  function pickArm(number) {
-    chosen.arm = number;
+  function pickCondition(number) {
+    chosen.condition = number;
     draw();
   }
 
@@ -183,9 +183,9 @@
   }
 
   function pickEntry(entry) {
-    const control = entry.arms[0].control;
-    Object.assign(chosen, { entry, arm: 0, class: control.indexOf(Math.max(...control)), unit: null });
-    choices(byId("pick-arm"), entry.arms.map((arm) => arm.name), 0, pickArm);
+    const control = entry.conditions[0].control;
+    Object.assign(chosen, { entry, condition: 0, class: control.indexOf(Math.max(...control)), unit: null });
+    choices(byId("pick-condition"), entry.conditions.map((condition) => condition.name), 0, pickCondition);
     choices(byId("pick-class"), entry.classes, chosen.class, pickClass);
     draw();
   }

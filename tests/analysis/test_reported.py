@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dovision.analysis.references import Reference, References, comparison, comparison_lines
+from dovision.analysis.reported import ReportedNumber, ReportedNumbers, comparison, comparison_lines
 from dovision.store.tables import read_effects, read_samples
 
 
@@ -19,20 +19,22 @@ def effects(folder):
 
 
 def measured(folder, column, **where):
-    return Reference(0.5, "some number", column, where).measure(folder)
+    return ReportedNumber(0.5, "some number", column, where).measure(folder)
 
 
-def test_a_column_of_samples_is_averaged_over_the_clean_arm_unless_another_is_named(folder):
+def test_a_column_of_samples_is_averaged_over_the_clean_condition_unless_another_is_named(folder):
     samples = read_samples(folder)
-    for where, arm in (({}, "clean"), ({"arm": "eps=0.2"}, "eps=0.2")):
+    for where, condition in (({}, "clean"), ({"condition": "eps=0.2"}, "eps=0.2")):
         found = measured(folder, "margin", **where)
-        assert found.estimate == pytest.approx(samples.loc[samples["arm"] == arm, "margin"].mean(), abs=1e-6)
+        assert found.estimate == pytest.approx(
+            samples.loc[samples["condition"] == condition, "margin"].mean(), abs=1e-6
+        )
         assert (found.clusters, found.method) == (3, "t")  # patients
         assert found.low < found.estimate < found.high
 
 
 def test_a_column_of_effects_is_averaged_over_the_rows_that_are_named(folder, effects):
-    clean = effects[(effects["arm"] == "clean") & (effects["unit"] == "channel 5")]
+    clean = effects[(effects["condition"] == "clean") & (effects["unit"] == "channel 5")]
     assert len(clean) == 6 * 10
     assert measured(folder, "divergence", unit="channel 5").estimate == pytest.approx(clean["divergence"].mean())
     one = clean[(clean["sample"] == 2) & (clean["class"] == "7")]
@@ -45,10 +47,10 @@ def test_a_column_of_effects_is_averaged_over_the_rows_that_are_named(folder, ef
 
 def test_the_table_shows_both_numbers_and_says_where_nothing_was_measured(folder):
     numbers = {
-        "margin": Reference(0.75, "margin of the test digits", "margin"),
-        "lost": Reference(0.1, "effect on a digit that is not there", "effect", {"name": "digit_99.png"}),
+        "margin": ReportedNumber(0.75, "margin of the test digits", "margin"),
+        "lost": ReportedNumber(0.1, "effect on a digit that is not there", "effect", {"name": "digit_99.png"}),
     }
-    compared = References("a notebook", numbers).compare(folder)
+    compared = ReportedNumbers("a notebook", numbers).compare(folder)
     here = compared["numbers"]["margin"]["here"]
     table = comparison(compared)
     assert table["reported"].tolist() == ["0.75", "0.1"]
@@ -69,10 +71,14 @@ def test_the_table_shows_both_numbers_and_says_where_nothing_was_measured(folder
     ("column", "where", "message"),
     [
         ("divergense", {}, "column must be one of .*Did you mean divergence"),
-        ("effect", {"units": "c5"}, "where must be one of name, arm, unit, class, got 'units'. Did you mean unit"),
-        ("correct", {"unit": "c5"}, "where must be one of name, arm, got 'unit'"),
+        (
+            "effect",
+            {"units": "c5"},
+            "where must be one of name, condition, unit, class, got 'units'. Did you mean unit",
+        ),
+        ("correct", {"unit": "c5"}, "where must be one of name, condition, got 'unit'"),
     ],
 )
 def test_a_column_that_is_not_there_is_refused_before_anything_runs(column, where, message):
     with pytest.raises(ValueError, match=message):
-        Reference(0.5, "some number", column, where)
+        ReportedNumber(0.5, "some number", column, where)

@@ -14,22 +14,22 @@ from dovision.functional.intervals import Interval, mean_interval, share_interva
 from dovision.store.tables import CLEAN, EFFECTS, effects_schema, read_samples, row_groups, samples_schema
 from dovision.types import Task
 
-SELECTORS = ("name", "arm", "unit", "class")  # columns that say which rows are meant; all but `arm` may be left out
+SELECTORS = ("name", "condition", "unit", "class")  # columns that choose rows; all but `condition` are optional
 PER_SAMPLE = tuple(samples_schema(Task("multiclass", ("a", "b"))).names)
 PER_EFFECT = tuple(effects_schema().names)
 YES_OR_NO = ("correct", "success", "success_8bit")
 EFFECTS_ON_P = ("effect", "expected_effect", "mean_abs_expected_effect")  # below RESOLUTION they are rounding
-REFERENCES = "references"  # the key of run.json
+REPORTED = "reported"  # the key of run.json
 
 
-class Reference:
+class ReportedNumber:
     """A number that a source reports, and the rows of a run's tables whose mean is to be compared with it.
 
     Args:
         value: as reported.
         meaning: of the number, in words.
         column: of samples.parquet or effects.parquet.
-        where: what other columns must be in these rows, such as {"unit": "c5"}; `arm` is clean unless given.
+        where: what other columns must be in these rows, such as {"unit": "c5"}; `condition` is clean unless given.
 
     Raises:
         ValueError: there is no such column, or one of `where` that rows can be chosen by.
@@ -39,8 +39,8 @@ class Reference:
         self.value = value
         self.meaning = meaning
         self.column = checks.choice("column", column, [*PER_SAMPLE, *PER_EFFECT])
-        self.where = {"arm": CLEAN, **(where or {})}
-        known = SELECTORS if column not in PER_SAMPLE else ("name", "arm")
+        self.where = {"condition": CLEAN, **(where or {})}
+        known = SELECTORS if column not in PER_SAMPLE else ("name", "condition")
         for name in self.where:
             checks.choice("where", name, known)
 
@@ -55,7 +55,7 @@ class Reference:
 
     def _effects(self, folder: Path, samples: pd.DataFrame) -> pd.DataFrame:
         """The rows of effects.parquet of these samples, with the group of each."""
-        columns = ["sample", "arm", "unit", "class", self.column]
+        columns = ["sample", "condition", "unit", "class", self.column]
         tables = row_groups(folder / EFFECTS, columns, samples["sample"].unique())
         parts = [self._chosen(table.to_pandas()) for table in tables]
         rows = pd.concat(parts) if parts else effects_schema().empty_table().to_pandas()[columns]
@@ -67,7 +67,7 @@ class Reference:
         return rows
 
 
-class References:
+class ReportedNumbers:
     """Numbers that a source reports.
 
     Args:
@@ -75,7 +75,7 @@ class References:
         numbers: by name.
     """
 
-    def __init__(self, source: str, numbers: Mapping[str, Reference]) -> None:
+    def __init__(self, source: str, numbers: Mapping[str, ReportedNumber]) -> None:
         self.source = source
         self.numbers = dict(numbers)
 
@@ -94,7 +94,7 @@ class References:
 
 
 def comparison(compared: Mapping[str, Any]) -> pd.DataFrame:
-    """The result of `References.compare` as a table of text: number, reported, here, with its interval."""
+    """The result of `ReportedNumbers.compare` as a table of text: number, reported, here, with its interval."""
     rows = [
         {"number": one["meaning"], "reported": f"{one['reported']:.4g}", "here": _text(one["here"])}
         for one in compared["numbers"].values()
@@ -103,7 +103,7 @@ def comparison(compared: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def comparison_lines(compared: Mapping[str, Any]) -> Sequence[str]:
-    """The result of `References.compare` for a terminal."""
+    """The result of `ReportedNumbers.compare` for a terminal."""
     table = comparison(compared)
     rows = [tuple(table), *table.itertuples(index=False)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
