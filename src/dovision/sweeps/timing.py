@@ -235,7 +235,7 @@ class Bench:
         """The first images are explained for other networks as well, and take longer."""
         settings, samples = self.content["explanation"], self.asked.samples
         unknown = ""
-        if settings["of"] == "prediction" and self.images.task.multilabel and not self.is_fitted:
+        if settings["target"] == "prediction" and self.images.task.multilabel and not self.is_fitted:
             unknown = "how many labels are predicted is known once the classifier is fitted"
         more = min(settings["num_sanity_images"], len(samples))
         for kind, first, count in (("maps", 0, len(samples) - more), ("maps of sanity", more, more)):
