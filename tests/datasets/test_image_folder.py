@@ -176,7 +176,7 @@ def test_a_missing_split_and_a_missing_root_are_named(folder_of_images):
 def test_a_group_in_two_splits_is_refused(folder_of_images):
     into_splits(folder_of_images)
     with pytest.raises(
-        ValueError, match="a group must lie in one split, but 2 lie in val and test, such as 'patient4-cat'"
+        ValueError, match="a group must be in val or in test, but 2 are in both, such as group patient4-cat"
     ):
         open_folder(folder_of_images, group="patient[0-9]+-[a-z]+")
 

@@ -52,12 +52,5 @@ def by_patient(entries: pd.DataFrame, val_fraction: float, test_fraction: float,
 
 def check_apart(entries: pd.DataFrame, rows: Mapping[str, RowNumbers]) -> None:
     """Raise if a patient is in two parts of the films."""
-    patients = {name: entries["patient"].to_numpy()[part] for name, part in rows.items()}
-    names = list(rows)
-    for one, other in ((a, b) for i, a in enumerate(names) for b in names[i + 1 :]):
-        shared = np.intersect1d(patients[one], patients[other])
-        if len(shared):
-            raise ValueError(
-                f"a patient must be in {one} or in {other}, but {len(shared):,} are in both, such as patient "
-                f"{shared[0]}. Take the lists as they were released."
-            )
+    patients = {name: entries["patient"].iloc[part].unique().tolist() for name, part in rows.items()}
+    _splits.check_disjoint(patients, "patient", "Take the lists as they were released.")

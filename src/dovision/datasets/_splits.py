@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
 
 import torch
 
@@ -44,3 +46,20 @@ def split_groups(
         for name, part in (("val", order[:first]), ("test", order[first:second]), ("train", order[second:])):
             chosen[name] += [row for place in part for row in rows[members[place]]]
     return {name: tuple(sorted(part)) for name, part in chosen.items()}
+
+
+def check_disjoint(groups: Mapping[str, Collection[Any]], what: str, remedy: str) -> None:
+    """Raise if a group, such as a patient, is in two splits.
+
+    Args:
+        groups: of each split, by its name.
+        what: a group is, for the error.
+        remedy: a sentence.
+    """
+    for one, other in combinations(groups, 2):
+        shared = sorted(set(groups[one]) & set(groups[other]))
+        if shared:
+            raise ValueError(
+                f"a {what} must be in {one} or in {other}, but {len(shared):,} are in both, such as {what} "
+                f"{shared[0]}. {remedy}"
+            )

@@ -141,10 +141,4 @@ def _check_splits(entries: Sequence[ImageFile], rows: dict[str, tuple[int, ...]]
             if label not in present:
                 raise ValueError(f"each class must have an image in each split, but {name} has none in {split}.")
     groups = {split: {entries[row].group for row in own} for split, own in rows.items()}
-    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        shared = sorted(groups[one] & groups[other])
-        if shared:
-            raise ValueError(
-                f"a group must lie in one split, but {len(shared)} lie in {one} and {other}, such as {shared[0]!r}. "
-                "Choose another dataset.group, or move the files."
-            )
+    _splits.check_disjoint(groups, "group", "Choose another dataset.group, or move the files.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any
 
 import pandas as pd
 import torch
@@ -23,17 +24,6 @@ _TASKS = {
     "kinds": ("multilabel", LESION_KINDS),
     "kind": ("multiclass", ("healthy", *LESION_KINDS, "both")),
 }
-
-
-class _Settings(NamedTuple):
-    """All that a pixel or a label of one split depends on, besides the sample."""
-
-    seed: int
-    split: int
-    images: int
-    size: int
-    shortcut: float
-    label: str
 
 
 class Phantom(Counterfactuals):
@@ -79,9 +69,8 @@ class Phantom(Counterfactuals):
         self._splits = {}
         for number, (name, count) in enumerate(counts.items()):
             own = test_strength if SPLITS[number] == "test" else strength
-            settings = _Settings(seed, number, checks.positive_int(name, count), size, own, label)
-            self._splits[SPLITS[number]] = Films(settings)
-        described = [repr((_VERSION, tuple(films.settings))).encode() for films in self._splits.values()]
+            self._splits[SPLITS[number]] = Films(seed, number, checks.positive_int(name, count), size, own, label)
+        described = [repr((_VERSION, astuple(films))).encode() for films in self._splits.values()]
         self.files = ()
         self.content = _checks.fingerprint(described, {})
 
@@ -121,44 +110,50 @@ class Phantom(Counterfactuals):
         patient = films.patients[row]
         for obj in objects:
             checks.choice("object", obj, _phantom_film.removable_objects(patient))
-        return _phantom_film.render_film(patient, films.settings.size, without=objects)
+        return _phantom_film.render_film(patient, films.size, without=objects)
 
 
+@dataclass(frozen=True)
 class Films:
-    """A split of the phantom; each film is drawn when asked for."""
+    """A split of the phantom; each film is drawn when asked for, from these numbers and the row alone."""
 
-    def __init__(self, settings: _Settings) -> None:
-        self.settings = settings
+    seed: int
+    split: int
+    images: int
+    size: int
+    shortcut: float
+    task: str  # a key of _TASKS
 
     def patient(self, row: int) -> Patient:
         """The causal variables of a film."""
-        return draw_patient(self.settings.seed, self.settings.split, row, self.settings.shortcut)
+        return draw_patient(self.seed, self.split, row, self.shortcut)
 
     @cached_property
     def patients(self) -> list[Patient]:
         """The causal variables of all films."""
-        return [self.patient(row) for row in range(self.settings.images)]
+        return [self.patient(row) for row in range(self.images)]
 
     @property
     def label(self) -> Tensor:
-        return torch.stack([_label(patient, self.settings.label) for patient in self.patients])
+        return torch.stack([_label(patient, self.task) for patient in self.patients])
 
     @property
     def group(self) -> Tensor:
         """No patient is in two splits."""
-        return torch.arange(self.settings.images) * len(SPLITS) + self.settings.split
+        return torch.arange(self.images) * len(SPLITS) + self.split
 
     def boxes(self, row: int) -> list[tuple[object, ...]]:
         """Of each object of a film: its name, the class that it speaks for, and its edges."""
         patient = self.patients[row]
-        boxes = _phantom_film.object_boxes(patient, self.settings.size)
-        return [(obj, _spoken_for(obj, patient, self.settings.label), *box) for obj, box in boxes.items()]
+        boxes = _phantom_film.object_boxes(patient, self.size)
+        return [(obj, _spoken_for(obj, patient, self.task), *box) for obj, box in boxes.items()]
 
     def __call__(self, row: int) -> Tensor:
-        return _phantom_film.render_film(self.patient(row), self.settings.size)
+        return _phantom_film.render_film(self.patient(row), self.size)
 
-    def __getstate__(self) -> dict[str, _Settings]:
-        return {"settings": self.settings}  # a reading process draws the patients that it needs
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the patients: a reading process draws those that it needs."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def _label(patient: Patient, label: str) -> Tensor:
