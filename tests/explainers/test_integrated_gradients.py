@@ -6,7 +6,7 @@ import captum.attr
 import pytest
 import torch
 
-from dovision.explainers.integrated_gradients import IntegratedGradients
+from dovision.explainers.attributions import IntegratedGradients
 
 TARGET = torch.tensor([2, 0, 1, 2, 2])
 

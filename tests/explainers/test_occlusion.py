@@ -6,7 +6,7 @@ import captum.attr
 import pytest
 import torch
 
-from dovision.explainers.occlusion import Occlusion
+from dovision.explainers.attributions import Occlusion
 
 TARGET = torch.tensor([2, 0, 1, 2, 2])
 

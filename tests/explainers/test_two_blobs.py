@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from dovision.explainers.attributions import IntegratedGradients, Occlusion
 from dovision.explainers.class_activation_maps import GradCAM, GradCAMPlusPlus, ScoreCAM
 from dovision.explainers.effect_map import EffectMap
-from dovision.explainers.integrated_gradients import IntegratedGradients
-from dovision.explainers.occlusion import Occlusion
 from dovision.interfaces import Classifier, Explainer
 from dovision.interventions.fills import Blur, Constant, Mean
 from dovision.interventions.pixel_grid import PixelGrid

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from dovision.datasets import _checks
-from dovision.datasets._file_array import FileArray
 from dovision.functional import geometry
 from dovision.io import images
+from dovision.io.arrays import FileArray
 from dovision.io.images import BadFile
 from dovision.types import Shape
 

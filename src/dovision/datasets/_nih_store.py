@@ -17,10 +17,10 @@ from tqdm import tqdm
 
 from dovision import checks
 from dovision.datasets import _nih_films
-from dovision.datasets._file_array import FileArray
 from dovision.datasets._nih_films import STATUS
 from dovision.io import arrays
 from dovision.io import files as input_files
+from dovision.io.arrays import FileArray
 from dovision.io.atomic import publish, replacing
 from dovision.io.locking import Lock
 

@@ -14,9 +14,9 @@ from torchvision.datasets.utils import calculate_md5
 
 from dovision.datasets import _checks, _image_io, _nih_tables
 from dovision.datasets import _download as downloads
-from dovision.datasets._file_array import FileArray
 from dovision.interfaces import Images, Source
 from dovision.io import arrays, files
+from dovision.io.arrays import FileArray
 from dovision.types import SPLITS
 
 PIXEL_FILES = {  # pixels: name and md5

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from dovision.datasets._file_array import FileArray
+from dovision.io.arrays import FileArray
 
 ARRAY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 
