@@ -13,6 +13,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from dovision.cli.evaluate import main
+from dovision.config import settings
 from dovision.config.sources import configuration_folder
 from dovision.io.atomic import PARTIAL
 from dovision.runtime import fingerprints
@@ -75,7 +76,8 @@ def condition(original, tmp_path, monkeypatch):
 
 def composed(*overrides: str):
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        return compose("evaluate", [each for each in overrides if not each.startswith("hydra.")])
+        config = compose("evaluate", [each for each in overrides if not each.startswith("hydra.")])
+    return settings.read("evaluate", config)
 
 
 def unlike() -> str:

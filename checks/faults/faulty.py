@@ -60,12 +60,12 @@ FAULTS: dict[str, Callable[[], object]] = {
 }
 
 
-def evaluate(config) -> None:  # type: ignore[no-untyped-def]
+def evaluate(settings) -> None:  # type: ignore[no-untyped-def]
     """The story, with the fault if this is its job; limits are lifted when it ends."""
     what, rows, columns, batch = os.environ.get("FAULT", ":::").split(":")
     place = (ImageClassifier, "training_step") if batch.startswith("fit") else (EffectEvaluation, "_evaluate")
     plain, counted = getattr(*place), itertools.count()
-    job = [str(config.intervention.rows), str(config.intervention.columns)]
+    job = [str(settings.intervention[name]) for name in ("rows", "columns")]
     mine = [rows, columns] in (job, ["*", "*"])
 
     def disturbed(self, *arguments):  # type: ignore[no-untyped-def]
@@ -77,7 +77,7 @@ def evaluate(config) -> None:  # type: ignore[no-untyped-def]
 
     setattr(*place, disturbed)
     try:
-        undisturbed(config)
+        undisturbed(settings)
     finally:
         setattr(*place, plain)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

@@ -11,10 +11,11 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from dovision.config import settings
 from dovision.config.errors import explain
 from dovision.config.sources import configuration_folder
-from dovision.sweeps import jobs, keys
-from dovision.sweeps.keys import check_keys, declared
+from dovision.sweeps import jobs
+from dovision.sweeps.keys import check_hydra, check_target, declared
 from dovision.sweeps.validation import Checks
 
 CONF = configuration_folder()
@@ -114,7 +115,9 @@ def known() -> dict[str, DictConfig]:
     """What each command declares."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         jobs.read_once()
-        return {command: declared.__wrapped__(command) for command in COMMANDS}
+        known = {command: declared.__wrapped__(command) for command in COMMANDS}
+    known["report"].sweep = "outputs"  # which must be given
+    return known
 
 
 def own(config: DictConfig) -> DictConfig:
@@ -122,32 +125,23 @@ def own(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
 
 
+def check_keys(command: str, config: DictConfig) -> None:
+    for component in settings.components(settings.read(command, config)):
+        check_target(component.where, component)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_key_that_nothing_reads_is_refused_in_every_node_of_every_command(command, known):
-    passed = set()  # shared by the jobs of a sweep
-    check_keys(known[command], known[command], passed)
     config = own(known[command])
     for _, node in nodes(config):
         for value in (1, {"deeper": 1}):
             with open_dict(node):
                 node.nonsense = value
             with pytest.raises(ValueError, match="nonsense"):
-                check_keys(config, known[command], passed)
+                check_keys(command, config)
             with open_dict(node):
                 del node["nonsense"]
-    check_keys(config, known[command], passed)
-
-
-def test_a_section_that_has_passed_for_one_job_is_not_looked_into_for_another(known, monkeypatch):
-    looked, plain = [], keys._check_node
-    monkeypatch.setattr(keys, "_check_node", lambda where, *rest: (looked.append(where), plain(where, *rest)))
-    config, passed = known["evaluate"].copy(), set()
-    check_keys(config, known["evaluate"], passed)
-    assert {"dataset", "model", "intervention"} <= set(looked)
-    looked.clear()
-    config.intervention.rows = 3
-    check_keys(config, known["evaluate"], passed)
-    assert looked == ["intervention"]
+    check_keys(command, config)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -162,8 +156,17 @@ def test_a_key_that_is_removed_is_missed(command, known):
             parent = OmegaConf.select(config, where) if where else config
             with open_dict(parent):
                 del parent[key]
-            with pytest.raises(ValueError, match=rf"{key} must be there"):
-                check_keys(config, known[command])
+            with pytest.raises((ValueError, OmegaConfBaseException), match=rf"{key}( must be there|[.\w]*' not found)"):
+                settings.read(command, config)
+
+
+def test_a_section_of_hydra_that_has_passed_for_one_job_is_not_looked_into_for_another(known):
+    passed, config = set(), known["evaluate"].copy()
+    check_hydra(config.hydra, known["evaluate"].hydra, passed)
+    before = len(passed)
+    config.hydra.job.num = 3
+    check_hydra(config.hydra, known["evaluate"].hydra, passed)
+    assert len(passed) == before + 1
 
 
 def check(overrides: list[str]) -> None:

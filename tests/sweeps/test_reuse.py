@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 from PIL import Image
 
 from dovision.cli.evaluate import main
 from dovision.cli.train import main as train
-from dovision.config import hashing
+from dovision.config import hashing, settings
 from dovision.config.sources import configuration_folder
 from dovision.io import sealed
 from dovision.models import checkpoint
@@ -65,9 +64,9 @@ def original(tmp_path_factory, run_command):
 
 
 @functools.cache
-def composed(*overrides: str) -> DictConfig:
+def composed(*overrides: str) -> settings.EvaluateSettings:
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        return compose("evaluate", list(overrides))
+        return settings.read("evaluate", compose("evaluate", list(overrides)))
 
 
 @pytest.fixture

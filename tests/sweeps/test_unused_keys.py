@@ -9,8 +9,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from dovision.cli.evaluate import main
+from dovision.config import settings
 from dovision.config.sources import configuration_folder
-from dovision.sweeps.validation import CONSUMERS, Checks, unused
+from dovision.sweeps.validation import CONSUMERS, SWEEP, Checks, unused
 
 CODE = ["intervention=latent_channel"]
 ADAPTIVE = ["detector=[entropy]", "detection.adaptive.detectors=[entropy]"]
@@ -45,8 +46,13 @@ def composed(*overrides: str):
         return compose("evaluate", list(overrides), return_hydra_config=True)
 
 
+def unused_of(overrides, asked):
+    config = composed(*overrides, "+attack@detection.attacks.pgd=pgd")  # which detectors need
+    return unused(settings.read("evaluate", config), asked, config.hydra.mode)
+
+
 def test_each_section_is_always_used_or_its_consumer_is_declared():
-    sections = {section for consumer in CONSUMERS for section in consumer.sections}
+    sections = {section for consumer in (*CONSUMERS, SWEEP) for section in consumer.sections}
     config = composed()
     divided = {name.partition(".")[0] for name in sections if "." in name} - sections
     keys = {f"{name}.{key}" if key else name
@@ -64,14 +70,14 @@ def test_a_key_is_unused_in_those_jobs_alone_that_lack_its_consumer(section):
     keys = [key for key in inside if key not in {*SECTIONS, "detection.adaptive.detectors"} - {section}]
     without, having = SECTIONS[section]
     for overrides in without:
-        assert list(unused(composed(*overrides), [f"{key}=x" for key in keys])) == keys
+        assert list(unused_of(overrides, [f"{key}=x" for key in keys])) == keys
     for overrides in having:
-        assert unused(composed(*overrides), [f"+{key}=x" for key in keys]) == {}
+        assert unused_of(overrides, [f"+{key}=x" for key in keys]) == {}
 
 
 def test_a_part_that_is_chosen_at_an_unused_place_is_named():
     overrides = ["+attack@detection.attacks.foo=pgd", "fill@explanation.fill=blur", "attack=pgd"]
-    found = unused(composed(*overrides), overrides)
+    found = unused_of(overrides, overrides)
     assert found == {
         "attack@detection.attacks.foo": "detector=[NAME,...]",
         "fill@explanation.fill": "explainer=[NAME,...]",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import copy
 import inspect
 import re
 import sys
@@ -12,12 +11,13 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf, open_dict
+from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.trainer.connectors import callback_connector
 
+from dovision.config import settings
 from dovision.config.sources import configuration_folder
-from dovision.sweeps.keys import check_keys, declared
+from dovision.sweeps.keys import check_target, declared
 from dovision.training import trainer
 from dovision.training.trainer import INSTEAD, make_trainer
 
@@ -31,7 +31,7 @@ def test_the_progress_bar_does_not_depend_on_what_else_is_installed(monkeypatch,
     monkeypatch.setattr(callback_connector, "_RICH_AVAILABLE", rich)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        made = make_trainer(compose("evaluate"), [])
+        made = make_trainer(settings.read("evaluate", compose("evaluate")).trainer, [])
     assert [type(callback) for callback in made.callbacks if isinstance(callback, ProgressBar)] == bars
 
 
@@ -48,14 +48,12 @@ def test_every_parameter_of_the_trainer_is_a_key_or_has_something_in_its_place()
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
 def test_a_parameter_that_is_no_key_is_refused_with_the_key_that_does_its_work(known, name):
-    config = OmegaConf.masked_copy(known, [key for key in known if key != "hydra"])
-    with open_dict(config):
-        config.trainer[name] = config.trainer.get(name, 1)
+    node = {"_target_": "pytorch_lightning.Trainer", name: known.trainer.get(name, 1)}
     if name in ALLOWED:
-        check_keys(config, known)
+        check_target("trainer", node)
         return
     with pytest.raises(ValueError, match=rf"^trainer\.{name} is not obeyed here\. {re.escape(INSTEAD[name])}$"):
-        check_keys(config, known)
+        check_target("trainer", node)
     for key in re.findall(r"\b(?:training|evaluation|trainer)\.[\w.]*\w", INSTEAD[name]):
         assert key in ("trainer.precision", "trainer.strategy") or OmegaConf.select(known, key, default="?") != "?"
 
@@ -67,10 +65,10 @@ def calls(name: str) -> list[ast.Call]:
     return [n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func).rpartition(".")[2] == name]
 
 
-def test_every_key_reaches_every_trainer_but_that_fits_and_detection_take_one_device(known, monkeypatch):
-    settings = [word for call in calls("make_trainer") for word in call.keywords]
-    given = {word.arg for word in settings if word.arg} | {"devices", "strategy"}  # those of **one_device
-    assert {ast.unparse(word.value) for word in settings if word.arg is None} == {
+def test_every_key_reaches_every_trainer_but_that_fits_and_detection_take_one_device():
+    words = [word for call in calls("make_trainer") for word in call.keywords]
+    given = {word.arg for word in words if word.arg} | {"devices", "strategy"}  # those of **one_device
+    assert {ast.unparse(word.value) for word in words if word.arg is None} == {
         "one_device",
         "plumbing",
         "settings",
@@ -79,8 +77,6 @@ def test_every_key_reaches_every_trainer_but_that_fits_and_detection_take_one_de
     assert given & ALLOWED == {"devices", "strategy"}
 
     asked = {key: f"any {key}" for key in ALLOWED} | {"inference_mode": False}
-    config = copy.deepcopy(known)
-    config.trainer = asked | {"_target_": "builtins.dict"}
-    made = make_trainer(config, [], max_epochs=3)
+    made = make_trainer(settings.Component("trainer", asked | {"_target_": "builtins.dict"}), [], max_epochs=3)
     assert {key: made[key] for key in ALLOWED} == asked
     assert made["max_epochs"] == 3

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from omegaconf import DictConfig
-
 from dovision.analysis.reported import REPORTED, ReportedNumbers, comparison_lines
 from dovision.analysis.summary import write_summary
 from dovision.cli import session
 from dovision.cli.hydra_main import hydra_main
-from dovision.config.instantiate import instantiate
+from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import test_loader, test_samples
 from dovision.interfaces import Attack, Intervention, condition_name
@@ -28,32 +26,36 @@ from dovision.types import CODE
 log = logging.getLogger(__name__)
 
 
-def evaluate_effects(config: DictConfig) -> None:
+def evaluate_effects(settings: EvaluateSettings) -> None:
     """Fit what is not fitted yet, measure the effects on the test images, write the tables and their summary."""
-    run = reuse.open_run(config)
+    run = reuse.open_run(settings)
     if run is None:
         return
-    with session.running(run, config) as stop:
-        images = reuse.open_images(config)
-        samples = test_samples(config, images)
-        intervention: Intervention = instantiate(config.intervention)
+    with session.running(run, settings) as stop:
+        images = reuse.open_images(settings)
+        samples = test_samples(settings.evaluation, images)
+        intervention: Intervention = settings.intervention.make()
         intervention.bind(images, "test")
-        attack: Attack = instantiate(config.attack)
-        detection_setup = callbacks.detection_setup(config)
-        reported: ReportedNumbers | None = instantiate(config.reported)
+        attack: Attack = settings.attack.make()
+        detection_setup = callbacks.detection_setup(settings)
+        reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()
         code = intervention.site == CODE or (detection_setup is not None and detection_setup.reads_code)
-        fitted = callbacks.networks(config, images, code)
+        fitted = callbacks.networks(settings, images, code)
         networks = {name: stage.classifier for name, stage in fitted.items()}
-        facts = {**surroundings(config), **model_cache.facts(images, fitted)}
+        facts = {**surroundings(settings), **model_cache.facts(images, fitted)}
 
         evaluation = callbacks.effect_evaluation(
-            config, run.path, images, networks, intervention, attack, origin(facts)
+            settings, run.path, images, networks, intervention, attack, origin(facts)
         )
-        maps = callbacks.map_evaluation(config, run.path, images, samples, networks)
+        maps = callbacks.map_evaluation(settings, run.path, images, samples, networks)
         trainer = make_trainer(
-            config, [evaluation, *maps, stop], logger=False, enable_checkpointing=False, use_distributed_sampler=False
+            settings.trainer,
+            [evaluation, *maps, stop],
+            logger=False,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
         )
-        loader = test_loader(config, images, samples, trainer)
+        loader = test_loader(settings, images, samples, trainer)
         trainer.test(ImageClassifier(networks[CLASSIFIER]), loader, verbose=False)
 
         if trainer.is_global_zero:
@@ -66,7 +68,7 @@ def evaluate_effects(config: DictConfig) -> None:
                 least = min([len(found), *(each.tested for each in maps)])
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
             if detection_setup is not None:
-                run.record(callbacks.detect(config, run.path, images, networks, detection_setup))
+                run.record(callbacks.detect(settings, run.path, images, networks, detection_setup))
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map})
             write_summary(run.path)

@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from omegaconf import DictConfig
-
 from dovision.cli.hydra_main import hydra_main
-from dovision.config.instantiate import instantiate
+from dovision.config.settings import FiguresSettings, make_each
 from dovision.io.text_files import make_folder
 from dovision.report.figure_sources import FigureSource
 from dovision.report.lock import Locked, changes, lock, read_lock, write_lock
@@ -54,7 +52,7 @@ def draw_figures(sources: Mapping[str, FigureSource], outputs: Path, folder: Pat
     return remarks
 
 
-def draw_and_lock(config: DictConfig) -> None:
+def draw_and_lock(settings: FiguresSettings) -> None:
     """Draw the figures and lock them, or compare them with the lock.
 
     Figures of the lock that are not drawn keep their entries: those that were not asked for, or have no runs here.
@@ -62,15 +60,15 @@ def draw_and_lock(config: DictConfig) -> None:
     Raises:
         ValueError: in a comparison, some figure has changed, or none could be compared; the error says which and why.
     """
-    sources: dict[str, FigureSource] = instantiate(config.figure)
-    path = Path(config.lock)
+    sources: dict[str, FigureSource] = make_each(settings.figure)
+    path = settings.lock
     locked = read_lock(path)
-    if config.check:
-        compare(sources, Path(config.outputs), locked, path)
+    if settings.check:
+        compare(sources, settings.outputs, locked, path)
         return
-    folder = Path(config.output)
+    folder = settings.output
     make_folder(folder, setting="output")
-    remarks = draw_figures(sources, Path(config.outputs), folder)
+    remarks = draw_figures(sources, settings.outputs, folder)
     drawn = lock(folder, [name for name in sources if name not in remarks.missing])
     for name, why in (changes(locked, drawn) if locked else {}).items():
         print(f"changed: {name} ({why})")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 
-from omegaconf import DictConfig
-
 from dovision.cli.hydra_main import hydra_main
-from dovision.config.instantiate import instantiate
+from dovision.config.settings import PrepareSettings
 from dovision.interfaces import Images
 
 log = logging.getLogger(__name__)
 
 
-def prepare_dataset(config: DictConfig) -> None:
+def prepare_dataset(settings: PrepareSettings) -> None:
     """Prepare the dataset, and say what is known of it."""
-    images: Images = instantiate(config.dataset)
+    images: Images = settings.dataset.make()
     images.prepare()
     log.info("prepared: %s", dict(images.facts))
 

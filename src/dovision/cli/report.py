@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from dovision import checks
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.instantiate import instantiate
+from dovision.config.settings import ReportSettings
 from dovision.config.sources import configuration_folder
 from dovision.io.text_files import make_folder, write_text
 from dovision.report import catalogue, page
@@ -90,16 +91,16 @@ def _logger(name: str | None) -> CSVLogger | None:
     return logger
 
 
-def report_of_configuration(config: DictConfig) -> None:
-    """Draw the report that the configuration asks for, and print where it is.
+def report_of_settings(settings: ReportSettings) -> None:
+    """Draw the report that the settings ask for, and print where it is.
 
     Raises:
         ValueError: some runs could not be read; the page is written without them, and says why.
     """
-    sweep = Path(config.sweep)
-    logger = _logger(config.log_to)
+    sweep = settings.sweep
+    logger = _logger(settings.log_to)
     runs = survey(sweep)
-    page = write_report(sweep, runs, Path(config.output) if config.output else sweep / "report", config.details)
+    page = write_report(sweep, runs, settings.output or sweep / "report", settings.details)
     if logger is not None:
         send(page.parent, logger, sweep.resolve().name)
     print(page)
@@ -109,7 +110,7 @@ def report_of_configuration(config: DictConfig) -> None:
         raise ValueError(f"left out a run that cannot be read: {damaged[0].problem}{more}")
 
 
-main = hydra_main("report", report_of_configuration)
+main = hydra_main("report", report_of_settings)
 
 if __name__ == "__main__":
     main()

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from dovision.config import hashing
 from dovision.config.errors import explain
-from dovision.config.instantiate import instantiate
+from dovision.config.settings import EvaluateSettings
 from dovision.config.sources import recorded
 from dovision.runtime.outcomes import ImagesLost, JobFailed
 from dovision.runtime.process_state import freeing_memory, isolated
@@ -30,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
+def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Stop]:
     """Record a run from `running` to its end, with its log, wall time and peak memory.
 
     Yields the callback that lets a test end at a signal. The configured logger receives the start, of a completed
@@ -46,18 +45,18 @@ def running(run: RunDirectory, config: DictConfig) -> Iterator[Stop]:
         yield Stop()
         return
     with closing(run):
-        logger: CSVLogger = instantiate(config.logger)
-        settings, overrides = recorded(config), recorded(HydraConfig.get().overrides.task)
-        facts = {**provenance(), "seed": config.seed, "started": datetime.now(timezone.utc).isoformat()}
-        facts |= {"work": hashing.work_hash(config), "questions": hashing.questions(config)}
-        run.start(settings, overrides, facts, afresh=config.rerun == "all" or run.state == "completed")
-        logger_knows = settings["name"], " ".join(overrides) or run.path.name, settings
+        logger: CSVLogger = settings.logger.make()
+        record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
+        facts = {**provenance(), "seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
+        facts |= {"work": hashing.work_hash(settings), "questions": hashing.questions(settings)}
+        run.start(record, overrides, facts, afresh=settings.rerun == "all" or run.state == "completed")
+        logger_knows = record["name"], " ".join(overrides) or run.path.name, record
         with (
             log_file(run.path / "run.log"),
             _logged(logger, run, *logger_knows),
             _recorded(run),
             freeing_memory(),
-            isolated(config.seed, config.threads),
+            isolated(settings.seed, settings.threads),
             Stop() as stop,
         ):
             log.info("run %s", run.path)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
-
-from omegaconf import DictConfig
 
 from dovision.cli.hydra_main import hydra_main
+from dovision.config.settings import TrainSettings
 from dovision.io.text_files import make_folder
 from dovision.sweeps import reuse
 from dovision.training import model_cache
@@ -15,14 +13,14 @@ from dovision.training import model_cache
 log = logging.getLogger(__name__)
 
 
-def train_networks(config: DictConfig) -> None:
+def train_networks(settings: TrainSettings) -> None:
     """Fit what is not fitted yet, and say where it lies and how good it is."""
-    make_folder(Path(config.output_root), setting="output_root")
-    images = reuse.open_images(config)
-    plain = model_cache.classifier(config, images)
+    make_folder(settings.output_root, setting="output_root")
+    images = reuse.open_images(settings)
+    plain = model_cache.classifier(settings, images)
     log.info("classifier %s: %s", plain.path, plain.scores)
-    if config.autoencoder is not None:
-        with_autoencoder = model_cache.with_autoencoder(config, images, plain)
+    if settings.autoencoder is not None:
+        with_autoencoder = model_cache.with_autoencoder(settings, images, plain)
         log.info("autoencoder %s: %s", with_autoencoder.path, with_autoencoder.scores)
 
 

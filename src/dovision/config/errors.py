@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -47,7 +48,7 @@ def named(where: str, message: str) -> str:
     return message if message.startswith(where) else f"{where}: {message}"
 
 
-def elsewhere(key: str, config: DictConfig) -> list[str]:
+def elsewhere(key: str, config: Mapping[str, Any]) -> list[str]:
     """The keys of a configuration, with their paths, that end in this key, or nearly so; at most three."""
     paths = list(_paths(config, ""))
     own = {path.rpartition(".")[2] for path in paths}
@@ -104,7 +105,7 @@ def _not_overridden(error: HydraException, name: str, instead: list[str]) -> str
     cause = error.__cause__
     if isinstance(node := getattr(cause, "parent_node", None), DictConfig):
         where, _, key = str(cause.full_key).rpartition(".")  # type: ignore[union-attr]
-        more = elsewhere(key, root) if isinstance(root := node._get_root(), DictConfig) else []
+        more = elsewhere(key, _unresolved(root)) if isinstance(root := node._get_root(), DictConfig) else []
         return checks.unknown_key(where or "the configuration", key, readable(map(str, node)), more)
     if any(instead):
         return f"nothing is chosen at {name!r}. Did you mean {' or '.join(instead)}?"
@@ -133,11 +134,13 @@ def _groups() -> list[str]:
     return [folder.name for folder in configuration_folder().iterdir() if folder.is_dir()]
 
 
-def _paths(node: DictConfig, prefix: str) -> Iterator[str]:
+def _unresolved(config: DictConfig) -> dict[str, Any]:
+    return OmegaConf.to_container(config, resolve=False)  # type: ignore[return-value]
+
+
+def _paths(node: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for key in readable(map(str, node)):
-        if OmegaConf.is_missing(node, key) or OmegaConf.is_interpolation(node, key):
-            yield f"{prefix}{key}"
-        elif OmegaConf.is_dict(node[key]) and len(node[key]):
+        if isinstance(node[key], Mapping) and node[key]:
             yield from _paths(node[key], f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"

@@ -14,6 +14,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from dovision.config.settings import CommandSettings, EvaluateSettings, plain
+from dovision.config.sources import resolved
 from dovision.io import paths
 from dovision.io.files import sha256
 
@@ -48,11 +50,6 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
 
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
 OF_DATA_AND_WEIGHTS = ("dataset", "checkpoint", "model", "autoencoder", "training", "trainer")
-
-
-def resolved(config: DictConfig) -> dict[str, Any]:
-    """The configuration with all interpolations resolved, in plain types."""
-    return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
 
 
 def content_hash(content: Mapping[str, Any]) -> str:
@@ -127,26 +124,23 @@ def _below(key: str, _root_: DictConfig) -> str:
 
 def run_hash(_root_: DictConfig) -> str:
     """The hash that names a run's directory; the resolver `run_hash` of the configuration."""
-    return content_hash(relevant_settings(_root_))
+    return content_hash(without_irrelevant(resolved(_root_)))
 
 
-def relevant_settings(config: DictConfig) -> dict[str, Any]:
+def relevant_settings(settings: CommandSettings) -> dict[str, Any]:
     """Settings of a run, in plain types: all that can change its numbers."""
-    nodes = {str(key): config[key] for key in config if key != "hydra"}
-    return without_irrelevant(
-        {key: resolved(node) if OmegaConf.is_config(node) else node for key, node in nodes.items()}
-    )
+    return without_irrelevant(plain(settings))
 
 
-def work_hash(config: DictConfig) -> str:
+def work_hash(settings: EvaluateSettings) -> str:
     """The hash of what a forward pass of a run costs: network, image shape, intervention and attack."""
-    parts = {name: resolved(config[name]) for name in ("model", "intervention", "attack")}
-    return content_hash({**parts, "shape": list(config.dataset.shape)})
+    parts = {name: plain(getattr(settings, name)) for name in ("model", "intervention", "attack")}
+    return content_hash({**parts, "shape": settings.dataset["shape"]})
 
 
-def questions(config: DictConfig) -> dict[str, str]:
+def questions(settings: EvaluateSettings) -> dict[str, str]:
     """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
-    own = relevant_settings(config)
+    own = relevant_settings(settings)
     data = own["dataset"]
     fit = {"data": data, **{name: own[name] for name in ("model", "trainer", "seed", "checkpoint")}}
     classifier = content_hash({**fit, "training": own["training"]["classifier"]})

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
 
@@ -18,13 +18,26 @@ def configuration_folder() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
+def resolved(config: Any) -> Any:
+    """A configuration in plain types, with all interpolations resolved, without Hydra's own node; ??? stays."""
+    if not isinstance(config, DictConfig):
+        return OmegaConf.to_container(config, resolve=True)
+    return {str(key): _value(config, key) for key in config if key != "hydra"}
+
+
 def recorded(config: Any) -> Any:
     """A configuration as it may leave the process, in plain types: resolved, but for what the environment says.
 
     ${oc.env:NAME} is written as it stands, also inside the values that are made of it, since it may name a secret.
     """
     with _environment_unread():
-        return OmegaConf.to_container(config, resolve=True)
+        return resolved(config)
+
+
+def _value(node: DictConfig, key: Any) -> Any:
+    if OmegaConf.is_missing(node, key):
+        return "???"
+    return OmegaConf.to_container(node[key], resolve=True) if OmegaConf.is_config(node[key]) else node[key]
 
 
 @contextmanager

@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Subset
 
 from dovision.analysis.detection_summary import write_detection
-from dovision.config.instantiate import instantiate
-from dovision.config.requirements import need_attacks, need_detectors
+from dovision.config.settings import EvaluateSettings, make_each
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows
 from dovision.evaluation.detection import DETECTION_SPLITS, Detection
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, shown, write_scores
@@ -22,7 +20,7 @@ from dovision.evaluation.maps import MapEvaluation
 from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.outcomes import ImagesLost
-from dovision.store.detection_tables import TEST
+from dovision.store.detection_tables import TEST, VAL
 from dovision.store.thumbnails import PictureChoice
 from dovision.training import model_cache
 from dovision.training.image_classifier import ImageClassifier
@@ -30,33 +28,31 @@ from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, Fit
 from dovision.training.trainer import make_trainer
 from dovision.types import CODE, Batch
 
-AUTOENCODER_CONTROLS = ("with_autoencoder", "plain")  # of an intervention on a code
 
-
-def networks(config: DictConfig, images: Images, code: bool) -> dict[str, FittedModel]:
+def networks(settings: EvaluateSettings, images: Images, code: bool) -> dict[str, FittedModel]:
     """The networks of a run by their names, fitted if need be.
 
     Args:
-        config: of the run.
+        settings: of the run.
         images: which they are fitted to.
         code: whether the code of an autoencoder is edited or read.
     """
-    found = {CLASSIFIER: model_cache.classifier(config, images)}
-    if AUTOENCODER in (names := needed(config, code)):
-        found[AUTOENCODER] = model_cache.with_autoencoder(config, images, found[CLASSIFIER])
+    found = {CLASSIFIER: model_cache.classifier(settings, images)}
+    if AUTOENCODER in (names := needed(settings, code)):
+        found[AUTOENCODER] = model_cache.with_autoencoder(settings, images, found[CLASSIFIER])
     if PERMUTED in names:
-        found[PERMUTED] = model_cache.permuted(config, images)
+        found[PERMUTED] = model_cache.permuted(settings, images)
     return found
 
 
-def needed(config: DictConfig, code: bool) -> list[str]:
+def needed(settings: EvaluateSettings, code: bool) -> list[str]:
     """The names of a run's networks, in the order in which they are fitted; `code` as of `networks`."""
-    permuted = config.explainer and config.evaluation.permuted_labels
+    permuted = settings.explainer and settings.evaluation.permuted_labels
     return [CLASSIFIER, *([AUTOENCODER] if code else []), *([PERMUTED] if permuted else [])]
 
 
 def effect_evaluation(
-    config: DictConfig,
+    settings: EvaluateSettings,
     folder: Path,
     images: Images,
     networks: Mapping[str, Classifier],
@@ -65,7 +61,7 @@ def effect_evaluation(
     origin: Mapping[str, Any],
 ) -> EffectEvaluation:
     """The callback that measures effects; `origin` is what its rows depend on besides the configuration."""
-    settings = config.evaluation
+    own = settings.evaluation
     return EffectEvaluation(
         folder,
         networks[CLASSIFIER],
@@ -73,25 +69,25 @@ def effect_evaluation(
         intervention,
         attack,
         names=images.table("test")["name"].tolist(),
-        chunk=settings.chunk,
-        reference=settings.reference,
-        pictures=PictureChoice(settings.num_thumbnails, dict(enumerate(images.strata("test").tolist()))),
-        store_adversarial=settings.store_adversarial,
-        checkpoint_every=settings.checkpoint_every,
+        chunk=own.chunk,
+        reference=own.reference,
+        pictures=PictureChoice(own.num_thumbnails, dict(enumerate(images.strata("test").tolist()))),
+        store_adversarial=own.store_adversarial,
+        checkpoint_every=own.checkpoint_every,
         origin=origin,
     )
 
 
 def map_evaluation(
-    config: DictConfig, folder: Path, images: Images, samples: Sequence[int], networks: Mapping[str, Classifier]
+    settings: EvaluateSettings, folder: Path, images: Images, samples: Sequence[int], networks: Mapping[str, Classifier]
 ) -> list[MapEvaluation]:
     """The callback that draws the maps of the configured explainers; none if there are no explainers."""
-    explainers: Mapping[str, Explainer] = instantiate(config.explainer)
+    explainers: Mapping[str, Explainer] = make_each(settings.explainer)
     if not explainers:
         return []
-    settings: MapSettings = instantiate(config.explanation)
+    explanation: MapSettings = settings.explanation.make()
     permuted = networks.get(PERMUTED)
-    return [MapEvaluation(folder, networks[CLASSIFIER], explainers, settings, images.shape, samples, permuted)]
+    return [MapEvaluation(folder, networks[CLASSIFIER], explainers, explanation, images.shape, samples, permuted)]
 
 
 class DetectionSetup(NamedTuple):
@@ -106,22 +102,15 @@ class DetectionSetup(NamedTuple):
         return any(detector.reads_code for detector in self.detectors.values())
 
 
-def detection_setup(config: DictConfig) -> DetectionSetup | None:
-    """The configured detectors and attacks; None if there are no detectors.
-
-    Raises:
-        ValueError: there is no attack to detect, or the adaptive attacker's detector is not among them.
-    """
-    detectors: Mapping[str, Detector] = instantiate(config.detector)
-    if not detectors:
+def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
+    """The configured detectors and attacks; None if there are no detectors."""
+    if not settings.detector:
         return None
-    need_attacks(config)
-    need_detectors(config)
-    return DetectionSetup(detectors, instantiate(config.detection.attacks))
+    return DetectionSetup(make_each(settings.detector), make_each(settings.detection.attacks))
 
 
 def detect(
-    config: DictConfig, folder: Path, images: Images, networks: Mapping[str, Classifier], parts: DetectionSetup
+    settings: EvaluateSettings, folder: Path, images: Images, networks: Mapping[str, Classifier], parts: DetectionSetup
 ) -> dict[str, Any]:
     """Fit the detectors on validation images, score test images in every condition, and say what it took.
 
@@ -130,41 +119,42 @@ def detect(
     """
     classifier = networks[CLASSIFIER]
     with_autoencoder = networks[AUTOENCODER] if parts.reads_code else None
-    keep = config.evaluation.store_adversarial
+    keep = settings.evaluation.store_adversarial
     detection = Detection(folder, classifier, with_autoencoder, parts.attacks, parts.detectors, keep)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
-    trainer = make_trainer(config, [detection], logger=False, enable_checkpointing=False, **one_device)
-    loaders = [_loader(config, images, split, f"detection.{split}_images") for split in DETECTION_SPLITS]
+    trainer = make_trainer(settings.trainer, [detection], logger=False, enable_checkpointing=False, **one_device)
+    most = {VAL: settings.detection.val_images, TEST: settings.detection.test_images}
+    loaders = [_loader(settings, images, split, most[split]) for split in DETECTION_SPLITS]
     trainer.test(ImageClassifier(classifier), loaders, verbose=False)
     if detection.lost:
         raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
     fits = fit_detectors(folder, parts.detectors, detection.failed)
-    adaptive = _adaptive(config, images, fits, with_autoencoder, classifier)
+    adaptive = _adaptive(settings, images, fits, with_autoencoder, classifier)
     write_scores(folder, fits, detection.failed, adaptive)
     write_detection(folder)
     return detection.record
 
 
-def _loader(config: DictConfig, images: Images, split: str, name: str) -> DataLoader[Batch]:
-    """The first images of a split, in its order; `name` is where the configuration says how many."""
-    share = Subset(images.split(split), first_samples(config, name, images, split))
-    return DataLoader(share, batch_size=config.evaluation.batch_size, num_workers=config.num_workers)
+def _loader(settings: EvaluateSettings, images: Images, split: str, most: int | None) -> DataLoader[Batch]:
+    """The first images of a split, in its order; None: all."""
+    share = Subset(images.split(split), first_samples(images, split, most))
+    return DataLoader(share, batch_size=settings.evaluation.batch_size, num_workers=settings.num_workers)
 
 
 def _adaptive(
-    config: DictConfig,
+    settings: EvaluateSettings,
     images: Images,
     fits: Sequence[Fitted],
     with_autoencoder: Classifier | None,
     classifier: Classifier,
 ) -> Iterator[pa.RecordBatch]:
     """The adaptive attacker's rows, against the fit of each named detector that figures show."""
-    settings = config.detection.adaptive
-    kinds = [*((strength, False) for strength in settings.strengths), (0.0, True)]
-    for fitted in shown([fitted for fitted in fits if fitted.name in settings.detectors]):
+    own = settings.detection.adaptive
+    kinds = [*((strength, False) for strength in own.strengths), (0.0, True)]
+    for fitted in shown([fitted for fitted in fits if fitted.name in own.detectors]):
         for strength, orthogonal in kinds:
             attack = Adaptive(
-                settings.eps, settings.steps, strength, orthogonal, fitted.detector, with_autoencoder, config.seed
+                own.eps, own.steps, strength, orthogonal, fitted.detector, with_autoencoder, settings.seed
             )
-            batches = _loader(config, images, TEST, "detection.adaptive.images")
+            batches = _loader(settings, images, TEST, own.images)
             yield from adaptive_rows(fitted, attack, batches, classifier)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.attacks.replay import MAIN
+from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.gradient_health import GradientHealth
@@ -30,8 +31,6 @@ from dovision.store.thumbnails import PictureChoice, pictured_samples, remove_im
 from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched
 from dovision.types import INPUT, Batch, Box
 
-WITHOUT_AUTOENCODER = "without_autoencoder"
-REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
 

@@ -6,40 +6,37 @@ from collections.abc import Sequence
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from dovision import checks
+from dovision.config.settings import EvaluateSettings, EvaluationSettings
 from dovision.interfaces import Images
 from dovision.types import Batch
 
 
-def first_samples(config: DictConfig, key: str, images: Images, split: str, boxed: bool = False) -> list[int]:
-    """The first samples of a split in its order, as many as the configuration's `key` says; null: all.
+def first_samples(images: Images, split: str, most: int | None, boxed: bool = False) -> list[int]:
+    """The first samples of a split in its order.
 
     Args:
-        config: of the job.
-        key: where the configuration says how many.
         images: the dataset.
         split: train, val or test.
+        most: how many; None: all.
         boxed: only those with a box that speaks for a class.
     """
-    limit = OmegaConf.select(config, key)
     if boxed:
         boxes = images.boxes(split)
         samples = sorted(set(boxes["sample"][boxes["label"].notna()].tolist()))
     else:
         samples = list(range(len(images.order(split))))
-    return samples if limit is None else samples[: checks.positive_int(key, limit)]
+    return samples[:most]
 
 
-def test_samples(config: DictConfig, images: Images) -> list[int]:
+def test_samples(settings: EvaluationSettings, images: Images) -> list[int]:
     """The test images that are evaluated: the first `evaluation.images`, or the first of which a box is known.
 
     Raises:
         ValueError: `evaluation.only_with_boxes` asks for boxes where none is known.
     """
-    samples = first_samples(config, "evaluation.images", images, "test", config.evaluation.only_with_boxes)
+    samples = first_samples(images, "test", settings.images, settings.only_with_boxes)
     if not samples:
         raise ValueError(
             "evaluation.only_with_boxes needs test images with a box that speaks for a class, got none in this "
@@ -48,13 +45,15 @@ def test_samples(config: DictConfig, images: Images) -> list[int]:
     return samples
 
 
-def test_loader(config: DictConfig, images: Images, samples: Sequence[int], trainer: pl.Trainer) -> DataLoader[Batch]:
+def test_loader(
+    settings: EvaluateSettings, images: Images, samples: Sequence[int], trainer: pl.Trainer
+) -> DataLoader[Batch]:
     """This device's share of these test images, in their order: whole batches, the same as on one device.
 
     Raises:
         ValueError: there are fewer batches than devices.
     """
-    size, devices = config.evaluation.batch_size, trainer.world_size
+    size, devices = settings.evaluation.batch_size, trainer.world_size
     batches = -(-len(samples) // size)
     if batches < devices:
         raise ValueError(
@@ -66,6 +65,6 @@ def test_loader(config: DictConfig, images: Images, samples: Sequence[int], trai
     return DataLoader(
         share,
         batch_size=size,
-        num_workers=config.num_workers,
+        num_workers=settings.num_workers,
         pin_memory=torch.cuda.is_available(),  # so that copies to the device overlap with its work
     )

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 
 from dovision.config import hashing
+from dovision.config.settings import CommandSettings
 from dovision.io.files import sha256
 from dovision.store.named_files import files_named
 
@@ -40,17 +40,17 @@ def software() -> dict[str, str]:
     return {"code": hashing.code_hash(), "torch": version("torch")}
 
 
-def surroundings(config: DictConfig, digest: Callable[[Path], str] = sha256) -> dict[str, Any]:
+def surroundings(settings: CommandSettings, digest: Callable[[Path], str] = sha256) -> dict[str, Any]:
     """Dependencies of a run besides data and weights: code, the configuration, and files that it names.
 
     Args:
-        config: of the run.
+        settings: of the run.
         digest: of a file.
     """
-    settings = hashing.relevant_settings(config)
-    others = {name: value for name, value in settings.items() if name not in hashing.OF_DATA_AND_WEIGHTS}
-    components, files = hashing.foreign_code(settings), files_named(others, digest)
-    made = hashing.content_hash(settings)
+    relevant = hashing.relevant_settings(settings)
+    others = {name: value for name, value in relevant.items() if name not in hashing.OF_DATA_AND_WEIGHTS}
+    components, files = hashing.foreign_code(relevant), files_named(others, digest)
+    made = hashing.content_hash(relevant)
     return {**software(), "settings": made, "components": components, "files": files}
 
 

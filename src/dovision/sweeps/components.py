@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dovision.config.errors import named
-from dovision.config.instantiate import instantiate
-from dovision.config.requirements import need_attacks, need_detectors, need_epochs
-from dovision.evaluation.adaptive_attack import Adaptive
+from dovision.config.settings import Component, EvaluateSettings, TrainSettings, components, plain
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Intervention
 from dovision.module_state import evaluating
@@ -36,34 +33,33 @@ class Components:
         self._networks = Networks()
         self._checked: dict[str, Exception | None] = {}
 
-    def check(self, config: DictConfig, here: bool) -> None:
+    def check(self, settings: TrainSettings, here: bool) -> None:
         """Refuse what a job would refuse once it came to it.
 
         Args:
-            config: of a job that has a dataset and a model.
+            settings: of a job that has a dataset and a model.
             here: whether the job runs on this machine, with its devices.
 
         Raises:
             ValueError: names the component, the rule and what was got.
             FileNotFoundError: there is no such file.
         """
-        content = {str(key): _plain(config[key]) for key in config if key != "hydra"}
-        self._once(["dataset", content["dataset"]], lambda: _check_dataset(config.dataset))
+        dataset, content = settings.dataset, plain(settings)
+        self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
         if here:
-            self._once(["trainer", content["trainer"]], lambda: _check_trainer(config))
-        if config.dataset.classes is None:  # which the dataset refuses, since it knows them
+            self._once(["trainer", content["trainer"]], lambda: _check_trainer(settings))
+        if dataset["classes"] is None:  # which the dataset refuses, since it knows them
             return
-        facts = [content["dataset"][name] for name in ("task", "classes", "shape")]
-        network = [content["model"], _file(config.checkpoint), facts]
-        self._once(network, lambda: self._networks.plain(config))
+        facts = [dataset[name] for name in ("task", "classes", "shape")]
+        network = [content["model"], _file(settings.checkpoint), facts]
+        self._once(network, lambda: self._networks.plain(settings))
         network.append(content["autoencoder"])
-        for where, part in _tops(content, ""):
-            self._once([where, part, network], functools.partial(self._check_all, where, config, network))
-        if content["autoencoder"] is not None and "intervention" not in content:  # dovision-train fits it in any case
-            self._once(["with_autoencoder", network], lambda: self._networks.with_autoencoder(config))
-        if "detection" in content:
-            need_epochs(config)
-            self._once(["detection", content["detection"], content["detector"]], lambda: _check_detection(config))
+        for component in components(settings):
+            if component.where not in COSTLY:
+                check = functools.partial(self._check_all, component, settings, network)
+                self._once([component.where, dict(component), network], check)
+        if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
+            self._once(["with_autoencoder", network], lambda: self._networks.with_autoencoder(settings))
 
     def _once(self, key: Any, check: Callable[[], object]) -> None:
         written = json.dumps(key)
@@ -76,40 +72,39 @@ class Components:
         if (refused := self._checked[written]) is not None:
             raise refused
 
-    def _check_all(self, where: str, config: DictConfig, network: Any) -> None:
+    def _check_all(self, component: Component, settings: TrainSettings, network: Any) -> None:
         """A component, and those that it is made of, which others may be made of as well."""
-        for inner, part in _targets(OmegaConf.select(config, where), where):
-            check = functools.partial(self._check, inner, part, config)
+        for part in _parts(dict(component), component.where):
+            check = functools.partial(self._check, part, settings)
             try:
-                self._once(["component", _plain(part), network], check)
+                self._once(["component", dict(part), network], check)
             except ValueError as error:
-                raise ValueError(named(inner, str(error))) from error
+                raise ValueError(named(part.where, str(error))) from error
 
-    def _check(self, where: str, node: DictConfig, config: DictConfig) -> None:
-        made, shape = instantiate(node), tuple(config.dataset.shape)
+    def _check(self, component: Component, settings: TrainSettings) -> None:
+        made, shape = component.make(), tuple(settings.dataset["shape"])
         if isinstance(made, Intervention):
             on_code = made.site == CODE
-            _check_intervention(
-                made, (self._networks.with_autoencoder if on_code else self._networks.plain)(config), shape
-            )
+            network = (self._networks.with_autoencoder if on_code else self._networks.plain)(settings)
+            _check_intervention(made, network, shape)
         elif isinstance(made, (Attack, Explainer, Detector, MapSettings)):
-            made.check(self._networks.plain(config), shape)
-        elif where.endswith(".optimizer"):
+            made.check(self._networks.plain(settings), shape)
+        elif component.where.endswith(".optimizer"):
             _check_optimizer(made)
 
 
-def _check_trainer(config: DictConfig) -> None:
+def _check_trainer(settings: TrainSettings) -> None:
     """Make the trainer, which looks for the devices; what it sets of torch is put back."""
-    with isolated(config.seed, None):
-        make_trainer(config, [])
+    with isolated(settings.seed, None):
+        make_trainer(settings.trainer, [])
 
 
-def _check_dataset(node: DictConfig) -> None:
+def _check_dataset(dataset: Component) -> None:
     """Make what is quickly made: a dataset without files, or one that refuses a folder that is not there."""
-    if node.classes is not None and not OmegaConf.is_list(node.classes):
-        raise ValueError(f"dataset.classes must be a list of names, such as [cat,dog], got {node.classes!r}.")
-    if "root" not in node or not (node.get("download") or Path(node.root).is_dir()):
-        instantiate(node)
+    if dataset["classes"] is not None and not isinstance(dataset["classes"], list):
+        raise ValueError(f"dataset.classes must be a list of names, such as [cat,dog], got {dataset['classes']!r}.")
+    if "root" not in dataset or not (dataset.get("download") or Path(dataset["root"]).is_dir()):
+        dataset.make()
 
 
 @torch.no_grad()
@@ -133,43 +128,15 @@ def _check_optimizer(partial: Any) -> None:
         raise ValueError(f"{str(error).splitlines()[0]}.") from error
 
 
-def _check_detection(config: DictConfig) -> None:
-    if not config.detector:
-        return
-    need_attacks(config)
-    need_detectors(config)
-    own = config.detection.adaptive
-    detector: Detector = instantiate(next(iter(config.detector.values())))
-    try:
-        for strength in own.strengths:
-            Adaptive(own.eps, own.steps, strength, False, detector, None, config.seed)
-    except ValueError as error:
-        raise ValueError(f"detection.adaptive: {error}") from error
+def _parts(node: Any, where: str) -> Iterator[Component]:
+    """The component that a node describes, and those that it is made of."""
+    if isinstance(node, Mapping) and "_target_" in node:
+        yield Component(where, node)
+    inner = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in inner:
+        yield from _parts(value, f"{where}.{key}")
 
 
-def _tops(content: Mapping[str, Any], where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The outermost sections with a `_target_`, with their paths."""
-    for key, value in content.items():
-        path = f"{where}.{key}".lstrip(".")
-        if isinstance(value, Mapping) and "_target_" in value and path not in COSTLY:
-            yield path, value
-        elif isinstance(value, Mapping) and path not in COSTLY:
-            yield from _tops(value, path)
-
-
-def _targets(node: Any, where: str) -> Iterator[tuple[str, DictConfig]]:
-    """A node with a `_target_`, and all such nodes inside, with their paths."""
-    if OmegaConf.is_dict(node) and "_target_" in node:
-        yield where, node
-    for key in node if OmegaConf.is_dict(node) else range(len(node)):
-        if not OmegaConf.is_interpolation(node, key) and isinstance(node[key], (DictConfig, ListConfig)):
-            yield from _targets(node[key], f"{where}.{key}")
-
-
-def _plain(node: Any) -> Any:
-    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-
-
-def _file(path: str | None) -> list[Any]:
+def _file(path: Path | None) -> list[Any]:
     """Size and times of a file, which differ once another one has been put into its place."""
-    return [] if path is None else [path, Path(path).stat().st_mtime_ns, Path(path).stat().st_size]
+    return [] if path is None else [str(path), path.stat().st_mtime_ns, path.stat().st_size]

@@ -7,22 +7,20 @@ import logging
 import math
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
-
 from dovision.analysis.sweep_summary import facts_of
 from dovision.config import hashing
-from dovision.config.instantiate import instantiate
+from dovision.config.settings import Component, EvaluateSettings, make_each, plain
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Detector, Images, Intervention
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.store.run_directory import RUN, RunDirectory
 from dovision.sweeps.costs import Estimate, on_workers
-from dovision.sweeps.jobs import Composed, Job
+from dovision.sweeps.jobs import Job
 from dovision.sweeps.reuse import DONE, decide
 from dovision.sweeps.timing import Asked, Timer
 from dovision.training import model_cache
@@ -73,43 +71,44 @@ class Forecaster:
         self._extents: dict[str, Extent] = {}
         self._fitted: set[Path] = set()
 
-    def __call__(self, composed: Composed) -> Forecast:
-        job, config = composed
-        decision = decide(RunDirectory(job.folder), config, self._prints)
+    def __call__(self, job: Job, settings: EvaluateSettings) -> Forecast:
+        decision = decide(RunDirectory(job.folder), settings, self._prints)
         if decision.skip == DONE:
             return Forecast(job, decision.state, 0, 0, Estimate(0.0, 0.0), 0, None)
-        images: Images = self._part(config, "dataset")
-        intervention: Intervention = self._part(config, "intervention")
-        attack: Attack = self._part(config, "attack")
-        extent = self._extent(config, images, intervention)
-        networks = self._networks(config, images, intervention)
+        images: Images = self._part(settings, "dataset")
+        intervention: Intervention = self._part(settings, "intervention")
+        attack: Attack = self._part(settings, "attack")
+        extent = self._extent(settings, images, intervention)
+        networks = self._networks(settings, images, intervention)
         lacking = [name for name, path in networks.items() if not path.exists() and path not in self._fitted]
         self._fitted |= {networks[name] for name in lacking}
-        time = self._timer(Asked(config, images, intervention, attack, extent.samples, networks, lacking))
-        memory = self._memory.get(hashing.work_hash(config))
+        time = self._timer(Asked(settings, images, intervention, attack, extent.samples, networks, lacking))
+        memory = self._memory.get(hashing.work_hash(settings))
         if extent.units is None:
             return Forecast(job, decision.state, len(lacking), None, time, None, memory)
         conditions = len(extent.samples) * (1 + len(attack.eps))
         rows = conditions * extent.units * extent.classes
         return Forecast(job, decision.state, len(lacking), conditions * (1 + extent.units), time, rows * ROW, memory)
 
-    def _networks(self, config: DictConfig, images: Images, intervention: Intervention) -> dict[str, Path]:
-        detectors: dict[str, Detector] = self._part(config, "detector")
+    def _networks(self, settings: EvaluateSettings, images: Images, intervention: Intervention) -> dict[str, Path]:
+        detectors: dict[str, Detector] = self._part(settings, "detector")
         code = intervention.site == CODE or any(detector.reads_code for detector in detectors.values())
-        return model_cache.checkpoint_paths(config, images.fingerprint, callbacks.needed(config, code))
+        return model_cache.checkpoint_paths(settings, images.fingerprint, callbacks.needed(settings, code))
 
-    def _part(self, config: DictConfig, name: str) -> Any:
-        key = json.dumps([name, hashing.resolved(config[name])])
+    def _part(self, settings: EvaluateSettings, name: str) -> Any:
+        own: Component | Mapping[str, Component] = getattr(settings, name)
+        key = json.dumps([name, plain(own)])
         if key not in self._made:
-            self._made[key] = instantiate(config[name])
+            self._made[key] = own.make() if isinstance(own, Component) else make_each(own)
         return self._made[key]
 
-    def _extent(self, config: DictConfig, images: Images, intervention: Intervention) -> Extent:
-        parts = [hashing.resolved(config[name]) for name in ("dataset", "intervention")]
-        key = json.dumps([*parts, config.evaluation.images, config.evaluation.only_with_boxes])
+    def _extent(self, settings: EvaluateSettings, images: Images, intervention: Intervention) -> Extent:
+        parts = [plain(getattr(settings, name)) for name in ("dataset", "intervention")]
+        key = json.dumps([*parts, settings.evaluation.images, settings.evaluation.only_with_boxes])
         if key not in self._extents:
-            units = _units(config, images, intervention)
-            samples = first_samples(config, "evaluation.images", images, "test", config.evaluation.only_with_boxes)
+            units = _units(settings, images, intervention)
+            own = settings.evaluation
+            samples = first_samples(images, "test", own.images, own.only_with_boxes)
             self._extents[key] = Extent(samples, units, len(images.task.classes))
         return self._extents[key]
 
@@ -193,12 +192,12 @@ def warn_of_space(output_root: Path, forecasts: Sequence[Forecast] = ()) -> None
         log.warning("a run like these took %.1f GB of memory, and %.1f GB are free.", memory / 1e9, free_memory / 1e9)
 
 
-def _units(config: DictConfig, images: Images, intervention: Intervention) -> int | None:
+def _units(settings: EvaluateSettings, images: Images, intervention: Intervention) -> int | None:
     intervention.bind(images, "test")
     if intervention.site == INPUT:
         return len(intervention.units(images.shape))
     if intervention.site == CODE:
-        return len(intervention.units((int(config.autoencoder.channels[config.autoencoder.code]),)))
+        return len(intervention.units((int(settings.code_of["channels"][settings.code_of["code"]]),)))
     return None  # a layer of a network that is not made here
 
 

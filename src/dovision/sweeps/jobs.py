@@ -127,20 +127,19 @@ def _written(params: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={value}" for key, value in params.items()) or "none"
 
 
-def checked(jobs: Iterable[Composed], check: Checks, plan: Callable[[Composed], Planned]) -> list[Planned]:
-    """The plan of each job of a sweep, if all pass the checks.
+def checked(jobs: Iterable[Composed], check: Checks, plan: Callable[[Job, Any], Planned]) -> list[Planned]:
+    """The plan of each job of a sweep, from the job and its settings, if all pass the checks.
 
     Raises:
         ValueError: names each refused job, and why.
     """
     plans, refused, count = [], [], 0
-    for count, each in enumerate(jobs, 1):  # noqa: B007
-        job, config = each
+    for count, (job, config) in enumerate(jobs, 1):  # noqa: B007
         try:
             here = config.hydra.launcher.get("_target_") in HERE
-            check(config, job.overrides, config.hydra.runtime.choices, here)
+            settings = check(config, job.overrides, config.hydra.runtime.choices, here)
             check_devices(config)
-            plans.append(plan(each))
+            plans.append(plan(job, settings))
         except (ValueError, OSError, OmegaConfBaseException) as error:
             refused.append(f"job {job.number} ({job.name}): {explain(error)}")
     if refused:

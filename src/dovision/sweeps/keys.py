@@ -1,4 +1,4 @@
-"""Keys of a configuration, compared with those that the shipped configuration files declare."""
+"""Keys and choices of a configuration that its settings do not declare: those of components, and of Hydra."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
-from dovision.config.errors import elsewhere, readable
+from dovision.config.settings import of_user, unchosen
 from dovision.config.sources import configuration_folder
 from dovision.training.trainer import INSTEAD
 
 OF_HYDRA = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")  # keys that no target takes
-OPTIONAL = ("autoencoder",)  # groups of which nothing may be chosen
-TRAINER = "trainer"
 
 
 @functools.cache
@@ -30,155 +28,94 @@ def declared(command: str) -> DictConfig:
     return hydra.compose(command, return_hydra_config=True)
 
 
-def check_keys(config: DictConfig, known: DictConfig, passed: set[str] | None = None) -> None:
-    """Refuse a configuration with a key that nothing reads, or without one that something reads.
-
-    Keys come from the command line, from experiments and from a user's own folder, so all of them are looked at:
-    those of a `_target_` must be its parameters; all others must be declared.
-
-    Args:
-        config: of a job.
-        known: what `declared` gives for its command.
-        passed: sections that have passed for earlier jobs, as they were written; those of this job are added.
-
-    Raises:
-        ValueError: names the key, and the one that was probably meant.
-    """
-    passed = set() if passed is None else passed
-    own = _unseen("", config, passed)
-    _check_declared("", config, known, known, own)
-    passed.update(own.values())
-    if "hydra" in config:
-        own = _unseen("hydra", config.hydra, passed)
-        _check_hydra("hydra", config.hydra, known.hydra, own)
-        passed.update(own.values())
-
-
-def _unseen(where: str, node: DictConfig, passed: set[str]) -> dict[str, str]:
-    """The sections of a node that have not passed yet, by key, as they are written."""
-    written = {
-        str(key): json.dumps([where, str(key), _written(node, key)], default=str)
-        for key in node
-        if f"{where}.{key!s}" != ".hydra"
-    }
-    return {key: text for key, text in written.items() if text not in passed}
-
-
-def _written(node: DictConfig, key: Any) -> Any:
-    """A value of a node with its interpolations as they stand."""
-    own = node._get_node(key)
-    return OmegaConf.to_container(own, resolve=False) if OmegaConf.is_config(own) else own._value()  # type: ignore[union-attr]
-
-
-def check_choices(config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any], known: DictConfig) -> None:
+def check_choices(command: str, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
     """Refuse several names for a group that takes one: Hydra would merge them, and the last one would win.
 
     Args:
+        command: whose configuration declares the groups.
         config: of a job.
         overrides: of its command line.
         choices: Hydra's record of the name that was chosen for each group.
-        known: what `declared` gives for its command.
 
     Raises:
         ValueError: names the group.
     """
     merged = [
         group
-        for group in known.hydra.runtime.choices
+        for group in declared(command).hydra.runtime.choices
         if group not in choices and OmegaConf.is_dict(OmegaConf.select(config, group.rpartition("@")[2]))
     ]
     for override in OverridesParser.create().parse_overrides([each for each in overrides if "=[" in each]):
-        group, own = override.key_or_group, known.get(override.key_or_group)
-        if (configuration_folder() / group).is_dir() and not (override.package is None and _is_by_name(own)):
+        group = override.key_or_group
+        if (configuration_folder() / group).is_dir() and (
+            override.package is not None or group not in of_user(command)
+        ):
             merged.append(override.get_key_element().lstrip("+"))
     if merged:
         name = merged[0]
         raise ValueError(f"{name} takes one name, got a list. For a job with each of them: -m {name}=NAME,NAME.")
 
 
-def _check_node(where: str, node: DictConfig, known: Any, root: DictConfig) -> None:
-    """A node of the configuration against the node that is declared in its place."""
-    if "_target_" in node:
-        _check_target(where, node, known)
-    elif OmegaConf.is_dict(known) and "_target_" in known:
-        raise ValueError(_unchosen(where))
-    elif _is_by_name(known):
-        _check_parts(where, node)
-    elif not OmegaConf.is_dict(known):
-        raise ValueError(f"{where} takes a value, got keys: {', '.join(map(str, node))}.")
-    else:
-        _check_declared(where, node, known, root)
+def check_target(where: str, node: Mapping[str, Any]) -> None:
+    """Refuse keys of a component that its target does not take, or lacks; also those of components that it is made of.
 
-
-def _check_declared(
-    where: str, node: DictConfig, known: DictConfig, root: DictConfig, keys: Collection[str] | None = None
-) -> None:
-    """A node against the one that is declared; of its values those under `keys` alone, None: all."""
-    legal = readable(map(str, known))
-    for key in map(str, node):
-        if key != "hydra" and key not in legal:
-            raise ValueError(checks.unknown_key(where or "the configuration", key, legal, elsewhere(key, root)))
-    for key in legal:
-        path = f"{where}.{key}".lstrip(".")
-        if key not in node and not OmegaConf.is_missing(node, key):
-            raise ValueError(f"{path} must be there, got nothing. Give it a value instead of removing it.")
-        if keys is not None and key not in keys:
-            continue
-        own, meant = _child(node, key), _child(known, key)
-        if OmegaConf.is_dict(own):
-            _check_node(path, own, meant, root)
-        elif OmegaConf.is_dict(meant) and path not in OPTIONAL and not OmegaConf.is_interpolation(node, key):
-            got = "a value" if own is not None else "nothing"
-            raise ValueError(f"{path} must have keys ({', '.join(readable(map(str, meant)))}), got {got}.")
-        elif isinstance(meant, bool):
-            checks.switch(path, own)
-
-
-def _check_target(where: str, node: DictConfig, known: Any) -> None:
-    """The keys of a part that is made by a `_target_`, and those of the parts that it is made of."""
+    Raises:
+        ValueError: names the key, and the one that was probably meant.
+    """
     legal, required = _parameters(where, str(node["_target_"]))
+    instead = INSTEAD if where == "trainer" else {}
     keys = [str(key) for key in node if key not in OF_HYDRA]
-    if where == TRAINER:
-        legal = readable(map(str, known))
-        for key in keys:
-            if key in INSTEAD and key not in legal:
-                raise ValueError(f"trainer.{key} is not obeyed here. {INSTEAD[key]}")
     for key in keys:
+        if key in instead:
+            raise ValueError(f"{where}.{key} is not obeyed here. {instead[key]}")
         if legal is not None and key not in legal:
-            raise ValueError(checks.unknown_key(where, key, legal))
+            raise ValueError(checks.unknown_key(where, key, [name for name in legal if name not in instead]))
     if not node.get("_partial_") and "_args_" not in node:
         for key in required:
             if key not in keys:
                 raise ValueError(f"{where}.{key} must be given, got nothing. Set {where}.{key}=...")
     for key in keys:
-        _check_argument(f"{where}.{key}", _child(node, key))
+        _check_argument(f"{where}.{key}", node[key])
 
 
 def _check_argument(where: str, value: Any) -> None:
-    if isinstance(value, ListConfig):
-        for number in range(len(value)):
-            _check_argument(f"{where}.{number}", _child(value, number))
-    elif OmegaConf.is_dict(value):
-        if "_target_" in value:
-            _check_target(where, value, None)
-        elif any(OmegaConf.is_dict(_child(value, key)) and "_target_" in _child(value, key) for key in value):
-            _check_parts(where, value)
+    if isinstance(value, list):
+        for number, each in enumerate(value):
+            _check_argument(f"{where}.{number}", each)
+    elif _has_target(value):
+        check_target(where, value)
+    elif isinstance(value, Mapping) and any(map(_has_target, value.values())):
+        for key, each in value.items():
+            if not _has_target(each):
+                raise ValueError(unchosen(f"{where}.{key}"))
+            check_target(f"{where}.{key}", each)
 
 
-def _check_parts(where: str, node: DictConfig) -> None:
-    """Parts by name: each is made by a `_target_`."""
-    for key in map(str, node):
-        own = _child(node, key)
-        if not OmegaConf.is_dict(own) or "_target_" not in own:
-            raise ValueError(_unchosen(f"{where}.{key}"))
-        _check_target(f"{where}.{key}", own, None)
+def _has_target(value: object) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def check_hydra(node: DictConfig, known: DictConfig, passed: set[str]) -> None:
+    """Refuse keys of Hydra's own node that it does not read.
+
+    Where it has declared a class for a node, these are those of the class, and those that it adds itself.
+
+    Args:
+        node: of a job.
+        known: that of `declared`.
+        passed: sections that have passed for earlier jobs, as they were written; those of this job are added.
+
+    Raises:
+        ValueError: names the key, and the one that was probably meant.
+    """
+    content: Any = OmegaConf.to_container(node, resolve=False)
+    written = {key: json.dumps([key, value], default=str) for key, value in content.items()}
+    _check_hydra("hydra", node, known, [key for key, text in written.items() if text not in passed])
+    passed.update(written.values())
 
 
 def _check_hydra(where: str, node: DictConfig, known: Any, keys: Collection[str] | None = None) -> None:
-    """Hydra's own keys: where it has declared a class for a node, those of the class, and those that it adds itself.
-
-    Of the node's values those under `keys` alone are looked at, None: all.
-    """
+    """A node and those inside; of its own those under `keys` alone, None: all."""
     kind = OmegaConf.get_type(node)
     legal = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else None
     for key in map(str, node):
@@ -189,22 +126,7 @@ def _check_hydra(where: str, node: DictConfig, known: Any, keys: Collection[str]
             _check_hydra(f"{where}.{key}", own, _child(known, key) if has else None)
 
 
-def _is_by_name(known: Any) -> bool:
-    """Whether a declared node holds parts under names that are the user's to choose."""
-    if not OmegaConf.is_dict(known):
-        return False
-    return all(OmegaConf.is_dict(part) and "_target_" in part for part in (_child(known, key) for key in known))
-
-
-def _unchosen(where: str) -> str:
-    group = where.partition(".")[0]
-    return (
-        f"{where} has no _target_, so that nothing reads it. Choose what it is by its group ({group}=NAME), "
-        f"or remove it: '~{where}'."
-    )
-
-
-def _child(node: DictConfig | ListConfig, key: Any) -> Any:
+def _child(node: DictConfig, key: Any) -> Any:
     """A value of a node; None for one that is missing, or that stands elsewhere."""
     if OmegaConf.is_interpolation(node, key) or OmegaConf.is_missing(node, key):  # an interpolation may miss its target
         return None

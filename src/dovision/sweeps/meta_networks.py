@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 
-from dovision.config import hashing
-from dovision.config.instantiate import instantiate
-from dovision.config.requirements import need_autoencoder
+from dovision.config.settings import Component, TrainSettings
 from dovision.interfaces import Classifier
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
@@ -32,7 +29,7 @@ class Networks:
     def __init__(self) -> None:
         self._made: dict[str, Classifier] = {}
 
-    def plain(self, config: DictConfig) -> Classifier:
+    def plain(self, settings: TrainSettings) -> Classifier:
         """The classifier of a job, which has been run on a blank image.
 
         Raises:
@@ -40,23 +37,22 @@ class Networks:
                 dataset has classes; the checkpoint is of another dataset.
             FileNotFoundError: there is no such checkpoint.
         """
-        make = _unfitted if config.checkpoint is None else _fitted
-        return self._once(_key(config), lambda: make(config))
+        file = settings.checkpoint
+        return self._once(_key(settings), lambda: _unfitted(settings) if file is None else _fitted(settings, file))
 
-    def with_autoencoder(self, config: DictConfig) -> Classifier:
+    def with_autoencoder(self, settings: TrainSettings) -> Classifier:
         """The same with its autoencoder.
 
         Raises:
             ValueError: none is configured, or it does not fit to the layer that it is to stand behind.
         """
-        need_autoencoder(config)
-        plain = self.plain(config)
+        autoencoder, plain = settings.code_of, self.plain(settings)
 
         def made() -> Classifier:
             with torch.device(plain.mean.device):
-                return insert(plain, instantiate(config.autoencoder), tuple(config.dataset.shape))
+                return insert(plain, autoencoder.make(), tuple(settings.dataset["shape"]))
 
-        return self._once([_key(config), hashing.resolved(config.autoencoder)], made)
+        return self._once([_key(settings), dict(autoencoder)], made)
 
     def _once(self, key: Any, made: Callable[[], Classifier]) -> Classifier:
         written = json.dumps(key)
@@ -65,19 +61,19 @@ class Networks:
         return self._made[written]
 
 
-def _key(config: DictConfig) -> list[Any]:
+def _key(settings: TrainSettings) -> list[Any]:
     """What a network depends on."""
-    facts = [config.dataset.task, list(config.dataset.classes), list(config.dataset.shape)]
-    if config.checkpoint is None:
-        return [hashing.resolved(config.model), facts]
-    file = Path(config.checkpoint).stat()
-    return [config.checkpoint, file.st_mtime_ns, file.st_size, facts]
+    facts = [settings.dataset[name] for name in ("task", "classes", "shape")]
+    if settings.checkpoint is None:
+        return [dict(settings.model), facts]
+    file = settings.checkpoint.stat()
+    return [str(settings.checkpoint), file.st_mtime_ns, file.st_size, facts]
 
 
-def _unfitted(config: DictConfig) -> Classifier:
+def _unfitted(settings: TrainSettings) -> Classifier:
     """The configured model, as it is before any fit."""
-    classifier, logits = _tried(config)
-    expected = (1, len(config.dataset.classes))
+    classifier, logits = _tried(settings)
+    expected = (1, len(settings.dataset["classes"]))
     got = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
     if got != f"shape {expected}":
         raise ValueError(
@@ -87,19 +83,18 @@ def _unfitted(config: DictConfig) -> Classifier:
     return classifier
 
 
-def _tried(config: DictConfig) -> tuple[Classifier, Any]:
+def _tried(settings: TrainSettings) -> tuple[Classifier, Any]:
     """The configured model, and what it gives for a blank image."""
-    shape = tuple(config.dataset.shape)
+    shape = tuple(settings.dataset["shape"])
     try:
         with torch.device("meta"), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-            classifier: Classifier = instantiate(config.model)
+            classifier: Classifier = settings.model.make()
         return classifier, _output(classifier, shape)
     except Exception as error:  # whatever a network raises that asks for numbers; what it refuses itself is final
         if isinstance(error.__cause__, (ValueError, OSError, ImportError)):
             raise
-    start = checkpoint.without_start(hashing.resolved(config.model))
-    classifier = instantiate(OmegaConf.create(start))
+    classifier = Component(settings.model.where, checkpoint.without_start(dict(settings.model))).make()
     try:
         return classifier, _output(classifier, shape)
     except Exception as error:
@@ -115,10 +110,12 @@ def _output(classifier: Classifier, shape: Shape) -> Any:
         return classifier(torch.zeros(1, *shape, device=classifier.mean.device))
 
 
-def _fitted(config: DictConfig) -> Classifier:
+def _fitted(settings: TrainSettings, file: Path) -> Classifier:
     """The classifier of the checkpoint, which must be of this dataset."""
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-        stage = model_cache.read_model(config, Path(config.checkpoint))
-    model_cache.check_fits(stage, Task(config.dataset.task, tuple(config.dataset.classes)), tuple(config.dataset.shape))
+        stage = model_cache.read_model(settings, file)
+    model_cache.check_fits(
+        stage, Task(settings.dataset["task"], tuple(settings.dataset["classes"])), tuple(settings.dataset["shape"])
+    )
     return stage.classifier

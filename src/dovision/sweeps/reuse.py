@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from dovision.config import hashing
-from dovision.config.instantiate import instantiate
+from dovision.config.settings import EvaluateSettings, TrainSettings, plain
 from dovision.interfaces import Images
 from dovision.models import checkpoint
 from dovision.runtime.fingerprints import Fingerprints
@@ -37,7 +36,7 @@ class Decision(NamedTuple):
     unlike: str = ""  # in what a completed run differs from the one that is asked for
 
 
-def open_run(config: DictConfig) -> RunDirectory | None:
+def open_run(settings: EvaluateSettings) -> RunDirectory | None:
     """This job's run directory, locked; None, and a line in the log, if `rerun` leaves the job as it is.
 
     Raises:
@@ -48,12 +47,12 @@ def open_run(config: DictConfig) -> RunDirectory | None:
     run = RunDirectory(Path(HydraConfig.get().runtime.output_dir))
     if not is_rank_zero():
         return run
-    with Fingerprints(Path(config.output_root)) as prints:
-        decision = decide(run, config, prints)
+    with Fingerprints(settings.output_root) as prints:
+        decision = decide(run, settings, prints)
         if not decision.skip:  # so that skipping needs no lock
             run.hold()
             try:
-                decision = decide(run, config, prints)  # another process may have completed it while this one waited
+                decision = decide(run, settings, prints)  # another process may have completed it while this one waited
             except BaseException:
                 run.close()
                 raise
@@ -68,28 +67,28 @@ def open_run(config: DictConfig) -> RunDirectory | None:
     return run
 
 
-def decide(run: RunDirectory, config: DictConfig, prints: Fingerprints) -> Decision:
+def decide(run: RunDirectory, settings: EvaluateSettings, prints: Fingerprints) -> Decision:
     """Whether `rerun` leaves a run as it is. The answer is final under the run's lock.
 
     Raises:
         FileNotFoundError, ValueError: see `open_run`.
     """
     state = run.state
-    if config.rerun == "all":
+    if settings.rerun == "all":
         return Decision(state)
-    unlike = "; ".join(differences(config, run, prints)) if state == "completed" else ""
+    unlike = "; ".join(differences(settings, run, prints)) if state == "completed" else ""
     state = OUTDATED if unlike else state
     skip = ""
     if state == "completed":
         skip = DONE
-    elif config.rerun == "failed" and state != "failed":
+    elif settings.rerun == "failed" and state != "failed":
         skip = f"skipped (state: {state}, rerun=failed)"
-    elif config.rerun == "unfinished" and state == "failed":
+    elif settings.rerun == "unfinished" and state == "failed":
         skip = "skipped (state: failed, rerun=unfinished)"
     return Decision(state, skip, unlike)
 
 
-def differences(config: DictConfig, run: RunDirectory, prints: Fingerprints) -> list[str]:
+def differences(settings: EvaluateSettings, run: RunDirectory, prints: Fingerprints) -> list[str]:
     """In what a completed run differs from the one that the configuration asks for now; empty if it stands for it.
 
     The name of a directory is no proof of what is in it: a run may have been copied there, or made to write there.
@@ -99,38 +98,38 @@ def differences(config: DictConfig, run: RunDirectory, prints: Fingerprints) -> 
         FileNotFoundError, ValueError: data or checkpoint cannot be read.
     """
     facts = run.facts()
-    surround = surroundings(config, prints.file)
+    surround = surroundings(settings, prints.file)
     unlike = [_changed(name, facts.get(name), now) for name, now in surround.items() if facts.get(name) != now]
     unlike += digests.digest_differences(run.path, facts, prints.file)
     if unlike:
         return unlike
-    data = prints.data(data_key(config), lambda: instantiate(config.dataset))
+    data = prints.data(data_key(settings), settings.dataset.make)
     if data != facts["dataset_fingerprint"]:
         return [_changed("data", facts["dataset_fingerprint"][:12], data[:12])]
-    return list(_weights(config, facts, data, prints))
+    return list(_weights(settings, facts, data, prints))
 
 
-def open_images(config: DictConfig) -> Images:
+def open_images(settings: TrainSettings) -> Images:
     """The configured dataset, whose fingerprint is found again by later commands."""
-    with Fingerprints(Path(config.output_root)) as prints:
-        return prints.opened(data_key(config), lambda: instantiate(config.dataset))
+    with Fingerprints(settings.output_root) as prints:
+        return prints.opened(data_key(settings), settings.dataset.make)
 
 
-def data_key(config: DictConfig) -> str:
+def data_key(settings: TrainSettings) -> str:
     """A hash of all that a dataset is made of but the content of its files."""
-    settings = hashing.resolved(config.dataset)
-    made = {"settings": settings, **software(), "components": hashing.foreign_code(settings)}
+    content = plain(settings.dataset)
+    made = {"settings": content, **software(), "components": hashing.foreign_code(content)}
     return hashing.content_hash({**made, "folder": os.getcwd()})  # in which relative paths are meant
 
 
-def _weights(config: DictConfig, facts: Mapping[str, Any], data: str, prints: Fingerprints) -> Iterator[str]:
+def _weights(settings: EvaluateSettings, facts: Mapping[str, Any], data: str, prints: Fingerprints) -> Iterator[str]:
     """Which networks are others now; one whose file is gone is the same if all that shapes its fit is."""
     for name, before in facts["checkpoints"].items():
-        path = model_cache.file(config, name, data, facts["checkpoints"][model_cache.CLASSIFIER], prints.file)
+        path = model_cache.file(settings, name, data, facts["checkpoints"][model_cache.CLASSIFIER], prints.file)
         now = prints.file(path)[: len(before)] if path.exists() else None
         if now == before:
             continue
-        if name == model_cache.CLASSIFIER and config.checkpoint is not None:
+        if name == model_cache.CLASSIFIER and settings.checkpoint is not None:
             checkpoint.read_checkpoint(path)  # raises if missing or damaged, before a completed run is given up for it
         what = f"weights of the {name.replace('_', ' ')}"
         if now is not None:

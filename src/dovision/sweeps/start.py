@@ -16,11 +16,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
 from dovision.config.errors import explain
+from dovision.config.settings import EvaluateSettings
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.store.run_directory import RunDirectory
 from dovision.sweeps import jobs as planned
 from dovision.sweeps.forecast import Forecast, Forecaster, table, warn_of_space
-from dovision.sweeps.jobs import Composed, Job
+from dovision.sweeps.jobs import Job
 from dovision.sweeps.reuse import DONE, Decision, decide
 from dovision.sweeps.sweep import Sweep, begin, current, watch
 from dovision.sweeps.validation import Checks
@@ -50,33 +51,30 @@ class Start(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         self._or_exit(self._sweep, config)
 
-    def _run(self, config: DictConfig) -> None:
+    def _run(self, config: DictConfig) -> Any:
         _refuse_sweep(config)
         planned.compose_again(config)
-        composed = self._composed(config)
         check = Checks(self.command)
-        check(config, composed.job.overrides, config.hydra.runtime.choices)
+        settings = check(config, config.hydra.overrides.task, config.hydra.runtime.choices)
         check.warn_of_unused()
+        return settings
 
     def _sweep(self, config: DictConfig) -> None:
         _check_launcher(config)
         overrides = planned.overrides_of_jobs(config)
         if overrides is not None:
-            self._checked(config, overrides, lambda composed: composed.job)
+            self._checked(config, overrides, lambda job, settings: job)
         _watch_workers(config)
 
-    def _composed(self, config: DictConfig) -> Composed:
-        return Composed(Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute()), config)
-
     def _checked(
-        self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: Callable[[Composed], planned.Planned]
+        self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: Callable[[Job, Any], planned.Planned]
     ) -> list[planned.Planned]:
         check = Checks(self.command)
         plans = planned.checked(planned.compose(config, overrides), check, plan)
         check.warn_of_unused()
         return plans
 
-    def _or_exit(self, step: Callable[[DictConfig], None], config: DictConfig) -> None:
+    def _or_exit(self, step: Callable[[DictConfig], object], config: DictConfig) -> None:
         """Hydra turns the exceptions of callbacks into warnings, and goes on; an exit it lets pass."""
         try:
             planned.read_once()
@@ -89,11 +87,12 @@ class Start(Callback):
 class SweepStart(Start):
     """The start of a command whose jobs have run directories: a dry run, or a sweep that the same command resumes."""
 
-    def _run(self, config: DictConfig) -> None:
-        super()._run(config)
-        if config.dry_run:
-            root = Path(config.output_root)
-            _print_plan(root, [Forecaster(root)(self._composed(config))], 1)
+    def _run(self, config: DictConfig) -> Any:
+        settings = super()._run(config)
+        if settings.dry_run:
+            job = Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute())
+            _print_plan(settings.output_root, [Forecaster(settings.output_root)(job, settings)], 1)
+        return settings
 
     def _sweep(self, config: DictConfig) -> None:
         _check_launcher(config)
@@ -136,9 +135,8 @@ class _Plan(NamedTuple):
     root: str | None
 
 
-def _plan(composed: Composed, prints: Fingerprints) -> _Plan:
-    job, config = composed
-    return _Plan(job, decide(RunDirectory(job.folder), config, prints), config.dataset.get("root"))
+def _plan(job: Job, settings: EvaluateSettings, prints: Fingerprints) -> _Plan:
+    return _Plan(job, decide(RunDirectory(job.folder), settings, prints), settings.dataset.get("root"))
 
 
 def _check_roots(plans: Sequence[_Plan]) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -25,7 +26,7 @@ from dovision.sweeps.validation import Checks
 from dovision.sweeps.worker import quieten, stand_in
 
 log = logging.getLogger(__name__)
-Story = Callable[[DictConfig], None]
+Story = Callable[[Any], None]  # of the settings of a command
 
 
 class JobTask:
@@ -96,8 +97,7 @@ class JobTask:
     def _checked(self, config: DictConfig) -> None:
         """The story, after the checks: a sweeper may choose jobs as it goes, and another machine have other devices."""
         hydra = HydraConfig.get()
-        _checks(self.command)(config, hydra.overrides.task, hydra.runtime.choices)
-        self.story(config)
+        self.story(_checks(self.command)(config, hydra.overrides.task, hydra.runtime.choices))
 
     def _keep_error(self, config: DictConfig) -> None:
         try:

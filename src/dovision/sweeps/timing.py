@@ -16,16 +16,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dovision import checks
 from dovision.attacks.none import NoAttack
 from dovision.config import hashing
 from dovision.config.errors import explain
-from dovision.config.instantiate import instantiate
+from dovision.config.settings import Component, EvaluateSettings, plain
 from dovision.evaluation import callbacks
 from dovision.evaluation.adaptive_attack import Adaptive
 from dovision.evaluation.callback import Evaluation
@@ -64,13 +62,13 @@ class Timer:
         """The minutes of a job that is yet to run."""
         bench = Bench(asked)
         times = dict(bench.work())
-        return estimate(times, lambda work: self._pace(work, asked.config, times[work]))
+        return estimate(times, lambda work: self._pace(work, asked.settings, times[work]))
 
-    def _pace(self, work: Work, config: DictConfig, timed: Callable[[], Pace]) -> Pace | None:
+    def _pace(self, work: Work, settings: EvaluateSettings, timed: Callable[[], Pace]) -> Pace | None:
         if work.key not in self._paces:
             log.info("timing a batch: %s", work.kind)
             try:
-                with freeing_memory(), isolated(config.seed, config.threads or self._threads), _without_bars():
+                with freeing_memory(), isolated(settings.seed, settings.threads or self._threads), _without_bars():
                     self._paces[work.key] = timed()
             except Exception as error:  # whatever a job would raise once it came to it
                 log.warning("%s could not be timed: %s", work.kind, explain(error))
@@ -82,7 +80,7 @@ class Timer:
 class Asked:
     """A job that is yet to run, and what was made of its configuration."""
 
-    config: DictConfig
+    settings: EvaluateSettings
     images: Images
     intervention: Intervention
     attack: Attack
@@ -100,13 +98,9 @@ class Bench:
 
     def __init__(self, asked: Asked) -> None:
         self.asked = asked
-        self.config = asked.config
+        self.settings = asked.settings
         self.images = asked.images
-        self.content = {
-            str(key): hashing.resolved(value) if OmegaConf.is_config(value) else value
-            for key, value in asked.config.items()
-            if key != "hydra"
-        }
+        self.content = plain(asked.settings)
         self.is_fitted = asked.files[CLASSIFIER].exists()
 
     def work(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
@@ -124,20 +118,19 @@ class Bench:
     def classifier(self) -> Classifier:
         """With its own weights, or, if it is not fitted, as it comes, without those that a fit starts from."""
         path = self.asked.files[CLASSIFIER]
-        return model_cache.read_model(self.config, path).classifier if path.exists() else self._unfitted()
+        return model_cache.read_model(self.settings, path).classifier if path.exists() else self._unfitted()
 
     @cached_property
     def with_autoencoder(self) -> Classifier:
         """The same with its autoencoder."""
         path = self.asked.files[AUTOENCODER]
         if path.exists():
-            return model_cache.read_model(self.config, path).classifier
-        return laid_out(insert(self.classifier, instantiate(self.config.autoencoder), self.images.shape))
+            return model_cache.read_model(self.settings, path).classifier
+        return laid_out(insert(self.classifier, self.settings.code_of.make(), self.images.shape))
 
     def _unfitted(self) -> Classifier:
-        settings = checkpoint.without_start(self.content["model"])
-        classifier: Classifier = laid_out(instantiate(OmegaConf.create(settings)))
-        return classifier.eval()
+        model = Component("model", checkpoint.without_start(self.content["model"]))
+        return laid_out(model.make()).eval()
 
     def _networks(self) -> dict[str, Classifier]:
         own = {CLASSIFIER: self.classifier}
@@ -165,9 +158,9 @@ class Bench:
 
     def _module(self, kind: str) -> pl.LightningModule:
         if kind == CLASSIFIER:
-            return classifier_module(self.config, self._unfitted().train())
+            return classifier_module(self.settings.training, self._unfitted().train())
         plain = copy.deepcopy(self.classifier)
-        return autoencoder_module(self.config, plain, copy.deepcopy(self.with_autoencoder))
+        return autoencoder_module(self.settings.training, plain, copy.deepcopy(self.with_autoencoder))
 
     def _fit_pace(self, kind: str, batch_size: int) -> Pace:
         def run(trainer: pl.Trainer, loader: DataLoader[Any]) -> None:
@@ -197,7 +190,7 @@ class Bench:
     def _effects_pace(self) -> Pace:
         with tempfile.TemporaryDirectory() as folder:
             evaluation = callbacks.effect_evaluation(
-                *(self.config, Path(folder), self.images, self._networks(), self.asked.intervention, NoAttack(), {})
+                *(self.settings, Path(folder), self.images, self._networks(), self.asked.intervention, NoAttack(), {})
             )
             return self._test_pace(self.asked.samples, [evaluation])
 
@@ -250,15 +243,19 @@ class Bench:
         if sanity and model_cache.PERMUTED in self.asked.files:
             networks[model_cache.PERMUTED] = copy.deepcopy(self.classifier)
         with tempfile.TemporaryDirectory() as folder:
-            maps = callbacks.map_evaluation(self.config, Path(folder), self.images, sanity, networks)
+            maps = callbacks.map_evaluation(self.settings, Path(folder), self.images, sanity, networks)
             return self._test_pace(samples, list(maps))
 
     # detection
 
     def _detection(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
-        detection_setup = callbacks.detection_setup(self.config)
+        detection_setup = callbacks.detection_setup(self.settings)
         assert detection_setup is not None
-        val, test = (len(first_samples(self.config, f"detection.{s}_images", self.images, s)) for s in (VAL, TEST))
+        own = self.settings.detection
+        val, test = (
+            len(first_samples(self.images, split, most))
+            for split, most in ((VAL, own.val_images), (TEST, own.test_images))
+        )
         for name, attack in detection_setup.attacks.items():
             settings = self.content["detection"]["attacks"][name]
             yield from self._attack(f"attack {name}", settings, attack, val + test)
@@ -270,11 +267,11 @@ class Bench:
         for name, fits in fits_of_detectors(learning, detection_setup.attacks, NOISE).items():
             work = Work(f"fits of {name}", self._key("fits", detectors[name], code), fits * FITTED_SHARE * val)
             yield work, partial(self._detector_pace, detection_setup.detectors[name])
-        adaptive = self.content["detection"]["adaptive"]
-        images = len(first_samples(self.config, "detection.adaptive.images", self.images, TEST))
-        for name in adaptive["detectors"]:
-            runs = len(checks.epsilons(adaptive["eps"], "linf")) * (1 + len(adaptive["strengths"]))
-            key, passes = self._key("adaptive", detectors[name], code), images * runs * (1 + adaptive["steps"]) / 2
+        adaptive = own.adaptive
+        images = len(first_samples(self.images, TEST, adaptive.images))
+        for name in adaptive.detectors:
+            runs = len(adaptive.eps) * (1 + len(adaptive.strengths))
+            key, passes = self._key("adaptive", detectors[name], code), images * runs * (1 + adaptive.steps) / 2
             yield (
                 Work(f"adaptive attack on {name}", key, passes),
                 partial(self._adaptive_pace, detection_setup.detectors[name]),
@@ -293,9 +290,8 @@ class Bench:
     def _adaptive(self, detector: Detector) -> Adaptive:
         """With one step, which looks twice at an image, as many steps do once more than there are of them."""
         with_autoencoder = self.with_autoencoder if detector.reads_code else None
-        return Adaptive(
-            self.content["detection"]["adaptive"]["eps"], 1, 1.0, False, detector, with_autoencoder, self.config.seed
-        )
+        eps, seed = self.settings.detection.adaptive.eps, self.settings.seed
+        return Adaptive(eps, 1, 1.0, False, detector, with_autoencoder, seed)
 
     def _adaptive_pace(self, detector: Detector) -> Pace:
         """Of a step against a detector that is fitted to the first image."""
@@ -336,7 +332,7 @@ class Bench:
         def run(trainer: pl.Trainer, loader: DataLoader[Any]) -> None:
             trainer.test(ImageClassifier(self.classifier), loader, verbose=False)
 
-        return self._pace(run, "test", samples, 1, self.config.evaluation.batch_size, callbacks)
+        return self._pace(run, "test", samples, 1, self.settings.evaluation.batch_size, callbacks)
 
     def _pace(
         self,
@@ -350,7 +346,7 @@ class Bench:
     ) -> Pace:
         batches = Batches(samples, first, most, _now)
         plumbing = {"devices": 1, "strategy": "auto", "logger": False, "enable_checkpointing": False, "max_epochs": 1}
-        trainer = make_trainer(self.config, list(callbacks), **plumbing, **settings)
+        trainer = make_trainer(self.settings.trainer, list(callbacks), **plumbing, **settings)
         run(trainer, DataLoader(self.images.split(split), batch_sampler=batches))
         return batches.pace
 

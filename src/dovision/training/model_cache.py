@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from dovision.config import hashing
-from dovision.config.instantiate import instantiate
-from dovision.config.requirements import need_autoencoder, need_epochs
-from dovision.config.sources import recorded
+from dovision.config.settings import Component, Section, TrainSettings, plain
 from dovision.interfaces import Classifier, Images
 from dovision.io.atomic import remove_partial
 from dovision.io.files import sha256
@@ -38,6 +35,7 @@ log = logging.getLogger(__name__)
 CLASSIFIER, PERMUTED, AUTOENCODER = "classifier", "permuted_classifier", "autoencoder"  # the networks of a run
 _KEY_FILE = "key.json"
 Digest = Callable[[Path], str]
+Parts = Mapping[str, Component | Section]
 NetworkSettings = tuple[Mapping[str, Any], Mapping[str, Any] | None]  # of the model and of the autoencoder, as recorded
 
 
@@ -56,90 +54,83 @@ class Key(NamedTuple):
 
     kind: str  # classifier or autoencoder
     name: str  # of the fit's folder, with a hash of all of it
-    parts: Mapping[str, DictConfig]  # of the configuration
+    parts: Parts  # of the settings
     around: Mapping[str, Any]
 
     @property
     def content(self) -> dict[str, Any]:
         """All of it, as it is written."""
-        written = {name: recorded(node) for name, node in self.parts.items()}
-        return {**hashing.without_irrelevant(written), **self.around}
+        return {**hashing.without_irrelevant(plain(self.parts, record=True)), **self.around}
 
 
-def classifier(config: DictConfig, images: Images) -> FittedModel:
+def classifier(settings: TrainSettings, images: Images) -> FittedModel:
     """The classifier of `checkpoint`, or that of the configured data, model, training and seed, fitted if need be.
 
     Raises:
         ValueError: the checkpoint's classes or image shape are not the dataset's.
     """
-    if config.checkpoint is not None:
-        model = read_model(config, Path(config.checkpoint))
+    if settings.checkpoint is not None:
+        model = read_model(settings, settings.checkpoint)
         check_fits(model, images.task, images.shape)
         return model
-    return _fitted(config, images, images.fingerprint)
+    return _fitted(settings, images, images.fingerprint)
 
 
-def permuted(config: DictConfig, images: Images) -> FittedModel:
-    """A classifier of the same model and training, fitted to permuted labels: its maps have nothing to show.
-
-    Raises:
-        ValueError: the configured training fits nothing.
-    """
-    need_epochs(config)
-    return _fitted(config, PermutedLabels(images, config.seed), images.fingerprint, permuted=True)
+def permuted(settings: TrainSettings, images: Images) -> FittedModel:
+    """A classifier of the same model and training, fitted to permuted labels: its maps have nothing to show."""
+    return _fitted(settings, PermutedLabels(images, settings.seed), images.fingerprint, permuted=True)
 
 
-def with_autoencoder(config: DictConfig, images: Images, plain: FittedModel) -> FittedModel:
+def with_autoencoder(settings: TrainSettings, images: Images, classifier: FittedModel) -> FittedModel:
     """The classifier with its causal autoencoder inserted, fitted if need be.
 
     Raises:
         ValueError: no autoencoder is configured.
     """
-    need_autoencoder(config)
-    key = _autoencoder_key(config, images.fingerprint, plain.weights)
-    settings = plain.model, recorded(config.autoencoder)
+    own = classifier.model, settings.code_of.record()
+    key = _autoencoder_key(settings, images.fingerprint, classifier.weights)
     return _cached_or_fitted(
-        config, key, settings, lambda path: fit_autoencoder(config, images, plain.classifier, plain.path, path)
+        settings, key, own, lambda path: fit_autoencoder(settings, images, classifier.classifier, classifier.path, path)
     )
 
 
-def file(config: DictConfig, name: str, data: str, classifier: str, digest: Digest = sha256) -> Path:
+def file(settings: TrainSettings, name: str, data: str, classifier: str, digest: Digest = sha256) -> Path:
     """Path of the weights of a network, there or to be written.
 
     Args:
-        config: of the job.
+        settings: of the job.
         name: classifier, permuted_classifier or autoencoder.
         data: the fingerprint of the images.
         classifier: a hash of the classifier's file, which determines where the autoencoder is that was fitted to it.
         digest: of a file that the configuration names.
     """
     if name == AUTOENCODER:
-        return _path(config, _autoencoder_key(config, data, classifier, digest))
-    if name == CLASSIFIER and config.checkpoint is not None:
-        return Path(config.checkpoint)
-    return _path(config, _classifier_key(config, data, name == PERMUTED, digest))
+        return _path(settings, _autoencoder_key(settings, data, classifier, digest))
+    if name == CLASSIFIER and settings.checkpoint is not None:
+        return settings.checkpoint
+    return _path(settings, _classifier_key(settings, data, name == PERMUTED, digest))
 
 
-def checkpoint_paths(config: DictConfig, data: str, names: Collection[str]) -> dict[str, Path]:
+def checkpoint_paths(settings: TrainSettings, data: str, names: Collection[str]) -> dict[str, Path]:
     """The checkpoints of networks, there or not, by their names.
 
     As long as the classifier is not fitted, that of its autoencoder, whose name depends on the classifier's weights,
     stands under a name that is no file's.
 
     Args:
-        config: of the job.
+        settings: of the job.
         data: the fingerprint of the images.
         names: classifier, permuted_classifier, autoencoder.
     """
-    plain = file(config, CLASSIFIER, data, "")
-    found = {CLASSIFIER: plain}
+    classifier = file(settings, CLASSIFIER, data, "")
+    found = {CLASSIFIER: classifier}
     if PERMUTED in names:
-        found[PERMUTED] = file(config, PERMUTED, data, "")
-    if AUTOENCODER in names and plain.exists():
-        found[AUTOENCODER] = file(config, AUTOENCODER, data, hashing.file_hash(plain))
+        found[PERMUTED] = file(settings, PERMUTED, data, "")
+    if AUTOENCODER in names and classifier.exists():
+        found[AUTOENCODER] = file(settings, AUTOENCODER, data, hashing.file_hash(classifier))
     elif AUTOENCODER in names:
-        own = {"autoencoder": config.autoencoder, "training": config.training.autoencoder}
-        found[AUTOENCODER] = plain.parent / hashing.content_hash({k: hashing.resolved(v) for k, v in own.items()})
+        own = {"autoencoder": settings.autoencoder, "training": settings.training.autoencoder}
+        found[AUTOENCODER] = classifier.parent / hashing.content_hash(plain(own))
     return found
 
 
@@ -155,31 +146,31 @@ def facts(images: Images, models: Mapping[str, FittedModel]) -> dict[str, Any]:
     }
 
 
-def _fitted(config: DictConfig, images: Images, data: str, permuted: bool = False) -> FittedModel:
-    key = _classifier_key(config, data, permuted)
+def _fitted(settings: TrainSettings, images: Images, data: str, permuted: bool = False) -> FittedModel:
+    key = _classifier_key(settings, data, permuted)
     return _cached_or_fitted(
-        config, key, (recorded(config.model), None), lambda path: fit_classifier(config, images, path)
+        settings, key, (settings.model.record(), None), lambda path: fit_classifier(settings, images, path)
     )
 
 
-def _classifier_key(config: DictConfig, data: str, permuted: bool, digest: Digest = sha256) -> Key:
-    parts = {"model": config.model, "training": config.training.classifier, "trainer": config.trainer}
+def _classifier_key(settings: TrainSettings, data: str, permuted: bool, digest: Digest = sha256) -> Key:
+    parts: Parts = {"model": settings.model, "training": settings.training.classifier, "trainer": settings.trainer}
     return _key(
-        CLASSIFIER, parts, digest, data=data, labels="permuted" if permuted else "as they are", seed=config.seed
+        CLASSIFIER, parts, digest, data=data, labels="permuted" if permuted else "as they are", seed=settings.seed
     )
 
 
-def _autoencoder_key(config: DictConfig, data: str, classifier: str, digest: Digest = sha256) -> Key:
-    parts = {
-        "autoencoder": config.autoencoder,
-        "training": config.training.autoencoder,
-        "trainer": config.trainer,
+def _autoencoder_key(settings: TrainSettings, data: str, classifier: str, digest: Digest = sha256) -> Key:
+    parts: Parts = {
+        "autoencoder": settings.code_of,
+        "training": settings.training.autoencoder,
+        "trainer": settings.trainer,
     }
-    return _key(AUTOENCODER, parts, digest, data=data, classifier=classifier, seed=config.seed)
+    return _key(AUTOENCODER, parts, digest, data=data, classifier=classifier, seed=settings.seed)
 
 
-def _key(kind: str, parts: Mapping[str, DictConfig], digest: Digest, **known: Any) -> Key:
-    configured = hashing.without_irrelevant({name: hashing.resolved(node) for name, node in parts.items()})
+def _key(kind: str, parts: Parts, digest: Digest, **known: Any) -> Key:
+    configured = hashing.without_irrelevant(plain(parts))
     around = {
         **known,
         **software(),
@@ -191,27 +182,27 @@ def _key(kind: str, parts: Mapping[str, DictConfig], digest: Digest, **known: An
     return Key(kind, name, parts, around)
 
 
-def _path(config: DictConfig, key: Key) -> Path:
-    return Path(config.output_root) / "checkpoints" / key.name / f"{key.kind}.ckpt"
+def _path(settings: TrainSettings, key: Key) -> Path:
+    return settings.output_root / "checkpoints" / key.name / f"{key.kind}.ckpt"
 
 
 def _cached_or_fitted(
-    config: DictConfig, key: Key, settings: NetworkSettings, fit: Callable[[Path], None]
+    settings: TrainSettings, key: Key, networks: NetworkSettings, fit: Callable[[Path], None]
 ) -> FittedModel:
-    path = _path(config, key)
+    path = _path(settings, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.parent / "lock"):
         remove_partial(path.parent)
-        if _is_found(path, settings):
+        if _is_found(path, networks):
             log.info("found the fitted %s: %s", path.stem, path)
         else:
             log.info("fitting the %s: %s%s", path.stem, path, _unlike(path.parent, key))
             write_json(path.parent / _KEY_FILE, key.content)
             with isolate_rng():
-                pl.seed_everything(config.seed, verbose=False)
+                pl.seed_everything(settings.seed, verbose=False)
                 fit(path)
         (path.parent / EPOCH_FILE).unlink(missing_ok=True)
-    return read_model(config, path)
+    return read_model(settings, path)
 
 
 def _unlike(folder: Path, key: Key) -> str:
@@ -253,15 +244,15 @@ def _without_start(settings: Mapping[str, Any] | None) -> Mapping[str, Any] | No
     return None if settings is None else checkpoint.without_start(settings)
 
 
-def read_model(config: DictConfig, path: Path) -> FittedModel:
+def read_model(settings: TrainSettings, path: Path) -> FittedModel:
     """The classifier of a file, with what it was fitted as."""
     content = checkpoint.read_checkpoint(path)
 
-    def made(settings: Mapping[str, Any]) -> Any:
-        for node in (config.model, config.autoencoder):
-            if node is not None and settings == checkpoint.without_start(recorded(node)):
-                return instantiate(OmegaConf.create(checkpoint.without_start(hashing.resolved(node))))
-        return (_catalogue.make_any if config.trust_checkpoint else _catalogue.build)(settings)
+    def made(network: Mapping[str, Any]) -> Any:
+        for node in (settings.model, settings.autoencoder):
+            if node is not None and network == checkpoint.without_start(node.record()):
+                return Component(node.where, checkpoint.without_start(dict(node))).make()
+        return (_catalogue.make_any if settings.trust_checkpoint else _catalogue.build)(network)
 
     classifier = laid_out(checkpoint.rebuilt(path, content, made))
     return FittedModel(classifier, path, hashing.file_hash(path), content["facts"].get("scores", {}), content["model"])

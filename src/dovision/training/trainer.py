@@ -5,15 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import hydra
 import pytorch_lightning as pl
-from hydra.errors import InstantiationException
-from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
-from dovision.config import hashing
-from dovision.config.errors import explain
-from dovision.config.requirements import need_gradients
+from dovision.config.settings import Component
 
 EPOCHS = "Set training.classifier.epochs and training.autoencoder.epochs."
 _IMAGES = "The number of test images is evaluation.images."
@@ -60,18 +55,16 @@ INSTEAD = {
 DEVICES = ("accelerator", "devices", "strategy", "precision")  # keys that may not fit the machine, or each other
 
 
-def make_trainer(config: DictConfig, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
+def make_trainer(configured: Component, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
     """Lightning's trainer with the configured plumbing; on a terminal with a progress bar, the same one everywhere.
 
     Raises:
-        ValueError: under the inference mode, which attacks cannot work in; or Lightning refuses a setting, as that of
-            an accelerator that is not there.
+        ValueError: Lightning refuses a setting, as that of an accelerator that is not there.
     """
-    need_gradients(config)
     bars = [TQDMProgressBar()] if sys.stderr.isatty() else []
-    plumbing = {**hashing.resolved(config.trainer), **settings, "enable_progress_bar": bool(bars)}
+    plumbing = configured.replaced(**settings, enable_progress_bar=bool(bars))
     try:
-        return hydra.utils.instantiate(plumbing, callbacks=[*callbacks, *bars])
-    except InstantiationException as error:
-        got = ", ".join(f"{key}={plumbing[key]}" for key in DEVICES)
-        raise ValueError(f"trainer is refused by Lightning, got {got}: {explain(error)}") from error.__cause__
+        return plumbing.make(callbacks=[*callbacks, *bars])
+    except ValueError as error:
+        got, reason = ", ".join(f"{key}={plumbing[key]}" for key in DEVICES), str(error).removeprefix("trainer: ")
+        raise ValueError(f"trainer is refused by Lightning, got {got}: {reason}") from error.__cause__

@@ -1,0 +1,411 @@
+"""Settings of every command: frozen objects whose fields declare type, bounds and choices of each key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, ValidationError, model_validator
+
+from dovision import checks
+from dovision.config.errors import elsewhere, readable
+from dovision.config.instantiate import instantiate
+from dovision.config.sources import recorded, resolved
+
+WITHOUT_AUTOENCODER = "without_autoencoder"
+REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
+_NAME = "\N{REPLACEMENT CHARACTER}"  # stands in the message of a check for the key, which a field does not know
+_CHOOSE = "Choose what it is by its group (GROUP=NAME)"  # with the group that the key begins with
+_UNCHOSEN = f"{_NAME} has no _target_, so that nothing reads it. {_CHOOSE}, or remove it: '~{_NAME}'."
+_MISSING = "???"  # a value that must be given
+
+
+class Component(Mapping[str, Any]):
+    """What a node with a `_target_` describes: its settings by name, from which `make` makes it.
+
+    Args:
+        where: its place in the configuration, such as detection.attacks.pgd.
+        content: the node in plain types.
+        record: the same as it may be written out, with the names of environment variables in place of their values.
+    """
+
+    def __init__(self, where: str, content: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> None:
+        self.where = where
+        self._content = dict(content)
+        self._record = dict(content if record is None else record)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._content[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __repr__(self) -> str:
+        return f"Component({self.where!r}, {self._record!r})"
+
+    def record(self) -> dict[str, Any]:
+        """Its settings as they may be written out."""
+        return dict(self._record)
+
+    def replaced(self, **changes: Any) -> Component:
+        """The same component with other values of some of its settings."""
+        return Component(self.where, self._content | changes, self._record | changes)
+
+    def make(self, **more: Any) -> Any:
+        """The object that it describes, made from plain arguments and from `more`.
+
+        Raises:
+            ValueError: it refuses its arguments; the error begins with the name of the component.
+        """
+        node: dict[str, Any] = self._content
+        for name in reversed(self.where.split(".")):
+            node = {name: node}
+        return instantiate(OmegaConf.select(OmegaConf.create(node), self.where), **more)
+
+
+def make_each(components: Mapping[str, Component]) -> dict[str, Any]:
+    """The objects that components describe, by the same names."""
+    return {name: component.make() for name, component in components.items()}
+
+
+def _rule(check: Callable[..., Any], *arguments: Any) -> PlainValidator:
+    """A field's rule, from a check that takes a name, a value and these arguments."""
+
+    def validated(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            raise ValueError(f"{_NAME} takes a value, got keys: {', '.join(map(str, value))}.")
+        return check(_NAME, value, *arguments)
+
+    return PlainValidator(validated)
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"{name} must be text, got {value!r}.")
+    return str(value)
+
+
+def _list_of(name: str, value: object, check: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"{name} must be a list, got {value!r}.")
+    return tuple(check(name, each, *arguments) for each in value)
+
+
+def _epsilons(name: str, value: Any) -> tuple[float, ...]:
+    try:
+        return checks.epsilons(value, "linf")
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _auto_or_whole(name: str, value: object) -> int | str:
+    return "auto" if value == "auto" else checks.positive_int(name, value)
+
+
+def _component(value: object) -> Component:
+    if isinstance(value, Component):
+        return value
+    if isinstance(value, Mapping):
+        raise ValueError(_UNCHOSEN)
+    raise ValueError(f"{_NAME} must be a component, got {value!r}. {_CHOOSE}.")
+
+
+Whole: TypeAlias = Annotated[int, _rule(checks.positive_int)]
+Count: TypeAlias = Annotated[int, _rule(checks.count)]
+Switch: TypeAlias = Annotated[bool, _rule(checks.switch)]
+Text: TypeAlias = Annotated[str, _rule(_text)]
+Names: TypeAlias = Annotated[tuple[str, ...], _rule(checks.names)]
+Folder: TypeAlias = Annotated[Path, _rule(lambda name, value: Path(_text(name, value)))]
+OneComponent: TypeAlias = Annotated[Component, PlainValidator(_component)]
+ByName: TypeAlias = dict[str, OneComponent]  # the names are the user's to choose
+
+
+class Section(BaseModel):
+    """Settings that belong together; a field is a key, and its type the rule that a value has to keep."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CommandSettings(Section):
+    """All settings of a command."""
+
+    _record: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """The configuration in plain types, as it may be written out."""
+        return self._record
+
+
+class FitSettings(Section):
+    """How a network is fitted."""
+
+    optimizer: OneComponent
+    epochs: Count
+    batch_size: Whole  # images
+
+
+class AutoencoderFitSettings(FitSettings):
+    """How the autoencoder is fitted."""
+
+    loss: OneComponent
+    zeroed_channel: Count | None
+
+
+class TrainingSettings(Section):
+    """How classifier and autoencoder are fitted."""
+
+    classifier: FitSettings
+    autoencoder: AutoencoderFitSettings
+
+
+class TrainSettings(CommandSettings):
+    """Settings of dovision-train: the data, the networks, how they are fitted, and where things go."""
+
+    dataset: OneComponent
+    model: OneComponent
+    autoencoder: OneComponent | None
+    training: TrainingSettings
+    trainer: OneComponent
+    logger: OneComponent
+    seed: Count
+    output_root: Folder
+    checkpoint: Folder | None
+    trust_checkpoint: Switch
+    num_workers: Count
+
+    @model_validator(mode="after")
+    def _need_gradients(self) -> TrainSettings:
+        if self.trainer.get("inference_mode"):
+            raise ValueError("trainer.inference_mode must be false, since attacks and gradient maps need gradients.")
+        return self
+
+    @property
+    def code_of(self) -> Component:
+        """The autoencoder, of whose code something is asked.
+
+        Raises:
+            ValueError: none is configured.
+        """
+        if self.autoencoder is None:
+            raise ValueError(
+                "an intervention on a code needs an autoencoder, got none. Choose one: autoencoder=conv_1x1."
+            )
+        return self.autoencoder
+
+
+class EvaluationSettings(Section):
+    """Which images are measured, and how."""
+
+    images: Whole | None
+    only_with_boxes: Switch
+    batch_size: Whole  # images
+    chunk: Annotated[int | str, _rule(_auto_or_whole)]  # (image, unit) pairs, or auto
+    reference: Annotated[str, _rule(checks.choice, REFERENCES)]
+    permuted_labels: Switch
+    store_adversarial: Switch
+    checkpoint_every: Whole  # images
+    num_thumbnails: Count
+
+
+class AdaptiveSettings(Section):
+    """The attacker who knows the detector."""
+
+    detectors: Names
+    images: Whole | None
+    eps: Annotated[tuple[float, ...], _rule(_epsilons)]  # one or several, pixel units
+    steps: Whole
+    strengths: Annotated[tuple[float, ...], _rule(_list_of, checks.at_least, 0)]
+
+
+class DetectionSettings(Section):
+    """Which attacks are to be detected, and on which images."""
+
+    attacks: ByName
+    val_images: Whole | None
+    test_images: Whole | None
+    adaptive: AdaptiveSettings
+
+
+class EvaluateSettings(TrainSettings):
+    """Settings of dovision-evaluate."""
+
+    intervention: OneComponent
+    attack: OneComponent
+    explainer: ByName
+    explanation: OneComponent
+    detector: ByName
+    detection: DetectionSettings
+    evaluation: EvaluationSettings
+    reported: OneComponent | None
+    note: Text | None
+    name: Text
+    threads: Whole | None
+    on_failure: Annotated[str, _rule(checks.choice, ("continue", "stop"))]
+    rerun: Annotated[str, _rule(checks.choice, ("failed", "all", "unfinished"))] | None
+    dry_run: Switch
+
+    @model_validator(mode="after")
+    def _need_epochs(self) -> EvaluateSettings:
+        if self.evaluation.permuted_labels and self.training.classifier.epochs == 0:
+            raise ValueError(
+                "evaluation.permuted_labels needs a classifier to be fitted, got training.classifier.epochs=0. "
+                "Set evaluation.permuted_labels=false, or some epochs."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _need_attacks_and_detectors(self) -> EvaluateSettings:
+        if self.detector and not self.detection.attacks:
+            raise ValueError("detection needs attacks, got none. Add some: +attack@detection.attacks.pgd=pgd.")
+        for name in self.detection.adaptive.detectors if self.detector else ():
+            checks.choice("detection.adaptive.detectors", name, self.detector)
+        return self
+
+
+class PrepareSettings(CommandSettings):
+    """Settings of dovision-prepare."""
+
+    dataset: OneComponent
+
+
+class ReportSettings(CommandSettings):
+    """Settings of dovision-report."""
+
+    sweep: Folder
+    output: Folder | None
+    details: Whole  # runs
+    log_to: Text | None
+
+
+class FiguresSettings(CommandSettings):
+    """Settings of dovision-figures."""
+
+    figure: ByName
+    outputs: Folder
+    output: Folder
+    lock: Folder
+    check: Switch
+
+
+OF_COMMAND: Mapping[str, type[CommandSettings]] = {
+    "evaluate": EvaluateSettings,
+    "train": TrainSettings,
+    "prepare": PrepareSettings,
+    "report": ReportSettings,
+    "figures": FiguresSettings,
+}
+
+
+def read(command: str, config: DictConfig) -> Any:
+    """The settings of a command, from its composed configuration.
+
+    Raises:
+        ValueError: a key is unknown or missing, or a value is not as its field declares; the error names the key.
+    """
+    content, record = resolved(config), recorded(config)
+    for key in _missing(content, ""):
+        raise ValueError(f"{key} must be given, got nothing. Set {key}=...")
+    kind = OF_COMMAND[command]
+    try:
+        settings = kind.model_validate(_with_components(content, record, ""))
+    except ValidationError as error:
+        raise ValueError(_message(kind, error, content)) from error
+    settings._record = record
+    return settings
+
+
+def of_user(command: str) -> list[str]:
+    """The keys of a command under which components have names of the user's choice, and so groups that take a list."""
+    return [name for name, field in OF_COMMAND[command].model_fields.items() if field.annotation == ByName]
+
+
+def unchosen(where: str) -> str:
+    """The message that a node is no component."""
+    return _at(where, _UNCHOSEN)
+
+
+def components(settings: Any) -> Iterator[Component]:
+    """The components of settings, but for those that others are made of."""
+    if isinstance(settings, Component):
+        yield settings
+    elif isinstance(settings, BaseModel):
+        for name in type(settings).model_fields:
+            yield from components(getattr(settings, name))
+    elif isinstance(settings, Mapping):
+        for value in settings.values():
+            yield from components(value)
+
+
+def plain(value: Any, record: bool = False) -> Any:
+    """Settings in plain types: a section, a component, or a value.
+
+    Args:
+        value: what is to be written.
+        record: whether as it may be written out, without the values of environment variables.
+    """
+    if isinstance(value, BaseModel):
+        return {name: plain(getattr(value, name), record) for name in type(value).model_fields}
+    if isinstance(value, Component):
+        return value.record() if record else dict(value)
+    if isinstance(value, Mapping):
+        return {name: plain(each, record) for name, each in value.items()}
+    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value
+
+
+def _with_components(content: Any, record: Any, where: str) -> Any:
+    """The content with a Component in place of each outermost mapping with a `_target_`."""
+    if not isinstance(content, Mapping):
+        return content
+    record = record if isinstance(record, Mapping) else {}
+    if "_target_" in content:
+        return Component(where, content, record)
+    return {
+        key: _with_components(value, record.get(key), f"{where}.{key}".lstrip(".")) for key, value in content.items()
+    }
+
+
+def _missing(value: object, where: str) -> Iterator[str]:
+    """The names of values that must be given and were not, in their order."""
+    if value == _MISSING:
+        yield where
+    elif isinstance(value, Mapping):
+        for key in sorted(value):
+            yield from _missing(value[key], f"{where}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for number, each in enumerate(value):
+            yield from _missing(each, f"{where}[{number}]")
+
+
+def _message(kind: type[Section], error: ValidationError, content: Mapping[str, Any]) -> str:
+    """The first of pydantic's errors as a sentence of this project."""
+    first = error.errors()[0]
+    *parents, key = map(str, first["loc"] or ("",))
+    where = ".".join([*parents, key])
+    if first["type"] == "value_error":
+        return _at(where, str(first["ctx"]["error"]))
+    if first["type"] == "extra_forbidden":
+        more = [path for path in elsewhere(key, content) if path != where]
+        return checks.unknown_key(".".join(parents) or "the configuration", key, _keys(kind, parents), more)
+    if first["type"] == "missing":
+        return f"{where} must be there, got nothing. Give it a value instead of removing it."
+    keys = ", ".join(_keys(kind, [*parents, key])) or "names"
+    return f"{where} must have keys ({keys}), got {'nothing' if first['input'] is None else 'a value'}."
+
+
+def _at(where: str, message: str) -> str:
+    return message.replace(_NAME, where).replace("(GROUP=", f"({where.partition('.')[0]}=")
+
+
+def _keys(kind: type[BaseModel], where: list[str]) -> list[str]:
+    """The keys of the section at a place; none where the names are the user's."""
+    for name in where:
+        inner = kind.model_fields[name].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        kind = inner
+    return readable(kind.model_fields)

@@ -1,0 +1,108 @@
+"""Settings hold the rules of all keys: what the yaml files declare, and what no key may be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from pydantic import BaseModel, ValidationError
+
+from dovision.config import settings
+from dovision.config.sources import configuration_folder
+
+PACKAGE = Path(settings.__file__).parents[1]
+KNOW_HYDRA = ("cli", "config", "sweeps")  # packages in which a configuration is composed and read
+
+
+def composed(*overrides: str, command: str = "evaluate"):
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        return compose(command, list(overrides))
+
+
+def fields(kind: type[BaseModel], where: str = "") -> set[str]:
+    found = set()
+    for name, field in kind.model_fields.items():
+        inner, path = field.annotation, f"{where}{name}"
+        is_section = isinstance(inner, type) and issubclass(inner, BaseModel)
+        found |= fields(inner, f"{path}.") if is_section else {path}
+    return found
+
+
+def declared(node, kinds: set[str], where: str = "") -> set[str]:
+    """The keys of a configuration; not into those that are fields as a whole."""
+    found = set()
+    for key in node:
+        path = f"{where}{key}"
+        found |= {path} if path in kinds else declared(node[key], kinds, f"{path}.")
+    return found
+
+
+@pytest.mark.parametrize("command", settings.OF_COMMAND)
+def test_the_yaml_files_declare_the_keys_that_the_settings_do(command):
+    kinds = fields(settings.OF_COMMAND[command])
+    assert declared(composed(command=command), kinds) == kinds
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("seed=-1", "seed must be a whole number of at least 0, got -1."),
+        ("num_workers=few", "num_workers must be a whole number of at least 0, got 'few'."),
+        ("threads=0", "threads must be a whole number of at least 1, got 0."),
+        ("evaluation.images=0", "evaluation.images must be a whole number of at least 1, got 0."),
+        ("evaluation.batch_size=null", "evaluation.batch_size must be a whole number of at least 1, got None."),
+        ("evaluation.checkpoint_every=0", "evaluation.checkpoint_every must be a whole number of at least 1, got 0."),
+        ("evaluation.chunk=many", "evaluation.chunk must be a whole number of at least 1, got 'many'."),
+        ("evaluation.reference=with", "evaluation.reference must be one of with_autoencoder, without_autoencoder, got"),
+        ("evaluation.num_thumbnails=1.5", "evaluation.num_thumbnails must be a whole number of at least 0, got 1.5."),
+        ("training.classifier.epochs=-1", "training.classifier.epochs must be a whole number of at least 0, got -1."),
+        ("training.autoencoder.batch_size=0", "training.autoencoder.batch_size must be a whole number of at least 1"),
+        ("detection.val_images=0", "detection.val_images must be a whole number of at least 1, got 0."),
+        ("detection.test_images=0", "detection.test_images must be a whole number of at least 1, got 0."),
+        ("detection.adaptive.images=0", "detection.adaptive.images must be a whole number of at least 1, got 0."),
+        ("detection.adaptive.eps=2", "detection.adaptive.eps: eps must be in [0, 1] pixel units, got 2."),
+        ("detection.adaptive.detectors=entropy", "detection.adaptive.detectors must be a list of names, got 'entropy'"),
+        ("on_failure=go", "on_failure must be one of continue, stop, got 'go'."),
+        ("rerun=al", "rerun must be one of failed, all, unfinished, got 'al'. Did you mean all?"),
+        ("dry_run=1", "dry_run must be true or false, got 1."),
+        ("trainer.inference_mode=true", "trainer.inference_mode must be false, since attacks and gradient maps need"),
+        ("~model", "model must be there, got nothing."),
+        ("++reported=3", "reported must be a component, got 3. Choose what it is by its group (reported=NAME)."),
+        ("attack=replay", "attack.run must be given, got nothing. Set attack.run=..."),
+    ],
+)
+def test_a_value_that_breaks_its_rule_is_named_with_the_rule_and_what_was_got(override, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        settings.read("evaluate", composed(override))
+
+
+def test_settings_are_frozen_and_in_plain_types_what_was_composed():
+    config = composed("dataset=digits", "detector=[entropy]", "+attack@detection.attacks.pgd=pgd")
+    own = settings.read("evaluate", config)
+    with pytest.raises(ValidationError):
+        own.seed = 3
+    with pytest.raises(ValidationError):
+        own.evaluation.images = 3
+    with pytest.raises(TypeError):
+        own.dataset["root"] = "elsewhere"
+    plain, expected = settings.plain(own), OmegaConf.to_container(config, resolve=True)
+    adaptive = plain["detection"]["adaptive"]
+    assert adaptive.pop("eps") == [8 / 255]
+    assert expected["detection"]["adaptive"].pop("eps") == "8/255"
+    assert plain == expected
+
+
+def test_a_component_is_made_from_plain_arguments_and_names_itself_when_it_refuses_them():
+    config = composed("dataset=digits", "intervention.rows=3", "intervention.columns=10")
+    assert len(settings.read("evaluate", config).intervention.make().units((1, 32, 32))) == 3 * 10
+    config.intervention.rows = 0
+    with pytest.raises(ValueError, match=r"^intervention: rows must be a whole number of at least 1, got 0"):
+        settings.read("evaluate", config).intervention.make()
+
+
+def test_no_other_package_knows_the_types_of_a_composed_configuration():
+    found = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "omegaconf" in path.read_text()}
+    assert {path.as_posix() for path in found if path.parts[0] not in KNOW_HYDRA} == set()
