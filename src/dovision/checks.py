@@ -177,6 +177,24 @@ def image_batch(image: Tensor) -> Tensor:
     return image
 
 
+def network_image(image: Tensor, like: Tensor, channels: int) -> None:
+    """Raise unless images have the type and device of a network's tensor `like`, and its channels, or one."""
+    for name, wanted, got in (("type", like.dtype, image.dtype), ("device", like.device, image.device)):
+        if wanted != got:
+            raise ValueError(f"image must have the network's {name}, {wanted}, got {got}. Convert it: image.to(...).")
+    if channels > 1 and image.shape[1] not in (1, channels):
+        raise ValueError(f"image must have the {channels} channels of mean and std, or one, got {image.shape[1]}.")
+
+
+def maps(explainer: str, maps: Tensor, images: int) -> None:
+    """Raise unless an explainer of this name has returned one map an image."""
+    if maps.ndim != 3 or len(maps) != images:
+        raise RuntimeError(
+            f"{explainer} must return one map an image, shape (B, h, w), got shape {tuple(maps.shape)}. "
+            "This is a fault of the explainer."
+        )
+
+
 def pixel_units(name: str, value: float | Iterable[float]) -> tuple[float, ...]:
     """Read one number in [0, 1], or one a channel."""
     try:

@@ -21,10 +21,10 @@ from torch.utils.data import Dataset
 
 from dovision import checks
 from dovision.functional import logit_checks, sample_order
-from dovision.functional.norms import in_budget, size
+from dovision.functional.norms import check_budget
 from dovision.io.files import sha256
 from dovision.module_state import differentiable, outside_inference_mode
-from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Box, Shape, Task
+from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Box, Epsilons, Shape, Task
 
 
 class Classifier(nn.Module):
@@ -59,21 +59,11 @@ class Classifier(nn.Module):
             self.register_buffer(name, torch.tensor(numbers, dtype=like.dtype, device=like.device).reshape(-1, 1, 1))
 
     def __call__(self, image: Tensor) -> Tensor:
-        self._check_image(image)
+        checks.network_image(image, self.mean, max(len(self.mean), len(self.std)))
         return logit_checks.logits(super().__call__(image), len(image), len(self.task.classes))
 
     def forward(self, image: Tensor) -> Tensor:
         return self.network((image - self.mean) / self.std)
-
-    def _check_image(self, image: Tensor) -> None:
-        for name, wanted, got in (("type", self.mean.dtype, image.dtype), ("device", self.mean.device, image.device)):
-            if wanted != got:
-                raise ValueError(
-                    f"image must have the network's {name}, {wanted}, got {got}. Convert it: image.to(...)."
-                )
-        channels = max(len(self.mean), len(self.std))
-        if channels > 1 and image.shape[1] not in (1, channels):
-            raise ValueError(f"image must have the {channels} channels of mean and std, or one, got {image.shape[1]}.")
 
 
 class Source(NamedTuple):
@@ -322,7 +312,7 @@ class Attack(ClassifierComponent, ABC):
         norm: linf or l2.
     """
 
-    def __init__(self, eps: float | str | Sequence[float | str], norm: str = "linf") -> None:
+    def __init__(self, eps: Epsilons, norm: str = "linf") -> None:
         self.norm = checks.choice("norm", norm, ("linf", "l2"))
         self.eps = checks.epsilons(eps, norm)
         self._attacked: Counter[float] = Counter()  # images, by epsilon
@@ -360,14 +350,7 @@ class Attack(ClassifierComponent, ABC):
         with differentiable(classifier), classifier.register_forward_hook(count):
             attacked = self.run(batch.detached(), classifier, eps).detach()
             self._attacked[eps] += len(batch.image)
-        distance = size(attacked - batch.image, self.norm)
-        if not in_budget(distance, eps).all() or attacked.min() < 0 or attacked.max() > 1:
-            raise RuntimeError(
-                f"{type(self).__name__} must stay within eps {eps:g} and in [0, 1], got {self.norm} distance "
-                f"{distance.max().item():g} in [{attacked.min().item():g}, {attacked.max().item():g}]. "
-                "This is a fault of the attack."
-            )
-        return attacked
+        return check_budget(type(self).__name__, attacked, batch.image, eps, self.norm)
 
 
 class Explainer(ClassifierComponent, ABC):
@@ -395,11 +378,7 @@ class Explainer(ClassifierComponent, ABC):
             own = batch.detached()
             own.image.requires_grad_()
             maps = self.run(own, target.clone(), classifier).detach().float()
-        if maps.ndim != 3 or len(maps) != len(batch.image):
-            raise RuntimeError(
-                f"{type(self).__name__} must return one map an image, shape (B, h, w), got shape {tuple(maps.shape)}. "
-                "This is a fault of the explainer."
-            )
+        checks.maps(type(self).__name__, maps, len(batch.image))
         if maps.shape[1:] == batch.image.shape[2:]:
             return maps
         return F.interpolate(maps.unsqueeze(1), size=batch.image.shape[2:], mode="bilinear", align_corners=False)[:, 0]

@@ -14,3 +14,18 @@ def size(delta: Tensor, norm: str) -> Tensor:
 def in_budget(distance: Tensor, eps: float) -> Tensor:
     """Return whether distances, shape (B,), are at most eps, but for rounding; shape (B,) bool."""
     return distance <= eps * (1 + 1e-5) + 1e-6
+
+
+def check_budget(attack: str, attacked: Tensor, image: Tensor, eps: float, norm: str) -> Tensor:
+    """Return attacked images that are within eps of the images, both of shape (B, C, H, W), and in [0, 1].
+
+    Raises:
+        RuntimeError: some are not, which is a fault of the attack of this name.
+    """
+    distance = size(attacked - image, norm)
+    if not in_budget(distance, eps).all() or attacked.min() < 0 or attacked.max() > 1:
+        raise RuntimeError(
+            f"{attack} must stay within eps {eps:g} and in [0, 1], got {norm} distance {distance.max().item():g} in "
+            f"[{attacked.min().item():g}, {attacked.max().item():g}]. This is a fault of the attack."
+        )
+    return attacked
