@@ -65,14 +65,14 @@ check: $(VENV)/.dev ## style, types and layers
 	@$(BIN)/lint-imports
 
 figures: $(addprefix experiment-,$(EXPERIMENTS)) ## the experiments on digits and on the phantom (only what is missing), their reports, the figures; -j 2: two at once
-	@$(BIN)/dovision-figures
+	@$(BIN)/python -m paper
 
 experiment-%: $(VENV)/.base
 	@$(BIN)/dovision-evaluate experiment=$* $(DATA)
 	@$(BIN)/dovision-report sweep=outputs/$*
 
-figures-check: $(VENV)/.base ## which figure differs from figures.lock, and why: data, code or style
-	@$(BIN)/dovision-figures check=true
+figures-check: $(VENV)/.base ## which figure differs from paper/figures.lock, and why: data, code or style
+	@$(BIN)/python -m paper --check
 
 format: $(VENV)/.dev ## put the code into its form
 	@$(BIN)/ruff check --fix

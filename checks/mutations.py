@@ -433,7 +433,6 @@ class Overrides(Kind):
         ("train", "dataset=digits model=small_resnet training.classifier.epochs=1 seed=3"),
         ("train", "dataset=digits autoencoder=conv_1x1 autoencoder.after=relu1 training.autoencoder.epochs=1"),
         ("report", "sweep=outputs/x details=3 log_to=wandb"),
-        ("figures", "figure=[framework,shortcut] check=true"),
     )
 
     def begin(self) -> None:

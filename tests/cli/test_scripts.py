@@ -12,7 +12,7 @@ import dovision
 from dovision.cli import scripts
 from dovision.config.sources import configuration_folder
 
-COMMANDS = ("train", "evaluate", "prepare", "report", "figures")
+COMMANDS = ("train", "evaluate", "prepare", "report")
 
 
 def helped(name: str) -> tuple[str, list[str]]:

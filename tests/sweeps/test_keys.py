@@ -88,7 +88,6 @@ def test_a_name_that_does_not_exist_is_refused_in_a_list_and_in_a_sweep(command)
         ("evaluate", ["experiment=demo,dem"]),
         ("evaluate", ["fill@intervention.fill=blur,blurr"]),
         ("train", ["model=small_cnn,smal_cnn", "dataset=digits"]),
-        ("figures", ["figure=[framework],[framewerk]"]),
         ("report", ["sweep=.", "hydra/job_logging=console,consol"]),
     ],
 )

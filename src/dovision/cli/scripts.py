@@ -34,11 +34,6 @@ def report() -> None:
     _run("report")
 
 
-def figures() -> None:
-    """dovision-figures."""
-    _run("figures")
-
-
 def _run(name: str) -> None:
     try:
         _print_or_run(name)

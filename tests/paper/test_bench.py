@@ -2,7 +2,7 @@
 
 import pytest
 
-from dovision.report.bench_figure import bench_figure
+from paper.bench import bench_figure
 
 TABLE = """what,images,peer,ratio,seconds
 "grid, vgg16, 14 x 14",1,captum FeatureAblation,7.5,1.0

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from dovision.report.lock import changes, lock, read_lock, write_lock
+from paper.lock import changes, lock, read_lock, write_lock
 
 MADE_BY = {"code": "c", "style": "s", "versions": {"matplotlib": "3"}}
 

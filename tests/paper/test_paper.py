@@ -1,4 +1,4 @@
-"""dovision-figures on a small sweep: draws, locks, compares, and says what it could not draw."""
+"""`python -m paper` on a small sweep: it draws, locks, compares, and names what it could not draw."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 
-from dovision.cli.figures import main
 from dovision.store.digests import digests
 from dovision.store.run_directory import RunDirectory
 from dovision.store.schemas import with_digest
+from paper import sources
+from paper.__main__ import LOCK, main
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+ROOT = Path(__file__).resolve().parents[2]
 FORMS = ("csv", "pdf", "png", "svg", "tex")
+ASKED = ("framework", "effect_distribution", "bench_ratios")
 
 
 @pytest.fixture
@@ -25,19 +26,11 @@ def run(monkeypatch, tmp_path, fitted, capsys):
     outputs = tmp_path / "outputs"
     shutil.copytree(fitted / "evaluate", outputs / "phantom_grid")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
 
-    def command(*overrides: str) -> tuple[int, str, str]:
-        from dovision.report import figure_sources
-
-        figure_sources._figures.cache_clear()
-        figures = "figure=[framework,effect_distribution,bench_ratios]"
-        monkeypatch.setattr("sys.argv", ["dovision-figures", figures, *overrides])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
+    def command(*words: str) -> tuple[int, str, str]:
+        sources.report_of.cache_clear()
+        named = () if any(not word.startswith("-") for word in words) else ASKED
+        code = main(["--lock", "figures.lock", *named, *words])
         return (code, *capsys.readouterr())
 
     return command
@@ -57,14 +50,14 @@ def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
 
 @pytest.mark.usefixtures("svg_only")
 def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
-    code, _, err = run("check=true")
+    code, _, err = run("--check")
     assert code == 1
-    assert "lock must be a file that holds figures, got figures.lock, which holds none. Run make figures." in err
+    assert "the lock must hold figures, got none. Run make figures." in err
     run()
-    asked = "figure=[framework,effect_distribution]"
-    code, out, _ = run("check=true", asked)
+    asked = ("framework", "effect_distribution")
+    code, out, _ = run("--check", *asked)
     assert (code, out.strip()) == (0, "2 figures are as they were locked")
-    code, _, err = run("check=true")
+    code, _, err = run("--check")
     assert code == 1
     assert "1 of the locked figures differ: bench_ratios (" in err  # which has no table here
     (folder,) = (path.parent for path in (tmp_path / "outputs").rglob("run.json"))
@@ -73,7 +66,7 @@ def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     (folder / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
     facts = RunDirectory(folder).facts() | {"digests": digests(folder)}
     (folder / "run.json").write_text(json.dumps(with_digest(facts)))
-    code, _, err = run("check=true", asked)
+    code, _, err = run("--check", *asked)
     assert code == 1
     assert "1 of the locked figures differ: effect_distribution (" in err
 
@@ -82,20 +75,19 @@ def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
 def test_a_subset_keeps_the_entries_of_the_other_figures(run, tmp_path):
     run()
     before = json.loads((tmp_path / "figures.lock").read_text())
-    assert run("figure=[framework]")[0] == 0
+    assert run("framework")[0] == 0
     assert json.loads((tmp_path / "figures.lock").read_text()) == before
     shutil.rmtree(tmp_path / "outputs" / "phantom_grid")
-    code, out, _ = run("figure=[effect_distribution]")
+    code, out, _ = run("effect_distribution")
     assert code == 0
     assert "not drawn: effect_distribution" in out
     assert json.loads((tmp_path / "figures.lock").read_text()) == before
 
 
 @pytest.mark.usefixtures("svg_only")
-@pytest.mark.parametrize("asked", ["figure=[]", "figure=[bench_ratios]"])
-def test_a_comparison_of_nothing_fails(run, asked):
+def test_a_comparison_of_nothing_fails(run):
     run()
-    code, _, err = run("check=true", asked)
+    code, _, err = run("--check", "bench_ratios")
     assert code == 1
     assert "a comparison needs a figure that can be drawn, got none" in err
 
@@ -132,37 +124,47 @@ def test_a_damaged_run_is_an_error_that_says_what_to_do(run, tmp_path):
         ({"checkpoints": {"classifier": "e" * 12}}, "weights of the classifier"),
     ],
 )
-def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, change, what):
+def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, change, what, monkeypatch):
     sweep = tmp_path / "outputs" / "phantom_grid"
     name, folder = "effect_against_grid", tmp_path / "outputs" / "figures"
+    several = sources.FromSweep("phantom_grid", "effect_against_epsilon")
+    monkeypatch.setattr(sources, "FIGURES", {**sources.FIGURES, name: several})
+    monkeypatch.setattr("paper.__main__.FIGURES", sources.FIGURES)
     copied = next(path.parent for path in sweep.rglob("run.json")).rename(sweep / "one")
     shutil.copytree(copied, sweep / "two")
-    asked = ("figure=[effect_distribution,effect_against_grid]", f"figure.{name}.figure_name=effect_against_epsilon")
+    asked = ("effect_distribution", name)
     facts = RunDirectory(copied).facts()
     (sweep / "two" / "run.json").write_text(json.dumps(with_digest({**facts, "settings": "1" * 12})))
     _, out, err = run(*asked)
     assert "mix" not in out + err
     assert "cannot be compared" not in (folder / f"{name}.tex").read_text()
     (sweep / "two" / "run.json").write_text(json.dumps(with_digest({**facts, "settings": "1" * 12, **change})))
-    for also in ((), ("check=true",)):
+    for also in ((), ("--check",)):
         _, out, err = run(*asked, *also)
         (line,) = [line for line in out.splitlines() if line.startswith("mixed: ")]
         assert line.startswith(f"mixed: {name}: These runs differ in the {what}, which their settings do")
-        assert f"the runs of these figures mix origins, as their captions say: {name}\n" in err
     assert f"These runs differ in the {what}, which" in (folder / f"{name}.tex").read_text()
     assert "These runs differ" not in (folder / "effect_distribution.tex").read_text()  # a figure of one run
 
 
-def test_a_figure_that_the_report_does_not_have_is_named(run):
-    code, _, err = run("figure.effect_distribution.figure_name=effect_distributoin")
+def test_a_figure_that_the_report_does_not_have_is_named(run, monkeypatch):
+    absent = sources.FromSweep("phantom_grid", "effect_distributoin")
+    monkeypatch.setattr("paper.__main__.FIGURES", {"effect_distribution": absent})
+    code, _, err = run("effect_distribution")
     assert code == 1
     assert "has no key 'effect_distributoin'. Did you mean effect_distribution?" in err
 
 
-def test_every_figure_of_the_catalogue_is_drawn_by_default_and_its_experiment_exists():
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        figures = compose("figures").figure
-    assert sorted(figures) == sorted(path.stem for path in (CONF / "figure").glob("*.yaml"))
-    for figure in figures.values():
-        if "sweep" in figure:
-            assert (CONF / "experiment" / f"{figure.sweep}.yaml").is_file()
+def test_a_misspelt_figure_is_an_error_that_names_the_nearest(run, tmp_path):
+    code, _, err = run("framewrok")
+    assert code == 1
+    assert err.startswith("paper: a figure must be one of framework, ")
+    assert err.endswith("got 'framewrok'. Did you mean framework?\n")
+    assert not (tmp_path / "figures.lock").exists()
+
+
+def test_every_figure_is_locked_or_drawn_from_an_experiment_that_exists():
+    assert set(json.loads(LOCK.read_text())["figures"]) <= set(sources.FIGURES)
+    for figure in sources.FIGURES.values():
+        if isinstance(figure, sources.FromSweep):
+            assert (ROOT / "conf" / "experiment" / f"{figure.sweep}.yaml").is_file()

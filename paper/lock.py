@@ -70,7 +70,8 @@ def _files(folder: Path, name: str) -> dict[str, str]:
 def _code() -> str:
     """The hash of all that draws but the style."""
     of_style = Path(style.__file__)
-    files = sorted(path for path in of_style.parent.rglob("*.py") if path != of_style)
+    files = [path for root in (of_style.parent, Path(__file__).parent) for path in sorted(root.rglob("*.py"))]
+    files.remove(of_style)
     return hashlib.sha256("".join(map(_hash, files)).encode()).hexdigest()[:16]
 
 

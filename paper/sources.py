@@ -1,0 +1,96 @@
+"""The list of this project's figures, and what each is drawn from: a finished sweep, the benchmark, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from dovision import checks
+from dovision.analysis.mixed_origins import mixed
+from dovision.report.catalogue import results_figures, run_figures, sweep_figures
+from dovision.report.report_figure import ReportFigure
+from dovision.store.discover import UNREADABLE, survey
+from paper.bench import bench_figure
+from paper.framework import framework_figure
+
+SINGLE, DOUBLE = 3.5, 7.16  # inches: one and two columns of a journal
+
+Source = Callable[[Path], ReportFigure]
+"""Draws a figure, given the folder of all sweeps.
+
+FileNotFoundError: what it is drawn from is not there; the error says which command makes it.
+ValueError: what it is drawn from is damaged, or has no such figure.
+"""
+
+
+@dataclass(frozen=True)
+class FromSweep:
+    """A figure of a sweep's report, of its first completed run if it is a figure of a single run.
+
+    Args:
+        sweep: the folder of the runs, and the experiment that makes them.
+        name: of the figure in the report.
+        width: in inches; None: as it is in the report.
+    """
+
+    sweep: str
+    name: str
+    width: float | None = None
+
+    def __call__(self, outputs: Path) -> ReportFigure:
+        drawn = {one.name: one for one in report_of(outputs / self.sweep)}
+        if self.name not in drawn:
+            raise ValueError(checks.unknown_key(f"the report of {outputs / self.sweep}", self.name, drawn))
+        found = drawn[self.name]
+        if self.width is not None:
+            width, height = found.figure.get_size_inches()
+            found.figure.set_size_inches(self.width, height * max(1.0, self.width / width))
+        return found
+
+
+FIGURES: Mapping[str, Source] = {
+    "framework": lambda outputs: framework_figure(),
+    "explainers_table": FromSweep("phantom_maps", "map_scores"),
+    "explainers_dots": FromSweep("phantom_maps", "map_score_dots"),
+    "explainers_estimates": FromSweep("phantom_maps", "map_estimates"),
+    "explainers_gallery": FromSweep("phantom_maps", "map_gallery"),
+    "explainers_sanity": FromSweep("phantom_maps", "map_sanity", DOUBLE),
+    "shortcut": FromSweep("phantom_shortcut", "shortcut"),
+    "detection_table": FromSweep("mnist_detection", "detection_table_eps_0.2"),
+    "detection_curves": FromSweep("mnist_detection", "detection_curves"),
+    "detection_matrix": FromSweep("mnist_detection", "detection_matrix_effect_classifier"),
+    "detection_scores": FromSweep("mnist_detection", "detection_scores"),
+    "detection_epsilon": FromSweep("mnist_detection", "detection_epsilon"),
+    "latent_channels": FromSweep("mnist_detection", "channels_by_class"),
+    "box_against_control": FromSweep("chest_boxes", "box_against_control", DOUBLE),
+    "chest_fills": FromSweep("chest_boxes", "box_minus_control", DOUBLE),
+    "chest_maps_table": FromSweep("chest_maps", "map_scores"),
+    "effect_against_grid": FromSweep("phantom_grid", "effect_against_grid", DOUBLE),
+    "effect_distribution": FromSweep("phantom_grid", "effect_distribution", SINGLE),
+    "bench_ratios": lambda outputs: bench_figure(outputs / "bench"),
+}
+
+
+@cache
+def report_of(sweep: Path) -> Sequence[ReportFigure]:
+    """The figures of a sweep: those of its first completed run, and those of all completed runs."""
+    command = f"dovision-evaluate experiment={sweep.name}"
+    if not sweep.is_dir():
+        raise FileNotFoundError(f"{sweep} must hold runs, got no such folder. Run {command}.")
+    runs = survey(sweep)
+    damaged = [found.problem for found in runs if found.state == UNREADABLE]
+    if damaged:
+        raise ValueError(f"a run cannot be read: {damaged[0]}")
+    completed = [found for found in runs if found.state == "completed"]
+    if not completed:
+        raise FileNotFoundError(f"{sweep} must hold a completed run, got none. Run {command}.")
+    mixture = " ".join(mixed({found.label: found.facts for found in completed}))
+    several = [*sweep_figures(completed), *results_figures(completed)]
+    return [*run_figures(completed[0]), *(_remarked(one, mixture) for one in several)]
+
+
+def _remarked(report_figure: ReportFigure, mixture: str) -> ReportFigure:
+    """The figure, with a caption that also says in what its runs differ that they should share."""
+    return replace(report_figure, caption=f"{report_figure.caption} {mixture}".rstrip(), mixture=mixture)
