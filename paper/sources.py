@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dovision import checks
 from dovision.analysis.mixed_origins import mixed
-from dovision.report.catalogue import results_figures, run_figures, sweep_figures
+from dovision.report.catalogue import run_figures, sweep_figures
 from dovision.report.report_figure import ReportFigure
 from dovision.store.discover import UNREADABLE, survey
 from paper.bench import bench_figure
@@ -87,8 +87,7 @@ def report_of(sweep: Path) -> Sequence[ReportFigure]:
     if not completed:
         raise FileNotFoundError(f"{sweep} must hold a completed run, got none. Run {command}.")
     mixture = " ".join(mixed({found.label: found.facts for found in completed}))
-    several = [*sweep_figures(completed), *results_figures(completed)]
-    return [*run_figures(completed[0]), *(_remarked(one, mixture) for one in several)]
+    return [*run_figures(completed[0]), *(_remarked(one, mixture) for one in sweep_figures(completed))]
 
 
 def _remarked(report_figure: ReportFigure, mixture: str) -> ReportFigure:

@@ -8,7 +8,7 @@ import pytest
 
 from dovision.analysis.object_moves import moves, pairs, relevant
 from dovision.functional.intervals import CONSTANT
-from dovision.report.figures.objects import object_figures
+from dovision.report.figures.objects import Objects
 from dovision.store.run_record import Run, read_sweep
 
 OBJECTS = {"nodule0": "nodule", "nodule1": "nodule", "tag": None, "rib": None}
@@ -79,7 +79,7 @@ def attacked(map_run, monkeypatch) -> Run:
 
 
 def test_the_figure_has_a_cloud_and_the_changes_of_each_kind(attacked):
-    report_figure = {item.name: item for item in object_figures(attacked)}["cause_against_tag"]
+    report_figure = {item.name: item for item in Objects(0, most=16).of_run(attacked)}["cause_against_tag"]
     cloud, signed, _ = report_figure.figure.axes
     assert [len(points.get_offsets()) for points in cloud.collections[:2]] == [5, 5]
     assert [tick.get_text() for tick in signed.get_yticklabels()] == ["nodule", "tag", "rib"]
@@ -88,4 +88,4 @@ def test_the_figure_has_a_cloud_and_the_changes_of_each_kind(attacked):
 
 
 def test_without_an_attack_there_is_no_such_figure(map_run):
-    assert [item.name for item in object_figures(*read_sweep(map_run))] == ["object_effects"]
+    assert [item.name for item in Objects(0, most=16).of_run(*read_sweep(map_run))] == ["object_effects"]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dovision.report.figures.attacks import attack_figures
-from dovision.report.latex import latex_table
+from dovision.report.figures.attacks import Attacks
+from dovision.report.tables import latex_table
 from dovision.store.detection_tables import read_scores
 from dovision.store.run_record import read_sweep
 from dovision.tracking.wandb_logger import WandbLogger
@@ -83,7 +83,7 @@ def test_the_report_shows_detectors_attacks_and_curves(detected, tmp_path, page_
 
 
 def test_the_table_of_attacks_is_set_by_latex_and_fits_the_page(detected, typeset):
-    (report_figure,) = attack_figures(read_sweep(detected)[0])
+    (report_figure,) = Attacks(0).of_run(read_sweep(detected)[0])
     assert "Overfull" not in typeset(latex_table(report_figure.table, report_figure.caption, report_figure.name))
 
 

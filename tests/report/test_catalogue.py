@@ -6,16 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
-from dovision.report.catalogue import (
-    METRIC_HEADS,
-    cells,
-    label_names,
-    results_figures,
-    results_frame,
-    run_figures,
-    sweep_figures,
-)
-from dovision.report.report_figure import setup_sentence
+from dovision.report.catalogue import run_figures, sweep_figures
+from dovision.report.figures.results import HEADLINE_METRICS, cells, results_frame
+from dovision.report.report_figure import label_names, setup_sentence
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects, read_samples
 from dovision.types import Task
@@ -29,7 +22,7 @@ def completed(folder):
 
 def test_captions_state_fill_grid_count_and_interval(sweep):
     run = completed(sweep)[1]
-    report_figures = [*results_figures([run]), *sweep_figures([run]), *run_figures(run)]
+    report_figures = [*sweep_figures([run]), *run_figures(run)]
     captions = {item.name: item.caption for item in report_figures}
     assert list(captions)[:4] == ["results", "classifier_quality", "effect_against_epsilon", "classes"]
     assert list(captions)[4:] == ["gallery", "effect_distribution", "average_effects"]
@@ -62,7 +55,7 @@ def test_the_table_of_results_is_that_of_the_summaries(sweep):
     accuracy = found["accuracy"]
     text = f"{accuracy['estimate']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
     counts = "10 classes, 3 to 6 images each"
-    assert cells(row, list(METRIC_HEADS))[:4] == ["eps=0.2", "40", counts, text]
+    assert cells(row, HEADLINE_METRICS)[:4] == ["eps=0.2", "40", counts, text]
     assert cells(frame.iloc[0], ["success_rate"])[3] == "-"
 
 

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from matplotlib import colormaps
 
 from dovision.report import plots
-from dovision.report.ecdf import ecdf, quantile
-from dovision.report.figures.detection_plots import score_distributions
-from dovision.report.gallery import gallery
-from dovision.report.heat_map import heat_maps
+from dovision.report.figures._detection_curves import score_distributions
+from dovision.report.figures.effects import effect_distribution
+from dovision.report.figures.epsilon import effect_against_epsilon, outstanding, spread_against_epsilon
+from dovision.report.figures.gallery import gallery
+from dovision.report.plots import ecdf, heat_maps, quantile
 from dovision.report.style import DIVERGING, EFFECT_COLOURS, brief, inline_svg, save_figure
+from dovision.report.tables import Ruled, table_figure
 
 AVERAGES = pd.DataFrame(
     [
@@ -70,10 +72,10 @@ def pictures(shape):
 
 
 DRAWN = {
-    "curve": lambda: plots.effect_against_epsilon(curve()),
-    "distribution": lambda: plots.effect_distribution(distribution()),
+    "curve": lambda: effect_against_epsilon(curve()),
+    "distribution": lambda: effect_distribution(distribution()),
     "averages": lambda: plots.average_effects_plot(AVERAGES),
-    "table": lambda: plots.results_table(["condition", "n"], [("a", ["clean", "3"]), ("b", ["clean", "4"])]),
+    "table": lambda: table_figure(Ruled(["condition", "n"], [("a", ["clean", "3"]), ("b", ["clean", "4"])])),
     "gallery": lambda: gallery(pictures((4, 4)), gallery_frame(placed=True), largest=0.8),
     "bars": lambda: gallery(pictures((4, 4, 3)), gallery_frame(placed=False), largest=0.8),
 }
@@ -91,7 +93,7 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path, draw):
 
 
 def test_the_curve_goes_through_the_means_in_order_of_epsilon():
-    line = plots.effect_against_epsilon(curve()).axes[0].lines[0]
+    line = effect_against_epsilon(curve()).axes[0].lines[0]
     assert line.get_xdata().tolist() == [0.0, 0.1]
     assert line.get_ydata().tolist() == [0.2, 0.3]
 
@@ -99,8 +101,8 @@ def test_the_curve_goes_through_the_means_in_order_of_epsilon():
 def test_of_many_jobs_the_outstanding_are_named_and_the_others_grey():
     rows = [(f"job {job}", eps, job * (1 + eps), None, None) for job in range(13) for eps in (0.0, 0.1)]
     frame = pd.DataFrame(rows, columns=["job", "eps", "mean", "low", "high"])
-    drawn = plots.effect_against_epsilon(frame)
-    assert plots.outstanding(frame) == ["job 12", "job 11", "job 10", "job 2", "job 1", "job 0"]
+    drawn = effect_against_epsilon(frame)
+    assert outstanding(frame) == ["job 12", "job 11", "job 10", "job 2", "job 1", "job 0"]
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == [
         "job 0",
         "job 1",
@@ -115,7 +117,7 @@ def test_of_many_jobs_the_outstanding_are_named_and_the_others_grey():
 def test_many_panels_stand_in_rows_of_four():
     ends = dict.fromkeys(("low", "lower", "median", "upper", "high"), 0.1)
     rows = [{"panel": f"rows={n}", "attack": "PGD", "eps": eps, **ends} for n in range(6) for eps in (0.0, 0.1)]
-    shown = [axes for axes in plots.spread_against_epsilon(pd.DataFrame(rows)).axes if axes.get_visible()]
+    shown = [axes for axes in spread_against_epsilon(pd.DataFrame(rows)).axes if axes.axison]
     assert [axes.get_title("left") for axes in shown] == [f"rows={n}" for n in range(6)]
     assert [axes.get_subplotspec().colspan.start for axes in shown] == [0, 1, 2, 3, 0, 1]
 
@@ -130,7 +132,7 @@ def test_long_overrides_are_told_by_the_last_part_of_each_key():
 @pytest.mark.parametrize(("least", "scale"), [(0.06, "linear"), (0.0, "log")])
 def test_the_distribution_is_logarithmic_where_values_differ_tenfold(least, scale):
     frame = distribution().assign(value=lambda rows: rows["value"].clip(lower=least))
-    axes = plots.effect_distribution(frame).axes[0]
+    axes = effect_distribution(frame).axes[0]
     assert axes.get_xscale() == scale
     assert axes.lines[0].get_xdata().min() == max(least, 1e-5)
 
@@ -169,7 +171,7 @@ def test_a_box_around_others_hides_none_of_them():
 @pytest.mark.parametrize(("images", "drawn"), [(3, "dots"), (19, "dots"), (20, "steps"), (400, "steps")])
 def test_a_distribution_is_drawn_in_steps_and_of_few_images_in_dots(images, drawn):
     frame = ecdf(np.random.default_rng(0).random(images)).assign(condition="clean", images=images)
-    (line,) = plots.effect_distribution(frame).axes[0].lines
+    (line,) = effect_distribution(frame).axes[0].lines
     assert (line.get_linestyle(), line.get_marker()) == (("None", "o") if drawn == "dots" else ("-", "None"))
     assert line.get_drawstyle() == "steps-post"
 
@@ -218,7 +220,7 @@ def test_numbers_on_logarithmic_axes_are_written_out_on_every_figure(tmp_path):
     conditions = pd.DataFrame({"panel": "grid", "attack": "pgd", "eps": np.linspace(0, 0.3, 20), **spread})
     drawn = {
         "scores": score_distributions(scores.assign(value=values), {"margin": 1.0}),
-        "spread": plots.spread_against_epsilon(conditions),
+        "spread": spread_against_epsilon(conditions),
     }
     for name, figure in drawn.items():
         save_figure(figure, conditions, tmp_path, name)

@@ -44,11 +44,7 @@ def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int) -
     completed = [run for run in runs if run.state == "completed"]
     detailed = completed[: checks.positive_int("details", details)]
     make_folder(output, setting="output")
-    overview: list[page.Shown] = []
-    if completed:
-        for report_figure in catalogue.results_figures(completed):
-            save_report_figure(report_figure, output / FIGURES_FOLDER)
-        overview = _draw(catalogue.sweep_figures(completed), output / FIGURES_FOLDER, "")
+    overview = _draw(catalogue.sweep_figures(completed), output / FIGURES_FOLDER, "") if completed else []
     runwise = []
     for number, run in enumerate(detailed):
         folder = Path(FIGURES_FOLDER) / run.folder.relative_to(sweep)
@@ -60,7 +56,9 @@ def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int) -
 
 
 def _draw(shown: Iterable[ReportFigure], folder: Path, prefix: str) -> list[page.Shown]:
-    return [page.Shown.of(report_figure, save_report_figure(report_figure, folder), prefix) for report_figure in shown]
+    """Save the figures; returns those that the page shows."""
+    saved = [(report_figure, save_report_figure(report_figure, folder)) for report_figure in shown]
+    return [page.Shown.of(report_figure, svg, prefix) for report_figure, svg in saved if report_figure.on_page]
 
 
 def _cut(completed: int, detailed: int) -> list[str]:

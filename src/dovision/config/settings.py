@@ -282,22 +282,11 @@ class ReportSettings(CommandSettings):
     log_to: Text | None
 
 
-class FiguresSettings(CommandSettings):
-    """Settings of dovision-figures."""
-
-    figure: ByName
-    outputs: Folder
-    output: Folder
-    lock: Folder
-    check: Switch
-
-
 OF_COMMAND: Mapping[str, type[CommandSettings]] = {
     "evaluate": EvaluateSettings,
     "train": TrainSettings,
     "prepare": PrepareSettings,
     "report": ReportSettings,
-    "figures": FiguresSettings,
 }
 
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from dovision.io import files, images
-from dovision.report.catalogue import label_names
 from dovision.report.inline_assets import SizeBudget, picture_link
+from dovision.report.report_figure import label_names
 from dovision.store.run_record import Run
 from dovision.store.tables import largest_effect, read_effects, read_samples
 from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path

@@ -17,8 +17,8 @@ from dovision.analysis.mixed_origins import QUESTIONS, mixed
 from dovision.analysis.reported import REPORTED
 from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.report import html_tables
-from dovision.report.catalogue import MEANING, results_frame
 from dovision.report.explorer import explorer
+from dovision.report.figures.results import MEANING, results_frame
 from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, inline_svg
@@ -169,7 +169,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
 
 def _missing(runs: Sequence[Run]) -> list[str]:
     """Reasons why headline numbers have no interval, where some have none."""
-    sentence = missing_intervals(results_frame(runs)).strip()
+    sentence = missing_intervals(results_frame(runs))
     return [sentence] if sentence else []
 
 

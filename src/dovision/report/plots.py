@@ -1,128 +1,117 @@
-"""Figures of numbers: pure functions from a table to a figure."""
+"""Pieces that several figures draw: panels, whiskers, distributions, heat maps, averages, and one legend for all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from dovision.functional.effects import RESOLUTION
-from dovision.report.ecdf import draw_ecdf
-from dovision.report.latex import Ruled
-from dovision.report.style import (
-    FAINT,
-    INK,
-    LINE,
-    MARKERS,
-    brief,
-    logarithmic,
-    points,
-    series,
-    shortened,
-    spread,
-    styled,
-)
+from dovision.functional.intervals import has_quantile
+from dovision.report.style import DIVERGING, FEWEST_FOR_CURVE, INK, LINE, points, series, shortened, spread, styled
 
-_FEW = 12  # jobs that their colours can distinguish
-PANELS = 4  # side by side
+REFERENCE_MAPS = ("random_map", "center_map", "edge_map")  # they know nothing of the classifier; drawn in grey
+_CELL = 0.34  # inches, of a heat map
+_MOST = 200  # values that stand for a distribution
 
 
-@styled
-def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """Mean |ECE| of each job against epsilon, with intervals; of many jobs all but the outstanding ones are grey.
+def panel_rows(
+    names: Iterable[str], across: int, height: float, width: float = 2.9, **shared: Any
+) -> tuple[Figure, list[Axes]]:
+    """A panel for each name, in rows of at most `across`.
 
     Args:
-        frame: columns job, eps (pixel units, 0 for clean), mean, low, high.
+        names: titles of the panels.
+        across: panels in a row.
+        height: of a panel, in inches, as is `width`.
+        width: of a panel.
+        shared: which axes the panels share.
     """
-    named = outstanding(frame)
-    figure = Figure(figsize=(6.4, 3.3 + 0.2 * len(named)), layout="constrained")
-    axes = figure.subplots()
-    jobs = list(dict.fromkeys(frame["job"]))
-    for job in jobs:
-        rows = frame[frame["job"] == job].sort_values("eps")
-        if job not in named:
-            axes.plot(rows["eps"], rows["mean"], color=FAINT, linewidth=0.6, zorder=1)
-            continue
-        number = named.index(job)
-        axes.errorbar(rows["eps"], rows["mean"], spread(rows), label=job, **series(number), **points(number))
-    axes.set_xlabel("epsilon (pixel units, 0 = clean)")
-    axes.set_ylabel("mean |ECE|")
-    axes.set_ylim(bottom=0)
-    axes.grid(axis="y")
-    if len(jobs) > 1:
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, [brief(label, 60) for label in labels], loc="outside lower center", fontsize=7.5)
-    return figure
+    titles = list(names)
+    columns, rows = min(len(titles), across), -(-len(titles) // across)
+    figure = Figure(figsize=(max(0.5 + width * columns, 5.0), 0.7 + height * rows), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
+    for axes, title in zip(panels, titles, strict=False):
+        axes.set_title(title)
+    for axes in panels[len(titles) :]:
+        axes.set_axis_off()
+    return figure, panels[: len(titles)]
 
 
-def outstanding(frame: pd.DataFrame) -> list[str]:
-    """All jobs, if they are few; else the three whose largest mean is highest, and the three whose is lowest."""
-    largest = frame.groupby("job", sort=False)["mean"].max()
-    if len(largest) <= _FEW:
-        return list(largest.index)
-    ordered = largest.sort_values(ascending=False, kind="stable").index
-    return [*ordered[:3], *ordered[-3:]]
+def legend_below(figure: Figure, panels: Iterable[Axes] | None = None) -> None:
+    """One legend for all panels, each name once, in as many columns as fit."""
+    found: dict[str, Any] = {}
+    for axes in figure.axes if panels is None else panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    columns = max(1, int(figure.get_figwidth() / (0.065 * max(map(len, found)) + 0.6)))
+    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns, fontsize=7.5)
 
 
-@styled
-def effect_distribution(frame: pd.DataFrame) -> Figure:
-    """Share of images whose mean |ECE| is at most a value, by condition; logarithmic if values differ tenfold.
+def draw_means(axes: Axes, place: npt.ArrayLike, rows: pd.DataFrame, number: int, label: str = "", **look: Any) -> None:
+    """A line through means with whiskers, in the look of series `number`.
 
     Args:
-        frame: columns condition, images, share (0 to 1), value; see `ecdf`.
+        axes: to draw on.
+        place: where each mean stands along x.
+        rows: columns mean, low, high.
+        number: of the series; -1 is the clean condition.
+        label: for the legend, or empty.
+        look: what differs from that look.
     """
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    axes = figure.subplots()
-    largest = max(float(frame["value"].max()), RESOLUTION)
-    edge = max(largest / 1e4, RESOLUTION)  # where smaller values are drawn
-    frame = frame.assign(value=frame["value"].clip(lower=edge))
-    for number, (condition, rows) in enumerate(frame.groupby("condition", sort=False)):
-        label = f"{condition} (n = {rows['images'].iloc[0]:,})"
-        draw_ecdf(axes, rows, label, series(number - 1))
-    if largest > 10 * frame["value"].min():
-        logarithmic(axes)
-    axes.set_xlabel("mean |ECE| of an image")
-    axes.set_ylabel("share of images at or below")
-    axes.set_ylim(0, 1.02)
-    axes.grid()
-    figure.legend(loc="outside lower center", ncols=2, fontsize=7.5)
-    return figure
+    axes.errorbar(place, rows["mean"], spread(rows), label=label or None, **series(number) | points(number) | look)
 
 
-@styled
-def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """Quantiles of |ECE| over images against epsilon, an attack a colour, on a logarithmic axis.
+def draw_means_across(
+    axes: Axes, place: npt.ArrayLike, rows: pd.DataFrame, number: int, label: str = "", **look: Any
+) -> None:
+    """The same, but along x and without a line: for a list of names from top to bottom."""
+    style = series(number) | points(number) | {"linestyle": "none"} | look
+    axes.errorbar(rows["mean"], place, xerr=spread(rows), label=label or None, **style)
+
+
+def name_rows(axes: Axes, names: Iterable[str], length: int = 34) -> None:
+    """Names from top to bottom, one a row, and a line at no effect."""
+    shown = [shortened(name, length) for name in names]
+    axes.set_yticks(range(len(shown)), shown)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.grid(axis="x")
+
+
+def ecdf(values: npt.ArrayLike) -> pd.DataFrame:
+    """Each value with the share of values at or below it: columns share, in (0, 1], and value.
+
+    Of more than MOST values, those at evenly spaced ranks; each is one that was measured.
+    """
+    ordered = np.sort(np.asarray(values, dtype=float))
+    ranks = np.unique(np.linspace(0, len(ordered) - 1, min(len(ordered), _MOST)).round().astype(int))
+    return pd.DataFrame({"share": (ranks + 1) / len(ordered), "value": ordered[ranks]})
+
+
+def draw_ecdf(axes: Axes, rows: pd.DataFrame, label: str, look: Mapping[str, Any]) -> None:
+    """Steps, or a dot for each image where there are fewer than FEWEST_FOR_CURVE.
 
     Args:
-        frame: columns panel, attack, eps (pixel units, 0 for clean), low, lower, median, upper, high.
+        axes: to draw on.
+        rows: columns images, share, value.
+        label: of the line.
+        look: its colour, dashes and width.
     """
-    names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
-    across = min(max(len(names), 2), PANELS)
-    down = -(-len(names) // across)
-    floor = max(float(frame["high"].max()) / 1e4, RESOLUTION)  # what is smaller stands at the lower edge
-    figure = Figure(figsize=(0.6 + 3.3 * across, 0.7 + 2.7 * down), layout="constrained")
-    panels = figure.subplots(down, min(across, len(names)), squeeze=False, sharey=True).ravel()
-    for axes in panels[len(names) :]:
-        axes.set_visible(False)
-    for axes, name in zip(panels, names, strict=False):
-        for number, attack in enumerate(attacks):
-            rows = frame[(frame["panel"] == name) & (frame["attack"] == attack)].sort_values("eps")
-            look = series(number)
-            bounds = {end: rows[end].clip(lower=floor) for end in ("low", "lower", "median", "upper", "high")}
-            axes.fill_between(rows["eps"], bounds["lower"], bounds["upper"], color=look["color"], alpha=0.15, lw=0)
-            for end in ("low", "high"):
-                axes.plot(rows["eps"], bounds[end], color=look["color"], linestyle=":", linewidth=0.9)
-            axes.plot(rows["eps"], bounds["median"], label=attack, marker=MARKERS[number % 7], markersize=4.5, **look)
-        logarithmic(axes, "y")
-        axes.set_xlabel("epsilon (pixel units, 0 = clean)")
-        axes.set_title(brief(name, 44))
-        axes.grid(axis="y")
-    for axes in panels[::across]:
-        axes.set_ylabel("mean |ECE| of an image")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=7.5)
-    return figure
+    if rows["images"].iloc[0] < FEWEST_FOR_CURVE:
+        look = {**look, "linestyle": "none", "marker": "o", "markersize": 4}
+    axes.plot(rows["value"], rows["share"], label=label, drawstyle="steps-post", **look)
+
+
+def quantile(values: pd.Series[float], share: float) -> float:
+    """A quantile; nan where the values are too few to hold it, as the 5 % quantile of fewer than 20."""
+    return float(values.quantile(share)) if has_quantile(share, len(values)) else np.nan
 
 
 def strongest(frame: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -155,34 +144,57 @@ def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on th
     for number, condition in enumerate(conditions):
         rows = indexed[indexed["condition"] == condition].reindex(pairs)
         place = np.arange(len(pairs)) + (number - (len(conditions) - 1) / 2) * 0.7 / len(conditions)
-        style = series(number - 1) | points(number) | {"linestyle": "none"}
-        axes.errorbar(rows["mean"], place, xerr=spread(rows), label=condition, **style)
+        draw_means_across(axes, place, rows, number - 1, condition, **points(number))
     axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(pairs)), [f"do({shortened(unit, 24)}) on {shortened(name, 24)}" for unit, name in pairs])
-    axes.invert_yaxis()
+    name_rows(axes, [f"do({shortened(unit, 24)}) on {shortened(name, 24)}" for unit, name in pairs], 60)
     axes.set_xlabel(label)
-    axes.grid(axis="x")
     if len(conditions) > 1:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7.5)
+        legend_below(figure)
     return figure
 
 
 @styled
-def results_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]]) -> Figure:
-    """A table as a figure.
+def heat_maps(
+    panels: Mapping[str, pd.DataFrame],
+    texts: Mapping[str, pd.DataFrame],
+    label: str,
+    limit: float | None = None,
+    colours: str = DIVERGING,
+) -> Figure:
+    """Panels side by side with the same rows, on one colour scale that is white at 0.
 
     Args:
-        heads: of the columns.
-        rows: a job and the row's cells; a job's name is written once, above its rows.
+        panels: by title, a table of numbers; nan stays empty.
+        texts: by the same titles, what is written into the cells.
+        label: of the colours.
+        limit: the size of number that has the deepest colour; None takes the largest there is.
+        colours: DIVERGING, or EFFECT_COLOURS for effects.
     """
-    lines = Ruled(heads, rows).lines()
-    figure = Figure(figsize=(1.75 * len(heads), 0.24 * (len(lines) + 1)))
-    axes = figure.add_axes((0.01, 0, 0.98, 1))
-    axes.set_axis_off()
-    axes.set(xlim=(0, len(heads)), ylim=(len(lines), -1))
-    for height, (kind, cells) in enumerate(lines):
-        for column, cell in enumerate(cells):
-            weight = "normal" if kind == "row" else "bold"
-            axes.text(column, height, cell, fontsize=7.5, va="center", weight=weight)
-    axes.hlines([-0.6, 0.5, len(lines) - 0.4], 0, len(heads), colors=[INK, LINE, INK], linewidth=0.9)
+    first = next(iter(panels.values()))
+    largest = max(float(np.nanmax(np.abs(values))) for values in panels.values() if values.notna().any(axis=None))
+    scale = Normalize(-(limit or largest or 1), limit or largest or 1)
+    widths = [values.shape[1] for values in panels.values()]
+    size = (3.0 + _CELL * sum(widths), max(2.8, 1.5 + _CELL * 0.75 * len(first)))
+    figure = Figure(figsize=size, layout="constrained")
+    drawn = figure.subplots(1, len(panels), squeeze=False, sharey=True, width_ratios=widths)[0]
+    for axes, (title, values) in zip(drawn, panels.items(), strict=True):
+        numbers = values.to_numpy(float)
+        axes.pcolormesh(numbers, cmap=colours, norm=scale, edgecolor=LINE, linewidth=0.4)
+        for (row, column), text in np.ndenumerate(texts[title].to_numpy()):
+            ink = _ink(colormaps[colours](scale(numbers[row, column])))
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6.5, color=ink)
+        names = [shortened(str(name), 22) for name in values.columns]
+        axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_title(title)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    drawn[0].set_yticks(np.arange(len(first)) + 0.5, [shortened(str(name), 22) for name in first.index])
+    drawn[0].invert_yaxis()
+    figure.colorbar(ScalarMappable(scale, colours), ax=list(drawn), label=label, aspect=25, pad=0.02)
     return figure
+
+
+def _ink(background: tuple[float, float, float, float]) -> str:
+    """Black or white, whichever is more legible on a background, RGBA in [0, 1]."""
+    red, green, blue, _ = background
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#fefefe"

@@ -1,20 +1,21 @@
-"""Figures with their captions, their numbers and the sentences that captions share."""
+"""Figures with their captions and numbers, components that draw them, and the sentences that captions share."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.functional.intervals import NOT_MEASURED, SATURATED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
-from dovision.report.latex import Ruled, latex_figure, latex_table
 from dovision.report.style import save_figure
+from dovision.report.tables import DRAWN, Ruled, latex_figure, latex_table, table_figure
 from dovision.store.run_record import Run, describe
 
 _COLUMN = 5  # inches; a wider figure spans both columns of a paper
@@ -30,7 +31,38 @@ class ReportFigure:
     figure: Figure
     data: pd.DataFrame
     table: Ruled | None = None  # what the figure shows, where it is a table
-    mixture: str = ""  # in what its runs differ that they should share; see `mixture.mixed`
+    mixture: str = ""  # in what its runs differ that they should share; see `mixed_origins.mixed`
+    on_page: bool = True  # False: only in files, as the page has its numbers elsewhere
+
+    @classmethod
+    def of_table(
+        cls, name: str, title: str, caption: str, data: pd.DataFrame, table: Ruled, on_page: bool = True
+    ) -> ReportFigure:
+        """A table as a figure, which has its first rows if there are many."""
+        rows = len(table.rows)
+        cut = f" Drawn: the first {DRAWN} of {rows:,} rows." if rows > DRAWN else ""
+        return cls(name, title, caption + cut, table_figure(table), data, table, on_page=on_page)
+
+
+class FigureComponent:
+    """A component that draws figures of completed runs, on the page, into files, and for dashboards.
+
+    A subclass overrides `of_run`, `of_sweep` or both; runs that do not hold what it needs have no figure.
+
+    Args:
+        order: its place among all components; those of the package leave gaps.
+    """
+
+    def __init__(self, order: float) -> None:
+        self.order = order
+
+    def of_run(self, run: Run) -> Iterable[ReportFigure]:
+        """The figures of one run."""
+        return ()
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterable[ReportFigure]:
+        """The figures that compare runs."""
+        return ()
 
 
 def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
@@ -72,7 +104,7 @@ def bracketed(row: pd.Series, name: str, form: str = ".3f") -> str:
 
 
 def missing_intervals(frame: pd.DataFrame) -> str:
-    """One sentence that says how many intervals of a table are withheld, and why, after a space; empty where none is.
+    """One sentence that says how many intervals of a table are withheld, and why; empty where none is.
 
     Args:
         frame: with columns that end in "reason".
@@ -83,7 +115,23 @@ def missing_intervals(frame: pd.DataFrame) -> str:
     if counts.empty:
         return ""
     listed = "; ".join(f"{reason} ({count})" for reason, count in counts.items())
-    return f" No interval is given where none would hold: {listed}."
+    return f"No interval is given where none would hold: {listed}."
+
+
+def caption(
+    text: str, runs: Sequence[Run], counted: str = "", intervals: str = "", frame: pd.DataFrame | None = None
+) -> str:
+    """The words below a figure.
+
+    Args:
+        text: what it shows.
+        runs: whose settings are described.
+        counted: how many images or objects it shows.
+        intervals: what its whiskers or brackets are.
+        frame: its numbers, for a remark on intervals that are withheld.
+    """
+    missing = "" if frame is None else missing_intervals(frame)
+    return " ".join(filter(None, [text, setup_sentence(runs), counted, intervals, missing]))
 
 
 def selected(shown: int, measured: int) -> str:
@@ -115,6 +163,13 @@ def span(counts: pd.Series) -> str:
     """The least and the largest of some counts; one number where they are equal."""
     low, high = counts.min(), counts.max()
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def label_names(label: Any, classes: Sequence[str]) -> str:
+    """The name of a class number, or the names of the labels that a list of zeros and ones has."""
+    if np.ndim(label) == 0:
+        return classes[int(label)]
+    return ", ".join(name for name, is_set in zip(classes, label, strict=True) if is_set == 1) or "none"
 
 
 def _setting(key: str, part: Any) -> str:

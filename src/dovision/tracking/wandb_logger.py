@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from dovision import checks
-from dovision.report.catalogue import GALLERY, run_figures
+from dovision.report.catalogue import run_figures
+from dovision.report.figures.gallery import GALLERY
 from dovision.report.report_figure import ReportFigure
 from dovision.store.run_record import Run
 from dovision.store.tables import read_samples

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from dovision.report.figures.epsilon import epsilon_figures
+from dovision.report.figures.epsilon import Epsilon
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_samples
+
+
+def spread(runs):
+    """The figures of the spread of effects."""
+    return [drawn for drawn in Epsilon(order=0).of_sweep(runs) if drawn.name == "effect_spread"]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +28,7 @@ def runs(tmp_path_factory, write_run):
 
 
 def test_a_panel_for_all_else_and_a_line_an_attack(runs):
-    (report_figure,) = epsilon_figures(runs)
+    (report_figure,) = spread(runs)
     rows = report_figure.data
     assert list(dict.fromkeys(rows["panel"])) == ["intervention.rows=2", "intervention.rows=4"]
     assert set(rows["attack"]) == {"PGD", "FGSM"}
@@ -35,7 +40,7 @@ def test_a_panel_for_all_else_and_a_line_an_attack(runs):
 
 
 def test_the_quantiles_are_those_of_all_images_of_a_condition(runs):
-    rows = epsilon_figures(runs)[0].data
+    rows = spread(runs)[0].data
     own = rows[(rows["panel"] == "intervention.rows=4") & (rows["attack"] == "PGD") & (rows["eps"] == 0.2)].iloc[0]
     samples = read_samples(runs[2].folder)
     values = samples.loc[samples["eps"] == 0.2, "mean_abs_expected_effect"]
@@ -54,12 +59,11 @@ def test_no_run_is_left_out_where_epsilons_or_steps_of_one_attack_are_swept(tmp_
     for run in runs:
         if "attack=fgsm" in run.overrides:
             run.config["attack"]["_target_"] = "dovision.attacks.gradient_ascent.FGSM"
-    rows = epsilon_figures(runs)[0].data
+    rows = spread(runs)[0].data
     drawn = set(zip(rows["attack"], rows["eps"], strict=True))
     few, many = "PGD (attack=pgd, ++attack.steps=5)", "PGD (attack=pgd, ++attack.steps=40)"
     assert drawn == {(few, 0.0), (few, 0.1), (few, 0.2), ("FGSM", 0.0), ("FGSM", 0.2), (many, 0.0), (many, 0.2)}
 
 
 def test_one_attack_alone_is_not_compared(runs):
-    assert epsilon_figures(runs[-1:]) == []
-    assert epsilon_figures([]) == []
+    assert spread(runs[-1:]) == []

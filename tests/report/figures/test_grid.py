@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from dovision.report.figures.grid import grid_figures
+from dovision.report.figures.grid import Grid
 from dovision.store.run_record import read_sweep
 
 
@@ -24,7 +24,7 @@ def grids(write_run, tmp_path_factory):
 
 
 def test_there_is_a_point_for_each_grid_fill_and_condition(grids):
-    (report_figure,) = grid_figures(read_sweep(grids))
+    (report_figure,) = Grid(0).of_sweep(read_sweep(grids))
     rows = report_figure.data.set_index(["fill", "cells", "condition"])
     assert sorted(rows.index) == sorted(
         [
@@ -38,14 +38,14 @@ def test_there_is_a_point_for_each_grid_fill_and_condition(grids):
 
 
 def test_the_right_panel_is_times_the_number_of_cells(grids):
-    (report_figure,) = grid_figures(read_sweep(grids))
+    (report_figure,) = Grid(0).of_sweep(read_sweep(grids))
     of_a_cell, whole = report_figure.figure.axes[:2]
     cells, mean = of_a_cell.lines[0].get_data()
     assert whole.lines[0].get_ydata() == pytest.approx(cells * mean)
 
 
 def test_the_caption_names_grids_fills_count_and_interval(grids):
-    (report_figure,) = grid_figures(read_sweep(grids))
+    (report_figure,) = Grid(0).of_sweep(read_sweep(grids))
     for word in ("PixelGrid(rows=2", "fill=Mean", "n = 12 images", "95% intervals over groups", "off the data"):
         assert word in report_figure.caption
     assert "LatentChannel" not in report_figure.caption
@@ -63,7 +63,7 @@ def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
                 write_run(
                     tmp_path / name, overrides, grid=grid, images=12, maps=0, eps=(0.2,), seed=seed, strength=strength
                 )
-    (report_figure,) = grid_figures(read_sweep(tmp_path))
+    (report_figure,) = Grid(0).of_sweep(read_sweep(tmp_path))
     rows = report_figure.data.set_index(["series", "condition", "cells"])
     assert set(rows.index) == {
         *((f"attack={attack}", "eps=0.2", cells) for attack in ("fgsm", "pgd") for cells in (4, 16)),
@@ -83,5 +83,5 @@ def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
 
 
 def test_a_single_grid_has_no_such_figure(grids):
-    assert grid_figures(read_sweep(grids / "a")) == []
-    assert grid_figures(read_sweep(grids / "d")) == []
+    assert list(Grid(0).of_sweep(read_sweep(grids / "a"))) == []
+    assert list(Grid(0).of_sweep(read_sweep(grids / "d"))) == []

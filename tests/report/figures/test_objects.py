@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dovision.report.figures.objects import fill_figures, object_figures
-from dovision.report.figures.shortcut import shortcut_figures
+from dovision.report.figures.objects import Objects
+from dovision.report.figures.shortcut import Shortcut
 from dovision.store.run_record import read_sweep
 
+OBJECTS, SHORTCUT = Objects(0, most=16), Shortcut(0)
 PULLED = (("nodule", "nodule"), ("opacity", "opacity"), ("tag", "nodule"), ("tag", "opacity"))
 
 
@@ -18,7 +19,7 @@ def runs(map_sweep):
 
 
 def test_a_run_of_counterfactuals_shows_true_effects(map_run):
-    (report_figure,) = object_figures(*read_sweep(map_run))
+    (report_figure,) = OBJECTS.of_run(*read_sweep(map_run))
     assert report_figure.name == "object_effects"
     assert "n = 18 to 24 objects" in report_figure.caption
     labels = [tick.get_text() for tick in report_figure.figure.axes[0].get_yticklabels()]
@@ -26,7 +27,7 @@ def test_a_run_of_counterfactuals_shows_true_effects(map_run):
 
 
 def test_a_run_of_boxes_shows_them_against_their_controls(painted_run):
-    (report_figure,) = object_figures(*read_sweep(painted_run))
+    (report_figure,) = OBJECTS.of_run(*read_sweep(painted_run))
     assert report_figure.name == "box_against_control"
     assert "RegionBox(fill=Mean, controls=2, seed=0)" in report_figure.caption
     assert "Holm-adjusted" in report_figure.caption
@@ -38,30 +39,30 @@ def test_a_run_of_boxes_shows_them_against_their_controls(painted_run):
 
 
 def test_other_runs_have_no_figure_of_objects(sweep):
-    assert object_figures(read_sweep(sweep)[0]) == []
+    assert list(OBJECTS.of_run(read_sweep(sweep)[0])) == []
 
 
 def test_fills_are_compared_where_two_runs_painted(runs, map_run):
-    (report_figure,) = fill_figures(runs)
+    (report_figure,) = OBJECTS.of_sweep(runs)
     assert report_figure.data["job"].nunique() == 2
-    assert fill_figures(read_sweep(map_run)) == []
+    assert list(OBJECTS.of_sweep(read_sweep(map_run))) == []
 
 
 def test_other_models_have_a_figure_of_their_own_and_seeds_are_named(runs):
     asked = [[*run.overrides, "model=small_resnet"] for run in runs]
     other = [replace(run, facts={**run.facts, "overrides": own}) for run, own in zip(runs, asked, strict=True)]
-    report_figures = shortcut_figures([*runs, *other])
+    report_figures = list(SHORTCUT.of_sweep([*runs, *other]))
     assert [report_figure.name for report_figure in report_figures] == ["shortcut", "shortcut_2"]
     assert report_figures[1].title == "The pull of a shortcut: model=small_resnet"
     assert report_figures[0].data.equals(report_figures[1].data)
     assert "seeds are pooled" not in report_figures[0].caption
     again = [replace(run, facts={**run.facts, "seed": 1}) for run in runs]
-    (pooled,) = shortcut_figures([*runs, *again])
+    (pooled,) = SHORTCUT.of_sweep([*runs, *again])
     assert "The images of 2 seeds are pooled." in pooled.caption
 
 
 def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
-    (report_figure,) = shortcut_figures(runs)
+    (report_figure,) = SHORTCUT.of_sweep(runs)
     data = report_figure.data
     assert list(dict.fromkeys(data["panel"])) == [
         "true effect",
@@ -82,12 +83,12 @@ def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
 def test_of_two_exclusive_classes_only_the_second_is_shown(runs):
     for run in runs:
         run.config["dataset"]["task"] = "multiclass"
-    (report_figure,) = shortcut_figures(runs)
+    (report_figure,) = SHORTCUT.of_sweep(runs)
     for run in runs:
         run.config["dataset"]["task"] = "multilabel"
     assert set(report_figure.data["class"]) == {"opacity"}
 
 
 def test_one_strength_makes_no_figure(map_run, sweep):
-    assert shortcut_figures(read_sweep(map_run)) == []
-    assert shortcut_figures([run for run in read_sweep(sweep) if run.state == "completed"]) == []
+    assert list(SHORTCUT.of_sweep(read_sweep(map_run))) == []
+    assert list(SHORTCUT.of_sweep([run for run in read_sweep(sweep) if run.state == "completed"])) == []

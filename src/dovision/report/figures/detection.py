@@ -1,20 +1,29 @@
-"""The figures of a run that detects: how well, against what, and what an adaptive attacker leaves of it."""
+"""Figures of detectors: how well they separate attacks, against what, and what an adaptive attacker leaves of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from dovision.analysis.detection_summary import DETECTION, NOT_ADAPTIVE, WORST, matrix, read_detection
+from dovision.analysis.detection_summary import (
+    DETECTION,
+    NOT_ADAPTIVE,
+    WORST,
+    detection_over_seeds,
+    matrix,
+    read_detection,
+)
 from dovision.functional.intervals import SHARE_INTERVALS
-from dovision.report.figures import detection_curves
-from dovision.report.figures import detection_plots as figures
-from dovision.report.figures.detection_tables import NOISE_CONTROL, THRESHOLDS, WORST_IS, table_figures
-from dovision.report.heat_map import heat_maps
-from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence, span
-from dovision.report.style import FEWEST_FOR_CURVE
+from dovision.report.figures import _detection_curves as curves
+from dovision.report.plots import draw_means, heat_maps, legend_below
+from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
+from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, styled
+from dovision.report.tables import Ruled
 from dovision.store.detection_tables import (
+    ADAPTIVE,
     ADAPTIVES,
     DETECTOR,
     NOISE,
@@ -23,65 +32,174 @@ from dovision.store.detection_tables import (
     detector_label,
     preferred,
     read_scores,
+    widest,
 )
-from dovision.store.run_record import Run
+from dovision.store.run_record import Run, alike
 
-_SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
-_FITTED = {SUPERVISED: "", SUPERVISED_HARDENED: "hardened: "}
+THRESHOLDS = (
+    "Thresholds: those that reject 1 % and 5 % of the clean validation images, of patients that no detector was fitted "
+    "to, taken as given; numbers: of test images, of the attacked ones those on which the attack succeeded."
+)
+NOISE_CONTROL = (
+    "Random-sign noise is as large as the attack but harmless: a detector that separates noise from clean images, but "
+    "not attacks from noise, detects that an image was altered and not that it was attacked."
+)
+WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
+SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
+ONE_SEED = "One seed."
 MEASURES = {
     "success": "attack succeeds",
     "evasion_5": "succeeds undetected, 5 %",
     "tpr_5": "success detected, 5 %",
     "tpr_1": "success detected, 1 %",
 }
+LINES: dict[str, tuple[str, str, dict[str, Any]]] = {  # of what, its column, and its look; those of attacks have a band
+    "attacks against clean": ("attacks", "auroc", {"color": COLOURS[0]}),
+    "attacks against noise": ("attacks", "auroc_noise", {"color": COLOURS[1], "linestyle": "--"}),
+    "worst case against clean": ("worst", "auroc", {"color": INK, "marker": "o"}),
+    "worst case against noise": ("worst", "auroc_noise", {"color": INK, "marker": "s", "linestyle": "--"}),
+    "noise itself against clean": ("noise", "auroc_all", {"color": FAINT, "marker": "^", "linestyle": ":"}),
+}
+_FITTED = {SUPERVISED: "", SUPERVISED_HARDENED: "hardened: "}
+_HEADS = (
+    "variant",
+    "passes",
+    "ms",
+    "clean images\nrejected, 5 %",
+    "noise\nrejected, 5 %",
+    "noise against\nclean, AUROC",
+)
 
 
-def detection_figures(run: Run) -> list[ReportFigure]:
-    """The figures of a run's detectors; none if it has none."""
-    if not (run.folder / DETECTION).is_file():
-        return []
-    frame, scores = read_detection(run.folder), read_scores(run.folder)
-    frame["label"] = [detector_label(*names) for names in frame[DETECTOR].to_numpy()]
-    return [
-        *table_figures(run),
-        *_adaptive(run, frame),
-        *_curves(run, frame, scores),
-        *_epsilons(run, frame),
-        *_matrices(run, frame),
-        *_distributions(run, frame, scores),
-    ]
+class Detection(FigureComponent):
+    """The figures of a run's detectors, and their table over runs that differ in their seed alone."""
+
+    def of_run(self, run: Run) -> Iterator[ReportFigure]:
+        if not (run.folder / DETECTION).is_file():
+            return
+        frame, scores = read_detection(run.folder), read_scores(run.folder)
+        yield from _tables([run], frame, f"In brackets: {SHARE_INTERVALS}. {ONE_SEED}")
+        frame["label"] = [detector_label(*names) for names in frame[DETECTOR].to_numpy()]
+        yield from _adaptive(run, frame)
+        yield from _curves(run, frame, scores)
+        yield from _epsilons(run, frame)
+        yield from _matrices(run, frame)
+        yield from _distributions(run, frame, scores)
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
+        detecting = alike([run for run in runs if (run.folder / DETECTION).is_file()], apart_from=["seed"])
+        for number, group in enumerate(group for group in detecting.values() if len(group) > 1):
+            seeds = ", ".join(str(run.seed) for run in group)
+            text = f"Mean, and in brackets the range, over {len(group)} seeds ({seeds}); n is summed over them."
+            frame = detection_over_seeds([run.folder for run in group])
+            yield from _tables(group, frame, text, f"_seeds{number or ''}")
 
 
-def _adaptive(run: Run, frame: pd.DataFrame) -> list[ReportFigure]:
+def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
+    costs = runs[0].facts.get("detector_costs", {})
+    for eps, rows in widest(frame).groupby("eps"):
+        attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (NOISE, *ADAPTIVES)]
+        adaptive = rows[rows["attack"].isin(ADAPTIVES)]
+        heads = [*_HEADS, *(f"{name}\n{NOT_ADAPTIVE}" for name in attacks)]
+        heads += [f"{ADAPTIVE}\nwhich evades most"] if len(adaptive) else []
+        cells = [
+            (str(key[0]), [str(key[1]), *_cost(costs.get(key[0], {})), *_cells(own, attacks)][: len(heads)])
+            for key, own in rows.groupby(DETECTOR, sort=False)
+        ]
+        about = (
+            f"AUROC of successful attacks at epsilon {eps:.3g}; upper: against all clean test images; lower: against "
+            f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector, and "
+            "is shown with the lambda that has most undetected successes. Passes and milliseconds: for an image. "
+            f"{NOISE_CONTROL}"
+        )
+        words = caption(about, runs, _counts(rows), text, rows)
+        name, title = f"detection_table{end}_eps_{eps:.3g}", f"Detectors and attacks at epsilon {eps:.3g}"
+        yield ReportFigure.of_table(name, title, words, rows, Ruled(heads, cells))
+
+
+def _counts(rows: pd.DataFrame) -> str:
+    """Numbers of attacked images and of those on which an attack succeeded: the most, where detectors differ."""
+    counts = rows[rows["attack"] != NOISE].groupby("attack", sort=False)[["successful", "images"]].max()
+    listed = [f"{attack} {count:,} of {images:,}" for attack, count, images in counts.itertuples()]
+    return f"n, successful of attacked images: {', '.join(listed)}."
+
+
+def _cost(cost: Mapping[str, float]) -> list[str]:
+    return [f"{cost[name]:,.3g}" if name in cost else "-" for name in ("passes", "milliseconds")]
+
+
+def _cells(own: pd.DataFrame, attacks: Sequence[str]) -> list[str]:
+    noise, adaptive = own[own["attack"] == NOISE], own[own["attack"].isin(ADAPTIVES)]
+    cells = [_cell(own, "false_clean_5"), _cell(own, "false_noise_5"), _cell(noise, "auroc_all")]
+    cells += [_cell(own[own["attack"] == attack], "auroc", "auroc_noise") for attack in attacks]
+    return [*cells, _cell(adaptive.sort_values("evasion_5", ascending=False, kind="stable"), "auroc", "auroc_noise")]
+
+
+def _cell(rows: pd.DataFrame, *columns: str) -> str:
+    """The numbers of the first row, each with its interval in a line of its own."""
+    if rows.empty:
+        return "-"
+    return "\n".join(bracketed(rows.iloc[0], name).replace("0.", ".") for name in columns)
+
+
+def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     rows = frame[frame["attack"].isin(ADAPTIVES)]
     if rows.empty:
-        return []
+        return
     data = pd.concat([_measured(rows, name).assign(measure=title) for name, title in MEASURES.items()])
     data["detector"] += data["eps"].map(", epsilon {:.3g}".format)
-    caption = (
+    text = (
         "The attacker knows the detector, and maximises the classifier's loss minus lambda times the score (orth.: in "
-        "turns, each along what leaves the other as it is). Success "
-        "and undetected success: of the images that were right when clean; detection: of the attacks that succeed. "
-        f"n = {rows['images'].max():,} attacked images. {THRESHOLDS} Whiskers: {SHARE_INTERVALS}."
-        f"{missing_intervals(data)} One seed. {setup_sentence([run])}"
+        "turns, each along what does not change the other). Success and undetected success: of the images that were "
+        f"right when clean; detection: of the attacks that succeed. {THRESHOLDS}"
     )
-    figure = figures.adaptive_curves(data)
-    return [ReportFigure("detection_adaptive", "Against an adaptive attacker", caption, figure, data)]
+    counted = f"n = {rows['images'].max():,} attacked images."
+    words = caption(text, [run], counted, f"Whiskers: {SHARE_INTERVALS}. {ONE_SEED}", data)
+    yield ReportFigure("detection_adaptive", "Against an adaptive attacker", words, adaptive_curves(data), data)
 
 
-def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[ReportFigure]:
-    curves = detection_curves.operating_curves(scores)
-    if curves.empty:
-        return []
-    operating = _operating(frame, list(curves["eps"].unique()))
-    caption = (
+@styled
+def adaptive_curves(frame: pd.DataFrame) -> Figure:
+    """The success of the adaptive attacker against lambda, a panel a detector and epsilon.
+
+    Args:
+        frame: columns detector (the panel's title), measure, strength (nan of the orthogonal one), mean, low, high.
+    """
+    figure, panels = curves.detector_panels(frame["detector"], height=2.6)
+    strengths = sorted(frame["strength"].dropna().unique())
+    measures = list(dict.fromkeys(frame["measure"]))
+    for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
+        for (measure, orthogonal), rows in own.groupby(["measure", own["strength"].isna()], sort=False):
+            number = measures.index(measure)
+            rows = rows.sort_values("strength")
+            ticks = [len(strengths) if orthogonal else strengths.index(strength) for strength in rows["strength"]]
+            place = [tick + 0.05 * (number - 1.5) for tick in ticks]
+            draw_means(axes, place, rows, number, str(measure))
+        apart = ["orth."] if frame["strength"].isna().any() else []
+        names = [*(f"{strength:g}" for strength in strengths), *apart]
+        axes.set_xticks(range(len(names)), names)
+        axes.set(ylim=(0, 1.03), xlabel="lambda, the weight of the score")
+        axes.grid(axis="y")
+    for axes in panels[:: curves.ACROSS]:
+        axes.set_ylabel("share of images")
+    legend_below(figure)
+    return figure
+
+
+def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[ReportFigure]:
+    drawn = curves.operating_curves(scores)
+    if drawn.empty:
+        return
+    operating = _operating(frame, list(drawn["eps"].unique()))
+    least, most = operating["prevalence"].min(), operating["prevalence"].max()
+    text = (
         f"Successful attacks against all clean images. {WORST_IS}; it is {NOT_ADAPTIVE}. Circles and squares: at the "
-        f"thresholds for 1 % and 5 %. {_SHOWN} Precision depends on the share of attacked images, here "
-        f"{operating['prevalence'].min():.2f} to {operating['prevalence'].max():.2f}. {_n(operating)} {THRESHOLDS} "
-        f"Intervals are in the tables. One seed. {setup_sentence([run])}"
+        f"thresholds for 1 % and 5 %. {SHOWN} Precision depends on the share of attacked images, here {least:.2f} to "
+        f"{most:.2f}. {THRESHOLDS}"
     )
-    figure = figures.operating_curves_plot(curves, operating)
-    return [ReportFigure("detection_curves", "ROC and precision-recall, worst case", caption, figure, curves)]
+    words = caption(text, [run], _n(operating), f"Intervals are in the tables. {ONE_SEED}")
+    figure = curves.operating_curves_plot(drawn, operating)
+    yield ReportFigure("detection_curves", "ROC and precision-recall, worst case", words, figure, drawn)
 
 
 def _operating(frame: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
@@ -89,7 +207,7 @@ def _operating(frame: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
     shown = preferred(frame[frame["eps"].isin(known) & ~frame["attack"].isin([NOISE, *ADAPTIVES])])
     last = shown.groupby(["label", "eps"], sort=False).tail(1)  # the worst case; of a single attack, that attack
     parts = []
-    for rate in figures.RATE_MARKERS:
+    for rate in curves.RATE_MARKERS:
         point = last[["eps", "successful", "prevalence"]].assign(detector=last["label"], rate=rate)
         point = point.assign(false=last[f"false_clean_{rate}"], found=last[f"tpr_{rate}"])
         right, wrong = point["found"] * point["prevalence"], point["false"] * (1 - point["prevalence"])
@@ -97,28 +215,52 @@ def _operating(frame: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _epsilons(run: Run, frame: pd.DataFrame) -> list[ReportFigure]:
+def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     shown = preferred(frame[~frame["attack"].isin(ADAPTIVES)])
-    attacks, noise = shown[~shown["attack"].isin([NOISE, WORST])], shown[shown["attack"] == NOISE]
+    attacks = shown[~shown["attack"].isin([NOISE, WORST])]
     if attacks["eps"].nunique() < 2:
-        return []
+        return
     worst = shown[(shown["attack"] == WORST) & shown["eps"].notna()]
-    lines = {figures.ATTACKS_CLEAN: _over_attacks(attacks, "auroc")}
-    lines[figures.ATTACKS_NOISE] = _over_attacks(attacks, "auroc_noise")
-    lines[figures.WORST_CLEAN] = _measured(worst, "auroc")
-    lines[figures.WORST_NOISE] = _measured(worst, "auroc_noise")
-    lines[figures.NOISE_CLEAN] = _measured(noise, "auroc_all")
-    data = pd.concat([rows.assign(line=line) for line, rows in lines.items()], ignore_index=True)
+    rows = {"attacks": attacks, "worst": worst, "noise": shown[shown["attack"] == NOISE]}
+    parts = [
+        (_over_attacks if of == "attacks" else _measured)(rows[of], name).assign(line=line)
+        for line, (of, name, _) in LINES.items()
+    ]
+    data = pd.concat(parts, ignore_index=True)
     names = ", ".join(dict.fromkeys(attacks["attack"]))
-    caption = (
+    text = (
         f"AUROC of successful attacks. Coloured: mean over attacks ({names}), bands from the least to the largest; "
-        f"solid: against all clean images; dashed: against random-sign noise of the same epsilon. Dotted: all noise "
+        "solid: against all clean images; dashed: against random-sign noise of the same epsilon. Dotted: all noise "
         f"images against clean ones, which should be one half. {NOISE_CONTROL} {WORST_IS}. All attacks are "
-        f"{NOT_ADAPTIVE}. {_SHOWN} {_n(attacks)} Whiskers: {SHARE_INTERVALS}.{missing_intervals(data)} One seed. "
-        f"{setup_sentence([run])}"
+        f"{NOT_ADAPTIVE}. {SHOWN}"
     )
-    figure = figures.auroc_against_epsilon(data)
-    return [ReportFigure("detection_epsilon", "AUROC against epsilon", caption, figure, data)]
+    words = caption(text, [run], _n(attacks), f"Whiskers: {SHARE_INTERVALS}. {ONE_SEED}", data)
+    yield ReportFigure("detection_epsilon", "AUROC against epsilon", words, auroc_against_epsilon(data), data)
+
+
+@styled
+def auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
+    """AUROC against epsilon, a panel a detector: solid against clean images, dashed against noise, and noise itself.
+
+    Args:
+        frame: columns detector, line (one of LINES), eps, mean, low, high; a band for the attacks, whiskers for others.
+    """
+    figure, panels = curves.detector_panels(frame["detector"], height=2.3)
+    for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
+        axes.axhline(0.5, color=LINE, linewidth=0.9)
+        for line, (of, _, look) in LINES.items():
+            rows = own[own["line"] == line].sort_values("eps")
+            if of == "attacks":
+                axes.fill_between(rows["eps"], rows["low"], rows["high"], color=look["color"], alpha=0.2, linewidth=0)
+                axes.plot(rows["eps"], rows["mean"], label=line, **look)
+            elif len(rows):
+                draw_means(axes, rows["eps"], rows, 0, line, **look)
+        axes.set(ylim=(max(0.0, min(0.4, frame["low"].min() - 0.02)), 1.02), xlabel="epsilon (pixel units)")
+        axes.grid(axis="y")
+    for axes in panels[:: curves.ACROSS]:
+        axes.set_ylabel("AUROC")
+    legend_below(figure)
+    return figure
 
 
 def _over_attacks(rows: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -139,30 +281,29 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
             panels[title] = table - 0.5
             texts[title] = table.map(lambda value: "-" if pd.isna(value) else f"{value:.2f}".replace("0.", "."))
         attacked = frame[(frame["detector"] == name) & frame["attack"].isin(own["attack"])]
-        caption = (
+        text = (
             f"Rows: detectors that have seen no attack, then the attack that {name} was fitted to on validation "
             "images; columns: the attack of the test images. Mean over epsilons of the AUROC of successful attacks, "
             "against all clean images and against random-sign noise of the same epsilon; intervals at each epsilon are "
-            f"in the tables. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {_SHOWN} {_n(attacked)} One seed. "
-            f"{setup_sentence([run])}"
+            f"in the tables. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {SHOWN}"
         )
+        words = caption(text, [run], _n(attacked), ONE_SEED)
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
-        yield ReportFigure(f"detection_matrix_{name}", f"Fitted to and tested on: {name}", caption, figure, rows)
+        yield ReportFigure(f"detection_matrix_{name}", f"Fitted to and tested on: {name}", words, figure, rows)
 
 
-def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> list[ReportFigure]:
-    data = detection_curves.distributions(scores)
+def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[ReportFigure]:
+    data = curves.distributions(scores)
     if data["eps"].isna().all():
-        return []
-    caption = (
+        return
+    text = (
         f"Clean images, random-sign noise and successful attacks at epsilon {data['eps'].iloc[0]:.3g}. {WORST_IS}; it "
-        f"is {NOT_ADAPTIVE}. Vertical: the threshold that rejects 5 % of the clean validation images. {_SHOWN} "
-        f"n = {span(data['images'])} images a line; dots where fewer than {FEWEST_FOR_CURVE}; the lowest "
-        f"and the highest 1 % are not drawn. One seed. {setup_sentence([run])}"
+        f"is {NOT_ADAPTIVE}. Vertical: the threshold that rejects 5 % of the clean validation images. {SHOWN} Dots "
+        f"where there are fewer than {FEWEST_FOR_CURVE} images; the lowest and the highest 1 % are not drawn."
     )
-    limits = dict(zip(frame["label"], frame["threshold_5"], strict=True))
-    figure = figures.score_distributions(data, limits)
-    return [ReportFigure("detection_scores", "Scores of clean, noisy and attacked images", caption, figure, data)]
+    words = caption(text, [run], f"n = {span(data['images'])} images a line.", ONE_SEED)
+    figure = curves.score_distributions(data, dict(zip(frame["label"], frame["threshold_5"], strict=True)))
+    yield ReportFigure("detection_scores", "Scores of clean, noisy and attacked images", words, figure, data)
 
 
 def _measured(rows: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The spread of effects over images as an attack grows, attack beside attack."""
+"""Figures of effects against epsilon: their mean, job by job, and their spread over images, attack by attack."""
 
 from __future__ import annotations
 
@@ -6,42 +6,104 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from dovision.report.ecdf import quantile
-from dovision.report.plots import spread_against_epsilon
-from dovision.report.report_figure import ReportFigure, setup_sentence, span
+from dovision.functional.effects import RESOLUTION
+from dovision.functional.intervals import MEAN_INTERVALS
+from dovision.report.figures.results import MEAN_ECE, results_frame
+from dovision.report.plots import draw_means, legend_below, panel_rows, quantile
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span
+from dovision.report.style import FAINT, MARKERS, brief, logarithmic, series, styled
 from dovision.store.run_record import Run, alike, describe, own_settings
 from dovision.store.tables import CLEAN, read_samples
 
 QUANTILES = {"low": 0.05, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0.95}
-_MOST = 12  # panels that are drawn; the numbers have all
-VALUE = "mean_abs_expected_effect"
+EPSILON = "epsilon (pixel units, 0 = clean)"
+_FEW = 12  # jobs that their colours can distinguish
+_PANELS = 12  # that are drawn; the numbers have all
+_ACROSS = 4  # panels side by side
 Series = Mapping[str, Sequence[Run]]  # by the name of the attack; the runs of one differ in their epsilons alone
 
 
-def epsilon_figures(runs: Sequence[Run]) -> list[ReportFigure]:
-    """Quantiles of |ECE| over images against epsilon; none unless two attacks were run with all else equal."""
+class Epsilon(FigureComponent):
+    """Mean |ECE| against epsilon, and its quantiles over images where runs differ in their attack alone."""
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
+        yield from _spread(runs)
+        yield from _mean(runs)
+
+
+def _mean(runs: Sequence[Run]) -> Iterator[ReportFigure]:
+    columns = {MEAN_ECE: "mean"} | {f"{MEAN_ECE}_{end}": end for end in ("low", "high", "reason")}
+    frame = results_frame(runs)[["job", "condition", "eps", "images", *columns]].rename(columns=columns)
+    if not frame["eps"].any():
+        return
+    jobs, named = frame["job"].nunique(), outstanding(frame)
+    text = "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked."
+    if jobs > len(named):
+        text += f" Of {jobs} jobs, the three highest and the three lowest are named; the others are grey."
+    words = caption(text, runs, images(frame["images"]), f"Whiskers: {MEAN_INTERVALS}.", frame)
+    figure = effect_against_epsilon(frame)
+    yield ReportFigure("effect_against_epsilon", "Mean |ECE| against epsilon", words, figure, frame)
+
+
+def outstanding(frame: pd.DataFrame) -> list[str]:
+    """All jobs, if they are few; else the three whose largest mean is highest, and the three whose is lowest."""
+    largest = frame.groupby("job", sort=False)["mean"].max()
+    if len(largest) <= _FEW:
+        return list(largest.index)
+    ordered = largest.sort_values(ascending=False, kind="stable").index
+    return [*ordered[:3], *ordered[-3:]]
+
+
+@styled
+def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
+    """Mean |ECE| of each job against epsilon, with intervals; of many jobs all but the outstanding ones are grey.
+
+    Args:
+        frame: columns job, eps (pixel units, 0 for clean), mean, low, high.
+    """
+    named, jobs = outstanding(frame), list(dict.fromkeys(frame["job"]))
+    figure = Figure(figsize=(6.4, 3.3 + 0.2 * len(named)), layout="constrained")
+    axes = figure.subplots()
+    for job in jobs:
+        rows = frame[frame["job"] == job].sort_values("eps")
+        if job in named:
+            draw_means(axes, rows["eps"], rows, named.index(job), brief(job, 60))
+        else:
+            axes.plot(rows["eps"], rows["mean"], color=FAINT, linewidth=0.6, zorder=1)
+    axes.set(xlabel=EPSILON, ylabel="mean |ECE|")
+    axes.set_ylim(bottom=0)
+    axes.grid(axis="y")
+    if len(jobs) > 1:
+        figure.legend(loc="outside lower center", fontsize=7.5)
+    return figure
+
+
+def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     attacked = [run for run in runs if read_samples(run.folder)["eps"].any()]
     panels = {key: _series(group) for key, group in alike(attacked, apart_from=["attack"]).items()}
     compared = {key: series for key, series in panels.items() if len(series) > 1}
     if not compared:
-        return []
+        return
     names = own_settings(compared)
     frame = pd.DataFrame(
         row for key, series in compared.items() for row in _rows(names[key] or _intervention(series), series)
     )
     shown = list(dict.fromkeys(frame["panel"]))
-    cut = f" Drawn: the first {_MOST} of {len(shown)} settings." if len(shown) > _MOST else ""
     used = [run for series in compared.values() for group in series.values() for run in group]
-    caption = (
-        "Mean over units of the absolute expected causal effect of an image, of all images of a condition, whether the "
-        "attack succeeded or not; epsilon 0: clean. Line: median over images; band: half of them; dotted: 5 % and "
-        "95 %, of 20 images or more. Random-sign noise (RandomSign) is as large as the attacks and of no intent: what "
-        f"it changes is not evidence of an attack. {setup_sentence(used)} n = {span(frame['images'])} images.{cut}"
+    text = (
+        "Mean over units of the absolute expected causal effect of an image, over all images of a condition, whether "
+        "or not the attack succeeded. Line: median over images; band: the middle half; dotted: 5 % and 95 %, where "
+        "there are at least 20 images. Random-sign noise (RandomSign) is as large as the attacks but has no target: "
+        "what it changes is no evidence of an attack."
     )
+    if len(shown) > _PANELS:
+        text += f" Drawn: the first {_PANELS} of {len(shown)} settings."
+    figure = spread_against_epsilon(frame[frame["panel"].isin(shown[:_PANELS])])
     title = "Distribution of |ECE| by attack and epsilon"
-    figure = spread_against_epsilon(frame[frame["panel"].isin(shown[:_MOST])])
-    return [ReportFigure("effect_spread", title, caption, figure, frame)]
+    words = caption(text, used, f"n = {span(frame['images'])} images.")
+    yield ReportFigure("effect_spread", title, words, figure, frame)
 
 
 def _series(runs: Sequence[Run]) -> Series:
@@ -63,8 +125,36 @@ def _intervention(series: Series) -> str:
 
 def _rows(panel: str, series: Series) -> Iterator[dict[str, Any]]:
     for attack, runs in series.items():
-        tables = [read_samples(run.folder).dropna(subset=[VALUE]) for run in runs]
+        tables = [read_samples(run.folder).dropna(subset=[MEAN_ECE]) for run in runs]
         others = [table[table["condition"] != CLEAN] for table in tables[1:]]  # the clean images are the same in each
         for eps, rows in pd.concat([tables[0], *others]).groupby("eps"):
-            values = {name: quantile(rows[VALUE], share) for name, share in QUANTILES.items()}
+            values = {name: quantile(rows[MEAN_ECE], share) for name, share in QUANTILES.items()}
             yield {"panel": panel, "attack": attack, "eps": eps, "images": len(rows), **values}
+
+
+@styled
+def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
+    """Quantiles of |ECE| over images against epsilon, an attack a colour, on a logarithmic axis.
+
+    Args:
+        frame: columns panel, attack, eps (pixel units, 0 for clean), low, lower, median, upper, high.
+    """
+    names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
+    figure, panels = panel_rows(names, _ACROSS, height=2.7, width=3.3, sharey=True)
+    floor = max(float(frame["high"].max()) / 1e4, RESOLUTION)  # smaller values stand at the lower edge
+    bounds = frame.assign(**{end: frame[end].clip(lower=floor) for end in QUANTILES})
+    for axes, name in zip(panels, names, strict=True):
+        for number, attack in enumerate(attacks):
+            rows = bounds[(frame["panel"] == name) & (frame["attack"] == attack)].sort_values("eps")
+            look = series(number)
+            axes.fill_between(rows["eps"], rows["lower"], rows["upper"], color=look["color"], alpha=0.15, lw=0)
+            for end in ("low", "high"):
+                axes.plot(rows["eps"], rows[end], color=look["color"], linestyle=":", linewidth=0.9)
+            axes.plot(rows["eps"], rows["median"], label=attack, marker=MARKERS[number % 7], markersize=4.5, **look)
+        logarithmic(axes, "y")
+        axes.set(xlabel=EPSILON, title=brief(name, 44))
+        axes.grid(axis="y")
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel("mean |ECE| of an image")
+    legend_below(figure, panels[:1])
+    return figure

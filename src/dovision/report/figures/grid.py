@@ -1,43 +1,48 @@
-"""The figure of a sweep over grids and fills: how much an effect owes to the size of a cell and to what is painted."""
+"""Figure of effects against grid and fill: how much an effect owes to the size of a cell and to what is painted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.report.figures.grid_plots import grid_lines
-from dovision.report.report_figure import ReportFigure, images, missing_intervals, setup_sentence
+from dovision.report.figures.results import MEAN_ECE
+from dovision.report.plots import draw_means, legend_below
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
+from dovision.report.style import brief, shortened, styled
 from dovision.store.run_record import Run, alike, describe, own_settings
 from dovision.store.tables import CLEAN
 
-METRIC = "mean_abs_expected_effect"
 FACTORS = ["intervention.rows", "intervention.columns", "intervention.fill"]  # the axis of the figure, and its lines
 POINT = ["series", "fill", "condition", "eps", "cells"]
 
 
-def grid_figures(runs: Sequence[Run]) -> list[ReportFigure]:
-    """Mean |ECE| against the number of cells, a line a fill; none unless the grids or the fills differ.
+class Grid(FigureComponent):
+    """Mean |ECE| against the number of cells, a line for each fill; none unless the grids or the fills differ.
 
     Seeds are pooled, as the caption says; what else differs between the runs has lines of its own.
     """
-    grids = [run for run in runs if _grid(run)]
-    frame = pd.DataFrame(_rows(grids))
-    if frame.empty or len(frame.drop_duplicates(["cells", "fill"])) < 2:
-        return []
-    pooled = _over_seeds(frame)
-    several = " Where a point has several seeds: their mean, and whiskers from the least to the largest of them."
-    pool = several if pooled["seeds"].max() > 1 else ""
-    caption = (
-        "Mean over images and cells of the absolute expected causal effect of do(cell = fill); right: times the number "
-        "of cells, so that grids of small and of large cells can be compared. A masked image lies off the data: where "
-        f"the fills disagree, the effect is the fill's.{pool} {setup_sentence(grids)} {images(pooled['images'])} "
-        f"Whiskers: {MEAN_INTERVALS}.{missing_intervals(pooled)}"
-    )
-    figure = grid_lines(pooled)
-    return [ReportFigure("effect_against_grid", "Mean |ECE| against grid and fill", caption, figure, pooled)]
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
+        grids = [run for run in runs if _grid(run)]
+        frame = pd.DataFrame(_rows(grids))
+        if frame.empty or len(frame.drop_duplicates(["cells", "fill"])) < 2:
+            return
+        pooled = _over_seeds(frame)
+        text = (
+            "Mean over images and cells of the absolute expected causal effect of do(cell = fill); right: times the "
+            "number of cells, so that grids of small and of large cells can be compared. A masked image lies off the "
+            "data: where the fills disagree, the effect is partly the fill's."
+        )
+        if pooled["seeds"].max() > 1:
+            text += " A point of several seeds is their mean, with whiskers from the least to the largest of them."
+        words = caption(text, grids, images(pooled["images"]), f"Whiskers: {MEAN_INTERVALS}.", pooled)
+        title = "Mean |ECE| against grid and fill"
+        yield ReportFigure("effect_against_grid", title, words, grid_lines(pooled), pooled)
 
 
 def _grid(run: Run) -> tuple[int, str] | None:
@@ -64,7 +69,7 @@ def _rows(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 def _points(run: Run, series: str, conditions: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     cells, fill = _grid(run) or (0, "")
     for condition, found in conditions.items():
-        interval = found[METRIC]
+        interval = found[MEAN_ECE]
         if interval is not None:
             values = {"mean": interval["estimate"], **{name: interval[name] for name in ("low", "high", "reason")}}
             place = {"series": series, "fill": fill, "condition": condition, "eps": found["eps"], "cells": cells}
@@ -73,20 +78,45 @@ def _points(run: Run, series: str, conditions: Mapping[str, Any]) -> Iterator[di
 
 def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
     """A row per point: the mean over seeds and their range, or, of one seed, its interval."""
-    once = frame.drop_duplicates([*POINT, "seed"])
-    points = once.groupby(POINT, sort=False, as_index=False)
-    pooled = points.agg(
-        mean=("mean", "mean"),
-        low=("low", "first"),
-        high=("high", "first"),
-        reason=("reason", "first"),
-        least=("mean", "min"),
-        largest=("mean", "max"),
-        images=("images", "min"),
-        seeds=("seed", "size"),
-    )
+    points = frame.drop_duplicates([*POINT, "seed"]).groupby(POINT, sort=False, as_index=False)
+    firsts: dict[str, Any] = {name: (name, "first") for name in ("low", "high", "reason")}
+    ends: dict[str, Any] = {"least": ("mean", "min"), "largest": ("mean", "max")}
+    pooled = points.agg(mean=("mean", "mean"), **firsts, **ends, images=("images", "min"), seeds=("seed", "size"))
     several = pooled["seeds"] > 1
     pooled["low"] = pooled["least"].where(several, pooled["low"])
     pooled["high"] = pooled["largest"].where(several, pooled["high"])
     pooled["reason"] = pooled["reason"].mask(several, "")
     return pooled.drop(columns=["least", "largest"])
+
+
+@styled
+def grid_lines(frame: pd.DataFrame) -> Figure:
+    """Mean |ECE| against the number of cells: of a cell, and times the number of cells; a row of panels a condition.
+
+    Args:
+        frame: columns series (what differs besides grid and fill, or empty), fill, condition, cells, mean, low, high.
+    """
+    conditions = list(dict.fromkeys(frame["condition"]))
+    figure = Figure(figsize=(7.16, 0.9 + 2.1 * len(conditions)), layout="constrained")
+    panels = figure.subplots(len(conditions), 2, sharex=True, squeeze=False)
+    lines = list(dict.fromkeys(zip(frame["series"], frame["fill"], strict=True)))
+    for (condition, series, fill), rows in frame.groupby(["condition", "series", "fill"], sort=False):
+        rows, number = rows.sort_values("cells"), lines.index((series, fill))
+        label = f"{brief(series, 40)}, {shortened(fill, 40)}" if series else shortened(fill, 40)
+        for axes, scale in zip(panels[conditions.index(condition)], (1, rows["cells"]), strict=True):
+            ends = rows[["mean", "low", "high"]].astype(float).mul(scale, axis=0)
+            draw_means(axes, rows["cells"], ends, number, label)
+    for (row, column), axes in np.ndenumerate(panels):
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y")
+        axes.set_title(f"{conditions[row]}: {('of a cell', 'times the number of cells')[column]}")
+    ticks = sorted(frame["cells"].unique())
+    for axes in panels[-1]:
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel("cells of the grid")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("mean |ECE|")
+    legend_below(figure, panels[:, 0])
+    return figure

@@ -1,21 +1,30 @@
-"""The figures of a run that explains: how the maps look, how they score, and whether they pass the sanity checks."""
+"""Figures of the maps of explainers: how they look, how they score, and whether they pass the sanity checks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from dovision.analysis import map_summary, similarity
 from dovision.analysis.explanation_metrics import agreements, estimates
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
-from dovision.report.figures import map_plots
-from dovision.report.figures.map_gallery import map_gallery
-from dovision.report.heat_map import heat_maps
-from dovision.report.latex import Ruled
-from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence, span
+from dovision.report.figures._map_gallery import map_gallery
+from dovision.report.plots import (
+    REFERENCE_MAPS,
+    draw_means,
+    draw_means_across,
+    heat_maps,
+    legend_below,
+    name_rows,
+    panel_rows,
+)
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
+from dovision.report.style import FAINT, INK, LINE, MARKERS, series, styled
+from dovision.report.tables import Ruled
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, RANDOMISED, read_box_table, read_grid, read_maps
 from dovision.store.run_record import Run, describe
 from dovision.store.tables import CLEAN
@@ -31,45 +40,57 @@ TITLES = {
     "stability": "stability\n(Spearman) ↑",
 }
 LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
+_SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
+_ACROSS = 3  # panels of estimates side by side
 
 
-def map_figures(run: Run) -> list[ReportFigure]:
-    """The figures of a run's maps; none if it drew no maps."""
-    if not (run.folder / MAPS_FILE).is_file():
-        return []
-    frame = agreements(run.folder)
-    scores = map_summary.scores(frame)
-    scores = scores.assign(seconds=scores["explainer"].map(run.facts.get("seconds_per_map", {})))
-    return [
-        _table(run, scores),
-        _dots(run, scores, frame),
-        *_gallery(run),
-        *_estimates(run, scores),
-        *_labels(run, frame),
-        *_sanity(run),
-        *_similarity(run),
-    ]
+class Maps(FigureComponent):
+    """The figures of a run's maps; none if it drew no maps.
+
+    Args:
+        order: its place among all components.
+        gallery: images whose maps are drawn.
+    """
+
+    def __init__(self, order: float, gallery: int) -> None:
+        super().__init__(order)
+        self.gallery = gallery
+
+    def of_run(self, run: Run) -> Iterator[ReportFigure]:
+        if not (run.folder / MAPS_FILE).is_file():
+            return
+        frame = agreements(run.folder)
+        scores = map_summary.scores(frame)
+        scores = scores.assign(seconds=scores["explainer"].map(run.facts.get("seconds_per_map", {})))
+        yield _table(run, scores)
+        yield _dots(run, scores, frame)
+        yield from _gallery(run, self.gallery)
+        yield from _estimates(run, scores)
+        yield from _labels(run, frame)
+        yield from _sanity(run)
+        yield from _similarity(run)
 
 
-def _measured(run: Run) -> str:
-    """The settings by which the maps were judged."""
+def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: pd.DataFrame | None = None) -> str:
+    """A caption that also gives the settings by which the maps were judged."""
     grid, explanation = read_grid(run.folder), run.config.get("explanation", {})
-    text = f"{grid.rows} x {grid.columns} cells on {grid.height} x {grid.width} pixels; margin of pointing "
-    text += f"{grid.margin:g} pixels"
+    how = f"{grid.rows} x {grid.columns} cells on {grid.height} x {grid.width} pixels; margin of pointing "
+    how += f"{grid.margin:g} pixels"
     if explanation:
-        text += f"; deletion and insertion with {describe(explanation['fill'])} in {explanation['steps']} steps"
+        how += f"; deletion and insertion with {describe(explanation['fill'])} in {explanation['steps']} steps"
     named = [f"{name} = {describe(component)}" for name, component in run.config.get("explainer", {}).items()]
-    return f"{setup_sentence([run])} Maps: {', '.join(named)}. {text}." if named else f"{setup_sentence([run])} {text}."
+    maps = f"Maps: {', '.join(named)}. " if named else ""
+    return f"{caption(text, [run], counted, intervals, frame)} {maps}{how}."
 
 
 def _counts(scores: pd.DataFrame) -> str:
     of_all = scores[scores["cases"] == map_summary.ALL]
     flagged = of_all.groupby("explainer", sort=False)["flagged"].first()
     listed = ", ".join(f"{count} of {name}" for name, count in flagged.items() if count)
-    scored = of_all.loc[of_all["scored"] > 0, "scored"]
     return (
         f"n = {of_all['maps'].max():,} maps of an explainer; flagged as zero or not finite, and not scored: "
-        f"{listed or 'none'}; a metric is the mean of {span(scored)} maps that it is defined for."
+        f"{listed or 'none'}; a metric is the mean of {span(of_all.loc[of_all['scored'] > 0, 'scored'])} maps that it "
+        "is defined for."
     )
 
 
@@ -82,124 +103,14 @@ def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
         title = "all cases" if cases == map_summary.ALL else "cases that the classifier got right"
         rows.append((title, [str(explainer), counts, *(_cell(of_metric.loc[metric]) for metric in known)]))
     compared = map_summary.reference(scores["explainer"])
-    caption = (
-        f"Mean and interval of each metric. A star: the difference to {compared} on the same images and classes has "
-        f"p < .05, two-sided, Holm-adjusted over the table. {_counts(scores)} Pointing game: {SHARE_INTERVALS}; "
-        f"others: {MEAN_INTERVALS}."
-        f"{missing_intervals(scores)} A map that finds the boxes need not be faithful "
-        f"to the classifier, nor the other way round. {_measured(run)}"
+    text = (
+        f"Mean of each metric, with its interval. A star: the difference to {compared} on the same images and "
+        "classes has p < .05, two-sided, Holm-adjusted over the table. A map that finds the boxes need not be faithful "
+        "to the classifier, nor the reverse."
     )
+    words = _map_caption(run, text, _counts(scores), f"In brackets: {_SCORE_INTERVALS}.", scores)
     table = Ruled(["explainer", "maps", *known.values()], rows)
-    return ReportFigure("map_scores", "Explainers and metrics", caption, map_plots.score_table(*table), scores, table)
-
-
-def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
-    area = float(frame["area"].mean())
-    chance = {"energy": area, "iou": float((frame["area"] / (2 - frame["area"])).mean())}
-    chance = {metric: value for metric, value in chance.items() if np.isfinite(value)}
-    caption = (
-        "Filled: all cases; hollow: those in which the classifier was right; grey: maps that know nothing of the "
-        f"classifier; dotted: a uniform map. {_counts(scores)} Whiskers: pointing game, {SHARE_INTERVALS}; "
-        f"others, {MEAN_INTERVALS}.{missing_intervals(scores)} {_measured(run)}"
-    )
-    figure = map_plots.score_dots(scores, _titles(scores), chance)
-    return ReportFigure("map_score_dots", "Explainers, metric by metric", caption, figure, scores)
-
-
-def _gallery(run: Run, most: int = 4) -> list[ReportFigure]:
-    maps, boxes = read_maps(run.folder), read_box_table(run.folder)
-    pictured = samples_in_conditions(run.folder, [CLEAN])
-    shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured)]
-    shown = shown.sort_values("sample", key=lambda sample: sample.map(pictured.index), kind="stable")
-    located = shown.merge(boxes.rename(columns={"label": "class"})[["sample", "class"]], on=["sample", "class"])
-    pairs = pd.concat([located, shown]).drop_duplicates("sample")[["sample", "class"]].iloc[:most]
-    if pairs.empty:
-        return []
-    frame = pairs.merge(shown, on=["sample", "class"], how="left")
-    pictures = {int(sample): load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
-    drawn = boxes[boxes["sample"].isin(pictures)]
-    caption = (
-        "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer. Yellow: boxes "
-        f"that speak for the class; light blue: other objects. n = {len(pictures)}, {CHOSEN}, those with a box before "
-        f"others; single images, so no interval. {_measured(run)}"
-    )
-    figure = map_gallery(pictures, frame, drawn, read_grid(run.folder))
-    data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])
-    return [ReportFigure("map_gallery", "Images, boxes and maps", caption, figure, data)]
-
-
-def _estimates(run: Run, scores: pd.DataFrame) -> list[ReportFigure]:
-    frame = estimates(run.folder)
-    of_all = scores[(scores["cases"] == map_summary.ALL) & (scores["metric"] == "true_effects")]
-    titles = {row["explainer"]: f"{row['explainer']}: {row['mean']:.2f}" for row in of_all.to_dict("records")}
-    if len(frame) < 2 or of_all["mean"].isna().all():
-        return []
-    caption = (
-        "A map's mean over an object's box against the evidence that the object gives to the classifier: minus the "
-        "true effect of leaving it out, all else equal. Each panel has the units of its own map. Beside the name: "
-        "mean over images of the rank correlation within an image, whose interval stands in the table of explainers. "
-        f"n = {span(frame.groupby('explainer', observed=True).size())} objects and classes a panel; single objects, so "
-        f"no interval. {_measured(run)}"
-    )
-    figure = map_plots.estimate_clouds(frame, titles)
-    return [ReportFigure("map_estimates", "Estimated against true effects", caption, figure, frame)]
-
-
-def _labels(run: Run, frame: pd.DataFrame) -> list[ReportFigure]:
-    scores = map_summary.label_scores(frame)
-    compared = map_summary.reference(scores["explainer"])
-    chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
-    panels, texts = {}, {}
-    for metric, title in LOCALISATION.items():
-        of_metric = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
-        table = of_metric.pivot(index="label", columns="explainer", values="difference")
-        order = [name for name in dict.fromkeys(chosen["explainer"]) if name in table]
-        firm = of_metric.pivot(index="label", columns="explainer", values="p_holm")[order] < 0.05
-        panels[title], texts[title] = table[order], firm.replace({True: "*", False: ""})
-    if len(panels["energy"]) < 2:
-        return []
-    caption = (
-        f"Score minus that of {compared} on the same images and classes, class by class; a star: p < .05, two-sided, "
-        f"Holm-adjusted over the explainers and classes of a metric. n = {span(chosen['pairs'])}"
-        f" pairs; intervals in the numbers. {_measured(run)}"
-    )
-    figure = heat_maps(panels, texts, f"difference to {compared}")
-    return [ReportFigure("map_scores_by_label", "Explainers, class by class", caption, figure, scores)]
-
-
-def _sanity(run: Run) -> list[ReportFigure]:
-    frame = similarity.sanity(run.folder)
-    if frame.empty:
-        return []
-    depths = [similarity.depth(name) if name.startswith(RANDOMISED) else np.nan for name in frame["variant"]]
-    frame = frame.assign(depth=depths)
-    caption = (
-        "A map of what the classifier knows must change once it has forgotten it: mean rank correlation of the cells "
-        "with those of the map as it is, with the uppermost layers randomised, and for a classifier fitted to permuted "
-        f"labels. Grey: maps that know nothing of the classifier, which stay. n = {span(frame['maps'])}"
-        f" maps a point. Whiskers: {MEAN_INTERVALS}.{missing_intervals(frame)} {_measured(run)}"
-    )
-    figure = map_plots.sanity_lines(frame, PERMUTED)
-    return [ReportFigure("map_sanity", "Sanity: do the maps depend on the classifier?", caption, figure, frame)]
-
-
-def _similarity(run: Run) -> list[ReportFigure]:
-    frame = similarity.explainer_similarity(run.folder)
-    if len(frame) < 2:
-        return []
-    names = list(dict.fromkeys([*frame["explainer"], *frame["other"]]))
-    table = pd.DataFrame(np.eye(len(names)), names, names)
-    for row in frame.to_dict("records"):
-        first, second = row["explainer"], row["other"]
-        table.loc[first, second] = table.loc[second, first] = row["similarity"]
-    texts = table.map(lambda value: "" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("0.", "."))
-    caption = (
-        "Mean rank correlation of the cells of two explainers' maps of the same image and class; between effect maps "
-        f"of several fills it shows how much the fill decides. n = {span(frame['maps'])} "
-        f"pairs of maps. {_measured(run)}"
-    )
-    figure = heat_maps({"": table}, {"": texts}, "rank correlation", limit=1)
-    return [ReportFigure("map_similarity", "Which explainers agree", caption, figure, frame)]
+    return ReportFigure.of_table("map_scores", "Explainers and metrics", words, scores, table)
 
 
 def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
@@ -214,3 +125,202 @@ def _cell(row: pd.Series[Any]) -> str:
     star = "*" if row["p_holm"] < 1 - LEVEL else ""
     ends = "\n[-]" if pd.isna(row["low"]) else f"\n[{row['low']:.3f}, {row['high']:.3f}]"
     return f"{row['mean']:.3f}{star}{ends}"
+
+
+def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
+    area = float(frame["area"].mean())
+    chance = {"energy": area, "iou": float((frame["area"] / (2 - frame["area"])).mean())}
+    chance = {metric: value for metric, value in chance.items() if np.isfinite(value)}
+    text = (
+        "Filled: all cases; hollow: those in which the classifier was right; grey: maps that know nothing of the "
+        "classifier; dotted: a uniform map."
+    )
+    words = _map_caption(run, text, _counts(scores), f"Whiskers: {_SCORE_INTERVALS}.", scores)
+    figure = score_dots(scores, _titles(scores), chance)
+    return ReportFigure("map_score_dots", "Explainers, metric by metric", words, figure, scores)
+
+
+@styled
+def score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[str, float]) -> Figure:
+    """The mean of each metric for each explainer, side by side: filled over all cases, hollow over the correct ones.
+
+    Args:
+        frame: columns explainer, metric, cases ("all" or "correct"), mean, low, high.
+        titles: of the metrics that are drawn, in their order.
+        chance: what a map that knows nothing would have, drawn as a dotted line.
+    """
+    explainers = list(dict.fromkeys(frame["explainer"]))
+    figure = Figure(figsize=(1.6 + 1.35 * len(titles), 0.9 + 0.3 * len(explainers)), layout="constrained")
+    panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
+    for axes, (metric, title) in zip(panels, titles.items(), strict=True):
+        for cases, shift in (("all", -0.12), ("correct", 0.12)):
+            rows = frame[(frame["metric"] == metric) & (frame["cases"] == cases)].set_index("explainer")
+            for place, explainer in enumerate(explainers):
+                colour = FAINT if explainer in REFERENCE_MAPS else INK
+                fill = colour if cases == "all" else "none"
+                row = rows.reindex([explainer])
+                draw_means_across(axes, [place + shift], row, 0, color=colour, markerfacecolor=fill, capsize=0)
+        if metric in chance:
+            axes.axvline(chance[metric], color=INK, linewidth=0.9, linestyle=":")
+        axes.set_title(title)
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        axes.locator_params(axis="x", nbins=4)
+    name_rows(panels[0], explainers)
+    return figure
+
+
+def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
+    maps, boxes = read_maps(run.folder), read_box_table(run.folder)
+    pictured = samples_in_conditions(run.folder, [CLEAN])
+    shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured)]
+    shown = shown.sort_values("sample", key=lambda sample: sample.map(pictured.index), kind="stable")
+    located = shown.merge(boxes.rename(columns={"label": "class"})[["sample", "class"]], on=["sample", "class"])
+    pairs = pd.concat([located, shown]).drop_duplicates("sample")[["sample", "class"]].iloc[:most]
+    if pairs.empty:
+        return
+    frame = pairs.merge(shown, on=["sample", "class"], how="left")
+    pictures = {int(sample): load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
+    text = (
+        "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer. Yellow: boxes "
+        "that speak for the class; light blue: other objects. Images with a box come first."
+    )
+    words = _map_caption(run, text, f"n = {len(pictures)}, {CHOSEN}; single images, so no interval.")
+    figure = map_gallery(pictures, frame, boxes[boxes["sample"].isin(pictures)], read_grid(run.folder))
+    data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])
+    yield ReportFigure("map_gallery", "Images, boxes and maps", words, figure, data)
+
+
+def _estimates(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
+    frame = estimates(run.folder)
+    of_all = scores[(scores["cases"] == map_summary.ALL) & (scores["metric"] == "true_effects")]
+    titles = {row["explainer"]: f"{row['explainer']}: {row['mean']:.2f}" for row in of_all.to_dict("records")}
+    if len(frame) < 2 or of_all["mean"].isna().all():
+        return
+    text = (
+        "Mean of a map over an object's box against the evidence that the object gives to the classifier: minus the "
+        "true effect of leaving it out, all else equal. Each panel has the units of its own map. Beside the name: mean "
+        "over images of the rank correlation within an image, whose interval is in the table of explainers."
+    )
+    counts = span(frame.groupby("explainer", observed=True).size())
+    words = _map_caption(run, text, f"n = {counts} objects and classes a panel; single objects, so no interval.")
+    yield ReportFigure("map_estimates", "Estimated against true effects", words, estimate_clouds(frame, titles), frame)
+
+
+@styled
+def estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """The estimates of maps for objects against the evidence that these give, a point an object, a panel an explainer.
+
+    Args:
+        frame: columns explainer, kind (of object), evidence, density (the map's mean over the object).
+        titles: of the explainers that are drawn, in their order.
+    """
+    kinds = list(dict.fromkeys(frame["kind"]))
+    figure, panels = panel_rows(titles.values(), _ACROSS, height=2.1, width=2.6, sharex=True)
+    for axes, explainer in zip(panels, titles, strict=True):
+        own = frame[frame["explainer"] == explainer]
+        for number, kind in enumerate(kinds):
+            cloud = own[own["kind"] == kind]
+            style = {"s": 5, "color": series(number)["color"], "marker": MARKERS[number % len(MARKERS)]}
+            axes.scatter(cloud["evidence"], cloud["density"], alpha=0.5, linewidths=0, rasterized=True, **style)
+            axes.scatter([], [], label=kind, **style)  # for the legend, not faint
+        tenths = own.groupby(pd.qcut(own["evidence"], 10, duplicates="drop"), observed=True)
+        means = tenths[["evidence", "density"]].mean()
+        axes.plot(means["evidence"], means["density"], color=INK, linewidth=1.2, label="means of tenths")
+        axes.axvline(0, color=INK, linewidth=0.6)
+        if own["density"].min() < 0:
+            axes.axhline(0, color=INK, linewidth=0.6)
+    figure.supxlabel("true evidence of the object: minus the effect of taking it away", fontsize=9)
+    figure.supylabel("the map's mean over the object", fontsize=9)
+    legend_below(figure, panels[:1])
+    return figure
+
+
+def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
+    scores = map_summary.label_scores(frame)
+    compared = map_summary.reference(scores["explainer"])
+    chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
+    panels, texts = {}, {}
+    for metric, title in LOCALISATION.items():
+        of_metric = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
+        table = of_metric.pivot(index="label", columns="explainer", values=["difference", "p_holm"])
+        order = [name for name in dict.fromkeys(chosen["explainer"]) if name in table["difference"]]
+        panels[title] = table["difference"][order]
+        texts[title] = table["p_holm"][order].lt(1 - LEVEL).replace({True: "*", False: ""})
+    if len(panels["energy"]) < 2:
+        return
+    text = (
+        f"Score minus that of {compared} on the same images and classes, class by class; a star: p < .05, two-sided, "
+        "Holm-adjusted over the explainers and classes of a metric. Intervals are in the numbers."
+    )
+    words = _map_caption(run, text, f"n = {span(chosen['pairs'])} pairs.")
+    figure = heat_maps(panels, texts, f"difference to {compared}")
+    yield ReportFigure("map_scores_by_label", "Explainers, class by class", words, figure, scores)
+
+
+def _sanity(run: Run) -> Iterator[ReportFigure]:
+    frame = similarity.sanity(run.folder)
+    if frame.empty:
+        return
+    depths = [similarity.depth(name) if name.startswith(RANDOMISED) else np.nan for name in frame["variant"]]
+    frame = frame.assign(depth=depths)
+    text = (
+        "A map that depends on the classifier must change when the classifier does. Mean rank correlation of the cells "
+        "with those of the original map, with the uppermost layers randomised, and for a classifier trained on "
+        "permuted labels. Grey: maps that know nothing of the classifier, which do not change."
+    )
+    words = _map_caption(run, text, f"n = {span(frame['maps'])} maps a point.", f"Whiskers: {MEAN_INTERVALS}.", frame)
+    title = "Sanity: do the maps depend on the classifier?"
+    yield ReportFigure("map_sanity", title, words, sanity_lines(frame, PERMUTED), frame)
+
+
+@styled
+def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
+    """Rank correlation with the original map against the share of randomised layers, a line an explainer.
+
+    Args:
+        frame: columns explainer, variant, depth (randomised layers), mean, low, high.
+        permuted: the variant that stands apart, on the right.
+    """
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    explainers = list(dict.fromkeys(frame["explainer"]))
+    deepest = int(frame["depth"].max()) if frame["depth"].notna().any() else 0
+    start = pd.DataFrame({"depth": [0.0], "mean": [1.0], "low": [1.0], "high": [1.0]})  # the original map itself
+    for number, explainer in enumerate(explainers):
+        rows = frame[frame["explainer"] == explainer]
+        look = {"color": FAINT} if explainer in REFERENCE_MAPS else {}
+        shift = (number - (len(explainers) - 1) / 2) * 0.03
+        layers = pd.concat([start, rows.loc[rows["depth"].notna(), list(start)]])
+        draw_means(axes, layers["depth"] + shift * (layers["depth"] > 0), layers, number, explainer, **look)
+        apart = rows[rows["variant"] == permuted]
+        draw_means(axes, np.full(len(apart), deepest + 1 + shift), apart, number, **look)
+    ticks = {0: "as is", **{depth: f"{depth} of {deepest}" for depth in range(1, deepest + 1)}}
+    if (frame["variant"] == permuted).any():
+        ticks[deepest + 1] = "permuted\nlabels"
+        axes.axvline(deepest + 0.5, color=LINE, linewidth=0.9)
+    axes.set_xticks(list(ticks), list(ticks.values()))
+    axes.set(xlabel="randomised layers, from the top down", ylabel="rank correlation with the original map")
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.grid(axis="y")
+    legend_below(figure)
+    return figure
+
+
+def _similarity(run: Run) -> Iterator[ReportFigure]:
+    frame = similarity.explainer_similarity(run.folder)
+    if len(frame) < 2:
+        return
+    names = list(dict.fromkeys([*frame["explainer"], *frame["other"]]))
+    table = pd.DataFrame(np.eye(len(names)), names, names)
+    for row in frame.to_dict("records"):
+        first, second = row["explainer"], row["other"]
+        table.loc[first, second] = table.loc[second, first] = row["similarity"]
+    texts = table.map(lambda value: "" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("0.", "."))
+    text = (
+        "Mean rank correlation of the cells of two explainers' maps of the same image and class; between effect maps "
+        "of several fills it shows how much depends on the fill."
+    )
+    words = _map_caption(run, text, f"n = {span(frame['maps'])} pairs of maps.")
+    figure = heat_maps({"": table}, {"": texts}, "rank correlation", limit=1)
+    yield ReportFigure("map_similarity", "Which explainers agree", words, figure, frame)

@@ -1,106 +1,195 @@
-"""The figures of what the objects of images do: true effects, and boxes against controls."""
+"""Figures of what the objects of images do: true effects, what attacks change of them, and boxes against controls."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from dovision.analysis import object_moves
 from dovision.analysis.object_effects import CONTRASTS, contrasts, object_effects, true_effects
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, level_of_selected
-from dovision.report import plots
-from dovision.report.figures import object_plots
-from dovision.report.report_figure import ReportFigure, missing_intervals, selected, setup_sentence, span
+from dovision.report.plots import average_effects_plot, draw_means_across, legend_below, name_rows, strongest
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
+from dovision.report.style import FAINT, INK, MARKERS, PAPER, series, shortened, styled
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 
-_MOST = 16  # pairs of a unit and a class that are drawn
+
+class Objects(FigureComponent):
+    """The figures of runs whose units are the objects of images; none for any other.
+
+    Args:
+        order: its place among all components.
+        most: pairs of a unit and a class that are drawn.
+    """
+
+    def __init__(self, order: float, most: int) -> None:
+        super().__init__(order)
+        self.most = most
+
+    def of_run(self, run: Run) -> Iterator[ReportFigure]:
+        yield from _true_effects(run, self.most)
+        yield from _moves(run)
+        yield from _forest(run)
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
+        found, frame = _clean_contrasts(runs, LEVEL)
+        if len(found) < 2:
+            return
+        shown = len(strongest(_drawn(frame), self.most))
+        if shown < len(frame):
+            _, frame = _clean_contrasts(found, level_of_selected(shown, len(frame)))
+        drawn = _drawn(frame)
+        text = "Effect of painting over an object's box minus that of its control boxes, run by run."
+        whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}."
+        words = caption(text, found, f"n = {span(frame['images'])} images.", whiskers, drawn)
+        figure = average_effects_plot(strongest(drawn, self.most), "effect of the box minus that of its controls")
+        yield ReportFigure("box_minus_control", "Box minus control, run by run", words, figure, frame)
 
 
-def object_figures(run: Run) -> list[ReportFigure]:
-    """The figures of a run whose units are the objects of images; none for any other."""
-    return [*_true_effects(run), *_moves(run), *_forest(run)]
-
-
-def _true_effects(run: Run) -> list[ReportFigure]:
+def _true_effects(run: Run, most: int) -> Iterator[ReportFigure]:
     frame = object_effects(run.folder)
     if frame.empty:
-        return []
-    shown = len(plots.strongest(frame.assign(unit=frame["kind"]), _MOST))
+        return
+    shown = len(strongest(frame.assign(unit=frame["kind"]), most))
     if shown < len(frame):
         frame = object_effects(run.folder, level_of_selected(shown, len(frame)))
-    caption = (
+    text = (
         "Mean of P(class | the image drawn without the object) - P(class), all else equal: the effect itself, not an "
-        f"estimate by a mask. {setup_sentence([run])} n = {span(frame['objects'])} objects. "
-        f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.{missing_intervals(frame)}"
+        "estimate by a mask."
     )
-    drawn = frame.assign(unit="no " + frame["kind"])
-    figure = plots.average_effects_plot(plots.strongest(drawn, _MOST))
-    return [ReportFigure("object_effects", "True effects of the objects", caption, figure, frame)]
+    whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}."
+    words = caption(text, [run], f"n = {span(frame['objects'])} objects.", whiskers, frame)
+    figure = average_effects_plot(strongest(frame.assign(unit="no " + frame["kind"]), most))
+    yield ReportFigure("object_effects", "True effects of the objects", words, figure, frame)
 
 
-def _moves(run: Run) -> list[ReportFigure]:
+def _moves(run: Run) -> Iterator[ReportFigure]:
     """Clean against attacked; none without an attack, or without an image that has a cause and a tag."""
     rows = object_moves.relevant(true_effects(run.folder))
     pairs, changes = object_moves.pairs(rows), object_moves.moves(rows)
     if pairs.empty or changes.empty:
-        return []
+        return
     counts = pairs.groupby(["class", "condition"])["sample"].nunique()
-    caption = (
-        "True effects, the object left out and all else equal, of what causes the class and of the tag that is only "
-        "correlated with it, in log-odds, which a saturated probability does not hide; negative: evidence was taken "
-        "away. Left: images that have both, and their means. Right: the same object of the same image, attacked minus "
-        "clean. An attack on the cause, or on the tag, moves that kind most; one on nothing in particular moves them "
-        f"like the rib, which means nothing. {setup_sentence([run])} n = {span(counts)} images (left), "
-        f"{span(changes['objects'])} objects (right). Whiskers: {MEAN_INTERVALS}."
-        f"{missing_intervals(changes)}"
+    text = (
+        "True effects (the object left out, all else equal) of the causes of the class, and of the tag that is only "
+        "correlated with it, in log-odds, so that a saturated probability does not hide them; negative: evidence was "
+        "taken away. Left: images that have both, and their means. Right: the same object of the same image, attacked "
+        "minus clean. An attack on the cause, or on the tag, changes that kind most; one without a target changes both "
+        "like the rib, which carries no information."
     )
-    figure = object_plots.cause_against_tag(pairs, changes)
+    counted = f"n = {span(counts)} images (left), {span(changes['objects'])} objects (right)."
+    words = caption(text, [run], counted, f"Whiskers: {MEAN_INTERVALS}.", changes)
+    figure = cause_against_tag(pairs, changes)
     data = pd.concat([changes, pairs], ignore_index=True)  # the right panels, then the left one
-    return [ReportFigure("cause_against_tag", "What attacks do to the effects of cause and tag", caption, figure, data)]
+    yield ReportFigure("cause_against_tag", "What attacks do to the effects of cause and tag", words, figure, data)
 
 
-def _forest(run: Run) -> list[ReportFigure]:
+@styled
+def cause_against_tag(pairs: pd.DataFrame, moves: pd.DataFrame) -> Figure:
+    """A row a class: effect of the cause against that of the tag, a point an image; and what attacks change.
+
+    Args:
+        pairs: columns condition, class, cause, tag.
+        moves: columns condition, class, kind, and change and size with _low and _high.
+    """
+    classes, conditions = list(dict.fromkeys(moves["class"])), list(dict.fromkeys(pairs["condition"]))
+    figure = Figure(figsize=(9.2, 0.8 + 2.6 * len(classes)), layout="constrained")
+    panels = figure.subplots(len(classes), 3, squeeze=False, width_ratios=(1.3, 1, 1))
+    for (cloud, signed, sizes), label in zip(panels, classes, strict=True):
+        own = moves[moves["class"] == label]
+        kinds = list(dict.fromkeys(own["kind"]))
+        for number, condition in enumerate(conditions):
+            _cloud(cloud, pairs[(pairs["class"] == label) & (pairs["condition"] == condition)], condition, number)
+            rows = own[own["condition"] == condition]
+            place = np.array([kinds.index(kind) for kind in rows["kind"]], float)
+            place += (number - len(conditions) / 2) * 0.5 / len(conditions)
+            for axes, name in ((signed, "change"), (sizes, "size")):
+                draw_means_across(axes, place, _ends(rows, name), number - 1, marker="o")
+        cloud.set_title(f"effects on {shortened(label, 24)}, a point an image")
+        cloud.set(xlabel="effect of taking its causes away (log-odds)", ylabel="... the tag (log-odds)")
+        signed.set_title("change by the attack")
+        sizes.set_title("size of the change")
+        sizes.set_xlim(0, 1.05 * own["size_high"].fillna(own["size"]).max())
+        for axes in (signed, sizes):
+            name_rows(axes, kinds, 16)
+            axes.set_xlabel("attacked minus clean (log-odds)")
+        for axes in (cloud, signed):
+            axes.axvline(0, color=INK, linewidth=0.8)
+        cloud.axhline(0, color=INK, linewidth=0.8)
+    legend_below(figure, panels[0, :1])
+    return figure
+
+
+def _cloud(axes: Axes, rows: pd.DataFrame, condition: str, number: int) -> None:
+    """Each image, and the mean as a large marker."""
+    colour = series(number - 1)["color"]
+    axes.scatter(rows["cause"], rows["tag"], s=9, color=colour, alpha=0.45, linewidths=0)
+    centre: dict[str, Any] = {"marker": MARKERS[number % len(MARKERS)], "markersize": 9, "markeredgecolor": PAPER}
+    axes.plot([rows["cause"].mean()], [rows["tag"].mean()], color=colour, label=condition, linestyle="none", **centre)
+
+
+def _forest(run: Run) -> Iterator[ReportFigure]:
     frame = contrasts(run.folder)
     if frame.empty:
-        return []
+        return
     frame = frame.assign(name=_names(frame))
     clean = frame[frame["condition"] == CLEAN].sort_values("difference", kind="stable")
-    caption = (
+    text = (
         "Painting over an object's box against painting over boxes of its size elsewhere in the same image, on the "
-        f"class that the object speaks for; negative: evidence was taken away. {setup_sentence([run])} n: images; p: "
-        f"two-sided, Holm-adjusted over the rows. Whiskers: {MEAN_INTERVALS}.{missing_intervals(clean)}"
+        "class that the object is evidence for; negative: evidence was taken away. n: images; p: two-sided, "
+        "Holm-adjusted over the rows."
     )
-    return [ReportFigure("box_against_control", "Box against control", caption, object_plots.forest(clean), frame)]
+    words = caption(text, [run], "", f"Whiskers: {MEAN_INTERVALS}.", clean)
+    yield ReportFigure("box_against_control", "Box against control", words, forest(clean), frame)
 
 
-def fill_figures(runs: Sequence[Run]) -> list[ReportFigure]:
-    """Boxes against controls, run by run; none with fewer than two runs that measured them."""
-    found, frame = _clean_contrasts(runs, LEVEL)
-    if len(found) < 2:
-        return []
-    shown = len(plots.strongest(_drawn(frame), _MOST))
-    if shown < len(frame):
-        _, frame = _clean_contrasts(found, level_of_selected(shown, len(frame)))
-    drawn = _drawn(frame)
-    caption = (
-        "Effect of painting over an object's box minus that of its control boxes, run by run. "
-        f"{setup_sentence(found)} n = {span(frame['images'])} images. "
-        f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.{missing_intervals(drawn)}"
-    )
-    figure = plots.average_effects_plot(plots.strongest(drawn, _MOST), "effect of the box minus that of its controls")
-    return [ReportFigure("box_minus_control", "Box minus control, run by run", caption, figure, frame)]
+@styled
+def forest(frame: pd.DataFrame) -> Figure:
+    """Each object's box against its control boxes, and beside it their difference.
+
+    Args:
+        frame: columns name, images, p_holm, and box, control, difference with _low and _high.
+    """
+    figure = Figure(figsize=(8.6, 0.9 + 0.36 * len(frame)), layout="constrained")
+    means, difference = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
+    place = np.arange(float(len(frame)))
+    draw_means_across(means, place - 0.13, _ends(frame, "box"), -1, marker="o")
+    look = {"color": FAINT, "markerfacecolor": "none"}
+    draw_means_across(means, place + 0.13, _ends(frame, "control"), 0, **look)
+    draw_means_across(difference, place, _ends(frame, "difference"), 0)
+    means.set_title("effect of the box (filled) and of its controls (hollow)")
+    difference.set_title("box minus control")
+    name_rows(means, frame["name"])
+    for axes in (means, difference):
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set_xlabel("effect on the class probability")
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+    for height, (images, p) in enumerate(zip(frame["images"], frame["p_holm"], strict=True)):
+        note = f"n = {images:,}" + ("" if pd.isna(p) else f", p = {p:.2g}")
+        difference.annotate(
+            note, (1, height), (6, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=7.5
+        )
+    return figure
+
+
+def _ends(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """One of the table's numbers as mean, low and high."""
+    return frame[[name, f"{name}_low", f"{name}_high"]].set_axis(["mean", "low", "high"], axis=1)
 
 
 def _clean_contrasts(runs: Sequence[Run], level: float) -> tuple[list[Run], pd.DataFrame]:
     """The runs that measured boxes against controls, and what they found on clean images."""
     tables = {run.folder: contrasts(run.folder, level) for run in runs}
     found = [run for run in runs if len(tables[run.folder])]
-    tables_of_runs = [tables[run.folder].assign(job=run.label) for run in found]
-    frame = (
-        pd.concat(tables_of_runs, ignore_index=True) if tables_of_runs else pd.DataFrame(columns=[*CONTRASTS, "job"])
-    )
+    parts = [tables[run.folder].assign(job=run.label) for run in found]
+    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*CONTRASTS, "job"])
     frame = frame[frame["condition"] == CLEAN].reset_index(drop=True)
     return found, frame.assign(name=_names(frame))
 

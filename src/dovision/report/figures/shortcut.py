@@ -1,18 +1,22 @@
-"""The figure of a shortcut: what the classifier and its maps make of it as its correlation with the label grows."""
+"""Figure of a shortcut: effects and maps against the strength of its correlation with the label."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from dovision.analysis.explanation_metrics import object_scores
 from dovision.analysis.object_effects import object_rows, paired, true_effects
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS, mean_interval
-from dovision.report.figures.object_plots import AREA, shortcut_lines
-from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence, span
+from dovision.report.plots import REFERENCE_MAPS, draw_means, legend_below
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
+from dovision.report.style import FAINT, INK, shortened, styled
 from dovision.store.map_tables import MAPS_FILE
 from dovision.store.run_record import Run, alike, describe, own_settings
 from dovision.store.tables import CLEAN
@@ -20,50 +24,51 @@ from dovision.store.tables import CLEAN
 SHORTCUT = "dataset.shortcut"
 TRUE, PAINTED = "true effect", "box minus control"
 EFFECT, SHARE = "mean effect on the probability", "share of the map's positive part"
+AREA = "area"  # the series of what a uniform map would have
 
 
-def shortcut_figures(runs: Sequence[Run]) -> list[ReportFigure]:
+class Shortcut(FigureComponent):
     """Effects and maps against the strength of the shortcut, a figure for each setting in which it differs.
 
     Runs of one strength that differ in their seed or in their intervention alone stand in one figure.
     """
-    known = [run for run in runs if isinstance(run.config.get("dataset", {}).get("shortcut"), (int, float))]
-    groups = alike(known, apart_from=[SHORTCUT, "seed", "intervention"])
-    names = own_settings(groups)
-    report_figures: list[ReportFigure] = []
-    for key, group in groups.items():
-        report_figures += _figures_of_group(group, names[key], f"_{len(report_figures) + 1}" if report_figures else "")
-    return report_figures
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
+        known = [run for run in runs if isinstance(run.config.get("dataset", {}).get("shortcut"), (int, float))]
+        groups = alike(known, apart_from=[SHORTCUT, "seed", "intervention"])
+        names, drawn = own_settings(groups), 0
+        for key, group in groups.items():
+            for report_figure in _figure(group, names[key], f"_{drawn + 1}" if drawn else ""):
+                drawn += 1
+                yield report_figure
 
 
-def _figures_of_group(runs: Sequence[Run], own: str, end: str) -> list[ReportFigure]:
+def _figure(runs: Sequence[Run], own: str, end: str) -> Iterator[ReportFigure]:
     by_strength: dict[float, list[Run]] = {}
     for run in runs:
         by_strength.setdefault(float(run.config["dataset"]["shortcut"]), []).append(run)
-    if len(by_strength) < 2:
-        return []
     rows: list[dict[str, Any]] = []
     for strength, found in sorted(by_strength.items()):
         explained = [run for run in found if (run.folder / MAPS_FILE).is_file()]
         rows += _effects(strength, found)
         rows += _energies(strength, explained) if explained else ()
-    if not rows:
-        return []
+    if len(by_strength) < 2 or not rows:
+        return
     order = {TRUE: 0, PAINTED: 1}
     frame = pd.DataFrame(rows).sort_values("panel", key=lambda panel: panel.map(order).fillna(2), kind="stable")
     if runs[0].config["dataset"].get("task") == "multiclass" and frame["class"].nunique() == 2:
         frame = frame[frame["class"] != frame["class"].iloc[0]]  # its effects are the other one's with another sign
+    text = (
+        "Effects of each object against the correlation of the tag with the disease in the training images: the mean "
+        "effect of taking the object away, and the share of each explainer's map on it (area: the share of a uniform "
+        "map)."
+    )
     seeds = len({run.seed for run in runs})
     pool = f" The images of {seeds} seeds are pooled." if seeds > 1 else ""
-    caption = (
-        "Effects of each object as the correlation of the tag with the disease grows in training: the "
-        "mean effect of taking the object away, and the share of each explainer's map on it (area: the share of a "
-        f"uniform map). {setup_sentence(runs)} n = {span(frame['objects'])} objects a point.{pool} Whiskers: "
-        f"{MEAN_INTERVALS}.{missing_intervals(frame)}"
-    )
-    figure = shortcut_lines(frame, SHORTCUT)
+    counted = f"n = {span(frame['objects'])} objects a point.{pool}"
+    words = caption(text, runs, counted, f"Whiskers: {MEAN_INTERVALS}.", frame)
     title = f"The pull of a shortcut: {own}" if own else "The pull of a shortcut"
-    return [ReportFigure(f"shortcut{end}", title, caption, figure, frame)]
+    yield ReportFigure(f"shortcut{end}", title, words, shortcut_lines(frame, SHORTCUT), frame)
 
 
 def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
@@ -97,3 +102,40 @@ def _point(found: pd.DataFrame, value: str) -> dict[str, Any]:
     interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), RESOLUTION)
     ends = {"mean": interval.estimate, "low": interval.low, "high": interval.high, "reason": interval.reason}
     return ends | {"objects": len(found)}
+
+
+@styled
+def shortcut_lines(frame: pd.DataFrame, strength: str) -> Figure:
+    """Measures against the strength of a shortcut: a row of panels a class, a line a series.
+
+    Args:
+        frame: columns class, panel, measure (what y is; panels of one measure share its axis), series, x, mean, low,
+            high.
+        strength: what x is.
+    """
+    classes, titles, names = (list(dict.fromkeys(frame[column])) for column in ("class", "panel", "series"))
+    figure = Figure(figsize=(1 + 2.7 * len(titles), 1.1 + 2.5 * len(classes)), layout="constrained")
+    panels = figure.subplots(len(classes), len(titles), squeeze=False, sharex=True)
+    first: dict[str, Axes] = {}  # of each measure
+    for (row, column), axes in np.ndenumerate(panels):
+        chosen = frame[frame["panel"] == titles[column]]
+        measure = str(chosen["measure"].iloc[0])
+        axes.sharey(first.setdefault(measure, axes))
+        for name, rows in chosen[chosen["class"] == classes[row]].sort_values("x").groupby("series", sort=False):
+            draw_means(axes, rows["x"], rows, names.index(name), str(name), **_faint(str(name)))
+        axes.axhline(0, color=INK, linewidth=0.8)
+        axes.grid(axis="y")
+        axes.set_title(titles[column] if len(classes) == 1 else f"{titles[column]}; {shortened(classes[row], 20)}")
+        if first[measure] is panels[0, column]:
+            axes.set_ylabel(measure)
+    for axes in panels[-1]:
+        axes.set_xlabel(strength)
+    legend_below(figure)
+    return figure
+
+
+def _faint(name: str) -> dict[str, Any]:
+    """The look of series that are there for comparison."""
+    if name not in (*REFERENCE_MAPS, AREA):
+        return {}
+    return {"color": FAINT, "linestyle": ":" if name == AREA else "-"}

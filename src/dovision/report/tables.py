@@ -1,10 +1,18 @@
-"""Tables and figures in LaTeX: of all packages only graphicx, so that any class of document takes them."""
+"""Tables as figures and in LaTeX, which needs no package but graphicx, so that any class of document takes them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby, zip_longest
+from operator import itemgetter
 from typing import NamedTuple
 
+import numpy as np
+from matplotlib.figure import Figure
+
+from dovision.report.style import INK, LINE, styled
+
+DRAWN = 100  # rows of a table that its figure has; its CSV and its LaTeX have all
 WIDE = 6  # columns from which a table spans both columns of a page
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # as it is, or as wide as there is room
 SPOKEN = {
@@ -45,11 +53,29 @@ class Ruled(NamedTuple):
     def lines(self) -> list[tuple[str, Sequence[str]]]:
         """Line by line: ("head", heads), and ("row", cells), with ("group", [name]) above the rows of each group."""
         found: list[tuple[str, Sequence[str]]] = [("head", self.heads)]
-        for number, (group, cells) in enumerate(self.rows):
-            if number == 0 or self.rows[number - 1][0] != group:
-                found.append(("group", [group]))
-            found.append(("row", cells))
+        for group, rows in groupby(self.rows, key=itemgetter(0)):
+            found += [("group", [group]), *(("row", cells) for _, cells in rows)]
         return found
+
+
+@styled
+def table_figure(table: Ruled) -> Figure:
+    """A table as a figure, of its first rows if there are many; cells may have several lines."""
+    lines = table._replace(rows=table.rows[:DRAWN]).lines()
+    columns = zip_longest(*(cells for kind, cells in lines if kind != "group"), fillvalue="")
+    wide = [max(len(line) for cell in cells for line in cell.split("\n")) for cells in columns]
+    left = np.cumsum([0, *(0.062 * letters + 0.18 for letters in wide)])  # inches
+    height = np.cumsum([0, *(0.06 + 0.15 * max(1 + cell.count("\n") for cell in cells) for _, cells in lines)])
+    figure = Figure(figsize=(float(left[-1]), float(height[-1])))
+    axes = figure.add_axes((0.005, 0, 0.99, 1))
+    axes.set_axis_off()
+    axes.set(xlim=(0, left[-1]), ylim=(height[-1], 0))
+    for top, bottom, (kind, cells) in zip(height, height[1:], lines, strict=False):
+        for place, cell in zip(left, cells, strict=False):
+            weight = "normal" if kind == "row" else "bold"
+            axes.text(place, (top + bottom) / 2, cell, fontsize=7.5, va="center", weight=weight, linespacing=1.15)
+    axes.hlines([0.01, height[1], height[-1] - 0.01], 0, left[-1], colors=[INK, LINE, INK], linewidth=0.9)
+    return figure
 
 
 def latex_table(table: Ruled, caption: str, label: str) -> str:
@@ -60,7 +86,6 @@ def latex_table(table: Ruled, caption: str, label: str) -> str:
         caption: plain text.
         label: for \\ref, after "tab:".
     """
-    float_ = "table*" if len(table.heads) >= WIDE else "table"
     count = len(table.heads)
     body: list[str] = []
     for kind, cells in table.lines()[1:]:
@@ -69,8 +94,8 @@ def latex_table(table: Ruled, caption: str, label: str) -> str:
         else:
             body += [r"\hline"] if body else []
             body.append(rf"\multicolumn{{{count}}}{{l}}{{\textbf{{{escaped(cells[0])}}}}} \\")
-    lines = [
-        rf"\begin{{{float_}}}",
+    return _float(
+        "table*" if count >= WIDE else "table",
         rf"\caption{{{escaped(caption)}}}",
         rf"\label{{tab:{label}}}",
         r"\centering",
@@ -83,28 +108,23 @@ def latex_table(table: Ruled, caption: str, label: str) -> str:
         *body,
         r"\hline",
         r"\end{tabular}}",
-        rf"\end{{{float_}}}",
-    ]
-    return "\n".join(lines) + "\n"
+    )
 
 
 def latex_figure(name: str, caption: str, wide: bool) -> str:
     """A floating figure with its caption, of the file NAME.pdf; `wide` ones span both columns. Needs graphicx."""
-    float_ = "figure*" if wide else "figure"
-    lines = [
-        rf"\begin{{{float_}}}",
-        r"\centering",
-        rf"\includegraphics[width=\linewidth]{{{name}.pdf}}",
-        rf"\caption{{{escaped(caption)}}}",
-        rf"\label{{fig:{name}}}",
-        rf"\end{{{float_}}}",
-    ]
-    return "\n".join(lines) + "\n"
+    picture = rf"\includegraphics[width=\linewidth]{{{name}.pdf}}"
+    words = rf"\caption{{{escaped(caption)}}}", rf"\label{{fig:{name}}}"
+    return _float("figure*" if wide else "figure", r"\centering", picture, *words)
 
 
 def escaped(text: str) -> str:
     """The text as LaTeX shows it; line breaks become spaces."""
     return "".join(SPOKEN.get(letter, letter) for letter in " ".join(text.split()))
+
+
+def _float(kind: str, *lines: str) -> str:
+    return "\n".join([rf"\begin{{{kind}}}", *lines, rf"\end{{{kind}}}", ""])
 
 
 def _row(cells: Sequence[str]) -> str:

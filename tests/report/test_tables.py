@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from dovision.report.catalogue import results_figures
-from dovision.report.figures.maps import map_figures
-from dovision.report.latex import SPOKEN, Ruled, escaped, latex_figure, latex_table
+from dovision.report.figures.maps import Maps
+from dovision.report.figures.results import Results
 from dovision.report.report_figure import save_report_figure
+from dovision.report.tables import SPOKEN, Ruled, escaped, latex_figure, latex_table
 from dovision.store.run_record import read_sweep
 
 TABLE = Ruled(
@@ -56,7 +56,7 @@ def test_no_special_character_is_left_bare():
 @pytest.mark.slow
 def test_the_tables_of_sweeps_and_maps_are_set_and_fit_the_page(sweep, map_run, typeset):
     completed = [run for run in read_sweep(sweep) if run.state == "completed"]
-    report_figures = [*results_figures(completed), *map_figures(read_sweep(map_run)[0])]
+    report_figures = [*Results(0).of_sweep(completed), *Maps(0, 4).of_run(*read_sweep(map_run))]
     tables = {one.name: latex_table(one.table, one.caption, one.name) for one in report_figures if one.table}
     assert list(tables) == ["results", "classifier_quality", "map_scores"]
     assert "Overfull" not in typeset(*tables.values())
@@ -64,6 +64,6 @@ def test_the_tables_of_sweeps_and_maps_are_set_and_fit_the_page(sweep, map_run, 
 
 @pytest.mark.slow
 def test_a_figure_and_every_special_character_are_set(sweep, typeset, tmp_path):
-    report_figure, _ = results_figures(read_sweep(sweep)[:1])
+    report_figure, _ = Results(0).of_sweep(read_sweep(sweep)[:1])
     save_report_figure(report_figure, tmp_path)
     typeset(latex_figure(report_figure.name, "".join(SPOKEN), wide=True), (tmp_path / "results.tex").read_text())

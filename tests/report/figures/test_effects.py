@@ -4,7 +4,7 @@ import pytest
 
 from dovision.analysis.average_effect import average_effects
 from dovision.functional.intervals import holm
-from dovision.report.figures.channels import channel_figures
+from dovision.report.figures.effects import Effects
 from dovision.store.run_record import read_sweep
 
 
@@ -13,11 +13,12 @@ def runs(sweep):
     return [run for run in read_sweep(sweep) if run.state == "completed"]
 
 
-def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs):
+def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, monkeypatch):
     averaged = average_effects(runs[2].folder)
     sure = averaged.index[(averaged["condition"] == "clean") & (averaged["class"] == "3")]
     averaged.loc[sure, "p"] = 1e-6
-    (report_figure,) = channel_figures(runs[2], averaged, most=5)
+    monkeypatch.setattr("dovision.analysis.average_effect.average_effects", lambda folder: averaged)
+    *_, report_figure = Effects(0, averages=10, units=5).of_run(runs[2])
     clean = averaged[averaged["condition"] == "clean"]
     order = clean.groupby("unit")["mean"].apply(lambda means: means.abs().max()).sort_values(ascending=False).index[:5]
     axes = report_figure.figure.axes[0]
@@ -31,4 +32,5 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs):
 
 
 def test_units_with_a_place_in_the_image_have_maps_instead(runs):
-    assert channel_figures(runs[0], average_effects(runs[0].folder)) == []
+    drawn = [report_figure.name for report_figure in Effects(0, averages=10, units=5).of_run(runs[0])]
+    assert drawn == ["effect_distribution", "average_effects"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dovision.report.figures.label_success import label_figures, label_success
-from dovision.report.latex import latex_table
+from dovision.report.figures.attacks import Attacks, label_success
+from dovision.report.tables import latex_table
 from dovision.store.run_record import Run
 from dovision.store.tables import SAMPLES, TableWriter, samples_schema
 from dovision.store.to_arrow import CleanImages, sample_columns
@@ -49,13 +49,17 @@ def test_a_label_counts_where_it_is_known_and_was_right(folder):
 @pytest.fixture
 def report_figure(folder):
     run = Run(folder, "", "completed", {}, {"dataset": {"classes": list(TASK.classes)}}, {})
-    (report_figure,) = label_figures(run)
+    (report_figure,) = Attacks(order=0).of_run(run)
     return report_figure
 
 
-def test_the_table_defines_success_in_words(report_figure):
-    assert "whatever becomes of the other labels" in report_figure.caption
-    assert "beaten once one of them is wrong" in report_figure.caption
+def test_the_table_has_a_row_for_each_label_and_condition(report_figure):
+    heads, rows = report_figure.table
+    assert heads[1:3] == ("known", "right when clean")
+    assert [(label, cells[:3]) for label, cells in rows] == [
+        ("nodule", ["eps=0.1", "4", "4"]),
+        ("opacity", ["eps=0.1", "3", "2"]),
+    ]
 
 
 def test_the_table_is_set_by_latex_and_fits_its_column(report_figure, typeset):

@@ -1,0 +1,155 @@
+"""Operating curves of detectors and distributions of their scores: frames from scores, and their figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from dovision.analysis.detection_summary import worst_case
+from dovision.functional.detection import Floats
+from dovision.report.plots import draw_ecdf, ecdf, legend_below, panel_rows
+from dovision.report.style import FAINT, PAPER, logarithmic, series, shortened, styled
+from dovision.store.detection_tables import DETECTOR, NOISE, TEST, detector_label, preferred
+from dovision.store.tables import CLEAN
+
+ACROSS = 3  # panels side by side
+RATE_MARKERS = {"1": "o", "5": "s"}  # of the points in use, by the rate in percent
+_SHOWN = 3  # epsilons that are drawn side by side
+_ATTACKED = "attacked"
+
+
+def spaced(eps: pd.Series[float], most: int = _SHOWN) -> list[float]:
+    """The least, the largest and those between, at most so many."""
+    known = np.sort(eps[eps > 0].unique())
+    places = np.unique(np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int))
+    return [float(size) for size in known[places]]
+
+
+def operating_curves(scores: pd.DataFrame) -> pd.DataFrame:
+    """Of the preferred variant of each detector, successful attacks in the worst case against clean images.
+
+    Args:
+        scores: from `read_scores`.
+
+    Returns:
+        detector, eps, threshold, false (share of clean images at or above it), found (of attacked ones), precision
+        (nan where none is found).
+    """
+    parts = []
+    test = preferred(scores[scores["split"] == TEST])
+    for key, own in test.groupby(DETECTOR, observed=True, sort=False):
+        clean = own.loc[own["attack"] == CLEAN, "score"].to_numpy(float)
+        for eps in spaced(test["eps"]):
+            attacked = worst_case(own[own["eps"] == eps]).query("success == 1")["score"].to_numpy(float)
+            if len(attacked):
+                parts.append(_curve(attacked, clean).assign(detector=detector_label(*map(str, key)), eps=eps))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["detector", "eps"])
+
+
+def distributions(scores: pd.DataFrame) -> pd.DataFrame:
+    """Of the same detectors at a middle epsilon, the scores of clean images, noise and successful attacks, worst case.
+
+    Returns:
+        detector, condition ("clean", "random_sign" or "attacked"), eps, images, share (0 to 1) and value,
+        the score at or below which lies that share.
+    """
+    test = preferred(scores[scores["split"] == TEST])
+    known = spaced(test["eps"])
+    eps = known[len(known) // 2] if known else np.nan
+    parts = []
+    for key, own in test.groupby(DETECTOR, observed=True, sort=False):
+        same = own[own["eps"] == eps]
+        conditions = {CLEAN: own[own["attack"] == CLEAN], NOISE: same[same["attack"] == NOISE]}
+        conditions[_ATTACKED] = worst_case(same).query("success == 1")
+        for condition, rows in conditions.items():
+            if len(rows):
+                facts = {"detector": detector_label(*map(str, key)), "condition": condition, "eps": eps}
+                parts.append(ecdf(rows["score"]).assign(**facts, images=len(rows)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _curve(attacked: Floats, clean: Floats, most: int = 150) -> pd.DataFrame:
+    """Thresholds at ranks of both, of the clean ones most where few lie above."""
+    attacked, clean = np.sort(attacked), np.sort(clean)
+    top = np.unique(np.geomspace(1, len(clean), most).astype(int))
+    even = np.unique(np.linspace(0, len(attacked) - 1, most).astype(int))
+    thresholds = np.unique(np.concatenate([clean[-top], attacked[even]]))[::-1]
+    found, false = (len(s) - np.searchsorted(s, thresholds, "left") for s in (attacked, clean))
+    shares = {"threshold": thresholds, "false": false / len(clean), "found": found / len(attacked)}
+    return pd.DataFrame(shares | {"precision": np.where(found > 0, found / (found + false), np.nan)})
+
+
+@styled
+def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figure:
+    """ROC (above) and precision-recall (below) of each detector, a column an epsilon.
+
+    Args:
+        curves: columns detector, eps, false, found, precision, along each curve.
+        operating: the points in use: columns detector, eps, rate (text), false, found, precision.
+    """
+    known = list(dict.fromkeys(curves["eps"]))
+    figure = Figure(figsize=(0.6 + 2.9 * max(len(known), 2), 5.6), layout="constrained")
+    panels = figure.subplots(2, len(known), squeeze=False, sharex="row", sharey=True)
+    number = {name: i for i, name in enumerate(dict.fromkeys(curves["detector"]))}
+    lowest = max(curves.loc[curves["false"] > 0, "false"].min(), 1e-4)
+    for column, eps in enumerate(known):
+        for axes, across, up in zip(panels[:, column], ("false", "found"), ("found", "precision"), strict=True):
+            for name, rows in curves[curves["eps"] == eps].groupby("detector", sort=False):
+                look = series(number[name]) | {"drawstyle": "steps-post"}
+                axes.plot(rows[across].clip(lower=lowest), rows[up], label=name, **look)
+            for name, rate, *place in operating.loc[operating["eps"] == eps, ["detector", "rate", across, up]].values:
+                colour = series(number[name])["color"]
+                axes.plot(*place, color=colour, marker=RATE_MARKERS[rate], markersize=5, markeredgecolor=PAPER)
+            axes.set_ylim(0, 1.03)
+            axes.grid()
+        panels[0, column].set_title(f"epsilon {eps:.3g}")
+        panels[0, column].set(xscale="log", xlim=(lowest, 1), xlabel="clean images rejected")
+        panels[0, column].xaxis.set_major_formatter("{x:g}")
+        panels[0, column].xaxis.set_minor_formatter(NullFormatter())
+        panels[1, column].set(xlim=(0, 1), xlabel="attacked images found (recall)")
+    panels[0, 0].set_ylabel("attacked images found")
+    panels[1, 0].set_ylabel("precision")
+    legend_below(figure)
+    return figure
+
+
+@styled
+def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure:
+    """Share of images whose score is at most a value, a panel a detector; on a logarithmic axis if they are far apart.
+
+    Args:
+        frame: columns detector, condition, images, share (0 to 1), value.
+        limits: by detector the threshold in use, drawn as a line.
+    """
+    figure, panels = detector_panels(frame["detector"], height=2.2)
+    looks: dict[str, dict[str, Any]] = {CLEAN: series(-1), NOISE: series(0) | {"linestyle": "--"}}
+    for axes, (name, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
+        for condition, rows in own.groupby("condition", sort=False):
+            draw_ecdf(axes, rows, str(condition), looks.get(str(condition), series(1)))
+        axes.axvline(limits[str(name)], color=FAINT, linewidth=1.2, label="threshold")
+        inner = own[own["share"].between(0.01, 0.99)]["value"]
+        low, high = float(inner.min()), float(inner.max())
+        if low > 0 and high > 30 * low:
+            logarithmic(axes, ticks=4)
+        if high > low:
+            axes.set_xlim(low, high)
+        axes.set(ylim=(0, 1.02), xlabel="score")
+        axes.grid()
+    for axes in panels[::ACROSS]:
+        axes.set_ylabel("share at or below")
+    legend_below(figure)
+    return figure
+
+
+def detector_panels(detectors: pd.Series[str], height: float) -> tuple[Figure, list[Axes]]:
+    """A panel a detector, under its name."""
+    titles = (
+        "\n".join(shortened(line, 40) for line in name.replace(", ", "\n", 1).splitlines())
+        for name in dict.fromkeys(detectors)
+    )
+    return panel_rows(titles, ACROSS, height)

@@ -1,0 +1,116 @@
+"""Figures of the effects of a run: their distribution over images, their averages, and those of a code's channels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dovision.analysis import average_effect
+from dovision.functional.effects import RESOLUTION
+from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
+from dovision.report.figures.results import MEAN_ECE
+from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, legend_below, strongest
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
+from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, logarithmic, series, styled
+from dovision.store.run_record import Run
+from dovision.store.tables import CLEAN, EFFECTS, read_samples, row_groups
+
+
+class Effects(FigureComponent):
+    """Distribution of |ECE|, largest average effects, and, where units have no place, units against classes.
+
+    Args:
+        order: its place among all components.
+        averages: pairs of a unit and a class whose average effect is drawn.
+        units: units that are drawn against classes.
+    """
+
+    def __init__(self, order: float, averages: int, units: int) -> None:
+        super().__init__(order)
+        self.averages = averages
+        self.units = units
+
+    def of_run(self, run: Run) -> Iterator[ReportFigure]:
+        averaged = average_effect.average_effects(run.folder)
+        yield _distribution(run)
+        yield _averages(run, averaged, self.averages)
+        clean = averaged[averaged["condition"] == CLEAN]
+        if clean["unit"].nunique() > 1 and not _placed(run):
+            yield _units_by_class(run, clean, self.units)
+
+
+def _distribution(run: Run) -> ReportFigure:
+    samples = read_samples(run.folder).dropna(subset=[MEAN_ECE])  # an image without a unit has none
+    noise = str(run.config["attack"].get("_target_")).endswith(".RandomSign")  # which is not out to succeed
+    chosen = samples[(samples["condition"] == CLEAN) | (samples["success"] == True) | noise]  # noqa: E712  (null is neither)
+    groups = chosen.groupby("condition", sort=False)
+    parts = [ecdf(rows[MEAN_ECE]).assign(condition=condition, images=len(rows)) for condition, rows in groups]
+    frame = pd.concat(parts, ignore_index=True)
+    others = "all images with noise" if noise else "the attacked images on which the attack succeeded"
+    text = f"All clean images, and {others}."
+    if silent := [name for name in samples["condition"].unique() if name not in groups.groups]:
+        text += f" No attack succeeded at {', '.join(silent)}."
+    text += (
+        f" Dots where there are fewer than {FEWEST_FOR_CURVE} images. No interval. The left edge holds values below "
+        f"1/10,000 of the largest, or below {RESOLUTION:.0e}, the resolution of float32 probabilities."
+    )
+    words = caption(text, [run], f"n = {span(frame['images'])} images a line.")
+    title = "Distribution of |ECE|, clean against attacked"
+    return ReportFigure("effect_distribution", title, words, effect_distribution(frame), frame)
+
+
+@styled
+def effect_distribution(frame: pd.DataFrame) -> Figure:
+    """Share of images whose mean |ECE| is at most a value, by condition; logarithmic if values differ tenfold.
+
+    Args:
+        frame: columns condition, images, share (0 to 1), value; see `ecdf`.
+    """
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    largest = max(float(frame["value"].max()), RESOLUTION)
+    frame = frame.assign(value=frame["value"].clip(lower=max(largest / 1e4, RESOLUTION)))
+    for number, (condition, rows) in enumerate(frame.groupby("condition", sort=False)):
+        draw_ecdf(axes, rows, f"{condition} (n = {rows['images'].iloc[0]:,})", series(number - 1))
+    if largest > 10 * frame["value"].min():
+        logarithmic(axes)
+    axes.set(xlabel="mean |ECE| of an image", ylabel="share of images at or below", ylim=(0, 1.02))
+    axes.grid()
+    legend_below(figure)
+    return figure
+
+
+def _averages(run: Run, frame: pd.DataFrame, most: int) -> ReportFigure:
+    shown = len(strongest(frame, most))
+    data = average_effect.at_level(frame, level_of_selected(shown, len(frame)))
+    text = f"Mean over images of P(class | do(unit)) - P(class): the largest of {len(frame):,}."
+    whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}."
+    words = caption(text, [run], images(frame["images"]), whiskers, data)
+    figure = average_effects_plot(strongest(data, most))
+    return ReportFigure("average_effects", "Largest average effects", words, figure, data)
+
+
+def _units_by_class(run: Run, clean: pd.DataFrame, most: int) -> ReportFigure:
+    sizes = clean["mean"].abs().groupby(clean["unit"], sort=False).max()
+    units = sizes.sort_values(ascending=False, kind="stable").index
+    clean = clean.assign(p_holm=holm(clean["p"].to_numpy(float)))
+    firm = clean.assign(firm=clean["p_holm"].lt(1 - LEVEL).map({True: "•", False: ""}))
+    classes = list(dict.fromkeys(clean["class"]))
+    means, dots = (
+        firm.pivot(index="unit", columns="class", values=value).loc[units[:most], classes] for value in ("mean", "firm")
+    )
+    text = (
+        f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}. A dot: p < .05, two-sided, Holm-adjusted "
+        f"over the {len(clean):,} units and classes. The strongest {len(means)} of {len(units)} units."
+    )
+    words = caption(text, [run], images(clean["images"]), f"Intervals: {MEAN_INTERVALS}.", clean)
+    figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
+    return ReportFigure("channels_by_class", "Which unit matters for which class", words, figure, clean)
+
+
+def _placed(run: Run) -> bool:
+    """True if a unit of the run has a place in the image; all of them are of one kind."""
+    first = next(row_groups(run.folder / EFFECTS, ["top"]), None)
+    return first is not None and first["top"].null_count < len(first)

@@ -1,0 +1,64 @@
+"""Contract of every figure: each yaml of conf/figure is found and tested unlisted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from dovision.io.paths import file_name
+from dovision.report.catalogue import figure_components
+from dovision.report.report_figure import FigureComponent
+from dovision.store.run_record import Run, read_sweep
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
+FIGURES = sorted(path.stem for path in (CONF / "figure").glob("*.yaml"))
+
+
+@pytest.fixture(params=FIGURES)
+def component(request) -> FigureComponent:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose(overrides=[f"+figure@figure.{request.param}={request.param}"])
+    return instantiate(composed.figure[request.param], _convert_="all")
+
+
+@pytest.fixture(scope="module")
+def sweeps(sweep, map_sweep) -> list[list[Run]]:
+    """Runs of cells and of latent channels; runs of objects, with maps."""
+    return [[run for run in read_sweep(folder) if run.state == "completed"] for folder in (sweep, map_sweep)]
+
+
+def test_it_draws_of_a_run_or_of_several(component):
+    own = type(component)
+    assert isinstance(component, FigureComponent)
+    assert own.of_run is not FigureComponent.of_run or own.of_sweep is not FigureComponent.of_sweep
+
+
+def test_each_has_a_place_of_its_own():
+    places = [component.order for component in figure_components()]
+    assert len(places) == len(FIGURES)
+    assert places == sorted(set(places))
+
+
+def test_figures_have_names_that_are_files_words_and_numbers_and_the_same_runs_give_the_same(component, sweeps):
+    def drawn():
+        of_runs = [one for runs in sweeps for one in component.of_run(runs[-1])]
+        return [*of_runs, *(one for runs in sweeps for one in component.of_sweep(runs))]
+
+    for one, again in zip(drawn(), drawn(), strict=True):
+        assert file_name("the name of a figure", one.name) == one.name
+        assert one.title
+        assert one.caption.endswith(".")
+        assert "  " not in one.caption
+        assert "n = " in one.caption or "n: " in one.caption
+        assert len(one.data)
+        assert one.data.equals(again.data)
+        assert one.caption == again.caption
+
+
+def test_runs_that_hold_nothing_for_it_have_no_figure(component, sweep):
+    (run, *_) = (run for run in read_sweep(sweep) if run.state == "completed")
+    every = {one.name for one in component.of_run(run)}
+    assert every <= {"classes", "gallery", "effect_distribution", "average_effects"}

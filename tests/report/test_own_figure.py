@@ -1,0 +1,73 @@
+"""A figure of one's own, a .py and a .yaml in a folder given to the command, is on the page, in files and in W&B."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from dovision.cli.report import main as report
+from dovision.store.run_record import read_sweep
+
+CODE = """
+from matplotlib.figure import Figure
+
+from dovision.report.report_figure import FigureComponent, ReportFigure
+
+
+class Pulse(FigureComponent):
+    def of_run(self, run):
+        return [self.drawn("pulse", [run])]
+
+    def of_sweep(self, runs):
+        return [self.drawn("pulses", runs)] if runs else []
+
+    def drawn(self, name, runs):
+        frame = __import__("pandas").DataFrame({"images": [len(runs)]})
+        figure = Figure()
+        figure.subplots().plot(frame["images"])
+        return ReportFigure(name, f"The {name}", "Beats. n = 1.", figure, frame)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder for --config-dir."""
+    (tmp_path / "own_parts").mkdir()
+    (tmp_path / "own_parts" / "pulse.py").write_text(CODE)
+    (tmp_path / "conf" / "figure").mkdir(parents=True)
+    (tmp_path / "conf" / "figure" / "pulse.yaml").write_text("_target_: own_parts.pulse.Pulse\norder: 5\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path / "conf"
+
+
+@pytest.mark.usefixtures("svg_only")
+def test_a_report_has_it_on_the_page_at_its_place_and_in_files(folder, fitted, tmp_path, run_command):
+    shutil.copytree(fitted / "evaluate", tmp_path / "digits")
+    assert run_command(report, "--config-dir", str(folder), f"sweep={tmp_path / 'digits'}") == 0
+    (run,) = read_sweep(tmp_path / "digits")
+    files = tmp_path / "digits" / "report" / "figures"
+    assert (files / "pulses.svg").is_file()
+    assert (files / "pulses.csv").read_text() == "images\n1\n"
+    assert (files / run.folder.name / "pulse.tex").is_file()
+    page = (tmp_path / "digits" / "report" / "index.html").read_text()
+    titles = [f'id="run0-{name}-title"' for name in ("classes", "pulse", "gallery")]
+    assert sorted(titles, key=page.index) == titles
+    assert 'id="pulses-title"' in page
+
+
+@pytest.mark.slow
+def test_a_job_sends_it_to_wandb(folder, fitted, tmp_path, dovision_evaluate, offline_run):
+    shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")
+    words = [f"output_root={tmp_path}", "logger=wandb", "attack=fgsm", "attack.eps=0.1", f"--config-dir={folder}"]
+    assert dovision_evaluate(*words) == 0
+    (run,) = read_sweep(tmp_path / "evaluate")
+    logged = {key.partition(".")[0] for item in offline_run(run.folder)["history"] for key in item["item"]}
+    assert {"pulse", "tables/pulse", "gallery"} <= logged
+
+
+def test_a_yaml_that_is_no_figure_is_named(folder, fitted, run_command, capsys, tmp_path):
+    (folder / "figure" / "fill.yaml").write_text("_target_: dovision.interventions.fills.Mean\n")
+    sweep, output = fitted / "evaluate", tmp_path / "out"
+    assert run_command(report, "--config-dir", str(folder), f"sweep={sweep}", f"output={output}") == 1
+    assert "figure.fill must be a FigureComponent" in capsys.readouterr().err
