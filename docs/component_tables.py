@@ -18,6 +18,7 @@ KINDS = {  # of which docs/extend has a page
     "attack": "adversarial images, a condition in which effects are measured",
     "explainer": "a map of the evidence for a class",
     "detector": "separates attacked images from clean ones",
+    "figure": "drawn of runs on the page, into files and for dashboards",
 }
 PIECES = {  # of a component, or of a run
     "fill": "what a region of the image is painted with: `fill@intervention.fill=blur`",

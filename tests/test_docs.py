@@ -62,13 +62,14 @@ def test_the_examples_keep_the_contracts_of_their_kinds(plugin, folder, tmp_path
     for copied in [ROOT / "tests" / "conftest.py", *(ROOT / "tests").glob("made_*.py")]:
         (tmp_path / "tests").mkdir(exist_ok=True)
         shutil.copy(copied, tmp_path / "tests")
-    kinds = [page.stem for page in PAGES if (ROOT / "tests" / f"{page.stem}s" / "test_contract.py").is_file()]
-    for kind in kinds:
-        shutil.copytree(ROOT / "tests" / f"{kind}s", tmp_path / "tests" / f"{kind}s")
+    contracts = {page.stem: path.relative_to(ROOT) for page in PAGES
+                 for path in (ROOT / "tests").rglob(f"{page.stem}s/test_contract.py")}  # fmt: skip
+    for contract in contracts.values():
+        shutil.copytree(ROOT / contract.parent, tmp_path / contract.parent)
     (tmp_path / "conftest.py").write_text(plugin)
-    names = [path.stem for kind in kinds for path in (folder / "conf" / kind).glob("*.yaml")]
+    names = [path.stem for kind in contracts for path in (folder / "conf" / kind).glob("*.yaml")]
     command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "-k", " or ".join(names)]
-    command += [f"tests/{kind}s/test_contract.py" for kind in kinds]
+    command += map(str, contracts.values())
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:]
@@ -77,7 +78,7 @@ def test_the_examples_keep_the_contracts_of_their_kinds(plugin, folder, tmp_path
 
 @pytest.mark.slow
 def test_all_parts_of_the_pages_work_together_in_one_command(folder, monkeypatch, tmp_path):
-    from dovision.cli.evaluate import main
+    from dovision.cli import evaluate, report
 
     arguments = ["dataset=bars", "model=tiny", "intervention=stripes", "attack=darken", "explainer=[input_gradient]"]
     arguments += ["detector=[roughness]", "+attack@detection.attacks.darken=darken", "detection.val_images=20"]
@@ -85,8 +86,19 @@ def test_all_parts_of_the_pages_work_together_in_one_command(folder, monkeypatch
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     monkeypatch.setattr("sys.argv", ["dovision-evaluate", "--config-dir", str(folder / "conf"), *arguments])
-    main()
+    evaluate.main()
     (run,) = read_sweep(tmp_path / "evaluate")
     assert run.summary["conditions"]["eps=8/255"]["images"] == 12
     assert {row["explainer"] for row in run.summary["maps"]} == {"input_gradient"}
     assert {row["detector"] for row in run.summary["detection"]} == {"roughness"}
+    arguments = ["dovision-report", "--config-dir", str(folder / "conf"), f"sweep={tmp_path / 'evaluate'}"]
+    monkeypatch.setattr("sys.argv", arguments)
+    report.main()
+    assert (tmp_path / "evaluate" / "report" / "figures" / run.folder.name / "accuracy_drop.tex").is_file()
+
+
+def test_every_page_is_linked_from_the_first_one_and_every_group_that_can_be_extended_has_one():
+    linked = re.findall(r"\]\((\w+\.md)\)", (ROOT / "docs" / "extend" / "README.md").read_text())
+    assert sorted(linked) == [page.name for page in PAGES]
+    groups = {path.parent.name for path in (ROOT / "conf").glob("*/*.yaml")}
+    assert {page.stem for page in PAGES} <= groups

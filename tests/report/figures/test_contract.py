@@ -56,9 +56,3 @@ def test_figures_have_names_that_are_files_words_and_numbers_and_the_same_runs_g
         assert len(one.data)
         assert one.data.equals(again.data)
         assert one.caption == again.caption
-
-
-def test_runs_that_hold_nothing_for_it_have_no_figure(component, sweep):
-    (run, *_) = (run for run in read_sweep(sweep) if run.state == "completed")
-    every = {one.name for one in component.of_run(run)}
-    assert every <= {"classes", "gallery", "effect_distribution", "average_effects"}

@@ -14,7 +14,7 @@ import pytest
 from dovision.analysis.detection_summary import write_detection
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.figures._detection_curves import distributions, operating_curves, spaced
-from dovision.report.figures.detection import Detection
+from dovision.report.figures.detection import Detectors
 from dovision.report.report_figure import save_report_figure
 from dovision.report.tables import latex_table
 from dovision.store.detection_tables import (
@@ -40,7 +40,7 @@ MADE = [
     ("effect_classifier", "supervised, hardened", 3.2, 0.2),
 ]
 ATTACKS = ("fgsm", "pgd")
-DETECTION = Detection(order=0)
+DETECTORS = Detectors(order=0)
 COSTS = {
     "max_softmax": {"passes": 1, "milliseconds": 0.21},
     "feature_squeezing": {"passes": 3, "milliseconds": 0.74},
@@ -140,7 +140,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def report_figures(run):
-    return {report_figure.name: report_figure for report_figure in DETECTION.of_run(run)}
+    return {report_figure.name: report_figure for report_figure in DETECTORS.of_run(run)}
 
 
 def texts(report_figure):
@@ -212,19 +212,19 @@ def test_the_adaptive_curve_has_the_orthogonal_attacker_apart(report_figures):
 
 @pytest.mark.slow
 def test_the_same_scores_give_the_same_bytes(run, report_figures, tmp_path, svg_only):
-    for again in DETECTION.of_run(run):
+    for again in DETECTORS.of_run(run):
         assert save_report_figure(again, tmp_path / "second") == save_report_figure(
             report_figures[again.name], tmp_path / "first"
         )
 
 
 def test_a_run_without_detectors_has_no_such_figures(tmp_path):
-    assert list(DETECTION.of_run(Run(tmp_path, "", "completed", {}, {}, {}))) == []
+    assert list(DETECTORS.of_run(Run(tmp_path, "", "completed", {}, {}, {}))) == []
 
 
 def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
     run = make_run(tmp_path, success=0.0, eps=(0.1,), attacks=("pgd",), strengths=(), made=MADE[:2], images=20)
-    drawn = {report_figure.name: report_figure for report_figure in DETECTION.of_run(run)}
+    drawn = {report_figure.name: report_figure for report_figure in DETECTORS.of_run(run)}
     assert list(drawn) == ["detection_table_eps_0.1", "detection_scores"]
     assert "pgd 0 of 20" in drawn["detection_table_eps_0.1"].caption
     assert "-\n-" in texts(drawn["detection_table_eps_0.1"])
@@ -233,10 +233,10 @@ def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
 def test_runs_of_several_seeds_have_a_table_with_the_range(tmp_path):
     small = {"eps": (0.1,), "attacks": ("pgd",), "strengths": (), "made": MADE[:2], "images": 40}
     runs = [make_run(tmp_path / str(seed), seed, **small) for seed in range(3)]
-    (table,) = DETECTION.of_sweep([*runs, Run(tmp_path, "", "completed", {}, {}, {})])
+    (table,) = DETECTORS.of_sweep([*runs, Run(tmp_path, "", "completed", {}, {}, {})])
     assert table.name == "detection_table_seeds_eps_0.1"
     assert "over 3 seeds (0, 1, 2); n is summed over them." in table.caption
-    assert list(DETECTION.of_sweep(runs[:1])) == []
+    assert list(DETECTORS.of_sweep(runs[:1])) == []
 
 
 def test_operating_curves_rise_and_perfect_detection_is_a_corner(tmp_path):

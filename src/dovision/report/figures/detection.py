@@ -45,8 +45,8 @@ NOISE_CONTROL = (
     "not attacks from noise, detects that an image was altered and not that it was attacked."
 )
 WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
-SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
-ONE_SEED = "One seed."
+_SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
+_ONE_SEED = "One seed."
 MEASURES = {
     "success": "attack succeeds",
     "evasion_5": "succeeds undetected, 5 %",
@@ -71,14 +71,14 @@ _HEADS = (
 )
 
 
-class Detection(FigureComponent):
+class Detectors(FigureComponent):
     """The figures of a run's detectors, and their table over runs that differ in their seed alone."""
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if not (run.folder / DETECTION).is_file():
             return
         frame, scores = read_detection(run.folder), read_scores(run.folder)
-        yield from _tables([run], frame, f"In brackets: {SHARE_INTERVALS}. {ONE_SEED}")
+        yield from _tables([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")
         frame["label"] = [detector_label(*names) for names in frame[DETECTOR].to_numpy()]
         yield from _adaptive(run, frame)
         yield from _curves(run, frame, scores)
@@ -154,7 +154,7 @@ def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         f"right when clean; detection: of the attacks that succeed. {THRESHOLDS}"
     )
     counted = f"n = {rows['images'].max():,} attacked images."
-    words = caption(text, [run], counted, f"Whiskers: {SHARE_INTERVALS}. {ONE_SEED}", data)
+    words = caption(text, [run], counted, f"Whiskers: {SHARE_INTERVALS}. {_ONE_SEED}", data)
     yield ReportFigure("detection_adaptive", "Against an adaptive attacker", words, adaptive_curves(data), data)
 
 
@@ -194,10 +194,10 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
     least, most = operating["prevalence"].min(), operating["prevalence"].max()
     text = (
         f"Successful attacks against all clean images. {WORST_IS}; it is {NOT_ADAPTIVE}. Circles and squares: at the "
-        f"thresholds for 1 % and 5 %. {SHOWN} Precision depends on the share of attacked images, here {least:.2f} to "
+        f"thresholds for 1 % and 5 %. {_SHOWN} Precision depends on the share of attacked images, here {least:.2f} to "
         f"{most:.2f}. {THRESHOLDS}"
     )
-    words = caption(text, [run], _n(operating), f"Intervals are in the tables. {ONE_SEED}")
+    words = caption(text, [run], _n(operating), f"Intervals are in the tables. {_ONE_SEED}")
     figure = curves.operating_curves_plot(drawn, operating)
     yield ReportFigure("detection_curves", "ROC and precision-recall, worst case", words, figure, drawn)
 
@@ -232,9 +232,9 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         f"AUROC of successful attacks. Coloured: mean over attacks ({names}), bands from the least to the largest; "
         "solid: against all clean images; dashed: against random-sign noise of the same epsilon. Dotted: all noise "
         f"images against clean ones, which should be one half. {NOISE_CONTROL} {WORST_IS}. All attacks are "
-        f"{NOT_ADAPTIVE}. {SHOWN}"
+        f"{NOT_ADAPTIVE}. {_SHOWN}"
     )
-    words = caption(text, [run], _n(attacks), f"Whiskers: {SHARE_INTERVALS}. {ONE_SEED}", data)
+    words = caption(text, [run], _n(attacks), f"Whiskers: {SHARE_INTERVALS}. {_ONE_SEED}", data)
     yield ReportFigure("detection_epsilon", "AUROC against epsilon", words, auroc_against_epsilon(data), data)
 
 
@@ -285,9 +285,9 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
             f"Rows: detectors that have seen no attack, then the attack that {name} was fitted to on validation "
             "images; columns: the attack of the test images. Mean over epsilons of the AUROC of successful attacks, "
             "against all clean images and against random-sign noise of the same epsilon; intervals at each epsilon are "
-            f"in the tables. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {SHOWN}"
+            f"in the tables. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {_SHOWN}"
         )
-        words = caption(text, [run], _n(attacked), ONE_SEED)
+        words = caption(text, [run], _n(attacked), _ONE_SEED)
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
         yield ReportFigure(f"detection_matrix_{name}", f"Fitted to and tested on: {name}", words, figure, rows)
 
@@ -298,10 +298,10 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Itera
         return
     text = (
         f"Clean images, random-sign noise and successful attacks at epsilon {data['eps'].iloc[0]:.3g}. {WORST_IS}; it "
-        f"is {NOT_ADAPTIVE}. Vertical: the threshold that rejects 5 % of the clean validation images. {SHOWN} Dots "
+        f"is {NOT_ADAPTIVE}. Vertical: the threshold that rejects 5 % of the clean validation images. {_SHOWN} Dots "
         f"where there are fewer than {FEWEST_FOR_CURVE} images; the lowest and the highest 1 % are not drawn."
     )
-    words = caption(text, [run], f"n = {span(data['images'])} images a line.", ONE_SEED)
+    words = caption(text, [run], f"n = {span(data['images'])} images a line.", _ONE_SEED)
     figure = curves.score_distributions(data, dict(zip(frame["label"], frame["threshold_5"], strict=True)))
     yield ReportFigure("detection_scores", "Scores of clean, noisy and attacked images", words, figure, data)
 

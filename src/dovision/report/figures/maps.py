@@ -243,10 +243,11 @@ def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     panels, texts = {}, {}
     for metric, title in LOCALISATION.items():
         of_metric = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
-        table = of_metric.pivot(index="label", columns="explainer", values=["difference", "p_holm"])
-        order = [name for name in dict.fromkeys(chosen["explainer"]) if name in table["difference"]]
-        panels[title] = table["difference"][order]
-        texts[title] = table["p_holm"][order].lt(1 - LEVEL).replace({True: "*", False: ""})
+        table, p = (
+            of_metric.pivot(index="label", columns="explainer", values=name) for name in ("difference", "p_holm")
+        )
+        order = [name for name in dict.fromkeys(chosen["explainer"]) if name in table]
+        panels[title], texts[title] = table[order], p[order].lt(1 - LEVEL).replace({True: "*", False: ""})
     if len(panels["energy"]) < 2:
         return
     text = (
