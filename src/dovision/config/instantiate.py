@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dovision.config.errors import explain
+from dovision.config.sources import configuration_folder
 
 
 def instantiate(node: DictConfig, **more: Any) -> Any:
@@ -21,3 +24,20 @@ def instantiate(node: DictConfig, **more: Any) -> Any:
         return hydra.utils.instantiate(node, _convert_="all", **more)
     except InstantiationException as error:
         raise ValueError(explain(error)) from error.__cause__
+
+
+def instantiate_group(group: str) -> dict[str, Any]:
+    """Every component of a group by its name: the package's, and those of a folder that was given to the command.
+
+    Of two with one name it is the first that counts, as in Hydra.
+
+    Raises:
+        ValueError: a component refuses its arguments; the error begins with its name.
+    """
+    folders = [configuration_folder()]
+    if HydraConfig.initialized():
+        sources = HydraConfig.get().runtime.config_sources
+        folders += [Path(source.path) for source in sources if source.schema == "file"]
+    files = {path.stem: path for folder in reversed(folders) for path in sorted((folder / group).glob("*.yaml"))}
+    nodes = OmegaConf.create({group: {name: OmegaConf.load(path) for name, path in files.items()}})
+    return {name: instantiate(nodes[group][name]) for name in files}

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
@@ -17,18 +16,6 @@ def configuration_folder() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
-
-
-def component_files(group: str) -> dict[str, Path]:
-    """The yaml file of each component of a group: the package's, and those of a folder that was given to the command.
-
-    Of two with one name it is the first that counts, as in Hydra.
-    """
-    folders = [configuration_folder()]
-    if HydraConfig.initialized():
-        sources = HydraConfig.get().runtime.config_sources
-        folders += [Path(source.path) for source in sources if source.schema == "file"]
-    return {path.stem: path for folder in reversed(folders) for path in sorted((folder / group).glob("*.yaml"))}
 
 
 def resolved(config: Any) -> Any:

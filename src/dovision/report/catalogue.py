@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from omegaconf import OmegaConf
 
 from dovision import checks
-from dovision.config.instantiate import instantiate
-from dovision.config.sources import component_files
+from dovision.config.instantiate import instantiate_group
 from dovision.report.report_figure import FigureComponent, ReportFigure
 from dovision.store.run_record import Run
 
 
 def figure_components() -> list[FigureComponent]:
-    """A component for each yaml of the group, in their order.
+    """The components of the group, in their order.
 
     Raises:
         ValueError: a yaml describes something else, or a component refuses its arguments.
     """
-    made = [_made(name, OmegaConf.load(path)) for name, path in component_files("figure").items()]
+    kind = "a FigureComponent of dovision.report.report_figure"
+    group = instantiate_group("figure").items()
+    made = [checks.instance(f"figure.{name}", component, FigureComponent, kind) for name, component in group]
     return sorted(made, key=lambda component: component.order)
 
 
@@ -32,10 +30,3 @@ def run_figures(run: Run) -> list[ReportFigure]:
 def sweep_figures(runs: Sequence[Run]) -> list[ReportFigure]:
     """The figures that compare completed runs."""
     return [drawn for component in figure_components() for drawn in component.of_sweep(runs)]
-
-
-def _made(name: str, node: Any) -> FigureComponent:
-    made = instantiate(OmegaConf.create({"figure": {name: node}}).figure[name])
-    return checks.instance(
-        f"figure.{name}", made, FigureComponent, "a FigureComponent of dovision.report.report_figure"
-    )
