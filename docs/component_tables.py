@@ -1,4 +1,4 @@
-"""Write the tables of components in README.md, docs/configuration.md and docs/extend/README.md, from conf/:
+"""Write the tables of components and of run files in README.md and docs/, from conf/ and dovision.store.run_files:
 
 python docs/component_tables.py
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+from dovision.store.run_files import RUN_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python docs/component_tables.py"
@@ -29,7 +31,9 @@ PIECES = {  # of a component, or of a run
     "trainer": "Lightning's trainer",
     "logger": "where numbers and figures go besides the run directory",
 }
-SHORT = re.compile(r"(<!-- table made by `python docs/component_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL)
+SHORT = re.compile(
+    r"(<!-- table of (\w+), made by `python docs/component_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL
+)
 HEAD = f"""# Configuration groups
 
 Made from `conf/` by `{COMMAND}`; a test fails when it is out of date. Choose a component by
@@ -73,11 +77,22 @@ def kinds() -> str:
     return table(["component", "what it is", "page"], rows)
 
 
+def run_files() -> str:
+    """The table of README.md: what a run leaves."""
+    digest = {True: "yes", False: ""}
+    rows = [(f"`{file.path}`", file.meaning, digest[file.digested], file.restart) for file in RUN_FILES]
+    return table(["file", "what it is", "digest in run.json", "if the run was stopped"], rows)
+
+
+TABLES = {"groups": names, "kinds": kinds, "files": run_files}
+
+
 def pages() -> dict[Path, str]:
     """Content of each page, by its path."""
     pages = {ROOT / "docs" / "configuration.md": all_groups()}
-    for name, made in (("README.md", names()), ("docs/extend/README.md", kinds())):
-        pages[ROOT / name] = SHORT.sub(lambda found, made=made: found[1] + made + found[2], (ROOT / name).read_text())
+    for name in ("README.md", "docs/extend/README.md"):
+        text = (ROOT / name).read_text()
+        pages[ROOT / name] = SHORT.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
     return pages
 
 

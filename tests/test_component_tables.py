@@ -23,7 +23,7 @@ def tables():
 def test_the_tables_of_a_page_are_those_of_the_components(page, tables):
     made = tables.pages()[ROOT / page]
     assert f"`{tables.COMMAND}`" in made
-    assert (ROOT / page).read_text() == made, f"the tables of components are out of date. Run: {tables.COMMAND}"
+    assert (ROOT / page).read_text() == made, f"the tables are out of date. Run: {tables.COMMAND}"
 
 
 def test_a_new_component_is_in_the_tables(tables, tmp_path, monkeypatch):

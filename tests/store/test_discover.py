@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dovision.cli.report import main
-from dovision.store.digests import digests
 from dovision.store.discover import survey
 from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import digests
 from dovision.store.schemas import with_digest
 from dovision.store.tables import EFFECTS, SAMPLES
 

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from dovision.io.atomic import PARTIAL
-from dovision.store.run_directory import LOCK, BeingWritten, RunDirectory
+from dovision.store.run_directory import BeingWritten, RunDirectory
+from dovision.store.run_files import LOCK
 from dovision.store.tables import EFFECTS
 
 KILLED = """

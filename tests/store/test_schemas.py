@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dovision.store.run_directory import RUN, RunDirectory
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import RUN
 from dovision.store.schemas import DIGEST, RunRecord, Summary, validated, verified, with_digest
 
 PLAIN = st.recursive(

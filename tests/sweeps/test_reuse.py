@@ -23,8 +23,8 @@ from dovision.models import checkpoint
 from dovision.runtime import fingerprints
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.store import provenance
-from dovision.store.digests import digested_files
 from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import digested_files
 from dovision.store.run_record import read_sweep
 from dovision.sweeps.reuse import DONE, decide
 

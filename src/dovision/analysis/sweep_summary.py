@@ -14,7 +14,8 @@ from dovision.analysis.mixed_origins import mixed
 from dovision.analysis.summary import METRICS, label_counts
 from dovision.io.atomic import replacing
 from dovision.io.text_files import write_text
-from dovision.store.run_directory import DAMAGED, RUN, RunDirectory
+from dovision.store.run_directory import DAMAGED, RunDirectory
+from dovision.store.run_files import RUN
 from dovision.store.schemas import read_summary
 from dovision.store.spreadsheet import guarded
 

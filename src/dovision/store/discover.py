@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dovision.io.text_files import read_json
-from dovision.store import digests
+from dovision.store import run_files
 from dovision.store.config_diff import natural
-from dovision.store.run_directory import RUN
+from dovision.store.run_files import RUN
 from dovision.store.run_record import Run, labelled, read_run, run_folders
 from dovision.store.schemas import STATES
 from dovision.store.tables import EFFECTS, SAMPLES, check_format
@@ -60,12 +60,12 @@ def _unusable(path: Path, state: str, problem: str) -> Run:
 
 
 def _check_files(run: Run) -> None:
-    found = digests.digest_differences(run.folder, run.facts)
+    found = run_files.digest_differences(run.folder, run.facts)
     if found:
         raise ValueError(
             f"the files in {run.folder} must be as the run has left them, but {'; '.join(found)}. Run its command "
             "again, which measures them again, or put the files back."
         )
-    tables = [name for name in digests.digested_files(run.folder) if name.endswith(".parquet")]
+    tables = [name for name in run_files.digested_files(run.folder) if name.endswith(".parquet")]
     for name in dict.fromkeys([SAMPLES, EFFECTS, *tables]):
         check_format(run.folder / name)

@@ -9,7 +9,8 @@ from typing import Any
 from dovision.attacks.replay import FOLDER
 from dovision.config.hashing import content_hash, paths_named
 from dovision.io.files import sha256
-from dovision.store.run_directory import RUN, RunDirectory
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import RUN
 from dovision.store.schemas import DIGESTS
 
 

@@ -16,14 +16,13 @@ from dovision import checks
 from dovision.io.atomic import remove_partial
 from dovision.io.locking import Lock, is_locked
 from dovision.io.text_files import make_folder, read_json, write_json, write_text
-from dovision.store import digests, thumbnails
+from dovision.store import run_files
+from dovision.store.run_files import LOCK, RUN
 from dovision.store.schemas import DIGESTS, RunRecord, validated, verified, with_digest
 from dovision.store.shards import SHARDS_FOLDER
 
-RUN = "run.json"
 MISSING, DAMAGED = "missing", "damaged"  # where there is no run.json, and where it names no state of a run
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-LOCK = ".run.lock"
 LOCK_PATIENCE = 1.0  # seconds to wait for the lock, which is held for an instant by who looks whether it is
 
 
@@ -99,7 +98,8 @@ class RunDirectory:
                     f"{self.path} must not hold a completed run, got one. Its tables can be read as they are; "
                     "to run again delete the folder or choose another (output_root=...)."
                 )
-            self._remove_remains(afresh)
+            run_files.remove_remains(self.path, afresh)
+            remove_partial(self.path)
             (self.path / ".hydra").mkdir(exist_ok=True)
             self._write_yaml("config.yaml", checks.plain_value("config", config))
             self._write_yaml("overrides.yaml", list(overrides))
@@ -113,7 +113,7 @@ class RunDirectory:
     def complete(self, facts: Mapping[str, Any]) -> None:
         """End well; call it when all tables have their final names."""
         try:
-            self.record({**facts, "state": "completed", DIGESTS: digests.digests(self.path)})
+            self.record({**facts, "state": "completed", DIGESTS: run_files.digests(self.path)})
             shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
         finally:
             self.close()
@@ -174,14 +174,3 @@ class RunDirectory:
     def _write_yaml(self, name: str, content: object) -> None:
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         write_text(self.path / ".hydra" / name, text)
-
-    def _remove_remains(self, afresh: bool) -> None:
-        (self.path / RUN).unlink(missing_ok=True)  # first, so that what is left is never taken for a whole run
-        for name, path in digests.digested_files(self.path).items():
-            if not name.startswith(f"{thumbnails.EFFECT_MAPS_FOLDER}/"):
-                path.unlink()
-        remove_partial(self.path)
-        if afresh:
-            shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
-        if not (self.path / SHARDS_FOLDER).exists():  # pictures are finished with the parts
-            shutil.rmtree(self.path / thumbnails.EFFECT_MAPS_FOLDER, ignore_errors=True)

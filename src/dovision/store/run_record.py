@@ -9,7 +9,8 @@ from typing import Any
 
 from dovision import checks
 from dovision.io import yaml_file
-from dovision.store.run_directory import RUN, RunDirectory
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import RUN
 from dovision.store.schemas import read_summary
 
 CONFIG = ".hydra/config.yaml"

@@ -18,7 +18,8 @@ from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Detector, Images, Intervention
 from dovision.runtime.fingerprints import Fingerprints
-from dovision.store.run_directory import RUN, RunDirectory
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import RUN
 from dovision.sweeps.costs import Estimate, on_workers
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.reuse import DONE, decide

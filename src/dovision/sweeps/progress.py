@@ -12,7 +12,7 @@ from threading import Event, Thread
 from tqdm import tqdm
 
 from dovision.io.text_files import read_json
-from dovision.store.run_directory import RUN
+from dovision.store.run_files import RUN
 from dovision.sweeps.jobs import Job
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,10 @@ from dovision.interfaces import Images
 from dovision.models import checkpoint
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.runtime.rank import is_rank_zero
-from dovision.store import digests
+from dovision.store import run_files
 from dovision.store.provenance import software, surroundings
-from dovision.store.run_directory import DAMAGED, RUN, RunDirectory
+from dovision.store.run_directory import DAMAGED, RunDirectory
+from dovision.store.run_files import RUN
 from dovision.training import model_cache
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def differences(settings: EvaluateSettings, run: RunDirectory, prints: Fingerpri
     facts = run.facts()
     surround = surroundings(settings, prints.file)
     unlike = [_changed(name, facts.get(name), now) for name, now in surround.items() if facts.get(name) != now]
-    unlike += digests.digest_differences(run.path, facts, prints.file)
+    unlike += run_files.digest_differences(run.path, facts, prints.file)
     if unlike:
         return unlike
     data = prints.data(data_key(settings), settings.dataset.make)

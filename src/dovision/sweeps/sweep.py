@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 from dovision.analysis import sweep_summary
 from dovision.analysis.sweep_summary import Ended, ended, facts_of, state_of
 from dovision.io.text_files import make_folder
-from dovision.store.run_directory import DAMAGED, MISSING, RUN
+from dovision.store.run_directory import DAMAGED, MISSING
+from dovision.store.run_files import RUN
 from dovision.sweeps.interruption import Interruption
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.launch import Launch

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dovision.store.digests import digests
+from dovision.store.run_files import digests
 from dovision.store.schemas import with_digest
 from dovision.types import Task
 

@@ -1,10 +1,12 @@
 """A run's files against what it has recorded of them."""
 
+import pkgutil
+
 import pytest
 
 from dovision.io.files import sha256
-from dovision.store.digests import DIGESTED, digest_differences, digested_files
 from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import RUN_FILES, digest_differences, digested_files, remove_remains
 
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
 WRITTEN += ("detection.parquet", "summary.json", "reads/odin.parquet", "maps/0_clean.png", "attacked/pgd/keys.npy")
@@ -72,16 +74,14 @@ def test_no_byte_is_read_of_a_file_of_another_size(tmp_path):
     assert "samples.parquet" in read
 
 
-@pytest.mark.parametrize("pattern", DIGESTED)
+@pytest.mark.parametrize("pattern", [file.path for file in RUN_FILES if file.digested])
 def test_a_file_that_the_run_has_not_written_is_named(tmp_path, pattern):
     run = written(tmp_path, "a")
     planted = tmp_path / pattern.replace("*", "planted")
     planted.parent.mkdir(parents=True, exist_ok=True)
     planted.write_text("of another run")
     name = planted.relative_to(tmp_path).as_posix()
-    difference = {"summary.json": "summary.json has"}.get(
-        name, f"{name} is none of the files that the run has recorded"
-    )
+    difference = f"{name} has" if name in RECORDED else f"{name} is none of the files that the run has recorded"
     assert [one.startswith(difference) for one in digest_differences(tmp_path, run.facts())] == [True]
 
 
@@ -103,3 +103,28 @@ def test_a_new_start_removes_what_an_earlier_one_has_written(tmp_path):
     written(tmp_path, "a")
     RunDirectory(tmp_path).start({}, [], {}, afresh=True)
     assert set(digested_files(tmp_path)) == {".hydra/config.yaml", ".hydra/overrides.yaml"}
+
+
+@pytest.mark.parametrize("file", RUN_FILES, ids=lambda file: file.path)
+def test_what_is_declared_of_a_file_is_there(file):
+    for name in (file.schema, file.writer, file.reader):
+        assert not name or pkgutil.resolve_name(f"dovision.{name}") is not None
+    assert file.reader or not file.digested
+
+
+def test_a_run_writes_what_is_declared_and_nothing_else(fitted):
+    (run,) = (path.parent for path in fitted.glob("evaluate/*/run.json"))
+    declared = {path for file in RUN_FILES for path in file.find(run)}
+    assert {path for path in run.rglob("*") if path.is_file()} - declared == set()
+    always = {"run.json", "samples.parquet", "effects.parquet", "boxes.parquet", "summary.json", "metrics.csv"}
+    assert {path.name for path in declared} >= always
+
+
+@pytest.mark.parametrize(("afresh", "left"), [(False, {"parts", "maps/0_clean.png"}), (True, set())])
+def test_a_start_goes_on_with_finished_shards_and_their_pictures_alone(tmp_path, afresh, left):
+    for name in (*WRITTEN, "run.log", "parts/0-of-1/64.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("of a start that was stopped")
+    remove_remains(tmp_path, afresh)
+    found = {path.relative_to(tmp_path).as_posix() for file in RUN_FILES for path in file.find(tmp_path)}
+    assert found == left | {"run.log"}
