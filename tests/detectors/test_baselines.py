@@ -11,12 +11,15 @@ from scipy import ndimage, stats
 from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
-from dovision.detectors._activations import LayerFeatures
 from dovision.detectors.confidence import ODIN, Entropy, MaxSoftmax, closeness, logit_entropy
 from dovision.detectors.effect_detectors import dispersion
+from dovision.detectors.feature_detectors import (
+    LayerFeatures,
+    LocalIntrinsicDimensionality,
+    MahalanobisFeatures,
+    dimension,
+)
 from dovision.detectors.feature_squeezing import FeatureSqueezing, median_filter, reduce_depth
-from dovision.detectors.local_intrinsic_dimensionality import LocalIntrinsicDimensionality, dimension
-from dovision.detectors.mahalanobis_features import MahalanobisFeatures
 from dovision.interfaces import Classifier
 from dovision.types import Task
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from captum.attr import LayerActivation, LayerGradCam, LayerGradientXActivation
@@ -36,10 +34,11 @@ class GradCAM(Explainer):
         weighted = cam.attribute(image, target.tolist(), attr_dim_summation=False)
         return _layers.as_map(weighted, name, classifier, image).sum(1).relu()
 
-    def _chosen(self, batch: Batch, classifier: Classifier) -> _ChosenLayer:
+    def _chosen(self, batch: Batch, classifier: Classifier) -> tuple[Tensor, str, nn.Module]:
+        """The images, and name and module of the layer."""
         image = batch.image.detach()  # no gradient is needed below the layer
         name = _layers.chosen(classifier, self.layer, image)
-        return _ChosenLayer(image, name, classifier.network.get_submodule(name))
+        return image, name, classifier.network.get_submodule(name)
 
 
 class GradCAMPlusPlus(GradCAM):
@@ -99,12 +98,6 @@ class ScoreCAM(GradCAM):
             score = torch.cat([classifier(images)[:, wanted] for images in masked])
             maps.append(torch.einsum("c,chw->hw", score.softmax(0), channels).relu())
         return torch.stack(maps)
-
-
-class _ChosenLayer(NamedTuple):
-    image: Tensor  # (B, C, H, W)
-    name: str
-    module: nn.Module
 
 
 def _mask(channels: Tensor, image: Tensor) -> Tensor:

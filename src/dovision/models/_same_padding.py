@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import ExitStack
 from typing import Any
 
@@ -63,8 +62,6 @@ def _input_sizes(network: nn.Module, names: list[str], shape: Shape) -> dict[str
 
 def _border(layer: nn.Conv2d, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """As many zeros as make the output ceil(size / stride); the odd one comes after."""
-    rows, columns = (
-        max((math.ceil(length / stride) - 1) * stride + dilation * (kernel - 1) + 1 - length, 0)
-        for length, kernel, stride, dilation in zip(size, layer.kernel_size, layer.stride, layer.dilation, strict=True)
-    )
+    total = checks.import_extra("timm.layers", "timm").get_same_padding
+    rows, columns = map(total, size, layer.kernel_size, layer.stride, layer.dilation)
     return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
