@@ -96,14 +96,19 @@ def test_a_tensor_that_is_missing_unknown_or_of_another_shape_is_named(public, f
     del tensors["module.densenet121.features.norm5.bias"]
     tensors["module.extra.weight"] = torch.zeros(1)
     tensors["module.densenet121.classifier.0.bias"] = torch.zeros(15)
-    message = r"without features.norm5.bias; with the unknown extra.weight; of other shapes: classifier.bias\."
+    message = (
+        'Missing key.* "features.norm5.bias".* Unexpected key.* "extra.weight".* size mismatch for classifier.bias'
+    )
     with pytest.raises(ValueError, match=message):
         chexnet(file(tensors), SHAPE, "multilabel", CHECKPOINT_LABELS)
 
 
-def test_another_networks_tensors_are_counted(file):
-    with pytest.raises(ValueError, match=r"DenseNet-121 of 14 outputs, got one without .* and \d+ more; with the unk"):
+def test_the_error_of_another_networks_tensors_is_short(file):
+    with pytest.raises(
+        ValueError, match=r"DenseNet-121 of 14 outputs, got others: .*Missing key.*\[\.\.\.\]"
+    ) as raised:
         chexnet(file(torchvision.models.resnet18().state_dict()), SHAPE, "multilabel", CHECKPOINT_LABELS)
+    assert len(str(raised.value)) < 700
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from textwrap import shorten
 
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
@@ -60,9 +61,13 @@ def _public(path: str, classes: Sequence[str]) -> nn.Module:
     if not isinstance(state, dict):
         got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise ValueError(f"the checkpoint {path} must hold a dictionary with a state_dict, got {got}.")
-    tensors = {_today(name): tensor for name, tensor in state.items()}
-    _check_layout(path, tensors, network.state_dict())
-    network.load_state_dict(tensors)
+    try:
+        network.load_state_dict({_today(name): tensor for name, tensor in state.items()})
+    except RuntimeError as error:
+        raise ValueError(
+            f"the checkpoint {path} must hold the tensors of a DenseNet-121 of {len(CHECKPOINT_LABELS)} outputs, got "
+            f"others: {shorten(str(error), 400)}"
+        ) from error
     choose_outputs(network, "classifier", CHECKPOINT_LABELS, classes)
     return network
 
@@ -72,24 +77,3 @@ def _today(name: str) -> str:
     name = name.removeprefix("module.").removeprefix("densenet121.")
     name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", name)
     return name.replace("classifier.0.", "classifier.")  # the linear layer of a pair with a sigmoid
-
-
-def _check_layout(path: str, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    counters = {name for name in expected if name.endswith("num_batches_tracked")}  # younger than the layout, not used
-    wrong = {
-        "without": sorted(expected.keys() - tensors.keys() - counters),
-        "with the unknown": sorted(tensors.keys() - expected.keys()),
-        "of other shapes:": sorted(
-            n for n in tensors.keys() & expected.keys() if tensors[n].shape != expected[n].shape
-        ),
-    }
-    found = [f"{how} {', '.join(names[:4])}{_rest(names[4:])}" for how, names in wrong.items() if names]
-    if found:
-        raise ValueError(
-            f"the checkpoint {path} must hold the tensors of a DenseNet-121 of {len(CHECKPOINT_LABELS)} outputs, "
-            f"got one {'; '.join(found)}."
-        )
-
-
-def _rest(names: Sequence[str]) -> str:
-    return f" and {len(names)} more" if names else ""
