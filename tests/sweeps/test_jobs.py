@@ -10,12 +10,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf, open_dict
 
 from dovision.config.sources import configuration_folder
 from dovision.sweeps.costs import Estimate
 from dovision.sweeps.forecast import Forecast, warn_of_space
-from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, workers
+from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, overrides_of_jobs, workers
 from dovision.sweeps.timing import Timer
 
 pytestmark = pytest.mark.usefixtures("quick_dry_run")
@@ -238,3 +241,29 @@ def test_what_runs_alike_took_of_memory_is_compared_with_what_is_free(tmp_path, 
     assert "memory" not in caplog.text
     warn_of_space(tmp_path, [Forecast(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 3 * 10**9)])
     assert "a run like these took 3.0 GB of memory, and 2.0 GB are free." in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("params", "task", "jobs"),
+    [
+        ({}, ["seed=0,1", "a=b"], [("seed=0", "a=b"), ("seed=1", "a=b")]),
+        (
+            {"seed": "0,1"},
+            ["+x=range(2)"],
+            [("seed=0", "+x=0"), ("seed=0", "+x=1"), ("seed=1", "+x=0"), ("seed=1", "+x=1")],
+        ),
+        ({"seed": "0,1"}, ["seed=7"], [("seed=7",)]),
+        ({}, ["x='a,b'", "y=[1,2]"], [("x='a,b'", "y=[1,2]")]),
+    ],
+)
+def test_the_jobs_of_a_sweep_are_those_of_hydras_basic_sweeper(params, task, jobs):
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        config = compose("evaluate", return_hydra_config=True)
+        with open_dict(config):
+            config.hydra.sweeper.params = params
+            config.hydra.overrides.task = task
+        own = overrides_of_jobs(config)
+        given = [f"{key}={value}" for key, value in params.items()]
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        parsed = parser.parse_overrides([*given, *task])
+    assert own == jobs == [tuple(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
