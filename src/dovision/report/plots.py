@@ -23,30 +23,32 @@ _MOST = 200  # values that stand for a distribution
 
 
 def panel_rows(
-    names: Iterable[str], across: int, height: float, width: float = 2.9, **shared: Any
+    names: Iterable[str], labels: tuple[str, str], size: tuple[float, float], across: int = 3, **shared: Any
 ) -> tuple[Figure, list[Axes]]:
     """A panel for each name, in rows of at most `across`.
 
     Args:
         names: titles of the panels.
+        labels: of x, below each panel, and of y, at the first panel of each row.
+        size: width and height of a panel, in inches.
         across: panels in a row.
-        height: of a panel, in inches, as is `width`.
-        width: of a panel.
         shared: which axes the panels share.
     """
     titles = list(names)
     columns, rows = min(len(titles), across), -(-len(titles) // across)
-    figure = Figure(figsize=(max(0.5 + width * columns, 5.0), 0.7 + height * rows), layout="constrained")
+    figure = Figure(figsize=(max(0.5 + size[0] * columns, 5.0), 0.7 + size[1] * rows), layout="constrained")
     panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
     for axes, title in zip(panels, titles, strict=False):
-        axes.set_title(title)
+        axes.set(title=title, xlabel=labels[0])
+    for axes in panels[::across]:
+        axes.set_ylabel(labels[1])
     for axes in panels[len(titles) :]:
         axes.set_axis_off()
     return figure, panels[: len(titles)]
 
 
-def legend_below(figure: Figure, panels: Iterable[Axes] | None = None) -> None:
-    """One legend for all panels, each name once, in as many columns as fit."""
+def shared_legend(figure: Figure, panels: Iterable[Axes] | None = None) -> None:
+    """One legend below the figure for all panels, each name once, in as many columns as fit."""
     found: dict[str, Any] = {}
     for axes in figure.axes if panels is None else panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -149,7 +151,7 @@ def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on th
     name_rows(axes, [f"do({shortened(unit, 24)}) on {shortened(name, 24)}" for unit, name in pairs], 60)
     axes.set_xlabel(label)
     if len(conditions) > 1:
-        legend_below(figure)
+        shared_legend(figure)
     return figure
 
 

@@ -28,7 +28,7 @@ COLOURS = (
     "#CC79A7",
     "#E69F00",
     "#56B4E9",
-)  # distinct for the colour-blind (Okabe, Ito)
+)  # for the colour-blind (Okabe, Ito)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DIVERGING = "RdBu_r"  # of a map, and of any signed number: red above 0; in a map, evidence for the class
 EFFECT_COLOURS = "RdBu"  # of an effect, treated - control: red below 0, where do(unit) took away evidence for the class

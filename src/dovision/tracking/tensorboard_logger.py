@@ -10,8 +10,7 @@ from dovision.io import paths
 from dovision.report.catalogue import run_figures
 from dovision.store.run_record import Run
 from dovision.store.thumbnails import load_thumbnail
-from dovision.tracking.csv_logger import CSVLogger
-from dovision.tracking.payload import effect_histogram, figure_files, metrics
+from dovision.tracking.csv_logger import CSVLogger, effect_histogram, figure_files, metrics
 
 
 class TensorboardLogger(CSVLogger):

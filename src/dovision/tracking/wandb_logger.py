@@ -1,29 +1,41 @@
-"""Runs in Weights & Biases."""
+"""Runs in Weights & Biases, with effect maps and boxes as layers over the saved pictures."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dovision import checks
+from dovision.functional.geometry import stack
 from dovision.report.catalogue import run_figures
 from dovision.report.figures.gallery import GALLERY
 from dovision.report.report_figure import ReportFigure
+from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
-from dovision.store.tables import read_samples
-from dovision.tracking.csv_logger import CSVLogger
-from dovision.tracking.payload import effect_histogram, figure_files, metrics
-from dovision.tracking.wandb_masks import LEVELS, Layered, layered
+from dovision.store.tables import boxes_of, largest_effect, read_samples
+from dovision.store.thumbnails import Picture, load_thumbnail, thumbnail_path
+from dovision.tracking.csv_logger import CSVLogger, effect_histogram, figure_files, metrics
 from dovision.types import Box
 
 log = logging.getLogger(__name__)
 PATIENCE = 60.0  # seconds that W&B may take for one answer
 TABLE_ROWS = 1000  # of a table that are sent
+LEVELS = {
+    0: "no unit",
+    1: "evidence for the class",
+    2: "some evidence for it",
+    3: "hardly any",
+    4: "some evidence against it",
+    5: "evidence against the class",
+}
+EDGES = (-0.6, -0.2, 0.2, 0.6)  # between the levels 1 to 5, in shares of the largest effect of the job's pictures
 
 
 class WandbLogger(CSVLogger):
@@ -135,6 +147,36 @@ class WandbLogger(CSVLogger):
         trouble = errors[0] if errors else f"no answer within {PATIENCE:.0f} s"
         log.warning("W&B failed, and the job goes on without it: %s", trouble)
         return None
+
+
+class Layered(NamedTuple):
+    """A picture and what lies over it."""
+
+    caption: str
+    picture: Picture
+    levels: npt.NDArray[np.uint8]  # (H, W), keys of LEVELS
+    boxes: pd.DataFrame  # of the known objects: object, top, left, bottom, right (pixels)
+
+
+def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
+    """The saved pictures of a run directory with their effect maps; none where units have no place.
+
+    Args:
+        folder: the run directory.
+        effects: a row per (sample, condition, unit): predicted, label, effect, top, left, bottom, right (pixels, or
+            nan).
+    """
+    boxes, largest = read_box_table(folder), largest_effect(effects)
+    for (sample, condition), units in effects.dropna(subset=["top"]).groupby(["sample", "condition"], sort=False):
+        picture, facts = load_thumbnail(thumbnail_path(folder, sample, condition)), units.iloc[0]
+        caption = f"sample {sample}, {condition}: predicted: {facts['predicted']}, true: {facts['label']}"
+        yield Layered(caption, picture, _levels(picture, units, largest), boxes[boxes["sample"] == sample])
+
+
+def _levels(picture: Picture, units: pd.DataFrame, largest: float) -> npt.NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    share = stack(height, width, boxes_of(units), (units["effect"] / largest).tolist(), background=np.nan)
+    return np.where(np.isnan(share), 0, 1 + np.digitize(share, EDGES)).astype(np.uint8)
 
 
 def _image(layers: Layered) -> Any:

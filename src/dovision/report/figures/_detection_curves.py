@@ -12,12 +12,11 @@ from matplotlib.ticker import NullFormatter
 
 from dovision.analysis.detection_summary import worst_case
 from dovision.functional.detection import Floats
-from dovision.report.plots import draw_ecdf, ecdf, legend_below, panel_rows
+from dovision.report.plots import draw_ecdf, ecdf, panel_rows, shared_legend
 from dovision.report.style import FAINT, PAPER, logarithmic, series, shortened, styled
 from dovision.store.detection_tables import DETECTOR, NOISE, TEST, detector_label, preferred
 from dovision.store.tables import CLEAN
 
-ACROSS = 3  # panels side by side
 RATE_MARKERS = {"1": "o", "5": "s"}  # of the points in use, by the rate in percent
 _SHOWN = 3  # epsilons that are drawn side by side
 _ATTACKED = "attacked"
@@ -114,7 +113,7 @@ def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figu
         panels[1, column].set(xlim=(0, 1), xlabel="attacked images found (recall)")
     panels[0, 0].set_ylabel("attacked images found")
     panels[1, 0].set_ylabel("precision")
-    legend_below(figure)
+    shared_legend(figure)
     return figure
 
 
@@ -126,7 +125,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
         frame: columns detector, condition, images, share (0 to 1), value.
         limits: by detector the threshold in use, drawn as a line.
     """
-    figure, panels = detector_panels(frame["detector"], height=2.2)
+    figure, panels = detector_panels(frame["detector"], "score", "share at or below", height=2.2)
     looks: dict[str, dict[str, Any]] = {CLEAN: series(-1), NOISE: series(0) | {"linestyle": "--"}}
     for axes, (name, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         for condition, rows in own.groupby("condition", sort=False):
@@ -138,18 +137,16 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
             logarithmic(axes, ticks=4)
         if high > low:
             axes.set_xlim(low, high)
-        axes.set(ylim=(0, 1.02), xlabel="score")
+        axes.set_ylim(0, 1.02)
         axes.grid()
-    for axes in panels[::ACROSS]:
-        axes.set_ylabel("share at or below")
-    legend_below(figure)
+    shared_legend(figure)
     return figure
 
 
-def detector_panels(detectors: pd.Series[str], height: float) -> tuple[Figure, list[Axes]]:
+def detector_panels(detectors: pd.Series[str], x: str, y: str, height: float) -> tuple[Figure, list[Axes]]:
     """A panel a detector, under its name."""
     titles = (
         "\n".join(shortened(line, 40) for line in name.replace(", ", "\n", 1).splitlines())
         for name in dict.fromkeys(detectors)
     )
-    return panel_rows(titles, ACROSS, height)
+    return panel_rows(titles, (x, y), (2.9, height))

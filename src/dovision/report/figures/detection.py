@@ -18,7 +18,7 @@ from dovision.analysis.detection_summary import (
 )
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.figures import _detection_curves as curves
-from dovision.report.plots import draw_means, heat_maps, legend_below
+from dovision.report.plots import draw_means, heat_maps, shared_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
 from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, styled
 from dovision.report.tables import Ruled
@@ -165,7 +165,9 @@ def adaptive_curves(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns detector (the panel's title), measure, strength (nan of the orthogonal one), mean, low, high.
     """
-    figure, panels = curves.detector_panels(frame["detector"], height=2.6)
+    figure, panels = curves.detector_panels(
+        frame["detector"], "lambda, the weight of the score", "share of images", 2.6
+    )
     strengths = sorted(frame["strength"].dropna().unique())
     measures = list(dict.fromkeys(frame["measure"]))
     for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
@@ -175,14 +177,11 @@ def adaptive_curves(frame: pd.DataFrame) -> Figure:
             ticks = [len(strengths) if orthogonal else strengths.index(strength) for strength in rows["strength"]]
             place = [tick + 0.05 * (number - 1.5) for tick in ticks]
             draw_means(axes, place, rows, number, str(measure))
-        apart = ["orth."] if frame["strength"].isna().any() else []
-        names = [*(f"{strength:g}" for strength in strengths), *apart]
+        names = [f"{strength:g}" for strength in strengths] + ["orth."] * int(frame["strength"].isna().any())
         axes.set_xticks(range(len(names)), names)
-        axes.set(ylim=(0, 1.03), xlabel="lambda, the weight of the score")
+        axes.set_ylim(0, 1.03)
         axes.grid(axis="y")
-    for axes in panels[:: curves.ACROSS]:
-        axes.set_ylabel("share of images")
-    legend_below(figure)
+    shared_legend(figure)
     return figure
 
 
@@ -245,7 +244,7 @@ def auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns detector, line (one of LINES), eps, mean, low, high; a band for the attacks, whiskers for others.
     """
-    figure, panels = curves.detector_panels(frame["detector"], height=2.3)
+    figure, panels = curves.detector_panels(frame["detector"], "epsilon (pixel units)", "AUROC", 2.3)
     for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         axes.axhline(0.5, color=LINE, linewidth=0.9)
         for line, (of, _, look) in LINES.items():
@@ -255,11 +254,9 @@ def auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
                 axes.plot(rows["eps"], rows["mean"], label=line, **look)
             elif len(rows):
                 draw_means(axes, rows["eps"], rows, 0, line, **look)
-        axes.set(ylim=(max(0.0, min(0.4, frame["low"].min() - 0.02)), 1.02), xlabel="epsilon (pixel units)")
+        axes.set_ylim(max(0.0, min(0.4, frame["low"].min() - 0.02)), 1.02)
         axes.grid(axis="y")
-    for axes in panels[:: curves.ACROSS]:
-        axes.set_ylabel("AUROC")
-    legend_below(figure)
+    shared_legend(figure)
     return figure
 
 

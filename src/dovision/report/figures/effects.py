@@ -11,7 +11,7 @@ from dovision.analysis import average_effect
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
 from dovision.report.figures.results import MEAN_ECE
-from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, legend_below, strongest
+from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, shared_legend, strongest
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, logarithmic, series, styled
 from dovision.store.run_record import Run
@@ -78,7 +78,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
         logarithmic(axes)
     axes.set(xlabel="mean |ECE| of an image", ylabel="share of images at or below", ylim=(0, 1.02))
     axes.grid()
-    legend_below(figure)
+    shared_legend(figure)
     return figure
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS
 from dovision.report.figures.results import MEAN_ECE, results_frame
-from dovision.report.plots import draw_means, legend_below, panel_rows, quantile
+from dovision.report.plots import draw_means, panel_rows, quantile, shared_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span
 from dovision.report.style import FAINT, MARKERS, brief, logarithmic, series, styled
 from dovision.store.run_record import Run, alike, describe, own_settings
@@ -21,7 +21,6 @@ QUANTILES = {"low": 0.05, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0
 EPSILON = "epsilon (pixel units, 0 = clean)"
 _FEW = 12  # jobs that their colours can distinguish
 _PANELS = 12  # that are drawn; the numbers have all
-_ACROSS = 4  # panels side by side
 Series = Mapping[str, Sequence[Run]]  # by the name of the attack; the runs of one differ in their epsilons alone
 
 
@@ -140,7 +139,8 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
         frame: columns panel, attack, eps (pixel units, 0 for clean), low, lower, median, upper, high.
     """
     names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
-    figure, panels = panel_rows(names, _ACROSS, height=2.7, width=3.3, sharey=True)
+    labels = EPSILON, "mean |ECE| of an image"
+    figure, panels = panel_rows([brief(name, 44) for name in names], labels, (3.3, 2.7), across=4, sharey=True)
     floor = max(float(frame["high"].max()) / 1e4, RESOLUTION)  # smaller values stand at the lower edge
     bounds = frame.assign(**{end: frame[end].clip(lower=floor) for end in QUANTILES})
     for axes, name in zip(panels, names, strict=True):
@@ -152,9 +152,6 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
                 axes.plot(rows["eps"], rows[end], color=look["color"], linestyle=":", linewidth=0.9)
             axes.plot(rows["eps"], rows["median"], label=attack, marker=MARKERS[number % 7], markersize=4.5, **look)
         logarithmic(axes, "y")
-        axes.set(xlabel=EPSILON, title=brief(name, 44))
         axes.grid(axis="y")
-    for axes in panels[::_ACROSS]:
-        axes.set_ylabel("mean |ECE| of an image")
-    legend_below(figure, panels[:1])
+    shared_legend(figure, panels[:1])
     return figure

@@ -104,7 +104,7 @@ def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame, la
 def _image(axes: Axes, picture: Picture, facts: pd.Series) -> None:
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none")
     predicted, label = shortened(str(facts["predicted"]), 14), shortened(str(facts["label"]), 18)
-    axes.set_xlabel(f"predicted: {predicted} ({facts['control']:.2f})\ntrue: {label}", fontsize=7)
+    axes.set_xlabel(f"predicted: {predicted} ({facts['control']:.2f})\ntrue: {label}", fontsize=7, loc="left")
     _bare(axes)
 
 
@@ -121,7 +121,7 @@ def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set(ylim=(scale.vmin, scale.vmax), box_aspect=1)
     _bare(axes)
-    axes.set_xlabel(f"units 1 to {len(units)}", fontsize=7)
+    axes.set_xlabel(f"units 1 to {len(units)}", fontsize=7, loc="right")
 
 
 def _bare(axes: Axes) -> None:

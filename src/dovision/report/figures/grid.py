@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dovision.functional.intervals import MEAN_INTERVALS
 from dovision.report.figures.results import MEAN_ECE
-from dovision.report.plots import draw_means, legend_below
+from dovision.report.plots import draw_means, shared_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
 from dovision.report.style import brief, shortened, styled
 from dovision.store.run_record import Run, alike, describe, own_settings
@@ -118,5 +118,5 @@ def grid_lines(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel("cells of the grid")
     for axes in panels[:, 0]:
         axes.set_ylabel("mean |ECE|")
-    legend_below(figure, panels[:, 0])
+    shared_legend(figure, panels[:, 0])
     return figure

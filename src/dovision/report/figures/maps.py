@@ -18,9 +18,9 @@ from dovision.report.plots import (
     draw_means,
     draw_means_across,
     heat_maps,
-    legend_below,
     name_rows,
     panel_rows,
+    shared_legend,
 )
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import FAINT, INK, LINE, MARKERS, series, styled
@@ -41,7 +41,6 @@ TITLES = {
 }
 LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
 _SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
-_ACROSS = 3  # panels of estimates side by side
 
 
 class Maps(FigureComponent):
@@ -216,7 +215,8 @@ def estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         titles: of the explainers that are drawn, in their order.
     """
     kinds = list(dict.fromkeys(frame["kind"]))
-    figure, panels = panel_rows(titles.values(), _ACROSS, height=2.1, width=2.6, sharex=True)
+    labels = "true evidence: minus the effect", "mean of the map"
+    figure, panels = panel_rows(titles.values(), labels, (2.6, 2.1))
     for axes, explainer in zip(panels, titles, strict=True):
         own = frame[frame["explainer"] == explainer]
         for number, kind in enumerate(kinds):
@@ -230,9 +230,7 @@ def estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes.axvline(0, color=INK, linewidth=0.6)
         if own["density"].min() < 0:
             axes.axhline(0, color=INK, linewidth=0.6)
-    figure.supxlabel("true evidence of the object: minus the effect of taking it away", fontsize=9)
-    figure.supylabel("the map's mean over the object", fontsize=9)
-    legend_below(figure, panels[:1])
+    shared_legend(figure, panels[:1])
     return figure
 
 
@@ -304,7 +302,7 @@ def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
     axes.set(xlabel="randomised layers, from the top down", ylabel="rank correlation with the original map")
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.grid(axis="y")
-    legend_below(figure)
+    shared_legend(figure)
     return figure
 
 

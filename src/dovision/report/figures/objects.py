@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from dovision.analysis import object_moves
 from dovision.analysis.object_effects import CONTRASTS, contrasts, object_effects, true_effects
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, level_of_selected
-from dovision.report.plots import average_effects_plot, draw_means_across, legend_below, name_rows, strongest
+from dovision.report.plots import average_effects_plot, draw_means_across, name_rows, shared_legend, strongest
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
 from dovision.report.style import FAINT, INK, MARKERS, PAPER, series, shortened, styled
 from dovision.store.run_record import Run
@@ -122,7 +122,7 @@ def cause_against_tag(pairs: pd.DataFrame, moves: pd.DataFrame) -> Figure:
         for axes in (cloud, signed):
             axes.axvline(0, color=INK, linewidth=0.8)
         cloud.axhline(0, color=INK, linewidth=0.8)
-    legend_below(figure, panels[0, :1])
+    shared_legend(figure, panels[0, :1])
     return figure
 
 
@@ -163,7 +163,7 @@ def forest(frame: pd.DataFrame) -> Figure:
     look = {"color": FAINT, "markerfacecolor": "none"}
     draw_means_across(means, place + 0.13, _ends(frame, "control"), 0, **look)
     draw_means_across(difference, place, _ends(frame, "difference"), 0)
-    means.set_title("effect of the box (filled) and of its controls (hollow)")
+    means.set_title("box (filled) and its controls (hollow)")
     difference.set_title("box minus control")
     name_rows(means, frame["name"])
     for axes in (means, difference):

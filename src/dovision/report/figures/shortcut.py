@@ -14,7 +14,7 @@ from dovision.analysis.explanation_metrics import object_scores
 from dovision.analysis.object_effects import object_rows, paired, true_effects
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS, mean_interval
-from dovision.report.plots import REFERENCE_MAPS, draw_means, legend_below
+from dovision.report.plots import REFERENCE_MAPS, draw_means, shared_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import FAINT, INK, shortened, styled
 from dovision.store.map_tables import MAPS_FILE
@@ -130,7 +130,7 @@ def shortcut_lines(frame: pd.DataFrame, strength: str) -> Figure:
             axes.set_ylabel(measure)
     for axes in panels[-1]:
         axes.set_xlabel(strength)
-    legend_below(figure)
+    shared_legend(figure)
     return figure
 
 

@@ -6,7 +6,7 @@ import torch
 
 from dovision.store.map_tables import write_boxes
 from dovision.store.thumbnails import save_image, thumbnail_path
-from dovision.tracking.wandb_masks import layered
+from dovision.tracking.wandb_logger import layered
 from dovision.types import BOX_COLUMNS
 
 CELLS = {"top": [0, 0, 2, 2], "left": [0, 2, 0, 2], "bottom": [2, 2, 4, 4], "right": [2, 4, 2, 4]}
