@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,13 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional.norms import in_budget, size
 from dovision.interfaces import Attack, Classifier
-from dovision.io import arrays, files, paths
+from dovision.io import arrays, paths
+from dovision.io.text_files import read_json
 from dovision.types import Batch, Epsilons
 
 FOLDER = "attacked"  # in the run directory: a folder an attack, in which there are
 FACTS = "facts.json"  # norm and epsilons of the attack, and
 KEYS = "keys.npy"  # sample and group of each image, (N, 2) int64;
-_REMEDY = "Attack and keep the images again."
 MAIN = "attack"  # name of the attack in whose conditions effects are measured; those of detection have their own
 
 
@@ -81,15 +80,15 @@ def adversarial_path(folder: Path, eps: float) -> Path:
 
 def _facts(folder: Path) -> dict[str, Any]:
     try:
-        facts: Any = json.loads(files.read_text(folder / FACTS))
+        facts = read_json(folder / FACTS)
     except FileNotFoundError as error:
         beside = sorted(path.parent.name for path in folder.parent.glob(f"*/{FACTS}"))
         there = f"; it has {', '.join(beside)}" if beside else ""
         raise FileNotFoundError(
             f"{folder} must hold attacked images, got none{there}. Keep them: evaluation.store_adversarial=true."
         ) from error
-    except ValueError as error:
-        raise ValueError(f"{folder / FACTS} must say what was attacked, got: {error}. {_REMEDY}") from error
-    if not isinstance(facts, dict) or not isinstance(facts.get("norm"), str) or not isinstance(facts.get("eps"), list):
-        raise ValueError(f"{folder / FACTS} must say the norm and the epsilons, got something else. {_REMEDY}")
+    if not isinstance(facts.get("norm"), str) or not isinstance(facts.get("eps"), list):
+        raise ValueError(
+            f"{folder / FACTS} must say the norm and the epsilons, got something else. Attack and store them again."
+        )
     return facts
