@@ -17,9 +17,7 @@ from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows, without
 from dovision.evaluation.detection import Detection
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, shown, write_scores
 from dovision.interfaces import Attack, Classifier, Detector
-from dovision.store.attack_tables import attack_rates
-from dovision.store.detection_tables import read_scores
-from dovision.store.detector_features import read_reads
+from dovision.store.detection_tables import attack_rates, read_reads, read_scores
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
 

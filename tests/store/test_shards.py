@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dovision.store import shards as module
-from dovision.store.shards import Shards
+from dovision.store.shards import Shards, by_sample
 from dovision.store.tables import METADATA, NAME
 
 SCHEMA = pa.schema({"sample": pa.int64(), "unit": NAME}, metadata=METADATA)
@@ -129,3 +129,16 @@ def test_a_signal_at_any_line_loses_no_row_and_keeps_none_twice(tmp_path):
         again.join()
         assert pq.read_table(tmp_path / str(line) / "t.parquet")["sample"].to_pylist() == list(range(3)), line
     assert line > 30
+
+
+def in_condition(condition, samples):
+    names = pa.array([condition] * len(samples)).dictionary_encode()
+    return pa.RecordBatch.from_pydict({"sample": samples, "condition": names})
+
+
+def test_rows_go_image_by_image_and_condition_by_condition_within_an_image():
+    clean = [in_condition("clean", [7, 7]), in_condition("clean", [8, 8])]
+    attacked = [in_condition("eps=0.1", [7, 7, 8, 8])]
+    ordered = by_sample([clean, attacked], images=2).to_pydict()
+    assert ordered["sample"] == [7, 7, 7, 7, 8, 8, 8, 8]
+    assert ordered["condition"] == ["clean", "clean", "eps=0.1", "eps=0.1"] * 2

@@ -10,8 +10,7 @@ from dovision.store.to_arrow import (
     CleanImages,
     done_rows,
     effect_columns,
-    mean_abs_expected_effect,
-    mean_expected_logit_effect,
+    mean_effects,
     probability_margin,
     sample_columns,
     task_entropy,
@@ -115,17 +114,17 @@ def test_margin_is_the_distance_from_another_answer():
 def test_mean_abs_expected_effect_does_not_let_units_cancel():
     control, treated = odds(0.5), torch.stack([odds(0.75), odds(0.75).flip(-1)], dim=1)
     # effects +-1/4 of both classes at equal weights: ECE = 0 for each unit of a balanced control
-    assert mean_abs_expected_effect(control, treated, TWO).tolist() == pytest.approx([0.0], abs=1e-6)
+    assert mean_effects(control, treated, TWO)["mean_abs_expected_effect"].tolist() == pytest.approx([0.0], abs=1e-6)
     control, treated = odds(0.8), torch.stack([odds(0.9), odds(0.7)], dim=1)
     # ECE = .8 * .1 - .2 * .1 = .06, and -.06
-    assert mean_abs_expected_effect(control, treated, TWO).tolist() == pytest.approx([0.06])
+    assert mean_effects(control, treated, TWO)["mean_abs_expected_effect"].tolist() == pytest.approx([0.06])
 
 
 def test_mean_abs_expected_effect_is_that_of_the_units_done_and_of_none_not_a_number():
     control, treated = odds(0.8, 0.8, 0.8), torch.stack([odds(0.9, 0.9, 0.9), odds(0.6, 0.6, 0.6)], dim=1)
     # ECE = .06, and .8 * -.2 + .2 * .2 = -.12
     done = torch.tensor([[True, True], [False, True], [False, False]])
-    found = mean_abs_expected_effect(control, treated, TWO, done)
+    found = mean_effects(control, treated, TWO, done)["mean_abs_expected_effect"]
     assert found.tolist() == pytest.approx([0.09, 0.12, math.nan], nan_ok=True)
     rows = one(treated_logits=odds(0.5, 0.75).unsqueeze(1), done=torch.tensor([[True], [False]]))
     assert rows["mean_abs_expected_effect"] == pytest.approx([0.125, math.nan], nan_ok=True)
@@ -137,7 +136,7 @@ def test_the_mean_expected_logit_effect_keeps_the_sign_and_leaves_out_units_not_
     p = 1 / (1 + math.exp(-2))
     units = [p * 1, p * -2 + (1 - p) * 1]
     done = torch.tensor([[True, True], [False, True], [False, False]])
-    found = mean_expected_logit_effect(control, treated, TWO, done)
+    found = mean_effects(control, treated, TWO, done)["mean_expected_logit_effect"]
     assert found.tolist() == pytest.approx([sum(units) / 2, units[1], math.nan], nan_ok=True)
     rows = one(control_logits=control[:2], treated_logits=treated[:2])
     assert rows["mean_expected_logit_effect"] == pytest.approx([sum(units) / 2] * 2)

@@ -18,8 +18,8 @@ from dovision.config.sources import configuration_folder
 from dovision.runtime.outcomes import JobFailed
 from dovision.runtime.signals import Stop, Stopped
 from dovision.sweeps import sweep
+from dovision.sweeps.launch import quieten
 from dovision.sweeps.task import JobTask, Story
-from dovision.sweeps.worker import quieten
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,7 @@ from dovision.config.errors import explain
 from dovision.config.settings import EvaluateSettings
 from dovision.config.sources import recorded
 from dovision.runtime.outcomes import ImagesLost, JobFailed
-from dovision.runtime.process_state import freeing_memory, isolated
-from dovision.runtime.rank import is_rank_zero
+from dovision.runtime.process_state import freeing_memory, is_rank_zero, isolated
 from dovision.runtime.signals import Stop, Stopped
 from dovision.store.provenance import peak_memory, provenance
 from dovision.store.run_directory import BeingWritten, RunDirectory

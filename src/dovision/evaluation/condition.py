@@ -10,8 +10,7 @@ from torch import Tensor
 
 from dovision.functional.norms import size
 from dovision.interfaces import condition_name
-from dovision.store.attack_tables import attacks_schema
-from dovision.store.detector_features import reads_schema
+from dovision.store.detection_tables import attacks_schema, reads_schema
 from dovision.store.tables import CLEAN, repeated, success
 from dovision.types import Batch
 

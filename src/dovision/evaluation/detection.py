@@ -18,9 +18,16 @@ from dovision.evaluation.gradient_health import GradientHealth
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.io.text_files import make_folder
 from dovision.store.adversarial_cache import Keeper
-from dovision.store.attack_tables import ATTACKS, attacks_schema
-from dovision.store.detection_tables import TEST, VAL
-from dovision.store.detector_features import READS, READS_ROW_GROUP, reads_path, reads_schema
+from dovision.store.detection_tables import (
+    ATTACKS,
+    READS,
+    READS_ROW_GROUP,
+    TEST,
+    VAL,
+    attacks_schema,
+    reads_path,
+    reads_schema,
+)
 from dovision.store.tables import CLEAN, TableWriter
 from dovision.types import Batch
 

@@ -26,10 +26,11 @@ from dovision.store.detection_tables import (
     TEST,
     UNFITTED,
     VAL,
+    Reads,
     preferred,
+    read_reads,
     scores_schema,
 )
-from dovision.store.detector_features import Reads, read_reads
 from dovision.store.tables import CLEAN, TableWriter
 
 log = logging.getLogger(__name__)

@@ -18,14 +18,12 @@ from dovision.attacks.replay import MAIN
 from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition
-from dovision.evaluation.gradient_health import GradientHealth
-from dovision.evaluation.query_counter import Queries
+from dovision.evaluation.gradient_health import GradientHealth, Queries
 from dovision.functional.logit_checks import finite
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.propagation import Outcome, Propagation
 from dovision.store.adversarial_cache import Keeper
-from dovision.store.sharding import by_sample
-from dovision.store.shards import Shards
+from dovision.store.shards import Shards, by_sample
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
 from dovision.store.thumbnails import PictureChoice, pictured_samples, remove_images, save_image, thumbnail_path
 from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched

@@ -19,7 +19,7 @@ from dovision.functional import agreement
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, maps_schema
-from dovision.store.sharding import join_shards, shard_path
+from dovision.store.shards import join_shards, shard_path
 from dovision.store.tables import TableWriter
 from dovision.training.sanity_checks import cascade
 from dovision.types import Batch, Shape

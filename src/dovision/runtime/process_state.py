@@ -75,3 +75,8 @@ def _put_back_environment(after: ExitStack) -> None:
         os.environ.update(before)
 
     after.callback(put_back)
+
+
+def is_rank_zero() -> bool:
+    """False in the processes that Lightning starts for the other devices, which record nothing."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"

@@ -1,16 +1,21 @@
-"""The table of a run that detects: what each detector says of each image in each condition.
+"""Three tables of a run that detects: success of attacks, features that detectors read, and their scores.
 
 Rows may come in any order; readers rely on the columns alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import torch
+from torch import Tensor
 
+from dovision.functional.intervals import interval_columns, share_interval
 from dovision.store.tables import METADATA, NAME, row_groups
 
 SCORES = "scores.parquet"
@@ -27,6 +32,12 @@ ALL_ATTACKS = "all attacks"  # what a supervised detector is fitted to, if not t
 DETECTOR = ["detector", "variant", "fitted_on"]  # columns that name one detector as it was fitted
 CONDITION = ["attack", "eps", "strength"]  # columns that name a condition
 VARIANTS = (SUPERVISED_HARDENED, HARDENED, SUPERVISED, CLEAN_ONLY, UNFITTED)  # the first there is of these is shown
+ATTACKS = "attacks.parquet"
+TOGETHER = "all together"  # an image is beaten if one of the attacks of an epsilon beats it
+MASKED = 0.05  # share of dead gradients above which attacks by gradient may fail for want of one
+SHARES = ("success", "success_8bit", "robust_accuracy")
+READS = "reads"  # the folder of the tables, in the run directory
+READS_ROW_GROUP = 4096  # rows, each of up to some thousand numbers
 
 
 def scores_schema() -> pa.Schema:
@@ -92,3 +103,109 @@ def read_scores(folder: Path) -> pd.DataFrame:
     if len(silent):
         raise ValueError(f"{path} must have a score in each row, got nan in {len(silent):,}, from {silent.iloc[0]}.")
     return frame.assign(success=frame["success"].to_numpy(float, na_value=np.nan))
+
+
+def attacks_schema() -> pa.Schema:
+    """Columns of attacks.parquet, a row per (split, sample, attack, eps).
+
+    sample, split, group    the row in the split, "val" or "test", the patient
+    attack, eps             the condition, and its epsilon in pixel units
+    success                 right when clean and wrong in this condition; null for images wrong when clean
+    success_8bit            the same after the attacked image was rounded to 8 bits
+    linf, l2                norms of attacked minus clean image, pixel units
+    """
+    columns = {"sample": pa.int64(), "split": NAME, "group": pa.int64(), "attack": NAME, "eps": pa.float64()}
+    columns |= {"success": pa.bool_(), "success_8bit": pa.bool_(), "linf": pa.float32(), "l2": pa.float32()}
+    return pa.schema(columns, metadata=METADATA)
+
+
+def attack_rates(folder: Path) -> pd.DataFrame:
+    """A row per (attack, eps) of the test images, and per epsilon one for all attacks together, noise left out.
+
+    An attack that failed in the middle, and so has no row of some images, is left out.
+
+    images, right       attacked; of these right when clean
+    success             share of those that were right; success_8bit the same after rounding to 8 bits
+    robust_accuracy     share of all images that are right before and after the attack
+    linf, l2            the largest Linf and the mean L2 norm; nan for all together
+
+    The shares have their intervals in NAME_low and NAME_high, NAME_reason says why there is none.
+
+    Args:
+        folder: the run directory.
+
+    Raises:
+        FileNotFoundError, ValueError: the table is missing, damaged or of another format.
+    """
+    rows = pa.concat_tables(row_groups(folder / ATTACKS)).to_pandas()
+    test = rows[rows["split"] == TEST].astype({"attack": str, "success": float, "success_8bit": float})
+    count = test.groupby(["attack", "eps"])["sample"].transform("size")
+    whole = test[count == test["sample"].nunique()]
+    return pd.DataFrame([*_each(whole), *_together(whole)])
+
+
+def _each(test: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    for (attack, eps), rows in test.groupby(["attack", "eps"], sort=False):
+        norms = {"linf": float(rows["linf"].max()), "l2": float(rows["l2"].mean())}
+        yield {"attack": attack, "eps": eps, **_shares(rows), **norms}
+
+
+def _together(test: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    attacks = test[test["attack"] != NOISE]
+    for eps, rows in attacks.groupby("eps"):
+        if rows["attack"].nunique() > 1:
+            beaten = rows.groupby("sample").agg({"group": "first", "success": "max", "success_8bit": "max"})
+            yield {"attack": TOGETHER, "eps": eps, **_shares(beaten), "linf": np.nan, "l2": np.nan}
+
+
+def _shares(rows: pd.DataFrame) -> dict[str, Any]:
+    groups, success = rows["group"].to_numpy(), rows["success"].to_numpy(float)
+    values = {"success": success, "success_8bit": rows["success_8bit"].to_numpy(float)}
+    values["robust_accuracy"] = (success == 0).astype(float)
+    shares: dict[str, Any] = {"images": len(rows), "right": int(np.isfinite(success).sum())}
+    for name in SHARES:
+        shares |= interval_columns(name, share_interval(values[name], groups))
+    return shares
+
+
+class Reads(NamedTuple):
+    """Rows of a table: their facts, and what was read."""
+
+    facts: pd.DataFrame  # split, sample, group, attack, eps, correct, success
+    read: Tensor  # (N, F) float32
+
+    def chosen(self, rows: pd.Series[bool]) -> Tensor:
+        """The features of some of the images."""
+        return self.read[torch.tensor(rows.to_numpy(bool))]
+
+
+def reads_path(folder: Path, detector: str) -> Path:
+    """Path of the table of the features that a detector read."""
+    return folder / READS / f"{detector}.parquet"
+
+
+def reads_schema() -> pa.Schema:
+    """A row per (split, sample, condition).
+
+    sample, split, group    the row in the split, "val" or "test", the patient
+    attack, eps             "clean" or the attack's name, and the epsilon in pixel units, 0 for clean
+    correct                 the label, or each of the labels, was predicted in this condition
+    success                 right when clean and wrong in this condition; null for clean and for images wrong when clean
+    read                    what the detector's score is a function of
+    """
+    fields = {"sample": pa.int64(), "split": NAME, "group": pa.int64(), "attack": NAME, "eps": pa.float64()}
+    fields |= {"correct": pa.bool_(), "success": pa.bool_(), "read": pa.list_(pa.float32())}
+    return pa.schema(fields, metadata=METADATA)
+
+
+def read_reads(folder: Path, detector: str) -> Iterator[Reads]:
+    """The table, some thousand rows at a time.
+
+    Raises:
+        FileNotFoundError, ValueError: the table is missing, damaged or of another format.
+    """
+    for table in row_groups(reads_path(folder, detector)):
+        read = table["read"].combine_chunks()
+        values = torch.from_numpy(np.array(read.values.to_numpy(zero_copy_only=False))).reshape(len(table), -1)
+        facts = table.drop_columns(["read"]).to_pandas()
+        yield Reads(facts.astype({"split": str, "attack": str}), values)

@@ -1,4 +1,4 @@
-"""The origin of a run: versions, commit, machine; what its rows depend on, and what it has taken."""
+"""The origin of a run: versions, commit, machine, files; what its rows depend on, and what it has taken."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from typing import Any
 
 import torch
 
+from dovision.attacks.replay import FOLDER
 from dovision.config import hashing
+from dovision.config.hashing import content_hash, paths_named
 from dovision.config.settings import CommandSettings
 from dovision.io.files import sha256
-from dovision.store.named_files import files_named
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import RUN
+from dovision.store.schemas import DIGESTS
 
 _PACKAGES = ("dovision", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy", "pandas", "pyarrow")
 version = functools.cache(metadata.version)
@@ -77,3 +81,39 @@ def peak_memory() -> int:
     """Peak resident memory of this process in MiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (1024 if sys.platform != "darwin" else 1024 * 1024)
+
+
+def files_named(config: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> dict[str, str]:
+    """The content of each file that a configuration names, by the name of the setting.
+
+    A run directory stands for the attacked images in it.
+
+    Args:
+        config: in plain types.
+        digest: of a file.
+
+    Raises:
+        ValueError: attacked images are not those that their run has recorded.
+    """
+    contents = {}
+    for name, path in paths_named(config).items():
+        if path.is_file():
+            contents[name] = digest(path)
+        elif (path / FOLDER).is_dir():
+            contents[name] = content_hash(_attacked(path, digest))
+    return contents
+
+
+def _attacked(run: Path, digest: Callable[[Path], str]) -> dict[str, str]:
+    """The digest of each file of attacked images in a run directory, by its name there."""
+    files = sorted(path for path in run.glob(f"{FOLDER}/*/*") if path.is_file())
+    found = {path.relative_to(run).as_posix(): digest(path) for path in files}
+    record = run / RUN
+    recorded = RunDirectory(run).facts().get(DIGESTS, {}) if record.is_file() else {}  # none before it is completed
+    for name, own in found.items():
+        if recorded and recorded.get(name, {}).get("sha256") != own:
+            raise ValueError(
+                f"{run / name} must be as its run has recorded it, got other bytes. Run that run's command again, "
+                "which measures it again."
+            )
+    return found

@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 
 from dovision.attacks.replay import FOLDER
 from dovision.io.files import sha256
-from dovision.store.attack_tables import ATTACKS
-from dovision.store.detection_tables import SCORES
-from dovision.store.detector_features import READS
+from dovision.store.detection_tables import ATTACKS, READS, SCORES
 from dovision.store.map_tables import BOXES_FILE, MAPS_FILE
 from dovision.store.schemas import DIGESTS, SUMMARY
 from dovision.store.shards import SHARDS_FOLDER
@@ -90,16 +88,16 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
     RunFile(
         ATTACKS,
         "with detectors: a row per attacked image: success, also at 8 bits, and norms",
-        "store.attack_tables.attacks_schema",
+        "store.detection_tables.attacks_schema",
         "evaluation.detection.Detection",
-        "store.attack_tables.attack_rates",
+        "store.detection_tables.attack_rates",
     ),
     RunFile(
         f"{READS}/*.parquet",
         "what a detector read of each image in each condition",
-        "store.detector_features.reads_schema",
+        "store.detection_tables.reads_schema",
         "evaluation.detection.Detection",
-        "store.detector_features.read_reads",
+        "store.detection_tables.read_reads",
     ),
     RunFile(
         SCORES,

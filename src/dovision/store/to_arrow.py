@@ -76,9 +76,9 @@ def sample_columns(
         "success_8bit": _success(logits_8bit, label, task, clean),
         "linf": size(delta, "linf").float().cpu().numpy(),
         "l2": size(delta, "l2").float().cpu().numpy(),
-        "mean_abs_expected_effect": mean_abs_expected_effect(control_logits, treated_logits, task, done).numpy(),
-        "mean_expected_logit_effect": mean_expected_logit_effect(control_logits, treated_logits, task, done).numpy(),
     }
+    means = mean_effects(control_logits, treated_logits, task, done)
+    columns |= {name: values.numpy() for name, values in means.items()}
     return pa.RecordBatch.from_pydict(columns, schema=samples_schema(task))
 
 
@@ -114,7 +114,8 @@ def effect_columns(
     for start in range(0, len(sample), stride):
         part = slice(start, start + stride)
         columns = _names(condition, sample[part], units, task.classes)
-        columns |= _numbers(control_logits[part], treated_logits[part], task)
+        found = _effects(control_logits[part], treated_logits[part], task)
+        columns |= {name: value.reshape(-1).numpy() for name, value in found.items()}
         columns |= _edges(regions[part], expected[2])
         yield pa.RecordBatch.from_pydict(columns, schema=effects_schema())
 
@@ -144,29 +145,23 @@ def probability_margin(probability: Tensor, task: Task) -> Tensor:
     return top[:, 0] - top[:, 1]
 
 
-def mean_abs_expected_effect(
+def mean_effects(
     control_logits: Tensor, treated_logits: Tensor, task: Task, done: Tensor | None = None
-) -> Tensor:
-    """Mean of |ECE| over the units done, and for multilabel over labels; nan if none is.
+) -> dict[str, Tensor]:
+    """Means over the units done, and for multilabel over labels; nan if none is.
 
     Args:
         control_logits, treated_logits: shapes (B, K) and (B, U, K).
         done: (B, U) bool; None is all.
 
     Returns:
-        Shape (B,) float32.
+        mean_abs_expected_effect, of |ECE|, and mean_expected_logit_effect, each of shape (B,) float32.
     """
-    return _over_units(_effects(control_logits, treated_logits, task)["expected_effect"].abs(), done)
-
-
-def mean_expected_logit_effect(
-    control_logits: Tensor, treated_logits: Tensor, task: Task, done: Tensor | None = None
-) -> Tensor:
-    """Mean of the expected effect on logits over the units done, and for multilabel over labels; nan if none is.
-
-    Args, Returns: as of `mean_abs_expected_effect`.
-    """
-    return _over_units(_effects(control_logits, treated_logits, task)["expected_logit_effect"], done)
+    found = _effects(control_logits, treated_logits, task)
+    return {
+        "mean_abs_expected_effect": _over_units(found["expected_effect"].abs(), done),
+        "mean_expected_logit_effect": _over_units(found["expected_logit_effect"], done),
+    }
 
 
 def _over_units(values: Tensor, done: Tensor | None) -> Tensor:
@@ -189,11 +184,6 @@ def _effects(control_logits: Tensor, treated_logits: Tensor, task: Task) -> dict
         "expected_logit_effect": effects.expected_logit_effect(treated_logits, control_logits, task),
         "divergence": effects.divergence(control_logits, treated_logits, task),
     }
-
-
-def _numbers(control_logits: Tensor, treated_logits: Tensor, task: Task) -> dict[str, Any]:
-    found = _effects(control_logits, treated_logits, task)
-    return {name: value.reshape(-1).numpy() for name, value in found.items()}
 
 
 def _names(condition: str, sample: Tensor, units: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:

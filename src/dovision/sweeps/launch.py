@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import secrets
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import RLock
+
+from tqdm import tqdm
 
 from dovision.io import files
 from dovision.io.text_files import write_text
@@ -122,3 +127,29 @@ def _read(path: Path) -> str:
         return files.read_text(path)
     except FileNotFoundError:
         return ""
+
+
+def stand_in(folder: str) -> None:
+    """Go to the folder in which the user stands, from which relative paths are meant.
+
+    Raises:
+        ValueError: it is not there, as on a machine of a cluster that does not share it.
+    """
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise ValueError(unshared(folder)) from error
+
+
+def quieten() -> None:
+    """Keep what libraries say of their own plumbing, Lightning's advice and fontTools' glyphs, off the terminal.
+
+    And what Pillow says of large images, which dovision.io.images refuses.
+    """
+    tqdm.set_lock(RLock())  # in place of a semaphore of the system, which a worker that is killed leaves behind
+    logging.getLogger("fontTools").setLevel(logging.ERROR)
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
+    warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
+    warnings.filterwarnings("ignore", message=r"\s*'hydra/\S+' is validated against ConfigStore schema")

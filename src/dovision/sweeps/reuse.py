@@ -15,7 +15,7 @@ from dovision.config.settings import EvaluateSettings, TrainSettings, plain
 from dovision.interfaces import Images
 from dovision.models import checkpoint
 from dovision.runtime.fingerprints import Fingerprints
-from dovision.runtime.rank import is_rank_zero
+from dovision.runtime.process_state import is_rank_zero
 from dovision.store import run_files
 from dovision.store.provenance import software, surroundings
 from dovision.store.run_directory import DAMAGED, RunDirectory

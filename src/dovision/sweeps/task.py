@@ -21,9 +21,8 @@ from dovision.runtime.signals import Stopped
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.sweeps.interruption import interruptible
 from dovision.sweeps.jobs import check_devices
-from dovision.sweeps.launch import Launch
+from dovision.sweeps.launch import Launch, quieten, stand_in
 from dovision.sweeps.validation import Checks
-from dovision.sweeps.worker import quieten, stand_in
 
 log = logging.getLogger(__name__)
 Story = Callable[[Any], None]  # of the settings of a command

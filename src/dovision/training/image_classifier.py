@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import pytorch_lightning as pl
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.functional.classification import binary_auroc, binary_roc
+from torchmetrics.utilities import dim_zero_cat
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.training.label_thresholds import LabelAUROC
 from dovision.types import Batch, Task
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -93,3 +94,74 @@ def score(task: Task) -> Metric:
     if task.multilabel:
         return LabelAUROC()
     return MulticlassAccuracy(num_classes=len(task.classes), average="micro")
+
+
+def label_auroc(probability: Tensor, label: Tensor) -> Tensor:
+    """Area under each label's ROC curve, shape (K,); nan where one value alone of the label is known.
+
+    Args:
+        probability: P(y | x), shape (B, K).
+        label: zeros and ones, nan where not known, shape (B, K).
+    """
+    area = torch.full(label.shape[1:], torch.nan, device=label.device)
+    for k, score, true in _known_labels(probability, label):
+        area[k] = binary_auroc(score, true)
+    return area
+
+
+def thresholds(probability: Tensor, label: Tensor) -> Tensor:
+    """The probability from which on to say each label, shape (K,): that of the largest Youden index, TPR - FPR.
+
+    The largest of these if there are several; a half where one value alone of the label is known, or no threshold does
+    better than chance.
+
+    Args:
+        probability: P(y | x), shape (B, K).
+        label: zeros and ones, nan where not known, shape (B, K).
+
+    Source: Youden, Index for rating diagnostic tests, Cancer 3, 1950.
+    """
+    cuts = torch.full(label.shape[1:], 0.5, device=label.device)
+    for k, score, true in _known_labels(probability, label):
+        false_positive, true_positive, cut = binary_roc(score, true)
+        best = (true_positive - false_positive).argmax()
+        if best > 0:  # the first says no label at all
+            cuts[k] = cut[best]
+    return cuts
+
+
+def _known_labels(probability: Tensor, label: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Number, probabilities and values of each label of which both values are known."""
+    for k in range(label.shape[1]):
+        known = label[:, k].isfinite()
+        true = label[known, k].long()
+        if 0 < true.sum() < len(true):
+            yield k, probability[known, k], true
+
+
+class LabelAUROC(Metric):
+    """AUROC of each label over all images; compute() is the mean over those that have one, nan if none has."""
+
+    full_state_update = False
+    probability: list[Tensor]  # (B, K) of each batch
+    label: list[Tensor]  # (B, K) of each batch
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("probability", [], dist_reduce_fx="cat")
+        self.add_state("label", [], dist_reduce_fx="cat")
+
+    def update(self, probability: Tensor, label: Tensor) -> None:
+        self.probability.append(probability.detach())
+        self.label.append(label)
+
+    def compute(self) -> Tensor:
+        return self.each().nanmean()
+
+    def each(self) -> Tensor:
+        """AUROC of each label, shape (K,); nan where one value alone of the label was seen."""
+        return label_auroc(dim_zero_cat(self.probability), dim_zero_cat(self.label))
+
+    def thresholds(self) -> Tensor:
+        """The threshold of each label, shape (K,)."""
+        return thresholds(dim_zero_cat(self.probability), dim_zero_cat(self.label))

@@ -24,8 +24,7 @@ from dovision.io.locking import Lock
 from dovision.io.text_files import read_json, write_json
 from dovision.models import _catalogue, checkpoint
 from dovision.store import config_diff
-from dovision.store.named_files import files_named
-from dovision.store.provenance import software
+from dovision.store.provenance import files_named, software
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fitting import fit_autoencoder, fit_classifier, laid_out
 from dovision.training.sanity_checks import PermutedLabels

@@ -12,7 +12,7 @@ import pandas as pd
 from dovision.functional.intervals import SHARE_INTERVALS, interval_columns, share_interval
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
 from dovision.report.tables import Ruled
-from dovision.store.attack_tables import ATTACKS, MASKED, SHARES, attack_rates
+from dovision.store.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, read_samples
 

@@ -9,9 +9,8 @@ import re
 import pytest
 
 from dovision.config.errors import explain
-from dovision.sweeps.launch import Launch
+from dovision.sweeps.launch import Launch, stand_in
 from dovision.sweeps.task import JobTask
-from dovision.sweeps.worker import stand_in
 
 
 def test_relative_paths_are_meant_from_where_the_user_stands(tmp_path, monkeypatch):
