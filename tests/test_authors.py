@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from dovision.cli.evaluate import main
-from dovision.config.instantiate import instantiate
 from dovision.config.sources import configuration_folder
 from dovision.models import checkpoint
 from dovision.report import page

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import ProgressBar, TQDMProgressBar
 from pytorch_lightning.trainer.connectors import callback_connector
 
 from dovision.config import settings
+from dovision.config.component import Component
 from dovision.config.sources import configuration_folder
 from dovision.sweeps.keys import check_target, declared
 from dovision.training import trainer
@@ -77,6 +78,6 @@ def test_every_key_reaches_every_trainer_but_that_fits_and_detection_take_one_de
     assert given & ALLOWED == {"devices", "strategy"}
 
     asked = {key: f"any {key}" for key in ALLOWED} | {"inference_mode": False}
-    made = make_trainer(settings.Component("trainer", asked | {"_target_": "builtins.dict"}), [], max_epochs=3)
+    made = make_trainer(Component("trainer", asked | {"_target_": "builtins.dict"}), [], max_epochs=3)
     assert {key: made[key] for key in ALLOWED} == asked
     assert made["max_epochs"] == 3

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-
 from dovision import checks
 from dovision.cli.hydra_main import hydra_main
-from dovision.config.instantiate import instantiate
+from dovision.config.component import Component
 from dovision.config.settings import ReportSettings
 from dovision.config.sources import configuration_folder
+from dovision.io import yaml_file
 from dovision.io.text_files import make_folder, write_text
 from dovision.report import catalogue, page
 from dovision.report.report_figure import ReportFigure, save_report_figure
@@ -83,9 +82,8 @@ def _logger(name: str | None) -> CSVLogger | None:
         return None
     folder = configuration_folder() / "logger"
     known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "csv")
-    config = OmegaConf.load(folder / f"{checks.choice('log_to', name, known)}.yaml")
-    assert isinstance(config, DictConfig)
-    logger: CSVLogger = instantiate(config)
+    node = yaml_file.read_yaml(folder / f"{checks.choice('log_to', name, known)}.yaml")
+    logger: CSVLogger = Component("log_to", node).make()
     return logger
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, ValidationError, model_validator
 
 from dovision import checks
+from dovision.config.component import Component
 from dovision.config.errors import elsewhere, readable
-from dovision.config.instantiate import instantiate
 from dovision.config.sources import recorded, resolved
 
 WITHOUT_AUTOENCODER = "without_autoencoder"
@@ -20,57 +20,6 @@ _NAME = "\N{REPLACEMENT CHARACTER}"  # stands in the message of a check for the 
 _CHOOSE = "Choose what it is by its group (GROUP=NAME)"  # with the group that the key begins with
 _UNCHOSEN = f"{_NAME} has no _target_, so that nothing reads it. {_CHOOSE}, or remove it: '~{_NAME}'."
 _MISSING = "???"  # a value that must be given
-
-
-class Component(Mapping[str, Any]):
-    """What a node with a `_target_` describes: its settings by name, from which `make` makes it.
-
-    Args:
-        where: its place in the configuration, such as detection.attacks.pgd.
-        content: the node in plain types.
-        record: the same as it may be written out, with the names of environment variables in place of their values.
-    """
-
-    def __init__(self, where: str, content: Mapping[str, Any], record: Mapping[str, Any] | None = None) -> None:
-        self.where = where
-        self._content = dict(content)
-        self._record = dict(content if record is None else record)
-
-    def __getitem__(self, key: str) -> Any:
-        return self._content[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._content)
-
-    def __len__(self) -> int:
-        return len(self._content)
-
-    def __repr__(self) -> str:
-        return f"Component({self.where!r}, {self._record!r})"
-
-    def record(self) -> dict[str, Any]:
-        """Its settings as they may be written out."""
-        return dict(self._record)
-
-    def replaced(self, **changes: Any) -> Component:
-        """The same component with other values of some of its settings."""
-        return Component(self.where, self._content | changes, self._record | changes)
-
-    def make(self, **more: Any) -> Any:
-        """The object that it describes, made from plain arguments and from `more`.
-
-        Raises:
-            ValueError: it refuses its arguments; the error begins with the name of the component.
-        """
-        node: dict[str, Any] = self._content
-        for name in reversed(self.where.split(".")):
-            node = {name: node}
-        return instantiate(OmegaConf.select(OmegaConf.create(node), self.where), **more)
-
-
-def make_each(components: Mapping[str, Component]) -> dict[str, Any]:
-    """The objects that components describe, by the same names."""
-    return {name: component.make() for name, component in components.items()}
 
 
 def _rule(check: Callable[..., Any], *arguments: Any) -> PlainValidator:

@@ -10,7 +10,8 @@ import pyarrow as pa
 from torch.utils.data import DataLoader, Subset
 
 from dovision.analysis.detection_summary import write_detection
-from dovision.config.settings import EvaluateSettings, make_each
+from dovision.config.component import make_each
+from dovision.config.settings import EvaluateSettings
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows
 from dovision.evaluation.detection import DETECTION_SPLITS, Detection
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, shown, write_scores

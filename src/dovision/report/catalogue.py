@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dovision import checks
-from dovision.config.instantiate import instantiate_group
+from dovision.config.component import make_group
 from dovision.report.report_figure import FigureComponent, ReportFigure
 from dovision.store.run_record import Run
 
@@ -17,7 +17,7 @@ def figure_components() -> list[FigureComponent]:
         ValueError: a yaml describes something else, or a component refuses its arguments.
     """
     kind = "a FigureComponent of dovision.report.report_figure"
-    group = instantiate_group("figure").items()
+    group = make_group("figure").items()
     made = [checks.instance(f"figure.{name}", component, FigureComponent, kind) for name, component in group]
     return sorted(made, key=lambda component: component.order)
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from dovision.config.component import Component
 from dovision.config.errors import named
-from dovision.config.settings import Component, EvaluateSettings, TrainSettings, components, plain
+from dovision.config.settings import EvaluateSettings, TrainSettings, components, plain
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Intervention
 from dovision.module_state import evaluating

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from dovision.analysis.sweep_summary import facts_of
 from dovision.config import hashing
-from dovision.config.settings import Component, EvaluateSettings, make_each, plain
+from dovision.config.component import Component, make_each
+from dovision.config.settings import EvaluateSettings, plain
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Detector, Images, Intervention

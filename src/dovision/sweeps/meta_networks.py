@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from dovision.config.settings import Component, TrainSettings
+from dovision.config.component import Component
+from dovision.config.settings import TrainSettings
 from dovision.interfaces import Classifier
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert

@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader
 
 from dovision.attacks.none import NoAttack
 from dovision.config import hashing
+from dovision.config.component import Component
 from dovision.config.errors import explain
-from dovision.config.settings import Component, EvaluateSettings, plain
+from dovision.config.settings import EvaluateSettings, plain
 from dovision.evaluation import callbacks
 from dovision.evaluation.adaptive_attack import Adaptive
 from dovision.evaluation.callback import Evaluation

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
 from dovision.config import settings
-from dovision.config.settings import EvaluateSettings, TrainSettings, make_each
+from dovision.config.component import make_each
+from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.io import sealed
 from dovision.sweeps.components import Components
 from dovision.sweeps.keys import check_choices, check_hydra, check_target, declared

@@ -16,7 +16,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from dovision.config import hashing
-from dovision.config.settings import Component, Section, TrainSettings, plain
+from dovision.config.component import Component
+from dovision.config.settings import Section, TrainSettings, plain
 from dovision.interfaces import Classifier, Images
 from dovision.io.atomic import remove_partial
 from dovision.io.files import sha256

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 
-from dovision.config.settings import Component
+from dovision.config.component import Component
 
 EPOCHS = "Set training.classifier.epochs and training.autoencoder.epochs."
 _IMAGES = "The number of test images is evaluation.images."
