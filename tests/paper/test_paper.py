@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shutil
 from pathlib import Path
@@ -168,3 +169,11 @@ def test_every_figure_is_locked_or_drawn_from_an_experiment_that_exists():
     for figure in sources.FIGURES.values():
         if isinstance(figure, sources.FromSweep):
             assert (ROOT / "conf" / "experiment" / f"{figure.sweep}.yaml").is_file()
+
+
+def test_the_picture_of_the_readme_is_that_of_the_framework():
+    figure = sources.FIGURES["framework"](ROOT / "outputs").figure
+    drawn = {line for text in figure.axes[0].texts for line in text.get_text().split("\n") if line}
+    shown = html.unescape((ROOT / "docs" / "framework.svg").read_text())
+    assert drawn
+    assert not [line for line in drawn if f">{line}<" not in shown]

@@ -71,3 +71,13 @@ def test_a_yaml_that_is_no_figure_is_named(folder, fitted, run_command, capsys, 
     sweep, output = fitted / "evaluate", tmp_path / "out"
     assert run_command(report, "--config-dir", str(folder), f"sweep={sweep}", f"output={output}") == 1
     assert "figure.fill must be a FigureComponent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
+def test_a_job_that_would_send_it_is_refused_before_anything_is_measured(
+    logger, folder, copy, dovision_evaluate, capsys
+):
+    (folder / "figure" / "fill.yaml").write_text("_target_: dovision.interventions.fills.Mean\n")
+    assert dovision_evaluate(f"output_root={copy}", f"logger={logger}", f"--config-dir={folder}") == 1
+    assert "figure.fill must be a FigureComponent" in capsys.readouterr().err
+    assert not list(copy.rglob("effects*"))

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from dovision.io import files, images
@@ -21,8 +20,6 @@ from dovision.types import Box
 
 MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there
 STEPS = 32767  # effects are carried as whole numbers of 16 bits, in shares of the largest one
-
-_Array = npt.NDArray[np.float64]
 
 
 def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import hashlib
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -28,17 +29,18 @@ from dovision.store.run_record import Run
 from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
 
-_NOT_LISTED = (
+_NOT_LISTED = {
     "state",
     "overrides",
     "exception",
     "reason",
+    "checkpoint_files",
     REPORTED,
     DIGESTS,
     QUESTIONS,
-)  # shown elsewhere, or of no use here
-_PLACES = ("checkpoint_files",)  # of run.json, on somebody's disk
+}  # of run.json
 _COLUMN = 7  # inches; a wider figure takes the whole width
+_TEMPLATES = Path(__file__).with_name("templates")
 _FEW = 4  # jobs that are named in a note
 FIGURES, PICTURES, NUMBERS = 1_800_000, 600_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
@@ -92,17 +94,18 @@ def render_page(
         notes: remarks on the whole.
     """
     completed = [run for run in runs if run.state == "completed"]
+    results = results_frame(completed)
     figures = SizeBudget(FIGURES)
     details = [one.fitted(figures) for one in details]
     everything = [*overview, *(shown for one in details for shown in one.shown)]
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("dovision.report"),
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = (Markup(_source(environment, name)) for name in ("page.css", "page.js"))
+    style, script = (Markup((_TEMPLATES / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
     return environment.get_template("page.html.j2").render(
         title=title,
         style=style,
@@ -118,9 +121,9 @@ def render_page(
         quality=html_tables.quality_table(completed),
         meaning=MEANING,
         reported=html_tables.reported_table(completed),
-        results_link=_link(results_frame(completed)),
+        results_link=_link(results),
         interval=BOTH_INTERVALS,
-        notes=[*notes, *_notes(completed), *_missing(completed)],
+        notes=list(filter(None, [*notes, *_notes(completed), missing_intervals(results)])),
         jobs=html_tables.job_table(runs),
         states=list(_counts(runs)),
         overview=overview,
@@ -134,11 +137,6 @@ def render_page(
 def rerun_command(run: Run) -> str:
     """The command that makes the run again."""
     return shlex.join(["dovision-evaluate", *run.overrides])
-
-
-def _source(environment: jinja2.Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
 
 
 def _link(data: pd.DataFrame) -> str:
@@ -167,12 +165,6 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     return [note if len(runs) == 1 else f"{note} ({_named(labels)})" for note, labels in jobs.items()]
 
 
-def _missing(runs: Sequence[Run]) -> list[str]:
-    """Reasons why headline numbers have no interval, where some have none."""
-    sentence = missing_intervals(results_frame(runs))
-    return [sentence] if sentence else []
-
-
 def _named(labels: Sequence[str]) -> str:
     more = [f"and {len(labels) - _FEW} more jobs"] if len(labels) > _FEW else []
     return "; ".join([*labels[:_FEW], *more])
@@ -188,4 +180,4 @@ def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    return config_diff.flattened({name: value for name, value in facts.items() if name not in _NOT_LISTED + _PLACES})
+    return config_diff.flattened({name: value for name, value in facts.items() if name not in _NOT_LISTED})

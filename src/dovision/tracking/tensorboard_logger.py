@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dovision.io import paths
-from dovision.report.catalogue import run_figures
+from dovision.report.catalogue import figure_components, run_figures
 from dovision.store.run_record import Run
 from dovision.store.thumbnails import load_thumbnail
 from dovision.tracking.csv_logger import CSVLogger, effect_histogram, figure_files, metrics
@@ -27,6 +27,7 @@ class TensorboardLogger(CSVLogger):
     def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        figure_components()  # a wrong one is refused before the job, not after it
         self.writer = SummaryWriter(folder / self.folder)
         self.writer.add_text("run", f"{group}: {name}")
 
