@@ -122,11 +122,11 @@
   }
 
   function read(unit) {
-    const { entry, condition } = chosen;
+    const { entry } = chosen;
     chosen.unit = unit;
     const [cell, outline] = [plot.querySelector(`[data-unit="${unit}"]`), plot.querySelector(".chosen")];
     for (const name of ["x", "y", "width", "height"]) outline.setAttribute(name, cell.getAttribute(name));
-    const condition = entry.conditions[condition];
+    const condition = entry.conditions[chosen.condition];
     const effect = decode(condition, entry.classes.length)(unit, chosen.class);
     const before = condition.control[chosen.class];
     readout.textContent = `do(${entry.units[unit]}) on ${entry.classes[chosen.class]}: ${signed(effect)}, from P = ${before.toFixed(3)} to ${(before + effect).toFixed(3)}`;
@@ -141,7 +141,7 @@
     const likeliest = condition.control.indexOf(Math.max(...condition.control));
     image.src = condition.picture;
     image.alt = `${entry.image}, ${condition.name}`;
-    byId("seen-caption").textContent = `${entry.image}, ${condition.name}: is ${entry.label}, likeliest ${entry.classes[likeliest]} (${condition.control[likeliest].toFixed(3)})`;
+    byId("seen-caption").textContent = `${entry.image}, ${condition.name}: true: ${entry.label}, predicted: ${entry.classes[likeliest]} (${condition.control[likeliest].toFixed(3)})`;
     byId("low").textContent = `${signed(scale)} against`;
     byId("high").textContent = `${signed(-scale)} for`;
     const boxes = shapes(entry);
