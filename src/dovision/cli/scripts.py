@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -12,26 +13,6 @@ if TYPE_CHECKING:  # what takes a second to import is imported where a Ctrl-C is
     from omegaconf import DictConfig
 
 PRINTING = {"--help", "-h", "--hydra-help", "--cfg", "-c", "--shell-completion", "-sc"}
-
-
-def train() -> None:
-    """dovision-train."""
-    _run("train")
-
-
-def evaluate() -> None:
-    """dovision-evaluate."""
-    _run("evaluate")
-
-
-def prepare() -> None:
-    """dovision-prepare."""
-    _run("prepare")
-
-
-def report() -> None:
-    """dovision-report."""
-    _run("report")
 
 
 def _run(name: str) -> None:
@@ -63,3 +44,6 @@ def _print_only(name: str) -> None:
 
 def _nothing(config: DictConfig) -> None:
     """The task of a configuration that is only printed."""
+
+
+train, evaluate, prepare, report = (partial(_run, name) for name in ("train", "evaluate", "prepare", "report"))

@@ -10,14 +10,16 @@ from collections.abc import Collection, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dovision.config.settings import CommandSettings, EvaluateSettings, plain
 from dovision.config.sources import resolved
 from dovision.io import paths
 from dovision.io.files import sha256
+
+if TYPE_CHECKING:  # it takes torch to import, for which the help of a command does not wait
+    from dovision.config.settings import CommandSettings, EvaluateSettings
 
 PACKAGE = "dovision"
 # Packages of dovision through which no model is fitted.
@@ -129,13 +131,14 @@ def run_hash(_root_: DictConfig) -> str:
 
 def relevant_settings(settings: CommandSettings) -> dict[str, Any]:
     """Settings of a run, in plain types: all that can change its numbers."""
-    return without_irrelevant(plain(settings))
+    return without_irrelevant(settings.plain())
 
 
 def work_hash(settings: EvaluateSettings) -> str:
     """The hash of what a forward pass of a run costs: network, image shape, intervention and attack."""
-    parts = {name: plain(getattr(settings, name)) for name in ("model", "intervention", "attack")}
-    return content_hash({**parts, "shape": settings.dataset["shape"]})
+    own = settings.plain()
+    parts = {name: own[name] for name in ("model", "intervention", "attack")}
+    return content_hash({**parts, "shape": own["dataset"]["shape"]})
 
 
 def questions(settings: EvaluateSettings) -> dict[str, str]:

@@ -85,6 +85,10 @@ class CommandSettings(Section):
 
     _record: dict[str, Any] = PrivateAttr(default_factory=dict)
 
+    def plain(self) -> dict[str, Any]:
+        """All of them in plain types."""
+        return plain(self)
+
     def record(self) -> dict[str, Any]:
         """The configuration in plain types, as it may be written out."""
         return self._record
