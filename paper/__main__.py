@@ -46,18 +46,22 @@ def draw(sources: Mapping[str, Source], outputs: Path, folder: Path) -> dict[str
     return missing
 
 
-def draw_and_lock(sources: Mapping[str, Source], outputs: Path, folder: Path, path: Path) -> None:
-    """Draw the figures and lock them; figures of the lock that are not drawn keep their entries."""
+def draw_and_lock(sources: Mapping[str, Source], outputs: Path, folder: Path, path: Path) -> dict[str, str]:
+    """Draw the figures and lock them; figures of the lock that are not drawn keep their entries.
+
+    Returns:
+        By the name of each figure that could not be drawn, the reason.
+    """
     locked = read_lock(path)
     make_folder(folder, setting="--output")
     missing = draw(sources, outputs, folder)
     drawn = lock(folder, [name for name in sources if name not in missing])
     for name, why in (changes(locked, drawn) if locked else {}).items():
         print(f"changed: {name} ({why})")
-    for name, why in missing.items():
-        print(f"not drawn: {name}: {why}")
-    write_lock(path, {**locked, **drawn})
-    print(folder)
+    if drawn:
+        write_lock(path, {**locked, **drawn})
+        print(folder)
+    return missing
 
 
 def compare(sources: Mapping[str, Source], outputs: Path, locked: Locked) -> None:
@@ -101,7 +105,10 @@ def main(words: Sequence[str] | None = None) -> int:
         if asked.check:
             compare(sources, asked.outputs, read_lock(asked.lock))
         else:
-            draw_and_lock(sources, asked.outputs, asked.output or asked.outputs / "figures", asked.lock)
+            missing = draw_and_lock(sources, asked.outputs, asked.output or asked.outputs / "figures", asked.lock)
+            for name, why in missing.items():
+                print(f"not drawn: {name}: {why}", file=sys.stderr if asked.figure else sys.stdout)
+            return int(bool(asked.figure and missing))
     except (ValueError, OSError) as error:
         print(f"paper: {explain(error)}", file=sys.stderr)
         return 1

@@ -18,7 +18,7 @@ from paper.__main__ import LOCK, main
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMS = ("csv", "pdf", "png", "svg", "tex")
-ASKED = ("framework", "effect_distribution", "bench_ratios")
+FEW = ("framework", "effect_distribution", "bench_ratios")
 
 
 @pytest.fixture
@@ -27,11 +27,11 @@ def run(monkeypatch, tmp_path, fitted, capsys):
     outputs = tmp_path / "outputs"
     shutil.copytree(fitted / "evaluate", outputs / "phantom_grid")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("paper.__main__.FIGURES", {name: sources.FIGURES[name] for name in FEW})
 
     def command(*words: str) -> tuple[int, str, str]:
         sources.report_of.cache_clear()
-        named = () if any(not word.startswith("-") for word in words) else ASKED
-        code = main(["--lock", "figures.lock", *named, *words])
+        code = main(["--lock", "figures.lock", *words])
         return (code, *capsys.readouterr())
 
     return command
@@ -79,10 +79,17 @@ def test_a_subset_keeps_the_entries_of_the_other_figures(run, tmp_path):
     assert run("framework")[0] == 0
     assert json.loads((tmp_path / "figures.lock").read_text()) == before
     shutil.rmtree(tmp_path / "outputs" / "phantom_grid")
-    code, out, _ = run("effect_distribution")
-    assert code == 0
-    assert "not drawn: effect_distribution" in out
+    code, out, err = run("framework", "effect_distribution")
+    assert (code, out) == (1, "outputs/figures\n")
+    assert "not drawn: effect_distribution" in err
     assert json.loads((tmp_path / "figures.lock").read_text()) == before
+
+
+def test_a_figure_asked_for_by_name_that_cannot_be_drawn_is_an_error_and_leaves_no_lock(run):
+    code, out, err = run("bench_ratios", "--lock", "new.lock")
+    assert (code, out) == (1, "")
+    assert err.startswith("not drawn: bench_ratios: outputs/bench/table.csv must be the table of the benchmark")
+    assert not Path("new.lock").exists()
 
 
 @pytest.mark.usefixtures("svg_only")
