@@ -32,7 +32,6 @@ def test_what_is_not_a_number_is_named(value):
         ("8/255", (8 / 255,)),
         ([0, "1/255", 0.5], (0.0, 1 / 255, 0.5)),
         (OmegaConf.create([0.1, "2/255"]), (0.1, 2 / 255)),
-        ((), ()),
     ],
 )
 def test_one_epsilon_or_several_are_read(given, read):
@@ -55,6 +54,7 @@ def test_an_l2_epsilon_may_be_above_one():
         ([0.1, 8], "linf", r"eps must be in \[0, 1\] pixel units, got 8\."),
         ("-1/255", "l2", "eps must be at least 0, in pixel units, got -0.00392157"),
         ([0.5, "1/2"], "linf", r"eps must name each value once, got \[0\.5, '1/2'\]"),
+        ([], "linf", r"eps must name at least one value, got \[\]\. To measure clean images alone choose attack=none"),
         (True, "linf", "eps must be a number .* got True"),
         (["a"], "linf", "eps must be a number .* got 'a'"),
     ],

@@ -51,6 +51,13 @@ def positive_int(name: str, value: object) -> int:
     return value
 
 
+def bounded(name: str, value: object, low: int, high: int) -> int:
+    """Return `value` if it is a whole number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}.")
+    return value
+
+
 def count(name: str, value: object) -> int:
     """Return `value` if it is a whole number of at least zero."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -287,9 +294,11 @@ def epsilons(value: float | str | Sequence[float | str], norm: str) -> tuple[flo
     """Read one epsilon or a list of them, in pixel units; fractions as "8/255" are accepted.
 
     Raises:
-        ValueError: an epsilon is negative, above 1 under Linf, or given twice.
+        ValueError: there is none, or one is negative, above 1 under Linf, or given twice.
     """
     listed = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    if not listed:
+        raise ValueError("eps must name at least one value, got []. To measure clean images alone choose attack=none.")
     parsed = tuple(number("eps", item) for item in listed)
     for eps in parsed:
         if eps < 0 or (norm == "linf" and eps > 1):

@@ -60,7 +60,7 @@ def test_a_bad_value_of_any_job_is_told_before_the_first_starts(small, capsys, o
     ("override", "message"),
     [
         ("intervention.rowz=1,2", "intervention has no key 'rowz'. Did you mean rows?"),
-        ("attack=fgsm,pgdd", "attack has no part 'pgdd'. Did you mean pgd"),
+        ("attack=fgsm,pgdd", "attack has no component 'pgdd'. Did you mean pgd"),
     ],
 )
 def test_a_typo_is_told_before_the_first_starts(small, capsys, override, message):

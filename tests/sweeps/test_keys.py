@@ -67,7 +67,7 @@ def test_a_name_that_does_not_exist_is_refused(command, overrides, run_command, 
     assert run_command(importlib.import_module(f"dovision.cli.{command}").main, *overrides) == 1
     said = capsys.readouterr().err
     group = overrides[-1].partition("=")[0].partition("@")[0]
-    assert re.fullmatch(rf"dovision-{command}: {group} has no part 'xyzzy'\. It has: .+\.\n", said)
+    assert re.fullmatch(rf"dovision-{command}: {group} has no component 'xyzzy'\. It has: .+\.\n", said)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -80,7 +80,7 @@ def test_a_name_that_does_not_exist_is_refused_in_a_list_and_in_a_sweep(command)
             for value in ("[xyzzy]", "xyzzy"):
                 with pytest.raises(MissingConfigException) as raised:
                     list(jobs.compose(sweep, [[f"{name}={value}"]]))
-                assert f"{name.partition('@')[0]} has no part 'xyzzy'. It has: " in explain(raised.value)
+                assert f"{name.partition('@')[0]} has no component 'xyzzy'. It has: " in explain(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_what_is_wrong_with_a_command_line_is_said_in_a_sentence(overrides, mess
     [
         (["++evaluation.image=3"], "evaluation has no key 'image'. Did you mean images"),
         (["++trainer.max_epochs=1"], "trainer.max_epochs is not obeyed here. Set training.classifier.epochs"),
-        (["fill@intervention.fill=blurr"], "fill has no part 'blurr'. Did you mean blur?"),
+        (["fill@intervention.fill=blurr"], "fill has no component 'blurr'. Did you mean blur?"),
     ],
 )
 def test_a_single_job_that_is_refused_leaves_nothing_behind(overrides, message, run_command, capsys, tmp_path):
@@ -238,7 +238,7 @@ def test_keys_of_an_experiment_in_a_folder_of_the_user_are_looked_at_as_well(run
     assert run_command(main, "--config-dir", str(tmp_path), "dry_run=true", "experiment=mine") == 1
     assert "training.classifier has no key 'epoch'. Did you mean epochs?" in capsys.readouterr().err
     assert run_command(main, "--config-dir", str(tmp_path), "dry_run=true", "experiment=mein") == 1
-    assert "experiment has no part 'mein'. Did you mean mine" in capsys.readouterr().err
+    assert "experiment has no component 'mein'. Did you mean mine" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -273,11 +273,11 @@ def refused(tmp_path, run_command, capsys):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ("optional /attack@detection.attacks.foo: pdg", "attack has no part 'pdg'. Did you mean pgd?"),
-        ("optional /explainer: [random_map, gradcam]", "explainer has no part 'gradcam'. Did you mean grad_cam?"),
-        ("optional override /attack: pdg", "attack has no part 'pdg'. Did you mean pgd?"),
+        ("optional /attack@detection.attacks.foo: pdg", "attack has no component 'pdg'. Did you mean pgd?"),
+        ("optional /explainer: [random_map, gradcam]", "explainer has no component 'gradcam'. Did you mean grad_cam?"),
+        ("optional override /attack: pdg", "attack has no component 'pdg'. Did you mean pgd?"),
         ("optional /attak@detection.attacks.foo: pgd", "there is no group 'attak'. Did you mean attack?"),
-        ("optional override /attack: ${logger}_pgd", "attack has no part 'csv_pgd'. Did you mean pgd?"),
+        ("optional override /attack: ${logger}_pgd", "attack has no component 'csv_pgd'. Did you mean pgd?"),
         (
             "optional /attack@x: ${logger}_${model}",
             "${logger}_${model} in a defaults list can be made of experiment alone",
@@ -295,8 +295,8 @@ def test_an_optional_name_that_does_not_exist_is_refused_at_every_depth(mine, re
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pdg", "attack has no part 'pdg'. Did you mean pgd?"),
-        ("${fill@y}_sign", "attack has no part 'noise_sign'. Did you mean random_sign?"),
+        ("pdg", "attack has no component 'pdg'. Did you mean pgd?"),
+        ("${fill@y}_sign", "attack has no component 'noise_sign'. Did you mean random_sign?"),
     ],
 )
 @pytest.mark.parametrize("command", COMMANDS)

@@ -12,7 +12,8 @@ class NoAttack(Attack):
     """The clean condition alone: no epsilon, and every image as it is."""
 
     def __init__(self) -> None:
-        super().__init__(eps=())
+        super().__init__(eps=0)
+        self.eps = ()
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         return batch.image

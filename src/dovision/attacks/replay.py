@@ -19,7 +19,7 @@ from dovision.types import Batch, Epsilons
 FOLDER = "attacked"  # in the run directory: a folder an attack, in which there are
 FACTS = "facts.json"  # norm and epsilons of the attack, and
 KEYS = "keys.npy"  # sample and group of each image, (N, 2) int64;
-MAIN = "attack"  # name of the attack in whose conditions effects are measured; those of detection have their own
+MAIN = "attack"  # name of the attack under which effects are measured; those of detection have their own
 
 
 class Replay(Attack):
@@ -30,7 +30,7 @@ class Replay(Attack):
 
     Args:
         run: the run directory.
-        attack: its name there: "attack", or that of a condition of detection.
+        attack: its name there: "attack", or the name of an attack of detection.
         eps: some of its epsilons, in pixel units; None is all that there are.
 
     Raises:

@@ -78,9 +78,7 @@ def _explain_composition(error: HydraException) -> str:
     if wrong := re.search(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
         return f"several values ({wrong[1]}) make a sweep, which needs -m. For one list, write [...] around them."
     if wrong := re.search(r"Error resolving interpolation '(.+)', possible interpolation keys: (.*)", text):
-        return (
-            f"{wrong[1]} in a defaults list can be made of {wrong[2]} alone, which is chosen before it. Name the part."
-        )
+        return f"{wrong[1]} in a defaults list can be made of {wrong[2]} alone, chosen before it. Name the component."
     if isinstance(error.__cause__, OmegaConfBaseException):
         return f"{text}: {_explain_value(error.__cause__)}"
     return text
@@ -95,7 +93,7 @@ def _missing(file: str, options: Iterable[str], message: str) -> str:
     names = sorted({*options, *(path.stem for folder in folders for path in folder.glob("*.yaml"))})
     if not names:
         return f"there is no group {group!r}.{checks.suggestion(group, _groups())}"
-    return f"{group} has no part {name!r}.{checks.suggestion(name, names)} It has: {', '.join(names)}."
+    return f"{group} has no component {name!r}.{checks.suggestion(name, names)} It has: {', '.join(names)}."
 
 
 def _not_overridden(error: HydraException, name: str, instead: list[str]) -> str:

@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, Validat
 from dovision import checks
 from dovision.config.component import Component
 from dovision.config.errors import elsewhere, readable
-from dovision.config.sources import recorded, resolved
+from dovision.config.sources import configuration_folder, recorded, resolved
 
 WITHOUT_AUTOENCODER = "without_autoencoder"
 REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
 _NAME = "\N{REPLACEMENT CHARACTER}"  # stands in the message of a check for the key, which a field does not know
 _CHOOSE = "Choose what it is by its group (GROUP=NAME)"  # with the group that the key begins with
 _UNCHOSEN = f"{_NAME} has no _target_, so that nothing reads it. {_CHOOSE}, or remove it: '~{_NAME}'."
+_MOST_WORKERS = 1024  # threads of a process, processes of a loader
 _MISSING = "???"  # a value that must be given
 
 
@@ -36,13 +37,23 @@ def _rule(check: Callable[..., Any], *arguments: Any) -> PlainValidator:
 def _text(name: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError(f"{name} must be text, got {value!r}.")
+    if not str(value).strip():
+        raise ValueError(f"{name} must not be empty. Give it a value, or leave it out.")
     return str(value)
 
 
 def _list_of(name: str, value: object, check: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"{name} must be a list, got {value!r}.")
+    if not value or len(set(value)) < len(value):
+        raise ValueError(f"{name} must name different values, at least one, got {list(value)!r}.")
     return tuple(check(name, each, *arguments) for each in value)
+
+
+def _different(name: str, value: Any) -> tuple[str, ...]:
+    if len(set(found := checks.names(name, value))) < len(found):
+        raise ValueError(f"{name} must name each once, got {list(found)!r}.")
+    return found
 
 
 def _epsilons(name: str, value: Any) -> tuple[float, ...]:
@@ -65,10 +76,13 @@ def _component(value: object) -> Component:
 
 
 Whole: TypeAlias = Annotated[int, _rule(checks.positive_int)]
+Seed: TypeAlias = Annotated[int, _rule(checks.bounded, 0, 2**32 - 1)]
+Threads: TypeAlias = Annotated[int, _rule(checks.bounded, 1, _MOST_WORKERS)]
+Workers: TypeAlias = Annotated[int, _rule(checks.bounded, 0, _MOST_WORKERS)]
 Count: TypeAlias = Annotated[int, _rule(checks.count)]
 Switch: TypeAlias = Annotated[bool, _rule(checks.switch)]
 Text: TypeAlias = Annotated[str, _rule(_text)]
-Names: TypeAlias = Annotated[tuple[str, ...], _rule(checks.names)]
+Names: TypeAlias = Annotated[tuple[str, ...], _rule(_different)]
 Folder: TypeAlias = Annotated[Path, _rule(lambda name, value: Path(_text(name, value)))]
 OneComponent: TypeAlias = Annotated[Component, PlainValidator(_component)]
 ByName: TypeAlias = dict[str, OneComponent]  # the names are the user's to choose
@@ -125,11 +139,11 @@ class TrainSettings(CommandSettings):
     training: TrainingSettings
     trainer: OneComponent
     logger: OneComponent
-    seed: Count
+    seed: Seed
     output_root: Folder
     checkpoint: Folder | None
     trust_checkpoint: Switch
-    num_workers: Count
+    num_workers: Workers
 
     @model_validator(mode="after")
     def _need_gradients(self) -> TrainSettings:
@@ -197,7 +211,7 @@ class EvaluateSettings(TrainSettings):
     reported: OneComponent | None
     note: Text | None
     name: Text
-    threads: Whole | None
+    threads: Threads | None
     on_failure: Annotated[str, _rule(checks.choice, ("continue", "stop"))]
     rerun: Annotated[str, _rule(checks.choice, ("failed", "all", "unfinished"))] | None
     dry_run: Switch
@@ -340,7 +354,17 @@ def _message(kind: type[Section], error: ValidationError, content: Mapping[str, 
 
 
 def _at(where: str, message: str) -> str:
-    return message.replace(_NAME, where).replace("(GROUP=", f"({where.partition('.')[0]}=")
+    return message.replace(_NAME, where).replace(_CHOOSE, _choice(where))
+
+
+def _choice(where: str) -> str:
+    """How the component at a place is chosen: by its group, or by its `_target_` where there is none."""
+    top, _, below = where.partition(".")
+    if below.startswith("attacks."):
+        return f"Choose what it is by its group (attack@{where}=NAME)"
+    if below or not (configuration_folder() / top).is_dir():
+        return f"Give it a _target_ ({where}._target_=...)"
+    return f"Choose what it is by its group ({top}=NAME)"
 
 
 def _keys(kind: type[BaseModel], where: list[str]) -> list[str]:

@@ -55,8 +55,8 @@ class Profile:
         task = classifier.task
         with torch.no_grad():
             predicted = task.prediction(task.probability(logits_of(batch.image, classifier)))
-        condition = batch._replace(label=predicted.to(batch.label))  # the label of the data is nobody's business here
-        outcomes = [self._outcome(name, condition, classifier, with_autoencoder) for name in self.interventions]
+        unlabelled = batch._replace(label=predicted.to(batch.label))  # the label of the data is nobody's business here
+        outcomes = [self._outcome(name, unlabelled, classifier, with_autoencoder) for name in self.interventions]
         self.passes = 1 + sum(1 + len(outcome.units) for outcome in outcomes)
         changes = [change(outcome, task, self.scale) for outcome in outcomes]
         if task.multilabel:

@@ -82,7 +82,7 @@ def samples_schema(task: Task) -> pa.Schema:
 def effects_schema() -> pa.Schema:
     """Columns of effects.parquet, a row per (sample, condition, unit, class).
 
-    control, treated        P(y_k | x) and P(y_k | do(u), x) in the condition of the condition
+    control, treated        P(y_k | x) and P(y_k | do(u), x) in the condition
     effect                  treated minus control
     log_odds_effect         the same on log P / (1 - P)
     expected_effect         ECE; for multiclass one number for the unit, repeated in the row of each class

@@ -46,7 +46,7 @@ def sample_columns(
         condition, eps: the condition's name and its epsilon in pixel units; "clean" and 0 for the images as they are.
         batch: the images of the condition, attacked where it is an attacked one.
         names: a name per image, B of them.
-        logits: of the classifier under test, shape (B, K), in the condition of the condition.
+        logits: of the classifier under test, shape (B, K), in the condition.
         control_logits, treated_logits: of the measured one, shapes (B, K) and (B, U, K), in the same condition.
         clean: the same images before the attack; None in the clean condition.
         logits_8bit: (B, K), of the attacked images rounded to 8 bits; None in the clean condition.
@@ -98,7 +98,7 @@ def effect_columns(
         condition: the condition's name.
         sample: row numbers in the split, shape (B,).
         units: names of the U units.
-        control_logits, treated_logits: shapes (B, K) and (B, U, K), in the condition of the condition.
+        control_logits, treated_logits: shapes (B, K) and (B, U, K), in the condition.
         regions: per sample and unit what is touched, in pixels of the image; None where a unit has no place in it.
 
     Returns:

@@ -58,17 +58,18 @@ def on_workers(minutes: Sequence[float], workers: int) -> float:
     return max([sum(minutes) / workers, *minutes], default=0.0)
 
 
-def fits_of_detectors(supervised: Mapping[str, bool], conditions: Iterable[str], noise: str) -> dict[str, int]:
+def fits_of_detectors(supervised: Mapping[str, bool], attacks: Iterable[str], noise: str) -> dict[str, int]:
     """Number of fits of each detector that is fitted, in its variants (see `detector_fits.fit_detectors`).
 
     Args:
         supervised: by name, whether it is fitted to attacked images as well.
-        conditions: names of the attacks.
+        attacks: their names.
         noise: the one of them that is no attack, on which each variant is hardened.
     """
-    attacks = [name for name in conditions if name != noise]
-    variants = 1 + (noise in conditions)
-    seen = len(attacks) + (len(attacks) > 1)  # each of them, and all of them
+    names = set(attacks)
+    seen = len(names - {noise})
+    seen += seen > 1  # each of them, and all of them
+    variants = 1 + (noise in names)
     return {name: variants * (seen if given else 1) for name, given in supervised.items()}
 
 

@@ -64,7 +64,7 @@ def open_run(settings: EvaluateSettings) -> RunDirectory | None:
     if decision.unlike:
         log.warning("measured again, since the completed run has %s: %s", decision.unlike, run.path)
     if decision.state == DAMAGED:
-        log.warning("%s is damaged, and the run is taken for interrupted", run.path / RUN)
+        log.warning("%s cannot be read, and the run is taken for interrupted", run.path / RUN)
     return run
 
 
