@@ -52,13 +52,7 @@ class Replay(Attack):
         self._rows = {(int(sample), int(group)): row for row, (sample, group) in enumerate(keys)}
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
-        keys = zip(batch.sample.tolist(), batch.group.tolist(), strict=True)
-        rows = [self._rows.get(key) for key in keys]
-        if None in rows:
-            raise ValueError(
-                f"{self.folder} must hold each image that is attacked, got none of sample "
-                f"{int(batch.sample[rows.index(None)])}. Keep the images of a run over at least as many."
-            )
+        rows = self.rows(batch.sample, batch.group)
         path = adversarial_path(self.folder, eps)  # read where it is looked at only
         images = arrays.mapped(path, np.float32, (len(self._rows), None, None, None))
         if images.shape[1:] != batch.image.shape[1:]:
@@ -68,6 +62,22 @@ class Replay(Attack):
         if far.any():
             raise ValueError(self._others(f"some further than {eps:g} from sample {int(batch.sample[far][0])}"))
         return attacked
+
+    def rows(self, sample: Tensor, group: Tensor) -> list[int]:
+        """Where the images of these samples and groups are stored, each of shape (B,).
+
+        Raises:
+            ValueError: some image is not stored.
+        """
+        found = []
+        for key in zip(sample.tolist(), group.tolist(), strict=True):
+            if key not in self._rows:
+                raise ValueError(
+                    f"{self.folder} must hold each image that is attacked, got none of sample {key[0]}. Keep the "
+                    "images of a run over at least as many."
+                )
+            found.append(self._rows[key])
+        return found
 
     def _others(self, got: str) -> str:
         return f"{self.folder} must hold images of this dataset, split and size, got {got}. Choose the run's dataset."

@@ -40,9 +40,10 @@ def evaluate_effects(settings: EvaluateSettings) -> None:
         detection_setup = callbacks.detection_setup(settings)
         reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()
         code = intervention.site == CODE or (detection_setup is not None and detection_setup.reads_code)
+        around = surroundings(settings)  # refuses changed files before anything is fitted
         fitted = callbacks.networks(settings, images, code)
         networks = {name: stage.classifier for name, stage in fitted.items()}
-        facts = {**surroundings(settings), **model_cache.facts(images, fitted)}
+        facts = {**around, **model_cache.facts(images, fitted)}
 
         evaluation = callbacks.effect_evaluation(
             settings, run.path, images, networks, intervention, attack, origin(facts)

@@ -10,16 +10,20 @@ from typing import Any
 
 import torch
 
+from dovision.attacks.replay import Replay
 from dovision.config.component import Component
 from dovision.config.errors import named
 from dovision.config.settings import EvaluateSettings, TrainSettings, components, plain
 from dovision.evaluation.explanation_config import MapSettings
-from dovision.interfaces import Attack, Classifier, Detector, Explainer, Intervention
+from dovision.evaluation.test_images import first_samples, test_samples
+from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation import check_layout
 from dovision.propagation.plain import Plain
 from dovision.propagation.sites import site_module
 from dovision.runtime.process_state import isolated
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import RUN
 from dovision.sweeps.meta_networks import Networks
 from dovision.training.trainer import make_trainer
 from dovision.types import CODE, INPUT, Shape
@@ -59,6 +63,10 @@ class Components:
             if component.where not in COSTLY:
                 check = functools.partial(self._check_all, component, settings, network)
                 self._once([component.where, dict(component), network], check)
+            if component["_target_"] == "dovision.attacks.replay.Replay":
+                measured = [content[name] for name in ("dataset", "evaluation", "detection")]
+                stored = functools.partial(_check_stored, component, settings)
+                self._once(["stored", component.where, dict(component), measured], stored)
         if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
             self._once(["with_autoencoder", network], lambda: self._networks.with_autoencoder(settings))
 
@@ -106,6 +114,25 @@ def _check_dataset(dataset: Component) -> None:
         raise ValueError(f"dataset.classes must be a list of names, such as [cat,dog], got {dataset['classes']!r}.")
     if "root" not in dataset or not (dataset.get("download") or Path(dataset["root"]).is_dir()):
         dataset.make()
+
+
+def _check_stored(component: Component, settings: Any) -> None:
+    """Refuse a replay of a run that cannot be read, or that has not stored all images that are attacked."""
+    replay: Replay = component.make()
+    run = replay.folder.parents[1]
+    if (run / RUN).is_file():
+        RunDirectory(run).facts()
+    dataset = settings.dataset
+    if dataset.get("download") and not Path(dataset["root"]).is_dir():  # the job downloads it
+        return
+    images: Images = dataset.make()
+    samples = {"test": test_samples(settings.evaluation, images)}
+    if component.where != "attack":
+        most = {"val": settings.detection.val_images, "test": settings.detection.test_images}
+        samples = {split: first_samples(images, split, number) for split, number in most.items()}
+    for split, chosen in samples.items():
+        groups = images.source(split).group[images.order(split)[chosen]]
+        replay.rows(torch.tensor(chosen), groups)
 
 
 @torch.no_grad()
