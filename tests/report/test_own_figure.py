@@ -81,3 +81,25 @@ def test_a_job_that_would_send_it_is_refused_before_anything_is_measured(
     assert dovision_evaluate(f"output_root={copy}", f"logger={logger}", f"--config-dir={folder}") == 1
     assert "figure.fill must be a FigureComponent" in capsys.readouterr().err
     assert not list(copy.rglob("effects*"))
+
+
+@pytest.mark.usefixtures("svg_only")
+def test_one_that_raises_is_left_out_and_named(folder, fitted, run_command, capsys, tmp_path):
+    (tmp_path / "own_broken.py").write_text(CODE.replace("return [self", "return [][1], [self"))
+    (folder / "figure" / "pulse.yaml").write_text("_target_: own_broken.Pulse\norder: 5\n")
+    output = tmp_path / "out"
+    assert run_command(report, "--config-dir", str(folder), f"sweep={fitted / 'evaluate'}", f"output={output}") == 1
+    left_out = "left out the figure own_broken.Pulse: IndexError: list index out of range"
+    errors = capsys.readouterr().err
+    assert left_out in errors
+    assert "Traceback" not in errors
+    text = (output / "index.html").read_text()
+    assert left_out in text
+    assert "run0-gallery" in text
+
+
+def test_an_order_that_is_no_number_is_refused_in_a_sentence(folder, fitted, run_command, capsys, tmp_path):
+    (folder / "figure" / "pulse.yaml").write_text("_target_: own_parts.pulse.Pulse\norder: abc\n")
+    sweep, output = fitted / "evaluate", tmp_path / "out"
+    assert run_command(report, "--config-dir", str(folder), f"sweep={sweep}", f"output={output}") == 1
+    assert "figure.pulse: order must be" in capsys.readouterr().err

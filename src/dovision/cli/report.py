@@ -38,18 +38,23 @@ def report_of_sweep(sweep: Path, output: Path | None = None, details: int = 40) 
     return write_report(sweep, survey(sweep), output or sweep / "report", details)
 
 
-def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int) -> Path:
-    """The report of these runs of a sweep; those that are not completed are listed on the page."""
+def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int, failed: list[str] | None = None) -> Path:
+    """The report of these runs of a sweep; those that are not completed are listed on the page.
+
+    A figure that could not be drawn is named on the page, and in `failed`.
+    """
+    failed = [] if failed is None else failed
     completed = [run for run in runs if run.state == "completed"]
     detailed = completed[: checks.positive_int("details", details)]
     make_folder(output, setting="output")
-    overview = _draw(catalogue.sweep_figures(completed), output / FIGURES_FOLDER, "") if completed else []
+    overview = _draw(catalogue.sweep_figures(completed, failed), output / FIGURES_FOLDER, "") if completed else []
     runwise = []
     for number, run in enumerate(detailed):
         folder = Path(FIGURES_FOLDER) / run.folder.relative_to(sweep)
-        shown = _draw(catalogue.run_figures(run), output / folder, f"run{number}-")
+        shown = _draw(catalogue.run_figures(run, failed), output / folder, f"run{number}-")
         runwise.append(page.Details(run.label, str(folder), shown))
-    text = page.render_page(sweep.resolve().name, runs, overview, runwise, _cut(len(completed), len(detailed)))
+    notes = [*_cut(len(completed), len(detailed)), *dict.fromkeys(failed)]
+    text = page.render_page(sweep.resolve().name, runs, overview, runwise, notes)
     write_text(output / "index.html", text)
     return output / "index.html"
 
@@ -91,12 +96,12 @@ def report_of_settings(settings: ReportSettings) -> None:
     """Draw the report that the settings ask for, and print where it is.
 
     Raises:
-        ValueError: some runs could not be read; the page is written without them, and says why.
+        ValueError: some runs could not be read, or a figure not drawn; the page is written without, and says why.
     """
     sweep = settings.sweep
     logger = _logger(settings.log_to)
-    runs = survey(sweep)
-    page = write_report(sweep, runs, settings.output or sweep / "report", settings.details)
+    runs, failed = survey(sweep), list[str]()
+    page = write_report(sweep, runs, settings.output or sweep / "report", settings.details, failed)
     if logger is not None:
         send(page.parent, logger, sweep.resolve().name)
     print(page)
@@ -104,6 +109,8 @@ def report_of_settings(settings: ReportSettings) -> None:
     if damaged:
         more = f" The page names {len(damaged) - 1} more." if len(damaged) > 1 else ""
         raise ValueError(f"left out a run that cannot be read: {damaged[0].problem}{more}")
+    if failed:
+        raise ValueError(f"{failed[0]}. Mend it, or take its yaml away.")
 
 
 main = hydra_main("report", report_of_settings)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 
 from dovision import checks
 from dovision.config.component import make_group
 from dovision.report.report_figure import FigureComponent, ReportFigure
 from dovision.store.run_record import Run
+
+log = logging.getLogger(__name__)
 
 
 def figure_components() -> list[FigureComponent]:
@@ -22,11 +25,29 @@ def figure_components() -> list[FigureComponent]:
     return sorted(made, key=lambda component: component.order)
 
 
-def run_figures(run: Run) -> list[ReportFigure]:
-    """The figures of one completed run."""
-    return [drawn for component in figure_components() for drawn in component.of_run(run)]
+def run_figures(run: Run, failed: list[str] | None = None) -> list[ReportFigure]:
+    """The figures of one completed run; a user's component that raises is logged, and added to `failed`."""
+    return _drawn(lambda component: component.of_run(run), failed)
 
 
-def sweep_figures(runs: Sequence[Run]) -> list[ReportFigure]:
-    """The figures that compare completed runs."""
-    return [drawn for component in figure_components() for drawn in component.of_sweep(runs)]
+def sweep_figures(runs: Sequence[Run], failed: list[str] | None = None) -> list[ReportFigure]:
+    """The figures that compare completed runs; a user's component that raises is logged, and added to `failed`."""
+    return _drawn(lambda component: component.of_sweep(runs), failed)
+
+
+def _drawn(
+    draw: Callable[[FigureComponent], Iterable[ReportFigure]], failed: list[str] | None = None
+) -> list[ReportFigure]:
+    found: list[ReportFigure] = []
+    for component in figure_components():
+        try:
+            found += list(draw(component))
+        except Exception as error:  # whatever foreign code raises
+            kind = type(component)
+            if kind.__module__.startswith("dovision."):
+                raise
+            message = f"left out the figure {kind.__module__}.{kind.__qualname__}: {type(error).__name__}: {error}"
+            log.error(message)
+            if failed is not None:
+                failed.append(message)
+    return found

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dovision import checks
 from dovision.functional.intervals import NOT_MEASURED, SATURATED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
@@ -54,7 +55,7 @@ class FigureComponent:
     """
 
     def __init__(self, order: float) -> None:
-        self.order = order
+        self.order = checks.number("order", order)
 
     def of_run(self, run: Run) -> Iterable[ReportFigure]:
         """The figures of one run."""
