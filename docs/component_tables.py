@@ -37,7 +37,8 @@ SHORT = re.compile(
 HEAD = f"""# Configuration groups
 
 Made from `conf/` by `{COMMAND}`; a test fails when it is out of date. Choose a component by
-`group=component`, sweep by `-m group=component,component`, and see what a command would run by `--cfg job`.
+`group=component` (but of `figure` all are drawn), sweep by `-m group=component,component`, and see what a command
+would run by `--cfg job`.
 """
 
 

@@ -115,9 +115,17 @@ def paths_named(config: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def register_resolvers() -> None:
-    """Let the configuration use ${run_hash:}, and ${below:KEY}, a setting that names a folder below another."""
+    """Let a configuration use ${run_hash:}, ${below:KEY}, a folder below another, and ${groups:NAME,...} in a help."""
+    OmegaConf.register_new_resolver("groups", _groups, replace=True)
     OmegaConf.register_new_resolver("run_hash", run_hash, replace=True)
     OmegaConf.register_new_resolver("below", _below, replace=True)
+
+
+def _groups(*names: str, _root_: DictConfig) -> str:
+    """A line for each of these groups, with its components."""
+    folders = [Path(source.path) for source in _root_.hydra.runtime.config_sources if source.schema == "file"]
+    found = {name: {path.stem for folder in folders for path in (folder / name).glob("*.yaml")} for name in names}
+    return "\n".join(f"{name}: {', '.join(sorted(components))}" for name, components in found.items())
 
 
 def _below(key: str, _root_: DictConfig) -> str:
