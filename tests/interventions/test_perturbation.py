@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dovision.attacks.none import NoAttack
 from dovision.interfaces import Attack
 from dovision.interventions.perturbation import Perturbation
 
@@ -12,11 +13,6 @@ class Brighten(Attack):
 
     def run(self, batch, classifier, eps):
         return (batch.image + eps).clamp(0, 1)
-
-
-class Nothing(Brighten):
-    def __init__(self):
-        super().__init__(())
 
 
 def test_there_is_a_unit_for_each_epsilon_named_as_the_conditions_are():
@@ -31,5 +27,5 @@ def test_do_is_the_attack_on_what_the_image_is_now(context):
 
 
 def test_an_attack_without_an_epsilon_does_nothing_and_is_refused():
-    with pytest.raises(ValueError, match="attack must have at least one epsilon, got none in Nothing"):
-        Perturbation(Nothing())
+    with pytest.raises(ValueError, match="attack must have at least one epsilon, got none in NoAttack"):
+        Perturbation(NoAttack())

@@ -37,7 +37,7 @@ THREE = ("intervention.rows=1,2,3", "-m")
         ("intervention.rows=1,two", ["intervention: rows must be a whole number of at least 1, got 'two'"]),
         ("evaluation.batch_size=4,0", ["evaluation.batch_size must be a whole number of at least 1, got 0"]),
         ("evaluation.only_with_boxes=false,maybe", ["evaluation.only_with_boxes must be true or false, got 'maybe'"]),
-        ("seed=0,one", ["seed must be a whole number of at least 0, got 'one'"]),
+        ("seed=0,one", ["seed must be a whole number from 0 to 4294967295, got 'one'"]),
         ("intervention=latent_channel ~autoencoder seed=0,1", ["needs an autoencoder, got none"]),
         ("checkpoint=nowhere.ckpt,null", ["there is no checkpoint nowhere.ckpt"]),
         ("on_failure=stop,go", ["on_failure must be one of continue, stop, got 'go'"]),
