@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import re
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from omegaconf import OmegaConf, open_dict
 from dovision.config.sources import configuration_folder
 from dovision.sweeps.costs import Estimate
 from dovision.sweeps.forecast import Forecast, warn_of_space
-from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, overrides_of_jobs, workers
+from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, overrides_of_jobs, read_once, workers
 from dovision.sweeps.timing import Timer
 
 pytestmark = pytest.mark.usefixtures("quick_dry_run")
@@ -267,3 +268,11 @@ def test_the_jobs_of_a_sweep_are_those_of_hydras_basic_sweeper(params, task, job
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         parsed = parser.parse_overrides([*given, *task])
     assert own == jobs == [tuple(job) for job in BasicSweeper.split_arguments(parsed, None)[0]]
+
+
+def test_a_launcher_can_send_the_files_that_were_read_once_to_its_workers():
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        read_once()
+        loader = pickle.loads(pickle.dumps(GlobalHydra.instance().config_loader()))
+        loaded = loader.repository.load_config("attack/pgd").config
+        assert loaded._target_ == compose("evaluate", ["attack=pgd"]).attack._target_

@@ -223,6 +223,9 @@ class ReadOnce:
     def __deepcopy__(self, memo: dict[int, Any]) -> ReadOnce:
         return self
 
+    def __reduce__(self) -> tuple[type[ReadOnce], tuple[Any]]:
+        return ReadOnce, (self._repository,)  # a launcher's worker reads the files itself
+
     def load_config(self, config_path: str) -> ConfigResult | None:
         if config_path not in self._loaded:
             self._loaded[config_path] = self._repository.load_config(config_path)
