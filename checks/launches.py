@@ -36,10 +36,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import NamedTuple
 
-from omegaconf import DictConfig
-
 from dovision.cli.evaluate import evaluate_effects as undisturbed_evaluate
 from dovision.cli.hydra_main import hydra_main
+from dovision.config.settings import EvaluateSettings
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.io import locking
 
@@ -216,11 +215,11 @@ def run(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> 
             get_reusable_executor(reuse=True).shutdown(kill_workers=True)
 
 
-def evaluate(config: DictConfig) -> None:
+def evaluate(settings: EvaluateSettings) -> None:
     """Measure a job, and write each batch to the journal; also in a launcher's worker."""
     _refuse_locks()
     plain = EffectEvaluation._evaluate
-    job = {"rows": int(config.intervention.rows), "columns": int(config.intervention.columns)}
+    job = {name: int(settings.intervention[name]) for name in ("rows", "columns")}
 
     def evaluated(self: EffectEvaluation, *arguments: object) -> None:
         _note(job, "begin")
@@ -230,7 +229,7 @@ def evaluate(config: DictConfig) -> None:
 
     EffectEvaluation._evaluate = evaluated  # type: ignore[method-assign]
     try:
-        undisturbed_evaluate(config)
+        undisturbed_evaluate(settings)
     finally:
         EffectEvaluation._evaluate = plain  # type: ignore[method-assign]
 
