@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dovision import checks
 from dovision.analysis.mixed_origins import mixed
-from dovision.report.catalogue import run_figures, sweep_figures
+from dovision.report.catalogue import Catalogue
 from dovision.report.report_figure import ReportFigure
 from dovision.store.discover import UNREADABLE, survey
 from paper.bench import bench_figure
@@ -87,7 +87,9 @@ def report_of(sweep: Path) -> Sequence[ReportFigure]:
     if not completed:
         raise FileNotFoundError(f"{sweep} must hold a completed run, got none. Run {command}.")
     mixture = " ".join(mixed({found.label: found.facts for found in completed}))
-    return [*run_figures(completed[0]), *(_remarked(one, mixture) for one in sweep_figures(completed))]
+    catalogue = Catalogue()
+    of_sweep = (_remarked(one, mixture) for one in catalogue.of_sweep(completed))
+    return [*catalogue.of_run(completed[0]), *of_sweep]
 
 
 def _remarked(report_figure: ReportFigure, mixture: str) -> ReportFigure:

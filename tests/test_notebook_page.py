@@ -16,7 +16,7 @@ def test_the_quickstart_runs():
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
     assert "changes it by -" in printed
-    assert "attacked: mean |ECE|" in printed
+    assert "attacked: mean |expected effect|" in printed
 
 
 def test_the_quickstart_is_kept_without_outputs():

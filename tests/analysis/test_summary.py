@@ -22,7 +22,7 @@ SURE = 1 / (1 + math.exp(-3))  # the probability of what is predicted there, rig
 
 
 def write(folder, right_after, scores_after=(0.4, 0.3, 0.1, 0.1)):
-    """Four images, the first three right before; mean |ECE| follows from the treated probability."""
+    """Four images, the first three right before; mean |expected effect| follows from the treated probability."""
     label = torch.zeros(4, dtype=torch.int64)
     batch = Batch(torch.zeros(4, 1, 2, 2), label, torch.arange(4), torch.arange(4))
     right_before = torch.tensor([True, True, True, False])

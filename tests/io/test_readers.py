@@ -35,7 +35,7 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("report/report_figure.py", "(folder / f'{report_figure.name}.svg').read_text"): "the figure that was just written",
     ("store/tables.py", "pq.ParquetFile"): "a path from dovision.io.files.regular",
     ("sweeps/interruption.py", "os.open"): "the null device, to write",
-    ("sweeps/forecast.py", "Path('/proc/meminfo').read_text"): "the system's",
+    ("sweeps/dry_run.py", "Path('/proc/meminfo').read_text"): "the system's",
 }
 READERS = ("files", "input_files", "images", "arrays", "sealed", "yaml_file")
 OF_A_RUN = ("read_json",)  # dovision.io.text_files.read_json, which reads through dovision.io

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dovision.report.catalogue import run_figures, sweep_figures
+from dovision.report.catalogue import Catalogue
 from dovision.report.figures.results import HEADLINE_METRICS, cells, results_frame
 from dovision.report.report_figure import label_names, setup_sentence
 from dovision.store.run_record import read_sweep
@@ -22,7 +22,7 @@ def completed(folder):
 
 def test_captions_state_fill_grid_count_and_interval(sweep):
     run = completed(sweep)[1]
-    report_figures = [*sweep_figures([run]), *run_figures(run)]
+    report_figures = [*Catalogue().of_sweep([run]), *Catalogue().of_run(run)]
     captions = {item.name: item.caption for item in report_figures}
     assert list(captions)[:4] == ["results", "classifier_quality", "effect_against_epsilon", "classes"]
     assert list(captions)[4:] == ["gallery", "effect_distribution", "average_effects"]
@@ -61,7 +61,7 @@ def test_the_table_of_results_is_that_of_the_summaries(sweep):
 
 def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
     run = completed(sweep)[1]
-    gallery = run_figures(run)[1].data
+    gallery = Catalogue().of_run(run)[1].data
     assert gallery.groupby(["sample", "condition"]).size().tolist() == [16] * 9
     effects = read_effects(run.folder, [0])
     first = gallery.iloc[0]
@@ -71,7 +71,7 @@ def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
 
 def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep):
     run = completed(sweep)[1]
-    frame = run_figures(run)[2].data
+    frame = Catalogue().of_run(run)[2].data
     samples = read_samples(run.folder)
     beaten = samples[(samples["condition"] == "eps=0.2") & samples["success"].eq(True)]
     rows = frame[frame["condition"] == "eps=0.2"]
@@ -81,7 +81,7 @@ def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep)
 
 def test_a_condition_without_success_is_named_and_a_run_without_pictures_has_no_gallery(tmp_path, write_run):
     write_run(tmp_path, eps=(0.05,), strength=0.0, maps=0)
-    items = run_figures(completed(tmp_path)[0])
+    items = Catalogue().of_run(completed(tmp_path)[0])
     assert [item.name for item in items] == ["classes", "effect_distribution", "average_effects"]
     assert "No attack succeeded at eps=0.05." in items[1].caption
 

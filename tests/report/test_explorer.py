@@ -5,7 +5,7 @@ import base64
 import numpy as np
 import pytest
 
-from dovision.report.catalogue import run_figures
+from dovision.report.catalogue import Catalogue
 from dovision.report.explorer import STEPS, explorer
 from dovision.report.inline_assets import SizeBudget
 from dovision.store.run_record import read_sweep
@@ -41,7 +41,7 @@ def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs)
     effects = read_effects(runs[1].folder, [0, 1, 2])
     largest = effects["effect"].abs().max()
     assert [entry["scale"] for entry in found] == pytest.approx([largest] * 3, rel=1e-5)
-    (gallery,) = [report_figure for report_figure in run_figures(runs[1]) if report_figure.name == "gallery"]
+    (gallery,) = [report_figure for report_figure in Catalogue().of_run(runs[1]) if report_figure.name == "gallery"]
     assert gallery.figure.axes[1].images[0].get_clim() == pytest.approx((-largest, largest))
 
 

@@ -11,7 +11,8 @@ from dovision.report.tables import SPOKEN, Ruled, escaped, latex_figure, latex_t
 from dovision.store.run_record import read_sweep
 
 TABLE = Ruled(
-    ["condition", "|ECE| ↑"], [("a_b", ["clean", "0.1 [0.0, 0.2]"]), ("a_b", ["eps", "-"]), ("50 % & more", ["x\ny_"])]
+    ["condition", "|expected effect| ↑"],
+    [("a_b", ["clean", "0.1 [0.0, 0.2]"]), ("a_b", ["eps", "-"]), ("50 % & more", ["x\ny_"])],
 )
 
 
@@ -25,7 +26,7 @@ def test_a_table_has_its_rows_under_the_names_of_their_groups():
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         r"\begin{tabular}{ll}",
         r"\hline",
-        r"condition & \textbar{}ECE\textbar{} $\uparrow$ \\",
+        r"condition & \textbar{}expected effect\textbar{} $\uparrow$ \\",
         r"\hline",
         r"\multicolumn{2}{l}{\textbf{a\_b}} \\",
         r"clean & 0.1 {[}0.0, 0.2{]} \\",

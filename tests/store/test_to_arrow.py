@@ -63,7 +63,7 @@ def test_a_clean_condition_has_hand_worked_numbers_and_no_success():
     assert rows["entropy"] == pytest.approx([-0.75 * math.log(0.75) - 0.25 * math.log(0.25)] * 2)
     assert rows["success"] == rows["success_8bit"] == [None] * 2
     assert rows["linf"] == rows["l2"] == [0.0] * 2
-    # first image: effects -1/4 and +1/4, ECE = .75 * -.25 + .25 * .25 = -1/8; second: none
+    # first image: effects -1/4 and +1/4, expected effect = .75 * -.25 + .25 * .25 = -1/8; second: none
     assert rows["mean_abs_expected_effect"] == pytest.approx([0.125, 0.0])
 
 
@@ -87,7 +87,7 @@ def test_several_labels_are_right_only_together():
     assert rows["prediction"] == [[1, 0], [1, 0]]
     assert rows["correct"] == [True, False]
     assert rows["margin"] == pytest.approx([0.6] * 2)
-    # |ECE| a label: .9 * .5 and 0; 0 and .2 * .5; the mean over two labels
+    # |expected effect| a label: .9 * .5 and 0; 0 and .2 * .5; the mean over two labels
     assert rows["mean_abs_expected_effect"] == pytest.approx([0.225, 0.05])
 
 
@@ -113,16 +113,16 @@ def test_margin_is_the_distance_from_another_answer():
 
 def test_mean_abs_expected_effect_does_not_let_units_cancel():
     control, treated = odds(0.5), torch.stack([odds(0.75), odds(0.75).flip(-1)], dim=1)
-    # effects +-1/4 of both classes at equal weights: ECE = 0 for each unit of a balanced control
+    # effects +-1/4 of both classes at equal weights: expected effect = 0 for each unit of a balanced control
     assert mean_effects(control, treated, TWO)["mean_abs_expected_effect"].tolist() == pytest.approx([0.0], abs=1e-6)
     control, treated = odds(0.8), torch.stack([odds(0.9), odds(0.7)], dim=1)
-    # ECE = .8 * .1 - .2 * .1 = .06, and -.06
+    # expected effect = .8 * .1 - .2 * .1 = .06, and -.06
     assert mean_effects(control, treated, TWO)["mean_abs_expected_effect"].tolist() == pytest.approx([0.06])
 
 
 def test_mean_abs_expected_effect_is_that_of_the_units_done_and_of_none_not_a_number():
     control, treated = odds(0.8, 0.8, 0.8), torch.stack([odds(0.9, 0.9, 0.9), odds(0.6, 0.6, 0.6)], dim=1)
-    # ECE = .06, and .8 * -.2 + .2 * .2 = -.12
+    # expected effect = .06, and .8 * -.2 + .2 * .2 = -.12
     done = torch.tensor([[True, True], [False, True], [False, False]])
     found = mean_effects(control, treated, TWO, done)["mean_abs_expected_effect"]
     assert found.tolist() == pytest.approx([0.09, 0.12, math.nan], nan_ok=True)

@@ -11,7 +11,7 @@ from dovision.evaluation import detector_fits
 from dovision.evaluation.detector_fits import Reads
 from dovision.interfaces import Detector
 from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors, on_workers
-from dovision.sweeps.forecast import Forecast, table
+from dovision.sweeps.dry_run import JobEstimate, table
 from dovision.sweeps.jobs import Job
 
 
@@ -134,7 +134,9 @@ def test_detectors_are_fitted_as_often_as_is_foretold(conditions, monkeypatch, t
 
 
 def told(*minutes: tuple[str, Estimate], workers: int | None = 1) -> list[str]:
-    jobs = [Forecast(Job(number, (), None), state, 0, 1, time, 1, None) for number, (state, time) in enumerate(minutes)]
+    jobs = [
+        JobEstimate(Job(number, (), None), state, 0, 1, time, 1, None) for number, (state, time) in enumerate(minutes)
+    ]
     return table(jobs, workers).splitlines()
 
 

@@ -18,7 +18,7 @@ from omegaconf import OmegaConf, open_dict
 
 from dovision.config.sources import configuration_folder
 from dovision.sweeps.costs import Estimate
-from dovision.sweeps.forecast import Forecast, warn_of_space
+from dovision.sweeps.dry_run import JobEstimate, warn_of_space
 from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, overrides_of_jobs, read_once, workers
 from dovision.sweeps.timing import Timer
 
@@ -225,9 +225,9 @@ def test_a_dry_run_times_maps_detection_and_all_fits(dovision_evaluate, tmp_path
 
 
 def test_effects_larger_than_the_free_disk_are_warned_of(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("dovision.sweeps.forecast.shutil.disk_usage", lambda folder: SimpleNamespace(free=3 * 10**9))
+    monkeypatch.setattr("dovision.sweeps.dry_run.shutil.disk_usage", lambda folder: SimpleNamespace(free=3 * 10**9))
     jobs = [
-        Forecast(Job(number, (), tmp_path), "missing", 0, 1, Estimate(1.0, 1.0), 10**9, None) for number in range(4)
+        JobEstimate(Job(number, (), tmp_path), "missing", 0, 1, Estimate(1.0, 1.0), 10**9, None) for number in range(4)
     ]
     warn_of_space(tmp_path, jobs[:3])
     assert caplog.text == ""
@@ -237,10 +237,10 @@ def test_effects_larger_than_the_free_disk_are_warned_of(tmp_path, caplog, monke
 
 def test_what_runs_alike_took_of_memory_is_compared_with_what_is_free(tmp_path, caplog, monkeypatch):
     job = Job(0, (), tmp_path)
-    monkeypatch.setattr("dovision.sweeps.forecast._free_memory", lambda: 2 * 10**9)
-    warn_of_space(tmp_path, [Forecast(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 10**9)])
+    monkeypatch.setattr("dovision.sweeps.dry_run._free_memory", lambda: 2 * 10**9)
+    warn_of_space(tmp_path, [JobEstimate(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 10**9)])
     assert "memory" not in caplog.text
-    warn_of_space(tmp_path, [Forecast(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 3 * 10**9)])
+    warn_of_space(tmp_path, [JobEstimate(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 3 * 10**9)])
     assert "a run like these took 3.0 GB of memory, and 2.0 GB are free." in caplog.text
 
 

@@ -193,7 +193,7 @@ def check(overrides: list[str]) -> None:
         (["attack=[none,random_sign]"], "attack takes one name, got a list. For a job with each of them: -m attack="),
         (["attack=[fgsm,pgd]"], "loss@attack.loss is chosen twice"),
         (["attack=fgsm", "loss@attack.loss=[margin,dlr]"], "loss@attack.loss takes one name, got a list."),
-        (["attack=null"], "a group takes a name, got null."),
+        (["attack=null"], "a group takes a name, got null or a number."),
         (["+seed=3"], "seed has a value already. Write seed=..., without +."),
         (["+attack=fgsm"], "attack has a value already."),
         (["fill@intervention.fil=blur"], "Did you mean fill@explanation.fill or fill@intervention.fill?"),

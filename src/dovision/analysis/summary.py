@@ -43,9 +43,10 @@ def summarise(folder: Path) -> dict[str, Any]:
     success_rate              share of attacks that succeeded, among images right before
     success_8bit              the same after rounding to 8 bits
     robust_accuracy           share of all images right before and after the attack
-    mean_abs_expected_effect  mean of |ECE| over images and units
+    mean_abs_expected_effect  mean of |expected effect| over images and units
     mean_expected_logit_effect  mean of the expected effect on logits over images and units, with its sign
-    auroc                     of |ECE|, all clean images against successfully attacked ones; > 0.5 if attacks raise it
+    auroc                     of |expected effect|, all clean images against successfully attacked ones; > 0.5 if
+                              attacks raise it
 
     `method` and `reason` are those of `Interval`. What has no meaning in a condition is None, with a sentence in
     `notes` where that may surprise; `classes` has the quality of the classifier class by class, without what is not

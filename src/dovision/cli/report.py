@@ -12,7 +12,8 @@ from dovision.config.settings import ReportSettings
 from dovision.config.sources import configuration_folder
 from dovision.io import yaml_file
 from dovision.io.text_files import make_folder, write_text
-from dovision.report import catalogue, page
+from dovision.report import page
+from dovision.report.catalogue import Catalogue
 from dovision.report.report_figure import ReportFigure, save_report_figure
 from dovision.store.discover import UNREADABLE, survey
 from dovision.store.run_record import Run
@@ -35,25 +36,24 @@ def report_of_sweep(sweep: Path, output: Path | None = None, details: int = 40) 
     Raises:
         FileNotFoundError: there is no such folder, or no run in it.
     """
-    return write_report(sweep, survey(sweep), output or sweep / "report", details)
+    return write_report(sweep, survey(sweep), output or sweep / "report", details, Catalogue())
 
 
-def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int, failed: list[str] | None = None) -> Path:
+def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int, catalogue: Catalogue) -> Path:
     """The report of these runs of a sweep; those that are not completed are listed on the page.
 
-    A figure that could not be drawn is named on the page, and in `failed`.
+    A user's figure that could not be drawn is named on the page, and in `catalogue.failed`.
     """
-    failed = [] if failed is None else failed
     completed = [run for run in runs if run.state == "completed"]
     detailed = completed[: checks.positive_int("details", details)]
     make_folder(output, setting="output")
-    overview = _draw(catalogue.sweep_figures(completed, failed), output / FIGURES_FOLDER, "") if completed else []
+    overview = _draw(catalogue.of_sweep(completed), output / FIGURES_FOLDER, "") if completed else []
     runwise = []
     for number, run in enumerate(detailed):
         folder = Path(FIGURES_FOLDER) / run.folder.relative_to(sweep)
-        shown = _draw(catalogue.run_figures(run, failed), output / folder, f"run{number}-")
+        shown = _draw(catalogue.of_run(run), output / folder, f"run{number}-")
         runwise.append(page.Details(run.label, str(folder), shown))
-    notes = [*_cut(len(completed), len(detailed)), *dict.fromkeys(failed)]
+    notes = [*_cut(len(completed), len(detailed)), *catalogue.failed]
     text = page.render_page(sweep.resolve().name, runs, overview, runwise, notes)
     write_text(output / "index.html", text)
     return output / "index.html"
@@ -100,8 +100,8 @@ def report_of_settings(settings: ReportSettings) -> None:
     """
     sweep = settings.sweep
     logger = _logger(settings.log_to)
-    runs, failed = survey(sweep), list[str]()
-    page = write_report(sweep, runs, settings.output or sweep / "report", settings.details, failed)
+    runs, catalogue = survey(sweep), Catalogue()
+    page = write_report(sweep, runs, settings.output or sweep / "report", settings.details, catalogue)
     if logger is not None:
         send(page.parent, logger, sweep.resolve().name)
     print(page)
@@ -109,8 +109,8 @@ def report_of_settings(settings: ReportSettings) -> None:
     if damaged:
         more = f" The page names {len(damaged) - 1} more." if len(damaged) > 1 else ""
         raise ValueError(f"left out a run that cannot be read: {damaged[0].problem}{more}")
-    if failed:
-        raise ValueError(f"{failed[0]}. Mend it, or take its yaml away.")
+    if catalogue.failed:
+        raise ValueError(f"{catalogue.failed[0]}. Mend it, or take its yaml away.")
 
 
 main = hydra_main("report", report_of_settings)

@@ -34,7 +34,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException):
         return _explain_value(error)
     if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
-        return "a group takes a name, got null. To leave a group out: '~GROUP'."
+        return "a group takes a name, got null or a number. To leave a group out: '~GROUP'."
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used: {error.strerror}. For another output folder: output_root=..."
     text = str(error).strip()

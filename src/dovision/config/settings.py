@@ -16,7 +16,7 @@ from dovision.config.sources import configuration_folder, recorded, resolved
 
 WITHOUT_AUTOENCODER = "without_autoencoder"
 REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
-_NAME = "\N{REPLACEMENT CHARACTER}"  # stands in the message of a check for the key, which a field does not know
+_NAME = "\N{REPLACEMENT CHARACTER}"  # placeholder of the key in the message of a check; a field does not know its key
 _CHOOSE = "Choose what it is by its group (GROUP=NAME)"  # with the group that the key begins with
 _UNCHOSEN = f"{_NAME} has no _target_, so that nothing reads it. {_CHOOSE}, or remove it: '~{_NAME}'."
 _MOST_WORKERS = 1024  # threads of a process, processes of a loader

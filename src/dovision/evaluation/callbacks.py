@@ -111,7 +111,7 @@ def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
 
 
 def detect(
-    settings: EvaluateSettings, folder: Path, images: Images, networks: Mapping[str, Classifier], parts: DetectionSetup
+    settings: EvaluateSettings, folder: Path, images: Images, networks: Mapping[str, Classifier], setup: DetectionSetup
 ) -> dict[str, Any]:
     """Fit the detectors on validation images, score test images in every condition, and say what it took.
 
@@ -119,9 +119,9 @@ def detect(
         ValueError: there is no validation image, or one of a patient that is tested on.
     """
     classifier = networks[CLASSIFIER]
-    with_autoencoder = networks[AUTOENCODER] if parts.reads_code else None
+    with_autoencoder = networks[AUTOENCODER] if setup.reads_code else None
     keep = settings.evaluation.store_adversarial
-    detection = Detection(folder, classifier, with_autoencoder, parts.attacks, parts.detectors, keep)
+    detection = Detection(folder, classifier, with_autoencoder, setup.attacks, setup.detectors, keep)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     trainer = make_trainer(settings.trainer, [detection], logger=False, enable_checkpointing=False, **one_device)
     most = {VAL: settings.detection.val_images, TEST: settings.detection.test_images}
@@ -129,7 +129,7 @@ def detect(
     trainer.test(ImageClassifier(classifier), loaders, verbose=False)
     if detection.lost:
         raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
-    fits = fit_detectors(folder, parts.detectors, detection.failed)
+    fits = fit_detectors(folder, setup.detectors, detection.failed)
     adaptive = _adaptive(settings, images, fits, with_autoencoder, classifier)
     write_scores(folder, fits, detection.failed, adaptive)
     write_detection(folder)

@@ -99,7 +99,7 @@ def expected_logit_effect(treated_logits: Tensor, control_logits: Tensor, task: 
 
 
 def expected_effect(effect: Tensor, control: Tensor, task: Task) -> Tensor:
-    """ECE: the effect weighted by the control probability.
+    """Expected effect: the effect weighted by the control probability.
 
     Args:
         effect: effects, shape (..., K).

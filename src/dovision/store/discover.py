@@ -1,4 +1,4 @@
-"""All that lies under a folder, with a word on what cannot be used: half-written, of another version, not ours."""
+"""Discovery of runs under a folder; those that cannot be used are listed with the reason."""
 
 from __future__ import annotations
 

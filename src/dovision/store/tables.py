@@ -66,7 +66,7 @@ def samples_schema(task: Task) -> pa.Schema:
     success                 right before the attack and wrong after it; null for clean and for images wrong before
     success_8bit            the same after the attacked image was rounded to 8 bits
     linf, l2                norms of attacked minus clean image, pixel units
-    mean_abs_expected_effect  mean of |ECE| over units; for multilabel over units and labels
+    mean_abs_expected_effect  mean of |expected effect| over units; for multilabel over units and labels
     mean_expected_logit_effect  mean of expected_logit_effect of effects.parquet, over the same
     """
     number = pa.list_(pa.int8()) if task.multilabel else pa.int64()
@@ -85,7 +85,7 @@ def effects_schema() -> pa.Schema:
     control, treated        P(y_k | x) and P(y_k | do(u), x) in the condition
     effect                  treated minus control
     log_odds_effect         the same on log P / (1 - P)
-    expected_effect         ECE; for multiclass one number for the unit, repeated in the row of each class
+    expected_effect         effect weighted by P(y_k | x); for multiclass one number of the unit, in each row of it
     expected_logit_effect   the same of logits: their change weighted by P(y_k | x)
     divergence              the class's term of KL(P(y | x) || P(y | do(u), x)), nats, which is their sum; multilabel:
                             the KL of the label

@@ -155,7 +155,7 @@ def mean_effects(
         done: (B, U) bool; None is all.
 
     Returns:
-        mean_abs_expected_effect, of |ECE|, and mean_expected_logit_effect, each of shape (B,) float32.
+        mean_abs_expected_effect, of |expected effect|, and mean_expected_logit_effect, each of shape (B,) float32.
     """
     found = _effects(control_logits, treated_logits, task)
     return {

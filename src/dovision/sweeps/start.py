@@ -20,7 +20,7 @@ from dovision.config.settings import EvaluateSettings
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.store.run_directory import RunDirectory
 from dovision.sweeps import jobs as planned
-from dovision.sweeps.forecast import Forecast, Forecaster, table, warn_of_space
+from dovision.sweeps.dry_run import JobEstimate, JobEstimator, table, warn_of_space
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.reuse import DONE, Decision, decide
 from dovision.sweeps.sweep import Sweep, begin, current, watch
@@ -91,7 +91,7 @@ class SweepStart(Start):
         settings = super()._run(config)
         if settings.dry_run:
             job = Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute())
-            _print_plan(settings.output_root, [Forecaster(settings.output_root)(job, settings)], 1)
+            _print_plan(settings.output_root, [JobEstimator(settings.output_root)(job, settings)], 1)
         return settings
 
     def _sweep(self, config: DictConfig) -> None:
@@ -115,7 +115,7 @@ class SweepStart(Start):
         root = Path(config.output_root)
         if config.dry_run:
             at_once = planned.workers(config)
-            _print_plan(root, self._checked(config, overrides, Forecaster(root, _threads(config, at_once))), at_once)
+            _print_plan(root, self._checked(config, overrides, JobEstimator(root, _threads(config, at_once))), at_once)
         with Fingerprints(root) as prints:
             plans = self._checked(config, overrides, functools.partial(_plan, prints=prints))
         _check_roots(plans)
@@ -159,9 +159,9 @@ def _threads(config: DictConfig, workers: int | None) -> int | None:
     return max(1, (os.cpu_count() or 1) // workers)
 
 
-def _print_plan(root: Path, forecasts: Sequence[Forecast], workers: int | None) -> None:
-    print(table(forecasts, workers))
-    warn_of_space(root, forecasts)
+def _print_plan(root: Path, estimates: Sequence[JobEstimate], workers: int | None) -> None:
+    print(table(estimates, workers))
+    warn_of_space(root, estimates)
     sys.exit(0)
 
 

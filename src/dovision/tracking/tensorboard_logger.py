@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dovision.io import paths
-from dovision.report.catalogue import figure_components, run_figures
+from dovision.report.catalogue import Catalogue
 from dovision.store.run_record import Run
 from dovision.store.thumbnails import load_thumbnail
 from dovision.tracking.csv_logger import CSVLogger, effect_histogram, figure_files, metrics
@@ -27,7 +27,7 @@ class TensorboardLogger(CSVLogger):
     def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        figure_components()  # a wrong one is refused before the job, not after it
+        self.catalogue = Catalogue()  # a wrong figure is refused before the job, not after it
         self.writer = SummaryWriter(folder / self.folder)
         self.writer.add_text("run", f"{group}: {name}")
 
@@ -35,7 +35,7 @@ class TensorboardLogger(CSVLogger):
         super().report(run)
         for condition, metric, interval in metrics(run):
             self.writer.add_scalar(f"{metric}/{condition}", interval["estimate"])
-        for item in run_figures(run):
+        for item in self.catalogue.of_run(run):
             self.writer.add_figure(item.name, item.figure)
         counts, edges = effect_histogram(run.folder)
         middle = (edges[1:] + edges[:-1]) / 2

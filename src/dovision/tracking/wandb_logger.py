@@ -14,7 +14,7 @@ import pandas as pd
 
 from dovision import checks
 from dovision.functional.geometry import stack
-from dovision.report.catalogue import figure_components, run_figures
+from dovision.report.catalogue import Catalogue
 from dovision.report.figures.gallery import GALLERY
 from dovision.report.report_figure import ReportFigure
 from dovision.store.map_tables import read_box_table
@@ -61,13 +61,13 @@ class WandbLogger(CSVLogger):
         self.run: Any = None
 
     def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
-        figure_components()  # a wrong one is refused before the job, not after it
+        self.catalogue = Catalogue()  # a wrong figure is refused before the job, not after it
         self.run = self._patiently(lambda: self._begin(folder, group, name, config))
 
     def report(self, run: Run) -> None:
         super().report(run)
         if self.run is not None:
-            shown = run_figures(run)
+            shown = self.catalogue.of_run(run)
             self._patiently(lambda: self._send(run, shown))
         if self.run is not None and self.artifacts:
             self._patiently(lambda: self._send_artifacts(run))

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from dovision.io.paths import file_name
-from dovision.report.catalogue import figure_components
+from dovision.report.catalogue import Catalogue
 from dovision.report.report_figure import FigureComponent
 from dovision.store.run_record import Run, read_sweep
 
@@ -37,7 +37,7 @@ def test_it_draws_of_a_run_or_of_several(component):
 
 
 def test_each_has_a_place_of_its_own():
-    places = [component.order for component in figure_components()]
+    places = [component.order for component in Catalogue().components]
     assert len(places) == len(FIGURES)
     assert places == sorted(set(places))
 

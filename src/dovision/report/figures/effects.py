@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from dovision.analysis import average_effect
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
-from dovision.report.figures.results import MEAN_ECE
+from dovision.report.figures.results import MEAN_EFFECT
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, shared_legend, strongest
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, logarithmic, series, styled
@@ -19,7 +19,7 @@ from dovision.store.tables import CLEAN, EFFECTS, read_samples, row_groups
 
 
 class Effects(FigureComponent):
-    """Distribution of |ECE|, largest average effects, and, where units have no place, units against classes.
+    """Distribution of |expected effect|, largest average effects; units against classes where units have no place.
 
     Args:
         order: its place among all components.
@@ -42,11 +42,11 @@ class Effects(FigureComponent):
 
 
 def _distribution(run: Run) -> ReportFigure:
-    samples = read_samples(run.folder).dropna(subset=[MEAN_ECE])  # an image without a unit has none
+    samples = read_samples(run.folder).dropna(subset=[MEAN_EFFECT])  # an image without a unit has none
     noise = str(run.config["attack"].get("_target_")).endswith(".RandomSign")  # which is not out to succeed
     chosen = samples[(samples["condition"] == CLEAN) | (samples["success"] == True) | noise]  # noqa: E712  (null is neither)
     groups = chosen.groupby("condition", sort=False)
-    parts = [ecdf(rows[MEAN_ECE]).assign(condition=condition, images=len(rows)) for condition, rows in groups]
+    parts = [ecdf(rows[MEAN_EFFECT]).assign(condition=condition, images=len(rows)) for condition, rows in groups]
     frame = pd.concat(parts, ignore_index=True)
     others = "all images with noise" if noise else "the attacked images on which the attack succeeded"
     text = f"All clean images, and {others}."
@@ -57,13 +57,13 @@ def _distribution(run: Run) -> ReportFigure:
         f"1/10,000 of the largest, or below {RESOLUTION:.0e}, the resolution of float32 probabilities."
     )
     words = caption(text, [run], f"n = {span(frame['images'])} images a line.")
-    title = "Distribution of |ECE|, clean against attacked"
+    title = "Distribution of |expected effect|, clean against attacked"
     return ReportFigure("effect_distribution", title, words, effect_distribution(frame), frame)
 
 
 @styled
 def effect_distribution(frame: pd.DataFrame) -> Figure:
-    """Share of images whose mean |ECE| is at most a value, by condition; logarithmic if values differ tenfold.
+    """Share of images whose mean |expected effect| is at most a value; logarithmic if values differ tenfold.
 
     Args:
         frame: columns condition, images, share (0 to 1), value; see `ecdf`.
@@ -76,7 +76,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
         draw_ecdf(axes, rows, f"{condition} (n = {rows['images'].iloc[0]:,})", series(number - 1))
     if largest > 10 * frame["value"].min():
         logarithmic(axes)
-    axes.set(xlabel="mean |ECE| of an image", ylabel="share of images at or below", ylim=(0, 1.02))
+    axes.set(xlabel="mean |expected effect| of an image", ylabel="share of images at or below", ylim=(0, 1.02))
     axes.grid()
     shared_legend(figure)
     return figure

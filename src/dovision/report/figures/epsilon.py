@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.report.figures.results import MEAN_ECE, results_frame
+from dovision.report.figures.results import MEAN_EFFECT, results_frame
 from dovision.report.plots import draw_means, panel_rows, quantile, shared_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span
 from dovision.report.style import FAINT, MARKERS, brief, logarithmic, series, styled
@@ -25,7 +25,7 @@ Series = Mapping[str, Sequence[Run]]  # by the name of the attack; the runs of o
 
 
 class Epsilon(FigureComponent):
-    """Mean |ECE| against epsilon, and its quantiles over images where runs differ in their attack alone."""
+    """Mean |expected effect| against epsilon, and its quantiles over images where runs differ in their attack alone."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         yield from _spread(runs)
@@ -33,7 +33,7 @@ class Epsilon(FigureComponent):
 
 
 def _mean(runs: Sequence[Run]) -> Iterator[ReportFigure]:
-    columns = {MEAN_ECE: "mean"} | {f"{MEAN_ECE}_{end}": end for end in ("low", "high", "reason")}
+    columns = {MEAN_EFFECT: "mean"} | {f"{MEAN_EFFECT}_{end}": end for end in ("low", "high", "reason")}
     frame = results_frame(runs)[["job", "condition", "eps", "images", *columns]].rename(columns=columns)
     if not frame["eps"].any():
         return
@@ -43,7 +43,7 @@ def _mean(runs: Sequence[Run]) -> Iterator[ReportFigure]:
         text += f" Of {jobs} jobs, the three highest and the three lowest are named; the others are grey."
     words = caption(text, runs, images(frame["images"]), f"Whiskers: {MEAN_INTERVALS}.", frame)
     figure = effect_against_epsilon(frame)
-    yield ReportFigure("effect_against_epsilon", "Mean |ECE| against epsilon", words, figure, frame)
+    yield ReportFigure("effect_against_epsilon", "Mean |expected effect| against epsilon", words, figure, frame)
 
 
 def outstanding(frame: pd.DataFrame) -> list[str]:
@@ -57,7 +57,7 @@ def outstanding(frame: pd.DataFrame) -> list[str]:
 
 @styled
 def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """Mean |ECE| of each job against epsilon, with intervals; of many jobs all but the outstanding ones are grey.
+    """Mean |expected effect| of each job against epsilon, with intervals; of many jobs most are grey.
 
     Args:
         frame: columns job, eps (pixel units, 0 for clean), mean, low, high.
@@ -71,7 +71,7 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
             draw_means(axes, rows["eps"], rows, named.index(job), brief(job, 60))
         else:
             axes.plot(rows["eps"], rows["mean"], color=FAINT, linewidth=0.6, zorder=1)
-    axes.set(xlabel=EPSILON, ylabel="mean |ECE|")
+    axes.set(xlabel=EPSILON, ylabel="mean |expected effect|")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
     if len(jobs) > 1:
@@ -100,7 +100,7 @@ def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     if len(shown) > _PANELS:
         text += f" Drawn: the first {_PANELS} of {len(shown)} settings."
     figure = spread_against_epsilon(frame[frame["panel"].isin(shown[:_PANELS])])
-    title = "Distribution of |ECE| by attack and epsilon"
+    title = "Distribution of |expected effect| by attack and epsilon"
     words = caption(text, used, f"n = {span(frame['images'])} images.")
     yield ReportFigure("effect_spread", title, words, figure, frame)
 
@@ -124,22 +124,22 @@ def _intervention(series: Series) -> str:
 
 def _rows(panel: str, series: Series) -> Iterator[dict[str, Any]]:
     for attack, runs in series.items():
-        tables = [read_samples(run.folder).dropna(subset=[MEAN_ECE]) for run in runs]
+        tables = [read_samples(run.folder).dropna(subset=[MEAN_EFFECT]) for run in runs]
         others = [table[table["condition"] != CLEAN] for table in tables[1:]]  # the clean images are the same in each
         for eps, rows in pd.concat([tables[0], *others]).groupby("eps"):
-            values = {name: quantile(rows[MEAN_ECE], share) for name, share in QUANTILES.items()}
+            values = {name: quantile(rows[MEAN_EFFECT], share) for name, share in QUANTILES.items()}
             yield {"panel": panel, "attack": attack, "eps": eps, "images": len(rows), **values}
 
 
 @styled
 def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """Quantiles of |ECE| over images against epsilon, an attack a colour, on a logarithmic axis.
+    """Quantiles of |expected effect| over images against epsilon, an attack a colour, on a logarithmic axis.
 
     Args:
         frame: columns panel, attack, eps (pixel units, 0 for clean), low, lower, median, upper, high.
     """
     names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
-    labels = EPSILON, "mean |ECE| of an image"
+    labels = EPSILON, "mean |expected effect| of an image"
     figure, panels = panel_rows([brief(name, 44) for name in names], labels, (3.3, 2.7), across=4, sharey=True)
     floor = max(float(frame["high"].max()) / 1e4, RESOLUTION)  # smaller values stand at the lower edge
     bounds = frame.assign(**{end: frame[end].clip(lower=floor) for end in QUANTILES})

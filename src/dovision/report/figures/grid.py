@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.report.figures.results import MEAN_ECE
+from dovision.report.figures.results import MEAN_EFFECT
 from dovision.report.plots import draw_means, shared_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
 from dovision.report.style import brief, shortened, styled
@@ -22,7 +22,7 @@ POINT = ["series", "fill", "condition", "eps", "cells"]
 
 
 class Grid(FigureComponent):
-    """Mean |ECE| against the number of cells, a line for each fill; none unless the grids or the fills differ.
+    """Mean |expected effect| against the number of cells, by fill; none unless grids or fills differ.
 
     Seeds are pooled, as the caption says; what else differs between the runs has lines of its own.
     """
@@ -41,7 +41,7 @@ class Grid(FigureComponent):
         if pooled["seeds"].max() > 1:
             text += " A point of several seeds is their mean, with whiskers from the least to the largest of them."
         words = caption(text, grids, images(pooled["images"]), f"Whiskers: {MEAN_INTERVALS}.", pooled)
-        title = "Mean |ECE| against grid and fill"
+        title = "Mean |expected effect| against grid and fill"
         yield ReportFigure("effect_against_grid", title, words, grid_lines(pooled), pooled)
 
 
@@ -69,7 +69,7 @@ def _rows(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 def _points(run: Run, series: str, conditions: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     cells, fill = _grid(run) or (0, "")
     for condition, found in conditions.items():
-        interval = found[MEAN_ECE]
+        interval = found[MEAN_EFFECT]
         if interval is not None:
             values = {"mean": interval["estimate"], **{name: interval[name] for name in ("low", "high", "reason")}}
             place = {"series": series, "fill": fill, "condition": condition, "eps": found["eps"], "cells": cells}
@@ -91,7 +91,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 @styled
 def grid_lines(frame: pd.DataFrame) -> Figure:
-    """Mean |ECE| against the number of cells: of a cell, and times the number of cells; a row of panels a condition.
+    """Mean |expected effect| against the number of cells: of a cell, and times that number; a row a condition.
 
     Args:
         frame: columns series (what differs besides grid and fill, or empty), fill, condition, cells, mean, low, high.
@@ -117,6 +117,6 @@ def grid_lines(frame: pd.DataFrame) -> Figure:
         axes.minorticks_off()
         axes.set_xlabel("cells of the grid")
     for axes in panels[:, 0]:
-        axes.set_ylabel("mean |ECE|")
+        axes.set_ylabel("mean |expected effect|")
     shared_legend(figure, panels[:, 0])
     return figure

@@ -13,7 +13,7 @@ from dovision.report.report_figure import FigureComponent, ReportFigure, bracket
 from dovision.report.tables import Ruled
 from dovision.store.run_record import Run
 
-MEAN_ECE = "mean_abs_expected_effect"
+MEAN_EFFECT = "mean_abs_expected_effect"
 MEANING = (  # of the metrics of the classifier
     "AUROC, sensitivity and specificity are those of the second class where there are two, and means over classes "
     "otherwise; calibration error: the expected one, in 15 bins of the highest probability (of several labels: the "
@@ -28,12 +28,12 @@ METRIC_HEADS = {
     "specificity": "specificity",
     "balanced_accuracy": "balanced accuracy",
     "classifier_auroc": "AUROC",
-    "auroc": "AUROC of |ECE|, not adaptive",
+    "auroc": "AUROC of |expected effect|, not adaptive",
     "calibration_error": "calibration error",
     "success_rate": "attack success",
     "success_8bit": "success at 8 bits",
     "robust_accuracy": "robust accuracy",
-    MEAN_ECE: "mean |ECE|",
+    MEAN_EFFECT: "mean |expected effect|",
 }
 _OF_CLASS = (
     "images",
@@ -127,6 +127,6 @@ def _intervals(found: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def _cell(row: pd.Series, metric: str) -> str:
-    if metric != MEAN_ECE:
+    if metric != MEAN_EFFECT:
         return bracketed(row, metric)
     return bracketed(row, metric, ".1e" if pd.notna(row[metric]) and row[metric] < 0.001 else ".4f")

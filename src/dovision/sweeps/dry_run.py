@@ -35,7 +35,7 @@ ROW = 24  # bytes of a row of effects.parquet, at most
 LEAST = 2**30  # bytes that should be free in any case
 
 
-class Forecast(NamedTuple):
+class JobEstimate(NamedTuple):
     """One job, before it runs; None where it cannot be known."""
 
     job: Job
@@ -55,8 +55,8 @@ class Extent(NamedTuple):
     classes: int
 
 
-class Forecaster:
-    """Forecasts jobs in their order; a dataset that jobs share is opened once, and work that is alike timed once.
+class JobEstimator:
+    """Estimates jobs in their order; a dataset that jobs share is opened once, and work that is alike timed once.
 
     The memory is that of completed runs under the same output root with the same network, intervention and attack.
 
@@ -73,10 +73,10 @@ class Forecaster:
         self._extents: dict[str, Extent] = {}
         self._fitted: set[Path] = set()
 
-    def __call__(self, job: Job, settings: EvaluateSettings) -> Forecast:
+    def __call__(self, job: Job, settings: EvaluateSettings) -> JobEstimate:
         decision = decide(RunDirectory(job.folder), settings, self._prints)
         if decision.skip == DONE:
-            return Forecast(job, decision.state, 0, 0, Estimate(0.0, 0.0), 0, None)
+            return JobEstimate(job, decision.state, 0, 0, Estimate(0.0, 0.0), 0, None)
         images: Images = self._part(settings, "dataset")
         intervention: Intervention = self._part(settings, "intervention")
         attack: Attack = self._part(settings, "attack")
@@ -87,10 +87,10 @@ class Forecaster:
         time = self._timer(Asked(settings, images, intervention, attack, extent.samples, networks, lacking))
         memory = self._memory.get(hashing.work_hash(settings))
         if extent.units is None:
-            return Forecast(job, decision.state, len(lacking), None, time, None, memory)
+            return JobEstimate(job, decision.state, len(lacking), None, time, None, memory)
         conditions = len(extent.samples) * (1 + len(attack.eps))
         rows = conditions * extent.units * extent.classes
-        return Forecast(job, decision.state, len(lacking), conditions * (1 + extent.units), time, rows * ROW, memory)
+        return JobEstimate(job, decision.state, len(lacking), conditions * (1 + extent.units), time, rows * ROW, memory)
 
     def _networks(self, settings: EvaluateSettings, images: Images, intervention: Intervention) -> dict[str, Path]:
         detectors: dict[str, Detector] = self._part(settings, "detector")
@@ -115,26 +115,26 @@ class Forecaster:
         return self._extents[key]
 
 
-def table(forecasts: Sequence[Forecast], workers: int | None = 1) -> str:
-    """The forecasts as lines, with their sum.
+def table(estimates: Sequence[JobEstimate], workers: int | None = 1) -> str:
+    """The estimates as lines, with their sum.
 
     Args:
-        forecasts: of all jobs.
+        estimates: of all jobs.
         workers: jobs that run at a time; None if that is not known.
     """
     lines = ["  job  state        fits      passes    minutes       MB  overrides"]
-    for each in forecasts:
+    for each in estimates:
         numbers = [_number(each.passes), _minutes(each), _number(_megabytes(each.bytes), ".1f")]
         lines.append(
             f"{each.job.number:5}  {each.state:11}  {each.fits:4}  {numbers[0]:>10}  {numbers[1]:>9}  {numbers[2]:>7}  "
             f"{each.job.name}"
         )
-    left = [each for each in forecasts if each.state != COMPLETED]
-    memory = max((each.memory or 0 for each in forecasts), default=0)
+    left = [each for each in estimates if each.state != COMPLETED]
+    memory = max((each.memory or 0 for each in estimates), default=0)
     lines.append(
-        f"{len(forecasts)} jobs, {len(left)} to do: {sum(each.fits for each in left)} models to fit, "
+        f"{len(estimates)} jobs, {len(left)} to do: {sum(each.fits for each in left)} models to fit, "
         f"at most {sum(each.passes or 0 for each in left):,} forward passes for effects, {_total(left, workers)}"
-        f", {_megabytes(sum(each.bytes or 0 for each in forecasts)):.0f} MB of effects"
+        f", {_megabytes(sum(each.bytes or 0 for each in estimates)):.0f} MB of effects"
         + (f", {_megabytes(memory):.0f} MB of memory by runs like them" if memory else "")
         + ". Nothing was started."
     )
@@ -142,7 +142,7 @@ def table(forecasts: Sequence[Forecast], workers: int | None = 1) -> str:
     return "\n".join(lines)
 
 
-def _total(left: Sequence[Forecast], workers: int | None) -> str:
+def _total(left: Sequence[JobEstimate], workers: int | None) -> str:
     """The minutes of all jobs that are to be done."""
     bounds = [each.time.minutes for each in left], [each.time.most for each in left]
     known = "at least " if math.inf in bounds[1] else "about "
@@ -154,11 +154,11 @@ def _total(left: Sequence[Forecast], workers: int | None) -> str:
     return f"{known}{_range([on_workers(bound, workers) for bound in bounds])} minutes{shared}"
 
 
-def _unknown(left: Sequence[Forecast]) -> Counter[str]:
+def _unknown(left: Sequence[JobEstimate]) -> Counter[str]:
     return Counter(what for each in left for what in each.time.unknown)
 
 
-def _minutes(each: Forecast) -> str:
+def _minutes(each: JobEstimate) -> str:
     """Of a job: "?" where nothing is known, "+" where there is no bound, "<=" where a part may be done already."""
     if not each.time.is_known:
         return "?"
@@ -180,16 +180,16 @@ def _time(minutes: float) -> str:
     return format(minutes, ".2f" if 0 < minutes < 1 else ".1f" if minutes else ".0f")
 
 
-def warn_of_space(output_root: Path, forecasts: Sequence[Forecast] = ()) -> None:
+def warn_of_space(output_root: Path, estimates: Sequence[JobEstimate] = ()) -> None:
     """A line in the log where the disk or the memory may be too small for a sweep."""
     root = output_root.absolute()
     free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
-    needed = sum(each.bytes or 0 for each in forecasts)
+    needed = sum(each.bytes or 0 for each in estimates)
     if needed > free:
         log.warning("the jobs may write %.1f GB, and %s has %.1f GB free.", needed / 1e9, root, free / 1e9)
     elif free < LEAST:
         log.warning("%s has %.1f GB free, which may be too little; dry_run=true estimates.", root, free / 1e9)
-    memory, free_memory = max((each.memory or 0 for each in forecasts), default=0), _free_memory()
+    memory, free_memory = max((each.memory or 0 for each in estimates), default=0), _free_memory()
     if free_memory is not None and memory > free_memory:
         log.warning("a run like these took %.1f GB of memory, and %.1f GB are free.", memory / 1e9, free_memory / 1e9)
 
