@@ -75,6 +75,7 @@ def test_the_yaml_files_declare_the_keys_that_the_settings_do(command):
         ("name=", "name must not be empty."),
         ("note=", "note must not be empty."),
         ("checkpoint=", "checkpoint must not be empty."),
+        ("model.classes=['0','']", "model.classes.1 must not be empty. Give it a value, or leave it out."),
         ("seed=4294967296", "seed must be a whole number from 0 to 4294967295, got 4294967296."),
         ("threads=99999999999", "threads must be a whole number from 1 to 1024, got 99999999999."),
         ("num_workers=99999999999", "num_workers must be a whole number from 0 to 1024, got 99999999999."),
@@ -119,3 +120,18 @@ def test_a_component_is_made_from_plain_arguments_and_names_itself_when_it_refus
 def test_no_other_package_knows_the_types_of_a_composed_configuration():
     found = {path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "omegaconf" in path.read_text()}
     assert {path.as_posix() for path in found if path.parts[0] not in KNOW_HYDRA} == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("dataset=image_folder", "dataset.root="),
+        ("attack=replay", "attack.run="),
+        ("logger=wandb", "logger.project="),
+        ("+attack@detection.attacks.again=replay", "detection.attacks.again.run=' '"),
+    ],
+)
+def test_an_empty_text_is_refused_in_every_component_as_it_would_name_the_folder_that_one_stands_in(words):
+    key = words[-1].partition("=")[0]
+    with pytest.raises(ValueError, match=f"{re.escape(key)} must not be empty. Give it a value, or leave it out"):
+        settings.read("evaluate", composed(*words))

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dovision.config.sources import resolved
+from dovision.config.sources import leaves, resolved
 from dovision.io import paths
 from dovision.io.files import sha256
 
@@ -83,7 +83,7 @@ def foreign_code(config: Mapping[str, Any]) -> dict[str, str]:
     Args:
         config: a configuration with `_target_`, in plain types.
     """
-    targets = (value for key, value in _leaves(config) if key.rpartition(".")[2] == "_target_")
+    targets = (value for key, value in leaves(config) if key.rpartition(".")[2] == "_target_")
     packages = sorted({str(target).partition(".")[0] for target in targets} - {PACKAGE})
     return {package: _package_hash(package) for package in packages}
 
@@ -110,7 +110,7 @@ def _package_hash(name: str) -> str:
 
 def paths_named(config: Mapping[str, Any]) -> dict[str, Path]:
     """The files and folders that a configuration in plain types names, by the name of the setting."""
-    named = {name: value for name, value in _leaves(config) if isinstance(value, str) and value}
+    named = {name: value for name, value in leaves(config) if isinstance(value, str) and value}
     return {name: Path(value) for name, value in named.items() if os.path.exists(value)}
 
 
@@ -177,15 +177,3 @@ def without_irrelevant(config: Mapping[str, Any]) -> dict[str, Any]:
         }
 
     return relevant(config, "")
-
-
-def _leaves(node: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """The values of a configuration in plain types, with their dotted names."""
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _leaves(value, f"{name}.{key}" if name else str(key))
-    elif isinstance(node, list):
-        for number, value in enumerate(node):
-            yield from _leaves(value, f"{name}.{number}")
-    else:
-        yield name, node

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, Validat
 from dovision import checks
 from dovision.config.component import Component
 from dovision.config.errors import elsewhere, readable
-from dovision.config.sources import configuration_folder, recorded, resolved
+from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 
 WITHOUT_AUTOENCODER = "without_autoencoder"
 REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
@@ -37,8 +37,6 @@ def _rule(check: Callable[..., Any], *arguments: Any) -> PlainValidator:
 def _text(name: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise ValueError(f"{name} must be text, got {value!r}.")
-    if not str(value).strip():
-        raise ValueError(f"{name} must not be empty. Give it a value, or leave it out.")
     return str(value)
 
 
@@ -261,11 +259,14 @@ def read(command: str, config: DictConfig) -> Any:
     """The settings of a command, from its composed configuration.
 
     Raises:
-        ValueError: a key is unknown or missing, or a value is not as its field declares; the error names the key.
+        ValueError: a key is unknown or missing, or a value is empty or not as its field declares; the error names it.
     """
     content, record = resolved(config), recorded(config)
-    for key in _missing(content, ""):
-        raise ValueError(f"{key} must be given, got nothing. Set {key}=...")
+    for key, value in leaves(content):
+        if value == _MISSING:
+            raise ValueError(f"{key} must be given, got nothing. Set {key}=...")
+        if isinstance(value, str) and not value.strip():
+            raise ValueError(f"{key} must not be empty. Give it a value, or leave it out.")
     kind = OF_COMMAND[command]
     try:
         settings = kind.model_validate(_with_components(content, record, ""))
@@ -323,18 +324,6 @@ def _with_components(content: Any, record: Any, where: str) -> Any:
     return {
         key: _with_components(value, record.get(key), f"{where}.{key}".lstrip(".")) for key, value in content.items()
     }
-
-
-def _missing(value: object, where: str) -> Iterator[str]:
-    """The names of values that must be given and were not, in their order."""
-    if value == _MISSING:
-        yield where
-    elif isinstance(value, Mapping):
-        for key in sorted(value):
-            yield from _missing(value[key], f"{where}.{key}".lstrip("."))
-    elif isinstance(value, list):
-        for number, each in enumerate(value):
-            yield from _missing(each, f"{where}[{number}]")
 
 
 def _message(kind: type[Section], error: ValidationError, content: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,18 @@ def _value(node: DictConfig, key: Any) -> Any:
     if OmegaConf.is_missing(node, key):
         return "???"
     return OmegaConf.to_container(node[key], resolve=True) if OmegaConf.is_config(node[key]) else node[key]
+
+
+def leaves(node: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """The values of a configuration in plain types, with their dotted names."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from leaves(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from leaves(value, f"{name}.{number}")
+    else:
+        yield name, node
 
 
 @contextmanager
