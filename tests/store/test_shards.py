@@ -52,7 +52,7 @@ def test_parts_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
 
 def test_a_part_without_its_last_file_is_not_finished(tmp_path):
     opened(tmp_path, every=1).add(1, rows(0), {})
-    (tmp_path / "parts" / "0-of-1" / "1.json").unlink()
+    (tmp_path / "shards" / "0-of-1" / "1.json").unlink()
     assert opened(tmp_path).done == 0
 
 
@@ -75,7 +75,7 @@ def test_the_parts_of_several_devices_are_joined_in_their_order(tmp_path):
 
 def test_a_damaged_origin_is_no_origin(tmp_path):
     opened(tmp_path, every=1).add(1, rows(0), {})
-    (tmp_path / "parts" / "0-of-1" / "origin.json").write_text("{")
+    (tmp_path / "shards" / "0-of-1" / "origin.json").write_text("{")
     assert opened(tmp_path).done == 0
 
 

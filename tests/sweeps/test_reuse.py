@@ -194,7 +194,7 @@ def test_finished_rows_of_other_settings_are_not_taken_up(condition, run_command
     with pytest.MonkeyPatch.context() as context:
         context.setattr("dovision.cli.evaluate.write_summary", full_disk)
         assert run_command(main, *SMALL, *HERE, *there) == 1
-    assert list(condition.folder.glob("parts/*"))
+    assert list(condition.folder.glob("shards/*"))
     assert run_command(main, *SMALL, *HERE) == 0
     assert (condition.folder / "effects.parquet").read_bytes() == whole
 

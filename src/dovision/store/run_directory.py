@@ -84,7 +84,7 @@ class RunDirectory:
         """Begin: remove what a dead run has left but its finished shards, write config, overrides and "running".
 
         Args:
-            afresh: remove the parts as well, and a completed run.
+            afresh: remove the shards as well, and a completed run.
 
         Raises:
             FileExistsError: a completed run is there already, or another process is at work there.

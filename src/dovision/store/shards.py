@@ -1,6 +1,6 @@
 """Tables in finished shards, from which a stopped run resumes, and in one order, by sample, on any number of devices.
 
-parts/<rank>-of-<devices>/origin.json          what the rows depend on
+shards/<rank>-of-<devices>/origin.json          what the rows depend on
                           64.json              written last: the first 64 images are finished
                           64.samples.parquet   the rows since the shard before
                           64.effects.parquet
@@ -23,7 +23,7 @@ from dovision.io.text_files import read_json, write_json
 from dovision.store.tables import ROW_GROUP, TableWriter, row_groups
 
 log = logging.getLogger(__name__)
-SHARDS_FOLDER = "parts"
+SHARDS_FOLDER = "shards"
 _ORIGIN = "origin.json"
 
 
