@@ -6,14 +6,15 @@ In a notebook, with any torch module:
     >>> classifier = dv.wrap(network, classes=1000, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     >>> dv.effect_map(classifier, image, dv.PixelGrid(7, 7)).map
 
-Nothing here imports Hydra, W&B or Lightning; torch is imported with the first name that is used, so that the commands'
---help need not wait for it.
+`dv.metrics` holds effects, attacks, localisation and detection as metrics for torchmetrics. Nothing here imports Hydra,
+W&B or Lightning; torch is imported with the first name that is used, so that the commands' --help need not wait for it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dovision import metrics
     from dovision.api import EffectResult, effect_map, to_batch, wrap
     from dovision.attacks.gradient_ascent import BIM, FGSM, PGD
     from dovision.interfaces import Attack, Classifier, Images, Intervention
@@ -47,6 +48,7 @@ __all__ = [
     "Task",
     "effect_map",
     "load",
+    "metrics",
     "to_batch",
     "wrap",
 ]
@@ -68,6 +70,8 @@ def __getattr__(name: str) -> Any:
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"{__name__}.{home}"), name)
+    if name == "metrics":
+        return import_module(f"{__name__}.metrics")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # it takes torch to import, for which the help of a command d
 PACKAGE = "dovision"
 # Packages of dovision through which no model is fitted.
 NOT_IN_A_FIT = (
-    *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "report"),
+    *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "metrics", "report"),
     *("store", "sweeps", "tracking"),
 )
 IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out

@@ -6,6 +6,7 @@ Source of the definitions: arXiv:1902.03380.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -115,3 +116,19 @@ def expected_effect(effect: Tensor, control: Tensor, task: Task) -> Tensor:
     checks.same_shape(effect=effect, control=control)
     weighted = effect * control
     return weighted if task.multilabel else weighted.sum(-1, keepdim=True).expand_as(effect)
+
+
+def mean_over_units(values: Tensor, done: Tensor | None = None) -> Tensor:
+    """Mean over classes and over the units that act on an image, shape (B,); nan if none does.
+
+    Args:
+        values: shape (B, U, K).
+        done: True where the unit acts on the image, shape (B, U) bool; None is everywhere.
+    """
+    of_units = values.mean(2)
+    return of_units.mean(1) if done is None else of_units.masked_fill(~done, torch.nan).nanmean(1)
+
+
+def above_resolution(effect: Tensor) -> Tensor:
+    """Effects of any shape, or their sizes, with 0 in place of those below RESOLUTION."""
+    return effect.masked_fill(effect.abs() < RESOLUTION, 0)

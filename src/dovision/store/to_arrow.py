@@ -159,15 +159,9 @@ def mean_effects(
     """
     found = _effects(control_logits, treated_logits, task)
     return {
-        "mean_abs_expected_effect": _over_units(found["expected_effect"].abs(), done),
-        "mean_expected_logit_effect": _over_units(found["expected_logit_effect"], done),
+        "mean_abs_expected_effect": effects.mean_over_units(found["expected_effect"].abs(), done),
+        "mean_expected_logit_effect": effects.mean_over_units(found["expected_logit_effect"], done),
     }
-
-
-def _over_units(values: Tensor, done: Tensor | None) -> Tensor:
-    """The mean of values, shape (B, U, K), over classes and the units done, shape (B, U) bool; shape (B,)."""
-    of_units = values.mean(2)
-    return of_units.mean(1) if done is None else of_units.masked_fill(~done, torch.nan).nanmean(1)
 
 
 def _effects(control_logits: Tensor, treated_logits: Tensor, task: Task) -> dict[str, Tensor]:

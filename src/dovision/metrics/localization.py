@@ -1,0 +1,106 @@
+"""Maps against boxes as metrics: the pointing game, and the share of a map's positive part inside the boxes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional import agreement
+from dovision.metrics._mean import ImageMean
+from dovision.types import Box
+
+
+class _AgainstBoxes(ImageMean):
+    """Mean of a number of each map that has boxes, a positive cell, and no cell that is not finite.
+
+    Args:
+        height, width: of the images, pixels.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height = checks.positive_int("height", height)
+        self.width = checks.positive_int("width", width)
+
+    def update(self, maps: Tensor, boxes: Sequence[Sequence[Box]]) -> None:
+        """Take maps into account.
+
+        Args:
+            maps: of B images on a common grid, positive where the image speaks for the class, shape (B, rows, columns).
+            boxes: of each map, in pixels of the image; none where none is known.
+
+        Raises:
+            ValueError: there are not as many lists of boxes as maps.
+        """
+        if len(maps) != len(boxes):
+            raise ValueError(f"boxes must be a list for each of the {len(maps)} maps, got {len(boxes)}.")
+        held = [
+            self.score(cells, own) if own and agreement.state(cells) == agreement.OK else np.nan
+            for cells, own in zip(maps.detach().cpu().numpy(), boxes, strict=True)
+        ]
+        self.add(torch.tensor(held, dtype=torch.float64))
+
+    @abstractmethod
+    def score(self, cells: agreement.FloatArray, boxes: Sequence[Box]) -> float:
+        """Of a map, shape (rows, columns), against its boxes."""
+
+
+class PointingGame(_AgainstBoxes):
+    """Share of maps whose highest cell has its centre in a box, or at most `margin` pixels beside it.
+
+    compute() is a scalar in [0, 1], float64; nan before the first map that has boxes. Maps without boxes, without a
+    positive cell or with a cell that is not finite are left out.
+
+    Args:
+        height, width: of the images, pixels.
+        margin: pixels; the source takes 15 on images of about 224.
+
+    Source: Zhang et al., Top-down neural attention by excitation backprop, 2016, arXiv:1608.00507.
+
+    Example:
+        >>> import torch
+        >>> from dovision.metrics import PointingGame
+        >>> from dovision.types import Box
+        >>> metric = PointingGame(height=8, width=8, margin=0.0)
+        >>> maps = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])  # 2 x 2 cells of 4 x 4 pixels
+        >>> metric.update(maps, [[Box(0, 0, 4, 4)], [Box(0, 0, 4, 4)]])
+        >>> metric.compute()
+        tensor(0.5000, dtype=torch.float64)
+    """
+
+    def __init__(self, height: int, width: int, margin: float) -> None:
+        super().__init__(height, width)
+        self.margin = checks.at_least("margin", margin, 0)
+
+    def score(self, cells: agreement.FloatArray, boxes: Sequence[Box]) -> float:
+        return agreement.pointing(cells, boxes, self.height, self.width, self.margin)
+
+
+class EnergyInBox(_AgainstBoxes):
+    """Mean share of the positive part of a map that lies in the boxes (energy-based pointing game).
+
+    compute() is a scalar in [0, 1], float64; nan before the first map that has boxes. Maps without boxes, without a
+    positive cell or with a cell that is not finite are left out.
+
+    Args:
+        height, width: of the images, pixels.
+
+    Source: Wang et al., Score-CAM, 2020, arXiv:1910.01279.
+
+    Example:
+        >>> import torch
+        >>> from dovision.metrics import EnergyInBox
+        >>> from dovision.types import Box
+        >>> metric = EnergyInBox(height=8, width=8)
+        >>> metric.update(torch.tensor([[[3.0, 0.0], [0.0, 1.0]]]), [[Box(0, 0, 4, 4)]])
+        >>> metric.compute()
+        tensor(0.7500, dtype=torch.float64)
+    """
+
+    def score(self, cells: agreement.FloatArray, boxes: Sequence[Box]) -> float:
+        return agreement.energy(cells, agreement.coverage(boxes, self.height, self.width, *cells.shape))

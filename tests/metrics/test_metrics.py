@@ -1,0 +1,224 @@
+"""Each metric against scikit-learn or numpy, in any split of the batches over two processes, and in its example."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import recall_score, roc_auc_score
+from torchmetrics import Metric
+
+import dovision as dv
+from dovision.metrics import (
+    AttackSuccess,
+    AverageEffect,
+    DetectionAUROC,
+    EnergyInBox,
+    MeanAbsoluteExpectedEffect,
+    PointingGame,
+    RobustAccuracy,
+)
+from dovision.types import Box
+from two_processes import TwoProcesses
+
+IMAGES, UNITS, CLASSES = 12, 3, 2
+SIDE = 8  # pixels; the maps have 4 x 4 cells of 2 x 2 pixels
+
+
+class Case(NamedTuple):
+    """A metric, the arguments of its update for IMAGES images, and the number that it should compute."""
+
+    metric: Metric
+    arguments: Callable[[np.random.Generator], tuple[Any, ...]]
+    reference: Callable[..., Any]
+
+
+def flags(random: np.random.Generator, *shape: int) -> torch.Tensor:
+    return torch.from_numpy(random.random(shape) < 0.6)
+
+
+def effects(random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    values = 2 * torch.from_numpy(random.random((IMAGES, UNITS, CLASSES), np.float32)) - 1
+    return torch.where(flags(random, *values.shape), values, 2.0**-25), flags(random, IMAGES, UNITS)
+
+
+def maps(random: np.random.Generator) -> tuple[torch.Tensor, list[list[Box]]]:
+    cells = torch.from_numpy(random.integers(-2, 5, (IMAGES, 4, 4)).astype(np.float32))
+    cells[0], cells[1, 0, 0] = 0, torch.nan
+    corners = random.integers(0, SIDE - 3, (IMAGES, 2, 2)).tolist()
+    boxes = [[Box(top, left, top + 3, left + 3) for top, left in own[: image % 3]] for image, own in enumerate(corners)]
+    return cells, boxes
+
+
+def average_effect(effect, done):
+    values = np.where(effect.abs() < 2.0**-24, 0, effect.double())
+    return [[values[done[:, unit], unit, k].mean() for k in range(CLASSES)] for unit in range(UNITS)]
+
+
+def mean_size(effect, done):
+    sizes = [np.abs(own[acts].numpy()).mean() for own, acts in zip(effect, done, strict=True) if acts.any()]
+    return np.mean(np.where(np.array(sizes) < 2.0**-24, 0, sizes), dtype=float)
+
+
+def inside(boxes: list[Box]) -> np.ndarray:
+    mask = np.zeros((SIDE, SIDE), bool)
+    for top, left, bottom, right in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+def pointing(cells, boxes):
+    hits = []
+    for own, found in zip(cells.numpy(), boxes, strict=True):
+        if found and own.max() > 0:
+            centres = 2 * np.argwhere(own == own.max()) + 1  # a corner of four pixels
+            hits.append(
+                np.mean([any(b.top <= y <= b.bottom and b.left <= x <= b.right for b in found) for y, x in centres])
+            )
+    return np.mean(hits)
+
+
+def energy(cells, boxes):
+    shares = []
+    for own, found in zip(cells.numpy(), boxes, strict=True):
+        pixels = np.kron(own, np.ones((2, 2))).clip(min=0)
+        if found and np.isfinite(own).all() and pixels.any():
+            shares.append(pixels[inside(found)].sum() / pixels.sum())
+    return np.mean(shares)
+
+
+def scores(random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(random.integers(-3, 40, IMAGES) / 3.0), torch.arange(IMAGES) % 3 == 0  # with ties
+
+
+CASES = {
+    "AverageEffect": Case(AverageEffect(UNITS, CLASSES), effects, average_effect),
+    "MeanAbsoluteExpectedEffect": Case(MeanAbsoluteExpectedEffect(), effects, mean_size),
+    "AttackSuccess": Case(
+        AttackSuccess(),
+        lambda random: (flags(random, IMAGES), flags(random, IMAGES)),
+        lambda clean, attacked: 1 - recall_score(clean, attacked),
+    ),
+    "RobustAccuracy": Case(
+        RobustAccuracy(),
+        lambda random: (flags(random, IMAGES), flags(random, IMAGES)),
+        lambda clean, attacked: np.mean(clean.numpy() & attacked.numpy()),
+    ),
+    "PointingGame": Case(PointingGame(SIDE, SIDE, 0.0), maps, pointing),
+    "EnergyInBox": Case(EnergyInBox(SIDE, SIDE), maps, energy),
+    "DetectionAUROC": Case(
+        DetectionAUROC(), scores, lambda score, attacked: roc_auc_score(attacked.numpy(), score.numpy())
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    both = TwoProcesses(tmp_path_factory.mktemp("processes"))
+    yield both
+    both.close()
+
+
+def test_every_metric_of_the_package_is_tested():
+    assert set(CASES) == set(dv.metrics.__all__)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_metric_is_the_reference(name, seed):
+    metric, arguments, reference = CASES[name]
+    given_ = arguments(np.random.default_rng(seed))
+    metric = metric.clone()
+    metric.update(*given_)
+    np.testing.assert_allclose(metric.compute(), reference(*given_), rtol=1e-6)
+
+
+# a cut after each image, and the process that takes the batch which begins with it
+SPLITS = st.lists(st.tuples(st.booleans(), st.integers(0, 1)), min_size=IMAGES, max_size=IMAGES)
+
+
+def shares_of(arguments: tuple[Any, ...], split: list[tuple[bool, int]]) -> tuple[list[Any], list[Any]]:
+    """The batches of each process."""
+    starts = [image for image, (cut, _) in enumerate(split) if cut or image == 0]
+    shares: tuple[list[Any], list[Any]] = ([], [])
+    for start, end in zip(starts, [*starts[1:], IMAGES], strict=True):
+        shares[split[start][1]].append(tuple(argument[start:end] for argument in arguments))
+    return shares
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")  # where one part has no images
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=40, deadline=None)
+@given(split=SPLITS)
+def test_states_of_any_split_merge_to_those_of_all_images(name, split):
+    metric, arguments, _ = CASES[name]
+    whole = arguments(np.random.default_rng(0))
+    parts = [metric.clone(), metric.clone()]
+    for part, batches in zip(parts, shares_of(whole, split), strict=True):
+        for batch in batches:
+            part.update(*batch)
+    parts[0].merge_state(parts[1])
+    expected = metric.clone()
+    expected.update(*whole)
+    torch.testing.assert_close(parts[0].compute(), expected.compute(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")  # of a process without images
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_compute_the_number_of_all_images_from_any_split(name, processes):
+    metric, arguments, reference = CASES[name]
+    whole = arguments(np.random.default_rng(0))
+
+    @settings(max_examples=15, deadline=None)
+    @given(split=SPLITS)
+    def each_has_it(split):
+        for found in processes.compute(metric.clone(), shares_of(whole, split)):
+            np.testing.assert_allclose(found, reference(*whole), rtol=1e-6)
+
+    each_has_it()
+
+
+@pytest.mark.parametrize("module", ["attacks", "detection", "effects", "localization"])
+def test_the_examples_run_as_shown(module):
+    found = doctest.testmod(importlib.import_module(f"dovision.metrics.{module}"))
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_metric_without_images_is_nan(name):
+    metric = CASES[name].metric.clone()
+    with pytest.warns(UserWarning, match="before the ``update`` method"):
+        assert metric.compute().isnan().all()
+
+
+def test_a_metric_begins_again_after_a_reset():
+    for metric, arguments, reference in CASES.values():
+        metric, own = metric.clone(), arguments(np.random.default_rng(1))
+        metric.update(*arguments(np.random.default_rng(0)))
+        metric.reset()
+        metric.update(*own)
+        np.testing.assert_allclose(metric.compute(), reference(*own), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("update", "message"),
+    [
+        (lambda: AverageEffect(2, 3).update(torch.zeros(1, 3, 3)), r"must have shape \(B, 2, 3\), got \(1, 3, 3\)"),
+        (lambda: AttackSuccess().update(torch.ones(2) > 0, torch.ones(3) > 0), "same shape"),
+        (lambda: DetectionAUROC().update(torch.ones(2), torch.ones(3) > 0), "same shape"),
+        (lambda: PointingGame(8, 8, 1).update(torch.ones(2, 4, 4), [[]]), "a list for each of the 2 maps, got 1"),
+        (lambda: PointingGame(8, 8, -1), "margin must be"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(update, message):
+    with pytest.raises(ValueError, match=message):
+        update()
