@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from dovision.datasets import _nih_tables
 from dovision.datasets._nih_tables import FINDINGS
-from dovision.datasets.chest_xray14 import ChestXray14
+from dovision.datasets.chest_xray14 import ChestXray14, split_films
 from dovision.types import Box
 
 SPLITS = ("train", "val", "test")
@@ -217,3 +218,38 @@ def test_real_films_are_joined_split_and_boxed(real_data):
 def test_the_official_split_of_real_films_asks_for_the_lists(real_data):
     with pytest.raises(FileNotFoundError, match=r"train_val_list.txt must lie in .*dataset.split=patients"):
         open_films(real_data / "nih")
+
+
+def patients(entries, split) -> dict[str, set[int]]:
+    return {name: set(entries["patient"][split == name]) for name in SPLITS}
+
+
+def test_the_test_split_is_as_listed_and_val_is_cut_by_patient_from_the_other_list(nih_root):
+    entries, lists = _nih_tables.read_entries(nih_root), _nih_tables.lists(nih_root)
+    split = split_films(entries, lists, val_fraction=0.34, test_fraction=0.5, seed=0)
+    own = patients(entries, split)
+    assert own["test"] == {7, 8}
+    assert (len(own["train"]), len(own["val"])) == (4, 2)  # whole patients
+    assert own["train"] | own["val"] == {1, 2, 3, 4, 5, 6}
+    again = split_films(entries, lists, 0.34, 0.5, seed=1)
+    assert patients(entries, again)["val"] != own["val"]
+
+
+def test_without_lists_all_is_cut_by_patient(nih_root):
+    entries = _nih_tables.read_entries(nih_root)
+    own = patients(entries, split_films(entries, None, val_fraction=0.25, test_fraction=0.25, seed=0))
+    assert {name: len(part) for name, part in own.items()} == {"train": 4, "val": 2, "test": 2}
+
+
+def test_a_patient_in_both_lists_is_refused(nih_root):
+    entries, lists = _nih_tables.read_entries(nih_root), _nih_tables.lists(nih_root)
+    mixed = lists._replace(test=lists.test | {"00000003_001.png"})
+    with pytest.raises(ValueError, match=r"in train_val_list.txt or in test_list.txt, but 1 are in both.* patient 3\."):
+        split_films(entries, mixed, 0.2, 0.0, seed=0)
+
+
+def test_a_film_in_no_list_is_refused(nih_root):
+    entries, lists = _nih_tables.read_entries(nih_root), _nih_tables.lists(nih_root)
+    short = lists._replace(train_val=lists.train_val - {"00000003_001.png"})
+    with pytest.raises(ValueError, match=r"but 1 are in neither, such as 00000003_001.png"):
+        split_films(entries, short, 0.2, 0.0, seed=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +21,6 @@ from dovision.io.images import BadFile
 from dovision.types import Shape
 
 
-class Size(NamedTuple):
-    """Of an image, in pixels."""
-
-    height: int
-    width: int
-
-
 def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
     """The stated image shape (C, H, W), of 1 or 3 channels."""
     whole = _checks.image_shape(stated)
@@ -37,26 +29,25 @@ def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
     return whole
 
 
-def decoded_size(data: bytes) -> Size:
-    """The size of the image in a file's bytes, which is decoded to its end.
+def decoded_size(data: bytes) -> tuple[int, int]:
+    """Height and width of the image in a file's bytes, which is decoded to its end.
 
     Raises:
         BadFile: the bytes are no image, a truncated or too large one, or of a mode whose range is not known.
     """
     image = _known(images.decode(data))
-    return Size(image.height, image.width)
+    return image.height, image.width
 
 
 def image_from_file(path: Path, shape: Shape) -> Tensor:
-    """The image, shape `shape`, float in [0, 1]: made grey or RGB, resized to cover the shape, its centre taken.
-
-    Grey is the luma of ITU-R 601; transparency is dropped; 16-bit files keep their depth.
-    """
+    """The image, shape `shape`, float in [0, 1]: made grey or RGB, resized to cover the shape, its centre taken."""
     return resize_to_cover(pixels(path, shape[0]), shape)
 
 
 def pixels(path: Path, channels: int) -> Tensor:
     """The image as it is in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].
+
+    Grey is the luma of ITU-R 601; transparency is dropped; 16-bit files keep their depth.
 
     Raises:
         ValueError: the file is no whole image.
@@ -118,13 +109,10 @@ def resize_to_cover(value: Tensor, shape: Shape) -> Tensor:
 
 def _known(image: Image.Image) -> Image.Image:
     """The image, unless the range of its numbers is not known."""
-    if image.mode == "F" or (image.mode == "I" and not _sixteen_bits(np.asarray(image))):
+    whole = np.asarray(image) if image.mode == "I" else np.zeros(1)
+    if image.mode == "F" or whole.min() < 0 or whole.max() > 65535:
         raise BadFile(f"of mode {image.mode}, whose range is not known")
     return image
-
-
-def _sixteen_bits(values: npt.NDArray[np.int32]) -> bool:
-    return bool(0 <= values.min() <= values.max() <= 65535)
 
 
 def _channels(image: Image.Image, channels: int) -> Tensor:

@@ -1,11 +1,11 @@
-"""Films decoded once, into one array of bytes that is memory-mapped for reading."""
+"""The films of ChestX-ray14: their files, and a store of films decoded once, which is memory-mapped for reading."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,18 +13,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from torch import Tensor
 from tqdm import tqdm
 
 from dovision import checks
-from dovision.datasets import _nih_films
-from dovision.datasets._nih_films import STATUS
+from dovision.datasets import _image_io
 from dovision.io import arrays
 from dovision.io import files as input_files
 from dovision.io.arrays import FileArray
-from dovision.io.atomic import publish, replacing
+from dovision.io.atomic import remove_partial, replacing
 from dovision.io.locking import Lock
+from dovision.types import Shape
 
 log = logging.getLogger(__name__)
+STATUS = ["bytes", "modified", "replaced"]  # the last two in nanoseconds since 1970, of the content and of the entry
 FILMS_PER_CHUNK = 128  # films decoded before they are written and marked; they are what a kill can lose
 IMAGES_FILE = "images.npy"  # (N, size, size) uint8
 SOURCES = "sources.npy"  # (N, 3) int64: STATUS of the file that a row was made from; zeros: not made
@@ -36,11 +38,50 @@ HASH = 32  # bytes
 Bytes = npt.NDArray[np.uint8]
 
 
-class _DecodedFilm(NamedTuple):
-    """A film's row, and the SHA-256 of its file."""
+def films_on_disk(root: Path) -> pd.DataFrame:
+    """A row a PNG file: name, path, and its STATUS.
 
-    pixels: Bytes  # (size, size)
-    hash: Bytes  # (32,)
+    The files lie in images_001/images, images_002/images, ... as they are released, or all in images.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: two folders hold a file of one name.
+    """
+    folders = [folder for folder in (*sorted(root.glob("images_*/images")), root / "images") if folder.is_dir()]
+    if not folders:
+        raise FileNotFoundError(
+            f"{root} must hold the films in images_001/images, images_002/images, ... or in images, but has no such "
+            "folder. Unpack the archives there, or set dataset.root."
+        )
+    rows = []
+    for folder in folders:
+        with os.scandir(folder) as files:
+            for file in files:
+                if file.name.endswith(".png") and not file.name.startswith("."):
+                    status = file.stat()
+                    rows.append((file.name, file.path, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    found = pd.DataFrame(rows, columns=["name", "path", *STATUS])
+    twice = found["name"].duplicated(keep=False)
+    if twice.any():
+        one, other = found[twice].sort_values("name", kind="stable")["path"].iloc[:2]
+        raise ValueError(f"each film must lie in one folder, but one lies at {one} and {other}. Remove one of them.")
+    return found
+
+
+def read_film(path: Path, shape: Shape) -> Tensor:
+    """A film made grey, and repeated for three channels; shape `shape`, float in [0, 1].
+
+    Raises:
+        ValueError: the file is no whole image, or not a square as each released film is, so that boxes would not fit.
+    """
+    film = _image_io.pixels(path, 1)
+    _, height, width = film.shape
+    if height != width:
+        raise ValueError(
+            f"{path} must be a square, as the films of ChestX-ray14 are, got {height} x {width} pixels. Take the film "
+            "as it was released, or made smaller as a whole."
+        )
+    return _image_io.repeat_grey(film, shape)
 
 
 class _FilmState(NamedTuple):
@@ -73,7 +114,7 @@ class Store:
 
     @property
     def images(self) -> FileArray:
-        return FileArray(self.folder / IMAGES_FILE, np.uint8, (len(self._stored()), self.size, self.size))
+        return FileArray(self.folder / IMAGES_FILE, *self._layout(len(self._stored()))[IMAGES_FILE])
 
     def rows(self, names: pd.Series[str]) -> npt.NDArray[np.intp]:
         """The row of each film; -1 if the store has none for it."""
@@ -88,19 +129,21 @@ class Store:
         rows = self.rows(files["name"])
         sources, hashes = np.zeros((len(files), len(STATUS)), np.int64), np.zeros((len(files), HASH), np.uint8)
         if (rows >= 0).any():
-            sources[rows >= 0] = self._sources("r")[rows[rows >= 0]]
-            hashes[rows >= 0] = self._hashes("r")[rows[rows >= 0]]
+            sources[rows >= 0] = self._array(SOURCES)[rows[rows >= 0]]
+            hashes[rows >= 0] = self._array(HASHES)[rows[rows >= 0]]
         stored = sources.any(axis=1)
         same = (sources == files[STATUS].to_numpy()).all(axis=1)
         doubtful = np.flatnonzero(stored & ~same & (sources[:, 0] == files["bytes"]))
         if len(doubtful):
             log.info("reading %s films whose times are not those of when they were stored", f"{len(doubtful):,}")
-        same[doubtful] = (_hashed(files["path"].iloc[doubtful]) == hashes[doubtful]).all(axis=1)
+            with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
+                found = np.array(list(pool.map(_hash, files["path"].iloc[doubtful])))
+            same[doubtful] = (found == hashes[doubtful]).all(axis=1)
         return _FilmState(same, stored & ~same)
 
     def hashes(self, names: pd.Series[str]) -> list[str]:
         """The SHA-256 of the file that the row of each film was made from."""
-        return [row.tobytes().hex() for row in self._hashes("r")[self.rows(names)]]
+        return [row.tobytes().hex() for row in self._array(HASHES)[self.rows(names)]]
 
     def fill(self, files: pd.DataFrame, workers: int) -> None:
         """Decode what the store does not have yet, or has of another file; with a progress bar on a terminal.
@@ -124,7 +167,7 @@ class Store:
             if not self._is_whole:
                 self._create()
             made = self.state(files).made
-            self._sources("r+")[self.rows(files["name"][made])] = files[STATUS][made]  # of the same bytes
+            self._array(SOURCES, "r+")[self.rows(files["name"][made])] = files[STATUS][made]  # of the same bytes
             due = files[~made]
             rows = self.rows(due["name"])
             if (rows < 0).any():
@@ -138,6 +181,17 @@ class Store:
                 f"each film must be a whole image, got {len(bad)} bad; all others are prepared:"
                 f"{checks.bullet_lines(bad)}\nMend or remove them, and run the same command again."
             )
+
+    def _layout(self, count: int) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+        """Type and shape of each array of a store of so many films."""
+        return {
+            IMAGES_FILE: (np.uint8, (count, self.size, self.size)),
+            SOURCES: (np.int64, (count, len(STATUS))),
+            HASHES: (np.uint8, (count, HASH)),
+        }
+
+    def _array(self, name: str, mode: str = "r") -> Any:
+        return arrays.mapped(self.folder / name, *self._layout(len(self._stored()))[name], mode)
 
     @property
     def _is_whole(self) -> bool:
@@ -157,33 +211,20 @@ class Store:
             raise ValueError(f"{index} must hold the names of films, got something else. Remove the folder.")
         return stored
 
-    def _sources(self, mode: str) -> arrays.AnyArray:
-        return arrays.mapped(self.folder / SOURCES, np.int64, (len(self._stored()), len(STATUS)), mode)
-
-    def _hashes(self, mode: str) -> arrays.AnyArray:
-        return arrays.mapped(self.folder / HASHES, np.uint8, (len(self._stored()), HASH), mode)
-
     def _create(self) -> None:
         """Empty arrays, each under another name until it is whole."""
-        count = len(self.names)
-        arrays = {
-            IMAGES_FILE: (np.uint8, (count, self.size, self.size)),
-            SOURCES: (np.int64, (count, len(STATUS))),
-            HASHES: (np.uint8, (count, HASH)),
-        }
+        remove_partial(self.folder)
         (self.folder / INDEX).unlink(missing_ok=True)
-        for name, (dtype, shape) in arrays.items():
-            part = self.folder / f"{name}.part"
-            np.lib.format.open_memmap(part, "w+", dtype, shape).flush()
-            publish(part, self.folder / name)
+        for name, (dtype, shape) in self._layout(len(self.names)).items():
+            with replacing(self.folder / name) as part:
+                np.lib.format.open_memmap(part, "w+", dtype, shape).flush()
         with replacing(self.folder / INDEX) as part:
             part.write_text(json.dumps(self.names.tolist()))
 
     def _decode(self, due: pd.DataFrame, rows: npt.NDArray[np.intp], workers: int) -> list[str]:
         """Fill these rows, a chunk at a time; what is wrong with those that cannot be."""
         bad = []
-        sources: Any = self._sources("r+")
-        hashes: Any = self._hashes("r+")
+        sources, hashes = self._array(SOURCES, "r+"), self._array(HASHES, "r+")
         with ThreadPoolExecutor(workers) as pool, tqdm(total=len(due), desc="decoding films", disable=None) as bar:
             for start in range(0, len(due), FILMS_PER_CHUNK):
                 chunk = due.iloc[start : start + FILMS_PER_CHUNK]
@@ -198,21 +239,21 @@ class Store:
                 own = rows[start : start + FILMS_PER_CHUNK][places]
                 sources[own] = 0  # what is written over is not made until it is whole
                 sources.flush()
-                self._write(own, [film.pixels for film in done.values()])
-                hashes[own] = [film.hash for film in done.values()]
+                self._write(own, [pixels for pixels, _ in done.values()])
+                hashes[own] = [hash for _, hash in done.values()]
                 hashes.flush()
                 sources[own] = chunk[STATUS].to_numpy()[places]
                 sources.flush()
         return bad
 
-    def _film(self, path: str) -> _DecodedFilm | str:
-        """The film's row, or what is wrong with its file."""
+    def _film(self, path: str) -> tuple[Bytes, Bytes] | str:
+        """The film's row and the SHA-256 of its file, or what is wrong with it."""
         try:
             hash = _hash(path)  # if the file is exchanged from here on, its time is not that of the row
-            film = _nih_films.read_film(Path(path), (1, self.size, self.size))
+            film = read_film(Path(path), (1, self.size, self.size))
         except (ValueError, OSError) as error:
             return str(error)
-        return _DecodedFilm(film[0].mul(255).round().byte().numpy(), hash)
+        return film[0].mul(255).round().byte().numpy(), hash
 
     def _write(self, rows: npt.NDArray[np.intp], films: Sequence[Bytes]) -> None:
         """Bring films to the disk; not through a map, whose pages would count as this process's memory."""
@@ -227,9 +268,3 @@ class Store:
 
 def _hash(path: str) -> Bytes:
     return np.frombuffer(bytes.fromhex(input_files.sha256(path)), np.uint8)
-
-
-def _hashed(paths: Iterable[str]) -> Bytes:
-    """The SHA-256 of each file, shape (N, 32)."""
-    with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
-        return np.array(list(pool.map(_hash, paths)), np.uint8).reshape(-1, HASH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dovision.datasets._phantom_patient import Anatomy, Lesion, Patient, Tag
+from dovision.datasets._phantom_patient import LESION_KINDS, Anatomy, Lesion, Patient, Tag
 from dovision.types import Box
 
 _RIBS = 8  # ribs a side
@@ -31,12 +32,9 @@ class Chest(NamedTuple):
 
 def removable_objects(patient: Patient) -> tuple[str, ...]:
     """Names of what can be left out: each lesion, the tag if there is one, and one rib."""
-    numbers = dict.fromkeys((lesion.kind for lesion in patient.lesions), 0)
-    names = []
-    for lesion in patient.lesions:
-        names.append(f"{lesion.kind}{numbers[lesion.kind]}")
-        numbers[lesion.kind] += 1
-    return (*names, *(("tag",) if patient.tag else ()), "rib")
+    numbers = {kind: itertools.count() for kind in LESION_KINDS}
+    lesions = [f"{lesion.kind}{next(numbers[lesion.kind])}" for lesion in patient.lesions]
+    return (*lesions, *(("tag",) if patient.tag else ()), "rib")
 
 
 def render_film(patient: Patient, size: int, without: Collection[str] = ()) -> Tensor:

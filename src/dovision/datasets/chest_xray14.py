@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
-from torch import Tensor
 
 from dovision import checks
-from dovision.datasets import _checks, _image_io, _nih_films, _nih_splits, _nih_tables, _splits
-from dovision.datasets._image_io import FromArray, FromFiles
-from dovision.datasets._nih_store import Store
+from dovision.datasets import _checks, _image_io, _nih_store, _nih_tables, _splits
 from dovision.functional import geometry
 from dovision.interfaces import Images, Source
-from dovision.types import SOURCE_BOXES, SPLITS, Box, Shape
+from dovision.types import SOURCE_BOXES, SPLITS, Box
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +70,10 @@ class ChestXray14(Images):
         self._workers = checks.positive_int("workers", workers)
         _splits.check_fractions(val_fraction, test_fraction)
         entries = _nih_tables.read_entries(folder)
-        lists = None
-        if checks.choice("split", split, ("official", "patients")) == "official":
-            lists = _nih_tables.lists(folder)
-        rows = _nih_splits.split_films(entries, lists, val_fraction, test_fraction, seed)
-        self._films = _on_disk(folder, entries, rows)
+        official = checks.choice("split", split, ("official", "patients")) == "official"
+        lists = _nih_tables.lists(folder) if official else None
+        splits = split_films(entries, lists, val_fraction, test_fraction, seed)
+        self._films = entries.assign(split=splits).merge(_nih_store.films_on_disk(folder), on="name")
         boxes = _nih_tables.read_finding_boxes(folder, entries["name"])
         self._boxes = boxes[boxes["name"].isin(self._films["name"])]
         self._counts = {
@@ -88,12 +85,23 @@ class ChestXray14(Images):
             "films": {name: len(self._of(name)) for name in SPLITS},
             "patients": {name: int(self._of(name)["patient"].nunique()) for name in SPLITS},
         }
+        for name in SPLITS:
+            if self._of(name).empty:
+                raise ValueError(
+                    f"each split must have a film on disk, but {name} has none of the {len(self._films):,} in "
+                    f"{folder}. Add films, or cut by patient, with larger shares: dataset.split=patients."
+                )
         log.info(
             "ChestX-ray14: %(on_disk)s of %(listed)s films on disk, %(boxes)s boxes; films %(films)s", self._counts
         )
         self._store = None
         if store_size is not None:
-            self._store = Store(folder / f"store-{_checked(store_size, self.shape)}", store_size, entries["name"])
+            if checks.positive_int("store_size", store_size) < max(self.shape[1:]):
+                raise ValueError(
+                    f"store_size must be at least the height and width of the shape, {max(self.shape[1:])}, got "
+                    f"{store_size}."
+                )
+            self._store = _nih_store.Store(folder / f"store-{store_size}", store_size, entries["name"])
         self._choose_source()
 
     def source(self, split: str) -> Source:
@@ -108,13 +116,13 @@ class ChestXray14(Images):
                 f"films must be as they were when they were stored, but {len(self._changed):,} files have changed, "
                 f"such as {self._changed[0]}. Run dovision-prepare again, or read the files: dataset.store_size=null."
             )
-        read: Callable[[int], Tensor] = FromFiles(
-            films["path"].tolist(), partial(_nih_films.read_film, shape=self.shape)
-        )
-        if self._store is not None and self._stored:
-            read = FromArray(self._store.images, self._store.rows(films["name"]), self.shape)
         label = torch.from_numpy(_nih_tables.label_matrix(films["findings"], self.task.classes))
-        return Source(read, label, torch.tensor(films["patient"].to_numpy()))
+        group = torch.tensor(films["patient"].to_numpy())
+        if self._complete is not None:
+            rows = self._complete.rows(films["name"])
+            return Source(_image_io.FromArray(self._complete.images, rows, self.shape), label, group)
+        read = partial(_nih_store.read_film, shape=self.shape)
+        return Source(_image_io.FromFiles(films["path"].tolist(), read), label, group)
 
     def source_table(self, split: str) -> pd.DataFrame:
         """Besides `name`, the file's: `patient`, `age` in years, `sex`, `view` (PA or AP), `labels` joined by "|"."""
@@ -124,8 +132,7 @@ class ChestXray14(Images):
 
     def source_boxes(self, split: str) -> pd.DataFrame:
         """The radiologists' boxes; one of a label that is no class has the label None."""
-        names = self._of(split)["name"]
-        row = dict(zip(names, range(len(names)), strict=True))
+        row = {name: row for row, name in enumerate(self._of(split)["name"])}
         fit = geometry.central_fit(_nih_tables.FILM, _nih_tables.FILM, self.shape)
         rows = []
         for film, label, obj, *edges in self._boxes.itertuples(index=False):
@@ -150,42 +157,50 @@ class ChestXray14(Images):
 
     def _choose_source(self) -> None:
         """Read the store if it has every film, else the files; the fingerprint and the facts say which."""
-        self._stored, self._changed = False, []
-        if self._store is not None:
-            state = self._store.state(self._films)
-            self._stored, self._changed = state.complete, self._films["name"][state.changed].tolist()
-            use = "it is read" if self._stored else "the files are read; dovision-prepare makes the rest"
-            log.info("%s has %s of %s films: %s", self._store.folder, state.made.sum(), len(self._films), use)
-        size = self._store.size if self._store is not None and self._stored else None
+        self._complete, self._changed = None, []
         films = self._films[["name", "patient", "findings", "split"]]
         self.unread = tuple(map(Path, self._films["path"]))
-        if self._store is not None and self._stored:
-            films = films.assign(sha256=self._store.hashes(films["name"]))
-            self.unread = (self._store.images.path,)
+        if self._store is not None:
+            state = self._store.state(self._films)
+            self._changed = self._films["name"][state.changed].tolist()
+            use = "the files are read; dovision-prepare makes the rest"
+            if state.complete:
+                self._complete, use = self._store, "it is read"
+                films = films.assign(sha256=self._store.hashes(films["name"]))
+                self.unread = (self._store.images.path,)
+            log.info("%s has %s of %s films: %s", self._store.folder, state.made.sum(), len(films), use)
+        size = None if self._complete is None else self._complete.size
         about = repr((self.task.classes, self.shape, size))
         content = (about, films.to_csv(index=False), self._boxes.to_csv(index=False))
         self.content = _checks.fingerprint((text.encode() for text in content), {})
         self.facts = {**self._counts, "store_size": size}
 
 
-def _on_disk(folder: Path, entries: pd.DataFrame, rows: Mapping[str, _nih_splits.RowNumbers]) -> pd.DataFrame:
-    """The entries that have a file, in their order, with their split and what is known of the file."""
-    split = np.empty(len(entries), dtype=object)
-    for name, of_split in rows.items():
-        split[of_split] = name
-    films = entries.assign(split=split).merge(_nih_films.on_disk(folder), on="name")
-    for name in SPLITS:
-        if not (films["split"] == name).any():
+def split_films(
+    entries: pd.DataFrame, lists: _nih_tables.Lists | None, val_fraction: float, test_fraction: float, seed: int
+) -> npt.NDArray[np.object_]:
+    """The split of each entry: by the official lists, with val cut by patient from train_val, or all cut by patient.
+
+    Each split that is cut has its share of the patients with and without a finding.
+
+    Raises:
+        ValueError: a film is in none of the lists, or a patient in both.
+    """
+    cut = np.arange(len(entries))
+    if lists is not None:
+        listed = [np.flatnonzero(entries["name"].isin(part)) for part in (lists.train_val, lists.test)]
+        unlisted = np.setdiff1d(cut, np.concatenate(listed))
+        if len(unlisted):
             raise ValueError(
-                f"each split must have a film on disk, but {name} has none of the {len(films):,} in {folder}. Add "
-                "films, or cut by patient, with larger shares: dataset.split=patients."
+                f"each film must be in {' or '.join(_nih_tables.LISTS)}, but {len(unlisted):,} are in neither, such as "
+                f"{entries['name'].iloc[unlisted[0]]}. Take the lists as they were released."
             )
-    return films
-
-
-def _checked(store_size: int, shape: Shape) -> int:
-    if checks.positive_int("store_size", store_size) < max(shape[1:]):
-        raise ValueError(
-            f"store_size must be at least the height and width of the shape, {max(shape[1:])}, got {store_size}."
-        )
-    return store_size
+        patients = {name: entries["patient"].iloc[rows] for name, rows in zip(_nih_tables.LISTS, listed, strict=True)}
+        _splits.check_disjoint(patients, "patient", "Take the lists as they were released.")
+        cut, test_fraction = listed[0], 0
+    patient, sick = entries["patient"].iloc[cut], entries["findings"].iloc[cut] != _nih_tables.HEALTHY
+    rows = _splits.split_groups(patient.tolist(), sick.tolist(), val_fraction, test_fraction, seed)
+    splits = np.full(len(entries), "test", dtype=object)
+    for name, own in rows.items():
+        splits[cut[list(own)]] = name
+    return splits

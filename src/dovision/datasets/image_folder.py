@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
 from dovision import checks
-from dovision.datasets import _checks, _class_folders, _image_io, _splits
-from dovision.datasets._class_folders import ImageFile
+from dovision.datasets import _checks, _image_io, _splits
 from dovision.interfaces import Images, Source
 from dovision.io import files, images
 from dovision.types import SPLITS
 
-
-class _DecodedFile(NamedTuple):
-    """Facts of a file that has been read to its end."""
-
-    size: _image_io.Size
-    digest: bytes
+_COLUMNS = ["name", "label", "group", "split", "height", "width", "digest"]  # of the table of files
 
 
 class ImageFolder(Images):
@@ -67,78 +64,109 @@ class ImageFolder(Images):
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
         _splits.check_fractions(val_fraction, test_fraction)
         self.shape = _image_io.grey_or_rgb_shape(shape)
-        folders = _class_folders.split_folders(self._root)
-        found = _class_folders.class_names(self._root, folders)
-        _checks.agree("classes", None if classes is None else sorted(map(str, classes)), found)
+        folders = _split_folders(self._root)
+        stated = None if classes is None else sorted(map(str, classes))
+        _checks.agree("classes", stated, _class_names(self._root, folders))
         self.task = _checks.task(task, classes, ("multiclass",), "an image folder")
-        listed = _class_folders.image_files(self._root, folders, self.task.classes, _class_folders.expression(group))
-        self._decoded, bad = _scan(self._root, [entry.name for entry in listed])
-        if bad and on_bad_file == "error":
-            _refuse(bad)
-        self.bad_files = tuple(bad)
-        self._entries = [entry for entry in listed if entry.name in self._decoded]
-        self._rows = _rows(self._entries, val_fraction, test_fraction, seed)
-        _check_splits(self._entries, self._rows, self.task.classes)
-        names = sorted({entry.group for entry in self._entries})
-        self._groups = {name: number for number, name in enumerate(names)}
-        facts_of = repr((self.task.classes, self.shape, self._groups)).encode()
-        content = (entry.name.encode() + self._decoded[entry.name].digest for entry in self._entries)
+        listed = sorted(_listed(self._root, folders, self.task.classes, group))
+        read = _decoded(self._root, [name for name, *_ in listed])
+        self.bad_files = tuple(facts for facts in read if isinstance(facts, str))
+        if self.bad_files and on_bad_file == "error":
+            raise ValueError(
+                f"each file of an image folder must be a whole image, got {len(self.bad_files)} bad:"
+                f"{checks.bullet_lines(self.bad_files)}\n"
+                "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
+            )
+        rows = [(*file, *facts) for file, facts in zip(listed, read, strict=True) if not isinstance(facts, str)]
+        found = pd.DataFrame(rows, columns=_COLUMNS)
+        self._rows: Mapping[str, Sequence[int]] = (
+            _splits.split_groups(found["group"].tolist(), found["label"].tolist(), val_fraction, test_fraction, seed)
+            if "" in folders
+            else {name: np.flatnonzero(found["split"] == name).tolist() for name in SPLITS}
+        )
+        _check_splits(found, self._rows, self.task.classes)
+        found["number"], groups = pd.factorize(found["group"], sort=True)
+        self._files = found
+        facts_of = repr((self.task.classes, self.shape, {name: number for number, name in enumerate(groups)})).encode()
+        content = (name.encode() + digest for name, digest in zip(found["name"], found["digest"], strict=True))
         self.files = (self._root,)
         self.content = _checks.fingerprint((facts_of, *content), self._rows)
 
     def source(self, split: str) -> Source:
-        entries = self._split_entries(split)
-        paths = [str(self._root / entry.name) for entry in entries]
-        files = _image_io.FromFiles(paths, partial(_image_io.image_from_file, shape=self.shape))
-        labels = torch.tensor([entry.label for entry in entries])
-        return Source(files, labels, torch.tensor([self._groups[entry.group] for entry in entries]))
+        found = self._files.iloc[list(self._rows[split])]
+        paths = [str(self._root / name) for name in found["name"]]
+        read = _image_io.FromFiles(paths, partial(_image_io.image_from_file, shape=self.shape))
+        return Source(read, torch.tensor(found["label"].to_numpy()), torch.tensor(found["number"].to_numpy()))
 
     def source_table(self, split: str) -> pd.DataFrame:
         """Besides `name`, the path below the root: `height` and `width` of the file's image, in pixels."""
-        rows = [(entry.name, entry.group, *self._decoded[entry.name].size) for entry in self._split_entries(split)]
-        return pd.DataFrame(rows, columns=["name", "group", "height", "width"])
-
-    def _split_entries(self, split: str) -> list[ImageFile]:
-        return [self._entries[row] for row in self._rows[split]]
+        return self._files.iloc[list(self._rows[split])][["name", "group", "height", "width"]].reset_index(drop=True)
 
 
-def _scan(root: Path, names: Sequence[str]) -> tuple[dict[str, _DecodedFile], list[str]]:
-    """Decode each file, with a progress bar: the good ones by name, and a line on each bad one."""
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folder of each split, or of everything, under the name ""."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"root must be a folder of images, but {root} is not one. Set dataset.root.")
+    present = [name for name in SPLITS if (root / name).is_dir()]
+    if present and len(present) < len(SPLITS):
+        missing = ", ".join(name for name in SPLITS if name not in present)
+        raise ValueError(
+            f"{root} must hold train, val and test, or classes only; {missing} is missing. Make the folder, or take "
+            "the others away."
+        )
+    return {name: root / name for name in present} or {"": root}
 
-    def decode(name: str) -> _DecodedFile | str:
+
+def _class_names(root: Path, folders: Mapping[str, Path]) -> tuple[str, ...]:
+    """The names of all class folders, in alphabetical order."""
+    names = {path.name for folder in folders.values() for path in folder.iterdir() if path.is_dir()}
+    found = tuple(sorted(name for name in names if not name.startswith(".")))
+    if len(found) < 2:
+        raise ValueError(f"{root} must hold at least 2 class folders, got {list(found)!r}.")
+    return found
+
+
+def _listed(
+    root: Path, folders: Mapping[str, Path], classes: Sequence[str], group: str | None
+) -> Iterator[tuple[str, int, str, str]]:
+    """Path below the root, label, group and split of every file that is not hidden."""
+    try:
+        expression = re.compile("" if group is None else group)
+    except re.error as error:
+        raise ValueError(f"group must be a regular expression, got {group!r}: {error}.") from error
+    for (split, folder), (label, class_name) in itertools.product(folders.items(), enumerate(classes)):
+        for path in _visible(folder / class_name):
+            name, match = path.relative_to(root).as_posix(), expression.search(path.name)
+            if match is None:
+                raise ValueError(f"group must match each file's name, but {group!r} does not match {name}.")
+            yield name, label, name if group is None else match[0], split
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    for where, inner, names in os.walk(folder):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _decoded(root: Path, names: Sequence[str]) -> list[tuple[int, int, bytes] | str]:
+    """Height, width and SHA-256 of each file, or what is wrong with it; with a progress bar."""
+
+    def decode(name: str) -> tuple[int, int, bytes] | str:
         try:
             data = files.read_bytes(root / name, images.MAX_FILE_BYTES)
-            return _DecodedFile(_image_io.decoded_size(data), hashlib.sha256(data).digest())
+            return *_image_io.decoded_size(data), hashlib.sha256(data).digest()
         except ValueError as error:
             return f"{name}: {error}"
 
     with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
-        results = tqdm(pool.map(decode, names), total=len(names), desc="checking images", disable=None)
-        scanned = dict(zip(names, results, strict=True))
-    good = {name: result for name, result in scanned.items() if isinstance(result, _DecodedFile)}
-    return good, [result for result in scanned.values() if isinstance(result, str)]
+        return list(tqdm(pool.map(decode, names), total=len(names), desc="checking images", disable=None))
 
 
-def _refuse(bad: Sequence[str]) -> None:
-    raise ValueError(
-        f"each file of an image folder must be a whole image, got {len(bad)} bad:{checks.bullet_lines(bad)}\n"
-        "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
-    )
-
-
-def _rows(entries: Sequence[ImageFile], val: float, test: float, seed: int) -> dict[str, tuple[int, ...]]:
-    if not any(entry.split for entry in entries):
-        return _splits.split_groups(
-            [entry.group for entry in entries], [entry.label for entry in entries], val, test, seed
-        )
-    return {name: tuple(i for i, entry in enumerate(entries) if entry.split == name) for name in SPLITS}
-
-
-def _check_splits(entries: Sequence[ImageFile], rows: dict[str, tuple[int, ...]], classes: Sequence[str]) -> None:
+def _check_splits(found: pd.DataFrame, rows: Mapping[str, Sequence[int]], classes: Sequence[str]) -> None:
     for split, own in rows.items():
-        present = {entries[row].label for row in own}
+        present = set(found["label"].iloc[list(own)])
         for label, name in enumerate(classes):
             if label not in present:
                 raise ValueError(f"each class must have an image in each split, but {name} has none in {split}.")
-    groups = {split: {entries[row].group for row in own} for split, own in rows.items()}
+    groups = {split: set(found["group"].iloc[list(own)]) for split, own in rows.items()}
     _splits.check_disjoint(groups, "group", "Choose another dataset.group, or move the files.")

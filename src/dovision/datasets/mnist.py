@@ -55,8 +55,10 @@ class MNIST(Images):
         self.shape = _checks.image_shape(shape)
         folder = Path(root) / "MNIST" / "raw"
         located = {name: _locate(folder, name, download) for name, _ in Torchvision.resources}
-        self._train = self._arrays(located["train-images-idx3-ubyte.gz"], located["train-labels-idx1-ubyte.gz"])
-        self._test = self._arrays(located["t10k-images-idx3-ubyte.gz"], located["t10k-labels-idx1-ubyte.gz"])
+        self._train, self._test = (
+            self._arrays(located[f"{stem}-images-idx3-ubyte.gz"], located[f"{stem}-labels-idx1-ubyte.gz"])
+            for stem in ("train", "t10k")
+        )
         count = len(self._train[1])
         if checks.positive_int("val_images", val_images) >= count:
             raise ValueError(f"val_images must be below {count:,}, the number of training images, got {val_images:,}.")
@@ -111,7 +113,7 @@ def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
     Raises:
         ValueError: the file is not such a file, or truncated; the message names it.
     """
-    data = files.unzipped(path, _MAX_BYTES) if path.suffix == ".gz" else files.read_bytes(path, _MAX_BYTES)
+    data = (files.unzipped if path.suffix == ".gz" else files.read_bytes)(path, _MAX_BYTES)
     header = 4 + 4 * axes
     if data[:4] != bytes((0, 0, 8, axes)):
         raise ValueError(

@@ -65,11 +65,11 @@ class Phantom(Counterfactuals):
         _checks.agree("shape", self.shape, (1, size, size))
         strength = checks.within("shortcut", shortcut, 0, 1)
         test_strength = strength if test_shortcut is None else checks.within("test_shortcut", test_shortcut, 0, 1)
-        counts = {"train_images": train_images, "val_images": val_images, "test_images": test_images}
         self._splits = {}
-        for number, (name, count) in enumerate(counts.items()):
-            own = test_strength if SPLITS[number] == "test" else strength
-            self._splits[SPLITS[number]] = Films(seed, number, checks.positive_int(name, count), size, own, label)
+        for number, (split, images) in enumerate(zip(SPLITS, (train_images, val_images, test_images), strict=True)):
+            count = checks.positive_int(f"{split}_images", images)
+            own = test_strength if split == "test" else strength
+            self._splits[split] = Films(seed, number, count, size, own, label)
         described = [repr((_VERSION, astuple(films))).encode() for films in self._splits.values()]
         self.files = ()
         self.content = _checks.fingerprint(described, {})
@@ -82,13 +82,11 @@ class Phantom(Counterfactuals):
         """Besides the names, the causal variables: `hospital`, `disease`, `tag`, and how many lesions of each kind."""
         patients = self._splits[split].patients
         names = [f"{split}-{row}" for row in range(len(patients))]
-        known = {
-            "hospital": [int(patient.hospital) for patient in patients],
-            "disease": [int(patient.disease) for patient in patients],
-            "tag": [int(patient.tag is not None) for patient in patients],
-        }
-        counts = {kind: [patient.count(kind) for patient in patients] for kind in LESION_KINDS}
-        return pd.DataFrame({"name": names, "group": names, **known, **counts})
+        known = pd.DataFrame(
+            [(each.hospital, each.disease, each.tag is not None, *map(each.count, LESION_KINDS)) for each in patients],
+            columns=["hospital", "disease", "tag", *LESION_KINDS],
+        )
+        return pd.DataFrame({"name": names, "group": names}).join(known.astype(int))
 
     def source_boxes(self, split: str) -> pd.DataFrame:
         """The tight box of each part's own pixels; lesions speak for a class, the tag and the rib for none."""
@@ -106,11 +104,10 @@ class Phantom(Counterfactuals):
         Raises:
             ValueError: the sample has no such object.
         """
-        films = self._splits[split]
-        patient = films.patients[row]
         for obj in objects:
-            checks.choice("object", obj, _phantom_film.removable_objects(patient))
-        return _phantom_film.render_film(patient, films.size, without=objects)
+            checks.choice("object", obj, self.source_objects(split, row))
+        films = self._splits[split]
+        return _phantom_film.render_film(films.patients[row], films.size, without=objects)
 
 
 @dataclass(frozen=True)
