@@ -51,7 +51,20 @@ class Replay(Attack):
         keys = arrays.mapped(self.folder / KEYS, np.int64, (None, 2))
         self._rows = {(int(sample), int(group)): row for row, (sample, group) in enumerate(keys)}
 
+    @property
+    def samples(self) -> list[int]:
+        """Numbers of the samples of which images are stored, in their order."""
+        return sorted({sample for sample, _ in self._rows})
+
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        return self.images(batch, eps)
+
+    def images(self, batch: Batch, eps: float) -> Tensor:
+        """The stored images of a batch, shape (B, C, H, W).
+
+        Raises:
+            ValueError: some image is not stored, or is not of these.
+        """
         rows = self.rows(batch.sample, batch.group)
         path = adversarial_path(self.folder, eps)  # read where it is looked at only
         images = arrays.mapped(path, np.float32, (len(self._rows), None, None, None))

@@ -10,7 +10,7 @@ from dovision.cli import session
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
-from dovision.evaluation.test_images import test_loader, test_samples
+from dovision.evaluation.test_images import test_samples
 from dovision.interfaces import Attack, Intervention, condition_name
 from dovision.runtime.outcomes import ImagesLost
 from dovision.store.map_tables import write_boxes
@@ -56,8 +56,8 @@ def evaluate_effects(settings: EvaluateSettings) -> None:
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
-        loader = test_loader(settings, images, samples, trainer)
-        trainer.test(ImageClassifier(networks[CLASSIFIER]), loader, verbose=False)
+        data = callbacks.evaluation_data(settings, images, samples)
+        trainer.test(ImageClassifier(networks[CLASSIFIER]), datamodule=data, verbose=False)
 
         if trainer.is_global_zero:
             boxes = images.boxes("test")

@@ -7,27 +7,26 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from torch.utils.data import DataLoader, Subset
 
 from dovision.analysis.detection_summary import write_detection
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows
-from dovision.evaluation.detection import DETECTION_SPLITS, Detection
+from dovision.evaluation.detection import Detection
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, shown, write_scores
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
-from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.outcomes import ImagesLost
-from dovision.store.detection_tables import TEST, VAL
+from dovision.store.detection_tables import TEST
 from dovision.store.thumbnails import PictureChoice
 from dovision.training import model_cache
+from dovision.training.data_module import ImageDataModule
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, FittedModel
 from dovision.training.trainer import make_trainer
-from dovision.types import CODE, Batch
+from dovision.types import CODE
 
 
 def networks(settings: EvaluateSettings, images: Images, code: bool) -> dict[str, FittedModel]:
@@ -50,6 +49,16 @@ def needed(settings: EvaluateSettings, code: bool) -> list[str]:
     """The names of a run's networks, in the order in which they are fitted; `code` as of `networks`."""
     permuted = settings.explainer and settings.evaluation.permuted_labels
     return [CLASSIFIER, *([AUTOENCODER] if code else []), *([PERMUTED] if permuted else [])]
+
+
+def evaluation_data(
+    settings: EvaluateSettings, images: Images, samples: Sequence[int] | None = None
+) -> ImageDataModule:
+    """The images of an evaluation, of the test split those of these samples, None: all."""
+    size = settings.evaluation.batch_size
+    return ImageDataModule(
+        images, test_batch_size=size, test_samples=samples, num_workers=settings.num_workers, seed=settings.seed
+    )
 
 
 def effect_evaluation(
@@ -124,27 +133,21 @@ def detect(
     detection = Detection(folder, classifier, with_autoencoder, setup.attacks, setup.detectors, keep)
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     trainer = make_trainer(settings.trainer, [detection], logger=False, enable_checkpointing=False, **one_device)
-    most = {VAL: settings.detection.val_images, TEST: settings.detection.test_images}
-    loaders = [_loader(settings, images, split, most[split]) for split in DETECTION_SPLITS]
+    own, data = settings.detection, evaluation_data(settings, images)
+    loaders = data.detection_dataloaders(own.val_images, own.test_images)
     trainer.test(ImageClassifier(classifier), loaders, verbose=False)
     if detection.lost:
         raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
     fits = fit_detectors(folder, setup.detectors, detection.failed)
-    adaptive = _adaptive(settings, images, fits, with_autoencoder, classifier)
+    adaptive = _adaptive(settings, data, fits, with_autoencoder, classifier)
     write_scores(folder, fits, detection.failed, adaptive)
     write_detection(folder)
     return detection.record
 
 
-def _loader(settings: EvaluateSettings, images: Images, split: str, most: int | None) -> DataLoader[Batch]:
-    """The first images of a split, in its order; None: all."""
-    share = Subset(images.split(split), first_samples(images, split, most))
-    return DataLoader(share, batch_size=settings.evaluation.batch_size, num_workers=settings.num_workers)
-
-
 def _adaptive(
     settings: EvaluateSettings,
-    images: Images,
+    data: ImageDataModule,
     fits: Sequence[Fitted],
     with_autoencoder: Classifier | None,
     classifier: Classifier,
@@ -157,5 +160,5 @@ def _adaptive(
             attack = Adaptive(
                 own.eps, own.steps, strength, orthogonal, fitted.detector, with_autoencoder, settings.seed
             )
-            batches = _loader(settings, images, TEST, own.images)
+            batches = data.first_dataloader(TEST, own.images)
             yield from adaptive_rows(fitted, attack, batches, classifier)

@@ -1,16 +1,9 @@
-"""The test images that are evaluated, and their loader."""
+"""The test images that are evaluated."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import pytorch_lightning as pl
-import torch
-from torch.utils.data import DataLoader, Dataset, Subset
-
-from dovision.config.settings import EvaluateSettings, EvaluationSettings
+from dovision.config.settings import EvaluationSettings
 from dovision.interfaces import Images
-from dovision.types import Batch
 
 
 def first_samples(images: Images, split: str, most: int | None, boxed: bool = False) -> list[int]:
@@ -43,28 +36,3 @@ def test_samples(settings: EvaluationSettings, images: Images) -> list[int]:
             "dataset. Choose another dataset, or evaluation.only_with_boxes=false."
         )
     return samples
-
-
-def test_loader(
-    settings: EvaluateSettings, images: Images, samples: Sequence[int], trainer: pl.Trainer
-) -> DataLoader[Batch]:
-    """This device's share of these test images, in their order: whole batches, the same as on one device.
-
-    Raises:
-        ValueError: there are fewer batches than devices.
-    """
-    size, devices = settings.evaluation.batch_size, trainer.world_size
-    batches = -(-len(samples) // size)
-    if batches < devices:
-        raise ValueError(
-            f"trainer.devices must be at most the number of batches, {batches} of {size} images, got {devices}. "
-            "Set it, or evaluation.batch_size, to less."
-        )
-    first, end = (size * (batches * rank // devices) for rank in (trainer.global_rank, trainer.global_rank + 1))
-    share: Dataset[Batch] = Subset(images.split("test"), samples[first:end])
-    return DataLoader(
-        share,
-        batch_size=size,
-        num_workers=settings.num_workers,
-        pin_memory=torch.cuda.is_available(),  # so that copies to the device overlap with its work
-    )

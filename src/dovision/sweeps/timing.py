@@ -36,7 +36,8 @@ from dovision.runtime.process_state import freeing_memory, isolated
 from dovision.store.detection_tables import NOISE, TEST, VAL
 from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors
 from dovision.training import model_cache
-from dovision.training.fitting import VALIDATION_BATCH, autoencoder_module, classifier_module, laid_out
+from dovision.training.data_module import VALIDATION_BATCH, ImageDataModule
+from dovision.training.fitting import autoencoder_module, classifier_module, laid_out
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
 from dovision.training.trainer import make_trainer
@@ -348,7 +349,7 @@ class Bench:
         batches = Batches(samples, first, most, _now)
         plumbing = {"devices": 1, "strategy": "auto", "logger": False, "enable_checkpointing": False, "max_epochs": 1}
         trainer = make_trainer(self.settings.trainer, list(callbacks), **plumbing, **settings)
-        run(trainer, DataLoader(self.images.split(split), batch_sampler=batches))
+        run(trainer, ImageDataModule(self.images).batched_dataloader(split, batches))
         return batches.pace
 
 

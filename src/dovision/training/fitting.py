@@ -7,7 +7,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
 
 from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings
 from dovision.interfaces import Classifier, Images
@@ -16,10 +15,9 @@ from dovision.models.conv_autoencoder import insert
 from dovision.store.provenance import software
 from dovision.training.causal_autoencoder import CausalAutoencoder
 from dovision.training.checkpointing import Epochs
+from dovision.training.data_module import ImageDataModule
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.trainer import make_trainer
-
-VALIDATION_BATCH = 256  # images
 
 
 def fit_classifier(settings: TrainSettings, images: Images, path: Path) -> None:
@@ -77,26 +75,16 @@ def _fit(
     mode: str,
 ) -> dict[str, Any]:
     """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
-    train, val = (_loader(settings, images, split, fit.batch_size) for split in ("train", "val"))
-    epochs = Epochs(folder, monitor, mode, train.generator, software())
+    data = ImageDataModule(
+        images, train_batch_size=fit.batch_size, num_workers=settings.num_workers, seed=settings.seed
+    )
+    epochs = Epochs(folder, monitor, mode, data.shuffling, software())
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
     trainer = make_trainer(settings.trainer, [epochs], max_epochs=fit.epochs, logger=False, **one_device)
     if fit.epochs == 0:
-        scores = {**trainer.validate(module, val, verbose=False)[0], "epoch": 0}
+        scores = {**trainer.validate(module, datamodule=data, verbose=False)[0], "epoch": 0}
     else:
-        trainer.fit(module, train, val, ckpt_path=epochs.last())
+        trainer.fit(module, datamodule=data, ckpt_path=epochs.last())
         module.load_state_dict(epochs.best_weights)
         scores = epochs.best_scores
     return {"fit": folder.name, "seed": settings.seed, "data": images.fingerprint, "scores": scores}
-
-
-def _loader(settings: TrainSettings, images: Images, split: str, batch_size: int) -> DataLoader[Any]:
-    train = split == "train"
-    return DataLoader(
-        images.split(split),
-        batch_size=batch_size if train else VALIDATION_BATCH,
-        shuffle=train,
-        num_workers=settings.num_workers,
-        persistent_workers=settings.num_workers > 0,
-        generator=torch.Generator().manual_seed(settings.seed),
-    )

@@ -1,0 +1,174 @@
+"""A dataset under Lightning: the loaders of a fit, of a validation, of a test, and of stored adversarial images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, RandomSampler, Subset
+
+from dovision import checks
+from dovision.attacks.replay import MAIN, Replay
+from dovision.interfaces import Images, Split, condition_name
+from dovision.types import Batch, Epsilons
+
+VALIDATION_BATCH = 256  # images
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Loaders over the splits of a dataset; each gives batches of class `Batch`.
+
+    Training images come in a new order each epoch, drawn by a generator that is part of the module's state, so that a
+    resumed fit goes on with the order that it would have had. Each device tests whole batches, the same as one device
+    alone would. Neither order nor batches depend on `num_workers`.
+
+    Args:
+        images: the dataset.
+        train_batch_size, val_batch_size, test_batch_size: images a batch.
+        test_samples: numbers of the test images, in the order in which they are tested; None: all.
+        num_workers: processes that read images.
+        seed: of the order of training images.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        train_batch_size: int = 16,
+        val_batch_size: int = VALIDATION_BATCH,
+        test_batch_size: int = 64,
+        test_samples: Sequence[int] | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.images = images
+        self.task = images.task
+        self.shape = images.shape
+        self.train_batch_size = checks.positive_int("train_batch_size", train_batch_size)
+        self.val_batch_size = checks.positive_int("val_batch_size", val_batch_size)
+        self.test_batch_size = checks.positive_int("test_batch_size", test_batch_size)
+        self.test_samples = test_samples
+        self.num_workers = checks.count("num_workers", num_workers)
+        self.shuffling = torch.Generator().manual_seed(checks.count("seed", seed))
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """All training images, in an order drawn for each epoch."""
+        split = self.images.split("train")
+        devices, rank = self._place()
+        return self._fit_loader(split, self.train_batch_size, sampler=_Shuffled(split, self.shuffling, devices, rank))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """All validation images, in their order."""
+        return self._fit_loader(self.images.split("val"), self.val_batch_size)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """This device's share of the test images, in their order: whole batches, the same as on one device.
+
+        Raises:
+            ValueError: there are fewer batches than devices.
+        """
+        split, size = self.images.split("test"), self.test_batch_size
+        samples = range(len(split)) if self.test_samples is None else self.test_samples
+        batches, (devices, rank) = -(-len(samples) // size), self._place()
+        if batches < devices:
+            raise ValueError(
+                f"trainer.devices must be at most the number of batches, {batches} of {size} images, got {devices}. "
+                "Set it, or evaluation.batch_size, to less."
+            )
+        first, end = (size * (batches * each // devices) for each in (rank, rank + 1))
+        share: Dataset[Batch] = Subset(split, samples[first:end])
+        whole: Any = DistributedSampler(
+            share, num_replicas=1, rank=0, shuffle=False
+        )  # which Lightning does not cut again
+        return self._loader(share, size, sampler=whole)
+
+    def detection_dataloaders(self, val_images: int | None, test_images: int | None) -> list[DataLoader[Batch]]:
+        """The first images of val and of test, as many as given, None for all; in batches of `test_batch_size`."""
+        return [self.first_dataloader("val", val_images), self.first_dataloader("test", test_images)]
+
+    def first_dataloader(self, split: str, most: int | None) -> DataLoader[Batch]:
+        """The first images of a split, at most so many, None for all; in batches of `test_batch_size`."""
+        chosen = self.images.split(split)
+        return self._loader(Subset(chosen, range(len(chosen))[:most]), self.test_batch_size)
+
+    def batched_dataloader(self, split: str, batches: Iterable[list[int]]) -> DataLoader[Batch]:
+        """Batches of a split, each a list of the numbers of its samples."""
+        return DataLoader(self.images.split(split), batch_sampler=batches)
+
+    def attacked(
+        self, run: str | Path, attack: str = MAIN, eps: Epsilons | None = None
+    ) -> dict[str, DataLoader[Batch]]:
+        """Test images as an earlier run has attacked and stored them, by the name of the condition.
+
+        Args:
+            run: the run directory of an evaluation with evaluation.store_adversarial=true.
+            attack: its name there: "attack", or the name of an attack of detection.
+            eps: some of its epsilons, in pixel units; None is all that there are.
+
+        Raises:
+            FileNotFoundError: the run has stored no such images.
+            ValueError: the attack had no such epsilon; or, at the first image, they are of other images.
+        """
+        stored, split = Replay(str(run), attack, eps), self.images.split("test")
+        samples = stored.samples if self.test_samples is None else self.test_samples
+        return {
+            condition_name(each): self._loader(Subset(_Attacked(split, stored, each), samples), self.test_batch_size)
+            for each in stored.eps
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"shuffling": self.shuffling.get_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.shuffling.set_state(state_dict["shuffling"].cpu())
+
+    def _place(self) -> tuple[int, int]:
+        """The number of devices, and this one's."""
+        return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
+
+    def _fit_loader(self, split: Dataset[Batch], batch_size: int, **own: Any) -> DataLoader[Batch]:
+        """A loader that moves no generator but its own, since a fit draws from the global one."""
+        workers = {"persistent_workers": self.num_workers > 0, "generator": torch.Generator().manual_seed(0)}
+        return self._loader(split, batch_size, **workers, **own)
+
+    def _loader(self, dataset: Dataset[Batch], batch_size: int, **own: Any) -> DataLoader[Batch]:
+        return DataLoader(
+            dataset,
+            batch_size=batch_size,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),  # so that copies to the device overlap with its work
+            **own,
+        )
+
+
+class _Shuffled(DistributedSampler[Any]):
+    """A device's share of the samples in the order of an epoch, which is the same on all devices."""
+
+    def __init__(self, split: Split, shuffling: torch.Generator, devices: int, rank: int) -> None:
+        super().__init__(split, devices, rank)
+        self.count = len(split)
+        self.shuffling = shuffling
+
+    def __iter__(self) -> Iterator[int]:
+        torch.empty((), dtype=torch.int64).random_(generator=self.shuffling)  # as a loader without workers draws
+        order = list(RandomSampler(range(self.count), generator=self.shuffling))
+        order += order[: self.total_size - self.count]
+        return iter(order[self.rank :: self.num_replicas])
+
+
+class _Attacked(Dataset[Batch]):
+    """A split with the stored images of one epsilon in place of its own."""
+
+    def __init__(self, split: Split, stored: Replay, eps: float) -> None:
+        self.split = split
+        self.stored = stored
+        self.eps = eps
+
+    def __getitem__(self, sample: int) -> Batch:
+        item = self.split[sample]
+        one = Batch(*(field.unsqueeze(0) for field in item))
+        return item._replace(image=self.stored.images(one, self.eps)[0])

@@ -1,0 +1,195 @@
+"""The loaders of a dataset: what is in a batch, in which order, on which device."""
+
+from __future__ import annotations
+
+import ast
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+import dovision
+from dovision.attacks.gradient_ascent import FGSM
+from dovision.datasets.digits import Digits
+from dovision.interfaces import Classifier
+from dovision.store.adversarial_cache import Keeper
+from dovision.training.data_module import ImageDataModule
+from dovision.types import Batch, Task
+
+CLASSES = tuple(map(str, range(10)))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return Digits("multiclass", CLASSES, (1, 8, 8), 0.2, 0.05, 0)
+
+
+class Ranked:
+    """A trainer of several devices, as one of them sees it."""
+
+    def __init__(self, world_size: int, global_rank: int) -> None:
+        self.world_size, self.global_rank = world_size, global_rank
+
+
+def samples(loader):
+    return [batch.sample.tolist() for batch in loader]
+
+
+def flat(batches):
+    return list(chain.from_iterable(batches))
+
+
+def epochs(data, count=3):
+    loader = data.train_dataloader()
+    return [flat(samples(loader)) for _ in range(count)]
+
+
+def test_no_other_file_of_the_package_makes_a_loader():
+    package = Path(dovision.__file__).parent
+    calls = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "DataLoader"
+    }
+    assert calls == {"training/data_module.py"}
+
+
+def test_every_training_image_is_seen_once_an_epoch_in_an_order_of_its_own(images):
+    found = epochs(ImageDataModule(images))
+    assert all(sorted(order) == list(range(len(images.split("train")))) for order in found)
+    assert len({tuple(order) for order in found}) == 3
+    assert found == epochs(ImageDataModule(images))
+    assert found != epochs(ImageDataModule(images, seed=1))
+
+
+def test_the_order_is_that_of_torchs_own_shuffling_loader(images):
+    generator = torch.Generator().manual_seed(0)
+    own = DataLoader(images.split("train"), batch_size=16, shuffle=True, generator=generator)
+    assert epochs(ImageDataModule(images)) == [flat(samples(own)) for _ in range(3)]
+
+
+@pytest.mark.slow
+def test_the_order_does_not_depend_on_the_number_of_workers(images):
+    assert epochs(ImageDataModule(images, num_workers=1)) == epochs(ImageDataModule(images))
+
+
+def test_a_restored_module_goes_on_with_the_order_that_was_due(images):
+    data, other = ImageDataModule(images), ImageDataModule(images)
+    expected = epochs(data, 3)
+    again = ImageDataModule(images)
+    epochs(again, 1)
+    other.load_state_dict(again.state_dict())
+    assert epochs(other, 2) == expected[1:]
+
+
+def test_devices_share_out_the_training_images(images):
+    shares = []
+    for rank in range(2):
+        data = ImageDataModule(images, train_batch_size=1000)
+        data.trainer = Ranked(2, rank)
+        shares.append(epochs(data, 1)[0])
+    assert len(shares[0]) == len(shares[1])
+    assert {*shares[0], *shares[1]} == set(range(len(images.split("train"))))
+    assert len({*shares[0]} & {*shares[1]}) <= 1  # of an odd number one image comes twice
+
+
+def test_validation_draws_nothing_from_the_global_generator(images):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    found = samples(ImageDataModule(images, val_batch_size=100).val_dataloader())
+    assert flat(found) == list(range(len(images.split("val"))))
+    assert len(found[0]) == 100
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3])
+@pytest.mark.parametrize("chosen", [None, [5, 3, 8, 13, 21, 34, 55]])
+def test_each_device_tests_whole_batches_the_same_as_one_device(images, devices, chosen):
+    found = []
+    for rank in range(devices):
+        data = ImageDataModule(images, test_batch_size=2, test_samples=chosen)
+        data.trainer = Ranked(devices, rank)
+        found += samples(data.test_dataloader())
+    assert found == samples(ImageDataModule(images, test_batch_size=2, test_samples=chosen).test_dataloader())
+    assert flat(found) == (list(range(len(images.split("test")))) if chosen is None else chosen)
+
+
+def test_fewer_batches_than_devices_are_refused(images):
+    data = ImageDataModule(images, test_samples=range(65))
+    data.trainer = Ranked(3, 0)
+    with pytest.raises(ValueError, match=r"trainer.devices must be at most the number of batches, 2 of 64 images, got"):
+        data.test_dataloader()
+
+
+@pytest.mark.slow
+def test_lightning_cuts_no_share_again(images):
+    """A plain script leaves use_distributed_sampler as it is; both devices together test each image once."""
+    tested = pl.Trainer(
+        accelerator="cpu", devices=2, strategy="ddp_fork", logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False,
+    ).test(Counting(), datamodule=ImageDataModule(images, test_batch_size=8), verbose=False)  # fmt: skip
+    assert tested == [{"images": len(images.split("test"))}]
+
+
+class Counting(pl.LightningModule):
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self.log("images", float(len(batch.image)), reduce_fx="sum", sync_dist=True)
+
+
+def test_the_first_images_of_val_and_test_are_for_detection(images):
+    data = ImageDataModule(images, test_batch_size=3, test_samples=[1])
+    val, test = data.detection_dataloaders(4, None)
+    assert samples(val) == [[0, 1, 2], [3]]
+    assert flat(samples(test)) == list(range(len(images.split("test"))))
+
+
+def test_batches_of_the_callers_choice_come_as_they_are(images):
+    assert samples(ImageDataModule(images).batched_dataloader("val", [[3], [1, 2]])) == [[3], [1, 2]]
+
+
+@pytest.fixture
+def stored(images, tmp_path):
+    """A run directory with the first 12 test images, attacked; and the attacked batch by epsilon."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    classifier = Classifier(network, Task("multiclass", CLASSES), [0.5], [0.5]).eval()
+    attack = FGSM([0.1, 0.2])
+    (batch,) = ImageDataModule(images, test_samples=range(12)).test_dataloader()
+    attacked = {eps: batch._replace(image=attack(batch, classifier, eps)) for eps in attack.eps}
+    with Keeper(tmp_path, "attack", attack, 12) as keeper:
+        for eps, own in attacked.items():
+            keeper.add(eps, own)
+    return tmp_path, attacked
+
+
+def test_stored_images_are_a_condition_of_the_test_split(images, stored):
+    run, attacked = stored
+    found = ImageDataModule(images).attacked(run)
+    assert list(found) == ["eps=0.1", "eps=0.2"]
+    for loader, expected in zip(found.values(), attacked.values(), strict=True):
+        (batch,) = loader
+        assert all(torch.equal(got, due) for got, due in zip(batch, expected, strict=True))
+    (chosen,) = ImageDataModule(images, test_samples=[7, 2]).attacked(run, eps=0.2).values()
+    assert np.allclose(next(iter(chosen)).image, attacked[0.2].image[[7, 2]])
+
+
+def test_what_no_run_has_stored_is_refused(images, stored):
+    run, _ = stored
+    with pytest.raises(FileNotFoundError, match="must hold attacked images, got none; it has attack"):
+        ImageDataModule(images).attacked(run, "pgd")
+    (loader,) = ImageDataModule(images, test_samples=[40]).attacked(run, eps=0.2).values()
+    with pytest.raises(ValueError, match="must hold each image that is attacked, got none of sample 40"):
+        next(iter(loader))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("train_batch_size", 0), ("val_batch_size", 1.5), ("test_batch_size", True), ("num_workers", -1)]
+)
+def test_sizes_that_are_none_are_refused_by_name(images, key, value):
+    with pytest.raises(ValueError, match=f"^{key} must be a whole number of at least"):
+        ImageDataModule(images, **{key: value})
