@@ -52,9 +52,9 @@ def test_a_bad_film_ends_the_command_with_one_line_that_names_it(dovision_prepar
 def test_a_killed_command_goes_on_where_it_was(dovision_prepare, nih_root):
     """As it would be killed: no warning, in the middle."""
     slowly = (
-        "import time; from dovision.datasets import _nih_films, _nih_store; from dovision.cli.prepare import main; "
-        "read = _nih_films.read_film; _nih_store.FILMS_PER_CHUNK = 2; "
-        "_nih_films.read_film = lambda path, shape: time.sleep(0.1) or read(path, shape); main()"
+        "import time; from dovision.datasets import _nih_store; from dovision.cli.prepare import main; "
+        "read = _nih_store.read_film; _nih_store.FILMS_PER_CHUNK = 2; "
+        "_nih_store.read_film = lambda path, shape: time.sleep(0.1) or read(path, shape); main()"
     )
     command = [sys.executable, "-c", slowly, f"dataset.root={nih_root}", HALF, "dataset.workers=1"]
     sources = nih_root / "store-256" / "sources.npy"
