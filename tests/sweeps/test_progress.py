@@ -1,5 +1,7 @@
 import logging
 import re
+import sys
+import time
 
 import pytest
 
@@ -7,32 +9,64 @@ from dovision.store.run_directory import RunDirectory
 from dovision.sweeps import progress as module
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.progress import Progress
+from pseudo_terminal import terminal
 
 
 @pytest.fixture
-def jobs(tmp_path):
+def jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_PERIOD", 0.01)
     return [Job(number, (f"seed={number}",), tmp_path / str(number)) for number in range(3)]
 
 
-def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, caplog, monkeypatch):
-    monkeypatch.setattr(module, "_PERIOD", 0.01)
-    caplog.set_level(logging.INFO)
+@pytest.fixture
+def runs(jobs):
+    """The run directories of three jobs, of which the first is completed already."""
     runs = [RunDirectory(job.folder) for job in jobs]
     runs[0].start({}, [], {})
     runs[0].complete({})
+    return runs
+
+
+def fail(run):
+    run.start({}, [], {})
+    run.fail(ValueError("no"))
+
+
+def test_each_job_that_ends_is_a_line_with_what_is_left(jobs, runs, caplog):
+    caplog.set_level(logging.INFO)
     with Progress(jobs, again=()):
-        runs[1].start({}, [], {})
-        runs[1].fail(ValueError("no"))
+        fail(runs[1])
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 1
-    assert re.fullmatch(r"2 of 3 jobs ended, 1 not completed, about \d+ min left: failed seed=1", lines[0])
+    assert re.fullmatch(r"sweep: 2/3 jobs, 1 failed, [\d,.]+/s, \d:\d\d:\d\d left: failed seed=1", lines[0])
 
 
 def test_a_failure_of_an_earlier_command_is_not_told_again(jobs, caplog):
     caplog.set_level(logging.INFO)
-    run = RunDirectory(jobs[0].folder)
-    run.start({}, [], {})
-    run.fail(ValueError("no"))
+    fail(RunDirectory(jobs[0].folder))
     with Progress(jobs[:1], again=()) as progress:
         progress._began += 1
     assert caplog.records == []
+
+
+def test_a_terminal_has_a_bar_that_begins_with_what_is_completed_and_counts_failures(jobs, runs, monkeypatch, caplog):
+    monkeypatch.setenv("TERM", "xterm")
+    caplog.set_level(logging.INFO)
+    with terminal(columns=100) as end:
+        monkeypatch.setattr(sys, "stderr", end.stream)
+        with Progress(jobs, again=()):
+            end.wait_for("1/3 jobs")
+            fail(runs[1])
+            end.wait_for("2/3 jobs, 1 failed")
+        assert set(end.screen().text()) == {""}
+    assert caplog.records == []
+
+
+def test_a_sweep_whose_jobs_are_chosen_as_it_goes_has_no_bar(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal() as end:
+        monkeypatch.setattr(sys, "stderr", end.stream)
+        with Progress([], again=()):
+            time.sleep(0.2)
+        end.screen()
+        assert end.received == ""

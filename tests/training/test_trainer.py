@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,20 +19,27 @@ from dovision.config.component import Component
 from dovision.config.sources import configuration_folder
 from dovision.sweeps.keys import check_target, declared
 from dovision.training import trainer
+from dovision.training.fit_progress import FitProgress
 from dovision.training.trainer import INSTEAD, make_trainer
 
 PARAMETERS = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
 ALLOWED = set(OmegaConf.load(configuration_folder() / "trainer" / "default.yaml")) - {"_target_"}
 
 
-@pytest.mark.parametrize("rich", [False, True])
-@pytest.mark.parametrize(("terminal", "bars"), [(True, [TQDMProgressBar]), (False, [])])
-def test_the_progress_bar_does_not_depend_on_what_else_is_installed(monkeypatch, rich, terminal, bars):
-    monkeypatch.setattr(callback_connector, "_RICH_AVAILABLE", rich)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+@pytest.fixture
+def configured():
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        made = make_trainer(settings.read("evaluate", compose("evaluate")).trainer, [])
-    assert [type(callback) for callback in made.callbacks if isinstance(callback, ProgressBar)] == bars
+        return settings.read("evaluate", compose("evaluate")).trainer
+
+
+@pytest.mark.parametrize("rich", [False, True])
+@pytest.mark.parametrize("own", [[], [TQDMProgressBar()]])
+def test_progress_is_shown_by_the_display_unless_a_bar_is_given_whatever_is_installed(
+    monkeypatch, configured, rich, own
+):
+    monkeypatch.setattr(callback_connector, "_RICH_AVAILABLE", rich)
+    bars = [each for each in make_trainer(configured, own).callbacks if isinstance(each, ProgressBar)]
+    assert [type(bar) for bar in bars] == ([TQDMProgressBar] if own else [FitProgress])
 
 
 @pytest.fixture(scope="module")

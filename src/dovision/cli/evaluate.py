@@ -13,10 +13,11 @@ from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import test_samples
 from dovision.interfaces import Attack, Intervention, condition_name
 from dovision.runtime.outcomes import ImagesLost
+from dovision.runtime.progress import DISPLAY
 from dovision.store.map_tables import write_boxes
 from dovision.store.provenance import origin, surroundings
 from dovision.store.tables import CLEAN, measured_samples
-from dovision.sweeps import reuse
+from dovision.sweeps import reuse, sweep
 from dovision.training import model_cache
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.model_cache import CLASSIFIER
@@ -31,7 +32,7 @@ def evaluate_effects(settings: EvaluateSettings) -> None:
     run = reuse.open_run(settings)
     if run is None:
         return
-    with session.running(run, settings) as stop:
+    with session.running(run, settings) as stop, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
         images = reuse.open_images(settings)
         samples = test_samples(settings.evaluation, images)
         intervention: Intervention = settings.intervention.make()
@@ -41,10 +42,12 @@ def evaluate_effects(settings: EvaluateSettings) -> None:
         reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()
         code = intervention.site == CODE or (detection_setup is not None and detection_setup.reads_code)
         around = surroundings(settings)  # refuses changed files before anything is fitted
+        DISPLAY.step("fits")
         fitted = callbacks.networks(settings, images, code)
         networks = {name: stage.classifier for name, stage in fitted.items()}
         facts = {**around, **model_cache.facts(images, fitted)}
 
+        DISPLAY.step("effects")
         evaluation = callbacks.effect_evaluation(
             settings, run.path, images, networks, intervention, attack, origin(facts)
         )
@@ -69,15 +72,22 @@ def evaluate_effects(settings: EvaluateSettings) -> None:
                 least = min([len(found), *(each.tested for each in maps)])
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
             if detection_setup is not None:
+                DISPLAY.step("detection")
                 run.record(callbacks.detect(settings, run.path, images, networks, detection_setup))
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map})
+            DISPLAY.step("summary")
             write_summary(run.path)
             if reported is not None:
                 compared = reported.compare(run.path)
                 run.record({REPORTED: compared})
                 for line in comparison_lines(compared):
                     log.info(line)
+
+
+def _steps(settings: EvaluateSettings) -> list[str]:
+    detection = ["detection", "detector fits", "adaptive attack"] if settings.detector else []
+    return ["data", "fits", "effects", *detection, "summary"]
 
 
 main = hydra_main("evaluate", evaluate_effects)

@@ -18,6 +18,7 @@ from dovision.config.settings import EvaluateSettings
 from dovision.config.sources import recorded
 from dovision.runtime.outcomes import ImagesLost, JobFailed
 from dovision.runtime.process_state import freeing_memory, is_rank_zero, isolated
+from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stop, Stopped
 from dovision.store.provenance import peak_memory, provenance
 from dovision.store.run_directory import BeingWritten, RunDirectory
@@ -41,6 +42,7 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Stop]:
     """
     if not is_rank_zero():
         logging.getLogger().setLevel(logging.WARNING)
+        DISPLAY.silence()
         yield Stop()
         return
     with closing(run):

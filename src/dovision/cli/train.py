@@ -7,8 +7,10 @@ import logging
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import TrainSettings
 from dovision.io.text_files import make_folder
+from dovision.runtime.progress import DISPLAY
 from dovision.sweeps import reuse
 from dovision.training import model_cache
+from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
 
 log = logging.getLogger(__name__)
 
@@ -16,12 +18,15 @@ log = logging.getLogger(__name__)
 def train_networks(settings: TrainSettings) -> None:
     """Fit what is not fitted yet, and say where it lies and how good it is."""
     make_folder(settings.output_root, setting="output_root")
-    images = reuse.open_images(settings)
-    plain = model_cache.classifier(settings, images)
-    log.info("classifier %s: %s", plain.path, plain.scores)
-    if settings.autoencoder is not None:
-        with_autoencoder = model_cache.with_autoencoder(settings, images, plain)
-        log.info("autoencoder %s: %s", with_autoencoder.path, with_autoencoder.scores)
+    with DISPLAY.job(["data", CLASSIFIER, *([AUTOENCODER] if settings.autoencoder else [])]):
+        images = reuse.open_images(settings)
+        DISPLAY.step(CLASSIFIER)
+        plain = model_cache.classifier(settings, images)
+        log.info("classifier %s: %s", plain.path, plain.scores)
+        if settings.autoencoder is not None:
+            DISPLAY.step(AUTOENCODER)
+            with_autoencoder = model_cache.with_autoencoder(settings, images, plain)
+            log.info("autoencoder %s: %s", with_autoencoder.path, with_autoencoder.scores)
 
 
 main = hydra_main("train", train_networks)

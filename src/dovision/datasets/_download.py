@@ -1,4 +1,4 @@
-"""Files fetched over HTTP: broken off and resumed, with a progress bar, under their name only when whole and right."""
+"""Files fetched over HTTP: broken off and resumed, with their progress, under their name only when whole and right."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from torchvision.datasets.utils import calculate_md5
-from tqdm import tqdm
 
 from dovision.io.atomic import publish
 from dovision.io.locking import Lock
+from dovision.runtime.progress import DISPLAY
+from dovision.runtime.stage import BYTES
 
 _CHUNK_BYTES = 1 << 20  # bytes read at a time
 TIMEOUT = 60  # seconds without an answer
@@ -81,9 +82,8 @@ def _receive(address: str, part: Path) -> None:
             have = 0
         length = answer.headers["Content-Length"]
         total = None if length is None else have + int(length)
-        bar = tqdm(initial=have, total=total, desc=part.stem, unit="B", unit_scale=True, disable=None)
-        with bar, part.open("ab" if have else "wb") as file:
+        with DISPLAY.stage(part.stem, BYTES, total, have) as stage, part.open("ab" if have else "wb") as file:
             while piece := answer.read(_CHUNK_BYTES):
-                bar.update(file.write(piece))
+                stage.advance(file.write(piece))
     if total is not None and part.stat().st_size < total:
         raise OSError(f"the connection to {address} ended after {part.stat().st_size:,} of {total:,} bytes")

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
-from tqdm import tqdm
 
 from dovision import checks
 from dovision.datasets import _image_io
@@ -23,6 +22,7 @@ from dovision.io import files as input_files
 from dovision.io.arrays import FileArray
 from dovision.io.atomic import remove_partial, replacing
 from dovision.io.locking import Lock
+from dovision.runtime.progress import DISPLAY
 from dovision.types import Shape
 
 log = logging.getLogger(__name__)
@@ -225,7 +225,7 @@ class Store:
         """Fill these rows, a chunk at a time; what is wrong with those that cannot be."""
         bad = []
         sources, hashes = self._array(SOURCES, "r+"), self._array(HASHES, "r+")
-        with ThreadPoolExecutor(workers) as pool, tqdm(total=len(due), desc="decoding films", disable=None) as bar:
+        with ThreadPoolExecutor(workers) as pool, DISPLAY.stage("decoding films", "films", len(due)) as stage:
             for start in range(0, len(due), FILMS_PER_CHUNK):
                 chunk = due.iloc[start : start + FILMS_PER_CHUNK]
                 done = {}
@@ -234,7 +234,7 @@ class Store:
                         bad.append(film)
                     else:
                         done[place] = film
-                    bar.update()
+                    stage.advance()
                 places = list(done)
                 own = rows[start : start + FILMS_PER_CHUNK][places]
                 sources[own] = 0  # what is written over is not made until it is whole

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.interfaces import Images, Source
 from dovision.io import files, images
+from dovision.runtime.progress import DISPLAY
 from dovision.types import SPLITS
 
 _COLUMNS = ["name", "label", "group", "split", "height", "width", "digest"]  # of the table of files
@@ -159,7 +159,7 @@ def _decoded(root: Path, names: Sequence[str]) -> list[tuple[int, int, bytes] | 
             return f"{name}: {error}"
 
     with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
-        return list(tqdm(pool.map(decode, names), total=len(names), desc="checking images", disable=None))
+        return list(DISPLAY.track(pool.map(decode, names), "checking images", "files", len(names)))
 
 
 def _check_splits(found: pd.DataFrame, rows: Mapping[str, Sequence[int]], classes: Sequence[str]) -> None:

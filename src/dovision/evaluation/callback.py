@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeVar
@@ -11,11 +10,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
-from tqdm import tqdm
 
 from dovision.evaluation.condition import Condition
 from dovision.functional.logit_checks import finite
 from dovision.interfaces import Classifier
+from dovision.runtime.progress import DISPLAY
+from dovision.runtime.stage import Stage
 from dovision.types import Batch
 
 _T = TypeVar("_T")
@@ -53,9 +53,9 @@ class Evaluation(Callback, ABC):
         """Enter a context that ends with the test."""
         return self._open.enter_context(context)
 
-    def progress_bar(self, unit: str, initial: int = 0) -> tqdm[Any]:
-        """A bar, on a terminal only, that ends with the test; it counts from `initial`."""
-        return self.opened(tqdm(unit=f" {unit}", initial=initial, disable=not sys.stderr.isatty()))
+    def stage(self, name: str, unit: str, total: float | None = None, done: float = 0) -> Stage:
+        """A stage of the display that ends with the test; arguments as those of `Stage`."""
+        return self.opened(DISPLAY.stage(name, unit, total, done))
 
     @property
     def lost(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.outcomes import ImagesLost
+from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import TEST
 from dovision.store.thumbnails import PictureChoice
 from dovision.training import model_cache
@@ -138,6 +140,7 @@ def detect(
     trainer.test(ImageClassifier(classifier), loaders, verbose=False)
     if detection.lost:
         raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
+    DISPLAY.step("detector fits")
     fits = fit_detectors(folder, setup.detectors, detection.failed)
     adaptive = _adaptive(settings, data, fits, with_autoencoder, classifier)
     write_scores(folder, fits, detection.failed, adaptive)
@@ -155,10 +158,15 @@ def _adaptive(
     """The adaptive attacker's rows, against the fit of each named detector that figures show."""
     own = settings.detection.adaptive
     kinds = [*((strength, False) for strength in own.strengths), (0.0, True)]
-    for fitted in shown([fitted for fitted in fits if fitted.name in own.detectors]):
-        for strength, orthogonal in kinds:
+    named = shown([fitted for fitted in fits if fitted.name in own.detectors])
+    batches = data.first_dataloader(TEST, own.images)
+    total = len(named) * len(kinds) * len(own.eps) * len(batches.dataset)  # type: ignore[arg-type]  # it has a length
+    DISPLAY.step("adaptive attack")
+    with DISPLAY.stage("adaptive attack", "images", total) as stage:
+        for fitted, (strength, orthogonal) in itertools.product(named, kinds):
             attack = Adaptive(
                 own.eps, own.steps, strength, orthogonal, fitted.detector, with_autoencoder, settings.seed
             )
-            batches = data.first_dataloader(TEST, own.images)
-            yield from adaptive_rows(fitted, attack, batches, classifier)
+            for rows in adaptive_rows(fitted, attack, batches, classifier):
+                stage.advance(rows.num_rows)
+                yield rows

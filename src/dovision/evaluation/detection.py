@@ -99,7 +99,7 @@ class Detection(Evaluation):
             name: self.opened(TableWriter(reads_path(self.folder, name), reads_schema(), READS_ROW_GROUP))
             for name in self.detectors
         }
-        self.progress = self.progress_bar("images")
+        self.progress = self.stage("detection", "images", self.images)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         self.health.add(batch, self.classifier)
@@ -117,7 +117,7 @@ class Detection(Evaluation):
                 )
             if batch_idx == TIMED:
                 self.milliseconds[name] = self._timed(detector, batch)
-        self.progress.update(len(batch.image))
+        self.progress.advance(len(batch.image))
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_end(trainer, pl_module)

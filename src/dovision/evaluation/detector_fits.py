@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dovision.interfaces import Detector
+from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import (
     ALL_ATTACKS,
     CLEAN_ONLY,
@@ -72,7 +73,8 @@ def fit_detectors(folder: Path, detectors: Mapping[str, Detector], failed: Colle
         ValueError: no validation image was read, or one of a patient that is tested on; or all detectors are
             supervised, and no attack succeeded on the images that they would be fitted to.
     """
-    fits = [fitted for name, detector in detectors.items() for fitted in _variants(folder, name, detector, failed)]
+    each = DISPLAY.track(detectors.items(), "detector fits", "detectors", len(detectors))
+    fits = [fitted for name, detector in each for fitted in _variants(folder, name, detector, failed)]
     if not fits:
         raise ValueError(
             f"supervised detectors ({', '.join(detectors)}) need at least 2 validation images on which an attack "

@@ -109,7 +109,7 @@ class EffectEvaluation(Evaluation):
         self._seen = 0
         keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.store_adversarial else None
         self.keeper = self.opened(keeper) if keeper is not None else None
-        self.progress = self.progress_bar("passes", self.forward_passes)
+        self.progress = self.stage("effects", "passes", done=self.forward_passes)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         self.propagation.prepare(batch)  # by the first batch, even if its rows are finished: the same engine as then
@@ -246,4 +246,4 @@ class EffectEvaluation(Evaluation):
 
     def _count(self, passes: int) -> None:
         self.forward_passes += passes
-        self.progress.update(passes)
+        self.progress.advance(passes)

@@ -81,12 +81,15 @@ class MapEvaluation(Evaluation):
             classifier.to(pl_module.device)
         path = shard_path(self.folder / MAPS_FILE, trainer.global_rank, trainer.world_size)
         self.table = self.opened(TableWriter(path, self.schema))
-        self.progress = self.progress_bar("maps")
+        self.progress = self.stage("maps", "images", self.images)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         asked = self._asked(batch, logits)
         if not len(asked.target):
+            self.progress.advance(len(batch.image))
             return
+        sanity = self.sanity_classifiers if self.sanity.intersection(batch.sample.tolist()) else ()
+        self._drawing = len(batch.image) / len(self.explainers) / (2 + len(sanity))
         rows = [row for name in self.explainers for row in self._rows(name, asked)]
         rows.sort(key=lambda row: (row["sample"], row["class"]))
         self.table.write(pa.RecordBatch.from_pylist(rows, schema=self.schema))
@@ -126,7 +129,7 @@ class MapEvaluation(Evaluation):
 
     def _cells(self, name: str, asked: _Asked, classifier: Classifier) -> Tensor:
         maps = self.explainers[name](asked.batch, asked.target, classifier)
-        self.progress.update(len(maps))
+        self.progress.advance(self._drawing)
         return agreement.to_cells(maps, self.settings.cells, self.settings.cells).cpu()
 
     def _described(

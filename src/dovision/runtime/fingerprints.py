@@ -15,11 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from dovision.interfaces import Images
 from dovision.io import files
 from dovision.io.atomic import replacing
+from dovision.runtime.progress import DISPLAY
 
 log = logging.getLogger(__name__)
 CACHE_FILE = ".fingerprints.json"  # in the output root
@@ -77,13 +76,14 @@ class Fingerprints:
         if not paths:
             return []
         with Fingerprints(self._path.parent, MANY) as prints:
-            found = {path: prints._found(_name(path)) for path in paths}
-            due = [path for path, value in found.items() if value is None]
+            known = {path: value for path in paths if (value := prints._found(_name(path))) is not None}
+            due = [path for path in dict.fromkeys(paths) if path not in known]
             if due:
                 log.info("reading %s of %s files of the dataset for their hashes", f"{len(due):,}", f"{len(paths):,}")
             with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
-                hashes = tqdm(pool.map(prints.file, due), total=len(due), desc="hashing images", disable=None)
-                return list({**found, **dict(zip(due, hashes, strict=True))}.values())
+                hashes = DISPLAY.track(pool.map(prints.file, due), "hashing images", "files", len(due))
+                known |= zip(due, hashes, strict=True)
+            return [known[path] for path in dict.fromkeys(paths)]
 
     def data(self, key: str, make: Callable[[], Images]) -> str:
         """The fingerprint of a dataset, which is made only where that is not known.

@@ -12,9 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import RLock
-
-from tqdm import tqdm
 
 from dovision.io import files
 from dovision.io.text_files import write_text
@@ -146,7 +143,6 @@ def quieten() -> None:
 
     And what Pillow says of large images, which dovision.io.images refuses.
     """
-    tqdm.set_lock(RLock())  # in place of a semaphore of the system, which a worker that is killed leaves behind
     logging.getLogger("fontTools").setLevel(logging.ERROR)
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

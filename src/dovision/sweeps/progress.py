@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Event, Thread
 
-from tqdm import tqdm
-
 from dovision.io.text_files import read_json
+from dovision.runtime.progress import DISPLAY
 from dovision.store.run_files import RUN
 from dovision.sweeps.jobs import Job
 
@@ -23,7 +22,7 @@ ENDS = ("completed", "partial", "failed", "skipped")  # an interrupted job goes 
 class Progress:
     """In a `with`, says how many jobs have ended, how many of them failed, and how long the rest may take.
 
-    A bar on a terminal; elsewhere a line for each job that ends.
+    A bar of the display on a terminal; elsewhere a line for each job that ends.
 
     Args:
         jobs: of the sweep.
@@ -33,18 +32,16 @@ class Progress:
     def __init__(self, jobs: Sequence[Job], again: Collection[Path]) -> None:
         self._again = again
         self._pending = list({job.folder: job for job in jobs}.values())
-        self._total = len(self._pending)
-        self._failed = 0
         self._began = time.time()
-        self._first = self._total  # jobs to do when the first look was over
         self._over = Event()
         self._thread = Thread(target=self._watch, daemon=True)
-        self._terminal = sys.stderr.isatty()
+        self._shown = ExitStack()
 
     def __enter__(self) -> Progress:
-        self._look(quietly=True)
-        self._first = len(self._pending)
-        self._bar = tqdm(total=self._total, initial=self._total - self._first, unit="job", disable=not self._terminal)
+        total = len(self._pending)
+        self._pending = [job for job in self._pending if self._state(job) != "completed"]
+        if total:
+            self._jobs = self._shown.enter_context(DISPLAY.sweep(total, total - len(self._pending)))
         self._thread.start()
         return self
 
@@ -52,34 +49,29 @@ class Progress:
         self._over.set()
         self._thread.join()
         self._look()
-        self._bar.close()
+        self._shown.close()
 
     def _watch(self) -> None:
         while not self._over.wait(_PERIOD):
             self._look()
 
-    def _look(self, quietly: bool = False) -> None:
+    def _look(self) -> None:
         for job in list(self._pending):
-            state = _state_since(job.folder, self._began, job.folder in self._again)
-            if state == "completed" or (state in ENDS and not quietly):
+            state = self._state(job)
+            if state in ENDS:
                 self._pending.remove(job)
-                if not quietly:
-                    self._report(job, state)
+                self._report(job, state)
+
+    def _state(self, job: Job) -> str:
+        return _state_since(job.folder, self._began, job.folder in self._again)
 
     def _report(self, job: Job, state: str) -> None:
-        self._failed += state != "completed"
-        ended = self._total - len(self._pending)
-        failures = f", {self._failed} not completed" if self._failed else ""
-        if self._terminal:
-            self._bar.set_postfix_str(failures.lstrip(", "), refresh=False)
-            self._bar.update()
-        else:
-            log.info("%d of %d jobs ended%s%s: %s %s", ended, self._total, failures, self._left(), state, job.name)
-
-    def _left(self) -> str:
-        done = self._first - len(self._pending)
-        seconds = (time.time() - self._began) / max(done, 1) * len(self._pending)
-        return f", about {seconds / 60:.0f} min left" if self._pending else ""
+        self._jobs.advance()
+        self._jobs.failed += state == "failed"
+        if not DISPLAY.has_bars:
+            now = time.monotonic()
+            self._jobs.measure(now)
+            log.info("%s: %s %s", self._jobs.line(now), state, job.name)
 
 
 def _state_since(folder: Path, began: float, afresh: bool) -> str:

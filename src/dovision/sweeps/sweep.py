@@ -52,6 +52,17 @@ def begin(sweep: Sweep) -> None:
     _current.set(sweep)
 
 
+def job_name(folder: Path) -> str:
+    """A job's overrides that differ from others of its sweep; in a worker its folder's name; of a single job nothing.
+
+    Args:
+        folder: its run directory.
+    """
+    if (swept := current()) is not None:
+        return next((job.name for job in swept.jobs if job.folder == folder), folder.name)
+    return "" if _command.get(None) else folder.name
+
+
 @contextmanager
 def launching() -> Iterator[None]:
     """A block in which Hydra is called; if workers do the jobs, signals are passed on to them. See `watch`."""

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from dovision.config.errors import explain
 from dovision.config.sources import recorded
 from dovision.runtime.outcomes import JobFailed
+from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stopped
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.sweeps.interruption import interruptible
@@ -50,6 +51,7 @@ class JobTask:
         if not self.launch.is_here:
             quieten()
             stand_in(self.folder)
+            DISPLAY.as_worker()
         overrides = recorded(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:
             self._keep_error(config)

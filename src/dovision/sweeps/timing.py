@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
 import logging
 import tempfile
 import time
@@ -33,6 +31,7 @@ from dovision.interfaces import Attack, Classifier, Detector, Images, Interventi
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
 from dovision.runtime.process_state import freeing_memory, isolated
+from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import NOISE, TEST, VAL
 from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors
 from dovision.training import model_cache
@@ -70,7 +69,7 @@ class Timer:
         if work.key not in self._paces:
             log.info("timing a batch: %s", work.kind)
             try:
-                with freeing_memory(), isolated(settings.seed, settings.threads or self._threads), _without_bars():
+                with freeing_memory(), isolated(settings.seed, settings.threads or self._threads), DISPLAY.silenced():
                     self._paces[work.key] = timed()
             except Exception as error:  # whatever a job would raise once it came to it
                 log.warning("%s could not be timed: %s", work.kind, explain(error))
@@ -382,10 +381,3 @@ def _now() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-@contextlib.contextmanager
-def _without_bars() -> Iterator[None]:
-    """No progress bars, of which there are none but on a terminal."""
-    with contextlib.redirect_stderr(io.StringIO()):
-        yield

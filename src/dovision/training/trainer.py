@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, ProgressBar
 
 from dovision.config.component import Component
+from dovision.training.fit_progress import FitProgress
 
 EPOCHS = "Set training.classifier.epochs and training.autoencoder.epochs."
 _IMAGES = "The number of test images is evaluation.images."
@@ -42,7 +42,7 @@ INSTEAD = {
     "limit_predict_batches": _IMAGES,
     "enable_checkpointing": _RESUMED,
     "reload_dataloaders_every_n_epochs": _NOTHING,
-    "enable_progress_bar": "There is a bar where standard error is a terminal, and none elsewhere.",
+    "enable_progress_bar": "There are bars where standard error is a terminal, and lines in the log elsewhere.",
     "use_distributed_sampler": SAMPLER,
     "sync_batchnorm": "A model is fitted on one device.",
     "plugins": "Choose the precision by trainer.precision, and how devices work together by trainer.strategy.",
@@ -56,13 +56,13 @@ DEVICES = ("accelerator", "devices", "strategy", "precision")  # keys that may n
 
 
 def make_trainer(configured: Component, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
-    """Lightning's trainer with the configured plumbing; on a terminal with a progress bar, the same one everywhere.
+    """Lightning's trainer with the configured plumbing; the display shows its fits, unless a callback is a bar.
 
     Raises:
         ValueError: Lightning refuses a setting, as that of an accelerator that is not there.
     """
-    bars = [TQDMProgressBar()] if sys.stderr.isatty() else []
-    plumbing = configured.replaced(**settings, enable_progress_bar=bool(bars))
+    bars = [] if any(isinstance(callback, ProgressBar) for callback in callbacks) else [FitProgress()]
+    plumbing = configured.replaced(**settings)
     try:
         return plumbing.make(callbacks=[*callbacks, *bars])
     except ValueError as error:

@@ -1,0 +1,191 @@
+"""The display of progress of this process: sweep, job and stages, as bars on a terminal and as log lines elsewhere."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from threading import Event, RLock, Thread
+from typing import TypeVar
+
+from dovision.runtime.bars import Bar, Bars, has_bars
+from dovision.runtime.stage import Stage, Steps, left_text
+
+log = logging.getLogger(__name__)
+LINE_PERIOD = 30.0  # seconds between the lines of a stage where there is no terminal
+_LOOK, _DRAW = 1.0, 0.1  # seconds between looks: the most, without a terminal, and the least, on one
+_SHARE = 100  # drawing is to take at most one part in so many of the time
+_T = TypeVar("_T")
+
+
+class Display:
+    """Progress of a sweep, of its job at hand, and of the stages of that, the outermost first.
+
+    On a terminal each has a bar at the bottom. The time left stands in the row of the outermost of which it is known.
+    Elsewhere each stage logs a line twice a minute. Workers of a launcher have no bars: the process of the sweep does.
+
+    Args:
+        clock: the time, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._bars_allowed = self._lines_allowed = True
+        self._reset()
+        atexit.register(self.close)
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _reset(self) -> None:
+        self._lock = RLock()
+        self._sweep: Stage | None = None
+        self._steps: Steps | None = None
+        self._stages: list[Stage] = []
+        self._bars: Bars | None = None
+        self._over: Event | None = None  # ends the thread that draws
+
+    def _forget(self) -> None:
+        """Show nothing in a fork, such as a loader's worker: it lacks the thread, and its lock may be held."""
+        self._reset()
+        self.silence()
+
+    @contextmanager
+    def sweep(self, total: int, done: int) -> Iterator[Stage]:
+        """Show in the block how many jobs have ended, of how many."""
+        with self._shown():
+            self._sweep = Stage("sweep", "jobs", total, done, self._clock())
+            try:
+                yield self._sweep
+            finally:
+                self._sweep = None
+
+    @contextmanager
+    def job(self, steps: Sequence[str], name: str = "") -> Iterator[None]:
+        """Show in the block at which of its steps a job is, as `step` sets it."""
+        with self._shown():
+            self._steps = Steps(name, steps, self._clock())
+            try:
+                yield
+            finally:
+                self._steps = None
+                self._stages.clear()  # those that an exception has left
+
+    def step(self, name: str) -> None:
+        """Begin this step of the job, if one is shown."""
+        if self._steps is not None:
+            self._steps.go_to(name, self._clock())
+
+    @contextmanager
+    def stage(self, name: str, unit: str, total: float | None = None, done: float = 0) -> Iterator[Stage]:
+        """Show a stage in the block, which counts by its `advance`; arguments as those of `Stage`."""
+        stage = Stage(name, unit, total, done, self._clock())
+        with self._shown() as shows:
+            if shows:
+                self._stages.append(stage)
+            try:
+                yield stage
+            finally:
+                if stage in self._stages:
+                    self._stages.remove(stage)
+
+    def track(self, items: Iterable[_T], name: str, unit: str, total: int) -> Iterator[_T]:
+        """The items, counted in a stage as they come."""
+        with self.stage(name, unit, total) as stage:
+            for item in items:
+                yield item
+                stage.advance()
+
+    @property
+    def has_bars(self) -> bool:
+        """Whether there are bars, as on a terminal, and not lines in the log."""
+        return self._bars is not None
+
+    def as_worker(self) -> None:
+        """Draw no bars, and log no lines to a terminal: the process that launches jobs shows how far they are."""
+        self._bars_allowed, self._lines_allowed = False, not sys.stderr.isatty()
+
+    def silence(self) -> None:
+        """Show nothing from now on."""
+        self._bars_allowed = self._lines_allowed = False
+
+    @contextmanager
+    def silenced(self) -> Iterator[None]:
+        """Show nothing of what begins in the block."""
+        before = self._bars_allowed, self._lines_allowed
+        self.silence()
+        try:
+            yield
+        finally:
+            self._bars_allowed, self._lines_allowed = before
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        with self._lock:
+            if self._over is not None:
+                self._over.set()
+                self._over = None
+            if self._bars is not None:
+                self._bars.clear()
+                self._bars = None
+
+    @contextmanager
+    def _shown(self) -> Iterator[bool]:
+        """Let a thread show what there is, from the first thing until its end; yields whether anything is shown."""
+        with self._lock:
+            shows = self._bars_allowed or self._lines_allowed
+            is_first = self._over is None and shows
+            if is_first:
+                self._over = Event()
+                self._bars = Bars(sys.stderr) if self._bars_allowed and has_bars(sys.stderr) else None
+                Thread(target=self._show, args=(self._over,), daemon=True).start()
+        try:
+            yield shows
+        finally:
+            if is_first:
+                self.close()
+
+    def _show(self, over: Event) -> None:
+        pause = _DRAW
+        while not over.wait(pause):
+            with self._lock:
+                if over.is_set():
+                    return
+                pause = self.look()
+
+    def look(self) -> float:
+        """Measure, and draw or log what is due; returns the seconds after which to look again."""
+        began, now = time.perf_counter(), self._clock()
+        for stage in (*filter(None, [self._sweep]), *self._stages):
+            stage.measure(now)
+        if self._bars is None:
+            self._log(now)
+            return _LOOK
+        self._bars.draw(self.rows(now))
+        return min(_LOOK, max(_DRAW, _SHARE * (time.perf_counter() - began)))
+
+    def _log(self, now: float) -> None:
+        steps, stages = self._steps, list(self._stages)
+        for each in stages or filter(None, [steps]):
+            if now - each.reported >= LINE_PERIOD - _LOOK:
+                each.reported = now
+                log.info("%s%s", f"{steps.job}: " if steps and steps.job else "", each.line(now))
+
+    def rows(self, now: float) -> list[Bar]:
+        """Rows of the terminal; the time left stands in that of the outermost of which it is known."""
+        steps, stages = self._steps, list(self._stages)
+        times = {stage: stage.left(now) for stage in (*filter(None, [self._sweep]), *stages)}
+        left = max((time for stage in stages if (time := times[stage]) is not None), default=None)
+        shown = [(self._sweep.bar, times[self._sweep])] if self._sweep else []
+        if steps:
+            share = next((stage.share for stage in stages), None)
+            shown += [(partial(steps.bar, share), left if steps.are_nearly_done else None)]
+        shown += [(stage.bar, left if times[stage] == left else None) for stage in stages]
+        first = next((number for number, (_, time) in enumerate(shown) if time is not None), 0)
+        return [bar(left_text(time) if number == first else "") for number, (bar, time) in enumerate(shown)]
+
+
+DISPLAY = Display()

@@ -1,0 +1,196 @@
+"""The display of progress, by a clock that is set."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+
+from dovision.runtime import progress
+from dovision.runtime.progress import Display
+from pseudo_terminal import terminal
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def display(clock, monkeypatch):
+    """A display that looks only when it is asked to."""
+    monkeypatch.setattr(Display, "_show", lambda self, over: None)
+    return Display(clock)
+
+
+@pytest.fixture
+def lines(caplog):
+    caplog.set_level(logging.INFO)
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def pass_time(display, clock, seconds, stage=None, per_second=0):
+    for _ in range(seconds):
+        clock.now += 1
+        if stage is not None:
+            stage.advance(per_second)
+        display.look()
+
+
+def test_a_long_stage_logs_a_line_at_least_every_30_seconds(display, clock, lines):
+    with display.stage("effects", "passes", 10_000) as stage:
+        pass_time(display, clock, 29, stage, 10)
+        assert lines() == ["effects: 290/10,000 passes, 10/s, 0:16:11 left"]
+        pass_time(display, clock, 60, stage, 10)
+    assert len(lines()) == 3
+    assert lines()[-1] == "effects: 870/10,000 passes, 10/s, 0:15:13 left"
+
+
+def test_a_short_stage_logs_nothing(display, clock, lines):
+    with display.stage("effects", "passes", 100) as stage:
+        pass_time(display, clock, 20, stage, 5)
+    pass_time(display, clock, 60)
+    assert lines() == []
+
+
+def test_a_long_step_without_a_stage_says_how_long_it_takes(display, clock, lines):
+    with display.job(["effects", "summary"], "seed=1"):
+        display.step("summary")
+        pass_time(display, clock, 30)
+    assert lines() == ["seed=1: summary: 0:00:29 so far"]
+
+
+def bars(display, clock):
+    return {bar.name: (bar.amount, bar.rate, bar.left) for bar in display.rows(clock.now)}
+
+
+def test_the_time_left_is_that_of_the_sweep_once_a_job_has_ended_and_before_that_of_what_is_known(display, clock):
+    with display.sweep(4, 1) as sweep:
+        assert bars(display, clock) == {"sweep": ("1/4 jobs", "", "- left")}
+        with display.job(["fits", "effects", "summary"], "seed=1"):
+            assert bars(display, clock)["sweep"] == ("1/4 jobs", "", "- left")
+            with display.stage("fit", "batches", 30) as stage:
+                pass_time(display, clock, 10, stage, 1)
+                assert bars(display, clock) == {
+                    "sweep": ("1/4 jobs", "", ""),
+                    "job seed=1": ("step 1/3: fits", "", ""),
+                    "fit": ("10/30 batches", "1.0/s", "0:00:20 left"),
+                }
+            display.step("effects")
+            with display.stage("effects", "passes", 200) as stage, display.stage("maps", "images", 20) as maps:
+                pass_time(display, clock, 10, stage, 10)
+                maps.advance(5)
+                display.look()
+                found = bars(display, clock)
+        assert found["job seed=1"] == ("step 2/3: effects", "", "0:00:30 left")
+        assert found["effects"] == ("100/200 passes", "10/s", "")
+        assert found["maps"] == ("5/20 images", "30/min", "")
+        sweep.advance()
+        display.look()
+        assert bars(display, clock) == {"sweep": ("2/4 jobs", "3.0/min", "0:00:40 left")}
+
+
+def test_a_resumed_count_is_shown_and_is_no_rate(display, clock):
+    with display.stage("effects", "passes", 1000, done=900) as stage:
+        pass_time(display, clock, 10, stage, 1)
+        assert bars(display, clock) == {"effects": ("910/1,000 passes", "1.0/s", "0:01:30 left")}
+
+
+def test_stages_that_an_exception_has_left_open_end_with_their_job(display, clock):
+    left = display.stage("effects", "passes", 10)
+    with display.sweep(2, 0):
+        with suppress(KeyboardInterrupt), display.job(["effects"]):
+            left.__enter__()
+            raise KeyboardInterrupt
+        assert list(bars(display, clock)) == ["sweep"]
+
+
+def test_nothing_is_shown_in_silence(display, clock, lines):
+    with display.stage("outer", "files", 10), display.silenced(), display.stage("inner", "files", 10) as stage:
+        stage.advance()
+        assert list(bars(display, clock)) == ["outer"]
+
+
+def test_items_are_counted_as_they_come(display, clock):
+    items = display.track("abc", "letters", "files", 3)
+    assert [bars(display, clock)["letters"][0] for _ in items] == ["0/3 files", "1/3 files", "2/3 files"]
+    assert bars(display, clock) == {}
+
+
+def test_a_terminal_has_bars_in_place_of_lines_and_is_as_before_afterwards(clock, monkeypatch, caplog):
+    monkeypatch.setenv("TERM", "xterm")
+    caplog.set_level(logging.INFO)
+    display = Display(clock)
+    with terminal() as end:
+        monkeypatch.setattr(sys, "stderr", end.stream)
+        with display.stage("effects", "passes", 100) as stage:
+            assert display.has_bars
+            clock.now += 40
+            stage.advance(25)
+            display.look()
+            os.write(end.stream.fileno(), b"a line of another process\n")
+            assert end.screen().text()[0] == "a line of another process"
+            assert end.screen().text()[-1].endswith("25/100 passes  38/min  0:02:00 left")
+        assert [line for line in end.screen().text() if line] == ["a line of another process"]
+        assert end.screen().bottom == 23
+        assert not display.has_bars
+    assert caplog.records == []
+
+
+def test_a_worker_draws_no_bars_and_writes_no_lines_on_a_terminal(clock, monkeypatch, lines):
+    monkeypatch.setenv("TERM", "xterm")
+    display = Display(clock)
+    with terminal() as end:
+        monkeypatch.setattr(sys, "stderr", end.stream)
+        display.as_worker()
+        with display.stage("effects", "passes", 100) as stage:
+            assert not display.has_bars
+            pass_time(display, clock, 60, stage, 1)
+        end.screen()
+        assert end.received == ""
+    assert lines() == []
+
+
+def test_a_worker_whose_output_is_a_file_writes_lines(display, clock, lines):
+    display.as_worker()
+    with display.job(["effects"], "0123abc"), display.stage("effects", "passes", 100) as stage:
+        pass_time(display, clock, 30, stage, 1)
+    assert lines() == ["0123abc: effects: 29/100 passes, 1.0/s, 0:01:11 left"]
+
+
+def test_a_fork_shows_nothing_and_waits_for_no_lock(clock, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    display = Display(clock)
+    with terminal() as end:
+        monkeypatch.setattr(sys, "stderr", end.stream)
+        with display.stage("effects", "passes", 100), display._lock:
+            fork = os.fork()
+            if fork == 0:
+                with display.stage("of the fork", "files", 1):
+                    os._exit(int(display.has_bars))
+            assert os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]) == 0
+
+
+@pytest.mark.slow
+def test_counting_costs_next_to_nothing_while_bars_are_drawn(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal() as end:
+        monkeypatch.setattr(sys, "stderr", end.stream)
+        with Display().stage("effects", "passes", 10**6) as stage:
+            for _ in range(20):
+                time.sleep(0.1)
+                stage.advance()
+        end.screen()
+    assert 1 <= end.received.count("\x1b[1;23r") <= 21
+    assert progress._DRAW >= 0.1
