@@ -9,6 +9,7 @@ import pytest
 import pytorch_lightning as pl
 
 from dovision.analysis.sweep_summary import ended
+from dovision.cli.train import main as train
 from dovision.store.run_record import read_sweep
 
 BATCHES = ("evaluation.batch_size=4", "evaluation.checkpoint_every=4")  # three batches of twelve images
@@ -88,3 +89,42 @@ def test_images_lost_in_detection_make_a_run_partial(copy, dovision_evaluate, li
     assert dovision_evaluate(f"output_root={copy}", *DETECTION, *BATCHES) == 1
     run = only_run(copy)
     assert (run.state, run.facts["reason"]) == ("partial", "8 of 60 images were read for detection")
+
+
+@pytest.mark.parametrize("sweep", [[], pytest.param(["-m"], marks=pytest.mark.slow)], ids=["single", "sweep"])
+def test_a_run_that_is_asked_to_be_limited_is_partial_each_time_and_no_error(copy, dovision_evaluate, capsys, sweep):
+    command = (f"output_root={copy}", "trainer.limit_test_batches=2", *BATCHES, *sweep)
+    for _ in range(2):
+        assert dovision_evaluate(*command) == 0
+        assert "partial, and no result, since it is limited by trainer.limit_test_batches=2" in capsys.readouterr().err
+        run = only_run(copy)
+        assert (run.state, run.facts["images"]) == ("partial", 8)
+        assert run.facts["limits"] == {"trainer.limit_test_batches": 2}
+        assert not run.summary
+        assert ended(0, [], run.folder, "").reason == "limited by trainer.limit_test_batches=2; it is no result"
+    assert len(list((copy / "checkpoints").iterdir())) == 1  # the fit knows nothing of test images
+
+
+@pytest.mark.slow
+def test_a_fast_run_takes_one_batch_of_everything_detectors_included(tmp_path, dovision_evaluate):
+    command = (f"output_root={tmp_path}", "trainer.fast_dev_run=true", *DETECTION, *BATCHES, "explainer=[center_map]")
+    assert dovision_evaluate(*command) == 0
+    run = only_run(tmp_path)
+    assert (run.state, run.facts["images"]) == ("partial", 4)
+    assert len(pd.read_parquet(run.folder / "maps.parquet").drop_duplicates("sample")) == 4
+    attacked = pd.read_parquet(run.folder / "attacks.parquet")
+    assert attacked.groupby("split")["sample"].nunique().to_dict() == {"val": 4, "test": 4}
+
+
+@pytest.mark.slow
+def test_a_limited_fit_is_never_found_for_a_whole_one_and_its_file_says_so(tmp_path, run_command, capsys):
+    fits = ("dataset=digits", f"output_root={tmp_path}", "training.classifier.epochs=1")
+    assert run_command(train, *fits, "trainer.limit_train_batches=2") == 0
+    limited_by = "limited by trainer.limit_train_batches=2"
+    assert f"for trying out, and no result, since it is {limited_by}" in capsys.readouterr().err
+    (limited,) = tmp_path.glob("checkpoints/*/classifier.ckpt")
+    assert run_command(train, *fits) == 0
+    assert len(list(tmp_path.glob("checkpoints/*/classifier.ckpt"))) == 2
+    capsys.readouterr()
+    assert run_command(train, *fits[:-1], f"checkpoint={limited}") == 0
+    assert f"{limited} was fitted for trying out, {limited_by}" in capsys.readouterr().err

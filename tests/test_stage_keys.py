@@ -14,7 +14,7 @@ from omegaconf import OmegaConf, open_dict
 
 from dovision.cli.train import main as train
 from dovision.config import hashing, settings
-from dovision.config.hashing import IRRELEVANT_TO_RESULTS
+from dovision.config.hashing import IRRELEVANT_TO_FITS, IRRELEVANT_TO_RESULTS
 from dovision.config.sources import configuration_folder
 from dovision.store import provenance
 from dovision.training import model_cache
@@ -56,8 +56,20 @@ def test_each_network_has_a_file_of_its_own_which_equal_settings_find_again(conf
 
 @pytest.mark.parametrize("name", TRAINER)
 def test_every_setting_of_the_trainer_but_plumbing_is_part_of_the_fit(config, name):
-    same = found(config) == found(config, **{f"trainer__{name}": 0})
-    assert same == (f"trainer.{name}" in IRRELEVANT_TO_RESULTS)
+    same = found(config) == found(config, **{f"trainer__{name}": 0 if name == "inference_mode" else 7})
+    assert same == (f"trainer.{name}" in (*IRRELEVANT_TO_RESULTS, *IRRELEVANT_TO_FITS))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plumbing", ["num_sanity_val_steps=0", "log_every_n_steps=1", "profiler=simple"])
+def test_what_watches_a_fit_changes_no_weight(tmp_path, run_command, plumbing):
+    quick = ("dataset=digits", "training.classifier.epochs=1", "trainer.limit_train_batches=3")
+    weights = []
+    for number, more in enumerate([[], [f"trainer.{plumbing}"]]):
+        assert run_command(train, *quick, f"output_root={tmp_path / str(number)}", *more) == 0
+        (path,) = (tmp_path / str(number)).glob("checkpoints/*/classifier.ckpt")
+        weights.append((path.parent.name, path.read_bytes()))
+    assert weights[0] == weights[1]
 
 
 def test_every_setting_of_model_training_and_autoencoder_is_part_of_its_fit(config):

@@ -217,7 +217,7 @@ def test_what_is_wrong_with_a_command_line_is_said_in_a_sentence(overrides, mess
     ("overrides", "message"),
     [
         (["++evaluation.image=3"], "evaluation has no key 'image'. Did you mean images"),
-        (["++trainer.max_epochs=1"], "trainer.max_epochs is not obeyed here. Set training.classifier.epochs"),
+        (["++trainer.max_epochs=1"], "trainer.max_epochs is not a key here. Set training.classifier.epochs"),
         (["fill@intervention.fill=blurr"], "fill has no component 'blurr'. Did you mean blur?"),
     ],
 )

@@ -129,7 +129,8 @@ def _reason(state: str, facts: Mapping[str, Any]) -> str:
     if state == "interrupted":
         return str(facts.get("reason", "its process was killed, or its machine went down"))
     if state == "partial":
-        return f"{facts.get('reason')}; the same command measures the rest"
+        what_next = "it is no result" if facts.get("limits") else "the same command measures the rest"
+        return f"{facts.get('reason')}; {what_next}"
     words = {"missing": "not started", "running": "another process is at work on it", "skipped": facts.get("reason")}
     words[DAMAGED] = f"its {RUN} cannot be read; the same command does the job again"
     return str(words.get(state, ""))

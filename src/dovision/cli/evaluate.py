@@ -21,7 +21,7 @@ from dovision.sweeps import reuse, sweep
 from dovision.training import model_cache
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.model_cache import CLASSIFIER
-from dovision.training.trainer import make_trainer
+from dovision.training.trainer import limits, make_trainer
 from dovision.types import CODE
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ def evaluate_effects(settings: EvaluateSettings) -> None:
             passes = {**evaluation.pass_facts, **evaluation.attack_facts}
             found = measured_samples(run.path, [CLEAN, *map(condition_name, attack.eps)])
             run.record({**passes, **facts, "images": len(found)})
-            if found != set(samples) or any(each.lost for each in maps):
+            if not limits(settings.trainer) and (found != set(samples) or any(each.lost for each in maps)):
                 least = min([len(found), *(each.tested for each in maps)])
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
             if detection_setup is not None:

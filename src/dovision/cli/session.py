@@ -24,6 +24,7 @@ from dovision.store.provenance import peak_memory, provenance
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.run_record import read_sweep
 from dovision.tracking.csv_logger import CSVLogger
+from dovision.training.trainer import limits, limits_in_words
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +51,14 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Stop]:
         record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
         facts = {**provenance(), "seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
         facts |= {"work": hashing.work_hash(settings), "questions": hashing.questions(settings)}
-        run.start(record, overrides, facts, afresh=settings.rerun == "all" or run.state == "completed")
+        limited = limits(settings.trainer)
+        afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"
+        run.start(record, overrides, facts, afresh=afresh)
         logger_knows = record["name"], " ".join(overrides) or run.path.name, record
         with (
             log_file(run.path / "run.log"),
             _logged(logger, run, *logger_knows),
-            _recorded(run),
+            _recorded(run, limited),
             freeing_memory(),
             isolated(settings.seed, settings.threads),
             Stop() as stop,
@@ -65,8 +68,8 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Stop]:
 
 
 @contextmanager
-def _recorded(run: RunDirectory) -> Iterator[None]:
-    """Record the end of a run, whatever ends it."""
+def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
+    """Record the end of a run, whatever ends it; one under limits of the trainer is partial at best."""
     started = time.monotonic()
 
     def spent() -> dict[str, Any]:
@@ -74,8 +77,13 @@ def _recorded(run: RunDirectory) -> Iterator[None]:
 
     try:
         yield
-        run.complete(spent())
-        log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
+        if limited:
+            reason = f"limited by {limits_in_words(limited)}"
+            run.leave_partial(reason, {**spent(), "limits": dict(limited)})
+            log.warning("partial, and no result, since it is %s: %s", reason, run.path)
+        else:
+            run.complete(spent())
+            log.info("completed in %.0f s: %s", time.monotonic() - started, run.path)
     except BeingWritten:
         raise
     except ImagesLost as lost:
@@ -101,7 +109,8 @@ def _logged(logger: CSVLogger, run: RunDirectory, group: str, name: str, setting
     try:
         logger.start(run.path, group, name, settings)
         yield
-        logger.report(read_sweep(run.path)[0])
+        if run.state == "completed":
+            logger.report(read_sweep(run.path)[0])
     finally:
         logger.finish(failed=run.state != "completed")
 

@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml.error import MarkedYAMLError
 
 from dovision import checks
+from dovision.config.instead import replacement
 from dovision.config.sources import configuration_folder
 
 
@@ -100,6 +101,8 @@ def _not_overridden(error: HydraException, name: str, instead: list[str]) -> str
     """Message for a group or a key that the configuration does not have."""
     if swept := _swept(name.partition(".")[0]):
         return f"{name} cannot be set before {swept} is split into jobs. Write ++{name}=..., which each job takes."
+    if sentence := replacement(name):
+        return sentence
     cause = error.__cause__
     if isinstance(node := getattr(cause, "parent_node", None), DictConfig):
         where, _, key = str(cause.full_key).rpartition(".")  # type: ignore[union-attr]

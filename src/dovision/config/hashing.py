@@ -46,9 +46,13 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "trainer.devices",
     "trainer.strategy",
     "trainer.enable_model_summary",
+    "trainer.num_sanity_val_steps",
+    "trainer.log_every_n_steps",
+    "trainer.profiler",
     "evaluation.checkpoint_every",
 )
 
+IRRELEVANT_TO_FITS = ("trainer.limit_test_batches",)
 
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
 OF_DATA_AND_WEIGHTS = ("dataset", "checkpoint", "model", "autoencoder", "training", "trainer")
@@ -151,7 +155,7 @@ def work_hash(settings: EvaluateSettings) -> str:
 
 def questions(settings: EvaluateSettings) -> dict[str, str]:
     """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
-    own = relevant_settings(settings)
+    own = relevant_to_fits(settings.plain())
     data = own["dataset"]
     fit = {"data": data, **{name: own[name] for name in ("model", "trainer", "seed", "checkpoint")}}
     classifier = content_hash({**fit, "training": own["training"]["classifier"]})
@@ -166,14 +170,21 @@ def questions(settings: EvaluateSettings) -> dict[str, str]:
     }
 
 
-def without_irrelevant(config: Mapping[str, Any]) -> dict[str, Any]:
+def relevant_to_fits(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without what cannot change the weights of a fitted model."""
+    return without_irrelevant(config, (*IRRELEVANT_TO_RESULTS, *IRRELEVANT_TO_FITS))
+
+
+def without_irrelevant(
+    config: Mapping[str, Any], irrelevant: Collection[str] = IRRELEVANT_TO_RESULTS
+) -> dict[str, Any]:
     """The configuration without what cannot change its numbers."""
 
     def relevant(node: Mapping[str, Any], prefix: str) -> dict[str, Any]:
         return {
             key: relevant(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
             for key, value in node.items()
-            if f"{prefix}{key}" not in IRRELEVANT_TO_RESULTS
+            if f"{prefix}{key}" not in irrelevant
         }
 
     return relevant(config, "")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, Validat
 from dovision import checks
 from dovision.config.component import Component
 from dovision.config.errors import elsewhere, readable
+from dovision.config.instead import replacement
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 
 WITHOUT_AUTOENCODER = "without_autoencoder"
@@ -334,6 +335,9 @@ def _message(kind: type[Section], error: ValidationError, content: Mapping[str, 
     if first["type"] == "value_error":
         return _at(where, str(first["ctx"]["error"]))
     if first["type"] == "extra_forbidden":
+        below, _ = next(leaves(first["input"], where), (where, None))
+        if sentence := replacement(below):
+            return sentence
         more = [path for path in elsewhere(key, content) if path != where]
         return checks.unknown_key(".".join(parents) or "the configuration", key, _keys(kind, parents), more)
     if first["type"] == "missing":

@@ -27,7 +27,7 @@ from dovision.training import model_cache
 from dovision.training.data_module import ImageDataModule
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, FittedModel
-from dovision.training.trainer import make_trainer
+from dovision.training.trainer import limits, make_trainer
 from dovision.types import CODE
 
 
@@ -138,7 +138,7 @@ def detect(
     own, data = settings.detection, evaluation_data(settings, images)
     loaders = data.detection_dataloaders(own.val_images, own.test_images)
     trainer.test(ImageClassifier(classifier), loaders, verbose=False)
-    if detection.lost:
+    if detection.lost and not limits(settings.trainer):
         raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
     DISPLAY.step("detector fits")
     fits = fit_detectors(folder, setup.detectors, detection.failed)

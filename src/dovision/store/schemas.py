@@ -73,6 +73,7 @@ class RunRecord(Record):
     seed: NonNegativeInt = 0
     started: str | None = None
     reason: str | None = None  # of a partial, interrupted or skipped run
+    limits: dict[str, bool | int | float] | None = None  # of the trainer, by which it is partial
     exception: Failure | None = None
     versions: dict[str, str] = {}
     git_commit: str | None = None

@@ -15,9 +15,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
+from dovision.config.instead import INSTEAD, replacement
 from dovision.config.settings import of_user, unchosen
 from dovision.config.sources import configuration_folder
-from dovision.training.trainer import INSTEAD
 
 OF_HYDRA = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")  # keys that no target takes
 
@@ -63,13 +63,14 @@ def check_target(where: str, node: Mapping[str, Any]) -> None:
         ValueError: names the key, and the one that was probably meant.
     """
     legal, required = _parameters(where, str(node["_target_"]))
-    instead = INSTEAD if where == "trainer" else {}
     keys = [str(key) for key in node if key not in OF_HYDRA]
     for key in keys:
-        if key in instead:
-            raise ValueError(f"{where}.{key} is not obeyed here. {instead[key]}")
-        if legal is not None and key not in legal:
-            raise ValueError(checks.unknown_key(where, key, [name for name in legal if name not in instead]))
+        is_legal = legal is None or key in legal
+        if (where == "trainer" or not is_legal) and (sentence := replacement(f"{where}.{key}")):
+            raise ValueError(sentence)
+        if not is_legal:
+            known = [name for name in legal or () if f"{where}.{name}" not in INSTEAD]
+            raise ValueError(checks.unknown_key(where, key, known))
     if not node.get("_partial_") and "_args_" not in node:
         for key in required:
             if key not in keys:

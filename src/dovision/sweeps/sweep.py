@@ -130,7 +130,9 @@ class Sweep:
         return outdated + sum(state in (MISSING, DAMAGED, "interrupted") for state in states)
 
     def close(self) -> bool:
-        """Say what has become of the jobs, write it to the sweep's folder, and return whether all are completed.
+        """Say what has become of the jobs, write it to the sweep's folder, and return whether all are at their end.
+
+        That is completed, or partial by limits of the trainer that they were asked to keep.
 
         Raises:
             OSError: it could not be written.
@@ -142,7 +144,7 @@ class Sweep:
         if found:
             sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), found)
             print(f"sweep: {self.folder / sweep_summary.SWEEP_SUMMARY}.md", file=sys.stderr)
-        return all(job.state == sweep_summary.GOOD for job in found)
+        return all(job.state == sweep_summary.GOOD or job.facts.get("limits") for job in found)
 
     def _ended(self, job: Job) -> Ended:
         own = [override for override in job.overrides if not override.startswith(OPTIONS)]

@@ -17,7 +17,7 @@ from dovision.training.causal_autoencoder import CausalAutoencoder
 from dovision.training.checkpointing import Epochs
 from dovision.training.data_module import ImageDataModule
 from dovision.training.image_classifier import ImageClassifier
-from dovision.training.trainer import make_trainer
+from dovision.training.trainer import limits, make_trainer
 
 
 def fit_classifier(settings: TrainSettings, images: Images, path: Path) -> None:
@@ -87,4 +87,5 @@ def _fit(
         trainer.fit(module, datamodule=data, ckpt_path=epochs.last())
         module.load_state_dict(epochs.best_weights)
         scores = epochs.best_scores
-    return {"fit": folder.name, "seed": settings.seed, "data": images.fingerprint, "scores": scores}
+    own = {"fit": folder.name, "seed": settings.seed, "data": images.fingerprint, "limits": limits(settings.trainer)}
+    return {**own, "scores": scores}

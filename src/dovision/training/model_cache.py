@@ -29,6 +29,7 @@ from dovision.store.provenance import files_named, software
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fitting import fit_autoencoder, fit_classifier, laid_out
 from dovision.training.sanity_checks import PermutedLabels
+from dovision.training.trainer import limits, limits_in_words
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class Key(NamedTuple):
     @property
     def content(self) -> dict[str, Any]:
         """All of it, as it is written."""
-        return {**hashing.without_irrelevant(plain(self.parts, record=True)), **self.around}
+        return {**hashing.relevant_to_fits(plain(self.parts, record=True)), **self.around}
 
 
 def classifier(settings: TrainSettings, images: Images) -> FittedModel:
@@ -170,7 +171,7 @@ def _autoencoder_key(settings: TrainSettings, data: str, classifier: str, digest
 
 
 def _key(kind: str, parts: Parts, digest: Digest, **known: Any) -> Key:
-    configured = hashing.without_irrelevant(plain(parts))
+    configured = hashing.relevant_to_fits(plain(parts))
     around = {
         **known,
         **software(),
@@ -197,6 +198,8 @@ def _cached_or_fitted(
             log.info("found the fitted %s: %s", path.stem, path)
         else:
             log.info("fitting the %s: %s%s", path.stem, path, _unlike(path.parent, key))
+            if limited := limits(settings.trainer):
+                log.warning("for trying out, and no result, since it is limited by %s", limits_in_words(limited))
             write_json(path.parent / _KEY_FILE, key.content)
             with isolate_rng():
                 pl.seed_everything(settings.seed, verbose=False)
@@ -247,6 +250,8 @@ def _without_start(settings: Mapping[str, Any] | None) -> Mapping[str, Any] | No
 def read_model(settings: TrainSettings, path: Path) -> FittedModel:
     """The classifier of a file, with what it was fitted as."""
     content = checkpoint.read_checkpoint(path)
+    if settings.checkpoint == path and (limited := content["facts"].get("limits")):
+        log.warning("%s was fitted for trying out, limited by %s", path, limits_in_words(limited))
 
     def made(network: Mapping[str, Any]) -> Any:
         for node in (settings.model, settings.autoencoder):

@@ -1,7 +1,9 @@
-"""Lightning's trainer: the settings that a configuration may give it, and what stands in for the others."""
+"""Lightning's trainer as this project uses it: what a configuration may give it, and which settings limit a run."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,61 +12,65 @@ from pytorch_lightning.callbacks import Callback, ProgressBar
 from dovision.config.component import Component
 from dovision.training.fit_progress import FitProgress
 
-EPOCHS = "Set training.classifier.epochs and training.autoencoder.epochs."
-_IMAGES = "The number of test images is evaluation.images."
-TRAINING = "A fit takes all training images, so that its checkpoint is that of the dataset. Choose a smaller dataset."
-BEST = "Each epoch is validated on all images of val, since the best one is kept."
-_RESUMED = "Checkpoints of epochs are kept under output_root, and the same command goes on from them."
-LOGGER = "Choose it by the group: logger=csv, logger=tensorboard or logger=wandb."
-SAMPLER = "Test images are shared out among the devices by the command."
-_NOTHING = "Nothing here needs it."
-
-# Lightning's parameters that are not keys of conf/trainer/default.yaml, and what does their work.
-INSTEAD = {
-    "num_nodes": "A job runs on one machine. For a sweep on several: hydra/launcher=submitit_slurm.",
-    "logger": LOGGER,
-    "log_every_n_steps": LOGGER,
-    "enable_autolog_hparams": LOGGER,
-    "callbacks": "What is measured besides effects is chosen by explainer and detector.",
-    "fast_dev_run": f"{EPOCHS} {_IMAGES}",
-    "max_epochs": EPOCHS,
-    "min_epochs": EPOCHS,
-    "max_steps": EPOCHS,
-    "min_steps": EPOCHS,
-    "max_time": f"A job may be stopped at any time, and the same command goes on. {EPOCHS}",
-    "limit_train_batches": TRAINING,
-    "overfit_batches": TRAINING,
-    "limit_val_batches": BEST,
-    "val_check_interval": BEST,
-    "check_val_every_n_epoch": BEST,
-    "num_sanity_val_steps": BEST,
-    "limit_test_batches": _IMAGES,
-    "limit_predict_batches": _IMAGES,
-    "enable_checkpointing": _RESUMED,
-    "reload_dataloaders_every_n_epochs": _NOTHING,
-    "enable_progress_bar": "There are bars where standard error is a terminal, and lines in the log elsewhere.",
-    "use_distributed_sampler": SAMPLER,
-    "sync_batchnorm": "A model is fitted on one device.",
-    "plugins": "Choose the precision by trainer.precision, and how devices work together by trainer.strategy.",
-    "profiler": "Profile the command from outside: python -m cProfile -m dovision.cli.evaluate ...",
-    "barebones": "Only what the configuration asks for is switched on.",
-    "default_root_dir": "Everything is written under output_root.",
-    "model_registry": _RESUMED,
-}
-
+log = logging.getLogger(__name__)
 DEVICES = ("accelerator", "devices", "strategy", "precision")  # keys that may not fit the machine, or each other
+LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")  # batches, or a share of them
+OFF_AT_ZERO = ("overfit_batches", "fast_dev_run")  # limits that are off where they are zero
 
 
 def make_trainer(configured: Component, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
     """Lightning's trainer with the configured plumbing; the display shows its fits, unless a callback is a bar.
 
     Raises:
-        ValueError: Lightning refuses a setting, as that of an accelerator that is not there.
+        ValueError: Lightning refuses a setting, as that of an accelerator that is not there; or a limit leaves nothing.
     """
-    bars = [] if any(isinstance(callback, ProgressBar) for callback in callbacks) else [FitProgress()]
-    plumbing = configured.replaced(**settings)
+    bars: list[Callback] = [] if any(isinstance(each, ProgressBar) for each in callbacks) else [FitProgress()]
+    reports: list[Callback] = [ProfileReport()] if configured.get("profiler") else []
+    _check_limits(configured)
+    plumbing = _few_batches(configured.replaced(**settings))
     try:
-        return plumbing.make(callbacks=[*callbacks, *bars])
+        return plumbing.make(callbacks=[*callbacks, *bars, *reports])
     except ValueError as error:
         got, reason = ", ".join(f"{key}={plumbing[key]}" for key in DEVICES), str(error).removeprefix("trainer: ")
         raise ValueError(f"trainer is refused by Lightning, got {got}: {reason}") from error.__cause__
+
+
+def limits(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a trainer that let a fit or a test take fewer batches than there are, by their full names."""
+    found = {key: trainer[key] for key in LIMITS if key in trainer and not _is_whole(trainer[key])}
+    found |= {key: trainer[key] for key in OFF_AT_ZERO if trainer.get(key)}
+    return {f"trainer.{key}": value for key, value in found.items()}
+
+
+def limits_in_words(found: Mapping[str, Any]) -> str:
+    """Those limits as they are set on a command line."""
+    return " ".join(f"{key}={value}" for key, value in found.items())
+
+
+class ProfileReport(Callback):
+    """Write the profiler's summary to the log when a fit or a test is over; Lightning's own goes to a silent one."""
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        log.info("%s", trainer.profiler.summary())  # type: ignore[attr-defined]
+
+
+def _is_whole(share: object) -> bool:
+    """Whether it is all batches: 1.0 is, and 1 is a single batch."""
+    return isinstance(share, float) and share == 1
+
+
+def _check_limits(trainer: Mapping[str, Any]) -> None:
+    for key in LIMITS:
+        if trainer.get(key) == 0:
+            raise ValueError(
+                f"trainer.{key} must leave a batch, got {trainer[key]!r}. Set a number of batches, or a share of them."
+            )
+
+
+def _few_batches(trainer: Component) -> Component:
+    """The same trainer with `fast_dev_run` spelled out, since Lightning's own would also switch off checkpoints."""
+    batches = int(trainer.get("fast_dev_run") or 0)
+    if not batches:
+        return trainer
+    epochs = {"max_epochs": min(1, trainer["max_epochs"])} if "max_epochs" in trainer else {}
+    return trainer.replaced(fast_dev_run=False, num_sanity_val_steps=0, **dict.fromkeys(LIMITS, batches), **epochs)

@@ -1,0 +1,72 @@
+"""Words that users of Lightning and of lightning-hydra-template type, and what does their work here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_EPOCHS = "Set training.classifier.epochs and training.autoencoder.epochs."
+_BEST = "Each epoch is validated on all images of val, since the best one is kept."
+_STOP = f"A job may be stopped at any time, and the same command goes on. {_EPOCHS}"
+_LOGGER = "Choose it by the group: logger=csv, logger=tensorboard or logger=wandb."
+_DATASET = "Choose images by dataset=NAME."
+_COMMANDS = "dovision-train fits a classifier, dovision-evaluate measures one on the test images."
+_WHERE = "Set output_root, the folder of everything that is written."
+_NOTHING = "Nothing here needs it."
+
+# By the dotted name of a key that does not exist; {rest} stands for what is written below it.
+INSTEAD: Mapping[str, str] = {
+    # parameters of pytorch_lightning.Trainer
+    "trainer.num_nodes": "A job runs on one machine. For a sweep on several: hydra/launcher=submitit_slurm.",
+    "trainer.logger": _LOGGER,
+    "trainer.enable_autolog_hparams": _LOGGER,
+    "trainer.callbacks": "What is measured besides effects is chosen by explainer and detector.",
+    "trainer.max_epochs": _EPOCHS,
+    "trainer.min_epochs": _EPOCHS,
+    "trainer.max_steps": _EPOCHS,
+    "trainer.min_steps": _EPOCHS,
+    "trainer.max_time": _STOP,
+    "trainer.val_check_interval": _BEST,
+    "trainer.check_val_every_n_epoch": _BEST,
+    "trainer.limit_predict_batches": "Nothing is predicted. The number of test images is evaluation.images.",
+    "trainer.enable_checkpointing": "Epochs are kept under output_root, and the same command goes on from them.",
+    "trainer.reload_dataloaders_every_n_epochs": _NOTHING,
+    "trainer.enable_progress_bar": "There are bars where standard error is a terminal, and lines in the log elsewhere.",
+    "trainer.use_distributed_sampler": "Test images are shared out among the devices by the command.",
+    "trainer.sync_batchnorm": "A model is fitted on one device.",
+    "trainer.plugins": "Choose how numbers are kept by trainer.precision, and how devices share by trainer.strategy.",
+    "trainer.barebones": "Only what the configuration asks for is switched on.",
+    "trainer.default_root_dir": _WHERE,
+    "trainer.model_registry": "Weights are found by content under output_root.",
+    # keys of lightning-hydra-template
+    "data": _DATASET,
+    "data.batch_size": "Set training.classifier.batch_size, or evaluation.batch_size of dovision-evaluate.",
+    "data.num_workers": "Set num_workers.",
+    "data.pin_memory": "Batches are pinned where there is a GPU.",
+    "data.data_dir": "Set dataset.root.",
+    "data.train_val_test_split": f"{_DATASET} Its keys say how it is split, such as dataset.val_fraction.",
+    "datamodule": _DATASET,
+    "model.net": "Choose a network by model=NAME.",
+    "model.optimizer": "Set training.classifier.optimizer{rest}.",
+    "model.compile": "Networks are not compiled.",
+    "train": _COMMANDS,
+    "test": _COMMANDS,
+    "task_name": "Set name.",
+    "extras.ignore_warnings": "Warnings of libraries about their own plumbing are off.",
+    "paths": _WHERE,
+    "paths.data_dir": "Set dataset.root.",
+}
+
+
+def replacement(path: str) -> str:
+    """What to set in place of a key that does not exist; empty if nothing is known to do its work.
+
+    Args:
+        path: the dotted name of the key, such as model.optimizer.lr.
+    """
+    names = path.split(".")
+    for end in range(len(names), 0, -1):
+        sentence = INSTEAD.get(".".join(names[:end]))
+        if sentence is not None:
+            below = "".join(f".{name}" for name in names[end:])
+            return f"{path} is not a key here. {sentence.replace('{rest}', below)}"
+    return ""

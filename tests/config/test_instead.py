@@ -1,0 +1,66 @@
+"""Words of Lightning and of lightning-hydra-template that are no keys here are refused with what does their work."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from dovision.config.errors import explain
+from dovision.config.instead import INSTEAD, replacement
+from dovision.config.sources import configuration_folder
+from dovision.sweeps import jobs
+from dovision.sweeps.validation import Checks
+
+CONF = configuration_folder()
+COMMANDS = ("train", "evaluate")
+NAMED = re.compile(r"\b(?:[a-z]+_[a-z_]+|[a-z]+(?:\.[a-z_]+)+|name|tags|dataset|model)\b")  # keys, in a sentence
+
+
+@pytest.fixture(scope="module")
+def composed():
+    """The configuration of each command."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return {command: compose(command, ["dataset=image_folder"]) for command in COMMANDS}
+
+
+def refusal(command: str, override: str) -> str:
+    """The sentence with which an override is refused before anything starts."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        jobs.read_once()
+        try:
+            config = compose(command, [override], return_hydra_config=True)
+            Checks(command)(config, [override], config.hydra.runtime.choices)
+        except (ValueError, HydraException) as error:
+            return explain(error)
+    return ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+@pytest.mark.parametrize("word", INSTEAD)
+def test_a_word_is_refused_with_what_does_its_work_however_it_is_written(command, plus, word):
+    assert refusal(command, f"{plus}{word}=3") == replacement(word)
+
+
+@pytest.mark.parametrize("word", INSTEAD)
+def test_the_keys_of_a_sentence_exist(composed, word):
+    for name in NAMED.findall(INSTEAD[word].replace("{rest}", "")):
+        groups = {path.stem for path in CONF.rglob("*.yaml")} | {path.name for path in CONF.iterdir()}
+        keys = [OmegaConf.select(config, name, default="?") for config in composed.values()]
+        assert set(map(str, keys)) != {"?"} or name in groups, name
+
+
+def test_what_is_written_below_a_word_goes_on_below_its_place():
+    assert replacement("model.optimizer.lr") == (
+        "model.optimizer.lr is not a key here. Set training.classifier.optimizer.lr."
+    )
+    assert replacement("data.transforms.size").startswith("data.transforms.size is not a key here. Choose images by ")
+
+
+@pytest.mark.parametrize("path", ["", "model", "model.width", "trainer", "trainer.devices", "dataset.root", "nothing"])
+def test_nothing_is_said_of_other_keys(path):
+    assert replacement(path) == ""
