@@ -14,8 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from dovision.detectors import _profile
-from dovision.detectors._class_gaussians import fit_gaussians
-from dovision.detectors._discriminator import export
+from dovision.detectors._estimators import export, fit_gaussians
 from dovision.detectors._profile import Profile, compressed, flatten_effects, magnitude, summaries
 from dovision.detectors.effect_detectors import EffectClassifier, EffectProfile
 from dovision.interfaces import Classifier

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
 from types import ModuleType
 from typing import Any
 
@@ -28,13 +27,14 @@ class NearestAttack(Attack):
     An image of which the aim is reached already, or for which nothing is found, stays as it is.
 
     Args:
-        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
-        norm: linf or l2.
+        eps, norm: as of Attack.
         target: a class, name or number, as of `Objective`; None for any wrong answer.
 
     Raises:
         ImportError: foolbox is not installed.
     """
+
+    peer: Any  # the attack of foolbox
 
     def __init__(self, eps: Epsilons, norm: str, target: int | str | None) -> None:
         super().__init__(eps, norm)
@@ -43,9 +43,14 @@ class NearestAttack(Attack):
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.objective.check(classifier.task)
 
-    @abstractmethod
     def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
         """Adversarial images, as near as they are found; model and criterion are foolbox's."""
+        root = logging.getLogger()  # where foolbox's DeepFool repeats `candidates`, batch by batch
+        root.addFilter(_silent)
+        try:
+            return self.peer.run(model, image, criterion)
+        finally:
+            root.removeFilter(_silent)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         rows = (~self._reached(batch.image, batch, classifier)).nonzero().squeeze(1)
@@ -59,8 +64,7 @@ class NearestAttack(Attack):
         return batch.image.index_copy(0, rows, torch.where(column(reached), budgeted, wanting.image))
 
     def _found(self, batch: Batch, classifier: Classifier) -> Tensor:
-        question = Question(classifier, batch.label, self.objective).eval()
-        foolbox = import_foolbox()
+        foolbox, question = import_foolbox(), Question(classifier, batch.label, self.objective).eval()
         model = foolbox.PyTorchModel(question, bounds=(0, 1), device=batch.image.device)
         criterion = foolbox.criteria.Misclassification(torch.zeros_like(batch.sample))
         return self.search(model, batch.image.clone(), criterion).detach()
@@ -103,14 +107,6 @@ class DeepFool(NearestAttack):
     def most_queries(self, classes: int) -> int:
         return 3 + self.peer.steps * (min(self.peer.candidates, classes + 1) - 1)
 
-    def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
-        root = logging.getLogger()  # where foolbox repeats `candidates`, batch by batch
-        root.addFilter(_silent)
-        try:
-            return self.peer.run(model, image, criterion)
-        finally:
-            root.removeFilter(_silent)
-
 
 class CarliniWagner(NearestAttack):
     """The smallest perturbation in L2 by Adam on its size plus a constant times the margin.
@@ -148,9 +144,6 @@ class CarliniWagner(NearestAttack):
 
     def most_queries(self, classes: int) -> int:
         return 2 + self.peer.binary_search_steps * self.peer.steps
-
-    def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
-        return self.peer.run(model, image, criterion)
 
 
 class Boundary(NearestAttack):
@@ -216,12 +209,8 @@ class Question(nn.Module):
     """A classifier with answers of its own: class 0 is "not what the attack wants", each other one a way to that.
 
     So a search for a misclassified image finds a wrong label of a multilabel task, or a target, as well. Of a
-    multiclass task without a target the differences between logits are the classifier's.
-
-    Args:
-        classifier: the one under attack.
-        label: of the images that it will be shown, shape (B,) or (B, K).
-        objective: of the attack.
+    multiclass task without a target the differences between logits are the classifier's. `label`, shape (B,) or (B, K),
+    is that of the images that it will be shown.
     """
 
     def __init__(self, classifier: Classifier, label: Tensor, objective: Objective) -> None:

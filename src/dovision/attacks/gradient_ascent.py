@@ -19,10 +19,9 @@ class BIM(Attack):
     """The basic iterative method: steps of steepest ascent from the image itself, each brought back into the budget.
 
     Args:
-        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
+        eps, norm: as of Attack.
         steps: gradients per image.
         step_size: in pixel units; None is 2.5 * eps / steps.
-        norm: linf or l2.
         loss: what is raised.
         target: a class, name or number, as of `Objective`; None for any wrong answer.
 

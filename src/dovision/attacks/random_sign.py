@@ -18,7 +18,7 @@ class RandomSign(Attack):
     The tosses are the same for each epsilon.
 
     Args:
-        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
+        eps: as of Attack.
         norm: linf, each pixel by eps; or l2, each by eps / sqrt(number of pixels). Clipped to [0, 1] after that.
         seed: of the tosses; they depend on (seed, sample) alone.
     """

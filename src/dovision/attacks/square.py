@@ -25,12 +25,10 @@ class Square(Attack):
     An image is done once its aim is reached, so that easy ones cost few queries.
 
     Args:
-        eps: one epsilon or several, in pixel units; numbers or fractions such as "8/255".
+        eps, norm: as of Attack.
         queries: forward passes an image may cost.
         area: of the first square, as a share of the image's, in (0, 1].
-        norm: linf or l2.
-        loss: what is raised.
-        target: a class, name or number, as of `Objective`; None for any wrong answer.
+        loss, target: as of BIM.
         seed: of all draws; they depend on (seed, sample) alone.
 
     Source: arXiv:1912.00049.
@@ -52,7 +50,6 @@ class Square(Attack):
         self.area = checks.within("area", checks.positive("area", area), 0, 1)
         self.seed = checks.count("seed", seed)
 
-    @torch.no_grad()
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.objective.check(classifier.task)
 
@@ -61,10 +58,9 @@ class Square(Attack):
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
-        channels, height, width = batch.image.shape[1:]
-        shape = (self.max_queries, DRAWS + channels)
-        draws = uniform(shape, self.seed, batch.sample).to(batch.image.device)
-        start = uniform((channels, height, width), self.seed, batch.sample, 0).to(batch.image.device)
+        shape = channels, height, width = tuple(batch.image.shape[1:])
+        draws = uniform((self.max_queries, DRAWS + channels), self.seed, batch.sample).to(batch.image.device)
+        start = uniform(shape, self.seed, batch.sample, 0).to(batch.image.device)
         best = classify(first_candidates(ball, start), batch, classifier, self.objective)
         for query in range(1, self.max_queries):
             rows = (~best.reached).nonzero().squeeze(1)
@@ -73,23 +69,17 @@ class Square(Attack):
             side = side_of_square(self.area, query / self.max_queries, (height, width), self.norm)
             near = Ball(ball.centre[rows], eps, self.norm)
             image = next_candidates(near, best.image[rows], side, draws[rows, query])
-            best = _with_better(best, rows, classify(image, batch.rows(rows), classifier, self.objective))
+            tried = classify(image, batch.rows(rows), classifier, self.objective)
+            better = Candidates(*(field[rows] for field in best)).or_better(tried)
+            best = Candidates(*(old.index_copy(0, rows, new) for old, new in zip(best, better, strict=True)))
         return best.image
-
-
-def _with_better(best: Candidates, rows: Tensor, tried: Candidates) -> Candidates:
-    better = Candidates(*(field[rows] for field in best)).or_better(tried)
-    return Candidates(*(old.index_copy(0, rows, new) for old, new in zip(best, better, strict=True)))
 
 
 def side_of_square(area: float, progress: float, size: tuple[int, int], norm: str) -> int:
     """Pixels a side of the squares to be tried, after a share `progress` of all queries.
 
-    Args:
-        area: of the first square, as a share of the image's.
-        progress: in [0, 1].
-        size: height and width of the image.
-        norm: linf or l2; squares of l2 are odd and at least 3, so that a bump has a middle.
+    Squares of l2 are odd and at least 3, so that a bump has a middle. `area` is the first square's share of the image,
+    of `size` (height, width).
     """
     height, width = size
     halvings = sum(progress * 10_000 > bound for bound in HALVED_AT)

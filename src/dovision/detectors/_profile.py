@@ -17,7 +17,7 @@ from dovision.propagation import CachedPropagation, Outcome
 from dovision.propagation.edits import Pairs, all_pairs
 from dovision.propagation.plain import Plain
 from dovision.propagation.sites import site_module
-from dovision.types import CODE, Batch, Task
+from dovision.types import CODE, Batch
 
 PAIRS = 512  # edited images that share a pass on the way of a gradient
 
@@ -58,7 +58,10 @@ class Profile:
         unlabelled = batch._replace(label=predicted.to(batch.label))  # the label of the data is nobody's business here
         outcomes = [self._outcome(name, unlabelled, classifier, with_autoencoder) for name in self.interventions]
         self.passes = 1 + sum(1 + len(outcome.units) for outcome in outcomes)
-        changes = [change(outcome, task, self.scale) for outcome in outcomes]
+        changes = [
+            evidence(outcome.treated, task, self.scale) - evidence(outcome.control.unsqueeze(1), task, self.scale)
+            for outcome in outcomes
+        ]
         if task.multilabel:
             return changes
         return [each.take_along_dim(predicted.view(-1, 1, 1), dim=2) for each in changes]
@@ -73,16 +76,9 @@ class Profile:
             )
         if batch.image.requires_grad and torch.is_grad_enabled():
             return whole_passes(batch, measured, intervention)
-        cached = self._propagations[name]
-        propagation = cached(measured)
-        key = (self._kinds[name], cached.stamp, *batch.sample.tolist())
+        propagation = self._propagations[name](measured)
+        key = (self._kinds[name], self._propagations[name].stamp, *batch.sample.tolist())
         return remembered(batch.image, key, lambda: propagation(batch))
-
-
-def change(outcome: Outcome, task: Task, scale: str) -> Tensor:
-    """Effect of each unit on each class, shape (B, units, K): treated minus control."""
-    treated, control = (evidence(logits, task, scale) for logits in (outcome.treated, outcome.control.unsqueeze(1)))
-    return treated - control
 
 
 def whole_passes(batch: Batch, classifier: Classifier, intervention: Intervention) -> Outcome:

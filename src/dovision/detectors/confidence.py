@@ -6,6 +6,8 @@ its probability has it (above a half or not, whatever the thresholds), and its p
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,7 +19,45 @@ from dovision.module_state import differentiable
 from dovision.types import Batch, Task
 
 
-class MaxSoftmax(Detector):
+def log_likeliest(logits: Tensor, task: Task) -> Tensor:
+    """Log-probability of the likeliest class, or of the likeliest combination of labels; shape (B,) from (B, K)."""
+    if task.multilabel:
+        return F.logsigmoid(logits.abs()).sum(-1)
+    return F.logsigmoid(task.log_odds(logits).amax(-1))
+
+
+def doubt(logits: Tensor, task: Task) -> Tensor:
+    """One minus the probability of the likeliest, shape (B,), without rounding where that is near 1."""
+    return -log_likeliest(logits, task).expm1()
+
+
+def closeness(logits: Tensor, task: Task) -> Tensor:
+    """One minus the lead of the likeliest over the second, in probability; shape (B,) from logits, shape (B, K)."""
+    not_first = doubt(logits, task)
+    if task.multilabel:
+        return not_first + (1 - not_first) * (-logits.abs().amin(-1)).exp()
+    return not_first + logits.softmax(-1).topk(2).values[:, 1]
+
+
+def logit_entropy(logits: Tensor, task: Task) -> Tensor:
+    """Entropy of P(y | x) in nats, shape (B,), from logits, shape (B, K)."""
+    if task.multilabel:
+        present_or_not = torch.stack([logits, -logits])
+        return -(present_or_not.sigmoid() * F.logsigmoid(present_or_not)).sum((0, -1))
+    return -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
+
+
+class _Confidence(Detector):
+    """A statistic of the logits."""
+
+    passes = 1
+    statistic: Callable[[Tensor, Task], Tensor]  # of logits, shape (B, K), a number an image, shape (B,)
+
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        return type(self).statistic(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
+
+
+class MaxSoftmax(_Confidence):
     """One minus the highest class probability.
 
     Multilabel: one minus the probability of the likeliest combination of labels.
@@ -25,35 +65,26 @@ class MaxSoftmax(Detector):
     Source: Hendrycks and Gimpel, arXiv:1610.02136.
     """
 
-    passes = 1
-
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        return doubt(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
+    statistic = staticmethod(doubt)
 
 
-class Margin(Detector):
+class Margin(_Confidence):
     """One minus the difference between the two highest class probabilities.
 
     Multilabel: the same of the two likeliest combinations of labels; the second one differs from the first in the
     label that is least sure.
     """
 
-    passes = 1
-
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        return closeness(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
+    statistic = staticmethod(closeness)
 
 
-class Entropy(Detector):
+class Entropy(_Confidence):
     """Entropy of the class probabilities, in nats.
 
     Multilabel: the sum of the labels' entropies, which is that of the combination of labels.
     """
 
-    passes = 1
-
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        return logit_entropy(logits_of(batch.image, classifier), classifier.task).unsqueeze(1)
+    statistic = staticmethod(logit_entropy)
 
 
 class ODIN(Detector):
@@ -86,31 +117,3 @@ class ODIN(Detector):
             likeliest = log_likeliest(classifier(leaf) / self.temperature, classifier.task)
             (gradient,) = torch.autograd.grad(likeliest.sum(), leaf)
         return gradient.sign()
-
-
-def log_likeliest(logits: Tensor, task: Task) -> Tensor:
-    """Log-probability of the likeliest class, or of the likeliest combination of labels; shape (B,) from (B, K)."""
-    if task.multilabel:
-        return F.logsigmoid(logits.abs()).sum(-1)
-    return F.logsigmoid(task.log_odds(logits).amax(-1))
-
-
-def doubt(logits: Tensor, task: Task) -> Tensor:
-    """One minus the probability of the likeliest, shape (B,), without rounding where that is near 1."""
-    return -log_likeliest(logits, task).expm1()
-
-
-def closeness(logits: Tensor, task: Task) -> Tensor:
-    """One minus the lead of the likeliest over the second, in probability; shape (B,) from logits, shape (B, K)."""
-    not_first = doubt(logits, task)
-    if task.multilabel:
-        return not_first + (1 - not_first) * (-logits.abs().amin(-1)).exp()
-    return not_first + logits.softmax(-1).topk(2).values[:, 1]
-
-
-def logit_entropy(logits: Tensor, task: Task) -> Tensor:
-    """Entropy of P(y | x) in nats, shape (B,), from logits, shape (B, K)."""
-    if task.multilabel:
-        present_or_not = torch.stack([logits, -logits])
-        return -(present_or_not.sigmoid() * F.logsigmoid(present_or_not)).sum((0, -1))
-    return -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)

@@ -10,8 +10,7 @@ from sklearn.neural_network import MLPClassifier
 from torch import Tensor
 
 from dovision import checks
-from dovision.detectors._class_gaussians import Gaussians, fit_gaussians
-from dovision.detectors._discriminator import Discriminator, fit_discriminator
+from dovision.detectors._estimators import Discriminator, Gaussians, fit_discriminator, fit_gaussians
 from dovision.detectors._profile import Profile, compressed, deviation, flatten_effects, magnitude
 from dovision.interfaces import Classifier, Detector, Intervention
 from dovision.types import Batch

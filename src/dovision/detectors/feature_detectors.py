@@ -12,8 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.detectors._class_gaussians import Gaussians, fit_gaussians
-from dovision.detectors._discriminator import Discriminator, fit_discriminator
+from dovision.detectors._estimators import Discriminator, Gaussians, fit_discriminator, fit_gaussians
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import evaluating
@@ -147,10 +146,12 @@ class LayerFeatures:
     def __call__(self, image: Tensor, classifier: Classifier) -> tuple[Tensor, Tensor]:
         """All layers' features in a row, shape (B, F), and the logits, shape (B, K)."""
         runs: dict[str, list[Tensor]] = {name: [] for name in self._names(classifier)}
-        layers = {name: _layer(classifier, name) for name in runs}
         with ExitStack() as hooks:
-            for name, layer in layers.items():
-                hooks.enter_context(layer.register_forward_hook(partial(self._keep, runs[name])))
+            for name, outputs in runs.items():
+                layer = site_module(classifier, name)
+                if layer is None:
+                    raise ValueError(f"layers must be layers of the network, got {name!r}.")
+                hooks.enter_context(layer.register_forward_hook(partial(self._keep, outputs)))
             logits = classifier(image)
         for name, outputs in runs.items():
             if len(outputs) != 1:
@@ -181,10 +182,3 @@ class LayerFeatures:
         """From a copy, since the next layer may write into the output."""
         own = output.clone()
         outputs.append((F.adaptive_avg_pool2d(own, self.cells) if own.ndim == 4 else own).flatten(1))
-
-
-def _layer(classifier: Classifier, name: str) -> nn.Module:
-    layer = site_module(classifier, name)
-    if layer is None:
-        raise ValueError(f"layers must be layers of the network, got {name!r}.")
-    return layer
