@@ -34,9 +34,14 @@ def _print_or_run(name: str) -> None:
 def _print_only(name: str) -> None:
     import hydra
 
+    from dovision.cli.component_help import component_help
     from dovision.config.hashing import register_resolvers
     from dovision.config.sources import configuration_folder
 
+    text = "" if {"--help", "-h"}.isdisjoint(sys.argv) else component_help(sys.argv[1:])
+    if text:
+        print(text)
+        return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
     register_resolvers()
     hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(_nothing)()
