@@ -24,7 +24,6 @@ from dovision.functional.intervals import (
     benjamini_hochberg,
     has_quantile,
     holm,
-    interval_columns,
     level_of_selected,
     mean_interval,
     mean_p_value,
@@ -214,7 +213,7 @@ def test_a_share_of_one_is_known_from_its_groups_and_a_single_group_has_no_inter
 
 
 def test_an_interval_as_columns():
-    columns = interval_columns("gain", mean_interval(np.array([0.0]), np.zeros(1, int)))
+    columns = mean_interval(np.array([0.0]), np.zeros(1, int)).columns("gain")
     assert list(columns) == ["gain", "gain_low", "gain_high", "gain_reason"]
     assert columns["gain_reason"] == FEW_GROUPS
 

@@ -1,1 +1,4 @@
-"""Tables made from the tables of runs, without drawing."""
+"""Tables made from the tables of runs, without drawing.
+
+`folder` is a run directory. FileNotFoundError, ValueError: a table in it is missing, damaged or of another format.
+"""

@@ -35,15 +35,6 @@ class Quality(NamedTuple):
     notes: Sequence[str]
 
 
-class Answers(NamedTuple):
-    """Of N images, whether each is of a class, and whether that is predicted; shapes (N,)."""
-
-    true: Flags
-    predicted: Flags
-    probability: Floats
-    group: Integers
-
-
 def classifier_quality(
     label: npt.NDArray[Any], prediction: npt.NDArray[Any], probability: Floats, group: Integers, task: Task
 ) -> Quality:
@@ -77,41 +68,40 @@ def classifier_quality(
     classes = {}
     for k, name in enumerate(task.classes):
         rows = known[:, k]
-        answers = Answers(true[rows, k], predicted[rows, k], probability[rows, k].astype(np.float64), group[rows])
-        classes[name] = _of_class(answers) | (_of_label if task.multilabel else _of_alternative)(answers)
-    if task.multilabel:
-        return Quality(_means(classes), classes, _notes(classes))
-    overall = _of_second(*classes.values()) if len(classes) == 2 else _means(classes)
-    return Quality(overall | _multiclass(label, prediction, probability, group), classes, _notes(classes))
+        answers = true[rows, k], predicted[rows, k], probability[rows, k].astype(np.float64), group[rows]
+        classes[name] = _of_class(*answers) | (_of_label(*answers) if task.multilabel else {})
+        if not task.multilabel and "sensitivity" in classes[name]:
+            classes[name]["accuracy"] = classes[name]["sensitivity"]
+    if len(classes) == 2 and not task.multilabel:
+        second = classes[task.classes[1]]
+        overall = {whole: second[name] for name, whole in OVERALL.items() if name in second}
+    else:
+        overall = _means(classes)
+    if not task.multilabel:
+        overall |= _multiclass(label, prediction, probability, group)
+    return Quality(overall, classes, _notes(classes))
 
 
-def _of_class(answers: Answers) -> Intervals:
-    true, predicted, probability, group = answers
+def _of_class(true: Flags, predicted: Flags, probability: Floats, group: Integers) -> Intervals:
+    """Metrics of a class, from whether each of N images is of it, and whether that is predicted, shapes (N,)."""
     found = {"images": _number(true.sum(), group)}
     if len(true):
         found["prevalence"] = _number(true.mean(), group)
     if true.any():
-        found["sensitivity"] = _share(predicted[true], group[true])
+        found["sensitivity"] = share_interval(predicted[true], group[true])
     if not true.all():
-        found["specificity"] = _share(~predicted[~true], group[~true])
+        found["specificity"] = share_interval(~predicted[~true], group[~true])
     if true.any() and not true.all():
         found["auroc"] = auroc(*(Scored(probability[which], group[which]) for which in (true, ~true)))
     return found
 
 
-def _of_alternative(answers: Answers) -> Intervals:
-    """Metrics that only one of several classes has."""
-    true, predicted, _, group = answers
-    return {"accuracy": _share(predicted[true], group[true])} if true.any() else {}
-
-
-def _of_label(answers: Answers) -> Intervals:
-    """Metrics that only one of several labels has."""
-    true, predicted, probability, group = answers
+def _of_label(true: Flags, predicted: Flags, probability: Floats, group: Integers) -> Intervals:
+    """Metrics that only one of several labels has; the same arguments."""
     if not len(true):
         return {}
     error = binary_calibration_error(torch.from_numpy(probability), torch.from_numpy(true).long(), n_bins=BINS)
-    found = {"accuracy": _share(predicted == true, group), "calibration_error": _number(float(error), group)}
+    found = {"accuracy": share_interval(predicted == true, group), "calibration_error": _number(float(error), group)}
     if true.any() and not true.all():
         found["balanced_accuracy"] = balanced_interval(predicted == true, true, group)
     return found
@@ -119,18 +109,12 @@ def _of_label(answers: Answers) -> Intervals:
 
 def _multiclass(label: Integers, prediction: Integers, probability: Floats, group: Integers) -> Intervals:
     """The metrics of all classes at once."""
-    error = multiclass_calibration_error(
-        torch.from_numpy(probability), torch.from_numpy(label), num_classes=probability.shape[1], n_bins=BINS
-    )
+    answers = torch.from_numpy(probability), torch.from_numpy(label)
+    error = multiclass_calibration_error(*answers, num_classes=probability.shape[1], n_bins=BINS)
     found = {"calibration_error": _number(float(error), group)}
     if len(np.unique(label)) > 1:
         found["balanced_accuracy"] = balanced_interval(prediction == label, label, group)
     return found
-
-
-def _of_second(first: Intervals, second: Intervals) -> Intervals:
-    """The metrics of a task of two classes that are those of the second."""
-    return {whole: second[name] for name, whole in OVERALL.items() if name in second}
 
 
 def _means(classes: Mapping[str, Intervals]) -> Intervals:
@@ -142,10 +126,6 @@ def _means(classes: Mapping[str, Intervals]) -> Intervals:
             mean = float(np.mean([value.estimate for value in values]))
             means[whole] = withheld(mean, max(value.clusters for value in values), "")
     return means
-
-
-def _share(hit: Flags, group: Integers) -> Interval:
-    return share_interval(hit.astype(np.float64), group)
 
 
 def _number(value: float, group: Integers) -> Interval:

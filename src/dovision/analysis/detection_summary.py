@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from dovision.functional.detection import Flags, Integers, Scored, auroc, average_precision, threshold
-from dovision.functional.intervals import Interval, interval_columns, share_interval, withheld
+from dovision.functional.intervals import Interval, share_interval, withheld
 from dovision.store.detection_tables import (
     ADAPTIVE,
     ADAPTIVES,
@@ -62,18 +62,13 @@ def detection(folder: Path) -> pd.DataFrame:
 
     Each metric has its interval in NAME_low and NAME_high, NAME_reason says why there is none.
 
-    Args:
-        folder: the run directory.
-
     Raises:
-        FileNotFoundError: the run has no scores.parquet.
-        ValueError: it is damaged, or a detector has no score of clean images of val or of test.
+        ValueError: a detector has no score of clean images of val or of test.
     """
-    scores = read_scores(folder)
     rows = []
-    for key, own in scores.groupby(DETECTOR, observed=True, sort=False):
+    for key, own in read_scores(folder).groupby(DETECTOR, observed=True, sort=False):
         limits = _limits(own, str(key[0]))
-        rows += [dict(zip(DETECTOR, key, strict=True)) | row for row in _conditions(own, limits)]
+        rows += [dict(zip(DETECTOR, key, strict=True)) | row for row in _conditions(own[own["split"] == TEST], limits)]
     return pd.DataFrame(rows)
 
 
@@ -87,11 +82,7 @@ def write_detection(folder: Path) -> pd.DataFrame:
 
 
 def read_detection(folder: Path) -> pd.DataFrame:
-    """detection.parquet, with names as text.
-
-    Raises:
-        FileNotFoundError, ValueError: the table is missing, damaged or of another format.
-    """
+    """detection.parquet, with names as text."""
     return pa.concat_tables(row_groups(folder / DETECTION)).to_pandas()
 
 
@@ -116,13 +107,11 @@ def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
     """
     frame = pd.concat([read_detection(folder) for folder in folders])
     rows = frame.groupby(_KEY, sort=False, dropna=False)
-    counts = rows.agg(seeds=("attacker", "size"), attacker=("attacker", "first"), images=("images", "sum"))
-    counts = counts.assign(successful=rows["successful"].sum())
-    parts = [
-        rows[DETECTION_METRICS].agg(how).add_suffix(end)
-        for how, end in (("mean", ""), ("min", "_low"), ("max", "_high"))
-    ]
-    return pd.concat([counts, *parts], axis=1).reset_index()
+    counts = rows.agg(seeds=("attacker", "size"), attacker=("attacker", "first"))
+    sums = rows[["images", "successful"]].sum()
+    ends = {"": "mean", "_low": "min", "_high": "max"}
+    parts = [rows[DETECTION_METRICS].agg(how).add_suffix(end) for end, how in ends.items()]
+    return pd.concat([counts, sums, *parts], axis=1).reset_index()
 
 
 def matrix(frame: pd.DataFrame) -> pd.DataFrame:
@@ -157,69 +146,58 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _limits(own: pd.DataFrame, detector: str) -> Limits:
-    clean = own["attack"] == CLEAN
+    clean = own[own["attack"] == CLEAN]
     for split in (VAL, TEST):
-        if not (clean & (own["split"] == split)).any():
+        if not clean["split"].eq(split).any():
             raise ValueError(
                 f"detector {detector} must have scores of clean {split} images, got none. Thresholds come from val, "
                 "numbers from test: evaluate on both."
             )
-    scores = own.loc[clean & (own["split"] == VAL), "score"].to_numpy(float)
+    scores = clean.loc[clean["split"] == VAL, "score"].to_numpy(float)
     return {name: threshold(scores, rate) for name, rate in RATES.items()}
 
 
-def _conditions(own: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
-    test = own[own["split"] == TEST]
+def _conditions(test: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
+    """A row for each condition of the test images of a detector."""
     clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
-    noise = dict(iter(attacked[attacked["attack"] == NOISE].groupby("eps")))
-    nothing = attacked.iloc[:0]
+    plain = attacked[~attacked["attack"].isin([NOISE, *ADAPTIVES])]
+    worst = [
+        ((WORST, eps, np.nan), worst_case(rows))
+        for eps, rows in [*plain.groupby("eps"), (np.nan, plain)]
+        if rows["attack"].nunique() > 1
+    ]
     conditions = attacked.groupby(CONDITION, observed=True, sort=False, dropna=False)
-    for condition, rows in [*conditions, *_worst_cases(attacked)]:
-        same = noise.get(condition[1], nothing)
-        row: dict[str, Any] = dict(zip(CONDITION, condition, strict=True))
-        row |= {"attacker": ADAPTIVE if condition[0] in ADAPTIVES else NOT_ADAPTIVE, **_counts(rows, clean)}
-        found = _against(rows, clean, same if condition[0] != NOISE else nothing, limits)
-        found |= _at_limits(rows, clean, same, limits)
+    for (attack, eps, strength), rows in [*conditions, *worst]:
+        noise = attacked[(attacked["attack"] == NOISE) & (attacked["eps"] == eps)]
+        right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
+        row: dict[str, Any] = {"attack": attack, "eps": eps, "strength": strength}
+        row |= {"attacker": ADAPTIVE if attack in ADAPTIVES else NOT_ADAPTIVE}
+        row |= {"images": len(rows), "right": right, "successful": successful}
+        row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
+        row |= {"note": "" if successful else "No attack succeeded, so there is none to detect."}
+        found = _metrics(rows, clean, noise, limits)
         for name in DETECTION_METRICS:
-            row |= interval_columns(name, found[name])
+            row |= found[name].columns(name)
         yield row | {f"threshold_{name}": limit for name, limit in limits.items()}
 
 
-def _worst_cases(attacked: pd.DataFrame) -> Iterator[tuple[tuple[str, float, float], pd.DataFrame]]:
-    plain = attacked[~attacked["attack"].isin([NOISE, *ADAPTIVES])]
-    for eps, rows in [*plain.groupby("eps"), (np.nan, plain)]:
-        if rows["attack"].nunique() > 1:
-            yield (WORST, eps, np.nan), worst_case(rows)
-
-
-def _counts(rows: pd.DataFrame, clean: pd.DataFrame) -> dict[str, Any]:
-    right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
-    note = "" if successful else "No attack succeeded, so there is none to detect."
-    counts: dict[str, Any] = {"images": len(rows), "right": right, "successful": successful}
-    counts |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
-    return counts | {"note": note}
-
-
-def _against(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
-    found = {}
-    for end, chosen in (("", rows[rows["success"] == 1]), (_ALL, rows)):
-        scored = _scored(chosen)
-        found[f"auroc{end}"] = auroc(scored, _scored(clean))
-        found[f"auprc{end}"] = average_precision(scored, _scored(clean))
-        found[f"auroc_noise{end}"] = auroc(scored, _scored(noise))
-        for name, limit in limits.items():
-            found[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group)
-    return found
-
-
-def _at_limits(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
+def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
+    """The metrics of a condition by name; `noise` has the images with noise of its epsilon."""
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
-    found = {"success": share_interval(success.astype(float), scored.group)}
+    found = {"success": share_interval(success, scored.group)}
     for name, limit in limits.items():
         found[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
         for condition, images in (("clean", _scored(clean)), ("noise", _scored(noise))):
             found[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group)
+    others = _scored(noise[~noise.index.isin(rows.index)])  # noise is not held against itself
+    for end, chosen in (("", rows[rows["success"] == 1]), (_ALL, rows)):
+        scored = _scored(chosen)
+        found[f"auroc{end}"] = auroc(scored, _scored(clean))
+        found[f"auprc{end}"] = average_precision(scored, _scored(clean))
+        found[f"auroc_noise{end}"] = auroc(scored, others)
+        for name, limit in limits.items():
+            found[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group)
     return found
 
 
@@ -227,7 +205,7 @@ def _beyond(limit: float, hits: Flags, group: Integers) -> Interval:
     """The share of images on one side of a limit; nan where there is no limit."""
     if np.isnan(limit):
         return withheld(np.nan, len(np.unique(group)), TOO_FEW)
-    return share_interval(hits.astype(float), group)
+    return share_interval(hits, group)
 
 
 def _scored(rows: pd.DataFrame) -> Scored:

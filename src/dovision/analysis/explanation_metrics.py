@@ -1,23 +1,33 @@
-"""Agreement of each map of a run with the boxes, with the true effects of the objects, and with itself under noise."""
+"""Agreement of the maps of a run with boxes, with true effects of objects, with each other, and with their variants."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from dovision.analysis.object_effects import true_effects
-from dovision.analysis.similarity import variant_similarity
 from dovision.functional import agreement
-from dovision.store.map_tables import AS_IS, PERTURBED, MapGrid, read_box_table, read_grid, read_maps
+from dovision.functional.intervals import mean_interval
+from dovision.store.map_tables import (
+    AS_IS,
+    PERMUTED,
+    PERTURBED,
+    RANDOMISED,
+    MapGrid,
+    read_box_table,
+    read_grid,
+    read_maps,
+)
 from dovision.store.tables import CLEAN, boxes_of
 from dovision.types import Box, object_kind
 
 MAP_METRICS = ("pointing", "energy", "iou", "deletion", "insertion", "true_effects", "stability")
-_KEY = ["sample", "class", "explainer"]
+_PAIR = ["sample", "class"]
+_KEY = [*_PAIR, "explainer"]
 
 
 def agreements(folder: Path) -> pd.DataFrame:
@@ -31,19 +41,41 @@ def agreements(folder: Path) -> pd.DataFrame:
                             the true effect of taking it away; nan with fewer than 3 objects, or where the run did not
                             measure true effects
     stability               Spearman with the map of the perturbed image
-
-    Raises:
-        FileNotFoundError, ValueError: a table is missing, damaged or of another format.
     """
-    maps, grid = read_maps(folder), read_grid(folder)
+    maps = read_maps(folder)
     shown = maps[maps["variant"] == AS_IS].reset_index(drop=True)
-    frame = pd.concat(
-        [shown.drop(columns=["cells", "variant"]), _localisation(shown, read_box_table(folder), grid)], axis=1
-    )
+    localisation = _localisation(shown, read_box_table(folder), read_grid(folder))
     stability = variant_similarity(maps, PERTURBED).drop(columns="group").rename(columns={"similarity": "stability"})
-    frame = frame.merge(_against_true_effects(folder), on=_KEY, how="left").merge(stability, on=_KEY, how="left")
-    measured = [*MAP_METRICS, "area"]
-    return frame.assign(**frame[measured].where(frame["state"] == agreement.OK, np.nan).astype(float))
+    ranks = [
+        (*key, float(agreement.spearman(own["density"].to_numpy(), own["evidence"].to_numpy())))
+        for key, own in estimates(folder).groupby(_KEY, sort=False)
+    ]
+    frame = pd.concat([shown.drop(columns=["cells", "variant"]), localisation], axis=1)
+    for own in (pd.DataFrame(ranks, columns=[*_KEY, "true_effects"]), stability):
+        frame = frame.merge(own, on=_KEY, how="left")
+    measured = frame[[*MAP_METRICS, "area"]].where(frame["state"] == agreement.OK, np.nan).astype(float)
+    return frame.assign(**measured)
+
+
+def _localisation(maps: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> pd.DataFrame:
+    """Agreement of each map with the boxes that speak for its class."""
+    spoken = {key: boxes_of(own) for key, own in boxes.groupby(["sample", "label"])}
+    covered = {key: _coverage(own, grid) for key, own in spoken.items()}
+    rows = []
+    for *pair, flat in maps[[*_PAIR, "cells"]].itertuples(index=False):
+        found, key = {}, tuple(pair)
+        if key in spoken:
+            cells = flat.reshape(grid.rows, grid.columns)
+            found["pointing"] = agreement.pointing(cells, spoken[key], grid.height, grid.width, grid.margin)
+            found["energy"] = agreement.energy(cells, covered[key])
+            found["area"] = float(covered[key].mean())
+            found["iou"] = agreement.iou(cells, covered[key])
+        rows.append(found)
+    return pd.DataFrame(rows, index=maps.index, columns=["pointing", "energy", "area", "iou"])
+
+
+def _coverage(boxes: Sequence[Box], grid: MapGrid) -> agreement.FloatArray:
+    return agreement.coverage(boxes, grid.height, grid.width, grid.rows, grid.columns)
 
 
 def object_scores(folder: Path) -> pd.DataFrame:
@@ -53,11 +85,10 @@ def object_scores(folder: Path) -> pd.DataFrame:
         sample, class, explainer, group, object, kind, label; energy, the share of the map's positive part in the
         object's box; area, the box's share of the image; density, the map's mean over the box.
     """
-    maps, grid, boxes = read_maps(folder), read_grid(folder), read_box_table(folder)
-    sound = maps[(maps["variant"] == AS_IS) & (maps["state"] == agreement.OK)]
+    grid, boxes = read_grid(folder), read_box_table(folder)
     covered = pd.Series([_coverage([box], grid) for box in boxes_of(boxes)], boxes.index, dtype=object)
     boxes = boxes.assign(kind=boxes["object"].map(object_kind), coverage=covered)
-    pairs = sound.merge(boxes[["sample", "object", "kind", "label", "coverage"]], on="sample")
+    pairs = _sound(read_maps(folder)).merge(boxes[["sample", "object", "kind", "label", "coverage"]], on="sample")
     held = [(cells.reshape(share.shape), share) for cells, share in zip(pairs["cells"], pairs["coverage"], strict=True)]
     return pairs[[*_KEY, "group", "object", "kind", "label"]].assign(
         energy=[agreement.energy(*each) for each in held],
@@ -69,42 +100,68 @@ def object_scores(folder: Path) -> pd.DataFrame:
 def estimates(folder: Path) -> pd.DataFrame:
     """Clean rows of `object_scores` with a measured true effect; evidence is minus that of taking the object away."""
     effects = true_effects(folder)
-    effects = effects.loc[effects["condition"] == CLEAN, ["sample", "class", "object", "effect"]]
-    both = object_scores(folder).merge(effects, on=["sample", "class", "object"])
+    effects = effects.loc[effects["condition"] == CLEAN, [*_PAIR, "object", "effect"]]
+    both = object_scores(folder).merge(effects, on=[*_PAIR, "object"])
     return both.assign(evidence=-both.pop("effect").astype(float))
 
 
-def _localisation(maps: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> pd.DataFrame:
-    of: dict[tuple[int, str], list[Box]] = defaultdict(list)
-    for sample, label, box in zip(boxes["sample"], boxes["label"], boxes_of(boxes), strict=True):
-        of[sample, label].append(box)
-    covered = {key: _coverage(found, grid) for key, found in of.items()}
+def variant_similarity(maps: pd.DataFrame, variant: str) -> pd.DataFrame:
+    """Spearman's rank correlation of each map as it is with its variant.
+
+    Returns:
+        sample, class, explainer, group, similarity; maps that are flagged on either side are left out.
+    """
+    both = _sound(maps).merge(_sound(maps, variant)[[*_KEY, "cells"]], on=_KEY, suffixes=("", "_other"))
+    return both[[*_KEY, "group"]].assign(similarity=_spearman(both))
+
+
+def explainer_similarity(folder: Path) -> pd.DataFrame:
+    """Mean rank correlation of each two explainers' maps of the same image and class.
+
+    Returns:
+        explainer, other, similarity, maps; each two stand there once, in the order of the table.
+    """
+    maps = read_maps(folder)
+    of = {name: _sound(maps[maps["explainer"] == name])[[*_PAIR, "cells"]] for name in maps["explainer"].unique()}
     rows = []
-    for sample, label, cells in zip(maps["sample"], maps["class"], maps["cells"], strict=True):
-        key = sample, label
-        found = _held_against(cells.reshape(grid.rows, grid.columns), of[key], covered[key], grid) if key in of else {}
-        rows.append(found)
-    return pd.DataFrame(rows, index=maps.index, columns=["pointing", "energy", "area", "iou"])
+    for first, second in combinations(of, 2):
+        found = pd.Series(_spearman(of[first].merge(of[second], on=_PAIR, suffixes=("", "_other"))))
+        rows.append([first, second, found.mean(), found.count()])
+    return pd.DataFrame(rows, columns=["explainer", "other", "similarity", "maps"])
 
 
-def _held_against(
-    cells: agreement.FloatArray, boxes: Sequence[Box], covered: agreement.FloatArray, grid: MapGrid
-) -> dict[str, float]:
-    return {
-        "pointing": agreement.pointing(cells, boxes, grid.height, grid.width, grid.margin),
-        "energy": agreement.energy(cells, covered),
-        "area": float(covered.mean()),
-        "iou": agreement.iou(cells, covered),
-    }
+def sanity(folder: Path) -> pd.DataFrame:
+    """Mean rank correlation of each explainer's maps with those of a classifier that has forgotten what it knew.
+
+    Returns:
+        explainer, variant, mean, low, high, reason (why there is no interval), clusters, maps; a row for each
+        "randomised k of n", k rising, and for "permuted labels". Empty if the run made no such maps.
+
+    Source: Adebayo et al., Sanity checks for saliency maps, 2018, arXiv:1810.03292.
+    """
+    maps = read_maps(folder)
+    variants = sorted(maps.loc[maps["variant"].str.startswith(RANDOMISED), "variant"].unique(), key=depth)
+    rows = []
+    for variant in [*variants, *maps.loc[maps["variant"] == PERMUTED, "variant"].unique()]:
+        similar = variant_similarity(maps, variant)
+        for explainer in maps["explainer"].unique():
+            found = similar[similar["explainer"] == explainer]
+            interval = mean_interval(found["similarity"].to_numpy(), found["group"].to_numpy())
+            counts = {"clusters": interval.clusters, "maps": found["similarity"].count()}
+            rows.append({"explainer": explainer, "variant": variant} | interval.columns() | counts)
+    return pd.DataFrame(rows)
 
 
-def _against_true_effects(folder: Path) -> pd.DataFrame:
-    found = [
-        (*key, float(agreement.spearman(rows["density"].to_numpy(), rows["evidence"].to_numpy())))
-        for key, rows in estimates(folder).groupby(_KEY, sort=False)
-    ]
-    return pd.DataFrame(found, columns=[*_KEY, "true_effects"])
+def depth(variant: str) -> int:
+    """k of "randomised k of n"."""
+    return int(variant.split()[1])
 
 
-def _coverage(boxes: Sequence[Box], grid: MapGrid) -> agreement.FloatArray:
-    return agreement.coverage(boxes, grid.height, grid.width, grid.rows, grid.columns)
+def _sound(maps: pd.DataFrame, variant: str = AS_IS) -> pd.DataFrame:
+    return maps[(maps["variant"] == variant) & (maps["state"] == agreement.OK)]
+
+
+def _spearman(both: pd.DataFrame) -> agreement.FloatArray:
+    if both.empty:
+        return np.empty(0)
+    return agreement.spearman(np.stack(both["cells"].to_list()), np.stack(both["cells_other"].to_list()))

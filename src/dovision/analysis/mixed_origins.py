@@ -22,7 +22,13 @@ def mixed(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for name, facts in runs.items():
         for what, question, origin in _origins(facts):
             origins[what, question][origin].append(name)
-    return [_sentence(what, several) for (what, _), several in origins.items() if len(several) > 1]
+    return [
+        f"These runs differ in the {what}, which their settings do not say, and cannot be compared "
+        f"({'; '.join(f'{origin}: {_named(names)}' for origin, names in several.items())}). "
+        "The same command measures again what is not of the present origin."
+        for (what, _), several in origins.items()
+        if len(several) > 1
+    ]
 
 
 def _origins(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -39,14 +45,6 @@ def _origins(facts: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield f"code of {package}", "", state
     for setting, content in facts.get("files", {}).items():
         yield f"content of {setting}", questions.get(setting, ""), content[:12]
-
-
-def _sentence(what: str, several: Mapping[str, Sequence[str]]) -> str:
-    listed = "; ".join(f"{origin}: {_named(names)}" for origin, names in several.items())
-    return (
-        f"These runs differ in the {what}, which their settings do not say, and cannot be compared ({listed}). "
-        "The same command measures again what is not of the present origin."
-    )
 
 
 def _named(names: Sequence[str]) -> str:

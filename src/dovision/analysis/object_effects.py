@@ -1,25 +1,28 @@
-"""Effects of the objects of images: the true ones, and those of painting over a box against boxes of the same size."""
+"""Effects of the objects of images: true ones, their change by attacks, and painted boxes against control boxes."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from dovision.analysis.average_effect import grouped_means
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import LEVEL, holm, interval_columns, mean_interval, mean_p_value
+from dovision.functional.intervals import LEVEL, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
-from dovision.store.tables import EFFECTS, read_groups, row_groups
+from dovision.store.tables import CLEAN, EFFECTS, read_groups, row_groups
 from dovision.types import object_kind
 
+TAG = "tag"  # the kind of object that is only correlated with the class
 _CONTROL = " control "  # between an object's name and the number of one of its control boxes
 _KEY = ["sample", "condition", "class", "object"]
-TRUE = ["condition", "kind", "class", "mean", "low", "high", "reason", "clusters", "images", "objects"]
-MEANS = ("box", "control", "difference")
-CONTRASTS = ["condition", "kind", "class", "clusters", "images", "objects", "p", "p_holm"]
-CONTRASTS += [f"{mean}{end}" for mean in MEANS for end in ("", "_low", "_high", "_reason")]
+_CELL = ["condition", "kind", "class"]
+_ENDS = ("", "_low", "_high", "_reason")
+TRUE = [*_CELL, "mean", "low", "high", "reason", "clusters", "images", "objects"]
+CONTRASTS = [*_CELL, "clusters", "images", "objects", "p", "p_holm"]
+CONTRASTS += [f"{name}{end}" for name in ("box", "control", "difference") for end in _ENDS]
+CHANGES = ["condition", "class", "kind", "objects", "clusters"]
+CHANGES += [f"{name}{end}" for name in ("change", "size") for end in _ENDS]
 
 
 def object_rows(folder: Path) -> pd.DataFrame:
@@ -28,9 +31,6 @@ def object_rows(folder: Path) -> pd.DataFrame:
     Returns:
         sample, group, condition, class, object, kind, label, control (the unit is a control box), effect,
         log_odds_effect; no rows where the run measured something else, or knows no boxes.
-
-    Raises:
-        FileNotFoundError, ValueError: a table is missing, damaged or of another format.
     """
     columns = [*_KEY, "group", "kind", "label", "control", "effect", "log_odds_effect"]
     if not (folder / BOXES_FILE).is_file():
@@ -65,12 +65,9 @@ def object_effects(folder: Path, level: float = LEVEL) -> pd.DataFrame:
         condition, kind, class, mean, low, high, reason (why there is no interval), clusters, images, objects (how many
         effects there are).
     """
-    rows = []
-    for key, found in true_effects(folder).groupby(["condition", "kind", "class"], sort=False):
-        interval = mean_interval(found["effect"].to_numpy(float), found["group"].to_numpy(), RESOLUTION, level)
-        ends = (interval.estimate, interval.low, interval.high, interval.reason, interval.clusters)
-        rows.append([*key, *ends, found["sample"].nunique(), len(found)])
-    return pd.DataFrame(rows, columns=TRUE)
+    means = grouped_means(true_effects(folder), _CELL, ["effect"], RESOLUTION, level)
+    names = dict(zip((f"effect{end}" for end in _ENDS), ("mean", "low", "high", "reason"), strict=True))
+    return means.rename(columns=names).reindex(columns=TRUE)
 
 
 def paired(rows: pd.DataFrame) -> pd.DataFrame:
@@ -103,25 +100,43 @@ def contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
     if not rows["control"].any():
         return pd.DataFrame(columns=CONTRASTS)
     both = paired(rows)
-    both = both[both["label"].isna() | (both["label"] == both["class"])]
-    found = [
-        {"condition": condition, "kind": kind, "class": label, **_contrast(each, level)}
-        for (condition, kind, label), each in both.groupby(["condition", "kind", "class"], sort=False)
-    ]
-    frame = pd.DataFrame(found, columns=CONTRASTS)
+    cells = both[both["label"].isna() | (both["label"] == both["class"])].groupby(_CELL, sort=False)
+    frame = grouped_means(cells.obj, _CELL, ["box", "control", "difference"], RESOLUTION, level)
+    frame["p"] = [mean_p_value(own["difference"].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
     frame["p_holm"] = frame.groupby("condition")["p"].transform(lambda p: holm(p.to_numpy(float)))
-    return frame
+    return frame[CONTRASTS]
 
 
-def _contrast(found: pd.DataFrame, level: float) -> dict[str, Any]:
-    groups = found["group"].to_numpy()
-    columns = {name: found[name].to_numpy(float) for name in MEANS}
-    row: dict[str, Any] = {
-        "clusters": len(np.unique(groups)),
-        "images": found["sample"].nunique(),
-        "objects": len(found),
-        "p": mean_p_value(columns["difference"], groups),
-    }
-    for name, values in columns.items():
-        row |= interval_columns(name, mean_interval(values, groups, RESOLUTION, level))
-    return row
+def cause_and_tag(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of `true_effects`, the means of the causes of a class and of the tag in each image that has both, in log-odds.
+
+    Returns:
+        sample, condition, class, cause, tag.
+    """
+    rows, means = _relevant(rows), {}
+    for name, chosen in (("cause", rows["label"].notna()), ("tag", rows["kind"] == TAG)):
+        means[name] = rows[chosen].groupby(["sample", "condition", "class"], sort=False)["log_odds_effect"].mean()
+    return pd.DataFrame(means).dropna().reset_index()
+
+
+def changes_by_attacks(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of `true_effects`, the change of the effects of each kind of object by each attack, in log-odds.
+
+    Returns:
+        condition, class, kind (causes first, then the tag), objects, clusters; change, the mean of attacked minus clean
+        over the same objects of the same images, and size, that of its absolute value, each with _low, _high, _reason.
+    """
+    rows, same = _relevant(rows), ["sample", "class", "object"]
+    clean = rows.loc[rows["condition"] == CLEAN, [*same, "log_odds_effect"]]
+    both = rows[rows["condition"] != CLEAN].merge(clean, on=same, suffixes=("", "_clean"))
+    change = both["log_odds_effect"] - both["log_odds_effect_clean"]
+    rank = both["label"].isna() + (both["label"].isna() & (both["kind"] != TAG)).astype(int)
+    both = both.assign(change=change, size=change.abs(), rank=rank).sort_values("rank", kind="stable")
+    return grouped_means(both, CHANGES[:3], ["change", "size"]).reindex(columns=CHANGES)
+
+
+def _relevant(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows on classes for which objects speak: on its own class for these, on each for others."""
+    spoken = rows["label"].dropna().unique()
+    own = (rows["label"] == rows["class"]) | rows["label"].isna()
+    return rows[own & rows["class"].isin(spoken)]

@@ -80,14 +80,9 @@ class ReportedNumbers:
         self.numbers = dict(numbers)
 
     def compare(self, folder: Path) -> dict[str, Any]:
-        """The source, and by name the meaning of each number, the one reported and that of a run, in plain types.
-
-        Args:
-            folder: the run directory.
-        """
-        found = {name: one.measure(folder) for name, one in self.numbers.items()}
+        """The source, and by name the meaning of each number, the one reported and that of a run, in plain types."""
         numbers = {
-            name: {"meaning": one.meaning, "reported": one.value, "here": _plain(found[name])}
+            name: {"meaning": one.meaning, "reported": one.value, "here": one.measure(folder).plain()}
             for name, one in self.numbers.items()
         }
         return {"source": self.source, "numbers": numbers}
@@ -95,10 +90,7 @@ class ReportedNumbers:
 
 def comparison(compared: Mapping[str, Any]) -> pd.DataFrame:
     """The result of `ReportedNumbers.compare` as a table of text: number, reported, here, with its interval."""
-    rows = [
-        {"number": one["meaning"], "reported": f"{one['reported']:.4g}", "here": _text(one["here"])}
-        for one in compared["numbers"].values()
-    ]
+    rows = [(one["meaning"], f"{one['reported']:.4g}", _text(one["here"])) for one in compared["numbers"].values()]
     return pd.DataFrame(rows, columns=["number", "reported", "here"])
 
 
@@ -116,7 +108,3 @@ def _text(found: Mapping[str, Any]) -> str:
         return "- (no such row was measured)"
     interval = f" [-: {found['reason']}]" if found["low"] is None else f" [{found['low']:.4g}, {found['high']:.4g}]"
     return f"{found['estimate']:.4g}{interval}"
-
-
-def _plain(interval: Interval) -> dict[str, float | int | str | None]:
-    return {name: None if value != value else value for name, value in interval._asdict().items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -62,12 +62,16 @@ def facts_of(folder: Path) -> dict[str, Any]:
 
 def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> Ended:
     """The end of a job, as its run directory records it."""
-    state, facts, metrics, labels = state_of(folder), facts_of(folder), {}, ""
+    state, facts, labels = state_of(folder), facts_of(folder), ""
+    metrics: dict[str, float] = {}
     reason = _reason(state, facts)
     try:
         if state == GOOD:
             summary = read_summary(folder)
-            metrics, labels = dict(_headlines(summary)), label_counts(summary["labels"])
+            labels = label_counts(summary["labels"])
+            for condition, found in summary["conditions"].items():
+                known = {metric: found[metric]["estimate"] for metric in METRICS if found[metric] is not None}
+                metrics |= {f"{condition}/{metric}": estimate for metric, estimate in known.items()}
     except (ValueError, OSError) as error:
         state, reason = DAMAGED, str(error)
     seconds = facts.get("wall_seconds")
@@ -91,16 +95,14 @@ def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> No
 
 def metrics_over_seeds(jobs: Iterable[Ended]) -> pd.DataFrame:
     """Mean, standard deviation and count of each metric over completed jobs that differ in their seed alone."""
-    rows = [{"overrides": _without_seed(job.overrides), **job.metrics} for job in jobs if job.state == GOOD]
-    if not rows:
-        return pd.DataFrame()
-    groups = pd.DataFrame(rows).groupby("overrides", sort=False)
-    several = groups.filter(lambda group: len(group) > 1)
+    done = [job for job in jobs if job.state == GOOD]
+    overrides = [" ".join(item for item in job.overrides if not item.startswith("seed=")) for job in done]
+    table = pd.DataFrame([job.metrics for job in done], overrides).rename_axis("overrides")
+    several = table[table.index.duplicated(keep=False)]
     if several.empty:
         return pd.DataFrame()
-    table = several.groupby("overrides", sort=False).agg(["mean", "std", "count"])
-    table.columns = [f"{metric} {what if what != 'count' else 'n'}" for metric, what in table.columns]
-    return table.reset_index()
+    over = several.groupby(level=0, sort=False).agg(["mean", "std", "count"]).rename(columns={"count": "n"}, level=1)
+    return over.set_axis(over.columns.map(" ".join), axis=1).reset_index()
 
 
 def closing(jobs: Sequence[Ended]) -> str:
@@ -136,28 +138,14 @@ def _reason(state: str, facts: Mapping[str, Any]) -> str:
     return str(words.get(state, ""))
 
 
-def _headlines(summary: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for condition, found in summary["conditions"].items():
-        for metric in METRICS:
-            if found[metric] is not None:
-                yield f"{condition}/{metric}", found[metric]["estimate"]
-
-
-def _without_seed(overrides: Iterable[str]) -> str:
-    return " ".join(override for override in overrides if not override.startswith("seed="))
-
-
 def _table(jobs: Sequence[Ended]) -> pd.DataFrame:
     """A row a job; the numbers of a condition stand together, whichever jobs have them."""
     table = pd.DataFrame([job.row() for job in jobs])
     metrics = dict.fromkeys(name for job in jobs for name in job.metrics)
-    conditions = list(dict.fromkeys(map(_condition, metrics)))
+    conditions = list(dict.fromkeys(name.rpartition("/")[0] for name in metrics))
+    together = sorted(metrics, key=lambda name: conditions.index(name.rpartition("/")[0]))
     own = [name for name in table if name not in metrics and name != "dir"]
-    return table[[*own, *sorted(metrics, key=lambda name: conditions.index(_condition(name))), "dir"]]
-
-
-def _condition(metric: str) -> str:
-    return metric.rpartition("/")[0]
+    return table[[*own, *together, "dir"]]
 
 
 def _write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -50,16 +50,20 @@ class Interval(NamedTuple):
     method: str
     reason: str
 
+    def columns(self, name: str = "") -> dict[str, float | str]:
+        """NAME, NAME_low, NAME_high and NAME_reason (why there are no ends); without a name mean, low, high, reason."""
+        start = f"{name}_" if name else ""
+        ends = {name or "mean": self.estimate, f"{start}low": self.low, f"{start}high": self.high}
+        return {**ends, f"{start}reason": self.reason}
+
+    def plain(self) -> dict[str, Any]:
+        """The fields by name, None in place of nan."""
+        return {name: None if value != value else value for name, value in self._asdict().items()}
+
 
 def withheld(estimate: float, clusters: int, reason: str) -> Interval:
     """An estimate without an interval."""
     return Interval(estimate, np.nan, np.nan, clusters, "", reason)
-
-
-def interval_columns(name: str, interval: Interval) -> dict[str, float | str]:
-    """An estimate with its ends and the reason where there are none, as NAME, NAME_low, NAME_high, NAME_reason."""
-    ends = {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    return {**ends, f"{name}_reason": interval.reason}
 
 
 class Means(NamedTuple):
@@ -168,7 +172,7 @@ def mean_p_value(values: _Array, groups: Groups) -> float:
     return float(means(*_sums(values, groups, 0.0)).p_values()[0])
 
 
-def share_interval(hits: _Array, groups: Groups) -> Interval:
+def share_interval(hits: _Array | npt.NDArray[np.bool_], groups: Groups) -> Interval:
     """The share of ones among ones and zeros, shape (N,), with an interval over whole groups; nan is left out.
 
     Without repetitions in a group it is Clopper and Pearson's. Of a share of 0 or 1 each group counts once.
@@ -275,7 +279,7 @@ def level_of_selected(shown: int, measured: int) -> float:
     return 1 - (1 - LEVEL) * min(1.0, shown / max(measured, 1))
 
 
-def _sums(values: _Array, groups: Groups, resolution: float) -> tuple[_Array, _Array]:
+def _sums(values: _Array | npt.NDArray[np.bool_], groups: Groups, resolution: float) -> tuple[_Array, _Array]:
     """The sum and the number of each group's finite values, shapes (G, 1)."""
     seen = np.isfinite(values)
     _, group = np.unique(groups[seen], return_inverse=True)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from dovision.functional.intervals import interval_columns, share_interval
+from dovision.functional.intervals import share_interval
 from dovision.store.tables import METADATA, NAME, row_groups
 
 SCORES = "scores.parquet"
@@ -164,7 +164,7 @@ def _shares(rows: pd.DataFrame) -> dict[str, Any]:
     values["robust_accuracy"] = (success == 0).astype(float)
     shares: dict[str, Any] = {"images": len(rows), "right": int(np.isfinite(success).sum())}
     for name in SHARES:
-        shares |= interval_columns(name, share_interval(values[name], groups))
+        shares |= share_interval(values[name], groups).columns(name)
     return shares
 
 

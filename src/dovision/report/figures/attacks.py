@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dovision.functional.intervals import SHARE_INTERVALS, interval_columns, share_interval
+from dovision.functional.intervals import SHARE_INTERVALS, share_interval
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
 from dovision.report.tables import Ruled
 from dovision.store.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
@@ -95,7 +95,7 @@ def label_success(folder: Path, classes: Sequence[str]) -> pd.DataFrame:
             row: dict[str, Any] = {"class": label, "condition": condition, "known": known.sum(), "right": right.sum()}
             for name, over, hit in (("success", right, ~held), ("robust_accuracy", known, held)):
                 share = np.where(over, hit, np.nan).astype(float)
-                row |= interval_columns(name, share_interval(share, clean["group"].to_numpy()))
+                row |= share_interval(share, clean["group"].to_numpy()).columns(name)
             rows.append(row)
     return pd.DataFrame(rows)
 

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.analysis import map_summary, similarity
-from dovision.analysis.explanation_metrics import agreements, estimates
+from dovision.analysis import explanation_metrics, map_summary
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
 from dovision.report.figures._map_gallery import map_gallery
 from dovision.report.plots import (
@@ -58,7 +57,7 @@ class Maps(FigureComponent):
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if not (run.folder / MAPS_FILE).is_file():
             return
-        frame = agreements(run.folder)
+        frame = explanation_metrics.agreements(run.folder)
         scores = map_summary.scores(frame)
         scores = scores.assign(seconds=scores["explainer"].map(run.facts.get("seconds_per_map", {})))
         yield _table(run, scores)
@@ -191,7 +190,7 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
 
 
 def _estimates(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
-    frame = estimates(run.folder)
+    frame = explanation_metrics.estimates(run.folder)
     of_all = scores[(scores["cases"] == map_summary.ALL) & (scores["metric"] == "true_effects")]
     titles = {row["explainer"]: f"{row['explainer']}: {row['mean']:.2f}" for row in of_all.to_dict("records")}
     if len(frame) < 2 or of_all["mean"].isna().all():
@@ -258,10 +257,10 @@ def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
 
 
 def _sanity(run: Run) -> Iterator[ReportFigure]:
-    frame = similarity.sanity(run.folder)
+    frame = explanation_metrics.sanity(run.folder)
     if frame.empty:
         return
-    depths = [similarity.depth(name) if name.startswith(RANDOMISED) else np.nan for name in frame["variant"]]
+    depths = [explanation_metrics.depth(name) if name.startswith(RANDOMISED) else np.nan for name in frame["variant"]]
     frame = frame.assign(depth=depths)
     text = (
         "A map that depends on the classifier must change when the classifier does. Mean rank correlation of the cells "
@@ -307,7 +306,7 @@ def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
 
 
 def _similarity(run: Run) -> Iterator[ReportFigure]:
-    frame = similarity.explainer_similarity(run.folder)
+    frame = explanation_metrics.explainer_similarity(run.folder)
     if len(frame) < 2:
         return
     names = list(dict.fromkeys([*frame["explainer"], *frame["other"]]))

@@ -10,8 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dovision.analysis import object_moves
-from dovision.analysis.object_effects import CONTRASTS, contrasts, object_effects, true_effects
+from dovision.analysis.object_effects import (
+    CONTRASTS,
+    cause_and_tag,
+    changes_by_attacks,
+    contrasts,
+    object_effects,
+    true_effects,
+)
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, level_of_selected
 from dovision.report.plots import average_effects_plot, draw_means_across, name_rows, shared_legend, strongest
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
@@ -71,11 +77,11 @@ def _true_effects(run: Run, most: int) -> Iterator[ReportFigure]:
 
 def _moves(run: Run) -> Iterator[ReportFigure]:
     """Clean against attacked; none without an attack, or without an image that has a cause and a tag."""
-    rows = object_moves.relevant(true_effects(run.folder))
-    pairs, changes = object_moves.pairs(rows), object_moves.moves(rows)
-    if pairs.empty or changes.empty:
+    rows = true_effects(run.folder)
+    both, changes = cause_and_tag(rows), changes_by_attacks(rows)
+    if both.empty or changes.empty:
         return
-    counts = pairs.groupby(["class", "condition"])["sample"].nunique()
+    counts = both.groupby(["class", "condition"])["sample"].nunique()
     text = (
         "True effects (the object left out, all else equal) of the causes of the class, and of the tag that is only "
         "correlated with it, in log-odds, so that a saturated probability does not hide them; negative: evidence was "
@@ -85,8 +91,8 @@ def _moves(run: Run) -> Iterator[ReportFigure]:
     )
     counted = f"n = {span(counts)} images (left), {span(changes['objects'])} objects (right)."
     words = caption(text, [run], counted, f"Whiskers: {MEAN_INTERVALS}.", changes)
-    figure = cause_against_tag(pairs, changes)
-    data = pd.concat([changes, pairs], ignore_index=True)  # the right panels, then the left one
+    figure = cause_against_tag(both, changes)
+    data = pd.concat([changes, both], ignore_index=True)  # the right panels, then the left one
     yield ReportFigure("cause_against_tag", "What attacks do to the effects of cause and tag", words, figure, data)
 
 
