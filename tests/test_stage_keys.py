@@ -73,7 +73,7 @@ def test_what_watches_a_fit_changes_no_weight(tmp_path, run_command, plumbing):
 
 
 def test_every_setting_of_model_training_and_autoencoder_is_part_of_its_fit(config):
-    nodes = {"model": 0, "training__classifier": 0, "autoencoder": 2, "training__autoencoder": 2}
+    nodes = {"model": 0, "training__classifier": 0, "augmentation": 0, "autoencoder": 2, "training__autoencoder": 2}
     for node, place in nodes.items():
         for name in leaves(OmegaConf.select(config, node.replace("__", ".")), node):
             assert found(config, **{name: 17})[place] != found(config)[place], name

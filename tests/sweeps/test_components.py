@@ -159,6 +159,10 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
         (["dataset.shape=32"], "dataset: shape must be three whole numbers (channels, height, width), got 32."),
         (["dataset=image_folder", f"dataset.root={__file__}"], "dataset: root must be a folder of images, but "),
         (["dataset=image_folder", "dataset.root=nowhere"], "dataset: root must be a folder of images, but "),
+        (
+            ["augmentation=flip_crop", "augmentation.transforms=[{_target_:torchvision.transforms.v2.Resize,size:8}]"],
+            "augmentation must keep the image's type and shape, torch.float32 of (1, 32, 32), got torch.float32 of (1,",
+        ),
         (["training.classifier.optimizer.lr=-1"], "training.classifier.optimizer: Invalid learning rate: -1."),
         (["evaluation.permuted_labels=true", "training.classifier.epochs=0"], "needs a classifier to be fitted"),
         (["detector=[entropy]"], "detection needs attacks, got none."),

@@ -24,6 +24,7 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "training.autoencoder": ([[]], [CODE]),
     "evaluation.reference": ([[], ["detector=[effect_profile_latent]"]], [CODE]),
     "training.classifier": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED]]),
+    "augmentation": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED]]),
     "model": ([[CHECKPOINT]], [[], [CHECKPOINT, "model._target_=collections.Counter"]]),
     "trust_checkpoint": ([[]], [[CHECKPOINT]]),
     "on_failure": ([["hydra.mode=RUN"]], [["hydra.mode=MULTIRUN"]]),

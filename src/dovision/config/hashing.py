@@ -55,7 +55,7 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
 IRRELEVANT_TO_FITS = ("trainer.limit_test_batches",)
 
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
-OF_DATA_AND_WEIGHTS = ("dataset", "checkpoint", "model", "autoencoder", "training", "trainer")
+OF_DATA_AND_WEIGHTS = ("dataset", "checkpoint", "model", "autoencoder", "training", "augmentation", "trainer")
 
 
 def content_hash(content: Mapping[str, Any]) -> str:
@@ -157,7 +157,7 @@ def questions(settings: EvaluateSettings) -> dict[str, str]:
     """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
     own = relevant_to_fits(settings.plain())
     data = own["dataset"]
-    fit = {"data": data, **{name: own[name] for name in ("model", "trainer", "seed", "checkpoint")}}
+    fit = {"data": data, **{name: own[name] for name in ("model", "augmentation", "trainer", "seed", "checkpoint")}}
     classifier = content_hash({**fit, "training": own["training"]["classifier"]})
     with_autoencoder = {"into": classifier, "what": own["autoencoder"], "training": own["training"]["autoencoder"]}
     others = {name: value for name, value in own.items() if name not in OF_DATA_AND_WEIGHTS}

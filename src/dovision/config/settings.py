@@ -136,6 +136,7 @@ class TrainSettings(CommandSettings):
     model: OneComponent
     autoencoder: OneComponent | None
     training: TrainingSettings
+    augmentation: OneComponent
     trainer: OneComponent
     logger: OneComponent
     seed: Seed

@@ -16,6 +16,7 @@ from dovision.config.errors import named
 from dovision.config.settings import EvaluateSettings, TrainSettings, components, plain
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.test_images import first_samples, test_samples
+from dovision.functional.rng import generator
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation import check_layout
@@ -25,9 +26,11 @@ from dovision.runtime.process_state import isolated
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.sweeps.meta_networks import Networks
+from dovision.training.augmentation import Augmentation
 from dovision.training.trainer import make_trainer
 from dovision.types import CODE, INPUT, Shape
 
+_DRAWS = 8  # of an augmentation, of which one at least should leave [0, 1] if any does
 COSTLY = ("dataset", "model", "trainer")  # sections that are made in other ways
 
 
@@ -100,6 +103,10 @@ class Components:
             made.check(self._networks.plain(settings), shape)
         elif component.where.endswith(".optimizer"):
             _check_optimizer(made)
+        elif component.where == "augmentation":
+            augmentation, noise = Augmentation(made, settings.seed), torch.rand(shape, generator=generator(0))
+            for epoch in range(_DRAWS):
+                augmentation(noise, epoch, 0)
 
 
 def _check_trainer(settings: TrainSettings) -> None:

@@ -62,7 +62,7 @@ CONSUMERS = (
         lambda settings: isinstance(settings, EvaluateSettings) or settings.autoencoder is not None,
         "autoencoder=NAME",
     ),
-    Consumer(("training.classifier",), _fits_classifier, "a classifier to fit (checkpoint=null)"),
+    Consumer(("training.classifier", "augmentation"), _fits_classifier, "a classifier to fit (checkpoint=null)"),
     Consumer(
         ("model",),
         lambda settings: _fits_classifier(settings) or not settings.model["_target_"].startswith("dovision."),

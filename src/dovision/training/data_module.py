@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, RandomSampler, Subset
+from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 
 from dovision import checks
 from dovision.attacks.replay import MAIN, Replay
 from dovision.interfaces import Images, Split, condition_name
+from dovision.training.augmentation import Augmentation
 from dovision.types import Batch, Epsilons
 
 VALIDATION_BATCH = 256  # images
@@ -30,7 +33,8 @@ class ImageDataModule(pl.LightningDataModule):
         train_batch_size, val_batch_size, test_batch_size: images a batch.
         test_samples: numbers of the test images, in the order in which they are tested; None: all.
         num_workers: processes that read images.
-        seed: of the order of training images.
+        seed: of the order of training images, and of their augmentation.
+        augmentation: a transform of torchvision.transforms.v2, of training images only; None: as they are.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class ImageDataModule(pl.LightningDataModule):
         test_samples: Sequence[int] | None = None,
         num_workers: int = 0,
         seed: int = 0,
+        augmentation: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
         self.images = images
@@ -53,13 +58,22 @@ class ImageDataModule(pl.LightningDataModule):
         self.test_batch_size = checks.positive_int("test_batch_size", test_batch_size)
         self.test_samples = test_samples
         self.num_workers = checks.count("num_workers", num_workers)
+        self.augmentation = None if augmentation is None else Augmentation(augmentation, seed)
         self.shuffling = torch.Generator().manual_seed(checks.count("seed", seed))
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """All training images, in an order drawn for each epoch."""
-        split = self.images.split("train")
-        devices, rank = self._place()
-        return self._fit_loader(split, self.train_batch_size, sampler=_Shuffled(split, self.shuffling, devices, rank))
+        split = _Augmented(self.images.split("train"), self.augmentation)
+        order = _Shuffled(split, self.shuffling, *self._place())
+        return self._fit_loader(split, self.train_batch_size, sampler=order)
+
+    def augmented(self, sample: int, epoch: int) -> tuple[Tensor, ...]:
+        """A training image as an epoch shows it, shape (C, H, W), and the boxes of its known objects (XYXY, pixels)."""
+        image, boxes = self.images.split("train")[sample].image, self.images.boxes("train")
+        corners = boxes.loc[boxes["sample"] == sample, ["left", "top", "right", "bottom"]].to_numpy(float)
+        size = (image.shape[1], image.shape[2])
+        known = BoundingBoxes(torch.tensor(corners), format=BoundingBoxFormat.XYXY, canvas_size=size)
+        return (image, known) if self.augmentation is None else self.augmentation(image, epoch, sample, known)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """All validation images, in their order."""
@@ -145,17 +159,36 @@ class ImageDataModule(pl.LightningDataModule):
         )
 
 
-class _Shuffled(DistributedSampler[Any]):
-    """A device's share of the samples in the order of an epoch, which is the same on all devices."""
+class _Augmented(Dataset[Batch]):
+    """A split as epochs show it; its samples are numbered on through the epochs: sample + epoch * length."""
 
-    def __init__(self, split: Split, shuffling: torch.Generator, devices: int, rank: int) -> None:
+    def __init__(self, split: Split, augmentation: Augmentation | None) -> None:
+        self.split = split
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, number: int) -> Batch:
+        epoch, sample = divmod(number, len(self.split))
+        item = self.split[sample]
+        return (
+            item if self.augmentation is None else item._replace(image=self.augmentation(item.image, epoch, sample)[0])
+        )
+
+
+class _Shuffled(DistributedSampler[Any]):
+    """A device's share of an epoch's samples, in an order that is the same on all devices."""
+
+    def __init__(self, split: _Augmented, shuffling: torch.Generator, devices: int, rank: int) -> None:
         super().__init__(split, devices, rank)
         self.count = len(split)
         self.shuffling = shuffling
 
     def __iter__(self) -> Iterator[int]:
         torch.empty((), dtype=torch.int64).random_(generator=self.shuffling)  # as a loader without workers draws
-        order = list(RandomSampler(range(self.count), generator=self.shuffling))
+        first = self.epoch * self.count  # the epoch that Lightning has set
+        order = [first + sample for sample in RandomSampler(range(self.count), generator=self.shuffling)]
         order += order[: self.total_size - self.count]
         return iter(order[self.rank :: self.num_replicas])
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torchvision.transforms.v2 import Identity
 
 from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings
 from dovision.interfaces import Classifier, Images
@@ -24,7 +26,16 @@ def fit_classifier(settings: TrainSettings, images: Images, path: Path) -> None:
     """Fit the configured model to the training images, and write its checkpoint with its scores."""
     network = laid_out(settings.model.make())
     module = classifier_module(settings.training, network)
-    facts = _fit(settings, images, module, settings.training.classifier, path.parent, "val_score", "max")
+    transform = settings.augmentation.make()
+    facts = _fit(
+        settings,
+        _data(settings, images, settings.training.classifier, None if isinstance(transform, Identity) else transform),
+        module,
+        settings.training.classifier,
+        path.parent,
+        "val_score",
+        "max",
+    )
     network.task = module.fitted_task
     checkpoint.save_checkpoint(path, network, settings.model.record(), None, facts)
 
@@ -42,7 +53,8 @@ def fit_autoencoder(settings: TrainSettings, images: Images, plain: Classifier, 
     autoencoder = settings.code_of
     with_autoencoder = laid_out(insert(plain, autoencoder.make(), images.shape))
     module = autoencoder_module(settings.training, plain, with_autoencoder)
-    facts = _fit(settings, images, module, settings.training.autoencoder, path.parent, "val_loss", "min")
+    data = _data(settings, images, settings.training.autoencoder, None)
+    facts = _fit(settings, data, module, settings.training.autoencoder, path.parent, "val_loss", "min")
     model = checkpoint.read_checkpoint(fitted)["model"]
     checkpoint.save_checkpoint(path, with_autoencoder, model, autoencoder.record(), facts)
 
@@ -65,9 +77,21 @@ def laid_out(classifier: Classifier) -> Classifier:
     return classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
 
 
+def _data(
+    settings: TrainSettings, images: Images, fit: FitSettings, augmentation: Callable[..., Any] | None
+) -> ImageDataModule:
+    return ImageDataModule(
+        images,
+        train_batch_size=fit.batch_size,
+        num_workers=settings.num_workers,
+        seed=settings.seed,
+        augmentation=augmentation,
+    )
+
+
 def _fit(
     settings: TrainSettings,
-    images: Images,
+    data: ImageDataModule,
     module: pl.LightningModule,
     fit: FitSettings,
     folder: Path,
@@ -75,9 +99,6 @@ def _fit(
     mode: str,
 ) -> dict[str, Any]:
     """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
-    data = ImageDataModule(
-        images, train_batch_size=fit.batch_size, num_workers=settings.num_workers, seed=settings.seed
-    )
     epochs = Epochs(folder, monitor, mode, data.shuffling, software())
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
     trainer = make_trainer(settings.trainer, [epochs], max_epochs=fit.epochs, logger=False, **one_device)
@@ -87,5 +108,10 @@ def _fit(
         trainer.fit(module, datamodule=data, ckpt_path=epochs.last())
         module.load_state_dict(epochs.best_weights)
         scores = epochs.best_scores
-    own = {"fit": folder.name, "seed": settings.seed, "data": images.fingerprint, "limits": limits(settings.trainer)}
+    own = {
+        "fit": folder.name,
+        "seed": settings.seed,
+        "data": data.images.fingerprint,
+        "limits": limits(settings.trainer),
+    }
     return {**own, "scores": scores}

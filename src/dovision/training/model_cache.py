@@ -155,7 +155,12 @@ def _fitted(settings: TrainSettings, images: Images, data: str, permuted: bool =
 
 
 def _classifier_key(settings: TrainSettings, data: str, permuted: bool, digest: Digest = sha256) -> Key:
-    parts: Parts = {"model": settings.model, "training": settings.training.classifier, "trainer": settings.trainer}
+    parts: Parts = {
+        "model": settings.model,
+        "training": settings.training.classifier,
+        "augmentation": settings.augmentation,
+        "trainer": settings.trainer,
+    }
     return _key(
         CLASSIFIER, parts, digest, data=data, labels="permuted" if permuted else "as they are", seed=settings.seed
     )

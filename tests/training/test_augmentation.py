@@ -1,0 +1,161 @@
+"""Augmentation of training images: what it draws, what it carries along, what it may not do."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from torchvision.transforms import v2
+from torchvision.tv_tensors import BoundingBoxes, Mask
+
+from dovision.config import settings
+from dovision.config.sources import configuration_folder
+from dovision.datasets.digits import Digits
+from dovision.training.augmentation import Augmentation
+from dovision.training.data_module import ImageDataModule
+
+NAMES = sorted(path.stem for path in (configuration_folder() / "augmentation").glob("*.yaml"))
+SHAPES = [(1, 28, 28), (3, 40, 56)]
+SIDE = 160
+BOX = (40, 30, 110, 120)  # left, top, right, bottom
+
+
+def transform(name, shape=(1, SIDE, SIDE)):
+    height_and_width = f"dataset.shape=[{shape[0]},{shape[1]},{shape[2]}]"
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        composed = compose("train", [f"augmentation={name}", height_and_width])
+        return settings.read("train", composed).augmentation.make()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_augmentation_keeps_shape_type_and_range(name, shape):
+    augment, image = Augmentation(transform(name, shape), 0), torch.rand(shape)
+    for epoch in range(50):
+        (found,) = augment(image, epoch, 3)
+        assert type(found) is torch.Tensor
+        assert (found.shape, found.dtype) == (image.shape, image.dtype)
+        assert 0 <= found.min() <= found.max() <= 1
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"none"}))
+def test_what_is_drawn_depends_on_seed_epoch_and_sample_alone(name):
+    image, augment = torch.rand(1, SIDE, SIDE), Augmentation(transform(name), 0)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    due = [augment(image, epoch, 3)[0] for epoch in range(8)]
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(8)
+    assert all(torch.equal(found, augment(image, epoch, 3)[0]) for epoch, found in enumerate(due))
+    others = [
+        [Augmentation(augment.transform, 1)(image, epoch, 3)[0] for epoch in range(8)],
+        [augment(image, epoch, 4)[0] for epoch in range(8)],
+        [due[(epoch + 1) % 8] for epoch in range(8)],
+    ]
+    for other in others:
+        assert not all(torch.equal(one, two) for one, two in zip(due, other, strict=True))
+
+
+def drawn() -> tuple[torch.Tensor, BoundingBoxes, Mask]:
+    """An image with a bright box on a dark ground, the box, and its mask."""
+    left, top, right, bottom = BOX
+    image = torch.zeros(1, SIDE, SIDE)
+    image[:, top:bottom, left:right] = 1
+    boxes = BoundingBoxes(torch.tensor([BOX]).float(), format="XYXY", canvas_size=(SIDE, SIDE))
+    return image, boxes, Mask(image.bool())
+
+
+def around(image: torch.Tensor) -> list[float]:
+    """The corners of what is bright."""
+    rows, columns = (image[0] > (image.max() + image.min()) / 2).nonzero(as_tuple=True)
+    return [columns.min().item(), rows.min().item(), columns.max().item() + 1, rows.max().item() + 1]
+
+
+def overlap(one: list[float], other: list[float]) -> float:
+    """Intersection over union of two boxes."""
+    left, top = max(one[0], other[0]), max(one[1], other[1])
+    right, bottom = min(one[2], other[2]), min(one[3], other[3])
+    inside = max(0, right - left) * max(0, bottom - top)
+    areas = [(right - left) * (bottom - top) for left, top, right, bottom in (one, other)]
+    return inside / (sum(areas) - inside)
+
+
+@pytest.mark.parametrize("name", ["none", "flip_crop", "affine_jitter"])
+def test_boxes_and_masks_go_with_their_image(name):
+    augment, moved = Augmentation(transform(name), 0), 0
+    for sample in range(40):
+        image, boxes, mask = augment(drawn()[0], 0, sample, *drawn()[1:])
+        assert overlap(boxes[0].tolist(), around(image)) >= 0.95
+        assert overlap(around(mask.float()), around(image)) >= 0.95
+        moved += overlap(boxes[0].tolist(), list(map(float, BOX))) < 0.9
+    assert (moved > 20) == (name != "none")
+
+
+class Boxed(Digits):
+    """Digits, each with the box of its upper left quarter, but for sample 0, which has none."""
+
+    def source_boxes(self, split: str) -> pd.DataFrame:
+        row = [row for row in range(len(self.source(split).label)) if row != self.order(split)[0]]
+        facts = {"row": row, "object": "quarter", "label": None, "top": 0, "left": 0}
+        return pd.DataFrame({**facts, "bottom": self.shape[1] // 2, "right": self.shape[2] // 2})
+
+
+@pytest.fixture(scope="module")
+def images():
+    return Boxed("multiclass", tuple(map(str, range(10))), (1, 32, 32), 0.2, 0.05, 0)
+
+
+def test_the_data_module_shows_what_becomes_of_an_image_and_its_boxes(images):
+    mirror = v2.RandomHorizontalFlip(p=1.0)
+    image, boxes = ImageDataModule(images, augmentation=mirror).augmented(5, 0)
+    assert torch.equal(image, images.split("train")[5].image.flip(-1))
+    assert boxes.tolist() == [[16, 0, 32, 16]]
+    image, boxes = ImageDataModule(images).augmented(0, 0)
+    assert torch.equal(image, images.split("train")[0].image)
+    assert boxes.shape == (0, 4)
+
+
+def training_images(data, epoch):
+    """Images of an epoch by sample."""
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)  # as Lightning does
+    batches = list(loader)
+    image, sample = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("image", "sample"))
+    return image[sample.argsort()]
+
+
+@pytest.mark.slow
+def test_only_training_images_are_augmented_and_alike_with_any_number_of_workers(images):
+    augmentation = transform("affine_jitter", images.shape)
+    data, read = (ImageDataModule(images, num_workers=workers, augmentation=augmentation) for workers in (0, 2))
+    first, second = training_images(data, 0), training_images(data, 1)
+    assert torch.equal(first, training_images(read, 0))
+    assert torch.equal(second, training_images(read, 1))
+    assert torch.equal(first[3], data.augmented(3, 0)[0])
+    as_they_are = training_images(ImageDataModule(images), 0)
+    assert all(
+        (one != other).flatten(1).any(1).float().mean() > 0.99 for one, other in ((first, second), (first, as_they_are))
+    )
+    for split, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
+        found = torch.cat([batch.image for batch in loader])
+        assert all(torch.equal(image, images.split(split)[sample].image) for sample, image in enumerate(found))
+
+
+REFUSED = {
+    "type and shape, torch.float32 of .* got torch.float32 of": v2.Resize([8, 8]),
+    r"must keep images in \[0, 1\], got .* normalise inside the classifier": v2.Normalize([0.5], [0.5]),
+    "type and shape, .* got torch.uint8": v2.ToDtype(torch.uint8, scale=True),
+    "must be a transform of torchvision.transforms.v2, got the class ColorJitter itself": v2.ColorJitter,
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_would_change_the_range_or_the_size_is_refused_with_the_remedy(message):
+    with pytest.raises(ValueError, match=f"^augmentation .*{message}"):
+        Augmentation(REFUSED[message], 0)(torch.rand(1, 16, 16), 0, 0)
+
+
+def test_rounding_of_an_interpolation_is_clamped():
+    (found,) = Augmentation(lambda image: image * 1.0001, 0)(torch.ones(1, 4, 4), 0, 0)
+    assert found.max() == 1
