@@ -54,7 +54,7 @@ from dovision.datasets.chest_mnist import ChestMNIST
 from dovision.models import checkpoint
 from dovision.models.small_cnn import small_cnn
 from dovision.report import page
-from dovision.store.discover import survey
+from dovision.store.run_record import survey
 from dovision.store.schemas import with_digest
 from dovision.store.tables import row_groups
 from dovision.sweeps.validation import Checks

@@ -11,7 +11,7 @@ from dovision import checks
 from dovision.analysis.mixed_origins import mixed
 from dovision.report.catalogue import Catalogue
 from dovision.report.report_figure import ReportFigure
-from dovision.store.discover import UNREADABLE, survey
+from dovision.store.run_record import UNREADABLE, survey
 from paper.bench import bench_figure
 from paper.framework import framework_figure
 

@@ -59,14 +59,12 @@ def write_run(
         measured = {"task": task, "control_logits": logits, "treated_logits": treated}
         attacked = {"clean": CleanImages(clean.image, before), "logits_8bit": logits} if size else {}
         samples.append(
-            [
-                sample_columns(
-                    condition=condition, eps=size, batch=batch, names=named, logits=logits, **measured, **attacked
-                )
-            ]
+            sample_columns(
+                condition=condition, eps=size, batch=batch, names=named, logits=logits, **measured, **attacked
+            )
         )
         effects.append(
-            list(effect_columns(condition=condition, sample=batch.sample, units=units, regions=regions, **measured))
+            effect_columns(condition=condition, sample=batch.sample, units=units, regions=regions, **measured)
         )
         for sample in range(maps):
             save_image(thumbnail_path(folder, sample, condition), batch.image[sample])
@@ -146,8 +144,8 @@ def _write_film_effects(
         logits = control.float()
         table.write(sample_columns(condition="clean", eps=0.0, batch=batch, names=names, logits=logits, **measured))
     with TableWriter(folder / EFFECTS, effects_schema()) as table:
-        for rows in effect_columns(condition="clean", sample=sample, units=units, regions=regions, **measured):
-            table.write(done_rows(rows))
+        rows = effect_columns(condition="clean", sample=sample, units=units, regions=regions, **measured)
+        table.write(done_rows(rows))
     for row in range(3):
         save_image(thumbnail_path(folder, row, "clean"), batch.image[row])
 

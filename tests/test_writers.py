@@ -19,7 +19,6 @@ OPENS = ("w", "a", "x", "+")  # in the mode of what is opened
 FLAGS = ("O_WRONLY", "O_RDWR", "O_CREAT")
 EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("datasets/_download.py", "part.open"): "part of a download, published when it is whole",
-    ("datasets/_nih_store.py", "np.lib.format.open_memmap"): "an empty array, published when it is made",
     ("datasets/_nih_store.py", "(self.folder / IMAGES_FILE).open"): "rows, brought to the disk before they are marked",
     ("training/fitting.py", "checkpoint.save_checkpoint"): "by io.sealed",
     ("io/arrays.py", "np.memmap"): "of a file that is there; what is written into it are marks of such rows",
@@ -62,7 +61,7 @@ def writes(call: ast.Call) -> bool:
         flags = any(flag in ast.unparse(each) for flag in FLAGS for each in given)
         return flags or any(len(mode) <= 3 and sign in mode for mode in modes for sign in OPENS)
     method = isinstance(call.func, ast.Attribute)
-    if name in ("write_text", "save", "save_image") and not method:  # this package's own functions
+    if name in ("write_text", "write_table", "save", "save_image") and not method:  # this package's own functions
         return False
     return name in WRITERS and (bool(call.args) or name == "touch")
 

@@ -9,7 +9,7 @@ from dovision.report.html_tables import (
     quality_table,
     shared,
 )
-from dovision.store.discover import survey
+from dovision.store.run_record import survey
 
 
 def test_every_job_has_a_row_with_its_state_what_differs_and_the_reason(sweep):

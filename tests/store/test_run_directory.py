@@ -30,8 +30,9 @@ logits = {"control_logits": torch.zeros(1000, 10), "treated_logits": torch.zeros
 units = [f"u{i}" for i in range(20)]
 with TableWriter(run.path / "effects.parquet", effects_schema()) as table:
     images = {"sample": torch.arange(1000), "regions": [[None] * 20] * 1000}
-    for rows in effect_columns(condition="clean", units=units, task=task, **images, **logits):
-        table.write(rows)
+    rows = effect_columns(condition="clean", units=units, task=task, **images, **logits)
+    for start in range(0, len(rows), 50_000):
+        table.write(rows.slice(start, 50_000))
     os.kill(os.getpid(), signal.SIGKILL)
 """
 

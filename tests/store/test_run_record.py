@@ -1,8 +1,18 @@
 """What is found under a folder, and how damage is reported."""
 
+import json
+import re
+import shutil
+
+import pyarrow.parquet as pq
 import pytest
 
-from dovision.store.run_record import describe, read_sweep
+from dovision.cli.report import main
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_files import digests
+from dovision.store.run_record import describe, read_sweep, survey
+from dovision.store.schemas import with_digest
+from dovision.store.tables import EFFECTS, SAMPLES
 
 
 def test_all_runs_are_found_with_their_states_and_what_distinguishes_them(sweep):
@@ -60,3 +70,151 @@ def test_a_part_is_described_by_its_class_and_what_is_short():
     )
     assert describe({"_target_": "a.Zero"}) == "Zero"
     assert describe({"_target_": "a.FGSM", "eps": ["4/255", 0.1]}) == "FGSM(eps=[4/255, 0.1])"
+
+
+def test_a_copy_of_a_run_does_not_count_twice(tmp_path, write_run, run_command, svg_only):
+    for name, settings in (("a", "1"), ("b", "1"), ("c", "2")):
+        run = write_run(tmp_path / name, [f"seed={settings}"], images=6, maps=0, eps=(0.2,))
+        facts = json.loads((run.path / "run.json").read_text())
+        (run.path / "run.json").write_text(json.dumps(with_digest(facts | {"settings": settings})))
+    one, other, copied = sorted(survey(tmp_path), key=lambda run: (run.state == "copy", run.folder))
+    assert [each.folder.name for each in (one, other, copied)] == ["a", "c", "b"]
+    assert copied.failure == f"it repeats {tmp_path / 'a'}, and would count twice. Delete one."
+    assert run_command(main, f"sweep={tmp_path}") == 0
+    assert "would count twice" in (tmp_path / "report" / "index.html").read_text()
+
+
+@pytest.fixture
+def folder(tmp_path, write_run):
+    """A good run, and a copy of it to be damaged."""
+    write_run(tmp_path / "good", ["attack=pgd", "seed=1"], images=6, maps=1, eps=(0.2,))
+    shutil.copytree(tmp_path / "good", tmp_path / "spoilt")
+    facts = json.loads((tmp_path / "spoilt" / "run.json").read_text())
+    (tmp_path / "spoilt" / "run.json").write_text(
+        json.dumps(with_digest(facts | {"overrides": ["attack=pgd", "seed=2"]}))
+    )
+    return tmp_path
+
+
+def cut_short(run):
+    content = (run / EFFECTS).read_bytes()
+    (run / EFFECTS).write_bytes(content[: len(content) // 2])
+
+
+def a_byte_changed(run):
+    content = bytearray((run / EFFECTS).read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    (run / EFFECTS).write_bytes(content)
+
+
+def of_another_version(run):
+    table = pq.read_table(run / SAMPLES)
+    pq.write_table(table.replace_schema_metadata({"dovision_format": "0"}), run / SAMPLES)
+
+
+def without_a_table(run):
+    (run / SAMPLES).unlink()
+
+
+def with_half_a_config(run):
+    (run / ".hydra" / "config.yaml").write_text("{ half")
+
+
+def without_a_config(run):
+    (run / ".hydra" / "config.yaml").unlink()
+
+
+def recorded(run):
+    """The digests, as another version would have recorded them of its own files."""
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(with_digest(facts | {"digests": digests(run)})))
+
+
+def of_another_version_as_it_was(run):
+    of_another_version(run)
+    recorded(run)
+
+
+def never_written(run):
+    without_a_table(run)
+    recorded(run)
+
+
+DAMAGE = {
+    cut_short: r"spoilt must be as the run has left them, but effects\.parquet has [\d,]+ of [\d,]+ bytes\. Run",
+    a_byte_changed: r"but effects\.parquet has other content\. Run its command again, which measures them",
+    of_another_version: r"but samples\.parquet has [\d,]+ of [\d,]+ bytes\. Run its command again",
+    without_a_table: r"but samples\.parquet is missing\. Run its command again, which measures them again",
+    of_another_version_as_it_was: r"samples\.parquet must be of table format 3, got 0\. Run the evaluation again, or",
+    never_written: r"samples\.parquet must be a table of a run, got no such file\. Run the evaluation again",
+    with_half_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
+    without_a_config: r"config\.yaml must hold the run's config, got damaged content\. Delete the folder",
+}
+
+
+@pytest.mark.parametrize(("spoil", "pattern"), DAMAGE.items(), ids=[spoil.__name__ for spoil in DAMAGE])
+def test_a_damaged_run_is_named_with_the_remedy(folder, spoil, pattern):
+    spoil(folder / "spoilt")
+    good, spoilt = survey(folder)
+    assert (good.state, good.failure) == ("completed", "")
+    assert spoilt.state == "unreadable"
+    assert re.search(pattern, spoilt.failure)
+
+
+def test_the_report_leaves_it_out_says_so_and_ends_with_an_error(folder, monkeypatch, capsys, svg_only):
+    cut_short(folder / "spoilt")
+    monkeypatch.setattr("sys.argv", ["dovision-report", f"sweep={folder}"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    out, err = capsys.readouterr()
+    assert out.strip() == str(folder / "report" / "index.html")
+    assert err.splitlines()[-1].startswith("dovision-report: left out a run that cannot be read: ")
+    page = (folder / "report" / "index.html").read_text()
+    assert "Left out of every number and figure:" in page
+    assert ">1 completed</a>" in page
+    assert ">1 unreadable</a>" in page
+
+
+def test_another_programs_run_json_is_foreign_and_no_error(folder, page_of):
+    (folder / "spoilt" / "run.json").write_text('{"state": "SUCCEEDED", "id": 7}')
+    assert [run.state for run in survey(folder)] == ["completed", "foreign"]
+    page = page_of(folder).read_text()
+    assert "its run.json is another program&#39;s: it names no state of a run." in page
+    assert "<pre><code>dovision-evaluate attack=pgd seed=1</code></pre>" in page
+
+
+def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):
+    write_run(folder / "other", ["attack=pgd", "seed=3"], images=4, maps=0, eps=())
+    (folder / "spoilt" / "run.json").write_text("{")
+    assert [run.label for run in survey(folder)] == ["seed=1", "seed=3", "spoilt"]
+
+
+def test_failed_running_and_foreign_runs_are_told_beside_the_completed_one(folder, page_of):
+    (folder / "spoilt" / "run.json").write_text('{"state": "SUCCEEDED", "id": 7}')
+    failed, running = RunDirectory(folder / "failed"), RunDirectory(folder / "running")
+    failed.start({}, ["attack=pgd", "seed=4"], {})
+    failed.fail(MemoryError("too large"))
+    running.start({}, ["attack=pgd", "seed=5"], {})
+    page = page_of(folder).read_text()
+    for text in ("1 completed", "1 failed", "1 running", "1 foreign"):
+        assert f">{text}</a>" in page
+    assert "MemoryError: too large" in page
+
+
+def test_a_run_without_an_attack_has_a_page_without_a_figure_of_epsilons(tmp_path, write_run, page_of):
+    write_run(tmp_path, ["attack=none"], eps=(), images=6, maps=1)
+    page = page_of(tmp_path).read_text()
+    assert "Images and effect maps" in page
+    assert "against epsilon" not in page
+
+
+def test_an_empty_folder_is_answered_in_a_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["dovision-report", f"sweep={tmp_path}"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(SystemExit):
+        main()
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"dovision-report: sweep must be a folder of runs, got {tmp_path}, ")
+    assert last.endswith("which holds no run.json. Run dovision-evaluate first, or name the folder that it wrote to.")

@@ -137,8 +137,7 @@ def in_condition(condition, samples):
 
 
 def test_rows_go_image_by_image_and_condition_by_condition_within_an_image():
-    clean = [in_condition("clean", [7, 7]), in_condition("clean", [8, 8])]
-    attacked = [in_condition("eps=0.1", [7, 7, 8, 8])]
+    clean, attacked = (in_condition(name, [7, 7, 8, 8]) for name in ("clean", "eps=0.1"))
     ordered = by_sample([clean, attacked], images=2).to_pydict()
     assert ordered["sample"] == [7, 7, 7, 7, 8, 8, 8, 8]
     assert ordered["condition"] == ["clean", "clean", "eps=0.1", "eps=0.1"] * 2

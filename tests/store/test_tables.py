@@ -19,7 +19,7 @@ def rows(samples, condition="clean"):
     control = torch.stack([torch.tensor([0.0, float(s % 3)]) for s in samples])
     treated = control.unsqueeze(1) + torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     boxes = [[Box(0, 0, 2, 2), None]] * len(samples)
-    batches = effect_columns(
+    return effect_columns(
         condition=condition,
         sample=torch.tensor(list(samples)),
         units=("left", "right"),
@@ -28,7 +28,6 @@ def rows(samples, condition="clean"):
         treated_logits=treated,
         regions=boxes,
     )
-    return pa.Table.from_batches(batches).to_batches()[0]
 
 
 def write(path, parts):

@@ -147,19 +147,17 @@ def test_an_empty_region_is_nothing_done():
     assert touched(regions).tolist() == [[True, True], [False, False]]
 
 
-def effects(task=TWO, control=None, treated=None, regions=None):
+def effects(task=TWO, control=None, treated=None, regions=None, images=slice(None)):
     control = odds(0.75, 0.5) if control is None else control
     treated = torch.stack([odds(0.5, 0.5), odds(0.75, 0.25)], dim=1) if treated is None else treated
-    return pa.Table.from_batches(
-        effect_columns(
-            condition="clean",
-            sample=torch.tensor([3, 4]),
-            units=("u0", "u1"),
-            task=task,
-            control_logits=control,
-            treated_logits=treated,
-            regions=regions or [[None, Box(0, 1, 2, 3)], [None, None]],
-        )
+    return effect_columns(
+        condition="clean",
+        sample=torch.tensor([3, 4])[images],
+        units=("u0", "u1"),
+        task=task,
+        control_logits=control[images],
+        treated_logits=treated[images],
+        regions=(regions or [[None, Box(0, 1, 2, 3)], [None, None]])[images],
     ).to_pydict()
 
 
@@ -195,10 +193,9 @@ def test_what_was_not_done_has_no_row():
     assert nothing.num_rows == 0
 
 
-def test_the_rows_do_not_depend_on_the_size_of_a_block(monkeypatch):
-    whole = effects()
-    monkeypatch.setattr("dovision.store.to_arrow.BATCH_ROWS", 1)
-    assert effects() == whole
+def test_the_rows_do_not_depend_on_the_images_beside_them():
+    first, second = effects(images=slice(0, 1)), effects(images=slice(1, 2))
+    assert effects() == {name: first[name] + second[name] for name in first}
 
 
 def test_logits_that_do_not_fit_the_units_are_refused():

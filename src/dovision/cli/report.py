@@ -10,13 +10,11 @@ from dovision.cli.hydra_main import hydra_main
 from dovision.config.component import Component
 from dovision.config.settings import ReportSettings
 from dovision.config.sources import configuration_folder
-from dovision.io import yaml_file
-from dovision.io.text_files import make_folder, write_text
+from dovision.io.text_files import make_folder, read_yaml, write_text
 from dovision.report import page
 from dovision.report.catalogue import Catalogue
 from dovision.report.report_figure import ReportFigure, save_report_figure
-from dovision.store.discover import UNREADABLE, survey
-from dovision.store.run_record import Run
+from dovision.store.run_record import UNREADABLE, Run, survey
 from dovision.tracking.csv_logger import CSVLogger
 
 FIGURES_FOLDER = "figures"
@@ -87,7 +85,7 @@ def _logger(name: str | None) -> CSVLogger | None:
         return None
     folder = configuration_folder() / "logger"
     known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "csv")
-    node = yaml_file.read_yaml(folder / f"{checks.choice('log_to', name, known)}.yaml")
+    node = read_yaml(folder / f"{checks.choice('log_to', name, known)}.yaml")
     logger: CSVLogger = Component("log_to", node).make()
     return logger
 

@@ -126,8 +126,8 @@ class EffectEvaluation(Evaluation):
         for condition in conditions:
             outcome = self._outcome(condition)
             regions = self._regions(condition, len(outcome.units))
-            samples.append([self._sample_rows(condition, outcome, regions, conditions[0])])
-            effects.append(list(self._effect_rows(condition, outcome, regions)))
+            samples.append(self._sample_rows(condition, outcome, regions, conditions[0]))
+            effects.append(self._effect_rows(condition, outcome, regions))
         self._keep_pictures(conditions)
         if self.keeper is not None:
             for condition in conditions[1:]:
@@ -214,7 +214,7 @@ class EffectEvaluation(Evaluation):
             done=touched(regions),
         )
 
-    def _effect_rows(self, condition: Condition, outcome: Outcome, regions: Regions) -> Iterator[pa.RecordBatch]:
+    def _effect_rows(self, condition: Condition, outcome: Outcome, regions: Regions) -> pa.RecordBatch:
         return effect_columns(
             condition=condition.name,
             sample=condition.batch.sample,

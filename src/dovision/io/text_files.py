@@ -1,4 +1,4 @@
-"""Text and JSON files that are whole or not there, and folders to write to."""
+"""Text, JSON and YAML files that are whole or not there, and folders to write to."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from dovision.io.atomic import replacing
 from dovision.io.files import read_text
@@ -53,4 +55,30 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} must hold one JSON object, got damaged content. Delete the folder {path.parent} and run again."
         )
+    return content
+
+
+class _Plain(yaml.SafeLoader):  # type: ignore[misc]
+    """Plain types without aliases: of 30 lines, each twice the line before, a reader would see a thousand million."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.events.AliasEvent):
+            raise yaml.YAMLError("it has an alias (*)")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, in which nothing stands for something else.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no mapping of plain types without aliases, or larger than other text may be.
+    """
+    text = read_text(path)
+    try:
+        content = yaml.load(text, _Plain)  # the loader makes plain types only
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{path} must be YAML of plain types: {' '.join(str(error).split())}.") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold a mapping (key: value), got {type(content).__name__}.")
     return content

@@ -24,8 +24,7 @@ from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, inline_svg
 from dovision.store import config_diff
-from dovision.store.discover import COPY, FOREIGN, UNREADABLE
-from dovision.store.run_record import Run
+from dovision.store.run_record import COPY, FOREIGN, UNREADABLE, Run
 from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
 

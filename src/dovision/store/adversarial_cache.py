@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from dovision.io.text_files import make_folder, write_text
 from dovision.types import Batch
 
 
-class Keeper:
+class Keeper(AbstractContextManager["Keeper"]):
     """Write the images of one attack, for `attacks.replay` to show again, in a `with`.
 
     At its end the folder is put into its place; or removed if images are missing, as those of an attack that failed.
@@ -53,12 +53,7 @@ class Keeper:
         self._keys[rows] = np.stack([attacked.sample.cpu().numpy(), attacked.group.cpu().numpy()], 1)
         self._written[eps] = rows.stop
 
-    def __enter__(self) -> Keeper:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if any(self._written[eps] < self.images for eps in self.attack.eps):
             shutil.rmtree(self._partial)
             return

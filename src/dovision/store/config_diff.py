@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,10 +34,7 @@ def split(records: Sequence[FlatSettings]) -> tuple[dict[str, str], list[str]]:
 
 def counted(records: Sequence[FlatSettings], name: str) -> dict[str, int]:
     """Number of records with each value of a setting, in order; a record without it is counted under "-"."""
-    counts: dict[str, int] = {}
-    for record in records:
-        value = record.get(name) or "-"
-        counts[value] = counts.get(value, 0) + 1
+    counts = Counter(record.get(name) or "-" for record in records)
     return dict(sorted(counts.items(), key=lambda item: natural(item[0])))
 
 

@@ -1,6 +1,9 @@
 """Three tables of a run that detects: success of attacks, features that detectors read, and their scores.
 
-Rows may come in any order; readers rely on the columns alone.
+Rows may come in any order; readers rely on the columns alone. All tables begin with
+
+    sample, split, group    the row in the split, "val" or "test", the patient
+    attack, eps             the condition: "clean", "random_sign", "pgd", ...; its epsilon in pixel units, 0 for clean
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dovision.functional.intervals import share_interval
-from dovision.store.tables import METADATA, NAME, row_groups
+from dovision.store.tables import METADATA, NAME, read_table, row_groups
 
 SCORES = "scores.parquet"
 
@@ -38,15 +41,14 @@ MASKED = 0.05  # share of dead gradients above which attacks by gradient may fai
 SHARES = ("success", "success_8bit", "robust_accuracy")
 READS = "reads"  # the folder of the tables, in the run directory
 READS_ROW_GROUP = 4096  # rows, each of up to some thousand numbers
+_IMAGE = {"sample": pa.int64(), "split": NAME, "group": pa.int64(), "attack": NAME, "eps": pa.float64()}
+_WON = {"correct": pa.bool_(), "success": pa.bool_()}
 
 
 def scores_schema() -> pa.Schema:
     """Columns of scores.parquet, a row per (split, sample, attack, eps, strength, detector, variant, fitted_on).
 
-    sample, split, group    the row in the split, "val" or "test", the patient
-    attack                  the condition: "clean", "random_sign", "pgd", ...; "adaptive" and "adaptive, orthogonal" of
-                            one who knows the detector of the row
-    eps                     of the condition, pixel units; 0 for clean
+    attack                  also "adaptive" and "adaptive, orthogonal" of one who knows the detector of the row
     strength                lambda, what the adaptive attacker gives for a low score; null for all others
     detector                its name in the configuration
     variant                 "as is", "clean only", "clean and noise", "supervised" or "supervised, hardened"
@@ -58,9 +60,7 @@ def scores_schema() -> pa.Schema:
 
     Of val there are the rows of clean images and of noise, of patients that no detector was fitted to.
     """
-    columns = {"sample": pa.int64(), "split": NAME, "group": pa.int64(), "attack": NAME}
-    columns |= {"eps": pa.float64(), "strength": pa.float64(), **dict.fromkeys(DETECTOR, NAME)}
-    columns |= {"correct": pa.bool_(), "success": pa.bool_(), "score": pa.float32()}
+    columns = _IMAGE | {"strength": pa.float64()} | dict.fromkeys(DETECTOR, NAME) | _WON | {"score": pa.float32()}
     return pa.schema(columns, metadata=METADATA)
 
 
@@ -77,11 +77,7 @@ def widest(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def preferred(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one variant of each detector: supervised before unsupervised, hardened before not; of its widest fit.
-
-    Args:
-        frame: columns detector, variant, fitted_on, whatever else.
-    """
+    """The rows of one variant of each detector: supervised before unsupervised, hardened first; of its widest fit."""
     whole = widest(frame)
     rank = whole["variant"].astype(str).map(VARIANTS.index)
     return whole[rank == rank.groupby(whole["detector"], observed=True).transform("min")]
@@ -91,14 +87,12 @@ def read_scores(folder: Path) -> pd.DataFrame:
     """scores.parquet, with names as categories and `success` as 1, 0 or nan.
 
     Raises:
-        FileNotFoundError: there is no such table.
-        ValueError: the table is damaged, of another format, has no rows, or a score is missing.
+        FileNotFoundError, ValueError: see `tables.row_groups`; also if there are no rows, or a score is missing.
     """
     path = folder / SCORES
-    parts = list(row_groups(path))
-    if not parts:
+    frame: pd.DataFrame = read_table(path).to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
+    if frame.empty:
         raise ValueError(f"{path} must have rows, got none. Delete the folder {folder} and run again.")
-    frame: pd.DataFrame = pa.concat_tables(parts).to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
     silent = frame.loc[frame["score"].isna(), "detector"]
     if len(silent):
         raise ValueError(f"{path} must have a score in each row, got nan in {len(silent):,}, from {silent.iloc[0]}.")
@@ -108,15 +102,12 @@ def read_scores(folder: Path) -> pd.DataFrame:
 def attacks_schema() -> pa.Schema:
     """Columns of attacks.parquet, a row per (split, sample, attack, eps).
 
-    sample, split, group    the row in the split, "val" or "test", the patient
-    attack, eps             the condition, and its epsilon in pixel units
     success                 right when clean and wrong in this condition; null for images wrong when clean
     success_8bit            the same after the attacked image was rounded to 8 bits
     linf, l2                norms of attacked minus clean image, pixel units
     """
-    columns = {"sample": pa.int64(), "split": NAME, "group": pa.int64(), "attack": NAME, "eps": pa.float64()}
-    columns |= {"success": pa.bool_(), "success_8bit": pa.bool_(), "linf": pa.float32(), "l2": pa.float32()}
-    return pa.schema(columns, metadata=METADATA)
+    columns = dict.fromkeys(("success", "success_8bit"), pa.bool_()) | dict.fromkeys(("linf", "l2"), pa.float32())
+    return pa.schema(_IMAGE | columns, metadata=METADATA)
 
 
 def attack_rates(folder: Path) -> pd.DataFrame:
@@ -129,43 +120,31 @@ def attack_rates(folder: Path) -> pd.DataFrame:
     robust_accuracy     share of all images that are right before and after the attack
     linf, l2            the largest Linf and the mean L2 norm; nan for all together
 
-    The shares have their intervals in NAME_low and NAME_high, NAME_reason says why there is none.
-
-    Args:
-        folder: the run directory.
-
-    Raises:
-        FileNotFoundError, ValueError: the table is missing, damaged or of another format.
+    The shares have their intervals in NAME_low and NAME_high, NAME_reason says why there is none. Errors are those of
+    `tables.row_groups`.
     """
-    rows = pa.concat_tables(row_groups(folder / ATTACKS)).to_pandas()
+    rows = read_table(folder / ATTACKS).to_pandas()
     test = rows[rows["split"] == TEST].astype({"attack": str, "success": float, "success_8bit": float})
     count = test.groupby(["attack", "eps"])["sample"].transform("size")
-    whole = test[count == test["sample"].nunique()]
-    return pd.DataFrame([*_each(whole), *_together(whole)])
+    return pd.DataFrame(_rates(test[count == test["sample"].nunique()]))
 
 
-def _each(test: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _rates(test: pd.DataFrame) -> Iterator[dict[str, Any]]:
     for (attack, eps), rows in test.groupby(["attack", "eps"], sort=False):
-        norms = {"linf": float(rows["linf"].max()), "l2": float(rows["l2"].mean())}
-        yield {"attack": attack, "eps": eps, **_shares(rows), **norms}
-
-
-def _together(test: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    attacks = test[test["attack"] != NOISE]
-    for eps, rows in attacks.groupby("eps"):
+        yield _row(attack, eps, rows, float(rows["linf"].max()), float(rows["l2"].mean()))
+    for eps, rows in test[test["attack"] != NOISE].groupby("eps"):
         if rows["attack"].nunique() > 1:
             beaten = rows.groupby("sample").agg({"group": "first", "success": "max", "success_8bit": "max"})
-            yield {"attack": TOGETHER, "eps": eps, **_shares(beaten), "linf": np.nan, "l2": np.nan}
+            yield _row(TOGETHER, eps, beaten, np.nan, np.nan)
 
 
-def _shares(rows: pd.DataFrame) -> dict[str, Any]:
+def _row(attack: str, eps: float, rows: pd.DataFrame, linf: float, l2: float) -> dict[str, Any]:
     groups, success = rows["group"].to_numpy(), rows["success"].to_numpy(float)
-    values = {"success": success, "success_8bit": rows["success_8bit"].to_numpy(float)}
-    values["robust_accuracy"] = (success == 0).astype(float)
-    shares: dict[str, Any] = {"images": len(rows), "right": int(np.isfinite(success).sum())}
-    for name in SHARES:
-        shares |= share_interval(values[name], groups).columns(name)
-    return shares
+    shares = success, rows["success_8bit"].to_numpy(float), (success == 0).astype(float)
+    row = {"attack": attack, "eps": eps, "images": len(rows), "right": int(np.isfinite(success).sum())}
+    for name, values in zip(SHARES, shares, strict=True):
+        row |= share_interval(values, groups).columns(name)
+    return row | {"linf": linf, "l2": l2}
 
 
 class Reads(NamedTuple):
@@ -185,25 +164,16 @@ def reads_path(folder: Path, detector: str) -> Path:
 
 
 def reads_schema() -> pa.Schema:
-    """A row per (split, sample, condition).
+    """Columns of the table of what a detector read, a row per (split, sample, attack, eps).
 
-    sample, split, group    the row in the split, "val" or "test", the patient
-    attack, eps             "clean" or the attack's name, and the epsilon in pixel units, 0 for clean
-    correct                 the label, or each of the labels, was predicted in this condition
-    success                 right when clean and wrong in this condition; null for clean and for images wrong when clean
+    correct, success        as those of scores.parquet
     read                    what the detector's score is a function of
     """
-    fields = {"sample": pa.int64(), "split": NAME, "group": pa.int64(), "attack": NAME, "eps": pa.float64()}
-    fields |= {"correct": pa.bool_(), "success": pa.bool_(), "read": pa.list_(pa.float32())}
-    return pa.schema(fields, metadata=METADATA)
+    return pa.schema(_IMAGE | _WON | {"read": pa.list_(pa.float32())}, metadata=METADATA)
 
 
 def read_reads(folder: Path, detector: str) -> Iterator[Reads]:
-    """The table, some thousand rows at a time.
-
-    Raises:
-        FileNotFoundError, ValueError: the table is missing, damaged or of another format.
-    """
+    """The table, some thousand rows at a time; errors as those of `tables.row_groups`."""
     for table in row_groups(reads_path(folder, detector)):
         read = table["read"].combine_chunks()
         values = torch.from_numpy(np.array(read.values.to_numpy(zero_copy_only=False))).reshape(len(table), -1)

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from dovision.store.tables import METADATA, NAME, TableWriter, row_groups
+from dovision.store.tables import METADATA, NAME, read_schema, read_table, write_table
 from dovision.types import BOX_COLUMNS
 
 MAPS_FILE = "maps.parquet"
@@ -53,50 +52,30 @@ def maps_schema(rows: int, columns: int, height: int, width: int, margin: float)
 
 def boxes_schema() -> pa.Schema:
     """Columns of boxes.parquet, a row per (sample, object) of the samples explained: those of `Images.boxes`."""
-    fields = {"sample": pa.int64(), "object": pa.string(), "label": pa.string()}
-    fields |= dict.fromkeys(("top", "left", "bottom", "right"), pa.int32())
-    return pa.schema({name: fields[name] for name in BOX_COLUMNS}, metadata=METADATA)
+    kinds = [pa.int64(), pa.string(), pa.string(), *[pa.int32()] * 4]
+    return pa.schema(list(zip(BOX_COLUMNS, kinds, strict=True)), metadata=METADATA)
 
 
 def read_maps(folder: Path) -> pd.DataFrame:
-    """maps.parquet, with names as text and `cells` as arrays of shape (rows * columns,).
-
-    Raises:
-        FileNotFoundError, ValueError: the table is missing, damaged or of another format.
-    """
+    """maps.parquet, with names as text and `cells` as arrays, shape (rows * columns,); errors as of `read_table`."""
     names = ("explainer", "class", "variant", "state")
-    return _whole(folder / MAPS_FILE, maps_schema(1, 1, 1, 1, 0)).astype(dict.fromkeys(names, str))
+    return read_table(folder / MAPS_FILE).to_pandas().astype(dict.fromkeys(names, str))
 
 
 def read_grid(folder: Path) -> MapGrid:
-    """The grid on which the maps of maps.parquet lie.
-
-    Raises:
-        FileNotFoundError, ValueError: the table is missing, damaged or of another format.
-    """
-    next(row_groups(folder / MAPS_FILE, ["sample"]), None)  # the checks
-    metadata = pq.read_schema(folder / MAPS_FILE).metadata
+    """The grid on which the maps of maps.parquet lie; errors as those of `tables.read_table`."""
+    metadata = read_schema(folder / MAPS_FILE).metadata
     rows, columns, height, width, margin = (float(metadata[name.encode()]) for name in MapGrid._fields)
     return MapGrid(int(rows), int(columns), int(height), int(width), margin)
 
 
 def write_boxes(folder: Path, boxes: pd.DataFrame) -> None:
     """Write boxes.parquet, from rows of `Images.boxes`."""
-    with TableWriter(folder / BOXES_FILE, boxes_schema()) as table:
-        for rows in pa.Table.from_pandas(boxes, boxes_schema(), preserve_index=False).to_batches():
-            table.write(rows)
+    rows = pa.Table.from_pandas(boxes, boxes_schema(), preserve_index=False)
+    write_table(folder / BOXES_FILE, boxes_schema(), [rows])
 
 
 def read_box_table(folder: Path) -> pd.DataFrame:
-    """boxes.parquet; `label` is None where an object speaks for no class.
-
-    Raises:
-        FileNotFoundError, ValueError: the table is missing, damaged or of another format.
-    """
-    frame = _whole(folder / BOXES_FILE, boxes_schema())
-    return frame.assign(label=frame["label"].astype(object).where(frame["label"].notna(), None))
-
-
-def _whole(path: Path, schema: pa.Schema) -> pd.DataFrame:
-    tables = list(row_groups(path))
-    return (pa.concat_tables(tables) if tables else schema.empty_table()).to_pandas()
+    """boxes.parquet; `label` is None where an object speaks for no class; errors as those of `tables.read_table`."""
+    boxes = read_table(folder / BOXES_FILE).to_pandas()
+    return boxes.assign(label=boxes["label"].astype(object).where(boxes["label"].notna(), None))

@@ -16,7 +16,6 @@ import torch
 
 from dovision.attacks.replay import FOLDER
 from dovision.config import hashing
-from dovision.config.hashing import content_hash, paths_named
 from dovision.config.settings import CommandSettings
 from dovision.io.files import sha256
 from dovision.store.run_directory import RunDirectory
@@ -45,17 +44,11 @@ def software() -> dict[str, str]:
 
 
 def surroundings(settings: CommandSettings, digest: Callable[[Path], str] = sha256) -> dict[str, Any]:
-    """Dependencies of a run besides data and weights: code, the configuration, and files that it names.
-
-    Args:
-        settings: of the run.
-        digest: of a file.
-    """
+    """Dependencies of a run besides data and weights: code, the configuration, the digests of files that it names."""
     relevant = hashing.relevant_settings(settings)
     others = {name: value for name, value in relevant.items() if name not in hashing.OF_DATA_AND_WEIGHTS}
-    components, files = hashing.foreign_code(relevant), files_named(others, digest)
-    made = hashing.content_hash(relevant)
-    return {**software(), "settings": made, "components": components, "files": files}
+    made = {"settings": hashing.content_hash(relevant), "components": hashing.foreign_code(relevant)}
+    return {**software(), **made, "files": files_named(others, digest)}
 
 
 def origin(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,15 +59,12 @@ def origin(facts: Mapping[str, Any]) -> dict[str, Any]:
 def git_commit() -> str | None:
     """The commit of the checkout that the package is run from, with a + if it was changed; None if installed."""
     folder = Path(__file__).resolve().parent
+    git = functools.partial(subprocess.run, cwd=folder, capture_output=True, text=True, check=True)
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
-        tracked = subprocess.run(["git", "ls-files", "--error-unmatch", __file__], cwd=folder, capture_output=True)
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=folder, capture_output=True, text=True)
+        git(["git", "ls-files", "--error-unmatch", __file__])
+        return git(["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"]).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-    if tracked.returncode:
-        return None
-    return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
 def peak_memory() -> int:
@@ -84,23 +74,19 @@ def peak_memory() -> int:
 
 
 def files_named(config: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> dict[str, str]:
-    """The content of each file that a configuration names, by the name of the setting.
+    """The digest of each file that a configuration, in plain types, names, by the name of the setting.
 
     A run directory stands for the attacked images in it.
-
-    Args:
-        config: in plain types.
-        digest: of a file.
 
     Raises:
         ValueError: attacked images are not those that their run has recorded.
     """
     contents = {}
-    for name, path in paths_named(config).items():
+    for name, path in hashing.paths_named(config).items():
         if path.is_file():
             contents[name] = digest(path)
         elif (path / FOLDER).is_dir():
-            contents[name] = content_hash(_attacked(path, digest))
+            contents[name] = hashing.content_hash(_attacked(path, digest))
     return contents
 
 
@@ -108,8 +94,7 @@ def _attacked(run: Path, digest: Callable[[Path], str]) -> dict[str, str]:
     """The digest of each file of attacked images in a run directory, by its name there."""
     files = sorted(path for path in run.glob(f"{FOLDER}/*/*") if path.is_file())
     found = {path.relative_to(run).as_posix(): digest(path) for path in files}
-    record = run / RUN
-    recorded = RunDirectory(run).facts().get(DIGESTS, {}) if record.is_file() else {}  # none before it is completed
+    recorded = RunDirectory(run).facts().get(DIGESTS) if (run / RUN).is_file() else None  # none until it is completed
     for name, own in found.items():
         if recorded and recorded.get(name, {}).get("sha256") != own:
             raise ValueError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -101,8 +101,9 @@ class RunDirectory:
             run_files.remove_remains(self.path, afresh)
             remove_partial(self.path)
             (self.path / ".hydra").mkdir(exist_ok=True)
-            self._write_yaml("config.yaml", checks.plain_value("config", config))
-            self._write_yaml("overrides.yaml", list(overrides))
+            for name, content in (("config", checks.plain_value("config", config)), ("overrides", list(overrides))):
+                text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+                write_text(self.path / ".hydra" / f"{name}.yaml", text)
             self._write({"state": "running", "overrides": list(overrides), **facts})
             on_failure.pop_all()
 
@@ -112,11 +113,9 @@ class RunDirectory:
 
     def complete(self, facts: Mapping[str, Any]) -> None:
         """End well; call it when all tables have their final names."""
-        try:
+        with closing(self):
             self.record({**facts, "state": "completed", DIGESTS: run_files.digests(self.path)})
             shutil.rmtree(self.path / SHARDS_FOLDER, ignore_errors=True)
-        finally:
-            self.close()
 
     def leave_partial(self, reason: str, facts: Mapping[str, Any] = _NOTHING) -> None:
         """End without some of the images; those that are finished are used by the next start."""
@@ -141,21 +140,17 @@ class RunDirectory:
             BeingWritten: another process is at work there.
         """
         self.hold()
-        try:
+        with closing(self):
             if self.state == MISSING:
                 self._write({"state": "skipped", "overrides": list(overrides), "reason": reason})
-        finally:
-            self.close()
 
     def close(self) -> None:
         """Let go of the lock; a run that has not come to its end is interrupted by that."""
         self._lock.release()
 
     def _end(self, facts: Mapping[str, Any]) -> None:
-        try:
+        with closing(self):
             self.record(facts)
-        finally:
-            self.close()
 
     def _recorded_state(self) -> str:
         try:
@@ -170,7 +165,3 @@ class RunDirectory:
             raise BeingWritten(f"{self.path} was taken over by another process, and the run is left to that.")
         plain = {str(key): checks.plain_value(f"fact {key}", value) for key, value in facts.items()}
         write_json(self.path / RUN, with_digest(plain))
-
-    def _write_yaml(self, name: str, content: object) -> None:
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        write_text(self.path / ".hydra" / name, text)

@@ -6,7 +6,7 @@ A digest is recorded when the run is completed, and compared whenever the file i
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,11 +22,7 @@ from dovision.store.thumbnails import EFFECT_MAPS_FOLDER
 
 RUN = "run.json"
 LOCK = ".run.lock"
-REMOVED, RESUMED, STAYS = (
-    "measured again",
-    "resumed",
-    "continued",
-)  # what a new start does with an unfinished run's file
+REMOVED, RESUMED, STAYS = "measured again", "resumed", "continued"  # a file of an unfinished run, by a new start
 
 
 class RunFile(NamedTuple):
@@ -34,9 +30,7 @@ class RunFile(NamedTuple):
 
     path: str  # in the run directory, with * for names
     meaning: str
-    schema: str  # what declares its columns or keys, in this package; empty if nothing does
-    writer: str
-    reader: str  # empty: none but people and other programs
+    code: tuple[str, str, str]  # what in dovision declares its columns or keys, writes and reads it; empty: nothing
     digested: bool = True  # once the run is completed
     restart: str = REMOVED
 
@@ -50,130 +44,101 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         RUN,
         "state, overrides, seed, versions, commit, wall time, peak memory, forward passes, checkpoints, data, images "
         "measured, and the digests of other files",
-        "store.schemas.RunRecord",
-        "store.run_directory.RunDirectory.record",
-        "store.run_directory.RunDirectory.facts",
+        (
+            "store.schemas.RunRecord",
+            "store.run_directory.RunDirectory.record",
+            "store.run_directory.RunDirectory.facts",
+        ),
         digested=False,
     ),
     RunFile(
         SAMPLES,
         "a row per image and condition: label, prediction, all probabilities and logits, entropy, margin, success of "
         "the attack",
-        "store.tables.samples_schema",
-        "store.shards.Shards",
-        "store.tables.read_samples",
+        ("store.tables.samples_schema", "store.shards.Shards", "store.tables.read_samples"),
     ),
     RunFile(
         EFFECTS,
         "a row per image, condition, unit and class: control, treated, effect, log-odds effect, expected effect, the "
         "same of logits (change of the logits weighted by P(y given x)), and the divergence by class",
-        "store.tables.effects_schema",
-        "store.shards.Shards",
-        "store.tables.read_effects",
+        ("store.tables.effects_schema", "store.shards.Shards", "store.tables.read_effects"),
     ),
     RunFile(
         MAPS_FILE,
         "with explainers: a row per map, on one grid of cells, and how it was judged",
-        "store.map_tables.maps_schema",
-        "evaluation.maps.MapEvaluation",
-        "store.map_tables.read_maps",
+        ("store.map_tables.maps_schema", "evaluation.maps.MapEvaluation", "store.map_tables.read_maps"),
     ),
     RunFile(
         BOXES_FILE,
         "a row per object of the images that has a box",
-        "store.map_tables.boxes_schema",
-        "store.map_tables.write_boxes",
-        "store.map_tables.read_box_table",
+        ("store.map_tables.boxes_schema", "store.map_tables.write_boxes", "store.map_tables.read_box_table"),
     ),
     RunFile(
         ATTACKS,
         "with detectors: a row per attacked image: success, also at 8 bits, and norms",
-        "store.detection_tables.attacks_schema",
-        "evaluation.detection.Detection",
-        "store.detection_tables.attack_rates",
+        (
+            "store.detection_tables.attacks_schema",
+            "evaluation.detection.Detection",
+            "store.detection_tables.attack_rates",
+        ),
     ),
     RunFile(
         f"{READS}/*.parquet",
         "what a detector read of each image in each condition",
-        "store.detection_tables.reads_schema",
-        "evaluation.detection.Detection",
-        "store.detection_tables.read_reads",
+        ("store.detection_tables.reads_schema", "evaluation.detection.Detection", "store.detection_tables.read_reads"),
     ),
     RunFile(
         SCORES,
         "the score of each detector, as it was fitted, of each image in each condition",
-        "store.detection_tables.scores_schema",
-        "evaluation.detector_fits.write_scores",
-        "store.detection_tables.read_scores",
+        (
+            "store.detection_tables.scores_schema",
+            "evaluation.detector_fits.write_scores",
+            "store.detection_tables.read_scores",
+        ),
     ),
     RunFile(
         "detection.parquet",
         "what follows from the scores: a row per detector and condition, with intervals",
-        "",
-        "analysis.detection_summary.write_detection",
-        "analysis.detection_summary.read_detection",
+        ("", "analysis.detection_summary.write_detection", "analysis.detection_summary.read_detection"),
     ),
     RunFile(
         SUMMARY,
         "headline numbers with 95 % intervals, over patients where there are patients, images by class, and the "
         "quality of the classifier as a whole and class by class (accuracy, balanced accuracy, AUROC, sensitivity, "
         "specificity, calibration error, prevalence)",
-        "store.schemas.Summary",
-        "analysis.summary.write_summary",
-        "store.schemas.read_summary",
+        ("store.schemas.Summary", "analysis.summary.write_summary", "store.schemas.read_summary"),
     ),
     RunFile(
         f"{EFFECT_MAPS_FOLDER}/*.png",
         "pictures of a few images in each condition",
-        "",
-        "store.thumbnails.save_image",
-        "store.thumbnails.load_thumbnail",
+        ("", "store.thumbnails.save_image", "store.thumbnails.load_thumbnail"),
         restart=RESUMED,
     ),
     RunFile(
         f"{FOLDER}/*/*",
         "all attacked images, with `evaluation.store_adversarial=true`, to be shown again by `attack=replay`",
-        "",
-        "store.adversarial_cache.Keeper",
-        "attacks.replay.Replay",
+        ("", "store.adversarial_cache.Keeper", "attacks.replay.Replay"),
     ),
     RunFile(
         ".hydra/*.yaml",
         "the configuration and the overrides of the job",
-        "config.settings.EvaluateSettings",
-        "store.run_directory.RunDirectory.start",
-        "store.run_record.read_run",
+        ("config.settings.EvaluateSettings", "store.run_directory.RunDirectory.start", "store.run_record.read_run"),
     ),
     RunFile(
         SHARDS_FOLDER,
         "finished rows of a run that is not completed",
-        "store.shards.Shards",
-        "store.shards.Shards",
-        "store.shards.Shards.finished",
+        ("store.shards.Shards", "store.shards.Shards", "store.shards.Shards.finished"),
         digested=False,
         restart=RESUMED,
     ),
-    RunFile(
-        "metrics.csv",
-        "the numbers of summary.json",
-        "",
-        "tracking.csv_logger.CSVLogger",
-        "",
-        digested=False,
-        restart=STAYS,
-    ),
-    RunFile("run.log", "the log", "", "cli.session.log_file", "", digested=False, restart=STAYS),
-    RunFile(LOCK, "held while the run is written", "", "io.locking.Lock", "io.locking.is_locked", False, STAYS),
+    RunFile("metrics.csv", "the numbers of summary.json", ("", "tracking.csv_logger.CSVLogger", ""), False, STAYS),
+    RunFile("run.log", "the log", ("", "cli.session.log_file", ""), False, STAYS),
+    RunFile(LOCK, "held while the run is written", ("", "io.locking.Lock", "io.locking.is_locked"), False, STAYS),
 )
 
 
 def remove_remains(folder: Path, afresh: bool) -> None:
-    """Remove what a start finds of an earlier one, but for what it goes on with: finished shards and their pictures.
-
-    Args:
-        folder: the run directory.
-        afresh: whether all is measured again.
-    """
+    """Remove what a start finds of an earlier one, but for finished shards and their pictures; `afresh`, these too."""
     resumes = not afresh and (folder / SHARDS_FOLDER).exists()
     for file in RUN_FILES:
         if file.restart == REMOVED or (file.restart == RESUMED and not resumes):
@@ -197,28 +162,20 @@ def digests(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def digest_differences(folder: Path, facts: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> list[str]:
-    """Files of a completed run that are not those it has recorded, and in what way; empty if all are.
+    """Files of a completed run that are not those that its run.json records, and in what way; empty if all are.
 
-    Args:
-        folder: the run directory.
-        facts: its run.json.
-        digest: the SHA-256 of a file; asked for files of the recorded size only.
+    The SHA-256 is asked of `digest` for files of the recorded size only.
     """
-    recorded = facts.get(DIGESTS)
+    recorded, found, unlike = facts.get(DIGESTS), digested_files(folder), []
     if not recorded:
         return ["run.json records no digests of the tables"]
-    return list(_differences(recorded, digested_files(folder), digest))
-
-
-def _differences(
-    recorded: Mapping[str, Any], found: Mapping[str, Path], digest: Callable[[Path], str]
-) -> Iterator[str]:
     for name in sorted({*recorded, *found}):
         if name not in found:
-            yield f"{name} is missing"
+            unlike.append(f"{name} is missing")
         elif name not in recorded:
-            yield f"{name} is none of the files that the run has recorded"
+            unlike.append(f"{name} is none of the files that the run has recorded")
         elif (size := found[name].stat().st_size) != recorded[name]["bytes"]:
-            yield f"{name} has {size:,} of {recorded[name]['bytes']:,} bytes"
+            unlike.append(f"{name} has {size:,} of {recorded[name]['bytes']:,} bytes")
         elif digest(found[name]) != recorded[name]["sha256"]:
-            yield f"{name} has other content"
+            unlike.append(f"{name} has other content")
+    return unlike

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dovision import checks
-from dovision.io import yaml_file
+from dovision.io.text_files import read_json, read_yaml
+from dovision.store import run_files
+from dovision.store.config_diff import natural
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
-from dovision.store.schemas import read_summary
+from dovision.store.schemas import STATES, read_summary
+from dovision.store.tables import EFFECTS, SAMPLES, read_schema
 
 CONFIG = ".hydra/config.yaml"
 IRRELEVANT = ("output_root=", "hydra", "rerun=", "on_failure=", "threads=")  # overrides that do not describe a run
+UNREADABLE, FOREIGN, COPY = "unreadable", "foreign", "copy"  # states of what cannot be used; see `survey`
+SAME = ("settings", "dataset_fingerprint", "checkpoints")  # of two runs that answer one question
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,20 @@ def read_sweep(folder: str | Path) -> list[Run]:
     return labelled(folder, [read_run(path) for path in run_folders(folder)])
 
 
+def survey(folder: Path) -> list[Run]:
+    """The runs at or under a folder in the order of their labels, but for those that cannot be used.
+
+    These have the state "unreadable" (damaged, or of another version), "foreign" (another program's run.json) or
+    "copy" (a second run of the same settings, data and weights, which would count twice), and their `failure` says
+    why. Each file of a completed run is held against its recorded digest before it is trusted.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no run.json in it.
+    """
+    runs = labelled(folder, list(_once(_examined(path) for path in run_folders(folder))))
+    return sorted(runs, key=lambda run: natural(run.label))
+
+
 def run_folders(folder: Path) -> list[Path]:
     """The folders with a run.json at or under a folder, in the order of their paths.
 
@@ -83,11 +103,55 @@ def read_run(path: Path) -> Run:
     Raises:
         ValueError: its run.json, config, or summary if it is completed, is damaged; the error names the file.
     """
-    directory = RunDirectory(path)
+    directory, file = RunDirectory(path), path / CONFIG
     state, facts = directory.state, directory.facts()
     completed = state == "completed"
-    config = _config(path) if completed or (path / CONFIG).is_file() else {}
+    try:
+        config = read_yaml(file) if completed or file.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{file} must hold the run's config, got damaged content. Delete the folder {path} and run again."
+        ) from error
     return Run(path, "", state, facts, config, read_summary(path) if completed else {})
+
+
+def _examined(path: Path) -> Run:
+    """The run in a folder, with all its files; or what keeps it from being used."""
+    try:
+        if str(read_json(path / RUN).get("state")) not in STATES:
+            return _unusable(path, FOREIGN, f"its {RUN} is another program's: it names no state of a run.")
+        run = read_run(path)
+        if run.state == "completed":
+            _check_files(run)
+        return run
+    except (OSError, ValueError) as error:
+        return _unusable(path, UNREADABLE, " ".join(str(error).split()))
+
+
+def _check_files(run: Run) -> None:
+    if found := run_files.digest_differences(run.folder, run.facts):
+        raise ValueError(
+            f"the files in {run.folder} must be as the run has left them, but {'; '.join(found)}. Run its command "
+            "again, which measures them again, or put the files back."
+        )
+    for name in {SAMPLES, EFFECTS, *run_files.digested_files(run.folder)}:
+        if name.endswith(".parquet"):
+            read_schema(run.folder / name)
+
+
+def _once(runs: Iterable[Run]) -> Iterator[Run]:
+    """The runs, those that repeat another one marked."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        same = json.dumps([run.facts.get(name) for name in SAME], sort_keys=True)
+        if run.state != "completed" or run.facts.get("settings") is None or first.setdefault(same, run) is run:
+            yield run
+        else:
+            yield _unusable(run.folder, COPY, f"it repeats {first[same].folder}, and would count twice. Delete one.")
+
+
+def _unusable(path: Path, state: str, problem: str) -> Run:
+    return Run(path, "", state, {}, {}, {}, problem)
 
 
 def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:
@@ -152,16 +216,3 @@ def _brief(value: object) -> bool:
     if isinstance(value, list):
         return len(value) <= 8
     return value is not None and not (isinstance(value, str) and Path(value).is_absolute())
-
-
-def _config(path: Path) -> dict[str, Any]:
-    file = path / CONFIG
-    try:
-        config = yaml_file.read_yaml(file)
-    except (ValueError, OSError):
-        config = None
-    if not isinstance(config, dict):
-        raise ValueError(
-            f"{file} must hold the run's config, got damaged content. Delete the folder {path} and run again."
-        )
-    return config

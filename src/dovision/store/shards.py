@@ -8,6 +8,7 @@ shards/<rank>-of-<devices>/origin.json          what the rows depend on
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ import pyarrow as pa
 from dovision import checks
 from dovision.io.atomic import remove_partial
 from dovision.io.text_files import read_json, write_json
-from dovision.store.tables import ROW_GROUP, TableWriter, row_groups
+from dovision.store.tables import ROW_GROUP, row_groups, write_table
 
 log = logging.getLogger(__name__)
 SHARDS_FOLDER = "shards"
@@ -93,28 +94,28 @@ class Shards:
             return
         end = done + images
         for name, schema in self.schemas.items():
-            with TableWriter(self.folder / f"{end}.{name}", schema) as table:
-                for batch in rows[name]:
-                    table.write(batch)
+            write_table(self.folder / f"{end}.{name}", schema, rows[name])
         write_json(self.folder / f"{end}.json", dict(state))
         self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), state)
 
     def finished(self, name: str) -> Iterator[pa.Table]:
         """The rows of a table that this device has finished."""
-        for end in _ends(self.folder):
-            yield from row_groups(self.folder / f"{end}.{name}")
+        return _finished(self.folder, name)
 
     def join(self) -> None:
         """Write the tables, from the shards of all devices; the same bytes however the rows were cut into shards."""
         folders = [_folder(self.run, rank, self.devices) for rank in range(self.devices)]
         for name, schema in self.schemas.items():
-            with TableWriter(self.run / name, schema) as table:
-                for batch in _batches(folders, name):
-                    table.write(batch)
+            parts = itertools.chain.from_iterable(_finished(folder, name) for folder in folders)
+            write_table(self.run / name, schema, parts)
 
     def _begin(self, origin: dict[str, Any]) -> None:
         if self.folder.exists():
-            differing = _differing(self.folder / _ORIGIN, origin)
+            try:
+                recorded = read_json(self.folder / _ORIGIN)
+                differing = [name for name in {**recorded, **origin} if recorded.get(name) != origin.get(name)]
+            except (FileNotFoundError, ValueError):
+                differing = ["their recorded origin"]
             if not differing:
                 remove_partial(self.folder)
                 return
@@ -132,34 +133,22 @@ def _ends(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
 
 
-def _batches(folders: Sequence[Path], name: str) -> Iterator[pa.RecordBatch]:
-    for folder in folders:
-        for end in _ends(folder):
-            for rows in row_groups(folder / f"{end}.{name}"):
-                yield from rows.to_batches()
+def _finished(folder: Path, name: str) -> Iterator[pa.Table]:
+    for end in _ends(folder):
+        yield from row_groups(folder / f"{end}.{name}")
 
 
-def _differing(path: Path, origin: Mapping[str, Any]) -> list[str]:
-    """Names in which the recorded origin differs from this one."""
-    try:
-        recorded = read_json(path)
-    except (FileNotFoundError, ValueError):
-        return ["their recorded origin"]
-    return [name for name in {**recorded, **origin} if recorded.get(name) != origin.get(name)]
-
-
-def by_sample(conditions: Sequence[Sequence[pa.RecordBatch]], images: int) -> pa.RecordBatch:
+def by_sample(conditions: Sequence[pa.RecordBatch], images: int) -> pa.RecordBatch:
     """The rows of the same images in several conditions, image by image, and condition by condition within an image.
 
     Args:
         conditions: for each condition its rows, image by image, the same number for each image.
         images: how many images there are.
     """
-    tables = [pa.Table.from_batches(rows) for rows in conditions]
-    rows = [np.arange(len(table)).reshape(images, -1) for table in tables]
-    starts = np.cumsum([0, *(len(table) for table in tables[:-1])])
-    order = np.concatenate([part + start for part, start in zip(rows, starts, strict=True)], axis=1)
-    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks().take(order.reshape(-1))
+    ends = np.cumsum([len(rows) for rows in conditions])
+    parts = np.split(np.arange(ends[-1]), ends[:-1])
+    order = np.concatenate([part.reshape(images, -1) for part in parts], axis=1).reshape(-1)
+    table = pa.Table.from_batches(conditions).unify_dictionaries().combine_chunks().take(order)
     return table.combine_chunks().to_batches()[0]
 
 
@@ -171,10 +160,6 @@ def shard_path(path: Path, rank: int, count: int) -> Path:
 def join_shards(path: Path, schema: pa.Schema, count: int) -> None:
     """Join the shards of a table, in the order of the devices, and remove them."""
     shards = [shard_path(path, rank, count) for rank in range(count)]
-    with TableWriter(path, schema) as table:
-        for shard in shards:
-            for rows in row_groups(shard):
-                for batch in rows.to_batches():
-                    table.write(batch)
+    write_table(path, schema, itertools.chain.from_iterable(map(row_groups, shards)))
     for shard in shards:
         shard.unlink()

@@ -7,11 +7,11 @@ columns alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,6 @@ from torch import Tensor
 
 from dovision.functional.effects import RESOLUTION
 from dovision.io.atomic import replacing
-from dovision.io.files import regular
 from dovision.types import Box, Task
 
 SAMPLES = "samples.parquet"
@@ -115,21 +114,19 @@ class TableWriter:
         self.schema = schema
         self.row_group = row_group or ROW_GROUP
         self._waiting: list[pa.RecordBatch] = []
+        self._context = self._open()
 
     def __enter__(self) -> TableWriter:
-        self._context: AbstractContextManager[None] = self._open()
         self._context.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self._context.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._context.__exit__(*error)
 
-    def write(self, rows: pa.RecordBatch) -> None:
+    def write(self, rows: pa.RecordBatch | pa.Table) -> None:
         """Add rows of the table's schema."""
-        self._waiting.append(rows)
-        count = sum(batch.num_rows for batch in self._waiting)
+        self._waiting += [rows] if isinstance(rows, pa.RecordBatch) else rows.to_batches()
+        count = sum(map(len, self._waiting))
         if count >= self.row_group:
             self._flush(count - count % self.row_group)
 
@@ -140,7 +137,7 @@ class TableWriter:
             pq.ParquetWriter(partial, self.schema, compression="zstd", write_page_checksum=True) as self._file,
         ):
             yield
-            self._flush(sum(batch.num_rows for batch in self._waiting))
+            self._flush(sum(map(len, self._waiting)))
 
     def _flush(self, count: int) -> None:
         table = pa.Table.from_batches(self._waiting, self.schema).unify_dictionaries()
@@ -148,6 +145,13 @@ class TableWriter:
             rows = table.slice(start, min(self.row_group, count - start))
             self._file.write_table(_with_own_dictionaries(rows), row_group_size=self.row_group)
         self._waiting = table.slice(count).to_batches()
+
+
+def write_table(path: Path, schema: pa.Schema, parts: Iterable[pa.RecordBatch | pa.Table]) -> None:
+    """Write a table whose rows are all there."""
+    with TableWriter(path, schema) as table:
+        for rows in parts:
+            table.write(rows)
 
 
 def _with_own_dictionaries(table: pa.Table) -> pa.Table:
@@ -168,9 +172,7 @@ def row_groups(
         FileNotFoundError: there is no such table.
         ValueError: the file is damaged, or of another format; the error names it and the remedy.
     """
-    _require(path)
-    with _readable(path), pq.ParquetFile(regular(path), page_checksum_verification=True) as file:
-        _check_format(path, file.schema_arrow)
+    with _opened(path) as file:
         for number in range(file.num_row_groups):
             first = file.metadata.row_group(number).column(0).statistics  # column 0 is `sample`
             if samples is not None and not any(first.min <= sample <= first.max for sample in samples):
@@ -179,29 +181,53 @@ def row_groups(
             yield table if samples is None else table.filter(pc.is_in(table["sample"], pa.array(samples, pa.int64())))
 
 
-def largest_effect(effects: pd.DataFrame) -> float:
-    """The size of the largest effect, which has the deepest colour; at least what float32 probabilities resolve.
+def read_table(path: Path, columns: Sequence[str] | None = None, samples: Collection[int] | None = None) -> pa.Table:
+    """All row groups at once, or an empty table of all columns; arguments and errors as those of `row_groups`."""
+    groups = list(row_groups(path, columns, samples))
+    return pa.concat_tables(groups or [read_schema(path).empty_table()])
 
-    Args:
-        effects: rows of effects.parquet, such as those of all pictured samples of a run.
-    """
+
+def read_schema(path: Path) -> pa.Schema:
+    """The columns and the metadata of a table; errors as those of `row_groups`."""
+    with _opened(path) as file:
+        return file.schema_arrow
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a table of a run, got no such file. Run the evaluation again.")
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            got = (file.schema_arrow.metadata or {}).get(b"dovision_format", b"none").decode()
+            if got != TABLE_FORMAT:
+                raise ValueError(
+                    f"{path} must be of table format {TABLE_FORMAT}, got {got}. Run the evaluation again, or read it "
+                    "with the version of dovision that wrote it (named in run.json)."
+                )
+            yield file
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(
+            f"{path} must be a parquet table, got a damaged file ({str(error).splitlines()[0]}). "
+            f"Delete the folder {path.parent} and run again."
+        ) from error
+
+
+def largest_effect(effects: pd.DataFrame) -> float:
+    """The size of the largest of some effects, which has the deepest colour; at least what float32 resolves."""
     return max(float(effects["effect"].abs().max()), RESOLUTION)
 
 
 def read_samples(folder: Path, per_class: Sequence[str] = ()) -> pd.DataFrame:
     """samples.parquet, ordered by epsilon (clean first) and sample, with `condition` as text.
 
-    Args:
-        folder: the run directory.
-        per_class: which of the columns PER_CLASS are read.
+    Of the columns PER_CLASS only those of `per_class` are read.
     """
     path = folder / SAMPLES
-    left_out = set(PER_CLASS) - set(per_class)
-    parts = [table.drop_columns(list(left_out)) for table in row_groups(path)]
-    if not parts:
+    columns = [name for name in read_schema(path).names if name not in PER_CLASS or name in per_class]
+    frame: pd.DataFrame = read_table(path, columns).to_pandas().astype({"condition": str})
+    if frame.empty:
         raise ValueError(f"{path} must have rows, got none. Delete the folder {folder} and run again.")
-    frame: pd.DataFrame = pa.concat_tables(parts).to_pandas()
-    frame["condition"] = frame["condition"].astype(str)
     frame["attacked"] = frame["condition"] != CLEAN
     ordered = frame.sort_values(["attacked", "eps", "condition", "sample"], kind="stable", ignore_index=True)
     return ordered.drop(columns="attacked")
@@ -209,65 +235,23 @@ def read_samples(folder: Path, per_class: Sequence[str] = ()) -> pd.DataFrame:
 
 def measured_samples(folder: Path, conditions: Sequence[str]) -> set[int]:
     """The samples that have a row of samples.parquet in each of the conditions."""
-    rows = pa.Table.from_batches([], pa.schema({"sample": pa.int64(), "condition": pa.string()}))
-    rows = pa.concat_tables(
-        [rows, *(part.cast(rows.schema) for part in row_groups(folder / SAMPLES, rows.column_names))]
-    )
-    return set.intersection(
-        *(set(rows.filter(pc.equal(rows["condition"], condition))["sample"].to_pylist()) for condition in conditions)
-    )
+    rows = read_table(folder / SAMPLES, ["sample", "condition"]).to_pandas()
+    return set.intersection(*(set(rows.loc[rows["condition"] == condition, "sample"]) for condition in conditions))
 
 
 def read_task(folder: Path) -> Task:
     """The classes of samples.parquet, and for multilabel the thresholds from which on they were predicted."""
-    stated = json.loads(next(row_groups(folder / SAMPLES, ["sample"])).schema.metadata[TASK.encode()])
+    stated = json.loads(read_schema(folder / SAMPLES).metadata[TASK.encode()])
     return Task(stated["kind"], tuple(stated["classes"]), tuple(stated["thresholds"]))
 
 
 def read_groups(folder: Path) -> pd.Series[int]:
     """The group (patient) of each sample of samples.parquet, by sample."""
-    table = pa.concat_tables(row_groups(folder / SAMPLES, ["sample", "group"]))
-    return table.to_pandas().drop_duplicates("sample").set_index("sample")["group"]
+    rows = read_table(folder / SAMPLES, ["sample", "group"]).to_pandas()
+    return rows.drop_duplicates("sample").set_index("sample")["group"]
 
 
 def read_effects(folder: Path, samples: Collection[int]) -> pd.DataFrame:
     """The rows of effects.parquet of a few samples, with `condition`, `unit` and `class` as text."""
-    parts = list(row_groups(folder / EFFECTS, samples=samples))
-    frame: pd.DataFrame = pa.concat_tables(parts).to_pandas() if parts else effects_schema().empty_table().to_pandas()
-    return frame.astype(dict.fromkeys(("condition", "unit", "class"), str))
-
-
-def check_format(path: Path) -> None:
-    """Raise unless a table is there, and of this version's format.
-
-    Raises:
-        FileNotFoundError, ValueError: it is not; the error names it and the remedy.
-    """
-    _require(path)
-    with _readable(path):
-        _check_format(path, pq.read_schema(path))
-
-
-def _require(path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} must be a table of a run, got no such file. Run the evaluation again.")
-
-
-def _check_format(path: Path, schema: pa.Schema) -> None:
-    got = (schema.metadata or {}).get(b"dovision_format", b"none").decode()
-    if got != TABLE_FORMAT:
-        raise ValueError(
-            f"{path} must be of table format {TABLE_FORMAT}, got {got}. Run the evaluation again, or read it with the "
-            "version of dovision that wrote it (named in run.json)."
-        )
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"{path} must be a parquet table, got a damaged file ({str(error).splitlines()[0]}). "
-            f"Delete the folder {path.parent} and run again."
-        ) from error
+    rows: pd.DataFrame = read_table(folder / EFFECTS, samples=samples).to_pandas()
+    return rows.astype(dict.fromkeys(("condition", "unit", "class"), str))

@@ -17,7 +17,7 @@ from torch import Tensor
 from dovision.functional.sample_order import strata
 from dovision.io import images
 from dovision.io.atomic import replacing
-from dovision.store.tables import CLEAN, SAMPLES, row_groups
+from dovision.store.tables import CLEAN, SAMPLES, read_table
 
 EFFECT_MAPS_FOLDER = "maps"  # the folder inside a run directory
 CHOSEN = "of each class, predicted rightly and wrongly, in turn the first ones"
@@ -80,7 +80,7 @@ def samples_in_conditions(folder: Path, conditions: Sequence[str]) -> list[int]:
     }
     if not pictured:
         return []
-    rows = pa.concat_tables(row_groups(folder / SAMPLES, ["sample", "condition", "label", "correct"]))
+    rows = read_table(folder / SAMPLES, ["sample", "condition", "label", "correct"])
     clean = rows.filter(pc.equal(rows["condition"].cast(pa.string()), CLEAN))
     stratum = strata(np.array(clean["label"].to_pylist())).tolist()
     choice = PictureChoice(len(pictured), dict(zip(clean["sample"].to_pylist(), stratum, strict=True)))
@@ -94,8 +94,9 @@ def pictured_samples(folder: Path) -> set[int]:
 
 def remove_images(folder: Path, samples: Iterable[int]) -> None:
     """Remove the pictures of samples in all conditions."""
-    for path in (path for sample in samples for path in (folder / EFFECT_MAPS_FOLDER).glob(f"{sample}_*.png")):
-        path.unlink(missing_ok=True)
+    for sample in samples:
+        for path in (folder / EFFECT_MAPS_FOLDER).glob(f"{sample}_*.png"):
+            path.unlink(missing_ok=True)
 
 
 def save_image(path: Path, image: Tensor) -> None:

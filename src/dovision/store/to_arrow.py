@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +15,6 @@ from dovision.functional import effects
 from dovision.functional.norms import size
 from dovision.store.tables import effects_schema, repeated, samples_schema, success
 from dovision.types import Batch, Box, Task
-
-BATCH_ROWS = 50_000  # rows of one record batch
 
 
 class CleanImages(NamedTuple):
@@ -91,8 +89,8 @@ def effect_columns(
     control_logits: Tensor,
     treated_logits: Tensor,
     regions: Sequence[Sequence[Box | None]],
-) -> Iterator[pa.RecordBatch]:
-    """Rows of effects.parquet for one batch in one condition, some thousand at a time.
+) -> pa.RecordBatch:
+    """Rows of effects.parquet for one batch in one condition.
 
     Args:
         condition: the condition's name.
@@ -110,14 +108,11 @@ def effect_columns(
     expected = (len(sample), len(units), len(task.classes))
     if tuple(treated_logits.shape) != expected:
         raise ValueError(f"treated_logits must have shape (B, U, K) = {expected}, got {tuple(treated_logits.shape)}.")
-    stride = max(1, BATCH_ROWS // (expected[1] * expected[2]))
-    for start in range(0, len(sample), stride):
-        part = slice(start, start + stride)
-        columns = _names(condition, sample[part], units, task.classes)
-        found = _effects(control_logits[part], treated_logits[part], task)
-        columns |= {name: value.reshape(-1).numpy() for name, value in found.items()}
-        columns |= _edges(regions[part], expected[2])
-        yield pa.RecordBatch.from_pydict(columns, schema=effects_schema())
+    columns = _names(condition, sample, units, task.classes)
+    found = _effects(control_logits, treated_logits, task)
+    columns |= {name: value.reshape(-1).numpy() for name, value in found.items()}
+    columns |= _edges(regions, len(task.classes))
+    return pa.RecordBatch.from_pydict(columns, schema=effects_schema())
 
 
 def touched(regions: Sequence[Sequence[Box | None]]) -> Tensor:
