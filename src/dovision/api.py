@@ -188,10 +188,8 @@ def _paint(image: Tensor, intervention: Intervention, effect: Tensor) -> Tensor:
     painted = torch.zeros_like(image[:, 0])
     if intervention.site != INPUT:
         return painted
-    height, width = image.shape[-2:]
-    for sample, effects_of_units in enumerate(effect.tolist()):
-        regions = [intervention.region(tuple(image.shape[1:]), unit, sample) for unit in range(effect.shape[1])]
-        placed = [(box, value) for box, value in zip(regions, effects_of_units, strict=True) if box is not None]
-        boxes, values = [box for box, _ in placed], [value for _, value in placed]
-        painted[sample] = torch.from_numpy(paint(height, width, boxes, values, background=0.0))
+    channels, height, width = image.shape[1:]
+    for sample, values in enumerate(effect.tolist()):
+        regions = [intervention.region((channels, height, width), unit, sample) for unit in range(len(values))]
+        painted[sample] = torch.from_numpy(paint(height, width, regions, values))
     return painted

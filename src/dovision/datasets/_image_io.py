@@ -30,11 +30,7 @@ def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
 
 
 def decoded_size(data: bytes) -> tuple[int, int]:
-    """Height and width of the image in a file's bytes, which is decoded to its end.
-
-    Raises:
-        BadFile: the bytes are no image, a truncated or too large one, or of a mode whose range is not known.
-    """
+    """Height and width of the image in a file's bytes, which is decoded to its end; BadFile if it cannot be."""
     image = _known(images.decode(data))
     return image.height, image.width
 
@@ -48,9 +44,6 @@ def pixels(path: Path, channels: int) -> Tensor:
     """The image as it is in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].
 
     Grey is the luma of ITU-R 601; transparency is dropped; 16-bit files keep their depth.
-
-    Raises:
-        ValueError: the file is no whole image.
     """
     try:
         return _channels(_known(images.open_image(path)), channels)
@@ -59,11 +52,7 @@ def pixels(path: Path, channels: int) -> Tensor:
 
 
 def of_pil(image: Image.Image, shape: Shape) -> Tensor:
-    """A PIL image, brought to a shape as one from a file is.
-
-    Raises:
-        ValueError: the range of its numbers is not known.
-    """
+    """A PIL image, brought to a shape as one from a file is."""
     try:
         return resize_to_cover(_channels(_known(image), shape[0]), shape)
     except BadFile as error:

@@ -42,10 +42,6 @@ def films_on_disk(root: Path) -> pd.DataFrame:
     """A row a PNG file: name, path, and its STATUS.
 
     The files lie in images_001/images, images_002/images, ... as they are released, or all in images.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        ValueError: two folders hold a file of one name.
     """
     folders = [folder for folder in (*sorted(root.glob("images_*/images")), root / "images") if folder.is_dir()]
     if not folders:
@@ -71,8 +67,7 @@ def films_on_disk(root: Path) -> pd.DataFrame:
 def read_film(path: Path, shape: Shape) -> Tensor:
     """A film made grey, and repeated for three channels; shape `shape`, float in [0, 1].
 
-    Raises:
-        ValueError: the file is no whole image, or not a square as each released film is, so that boxes would not fit.
+    It must be a square, as each released film is, or boxes would not fit.
     """
     film = _image_io.pixels(path, 1)
     _, height, width = film.shape
@@ -101,10 +96,7 @@ class Store:
     A row is marked as made only after its bytes have reached the disk, so that a store may be filled bit by bit, be
     killed at any moment, and be filled on.
 
-    Args:
-        folder: where the store lies, or will.
-        size: height and width of a row, in pixels.
-        names: all films there can be; used when the store is made.
+    `folder` is where the store lies, or will; `names` are all films there can be, used when the store is made.
     """
 
     def __init__(self, folder: Path, size: int, names: pd.Series[str]) -> None:
@@ -121,11 +113,7 @@ class Store:
         return pd.Index(self._stored(), dtype=object).get_indexer(names.to_numpy(dtype=object))
 
     def state(self, files: pd.DataFrame) -> _FilmState:
-        """State of these films in the store; a file of another time is read, to see whether it has other bytes.
-
-        Args:
-            files: films, of columns name, path and STATUS.
-        """
+        """State of films, given by name, path and STATUS; a file of another time is read: its bytes may differ."""
         rows = self.rows(files["name"])
         sources, hashes = np.zeros((len(files), len(STATUS)), np.int64), np.zeros((len(files), HASH), np.uint8)
         if (rows >= 0).any():
@@ -146,11 +134,7 @@ class Store:
         return [row.tobytes().hex() for row in self._array(HASHES)[self.rows(names)]]
 
     def fill(self, files: pd.DataFrame, workers: int) -> None:
-        """Decode what the store does not have yet, or has of another file; with a progress bar on a terminal.
-
-        Args:
-            files: films, of columns name, path and STATUS.
-            workers: threads that decode.
+        """Decode what the store does not have yet, or has of another file, by so many threads; with a progress bar.
 
         Raises:
             ValueError: a file is bad, raised when all others are done; or a film is none of the store's.

@@ -47,11 +47,7 @@ class Profile:
         self._kinds = {name: pickle.dumps(each) for name, each in self.interventions.items()}  # equal for equal parts
 
     def __call__(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> list[Tensor]:
-        """Effects, shape (B, units, 1), or (B, units, K) for multilabel, of each intervention.
-
-        Raises:
-            ValueError: an intervention acts on a code, and there is no autoencoder.
-        """
+        """Effects, shape (B, units, 1), or (B, units, K) for multilabel, of each intervention."""
         task = classifier.task
         with torch.no_grad():
             predicted = task.prediction(task.probability(logits_of(batch.image, classifier)))

@@ -161,11 +161,7 @@ class LayerFeatures:
         return torch.cat(features, 1), logits
 
     def split(self, row: Tensor) -> tuple[Tensor, ...]:
-        """The features of each layer, from all of them in a row, shape (B, F).
-
-        Raises:
-            ValueError: no image was read, so that the layers' sizes are not known.
-        """
+        """The features of each layer, from all of them in a row, shape (B, F); after an image was read."""
         if not self.sizes:
             raise ValueError("layers must be read of an image before their features can be separated.")
         return torch.split(row, list(self.sizes), dim=1)

@@ -37,15 +37,9 @@ LISTED = 8  # candidates in an error
 
 
 def chosen(classifier: Classifier, layer: str | None, image: Tensor) -> str:
-    """The name of the layer asked for, or of the default one, in the classifier's network.
+    """The name, in the network, of the layer asked for: a layer, one of the classifier's sites, or None, the default.
 
-    Args:
-        layer: a name in the network, or one of the classifier's sites; None is the default.
-        image: shape (B, C, H, W), with which an error finds the candidates.
-
-    Raises:
-        ValueError: there is no layer of this name (the error gives the nearest ones), or no default for this network
-            (the error lists candidates).
+    With `image`, shape (B, C, H, W), an error finds layers that could be meant.
     """
     if layer is None:
         return default_layer(classifier, image)
@@ -59,11 +53,7 @@ def chosen(classifier: Classifier, layer: str | None, image: Tensor) -> str:
 
 @torch.no_grad()
 def check_layer(classifier: Classifier, layer: str | None, shape: Shape) -> None:
-    """Refuse a network without the layer asked for, or where it gives no map of images of this shape, (C, H, W).
-
-    Raises:
-        ValueError: there is no such layer, or no map; the error lists candidates.
-    """
+    """Raise where the layer asked for gives no map of images of this shape, (C, H, W); the error lists candidates."""
     image = torch.zeros(1, *shape, device=classifier.mean.device)
     with evaluating(classifier):
         name = chosen(classifier, layer, image)
@@ -72,11 +62,7 @@ def check_layer(classifier: Classifier, layer: str | None, shape: Shape) -> None
 
 
 def default_layer(classifier: Classifier, image: Tensor) -> str:
-    """The last layer of a known network that still separates places; also of one that is wrapped in another module.
-
-    Raises:
-        ValueError: the network is not known; the error lists candidates.
-    """
+    """The last layer of a known network that still separates places; also of one that is wrapped in another module."""
     for prefix, module in classifier.network.named_modules():
         name = _known(module)
         if name is not None:
@@ -86,11 +72,7 @@ def default_layer(classifier: Classifier, image: Tensor) -> str:
 
 
 def as_map(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Tensor:
-    """Return a layer's output if it is a map of the images, shape (B, C, h, w).
-
-    Raises:
-        ValueError: it is not, as after global pooling or in a vision transformer; the error lists candidates.
-    """
+    """Return a layer's output if it is a map of the images, shape (B, C, h, w); after global pooling it is not."""
     if is_map(value, image):
         return value
     got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

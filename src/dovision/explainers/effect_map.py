@@ -46,10 +46,9 @@ class EffectMap(Explainer):
             evidence(logits, classifier.task, self.scale) for logits in (outcome.control.unsqueeze(1), outcome.treated)
         )
         lost = (control - treated).take_along_dim(target.view(-1, 1, 1), dim=2)[:, :, 0]
-        height, width = batch.image.shape[2:]
-        regions = [self._regions(tuple(batch.image.shape[1:]), sample) for sample in batch.sample.tolist()]
-        painted = zip(regions, lost.tolist(), strict=True)
-        maps = [geometry.paint(height, width, boxes, values, background=0.0) for boxes, values in painted]
+        channels, height, width = batch.image.shape[1:]
+        regions = [self._regions((channels, height, width), sample) for sample in batch.sample.tolist()]
+        maps = [geometry.paint(height, width, *each) for each in zip(regions, lost.tolist(), strict=True)]
         return torch.from_numpy(np.stack(maps)).to(batch.image)
 
     def _regions(self, shape: Shape, sample: int) -> list[Box]:

@@ -1,7 +1,7 @@
 """Effects of interventions: pure functions.
 
-Treated minus control, everywhere: a negative effect means that do(u) took evidence away.
-Source of the definitions: arXiv:1902.03380.
+Treated minus control, everywhere: a negative effect means that do(u) took evidence away. Tensors of different shapes
+are a ValueError, which names them. Source of the definitions: arXiv:1902.03380.
 """
 
 from __future__ import annotations
@@ -26,9 +26,6 @@ def effect(treated: Tensor, control: Tensor) -> Tensor:
 
     Returns:
         Signed effect, shape (..., K), in [-1, 1].
-
-    Raises:
-        ValueError: the shapes differ.
     """
     checks.same_shape(treated=treated, control=control)
     return treated - control
@@ -37,20 +34,13 @@ def effect(treated: Tensor, control: Tensor) -> Tensor:
 def evidence(logits: Tensor, task: Task, scale: str) -> Tensor:
     """P(y | x), or its log-odds, which a saturated softmax does not hide; shape (..., K), from logits of that shape.
 
-    Args:
-        logits: of the classifier.
-        task: its classes.
-        scale: one of SCALES.
+    `scale` is one of SCALES.
     """
     return task.log_odds(logits) if scale == "log_odds" else task.probability(logits)
 
 
 def log_odds_effect(treated_logits: Tensor, control_logits: Tensor, task: Task) -> Tensor:
-    """Change of log P/(1 - P), shape (..., K), which a saturated softmax does not hide.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
+    """Change of log P/(1 - P), shape (..., K), which a saturated softmax does not hide."""
     checks.same_shape(treated_logits=treated_logits, control_logits=control_logits)
     return task.log_odds(treated_logits) - task.log_odds(control_logits)
 
@@ -66,9 +56,6 @@ def divergence(control_logits: Tensor, treated_logits: Tensor, task: Task) -> Te
     Returns:
         Shape (..., K). For multiclass the term of each class, P log(P / Q), which may be negative: their sum is the
         divergence, their mean what torch's KLDivLoss takes by default. For multilabel the divergence of each label.
-
-    Raises:
-        ValueError: the shapes differ.
     """
     checks.same_shape(control_logits=control_logits, treated_logits=treated_logits)
     if not task.multilabel:
@@ -88,10 +75,7 @@ def expected_logit_effect(treated_logits: Tensor, control_logits: Tensor, task: 
         task: multiclass sums over the classes; multilabel has one expected effect per label.
 
     Returns:
-        Shape (..., K). For multiclass the sum over classes, the same number for each class.
-
-    Raises:
-        ValueError: the shapes differ.
+        Shape (..., K). For multiclass the sum, the same number for each class.
 
     Source: mnist.ipynb of the authors' notebooks (jjaacckkyy63/Causal-Intervention-AE-wAdvImg).
     """
@@ -109,9 +93,6 @@ def expected_effect(effect: Tensor, control: Tensor, task: Task) -> Tensor:
 
     Returns:
         Shape (..., K) in [-1, 1]. For multiclass the sum over classes, the same number for each class.
-
-    Raises:
-        ValueError: the shapes differ.
     """
     checks.same_shape(effect=effect, control=control)
     weighted = effect * control

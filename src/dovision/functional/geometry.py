@@ -49,9 +49,8 @@ def places(height: int, width: int, shape: Shape, taken: Iterable[Box]) -> npt.N
     free = np.ones((max(0, rows - height + 1), max(0, columns - width + 1)), dtype=bool)
     for box in taken:
         if box.area:
-            free[
-                max(0, box.top - height + 1) : max(0, box.bottom), max(0, box.left - width + 1) : max(0, box.right)
-            ] = False
+            top, left = max(0, box.top - height + 1), max(0, box.left - width + 1)
+            free[top : max(0, box.bottom), left : max(0, box.right)] = False
     return np.argwhere(free)
 
 
@@ -75,35 +74,25 @@ def central_fit(height: int, width: int, shape: Shape) -> Fit:
 def fit_box(box: Box, fit: Fit) -> Box:
     """Position of a box of the source after the fit, to the nearest pixel; empty if it was cut away."""
     down, across = (new / old for new, old in zip(fit.resized, fit.source, strict=True))
-    window = fit.window
-    moved = Box(
-        round(box.top * down) - window.top,
-        round(box.left * across) - window.left,
-        round(box.bottom * down) - window.top,
-        round(box.right * across) - window.left,
-    )
-    return clip(moved, window.height, window.width)
+    top, bottom = (round(edge * down) - fit.window.top for edge in (box.top, box.bottom))
+    left, right = (round(edge * across) - fit.window.left for edge in (box.left, box.right))
+    return clip(Box(top, left, bottom, right), fit.window.height, fit.window.width)
 
 
-def paint(
-    height: int, width: int, boxes: Sequence[Box], values: Sequence[float], background: float
-) -> npt.NDArray[np.float64]:
-    """Each value on its box; the mean where boxes overlap, the background where there is none.
+def paint(height: int, width: int, boxes: Sequence[Box | None], values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Each value on its box; the mean where boxes overlap, zero where there is none; shape (height, width).
 
     Args:
         height, width: of the image, pixels.
-        boxes: inside the image, in pixels.
+        boxes: inside the image, in pixels; a value without a box is left out.
         values: one a box.
-
-    Returns:
-        Shape (height, width).
     """
-    total, count = np.zeros((height, width)), np.zeros((height, width))
+    total, count = np.zeros((2, height, width))
     for box, value in zip(boxes, values, strict=True):
-        inside = slice(box.top, box.bottom), slice(box.left, box.right)
-        total[inside] += value
-        count[inside] += 1
-    return np.divide(total, count, out=np.full_like(total, background), where=count > 0)
+        if box is not None:
+            total[box.top : box.bottom, box.left : box.right] += value
+            count[box.top : box.bottom, box.left : box.right] += 1
+    return total / np.maximum(count, 1)
 
 
 def stack(
@@ -111,15 +100,8 @@ def stack(
 ) -> npt.NDArray[np.float64]:
     """Each value on its box; where boxes overlap the smallest one is on top, the background where there is none.
 
-    For display: a box around several others hides none of them, and changes none of their values.
-
-    Args:
-        height, width: of the image, pixels.
-        boxes: inside the image, in pixels.
-        values: one a box.
-
-    Returns:
-        Shape (height, width).
+    For display: a box around several others hides none of them, and changes none of their values. Arguments and result
+    are those of `paint`.
     """
     painted = np.full((height, width), background)
     for box, value in sorted(zip(boxes, values, strict=True), key=lambda item: -item[0].area):

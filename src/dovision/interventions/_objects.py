@@ -22,11 +22,7 @@ Known = Mapping[int, Mapping[str, ImageObject]]  # by sample, then by name; samp
 
 
 def known_objects(images: Images, split: str) -> Known:
-    """All objects of a split that lie at least partly inside their images.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """All objects of a split that lie at least partly inside their images, of which there must be one."""
     known: dict[int, dict[str, ImageObject]] = {}
     boxes = images.boxes(split)
     for sample, obj, labelled, *edges in zip(
@@ -45,11 +41,9 @@ def known_objects(images: Images, split: str) -> Known:
 
 def object_names(known: Known) -> tuple[str, ...]:
     """Names of all objects, those that speak for a class first; each group in alphabetical order."""
-    labelled: dict[str, bool] = {}
-    for objects in known.values():
-        for name, obj in objects.items():
-            labelled[name] = labelled.get(name, False) or obj.labelled
-    return tuple(sorted(labelled, key=lambda name: (not labelled[name], name)))
+    objects = [(name, obj.labelled) for of_sample in known.values() for name, obj in of_sample.items()]
+    labelled = {name for name, labelled in objects if labelled}
+    return tuple(sorted(dict(objects), key=lambda name: (name not in labelled, name)))
 
 
 def bound(units: tuple[str, ...]) -> tuple[str, ...]:

@@ -51,11 +51,7 @@ class Resample:
 
 
 def positions(channel: Tensor) -> Tensor:
-    """The values of each sample, shape (B, P).
-
-    Raises:
-        ValueError: there is a single one, so that its mean and its order say nothing new.
-    """
+    """The values of each sample, shape (B, P); of a single one, mean and order would say nothing new."""
     values = channel.flatten(1) if channel.ndim > 1 else channel.unsqueeze(1)
     if values.shape[1] < 2:
         raise ValueError(

@@ -21,11 +21,7 @@ class Fill(Protocol):
 
 
 def checked_fill(fill: Fill) -> Fill:
-    """Return `fill` if it is one.
-
-    Raises:
-        ValueError: it is something else, such as a colour, or a class of fills.
-    """
+    """Return `fill` if it is one: neither a colour nor a class of fills."""
     return checks.function("fill", fill, "a fill such as Constant(0.0) or Blur(4.0)")
 
 

@@ -28,9 +28,9 @@ def factories() -> Mapping[str, Factory]:
     for file in pkgutil.iter_modules(models.__path__):
         module = import_module(f"{models.__name__}.{file.name}")
         for name in (file.name, file.name.title().replace("_", "")):
-            factory = vars(module).get(name)
-            own = getattr(factory, "__module__", None) == module.__name__
-            if factory is not None and own and (inspect.isfunction(factory) or _is_network(factory)):
+            factory: Any = vars(module).get(name)
+            network = inspect.isclass(factory) and issubclass(factory, nn.Module)
+            if (network or inspect.isfunction(factory)) and factory.__module__ == module.__name__:
                 found[f"{module.__name__}.{name}"] = factory
     return MappingProxyType(found)
 
@@ -75,7 +75,3 @@ def _call(factory: Factory, settings: Mapping[str, Any]) -> Any:
         return factory(**arguments)
     except (TypeError, ValueError, RuntimeError, KeyError, IndexError, OverflowError, MemoryError) as error:
         raise ValueError(f"{settings['_target_']} refuses its arguments: {error}") from error
-
-
-def _is_network(value: Any) -> bool:
-    return inspect.isclass(value) and issubclass(value, nn.Module)

@@ -21,9 +21,7 @@ def authors_mnist_cnn(
 
     Args:
         shape: (C, H, W) of the images, H and W at least 10; MNIST's 28 x 28 give the source's linear layer of 1,600.
-        task: multiclass or multilabel.
-        classes: names, one an output.
-        mean, std: one number, or one a channel, in pixel units.
+        task, classes, mean, std: as of `dovision.models`.
 
     Source: arXiv:1902.03380, mnist.ipynb of the authors' notebooks (jjaacckkyy63/Causal-Intervention-AE-wAdvImg).
     """

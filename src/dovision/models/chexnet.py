@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from textwrap import shorten
 
-import torchvision
 from torch import nn
+from torchvision.models import densenet121
 
 from dovision import checks
 from dovision.interfaces import Classifier
@@ -44,18 +44,14 @@ def chexnet(checkpoint_file: str | None, shape: Shape, task: str, classes: Seque
         raise ValueError(f"chexnet's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
     check_colours("chexnet", shape)
     check_size("chexnet", shape, 32)
-    network = _random(len(classes)) if checkpoint_file is None else _public(checkpoint_file, classes)
+    network = densenet121(num_classes=len(classes)) if checkpoint_file is None else _public(checkpoint_file, classes)
     return Classifier(network, Task(task, tuple(classes)), MEAN, STD)
-
-
-def _random(outputs: int) -> nn.Module:
-    return torchvision.models.densenet121(weights=None, num_classes=outputs)
 
 
 def _public(path: str, classes: Sequence[str]) -> nn.Module:
     for name in classes:
         checks.choice("each class of a chexnet with a checkpoint_file", name, CHECKPOINT_LABELS)
-    network = _random(len(CHECKPOINT_LABELS))
+    network = densenet121(num_classes=len(CHECKPOINT_LABELS))
     content = sealed.read_plain(path, "Save its state_dict alone, as {'state_dict': ...}.")
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict):

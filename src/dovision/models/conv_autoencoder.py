@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -52,11 +53,9 @@ class ConvAutoencoder(nn.Module):
         between = [nn.ReLU()] if checks.choice("autoencoder.activation", activation, ACTIVATIONS) == RELU else []
         layers = [
             nn.Sequential(nn.Conv2d(a, b, kernel_size, padding=kernel_size // 2), *between)
-            for a, b in zip(self.channels[:-2], self.channels[1:-1], strict=True)
+            for a, b in pairwise(self.channels)
         ]
-        layers.append(
-            nn.Sequential(nn.Conv2d(self.channels[-2], self.channels[-1], kernel_size, padding=kernel_size // 2))
-        )
+        layers[-1] = nn.Sequential(layers[-1][0])  # without a ReLU
         self.encoder = nn.Sequential(*layers[:code])
         self.decoder = nn.Sequential(*layers[code:])
         self.code_channels = self.channels[code]

@@ -27,8 +27,7 @@ def efficientnet_lite0(pretrained: bool, shape: Shape, task: str, classes: Seque
         pretrained: start from the ImageNet weights. The head is kept if the classes are all among IMAGENET's names, in
             any order, and initialised otherwise.
         shape: (C, H, W) of the images, C 1 or 3.
-        task: multiclass or multilabel.
-        classes: names, one an output.
+        task, classes: as of `dovision.models`.
 
     Source: Tan and Le, EfficientNet, arXiv:1905.11946; the lite variant and its weights are TensorFlow's.
     """

@@ -47,9 +47,7 @@ def small_cnn(
 
     Args:
         shape: (C, H, W) of the images, H and W at least 28.
-        task: multiclass or multilabel.
-        classes: names, one an output.
-        mean, std: one number, or one a channel, in pixel units.
+        task, classes, mean, std: as of `dovision.models`.
 
     Source: none; the widths are those of the MNIST network in the notebooks of arXiv:1902.03380, which has a second
     pooling and no dropout.

@@ -57,9 +57,7 @@ def small_resnet(
     Args:
         width: channels of the first stage; the third has four times as many.
         shape: (C, H, W) of the images, any size from 8 on.
-        task: multiclass or multilabel.
-        classes: names, one an output.
-        mean, std: one number, or one a channel, in pixel units.
+        task, classes, mean, std: as of `dovision.models`.
 
     Source: blocks as in He et al., Deep residual learning, arXiv:1512.03385.
     """

@@ -29,9 +29,7 @@ def timm_model(
             otherwise.
         shape: (C, H, W) of the images. With pretrained weights, the first convolution's are summed over colours for one
             channel, as if the grey image were given three times. A network made for one size is made for this one.
-        task: multiclass or multilabel.
-        classes: names, one an output.
-        mean, std: one number, or one a channel, in pixel units.
+        task, classes, mean, std: as of `dovision.models`.
 
     Raises:
         ValueError: timm has no network, or no weights, of that name.

@@ -31,9 +31,7 @@ def torchvision_model(
             The head is kept where it fits the classes, and initialised otherwise.
         shape: (C, H, W) of the images. With pretrained weights, the first convolution's are summed over colours for one
             channel, as if the grey image were given three times.
-        task: multiclass or multilabel.
-        classes: names, one an output.
-        mean, std: one number, or one a channel, in pixel units.
+        task, classes, mean, std: as of `dovision.models`.
 
     Raises:
         ValueError: torchvision has no classification network, or no weights, of that name.
@@ -62,21 +60,15 @@ def _network(name: str, weights: str | None, outputs: int) -> nn.Module:
 
 
 def _replace_head(network: nn.Module, outputs: int) -> None:
-    heads = [(n, m) for n, m in network.named_modules() if _outputs(m) == 1000]
-    name, head = heads[-1]
     if outputs == 1000:
         return
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    name, head = [each for each in layers if len(each[1].weight) == 1000][-1]
     if isinstance(head, nn.Conv2d):
         new: nn.Module = nn.Conv2d(head.in_channels, outputs, head.kernel_size, head.stride)  # type: ignore[arg-type]
     else:
         new = nn.Linear(head.in_features, outputs)
     network.set_submodule(name, new)
-
-
-def _outputs(module: nn.Module) -> int | None:
-    if isinstance(module, nn.Linear):
-        return module.out_features
-    return module.out_channels if isinstance(module, nn.Conv2d) else None
 
 
 def _drop_auxiliary_heads(network: nn.Module) -> None:
