@@ -14,7 +14,7 @@ from dovision.interfaces import Context, Intervention
 from dovision.interventions.fills import Constant
 from dovision.interventions.latent_channel import LatentChannel
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.propagation import cached
+from dovision.propagation import propagation
 from dovision.types import INPUT, Box, Shape
 
 TARGET = torch.tensor([2, 0, 1, 2, 2])
@@ -79,16 +79,16 @@ def test_what_is_not_finite_is_passed_on(convolutional, images):
 
 
 @pytest.fixture
-def propagations(monkeypatch) -> list[cached.Propagation]:
+def propagations(monkeypatch) -> list[propagation.Propagation]:
     """Those made so far."""
     made = []
 
-    def make(*arguments) -> cached.Propagation:
+    def make(*arguments) -> propagation.Propagation:
         made.append(kind(*arguments))
         return made[-1]
 
-    kind = cached.Propagation
-    monkeypatch.setattr(cached, "Propagation", make)
+    kind = propagation.Propagation
+    monkeypatch.setattr(propagation, "Propagation", make)
     return made
 
 

@@ -41,13 +41,7 @@ class Header(NamedTuple):
 
 
 def mapped(path: Path, dtype: npt.DTypeLike, shape: Lengths, mode: str = "r") -> AnyArray:
-    """The array of an .npy file, memory-mapped.
-
-    Args:
-        path: of the file.
-        dtype: of its numbers.
-        shape: lengths; None for one that is not known.
-        mode: r, or r+ to write into the file.
+    """The array of an .npy file, memory-mapped; mode r+ to write into the file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -107,12 +101,7 @@ class FileArray:
 
     @cached_property
     def array(self) -> AnyArray:
-        """The array, read-only.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is damaged, or the array is missing or of another type or shape.
-        """
+        """The array, read-only; errors as those of `mapped` and `member`."""
         if self.member is None:
             return mapped(self.path, self.dtype, self.shape)
         return member(self.path, self.member, self.dtype, self.shape)

@@ -23,11 +23,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Bring a file, or a folder with all in it, to the disk, and then give it its name.
+    """Bring a closed file, or a folder with all in it, to the disk, and then give it its name beside it.
 
-    Args:
-        partial: closed for writing.
-        path: the final name, beside `partial`; a file of that name is replaced.
+    A file of that name is replaced.
     """
     for written in (partial, *partial.rglob("*")):
         _synchronise(written)

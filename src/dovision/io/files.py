@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import stat
 import sys
 import zlib
@@ -56,9 +55,9 @@ def read_bytes(path: str | Path, most: int) -> bytes:
         return file.read(most)
 
 
-def read_text(path: str | Path, most: int = TEXT) -> str:
+def read_text(path: str | Path) -> str:
     """The content of a regular file in UTF-8; errors as those of `regular`."""
-    return read_bytes(path, most).decode("utf-8")
+    return read_bytes(path, TEXT).decode("utf-8")
 
 
 def sha256(path: str | Path) -> str:
@@ -96,5 +95,4 @@ def unzipped(path: str | Path, most: int) -> bytes:
 
 def too_large(path: str | Path, most: int, got: str) -> str:
     """The message about a file that is larger than its budget."""
-    limit = os.fspath(path), most
-    return f"{limit[0]} must have at most {limit[1]:,} bytes, got {got}. Make it smaller, or take it away."
+    return f"{path} must have at most {most:,} bytes, got {got}. Make it smaller, or take it away."

@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from pathlib import Path
-from types import TracebackType
 
 from filelock import BaseFileLock, FileLock, SoftFileLease, Timeout
 
@@ -24,10 +23,7 @@ class Lock:
     The lock is the operating system's (flock). Where the file system has no such locks it is a lease: a file beside
     `path` that names host and process and is renewed every HEARTBEAT seconds. A lease is taken over when its process
     has died on this host, or when it was not renewed for LEASE seconds. The machines that share a file system must
-    agree on whether it has locks.
-
-    Args:
-        path: of the lock's file, which is made, and stays.
+    agree on whether it has locks. The lock's file is made, and stays.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,9 +71,7 @@ class Lock:
         self.acquire()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
     def _take(self, lock: BaseFileLock, patience: float | None) -> bool:

@@ -8,11 +8,7 @@ FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")  # what no file system, or 
 
 
 def below(what: str, text: object) -> str:
-    """Return `text` if it is the path of a folder below another, such as study or study/first.
-
-    Args:
-        what: the setting, for the error.
-        text: of one or several names with slashes between.
+    """Return `text`, the value of a setting, if it is the path of a folder below another, such as study or study/first.
 
     Raises:
         ValueError: it is empty or absolute, leads upwards, or has characters that a file system may not allow.

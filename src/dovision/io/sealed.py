@@ -51,13 +51,9 @@ def read_sealed(path: str | Path) -> Any:
 def read_plain(path: str | Path, remedy: str) -> Any:
     """Content that torch.save wrote into a file of others, without a digest: tensors and plain types only, on the CPU.
 
-    Args:
-        path: of the file.
-        remedy: a sentence for a file that holds other objects.
-
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file holds other objects, or cannot be read.
+        ValueError: the file holds other objects, with the sentence `remedy`; or cannot be read.
     """
     with require(path).open("rb") as file:
         return _load(path, file, remedy)

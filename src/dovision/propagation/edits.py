@@ -61,35 +61,28 @@ def all_pairs(intervention: Intervention, units: tuple[str, ...], sample: list[i
     Raises:
         ValueError: a region reaches outside the value.
     """
-    local: list[tuple[int, int]] = []
-    boxes: list[Box] = []
-    whole: list[tuple[int, int]] = []
+    height, width = shape[-2:] if len(shape) > 1 else (0, 0)
+    local, whole = [], []
     for unit, name in enumerate(units):
         for row, number in enumerate(sample):
             region = intervention.region(shape, unit, number)
             if region is None:
                 whole.append((row, unit))
             elif region.height > 0 and region.width > 0:
-                _check_inside(region, shape, name, intervention.site)
-                local.append((row, unit))
-                boxes.append(region)
+                if min(region) < 0 or region.bottom > height or region.right > width:
+                    raise ValueError(
+                        f"the region of unit {name!r} must lie inside the {height} x {width} value of site "
+                        f"{intervention.site!r}, got {tuple(region)} (top, left, bottom, right)."
+                    )
+                local.append((row, unit, *region))
     streams = []
     if local:
-        images, numbers = np.array(local).T
-        streams.append(Pairs(images, numbers, np.array(boxes)))
+        images, numbers, *edges = np.array(local).T
+        streams.append(Pairs(images, numbers, np.stack(edges, axis=1)))
     if whole:
         images, numbers = np.array(whole).T
         streams.append(Pairs(images, numbers, None))
     return streams
-
-
-def _check_inside(region: Box, shape: Shape, unit: str, site: str) -> None:
-    height, width = shape[-2:]
-    if min(region) < 0 or region.bottom > height or region.right > width:
-        raise ValueError(
-            f"the region of unit {unit!r} must lie inside the {height} x {width} value of site {site!r}, "
-            f"got {tuple(region)} (top, left, bottom, right)."
-        )
 
 
 def whole_values(pairs: Pairs, intervention: Intervention, value: Tensor, context: Context) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,9 @@ class Step:
 
     def inputs(self) -> list[Step]:
         """The steps whose results it takes, each once."""
-        return list(dict.fromkeys(_steps_in((self.args, self.kwargs))))
+        found: dict[Step, None] = {}
+        self.arguments(found.setdefault)
+        return list(found)
 
     def arguments(self, value: Callable[[Step], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments, with `value(step)` in the place of each step."""
@@ -74,15 +76,3 @@ class Graph:
             if not found.isdisjoint(step.inputs()):
                 found.add(step)
         return found
-
-
-def _steps_in(argument: Any) -> Iterator[Step]:
-    if isinstance(argument, Step):
-        yield argument
-    elif isinstance(argument, (tuple, list)):
-        for item in argument:
-            yield from _steps_in(item)
-    elif isinstance(argument, dict):
-        yield from _steps_in(tuple(argument.values()))
-    elif isinstance(argument, slice):
-        yield from _steps_in((argument.start, argument.stop, argument.step))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -32,13 +33,15 @@ def fold_batch_norm(graph: Graph) -> Graph:
             continue
         if convolution.function is not F.conv2d or readers[convolution] != 1:
             continue
-        settings, statistics = _named(convolution, CONVOLUTION), _named(norm, BATCH_NORM)
+        settings, statistics = _named(convolution, CONVOLUTION), {"eps": 1e-5} | _named(norm, BATCH_NORM)
         if statistics.get("training") or len(convolution.inputs()) > 1 or len(norm.inputs()) > 1:
             continue
-        settings["weight"], settings["bias"] = _folded(settings, statistics)
+        of_norm: Any = (statistics.get(name) for name in ("running_mean", "running_var", "eps", "weight", "bias"))
+        weight, bias = fuse_conv_bn_weights(settings["weight"], settings.get("bias"), *of_norm)
+        settings |= {"weight": weight.detach(), "bias": bias.detach()}
         norm.function, norm.args, norm.kwargs = F.conv2d, (settings.pop("input"),), settings
         folded.add(convolution)
-    return Graph(tuple(step for step in graph.steps if step not in folded), graph.image, graph.site, graph.output)
+    return replace(graph, steps=tuple(step for step in graph.steps if step not in folded))
 
 
 def take_splits_apart(graph: Graph) -> Graph:
@@ -50,8 +53,7 @@ def take_splits_apart(graph: Graph) -> Graph:
         if split.function in _SPLITS and isinstance(number, int):
             step.function, step.args, step.kwargs = PartOf(split.function, number), split.args, split.kwargs
     readers = graph.readers()
-    steps = tuple(step for step in graph.steps if step.function not in _SPLITS or readers[step])
-    return Graph(steps, graph.image, graph.site, graph.output)
+    return replace(graph, steps=tuple(step for step in graph.steps if step.function not in _SPLITS or readers[step]))
 
 
 def lay_out_channels_last(graph: Graph) -> Graph:
@@ -81,16 +83,3 @@ def use_in_place(graph: Graph, stored: set[Step]) -> None:
 
 def _named(step: Step, names: tuple[str, ...]) -> dict[str, Any]:
     return dict(zip(names, step.args, strict=False)) | step.kwargs
-
-
-def _folded(settings: dict[str, Any], statistics: dict[str, Any]) -> tuple[Tensor, Tensor]:
-    weight, bias = fuse_conv_bn_weights(
-        settings["weight"],
-        settings.get("bias"),
-        statistics["running_mean"],
-        statistics["running_var"],
-        statistics.get("eps", 1e-5),
-        statistics.get("weight"),
-        statistics.get("bias"),
-    )
-    return weight.detach(), bias.detach()

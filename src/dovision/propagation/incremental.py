@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ class Incremental:
         self.edited_steps = [step for step in graph.steps if step in self.of_site and step is not graph.site]
         self.stored = self._stored()
         use_in_place(graph, self.stored)
+        self.inputs = {step: step.inputs() for step in self.edited_steps}
         self.clean_last_use = _last_use(graph.steps)
         self.edited_last_use = _last_use(self.edited_steps)
         self.bytes_per_image = 0  # stored by the last clean pass
@@ -78,16 +80,15 @@ class Incremental:
         return logits
 
 
+@dataclass(eq=False)
 class _Pass:
     """One pass over the descendants of the site, for N edited images."""
 
-    def __init__(self, engine: Incremental, background: Background, image: Index) -> None:
-        self.engine = engine
-        self.background = background
-        self.image = image
-        self.rows = torch.from_numpy(image)
-        self.values: dict[Step, Any] = {}
-        self.peak = 0  # bytes of the changed values at a time
+    engine: Incremental
+    background: Background
+    image: Index  # (N,) rows of the background
+    values: dict[Step, Any] = field(default_factory=dict)
+    peak: int = 0  # bytes of the changed values at a time
 
     def run(self, edit: Patch | Tensor) -> Tensor:
         site = self.engine.graph.site
@@ -106,7 +107,7 @@ class _Pass:
         """By the operator's rule if the edit is still local there; otherwise in full."""
         if step in self.background.sizes:
             return self._resized(step)
-        changed = [self.values[source] for source in step.inputs() if source in self.values]
+        changed = [self.values[source] for source in self.engine.inputs[step] if source in self.values]
         rule = self.engine.rules[step]
         if rule is not None and changed and all(isinstance(value, Patch) for value in changed):
             patch = self._patch(step, rule, changed[0].channel_axis)
@@ -121,7 +122,7 @@ class _Pass:
                 return self.background.values[source]
             return Map(self.background, source, self.image, self.values.get(source), channel_axis)
 
-        inputs = [source for source in step.inputs() if source in self.engine.of_image]
+        inputs = [source for source in self.engine.inputs[step] if source in self.engine.of_image]
         if any(len(self.background.shapes.get(source, ())) != 4 for source in (step, *inputs)):
             return None
         args, kwargs = step.arguments(operand)
@@ -140,8 +141,9 @@ class _Pass:
         clean: Any = self.background.values[step]
         if step not in self.engine.of_image:
             return clean
-        rows: Any = fx.node.map_aggregate(clean, lambda leaf: leaf[self.rows] if isinstance(leaf, Tensor) else leaf)
-        return rows
+        rows = torch.from_numpy(self.image)
+        full: Any = fx.node.map_aggregate(clean, lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf)
+        return full
 
     def _resized(self, step: Step) -> Any:
         """A size, or a number computed from sizes, as it is with N images; no value of a map is looked at."""

@@ -6,7 +6,7 @@ Below, a map is a table of pixels, shape (B, H, W, C): a window for each edited 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -44,28 +44,16 @@ class Patch:
     channel_axis: int = 1
 
 
+@dataclass(eq=False)
 class Background:
-    """Values of the clean pass that edited images share, by step; the images are on the first axis.
+    """Values of the clean pass that edited images share, by step; the images are on the first axis."""
 
-    shapes: of every tensor of the pass, also of those that were not kept.
-    site, control: the value that edits change, and the logits.
-    sizes: the steps whose results are no tensors but shapes, or numbers computed from shapes.
-    """
-
-    def __init__(
-        self,
-        values: dict[Step, object],
-        shapes: Mapping[Step, torch.Size],
-        sizes: frozenset[Step],
-        site: Tensor,
-        control: Tensor,
-    ) -> None:
-        self.values = values
-        self.shapes = shapes
-        self.sizes = sizes
-        self.site = site
-        self.control = control
-        self._framed: dict[tuple[Step, float], tuple[Tensor, Padding]] = {}
+    values: dict[Step, object]
+    shapes: Mapping[Step, torch.Size]  # of every tensor of the pass, also of those that were not kept
+    sizes: frozenset[Step]  # the steps whose results are no tensors but shapes, or numbers computed from shapes
+    site: Tensor  # the value that edits change
+    control: Tensor  # (B, K) logits
+    _framed: dict[tuple[Step, float], tuple[Tensor, Padding]] = field(default_factory=dict)
 
     def framed(self, step: Step, channel_axis: int, margin: Padding, fill: float) -> tuple[Tensor, Padding]:
         """A map as a table of pixels with at least this margin of `fill` around it, and the margin that it has.
@@ -89,20 +77,15 @@ class Background:
         return pixels, widest
 
 
+@dataclass(eq=False)
 class Map:
-    """A feature map of N edited images: the clean one and, if the edit reached it, what changed.
+    """A feature map of N edited images: the clean one and, if the edit reached it, what changed."""
 
-    image: (N,) the row in the background of each edited image.
-    """
-
-    def __init__(
-        self, background: Background, step: Step, image: Index, patch: Patch | None, channel_axis: int
-    ) -> None:
-        self.background = background
-        self.step = step
-        self.image = image
-        self.patch = patch
-        self.channel_axis = channel_axis
+    background: Background
+    step: Step
+    image: Index  # (N,) the row in the background of each edited image
+    patch: Patch | None
+    channel_axis: int
 
     @property
     def shape(self) -> torch.Size:

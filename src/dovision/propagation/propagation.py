@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import PassLimits, is_out_of_memory
-from dovision.propagation.edits import all_pairs
+from dovision.propagation.edits import all_pairs, whole_values
+from dovision.propagation.graph_passes import fold_batch_norm, lay_out_channels_last, take_splits_apart
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.plain import Plain
-from dovision.propagation.select_engine import choose_engine, refuse_batch_statistics
 from dovision.propagation.sites import check_layout, site_module
-from dovision.types import Batch
+from dovision.propagation.tracing import trace
+from dovision.types import Batch, Task
+
+log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
@@ -52,7 +57,7 @@ class Propagation:
         self.site = site_module(classifier, intervention.site)
         self.allowance = PassLimits(None if chunk == "auto" else checks.positive_int("chunk", chunk))
         self.engine: Incremental | Plain | None = None
-        refuse_batch_statistics(classifier)
+        _refuse_batch_statistics(classifier)
 
     @torch.no_grad()
     def __call__(self, batch: Batch, progress: Callable[[int], None] = lambda passes: None) -> Outcome:
@@ -67,7 +72,7 @@ class Propagation:
             with evaluating(self.classifier):
                 check_layout(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
                 first = Context(batch.rows(slice(0, 1)), self.classifier)
-                self.engine = choose_engine(self.classifier, self.site, self.intervention, first)
+                self.engine = _choose_engine(self.classifier, self.site, self.intervention, first)
             self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
         return self.engine
 
@@ -107,3 +112,93 @@ class Propagation:
             self.allowance.fit_pairs(engine.bytes_per_pair, batch.image.device)
             progress(len(pairs))
         return Outcome(units, clean.control, treated)
+
+
+class CachedPropagation:
+    """Gives the Propagation of the last call if the classifier is still the same, since it takes a while to set up.
+
+    A change of weights in place, new weights and another device are noticed; a write through `.data` is not.
+    """
+
+    def __init__(self, intervention: Intervention, chunk: int | str = "auto") -> None:
+        self.intervention = intervention
+        self.chunk = chunk
+        self._cached: Propagation | None = None
+        self.stamp = 0  # of the weights that it was made for
+
+    def __call__(self, classifier: Classifier) -> Propagation:
+        stamp = weights_stamp(classifier)
+        if self._cached is None or self._cached.classifier is not classifier or self.stamp != stamp:
+            self._cached, self.stamp = Propagation(classifier, self.intervention, self.chunk), stamp
+        return self._cached
+
+
+def weights_stamp(classifier: Classifier) -> int:
+    """A number that a change of weights, or another classifier, would change; a write through `.data` does not."""
+    weights = classifier.state_dict(keep_vars=True).values()
+    return hash((id(classifier), *((tensor.data_ptr(), tensor._version) for tensor in weights)))
+
+
+def _choose_engine(
+    classifier: Classifier, site: nn.Module | None, intervention: Intervention, context: Context
+) -> Incremental | Plain:
+    """The fastest engine that agrees with the plain forward pass on one unit, in a context of one image."""
+    plain = Plain(classifier, site)
+    clean = plain.clean(context.batch.image)
+    shape = tuple(clean.site.shape[1:])
+    streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
+    if not streams:
+        return plain
+    pairs = streams[0].chosen(np.full(2, len(streams[0]) // 2))  # twice, so that edits outnumber the images
+    edited = whole_values(pairs, intervention, clean.site, context)
+    beside = torch.cat([clean.site, edited, -clean.site])  # the last only keeps the others company
+    expected = plain.forward(context.batch.image.repeat(4, 1, 1, 1), beside)[:3]
+    if not _agree(clean.control, expected[:1], classifier.task):
+        change = (clean.control - expected[:1]).abs().max().item()
+        raise ValueError(
+            "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
+            f"{change:.2g} in a logit. Look for normalisation over the batch, or for weights that blow up rounding."
+        )
+    try:
+        for engine, tolerance in _incremental(classifier, site):
+            background = engine.clean(context.batch.image)
+            got = torch.cat([background.control, engine.treated(background, pairs, intervention, context)])
+            if _agree(got, expected, classifier.task, tolerance):
+                return engine
+        reason = "the traced model gives other logits"
+    except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
+        reason = f"{type(error).__name__}: {error}"
+    log.warning("the model is run in full for every edit, which is exact but slow: %s.", reason)
+    return plain
+
+
+def _refuse_batch_statistics(classifier: Classifier) -> None:
+    """Raise if a batch-norm of the classifier normalises with the batch's own statistics in eval mode."""
+    for name, module in classifier.network.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is None:
+            raise ValueError(
+                f"the classifier's output for an image must not depend on the other images of its batch, but {name!r} "
+                "keeps no running statistics. Train it with track_running_stats=True."
+            )
+
+
+def _incremental(classifier: Classifier, site: nn.Module | None) -> Iterator[tuple[Incremental, float]]:
+    """Engines, fastest first, and the difference in probability up to which each is accepted."""
+    on_processor = classifier.mean.device.type == "cpu"
+    for fold, tolerance in ((True, 1e-5), (False, 1.0)):
+        graph = take_splits_apart(trace(classifier, site))
+        if fold:
+            graph = fold_batch_norm(graph)
+        if on_processor:
+            graph = lay_out_channels_last(graph)
+        yield Incremental(graph, torch.channels_last if on_processor else torch.contiguous_format), tolerance
+
+
+def _agree(got: Tensor, expected: Tensor, task: Task, tolerance: float = 1.0) -> bool:
+    """Equal but for rounding: to 1e-4 of the largest logit in single precision, and to a tolerance in probability."""
+    precision = max(1e-4, 32 * torch.finfo(expected.dtype).eps)
+    atol = precision * expected.nan_to_num().abs().max().clamp_min(1e-3).item()
+    if got.shape != expected.shape or not torch.allclose(got, expected, rtol=0, atol=atol, equal_nan=True):
+        return False
+    change = task.probability(got.float()) - task.probability(expected.float())
+    return not change.abs().max().item() > tolerance

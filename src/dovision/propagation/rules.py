@@ -10,6 +10,7 @@ import inspect
 import math
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,10 +54,10 @@ def conv2d(
 ) -> Patch | None:
     """The outputs whose windows the patch reaches; around the map lie zeros."""
     size = (weight.shape[2], weight.shape[3])
-    near = _Neighbourhood(output, input, size, stride, _before(padding, size, dilation), dilation)
-    if near.in_full:
-        return None
-    return near.patch(F.conv2d(near.window(fill=0.0), weight, bias, stride, 0, dilation, groups))
+    sliding = size, stride, _before(padding, size, dilation), dilation
+    return _slide(
+        output, input, sliding, 0.0, lambda window: F.conv2d(window, weight, bias, stride, 0, dilation, groups)
+    )
 
 
 def max_pool2d(
@@ -70,11 +71,12 @@ def max_pool2d(
     return_indices: bool = False,
 ) -> Patch | None:
     """The outputs whose windows the patch reaches; around the map lies minus infinity, which never is the largest."""
-    stride = stride or kernel_size
-    near = _Neighbourhood(output, input, kernel_size, stride, padding, dilation)
-    if near.in_full or return_indices:
+    if return_indices:
         return None
-    return near.patch(F.max_pool2d(near.window(fill=-torch.inf), kernel_size, stride, 0, dilation))
+    sliding = kernel_size, stride or kernel_size, padding, dilation
+    return _slide(
+        output, input, sliding, -torch.inf, lambda window: F.max_pool2d(window, kernel_size, stride, 0, dilation)
+    )
 
 
 def avg_pool2d(
@@ -88,19 +90,21 @@ def avg_pool2d(
     divisor_override: int | None = None,
 ) -> Patch | None:
     """The outputs whose windows the patch reaches; those at the border of the map may be divided by less."""
-    stride = stride or kernel_size
-    near = _Neighbourhood(output, input, kernel_size, stride, padding, 1)
-    if near.in_full:
+
+    def mean_of(window: Tensor) -> Tensor:
+        return F.avg_pool2d(window, kernel_size, stride, 0, divisor_override=divisor_override)
+
+    patch = _slide(output, input, (kernel_size, stride or kernel_size, padding, 1), 0.0, mean_of)
+    if patch is None:
         return None
-    value = F.avg_pool2d(near.window(fill=0.0), kernel_size, stride, 0, divisor_override=divisor_override)
-    ones = torch.ones(1, 1, *input.size, device=value.device)
+    ones = torch.ones(1, 1, *input.size, device=patch.value.device)
     count, mean = (
         F.avg_pool2d(ones, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor)
         for divisor in (1, divisor_override)
     )
     correction = mean * (divisor_override or math.prod(_pair(kernel_size))) / count  # 1 but for those windows
-    factor = gather(correction.movedim(1, -1), np.zeros_like(input.image), near.rows, near.columns).movedim(-1, 1)
-    return near.patch(value * factor.to(value.dtype))
+    factor = gather(correction.movedim(1, -1), np.zeros_like(input.image), patch.rows, patch.columns).movedim(-1, 1)
+    return replace(patch, value=patch.value * factor.to(patch.value.dtype))
 
 
 def pointwise(output: Map, *args: Any, **kwargs: Any) -> Patch | None:
@@ -215,25 +219,18 @@ def interpolate(
     return Patch(value, input.patch.rows.times(down), input.patch.columns.times(across))
 
 
-class _Neighbourhood:
-    """The outputs that a patch reaches through a sliding window, and the inputs that they read."""
-
-    def __init__(self, output: Map, input: Map, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> None:
-        self.input = input
-        self.down, self.across = map(Window, _pair(kernel), _pair(stride), _pair(padding), _pair(dilation))
-        assert input.patch is not None
-        self.rows = self.down.outputs(input.patch.rows, output.size[0])
-        self.columns = self.across.outputs(input.patch.columns, output.size[1])
-        vertical = self.down.margin(input.size[0], output.size[0])
-        horizontal = self.across.margin(input.size[1], output.size[1])
-        self.margin = Padding(*vertical, *horizontal)
-        self.in_full = input.channel_axis != 1 or almost_all(output.size, self.rows, self.columns)
-
-    def window(self, fill: float) -> Tensor:
-        return self.input.window(self.down.inputs(self.rows), self.across.inputs(self.columns), self.margin, fill)
-
-    def patch(self, value: Tensor) -> Patch:
-        return Patch(value, self.rows, self.columns)
+def _slide(
+    output: Map, input: Map, sliding: tuple[Pair, ...], fill: float, run: Callable[[Tensor], Tensor]
+) -> Patch | None:
+    """The outputs that a patch reaches by kernel, stride, padding and dilation: `run`, unpadded, on what they read."""
+    down, across = map(Window, *map(_pair, sliding))
+    assert input.patch is not None
+    rows = down.outputs(input.patch.rows, output.size[0])
+    columns = across.outputs(input.patch.columns, output.size[1])
+    if input.channel_axis != 1 or almost_all(output.size, rows, columns):
+        return None
+    margin = (*down.margin(input.size[0], output.size[0]), *across.margin(input.size[1], output.size[1]))
+    return Patch(run(input.window(down.inputs(rows), across.inputs(columns), Padding(*margin), fill)), rows, columns)
 
 
 def almost_all(size: Sequence[int], rows: Span, columns: Span) -> bool:

@@ -61,10 +61,7 @@ def site_module(classifier: Classifier, site: str) -> nn.Module | None:
 def check_layout(classifier: Classifier, intervention: Intervention, shape: Shape) -> None:
     """Refuse an intervention whose site is missing or, if it edits channels, does not hold them on axis 1.
 
-    Args:
-        classifier: on any device; on the meta device nothing is computed.
-        intervention: at any site.
-        shape: (C, H, W) of the images.
+    The shape is (C, H, W), of the images. On the meta device nothing is computed.
 
     Raises:
         ValueError: there is no such site; or see `require_channels`.
@@ -84,8 +81,7 @@ def require_channels(classifier: Classifier, site: nn.Module, name: str, shape: 
 
     Args:
         classifier: on any device; on the meta device nothing is computed.
-        site: a submodule of the classifier.
-        name: what an error calls it.
+        site, name: a submodule of the classifier, and what an error calls it.
         shape: (C, H, W) of the images.
 
     Raises:
@@ -129,7 +125,9 @@ def _not_channels(value: Shape, growths: Iterator[Growth]) -> str:
 def _growths(classifier: Classifier, site: nn.Module, image: Tensor, value: Shape) -> Iterator[Growth]:
     """Growth of the site's value with the image, then with a map inside the network; as far as it can be seen."""
     yield from _growth(classifier, site, image, value, None)
-    maps = _maps_before(classifier, site, image)
+    layers = [module for module in classifier.network.modules() if isinstance(module, MAP_LAYERS)]
+    made = _shapes_until(classifier, site, layers, image)
+    maps = [layer for layer, shape in made if len(shape) == 4 and shape[HEIGHT] * shape[WIDTH] > 1]
     for layer in dict.fromkeys(maps[:1] + maps[-1:]):
         yield from _growth(classifier, site, image, value, layer)
 
@@ -148,13 +146,6 @@ def _growth(
             return
         grown.append(frozenset(axis for axis, size in enumerate(shapes[0][1]) if size != value[axis]))
     yield Growth(*grown)
-
-
-def _maps_before(classifier: Classifier, site: nn.Module, image: Tensor) -> list[nn.Module]:
-    """The layers that make maps of more than one position, as they run, up to the site."""
-    layers = [module for module in classifier.network.modules() if isinstance(module, MAP_LAYERS)]
-    shapes = _shapes_until(classifier, site, layers, image)
-    return [layer for layer, shape in shapes if len(shape) == 4 and shape[HEIGHT] * shape[WIDTH] > 1]
 
 
 def _shapes_until(

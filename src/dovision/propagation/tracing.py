@@ -121,47 +121,30 @@ class _Reader:
     def _function(self, node: fx.Node) -> tuple[Callable[..., Any], dict[str, Any]]:
         if node.op == "call_module":
             module = self.root.get_submodule(str(node.target))
-            settings = AS_FUNCTIONS.get(type(module))
-            plain = not (module._forward_hooks or module._forward_pre_hooks)
-            return settings(module) if settings and plain else (module, {})
+            function, names = AS_FUNCTIONS.get(type(module), (module, ""))
+            hooks = module._forward_hooks or module._forward_pre_hooks
+            if hooks or getattr(module, "padding_mode", "zeros") != "zeros":
+                return module, {}
+            pairs = (name.partition("=") for name in names.split())
+            return function, {name: getattr(module, attribute or name) for name, _, attribute in pairs}
         if node.op == "call_method":
             return Method(str(node.target)), {}
         return (mark_site if node.op == "placeholder" else node.target), {}  # type: ignore[return-value]
 
 
-AS_FUNCTIONS: dict[type[nn.Module], Callable[[Any], tuple[Callable[..., Any], dict[str, Any]]]] = {
-    nn.Conv2d: lambda m: (
-        (F.conv2d, _attributes(m, "weight", "bias", "stride", "padding", "dilation", "groups"))
-        if m.padding_mode == "zeros"
-        else (m, {})
-    ),
-    nn.BatchNorm2d: lambda m: (
-        F.batch_norm,
-        _attributes(m, "running_mean", "running_var", "weight", "bias", "eps") | {"training": False},
-    ),
-    nn.ReLU: lambda m: (F.relu, _attributes(m, "inplace")),
-    nn.MaxPool2d: lambda m: (
-        F.max_pool2d,
-        _attributes(m, "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices"),
-    ),
-    nn.AvgPool2d: lambda m: (
-        F.avg_pool2d,
-        _attributes(m, "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override"),
-    ),
-    nn.Upsample: lambda m: (
-        F.interpolate,
-        _attributes(m, "size", "scale_factor", "mode", "align_corners", "recompute_scale_factor"),
-    ),
-    nn.ConstantPad2d: lambda m: (F.pad, {"pad": m.padding, "value": m.value}),
-    nn.ZeroPad2d: lambda m: (F.pad, {"pad": m.padding, "value": m.value}),
-    nn.Linear: lambda m: (F.linear, _attributes(m, "weight", "bias")),
-    nn.LayerNorm: lambda m: (F.layer_norm, _attributes(m, "normalized_shape", "weight", "bias", "eps")),
+# For a module the function that it calls, and the arguments that are its attributes (argument=attribute).
+AS_FUNCTIONS: dict[type[nn.Module], tuple[Callable[..., Any], str]] = {
+    nn.Conv2d: (F.conv2d, "weight bias stride padding dilation groups"),
+    nn.BatchNorm2d: (F.batch_norm, "running_mean running_var weight bias eps training"),
+    nn.ReLU: (F.relu, "inplace"),
+    nn.MaxPool2d: (F.max_pool2d, "kernel_size stride padding dilation ceil_mode return_indices"),
+    nn.AvgPool2d: (F.avg_pool2d, "kernel_size stride padding ceil_mode count_include_pad divisor_override"),
+    nn.Upsample: (F.interpolate, "size scale_factor mode align_corners recompute_scale_factor"),
+    nn.ConstantPad2d: (F.pad, "pad=padding value"),
+    nn.ZeroPad2d: (F.pad, "pad=padding value"),
+    nn.Linear: (F.linear, "weight bias"),
+    nn.LayerNorm: (F.layer_norm, "normalized_shape weight bias eps"),
 }
-
-
-def _attributes(module: nn.Module, *names: str) -> dict[str, Any]:
-    return {name: getattr(module, name) for name in names}
-
 
 PURE: dict[Any, Callable[..., Any]] = {
     operator.iadd: operator.add,

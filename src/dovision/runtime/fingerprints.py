@@ -10,9 +10,8 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 from dovision.interfaces import Images
@@ -34,17 +33,13 @@ class _Entry(NamedTuple):
     value: str
 
 
-class Fingerprints:
+class Fingerprints(AbstractContextManager["Fingerprints"]):
     """Values that are computed from files, by path, size and time, kept in a small file of the output root.
 
     Two times count: that of a file's content, and that of its entry, which changes too when a file takes the place of
     another one of the same size and time. What changed less than two seconds before it was read is not kept. If the
     file is missing or damaged all is computed again; what one of two processes writes at once may be lost, which costs
     nothing but time. Use it in a `with`, at whose end the file is written.
-
-    Args:
-        output_root: the folder of the file.
-        name: of the file.
     """
 
     def __init__(self, output_root: Path, name: str = CACHE_FILE) -> None:
@@ -53,12 +48,7 @@ class Fingerprints:
         self._new: dict[str, _Entry] = {}
         self._unsourced: dict[str, str] = {}  # fingerprints of datasets that do not name their files
 
-    def __enter__(self) -> Fingerprints:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._new and self._path.parent.is_dir():
             with suppress(OSError):  # such as that of a folder that is only read
                 _write(self._path, {**_read(self._path), **self._new})
@@ -88,9 +78,7 @@ class Fingerprints:
     def data(self, key: str, make: Callable[[], Images]) -> str:
         """The fingerprint of a dataset, which is made only where that is not known.
 
-        Args:
-            key: stands for all that the dataset is made of, but for the content of files.
-            make: makes it.
+        The key stands for all that the dataset is made of, but for the content of files.
         """
         return self._found(f"data {key}") or self._unsourced.get(key) or self.opened(key, make).fingerprint
 

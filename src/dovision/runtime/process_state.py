@@ -18,12 +18,7 @@ from dovision import checks
 
 @contextmanager
 def isolated(seed: int, threads: int | None) -> Iterator[None]:
-    """Every generator seeded, and torch's threads set; after the block all is as it was before.
-
-    Args:
-        seed: of Python, numpy and torch.
-        threads: of torch; None leaves them.
-    """
+    """Seed Python, numpy and torch, and set torch's threads (None leaves them); after the block all is as before."""
     with isolate_rng(), warnings.catch_warnings(), ExitStack() as after:
         _put_back_torch(after)
         _put_back_logging(after)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -54,9 +54,7 @@ class Stop(Callback):
                     self._before[signum] = signal.signal(signum, self._receive)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         while self._before:
             signal.signal(*self._before.popitem())
 
@@ -86,8 +84,7 @@ def _leave_to_the_parent(signum: int) -> None:
 def following(meant: Sequence[int]) -> Iterator[None]:
     """Leave Ctrl-C, and messages about signals on the terminal, to the process that this one works for.
 
-    Args:
-        meant: empty, or the signal that the other process has received, which SIGTERM stands for from then on.
+    In `meant` may come the signal that the other process has received, which SIGTERM stands for from then on.
     """
     before, handler = _meant.set(meant), signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
