@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from dovision.functional.norms import size
+from dovision.functional.norms import condition_name, size
 from dovision.functional.rng import generator
-from dovision.interfaces import Attack, Classifier, Context, Images, Intervention, condition_name
+from dovision.interfaces import Attack, Classifier, Context, Images, Intervention
 from dovision.types import INPUT, Batch, Box, Task, object_kind
 
 MULTICLASS = Task("multiclass", ("a", "b", "c"))

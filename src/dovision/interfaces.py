@@ -277,13 +277,6 @@ class Intervention(ABC):
         return treated
 
 
-def condition_name(eps: float) -> str:
-    """Name of the condition of an epsilon: eps=0.1, or eps=8/255 where the decimals would be no better."""
-    decimal, steps = f"{eps:g}", round(eps * 255)
-    exact = len(decimal) > len("0.125") and abs(eps * 255 - steps) < 1e-6
-    return f"eps={steps}/255" if exact else f"eps={decimal}"
-
-
 class ClassifierComponent:
     """A component that is handed images and the classifier of them: an attack, an explainer or a detector.
 

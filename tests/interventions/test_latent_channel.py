@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dovision.interventions.channel_values import ChannelMean, Resample, Zero
-from dovision.interventions.latent_channel import LatentChannel
+from dovision.interventions.latent_channel import ChannelMean, LatentChannel, Resample, Zero
 from dovision.types import CODE
 
 CODES = torch.randn(4, 5, 6, 7, generator=torch.Generator().manual_seed(0))

@@ -11,7 +11,8 @@ from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import test_samples
-from dovision.interfaces import Attack, Intervention, condition_name
+from dovision.functional.norms import condition_name
+from dovision.interfaces import Attack, Intervention
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
 from dovision.store.map_tables import write_boxes

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 from torch import Tensor
 
-from dovision.functional.norms import size
-from dovision.interfaces import condition_name
+from dovision.functional.norms import condition_name, size
 from dovision.store.detection_tables import attacks_schema, reads_schema
 from dovision.store.tables import CLEAN, repeated, success
 from dovision.types import Batch

@@ -12,16 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dovision.functional.intervals import (
-    NOT_MEASURED,
-    ONE_GROUP,
-    SHARE,
-    Interval,
-    effective_groups,
-    has_quantile,
-    unit_ends,
-    withheld,
-)
+from dovision.functional.intervals import NOT_MEASURED, Interval, has_quantile, stratified_interval, withheld
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -99,14 +90,8 @@ def _sum_at_most(scores: Floats, values: Floats) -> Callable[[Floats], Floats]:
 
 def _area(area: float, attacked: Scored, added: Floats, clean: Scored, clean_added: Floats) -> Interval:
     """The interval of an area under a curve, from what each image adds to it, an image of weight 1 more."""
-    groups, group = np.unique(np.concatenate([attacked.group, clean.group]), return_inverse=True)
-    fewer = min(effective_groups(attacked.group), effective_groups(clean.group))
-    if fewer < 2:
-        return withheld(area, len(groups), ONE_GROUP)
-    of_group = np.bincount(group, np.concatenate([added, clean_added]))
-    error = float(np.sqrt(fewer / (fewer - 1) * (of_group**2).sum()))
-    low, high = unit_ends(area, error, fewer, np.inf, fewer, 2 * fewer)  # few scores that overlap hide their error
-    return Interval(area, low, high, len(groups), SHARE, "")
+    groups = [attacked.group, clean.group]
+    return stratified_interval(area, np.concatenate([added, clean_added]), np.concatenate(groups), groups)
 
 
 def _nothing(attacked: Scored, clean: Scored) -> Interval:

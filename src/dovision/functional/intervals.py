@@ -7,6 +7,7 @@ cover.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -200,14 +201,25 @@ def balanced_interval(hits: npt.NDArray[np.bool_], stratum: npt.NDArray[Any], gr
     """
     _, place, count = np.unique(stratum, return_inverse=True, return_counts=True)
     rate = np.bincount(place, hits) / count
-    estimate = float(rate.mean())
+    added = (hits - rate[place]) / (len(count) * count[place])
+    return stratified_interval(float(rate.mean()), added, groups, [groups[place == each] for each in range(len(count))])
+
+
+def stratified_interval(estimate: float, added: _Array, groups: Groups, strata: Sequence[Groups]) -> Interval:
+    """The interval of an estimate in [0, 1] over strata (classes, or attacked and clean images).
+
+    Args:
+        estimate: the estimate.
+        added: what each row adds to it, shape (N,).
+        groups: the group of each row, shape (N,).
+        strata: the groups of each stratum's rows; the fewest in one of them bound what is known of the error.
+    """
     names, group = np.unique(groups, return_inverse=True)
-    fewest = min(effective_groups(groups[place == number]) for number in range(len(count)))
+    fewest = min(map(effective_groups, strata))
     if fewest < 2:
         return withheld(estimate, len(names), ONE_GROUP)
-    of_group = np.bincount(group, (hits - rate[place]) / (len(count) * count[place]))
-    error = float(np.sqrt(fewest / (fewest - 1) * (of_group**2).sum()))
-    low, high = unit_ends(estimate, error, fewest, np.inf, fewest, len(count) * fewest)
+    error = float(np.sqrt(fewest / (fewest - 1) * (np.bincount(group, added) ** 2).sum()))
+    low, high = unit_ends(estimate, error, fewest, np.inf, fewest, len(strata) * fewest)
     return Interval(estimate, low, high, len(names), SHARE, "")
 
 

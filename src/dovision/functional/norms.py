@@ -1,4 +1,4 @@
-"""Norms of perturbations, and the budget of an attack."""
+"""Norms of perturbations, the budget of an attack, and the name of the condition of an epsilon."""
 
 from __future__ import annotations
 
@@ -29,3 +29,10 @@ def check_budget(attack: str, attacked: Tensor, image: Tensor, eps: float, norm:
             f"[{attacked.min().item():g}, {attacked.max().item():g}]. This is a fault of the attack."
         )
     return attacked
+
+
+def condition_name(eps: float) -> str:
+    """Name of the condition of an epsilon: eps=0.1, or eps=8/255 where the decimals would be no better."""
+    decimal, steps = f"{eps:g}", round(eps * 255)
+    exact = len(decimal) > len("0.125") and abs(eps * 255 - steps) < 1e-6
+    return f"eps={steps}/255" if exact else f"eps={decimal}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from dovision import checks
-from dovision.interfaces import Attack, Context, Intervention, condition_name
+from dovision.functional.norms import condition_name
+from dovision.interfaces import Attack, Context, Intervention
 from dovision.types import INPUT, Shape
 
 

@@ -11,7 +11,7 @@ from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.io import sealed
 from dovision.models._published import check_colours, choose_outputs
-from dovision.models._same_padding import fix_same_padding
+from dovision.models.timm_model import fix_same_padding
 from dovision.types import Shape, Task
 
 IMAGENET = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])  # the names of ImageNet's classes, in its order

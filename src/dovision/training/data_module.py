@@ -14,7 +14,8 @@ from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 
 from dovision import checks
 from dovision.attacks.replay import MAIN, Replay
-from dovision.interfaces import Images, Split, condition_name
+from dovision.functional.norms import condition_name
+from dovision.interfaces import Images, Split
 from dovision.training.augmentation import Augmentation
 from dovision.types import Batch, Epsilons
 
