@@ -6,7 +6,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -43,7 +42,6 @@ def share(images: int) -> float:
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
     classifier, batch, attack = classifier_of("densenet121"), batch_of(images), PGD("2/255", steps=10)
     items = [batch.rows(row) for row in range(images)]
-    names = [str(row) for row in range(images)]
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,
@@ -58,8 +56,7 @@ def share(images: int) -> float:
         patch.object(Propagation, "__call__", watch.timed(Propagation.__call__)),
         patch.object(PGD, "__call__", watch.timed(PGD.__call__)),
     ):
-        grid, where = PixelGrid(14, 14), Path(folder)
-        evaluation = EffectEvaluation(where, classifier, classifier, grid, attack, names, "auto", False, (), images, {})
+        evaluation = EffectEvaluation(PixelGrid(14, 14), folder, attack, classifier, checkpoint_every=images)
         trainer.callbacks.append(evaluation)  # type: ignore[attr-defined]
         started = time.perf_counter()
         trainer.test(ImageClassifier(classifier), DataLoader(items, batch_size=4), verbose=False)

@@ -298,7 +298,8 @@ class ClassifierComponent:
 class Attack(ClassifierComponent, ABC):
     """An adversarial condition: x -> x + delta, with |delta| <= eps in pixel units, for each epsilon of a list.
 
-    A subclass writes `run`; this class guards the range, the budget and the classifier's state, and counts queries.
+    A subclass writes `run`; this class guards the range, the budget and the classifier's state, and counts queries:
+    `passes` are forward passes of one image each so far, by epsilon.
 
     Args:
         eps: one epsilon or several, numbers or fractions such as "8/255".
@@ -309,12 +310,12 @@ class Attack(ClassifierComponent, ABC):
         self.norm = checks.choice("norm", norm, ("linf", "l2"))
         self.eps = checks.epsilons(eps, norm)
         self._attacked: Counter[float] = Counter()  # images, by epsilon
-        self._passes: Counter[float] = Counter()  # forward passes of one image each, by epsilon
+        self.passes: Counter[float] = Counter()
 
     @property
     def queries(self) -> dict[float, float]:
         """Forward passes that an image has cost, by epsilon: the mean of all images attacked so far."""
-        return {eps: self._passes[eps] / images for eps, images in self._attacked.items()}
+        return {eps: self.passes[eps] / images for eps, images in self._attacked.items()}
 
     def most_queries(self, classes: int) -> int | None:
         """Forward passes that an image of so many classes may cost, where the attack stops once its aim is reached.
@@ -338,7 +339,7 @@ class Attack(ClassifierComponent, ABC):
             return batch.image
 
         def count(module: nn.Module, images: tuple[Tensor, ...], logits: Tensor) -> None:
-            self._passes[eps] += len(logits)
+            self.passes[eps] += len(logits)
 
         with differentiable(classifier), classifier.register_forward_hook(count):
             attacked = self.run(batch.detached(), classifier, eps).detach()

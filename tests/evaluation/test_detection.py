@@ -12,10 +12,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from dovision.analysis.detection_summary import read_detection
 from dovision.attacks.replay import Replay
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows, without
 from dovision.evaluation.detection import Detection
-from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, shown, write_scores
+from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, shown
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.store.detection_tables import attack_rates, read_reads, read_scores
 from dovision.training.image_classifier import ImageClassifier
@@ -101,7 +102,7 @@ KEPT = [0, 2, 5]  # of the validation images, for thresholds; .1, .4, .6 and .9 
 def run(folder: Path, conditions: dict[str, Attack], val=VAL, first_group: int = 100, keep: bool = False) -> Detection:
     classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
     detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()}
-    detection = Detection(folder, classifier, None, conditions, detectors, keep)
+    detection = Detection(folder, conditions, detectors, classifier, store_adversarial=keep)
     trainer = pl.Trainer(
         accelerator="cpu",
         callbacks=[detection],
@@ -112,7 +113,7 @@ def run(folder: Path, conditions: dict[str, Attack], val=VAL, first_group: int =
         inference_mode=False,
     )
     loaders = [DataLoader(split(val, 0), 3), DataLoader(split(TEST, first_group), 3)]
-    trainer.test(ImageClassifier(classifier), loaders, verbose=False)
+    detection.logged = trainer.test(ImageClassifier(classifier), loaders, verbose=False)
     return detection
 
 
@@ -121,9 +122,18 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("detection")
     detection = run(folder, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.01]), "fails": Fails(0.1)})
     assert detection.record["failed_attacks"] == {"fails": "'out of luck'"}
-    fits = fit_detectors(folder, detection.detectors, detection.failed)
-    write_scores(folder, fits, detection.failed, [])
     return folder
+
+
+def test_the_areas_of_the_table_are_logged(tmp_path):
+    detection = run(tmp_path, {"random_sign": Shift(0.01), "shift": Shift([0.2, 0.3])})
+    table = read_detection(tmp_path)
+    logged = {name: value for name, value in detection.logged[-1].items() if name.startswith("detection_auroc/")}
+    chosen = table[table["variant"].isin(["as is", "clean and noise", "supervised, hardened"])]
+    plain = chosen[chosen["detector"] == "plain"].set_index(["attack", "eps"])["auroc"]
+    assert logged["detection_auroc/plain/shift@0.2"] == pytest.approx(plain["shift", 0.2], abs=1e-12)
+    assert {name.split("/")[1] for name in logged} == {"grey", "plain", "taught"}
+    assert len(logged) == chosen["auroc"].notna().sum()
 
 
 def test_each_condition_is_read_on_both_splits(folder):
@@ -204,15 +214,13 @@ def test_supervised_detectors_alone_are_refused_where_no_attack_succeeds(tmp_pat
 
 
 def test_a_detector_without_validation_images_is_refused(tmp_path):
-    detection = run(tmp_path, {"shift": Shift(0.2)}, val=[])
     with pytest.raises(ValueError, match="fitted on validation images, got none. Set detection.val_images"):
-        fit_detectors(tmp_path, detection.detectors, detection.failed)
+        run(tmp_path, {"shift": Shift(0.2)}, val=[])
 
 
 def test_a_detector_fitted_to_a_patient_that_it_is_tested_on_is_refused(tmp_path):
-    detection = run(tmp_path, {"shift": Shift(0.2)}, first_group=3)  # four patients in both
     with pytest.raises(ValueError, match=r"got 4 patients \(groups\) with images in val and in test\. Cut the splits"):
-        fit_detectors(tmp_path, detection.detectors, detection.failed)
+        run(tmp_path, {"shift": Shift(0.2)}, first_group=3)  # four patients in both
 
 
 def test_the_fit_that_is_shown_is_the_hardened_one_to_all_attacks_or_the_nearest_to_it(folder, tmp_path):

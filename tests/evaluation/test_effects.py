@@ -9,6 +9,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from dovision.analysis.average_effect import average_effects
+from dovision.analysis.summary import summarise
+from dovision.attacks.none import NoAttack
 from dovision.attacks.replay import Replay
 from dovision.evaluation.effects import EffectEvaluation, round_to_8_bits
 from dovision.interfaces import Attack, Classifier
@@ -54,14 +57,16 @@ def evaluate(folder, batch_size=2, eps=(0.25,), chunk="auto", cells=PixelGrid, a
     choice = PictureChoice(1, dict.fromkeys(range(3), 0))
     classifier = Classifier(Sum(), TASK, [0.0], [1.0])
     evaluation = EffectEvaluation(
-        folder, classifier, classifier, cells(2, 2, Constant(0.0)), attack or Darken(list(eps)), ["a", "b", "c"], chunk,
-        **{"reference": "with_autoencoder", "pictures": choice, "checkpoint_every": 1, "origin": {}, **options},
+        cells(2, 2, Constant(0.0)), folder, attack or Darken(list(eps)), classifier, chunk=chunk,
+        **{"pictures": choice, "checkpoint_every": 1, "origin": {}, **options},
     )  # fmt: skip
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False, inference_mode=False, callbacks=[evaluation],
     )  # fmt: skip
-    trainer.test(ImageClassifier(classifier), DataLoader(Rows(), batch_size=batch_size), verbose=False)
+    (evaluation.logged,) = trainer.test(
+        ImageClassifier(classifier), DataLoader(Rows(), batch_size=batch_size), verbose=False
+    )
     return evaluation
 
 
@@ -127,6 +132,53 @@ def test_what_is_not_done_has_no_row_and_does_not_count_in_the_mean(tmp_path, ba
     assert clean[2] != clean[2]  # nan
 
 
+def assert_logged_is_the_tables(logged, folder):
+    """Each number of a condition in summary.json that is logged, and each average effect."""
+    summary, averages = summarise(folder), average_effects(folder)
+    expected = {
+        f"{metric}/{condition}": found[metric]["estimate"]
+        for condition, found in summary["conditions"].items()
+        for metric in ("accuracy", "success_rate", "success_8bit", "robust_accuracy", "auroc",
+                       "mean_abs_expected_effect", "mean_expected_logit_effect")
+        if found[metric] is not None
+    }  # fmt: skip
+    for row in averages.itertuples():
+        expected[f"average_effect/{row.condition}/{row.unit}/{row[3]}"] = row.mean
+    assert {name: value for name, value in logged.items() if name != "test_score"} == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("cells", [PixelGrid, SomeCells])
+@pytest.mark.parametrize("batch_size", [1, 2, 3])
+def test_the_numbers_of_the_tables_are_logged(tmp_path, batch_size, cells):
+    evaluation = evaluate(tmp_path, batch_size, eps=(0.25, 8 / 255), cells=cells)
+    assert_logged_is_the_tables(evaluation.logged, tmp_path)
+    assert "success_rate/eps=0.25" in evaluation.logged
+    assert evaluation.average_effects["clean"].shape == (4, 2)
+
+
+def test_a_resumed_run_logs_the_numbers_of_all_images(tmp_path):
+    whole = evaluate(tmp_path / "whole").logged
+    with pytest.raises(RuntimeError):
+        evaluate(tmp_path / "resumed", batch_size=1, attack=Refusing([0.25]))
+    assert evaluate(tmp_path / "resumed", batch_size=3).logged == pytest.approx(whole, abs=1e-12)
+    again = evaluate(tmp_path / "resumed", attack=Refusing([0.25])).logged  # which measures nothing
+    assert again == pytest.approx(whole, abs=1e-12)
+
+
+def test_without_an_origin_nothing_is_resumed_and_no_shard_is_left(tmp_path):
+    with pytest.raises(RuntimeError):
+        evaluate(tmp_path, batch_size=1, attack=Refusing([0.25]), origin=None)
+    measured = []
+    evaluate(tmp_path, attack=Noted([0.25], measured), origin=None)
+    assert measured == [0, 1, 2]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["effects.parquet", "maps", "samples.parquet"]
+
+
+def test_effects_without_an_attack_are_those_of_the_clean_condition(tmp_path):
+    logged = evaluate(tmp_path, attack=NoAttack()).logged
+    assert {name.split("/")[1] for name in logged if "/" in name} == {"clean"}
+
+
 def test_forward_passes_are_counted(tmp_path):
     assert evaluate(tmp_path).forward_passes == 3 * 2 * (1 + 4)  # images, conditions, control and units
 
@@ -180,26 +232,8 @@ def test_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only
                 raise RuntimeError("in the middle")
             return super().run(batch, classifier, eps)
 
-    classifier = Classifier(Sum(), TASK, [0.0], [1.0])
-    evaluation = EffectEvaluation(
-        tmp_path,
-        classifier,
-        classifier,
-        PixelGrid(2, 2),
-        Broken([0.25]),
-        ["a", "b", "c"],
-        "auto",
-        "with_autoencoder",
-        PictureChoice(0, dict.fromkeys(range(3), 0)),
-        1,
-        {},
-    )
-    trainer = pl.Trainer(
-        accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, inference_mode=False, callbacks=[evaluation],
-    )  # fmt: skip
     with pytest.raises(RuntimeError, match="in the middle"):
-        trainer.test(ImageClassifier(classifier), DataLoader(Rows(), batch_size=2), verbose=False)
+        evaluate(tmp_path, attack=Broken([0.25]))
     assert not list(tmp_path.glob("*.parquet"))
     (tmp_path / "whole").mkdir()
     whole = evaluate(tmp_path / "whole")

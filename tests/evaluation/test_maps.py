@@ -12,15 +12,19 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
+from dovision.analysis.summary import summarise
+from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
 from dovision.interfaces import Classifier, Explainer
 from dovision.interventions.fills import Constant
-from dovision.store.map_tables import read_maps
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.store.map_tables import read_maps, write_boxes
 from dovision.training.image_classifier import ImageClassifier
-from dovision.types import Batch, Task
+from dovision.types import BOX_COLUMNS, Batch, Task
 
 IMAGES = 6
+TASK = Task("multiclass", ("no", "yes"))
 
 
 class UpperLeft(nn.Module):
@@ -67,23 +71,35 @@ def items() -> list[Batch]:
     return [Batch(*fields) for fields in zip(image, label, number, number + 100, strict=True)]
 
 
+def boxes() -> pd.DataFrame:
+    """Of the first images: the upper left quarter, all but its first row and column, and one of no class."""
+    rows = [(0, "quarter", "yes", 0, 0, 4, 4), (1, "part", "yes", 1, 1, 4, 4), (2, "tag", None, 4, 4, 8, 8)]
+    return pd.DataFrame(rows, columns=BOX_COLUMNS)
+
+
 def evaluate(folder: Path, batch_size: int = 4, samples=range(IMAGES), **changed) -> pd.DataFrame:
-    classifier = Classifier(UpperLeft(), Task("multiclass", ("no", "yes")), [0.5], [0.5])
+    logged_of(folder, batch_size, (), samples, **changed)
+    return read_maps(folder)
+
+
+def logged_of(folder: Path, batch_size: int, more=(), samples=range(IMAGES), **changed) -> dict[str, float]:
+    """What is logged."""
+    classifier = Classifier(UpperLeft(), TASK, [0.5], [0.5])
     options = {"target": "label", "cells": 4, "margin": 0.1, "steps": 4, "fill": Constant(0.0)}
     settings = MapSettings(**{**options, "noise": 0.01, "num_sanity_images": 0, "seed": 0, **changed})
     explainers = {"truth": Truth(), "nothing": Nothing(), "broken": Broken(), "lower_right": LowerRight()}
-    callback = MapEvaluation(folder, classifier, explainers, settings, (1, 8, 8), list(samples), None)
+    callback = MapEvaluation(folder, explainers, settings, classifier, samples=list(samples), boxes=boxes())
     trainer = pl.Trainer(
         accelerator="cpu",
-        callbacks=[callback],
+        callbacks=[callback, *more],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         inference_mode=False,
     )
-    trainer.test(ImageClassifier(classifier), DataLoader(Subset(items(), samples), batch_size), verbose=False)
-    return read_maps(folder)
+    loader = DataLoader(Subset(items(), samples), batch_size)
+    return trainer.test(ImageClassifier(classifier), loader, verbose=False)[0]
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +155,21 @@ def test_the_first_images_are_explained_for_forgetful_classifiers_too(maps):
 
 def test_the_table_does_not_depend_on_the_batch_size(maps, tmp_path):
     pd.testing.assert_frame_equal(maps, evaluate(tmp_path, batch_size=1, num_sanity_images=2))
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_the_numbers_of_the_table_are_logged(tmp_path, batch_size):
+    logged = logged_of(tmp_path, batch_size, [EffectEvaluation(PixelGrid(1, 1), tmp_path)])
+    write_boxes(tmp_path, boxes())
+    expected = {
+        f"{row['metric']}/{row['explainer']}": row["mean"]
+        for row in summarise(tmp_path)["maps"]
+        if row["metric"] in ("pointing", "energy") and row["cases"] == "all" and row["mean"] is not None
+    }
+    assert {name: value for name, value in logged.items() if name in expected} == pytest.approx(expected, abs=1e-12)
+    assert logged["pointing/truth"] == 1
+    assert logged["energy/truth"] == pytest.approx((1 + 9 / 16) / 2)
+    assert "energy/nothing" not in logged
 
 
 def test_nothing_is_left_of_a_run_that_breaks(tmp_path, monkeypatch):

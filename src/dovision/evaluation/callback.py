@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, TypeVar
 
@@ -11,33 +12,56 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
+from dovision import checks
+from dovision.api import wrap
 from dovision.evaluation.condition import Condition
+from dovision.evaluation.device_batches import DeviceBatches
 from dovision.functional.logit_checks import finite
 from dovision.interfaces import Classifier
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.stage import Stage
-from dovision.types import Batch
+from dovision.types import Batch, Task
 
 _T = TypeVar("_T")
 
 
 class Evaluation(Callback, ABC):
-    """A callback that measures something on each test batch and writes it to files.
+    """A callback that measures something on each test batch, writes it to files, and logs numbers at the end.
 
-    A subclass extends `on_test_start`, opens its files there, by `opened`, and writes `measure`. The files get their
-    names when the test is over; an exception that ends it, a signal's included, leaves none that looks complete.
+    A subclass opens its files in `start`, by `opened`, writes `measure`, and gives its numbers in `numbers`, which are
+    logged by `log_dict` at the end of the test epoch. The files get their names when the test is over; an exception
+    that ends it, a signal's included, leaves none that looks complete.
 
-    The module under test returns its logits, shape (B, K), from `test_step`.
+    The module under test may be anybody's, and return anything from `test_step`. Its batches are of class `Batch`, or
+    pairs of images and labels.
 
     Args:
-        classifier: the one under test.
+        classifier: the one under test, of images in [0, 1]. None: the module's attribute `classifier`, if that is a
+            Classifier, or else the module itself, from a batch's images to logits, shape (B, K).
+        task: multiclass or multilabel, or a Task, which names the classes too.
+        mean, std: by which the images of batches were normalised, one number or one a channel, in pixel units.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
-        self.classifier = classifier
+    dataloaders = 1  # that the test has
+    classifier: Classifier  # from the first batch on
+
+    def __init__(
+        self,
+        classifier: Classifier | None = None,
+        task: str | Task = "multiclass",
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+    ) -> None:
+        if classifier is not None:
+            self.classifier = checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap makes one")
+        self._given = classifier
+        self._task, self._mean, self._std = task, mean, std
         self.images = 0  # of the dataloaders, on this device
         self.tested = 0  # of these, those that a batch has brought
         self._open = ExitStack()
+
+    def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
+        """Prepare for the test, before its first batch, of which one image is enough."""
 
     @abstractmethod
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
@@ -49,9 +73,17 @@ class Evaluation(Callback, ABC):
             batch_idx, dataloader_idx: the number of the batch in its dataloader, and that of the dataloader.
         """
 
+    def numbers(self) -> Mapping[str, Tensor]:
+        """Scalars by the names under which they are logged, equal on all devices; nan is left out."""
+        return {}
+
     def opened(self, context: AbstractContextManager[_T]) -> _T:
         """Enter a context that ends with the test."""
         return self._open.enter_context(context)
+
+    def close(self) -> None:
+        """Leave what was opened, so that files have their names; nothing is left to do at the end of the test."""
+        self._open.close()
 
     def stage(self, name: str, unit: str, total: float | None = None, done: float = 0) -> Stage:
         """A stage of the display that ends with the test; arguments as those of `Stage`."""
@@ -63,24 +95,47 @@ class Evaluation(Callback, ABC):
         return self.images - self.tested
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        loaders = trainer.test_dataloaders
-        loaders = loaders if isinstance(loaders, list) else [loaders]
-        self.images, self.tested = sum(len(loader.dataset) for loader in loaders), 0
+        if torch.is_inference_mode_enabled():
+            raise ValueError(
+                f"{type(self).__name__} needs gradients, which inference mode rules out. Set inference_mode=False: "
+                "pl.Trainer(inference_mode=False)."
+            )
+        loaders: Any = trainer.test_dataloaders
+        loaders = loaders if isinstance(loaders, (list, tuple)) else [loaders]
+        if len(loaders) != self.dataloaders:
+            raise ValueError(f"{type(self).__name__} needs {self.dataloaders} test dataloaders, got {len(loaders)}.")
+        place = trainer.global_rank, trainer.world_size, self._mean, self._std
+        self.batches = [DeviceBatches(loader, *place) for loader in loaders]
+        self.images, self.tested, self._started = sum(each.images or 0 for each in self.batches), 0, False
 
     def on_test_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: Batch,
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.measure(batch, finite(outputs, "logits"), batch_idx, dataloader_idx)
-        self.tested += len(batch.image)
+        images = self.batches[dataloader_idx].take(batch)
+        if not self._started:
+            self.classifier = self._given or self._classifier_of(pl_module, images.image[:1])
+            self.start(trainer, pl_module, images)
+            self._started = True
+        if len(images.image):
+            task = self.classifier.task
+            checks.image_batch(images.image)
+            checks.labels(images.label, len(images.label), len(task.classes), task.multilabel)
+            self.measure(images, finite(self.logits(images.image), "logits"), batch_idx, dataloader_idx)
+        self.tested += len(images.image)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        device = pl_module.device if trainer.world_size > 1 else "cpu"  # from which they are gathered
+        known = {name: value.to(device) for name, value in self.numbers().items() if not value.isnan()}
+        pl_module.log_dict(known, sync_dist=True)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._open.close()
+        self.close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._open.__exit__(type(exception), exception, exception.__traceback__)
@@ -98,6 +153,17 @@ class Evaluation(Callback, ABC):
         """True where logits, shape (B, K), predict the labels of the batch; shape (B,) bool, on the CPU."""
         task = self.classifier.task
         return task.correct(task.probability(logits), batch.label).cpu()
+
+    @torch.no_grad()
+    def _classifier_of(self, module: pl.LightningModule, image: Tensor) -> Classifier:
+        if isinstance(found := getattr(module, "classifier", None), Classifier):
+            return found
+        if isinstance(self._task, Task):
+            return Classifier(module, self._task, self._mean, self._std)
+        classifier = wrap(module, 2, self._mean, self._std, self._task)
+        output = classifier.forward(image)  # unchecked, since the number of its classes is not known
+        classes = output.shape[1] if isinstance(output, Tensor) and output.ndim == 2 else 2
+        return wrap(module, classes, self._mean, self._std, self._task)
 
 
 def round_to_8_bits(image: Tensor) -> Tensor:

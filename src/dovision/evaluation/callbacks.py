@@ -9,17 +9,15 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from dovision.analysis.detection_summary import write_detection
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows
 from dovision.evaluation.detection import Detection
-from dovision.evaluation.detector_fits import Fitted, fit_detectors, shown, write_scores
+from dovision.evaluation.detector_fits import Fitted, shown
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
-from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import TEST
 from dovision.store.thumbnails import PictureChoice
@@ -75,14 +73,14 @@ def effect_evaluation(
     """The callback that measures effects; `origin` is what its rows depend on besides the configuration."""
     own = settings.evaluation
     return EffectEvaluation(
-        folder,
-        networks[CLASSIFIER],
-        networks[AUTOENCODER if intervention.site == CODE else CLASSIFIER],
         intervention,
+        folder,
         attack,
-        names=images.table("test")["name"].tolist(),
-        chunk=own.chunk,
+        networks[CLASSIFIER],
+        measured=networks[AUTOENCODER if intervention.site == CODE else CLASSIFIER],
         reference=own.reference,
+        chunk=own.chunk,
+        names=images.table("test")["name"].tolist(),
         pictures=PictureChoice(own.num_thumbnails, dict(enumerate(images.strata("test").tolist()))),
         store_adversarial=own.store_adversarial,
         checkpoint_every=own.checkpoint_every,
@@ -98,8 +96,8 @@ def map_evaluation(
     if not explainers:
         return []
     explanation: MapSettings = settings.explanation.make()
-    permuted = networks.get(PERMUTED)
-    return [MapEvaluation(folder, networks[CLASSIFIER], explainers, explanation, images.shape, samples, permuted)]
+    more = {"samples": samples, "permuted": networks.get(PERMUTED), "boxes": images.boxes("test")}
+    return [MapEvaluation(folder, explainers, explanation, networks[CLASSIFIER], **more)]
 
 
 class DetectionSetup(NamedTuple):
@@ -128,23 +126,25 @@ def detect(
 
     Raises:
         ValueError: there is no validation image, or one of a patient that is tested on.
+        ImagesLost: some images were not read.
     """
     classifier = networks[CLASSIFIER]
     with_autoencoder = networks[AUTOENCODER] if setup.reads_code else None
-    keep = settings.evaluation.store_adversarial
-    detection = Detection(folder, classifier, with_autoencoder, setup.attacks, setup.detectors, keep)
+    own, data = settings.detection, evaluation_data(settings, images)
+    detection = Detection(
+        folder,
+        setup.attacks,
+        setup.detectors,
+        classifier,
+        with_autoencoder=with_autoencoder,
+        store_adversarial=settings.evaluation.store_adversarial,
+        adaptive=lambda fits: _adaptive(settings, data, fits, with_autoencoder, classifier),
+        whole=not limits(settings.trainer),
+    )
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     trainer = make_trainer(settings.trainer, [detection], logger=False, enable_checkpointing=False, **one_device)
-    own, data = settings.detection, evaluation_data(settings, images)
     loaders = data.detection_dataloaders(own.val_images, own.test_images)
     trainer.test(ImageClassifier(classifier), loaders, verbose=False)
-    if detection.lost and not limits(settings.trainer):
-        raise ImagesLost(f"{detection.tested} of {detection.images} images were read for detection")
-    DISPLAY.step("detector fits")
-    fits = fit_detectors(folder, setup.detectors, detection.failed)
-    adaptive = _adaptive(settings, data, fits, with_autoencoder, classifier)
-    write_scores(folder, fits, detection.failed, adaptive)
-    write_detection(folder)
     return detection.record
 
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from dovision.analysis.detection_summary import read_detection, write_detection
+from dovision.attacks._gradients import dead_gradients
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition, attack_rows, read_rows
+from dovision.evaluation.detector_fits import Fitted, fit_detectors, write_scores
 from dovision.evaluation.gradient_health import GradientHealth
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.io.text_files import make_folder
+from dovision.runtime.outcomes import ImagesLost
+from dovision.runtime.progress import DISPLAY
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.detection_tables import (
     ATTACKS,
@@ -25,11 +32,12 @@ from dovision.store.detection_tables import (
     TEST,
     VAL,
     attacks_schema,
+    preferred,
     reads_path,
     reads_schema,
 )
 from dovision.store.tables import CLEAN, TableWriter
-from dovision.types import Batch
+from dovision.types import Batch, Task
 
 log = logging.getLogger(__name__)
 TIMED = 0  # the batch on which costs are measured, after a first read
@@ -37,34 +45,49 @@ DETECTION_SPLITS = (VAL, TEST)  # in the order of the dataloaders
 
 
 class Detection(Evaluation):
-    """Attack the images of the two dataloaders, val and test, and let each detector read them.
+    """Attack the images of the two dataloaders, val and test, let each detector read them, and score the test images.
 
-    An attack that fails is left out from then on, and named in `failed`; the others go on, and without any it ends.
+    Detectors are fitted to images of val, and the areas under their ROC curves are logged as
+    detection_auroc/DETECTOR/ATTACK@EPSILON, as in detection.parquet. An attack that fails is left out from then on, and
+    named in `failed`; the others go on, and without any it ends.
 
     Args:
-        folder: the run directory; attacks.parquet and a table a detector are written there.
-        classifier: the one under attack.
-        with_autoencoder: the same with its autoencoder, or None.
+        folder: the run directory; attacks.parquet, a table a detector, scores.parquet and detection.parquet are
+            written there.
         attacks: by name, each with its epsilons.
-        detectors: by name.
+        detectors: by name; they stay as they are.
+        classifier, task, mean, std: of the classifier under attack, as of `Evaluation`.
+        with_autoencoder: the same with its autoencoder, or None.
         store_adversarial: whether all attacked images are saved, as they are.
+        adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
+        whole: whether it is an error if some images of the dataloaders are not tested.
     """
+
+    dataloaders = 2
 
     def __init__(
         self,
-        folder: Path,
-        classifier: Classifier,
-        with_autoencoder: Classifier | None,
+        folder: Path | str,
         attacks: Mapping[str, Attack],
         detectors: Mapping[str, Detector],
+        classifier: Classifier | None = None,
+        *,
+        task: str | Task = "multiclass",
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        with_autoencoder: Classifier | None = None,
         store_adversarial: bool = False,
+        adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch]] = lambda fits: (),
+        whole: bool = False,
     ) -> None:
-        super().__init__(classifier)
-        self.folder = folder
+        super().__init__(classifier, task, mean, std)
+        self.folder = Path(folder)
         self.with_autoencoder = with_autoencoder
         self.attacks = attacks
         self.detectors = detectors
         self.store_adversarial = store_adversarial
+        self.adaptive = adaptive
+        self.whole = whole
         self.failed: dict[str, str] = {}
         self.milliseconds: dict[str, float] = {}
         self.health = GradientHealth()
@@ -80,12 +103,13 @@ class Detection(Evaluation):
         return {
             "detector_costs": costs,
             "condition_queries": queries,
-            "condition_dead_gradients": self.health.share,
+            "condition_dead_gradients": self.health.compute().item(),
             "failed_attacks": self.failed,
         }
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_test_start(trainer, pl_module)
+    def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
+        if trainer.world_size > 1:
+            raise ValueError(f"Detection needs one device, got {trainer.world_size}. Set devices=1.")
         if self.with_autoencoder is not None:
             self.with_autoencoder.to(pl_module.device).eval()
         make_folder(self.folder / READS, setting="output_root")
@@ -102,7 +126,7 @@ class Detection(Evaluation):
         self.progress = self.stage("detection", "images", self.images)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
-        self.health.add(batch, self.classifier)
+        self.health.update(dead_gradients(batch, self.classifier))
         conditions = list(self._conditions(batch, logits))
         split = DETECTION_SPLITS[dataloader_idx]
         for condition in conditions[1:]:
@@ -119,9 +143,24 @@ class Detection(Evaluation):
                 self.milliseconds[name] = self._timed(detector, batch)
         self.progress.advance(len(batch.image))
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_test_end(trainer, pl_module)
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.lost and self.whole:
+            raise ImagesLost(f"{self.tested} of {self.images} images were read for detection")
+        self.close()
         self.health.warn()
+        DISPLAY.step("detector fits")
+        fits = fit_detectors(self.folder, self.detectors, self.failed)
+        write_scores(self.folder, fits, self.failed, self.adaptive(fits))
+        write_detection(self.folder)
+        super().on_test_epoch_end(trainer, pl_module)
+
+    def numbers(self) -> dict[str, Tensor]:
+        found = {}
+        for row in preferred(read_detection(self.folder)).itertuples():
+            attack = row.attack.replace(" ", "_") + ("" if np.isnan(row.eps) else f"@{row.eps:g}")
+            attack += "" if np.isnan(row.strength) else f"@{row.strength:g}"
+            found[f"detection_auroc/{row.detector}/{attack}"] = torch.tensor(row.auroc, dtype=torch.float64)
+        return found
 
     def _conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
         yield self.condition(CLEAN, 0.0, batch, logits)

@@ -14,12 +14,16 @@ import torch
 from torch import Tensor
 
 from dovision import checks
+from dovision.attacks._gradients import dead_gradients
+from dovision.attacks.none import NoAttack
 from dovision.attacks.replay import MAIN
 from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition
-from dovision.evaluation.gradient_health import GradientHealth, Queries
+from dovision.evaluation.condition_metrics import ConditionMetrics
+from dovision.evaluation.gradient_health import GradientHealth, Queries, load_plain_state, plain_state
 from dovision.functional.logit_checks import finite
+from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.propagation import Outcome, Propagation
 from dovision.store.adversarial_cache import Keeper
@@ -27,7 +31,7 @@ from dovision.store.shards import Shards, by_sample
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
 from dovision.store.thumbnails import PictureChoice, pictured_samples, remove_images, save_image, thumbnail_path
 from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched
-from dovision.types import INPUT, Batch, Box
+from dovision.types import INPUT, Batch, Box, Task
 
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
@@ -35,53 +39,59 @@ Regions = Sequence[Sequence[Box | None]]  # by image and unit
 class EffectEvaluation(Evaluation):
     """Measure effects on each test batch, in the clean condition and in that of each epsilon.
 
-    Images that stand in finished shards of a run that was stopped are not measured again.
+    The numbers of each condition in summary.json are logged as METRIC/CONDITION, such as
+    mean_abs_expected_effect/clean and success_rate/eps=8/255; average effects, where a condition has few of them, as
+    average_effect/CONDITION/UNIT/CLASS. Images that stand in finished shards of a run that was stopped are not measured
+    again.
 
     Args:
-        folder: where samples.parquet, effects.parquet and the maps go.
-        classifier: the one under test, which is attacked.
-        measured: the classifier in which the effects are measured: the one under test, or that with an autoencoder.
         intervention: do(u).
-        attack: of the classifier under test; its epsilons are the conditions beside `clean`.
-        names: a name per sample of the test split.
-        chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
+        folder: where samples.parquet, effects.parquet and the maps go.
+        attack: of the classifier under test; its epsilons are the conditions beside `clean`. None: there are none.
+        classifier, task, mean, std: of the classifier under test, as of `Evaluation`.
+        measured: the classifier in which the effects are measured, such as that with an autoencoder; None is the one
+            under test.
         reference: control network: with_autoencoder, or without_autoencoder (the classifier under test).
-        pictures: chooses the samples of which the image is saved as a picture.
+        chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
+        names: a name per sample of the test split; None is its number.
+        pictures: chooses the samples of which the image is saved as a picture; None is no sample.
         store_adversarial: whether all attacked images are saved, as they are.
         checkpoint_every: images after which their rows are finished on disk.
-        origin: what the rows depend on besides the configuration; a change of it is the end of finished shards.
+        origin: what the rows depend on besides the configuration; a change of it is the end of finished shards. None:
+            nothing is resumed.
     """
 
     def __init__(
         self,
-        folder: Path,
-        classifier: Classifier,
-        measured: Classifier,
         intervention: Intervention,
-        attack: Attack,
-        names: Sequence[str],
-        chunk: int | str,
-        reference: str,
-        pictures: PictureChoice,
-        checkpoint_every: int,
-        origin: Mapping[str, Any],
+        folder: Path | str,
+        attack: Attack | None = None,
+        classifier: Classifier | None = None,
+        *,
+        task: str | Task = "multiclass",
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        measured: Classifier | None = None,
+        reference: str = REFERENCES[0],
+        chunk: int | str = "auto",
+        names: Sequence[str] | None = None,
+        pictures: PictureChoice | None = None,
         store_adversarial: bool = False,
+        checkpoint_every: int = 64,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(classifier)
-        self.folder = folder
+        super().__init__(classifier, task, mean, std)
+        self.intervention = checks.instance("intervention", intervention, Intervention, "such as PixelGrid(7, 7)")
+        self.folder = Path(folder)
+        self.attack = NoAttack() if attack is None else checks.instance("attack", attack, Attack, "such as FGSM(0.1)")
         self.measured = measured
-        self.intervention = intervention
-        self.attack = attack
-        self.names = names
-        self.chunk = chunk
         self.reference = checks.choice("evaluation.reference", reference, REFERENCES)
-        self.pictures = pictures
-        self.store_adversarial = store_adversarial and bool(attack.eps)
+        self.chunk = chunk
+        self.names = names
+        self.pictures = PictureChoice(0, {}) if pictures is None else pictures
+        self.store_adversarial = store_adversarial and bool(self.attack.eps)
         self.checkpoint_every = checkpoint_every
         self.origin = origin
-        self.forward_passes = 0
-        self.queries = Queries(attack)
-        self.health = GradientHealth()
 
     @property
     def pass_facts(self) -> dict[str, Any]:
@@ -93,34 +103,42 @@ class EffectEvaluation(Evaluation):
         """Share of dead gradients, and the attack's forward passes per image by epsilon; empty without an attack."""
         if not self.attack.eps:
             return {}
-        return {"dead_gradients": self.health.share, "queries": self.queries.mean}
+        return {"dead_gradients": self.health.compute().item(), "queries": self.queries.by_epsilon()}
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_test_start(trainer, pl_module)
-        self.propagation = Propagation(self.measured.to(pl_module.device), self.intervention, self.chunk)
+    @property
+    def average_effects(self) -> dict[str, Tensor]:
+        """Mean effect of each unit on each class over all images, shape (U, K) in [-1, 1], by condition."""
+        return {name: metric.compute() for name, metric in self.metrics.average_effects.items()}
+
+    def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
         if self.store_adversarial and trainer.world_size > 1:
             raise ValueError(
                 f"evaluation.store_adversarial needs one device, got {trainer.world_size}. Set trainer.devices=1."
             )
+        measured = (self.measured or self.classifier).to(pl_module.device)
+        self.propagation = Propagation(measured, self.intervention, self.chunk)
+        self.forward_passes, self.queries, self.health = 0, Queries(self.attack), GradientHealth()
         ranks = {"rank": trainer.global_rank, "devices": trainer.world_size}
         self.shards = Shards(self.folder, self._schemas(), self.checkpoint_every, self._origin(), **ranks)
         self._load_state(self.shards.state)
         self.pictures.offer_rows(self.shards.finished(SAMPLES))
-        self._seen = 0
+        self.metrics = self._metrics(batch)
+        if trainer.world_size > 1:
+            for metric in (self.metrics, self.queries, self.health):
+                metric.to(pl_module.device)
         keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.store_adversarial else None
         self.keeper = self.opened(keeper) if keeper is not None else None
         self.progress = self.stage("effects", "passes", done=self.forward_passes)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
-        self.propagation.prepare(batch)  # by the first batch, even if its rows are finished: the same engine as then
-        done, self._seen = self.shards.done - self._seen, self._seen + len(batch.image)
+        done = self.shards.done - self.tested
         if done < len(batch.image):
             rest = slice(max(done, 0), None)
             self._evaluate(batch.rows(rest), logits[rest])
 
     def _evaluate(self, batch: Batch, logits: Tensor) -> None:
         if self.attack.eps:
-            self.health.add(batch, self.classifier)
+            self.health.update(dead_gradients(batch, self.classifier))
         conditions = list(self.conditions(batch, logits))
         samples, effects = [], []
         for condition in conditions:
@@ -133,20 +151,28 @@ class EffectEvaluation(Evaluation):
             for condition in conditions[1:]:
                 self.keeper.add(condition.eps, condition.batch)
         images = len(batch.image)
-        self.queries.images += images
+        self.queries.update(images)
         rows = {SAMPLES: by_sample(samples, images), EFFECTS: done_rows(by_sample(effects, images))}
+        self.metrics.add(rows[SAMPLES], rows[EFFECTS])
         self.shards.add(images, rows, self._state())
+
+    def numbers(self) -> dict[str, Tensor]:
+        return self.metrics.compute()
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_end(trainer, pl_module)
         self.shards.flush()
-        self.health.warn()
+        if self.attack.eps:
+            self.health.warn()
+            self.queries.compute()  # on all devices; `attack_facts` has it from there
         if trainer.world_size > 1:
             passes = torch.tensor(self.forward_passes, device=pl_module.device)
             self.forward_passes = int(trainer.strategy.reduce(passes, reduce_op="sum"))  # waits for all, too
         if trainer.is_global_zero:
             self.shards.join()
             self._remove_pictures()
+            if self.origin is None:
+                self.shards.remove()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         super().on_exception(trainer, pl_module, exception)
@@ -163,21 +189,32 @@ class EffectEvaluation(Evaluation):
 
     def _origin(self) -> Mapping[str, Any]:
         """The origin that finished shards must share with this start; none does if all attacked images are saved."""
-        return {**self.origin, "start": uuid4().hex} if self.store_adversarial else self.origin
+        resumes = self.origin is not None and not self.store_adversarial
+        return {**(self.origin or {}), **({} if resumes else {"start": uuid4().hex})}
 
     def _schemas(self) -> dict[str, pa.Schema]:
         return {EFFECTS: effects_schema(), SAMPLES: samples_schema(self.classifier.task)}
 
     def _state(self) -> dict[str, Any]:
         """Counts over all images so far, from which a later start resumes."""
-        return {**self.pass_facts, "health": self.health.state_dict(), "queries": self.queries.state_dict()}
+        return {**self.pass_facts, "health": plain_state(self.health), "queries": plain_state(self.queries)}
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         if state:
             self.forward_passes = state["forward_passes"]
-            self.health.load_state_dict(state["health"])
-            self.queries.load_state_dict(state["queries"])
             self.propagation.allowance.limit = state["chunk_limit"]
+            load_plain_state(self.health, state["health"])
+            load_plain_state(self.queries, state["queries"])
+            self.health.update(torch.zeros(0))  # a metric that was never updated warns
+            self.queries.update(0)
+
+    def _metrics(self, batch: Batch) -> ConditionMetrics:
+        """Metrics of all conditions, over the images that stand in finished shards."""
+        conditions = [CLEAN, *map(condition_name, self.attack.eps)]
+        metrics = ConditionMetrics(conditions, self.propagation.units(batch), self.classifier.task.classes)
+        for rows in zip(*map(self.shards.finished, (SAMPLES, EFFECTS)), strict=True):
+            metrics.add(*rows)
+        return metrics
 
     def _outcome(self, condition: Condition) -> Outcome:
         outcome = self.propagation(condition.batch, self._count)
@@ -204,7 +241,7 @@ class EffectEvaluation(Evaluation):
             condition=condition.name,
             eps=condition.eps,
             batch=condition.batch,
-            names=[self.names[sample] for sample in condition.batch.sample.tolist()],
+            names=[self.names[sample] if self.names else str(sample) for sample in condition.batch.sample.tolist()],
             task=self.classifier.task,
             logits=condition.logits,
             control_logits=outcome.control,
@@ -219,7 +256,7 @@ class EffectEvaluation(Evaluation):
             condition=condition.name,
             sample=condition.batch.sample,
             units=outcome.units,
-            task=self.measured.task,
+            task=self.classifier.task,
             control_logits=outcome.control,
             treated_logits=outcome.treated,
             regions=regions,

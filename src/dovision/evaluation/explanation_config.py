@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.interfaces import Classifier, Context
-from dovision.interventions.fills import Fill
+from dovision.interventions.fills import Fill, Mean
 from dovision.types import Batch, Box, Shape, Task
 
 TARGETS = ("label", "prediction")
@@ -21,7 +21,7 @@ class MapSettings:
         cells: cells a side of the grid that all maps are brought to.
         margin: by which pointing may miss a box, as a share of the image's side; 15/224 in the literature.
         steps: of deletion and of insertion.
-        fill: what a deleted cell is painted with, and what insertion starts from.
+        fill: what a deleted cell is painted with, and what insertion starts from; None is the image's mean.
         noise: of the perturbation under which a map should be stable, uniform in [-noise, noise], in pixel units.
         num_sanity_images: images, the first ones, explained once more for classifiers whose layers are randomised from
             the top down, and for one fitted to permuted labels, if there is one: their maps should be other ones.
@@ -30,20 +30,20 @@ class MapSettings:
 
     def __init__(
         self,
-        target: str,
-        cells: int,
-        margin: float,
-        steps: int,
-        fill: Fill,
-        noise: float,
-        num_sanity_images: int,
-        seed: int,
+        target: str = "label",
+        cells: int = 16,
+        margin: float = 0.067,
+        steps: int = 16,
+        fill: Fill | None = None,
+        noise: float = 0.01,
+        num_sanity_images: int = 0,
+        seed: int = 0,
     ) -> None:
         self.target = target
         self.cells = checks.positive_int("explanation.cells", cells)
         self.margin = checks.within("explanation.margin", margin, 0, 1)
         self.steps = checks.positive_int("explanation.steps", steps)
-        self.fill = fill
+        self.fill = Mean() if fill is None else fill
         self.noise = checks.within("explanation.noise", noise, 0, 1, "It is in pixel units.")
         self.num_sanity_images = int(checks.at_least("explanation.num_sanity_images", num_sanity_images, 0))
         self.seed = seed

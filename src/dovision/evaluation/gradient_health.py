@@ -1,4 +1,4 @@
-"""Counts of a run's attacks: zero or broken gradients, which they depend on, and forward passes, which they take."""
+"""Counts of a run's attacks as metrics: zero or broken gradients, which they depend on, and the passes they take."""
 
 from __future__ import annotations
 
@@ -6,72 +6,73 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from dovision.attacks._gradients import dead_gradients
-from dovision.interfaces import Attack, Classifier
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from dovision.interfaces import Attack
+from dovision.metrics._mean import ImageMean
 from dovision.store.detection_tables import MASKED
-from dovision.types import Batch
 
 log = logging.getLogger(__name__)
 
 
-class GradientHealth:
-    """Share of zero and NaN gradients over the clean images of a run; above 5 % it warns once."""
+class GradientHealth(ImageMean):
+    """Share of an image's pixels with zero or NaN gradients, the mean over clean images; above 5 % it warns once."""
 
-    def __init__(self) -> None:
-        self.dead = 0.0
-        self.images = 0
-
-    def add(self, batch: Batch, classifier: Classifier) -> None:
-        """Take clean images into account."""
-        self.dead += float(dead_gradients(batch, classifier).double().sum())
-        self.images += len(batch.image)
-
-    @property
-    def share(self) -> float | None:
-        """Mean share of an image's pixels; None where no image was looked at."""
-        return self.dead / self.images if self.images else None
-
-    def state_dict(self) -> dict[str, float]:
-        """The counts, for `load_state_dict` in a later start of the run."""
-        return {"dead": self.dead, "images": self.images}
-
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Go on from the counts of an earlier start."""
-        self.dead, self.images = state["dead"], int(state["images"])
+    def update(self, dead: Tensor) -> None:
+        """Take clean images into account, by what `dead_gradients` finds of each, shape (B,)."""
+        self.add(dead)
 
     def warn(self) -> None:
         """A line in the log where an attack by gradient may have failed for want of one."""
-        if self.share is not None and self.share > MASKED:
+        if self.compute() > MASKED:
             log.warning(
                 "%.0f %% of the gradients are zero or not finite: attacks by gradient may fail, which is no sign of "
                 "robustness. Try loss@attack.loss=margin, or attack=square, which needs none.",
-                100 * self.share,
+                100 * self.compute(),
             )
 
 
-class Queries:
-    """Forward passes that an image has cost an attack, by epsilon: the mean over the images of all starts of a run."""
+class Queries(Metric):
+    """Forward passes that an image costs an attack, the mean over images; compute() has shape (E,), by epsilon."""
+
+    full_state_update = False
+    passes: Tensor  # (E,) of one image each
+    images: Tensor  # scalar
 
     def __init__(self, attack: Attack) -> None:
+        super().__init__()
         self.attack = attack
-        self.images = 0  # of this start
-        self._before: dict[str, float] = {}
-        self._images_before = 0
+        self._before = self._counted()
+        self.add_state("passes", torch.zeros(len(attack.eps), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    @property
-    def mean(self) -> dict[str, float]:
-        """Passes of an image, by epsilon as text."""
-        total = self.images + self._images_before
-        now = {f"{eps:g}": count for eps, count in self.attack.queries.items()}
-        return {
-            eps: (now.get(eps, 0.0) * self.images + self._before.get(eps, 0.0) * self._images_before) / max(total, 1)
-            for eps in {**self._before, **now}
-        }
+    def update(self, images: int) -> None:
+        """Take into account what the attack has done since the last time, on so many images."""
+        counted = self._counted()
+        self.passes += counted - self._before
+        self.images += images
+        self._before = counted
 
-    def state_dict(self) -> dict[str, Any]:
-        """The counts, for `load_state_dict` in a later start of the run."""
-        return {"mean": self.mean, "images": self.images + self._images_before}
+    def compute(self) -> Tensor:
+        return self.passes.double() / self.images
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from the counts of an earlier start."""
-        self._before, self._images_before = state["mean"], state["images"]
+    def by_epsilon(self) -> dict[str, float]:
+        """The result, by epsilon as text; an epsilon of 0 costs nothing."""
+        means = zip(self.attack.eps, self.compute().view(-1).tolist(), strict=True)  # one number comes as a scalar
+        return {f"{eps:g}": mean for eps, mean in means if eps > 0}
+
+    def _counted(self) -> Tensor:
+        return torch.tensor([self.attack.passes[eps] for eps in self.attack.eps], dtype=torch.int64)
+
+
+def plain_state(metric: Metric) -> dict[str, Any]:
+    """The sums of a metric in plain types, for `load_plain_state` in a later start of the run."""
+    return {name: torch.as_tensor(value).tolist() for name, value in metric.metric_state.items()}
+
+
+def load_plain_state(metric: Metric, state: Mapping[str, Any]) -> None:
+    """Let a metric go on from the state of an earlier start."""
+    for name, value in state.items():
+        setattr(metric, name, torch.tensor(value, dtype=getattr(metric, name).dtype))

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pandas as pd
 import pyarrow as pa
 import pytorch_lightning as pl
 import torch
@@ -18,11 +19,12 @@ from dovision.evaluation.explanation_config import MapSettings
 from dovision.functional import agreement
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer
+from dovision.metrics import EnergyInBox, PointingGame
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, maps_schema
 from dovision.store.shards import join_shards, shard_path
-from dovision.store.tables import TableWriter
+from dovision.store.tables import TableWriter, boxes_of
 from dovision.training.sanity_checks import cascade
-from dovision.types import Batch, Shape
+from dovision.types import Batch, Box, Task
 
 
 class _Asked(NamedTuple):
@@ -36,49 +38,68 @@ class _Asked(NamedTuple):
 class MapEvaluation(Evaluation):
     """Draw each explainer's maps of the test images, and put them to the tests that need the classifier.
 
+    Of the maps of images with known boxes, the shares that point into a box and that lie in the boxes are logged as
+    pointing/EXPLAINER and energy/EXPLAINER, as in summary.json.
+
     Args:
         folder: where maps.parquet goes.
-        classifier: the one that is explained.
         explainers: by name.
-        settings: the common grid, which classes, and the tests.
-        shape: (C, H, W) of the images.
-        samples: those that are evaluated, in order; the first ones get the sanity tests.
+        settings: the common grid, which classes, and the tests; None is those of the configuration.
+        classifier, task, mean, std: of the classifier that is explained, as of `Evaluation`.
+        samples: those that are evaluated, in order; the first ones get the sanity tests. None: all.
         permuted: a classifier of the same data that was fitted to permuted labels, or None.
+        boxes: of known objects, as `Images.boxes` has them; None where none is known.
     """
 
     def __init__(
         self,
-        folder: Path,
-        classifier: Classifier,
+        folder: Path | str,
         explainers: Mapping[str, Explainer],
-        settings: MapSettings,
-        shape: Shape,
-        samples: Sequence[int],
-        permuted: Classifier | None,
+        settings: MapSettings | None = None,
+        classifier: Classifier | None = None,
+        *,
+        task: str | Task = "multiclass",
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        samples: Sequence[int] | None = None,
+        permuted: Classifier | None = None,
+        boxes: pd.DataFrame | None = None,
     ) -> None:
-        super().__init__(classifier)
-        self.folder = folder
+        super().__init__(classifier, task, mean, std)
+        self.folder = Path(folder)
         self.explainers = explainers
-        self.settings = settings
-        self.sanity = frozenset(samples[: settings.num_sanity_images])
-        self.sanity_classifiers = {PERMUTED: permuted} if permuted is not None else {}
-        _, height, width = shape
-        margin = settings.margin * max(height, width)
-        self.schema = maps_schema(settings.cells, settings.cells, height, width, margin)
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        self.drawn: defaultdict[str, int] = defaultdict(int)
+        self.settings = MapSettings() if settings is None else settings
+        sanity = self.settings.num_sanity_images
+        self.sanity = frozenset(range(sanity) if samples is None else samples[:sanity])
+        self.permuted = permuted
+        self.boxes: defaultdict[tuple[int, str], list[Box]] = defaultdict(list)
+        if boxes is not None:
+            for sample, label, box in zip(boxes["sample"], boxes["label"], boxes_of(boxes), strict=True):
+                self.boxes[sample, label].append(box)
 
     @property
     def seconds_per_map(self) -> dict[str, float]:
         """The mean time that a map took, for each explainer."""
         return {name: round(self.seconds[name] / self.drawn[name], 4) for name in self.explainers if self.drawn[name]}
 
-    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        super().on_test_start(trainer, pl_module)
+    def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
+        self.sanity_classifiers = {} if self.permuted is None else {PERMUTED: self.permuted}
         if self.sanity:
             self.sanity_classifiers |= cascade(self.classifier, self.settings.seed)
         for classifier in self.sanity_classifiers.values():
             classifier.to(pl_module.device)
+        height, width = batch.image.shape[2:]
+        margin = float(f"{self.settings.margin * max(height, width):g}")  # as the table has it
+        self.schema = maps_schema(self.settings.cells, self.settings.cells, height, width, margin)
+        self.metrics: dict[str, dict[str, PointingGame | EnergyInBox]] = {
+            "pointing": {name: PointingGame(height, width, margin) for name in self.explainers},
+            "energy": {name: EnergyInBox(height, width) for name in self.explainers},
+        }
+        if trainer.world_size > 1:
+            for metric in (metric for metrics in self.metrics.values() for metric in metrics.values()):
+                metric.to(pl_module.device)
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.drawn: defaultdict[str, int] = defaultdict(int)
         path = shard_path(self.folder / MAPS_FILE, trainer.global_rank, trainer.world_size)
         self.table = self.opened(TableWriter(path, self.schema))
         self.progress = self.stage("maps", "images", self.images)
@@ -93,6 +114,13 @@ class MapEvaluation(Evaluation):
         rows = [row for name in self.explainers for row in self._rows(name, asked)]
         rows.sort(key=lambda row: (row["sample"], row["class"]))
         self.table.write(pa.RecordBatch.from_pylist(rows, schema=self.schema))
+
+    def numbers(self) -> dict[str, Tensor]:
+        return {
+            f"{metric}/{name}": own.compute()
+            for metric, metrics in self.metrics.items()
+            for name, own in metrics.items()
+        }
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_end(trainer, pl_module)
@@ -117,6 +145,9 @@ class MapEvaluation(Evaluation):
         maps = self._cells(name, asked, self.classifier)
         self.seconds[name] += time.perf_counter() - started
         self.drawn[name] += len(maps)
+        boxes = [self.boxes.get(key, []) for key in self._keys(asked)]
+        for metrics in self.metrics.values():
+            metrics[name].update(maps, boxes)
         deletion, insertion = zip(*(self._areas(asked, row, cells) for row, cells in enumerate(maps)), strict=True)
         yield from self._described(name, AS_IS, asked, maps, deletion, insertion)
         perturbed = asked._replace(batch=self._perturbed(asked.batch))
@@ -126,6 +157,11 @@ class MapEvaluation(Evaluation):
             few = _Asked(asked.batch.rows(chosen), asked.target[chosen], asked.correct[chosen])
             for variant, classifier in self.sanity_classifiers.items():
                 yield from self._described(name, variant, few, self._cells(name, few, classifier))
+
+    def _keys(self, asked: _Asked) -> Iterator[tuple[int, str]]:
+        """Sample and class of each map."""
+        for sample, target in zip(asked.batch.sample.tolist(), asked.target.tolist(), strict=True):
+            yield sample, self.classifier.task.classes[target]
 
     def _cells(self, name: str, asked: _Asked, classifier: Classifier) -> Tensor:
         maps = self.explainers[name](asked.batch, asked.target, classifier)
@@ -142,12 +178,12 @@ class MapEvaluation(Evaluation):
         insertion: Sequence[float | None] | None = None,
     ) -> Iterator[dict[str, Any]]:
         nothing = [None] * len(maps)
-        for row, cells in enumerate(maps.numpy()):
+        for row, (cells, (sample, label)) in enumerate(zip(maps.numpy(), self._keys(asked), strict=True)):
             yield {
-                "sample": int(asked.batch.sample[row]),
+                "sample": sample,
                 "group": int(asked.batch.group[row]),
                 "explainer": name,
-                "class": self.classifier.task.classes[int(asked.target[row])],
+                "class": label,
                 "variant": variant,
                 "correct": bool(asked.correct[row]),
                 "state": agreement.state(cells),

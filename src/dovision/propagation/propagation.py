@@ -76,6 +76,13 @@ class Propagation:
             self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
         return self.engine
 
+    @torch.no_grad()
+    def units(self, batch: Batch) -> tuple[str, ...]:
+        """Names of the units, in the order of their numbers, found by the first image of a batch."""
+        with evaluating(self.classifier):
+            clean: Any = self.prepare(batch).clean(batch.image[:1])
+        return self.intervention.units(tuple(clean.site.shape[1:]))
+
     def _run(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         """In parts of as many images as may be stored at a time."""
         self.allowance.begin()

@@ -99,15 +99,19 @@ class Shards:
         self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), state)
 
     def finished(self, name: str) -> Iterator[pa.Table]:
-        """The rows of a table that this device has finished."""
-        return _finished(self.folder, name)
+        """The rows of a table that this device has finished, a shard at a time, which holds all rows of its images."""
+        return _finished(self.folder, name, self.schemas[name])
 
     def join(self) -> None:
         """Write the tables, from the shards of all devices; the same bytes however the rows were cut into shards."""
         folders = [_folder(self.run, rank, self.devices) for rank in range(self.devices)]
         for name, schema in self.schemas.items():
-            parts = itertools.chain.from_iterable(_finished(folder, name) for folder in folders)
+            parts = itertools.chain.from_iterable(_finished(folder, name, schema) for folder in folders)
             write_table(self.run / name, schema, parts)
+
+    def remove(self) -> None:
+        """Remove the shards of all devices."""
+        shutil.rmtree(self.run / SHARDS_FOLDER)
 
     def _begin(self, origin: dict[str, Any]) -> None:
         if self.folder.exists():
@@ -133,9 +137,9 @@ def _ends(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
 
 
-def _finished(folder: Path, name: str) -> Iterator[pa.Table]:
+def _finished(folder: Path, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
     for end in _ends(folder):
-        yield from row_groups(folder / f"{end}.{name}")
+        yield pa.concat_tables([schema.empty_table(), *row_groups(folder / f"{end}.{name}")])
 
 
 def by_sample(conditions: Sequence[pa.RecordBatch], images: int) -> pa.RecordBatch:

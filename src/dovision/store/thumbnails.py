@@ -39,7 +39,7 @@ class PictureChoice:
 
     Args:
         most: samples that are saved.
-        stratum: the class of each sample.
+        stratum: the class of each sample; 0 where none is given.
     """
 
     def __init__(self, most: int, stratum: Mapping[int, int]) -> None:
@@ -56,7 +56,7 @@ class PictureChoice:
 
     def offer(self, sample: int, correct: bool) -> set[int]:
         """Choose a sample, or do not; returns it, or the one that gives way to it, as what is not to be saved."""
-        own = self.stratum[sample]
+        own = self.stratum.get(sample, 0)
         cell = own + self._classes * ((own + (not correct)) % 2)
         bisect.insort(self._chosen, (self._seen[cell], cell, sample))
         self._seen[cell] += 1

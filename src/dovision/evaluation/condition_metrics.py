@@ -1,0 +1,105 @@
+"""Metrics of the conditions of a run, updated from the rows of its tables, so that they are the tables' numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric
+
+from dovision.functional.effects import above_resolution
+from dovision.metrics import AttackSuccess, AverageEffect, DetectionAUROC, MeanAbsoluteExpectedEffect, RobustAccuracy
+from dovision.store.tables import CLEAN
+
+SIZE = "mean_abs_expected_effect"
+SAMPLE_COLUMNS = ["condition", "correct", "success", "success_8bit", SIZE, "mean_expected_logit_effect"]
+EFFECT_COLUMNS = ["sample", "condition", "unit", "class", "effect"]
+MOST_NAMED = 100  # average effects of a condition up to which each is named
+
+
+class ConditionMetrics:
+    """The numbers of summary.json that are no curves of classes, and average effects, in each condition.
+
+    Args:
+        conditions: their names; "clean" is the one without an attack.
+        units, classes: names, in the order of their numbers.
+    """
+
+    def __init__(self, conditions: Sequence[str], units: Sequence[str], classes: Sequence[str]) -> None:
+        self.units, self.classes = units, classes
+        self.average_effects = {name: AverageEffect(len(units), len(classes)) for name in conditions}
+        self.metrics = {name: _metrics(attacked=name != CLEAN) for name in conditions}
+
+    def to(self, device: torch.device) -> None:
+        """Move the states to a device, from which those of several devices are gathered."""
+        for condition, metrics in self.metrics.items():
+            for metric in (self.average_effects[condition], *metrics.values()):
+                metric.to(device)
+
+    def add(self, samples: pa.Table | pa.RecordBatch, effects: pa.Table | pa.RecordBatch) -> None:
+        """Take images into account, by all their rows of samples.parquet and of effects.parquet."""
+        frame: pd.DataFrame = samples.select(SAMPLE_COLUMNS).to_pandas()
+        clean = frame[frame["condition"] == CLEAN]
+        for condition, rows in frame.groupby("condition", observed=True):
+            _update(self.metrics[condition], rows, clean)
+        frame = effects.select(EFFECT_COLUMNS).to_pandas()
+        for condition, rows in frame.groupby("condition", observed=True):
+            self.average_effects[condition].update(*self._by_unit(rows))
+
+    def compute(self) -> dict[str, Tensor]:
+        """Scalars by metric/condition, and average_effect/condition/unit/class where there are few."""
+        found: dict[str, Tensor] = {}
+        for condition, metrics in self.metrics.items():
+            found |= {f"{name}/{condition}": metric.compute() for name, metric in metrics.items()}
+            average = self.average_effects[condition].compute().view(-1)
+            names = [f"average_effect/{condition}/{unit}/{label}" for unit in self.units for label in self.classes]
+            found |= dict(zip(names, average, strict=True)) if len(names) <= MOST_NAMED else {}
+        return found
+
+    def _by_unit(self, rows: pd.DataFrame) -> tuple[Tensor, Tensor]:
+        """Effects, shape (B, U, K), and where there are any, shape (B, U) bool."""
+        image, images = pd.factorize(rows["sample"])
+        unit, label = (
+            rows[column].cat.set_categories(names).cat.codes.to_numpy(np.int64)
+            for column, names in (("unit", self.units), ("class", self.classes))
+        )
+        effect = torch.zeros(len(images), len(self.units), len(self.classes))
+        effect[image, unit, label] = torch.tensor(rows["effect"].to_numpy(np.float32))
+        done = torch.zeros(effect.shape[:2], dtype=torch.bool)
+        done[image, unit] = True
+        return effect, done
+
+
+def _metrics(attacked: bool) -> dict[str, Metric]:
+    found: dict[str, Metric] = {"accuracy": _mean(), SIZE: MeanAbsoluteExpectedEffect()}
+    found["mean_expected_logit_effect"] = _mean()
+    if attacked:
+        found |= {"success_rate": AttackSuccess(), "success_8bit": AttackSuccess(), "robust_accuracy": RobustAccuracy()}
+        found["auroc"] = DetectionAUROC()
+    return found
+
+
+def _mean() -> MeanMetric:
+    mean = MeanMetric(nan_strategy="ignore")
+    mean.set_dtype(torch.float64)
+    return mean
+
+
+def _update(metrics: Mapping[str, Metric], rows: pd.DataFrame, clean: pd.DataFrame) -> None:
+    values = {name: torch.tensor(rows[name].to_numpy(float)) for name in rows if name != "condition"}
+    metrics["accuracy"].update(values["correct"])
+    metrics[SIZE].update(values[SIZE].view(-1, 1, 1))
+    metrics["mean_expected_logit_effect"].update(values["mean_expected_logit_effect"])
+    if "auroc" not in metrics:
+        return
+    right = values["success"].isfinite()  # when clean
+    for name in ("success_rate", "robust_accuracy"):
+        metrics[name].update(right, values["success"] == 0)
+    metrics["success_8bit"].update(right, values["success_8bit"] == 0)
+    score = torch.cat([torch.tensor(clean[SIZE].to_numpy(float)), values[SIZE][values["success"] == 1]])
+    attacked = torch.arange(len(score)) >= len(clean)
+    metrics["auroc"].update(above_resolution(score[score.isfinite()]), attacked[score.isfinite()])
