@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
+from dovision.analysis.headline_text import HEADLINE_METRICS
 from dovision.report.catalogue import Catalogue
-from dovision.report.figures.results import HEADLINE_METRICS, cells, results_frame
+from dovision.report.figures.results import cells, results_frame
 from dovision.report.report_figure import label_names, setup_sentence
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects, read_samples

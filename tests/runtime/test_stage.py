@@ -9,6 +9,8 @@ def test_a_line_has_what_is_done_of_how_many_the_rate_and_the_time_left():
     stage.advance(1000)
     stage.measure(10.0)
     assert stage.line(10.0) == "effects: 1,000/4,000 passes, 100/s, 0:00:30 left"
+    stage.advance(3000)
+    assert stage.line(10.0) == "effects: 4,000/4,000 passes, 100/s"
 
 
 def test_bytes_are_written_in_units_of_thousands():

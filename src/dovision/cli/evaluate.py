@@ -7,6 +7,7 @@ import logging
 from dovision.analysis.reported import REPORTED, ReportedNumbers, comparison_lines
 from dovision.analysis.summary import write_summary
 from dovision.cli import session
+from dovision.cli.headlines import print_headlines
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
@@ -84,6 +85,7 @@ def evaluate_effects(settings: EvaluateSettings) -> None:
                 run.record({REPORTED: compared})
                 for line in comparison_lines(compared):
                     log.info(line)
+    print_headlines(run.path)
 
 
 def _steps(settings: EvaluateSettings) -> list[str]:

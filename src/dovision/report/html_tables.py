@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from dovision.analysis.headline_text import HEADLINE_METRICS, METRIC_HEADS
 from dovision.analysis.reported import REPORTED, comparison
 from dovision.analysis.summary import QUALITY
-from dovision.report.figures.results import HEADLINE_METRICS, METRIC_HEADS, cells, results_frame
+from dovision.report.figures.results import cells, results_frame
 from dovision.store import config_diff
 from dovision.store.run_record import Run
 

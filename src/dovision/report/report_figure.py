@@ -12,7 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision import checks
-from dovision.functional.intervals import NOT_MEASURED, SATURATED, level_of_selected
+from dovision.analysis.headline_text import interval_text
+from dovision.functional.intervals import NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
 from dovision.report.style import save_figure
@@ -83,25 +84,15 @@ def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
 
 
 def bracketed(row: pd.Series, name: str, form: str = ".3f") -> str:
-    """The number NAME of a row with its interval, as "estimate [low, high]".
-
-    "-" stands for what there is not, the number or its interval; "saturated" for an effect that is rounding. A number
-    that has no interval by its nature, an empty reason, stands alone.
+    """The number NAME of a row with its interval, as `interval_text` writes it.
 
     Args:
         row: with NAME, NAME_low and NAME_high, and, where it has intervals that are withheld, NAME_reason.
         name: of the number.
         form: how each number is written.
     """
-    estimate, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
-    if pd.isna(estimate):
-        return "-"
-    if row.get(f"{name}_reason") == SATURATED:
-        return "saturated"
-    if pd.isna(low) and row.get(f"{name}_reason") == "":
-        return f"{estimate:{form}}"
-    interval = "-" if pd.isna(low) else f"{low:{form}}, {high:{form}}"
-    return f"{estimate:{form}} [{interval}]"
+    interval = {key: row[f"{name}{end}"] for key, end in (("estimate", ""), ("low", "_low"), ("high", "_high"))}
+    return interval_text(interval | {"reason": row.get(f"{name}_reason")}, form)
 
 
 def missing_intervals(frame: pd.DataFrame) -> str:

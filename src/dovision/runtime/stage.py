@@ -55,7 +55,8 @@ class Stage:
     def line(self, now: float) -> str:
         """It as a line of a log."""
         failed = f"{self.failed} failed" if self.failed else ""
-        facts = [self._count, failed, self._rate, left_text(self.left(now))]
+        left = "" if self.total is not None and self.done >= self.total else left_text(self.left(now))
+        facts = [self._count, failed, self._rate, left]
         return f"{self.name}: {', '.join(filter(None, facts))}"
 
     @property

@@ -20,6 +20,7 @@ from dovision.analysis.sweep_summary import Ended, ended, facts_of, state_of
 from dovision.io.text_files import make_folder
 from dovision.store.run_directory import DAMAGED, MISSING
 from dovision.store.run_files import RUN
+from dovision.sweeps.closing import next_command, print_closing
 from dovision.sweeps.interruption import Interruption
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.launch import Launch
@@ -140,10 +141,11 @@ class Sweep:
         self._progress.__exit__()
         self.launch.end(self.folder)
         found = [self._ended(job) for job in self.jobs]
-        print(sweep_summary.closing(found), file=sys.stderr)
+        print_closing(found)
         if found:
             sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), found)
-            print(f"sweep: {self.folder / sweep_summary.SWEEP_SUMMARY}.md", file=sys.stderr)
+            written = self.folder / f"{sweep_summary.SWEEP_SUMMARY}.md"
+            print(f"sweep: {written}\n{next_command(self.folder)}", file=sys.stderr)
         return all(job.state == sweep_summary.GOOD or job.facts.get("limits") for job in found)
 
     def _ended(self, job: Job) -> Ended:

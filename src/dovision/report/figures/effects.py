@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.analysis import average_effect
+from dovision.analysis.headline_text import MEAN_EFFECT
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
-from dovision.report.figures.results import MEAN_EFFECT
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, shared_legend, strongest
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, logarithmic, series, styled

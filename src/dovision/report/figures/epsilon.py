@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dovision.analysis.headline_text import MEAN_EFFECT
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.report.figures.results import MEAN_EFFECT, results_frame
+from dovision.report.figures.results import results_frame
 from dovision.report.plots import draw_means, panel_rows, quantile, shared_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span
 from dovision.report.style import FAINT, MARKERS, brief, logarithmic, series, styled

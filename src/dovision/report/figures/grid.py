@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dovision.analysis.headline_text import MEAN_EFFECT
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.report.figures.results import MEAN_EFFECT
 from dovision.report.plots import draw_means, shared_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
 from dovision.report.style import brief, shortened, styled

@@ -8,33 +8,17 @@ from typing import Any
 import pandas as pd
 
 from dovision.analysis import summary
+from dovision.analysis.headline_text import HEADLINE_METRICS, METRIC_HEADS, number_form
 from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, images
 from dovision.report.tables import Ruled
 from dovision.store.run_record import Run
 
-MEAN_EFFECT = "mean_abs_expected_effect"
 MEANING = (  # of the metrics of the classifier
     "AUROC, sensitivity and specificity are those of the second class where there are two, and means over classes "
     "otherwise; calibration error: the expected one, in 15 bins of the highest probability (of several labels: the "
     "mean of theirs)."
 )
-HEADLINE_METRICS = ("accuracy", *(name for name in summary.METRICS if name not in summary.QUALITY))  # and of attacks
-METRIC_HEADS = {
-    "images": "images",
-    "prevalence": "prevalence",
-    "accuracy": "accuracy",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "balanced_accuracy": "balanced accuracy",
-    "classifier_auroc": "AUROC",
-    "auroc": "AUROC of |expected effect|, not adaptive",
-    "calibration_error": "calibration error",
-    "success_rate": "attack success",
-    "success_8bit": "success at 8 bits",
-    "robust_accuracy": "robust accuracy",
-    MEAN_EFFECT: "mean |expected effect|",
-}
 _OF_CLASS = (
     "images",
     "prevalence",
@@ -127,6 +111,4 @@ def _intervals(found: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def _cell(row: pd.Series, metric: str) -> str:
-    if metric != MEAN_EFFECT:
-        return bracketed(row, metric)
-    return bracketed(row, metric, ".1e" if pd.notna(row[metric]) and row[metric] < 0.001 else ".4f")
+    return bracketed(row, metric, number_form(metric, row[metric]))

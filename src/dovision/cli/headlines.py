@@ -1,0 +1,77 @@
+"""The end of a run on the terminal: its headline numbers, and the command that comes next."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from dovision.analysis.detection_summary import NOT_ADAPTIVE
+from dovision.analysis.headline_text import HEADLINE_METRICS, METRIC_HEADS, interval_text, metric_text
+from dovision.functional.norms import condition_name
+from dovision.runtime.process_state import is_rank_zero
+from dovision.runtime.terminal_tables import TextTable, print_tables
+from dovision.store.detection_tables import DETECTOR, NOISE, detector_label, preferred
+from dovision.store.schemas import read_summary
+from dovision.sweeps.closing import next_command
+
+_ESTIMATE = "estimate [95%]"
+_ENDS = {"estimate": "", "low": "_low", "high": "_high", "reason": "_reason"}  # of the columns of an interval
+
+
+def print_headlines(folder: Path) -> None:
+    """Print the headline numbers of a completed run, and the command that draws its page.
+
+    Jobs of a sweep are silent: the sweep ends with a table of them all.
+    """
+    if HydraConfig.get().mode != RunMode.RUN or not is_rank_zero():
+        return
+    summary = read_summary(folder)
+    tables = [condition_tables(summary["conditions"])]
+    if summary.get("detection"):
+        tables.append(detection_tables(summary["detection"]))
+    print_tables(*tables)
+    print(next_command(folder), file=sys.stderr)
+
+
+def condition_tables(conditions: Mapping[str, Mapping[str, Any]]) -> list[TextTable]:
+    """Headline numbers with intervals, condition by metric; for a narrow terminal one below the other."""
+    metrics = [name for name in HEADLINE_METRICS if any(found[name] is not None for found in conditions.values())]
+    cells = {
+        condition: {METRIC_HEADS[name].partition(",")[0]: metric_text(name, found[name]) for name in metrics}
+        for condition, found in conditions.items()
+    }
+    return _layouts("condition", cells)
+
+
+def detection_tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
+    """AUROC of each detector against the attacks that know nothing of it, in the two layouts of `condition_tables`."""
+    frame = preferred(pd.DataFrame(rows))
+    frame = frame[(frame["attacker"] == NOT_ADAPTIVE) & (frame["attack"] != NOISE)]
+    cells: dict[str, dict[str, str]] = {}
+    for row in frame.to_dict("records"):
+        eps = "any eps" if pd.isna(row["eps"]) else condition_name(row["eps"])
+        own = cells.setdefault(detector_label(*(row[name] for name in DETECTOR)), {})
+        own[f"{row['attack']}, {eps}"] = interval_text({key: row[f"auroc{end}"] for key, end in _ENDS.items()})
+    return _layouts("detector: AUROC", cells)
+
+
+def _layouts(head: str, cells: Mapping[str, Mapping[str, str]]) -> list[TextTable]:
+    """From the widest to the narrowest: rows, columns, both below each other in two columns and in one."""
+    names = list(dict.fromkeys(name for own in cells.values() for name in own))
+    beside, below = [], []
+    for key, own in cells.items():
+        found = [(name, text) for name, text in own.items() if text != "-"]
+        beside += [["" if number else key, name, text] for number, (name, text) in enumerate(found)]
+        below += [[key, ""], *([f"  {name}", text] for name, text in found)]
+    return [
+        TextTable([head, *names], [[key, *(own.get(name, "-") for name in names)] for key, own in cells.items()]),
+        TextTable([head, *cells], [[name, *(own.get(name, "-") for own in cells.values())] for name in names]),
+        TextTable([head, "", _ESTIMATE], beside, names=2),
+        TextTable([head, _ESTIMATE], below),
+    ]

@@ -1,0 +1,65 @@
+"""The end of a sweep on the terminal: its jobs as a table, what is not completed, and the command that comes next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dovision.analysis.headline_text import MEAN_EFFECT, METRIC_HEADS, number_form
+from dovision.analysis.sweep_summary import Ended, closing
+from dovision.runtime.terminal_tables import TextTable, print_states, print_tables
+from dovision.store.tables import CLEAN
+
+_HEADLINES = (
+    "accuracy",
+    MEAN_EFFECT,
+    "success_rate",
+)  # the last one of the last condition, the others of the clean one
+
+
+def print_closing(jobs: Sequence[Ended]) -> None:
+    """Print what has become of the jobs of a sweep."""
+    if jobs:
+        print_tables([closing_table(jobs)])
+    print_states(closing(jobs))
+
+
+def next_command(folder: Path) -> str:
+    """The command that draws the page of the runs in a folder, as a line."""
+    below = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    return f"next: {shlex.join(['dovision-report', f'sweep={below}'])}"
+
+
+def closing_table(jobs: Sequence[Ended]) -> TextTable:
+    """A row a job: what is swept, its state, seconds, and headline numbers."""
+    settings = [dict(override.lstrip("+~").partition("=")[::2] for override in job.overrides) for job in jobs]
+    keys = dict.fromkeys(key for own in settings for key in own)
+    swept = [key for key in keys if len({own.get(key) for own in settings}) > 1]
+    ends = [key.rpartition(".")[2] for key in swept]
+    found = [headline_numbers(job.metrics) for job in jobs]
+    metrics = [name for name in _HEADLINES if any(name in own for own in found)]
+    rows = [
+        [
+            str(job.number),
+            *(own.get(name, "-") for name in swept),
+            job.state,
+            "-" if job.seconds is None else f"{job.seconds:,.1f}",
+            *(numbers.get(name, "-") for name in metrics),
+        ]
+        for job, own, numbers in zip(jobs, settings, found, strict=True)
+    ]
+    names = [end if ends.count(end) == 1 else key for key, end in zip(swept, ends, strict=True)]
+    heads = ["job", *names, "state", "seconds", *(METRIC_HEADS[name] for name in metrics)]
+    return TextTable(heads, rows, names=len(swept) + 2)
+
+
+def headline_numbers(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Metrics of a job as text: those of clean images, and the attack's success in the last condition that has one."""
+    chosen = {}
+    for name in _HEADLINES:
+        found = [key for key in metrics if key.rpartition("/")[2] == name]
+        found = found[-1:] if name == _HEADLINES[-1] else [key for key in found if key == f"{CLEAN}/{name}"]
+        for key in found:
+            chosen[name] = f"{metrics[key]:{number_form(name, metrics[key])}}"
+    return chosen

@@ -1,0 +1,71 @@
+"""The end of a run on the terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from dovision.analysis.headline_text import HEADLINE_METRICS
+from dovision.cli.headlines import condition_tables, detection_tables
+
+
+def interval(estimate):
+    return {"estimate": estimate, "low": estimate / 2, "high": 1.0, "reason": ""}
+
+
+@pytest.fixture
+def conditions():
+    nothing = dict.fromkeys(HEADLINE_METRICS)
+    clean = nothing | {"accuracy": interval(0.5)}
+    return {"clean": clean, "eps=8/255": clean | {"success_rate": interval(0.25)}}
+
+
+def test_numbers_stand_condition_by_metric_and_in_narrower_layouts(conditions):
+    wide, turned, beside, below = condition_tables(conditions)
+    assert wide.heads == ["condition", "accuracy", "attack success"]
+    assert wide.rows[0] == ["clean", "0.500 [0.250, 1.000]", "-"]
+    assert turned.rows[1] == ["attack success", "-", "0.250 [0.125, 1.000]"]
+    assert [row[:2] for row in beside.rows] == [
+        ["clean", "accuracy"], ["eps=8/255", "accuracy"], ["", "attack success"],
+    ]  # fmt: skip
+    assert [row[0] for row in below.rows] == ["clean", "  accuracy", "eps=8/255", "  accuracy", "  attack success"]
+
+
+def detected(detector, variant, attack, eps, auroc, attacker="not adaptive"):
+    row = {"detector": detector, "variant": variant, "fitted_on": "", "attack": attack, "eps": eps}
+    ends = {"auroc_low": None, "auroc_high": None, "auroc_reason": "few"}
+    return row | {"attacker": attacker, "auroc": auroc} | ends
+
+
+def test_detectors_have_the_variant_that_figures_show_against_attacks_that_know_nothing_of_them():
+    rows = [
+        detected("entropy", "as is", "pgd", 8 / 255, 0.5),
+        detected("profile", "clean only", "pgd", 8 / 255, 0.6),
+        detected("profile", "clean and noise", "pgd", 8 / 255, 0.7),
+        detected("profile", "clean and noise", "random_sign", 8 / 255, 0.8),
+        detected("profile", "clean and noise", "adaptive", 8 / 255, 0.1, "adaptive"),
+        detected("profile", "clean and noise", "worst case", None, 0.65),
+    ]
+    wide = detection_tables(rows)[0]
+    assert wide.heads == ["detector: AUROC", "pgd, eps=8/255", "worst case, any eps"]
+    assert wide.rows == [
+        ["entropy", "0.500 [-]", "-"],
+        ["profile, clean and noise", "0.700 [-]", "0.650 [-]"],
+    ]
+
+
+def test_a_run_ends_with_its_numbers_and_the_next_command_and_a_job_of_a_sweep_does_not(
+    copy, dovision_evaluate, capsys
+):
+    root = f"output_root={copy}"
+    assert dovision_evaluate(root, "attack=fgsm") == 0
+    lines = capsys.readouterr().err.splitlines()
+    (run,) = (copy / "evaluate").iterdir()
+    assert lines[-1] == f"next: dovision-report sweep={run}"
+    assert [line.split(" ")[0] for line in lines[-4:-1]] == ["condition", "clean", "eps=8/255"]
+    assert dovision_evaluate(root, "attack=fgsm", "seed=0,1", "-m") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert not any(line.startswith("condition") for line in lines)
+    assert [line.split()[:3] for line in lines[-6:-3]] == [
+        ["job", "seed", "state"], ["0", "0", "completed"], ["1", "1", "completed"],
+    ]  # fmt: skip
+    assert lines[-1] == f"next: dovision-report sweep={copy / 'evaluate'}"

@@ -1,0 +1,72 @@
+"""The end of a sweep on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dovision.analysis.sweep_summary import Ended
+from dovision.sweeps.closing import closing_table, headline_numbers, next_command, print_closing
+
+METRICS = {
+    "clean/accuracy": 0.9,
+    "clean/mean_abs_expected_effect": 0.0123,
+    "eps=1/255/accuracy": 0.5,
+    "eps=1/255/success_rate": 0.25,
+    "eps=8/255/success_rate": 0.75,
+}
+
+
+def job(number, *overrides, state="completed", metrics=METRICS):
+    reason = "" if state == "completed" else "ValueError: no"
+    return Ended(number, overrides, state, 12.34, reason, Path("somewhere"), "dovision-evaluate", metrics)
+
+
+def test_a_row_has_what_is_swept_state_seconds_and_headline_numbers():
+    jobs = [job(0, "dataset=digits", "attack=pgd"), job(1, "dataset=digits", "attack=none", state="failed", metrics={})]
+    table = closing_table(jobs)
+    assert table.heads == ["job", "attack", "state", "seconds", "accuracy", "mean |expected effect|", "attack success"]
+    assert table.rows == [
+        ["0", "pgd", "completed", "12.3", "0.900", "0.0123", "0.750"],
+        ["1", "none", "failed", "12.3", "-", "-", "-"],
+    ]
+
+
+def test_a_setting_is_named_by_its_end_where_that_is_unmistakable():
+    jobs = [
+        job(n, f"attack.eps={n}/255", f"training.classifier.epochs={n}", f"training.autoencoder.epochs={n}")
+        for n in (1, 2)
+    ]
+    assert closing_table(jobs).heads[1:4] == ["eps", "training.classifier.epochs", "training.autoencoder.epochs"]
+
+
+def test_a_setting_that_only_some_jobs_have_is_swept():
+    table = closing_table([job(0, "seed=1"), job(1, "seed=1", "+attack@detection.attacks.pgd=pgd")])
+    assert table.heads[:2] == ["job", "pgd"]
+    assert [row[1] for row in table.rows] == ["-", "pgd"]
+
+
+def test_metrics_that_no_job_has_have_no_column():
+    assert closing_table([job(0, metrics={})]).heads == ["job", "state", "seconds"]
+    assert headline_numbers({"eps=1/255/accuracy": 0.5}) == {}
+
+
+def test_the_next_command_can_be_typed_where_the_user_stands(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert next_command(tmp_path / "outputs" / "demo") == "next: dovision-report sweep=outputs/demo"
+    assert next_command(Path("/else where")) == "next: dovision-report 'sweep=/else where'"
+
+
+def test_below_the_table_there_are_states_and_reasons(capsys):
+    print_closing([job(0, "seed=0"), job(1, "seed=1", state="failed", metrics={})])
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "0    0     completed     12.3     0.900                  0.0123           0.750",
+        "1    1     failed        12.3         -                       -               -",
+        "2 jobs: 1 completed, 1 failed.",
+        "  job 1 failed: ValueError: no",
+        "    dovision-evaluate",
+    ]
+
+
+def test_a_sweep_without_jobs_has_no_table(capsys):
+    print_closing([])
+    assert capsys.readouterr().err.splitlines() == ["0 jobs: ."]
