@@ -30,6 +30,8 @@ PIECES = {  # of a component, or of a run
     "training": "how classifier and autoencoder are fitted",
     "augmentation": "random transforms of training images",
     "trainer": "Lightning's trainer",
+    "debug": "try a command out: `debug=fdr`",
+    "paths": "folders of a machine",
     "logger": "where numbers and figures go besides the run directory",
 }
 SHORT = re.compile(

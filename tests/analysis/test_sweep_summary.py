@@ -44,6 +44,13 @@ def test_the_numbers_of_a_condition_stand_together(tmp_path):
     assert columns == ["job", "overrides", "state", "seconds", "reason", "images", *conditions, "dir"]
 
 
+def test_tags_have_a_column_where_there_are_some(tmp_path):
+    jobs = [job(0, accuracy=0.5)._replace(facts={"tags": ["thesis", "first"]}), job(1, accuracy=0.6)]
+    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
+    table = pd.read_csv(tmp_path / "sweep_summary.csv")
+    assert table["tags"].fillna("").tolist() == ["thesis first", ""]
+
+
 def test_mean_deviation_and_number_are_over_seeds(tmp_path):
     jobs = [job(0, seed=0, accuracy=0.5), job(1, seed=1, accuracy=0.7), job(2, seed=2), job(3, rows=9, accuracy=0.1)]
     jobs[2] = jobs[2]._replace(state="failed")

@@ -303,3 +303,28 @@ def test_two_devices_give_the_bytes_of_one(fitted, copy, dovision_evaluate):
 def test_several_devices_are_refused_in_a_sweep(copy, dovision_evaluate, capsys):
     assert dovision_evaluate(f"output_root={copy}", "trainer.devices=2", "seed=0,1", "-m") == 1
     assert "trainer.devices must be 1 in a sweep, got 2" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_tags_are_in_the_record_and_on_the_page_and_make_no_other_run(copy, dovision_evaluate, page_of, capsys):
+    for tags in ("[thesis,first try]", "[]"):
+        assert dovision_evaluate(f"output_root={copy}", f"tags={tags}") == 0
+    assert "already completed" in capsys.readouterr().err
+    run = only_run(copy / "evaluate")
+    assert json.loads((run / "run.json").read_text())["tags"] == ["thesis", "first try"]
+    text = page_of(copy / "evaluate").read_text()
+    assert "<li>Tag: thesis</li>\n<li>Tag: first try</li>" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(path.stem for path in (configuration_folder() / "debug").glob("*.yaml")))
+def test_every_debug_configuration_measures_each_time_apart_from_results(name, tmp_path, run_command, capsys):
+    sizes = [f"dataset.{split}_images={number}" for split, number in (("train", 32), ("val", 8), ("test", 8))]
+    small = ["dataset.shape=[1,64,64]", "model=small_resnet", "model.width=2", "evaluation.batch_size=2"]
+    words = [*sizes, *small, "intervention.rows=1", "intervention.columns=1", f"output_root={tmp_path}"]
+    for _ in range(2):
+        assert run_command(main, *words, f"debug={name}", "training.classifier.epochs=1") == 0
+        assert "nothing to do" not in capsys.readouterr().err
+    facts = json.loads((only_run(tmp_path / "debug") / "run.json").read_text())
+    images = {"fdr": 2, "limit": 4, "overfit": 6}.get(name)
+    assert (facts["state"], facts["images"]) == (("partial", images) if images else ("completed", 8))

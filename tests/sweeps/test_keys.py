@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -20,7 +21,7 @@ from dovision.sweeps.validation import Checks
 
 CONF = configuration_folder()
 COMMANDS = sorted(path.stem for path in CONF.glob("*.yaml") if (CONF / "hydra" / "help" / path.name).exists())
-DEFAULT = re.compile(r"^ +- (override )?/?([\w/]+)(@[\w.]+)?:", re.MULTILINE)
+DEFAULT = re.compile(r"^ +- (override |optional )?/?([a-z][\w/]*)(@[\w.]+)?:", re.MULTILINE)
 
 
 def groups(command: str) -> list[str]:
@@ -44,7 +45,9 @@ def nested() -> list[tuple[str, str]]:
 
 
 def test_no_defaults_list_lets_a_name_be_passed_over():
-    assert [path for path in CONF.rglob("*.yaml") if re.search(r"^ +- optional ", path.read_text(), re.MULTILINE)] == []
+    """But that of a file of the user's machine, which need not be there."""
+    found = {line for path in CONF.rglob("*.yaml") for line in re.findall("^ +- optional .*", path.read_text(), re.M)}
+    assert {line.partition(" #")[0].strip() for line in found} == {"- optional local: default"}
 
 
 def test_each_group_is_chosen_by_some_command_or_by_a_part():
@@ -280,7 +283,7 @@ def refused(tmp_path, run_command, capsys):
         ("optional override /attack: ${logger}_pgd", "attack has no component 'csv_pgd'. Did you mean pgd?"),
         (
             "optional /attack@x: ${logger}_${model}",
-            "${logger}_${model} in a defaults list can be made of experiment alone",
+            "${logger}_${model} in a defaults list can be made of ",
         ),
     ],
 )
@@ -309,6 +312,56 @@ def test_an_optional_name_that_does_not_exist_is_refused_by_every_command(
     given = ["sweep=."] if command == "report" else []
     line = refused(command, "--config-dir", str(tmp_path), "--config-name", "mine", *given)
     assert line.startswith(message)
+
+
+@pytest.fixture
+def local(mine):
+    """A folder of the user's with settings of the machine, an experiment and a debug configuration, by their texts."""
+
+    def add(text: str, experiment: str = "", debug: str = "") -> str:
+        folder = Path(mine(mine=experiment))
+        for group, content in (("local", text), ("debug", debug)):
+            (folder / group).mkdir()
+            name = "default" if group == "local" else "mine"
+            (folder / group / f"{name}.yaml").write_text(f"# @package _global_\n{content}\n")
+        return str(folder)
+
+    return add
+
+
+def threads(folder: str, *words: str) -> int | None:
+    """Of a composed job, whose files lie in a folder of the user's."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        jobs.read_once()
+        return compose("evaluate", [f"hydra.searchpath=[{folder}]", *words]).threads
+
+
+def test_settings_of_the_machine_win_over_an_experiment_and_lose_against_debug_and_the_command_line(local):
+    folder = local("threads: 2", "threads: 1", "threads: 3")
+    assert threads(folder) == 2
+    assert threads(folder, "experiment=mine") == 2
+    assert threads(folder, "debug=mine") == 3
+    assert threads(folder, "debug=mine", "threads=4") == 4
+    assert threads(folder, "~local") is None
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {classifier: {epoch: 3}}", "training.classifier has no key 'epoch'. Did you mean epochs?"),
+        ("data: {root: x}", "data.root is not a key here. Choose images by dataset=NAME."),
+        ("defaults: [{override /dataset: minst}]", "dataset has no component 'minst'. Did you mean mnist?"),
+        ("seed: -1", "seed must be a whole number from 0 to"),
+    ],
+)
+def test_settings_of_the_machine_are_checked_as_all_others(local, refused, command, text, message):
+    assert refused(command, "--config-dir", local(text)).startswith(message)
+
+
+def test_settings_of_another_machine_must_be_there(local, refused):
+    line = refused("evaluate", "--config-dir", local("threads: 1"), "local=defualt")
+    assert line == "local has no component 'defualt'. Did you mean default? It has: default."
 
 
 def test_a_configuration_file_that_is_no_yaml_is_refused_with_its_line(mine, refused):

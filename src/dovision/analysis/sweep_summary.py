@@ -41,6 +41,8 @@ class Ended(NamedTuple):
     def row(self) -> dict[str, Any]:
         """The job as a row of the table."""
         own = {"job": self.number, "overrides": " ".join(self.overrides), "state": self.state, "seconds": self.seconds}
+        if tags := self.facts.get("tags"):
+            own["tags"] = " ".join(tags)
         return {**own, "reason": self.reason, "images": self.labels, **self.metrics, "dir": str(self.folder)}
 
 

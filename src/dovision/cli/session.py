@@ -50,6 +50,7 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Stop]:
         logger: CSVLogger = settings.logger.make()
         record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
         facts = {**provenance(), "seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
+        facts |= {"tags": list(settings.tags)}
         facts |= {"work": hashing.work_hash(settings), "questions": hashing.questions(settings)}
         limited = limits(settings.trainer)
         afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"

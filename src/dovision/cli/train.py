@@ -21,11 +21,12 @@ def train_networks(settings: TrainSettings) -> None:
     with DISPLAY.job(["data", CLASSIFIER, *([AUTOENCODER] if settings.autoencoder else [])]):
         images = reuse.open_images(settings)
         DISPLAY.step(CLASSIFIER)
-        plain = model_cache.classifier(settings, images)
+        again = settings.rerun == "all"
+        plain = model_cache.classifier(settings, images, again)
         log.info("classifier %s: %s", plain.path, plain.scores)
         if settings.autoencoder is not None:
             DISPLAY.step(AUTOENCODER)
-            with_autoencoder = model_cache.with_autoencoder(settings, images, plain)
+            with_autoencoder = model_cache.with_autoencoder(settings, images, plain, again)
             log.info("autoencoder %s: %s", with_autoencoder.path, with_autoencoder.scores)
 
 

@@ -92,9 +92,9 @@ def _missing(file: str, options: Iterable[str], message: str) -> str:
         return f"there is no configuration {name!r} (--config-name)."
     folders = [Path(folder) / group for folder in re.findall(r"path=file://(\S+)", message)]
     names = sorted({*options, *(path.stem for folder in folders for path in folder.glob("*.yaml"))})
-    if not names:
+    if not names and group not in _groups():
         return f"there is no group {group!r}.{checks.suggestion(group, _groups())}"
-    return f"{group} has no component {name!r}.{checks.suggestion(name, names)} It has: {', '.join(names)}."
+    return f"{group} has no component {name!r}.{checks.suggestion(name, names)} It has: {', '.join(names) or 'none'}."
 
 
 def _not_overridden(error: HydraException, name: str, instead: list[str]) -> str:

@@ -38,6 +38,8 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "rerun",
     "dry_run",
     "note",
+    "tags",
+    "print_config",
     "dataset.root",
     "dataset.download",
     "dataset.verify",

@@ -51,8 +51,14 @@ INSTEAD: Mapping[str, str] = {
     "train": _COMMANDS,
     "test": _COMMANDS,
     "task_name": "Set name.",
+    "extras": "Set print_config or tags.",
+    "extras.print_config": "Set print_config.",
+    "extras.enforce_tags": "Set tags.",
     "extras.ignore_warnings": "Warnings of libraries about their own plumbing are off.",
-    "paths": _WHERE,
+    "paths.root_dir": _WHERE,
+    "paths.log_dir": _WHERE,
+    "paths.output_dir": _WHERE,
+    "paths.work_dir": _WHERE,
     "paths.data_dir": "Set dataset.root.",
 }
 

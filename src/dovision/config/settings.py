@@ -144,6 +144,10 @@ class TrainSettings(CommandSettings):
     checkpoint: Folder | None
     trust_checkpoint: Switch
     num_workers: Workers
+    tags: Names
+    print_config: Switch
+    ckpt_path: Folder | None
+    rerun: Annotated[str, _rule(checks.choice, ("all",))] | None
 
     @model_validator(mode="after")
     def _need_gradients(self) -> TrainSettings:
@@ -257,13 +261,19 @@ OF_COMMAND: Mapping[str, type[CommandSettings]] = {
 }
 
 
+def of_experiments(command: str) -> set[str]:
+    """Keys that only the experiments of a command have: dovision-train takes the networks alone of what is measured."""
+    return set(EvaluateSettings.model_fields) - set(TrainSettings.model_fields) if command == "train" else set()
+
+
 def read(command: str, config: DictConfig) -> Any:
     """The settings of a command, from its composed configuration.
 
     Raises:
         ValueError: a key is unknown or missing, or a value is empty or not as its field declares; the error names it.
     """
-    content, record = resolved(config), recorded(config)
+    foreign = of_experiments(command)
+    content, record = resolved(config, foreign), recorded(config, foreign)
     for key, value in leaves(content):
         if value == _MISSING:
             raise ValueError(f"{key} must be given, got nothing. Set {key}=...")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,26 @@ def configuration_folder() -> Path:
     return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
-def resolved(config: Any) -> Any:
-    """A configuration in plain types, with all interpolations resolved, without Hydra's own node; ??? stays."""
+def resolved(config: Any, without: Collection[str] = ()) -> Any:
+    """A configuration in plain types, with all interpolations resolved, without Hydra's own node; ??? stays.
+
+    Args:
+        config: of a command.
+        without: keys that are left out.
+    """
     if not isinstance(config, DictConfig):
         return OmegaConf.to_container(config, resolve=True)
-    return {str(key): _value(config, key) for key in config if key != "hydra"}
+    return {str(key): _value(config, key) for key in config if key != "hydra" and key not in without}
 
 
-def recorded(config: Any) -> Any:
+def recorded(config: Any, without: Collection[str] = ()) -> Any:
     """A configuration as it may leave the process, in plain types: resolved, but for what the environment says.
 
     ${oc.env:NAME} is written as it stands, also inside the values that are made of it, since it may name a secret.
+    Arguments as those of `resolved`.
     """
     with _environment_unread():
-        return resolved(config)
+        return resolved(config, without)
 
 
 def _value(node: DictConfig, key: Any) -> Any:

@@ -156,8 +156,9 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     """Notes on headline numbers, one for all jobs that it holds for."""
     jobs: dict[str, list[str]] = {}
     for run in runs:
-        if run.config.get("note"):
-            jobs.setdefault(str(run.config["note"]), []).append(run.label)
+        remarks = [str(run.config["note"])] if run.config.get("note") else []
+        for remark in (*remarks, *(f"Tag: {tag}" for tag in run.facts.get("tags", ()))):
+            jobs.setdefault(remark, []).append(run.label)
         for found in run.summary["conditions"].values():
             for note in found["notes"]:
                 jobs.setdefault(note, []).append(run.label)

@@ -71,6 +71,7 @@ class RunRecord(Record):
     state: RunState
     overrides: list[str] = []
     seed: NonNegativeInt = 0
+    tags: list[str] = []
     started: str | None = None
     reason: str | None = None  # of a partial, interrupted or skipped run
     limits: dict[str, bool | int | float] | None = None  # of the trainer, by which it is partial

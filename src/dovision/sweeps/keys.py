@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
 from dovision.config.instead import INSTEAD, replacement
-from dovision.config.settings import of_user, unchosen
+from dovision.config.settings import of_experiments, of_user, unchosen
 from dovision.config.sources import configuration_folder
 
 OF_HYDRA = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")  # keys that no target takes
@@ -54,6 +54,18 @@ def check_choices(command: str, config: DictConfig, overrides: Sequence[str], ch
     if merged:
         name = merged[0]
         raise ValueError(f"{name} takes one name, got a list. For a job with each of them: -m {name}=NAME,NAME.")
+
+
+def check_command(command: str, overrides: Sequence[str]) -> None:
+    """Refuse overrides of what only the experiments of a command have.
+
+    Raises:
+        ValueError: names the key.
+    """
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        group, foreign = override.key_or_group, of_experiments(command)
+        if {name.partition(".")[0] for name in (group, override.package or group)} & foreign:
+            raise ValueError(f"{group} is not a key of dovision-{command}. Set it in dovision-evaluate.")
 
 
 def check_target(where: str, node: Mapping[str, Any]) -> None:

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import rich
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from dovision.config.config_tree import config_tree
 from dovision.config.errors import explain
 from dovision.config.sources import recorded
 from dovision.runtime.outcomes import JobFailed
+from dovision.runtime.process_state import is_rank_zero
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stopped
 from dovision.store.run_directory import BeingWritten, RunDirectory
@@ -98,7 +101,10 @@ class JobTask:
     def _checked(self, config: DictConfig) -> None:
         """The story, after the checks: a sweeper may choose jobs as it goes, and another machine have other devices."""
         hydra = HydraConfig.get()
-        self.story(_checks(self.command)(config, hydra.overrides.task, hydra.runtime.choices))
+        settings = _checks(self.command)(config, hydra.overrides.task, hydra.runtime.choices)
+        if config.get("print_config") and is_rank_zero():
+            rich.print(config_tree(settings.record()))
+        self.story(settings)
 
     def _keep_error(self, config: DictConfig) -> None:
         try:

@@ -15,7 +15,7 @@ from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.io import sealed
 from dovision.sweeps.components import Components
-from dovision.sweeps.keys import check_choices, check_hydra, check_target, declared
+from dovision.sweeps.keys import check_choices, check_command, check_hydra, check_target, declared
 from dovision.types import CODE
 
 log = logging.getLogger(__name__)
@@ -134,6 +134,7 @@ class Checks:
             ValueError: names the key, the rule and what was got.
             FileNotFoundError: there is no such file.
         """
+        check_command(self._command, overrides)
         check_choices(self._command, config, overrides, choices)
         if "hydra" in config:
             check_hydra(config.hydra, declared(self._command).hydra, self._passed)

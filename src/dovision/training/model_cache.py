@@ -64,8 +64,13 @@ class Key(NamedTuple):
         return {**hashing.relevant_to_fits(plain(self.parts, record=True)), **self.around}
 
 
-def classifier(settings: TrainSettings, images: Images) -> FittedModel:
+def classifier(settings: TrainSettings, images: Images, again: bool = False) -> FittedModel:
     """The classifier of `checkpoint`, or that of the configured data, model, training and seed, fitted if need be.
+
+    Args:
+        settings: of the job.
+        images: which it is fitted to.
+        again: fit it even if a fitted one is found.
 
     Raises:
         ValueError: the checkpoint's classes or image shape are not the dataset's.
@@ -74,7 +79,7 @@ def classifier(settings: TrainSettings, images: Images) -> FittedModel:
         model = read_model(settings, settings.checkpoint)
         check_fits(model, images.task, images.shape)
         return model
-    return _fitted(settings, images, images.fingerprint)
+    return _fitted(settings, images, images.fingerprint, again=again)
 
 
 def permuted(settings: TrainSettings, images: Images) -> FittedModel:
@@ -82,8 +87,10 @@ def permuted(settings: TrainSettings, images: Images) -> FittedModel:
     return _fitted(settings, PermutedLabels(images, settings.seed), images.fingerprint, permuted=True)
 
 
-def with_autoencoder(settings: TrainSettings, images: Images, classifier: FittedModel) -> FittedModel:
-    """The classifier with its causal autoencoder inserted, fitted if need be.
+def with_autoencoder(
+    settings: TrainSettings, images: Images, classifier: FittedModel, again: bool = False
+) -> FittedModel:
+    """The classifier with its causal autoencoder inserted, fitted if need be; arguments as those of `classifier`.
 
     Raises:
         ValueError: no autoencoder is configured.
@@ -91,7 +98,11 @@ def with_autoencoder(settings: TrainSettings, images: Images, classifier: Fitted
     own = classifier.model, settings.code_of.record()
     key = _autoencoder_key(settings, images.fingerprint, classifier.weights)
     return _cached_or_fitted(
-        settings, key, own, lambda path: fit_autoencoder(settings, images, classifier.classifier, classifier.path, path)
+        settings,
+        key,
+        own,
+        lambda path: fit_autoencoder(settings, images, classifier.classifier, classifier.path, path),
+        again,
     )
 
 
@@ -147,10 +158,12 @@ def facts(images: Images, models: Mapping[str, FittedModel]) -> dict[str, Any]:
     }
 
 
-def _fitted(settings: TrainSettings, images: Images, data: str, permuted: bool = False) -> FittedModel:
+def _fitted(
+    settings: TrainSettings, images: Images, data: str, permuted: bool = False, again: bool = False
+) -> FittedModel:
     key = _classifier_key(settings, data, permuted)
     return _cached_or_fitted(
-        settings, key, (settings.model.record(), None), lambda path: fit_classifier(settings, images, path)
+        settings, key, (settings.model.record(), None), lambda path: fit_classifier(settings, images, path), again
     )
 
 
@@ -193,13 +206,13 @@ def _path(settings: TrainSettings, key: Key) -> Path:
 
 
 def _cached_or_fitted(
-    settings: TrainSettings, key: Key, networks: NetworkSettings, fit: Callable[[Path], None]
+    settings: TrainSettings, key: Key, networks: NetworkSettings, fit: Callable[[Path], None], again: bool
 ) -> FittedModel:
     path = _path(settings, key)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.parent / "lock"):
         remove_partial(path.parent)
-        if _is_found(path, networks):
+        if not again and _is_found(path, networks):
             log.info("found the fitted %s: %s", path.stem, path)
         else:
             log.info("fitting the %s: %s%s", path.stem, path, _unlike(path.parent, key))

@@ -1,0 +1,85 @@
+"""dovision-train fits the networks of a configuration, those of an experiment too, and leaves out what is measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from dovision.cli.train import main as train
+from dovision.config import settings
+from dovision.config.sources import configuration_folder
+
+CONF = configuration_folder()
+FEW = tuple(f"dataset.{split}_images={number}" for split, number in (("train", 64), ("val", 16), ("test", 8)))
+FEW += ("dataset.shape=[1,64,64]", "model=small_resnet", "model.width=4")
+MARKS = {True: pytest.mark.long, False: pytest.mark.slow}
+SMALL = ("dataset=digits", "training.classifier.epochs=0")
+
+
+def names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def composed(command: str, *overrides: str):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return settings.read(command, compose(command, list(overrides)))
+
+
+def fitted(root: Path) -> list[Path]:
+    return sorted(root.glob("checkpoints/*/classifier.ckpt"))
+
+
+@pytest.mark.parametrize("name", names("experiment"))
+def test_every_experiment_is_fitted_as_it_is_measured(name):
+    own, measured = composed("train", f"experiment={name}"), composed("evaluate", f"experiment={name}")
+    for section in ("dataset", "model", "training", "trainer", "seed", "checkpoint"):
+        assert settings.plain(getattr(own, section)) == settings.plain(getattr(measured, section)), section
+
+
+@pytest.mark.parametrize("experiment", [[], ["experiment=demo"]], ids=["none", "demo"])
+@pytest.mark.parametrize("override", ["attack=pgd", "explainer=[grad_cam]", "fill@explanation.fill=blur"])
+def test_what_is_measured_cannot_be_set_beside_an_experiment(tmp_path, run_command, capsys, experiment, override):
+    assert run_command(train, *experiment, override, f"output_root={tmp_path}") == 1
+    group = override.partition("=")[0].partition("@")[0]
+    expected = f"dovision-train: {group} is not a key of dovision-train. Set it in dovision-evaluate.\n"
+    assert capsys.readouterr().err == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fitted_model_is_fitted_again_where_that_is_asked_for(tmp_path, run_command, capsys):
+    root = f"output_root={tmp_path}"
+    for rerun, expected in (("null", "fitting"), ("null", "found the fitted"), ("all", "fitting")):
+        assert run_command(train, *SMALL, root, f"rerun={rerun}") == 0
+        assert f"{expected} classifier" in capsys.readouterr().err.replace("fitting the", "fitting")
+    assert len(fitted(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS[name == "overfit"]) for name in names("debug")])
+def test_every_debug_configuration_runs_each_time_and_is_no_result(name, tmp_path, run_command, capsys):
+    """But for a run of one whole epoch."""
+    is_limited = name in ("fdr", "limit", "overfit")
+    for _ in range(2):
+        assert run_command(train, *FEW, f"debug={name}", f"output_root={tmp_path}") == 0
+        err = capsys.readouterr().err
+        assert "fitting the classifier" in err
+        assert ("for trying out, and no result" in err) == is_limited
+        assert ("FIT Profiler Report" in err) == (name == "profiler")
+    (path,) = fitted(tmp_path)
+    epochs = {"limit": 3, "overfit": 20}.get(name, 1)
+    assert len((path.parent / "epochs.csv").read_text().splitlines()) == 1 + epochs
+    key = json.loads((path.parent / "key.json").read_text())
+    assert key["trainer"]["detect_anomaly"] is True
+
+
+@pytest.mark.long
+def test_a_network_has_the_batches_of_debug_overfit_by_heart(tmp_path, run_command):
+    words = ["dataset=digits", "model=small_resnet", "debug=overfit", "training.classifier.optimizer.lr=0.01"]
+    assert run_command(train, *words, f"output_root={tmp_path}") == 0
+    (path,) = fitted(tmp_path)
+    header, *rows = (path.parent / "epochs.csv").read_text().splitlines()
+    column = header.split(",").index("train_loss")
+    losses = [float(row.split(",")[column]) for row in rows]
+    assert losses[-1] < 0.1 < 2 < losses[0]
