@@ -6,17 +6,21 @@ In a notebook, with any torch module:
     >>> classifier = dv.wrap(network, classes=1000, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     >>> dv.effect_map(classifier, image, dv.PixelGrid(7, 7)).map
 
-`dv.metrics` holds effects, attacks, localisation and detection as metrics for torchmetrics. Nothing here imports Hydra,
-W&B or Lightning; torch is imported with the first name that is used, so that the commands' --help need not wait for it.
+`dv.metrics` holds effects, attacks, localisation and detection as metrics for torchmetrics. Nothing here imports W&B,
+and only the callbacks (EffectEvaluation, MapEvaluation, Detection) import Lightning and Hydra; torch is imported with
+the first name that is used, so that the commands' --help need not wait for it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dovision import metrics
+    from dovision import metrics as metrics
     from dovision.api import EffectResult, effect_map, to_batch, wrap
     from dovision.attacks.gradient_ascent import BIM, FGSM, PGD
+    from dovision.evaluation.detection import Detection as Detection
+    from dovision.evaluation.effects import EffectEvaluation as EffectEvaluation
+    from dovision.evaluation.maps import MapEvaluation as MapEvaluation
     from dovision.interfaces import Attack, Classifier, Images, Intervention
     from dovision.interventions.fills import Blur, Constant, Mean, Noise
     from dovision.interventions.latent_channel import LatentChannel
@@ -48,7 +52,6 @@ __all__ = [
     "Task",
     "effect_map",
     "load",
-    "metrics",
     "to_batch",
     "wrap",
 ]
@@ -65,9 +68,15 @@ _HOMES = {
     "api": ("EffectResult", "effect_map", "to_batch", "wrap"),
 }
 
+_WITH_LIGHTNING = {  # which `from dovision import *` leaves alone
+    "evaluation.detection": ("Detection",),
+    "evaluation.effects": ("EffectEvaluation",),
+    "evaluation.maps": ("MapEvaluation",),
+}
+
 
 def __getattr__(name: str) -> Any:
-    for home, names in _HOMES.items():
+    for home, names in {**_HOMES, **_WITH_LIGHTNING}.items():
         if name in names:
             return getattr(import_module(f"{__name__}.{home}"), name)
     if name == "metrics":
@@ -76,4 +85,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *(name for names in _WITH_LIGHTNING.values() for name in names), "metrics"})

@@ -78,11 +78,9 @@ def test_a_typo_beside_help_is_told_in_a_sentence(run_command, capsys):
 
 
 def test_each_name_of_the_package_is_where_it_is_said_to_be():
-    assert sorted(["metrics", *(name for names in dovision._HOMES.values() for name in names)]) == sorted(
-        dovision.__all__
-    )
+    assert sorted(name for names in dovision._HOMES.values() for name in names) == sorted(dovision.__all__)
     assert dovision.metrics is sys.modules["dovision.metrics"]
-    for home, names in dovision._HOMES.items():
+    for home, names in {**dovision._HOMES, **dovision._WITH_LIGHTNING}.items():
         for name in names:
             assert getattr(dovision, name) is getattr(sys.modules[f"dovision.{home}"], name)
     with pytest.raises(AttributeError, match="no attribute 'effect_mapp'"):
