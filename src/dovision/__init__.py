@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dovision.evaluation.detection import Detection as Detection
     from dovision.evaluation.effects import EffectEvaluation as EffectEvaluation
     from dovision.evaluation.maps import MapEvaluation as MapEvaluation
+    from dovision.evaluation.on_validation import OnValidation as OnValidation
     from dovision.interfaces import Attack, Classifier, Images, Intervention
     from dovision.interventions.fills import Blur, Constant, Mean, Noise
     from dovision.interventions.latent_channel import LatentChannel
@@ -72,6 +73,7 @@ _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone
     "evaluation.detection": ("Detection",),
     "evaluation.effects": ("EffectEvaluation",),
     "evaluation.maps": ("MapEvaluation",),
+    "evaluation.on_validation": ("OnValidation",),
 }
 
 

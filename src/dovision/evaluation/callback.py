@@ -95,15 +95,22 @@ class Evaluation(Callback, ABC):
         return self.images - self.tested
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.begin(trainer, trainer.test_dataloaders)
+
+    def begin(self, trainer: pl.Trainer, dataloaders: Any) -> None:
+        """Expect the batches of these dataloaders, one or a list.
+
+        Raises:
+            ValueError: there are more or fewer of them than this callback takes, or inference mode is on.
+        """
         if torch.is_inference_mode_enabled():
             raise ValueError(
                 f"{type(self).__name__} needs gradients, which inference mode rules out. Set inference_mode=False: "
                 "pl.Trainer(inference_mode=False)."
             )
-        loaders: Any = trainer.test_dataloaders
-        loaders = loaders if isinstance(loaders, (list, tuple)) else [loaders]
+        loaders = dataloaders if isinstance(dataloaders, (list, tuple)) else [dataloaders]
         if len(loaders) != self.dataloaders:
-            raise ValueError(f"{type(self).__name__} needs {self.dataloaders} test dataloaders, got {len(loaders)}.")
+            raise ValueError(f"{type(self).__name__} needs dataloaders: {self.dataloaders}, got {len(loaders)}.")
         place = trainer.global_rank, trainer.world_size, self._mean, self._std
         self.batches = [DeviceBatches(loader, *place) for loader in loaders]
         self.images, self.tested, self._started = sum(each.images or 0 for each in self.batches), 0, False
