@@ -163,6 +163,20 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
             ["augmentation=flip_crop", "augmentation.transforms=[{_target_:torchvision.transforms.v2.Resize,size:8}]"],
             "augmentation must keep the image's type and shape, torch.float32 of (1, 32, 32), got torch.float32 of (1,",
         ),
+        (
+            ["scheduler@training.classifier.scheduler=plateau", "training.classifier.scheduler.monitor=val_lose"],
+            "training.classifier.scheduler.monitor must name a metric that the fit logs, got 'val_lose'. Did you mean",
+        ),
+        (
+            ["scheduler@training.classifier.scheduler=plateau", "~training.classifier.scheduler.monitor"],
+            "training.classifier.scheduler.monitor must name a metric that the fit logs, got none. They are: train",
+        ),
+        (
+            ["scheduler@training.autoencoder.scheduler=plateau", "training.autoencoder.scheduler.monitor=val_score"],
+            "training.autoencoder.scheduler.monitor must name a metric that the fit logs, got 'val_score'. ",
+        ),
+        (["training.classifier.metrics.f1.average=mean"], "training.classifier: metrics.f1 cannot be made for a multi"),
+        (["training.classifier.loss.label_smoothing=2"], "training.classifier.loss: label_smoothing must be a number"),
         (["training.classifier.optimizer.lr=-1"], "training.classifier.optimizer: Invalid learning rate: -1."),
         (["evaluation.permuted_labels=true", "training.classifier.epochs=0"], "needs a classifier to be fitted"),
         (["detector=[entropy]"], "detection needs attacks, got none."),

@@ -1,19 +1,14 @@
 from __future__ import annotations
 
-import warnings
 from functools import partial
 
-import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score, roc_curve
 from torch.utils.data import DataLoader
 
 from dovision.interfaces import Classifier
-from dovision.training.image_classifier import ImageClassifier, LabelAUROC, label_auroc, thresholds
+from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
 
 
@@ -103,70 +98,3 @@ def test_normalised_images_are_refused_with_the_remedy():
     zeros = torch.zeros(1, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"image must lie in \[0, 1\], got \[-2.00, 2.00\]. Normalise inside"):
         module.test_step(Batch(torch.tensor([-2.0, 2.0]).reshape(1, 1, 1, 2), zeros, zeros, zeros), 0)
-
-
-@st.composite
-def told_labels(draw):
-    """Probabilities, with ties, and a label with both values and some that are not known."""
-    count = draw(st.integers(2, 40))
-    levels = st.integers(0, 10).map(lambda level: level / 10)
-    probability = draw(st.lists(levels, min_size=count, max_size=count))
-    label = draw(st.lists(st.sampled_from([0.0, 1.0, np.nan]), min_size=count, max_size=count))
-    return np.float32(probability), np.float32([0.0, 1.0, *label[2:]])
-
-
-def column(values):
-    return torch.from_numpy(values)[:, None]
-
-
-@settings(max_examples=60, deadline=None)
-@given(told_labels())
-def test_the_area_is_sklearns_over_the_known_labels(pair):
-    probability, label = pair
-    known = np.isfinite(label)
-    expected = roc_auc_score(label[known], probability[known])
-    assert label_auroc(column(probability), column(label)).item() == pytest.approx(expected, abs=1e-6)
-
-
-@settings(max_examples=60, deadline=None)
-@given(told_labels())
-def test_a_threshold_has_the_largest_youden_index_of_sklearns_curve(pair):
-    probability, label = pair
-    known = np.isfinite(label)
-    false_positive, true_positive, cuts = roc_curve(label[known], probability[known], drop_intermediate=False)
-    youden = true_positive - false_positive
-    chosen = thresholds(column(probability), column(label)).item()
-    if youden.max() <= 1e-7:
-        assert chosen == 0.5
-    else:
-        assert chosen in np.float32(cuts)
-        assert youden[np.float32(cuts) == np.float32(chosen)].max() == pytest.approx(youden.max(), abs=1e-6)
-
-
-def test_the_threshold_of_a_label_is_the_lowest_probability_that_is_to_be_said():
-    probability = torch.tensor([[0.1, 0.9], [0.2, 0.6], [0.3, 0.7], [0.4, 0.2]])
-    label = torch.tensor([[0.0, 1.0], [0.0, 0.0], [1.0, 1.0], [1.0, 0.0]])
-    torch.testing.assert_close(thresholds(probability, label), torch.tensor([0.3, 0.7]))
-
-
-def test_a_label_of_one_known_value_has_no_area_and_a_threshold_of_a_half():
-    probability = torch.tensor([[0.1, 0.3, 0.9], [0.8, 0.6, 0.2]])
-    label = torch.tensor([[0.0, 1.0, torch.nan], [1.0, 1.0, 0.0]])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert label_auroc(probability, label).tolist() == pytest.approx([1.0, np.nan, np.nan], nan_ok=True)
-        assert thresholds(probability, label)[1:].tolist() == [0.5, 0.5]
-
-
-def test_labels_without_an_area_are_left_out_of_the_mean():
-    metric = LabelAUROC()
-    metric.update(torch.tensor([[0.1, 0.3], [0.8, 0.6]]), torch.tensor([[0.0, 1.0], [1.0, 1.0]]))
-    metric.update(torch.tensor([[0.5, 0.3]]), torch.tensor([[1.0, 1.0]]))
-    assert metric.compute() == 1.0
-    assert metric.each().tolist() == pytest.approx([1.0, np.nan], nan_ok=True)
-
-
-def test_the_mean_of_no_label_is_not_a_number():
-    metric = LabelAUROC()
-    metric.update(torch.tensor([[0.1]]), torch.tensor([[torch.nan]]))
-    assert metric.compute().isnan()

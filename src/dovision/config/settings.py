@@ -111,8 +111,18 @@ class FitSettings(Section):
     """How a network is fitted."""
 
     optimizer: OneComponent
+    scheduler: OneComponent | None
+    warmup_steps: Count
     epochs: Count
     batch_size: Whole  # images
+
+
+class ClassifierFitSettings(FitSettings):
+    """How the classifier is fitted."""
+
+    loss: OneComponent
+    metrics: ByName
+    frozen_epochs: Count
 
 
 class AutoencoderFitSettings(FitSettings):
@@ -125,7 +135,7 @@ class AutoencoderFitSettings(FitSettings):
 class TrainingSettings(Section):
     """How classifier and autoencoder are fitted."""
 
-    classifier: FitSettings
+    classifier: ClassifierFitSettings
     autoencoder: AutoencoderFitSettings
 
 
@@ -366,6 +376,8 @@ def _choice(where: str) -> str:
     top, _, below = where.partition(".")
     if below.startswith("attacks."):
         return f"Choose what it is by its group (attack@{where}=NAME)"
+    if below.endswith(".scheduler"):
+        return f"Choose what it is by its group (scheduler@{where}=NAME)"
     if below or not (configuration_folder() / top).is_dir():
         return f"Give it a _target_ ({where}._target_=...)"
     return f"Choose what it is by its group ({top}=NAME)"

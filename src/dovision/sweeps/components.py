@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from dovision.attacks.replay import Replay
 from dovision.config.component import Component
 from dovision.config.errors import named
-from dovision.config.settings import EvaluateSettings, TrainSettings, components, plain
+from dovision.config.settings import EvaluateSettings, FitSettings, TrainSettings, components, plain
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.test_images import first_samples, test_samples
 from dovision.functional.rng import generator
@@ -27,6 +27,7 @@ from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.sweeps.meta_networks import Networks
 from dovision.training.augmentation import Augmentation
+from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule
 from dovision.training.trainer import make_trainer
 from dovision.types import CODE, INPUT, Shape
 
@@ -70,6 +71,8 @@ class Components:
                 measured = [content[name] for name in ("dataset", "evaluation", "detection")]
                 stored = functools.partial(_check_stored, component, settings)
                 self._once(["stored", component.where, dict(component), measured], stored)
+        fit = functools.partial(_check_fits, settings, self._networks)
+        self._once(["fits", network, content["training"]], fit)
         if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
             self._once(["with_autoencoder", network], lambda: self._networks.with_autoencoder(settings))
 
@@ -161,6 +164,30 @@ def _check_optimizer(partial: Any) -> None:
         partial([torch.nn.Parameter(torch.zeros(1))])
     except (TypeError, ValueError) as error:
         raise ValueError(f"{str(error).splitlines()[0]}.") from error
+
+
+def _check_fits(settings: TrainSettings, networks: Networks) -> None:
+    """Refuse metrics and frozen layers that the network does not have, and monitors of what no fit logs."""
+    own = settings.training
+    try:
+        module = classifier_module(own, networks.plain(settings))
+    except ValueError as error:
+        raise ValueError(named("training.classifier", str(error))) from error
+    logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(own)}
+    for kind, fit in (("classifier", own.classifier), ("autoencoder", own.autoencoder)):
+        _check_schedule(f"training.{kind}.scheduler", fit, logged[kind])
+
+
+def _check_schedule(where: str, fit: FitSettings, logged: Collection[str]) -> None:
+    """Make a schedule, of an optimizer of one number."""
+    schedule = make_schedule(fit)
+    if schedule is None:
+        return
+    schedule.check(where, logged)
+    try:
+        schedule.of(fit.optimizer.make()([torch.nn.Parameter(torch.zeros(1))]))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{where}: {str(error).splitlines()[0]}.") from error
 
 
 def _parts(node: Any, where: str) -> Iterator[Component]:

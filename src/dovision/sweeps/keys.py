@@ -19,6 +19,7 @@ from dovision.config.instead import INSTEAD, replacement
 from dovision.config.settings import of_experiments, of_user, unchosen
 from dovision.config.sources import configuration_folder
 
+_PLUMBING = ("torchmetrics.",)  # packages whose **kwargs are for synchronisation alone, which nobody configures
 OF_HYDRA = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")  # keys that no target takes
 
 
@@ -154,8 +155,8 @@ def _parameters(where: str, target: str) -> tuple[Collection[str] | None, Collec
     except Exception as error:  # whatever the import of a foreign module raises
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(f"{where}._target_ must be a class or function that can be imported: {reason}.") from error
-    positional = inspect.Parameter.VAR_POSITIONAL
-    if any(each.kind == inspect.Parameter.VAR_KEYWORD for each in parameters):
+    positional, keyword = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    named = [each for each in parameters if each.kind not in (positional, keyword)]
+    if any(each.kind == keyword for each in parameters) and not target.startswith(_PLUMBING):
         return None, ()
-    named = [each for each in parameters if each.kind != positional]
     return [each.name for each in named], [each.name for each in named if each.default is inspect.Parameter.empty]

@@ -15,6 +15,13 @@ from dovision.functional.rng import generator
 ROUNDING = 1e-3  # pixel units; by which interpolation may leave the range
 
 
+class NoAugmentation:
+    """Leave images, and what belongs to them, as they are."""
+
+    def __call__(self, *items: Tensor) -> Any:
+        return items[0] if len(items) == 1 else items
+
+
 class Augmentation:
     """Random transforms of an image and of what belongs to it, drawn from (seed, epoch, sample) alone.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pytorch_lightning as pl
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -11,11 +12,12 @@ from dovision.functional import effects
 from dovision.interfaces import Classifier
 from dovision.models.conv_autoencoder import ConvAutoencoder
 from dovision.training.autoencoder_loss import AutoencoderLoss
-from dovision.training.image_classifier import MakeOptimizer
+from dovision.training.fitted_module import FittedModule, MakeOptimizer
+from dovision.training.schedule import Schedule
 from dovision.types import CODE, Batch
 
 
-class CausalAutoencoder(pl.LightningModule):
+class CausalAutoencoder(FittedModule):
     """Fit the autoencoder of a classifier; the classifier's parameters, buffers and eval mode stay as they are.
 
     Args:
@@ -25,6 +27,8 @@ class CausalAutoencoder(pl.LightningModule):
         loss: of its terms; one of weight 0 is not computed, but for the deep one, which is always logged.
         zeroed_channel: of the code, set to 0 all through the fit, so that the autoencoder learns to do without it; None
             for none.
+        schedule: of the step size; None: as the optimizer has it.
+        warmup_steps: steps over which the step size rises to what optimizer and schedule make it.
 
     Raises:
         ValueError: the weight of interpretability is not 0, and the first feature maps of encoder and decoder differ
@@ -33,6 +37,8 @@ class CausalAutoencoder(pl.LightningModule):
     Source: arXiv:1902.03380; arXiv:1802.00541, section 3.
     """
 
+    best_by = ("val_loss", "min")
+
     def __init__(
         self,
         plain: Classifier,
@@ -40,14 +46,15 @@ class CausalAutoencoder(pl.LightningModule):
         optimizer: MakeOptimizer,
         loss: AutoencoderLoss,
         zeroed_channel: int | None = None,
+        schedule: Schedule | None = None,
+        warmup_steps: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, schedule, warmup_steps)
         self.plain = plain.eval().requires_grad_(False)
         self.with_autoencoder = with_autoencoder.eval().requires_grad_(False)
         self.autoencoder: ConvAutoencoder = with_autoencoder.network.get_submodule(  # type: ignore[assignment]
             with_autoencoder.sites[CODE].rpartition(".")[0]
         ).requires_grad_(True)
-        self.optimizer = optimizer
         self.loss = loss
         self.zeroed_channel = zeroed_channel
         if zeroed_channel is not None:
@@ -67,18 +74,24 @@ class CausalAutoencoder(pl.LightningModule):
         self.autoencoder.train(mode)
         return self
 
+    @property
+    def logged(self) -> list[str]:
+        return logged_terms(self.loss)
+
+    def fitted_parameters(self) -> Iterable[nn.Parameter]:
+        return self.autoencoder.parameters()
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self._loss(batch, "train")
+        terms = self.terms(batch.image)
+        return self.logged_loss(batch, self._weighed(terms), **terms)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._loss(batch, "val")
-
-    def _loss(self, batch: Batch, stage: str) -> Tensor:
         terms = self.terms(batch.image)
-        loss = torch.stack([self.loss.weights[name] * term for name, term in terms.items()]).sum()
-        for name, value in {**terms, "loss": loss}.items():
-            self.log(f"{stage}_{name}", value, on_step=False, on_epoch=True, batch_size=len(batch.image))
-        return loss
+        own = {f"val_{name}": value for name, value in {**terms, "loss": self._weighed(terms)}.items()}
+        self.log_dict(own, on_step=False, on_epoch=True, batch_size=len(batch.image))
+
+    def _weighed(self, terms: dict[str, Tensor]) -> Tensor:
+        return torch.stack([self.loss.weights[name] * term for name, term in terms.items()]).sum()
 
     def terms(self, image: Tensor) -> dict[str, Tensor]:
         """The three terms of the loss, each a scalar; `deep` always, the others where their weight is not 0."""
@@ -105,5 +118,8 @@ class CausalAutoencoder(pl.LightningModule):
             return code
         return code.index_fill(1, torch.tensor(self.zeroed_channel, device=code.device), 0.0)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer(self.autoencoder.parameters())
+
+def logged_terms(loss: AutoencoderLoss) -> list[str]:
+    """The names under which a fit logs the loss and its terms: those that train, and the deep one."""
+    terms = [name for name, weight in loss.weights.items() if weight or name == "deep"]
+    return [f"{stage}_{name}" for stage in ("train", "val") for name in ("loss", *terms)]

@@ -8,17 +8,19 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torchvision.transforms.v2 import Identity
 
+from dovision.config.component import make_each
 from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings
 from dovision.interfaces import Classifier, Images
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
 from dovision.store.provenance import software
-from dovision.training.causal_autoencoder import CausalAutoencoder
+from dovision.training.augmentation import NoAugmentation
+from dovision.training.causal_autoencoder import CausalAutoencoder, logged_terms
 from dovision.training.checkpointing import Epochs
 from dovision.training.data_module import ImageDataModule
 from dovision.training.image_classifier import ImageClassifier
+from dovision.training.schedule import Schedule
 from dovision.training.trainer import limits, make_trainer
 
 
@@ -29,7 +31,9 @@ def fit_classifier(settings: TrainSettings, images: Images, path: Path) -> None:
     transform = settings.augmentation.make()
     facts = _fit(
         settings,
-        _data(settings, images, settings.training.classifier, None if isinstance(transform, Identity) else transform),
+        _data(
+            settings, images, settings.training.classifier, None if isinstance(transform, NoAugmentation) else transform
+        ),
         module,
         settings.training.classifier,
         path.parent,
@@ -61,7 +65,16 @@ def fit_autoencoder(settings: TrainSettings, images: Images, plain: Classifier, 
 
 def classifier_module(training: TrainingSettings, network: Classifier) -> ImageClassifier:
     """The configured training of a network."""
-    return ImageClassifier(network, training.classifier.optimizer.make())
+    own = training.classifier
+    return ImageClassifier(
+        network,
+        own.optimizer.make(),
+        make_schedule(own),
+        own.warmup_steps,
+        own.loss.make(),
+        make_each(own.metrics),
+        own.frozen_epochs,
+    )
 
 
 def autoencoder_module(
@@ -69,7 +82,26 @@ def autoencoder_module(
 ) -> CausalAutoencoder:
     """The configured training of the autoencoder in `with_autoencoder`."""
     own = training.autoencoder
-    return CausalAutoencoder(plain, with_autoencoder, own.optimizer.make(), own.loss.make(), own.zeroed_channel)
+    return CausalAutoencoder(
+        plain,
+        with_autoencoder,
+        own.optimizer.make(),
+        own.loss.make(),
+        own.zeroed_channel,
+        make_schedule(own),
+        own.warmup_steps,
+    )
+
+
+def autoencoder_logs(training: TrainingSettings) -> list[str]:
+    """The names of the metrics that the fit of an autoencoder logs."""
+    return logged_terms(training.autoencoder.loss.make())
+
+
+def make_schedule(fit: FitSettings) -> Schedule | None:
+    """The configured schedule of the step size; a bare scheduler of torch is stepped once an epoch."""
+    made = None if fit.scheduler is None else fit.scheduler.make()
+    return made if made is None or isinstance(made, Schedule) else Schedule(made)
 
 
 def laid_out(classifier: Classifier) -> Classifier:

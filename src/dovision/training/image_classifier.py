@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
-from torchmetrics.functional.classification import binary_auroc, binary_roc
-from torchmetrics.utilities import dim_zero_cat
 
 from dovision import checks
 from dovision.interfaces import Classifier
+from dovision.training.fitted_module import FittedModule, MakeOptimizer
+from dovision.training.frozen_backbone import FrozenBackbone
+from dovision.training.label_auroc import LabelAUROC
+from dovision.training.losses import ClassificationLoss
+from dovision.training.schedule import Schedule
+from dovision.training.validation_metrics import MakeMetric, ValidationMetrics
 from dovision.types import Batch, Task
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
-
-class ImageClassifier(pl.LightningModule):
+class ImageClassifier(FittedModule):
     """Fit a classifier to labels; `val_score` (accuracy, or mean AUROC over labels) says which epoch is kept.
 
     For multilabel the AUROC of each label is logged as val_auroc/<class>, and the best thresholds of the labels on the
@@ -29,39 +30,84 @@ class ImageClassifier(pl.LightningModule):
     Args:
         classifier: images in [0, 1] to logits.
         optimizer: from parameters to an optimizer.
+        schedule: of the step size; None: as the optimizer has it.
+        warmup_steps: steps over which the step size rises to what optimizer and schedule make it.
+        loss: from logits and labels to a scalar.
+        metrics: by name, classes of torchmetrics or partials of them, logged of each validation as val_<name>.
+        frozen_epochs: epochs at the beginning in which only the last layer is fitted; the others are in eval mode.
+
+    Raises:
+        ValueError: a metric cannot be made for the task, or the last layer cannot be fitted alone.
     """
 
+    best_by = ("val_score", "max")
     thresholds: Tensor  # (K,) for multilabel, (0,) for multiclass
 
-    def __init__(self, classifier: Classifier, optimizer: MakeOptimizer = torch.optim.Adamax) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        classifier: Classifier,
+        optimizer: MakeOptimizer = torch.optim.Adamax,
+        schedule: Schedule | None = None,
+        warmup_steps: int = 0,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        metrics: Mapping[str, MakeMetric] | None = None,
+        frozen_epochs: int = 0,
+    ) -> None:
+        super().__init__(optimizer, schedule, warmup_steps)
         self.classifier = classifier
-        self.optimizer = optimizer
+        self.loss = ClassificationLoss() if loss is None else loss
+        self.frozen_epochs = checks.count("frozen_epochs", frozen_epochs)
+        self.backbone = FrozenBackbone(classifier) if frozen_epochs else None
         self.val_score = score(classifier.task)
         self.test_score = score(classifier.task)
+        self.val_metrics = ValidationMetrics(classifier.task, metrics or {})
         labels = len(classifier.task.classes) if classifier.task.multilabel else 0
         self.register_buffer("thresholds", torch.full((labels,), 0.5))
+        self.save_hyperparameters({"frozen_epochs": frozen_epochs}, logger=False)
 
     @property
     def fitted_task(self) -> Task:
         """The classifier's task, with the thresholds of the last validation."""
         return replace(self.classifier.task, thresholds=tuple(self.thresholds.tolist()))
 
+    @property
+    def logged(self) -> list[str]:
+        task = self.classifier.task
+        areas = [f"auroc/{name}" for name in task.classes] if task.multilabel else []
+        return [
+            "train_loss",
+            "val_loss",
+            "val_score",
+            *(f"val_{name}" for name in dict.fromkeys([*self.val_metrics.names, *areas])),
+        ]
+
+    def fitted_parameters(self) -> Iterable[nn.Parameter]:
+        return self.classifier.parameters()
+
     def forward(self, image: Tensor) -> Tensor:
         return self.classifier(image)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.classifier.task.loss(self(batch.image), batch.label).mean()
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.image))
-        return loss
+        return self.logged_loss(batch, self.loss(self(batch.image), batch.label))
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        if self.backbone is not None:
+            self.backbone.freeze() if self.current_epoch < self.frozen_epochs else self.backbone.release()
+
+    def on_train_end(self) -> None:
+        if self.backbone is not None:
+            self.backbone.release()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         logits = self._evaluate(batch, self.val_score)
-        loss = self.classifier.task.loss(logits, batch.label).mean()
-        self.log("val_loss", loss, batch_size=len(batch.image))
+        self.val_metrics.update(self.classifier.task.probability(logits), batch.label)
+        self.log("val_loss", self.loss(logits, batch.label), batch_size=len(batch.image))
         self.log("val_score", self.val_score, prog_bar=True, batch_size=len(batch.image))
 
     def on_validation_epoch_end(self) -> None:
+        self.log_dict({f"val_{name}": value for name, value in self.val_metrics.compute().items()})
+        self.val_metrics.reset()
         if not isinstance(self.val_score, LabelAUROC):
             return
         self.thresholds.copy_(self.val_score.thresholds())
@@ -85,83 +131,9 @@ class ImageClassifier(pl.LightningModule):
         metric.update(self.classifier.task.probability(logits), batch.label)
         return logits
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.optimizer(self.classifier.parameters())
-
 
 def score(task: Task) -> Metric:
     """Accuracy for multiclass; AUROC, averaged over the labels that have one, for multilabel."""
     if task.multilabel:
         return LabelAUROC()
     return MulticlassAccuracy(num_classes=len(task.classes), average="micro")
-
-
-def label_auroc(probability: Tensor, label: Tensor) -> Tensor:
-    """Area under each label's ROC curve, shape (K,); nan where one value alone of the label is known.
-
-    Args:
-        probability: P(y | x), shape (B, K).
-        label: zeros and ones, nan where not known, shape (B, K).
-    """
-    area = torch.full(label.shape[1:], torch.nan, device=label.device)
-    for k, score, true in _known_labels(probability, label):
-        area[k] = binary_auroc(score, true)
-    return area
-
-
-def thresholds(probability: Tensor, label: Tensor) -> Tensor:
-    """The probability from which on to say each label, shape (K,): that of the largest Youden index, TPR - FPR.
-
-    The largest of these if there are several; a half where one value alone of the label is known, or no threshold does
-    better than chance.
-
-    Args:
-        probability: P(y | x), shape (B, K).
-        label: zeros and ones, nan where not known, shape (B, K).
-
-    Source: Youden, Index for rating diagnostic tests, Cancer 3, 1950.
-    """
-    cuts = torch.full(label.shape[1:], 0.5, device=label.device)
-    for k, score, true in _known_labels(probability, label):
-        false_positive, true_positive, cut = binary_roc(score, true)
-        best = (true_positive - false_positive).argmax()
-        if best > 0:  # the first says no label at all
-            cuts[k] = cut[best]
-    return cuts
-
-
-def _known_labels(probability: Tensor, label: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Number, probabilities and values of each label of which both values are known."""
-    for k in range(label.shape[1]):
-        known = label[:, k].isfinite()
-        true = label[known, k].long()
-        if 0 < true.sum() < len(true):
-            yield k, probability[known, k], true
-
-
-class LabelAUROC(Metric):
-    """AUROC of each label over all images; compute() is the mean over those that have one, nan if none has."""
-
-    full_state_update = False
-    probability: list[Tensor]  # (B, K) of each batch
-    label: list[Tensor]  # (B, K) of each batch
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("probability", [], dist_reduce_fx="cat")
-        self.add_state("label", [], dist_reduce_fx="cat")
-
-    def update(self, probability: Tensor, label: Tensor) -> None:
-        self.probability.append(probability.detach())
-        self.label.append(label)
-
-    def compute(self) -> Tensor:
-        return self.each().nanmean()
-
-    def each(self) -> Tensor:
-        """AUROC of each label, shape (K,); nan where one value alone of the label was seen."""
-        return label_auroc(dim_zero_cat(self.probability), dim_zero_cat(self.label))
-
-    def thresholds(self) -> Tensor:
-        """The threshold of each label, shape (K,)."""
-        return thresholds(dim_zero_cat(self.probability), dim_zero_cat(self.label))

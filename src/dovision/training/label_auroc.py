@@ -1,0 +1,87 @@
+"""Area under the ROC curve and decision threshold of each label, over the images of which the label is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.functional.classification import binary_auroc, binary_roc
+from torchmetrics.utilities import dim_zero_cat
+
+
+def label_auroc(probability: Tensor, label: Tensor) -> Tensor:
+    """Area under each label's ROC curve, shape (K,); nan where one value alone of the label is known.
+
+    Args:
+        probability: P(y | x), shape (B, K).
+        label: zeros and ones, nan where not known, shape (B, K).
+    """
+    area = torch.full(label.shape[1:], torch.nan, device=label.device)
+    for k, score, true in _known_labels(probability, label):
+        area[k] = binary_auroc(score, true)
+    return area
+
+
+def thresholds(probability: Tensor, label: Tensor) -> Tensor:
+    """The probability from which on to say each label, shape (K,): that of the largest Youden index, TPR - FPR.
+
+    The largest of these if there are several; a half where one value alone of the label is known, or no threshold does
+    better than chance.
+
+    Args:
+        probability: P(y | x), shape (B, K).
+        label: zeros and ones, nan where not known, shape (B, K).
+
+    Source: Youden, Index for rating diagnostic tests, Cancer 3, 1950.
+    """
+    cuts = torch.full(label.shape[1:], 0.5, device=label.device)
+    for k, score, true in _known_labels(probability, label):
+        false_positive, true_positive, cut = binary_roc(score, true)
+        best = (true_positive - false_positive).argmax()
+        if best > 0:  # the first says no label at all
+            cuts[k] = cut[best]
+    return cuts
+
+
+def _known_labels(probability: Tensor, label: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Number, probabilities and values of each label of which both values are known."""
+    for k in range(label.shape[1]):
+        known = label[:, k].isfinite()
+        true = label[known, k].long()
+        if 0 < true.sum() < len(true):
+            yield k, probability[known, k], true
+
+
+class LabelAUROC(Metric):
+    """AUROC of each label, or of each class against the others, over all images.
+
+    compute() is the mean over those that have one, nan if none has.
+    """
+
+    full_state_update = False
+    probability: list[Tensor]  # (B, K) of each batch
+    label: list[Tensor]  # (B, K) of each batch
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("probability", [], dist_reduce_fx="cat")
+        self.add_state("label", [], dist_reduce_fx="cat")
+
+    def update(self, probability: Tensor, label: Tensor) -> None:
+        """Add images with P(y | x), shape (B, K), and labels, shape (B, K), nan where not known, or (B,) int64."""
+        self.probability.append(probability.detach())
+        self.label.append(F.one_hot(label, probability.shape[1]).float() if label.ndim == 1 else label)
+
+    def compute(self) -> Tensor:
+        return self.each().nanmean()
+
+    def each(self) -> Tensor:
+        """AUROC of each label, shape (K,); nan where one value alone of the label was seen."""
+        return label_auroc(dim_zero_cat(self.probability), dim_zero_cat(self.label))
+
+    def thresholds(self) -> Tensor:
+        """The threshold of each label, shape (K,)."""
+        return thresholds(dim_zero_cat(self.probability), dim_zero_cat(self.label))

@@ -1,0 +1,84 @@
+"""Metrics of torchmetrics over the validation images of an epoch, made for the task of a classifier."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from dovision.training.label_auroc import LabelAUROC
+from dovision.types import Task
+
+UNKNOWN = -1  # stands for nan in labels that torchmetrics gets, which takes whole numbers
+MakeMetric = Callable[..., Metric]
+
+
+class ValidationMetrics(nn.Module):
+    """Metrics by name, updated with the same probabilities and labels.
+
+    Each is made with those of the arguments `task`, `num_classes`, `num_labels` and `ignore_index` that it takes. One
+    that knows no multilabel task is made for a binary one: each label of each image counts as one.
+
+    Args:
+        task: of the classifier.
+        metrics: by name, classes of torchmetrics or partials of them.
+
+    Raises:
+        ValueError: a metric cannot be made; the error begins with its name.
+    """
+
+    def __init__(self, task: Task, metrics: Mapping[str, MakeMetric]) -> None:
+        super().__init__()
+        self.task = task
+        self.metrics = {name: _made(name, make, task) for name, make in metrics.items()}
+        self._modules |= {name: metric for name, metric in self.metrics.items()}  # so that they are moved to a device
+
+    @property
+    def names(self) -> list[str]:
+        """The names under which `compute` may return a value."""
+        return [name for own, metric in self.metrics.items() for name in self._names(own, metric)]
+
+    def update(self, probability: Tensor, label: Tensor) -> None:
+        """Add images with P(y | x), shape (B, K), and labels, shape (B,), or (B, K), nan where not known."""
+        whole = label.nan_to_num(UNKNOWN).long() if self.task.multilabel else label
+        for metric in self.metrics.values():
+            metric.update(probability, label if isinstance(metric, LabelAUROC) else whole)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Finite values by name; by name/class those of a metric that does not average over classes."""
+        found: dict[str, Tensor] = {}
+        for name, metric in self.metrics.items():
+            value = metric.compute()
+            found |= dict(zip(self._names(name, metric), value.reshape(-1), strict=True))
+        return {name: value for name, value in found.items() if value.isfinite()}
+
+    def reset(self) -> None:
+        for metric in self.metrics.values():
+            metric.reset()
+
+    def _names(self, name: str, metric: Metric) -> list[str]:
+        """The names of a metric's values: one for each class where it does not average over them."""
+        return [f"{name}/{each}" for each in self.task.classes] if _is_by_class(metric) else [name]
+
+
+def _made(name: str, make: MakeMetric, task: Task) -> Metric:
+    count = len(task.classes)
+    known = {"num_classes": count, "num_labels": count, **({"ignore_index": UNKNOWN} if task.multilabel else {})}
+    for kind in (task.kind, "binary") if task.multilabel else (task.kind,):
+        given = {key: value for key, value in {"task": kind, **known}.items() if key in _parameters(make)}
+        try:
+            return make(**given)
+        except (TypeError, ValueError) as error:
+            refused = error
+    raise ValueError(f"metrics.{name} cannot be made for a {task.kind} task: {refused}") from refused
+
+
+def _parameters(make: MakeMetric) -> set[str]:
+    """The arguments that a metric takes and that a partial does not give yet."""
+    return set(inspect.signature(make).parameters) - set(getattr(make, "keywords", {}))
+
+
+def _is_by_class(metric: Metric) -> bool:
+    return getattr(metric, "average", "macro") in (None, "none")
