@@ -101,6 +101,15 @@ def test_the_time_left_is_that_of_the_sweep_once_a_job_has_ended_and_before_that
         assert bars(display, clock) == {"sweep": ("2/4 jobs", "3.0/min", "0:00:40 left")}
 
 
+def test_the_time_left_of_stages_that_go_side_by_side_is_that_of_the_slowest_in_the_first_row(display, clock):
+    with display.stage("effects", "passes", 100) as effects, display.stage("maps", "images", 100) as maps:
+        clock.now += 10
+        effects.advance(50)
+        maps.advance(10)
+        display.look()
+        assert [bar.left for bar in display.rows(clock.now)] == ["0:01:30 left", ""]
+
+
 def test_a_resumed_count_is_shown_and_is_no_rate(display, clock):
     with display.stage("effects", "passes", 1000, done=900) as stage:
         pass_time(display, clock, 10, stage, 1)

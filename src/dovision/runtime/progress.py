@@ -183,7 +183,7 @@ class Display:
         if steps:
             share = next((stage.share for stage in stages), None)
             shown += [(partial(steps.bar, share), left if steps.are_nearly_done else None)]
-        shown += [(stage.bar, left if times[stage] == left else None) for stage in stages]
+        shown += [(stage.bar, left) for stage in stages]
         first = next((number for number, (_, time) in enumerate(shown) if time is not None), 0)
         return [bar(left_text(time) if number == first else "") for number, (bar, time) in enumerate(shown)]
 
