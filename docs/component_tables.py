@@ -32,6 +32,7 @@ PIECES = {  # of a component, or of a run
     "augmentation": "random transforms of training images",
     "trainer": "Lightning's trainer",
     "debug": "try a command out: `debug=fdr`",
+    "hparams_search": "values to sweep over, or to search",
     "paths": "folders of a machine",
     "logger": "where numbers and figures go besides the run directory",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from dovision.types import Task
 QUALITY = ("accuracy", *OVERALL.values())  # of the classifier
 METRICS = (*QUALITY, "success_rate", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
 _SIZE = "mean_abs_expected_effect"
+CONDITION_METRICS = (*METRICS, "mean_expected_logit_effect")  # of a condition
 _NAMED = 6  # classes whose images are counted one by one in a text
 
 
@@ -70,6 +72,15 @@ def summarise(folder: Path) -> dict[str, Any]:
             str(name): _condition(rows, clean, task) for name, rows in samples.groupby("condition", sort=False)
         },
         **{name: _records(table) for name, table in tables.items() if len(table)},
+    }
+
+
+def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The estimates of a summary by METRIC/CONDITION, such as accuracy/clean; nan for one that has no meaning there."""
+    return {
+        f"{metric}/{condition}": math.nan if found[metric] is None else float(found[metric]["estimate"])
+        for condition, found in summary["conditions"].items()
+        for metric in CONDITION_METRICS
     }
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
 
 from dovision.analysis.reported import REPORTED, ReportedNumbers, comparison_lines
-from dovision.analysis.summary import write_summary
+from dovision.analysis.summary import numbers, write_summary
 from dovision.cli import session
 from dovision.cli.headlines import print_headlines
 from dovision.cli.hydra_main import hydra_main
@@ -18,6 +22,7 @@ from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
 from dovision.store.map_tables import write_boxes
 from dovision.store.provenance import origin, surroundings
+from dovision.store.schemas import read_summary
 from dovision.store.tables import CLEAN, measured_samples
 from dovision.sweeps import reuse, sweep
 from dovision.training import model_cache
@@ -29,8 +34,24 @@ from dovision.types import CODE
 log = logging.getLogger(__name__)
 
 
-def evaluate_effects(settings: EvaluateSettings) -> None:
-    """Fit what is not fitted yet, measure the effects on the test images, write the tables and their summary."""
+def evaluate_effects(settings: EvaluateSettings) -> float | None:
+    """Fit what is not fitted yet, measure the effects on the test images, write the tables and their summary.
+
+    Returns:
+        The number that `optimized_metric` names, nan if this run has none; None if that names nothing.
+    """
+    _evaluate(settings)
+    return None if settings.optimized_metric is None else _optimized(settings.optimized_metric)
+
+
+def _optimized(metric: str) -> float:
+    try:
+        return numbers(read_summary(Path(HydraConfig.get().runtime.output_dir))).get(metric, math.nan)
+    except (OSError, ValueError):  # of a run that was not measured
+        return math.nan
+
+
+def _evaluate(settings: EvaluateSettings) -> None:
     run = reuse.open_run(settings)
     if run is None:
         return

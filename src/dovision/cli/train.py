@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from dovision import checks
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import TrainSettings
 from dovision.io.text_files import make_folder
@@ -15,8 +16,15 @@ from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
 log = logging.getLogger(__name__)
 
 
-def train_networks(settings: TrainSettings) -> None:
-    """Fit what is not fitted yet, and say where it lies and how good it is."""
+def train_networks(settings: TrainSettings) -> float | None:
+    """Fit what is not fitted yet, and say where it lies and how good it is.
+
+    Returns:
+        The score that `optimized_metric` names; None if that names nothing.
+
+    Raises:
+        ValueError: `optimized_metric` names no score of these networks.
+    """
     make_folder(settings.output_root, setting="output_root")
     with DISPLAY.job(["data", CLASSIFIER, *([AUTOENCODER] if settings.autoencoder else [])]):
         images = reuse.open_images(settings)
@@ -24,10 +32,15 @@ def train_networks(settings: TrainSettings) -> None:
         again = settings.rerun == "all"
         plain = model_cache.classifier(settings, images, again)
         log.info("classifier %s: %s", plain.path, plain.scores)
+        scores = dict(plain.scores)
         if settings.autoencoder is not None:
             DISPLAY.step(AUTOENCODER)
             with_autoencoder = model_cache.with_autoencoder(settings, images, plain, again)
             log.info("autoencoder %s: %s", with_autoencoder.path, with_autoencoder.scores)
+            scores |= {f"autoencoder/{name}": score for name, score in with_autoencoder.scores.items()}
+    if settings.optimized_metric is None:
+        return None
+    return scores[checks.choice("optimized_metric", settings.optimized_metric, scores)]
 
 
 main = hydra_main("train", train_networks)

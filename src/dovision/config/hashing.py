@@ -40,6 +40,7 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "note",
     "tags",
     "print_config",
+    "optimized_metric",
     "dataset.root",
     "dataset.download",
     "dataset.verify",

@@ -155,6 +155,7 @@ class TrainSettings(CommandSettings):
     trust_checkpoint: Switch
     num_workers: Workers
     tags: Names
+    optimized_metric: Text | None
     print_config: Switch
     ckpt_path: Folder | None
     rerun: Annotated[str, _rule(checks.choice, ("all",))] | None

@@ -32,6 +32,7 @@ EXTRAS = {
     "hydra_joblib_launcher": "launchers-joblib",
     "hydra_submitit_launcher": "launchers-submitit",
     "hydra_ray_launcher": "launchers-ray",
+    "hydra_optuna_sweeper": "optuna",
 }
 
 
@@ -60,7 +61,7 @@ class Start(Callback):
         return settings
 
     def _sweep(self, config: DictConfig) -> None:
-        _check_launcher(config)
+        _check_plugins(config)
         overrides = planned.overrides_of_jobs(config)
         if overrides is not None:
             self._checked(config, overrides, lambda job, settings: job)
@@ -95,7 +96,7 @@ class SweepStart(Start):
         return settings
 
     def _sweep(self, config: DictConfig) -> None:
-        _check_launcher(config)
+        _check_plugins(config)
         _fix_folder(config)
         _limit_jobs(config)
         if current() is None:
@@ -174,11 +175,12 @@ def _refuse_sweep(config: DictConfig) -> None:
         )
 
 
-def _check_launcher(config: DictConfig) -> None:
-    target = config.hydra.launcher.get("_target_", "")
-    for plugin, extra in EXTRAS.items():
-        if f".{plugin}." in target and (find_spec("hydra_plugins") is None or not find_spec(f"hydra_plugins.{plugin}")):
-            raise ValueError(f"this launcher needs an extra that is not installed: pip install 'dovision[{extra}]'.")
+def _check_plugins(config: DictConfig) -> None:
+    for kind in ("launcher", "sweeper"):
+        target = config.hydra[kind].get("_target_", "")
+        for plugin, extra in EXTRAS.items():
+            if f".{plugin}." in target and not (find_spec("hydra_plugins") and find_spec(f"hydra_plugins.{plugin}")):
+                raise ValueError(f"this {kind} needs an extra that is not installed: pip install 'dovision[{extra}]'.")
 
 
 def _watch_workers(config: DictConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 import signal
 from collections.abc import Callable
@@ -29,7 +30,7 @@ from dovision.sweeps.launch import Launch, quieten, stand_in
 from dovision.sweeps.validation import Checks
 
 log = logging.getLogger(__name__)
-Story = Callable[[Any], None]  # of the settings of a command
+Story = Callable[[Any], float | None]  # of the settings of a command, to the number that they ask to be optimized
 
 
 class JobTask:
@@ -49,7 +50,7 @@ class JobTask:
         self.started = False  # whether Hydra has composed a configuration for it
         self.error: Exception | None = None  # of a single job, kept from Hydra, which would print lines of its own
 
-    def __call__(self, config: DictConfig) -> None:
+    def __call__(self, config: DictConfig) -> float | None:
         self.started = True
         if not self.launch.is_here:
             quieten()
@@ -57,65 +58,65 @@ class JobTask:
             DISPLAY.as_worker()
         overrides = recorded(HydraConfig.get().overrides.task)
         if HydraConfig.get().mode == RunMode.RUN:
-            self._keep_error(config)
-        elif self.launch.is_here:
-            self._do(config, overrides)
-        else:
-            self._work(config, overrides)
+            return self._keep_error(config)
+        return self._do(config, overrides) if self.launch.is_here else self._work(config, overrides)
 
-    def _work(self, config: DictConfig, overrides: list[str]) -> None:
+    def _work(self, config: DictConfig, overrides: list[str]) -> float | None:
         """Do a job as a worker."""
         sweep = Path(HydraConfig.get().sweep.dir)
         self.launch.check_shared(sweep)
         if self.launch.stopped_by(sweep) is not None:
-            return
+            return None
         with self.launch.at_work(sweep):
             try:
                 with interruptible(self.launch, sweep):
-                    self._do(config, overrides)
+                    return self._do(config, overrides)
             except Stopped as stopped:
                 if self.launch.stopped_by(sweep) is not None:
-                    return
+                    return None
                 if callable(signal.getsignal(stopped.signum)):
                     signal.raise_signal(stopped.signum)  # for the scheduler's client, which answers it
                 elif not _has_run_directory():
                     raise JobFailed(str(stopped)) from None
+        return None
 
-    def _do(self, config: DictConfig, overrides: list[str]) -> None:
+    def _do(self, config: DictConfig, overrides: list[str]) -> float | None:
+        """Do a job, and return its number; nan of one that fails, which no sweeper takes for the best."""
         if not _has_run_directory():
-            self._checked(config)
-            return
+            return self._checked(config)
         run, sweep = RunDirectory(Path(HydraConfig.get().runtime.output_dir)), Path(HydraConfig.get().sweep.dir)
         failure = self.launch.failure(sweep) if config.on_failure == "stop" else ""
         try:
             if failure:
                 run.skip(overrides, f"on_failure=stop, and another job failed: {failure}")
             else:
-                self._run_story(config, overrides, run)
+                return self._run_story(config, overrides, run)
         except JobFailed:
             if config.on_failure == "stop":
                 self.launch.report_failure(sweep, " ".join(overrides))
         except BeingWritten:
             log.info("another process is at work on it, and it is left to that: %s", run.path)
+        return math.nan if config.optimized_metric else None
 
-    def _checked(self, config: DictConfig) -> None:
+    def _checked(self, config: DictConfig) -> float | None:
         """The story, after the checks: a sweeper may choose jobs as it goes, and another machine have other devices."""
         hydra = HydraConfig.get()
         settings = _checks(self.command)(config, hydra.overrides.task, hydra.runtime.choices)
         if config.get("print_config") and is_rank_zero():
             rich.print(config_tree(settings.record()))
-        self.story(settings)
+        return self.story(settings)
 
-    def _keep_error(self, config: DictConfig) -> None:
+    def _keep_error(self, config: DictConfig) -> float | None:
         try:
-            self._checked(config)
+            return self._checked(config)
         except Exception as error:
             self.error = error
+            return None
 
-    def _run_story(self, config: DictConfig, overrides: list[str], run: RunDirectory) -> None:
+    def _run_story(self, config: DictConfig, overrides: list[str], run: RunDirectory) -> float | None:
         try:
             check_devices(config)
-            self._checked(config)
+            return self._checked(config)
         except (JobFailed, BeingWritten):
             raise
         except (Exception, SystemExit) as error:  # before the run was started, or from its very end

@@ -10,10 +10,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
+from dovision.analysis.summary import CONDITION_METRICS
 from dovision.config import settings
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings, TrainSettings
+from dovision.functional.norms import condition_name
+from dovision.interfaces import Attack
 from dovision.io import sealed
+from dovision.store.tables import CLEAN
 from dovision.sweeps.components import Components
 from dovision.sweeps.keys import check_choices, check_command, check_hydra, check_target, declared
 from dovision.types import CODE
@@ -143,6 +147,7 @@ class Checks:
             check_target(component.where, component)
         if isinstance(job, TrainSettings):
             _check_autoencoder(job)
+            _check_optimized(job)
             for file in (job.checkpoint, job.model.get("checkpoint_file")):
                 if file is not None:
                     sealed.require(file)
@@ -157,6 +162,15 @@ class Checks:
         idle = {key: name for key, name in self._unused.items() if key not in self._used}
         if idle:
             log.warning("; ".join(f"{key} has no effect without {name}" for key, name in idle.items()))
+
+
+def _check_optimized(settings: TrainSettings) -> None:
+    """Refuse a number that no condition of an evaluation has; the scores of a training are known once it is fitted."""
+    if settings.optimized_metric is not None and isinstance(settings, EvaluateSettings):
+        attack: Attack = settings.attack.make()
+        conditions = [CLEAN, *map(condition_name, attack.eps)]
+        known = [f"{metric}/{condition}" for metric in CONDITION_METRICS for condition in conditions]
+        checks.choice("optimized_metric", settings.optimized_metric, known)
 
 
 def _check_autoencoder(settings: TrainSettings) -> None:
