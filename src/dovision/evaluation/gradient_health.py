@@ -51,7 +51,7 @@ class Queries(Metric):
     def update(self, images: int) -> None:
         """Take into account what the attack has done since the last time, on so many images."""
         counted = self._counted()
-        self.passes += counted - self._before
+        self.passes += (counted - self._before).to(self.passes.device)
         self.images += images
         self._before = counted
 

@@ -52,8 +52,8 @@ class DetectionAUROC(Metric):
             ValueError: the shapes differ.
         """
         checks.same_shape(score=score, attacked=attacked)
-        self.attacked.append(score[attacked].double())
-        self.clean.append(score[~attacked].double())
+        self.attacked.append(score[attacked].to(self.device, torch.float64))
+        self.clean.append(score[~attacked].to(self.device, torch.float64))
 
     def compute(self) -> Tensor:
         attacked, clean = (_scored(states) for states in (self.attacked, self.clean))
