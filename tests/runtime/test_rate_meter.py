@@ -28,8 +28,11 @@ def test_what_was_done_before_a_resumed_run_is_no_measurement():
 
 
 def test_a_slow_beginning_is_left_out():
-    meter = metered((100.0, 1), (101.0, 2), (102.0, 3), (103.0, 4))
-    assert meter.rate == pytest.approx(1.0)
+    assert metered((100.0, 1), (120.0, 2), (140.0, 3), (160.0, 4)).rate == pytest.approx(2 / 40)
+
+
+def test_a_quick_part_of_a_batch_is_no_rate_as_long_as_little_time_is_measured():
+    assert metered((10.0, 1), (20.0, 2), (21.0, 4)).rate == pytest.approx(4 / 21)
 
 
 def test_the_time_falls_while_a_step_is_under_way_and_rises_once_it_is_late():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+_WINDOW = 30.0  # seconds that a rate is measured over at least, so that it does not follow the parts of a batch
 _MARKS = 128  # measurements that a meter holds at most
 _PERIODS = ((1, "s"), (60, "min"), (3600, "h"))
 _OVERDUE = 9  # a step that takes longer than expected is taken to be nine tenths done
@@ -13,7 +14,7 @@ class RateMeter:
     """Time left of a piece of work, from what the later half of the work done took.
 
     What was done before the meter is no measurement: a resumed count does not make the rest look fast. The first half
-    is left out, since it holds what is done once, such as a fit that later jobs share.
+    is left out, once the rest has taken half a minute: it holds what is done once, such as a fit that jobs share.
 
     Args:
         done: how much is done already.
@@ -36,9 +37,9 @@ class RateMeter:
     @property
     def rate(self) -> float | None:
         """Work a second; None as long as none was measured."""
-        begin, first = self._marks[0]
-        end, last = self._marks[-1]
-        begin, first = max((mark for mark in self._marks if mark[1] <= (first + last) / 2), default=(begin, first))
+        start, (end, last) = self._marks[0], self._marks[-1]
+        middle = (start[1] + last) / 2
+        begin, first = max((m for m in self._marks if m[1] <= middle and m[0] <= end - _WINDOW), default=start)
         return (last - first) / (end - begin) if last > first and end > begin else None
 
     def left(self, total: float, now: float) -> float | None:
