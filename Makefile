@@ -16,7 +16,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-fast test-long test-all test-ray check figures figures-check format bench chaos checks coverage-check tables hashes wheel clean
+.PHONY: help install develop demo test test-fast test-long test-all test-ray test-next check figures figures-check format bench chaos checks coverage-check tables hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,13 @@ test-ray: ## the tests of the launcher of Ray, in an environment of its own: it 
 	@test -x .venv-ray/bin/python || $(PYTHON) -m venv .venv-ray
 	@.venv-ray/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[launchers-ray,dev]'
 	@OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest tests/sweeps/test_launchers.py
+
+test-next: $(VENV)/.dev ## the quick tests with pre-releases of Hydra and OmegaConf, in .venv-next, which lies over .venv
+	@test -x .venv-next/bin/python || { $(BIN)/python -m venv .venv-next; \
+	  $(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+	  > $$(.venv-next/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/layer.pth; }
+	@.venv-next/bin/python -m pip install --quiet --upgrade --no-deps --pre hydra-core omegaconf
+	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not browser and not long"
 
 check: $(VENV)/.dev ## style, types and layers
 	@$(BIN)/ruff check
@@ -101,4 +108,4 @@ wheel: $(VENV)/.dev ## a wheel in dist/
 	@$(BIN)/python -m build --wheel
 
 clean: ## remove the environments and what was built; outputs/ stays
-	rm -rf $(VENV) .venv-ray dist .benchmarks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-ray .venv-next dist .benchmarks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

@@ -37,7 +37,7 @@ def nested() -> list[tuple[str, str]]:
     for path in sorted(CONF.glob("*/*.yaml")):
         text, group = path.read_text(), path.parent.name
         header = re.match(r"# @package (\S+)", text)
-        for _, part, place in DEFAULT.findall(text) if group != "experiment" else ():
+        for _, part, place in DEFAULT.findall(text) if not text.startswith("# @package _global_") else ():
             package = header[1] if header else group
             chosen = f"{group}=[{path.stem}]" if header else f"{group}={path.stem}"
             found.append((chosen, f"{part}@{package}.{place[1:]}"))

@@ -102,7 +102,8 @@ class SweepStart(Start):
         if current() is None:
             self._begin(config)
         else:  # launched again
-            config.hydra.overrides.task.append(AGAIN)
+            with read_write(config.hydra):
+                config.hydra.overrides.task.append(AGAIN)
         _watch_workers(config)
 
     def _begin(self, config: DictConfig) -> None:
@@ -191,7 +192,8 @@ def _watch_workers(config: DictConfig) -> None:
 def _fix_folder(config: DictConfig) -> None:
     """Let workers that stand in a folder of their own, such as those of a cluster, write where the user stands."""
     folder = QuotedString(str(Path(config.hydra.sweep.dir).absolute()), Quote.single).with_quotes()
-    config.hydra.overrides.hydra.append(f"hydra.sweep.dir={folder}")
+    with read_write(config.hydra):
+        config.hydra.overrides.hydra.append(f"hydra.sweep.dir={folder}")
 
 
 def _limit_jobs(config: DictConfig) -> None:
