@@ -28,6 +28,7 @@ PIECES = {  # of a component, or of a run
     "loss": "what an attack raises: `loss@attack.loss=margin`",
     "autoencoder": "inserted after a layer, for interventions on its code",
     "training": "how classifier and autoencoder are fitted",
+    "callbacks": "of Lightning, in fits; a list: `callbacks=[early_stopping,lr_monitor]`",
     "scheduler": "of the step size of a fit: `scheduler@training.classifier.scheduler=cosine`",
     "augmentation": "random transforms of training images",
     "trainer": "Lightning's trainer",

@@ -176,6 +176,14 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
             "training.autoencoder.scheduler.monitor must name a metric that the fit logs, got 'val_score'. ",
         ),
         (["training.classifier.metrics.f1.average=mean"], "training.classifier: metrics.f1 cannot be made for a multi"),
+        (
+            ["callbacks=[early_stopping,lr_monitor]", "callbacks.early_stopping.monitor=val_acuracy"],
+            "callbacks.early_stopping.monitor must name a metric that the fit logs, got 'val_acuracy'. Did you mean",
+        ),
+        (
+            ["callbacks=model_checkpoint", "+callbacks.model_checkpoint.dirpath=x"],
+            "callbacks.model_checkpoint.dirpath is",
+        ),
         (["training.classifier.loss.label_smoothing=2"], "training.classifier.loss: label_smoothing must be a number"),
         (["training.classifier.optimizer.lr=-1"], "training.classifier.optimizer: Invalid learning rate: -1."),
         (["evaluation.permuted_labels=true", "training.classifier.epochs=0"], "needs a classifier to be fitted"),

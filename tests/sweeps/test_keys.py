@@ -40,7 +40,10 @@ def nested() -> list[tuple[str, str]]:
         for _, part, place in DEFAULT.findall(text) if not text.startswith("# @package _global_") else ():
             package = header[1] if header else group
             chosen = f"{group}=[{path.stem}]" if header else f"{group}={path.stem}"
-            found.append((chosen, f"{part}@{package}.{place[1:]}"))
+            if package == "_global_":
+                found.append((f"{group}={path.stem}", f"{part}{place}"))
+            else:
+                found.append((chosen, f"{part}@{package}.{place[1:]}"))
     return found
 
 

@@ -7,20 +7,26 @@ import itertools
 import os
 import re
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EarlyStopping
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
+from torchvision.transforms import v2
 
-from dovision.interfaces import Classifier
+from dovision.interfaces import Classifier, Images, Source
 from dovision.io import sealed
-from dovision.training.checkpointing import EPOCH_FILE, Epochs
+from dovision.training.checkpointing import EPOCH_FILE, Epochs, check_resumable
+from dovision.training.data_module import ImageDataModule
 from dovision.training.image_classifier import ImageClassifier
+from dovision.training.schedule import Schedule
 from dovision.types import Batch, Task
 
 EPOCHS = 4
@@ -28,19 +34,20 @@ STEPS = 3  # an epoch
 CODE = {"code": "this"}
 
 
-class Dots(torch.utils.data.Dataset):
+class Dots(Images):
     """Images of noise, some of them brighter, and that is their label."""
 
-    def __init__(self) -> None:
-        self.label = torch.arange(24) % 2
+    task, shape, content = Task("multiclass", ("dark", "bright")), (1, 4, 4), "dots"
+
+    def source(self, split: str) -> Source:
+        label = torch.arange(24) % 2
         noise = torch.rand(24, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-        self.image = 0.9 * noise + 0.1 * self.label.reshape(-1, 1, 1, 1)
+        image = 0.9 * noise + 0.1 * label.reshape(-1, 1, 1, 1)
+        return Source(image.__getitem__, label, torch.arange(24))
 
-    def __len__(self) -> int:
-        return len(self.image)
-
-    def __getitem__(self, index: int) -> Batch:
-        return Batch(self.image[index], self.label[index], torch.tensor(index), torch.tensor(index))
+    def source_table(self, split: str) -> pd.DataFrame:
+        names = [f"{number:02d}" for number in range(24)]
+        return pd.DataFrame({"name": names, "group": names})
 
 
 class Killed(BaseException):
@@ -50,10 +57,10 @@ class Killed(BaseException):
 class Fitting(ImageClassifier):
     """Is killed in a step, and is drawn from torch's global generator by its dropout."""
 
-    def __init__(self, killed_in: int | None) -> None:
+    def __init__(self, killed_in: int | None, **own: Any) -> None:
         torch.manual_seed(1)
         network = nn.Sequential(nn.Flatten(), nn.Linear(16, 16), nn.BatchNorm1d(16), nn.Dropout(0.5), nn.Linear(16, 2))
-        super().__init__(Classifier(network, Task("multiclass", ("dark", "bright")), [0.5], [0.5]))
+        super().__init__(Classifier(network, Dots.task, [0.5], [0.5]), **own)
         self.killed_in = killed_in
         self.steps = itertools.count()
 
@@ -70,17 +77,46 @@ class Fitted(NamedTuple):
     steps: int
 
 
-def fit(folder: Path, killed_in: int | None = None, origin: dict[str, str] = CODE) -> Fitted:
+def fit(folder: Path, killed_in: int | None = None, origin: dict[str, str] = CODE, way: str = "plain") -> Fitted:
     """The command, begun in the same way each time."""
-    module, shuffling = Fitting(killed_in), torch.Generator().manual_seed(0)
-    epochs = Epochs(folder, "val_loss", "min", shuffling, origin)
+    own, callbacks, data = WAYS[way]()
+    module, epochs = Fitting(killed_in, **own), Epochs(folder, "val_loss", "min", origin)
     trainer = pl.Trainer(
-        max_epochs=EPOCHS, accelerator="cpu", logger=False, callbacks=[epochs], enable_progress_bar=False,
+        max_epochs=EPOCHS, accelerator="cpu", logger=False, callbacks=[*callbacks, epochs], enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
-    train = DataLoader(Dots(), batch_size=8, shuffle=True, generator=shuffling)
-    trainer.fit(module, train, DataLoader(Dots(), batch_size=8), ckpt_path=epochs.last())
+    images = ImageDataModule(Dots(), train_batch_size=8, val_batch_size=8, **data)
+    trainer.fit(module, datamodule=images, ckpt_path=epochs.last())
     return Fitted(epochs.best_weights, epochs.scores, epochs.best_scores, next(module.steps))
+
+
+def sgd(lr: float = 0.1) -> dict[str, Any]:
+    return {"optimizer": partial(torch.optim.SGD, lr=lr, momentum=0.9)}
+
+
+JITTER = v2.Compose([v2.RandomHorizontalFlip(), v2.ColorJitter(brightness=0.5)])
+# by name: what makes the arguments of the module, the callbacks, and the arguments of the data module
+WAYS: dict[str, Callable[[], tuple[dict[str, Any], list[pl.Callback], dict[str, Any]]]] = {
+    "plain": lambda: ({}, [], {}),
+    "cosine": lambda: (
+        {
+            **sgd(),
+            "schedule": Schedule(partial(CosineAnnealingLR, T_max=EPOCHS)),
+            "warmup_steps": 5,
+            "frozen_epochs": 1,
+        },
+        [],
+        {},
+    ),
+    "plateau": lambda: (
+        {**sgd(2.0), "schedule": Schedule(partial(ReduceLROnPlateau, patience=0), monitor="val_loss")},
+        [],
+        {},
+    ),
+    "early": lambda: (sgd(2.0), [EarlyStopping("val_loss", patience=1, min_delta=0.5)], {}),
+    "augmented": lambda: ({}, [], {"augmentation": JITTER}),
+    "augmented by workers": lambda: ({}, [], {"augmentation": JITTER, "num_workers": 1}),
+}
 
 
 def same(one: Fitted, other: Fitted) -> bool:
@@ -103,6 +139,63 @@ def test_a_killed_training_goes_on_bit_for_bit(tmp_path, undisturbed, killed_in)
     whole = sum(step // STEPS for step in killed_in)  # epochs that were not done again
     assert last.steps == STEPS * (EPOCHS - whole)
     assert list(pd.read_csv(tmp_path / "epochs.csv")["epoch"]) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("killed_in", [(STEPS + 1,), (2 * STEPS, 1)])
+@pytest.mark.parametrize("way", [*WAYS][1:])
+def test_it_does_so_with_schedules_early_stopping_and_augmentation(tmp_path, way, killed_in):
+    whole = fit(tmp_path / "whole", way=way)
+    for step in killed_in:
+        if step < whole.steps:
+            with pytest.raises(Killed):
+                fit(tmp_path / "killed", step, way=way)
+    assert same(fit(tmp_path / "killed", way=way), whole)
+    assert (len(whole.scores) < EPOCHS) == (way == "early")
+
+
+def test_workers_change_nothing_of_an_augmented_fit(tmp_path):
+    one, other = (fit(tmp_path / way, way=way) for way in ("augmented", "augmented by workers"))
+    assert same(one, other)
+    assert not same(one, fit(tmp_path / "plain"))
+
+
+def test_a_fit_that_was_stopped_early_and_then_killed_fits_no_further_epoch(tmp_path):
+    whole = fit(tmp_path, way="early")
+    again = fit(tmp_path, way="early")
+    assert again.steps == 0
+    assert same(again, whole)
+
+
+def checkpoint_of(path: Path, **own: Any) -> Path:
+    """A checkpoint that Lightning wrote after an epoch of a user's own script."""
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False,
+    )  # fmt: skip
+    trainer.fit(Fitting(None, **own), datamodule=ImageDataModule(Dots(), train_batch_size=8))
+    trainer.save_checkpoint(path)
+    return path
+
+
+def test_a_checkpoint_of_the_same_model_and_fewer_epochs_is_resumable(tmp_path):
+    check_resumable(checkpoint_of(tmp_path / "x.ckpt"), Fitting(None), EPOCHS)
+
+
+def test_other_checkpoints_are_refused(tmp_path):
+    path, module = checkpoint_of(tmp_path / "x.ckpt"), Fitting(None)
+    with pytest.raises(ValueError, match="epochs must leave an epoch after the 1 of .*x.ckpt, got 1"):
+        check_resumable(path, module, 1)
+    module.classifier.network[4] = nn.Linear(16, 3)
+    message = r"ckpt_path must be of the configured model, got .*x.ckpt, which differs in 2 of .* such as "
+    with pytest.raises(ValueError, match=message + r"classifier.network.4.bias \(shape \(2,\), here \(3,\)\)"):
+        check_resumable(path, module, EPOCHS)
+    torch.save({"state": {}}, tmp_path / "y.ckpt")
+    with pytest.raises(
+        ValueError, match=r"must be a checkpoint of a training that Lightning wrote, .* checkpoint=FILE"
+    ):
+        check_resumable(tmp_path / "y.ckpt", module, EPOCHS)
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+        check_resumable(tmp_path / "z.ckpt", module, EPOCHS)
 
 
 def test_a_training_that_was_killed_after_its_last_epoch_has_no_step_to_do(tmp_path, undisturbed):

@@ -55,10 +55,24 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "evaluation.checkpoint_every",
 )
 
+WATCHING = (  # targets of components that look on, and change no number
+    "pytorch_lightning.callbacks.LearningRateMonitor",
+    "pytorch_lightning.callbacks.DeviceStatsMonitor",
+)
 IRRELEVANT_TO_FITS = ("trainer.limit_test_batches",)
 
 # Settings whose files are identified by the data's fingerprint and by the hashes of the weights.
-OF_DATA_AND_WEIGHTS = ("dataset", "checkpoint", "model", "autoencoder", "training", "augmentation", "trainer")
+OF_DATA_AND_WEIGHTS = (
+    "dataset",
+    "checkpoint",
+    "model",
+    "autoencoder",
+    "training",
+    "augmentation",
+    "callbacks",
+    "ckpt_path",
+    "trainer",
+)
 
 
 def content_hash(content: Mapping[str, Any]) -> str:
@@ -160,7 +174,13 @@ def questions(settings: EvaluateSettings) -> dict[str, str]:
     """Hashes of what is configured of the data, of each network and of files: runs that share one share its origin."""
     own = relevant_to_fits(settings.plain())
     data = own["dataset"]
-    fit = {"data": data, **{name: own[name] for name in ("model", "augmentation", "trainer", "seed", "checkpoint")}}
+    fit = {
+        "data": data,
+        **{
+            name: own[name]
+            for name in ("model", "augmentation", "callbacks", "ckpt_path", "trainer", "seed", "checkpoint")
+        },
+    }
     classifier = content_hash({**fit, "training": own["training"]["classifier"]})
     with_autoencoder = {"into": classifier, "what": own["autoencoder"], "training": own["training"]["autoencoder"]}
     others = {name: value for name, value in own.items() if name not in OF_DATA_AND_WEIGHTS}
@@ -188,6 +208,7 @@ def without_irrelevant(
             key: relevant(value, f"{prefix}{key}.") if isinstance(value, Mapping) else value
             for key, value in node.items()
             if f"{prefix}{key}" not in irrelevant
+            and not (isinstance(value, Mapping) and value.get("_target_") in WATCHING)
         }
 
     return relevant(config, "")

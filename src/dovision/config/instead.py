@@ -19,7 +19,7 @@ INSTEAD: Mapping[str, str] = {
     "trainer.num_nodes": "A job runs on one machine. For a sweep on several: hydra/launcher=submitit_slurm.",
     "trainer.logger": _LOGGER,
     "trainer.enable_autolog_hparams": _LOGGER,
-    "trainer.callbacks": "What is measured besides effects is chosen by explainer and detector.",
+    "trainer.callbacks": "Choose them by the group: callbacks=[early_stopping,lr_monitor].",
     "trainer.max_epochs": _EPOCHS,
     "trainer.min_epochs": _EPOCHS,
     "trainer.max_steps": _EPOCHS,

@@ -147,6 +147,7 @@ class TrainSettings(CommandSettings):
     autoencoder: OneComponent | None
     training: TrainingSettings
     augmentation: OneComponent
+    callbacks: ByName
     trainer: OneComponent
     logger: OneComponent
     seed: Seed

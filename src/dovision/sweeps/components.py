@@ -27,6 +27,8 @@ from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.sweeps.meta_networks import Networks
 from dovision.training.augmentation import Augmentation
+from dovision.training.checkpointing import check_resumable
+from dovision.training.fit_callbacks import check_callbacks
 from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule
 from dovision.training.trainer import make_trainer
 from dovision.types import CODE, INPUT, Shape
@@ -72,7 +74,7 @@ class Components:
                 stored = functools.partial(_check_stored, component, settings)
                 self._once(["stored", component.where, dict(component), measured], stored)
         fit = functools.partial(_check_fits, settings, self._networks)
-        self._once(["fits", network, content["training"]], fit)
+        self._once(["fits", network, content["training"], content["callbacks"], _file(settings.ckpt_path)], fit)
         if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
             self._once(["with_autoencoder", network], lambda: self._networks.with_autoencoder(settings))
 
@@ -173,6 +175,9 @@ def _check_fits(settings: TrainSettings, networks: Networks) -> None:
         module = classifier_module(own, networks.plain(settings))
     except ValueError as error:
         raise ValueError(named("training.classifier", str(error))) from error
+    check_callbacks(settings.callbacks, module.logged)
+    if settings.ckpt_path is not None:
+        check_resumable(settings.ckpt_path, module, own.classifier.epochs)
     logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(own)}
     for kind, fit in (("classifier", own.classifier), ("autoencoder", own.autoencoder)):
         _check_schedule(f"training.{kind}.scheduler", fit, logged[kind])

@@ -32,22 +32,19 @@ class Epochs(Checkpoint):
         folder: of epoch.ckpt, which holds the last epoch, and of epochs.csv, which holds the scores of all.
         monitor: the score that says which epoch is the best; of equal ones the first.
         mode: max or min.
-        shuffling: orders the training images.
         origin: what the numbers depend on besides the folder; epochs of another origin are not taken up.
     """
 
-    def __init__(
-        self, folder: Path, monitor: str, mode: str, shuffling: torch.Generator, origin: Mapping[str, str]
-    ) -> None:
+    def __init__(self, folder: Path, monitor: str, mode: str, origin: Mapping[str, str]) -> None:
         self.folder = folder
         self.monitor = monitor
         self.sign = 1 if mode == "max" else -1
-        self.shuffling = shuffling
         self.origin = dict(origin)
         self.scores: list[dict[str, float]] = []
         self.best_scores: dict[str, float] = {}
         self.best_weights: dict[str, Tensor] = {}
         self._drawn: dict[str, Any] = {}  # states of the global generators, to be restored
+        self._stopped = False  # whether another callback has ended the fit
 
     def last(self) -> Path | None:
         """The file of the last whole epoch; None, and a line in the log, if it is damaged or of another origin."""
@@ -68,8 +65,15 @@ class Epochs(Checkpoint):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         trainer.strategy.checkpoint_io = SealedIO()
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if checkpoint["callbacks"].get(self.state_key, {}).get("stopped"):
+            trainer.should_stop = True  # which Lightning forgets, and fits another epoch
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.scores:
+            self._step_plateaus(trainer, pl_module)
             log.info("the training goes on after epoch %d of %d", len(self.scores), trainer.max_epochs)
             torch.set_rng_state(self._drawn["cpu"])
             if torch.cuda.is_available() and self._drawn["cuda"]:
@@ -78,14 +82,18 @@ class Epochs(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.scores.append(scores)
+        self._stopped = trainer.should_stop
         if not self.best_scores or self._is_better(scores, self.best_scores):
-            self.best_scores = {**scores, "epoch": len(self.scores)}
+            self.best_scores = {**scores, "epoch": trainer.current_epoch + 1}
             self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
         trainer.save_checkpoint(self.folder / EPOCH_FILE)
-        table = pd.DataFrame(self.scores, index=pd.RangeIndex(1, len(self.scores) + 1, name="epoch"))
+        first = trainer.current_epoch + 2 - len(self.scores)  # not 1 where a fit went on from a checkpoint of others
+        table = pd.DataFrame(self.scores, index=pd.RangeIndex(first, first + len(self.scores), name="epoch"))
         write_text(self.folder / "epochs.csv", guarded(table).to_csv())
         text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
-        log.info("epoch %d of %d: %s", len(self.scores), trainer.max_epochs, text)
+        log.info("epoch %d of %d: %s", trainer.current_epoch + 1, trainer.max_epochs, text)
+        if self._stopped:
+            log.info("the fit ends early, after epoch %d", trainer.current_epoch + 1)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         if not isinstance(exception, Exception):
@@ -99,9 +107,9 @@ class Epochs(Checkpoint):
         return {
             "origin": self.origin,
             "scores": self.scores,
+            "stopped": self._stopped,
             "best_scores": self.best_scores,
             "best_weights": self.best_weights,
-            "shuffling": self.shuffling.get_state(),
             "drawn": {"cpu": torch.get_rng_state(), "cuda": cuda},
         }
 
@@ -109,8 +117,14 @@ class Epochs(Checkpoint):
         self.scores = state_dict["scores"]
         self.best_scores = state_dict["best_scores"]
         self.best_weights = state_dict["best_weights"]
-        self.shuffling.set_state(state_dict["shuffling"].cpu())
         self._drawn = state_dict["drawn"]
+
+    def _step_plateaus(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let schedules look at the last epoch's metrics, as Lightning does only after a checkpoint is written."""
+        for config in trainer.lr_scheduler_configs:
+            due = config.reduce_on_plateau and len(self.scores) % config.frequency == 0
+            if due and config.monitor in self.scores[-1]:
+                pl_module.lr_scheduler_step(config.scheduler, torch.tensor(self.scores[-1][config.monitor]))
 
     def _is_better(self, new: Mapping[str, float], old: Mapping[str, float]) -> bool:
         known = old[self.monitor] == old[self.monitor]  # not nan
@@ -126,4 +140,45 @@ class SealedIO(TorchCheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return sealed.read_sealed(path)
+        return read_epoch(Path(path))
+
+
+def read_epoch(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint of Lightning, tensors and plain types, with dovision's digest or without one."""
+    with sealed.require(path).open("rb") as file:
+        file.seek(max(file.seek(0, 2) - sealed.MARK_LENGTH, 0))
+        has_digest = sealed.MARK.fullmatch(file.read()) is not None
+    return sealed.read_sealed(path) if has_digest else sealed.read_plain(path, "Name a file that Lightning wrote.")
+
+
+def check_resumable(path: Path, module: pl.LightningModule, epochs: int) -> None:
+    """Refuse a checkpoint from which a fit of another model, or of so many epochs, cannot go on.
+
+    Args:
+        path: ckpt_path of the configuration.
+        module: the fit; its parameters may be on the meta device.
+        epochs: of the whole fit, those of the checkpoint included.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no checkpoint of Lightning, of another model, or has no epoch left.
+    """
+    content = read_epoch(path)
+    found = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(found, dict) or "loops" not in content:
+        raise ValueError(
+            f"ckpt_path must be a checkpoint of a training that Lightning wrote, got {path}. "
+            "To measure a fitted classifier: checkpoint=FILE."
+        )
+    own = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    there = {name: tuple(value.shape) for name, value in found.items()}
+    unlike = sorted(name for name in own.keys() | there.keys() if own.get(name) != there.get(name))
+    if unlike:
+        name = unlike[0]
+        raise ValueError(
+            f"ckpt_path must be of the configured model, got {path}, which differs in {len(unlike)} of {len(own)} "
+            f"tensors, such as {name} (shape {there.get(name, 'none')}, here {own.get(name, 'none')})."
+        )
+    done = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if done >= epochs:
+        raise ValueError(f"training.classifier.epochs must leave an epoch after the {done} of {path}, got {epochs}.")

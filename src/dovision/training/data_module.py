@@ -61,11 +61,12 @@ class ImageDataModule(pl.LightningDataModule):
         self.num_workers = checks.count("num_workers", num_workers)
         self.augmentation = None if augmentation is None else Augmentation(augmentation, seed)
         self.shuffling = torch.Generator().manual_seed(checks.count("seed", seed))
+        self.epoch = 0  # the next one of the training images
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """All training images, in an order drawn for each epoch."""
         split = _Augmented(self.images.split("train"), self.augmentation)
-        order = _Shuffled(split, self.shuffling, *self._place())
+        order = _Shuffled(split, self, *self._place())
         return self._fit_loader(split, self.train_batch_size, sampler=order)
 
     def augmented(self, sample: int, epoch: int) -> tuple[Tensor, ...]:
@@ -135,11 +136,18 @@ class ImageDataModule(pl.LightningDataModule):
             for each in stored.eps
         }
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Move a batch field by field, which takes less time than a search for tensors at any depth."""
+        if not isinstance(batch, Batch):
+            return super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return Batch(*(field.to(device, non_blocking=True) for field in batch))
+
     def state_dict(self) -> dict[str, Any]:
-        return {"shuffling": self.shuffling.get_state()}
+        return {"shuffling": self.shuffling.get_state(), "epoch": self.epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.shuffling.set_state(state_dict["shuffling"].cpu())
+        self.epoch = state_dict["epoch"]
 
     def _place(self) -> tuple[int, int]:
         """The number of devices, and this one's."""
@@ -181,15 +189,17 @@ class _Augmented(Dataset[Batch]):
 class _Shuffled(DistributedSampler[Any]):
     """A device's share of an epoch's samples, in an order that is the same on all devices."""
 
-    def __init__(self, split: _Augmented, shuffling: torch.Generator, devices: int, rank: int) -> None:
+    def __init__(self, split: _Augmented, data: ImageDataModule, devices: int, rank: int) -> None:
         super().__init__(split, devices, rank)
         self.count = len(split)
-        self.shuffling = shuffling
+        self.data = data
 
     def __iter__(self) -> Iterator[int]:
-        torch.empty((), dtype=torch.int64).random_(generator=self.shuffling)  # as a loader without workers draws
-        first = self.epoch * self.count  # the epoch that Lightning has set
-        order = [first + sample for sample in RandomSampler(range(self.count), generator=self.shuffling)]
+        shuffling = self.data.shuffling
+        torch.empty((), dtype=torch.int64).random_(generator=shuffling)  # as a loader without workers draws
+        first = self.data.epoch * self.count
+        self.data.epoch += 1  # not by set_epoch, which comes after the first images of a resumed fit are read
+        order = [first + sample for sample in RandomSampler(range(self.count), generator=shuffling)]
         order += order[: self.total_size - self.count]
         return iter(order[self.rank :: self.num_replicas])
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 
-from dovision.config.component import make_each
+from dovision.config.component import Component, make_each
 from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings
 from dovision.interfaces import Classifier, Images
 from dovision.models import checkpoint
@@ -17,29 +16,32 @@ from dovision.models.conv_autoencoder import insert
 from dovision.store.provenance import software
 from dovision.training.augmentation import NoAugmentation
 from dovision.training.causal_autoencoder import CausalAutoencoder, logged_terms
-from dovision.training.checkpointing import Epochs
+from dovision.training.checkpointing import Epochs, check_resumable
 from dovision.training.data_module import ImageDataModule
+from dovision.training.fit_callbacks import best_by, make_callbacks, of_fit
+from dovision.training.fitted_module import FittedModule
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.schedule import Schedule
 from dovision.training.trainer import limits, make_trainer
 
 
-def fit_classifier(settings: TrainSettings, images: Images, path: Path) -> None:
-    """Fit the configured model to the training images, and write its checkpoint with its scores."""
+def fit_classifier(settings: TrainSettings, images: Images, path: Path, start: Path | None = None) -> None:
+    """Fit the configured model to the training images, and write its checkpoint with its scores.
+
+    Args:
+        settings: of the job.
+        images: whose training images it is fitted to.
+        path: where the checkpoint goes.
+        start: a checkpoint of Lightning from which the fit goes on; None: from its beginning.
+    """
     network = laid_out(settings.model.make())
     module = classifier_module(settings.training, network)
-    transform = settings.augmentation.make()
-    facts = _fit(
-        settings,
-        _data(
-            settings, images, settings.training.classifier, None if isinstance(transform, NoAugmentation) else transform
-        ),
-        module,
-        settings.training.classifier,
-        path.parent,
-        "val_score",
-        "max",
-    )
+    own = settings.training.classifier
+    if start is not None:
+        check_resumable(start, module, own.epochs)
+    data = _data(settings, images, own, _augmentation(settings))
+    callbacks = of_fit(settings.callbacks, monitors=True)
+    facts = _fit(settings, data, module, own, path.parent, callbacks, start)
     network.task = module.fitted_task
     checkpoint.save_checkpoint(path, network, settings.model.record(), None, facts)
 
@@ -58,7 +60,8 @@ def fit_autoencoder(settings: TrainSettings, images: Images, plain: Classifier, 
     with_autoencoder = laid_out(insert(plain, autoencoder.make(), images.shape))
     module = autoencoder_module(settings.training, plain, with_autoencoder)
     data = _data(settings, images, settings.training.autoencoder, None)
-    facts = _fit(settings, data, module, settings.training.autoencoder, path.parent, "val_loss", "min")
+    callbacks = of_fit(settings.callbacks, monitors=False)
+    facts = _fit(settings, data, module, settings.training.autoencoder, path.parent, callbacks, None)
     model = checkpoint.read_checkpoint(fitted)["model"]
     checkpoint.save_checkpoint(path, with_autoencoder, model, autoencoder.record(), facts)
 
@@ -109,6 +112,11 @@ def laid_out(classifier: Classifier) -> Classifier:
     return classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch has it
 
 
+def _augmentation(settings: TrainSettings) -> Callable[..., Any] | None:
+    transform = settings.augmentation.make()
+    return None if isinstance(transform, NoAugmentation) else transform
+
+
 def _data(
     settings: TrainSettings, images: Images, fit: FitSettings, augmentation: Callable[..., Any] | None
 ) -> ImageDataModule:
@@ -124,20 +132,21 @@ def _data(
 def _fit(
     settings: TrainSettings,
     data: ImageDataModule,
-    module: pl.LightningModule,
+    module: FittedModule,
     fit: FitSettings,
     folder: Path,
-    monitor: str,
-    mode: str,
+    callbacks: Mapping[str, Component],
+    start: Path | None,
 ) -> dict[str, Any]:
     """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
-    epochs = Epochs(folder, monitor, mode, data.shuffling, software())
+    made = make_callbacks(callbacks, folder, has_loggers=False).values()
+    epochs = Epochs(folder, *best_by(made, module.best_by), software())
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
-    trainer = make_trainer(settings.trainer, [epochs], max_epochs=fit.epochs, logger=False, **one_device)
+    trainer = make_trainer(settings.trainer, [*made, epochs], max_epochs=fit.epochs, logger=False, **one_device)
     if fit.epochs == 0:
         scores = {**trainer.validate(module, datamodule=data, verbose=False)[0], "epoch": 0}
     else:
-        trainer.fit(module, datamodule=data, ckpt_path=epochs.last())
+        trainer.fit(module, datamodule=data, ckpt_path=epochs.last() or start)
         module.load_state_dict(epochs.best_weights)
         scores = epochs.best_scores
     own = {

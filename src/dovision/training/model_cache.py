@@ -27,6 +27,7 @@ from dovision.models import _catalogue, checkpoint
 from dovision.store import config_diff
 from dovision.store.provenance import files_named, software
 from dovision.training.checkpointing import EPOCH_FILE
+from dovision.training.fit_callbacks import of_fit
 from dovision.training.fitting import fit_autoencoder, fit_classifier, laid_out
 from dovision.training.sanity_checks import PermutedLabels
 from dovision.training.trainer import limits, limits_in_words
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 CLASSIFIER, PERMUTED, AUTOENCODER = "classifier", "permuted_classifier", "autoencoder"  # the networks of a run
 _KEY_FILE = "key.json"
 Digest = Callable[[Path], str]
-Parts = Mapping[str, Component | Section]
+Parts = Mapping[str, Component | Section | Mapping[str, Component] | Path | None]
 NetworkSettings = tuple[Mapping[str, Any], Mapping[str, Any] | None]  # of the model and of the autoencoder, as recorded
 
 
@@ -162,8 +163,13 @@ def _fitted(
     settings: TrainSettings, images: Images, data: str, permuted: bool = False, again: bool = False
 ) -> FittedModel:
     key = _classifier_key(settings, data, permuted)
+    start = None if permuted else settings.ckpt_path
     return _cached_or_fitted(
-        settings, key, (settings.model.record(), None), lambda path: fit_classifier(settings, images, path), again
+        settings,
+        key,
+        (settings.model.record(), None),
+        lambda path: fit_classifier(settings, images, path, start),
+        again,
     )
 
 
@@ -172,7 +178,9 @@ def _classifier_key(settings: TrainSettings, data: str, permuted: bool, digest: 
         "model": settings.model,
         "training": settings.training.classifier,
         "augmentation": settings.augmentation,
+        "callbacks": of_fit(settings.callbacks, monitors=True),
         "trainer": settings.trainer,
+        "ckpt_path": None if permuted else settings.ckpt_path,
     }
     return _key(
         CLASSIFIER, parts, digest, data=data, labels="permuted" if permuted else "as they are", seed=settings.seed
@@ -183,6 +191,7 @@ def _autoencoder_key(settings: TrainSettings, data: str, classifier: str, digest
     parts: Parts = {
         "autoencoder": settings.code_of,
         "training": settings.training.autoencoder,
+        "callbacks": of_fit(settings.callbacks, monitors=False),
         "trainer": settings.trainer,
     }
     return _key(AUTOENCODER, parts, digest, data=data, classifier=classifier, seed=settings.seed)

@@ -1,0 +1,64 @@
+"""The configured callbacks of a fit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint
+
+from dovision.config.component import Component, make_each
+from dovision.training.schedule import check_monitor
+
+log = logging.getLogger(__name__)
+OF_TESTS = "dovision.evaluation."  # begins the targets of callbacks that no fit gets
+NEED_LOGGERS = (LearningRateMonitor, DeviceStatsMonitor)
+
+
+def of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict[str, Component]:
+    """Those of the configured callbacks that a fit gets, by name.
+
+    Args:
+        callbacks: all that are configured.
+        monitors: whether those that monitor a metric are among them, which belong to the classifier's fit.
+    """
+    own = {name: each for name, each in callbacks.items() if not each["_target_"].startswith(OF_TESTS)}
+    return {name: each for name, each in own.items() if monitors or "monitor" not in each}
+
+
+def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers: bool) -> dict[str, pl.Callback]:
+    """The callbacks of a fit by name; without loggers, those that only log are left out.
+
+    Args:
+        callbacks: as `of_fit` gives them.
+        folder: of the fitted model, in which checkpoints are written.
+        has_loggers: whether the fit has loggers.
+    """
+    made = make_each(callbacks)
+    for name in [name for name, each in made.items() if isinstance(each, ModelCheckpoint)]:
+        made[name] = callbacks[name].make(dirpath=folder, enable_version_counter=False)
+    for name in [name for name, each in made.items() if isinstance(each, NEED_LOGGERS) and not has_loggers]:
+        log.warning("callbacks.%s has no effect without a logger", name)
+        del made[name]
+    return made
+
+
+def best_by(callbacks: Iterable[pl.Callback], otherwise: tuple[str, str]) -> tuple[str, str]:
+    """The metric by which the best epoch is chosen, and its mode: those of a ModelCheckpoint, if there is one."""
+    found = [each for each in callbacks if isinstance(each, ModelCheckpoint) and each.monitor is not None]
+    return (str(found[0].monitor), found[0].mode) if found else otherwise
+
+
+def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str]) -> None:
+    """Refuse callbacks that cannot be made, or that monitor what the classifier's fit does not log.
+
+    Raises:
+        ValueError: names the callback, and the metrics that there are.
+    """
+    for name, made in make_each(of_fit(callbacks, monitors=True)).items():
+        if "dirpath" in callbacks[name] and isinstance(made, ModelCheckpoint):
+            raise ValueError(f"callbacks.{name}.dirpath is not obeyed here. Checkpoints lie beside the fitted model.")
+        if getattr(made, "monitor", None) is not None:
+            check_monitor(f"callbacks.{name}", made.monitor, logged)
