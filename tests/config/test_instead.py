@@ -39,10 +39,13 @@ def refusal(command: str, override: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("plus", ["", "+", "++"])
-@pytest.mark.parametrize("word", INSTEAD)
-def test_a_word_is_refused_with_what_does_its_work_however_it_is_written(command, plus, word):
+WAYS = [(word, "evaluate", "") for word in INSTEAD]
+WAYS += [(word, command, plus) for word in ("data", "trainer.max_epochs", "model.optimizer") for command in COMMANDS
+         for plus in ("+", "++")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "command", "plus"), WAYS)
+def test_a_word_is_refused_with_what_does_its_work_however_it_is_written(word, command, plus):
     assert refusal(command, f"{plus}{word}=3") == replacement(word)
 
 
