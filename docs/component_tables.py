@@ -21,6 +21,7 @@ KINDS = {  # of which docs/extend has a page
     "explainer": "a map of the evidence for a class",
     "detector": "separates attacked images from clean ones",
     "figure": "drawn of runs on the page, into files and for dashboards",
+    "logger": "where curves, numbers and figures go, one or several: `logger=[csv,wandb]`",
 }
 PIECES = {  # of a component, or of a run
     "fill": "what a region of the image is painted with: `fill@intervention.fill=blur`",
@@ -35,7 +36,6 @@ PIECES = {  # of a component, or of a run
     "debug": "try a command out: `debug=fdr`",
     "hparams_search": "values to sweep over, or to search",
     "paths": "folders of a machine",
-    "logger": "where numbers and figures go besides the run directory",
 }
 SHORT = re.compile(
     r"(<!-- table of (\w+), made by `python docs/component_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL

@@ -127,7 +127,7 @@ def test_no_other_package_knows_the_types_of_a_composed_configuration():
     [
         ("dataset=image_folder", "dataset.root="),
         ("attack=replay", "attack.run="),
-        ("logger=wandb", "logger.project="),
+        ("logger=wandb", "logger.wandb.project="),
         ("+attack@detection.attacks.again=replay", "detection.attacks.again.run=' '"),
     ],
 )

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from dovision.config.component import read_group
 from dovision.report.figures.attacks import Attacks
 from dovision.report.tables import latex_table
 from dovision.store.detection_tables import read_scores
 from dovision.store.run_record import read_sweep
-from dovision.tracking.wandb_logger import WandbLogger
+from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
 
 NOISE = ("+attack@detection.attacks.random_sign=random_sign", "detection.attacks.random_sign.eps=[0.2]")
 FGSM = ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.2,0.3]")
@@ -49,7 +50,7 @@ def test_every_file_of_a_run_has_a_digest_or_is_read_by_nobody(detected):
     written = {path.relative_to(detected).as_posix() for path in detected.rglob("*") if path.is_file()}
     recorded = json.loads((detected / "run.json").read_text())["digests"].keys()
     assert {name.partition("/")[0] for name in recorded} >= {"scores.parquet", "reads", "attacked", "maps", ".hydra"}
-    assert written - recorded == {"run.json", "run.log", "metrics.csv", ".run.lock"}
+    assert written - recorded == {"run.json", "run.log", "csv/metrics.csv", "csv/hparams.yaml", ".run.lock"}
 
 
 def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
@@ -109,12 +110,14 @@ def test_a_contest_that_cannot_be_held_is_refused_before_anything_is_fitted(
 
 
 def test_a_run_that_detects_sends_its_curves_to_wandb(detected, offline_run, tmp_path):
-    logger = WandbLogger("dovision", "offline", None, artifacts=False)
-    logger.start(tmp_path, "group", "name", {})
-    logger.report(read_sweep(detected)[0])
-    logger.finish(failed=False)
+    component = read_group("logger", output_root="")["wandb"].replaced(artifacts=False)
+    loggers = make_loggers({"wandb": component}, tmp_path, name="name", group="group", job_type="evaluate")
+    with closing_loggers(loggers):
+        log_run(loggers, detected)
     sent = offline_run(tmp_path)
     logged = {key.partition(".")[0] for item in sent["history"] for key in item["item"]}
     assert logged > {"detection_curves", "tables/detection_curves", "detection_scores", "detection_attacks"}
+    numbers = {name: value for item in sent["history"] for name, value in item["item"].items()}
+    assert {0 <= numbers[f"detection_auroc/max_softmax/fgsm {eps}"] <= 1 for eps in (0.2, 0.3)} == {True}
     kinds = {artifact["type"] for artifact in sent.get("artifact", [])}
     assert not kinds & {"tables", "model"}  # each table brings an artifact of its own

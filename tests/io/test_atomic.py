@@ -15,7 +15,13 @@ from dovision.io import atomic, sealed
 from dovision.io.atomic import PARTIAL, publish, remove_partial, replacing
 from dovision.report import style
 
-LOGS = {"run.log", "multirun.yaml", ".run.lock", "lock"}  # which come as they come, and are nothing to rely on
+LOGS = {
+    "run.log",
+    "hparams.yaml",
+    "multirun.yaml",
+    ".run.lock",
+    "lock",
+}  # which come as they come, and are nothing to rely on
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from dovision.cli.evaluate import main as evaluate
 from dovision.io import paths
 from dovision.report.report_figure import ReportFigure, save_report_figure
 from dovision.store.adversarial_cache import Keeper
-from dovision.tracking.tensorboard_logger import TensorboardLogger
+from dovision.tracking.csv_logger import CSVLogger
+from dovision.tracking.tensorboard_logger import TensorBoardLogger
 
 OUTSIDE = [
     "../x",
@@ -76,6 +77,8 @@ def test_the_names_of_attacks_figures_and_event_files_stay_in_their_folders(tmp_
         Keeper(tmp_path, "../x", RandomSign(0.1), images=1)
     with pytest.raises(ValueError, match="attack must be a name without /"):
         Replay(str(tmp_path), "../x")
-    with pytest.raises(ValueError, match=r"logger\.folder must be a name"):
-        TensorboardLogger("../x")
+    with pytest.raises(ValueError, match=r"logger\.tensorboard\.folder must be a name"):
+        TensorBoardLogger(str(tmp_path), "../x")
+    with pytest.raises(ValueError, match=r"logger\.csv\.folder must be a name"):
+        CSVLogger(str(tmp_path), "../x")
     assert not list(tmp_path.iterdir())

@@ -30,6 +30,7 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "to write",
     ("io/text_files.py", "yaml.load"): "of a text in memory",
     ("io/locking.py", "os.open"): "a lock, of which nothing is read",
+    ("tracking/csv_logger.py", "pd.read_csv"): "of a text in memory",
     ("tracking/wandb_logger.py", "pd.read_csv"): "numbers of the report that the same command has just written",
     ("config/component.py", "OmegaConf.load"): "folders of configuration, which Hydra reads in the same way",
     ("report/page.py", "(_TEMPLATES / name).read_text"): "this package's own",

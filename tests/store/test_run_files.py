@@ -93,7 +93,7 @@ def test_a_run_without_digests_is_not_relied_on(tmp_path, facts):
 
 def test_what_follows_the_end_of_a_run_changes_nothing(tmp_path):
     run = written(tmp_path, "a")
-    for name in ("run.log", "metrics.csv", "wandb/run-1.wandb", "report/index.html", "notes.txt", ".run.lock"):
+    for name in ("run.log", "csv/metrics.csv", "wandb/run-1.wandb", "report/index.html", "notes.txt", ".run.lock"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("later")
     assert digest_differences(tmp_path, run.facts()) == []

@@ -58,7 +58,9 @@ def test_a_failing_job_neither_hides_nor_stops_the_others(
 
 @pytest.mark.slow
 def test_a_job_whose_logger_cannot_start_is_failed_with_that_reason(small, monkeypatch, states, capsys):
-    monkeypatch.setattr("dovision.tracking.csv_logger.CSVLogger.start", lambda *_: fail(OSError("no logs today"))())
+    monkeypatch.setattr(
+        "dovision.tracking.csv_logger.CSVLogger.log_hyperparams", lambda *_: fail(OSError("no logs today"))()
+    )
     assert small("intervention.rows=1", "-m") == 1
     assert states(small.root) == {1: "failed"}
     assert "job 0 failed: OSError: no logs today" in capsys.readouterr().err

@@ -1,14 +1,24 @@
-"""Effect maps and boxes as layers over a picture, worked out by hand."""
+"""Runs in W&B, read back from their files; and effect maps and boxes as layers over a picture, worked out by hand."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
+from dovision.cli.train import main as train
 from dovision.store.map_tables import write_boxes
+from dovision.store.run_record import read_sweep
 from dovision.store.thumbnails import save_image, thumbnail_path
 from dovision.tracking.wandb_logger import layered
+from dovision.training.image_classifier import ImageClassifier
 from dovision.types import BOX_COLUMNS
 
+KEY = "a-secret-key-of-forty-characters-0123456789"
 CELLS = {"top": [0, 0, 2, 2], "left": [0, 2, 0, 2], "bottom": [2, 2, 4, 4], "right": [2, 4, 2, 4]}
 
 
@@ -52,3 +62,150 @@ def test_units_without_a_place_have_no_layers_and_no_effect_is_hardly_anything(t
     assert list(layered(tmp_path, effects(top=np.nan))) == []
     (found,) = layered(tmp_path, effects(effect=0.0))
     assert np.unique(found.levels).tolist() == [0, 3]
+
+
+def history(sent):
+    """{metric: {step: value}} of all that was logged; a nested key is joined by dots."""
+    found = defaultdict(dict)
+    for item in sent["history"]:
+        step = item["item"].get("trainer/global_step")
+        for key, value in item["item"].items():
+            found[key][step] = value
+    return found
+
+
+@pytest.mark.slow
+def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_shows(
+    copy, dovision_evaluate, offline_run, break_rows
+):
+    break_rows(4)
+    words = ("logger=[csv,wandb]", "attack=fgsm", "attack.eps=0.1", "intervention.rows=2,4", "-m")
+    assert dovision_evaluate(f"output_root={copy}", *words) == 1
+    by_state = {run.state: run for run in read_sweep(copy / "evaluate")}
+    assert len(list(copy.rglob("offline-run-*"))) == len(by_state) == 2
+    completed, failed = (offline_run(by_state[state].folder) for state in ("completed", "failed"))
+    assert [run["exit"][0]["exit_code"] for run in (completed, failed)] == [0, 1]
+    for sent, name in ((completed, "rows=2"), (failed, "rows=4")):
+        (begun,) = {(run["run_group"], run["job_type"], run["display_name"]) for run in sent["run"]}
+        assert begun == ("evaluate", "evaluate", name)
+    config = {key: value for record in completed["config"] for key, value in record["update"].items()}
+    assert config["attack"]["eps"] == 0.1
+    logged = history(completed)
+    assert {key.partition(".")[0] for key in logged} >= {
+        *("gallery", "tables/gallery", "effect_maps", "effects", "samples")
+    }
+    written = by_state["completed"]
+    for condition, numbers in written.summary["conditions"].items():
+        assert logged[f"accuracy/{condition}"] == {0: numbers["accuracy"]["estimate"]}
+    assert len(list(written.folder.glob("wandb/offline-run-*/files/media/images/gallery_*.png"))) == 1
+    weights = f"classifier-{written.facts['checkpoints']['classifier']}"
+    files = {artifact["name"]: {entry["path"] for entry in artifact["manifest"]["contents"]}
+             for artifact in completed["artifact"] if "manifest" in artifact}  # fmt: skip
+    assert files[weights] == {"classifier.ckpt"}
+    assert {"samples.parquet", "effects.parquet"} <= next(files[name] for name in files if name.startswith("tables-"))
+
+
+@pytest.mark.slow
+def test_a_training_is_a_run_with_curves_on_the_axis_of_its_steps(tmp_path, run_command, offline_run):
+    words = ("dataset=digits", "training.classifier.epochs=2", "logger=[csv,wandb]", f"output_root={tmp_path}")
+    words += ("tags=[thesis,first_try]",)
+    assert run_command(train, *words) == 0
+    (folder,) = (tmp_path / "train").iterdir()
+    sent = offline_run(folder)
+    (begun,) = {(run["run_group"], run["job_type"], run["display_name"]) for run in sent["run"]}
+    assert begun == ("train", "train", "digits-small_cnn-default")
+    assert set(sent["run"][-1]["tags"]) == {"thesis", "first_try"}
+    rows, logged = pd.read_csv(folder / "csv" / "metrics.csv").set_index("step"), history(sent)
+    for metric in ("train_loss", "val_loss", "val_score"):
+        assert logged[metric] == pytest.approx(rows[metric].dropna().to_dict())
+        assert len(logged[metric]) == 2
+    assert any(record.get("glob_name") == "*" and record.get("step_metric") == "trainer/global_step"
+               for record in sent["metric"])  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_is_marked_as_failed(tmp_path, run_command, offline_run, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("a step that fails")
+
+    monkeypatch.setattr(ImageClassifier, "training_step", fail)
+    words = ("dataset=digits", "training.classifier.epochs=2", "logger=wandb", f"output_root={tmp_path}")
+    with pytest.raises(RuntimeError, match="a step that fails"):
+        run_command(train, *words)
+    assert offline_run(tmp_path / "train")["exit"][0]["exit_code"] == 1
+
+
+@pytest.mark.slow
+def test_a_finished_sweep_is_sent_as_a_run_of_its_report(finished, reported, offline_run):
+    assert reported(finished, "log_to=wandb") == 0
+    sent = offline_run(finished / "report")
+    begun = sent["run"][0]
+    assert (begun["run_group"], begun["display_name"], begun["job_type"]) == ("digits", "report", "report")
+    assert sent["exit"][0].get("exit_code", 0) == 0
+    logged = {key.partition(".")[0] for key in history(sent)}
+    (run,) = [path.parent.name for path in finished.glob("*/run.json")]
+    assert {"figures/results", "tables/results", f"figures/{run}/gallery"} <= logged
+    assert "report-digits" in {artifact["name"] for artifact in sent["artifact"]}
+
+
+def init(trouble):
+    """A stand-in for wandb.init, of a service in trouble."""
+
+    def begin(**settings):
+        if trouble == "hangs":
+            time.sleep(5)
+        raise ConnectionError("no route to the dashboard")
+
+    return begin
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["is down", "hangs", "fails in the middle", "hangs in the middle"])
+def test_trouble_neither_fails_nor_stalls_a_job(trouble, copy, dovision_evaluate, monkeypatch, capsys):
+    words = [f"output_root={copy}", "logger=[csv,wandb]", "logger.wandb.patience=0.5"]
+    if "middle" in trouble:
+        monkeypatch.setattr("wandb.Run.log", lambda *_, **__: init(trouble.split()[0])())
+        words[-1] = "logger.wandb.patience=3"
+    else:
+        monkeypatch.setattr("wandb.init", init(trouble))
+        words += ["logger.wandb.mode=online"]
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert dovision_evaluate(*words) == 0
+    printed = capsys.readouterr().err
+    assert printed.count("W&B failed, and the job goes on without it") == 1
+    (run,) = read_sweep(copy / "evaluate")
+    assert pd.read_csv(run.folder / "csv" / "metrics.csv")["accuracy/clean"].notna().any()
+    files = [path for path in run.folder.rglob("*") if path.is_file()]
+    assert not any(KEY.encode() in path.read_bytes() for path in files)
+    assert KEY not in printed
+
+
+@pytest.mark.slow
+def test_a_server_that_cannot_be_reached_is_given_up(job_loggers, monkeypatch, caplog, tmp_path):
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    began = time.monotonic()
+    (logger,) = job_loggers("wandb", mode="online", patience=3, config={"seed": 0})
+    logger.log_metrics({"loss": 0.5}, step=1)
+    logger.finish(failed=False)
+    assert time.monotonic() - began < 6
+    assert caplog.text.count("W&B failed, and the job goes on without it") == 1
+    assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.slow
+def test_a_report_that_is_not_taken_is_an_error(finished, reported, monkeypatch, capsys):
+    monkeypatch.setattr("wandb.init", init("is down"))
+    assert reported(finished, "log_to=wandb") == 1
+    assert "W&B did not take the report" in capsys.readouterr().err
+    assert (finished / "report" / "index.html").is_file()
+
+
+@pytest.mark.slow
+def test_nothing_of_a_key_is_kept_with_an_offline_run(copy, dovision_evaluate, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert dovision_evaluate(f"output_root={copy}", "logger=wandb") == 0
+    files = [path for path in (copy / "evaluate").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert not any(KEY.encode() in path.read_bytes() for path in files)
+    assert KEY not in capsys.readouterr().err

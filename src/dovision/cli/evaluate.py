@@ -55,7 +55,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
     run = reuse.open_run(settings)
     if run is None:
         return
-    with session.running(run, settings) as stop, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
+    with session.running(run, settings) as own, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
         images = reuse.open_images(settings)
         samples = test_samples(settings.evaluation, images)
         intervention: Intervention = settings.intervention.make()
@@ -66,7 +66,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         code = intervention.site == CODE or (detection_setup is not None and detection_setup.reads_code)
         around = surroundings(settings)  # refuses changed files before anything is fitted
         DISPLAY.step("fits")
-        fitted = callbacks.networks(settings, images, code)
+        fitted = callbacks.networks(settings, images, code, own.loggers)
         networks = {name: stage.classifier for name, stage in fitted.items()}
         facts = {**around, **model_cache.facts(images, fitted)}
 
@@ -77,8 +77,8 @@ def _evaluate(settings: EvaluateSettings) -> None:
         maps = callbacks.map_evaluation(settings, run.path, images, samples, networks)
         trainer = make_trainer(
             settings.trainer,
-            [evaluation, *maps, stop],
-            logger=False,
+            [evaluation, *maps, own.stop],
+            own.loggers,
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
@@ -96,7 +96,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
             if detection_setup is not None:
                 DISPLAY.step("detection")
-                run.record(callbacks.detect(settings, run.path, images, networks, detection_setup))
+                run.record(callbacks.detect(settings, run.path, images, networks, detection_setup, own.loggers))
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map})
             DISPLAY.step("summary")

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from pytorch_lightning.loggers import Logger
+
 from dovision import checks
 from dovision.cli.hydra_main import hydra_main
-from dovision.config.component import Component
+from dovision.config.component import read_group
 from dovision.config.settings import ReportSettings
-from dovision.config.sources import configuration_folder
-from dovision.io.text_files import make_folder, read_yaml, write_text
+from dovision.io.text_files import make_folder, write_text
 from dovision.report import page
 from dovision.report.catalogue import Catalogue
 from dovision.report.report_figure import ReportFigure, save_report_figure
 from dovision.store.run_record import UNREADABLE, Run, survey
-from dovision.tracking.csv_logger import CSVLogger
+from dovision.tracking.loggers import FigureLogger, closing_loggers, log_report, make_loggers
 
 FIGURES_FOLDER = "figures"
 
@@ -69,25 +70,15 @@ def _cut(completed: int, detailed: int) -> list[str]:
     return [f"Figures run by run: of the first {detailed} of {completed} completed runs; details={completed} for all."]
 
 
-def send(folder: Path, logger: CSVLogger, name: str) -> None:
-    """Send the figures and tables of a written report to a logger, as one run of the sweep's group."""
-    logger.start(folder, name, "report", {})
-    failed = True
-    try:
-        logger.send(folder)
-        failed = False
-    finally:
-        logger.finish(failed)
-
-
-def _logger(name: str | None) -> CSVLogger | None:
-    if name is None:
-        return None
-    folder = configuration_folder() / "logger"
-    known = sorted(path.stem for path in folder.glob("*.yaml") if path.stem != "csv")
-    node = read_yaml(folder / f"{checks.choice('log_to', name, known)}.yaml")
-    logger: CSVLogger = Component("log_to", node).make()
-    return logger
+def _loggers(settings: ReportSettings, folder: Path) -> list[Logger]:
+    """The loggers of `log_to`, for one run in the sweep's group."""
+    sweep = settings.sweep.resolve()
+    nodes = read_group("logger", output_root=str(sweep.parent))
+    chosen = {name: nodes[checks.choice("log_to", name, nodes)] for name in settings.log_to}
+    loggers = make_loggers(chosen, folder, name="report", group=sweep.name, job_type="report")
+    for logger in loggers:
+        checks.instance("log_to", logger, FigureLogger, "a logger that shows figures")
+    return loggers
 
 
 def report_of_settings(settings: ReportSettings) -> None:
@@ -95,14 +86,16 @@ def report_of_settings(settings: ReportSettings) -> None:
 
     Raises:
         ValueError: some runs could not be read, or a figure not drawn; the page is written without, and says why.
+        ConnectionError: a logger of `log_to` did not take it.
     """
     sweep = settings.sweep
-    logger = _logger(settings.log_to)
+    output = settings.output or sweep / "report"
+    loggers = _loggers(settings, output)
     runs, catalogue = survey(sweep), Catalogue()
-    page = write_report(sweep, runs, settings.output or sweep / "report", settings.details, catalogue)
-    if logger is not None:
-        send(page.parent, logger, sweep.resolve().name)
+    page = write_report(sweep, runs, output, settings.details, catalogue)
     print(page)
+    with closing_loggers(loggers):
+        log_report(loggers, output)
     damaged = [run for run in runs if run.state == UNREADABLE]
     if damaged:
         more = f" The page names {len(damaged) - 1} more." if len(damaged) > 1 else ""

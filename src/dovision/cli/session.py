@@ -7,14 +7,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timezone
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from pytorch_lightning.loggers import Logger
 
 from dovision.config import hashing
 from dovision.config.errors import explain
-from dovision.config.settings import EvaluateSettings
+from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.config.sources import recorded
 from dovision.runtime.outcomes import ImagesLost, JobFailed
 from dovision.runtime.process_state import freeing_memory, is_rank_zero, isolated
@@ -22,19 +25,27 @@ from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stop, Stopped
 from dovision.store.provenance import peak_memory, provenance
 from dovision.store.run_directory import BeingWritten, RunDirectory
-from dovision.store.run_record import read_sweep
-from dovision.tracking.csv_logger import CSVLogger
+from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
 from dovision.training.trainer import limits, limits_in_words
 
 log = logging.getLogger(__name__)
+NAMED = ("dataset", "model", "autoencoder", "training", "intervention", "attack")  # groups that name a single job
+_LONGEST = 60  # characters of a name in a dashboard
+
+
+class Session(NamedTuple):
+    """What the trainers of a job are given."""
+
+    stop: Stop  # lets a test end at a signal
+    loggers: list[Logger]
 
 
 @contextmanager
-def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Stop]:
+def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
     """Record a run from `running` to its end, with its log, wall time and peak memory.
 
-    Yields the callback that lets a test end at a signal. The configured logger receives the start, of a completed
-    run, and of the end in any case. The process of a second device only measures its share, and records nothing.
+    The configured loggers receive the configuration, what a completed run shows, and the end in any case. The process
+    of a second device only measures its share, and records nothing.
 
     Raises:
         JobFailed: the body failed, has called `sys.exit`, or has lost images; the reason is in the log and in run.json.
@@ -44,10 +55,9 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Stop]:
     if not is_rank_zero():
         logging.getLogger().setLevel(logging.WARNING)
         DISPLAY.silence()
-        yield Stop()
+        yield Session(Stop(), loggers_of(settings, "evaluate"))
         return
     with closing(run):
-        logger: CSVLogger = settings.logger.make()
         record, overrides = settings.record(), recorded(HydraConfig.get().overrides.task)
         facts = {**provenance(), "seed": settings.seed, "started": datetime.now(timezone.utc).isoformat()}
         facts |= {"tags": list(settings.tags)}
@@ -55,17 +65,16 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Stop]:
         limited = limits(settings.trainer)
         afresh = bool(limited) or settings.rerun == "all" or run.state == "completed"
         run.start(record, overrides, facts, afresh=afresh)
-        logger_knows = record["name"], " ".join(overrides) or run.path.name, record
         with (
             log_file(run.path / "run.log"),
-            _logged(logger, run, *logger_knows),
+            _logged(run, settings) as loggers,
             _recorded(run, limited),
             freeing_memory(),
             isolated(settings.seed, settings.threads),
             Stop() as stop,
         ):
             log.info("run %s", run.path)
-            yield stop
+            yield Session(stop, loggers)
 
 
 @contextmanager
@@ -105,15 +114,45 @@ def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
 
 
 @contextmanager
-def _logged(logger: CSVLogger, run: RunDirectory, group: str, name: str, settings: Mapping[str, Any]) -> Iterator[None]:
-    """Report to the logger a run's start and end, and of its numbers if it is completed."""
-    try:
-        logger.start(run.path, group, name, settings)
-        yield
+def _logged(run: RunDirectory, settings: EvaluateSettings) -> Iterator[list[Logger]]:
+    """The loggers of a run, which end with it, and sent what it shows if it is completed."""
+    loggers = loggers_of(settings, "evaluate")
+    with closing_loggers(loggers):
+        yield loggers
         if run.state == "completed":
-            logger.report(read_sweep(run.path)[0])
-    finally:
-        logger.finish(failed=run.state != "completed")
+            log_run(loggers, run.path)
+
+
+def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
+    """The configured loggers of this job, whose files go to its folder, with its configuration.
+
+    Args:
+        settings: of the job.
+        job_type: train or evaluate.
+    """
+    record, folder = settings.record(), Path(HydraConfig.get().runtime.output_dir)
+    return make_loggers(
+        settings.logger,
+        folder,
+        name=run_name(),
+        group=record.get("name", job_type),
+        job_type=job_type,
+        tags=settings.tags,
+        config=record,
+    )
+
+
+def run_name() -> str:
+    """A readable name of this job: the factors that its sweep varies, or the components of a single job."""
+    hydra = HydraConfig.get()
+    shared = hydra.job.config.override_dirname.exclude_keys
+    given = [override.lstrip("+~").partition("=") for override in recorded(hydra.overrides.task)]
+    own = {key.rpartition(".")[2]: value for key, _, value in given if key not in shared}
+    if hydra.mode == RunMode.MULTIRUN and own:
+        name = " ".join(f"{key}={value}" for key, value in own.items())
+    else:
+        name = "-".join(str(hydra.runtime.choices[group]) for group in NAMED if hydra.runtime.choices.get(group))
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 7]}-{sha256(name.encode()).hexdigest()[:6]}"
 
 
 @contextmanager

@@ -71,17 +71,27 @@ def make_each(components: Mapping[str, Component]) -> dict[str, Any]:
 
 
 def make_group(group: str) -> dict[str, Any]:
+    """Every component of a group by its name, made.
+
+    Raises:
+        ValueError: a component refuses its arguments; the error begins with its name.
+    """
+    return make_each(read_group(group))
+
+
+def read_group(group: str, **around: Any) -> dict[str, Component]:
     """Every component of a group by its name: the package's, and those of a folder that was given to the command.
 
     Of two with one name it is the first that counts, as in Hydra.
 
-    Raises:
-        ValueError: a component refuses its arguments; the error begins with its name.
+    Args:
+        group: the name of its folder.
+        around: values of the configuration that components may refer to.
     """
     folders = [configuration_folder()]
     if HydraConfig.initialized():
         sources = HydraConfig.get().runtime.config_sources
         folders += [Path(source.path) for source in sources if source.schema == "file"]
     files = {path.stem: path for folder in reversed(folders) for path in sorted((folder / group).glob("*.yaml"))}
-    nodes = {name: resolved(OmegaConf.load(path)) for name, path in files.items()}
-    return make_each({name: Component(f"{group}.{name}", node) for name, node in nodes.items()})
+    nodes = resolved(OmegaConf.create({**around, group: {name: OmegaConf.load(path) for name, path in files.items()}}))
+    return {name: Component(f"{group}.{name}", node) for name, node in nodes[group].items()}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 _EPOCHS = "Set training.classifier.epochs and training.autoencoder.epochs."
 _BEST = "Each epoch is validated on all images of val, since the best one is kept."
 _STOP = f"A job may be stopped at any time, and the same command goes on. {_EPOCHS}"
-_LOGGER = "Choose it by the group: logger=csv, logger=tensorboard or logger=wandb."
+_LOGGER = "Choose loggers by their group: logger=csv, or several: logger=[csv,wandb]."
 _DATASET = "Choose images by dataset=NAME."
 _COMMANDS = "dovision-train fits a classifier, dovision-evaluate measures one on the test images."
 _WHERE = "Set output_root, the folder of everything that is written."

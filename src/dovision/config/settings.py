@@ -55,6 +55,10 @@ def _different(name: str, value: Any) -> tuple[str, ...]:
     return found
 
 
+def _one_or_several(name: str, value: Any) -> tuple[str, ...]:
+    return _different(name, [value] if isinstance(value, str) else value or [])
+
+
 def _epsilons(name: str, value: Any) -> tuple[float, ...]:
     try:
         return checks.epsilons(value, "linf")
@@ -82,6 +86,7 @@ Count: TypeAlias = Annotated[int, _rule(checks.count)]
 Switch: TypeAlias = Annotated[bool, _rule(checks.switch)]
 Text: TypeAlias = Annotated[str, _rule(_text)]
 Names: TypeAlias = Annotated[tuple[str, ...], _rule(_different)]
+Chosen: TypeAlias = Annotated[tuple[str, ...], _rule(_one_or_several)]
 Folder: TypeAlias = Annotated[Path, _rule(lambda name, value: Path(_text(name, value)))]
 OneComponent: TypeAlias = Annotated[Component, PlainValidator(_component)]
 ByName: TypeAlias = dict[str, OneComponent]  # the names are the user's to choose
@@ -149,7 +154,7 @@ class TrainSettings(CommandSettings):
     augmentation: OneComponent
     callbacks: ByName
     trainer: OneComponent
-    logger: OneComponent
+    logger: ByName
     seed: Seed
     output_root: Folder
     checkpoint: Folder | None
@@ -262,7 +267,7 @@ class ReportSettings(CommandSettings):
     sweep: Folder
     output: Folder | None
     details: Whole  # runs
-    log_to: Text | None
+    log_to: Chosen  # components of the group logger
 
 
 OF_COMMAND: Mapping[str, type[CommandSettings]] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
@@ -29,19 +30,22 @@ from dovision.training.trainer import limits, make_trainer
 from dovision.types import CODE
 
 
-def networks(settings: EvaluateSettings, images: Images, code: bool) -> dict[str, FittedModel]:
+def networks(
+    settings: EvaluateSettings, images: Images, code: bool, loggers: Sequence[Logger]
+) -> dict[str, FittedModel]:
     """The networks of a run by their names, fitted if need be.
 
     Args:
         settings: of the run.
         images: which they are fitted to.
         code: whether the code of an autoencoder is edited or read.
+        loggers: of the curves of fits.
     """
-    found = {CLASSIFIER: model_cache.classifier(settings, images)}
+    found = {CLASSIFIER: model_cache.classifier(settings, images, loggers=loggers)}
     if AUTOENCODER in (names := needed(settings, code)):
-        found[AUTOENCODER] = model_cache.with_autoencoder(settings, images, found[CLASSIFIER])
+        found[AUTOENCODER] = model_cache.with_autoencoder(settings, images, found[CLASSIFIER], loggers=loggers)
     if PERMUTED in names:
-        found[PERMUTED] = model_cache.permuted(settings, images)
+        found[PERMUTED] = model_cache.permuted(settings, images, loggers=loggers)
     return found
 
 
@@ -120,7 +124,12 @@ def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
 
 
 def detect(
-    settings: EvaluateSettings, folder: Path, images: Images, networks: Mapping[str, Classifier], setup: DetectionSetup
+    settings: EvaluateSettings,
+    folder: Path,
+    images: Images,
+    networks: Mapping[str, Classifier],
+    setup: DetectionSetup,
+    loggers: Sequence[Logger],
 ) -> dict[str, Any]:
     """Fit the detectors on validation images, score test images in every condition, and say what it took.
 
@@ -142,7 +151,7 @@ def detect(
         whole=not limits(settings.trainer),
     )
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
-    trainer = make_trainer(settings.trainer, [detection], logger=False, enable_checkpointing=False, **one_device)
+    trainer = make_trainer(settings.trainer, [detection], loggers, enable_checkpointing=False, **one_device)
     loaders = data.detection_dataloaders(own.val_images, own.test_images)
     trainer.test(ImageClassifier(classifier), loaders, verbose=False)
     return detection.record

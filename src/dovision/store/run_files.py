@@ -131,7 +131,14 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         digested=False,
         restart=RESUMED,
     ),
-    RunFile("metrics.csv", "the numbers of summary.json", ("", "tracking.csv_logger.CSVLogger", ""), False, STAYS),
+    RunFile(
+        "csv/*",
+        "of `logger=csv`, the default: metrics.csv, a row per step with curves of fits and headline numbers, and "
+        "hparams.yaml, the configuration",
+        ("", "tracking.csv_logger.CSVLogger", ""),
+        False,
+        STAYS,
+    ),
     RunFile("run.log", "the log", ("", "cli.session.log_file", ""), False, STAYS),
     RunFile(LOCK, "held while the run is written", ("", "io.locking.Lock", "io.locking.is_locked"), False, STAYS),
 )

@@ -26,6 +26,7 @@ from dovision.runtime.process_state import isolated
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.sweeps.meta_networks import Networks
+from dovision.tracking.loggers import check_logger
 from dovision.training.augmentation import Augmentation
 from dovision.training.checkpointing import check_resumable
 from dovision.training.fit_callbacks import check_callbacks
@@ -99,6 +100,9 @@ class Components:
                 raise ValueError(named(part.where, str(error))) from error
 
     def _check(self, component: Component, settings: TrainSettings) -> None:
+        if component.where.startswith("logger."):
+            check_logger(component)
+            return
         made, shape = component.make(), tuple(settings.dataset["shape"])
         if isinstance(made, Intervention):
             on_code = made.site == CODE

@@ -13,7 +13,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import ConfigDefault, GroupDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import MissingConfigException
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -72,10 +72,21 @@ def overrides_of_jobs(config: DictConfig) -> list[tuple[str, ...]] | None:
     """The overrides of each job of Hydra's basic sweeper; None for a sweeper that chooses jobs as it goes."""
     if config.hydra.sweeper.get("_target_") != BASIC_SWEEPER:
         return None
+    return list(itertools.product(*map(_values, _parsed(config).values())))
+
+
+def name_by_factors(config: DictConfig) -> None:
+    """Keep what all jobs of a sweep share out of their names, by Hydra's own setting for that."""
+    shared = [key.lstrip("+~") for key, override in _parsed(config).items() if not override.is_sweep_override()]
+    keys = ",".join(QuotedString(key, Quote.single).with_quotes() for key in shared)
+    config.hydra.overrides.hydra.append(f"hydra.job.config.override_dirname.exclude_keys=[{keys}]")
+
+
+def _parsed(config: DictConfig) -> dict[str, Override]:
+    """The overrides of a sweep by their keys, those of its configuration before those of the command line."""
     given = [f"{key}={value}" for key, value in parameters(config).items()]
     parsed = OverridesParser.create(config_loader=_loader()).parse_overrides([*given, *_task(config)])
-    values = {override.get_key_element(): _values(override) for override in parsed}  # the last one of a key counts
-    return list(itertools.product(*values.values()))
+    return {override.get_key_element(): override for override in parsed}  # the last one of a key counts
 
 
 def _values(override: Override) -> list[str]:

@@ -65,6 +65,7 @@ class Start(Callback):
         overrides = planned.overrides_of_jobs(config)
         if overrides is not None:
             self._checked(config, overrides, lambda job, settings: job)
+        planned.name_by_factors(config)
         _watch_workers(config)
 
     def _checked(
@@ -104,6 +105,7 @@ class SweepStart(Start):
         else:  # launched again
             with read_write(config.hydra):
                 config.hydra.overrides.task.append(AGAIN)
+        planned.name_by_factors(config)
         _watch_workers(config)
 
     def _begin(self, config: DictConfig) -> None:

@@ -346,8 +346,8 @@ class Bench:
         **settings: Any,
     ) -> Pace:
         batches = Batches(samples, first, most, _now)
-        plumbing = {"devices": 1, "strategy": "auto", "logger": False, "enable_checkpointing": False, "max_epochs": 1}
-        trainer = make_trainer(self.settings.trainer, list(callbacks), **plumbing, **settings)
+        plumbing = {"devices": 1, "strategy": "auto", "enable_checkpointing": False, "max_epochs": 1, **settings}
+        trainer = make_trainer(self.settings.trainer, callbacks, **plumbing)
         run(trainer, ImageDataModule(self.images).batched_dataloader(split, batches))
         return batches.pace
 

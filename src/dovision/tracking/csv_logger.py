@@ -1,75 +1,62 @@
-"""Headline numbers as a CSV file in the run directory, and what other loggers send besides."""
+"""Lightning's CSV logger, with the file of a job that was stopped continued."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import pandas as pd
+import pytorch_lightning as pl
+from lightning_fabric.loggers.logger import rank_zero_experiment
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.utilities import rank_zero_only
 
-from dovision.functional.intervals import Interval
-from dovision.io.atomic import replacing
-from dovision.store.run_record import Run
-from dovision.store.spreadsheet import as_text
-from dovision.store.tables import EFFECTS, row_groups
-
-METRICS_FILE = "metrics.csv"
-_MOST = 50  # classes up to which the numbers of each are sent
+from dovision.io import files, paths
+from dovision.io.text_files import write_text
+from dovision.store.spreadsheet import guarded
 
 
-class CSVLogger:
-    """metrics.csv in the run directory: a row per condition and metric, with its interval."""
+class CSVLogger(pl.loggers.CSVLogger):
+    """Curves and numbers in metrics.csv, a row per step, and the configuration in hparams.yaml.
 
-    def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
-        """Begin a run.
+    A job that was stopped goes on in the same file: what it logs of a step takes the place of what was there.
 
-        Args:
-            folder: the run directory.
-            group: the runs that belong together.
-            name: the run among them.
-            config: plain values.
-        """
+    Args:
+        save_dir: the run directory.
+        folder: of both files, in the run directory.
+    """
 
-    def report(self, run: Run) -> None:
-        """Send the headline numbers of a completed run."""
-        with replacing(run.folder / METRICS_FILE) as partial, partial.open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["condition", "metric", *Interval._fields])
-            for condition, metric, interval in metrics(run):
-                rows.writerow(map(as_text, [condition, metric, *interval.values()]))
+    def __init__(self, save_dir: str, folder: str) -> None:
+        super().__init__(save_dir, name=None, version=paths.below("logger.csv.folder", folder))
 
-    def send(self, folder: Path) -> None:
-        """Send the figures and tables of a written report, by their names; nothing to do for a CSV file."""
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """Lightning's writer of both files."""
+        if self._experiment is None:
+            self._experiment = ContinuedRows(self.log_dir)
+        return self._experiment
 
-    def finish(self, failed: bool) -> None:
-        """End the run; called in any case."""
-
-
-def metrics(run: Run) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """(condition, metric, interval) of each headline number of a run; those of a class are metric/class, images too."""
-    for condition, found in run.summary["conditions"].items():
-        classes = found["classes"]
-        for metric, interval in found.items():
-            if isinstance(interval, dict) and metric != "classes":
-                yield condition, metric, interval
-        for name, own in classes.items() if len(classes) <= _MOST else ():
-            for metric, interval in own.items():
-                yield condition, f"{metric}/{name}", interval
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what is not written yet, and merge the rows of a step into one, with the last value of each metric."""
+        super().finalize(status)
+        path = Path(self.log_dir) / ExperimentWriter.NAME_METRICS_FILE
+        if path.is_file():
+            rows = pd.read_csv(StringIO(files.read_text(path)))
+            merged = rows.groupby(rows["step"].to_numpy()).last()
+            write_text(path, guarded(merged).to_csv(index=False))
 
 
-def effect_histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Counts and edges of the effects of all conditions, in 64 bins over [-1, 1]."""
-    edges = np.linspace(-1, 1, 65)
-    counts = np.zeros(64, dtype=np.int64)
-    for table in row_groups(folder / EFFECTS, ["effect"]):
-        counts += np.histogram(table["effect"].to_numpy(), edges)[0]
-    return counts, edges
+class ContinuedRows(ExperimentWriter):
+    """Lightning's writer, without its removal of rows that are there."""
 
-
-def figure_files(folder: Path) -> Iterator[tuple[str, Path, Path]]:
-    """(name, picture, numbers) of every figure of a report."""
-    for picture in sorted((folder / "figures").rglob("*.png")):
-        yield str(picture.relative_to(folder / "figures").with_suffix("")), picture, picture.with_suffix(".csv")
+    def _check_log_dir_exists(self) -> None:
+        """Keep the whole rows of an earlier job; called by Lightning when it makes the folder."""
+        path = Path(self.metrics_file_path)
+        if path.is_file():
+            text = files.read_text(path)
+            write_text(path, text[: text.rfind("\n") + 1])  # a kill may have left a part of a row
+            self.metrics_keys = next(csv.reader(StringIO(text)), [])

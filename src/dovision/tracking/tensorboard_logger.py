@@ -1,52 +1,44 @@
-"""Event files for TensorBoard."""
+"""Lightning's TensorBoard logger, which shows figures too."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import pytorch_lightning as pl
+
+from dovision import checks
 from dovision.io import paths
-from dovision.report.catalogue import Catalogue
+from dovision.report.report_figure import ReportFigure
 from dovision.store.run_record import Run
 from dovision.store.thumbnails import load_thumbnail
-from dovision.tracking.csv_logger import CSVLogger, effect_histogram, figure_files, metrics
+from dovision.tracking.payload import effect_histogram, figure_files
 
 
-class TensorboardLogger(CSVLogger):
-    """metrics.csv, and event files for TensorBoard: headline numbers against epsilon, figures, effects as histogram.
+class TensorBoardLogger(pl.loggers.TensorBoardLogger):
+    """Event files with curves, numbers and figures, and the effects of a run as histogram.
 
     Args:
+        save_dir: the run directory.
         folder: of the event files, in the run directory.
     """
 
-    def __init__(self, folder: str) -> None:
-        self.folder = paths.below("logger.folder", folder)
-        self.writer: Any = None
+    def __init__(self, save_dir: str, folder: str) -> None:
+        checks.import_extra("tensorboard", "tensorboard")
+        version = paths.below("logger.tensorboard.folder", folder)
+        super().__init__(save_dir, name=None, version=version, default_hp_metric=False)
 
-    def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        self.catalogue = Catalogue()  # a wrong figure is refused before the job, not after it
-        self.writer = SummaryWriter(folder / self.folder)
-        self.writer.add_text("run", f"{group}: {name}")
-
-    def report(self, run: Run) -> None:
-        super().report(run)
-        for condition, metric, interval in metrics(run):
-            self.writer.add_scalar(f"{metric}/{condition}", interval["estimate"])
-        for item in self.catalogue.of_run(run):
-            self.writer.add_figure(item.name, item.figure)
+    def log_run(self, run: Run, figures: Sequence[ReportFigure]) -> None:
+        """Send what a completed run shows."""
+        for item in figures:
+            self.experiment.add_figure(item.name, item.figure, global_step=0)
         counts, edges = effect_histogram(run.folder)
         middle = (edges[1:] + edges[:-1]) / 2
-        self.writer.add_histogram_raw(
-            "effects", -1.0, 1.0, int(counts.sum()), middle @ counts, middle**2 @ counts, edges[1:], counts
-        )
+        moments = int(counts.sum()), middle @ counts, middle**2 @ counts
+        self.experiment.add_histogram_raw("effects", -1.0, 1.0, *moments, edges[1:], counts, global_step=0)
 
-    def send(self, folder: Path) -> None:
+    def log_report(self, folder: Path) -> None:
+        """Send the figures of a written report."""
         for name, picture, _ in figure_files(folder):
-            self.writer.add_image(f"figures/{name}", load_thumbnail(picture)[..., :3], dataformats="HWC")
-
-    def finish(self, failed: bool) -> None:
-        if self.writer is not None:
-            self.writer.close()
+            image = load_thumbnail(picture)[..., :3]
+            self.experiment.add_image(f"figures/{name}", image, global_step=0, dataformats="HWC")

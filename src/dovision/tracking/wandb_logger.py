@@ -1,32 +1,30 @@
-"""Runs in Weights & Biases, with effect maps and boxes as layers over the saved pictures."""
+"""Lightning's W&B logger, with figures, effect maps and boxes over the saved pictures, tables and weights."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pytorch_lightning as pl
+from pytorch_lightning.loggers.logger import DummyLogger
 
 from dovision import checks
 from dovision.functional.geometry import stack
-from dovision.report.catalogue import Catalogue
 from dovision.report.figures.gallery import GALLERY
 from dovision.report.report_figure import ReportFigure
 from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, largest_effect, read_samples
 from dovision.store.thumbnails import Picture, load_thumbnail, thumbnail_path
-from dovision.tracking.csv_logger import CSVLogger, effect_histogram, figure_files, metrics
+from dovision.tracking.patience import Service, patient
+from dovision.tracking.payload import TABLE_ROWS, effect_histogram, figure_files
 from dovision.types import Box
 
-log = logging.getLogger(__name__)
-PATIENCE = 60.0  # seconds that W&B may take for one answer
-TABLE_ROWS = 1000  # of a table that are sent
 LEVELS = {
     0: "no unit",
     1: "evidence for the class",
@@ -38,116 +36,116 @@ LEVELS = {
 EDGES = (-0.6, -0.2, 0.2, 0.6)  # between the levels 1 to 5, in shares of the largest effect of the job's pictures
 
 
-class WandbLogger(CSVLogger):
-    """The same, and a W&B run per job.
+class WandbLogger(pl.loggers.WandbLogger):
+    """A W&B run with curves, numbers and configuration, and all that a completed run shows.
 
-    It holds the headline numbers, every figure with the numbers behind it (with detectors ROC and precision-recall
-    among them), saved images with effect maps and boxes as layers, effects as histogram, samples, and as artifacts the
-    tables and the weights. Trouble with W&B is a warning, and after a minute the job goes on without it: the tables do
-    not need it.
+    These are every figure with the numbers behind it, saved images with effect maps and boxes as layers, effects as
+    histogram, samples, and as artifacts the tables and the weights. Trouble with W&B is a warning, and the job goes on
+    without it: the tables do not need it.
 
     Args:
+        save_dir: the run directory.
+        name: of the run.
+        group: the runs that belong together.
+        job_type: train, evaluate or report.
+        tags: of the run.
         project: of W&B.
         mode: offline (files in the run directory, no key, no network), online or disabled.
         entity: user or team; None is the default one.
         artifacts: whether tables and weights are sent. Offline they are not copied, but sent from where they lie.
+        patience: seconds that W&B may take for an answer; then the job goes on without it.
     """
 
-    def __init__(self, project: str, mode: str, entity: str | None, artifacts: bool) -> None:
-        self.project = project
-        self.mode = checks.choice("logger.mode", mode, ("offline", "online", "disabled"))
-        self.entity = entity
-        self.artifacts = artifacts
-        self.run: Any = None
+    def __init__(
+        self,
+        save_dir: str,
+        name: str,
+        group: str,
+        job_type: str,
+        tags: Sequence[str],
+        project: str,
+        mode: str,
+        entity: str | None,
+        artifacts: bool,
+        patience: float,
+    ) -> None:
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # for which the end of a process would wait
+        self.service = Service("W&B", patience)
+        self.artifacts = checks.switch("logger.wandb.artifacts", artifacts)
+        super().__init__(
+            name=name,
+            save_dir=save_dir,
+            project=project,
+            mode=checks.choice("logger.wandb.mode", mode, ("offline", "online", "disabled")),
+            entity=entity,
+            group=group,
+            job_type=job_type,
+            tags=list(tags),
+            settings={"silent": True, "console": "off", "init_timeout": patience, "finish_timeout": patience},
+        )
+        self._wandb_init.pop("anonymous", None)  # which Lightning sets, and of which W&B warns
 
-    def start(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> None:
-        self.catalogue = Catalogue()  # a wrong figure is refused before the job, not after it
-        self.run = self._patiently(lambda: self._begin(folder, group, name, config))
+    log_hyperparams = patient(pl.loggers.WandbLogger.log_hyperparams)
+    log_metrics = patient(pl.loggers.WandbLogger.log_metrics)
+    after_save_checkpoint = patient(pl.loggers.WandbLogger.after_save_checkpoint)
+    finalize = patient(pl.loggers.WandbLogger.finalize)
 
-    def report(self, run: Run) -> None:
-        super().report(run)
-        if self.run is not None:
-            shown = self.catalogue.of_run(run)
-            self._patiently(lambda: self._send(run, shown))
-        if self.run is not None and self.artifacts:
-            self._patiently(lambda: self._send_artifacts(run))
-
-    def finish(self, failed: bool) -> None:
-        if self.run is not None:
-            self._patiently(lambda: self.run.finish(exit_code=int(failed)))
-
-    def send(self, folder: Path) -> None:
+    @property
+    def experiment(self) -> Any:
+        """The run of W&B; of an earlier job nothing is left, so that each has a run of its own."""
         import wandb
 
-        if self.run is None:
-            raise ConnectionError("W&B took no run, and so no report: see the warning above, or log_to=tensorboard.")
+        if self.service.down:
+            return DummyLogger().experiment
+        if self._experiment is None and wandb.run is not None:
+            wandb.finish()
+        return super().experiment
+
+    @patient
+    def finish(self, failed: bool) -> None:
+        """End the run, as failed or finished."""
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=int(failed))
+
+    @patient
+    def log_run(self, run: Run, figures: Sequence[ReportFigure]) -> None:
+        """Send what a completed run shows."""
+        import wandb
+
+        shown: dict[str, Any] = {"effects": wandb.Histogram(np_histogram=effect_histogram(run.folder))}
+        shown["samples"] = wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))
+        for item in figures:
+            shown[item.name] = wandb.Image(item.figure, caption=item.caption)
+            shown[f"tables/{item.name}"] = wandb.Table(dataframe=item.data.head(TABLE_ROWS), allow_mixed_types=True)
+            if item.name == GALLERY:
+                shown["effect_maps"] = [_image(one) for one in layered(run.folder, item.data)]
+        self.log_metrics(shown, step=0)
+        if self.artifacts:
+            self._log_files(f"tables-{self.version}", "tables", sorted(run.folder.glob("*.parquet")))
+            for name, path in run.facts["checkpoint_files"].items():
+                self._log_files(f"{name}-{run.facts['checkpoints'][name]}", "model", [path])
+
+    @patient
+    def log_report(self, folder: Path) -> None:
+        """Send a written report: its page, and its figures with the numbers behind them."""
+        import wandb
+
         for name, picture, numbers in figure_files(folder):
-            table = pd.read_csv(numbers).head(TABLE_ROWS)
-            self.run.log({f"figures/{name}": wandb.Image(str(picture)), f"tables/{name}": wandb.Table(dataframe=table)})
-        report = wandb.Artifact(f"report-{self.run.group}", type="report")
+            table = wandb.Table(dataframe=pd.read_csv(numbers).head(TABLE_ROWS))
+            self.log_metrics({f"figures/{name}": wandb.Image(str(picture)), f"tables/{name}": table}, step=0)
+        report = wandb.Artifact(f"report-{self.experiment.group}", type="report")
         report.add_file(str(folder / "index.html"))
         report.add_dir(str(folder / "figures"), name="figures")
-        self.run.log_artifact(report)
+        self.experiment.log_artifact(report)
 
-    def _begin(self, folder: Path, group: str, name: str, config: Mapping[str, Any]) -> Any:
+    def _log_files(self, name: str, kind: str, files: Sequence[str | Path]) -> None:
+        """Send files as an artifact, without a copy of them."""
         import wandb
 
-        return wandb.init(
-            project=self.project,
-            entity=self.entity,
-            mode=self.mode,  # type: ignore[arg-type]
-            dir=folder,
-            group=group,
-            name=name,
-            config=dict(config),
-            reinit="finish_previous",
-            settings=wandb.Settings(silent=True, init_timeout=30, console="off"),
-        )
-
-    def _send(self, run: Run, shown: Sequence[ReportFigure]) -> None:
-        import wandb
-
-        self.run.summary.update({f"{condition}/{metric}": interval for condition, metric, interval in metrics(run)})
-        for item in shown:
-            self.run.log({item.name: wandb.Image(item.figure, caption=item.caption)})
-            table = wandb.Table(dataframe=item.data.head(TABLE_ROWS), allow_mixed_types=True)
-            self.run.log({f"tables/{item.name}": table})
-            if item.name == GALLERY:
-                self.run.log({"effect_maps": [_image(one) for one in layered(run.folder, item.data)]})
-        self.run.log({"effects": wandb.Histogram(np_histogram=effect_histogram(run.folder))})
-        self.run.log({"samples": wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))})
-
-    def _send_artifacts(self, run: Run) -> None:
-        import wandb
-
-        tables = wandb.Artifact(f"tables-{self.run.id}", type="tables")
-        for path in sorted(run.folder.glob("*.parquet")):
-            tables.add_file(str(path), policy="immutable")  # without a copy
-        self.run.log_artifact(tables)
-        for name, path in run.facts["checkpoint_files"].items():
-            weights = wandb.Artifact(f"{name}-{run.facts['checkpoints'][name]}", type="model")
-            weights.add_file(path, policy="immutable")
-            self.run.log_artifact(weights)
-
-    def _patiently(self, ask: Callable[[], Any]) -> Any:
-        """The answer; None, a warning, and no more questions if there is none."""
-        answers, errors = [], []
-
-        def attempt() -> None:
-            try:
-                answers.append(ask())
-            except Exception as error:
-                errors.append(error)
-
-        thread = Thread(target=attempt, daemon=True)
-        thread.start()
-        thread.join(PATIENCE)
-        if answers:
-            return answers[0]
-        self.run = None
-        trouble = errors[0] if errors else f"no answer within {PATIENCE:.0f} s"
-        log.warning("W&B failed, and the job goes on without it: %s", trouble)
-        return None
+        artifact = wandb.Artifact(name, type=kind)
+        for file in files:
+            artifact.add_file(str(file), policy="immutable")
+        self.experiment.log_artifact(artifact)
 
 
 class Layered(NamedTuple):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import Component, make_each
 from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings
@@ -25,13 +26,16 @@ from dovision.training.schedule import Schedule
 from dovision.training.trainer import limits, make_trainer
 
 
-def fit_classifier(settings: TrainSettings, images: Images, path: Path, start: Path | None = None) -> None:
+def fit_classifier(
+    settings: TrainSettings, images: Images, path: Path, loggers: Sequence[Logger], start: Path | None = None
+) -> None:
     """Fit the configured model to the training images, and write its checkpoint with its scores.
 
     Args:
         settings: of the job.
         images: whose training images it is fitted to.
         path: where the checkpoint goes.
+        loggers: of the job.
         start: a checkpoint of Lightning from which the fit goes on; None: from its beginning.
     """
     network = laid_out(settings.model.make())
@@ -41,12 +45,14 @@ def fit_classifier(settings: TrainSettings, images: Images, path: Path, start: P
         check_resumable(start, module, own.epochs)
     data = _data(settings, images, own, _augmentation(settings))
     callbacks = of_fit(settings.callbacks, monitors=True)
-    facts = _fit(settings, data, module, own, path.parent, callbacks, start)
+    facts = _fit(settings, data, module, own, path.parent, callbacks, start, loggers)
     network.task = module.fitted_task
     checkpoint.save_checkpoint(path, network, settings.model.record(), None, facts)
 
 
-def fit_autoencoder(settings: TrainSettings, images: Images, plain: Classifier, fitted: Path, path: Path) -> None:
+def fit_autoencoder(
+    settings: TrainSettings, images: Images, plain: Classifier, fitted: Path, path: Path, loggers: Sequence[Logger]
+) -> None:
     """Insert the configured autoencoder into a fitted classifier, fit it as well, and write a checkpoint of both.
 
     Args:
@@ -55,13 +61,14 @@ def fit_autoencoder(settings: TrainSettings, images: Images, plain: Classifier, 
         plain: the classifier, whose answers are to be preserved.
         fitted: the classifier's checkpoint.
         path: where the checkpoint of both goes.
+        loggers: of the curves.
     """
     autoencoder = settings.code_of
     with_autoencoder = laid_out(insert(plain, autoencoder.make(), images.shape))
     module = autoencoder_module(settings.training, plain, with_autoencoder)
     data = _data(settings, images, settings.training.autoencoder, None)
     callbacks = of_fit(settings.callbacks, monitors=False)
-    facts = _fit(settings, data, module, settings.training.autoencoder, path.parent, callbacks, None)
+    facts = _fit(settings, data, module, settings.training.autoencoder, path.parent, callbacks, None, loggers)
     model = checkpoint.read_checkpoint(fitted)["model"]
     checkpoint.save_checkpoint(path, with_autoencoder, model, autoencoder.record(), facts)
 
@@ -137,12 +144,14 @@ def _fit(
     folder: Path,
     callbacks: Mapping[str, Component],
     start: Path | None,
+    loggers: Sequence[Logger],
 ) -> dict[str, Any]:
     """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
-    made = make_callbacks(callbacks, folder, has_loggers=False).values()
+    made = make_callbacks(callbacks, folder, has_loggers=bool(loggers)).values()
     epochs = Epochs(folder, *best_by(made, module.best_by), software())
-    one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
-    trainer = make_trainer(settings.trainer, [*made, epochs], max_epochs=fit.epochs, logger=False, **one_device)
+    # On one device, so that the batch size, and so the numbers, stay as configured.
+    plumbing = {"max_epochs": fit.epochs, "devices": 1, "strategy": "auto"}
+    trainer = make_trainer(settings.trainer, [*made, epochs], loggers, **plumbing)
     if fit.epochs == 0:
         scores = {**trainer.validate(module, datamodule=data, verbose=False)[0], "epoch": 0}
     else:

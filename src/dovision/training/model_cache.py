@@ -7,12 +7,13 @@ checkpoints/<kind>-<hash of the key>/<kind>.ckpt    the weights, with the name o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from dovision.config import hashing
@@ -29,6 +30,7 @@ from dovision.store.provenance import files_named, software
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fit_callbacks import of_fit
 from dovision.training.fitting import fit_autoencoder, fit_classifier, laid_out
+from dovision.training.named_loggers import named_loggers
 from dovision.training.sanity_checks import PermutedLabels
 from dovision.training.trainer import limits, limits_in_words
 from dovision.types import Shape, Task
@@ -65,13 +67,16 @@ class Key(NamedTuple):
         return {**hashing.relevant_to_fits(plain(self.parts, record=True)), **self.around}
 
 
-def classifier(settings: TrainSettings, images: Images, again: bool = False) -> FittedModel:
+def classifier(
+    settings: TrainSettings, images: Images, again: bool = False, loggers: Sequence[Logger] = ()
+) -> FittedModel:
     """The classifier of `checkpoint`, or that of the configured data, model, training and seed, fitted if need be.
 
     Args:
         settings: of the job.
         images: which it is fitted to.
         again: fit it even if a fitted one is found.
+        loggers: of its curves.
 
     Raises:
         ValueError: the checkpoint's classes or image shape are not the dataset's.
@@ -80,16 +85,21 @@ def classifier(settings: TrainSettings, images: Images, again: bool = False) -> 
         model = read_model(settings, settings.checkpoint)
         check_fits(model, images.task, images.shape)
         return model
-    return _fitted(settings, images, images.fingerprint, again=again)
+    return _fitted(settings, images, images.fingerprint, loggers, again=again)
 
 
-def permuted(settings: TrainSettings, images: Images) -> FittedModel:
+def permuted(settings: TrainSettings, images: Images, loggers: Sequence[Logger] = ()) -> FittedModel:
     """A classifier of the same model and training, fitted to permuted labels: its maps have nothing to show."""
-    return _fitted(settings, PermutedLabels(images, settings.seed), images.fingerprint, permuted=True)
+    named = named_loggers(PERMUTED, loggers)
+    return _fitted(settings, PermutedLabels(images, settings.seed), images.fingerprint, named, permuted=True)
 
 
 def with_autoencoder(
-    settings: TrainSettings, images: Images, classifier: FittedModel, again: bool = False
+    settings: TrainSettings,
+    images: Images,
+    classifier: FittedModel,
+    again: bool = False,
+    loggers: Sequence[Logger] = (),
 ) -> FittedModel:
     """The classifier with its causal autoencoder inserted, fitted if need be; arguments as those of `classifier`.
 
@@ -98,11 +108,12 @@ def with_autoencoder(
     """
     own = classifier.model, settings.code_of.record()
     key = _autoencoder_key(settings, images.fingerprint, classifier.weights)
+    named = named_loggers(AUTOENCODER, loggers)
     return _cached_or_fitted(
         settings,
         key,
         own,
-        lambda path: fit_autoencoder(settings, images, classifier.classifier, classifier.path, path),
+        lambda path: fit_autoencoder(settings, images, classifier.classifier, classifier.path, path, named),
         again,
     )
 
@@ -160,7 +171,12 @@ def facts(images: Images, models: Mapping[str, FittedModel]) -> dict[str, Any]:
 
 
 def _fitted(
-    settings: TrainSettings, images: Images, data: str, permuted: bool = False, again: bool = False
+    settings: TrainSettings,
+    images: Images,
+    data: str,
+    loggers: Sequence[Logger],
+    permuted: bool = False,
+    again: bool = False,
 ) -> FittedModel:
     key = _classifier_key(settings, data, permuted)
     start = None if permuted else settings.ckpt_path
@@ -168,7 +184,7 @@ def _fitted(
         settings,
         key,
         (settings.model.record(), None),
-        lambda path: fit_classifier(settings, images, path, start),
+        lambda path: fit_classifier(settings, images, path, loggers, start),
         again,
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, ProgressBar
+from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import Component
 from dovision.training.fit_progress import FitProgress
@@ -18,7 +19,9 @@ LIMITS = ("limit_train_batches", "limit_val_batches", "limit_test_batches")  # b
 OFF_AT_ZERO = ("overfit_batches", "fast_dev_run")  # limits that are off where they are zero
 
 
-def make_trainer(configured: Component, callbacks: list[Callback], **settings: Any) -> pl.Trainer:
+def make_trainer(
+    configured: Component, callbacks: Sequence[Callback], loggers: Sequence[Logger] = (), **settings: Any
+) -> pl.Trainer:
     """Lightning's trainer with the configured plumbing; the display shows its fits, unless a callback is a bar.
 
     Raises:
@@ -29,7 +32,7 @@ def make_trainer(configured: Component, callbacks: list[Callback], **settings: A
     _check_limits(configured)
     plumbing = _few_batches(configured.replaced(**settings))
     try:
-        return plumbing.make(callbacks=[*callbacks, *bars, *reports])
+        return plumbing.make(callbacks=[*callbacks, *bars, *reports], logger=list(loggers))
     except ValueError as error:
         got, reason = ", ".join(f"{key}={plumbing[key]}" for key in DEVICES), str(error).removeprefix("trainer: ")
         raise ValueError(f"trainer is refused by Lightning, got {got}: {reason}") from error.__cause__

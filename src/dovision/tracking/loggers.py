@@ -1,0 +1,137 @@
+"""The loggers of a job: made for it, given the configuration, sent what a completed run shows, and closed."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, runtime_checkable
+
+from pytorch_lightning.loggers import Logger
+
+from dovision import checks
+from dovision.config.component import Component
+from dovision.report.catalogue import Catalogue
+from dovision.report.report_figure import ReportFigure
+from dovision.store.run_record import Run, read_sweep
+from dovision.tracking.mlflow_logger import MLFlowLogger
+from dovision.tracking.payload import scalars
+from dovision.tracking.wandb_logger import WandbLogger
+
+
+@runtime_checkable
+class FigureLogger(Protocol):
+    """A logger that shows more than numbers."""
+
+    def log_run(self, run: Run, figures: Sequence[ReportFigure]) -> None:
+        """Send what a completed run shows."""
+
+    def log_report(self, folder: Path) -> None:
+        """Send the figures of a written report."""
+
+
+def make_loggers(
+    components: Mapping[str, Component],
+    folder: Path,
+    *,
+    name: str,
+    group: str,
+    job_type: str,
+    tags: Sequence[str] = (),
+    config: Mapping[str, Any] | None = None,
+) -> list[Logger]:
+    """Lightning's loggers of a job, for each of its trainers.
+
+    Args:
+        components: the configured loggers; a class gets those of the arguments below that it takes by their names, and
+            that its component does not set.
+        folder: where their files go; the argument `save_dir`.
+        name: of the run in a dashboard.
+        group: the runs that belong together, such as those of a sweep.
+        job_type: train, evaluate or report.
+        tags: of the run.
+        config: nested plain values, sent as hyperparameters.
+
+    Raises:
+        ValueError: a logger refuses its arguments, or needs a package that is not installed; or a figure is none.
+    """
+    facts = {"save_dir": str(folder), "name": name, "group": group, "job_type": job_type, "tags": list(tags)}
+    loggers = [_made(component, facts) for component in components.values()]
+    if any(isinstance(logger, FigureLogger) for logger in loggers):
+        Catalogue()  # refuses a wrong figure before the job, not after it
+    if config is not None:
+        for logger in loggers:
+            logger.log_hyperparams(dict(config))
+    return loggers
+
+
+def check_logger(component: Component) -> None:
+    """Make a logger of this package as a job would; it leaves nothing behind.
+
+    Raises:
+        ValueError: it refuses its arguments, or needs a package that is not installed.
+    """
+    if str(component["_target_"]).startswith("dovision."):  # others may begin a run as soon as they are made
+        with TemporaryDirectory() as folder:
+            store = {"tracking_uri": f"file:{folder}"} if "tracking_uri" in component else {}
+            facts = {"save_dir": folder, "name": "name", "group": "group", "job_type": "evaluate", "tags": []}
+            _made(component.replaced(**store), facts)
+
+
+def _made(component: Component, facts: Mapping[str, Any]) -> Logger:
+    taken = inspect.signature(pkgutil.resolve_name(component["_target_"])).parameters
+    given = {key: value for key, value in facts.items() if key in taken and key not in component}
+    made = component.replaced(_partial_=False).make(**given)
+    return checks.instance(component.where, made, Logger, "a logger of Lightning")
+
+
+def log_run(loggers: Sequence[Logger], folder: Path) -> None:
+    """Send the headline numbers of a completed run, and to loggers that show more all that it shows.
+
+    Args:
+        loggers: of its job.
+        folder: the run directory.
+    """
+    (run,) = read_sweep(folder)
+    numbers = scalars(run)
+    for logger in loggers:
+        logger.log_metrics(numbers, step=0)
+    with_figures = [logger for logger in loggers if isinstance(logger, FigureLogger)]
+    figures = Catalogue().of_run(run) if with_figures else []
+    for logger in with_figures:
+        logger.log_run(run, figures)
+
+
+def log_report(loggers: Sequence[Logger], folder: Path) -> None:
+    """Send a written report to the loggers that show figures.
+
+    Raises:
+        ConnectionError: a service did not take it.
+    """
+    for logger in loggers:
+        if isinstance(logger, FigureLogger):
+            logger.log_report(folder)
+        if isinstance(logger, (WandbLogger, MLFlowLogger)) and logger.service.down:
+            raise ConnectionError(f"{logger.service.name} did not take the report, see the warning above.")
+
+
+@contextmanager
+def closing_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
+    """A block at whose end the loggers end their runs, as failed if an exception leaves it."""
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        with ExitStack() as stack:  # one that raises keeps no other from its end
+            for logger in loggers:
+                stack.callback(_end, logger, failed)
+
+
+def _end(logger: Logger, failed: bool) -> None:
+    logger.finalize("failed" if failed else "success")
+    if isinstance(logger, WandbLogger):
+        logger.finish(failed)

@@ -1,0 +1,60 @@
+"""Calls to a service that may be down, for a logger that must neither fail nor stall a job."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+from dovision import checks
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """A service that is asked until it fails, or gives no answer in time; then the job goes on without it.
+
+    Args:
+        name: of the service, for the log.
+        patience: seconds that it may take for an answer.
+    """
+
+    def __init__(self, name: str, patience: float) -> None:
+        self.name = name
+        self.patience = checks.positive("patience", patience)
+        self.down = False
+
+    def ask(self, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """The answer; None if there is none, with a warning the first time, or was none before."""
+        if self.down:
+            return None
+        answers: list[Any] = []
+        errors: list[Exception] = []
+
+        def attempt() -> None:
+            try:
+                answers.append(question(*args, **kwargs))
+            except Exception as error:  # whatever a service's client raises
+                errors.append(error)
+
+        thread = Thread(target=attempt, daemon=True)
+        thread.start()
+        thread.join(self.patience)
+        if answers or self.down:
+            return answers[0] if answers else None
+        self.down = True
+        trouble = errors[0] if errors else f"no answer within {self.patience:g} s"
+        log.warning("%s failed, and the job goes on without it: %s", self.name, trouble)
+        return None
+
+
+def patient(method: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of a logger, asked through the logger's `service`."""
+
+    @functools.wraps(method)
+    def ask(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.service.ask(method, self, *args, **kwargs)
+
+    return ask

@@ -1,0 +1,151 @@
+"""The loggers of a job: which, made of what, refused when, named how, and ended in any case."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from pytorch_lightning.loggers import Logger
+
+from dovision.cli.train import main as train
+from dovision.config.component import Component
+from dovision.store.run_record import read_sweep
+from dovision.tracking.loggers import closing_loggers, make_loggers
+from dovision.training.image_classifier import ImageClassifier
+
+SMALL = ("dataset=digits", "training.classifier.epochs=3", "training.autoencoder.epochs=1", "autoencoder=conv_1x1")
+NOT_PARTIAL = {"_target_": "pytorch_lightning.loggers.CSVLogger", "name": None, "version": "own"}
+
+
+def test_a_class_of_lightning_needs_no_more_than_its_yaml(tmp_path):
+    component = Component("logger.own", NOT_PARTIAL)
+    (logger,) = make_loggers({"own": component}, tmp_path, name="n", group="g", job_type="train", config={"a": 1})
+    logger.log_metrics({"loss": 0.5}, step=1)
+    logger.finalize("success")
+    assert {path.name for path in (tmp_path / "own").iterdir()} == {"metrics.csv", "hparams.yaml"}
+
+
+def test_what_a_component_sets_is_not_given_by_the_job(tmp_path):
+    component = Component("logger.own", NOT_PARTIAL | {"save_dir": str(tmp_path / "elsewhere")})
+    (logger,) = make_loggers({"own": component}, tmp_path, name="n", group="g", job_type="train")
+    assert logger.save_dir == str(tmp_path / "elsewhere")
+
+
+def test_a_component_that_is_no_logger_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"logger\.own must be a logger of Lightning, got an object of class Counter"):
+        make_loggers({"own": Component("logger.own", {"_target_": "collections.Counter"})}, tmp_path,
+                     name="n", group="g", job_type="train")  # fmt: skip
+
+
+@pytest.mark.parametrize("error", [None, ValueError("no"), KeyboardInterrupt()])
+def test_all_are_ended_whatever_ends_the_block_and_whichever_of_them_raises(error):
+    ends = []
+
+    class Ending(Logger):
+        name = version = ""
+
+        def log_metrics(self, metrics, step=None): ...
+
+        def log_hyperparams(self, params): ...
+
+        def finalize(self, status):
+            ends.append(status)
+            if len(ends) == 1 and error is None:
+                raise OSError("disk full")
+
+    def job():
+        with closing_loggers([Ending(), Ending()]):
+            if error is not None:
+                raise error
+
+    with pytest.raises(type(error or OSError())):
+        job()
+    assert ends == (["success"] * 2 if error is None else ["failed"] * 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("logger=[wandb,nope]", "logger has no component 'nope'. It has: csv, mlflow, tensorboard, wandb."),
+        ("logger=wandbb", "logger has no component 'wandbb'. Did you mean wandb?"),
+        ("logger=csv logger.csv.fodler=x", "logger.csv has no key 'fodler'. Did you mean folder?"),
+        ("logger=csv +logger.csv.fodler=x", "logger.csv has no key 'fodler'"),
+        ("logger=csv logger.csv.folder=../x", "logger.csv.folder must be a name"),
+        ("logger=wandb logger.wandb.mode=on", "logger.wandb.mode must be one of offline, online, disabled, got 'on'"),
+        ("logger=wandb logger.wandb.patience=0", "logger.wandb: patience must be"),
+        ("logger=csv +logger.x=3", "logger.x must be a component, got 3"),
+    ],
+)
+def test_a_wrong_logger_is_refused_in_a_line_before_anything_starts(
+    words, message, dovision_evaluate, tmp_path, capsys
+):
+    assert dovision_evaluate(*words.split(), f"output_root={tmp_path / 'out'}") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
+def test_a_logger_whose_package_is_missing_says_how_to_install_it(
+    name, dovision_evaluate, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(__import__("sys").modules, name, None)
+    assert dovision_evaluate(f"logger=[csv,{name}]", f"output_root={tmp_path / 'out'}") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"logger.{name}: this component needs {name}" in line
+    assert line.endswith(f"Install it: pip install 'dovision[{name}]'.")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_without_loggers_nothing_is_logged(copy, dovision_evaluate):
+    assert dovision_evaluate(f"output_root={copy}", "logger=[]") == 0
+    (run,) = read_sweep(copy / "evaluate")
+    assert not (run.folder / "csv").exists()
+
+
+@pytest.mark.slow
+def test_the_csv_has_the_curves_and_the_numbers_of_the_summary(fitted):
+    (run,) = read_sweep(fitted / "evaluate")
+    rows = pd.read_csv(run.folder / "csv" / "metrics.csv").set_index("step")
+    for condition, numbers in run.summary["conditions"].items():
+        assert rows.loc[0, f"accuracy/{condition}"] == numbers["accuracy"]["estimate"]
+    assert rows["train_loss"].dropna().index.tolist() == [67]  # the last step of its one epoch
+    assert (rows["val_score"].dropna() == run.facts["scores"]["classifier"]["val_score"]).all()
+
+
+@pytest.mark.slow
+def test_curves_of_two_fits_are_told_apart_and_a_stopped_one_goes_on(tmp_path, run_command, monkeypatch, events):
+    """Stopped in its second epoch, after some steps whose numbers are lost."""
+    words, steps = (*SMALL, "logger=[csv,tensorboard]", f"output_root={tmp_path}"), []
+    step = ImageClassifier.training_step
+
+    def stopping(self, *arguments):
+        steps.append(1)
+        if len(steps) == 100:
+            raise RuntimeError("stopped")
+        return step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageClassifier, "training_step", stopping)
+        with pytest.raises(RuntimeError, match="stopped"):
+            run_command(train, *words)
+    assert run_command(train, *words) == 0
+    (folder,) = (tmp_path / "train").iterdir()
+    rows = pd.read_csv(folder / "csv" / "metrics.csv").set_index("step")
+    assert rows.index.is_unique
+    assert rows["epoch"].dropna().unique().tolist() == [0, 1, 2]
+    (fit,) = (tmp_path / "checkpoints").glob("classifier-*/epochs.csv")
+    scores = pd.read_csv(fit)
+    assert rows["val_loss"].dropna().tolist() == scores["val_loss"].tolist()
+    assert rows["train_loss"].dropna().tolist() == scores["train_loss"].tolist()
+    assert rows["autoencoder/train_loss"].notna().sum() == 1
+    assert "autoencoder/val_loss" in events(folder / "tensorboard").Tags()["scalars"]
+
+
+def test_a_report_names_the_loggers_that_it_knows(finished, reported, capsys):
+    assert reported(finished, "log_to=[tensorboard,wandbb]") == 1
+    assert "log_to must be one of csv, mlflow, tensorboard, wandb, got 'wandbb'. Did you mean wandb?" in (
+        capsys.readouterr().err
+    )
+    assert reported(finished, "log_to=csv") == 1
+    assert "log_to must be a logger that shows figures, got an object of class CSVLogger" in capsys.readouterr().err

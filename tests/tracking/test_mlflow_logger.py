@@ -1,0 +1,86 @@
+"""Curves, numbers and figures in a store of files, read back by MLflow's own client."""
+
+from __future__ import annotations
+
+from multiprocessing import get_context
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dovision.config.component import read_group
+from dovision.store.run_record import read_sweep
+from dovision.tracking.loggers import make_loggers
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def stored():
+    """The runs of the one experiment of this name in a store, the newest first, and the client that reads more."""
+    from mlflow.tracking import MlflowClient
+
+    def read(root: Path, group: str):
+        client = MlflowClient(f"file:{root / 'mlruns'}")
+        (experiment,) = (each for each in client.search_experiments() if each.name == group)
+        return client, client.search_runs([experiment.experiment_id])
+
+    return read
+
+
+def test_each_job_of_a_sweep_is_a_run_with_curves_numbers_parameters_and_figures(
+    copy, dovision_evaluate, stored, break_rows
+):
+    break_rows(4)
+    words = ("logger=mlflow", "attack=fgsm", "attack.eps=0.1", "intervention.rows=2,4", "-m")
+    assert dovision_evaluate(f"output_root={copy}", *words) == 1
+    client, runs = stored(copy, "evaluate")
+    assert {run.info.run_name: run.info.status for run in runs} == {"rows=2": "FINISHED", "rows=4": "FAILED"}
+    (completed,) = (run for run in runs if run.info.status == "FINISHED")
+    (written,) = (run for run in read_sweep(copy / "evaluate") if run.state == "completed")
+    assert completed.data.metrics["accuracy/clean"] == written.summary["conditions"]["clean"]["accuracy"]["estimate"]
+    assert completed.data.params["attack/eps"] == "0.1"
+    assert completed.data.tags["job_type"] == "evaluate"
+    assert "figures/gallery.png" in [each.path for each in client.list_artifacts(completed.info.run_id, "figures")]
+
+
+def test_a_report_is_sent_with_its_page_and_numbers(finished, reported, stored):
+    assert reported(finished, "log_to=mlflow") == 0
+    client, (run,) = stored(finished.parent, "digits")
+    assert run.data.tags["job_type"] == "report"
+    assert "index.html" in [each.path for each in client.list_artifacts(run.info.run_id)]
+    assert "figures/results.csv" in [each.path for each in client.list_artifacts(run.info.run_id, "figures")]
+
+
+def begin(root: Path, name: str) -> None:
+    component = read_group("logger", output_root=str(root))["mlflow"]
+    make_loggers({"mlflow": component}, root, name=name, group="study", job_type="train", config={"seed": 0})
+
+
+def test_jobs_that_begin_at_once_share_one_experiment(tmp_path, stored):
+    spawn = get_context("spawn")
+    jobs = [spawn.Process(target=begin, args=(tmp_path, str(number))) for number in range(3)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert {run.info.run_name for run in stored(tmp_path, "study")[1]} == {"0", "1", "2"}
+
+
+def test_a_server_that_is_down_neither_fails_nor_stalls_a_job(job_loggers, caplog):
+    (logger,) = job_loggers("mlflow", tracking_uri="http://127.0.0.1:9", patience=1, config={"seed": 0})
+    logger.log_metrics({"loss": 0.5}, step=1)
+    logger.finalize("success")
+    assert logger.name is None
+    assert caplog.text.count("MLflow failed, and the job goes on without it") == 1
+
+
+def test_curves_are_read_back_step_by_step(job_loggers, stored, tmp_path):
+    (logger,) = job_loggers("mlflow")
+    losses = pd.Series([0.5, 0.4, 0.3], index=[9, 19, 29])
+    for step, loss in losses.items():
+        logger.log_metrics({"train_loss": loss}, step)
+    client, (run,) = stored(tmp_path, "study")
+    history = client.get_metric_history(run.info.run_id, "train_loss")
+    assert {each.step: each.value for each in history} == losses.to_dict()
+    assert (run.info.run_name, run.data.tags["job_type"], run.data.tags["first"]) == ("rows=4", "evaluate", "true")

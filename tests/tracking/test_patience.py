@@ -1,0 +1,44 @@
+"""A service that fails or hangs is left out, once and for all."""
+
+import time
+
+import pytest
+
+from dovision.tracking.patience import Service, patient
+
+
+def fails():
+    raise ConnectionError("no route")
+
+
+@pytest.mark.parametrize(("question", "reason"), [(fails, "no route"), (lambda: time.sleep(2), "no answer within 0.1")])
+def test_one_warning_and_no_more_questions(question, reason, caplog):
+    service, asked = Service("W&B", 0.1), []
+    assert service.ask(lambda: 3) == 3
+    began = time.monotonic()
+    assert service.ask(question) is None
+    assert service.ask(asked.append, 1) is None
+    assert time.monotonic() - began < 1
+    assert service.down
+    assert asked == []
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "W&B failed, and the job goes on without it"
+    ]
+    assert reason in caplog.text
+
+
+def test_a_patient_method_takes_its_arguments_and_returns_its_answer():
+    class Dashboard:
+        service = Service("it", 1)
+
+        @patient
+        def add(self, a, b=0):
+            return a + b
+
+    assert Dashboard().add(1, b=2) == 3
+
+
+@pytest.mark.parametrize("patience", [0, -1, "long"])
+def test_the_patience_must_be_a_time(patience):
+    with pytest.raises(ValueError, match="patience must be"):
+        Service("W&B", patience)
