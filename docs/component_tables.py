@@ -29,13 +29,13 @@ PIECES = {  # of a component, or of a run
     "loss": "what an attack raises: `loss@attack.loss=margin`",
     "autoencoder": "inserted after a layer, for interventions on its code",
     "training": "how classifier and autoencoder are fitted",
-    "callbacks": "of Lightning, in fits; a list: `callbacks=[early_stopping,lr_monitor]`",
     "scheduler": "of the step size of a fit: `scheduler@training.classifier.scheduler=cosine`",
     "augmentation": "random transforms of training images",
     "trainer": "Lightning's trainer",
     "debug": "try a command out: `debug=fdr`",
     "hparams_search": "values to sweep over, or to search",
     "paths": "folders of a machine",
+    "callbacks": "of Lightning, in fits; a list: `callbacks=[early_stopping,lr_monitor]`; and what measures in a test",
 }
 SHORT = re.compile(
     r"(<!-- table of (\w+), made by `python docs/component_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL

@@ -16,6 +16,7 @@ from dovision.config.instead import replacement
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 
 WITHOUT_AUTOENCODER = "without_autoencoder"
+MEASURING = ("effects", "maps", "detection")  # callbacks that an evaluation has, and completes
 REFERENCES = ("with_autoencoder", WITHOUT_AUTOENCODER)  # controls of an intervention on a code
 _NAME = "\N{REPLACEMENT CHARACTER}"  # placeholder of the key in the message of a check; a field does not know its key
 _CHOOSE = "Choose what it is by its group (GROUP=NAME)"  # with the group that the key begins with
@@ -244,6 +245,13 @@ class EvaluateSettings(TrainSettings):
                 "evaluation.permuted_labels needs a classifier to be fitted, got training.classifier.epochs=0. "
                 "Set evaluation.permuted_labels=false, or some epochs."
             )
+        return self
+
+    @model_validator(mode="after")
+    def _need_callbacks(self) -> EvaluateSettings:
+        missing = [name for name in MEASURING if name not in self.callbacks]
+        if missing:
+            raise ValueError(f"callbacks must have {', '.join(MEASURING)}, got no {missing[0]}. Leave it in.")
         return self
 
     @model_validator(mode="after")

@@ -75,8 +75,8 @@ def effect_evaluation(
     origin: Mapping[str, Any],
 ) -> EffectEvaluation:
     """The callback that measures effects; `origin` is what its rows depend on besides the configuration."""
-    own = settings.evaluation
-    return EffectEvaluation(
+    own, make = settings.evaluation, settings.callbacks["effects"].make()
+    evaluation: EffectEvaluation = make(
         intervention,
         folder,
         attack,
@@ -90,6 +90,7 @@ def effect_evaluation(
         checkpoint_every=own.checkpoint_every,
         origin=origin,
     )
+    return evaluation
 
 
 def map_evaluation(
@@ -101,7 +102,7 @@ def map_evaluation(
         return []
     explanation: MapSettings = settings.explanation.make()
     more = {"samples": samples, "permuted": networks.get(PERMUTED), "boxes": images.boxes("test")}
-    return [MapEvaluation(folder, explainers, explanation, networks[CLASSIFIER], **more)]
+    return [settings.callbacks["maps"].make()(folder, explainers, explanation, networks[CLASSIFIER], **more)]
 
 
 class DetectionSetup(NamedTuple):
@@ -140,7 +141,7 @@ def detect(
     classifier = networks[CLASSIFIER]
     with_autoencoder = networks[AUTOENCODER] if setup.reads_code else None
     own, data = settings.detection, evaluation_data(settings, images)
-    detection = Detection(
+    detection: Detection = settings.callbacks["detection"].make()(
         folder,
         setup.attacks,
         setup.detectors,

@@ -149,9 +149,8 @@ def _fit(
     """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
     made = make_callbacks(callbacks, folder, has_loggers=bool(loggers)).values()
     epochs = Epochs(folder, *best_by(made, module.best_by), software())
-    # On one device, so that the batch size, and so the numbers, stay as configured.
-    plumbing = {"max_epochs": fit.epochs, "devices": 1, "strategy": "auto"}
-    trainer = make_trainer(settings.trainer, [*made, epochs], loggers, **plumbing)
+    one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
+    trainer = make_trainer(settings.trainer, [*made, epochs], loggers, max_epochs=fit.epochs, **one_device)
     if fit.epochs == 0:
         scores = {**trainer.validate(module, datamodule=data, verbose=False)[0], "epoch": 0}
     else:
