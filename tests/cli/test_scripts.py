@@ -90,7 +90,7 @@ def test_each_name_of_the_package_is_where_it_is_said_to_be():
 @pytest.mark.parametrize(
     ("name", "others"),  # groups that take a list, and those that are chosen inside a component
     [
-        ("train", {"logger"}),
+        ("train", {"callbacks", "logger"}),
         ("evaluate", {"detector", "explainer", "logger", "channel_value", "loss", "callbacks", "scheduler"}),
     ],
 )
