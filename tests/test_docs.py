@@ -76,7 +76,7 @@ def test_the_examples_keep_the_contracts_of_their_kinds(plugin, folder, tmp_path
     assert {name for name in names if re.search(rf"\b{name}\b.* PASSED", done.stdout)} == set(names)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_parts_of_the_pages_work_together_in_one_command(folder, monkeypatch, tmp_path):
     from dovision.cli import evaluate, report
 

@@ -53,6 +53,7 @@ def test_detectors_have_the_variant_that_figures_show_against_attacks_that_know_
     ]
 
 
+@pytest.mark.long
 def test_a_run_ends_with_its_numbers_and_the_next_command_and_a_job_of_a_sweep_does_not(
     copy, dovision_evaluate, capsys
 ):

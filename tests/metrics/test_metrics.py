@@ -170,7 +170,7 @@ def test_states_of_any_split_merge_to_those_of_all_images(name, split):
     torch.testing.assert_close(parts[0].compute(), expected.compute(), rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")  # of a process without images
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_compute_the_number_of_all_images_from_any_split(name, processes):

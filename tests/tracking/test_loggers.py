@@ -113,7 +113,7 @@ def test_the_csv_has_the_curves_and_the_numbers_of_the_summary(fitted):
     assert (rows["val_score"].dropna() == run.facts["scores"]["classifier"]["val_score"]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_curves_of_two_fits_are_told_apart_and_a_stopped_one_goes_on(tmp_path, run_command, monkeypatch, events):
     """Stopped in its second epoch, after some steps whose numbers are lost."""
     words, steps = (*SMALL, "logger=[csv,tensorboard]", f"output_root={tmp_path}"), []

@@ -57,6 +57,7 @@ def begin(root: Path, name: str) -> None:
     make_loggers({"mlflow": component}, root, name=name, group="study", job_type="train", config={"seed": 0})
 
 
+@pytest.mark.long
 def test_jobs_that_begin_at_once_share_one_experiment(tmp_path, stored):
     spawn = get_context("spawn")
     jobs = [spawn.Process(target=begin, args=(tmp_path, str(number))) for number in range(3)]
