@@ -11,14 +11,18 @@ import pytest
 from dovision.config.component import read_group
 from dovision.store.run_record import read_sweep
 from dovision.tracking.loggers import make_loggers
+from dovision.tracking.mlflow_logger import ENVIRONMENT
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def stored():
+def stored(monkeypatch):
     """The runs of the one experiment of this name in a store, the newest first, and the client that reads more."""
     from mlflow.tracking import MlflowClient
+
+    for variable, value in ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
 
     def read(root: Path, group: str):
         client = MlflowClient(f"file:{root / 'mlruns'}")

@@ -48,7 +48,7 @@ def test_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(tmp_path, 
     assert run_command(train, *FEW_STEPS, root) == 0
 
     assert run_command(train, *FEW_STEPS, f"output_root={tmp_path / 'undisturbed'}") == 0
-    found = {path.relative_to(tmp_path / "killed"): path for path in (tmp_path / "killed").glob("*/*/*")}
+    found = {path.relative_to(tmp_path / "killed"): path for path in (tmp_path / "killed").glob("checkpoints/*/*")}
     assert {path.name for path in found} >= {"classifier.ckpt", "autoencoder.ckpt"}
     assert "epoch.ckpt" not in {path.name for path in found}
     for path, killed in found.items():
