@@ -67,7 +67,7 @@ def compared(asked: TrainSettings, rounds: int) -> str:
 def fitted(asked: TrainSettings, images: Images) -> None:
     torch.manual_seed(asked.seed)
     with tempfile.TemporaryDirectory() as folder:
-        fit_classifier(asked, images, Path(folder) / "fit" / "classifier.ckpt")
+        fit_classifier(asked, images, Path(folder) / "fit" / "classifier.ckpt", loggers=())
 
 
 def looped(asked: TrainSettings, images: Images) -> Classifier:
