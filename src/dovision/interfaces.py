@@ -24,7 +24,7 @@ from dovision.functional import logit_checks, sample_order
 from dovision.functional.norms import check_budget
 from dovision.io.files import sha256
 from dovision.module_state import differentiable, outside_inference_mode
-from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Box, Epsilons, Shape, Task
+from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Box, Epsilons, Layout, Shape, Task
 
 
 class Classifier(nn.Module):
@@ -231,17 +231,21 @@ class Context(NamedTuple):
 
     batch: Batch
     classifier: Classifier
+    source: Tensor | None = None  # the site's value for the images of `Intervention.sources`, as shaped as `value`
+    reference: Tensor | None = None  # the mean of the site's value over `Intervention.references`, without axis 0
 
     def rows(self, index: slice | Tensor | Sequence[int]) -> Context:
         """The chosen rows, as a Context."""
-        return Context(self.batch.rows(index), self.classifier)
+        source = None if self.source is None else self.source[index]
+        return Context(self.batch.rows(index), self.classifier, source, self.reference)
 
 
 class Intervention(ABC):
     """do(u): an edit at one node of the classifier's computation graph, with a finite, named family of units."""
 
     site: str  # INPUT, CODE, or the name of a layer of the network, whose output is edited
-    edits_channels = False  # whether the units are the channels of the site's value, on its axis 1
+    unit: str | None = None  # channel, token, position or head of the site's value; None: the value as it comes
+    layout: Layout | None = None  # of the site's value, if `unit` is given; None: found by probing the network
 
     def bind(self, images: Images, split: str) -> None:  # noqa: B027
         """Learn what the units need to know of a split's images, before the first edit; nothing by default.
@@ -249,6 +253,14 @@ class Intervention(ABC):
         Raises:
             ValueError: the dataset does not know what the units need.
         """
+
+    def sources(self, batch: Batch) -> Tensor | None:
+        """Images of which `Context.source` is to be the site's value, one for each of the batch; None: not needed."""
+        return None
+
+    def references(self) -> Tensor | None:
+        """Images over which `Context.reference` is to be the mean of the site's value; None: not needed."""
+        return None
 
     @abstractmethod
     def units(self, shape: Shape) -> tuple[str, ...]:
@@ -262,6 +274,8 @@ class Intervention(ABC):
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         """The region's new value, shape (B, C, h, w), from the site's whole value, shape (B, C, H, W).
 
+        An intervention with a `unit` sees a value of any layout as `Layout.present` shows it, with its channels, or its
+        heads, on axis 1.
         Pure: `value` is not changed, and random numbers come from `generator(seed, sample, ...)` only.
         All samples of the context have the same region for this unit.
         """

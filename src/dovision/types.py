@@ -6,6 +6,7 @@ import operator
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
 import torch
@@ -47,6 +48,38 @@ class Box(NamedTuple):
     def crop(self, value: Tensor) -> Tensor:
         """The part of `value`, shape (..., H, W), inside the box; a view."""
         return value[..., self.top : self.bottom, self.left : self.right]
+
+
+class Layout(str, Enum):
+    """Meaning of the axes of a site's value; N counts the images."""
+
+    NCHW = "NCHW"  # a map, channels first
+    NHWC = "NHWC"  # a map, channels last
+    NTC = "NTC"  # tokens with their channels
+    NHTC = "NHTC"  # attention heads, tokens, and the channels of a head
+    NC = "NC"  # one vector an image
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Kinds of units that a value of this layout has."""
+        return {"NTC": ("channel", "token"), "NHTC": ("head", "token"), "NC": ("channel",)}.get(
+            self, ("channel", "position")
+        )
+
+    def present(self, value: Tensor) -> Tensor:
+        """The value as interventions see it, with channels or heads on axis 1; a view.
+
+        NCHW and NHWC become (N, C, H, W), NTC (N, C, T, 1), NHTC (N, heads, T, C) and NC (N, C).
+        """
+        if self is Layout.NHWC:
+            return value.movedim(-1, 1)
+        return value.movedim(-1, 1).unsqueeze(-1) if self is Layout.NTC else value
+
+    def restore(self, value: Tensor) -> Tensor:
+        """The value in its own layout again, from what `present` returned."""
+        if self is Layout.NHWC:
+            return value.movedim(1, -1)
+        return value.squeeze(-1).movedim(1, -1) if self is Layout.NTC else value
 
 
 class Batch(NamedTuple):

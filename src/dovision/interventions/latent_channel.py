@@ -64,7 +64,7 @@ class LatentChannel(Intervention):
         channels: which channels, counted from 0; None is all.
     """
 
-    edits_channels = True
+    unit = "channel"
 
     def __init__(self, site: str = CODE, value: ChannelValue = ZERO, channels: Sequence[int] | None = None) -> None:
         self.site = checks.instance("site", site, str, "the name of a layer, or CODE")

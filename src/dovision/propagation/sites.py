@@ -67,7 +67,7 @@ def check_layout(classifier: Classifier, intervention: Intervention, shape: Shap
         ValueError: there is no such site; or see `require_channels`.
     """
     site = site_module(classifier, intervention.site)
-    if site is not None and intervention.edits_channels:
+    if site is not None and intervention.unit == "channel":
         require_channels(classifier, site, f"site {intervention.site!r}", shape)
 
 
