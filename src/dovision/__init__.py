@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dovision.interventions.latent_channel import LatentChannel
     from dovision.interventions.perturbation import Perturbation
     from dovision.interventions.pixel_grid import PixelGrid
+    from dovision.interventions.sliding_window import SlidingWindow
     from dovision.models.checkpoint import load
     from dovision.types import CODE, INPUT, Batch, Box, Task
 
@@ -50,6 +51,7 @@ __all__ = [
     "Noise",
     "Perturbation",
     "PixelGrid",
+    "SlidingWindow",
     "Task",
     "effect_map",
     "load",
@@ -64,6 +66,7 @@ _HOMES = {
     "interventions.latent_channel": ("LatentChannel",),
     "interventions.perturbation": ("Perturbation",),
     "interventions.pixel_grid": ("PixelGrid",),
+    "interventions.sliding_window": ("SlidingWindow",),
     "models.checkpoint": ("load",),
     "types": ("CODE", "INPUT", "Batch", "Box", "Task"),
     "api": ("EffectResult", "effect_map", "to_batch", "wrap"),

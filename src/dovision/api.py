@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.datasets import _checks, _image_io
 from dovision.functional import effects, logit_checks
-from dovision.functional.geometry import paint
 from dovision.interfaces import Classifier, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation import Propagation
@@ -134,7 +133,9 @@ def effect_map(
             )
         label = task.prediction(task.probability(logits)) if label is None else label.to(image.device)
         sample = torch.arange(images)
-        outcome = Propagation(classifier, intervention, chunk)(Batch(image, label, sample, sample))
+        batch = Batch(image, label, sample, sample)
+        intervention = intervention.for_images(batch)
+        outcome = Propagation(classifier, intervention, chunk)(batch)
         logit_checks.finite(outcome.treated, "logits after the intervention")
         control = task.probability(outcome.control)
         effect = effects.effect(task.probability(outcome.treated), control.unsqueeze(1).expand_as(outcome.treated))
@@ -188,8 +189,7 @@ def _paint(image: Tensor, intervention: Intervention, effect: Tensor) -> Tensor:
     painted = torch.zeros_like(image[:, 0])
     if intervention.site != INPUT:
         return painted
-    channels, height, width = image.shape[1:]
+    shape = tuple(image.shape[1:])
     for sample, values in enumerate(effect.tolist()):
-        regions = [intervention.region((channels, height, width), unit, sample) for unit in range(len(values))]
-        painted[sample] = torch.from_numpy(paint(height, width, regions, values))
+        painted[sample] = torch.from_numpy(intervention.on_pixels(shape, sample, values))
     return painted

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from dovision import checks
-from dovision.functional import logit_checks, sample_order
+from dovision.functional import geometry, logit_checks, sample_order
 from dovision.functional.norms import check_budget
 from dovision.io.files import sha256
 from dovision.module_state import differentiable, outside_inference_mode
-from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Box, Epsilons, Layout, Shape, Task
+from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Box, Epsilons, Layout, Mask, Shape, Task
 
 
 class Classifier(nn.Module):
@@ -254,6 +254,10 @@ class Intervention(ABC):
             ValueError: the dataset does not know what the units need.
         """
 
+    def for_images(self, batch: Batch) -> Intervention:
+        """The intervention on images that belong to no dataset; itself, unless its units depend on the images."""
+        return self
+
     def sources(self, batch: Batch) -> Tensor | None:
         """Images of which `Context.source` is to be the site's value, one for each of the batch; None: not needed."""
         return None
@@ -268,6 +272,10 @@ class Intervention(ABC):
 
     def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
         """All that do(unit) can touch on this sample; None is everything, an empty box nothing."""
+        return None
+
+    def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
+        """Pixels of the region that do(unit) can touch, of the region's shape (h, w); None is all of them."""
         return None
 
     @abstractmethod
@@ -289,6 +297,21 @@ class Intervention(ABC):
         treated = value.clone()
         region.crop(treated).copy_(new)
         return treated
+
+    @final
+    def on_pixels(self, shape: Shape, sample: int, values: Sequence[float]) -> npt.NDArray[np.float64]:
+        """Each unit's value on what it can touch of a sample, shape (H, W).
+
+        The mean where units overlap, zero where there is none; a unit without a region is left out.
+
+        Args:
+            shape: (C, H, W) of the images, which are the site.
+            sample: the row in the split.
+            values: one a unit.
+        """
+        regions = [self.region(shape, unit, sample) for unit in range(len(values))]
+        masks = [self.mask(shape, unit, sample) for unit in range(len(values))]
+        return geometry.paint(shape[1], shape[2], regions, values, masks)
 
 
 class ClassifierComponent:
@@ -367,6 +390,9 @@ class Explainer(ClassifierComponent, ABC):
     A subclass writes `run`; this class guards the range and the classifier's state, and brings maps to the image's
     size.
     """
+
+    def bind(self, images: Images, split: str) -> None:
+        """Learn what the maps need to know of a split's images, before the first of them; nothing by default."""
 
     @abstractmethod
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dovision import checks
 
+Mask = npt.NDArray[np.bool_]  # True for the pixels, or cells, that are meant
 Shape = tuple[int, ...]  # of one value without the batch axis: (C, H, W) for an image or a feature map
 Epsilons = float | str | Sequence[float | str]  # one or several, in pixel units; numbers or fractions such as "8/255"
 
@@ -44,6 +47,11 @@ class Box(NamedTuple):
     @property
     def area(self) -> int:
         return self.height * self.width
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The box as an index of an array of shape (H, W)."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def crop(self, value: Tensor) -> Tensor:
         """The part of `value`, shape (..., H, W), inside the box; a view."""

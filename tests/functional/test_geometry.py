@@ -109,3 +109,56 @@ def test_a_grid_covers_every_pixel_with_its_own_cell(rows, columns):
 
 def test_an_empty_box_paints_nothing():
     assert not geometry.paint(3, 3, [Box(1, 1, 1, 3), None], [1.0, 2.0]).any()
+
+
+L_SHAPE = np.array([[1, 0], [1, 0], [1, 1]], dtype=bool)
+
+
+def test_a_masks_values_are_painted_on_its_pixels_alone():
+    boxes = [Box(1, 0, 4, 2), None, Box(3, 1, 4, 4)]
+    found = geometry.paint(4, 4, boxes, [2.0, 9.0, 4.0], [L_SHAPE, None, None])
+    expected = [[0, 0, 0, 0], [2, 0, 0, 0], [2, 0, 0, 0], [2, 3, 4, 4]]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_mask_of_fewest_pixels_is_on_top_of_a_stack():
+    boxes = [Box(0, 0, 3, 2), Box(0, 0, 3, 2)]
+    found = geometry.stack(3, 3, boxes, [1.0, 2.0], -1, [None, L_SHAPE])
+    np.testing.assert_array_equal(found, [[2, 1, -1], [2, 1, -1], [2, 2, -1]])
+    np.testing.assert_array_equal(geometry.stack(3, 3, boxes[::-1], [2.0, 1.0], -1, [L_SHAPE, None]), found)
+
+
+masks = st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**25 - 1)).map(
+    lambda t: np.array([t[2] >> bit & 1 for bit in range(t[0] * t[1])], dtype=bool).reshape(t[0], t[1])
+)
+
+
+@given(masks, st.integers(1, 9), st.integers(1, 9), st.data())
+def test_places_of_a_mask_are_all_those_where_it_meets_no_taken_pixel(mask, rows, columns, data):
+    bits = data.draw(st.lists(st.booleans(), min_size=rows * columns, max_size=rows * columns))
+    taken = np.array(bits).reshape(rows, columns)
+    height, width = mask.shape
+    corners = [(top, left) for top in range(rows - height + 1) for left in range(columns - width + 1)]
+    legal = [(t, left) for t, left in corners if not (taken[t : t + height, left : left + width] & mask).any()]
+    assert [tuple(place) for place in geometry.mask_places(mask, taken).tolist()] == legal
+
+
+def test_a_shape_has_up_to_eight_orientations_the_first_of_which_is_its_own():
+    skew = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 0]], dtype=bool)
+    skew[2, 1] = True
+    skew[0, 2] = True
+    found = geometry.orientations(skew)
+    assert np.array_equal(found[0], skew)
+    assert len(geometry.orientations(L_SHAPE)) == 8
+    assert len(geometry.orientations(np.ones((2, 3), dtype=bool))) == 2
+    assert len(geometry.orientations(np.ones((2, 2), dtype=bool))) == 1
+
+
+@given(masks)
+def test_the_box_around_a_mask_holds_all_of_it_and_no_empty_border(mask):
+    box = geometry.bounding_box(mask)
+    inside = mask[box.slices]
+    assert inside.sum() == mask.sum()
+    assert (box == Box(0, 0, 0, 0)) == (not mask.any())
+    for side in (inside[:1], inside[-1:], inside[:, :1], inside[:, -1:]):
+        assert side.any() or not mask.any()

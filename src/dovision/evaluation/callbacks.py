@@ -100,6 +100,8 @@ def map_evaluation(
     explainers: Mapping[str, Explainer] = make_each(settings.explainer)
     if not explainers:
         return []
+    for explainer in explainers.values():
+        explainer.bind(images, "test")
     explanation: MapSettings = settings.explanation.make()
     more = {"samples": samples, "permuted": networks.get(PERMUTED), "boxes": images.boxes("test")}
     return [settings.callbacks["maps"].make()(folder, explainers, explanation, networks[CLASSIFIER], **more)]

@@ -7,17 +7,16 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.functional import geometry
 from dovision.functional.effects import SCALES, evidence
-from dovision.interfaces import Classifier, Explainer, Intervention
+from dovision.interfaces import Classifier, Explainer, Images, Intervention
 from dovision.propagation import CachedPropagation
-from dovision.types import INPUT, Batch, Box, Shape
+from dovision.types import INPUT, Batch
 
 
 class EffectMap(Explainer):
-    """Minus the effect of each unit on the class, painted on the unit's region: positive where evidence was taken away.
+    """Minus the effect of each unit on the class, painted on the unit's pixels: positive where evidence was taken away.
 
-    The mean where regions overlap; zero where there is none.
+    The mean where units overlap; zero where there is none.
 
     Args:
         intervention: on the image, each unit with a region, such as PixelGrid(14, 14).
@@ -39,25 +38,23 @@ class EffectMap(Explainer):
         self.scale = checks.choice("scale", scale, SCALES)
         self.propagation = CachedPropagation(intervention, chunk)
 
+    def bind(self, images: Images, split: str) -> None:
+        self.intervention.bind(images, split)
+
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         batch = batch._replace(image=batch.image.detach())
-        outcome = self.propagation(classifier)(batch)
+        intervention, propagation = self.intervention.for_images(batch), self.propagation(classifier)
+        propagation.intervention = intervention
+        outcome = propagation(batch)
         control, treated = (
             evidence(logits, classifier.task, self.scale) for logits in (outcome.control.unsqueeze(1), outcome.treated)
         )
-        lost = (control - treated).take_along_dim(target.view(-1, 1, 1), dim=2)[:, :, 0]
-        channels, height, width = batch.image.shape[1:]
-        regions = [self._regions((channels, height, width), sample) for sample in batch.sample.tolist()]
-        maps = [geometry.paint(height, width, *each) for each in zip(regions, lost.tolist(), strict=True)]
-        return torch.from_numpy(np.stack(maps)).to(batch.image)
-
-    def _regions(self, shape: Shape, sample: int) -> list[Box]:
-        regions = []
-        for unit, name in enumerate(self.intervention.units(shape)):
-            region = self.intervention.region(shape, unit, sample)
-            if region is None:
+        lost = (control - treated).take_along_dim(target.view(-1, 1, 1), dim=2)[:, :, 0].tolist()
+        shape, samples = tuple(batch.image.shape[1:]), batch.sample.tolist()
+        for unit, name in enumerate(outcome.units):
+            if any(intervention.region(shape, unit, sample) is None for sample in samples):
                 raise ValueError(
                     f"each unit of intervention must have a region to be painted on, got none for {name!r}."
                 )
-            regions.append(region)
-        return regions
+        maps = [intervention.on_pixels(shape, *each) for each in zip(samples, lost, strict=True)]
+        return torch.from_numpy(np.stack(maps)).to(batch.image)

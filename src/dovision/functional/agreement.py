@@ -17,10 +17,9 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.functional import geometry
-from dovision.types import Box
+from dovision.types import Box, Mask
 
 FloatArray = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 OK, ZERO, NOT_FINITE = "ok", "zero", "not finite"
 

@@ -1,4 +1,4 @@
-"""Grid cells and boxes, and boxes carried along with images: pure functions on whole pixels."""
+"""Grid cells, windows, boxes and masks, and boxes carried along with images: pure functions on whole pixels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dovision.types import Box, Shape
+from dovision.types import Box, Mask, Shape
 
 
 def grid_cell(shape: Shape, unit: int, rows: int, columns: int) -> Box:
@@ -79,24 +79,79 @@ def fit_box(box: Box, fit: Fit) -> Box:
     return clip(Box(top, left, bottom, right), fit.window.height, fit.window.width)
 
 
-def paint(height: int, width: int, boxes: Sequence[Box | None], values: Sequence[float]) -> npt.NDArray[np.float64]:
+def windows(length: int, window: int, stride: int) -> list[tuple[int, int]]:
+    """Start and end of each window that slides along one side of an image, in pixels; the last one is cut off there.
+
+    Raises:
+        ValueError: the window is longer than the side.
+    """
+    if window > length:
+        raise ValueError(f"window must fit into the image, got {window} pixels on a side of {length}.")
+    count = 1 + -((window - length) // stride)
+    return [(step * stride, min(step * stride + window, length)) for step in range(count)]
+
+
+def mask_places(mask: Mask, taken: Mask) -> npt.NDArray[np.int64]:
+    """Each place inside an image where a mask overlaps no pixel that is taken.
+
+    Args:
+        mask: shape (h, w), True in its first and last row and column somewhere.
+        taken: shape (H, W).
+
+    Returns:
+        Top and left edges, shape (N, 2), row by row.
+    """
+    if mask.shape[0] > taken.shape[0] or mask.shape[1] > taken.shape[1]:
+        return np.empty((0, 2), dtype=np.int64)
+    spectrum = np.fft.rfft2(taken) * np.fft.rfft2(mask, taken.shape).conj()
+    overlap = np.fft.irfft2(spectrum, taken.shape)  # pixels, but for rounding, of the mask moved by so much
+    height, width = mask.shape
+    return np.argwhere(overlap[: len(overlap) - height + 1, : overlap.shape[1] - width + 1] < 0.5)
+
+
+def orientations(mask: Mask) -> list[Mask]:
+    """The mask as it is, then flipped and turned by right angles; those that look alike once."""
+    turned = [np.rot90(each, turns) for each in (mask, np.fliplr(mask)) for turns in range(4)]
+    return list({(each.shape, each.tobytes()): each for each in turned}.values())
+
+
+def bounding_box(mask: Mask) -> Box:
+    """The smallest box around a mask, shape (H, W); an empty box if it is empty."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1) if len(rows) else Box(0, 0, 0, 0)
+
+
+def paint(
+    height: int,
+    width: int,
+    boxes: Sequence[Box | None],
+    values: Sequence[float],
+    masks: Sequence[Mask | None] | None = None,
+) -> npt.NDArray[np.float64]:
     """Each value on its box; the mean where boxes overlap, zero where there is none; shape (height, width).
 
     Args:
         height, width: of the image, pixels.
         boxes: inside the image, in pixels; a value without a box is left out.
         values: one a box.
+        masks: of each box the pixels that are meant, of the box's size; None: all.
     """
     total, count = np.zeros((2, height, width))
-    for box, value in zip(boxes, values, strict=True):
+    for box, value, mask in zip(boxes, values, masks or [None] * len(boxes), strict=True):
         if box is not None:
-            total[box.top : box.bottom, box.left : box.right] += value
-            count[box.top : box.bottom, box.left : box.right] += 1
+            meant = box.slices if mask is None else _pixels(box, mask)
+            total[meant] += value
+            count[meant] += 1
     return total / np.maximum(count, 1)
 
 
 def stack(
-    height: int, width: int, boxes: Sequence[Box], values: Sequence[float], background: float
+    height: int,
+    width: int,
+    boxes: Sequence[Box],
+    values: Sequence[float],
+    background: float,
+    masks: Sequence[Mask | None] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Each value on its box; where boxes overlap the smallest one is on top, the background where there is none.
 
@@ -104,6 +159,13 @@ def stack(
     are those of `paint`.
     """
     painted = np.full((height, width), background)
-    for box, value in sorted(zip(boxes, values, strict=True), key=lambda item: -item[0].area):
-        painted[box.top : box.bottom, box.left : box.right] = value
+    shown = list(zip(boxes, values, masks or [None] * len(boxes), strict=True))
+    for box, value, mask in sorted(shown, key=lambda item: -(item[0].area if item[2] is None else item[2].sum())):
+        painted[box.slices if mask is None else _pixels(box, mask)] = value
     return painted
+
+
+def _pixels(box: Box, mask: Mask) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows and columns of a mask's pixels in the image that its box lies in."""
+    rows, columns = mask.nonzero()
+    return rows + box.top, columns + box.left

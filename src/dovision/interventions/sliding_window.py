@@ -1,0 +1,54 @@
+"""Painting over a window that slides across the image."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional import geometry
+from dovision.interfaces import Context, Intervention
+from dovision.interventions.fills import Fill, checked_fill
+from dovision.interventions.pixel_grid import BLACK
+from dovision.types import INPUT, Box, Shape
+
+
+class SlidingWindow(Intervention):
+    """do(window = fill) on square windows of the image that may overlap.
+
+        +--r0c0--+
+        |   +----|---+      the next window is `stride` pixels further on;
+        +---|----+   |      the last one in a row or column ends at the image's border
+            +--r0c1--+
+
+    Units are numbered row by row. In a map of effects a pixel has the mean of all windows on it.
+
+    Args:
+        window: side of a window, in pixels.
+        stride: from window to window, in pixels; at most `window`, so that no pixel is left out.
+        fill: what a window is painted with.
+
+    Source: Zeiler and Fergus, arXiv:1311.2901.
+    """
+
+    site = INPUT
+
+    def __init__(self, window: int, stride: int, fill: Fill = BLACK) -> None:
+        self.window = checks.positive_int("window", window)
+        self.stride = checks.bounded("stride", stride, 1, window)
+        self.fill = checked_fill(fill)
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        rows, columns = (len(windows) for windows in self._windows(shape))
+        return tuple(f"r{r}c{c}" for r in range(rows) for c in range(columns))
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box:
+        rows, columns = self._windows(shape)
+        (top, bottom), (left, right) = rows[unit // len(columns)], columns[unit % len(columns)]
+        return Box(top, left, bottom, right)
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        return self.fill(value, self.region(tuple(value.shape[1:]), unit, 0), context)
+
+    def _windows(self, shape: Shape) -> list[list[tuple[int, int]]]:
+        """Start and end of the windows, from top to bottom and from left to right."""
+        return [geometry.windows(length, self.window, self.stride) for length in shape[1:]]

@@ -1,0 +1,72 @@
+"""Windows that slide across the image, against hand-written painting and captum's occlusion."""
+
+from __future__ import annotations
+
+import captum.attr
+import pytest
+import torch
+
+import dovision as dv
+from dovision.explainers.effect_map import EffectMap
+from dovision.interventions.fills import Constant
+from dovision.interventions.sliding_window import SlidingWindow
+from dovision.types import Box
+
+
+def test_windows_are_a_stride_apart_and_the_last_ones_end_at_the_border():
+    window, shape = SlidingWindow(4, 3), (3, 9, 10)
+    assert window.units(shape) == ("r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2", "r2c0", "r2c1", "r2c2")
+    boxes = [window.region(shape, unit, 0) for unit in range(9)]
+    assert boxes[0] == Box(0, 0, 4, 4)
+    assert boxes[5] == Box(3, 6, 7, 10)
+    assert boxes[7] == Box(6, 3, 9, 7)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(1, 1), (4, 4), (5, 2), (14, 3)])
+def test_every_pixel_is_in_a_window_and_no_window_is_left_out(size, stride):
+    window, shape = SlidingWindow(size, stride), (1, 14, 17)
+    covered = torch.zeros(shape)
+    for unit in range(len(window.units(shape))):
+        box = window.region(shape, unit, 0)
+        box.crop(covered).add_(1)
+        assert box.area > 0
+    assert covered.min() >= 1
+    assert window.region(shape, len(window.units(shape)) - 1, 0)[2:] == (14, 17)
+
+
+def test_effects_are_those_of_images_painted_by_hand(context):
+    image, classifier = context.batch.image, context.classifier
+    found = dv.effect_map(classifier, image, SlidingWindow(6, 5, Constant(0.25)))
+    assert len(found.units) == 3 * 4
+    painted = image.clone()
+    painted[:, :, 5:11, 10:16] = 0.25
+    with torch.no_grad():
+        expected = classifier(painted).softmax(-1) - classifier(image).softmax(-1)
+    torch.testing.assert_close(found.effect[:, found.units.index("r1c2")], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 3), (4, 3), (5, 2)])
+def test_the_map_is_that_of_captums_occlusion(context, size, stride):
+    classifier, batch, target = context.classifier, context.batch, torch.tensor([2, 0, 1, 2])
+    peer = captum.attr.Occlusion(lambda image: classifier(image).softmax(-1))
+    channels = batch.image.shape[1]
+    expected = peer.attribute(
+        batch.image, (channels, size, size), strides=(channels, stride, stride), target=target, baselines=0.5
+    )[:, 0]
+    window = SlidingWindow(size, stride, Constant(0.5))
+    torch.testing.assert_close(EffectMap(window)(batch, target, classifier), expected, rtol=0, atol=1e-6)
+    found = dv.effect_map(classifier, batch.image, window, target)
+    torch.testing.assert_close(-found.map, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("window", "stride", "message"),
+    [
+        (0, 1, "window must be a whole number of at least 1, got 0"),
+        (4, 5, "stride must be a whole number from 1 to 4, got 5"),
+        (16, 4, "window must fit into the image, got 16 pixels on a side of 14"),
+    ],
+)
+def test_windows_that_leave_pixels_out_or_the_image_are_refused(window, stride, message, context):
+    with pytest.raises(ValueError, match=message):
+        dv.effect_map(context.classifier, context.batch.image, SlidingWindow(window, stride))
