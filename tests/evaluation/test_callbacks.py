@@ -117,7 +117,5 @@ def test_a_run_that_detects_sends_its_curves_to_wandb(detected, offline_run, tmp
     sent = offline_run(tmp_path)
     logged = {key.partition(".")[0] for item in sent["history"] for key in item["item"]}
     assert logged > {"detection_curves", "tables/detection_curves", "detection_scores", "detection_attacks"}
-    numbers = {name: value for item in sent["history"] for name, value in item["item"].items()}
-    assert {0 <= numbers[f"detection_auroc/max_softmax/fgsm {eps}"] <= 1 for eps in (0.2, 0.3)} == {True}
     kinds = {artifact["type"] for artifact in sent.get("artifact", [])}
     assert not kinds & {"tables", "model"}  # each table brings an artifact of its own

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from pytorch_lightning.loggers import Logger
 
+from dovision.analysis.summary import CONDITION_METRICS
 from dovision.cli.train import main as train
 from dovision.config.component import Component
 from dovision.store.run_record import read_sweep
@@ -111,6 +112,39 @@ def test_the_csv_has_the_curves_and_the_numbers_of_the_summary(fitted):
         assert rows.loc[0, f"accuracy/{condition}"] == numbers["accuracy"]["estimate"]
     assert rows["train_loss"].dropna().index.tolist() == [67]  # the last step of its one epoch
     assert (rows["val_score"].dropna() == run.facts["scores"]["classifier"]["val_score"]).all()
+
+
+@pytest.mark.slow
+def test_each_number_is_logged_once_under_one_name_at_step_0_of_every_logger(
+    copy, dovision_evaluate, events, offline_run
+):
+    detection = ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=0.1")
+    few = ("detection.val_images=60", "detection.test_images=20", "attack=fgsm", "attack.eps=0.1")
+    loggers = ("logger=[csv,tensorboard,wandb]", "logger.wandb.artifacts=false")
+    assert dovision_evaluate(f"output_root={copy}", *loggers, *detection, *few) == 0
+    (run,) = read_sweep(copy / "evaluate")
+    (row,) = pd.read_csv(run.folder / "csv" / "metrics.csv").to_dict("records")
+    sent = [item["item"] for item in offline_run(run.folder)["history"]]
+    found = events(run.folder / "tensorboard")
+    of_tensorboard = {tag: found.Scalars(tag) for tag in found.Tags()["scalars"]}
+    assert row.pop("step") == 0
+    assert {item["trainer/global_step"] for item in sent} == {0}
+    for name in row.keys() - {"epoch"}:
+        (value,) = (item[name] for item in sent if name in item)
+        (event,) = of_tensorboard.pop(name)
+        assert (value, event.value, event.step) == (pytest.approx(row[name]), pytest.approx(row[name]), 0), name
+    assert of_tensorboard.keys() <= {"epoch"}
+    assert len({name.partition("/")[0] for name in row if name.startswith("detection_")}) > 4
+    detected = [row["detection_auroc/max_softmax/fgsm/eps=0.1"], run.summary["detection"][0]["auroc"]]
+    assert detected[0] == detected[1]
+    averages = [name for name in row if name.startswith("average_effect/")]
+    assert len(averages) == 2 * 4 * 10
+    for condition, numbers in run.summary["conditions"].items():
+        for metric in CONDITION_METRICS:
+            estimate = numbers[metric] and numbers[metric]["estimate"]
+            assert row.get(f"{metric}/{condition}") == (
+                None if estimate is None else pytest.approx(estimate, abs=1e-12)
+            )
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from dovision.cli.headlines import print_headlines
 from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
+from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.test_images import test_samples
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Intervention
@@ -26,7 +27,6 @@ from dovision.store.schemas import read_summary
 from dovision.store.tables import CLEAN, measured_samples
 from dovision.sweeps import reuse, sweep
 from dovision.training import model_cache
-from dovision.training.image_classifier import ImageClassifier
 from dovision.training.model_cache import CLASSIFIER
 from dovision.training.trainer import limits, make_trainer
 from dovision.types import CODE
@@ -83,7 +83,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
             use_distributed_sampler=False,
         )
         data = callbacks.evaluation_data(settings, images, samples)
-        trainer.test(ImageClassifier(networks[CLASSIFIER]), datamodule=data, verbose=False)
+        trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
 
         if trainer.is_global_zero:
             boxes = images.boxes("test")

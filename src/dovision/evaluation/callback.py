@@ -25,6 +25,21 @@ from dovision.types import Batch, Task
 _T = TypeVar("_T")
 
 
+class ClassifierUnderTest(pl.LightningModule):
+    """A classifier of which the callbacks alone measure something, and log it.
+
+    Args:
+        classifier: images in [0, 1] to logits.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Leave the batch to the callbacks."""
+
+
 class Evaluation(Callback, ABC):
     """A callback that measures something on each test batch, writes it to files, and logs numbers at the end.
 

@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import Logger
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows
+from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.detection import Detection
 from dovision.evaluation.detector_fits import Fitted, shown
 from dovision.evaluation.effects import EffectEvaluation
@@ -24,7 +25,6 @@ from dovision.store.detection_tables import TEST
 from dovision.store.thumbnails import PictureChoice
 from dovision.training import model_cache
 from dovision.training.data_module import ImageDataModule
-from dovision.training.image_classifier import ImageClassifier
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, FittedModel
 from dovision.training.trainer import limits, make_trainer
 from dovision.types import CODE
@@ -156,7 +156,7 @@ def detect(
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     trainer = make_trainer(settings.trainer, [detection], loggers, enable_checkpointing=False, **one_device)
     loaders = data.detection_dataloaders(own.val_images, own.test_images)
-    trainer.test(ImageClassifier(classifier), loaders, verbose=False)
+    trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
     return detection.record
 
 

@@ -14,12 +14,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from dovision.analysis.detection_summary import read_detection, write_detection
+from dovision.analysis.detection_summary import HEADLINES, read_detection, write_detection
 from dovision.attacks._gradients import dead_gradients
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition, attack_rows, read_rows
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, write_scores
 from dovision.evaluation.gradient_health import GradientHealth
+from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.io.text_files import make_folder
 from dovision.runtime.outcomes import ImagesLost
@@ -47,9 +48,9 @@ DETECTION_SPLITS = (VAL, TEST)  # in the order of the dataloaders
 class Detection(Evaluation):
     """Attack the images of the two dataloaders, val and test, let each detector read them, and score the test images.
 
-    Detectors are fitted to images of val, and the areas under their ROC curves are logged as
-    detection_auroc/DETECTOR/ATTACK@EPSILON, as in detection.parquet. An attack that fails is left out from then on, and
-    named in `failed`; the others go on, and without any it ends.
+    Detectors are fitted to images of val, and the headline numbers of detection.parquet are logged as
+    detection_METRIC/DETECTOR/ATTACK/eps=EPSILON, such as detection_auroc/max_softmax/pgd/eps=0.1. An attack that fails
+    is left out from then on, and named in `failed`; the others go on, and without any it ends.
 
     Args:
         folder: the run directory; attacks.parquet, a table a detector, scores.parquet and detection.parquet are
@@ -156,10 +157,12 @@ class Detection(Evaluation):
 
     def numbers(self) -> dict[str, Tensor]:
         found = {}
-        for row in preferred(read_detection(self.folder)).itertuples():
-            attack = row.attack.replace(" ", "_") + ("" if np.isnan(row.eps) else f"@{row.eps:g}")
-            attack += "" if np.isnan(row.strength) else f"@{row.strength:g}"
-            found[f"detection_auroc/{row.detector}/{attack}"] = torch.tensor(row.auroc, dtype=torch.float64)
+        for row in preferred(read_detection(self.folder)).to_dict("records"):
+            place = [row["detector"], row["attack"].replace(",", "").replace(" ", "_")]
+            place += [] if np.isnan(row["eps"]) else [condition_name(row["eps"])]
+            place += [] if np.isnan(row["strength"]) else [f"strength={row['strength']:g}"]
+            for metric in HEADLINES:
+                found["/".join([f"detection_{metric}", *place])] = torch.tensor(row[metric], dtype=torch.float64)
         return found
 
     def _conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:

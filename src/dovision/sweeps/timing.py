@@ -25,7 +25,7 @@ from dovision.config.errors import explain
 from dovision.config.settings import EvaluateSettings, plain
 from dovision.evaluation import callbacks
 from dovision.evaluation.adaptive_attack import Adaptive
-from dovision.evaluation.callback import Evaluation
+from dovision.evaluation.callback import ClassifierUnderTest, Evaluation
 from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Classifier, Detector, Images, Intervention
 from dovision.models import checkpoint
@@ -37,7 +37,6 @@ from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_
 from dovision.training import model_cache
 from dovision.training.data_module import VALIDATION_BATCH, ImageDataModule
 from dovision.training.fitting import autoencoder_module, classifier_module, laid_out
-from dovision.training.image_classifier import ImageClassifier
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
 from dovision.training.trainer import make_trainer
 from dovision.types import CODE, Batch
@@ -331,7 +330,7 @@ class Bench:
 
     def _test_pace(self, samples: Sequence[int], callbacks: list[Callback]) -> Pace:
         def run(trainer: pl.Trainer, loader: DataLoader[Any]) -> None:
-            trainer.test(ImageClassifier(self.classifier), loader, verbose=False)
+            trainer.test(ClassifierUnderTest(self.classifier), loader, verbose=False)
 
         return self._pace(run, "test", samples, 1, self.settings.evaluation.batch_size, callbacks)
 

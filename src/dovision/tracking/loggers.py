@@ -18,7 +18,7 @@ from dovision.report.catalogue import Catalogue
 from dovision.report.report_figure import ReportFigure
 from dovision.store.run_record import Run, read_sweep
 from dovision.tracking.mlflow_logger import MLFlowLogger
-from dovision.tracking.payload import scalars
+from dovision.tracking.payload import quality
 from dovision.tracking.wandb_logger import WandbLogger
 
 
@@ -89,14 +89,14 @@ def _made(component: Component, facts: Mapping[str, Any]) -> Logger:
 
 
 def log_run(loggers: Sequence[Logger], folder: Path) -> None:
-    """Send the headline numbers of a completed run, and to loggers that show more all that it shows.
+    """Send what is known of a completed run once it is over, and to loggers that show more all that it shows.
 
     Args:
         loggers: of its job.
         folder: the run directory.
     """
     (run,) = read_sweep(folder)
-    numbers = scalars(run)
+    numbers = quality(run)
     for logger in loggers:
         logger.log_metrics(numbers, step=0)
     with_figures = [logger for logger in loggers if isinstance(logger, FigureLogger)]

@@ -9,39 +9,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dovision.analysis.detection_summary import HEADLINES
-from dovision.store.detection_tables import CONDITION, DETECTOR, UNFITTED
+from dovision.analysis.classifier_quality import OVERALL
 from dovision.store.run_record import Run
 from dovision.store.tables import EFFECTS, row_groups
 
 TABLE_ROWS = 1000  # of a table that are sent
-_COUNTS = ("classes", "images", "prevalence")  # of a summary, which are no metrics
+_COUNTS = ("images", "prevalence")  # of a class, which are no metrics
 _MOST = 50  # classes up to which the numbers of each are sent
 
 
-def scalars(run: Run) -> dict[str, float]:
-    """The headline numbers of a completed run, without those that are not defined.
+def quality(run: Run) -> dict[str, float]:
+    """What a completed run says of the classifier's quality and its callbacks do not log, without what is not defined.
 
-    They are named metric/condition, those of a class "metric/condition class", and those of a detector
-    detection_metric/detector/condition.
+    The numbers are named metric/condition, and those of a class "metric/condition class".
     """
     found: dict[str, Any] = {}
     for condition, numbers in run.summary["conditions"].items():
+        found |= {f"{metric}/{condition}": numbers[metric] for metric in OVERALL.values()}
         classes = numbers["classes"] if len(numbers["classes"]) <= _MOST else {}
-        rows = {condition: numbers, **{f"{condition} {name}": own for name, own in classes.items()}}
-        for place, row in rows.items():
-            for metric, interval in row.items():
-                if isinstance(interval, dict) and metric not in _COUNTS:
-                    found[f"{metric}/{place}"] = interval["estimate"]
-    for row in run.summary.get("detection", ()):
-        detector, condition = (_joined(row, columns) for columns in (DETECTOR, CONDITION))
-        found |= {f"detection_{metric}/{detector}/{condition}": row[metric] for metric in HEADLINES}
-    return {name: float(value) for name, value in found.items() if value is not None}
-
-
-def _joined(row: dict[str, Any], columns: list[str]) -> str:
-    """The values of the columns that name a detector or a condition, without those that it does not have."""
-    return " ".join(f"{row[name]}" for name in columns if row[name] not in (None, "", UNFITTED))
+        for name, own in classes.items():
+            found |= {f"{metric}/{condition} {name}": own[metric] for metric in own if metric not in _COUNTS}
+    return {name: float(interval["estimate"]) for name, interval in found.items() if interval is not None}
 
 
 def effect_histogram(folder: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
