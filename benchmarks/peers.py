@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dovision.attacks.gradient_ascent import PGD
 from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.interventions.latent_channel import LatentChannel
+from dovision.interventions.activation import Activation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.propagation import Propagation
@@ -105,7 +105,7 @@ def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
     channels = classifier.network.get_submodule(layer).conv.out_channels
     autoencoder = ConvAutoencoder(layer, (channels, 32, 16, 32, channels), code=2, kernel_size=3)
     with_autoencoder = insert(classifier, autoencoder, (3, SIZE, SIZE)).eval().requires_grad_(False)
-    batch, propagation = batch_of(1), Propagation(with_autoencoder, LatentChannel())
+    batch, propagation = batch_of(1), Propagation(with_autoencoder, Activation("code"))
     loop = partial(looped, with_autoencoder, propagation.intervention, batch)
     runs = {"plain loop": partial(loop, best_chunk(loop))}
     yield from compare(f"densenet121, 16 channels after {layer}", 1, partial(effect, propagation, batch), runs, rounds)

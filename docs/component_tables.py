@@ -25,7 +25,7 @@ KINDS = {  # of which docs/extend has a page
 }
 PIECES = {  # of a component, or of a run
     "fill": "what a region of the image is painted with: `fill@intervention.fill=blur`",
-    "channel_value": "what a channel is set to: `channel_value@intervention.value=mean`",
+    "value": "what a unit of an activation is set to: `value@intervention.value=mean`",
     "loss": "what an attack raises: `loss@attack.loss=margin`",
     "autoencoder": "inserted after a layer, for interventions on its code",
     "training": "how classifier and autoencoder are fitted",

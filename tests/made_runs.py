@@ -208,8 +208,8 @@ def _treated(
 def _config(grid: int | None) -> dict[str, object]:
     fill = {"_target_": "dovision.interventions.fills.Constant", "value": 0.0}
     cells = {"_target_": "dovision.interventions.pixel_grid.PixelGrid", "rows": grid, "columns": grid, "fill": fill}
-    zero = {"_target_": "dovision.interventions.latent_channel.Zero"}
-    code = {"_target_": "dovision.interventions.latent_channel.LatentChannel", "value": zero}
+    zero = {"_target_": "dovision.interventions.values.Zero"}
+    code = {"_target_": "dovision.interventions.activation.Activation", "value": zero}
     return {
         "name": "digits",
         "seed": 0,

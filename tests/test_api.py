@@ -43,7 +43,7 @@ def test_the_normalisation_of_the_network_is_inside():
 
 def test_a_layer_can_be_the_site_and_has_no_place_in_the_image():
     network = nn.Sequential(nn.Conv2d(1, 3, 1), nn.Flatten(), nn.Linear(12, 2))
-    found = dv.effect_map(dv.wrap(network, 2), IMAGE, dv.LatentChannel(site="0"))
+    found = dv.effect_map(dv.wrap(network, 2), IMAGE, dv.Activation(site="0"))
     assert found.effect.shape == (1, 3, 2)
     assert not found.map.any()
 

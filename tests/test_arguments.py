@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from dovision.config.sources import configuration_folder
 
-GROUPS = ("attack", "intervention", "fill", "channel_value")
+GROUPS = ("attack", "intervention", "fill", "value")
 PARTS = [f"{group}/{path.stem}" for group in GROUPS for path in sorted((configuration_folder() / group).glob("*.yaml"))]
 ANY = {"a class": dict, "an object": object(), "true": True, "nan": float("nan")}
 BY_TYPE = {

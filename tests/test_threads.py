@@ -26,7 +26,7 @@ def grid(classifier, image):
 
 
 def channels(classifier, image):
-    return dv.effect_map(classifier, image, dv.LatentChannel(site="1")).effect
+    return dv.effect_map(classifier, image, dv.Activation(site="1")).effect
 
 
 def attack(classifier, image):

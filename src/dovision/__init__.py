@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from dovision.evaluation.maps import MapEvaluation as MapEvaluation
     from dovision.evaluation.on_validation import OnValidation as OnValidation
     from dovision.interfaces import Attack, Classifier, Images, Intervention
+    from dovision.interventions.activation import Activation
     from dovision.interventions.fills import Blur, Constant, Mean, Noise
-    from dovision.interventions.latent_channel import LatentChannel
     from dovision.interventions.perturbation import Perturbation
     from dovision.interventions.pixel_grid import PixelGrid
     from dovision.interventions.sliding_window import SlidingWindow
+    from dovision.interventions.values import GaussianNoise, ReferenceMean, Resample, SampleMean, Steering, Zero
     from dovision.models.checkpoint import load
     from dovision.types import CODE, INPUT, Batch, Box, Task
 
@@ -37,6 +38,7 @@ __all__ = [
     "FGSM",
     "INPUT",
     "PGD",
+    "Activation",
     "Attack",
     "Batch",
     "Blur",
@@ -44,15 +46,20 @@ __all__ = [
     "Classifier",
     "Constant",
     "EffectResult",
+    "GaussianNoise",
     "Images",
     "Intervention",
-    "LatentChannel",
     "Mean",
     "Noise",
     "Perturbation",
     "PixelGrid",
+    "ReferenceMean",
+    "Resample",
+    "SampleMean",
     "SlidingWindow",
+    "Steering",
     "Task",
+    "Zero",
     "effect_map",
     "load",
     "to_batch",
@@ -62,11 +69,12 @@ __all__ = [
 _HOMES = {
     "attacks.gradient_ascent": ("BIM", "FGSM", "PGD"),
     "interfaces": ("Attack", "Classifier", "Images", "Intervention"),
+    "interventions.activation": ("Activation",),
     "interventions.fills": ("Blur", "Constant", "Mean", "Noise"),
-    "interventions.latent_channel": ("LatentChannel",),
     "interventions.perturbation": ("Perturbation",),
     "interventions.pixel_grid": ("PixelGrid",),
     "interventions.sliding_window": ("SlidingWindow",),
+    "interventions.values": ("GaussianNoise", "ReferenceMean", "Resample", "SampleMean", "Steering", "Zero"),
     "models.checkpoint": ("load",),
     "types": ("CODE", "INPUT", "Batch", "Box", "Task"),
     "api": ("EffectResult", "effect_map", "to_batch", "wrap"),

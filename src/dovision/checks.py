@@ -159,20 +159,20 @@ def dense(name: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def image_batch(image: Tensor) -> Tensor:
+def image_batch(image: Tensor, name: str = "image") -> Tensor:
     """Return `image` if it is float, shape (B, C, H, W) with no empty axis, with values in [0, 1]."""
     if not isinstance(image, Tensor):
         remedy = "Convert it: dovision.to_batch(image)." if type(image).__module__.startswith("PIL.") else ""
-        raise ValueError(f"image must be a tensor of shape (B, C, H, W), got {_described(image)}{_sentence(remedy)}")
-    dense("image", image)
+        raise ValueError(f"{name} must be a tensor of shape (B, C, H, W), got {_described(image)}{_sentence(remedy)}")
+    dense(name, image)
     if image.ndim != 4 or not image.is_floating_point():
         remedy = "Give it an axis of images: image.unsqueeze(0)." if image.ndim == 3 else ""
         if not image.is_floating_point():
             remedy = "Bring it to [0, 1]: image.float() / 255."
         got = f"{image.dtype} of shape {tuple(image.shape)}"
-        raise ValueError(f"image must be float of shape (B, C, H, W), got {got}.{_sentence(remedy)}")
+        raise ValueError(f"{name} must be float of shape (B, C, H, W), got {got}.{_sentence(remedy)}")
     if not image.numel():
-        raise ValueError(f"image must hold at least one image of at least one pixel, got shape {tuple(image.shape)}.")
+        raise ValueError(f"{name} must hold at least one image of at least one pixel, got shape {tuple(image.shape)}.")
     low, high = (bound.item() for bound in torch.aminmax(image.detach()))
     if not (low >= 0 and high <= 1):  # written so that NaN fails too
         remedy = "Normalise inside the classifier (mean, std), not in the dataset."
@@ -180,7 +180,7 @@ def image_batch(image: Tensor) -> Tensor:
             remedy = "Bring 8-bit numbers to [0, 1]: image / 255."
         if math.isnan(low):
             remedy = "Some of its pixels are no numbers."
-        raise ValueError(f"image must lie in [0, 1], got [{low:.2f}, {high:.2f}]. {remedy}")
+        raise ValueError(f"{name} must lie in [0, 1], got [{low:.2f}, {high:.2f}]. {remedy}")
     return image
 
 

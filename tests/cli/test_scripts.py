@@ -91,7 +91,7 @@ def test_each_name_of_the_package_is_where_it_is_said_to_be():
     ("name", "others"),  # groups that take a list, and those that are chosen inside a component
     [
         ("train", {"callbacks", "logger"}),
-        ("evaluate", {"detector", "explainer", "logger", "channel_value", "loss", "callbacks", "scheduler"}),
+        ("evaluate", {"detector", "explainer", "logger", "value", "loss", "callbacks", "scheduler"}),
     ],
 )
 def test_each_group_that_a_help_names_is_a_group_of_its_command(name, others):

@@ -18,8 +18,8 @@ from dovision.detectors._estimators import export, fit_gaussians
 from dovision.detectors._profile import Profile, compressed, flatten_effects, magnitude, summaries
 from dovision.detectors.effect_detectors import EffectClassifier, EffectProfile
 from dovision.interfaces import Classifier
+from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Blur
-from dovision.interventions.latent_channel import LatentChannel
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.module_state import differentiable
 from dovision.propagation import Propagation
@@ -28,7 +28,7 @@ from dovision.types import Task
 from .conftest import batch_of, images, made
 
 GRID = PixelGrid(2, 3)
-CODE = LatentChannel()
+CODE = Activation("code")
 
 
 def test_on_a_linear_classifier_the_log_odds_effect_is_what_the_cell_contributed():
@@ -76,7 +76,7 @@ def test_multilabel_effects_are_on_every_label():
 def test_whole_passes_with_a_gradient_agree_with_propagation(monkeypatch, kind, pairs):
     monkeypatch.setattr(_profile, "PAIRS", pairs)
     classifiers = made(kind)
-    both = Profile({"grid": PixelGrid(2, 3, Blur(2.0)), "code": CODE, "layer": LatentChannel("conv2")}, "log_odds")
+    both = Profile({"grid": PixelGrid(2, 3, Blur(2.0)), "code": CODE, "layer": Activation("conv2")}, "log_odds")
     image = images(3)
     with torch.no_grad():
         expected = flatten_effects(both(batch_of(image), *classifiers), True)

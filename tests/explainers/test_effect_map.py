@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from dovision.explainers.effect_map import EffectMap
 from dovision.interfaces import Context, Intervention
+from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Constant
-from dovision.interventions.latent_channel import LatentChannel
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import propagation
 from dovision.types import INPUT, Box, Shape
@@ -113,7 +113,7 @@ def test_new_weights_of_the_same_classifier_are_seen(propagations, convolutional
 
 def test_an_intervention_on_a_layer_is_refused():
     with pytest.raises(ValueError, match="intervention must act on the image, .* got site 'code'"):
-        EffectMap(LatentChannel())
+        EffectMap(Activation("code"))
 
 
 def test_a_unit_that_touches_everything_is_refused(convolutional, images):

@@ -26,10 +26,17 @@ def names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+NEEDED = {"add": ["intervention.value.direction=[1,0,2,0,-1]"]}
+SETS = ["intervention.sets=pairs", "intervention.controls=1"]
+POSITIONS = ["intervention.unit=position", "intervention.choose=[r0c0,r2c3,r29c29]"]
 CHOICES = [
-    *([f"+intervention={name}"] for name in names("intervention")),
+    *([f"+intervention={name}", *NEEDED.get(name, [])] for name in names("intervention")),
     *(["+intervention=pixel_grid", f"fill@intervention.fill={name}"] for name in names("fill")),
-    *(["+intervention=latent_channel", f"channel_value@intervention.value={name}"] for name in names("channel_value")),
+    *(
+        ["+intervention=latent_channel", *own, f"value@intervention.value={name}", *NEEDED.get(name, [])]
+        for name in names("value")
+        for own in ([], SETS, POSITIONS, POSITIONS + SETS)
+    ),
 ]
 
 
@@ -39,7 +46,7 @@ def composed(*choice: str) -> DictConfig:
         return compose(overrides=[*choice, "+seed=3"])
 
 
-@pytest.fixture(params=CHOICES, ids=lambda choice: choice[-1].lstrip("+"))
+@pytest.fixture(params=CHOICES, ids=lambda choice: " ".join(choice).replace("intervention", ""))
 def intervention(request, phantom: Phantom) -> Intervention:
     intervention = instantiate(composed(*request.param).intervention)
     intervention.bind(phantom, "test")
@@ -47,16 +54,30 @@ def intervention(request, phantom: Phantom) -> Intervention:
 
 
 @pytest.fixture
-def context(films: Context) -> Context:
+def images(films: Context) -> Context:
     """A film with all kinds of parts, two with some, and one with the rib alone."""
     return films.rows([3, 1, 2, 7])
 
 
 @pytest.fixture
-def value(intervention: Intervention, context: Context) -> Tensor:
+def value(intervention: Intervention, images: Context) -> Tensor:
     """What the site holds: the images, or a code or feature map for them."""
-    with torch.no_grad():
-        return plain_pass(intervention, context).clean(context.batch.image).site
+    return at_site(intervention, images, images.batch.image)
+
+
+@pytest.fixture
+def context(intervention: Intervention, images: Context) -> Context:
+    """The condition with all that the intervention asks for."""
+    source, reference = intervention.sources(images.batch), intervention.references()
+    return images._replace(
+        source=None if source is None else at_site(intervention, images, source),
+        reference=None if reference is None else at_site(intervention, images, reference).mean(0),
+    )
+
+
+@torch.no_grad()
+def at_site(intervention: Intervention, context: Context, image: Tensor) -> Tensor:
+    return plain_pass(intervention, context).clean(image).site
 
 
 def chosen_units(intervention: Intervention, value: Tensor) -> range:
@@ -148,6 +169,8 @@ def test_treated_images_stay_in_the_range_of_images(intervention, value, context
 
 
 def test_propagation_gives_what_a_plain_pass_gives_on_the_applied_edit(intervention, value, context):
+    if context.source is not None or context.reference is not None:
+        pytest.skip("the engine hands neither sources nor references yet")
     treated = Propagation(context.classifier, intervention)(context.batch).treated
     for unit in chosen_units(intervention, value):
         for index in range(len(value)):

@@ -12,7 +12,7 @@ import torchvision
 from torch import nn
 
 import dovision as dv
-from dovision.interventions.latent_channel import LatentChannel
+from dovision.interventions.activation import Activation
 from dovision.propagation import check_layout
 
 SHAPE = (3, 64, 64)
@@ -33,7 +33,7 @@ def on_meta(name: str):
 def refusal(classifier, site, shape=SHAPE):
     """Message for an intervention on the channels of a site; empty if they are on axis 1."""
     try:
-        check_layout(classifier, LatentChannel(site=site), shape)
+        check_layout(classifier, Activation(site=site), shape)
     except ValueError as error:
         return str(error)
     return ""
@@ -160,7 +160,7 @@ def test_channels_are_accepted_where_the_shape_shows_them(network, site):
 def test_a_measurement_refuses_before_it_edits_a_row_of_a_map():
     network = nn.Sequential(CONVOLUTION, ToLast(), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)).train()
     with pytest.raises(ValueError, match=r"site '2' is of shape \(1, 6, 6, 4\), .* rows .* Choose another layer"):
-        dv.effect_map(dv.wrap(network, 2), torch.rand(2, 3, 8, 8), LatentChannel(site="2"))
+        dv.effect_map(dv.wrap(network, 2), torch.rand(2, 3, 8, 8), Activation(site="2"))
     assert network.training
     assert not any(module._forward_hooks for module in network.modules())
 

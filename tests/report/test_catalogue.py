@@ -42,7 +42,7 @@ def test_a_sweep_names_what_differs(sweep):
     text = setup_sentence(completed(sweep))
     assert text.startswith("MNIST, small_cnn, PixelGrid(rows=2")
     assert " or PixelGrid(rows=4" in text
-    assert " or LatentChannel(value=Zero), PGD(" in text
+    assert " or Activation(value=Zero), PGD(" in text
 
 
 def test_the_table_of_results_is_that_of_the_summaries(sweep):

@@ -35,7 +35,7 @@ def test_settings_of_the_command_line_come_first_and_common_ones_are_not_among_t
     ]
     assert shared(runs)["dataset"] == "MNIST"
     assert not set(shared(runs)) & set(differing(runs))
-    assert difference_table(runs).rows[0][1].text == "LatentChannel (1 job), PixelGrid (4 jobs)"
+    assert difference_table(runs).rows[0][1].text == "Activation (1 job), PixelGrid (4 jobs)"
 
 
 def test_headline_numbers_are_sorted_by_the_estimate_not_by_its_text(sweep):

@@ -86,7 +86,7 @@ def test_what_differs_is_told_apart_from_what_jobs_have_in_common(page):
     text = html.unescape(re.sub(r"<[^>]+>", "|", page))
     assert re.search(r"intervention\.rows\|+2 \(1 job\), 4 \(2 jobs\), - \(1 job\), 8", text) is None
     assert "|intervention|" in text
-    assert "LatentChannel (1 job), PixelGrid (4 jobs)" in text
+    assert "Activation (1 job), PixelGrid (4 jobs)" in text
     assert re.search(r"dataset\|+MNIST", text)
 
 

@@ -8,7 +8,7 @@ GRID = {
     "none": None,
     "eps": [0.1, "8/255"],
 }
-CODE = {"seed": 0, "do": {"_target_": "dovision.interventions.LatentChannel"}, "eps": []}
+CODE = {"seed": 0, "do": {"_target_": "dovision.interventions.Activation"}, "eps": []}
 
 
 def test_nested_settings_have_dotted_names_and_parts_the_name_of_their_class():

@@ -139,7 +139,7 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
     ("overrides", "message"),
     [
         (["intervention=latent_channel", "intervention.site=nonsense"], "no site 'nonsense'. Its sites are: input, co"),
-        (["intervention=latent_channel", "intervention.channels=[16]"], "intervention"),
+        (["intervention=latent_channel", "intervention.choose=[16]"], "intervention"),
         (["intervention=latent_channel", "autoencoder.after=relu9"], "autoencoder.after must be one of conv1, relu1"),
         (["intervention=latent_channel", "autoencoder.channels=[31,16,31]"], "with the 32 channels of layer 'relu1'"),
         (["intervention=latent_channel", "~autoencoder"], "needs an autoencoder, got none"),

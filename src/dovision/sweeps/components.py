@@ -158,7 +158,7 @@ def _check_intervention(intervention: Intervention, classifier: Classifier, shap
     site = site_module(classifier, intervention.site)
     with evaluating(classifier):
         value = Plain(classifier, site).clean(torch.zeros(1, *shape, device=classifier.mean.device)).site
-    if type(intervention).bind is Intervention.bind:  # others learn their units from the images
+    if intervention.unit is not None or type(intervention).bind is Intervention.bind:  # others learn units from images
         inside = tuple(value.shape[1:])
         units = intervention.units(inside)
         for unit in (0, len(units) - 1) if units and intervention.site == INPUT else ():

@@ -48,7 +48,7 @@ def test_the_caption_names_grids_fills_count_and_interval(grids):
     (report_figure,) = Grid(0).of_sweep(read_sweep(grids))
     for word in ("PixelGrid(rows=2", "fill=Mean", "n = 12 images", "95% intervals over groups", "off the data"):
         assert word in report_figure.caption
-    assert "LatentChannel" not in report_figure.caption
+    assert "Activation" not in report_figure.caption
 
 
 def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):

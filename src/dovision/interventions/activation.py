@@ -1,0 +1,294 @@
+"""Setting the units of a site's value, such as channels, tokens or heads, one at a time or several at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from itertools import combinations
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional.rng import generator
+from dovision.interfaces import Context, Images, Intervention
+from dovision.interventions.values import CHANNEL_AXIS, POSITION_AXIS, ActivationValue, SiteUnit, Zero
+from dovision.types import INPUT, Batch, Box, Layout, Shape
+
+ZERO = Zero()
+ALL_PAIRS = "pairs"
+AXES = {  # of a site's value, as in SiteUnit, by the kind of unit
+    "channel": CHANNEL_AXIS,
+    "latent": CHANNEL_AXIS,
+    "head": CHANNEL_AXIS,
+    "token": POSITION_AXIS,
+    "position": POSITION_AXIS,
+}
+WHOLE = SiteUnit(None)
+
+UnitReference: TypeAlias = str | int  # a unit's name, or its number
+
+
+@dataclass(frozen=True)
+class Coalitions:
+    """Random sets of units."""
+
+    size: int  # units of each
+    count: int  # sets
+
+
+SetsOfUnits: TypeAlias = str | Coalitions | tuple[tuple[UnitReference, ...], ...] | None
+
+
+class NamedUnit(NamedTuple):
+    """The units of the site that one do() sets, by number; `control` is the number of a matched control of them."""
+
+    name: str
+    members: tuple[int, ...]
+    control: int | None = None
+
+
+class Activation(Intervention):
+    """do(unit = value) at a site, one unit a channel, token, position, head or latent, and for sets of them at once.
+
+    Units are named by kind and number, counted from 0: c0 (channel), t0 (token), h0 (head), z0 (latent) and r0c0 (row
+    and column of a position). A set is named after its units, such as c1+c4, and stands beside the single units, so
+    that its effect can be compared with theirs.
+
+    A matched control, "c1 control 0", sets as many other units of the site, drawn for each sample, and scales their
+    change to the L2 norm of that of c1. Channels, latents and heads that the value would not change are not drawn.
+
+    Args:
+        site: INPUT, CODE or the name of a layer, as in network.named_modules().
+        unit: channel, latent, token, position or head; None is the whole value, one unit named "all".
+        value: what a unit is set to.
+        choose: the units, by number or name; None is all.
+        sets: "pairs" (all pairs of the chosen units), a list of lists of units, or, for random sets, a mapping of
+            `size` (units of a set) and `count` (sets); None is single units alone.
+        controls: how many matched controls each unit and each set has.
+        seed: of random sets and of controls; the same seed, sample and units give the same controls.
+        layout: of the site's value, such as NTC; None: found by probing the network.
+
+    Raises:
+        ValueError: in `units`: the site has no units of this kind, a chosen unit is not there, or a set has more units
+            than there are.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        unit: str | None = "channel",
+        value: ActivationValue = ZERO,
+        choose: Sequence[UnitReference] | None = None,
+        sets: str | Sequence[Sequence[UnitReference]] | Mapping[str, int] | None = None,
+        controls: int = 0,
+        seed: int = 0,
+        layout: str | None = None,
+    ) -> None:
+        self.site = checks.instance("site", site, str, "the name of a layer, INPUT or CODE")
+        self.kind = None if unit is None else checks.choice("unit", unit, AXES)
+        self.unit = "channel" if unit == "latent" else self.kind
+        self.value = checks.instance("value", value, ActivationValue, "a value such as Zero() or SampleMean()")
+        self.choose = None if choose is None else _different("choose", choose, 1)
+        self.sets = _sets(sets)
+        self.controls = checks.count("controls", controls)
+        self.seed = checks.count("seed", seed)
+        self.layout = (
+            None if layout is None else Layout(checks.choice("layout", layout, [each.value for each in Layout]))
+        )
+        if unit is None and (choose or sets or controls):
+            raise ValueError("the whole value (unit=null) must be without choose, sets and controls. Choose a unit.")
+
+    def bind(self, images: Images, split: str) -> None:
+        self.value.bind(images, split)
+
+    def sources(self, batch: Batch) -> Tensor | None:
+        return self.value.sources(batch)
+
+    def references(self) -> Tensor | None:
+        return self.value.references()
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        return tuple(unit.name for unit in self._units(shape))
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        if self.kind is None and self.site == INPUT:
+            return self.value.image_region(shape, sample)
+        if self.kind is None or AXES[self.kind] == CHANNEL_AXIS:
+            return None
+        own = self._units(shape)[unit]
+        places = own.members if own.control is None else self._others(shape, own, sample)[: len(own.members)]
+        width = shape[-1]
+        if self.kind == "token":
+            return Box(min(places), 0, max(places) + 1, width)
+        rows, columns = [place // width for place in places], [place % width for place in places]
+        return Box(min(rows), min(columns), max(rows) + 1, max(columns) + 1)
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        shape = tuple(value.shape[1:])
+        own = self._units(shape)[unit]
+        source = None if context.source is None else self._seen(context.source)
+        reference = None if context.reference is None else self._seen(context.reference.unsqueeze(0))
+        context = context._replace(source=source, reference=reference)
+        seen = self._seen(value)
+        treated = self._set(seen, own.members, context)
+        if own.control is not None:
+            norms = torch.linalg.vector_norm((treated - seen).flatten(1), dim=1)
+            rows = range(len(seen))
+            treated = torch.cat(
+                [self._control(seen[[row]], own, norms[row], context.rows([row]), shape) for row in rows]
+            )
+        if self.site == INPUT:
+            treated = treated.clamp(0, 1)
+        treated = treated.reshape(value.shape)
+        region = self.region(shape, unit, int(context.batch.sample[0]))
+        return treated if region is None else region.crop(treated)
+
+    def _units(self, shape: Shape) -> tuple[NamedUnit, ...]:
+        if self.kind is None:
+            return (NamedUnit("all", ()),)
+        return _units(self.kind, shape, self.choose, self.sets, self.controls, self.seed)
+
+    def _seen(self, value: Tensor) -> Tensor:
+        """A value as of SiteUnit, shape (B, A, P, D)."""
+        if self.kind in ("token", "head"):
+            return value
+        return value.flatten(2).unsqueeze(-1) if value.ndim > 2 else value[..., None, None]
+
+    def _set(self, value: Tensor, members: Sequence[int], context: Context) -> Tensor:
+        """The value with all members set, each to what it becomes of the value as it is."""
+        treated = value.clone()
+        for unit in (SiteUnit(AXES[self.kind], each) for each in members) if self.kind else (WHOLE,):
+            unit.of(treated).copy_(self.value(value, unit, context))
+        return treated
+
+    def _control(self, value: Tensor, unit: NamedUnit, norm: Tensor, context: Context, shape: Shape) -> Tensor:
+        """The value of one sample after a control: other units, changed by this norm."""
+        others = self._others(shape, unit, int(context.batch.sample[0]))
+        if self.kind and AXES[self.kind] == CHANNEL_AXIS:
+            others = [other for other, _ in zip(self._changing(value, others, context), unit.members, strict=False)]
+        change = self._set(value, others[: len(unit.members)], context) - value
+        scale = norm / torch.linalg.vector_norm(change)
+        return torch.where(change == 0, value, value + scale * change)
+
+    def _changing(self, value: Tensor, others: Sequence[int], context: Context) -> Iterator[int]:
+        """Those of the units that are changed by being set."""
+        for other in others:
+            unit = SiteUnit(CHANNEL_AXIS, other)
+            if (self.value(value, unit, context) != unit.of(value)).any():
+                yield other
+
+    def _others(self, shape: Shape, unit: NamedUnit, sample: int) -> list[int]:
+        """The numbers of all units that are no members, in an order drawn for the sample and the control."""
+        assert self.kind is not None
+        assert unit.control is not None
+        rest = sorted(set(range(_count(self.kind, shape))) - set(unit.members))
+        random = generator(self.seed, sample, unit.control, *unit.members)
+        return [rest[place] for place in torch.randperm(len(rest), generator=random).tolist()]
+
+
+@lru_cache(maxsize=64)
+def _units(
+    kind: str, shape: Shape, choose: tuple[UnitReference, ...] | None, sets: SetsOfUnits, controls: int, seed: int
+) -> tuple[NamedUnit, ...]:
+    """The single units, then the sets, each followed by its controls."""
+    names = _names(kind, shape)
+    chosen = range(len(names)) if choose is None else [_number("choose", each, names) for each in choose]
+    members = dict.fromkeys([*((number,) for number in chosen), *_members(sets, chosen, names, seed)])
+    found = [NamedUnit("+".join(names[each] for each in own), own) for own in members]
+    for unit in found if controls else ():
+        if 2 * len(unit.members) > len(names):
+            raise ValueError(
+                f"controls must be 0 where there are not as many other units, got {controls} for {unit.name} among "
+                f"{len(names)} units."
+            )
+    suffixes = [NamedUnit(f" control {number}", (), number) for number in range(controls)]
+    return tuple(
+        NamedUnit(unit.name + suffix.name, unit.members, suffix.control)
+        for unit in found
+        for suffix in (NamedUnit("", ()), *suffixes)
+    )
+
+
+def _names(kind: str, shape: Shape) -> tuple[str, ...]:
+    """Names of all units of a kind that a value of this shape has, by number."""
+    numbers = range(_count(kind, shape))
+    if kind == "position":
+        return tuple("r{}c{}".format(*divmod(number, shape[2])) for number in numbers)
+    letter = "z" if kind == "latent" else kind[0]
+    return tuple(f"{letter}{number}" for number in numbers)
+
+
+def _count(kind: str, shape: Shape) -> int:
+    """The number of units of a kind that a value of this shape, without the batch axis, has."""
+    axes = {"channel": 1, "latent": 1}.get(kind, 3)
+    if len(shape) < axes:
+        raise ValueError(f"unit must be one that the site has, got {kind!r} for a value of shape {shape}. Use channel.")
+    return shape[0] if AXES[kind] == CHANNEL_AXIS else shape[1] if kind == "token" else math.prod(shape[1:])
+
+
+def _number(argument: str, unit: UnitReference, names: Sequence[str]) -> int:
+    if isinstance(unit, str):
+        return names.index(checks.choice(argument, unit, names))
+    return checks.bounded(argument, unit, 0, len(names) - 1)
+
+
+def _members(sets: SetsOfUnits, chosen: Sequence[int], names: Sequence[str], seed: int) -> Iterator[tuple[int, ...]]:
+    """The numbers of the units of each set.
+
+    Raises:
+        ValueError: a unit is not there; sets are larger than the units, or more than there can be.
+    """
+    if isinstance(sets, Coalitions):
+        possible = math.comb(len(chosen), sets.size)
+        if sets.count > possible:
+            raise ValueError(
+                f"sets must ask for sets that there are: of {sets.size} of the {len(chosen)} units there are "
+                f"{possible}, got count {sets.count}."
+            )
+        yield from _drawn(sets, chosen, seed)
+    elif sets == ALL_PAIRS:
+        if len(chosen) < 2:
+            raise ValueError(f"sets must not be larger than the units, got pairs of {len(chosen)} unit.")
+        yield from combinations(chosen, 2)
+    else:
+        for each in sets or ():
+            assert not isinstance(each, str)
+            own = tuple(_number("sets", unit, names) for unit in each)
+            if len(set(own)) < len(own):
+                raise ValueError(f"sets must be of different units, got {each!r}.")
+            yield own
+
+
+def _drawn(sets: Coalitions, chosen: Sequence[int], seed: int) -> tuple[tuple[int, ...], ...]:
+    """Different random sets, in the order in which they were drawn."""
+    random, found = generator(seed, sets.size), dict[tuple[int, ...], None]()
+    while len(found) < sets.count:
+        places = torch.randperm(len(chosen), generator=random)[: sets.size].sort().values.tolist()
+        found[tuple(chosen[place] for place in places)] = None
+    return tuple(found)
+
+
+def _different(name: str, units: object, least: int) -> tuple[UnitReference, ...]:
+    """Return units that are given by number or name if they differ and are at least so many."""
+    given = tuple(units) if isinstance(units, Sequence) and not isinstance(units, str) else ()
+    fit = all(isinstance(each, (str, int)) and not isinstance(each, bool) for each in given)
+    if not fit or len(given) < least or len(set(given)) < len(given):
+        raise ValueError(f"{name} must be at least {least} different units, by number or name, got {units!r}.")
+    return given
+
+
+def _sets(sets: object) -> SetsOfUnits:
+    if sets is None or sets == ALL_PAIRS:
+        return ALL_PAIRS if sets else None
+    if isinstance(sets, Mapping):
+        names = [field.name for field in fields(Coalitions)]
+        if set(sets) != set(names):
+            raise ValueError(f"sets must have the keys size and count, got {', '.join(map(str, sets)) or 'none'}.")
+        return Coalitions(*(checks.positive_int(f"sets.{name}", sets[name]) for name in names))
+    if isinstance(sets, str) or not isinstance(sets, Sequence) or not sets:
+        raise ValueError(f"sets must be pairs, a list of lists of units, or a mapping of size and count, got {sets!r}.")
+    return tuple(_different("sets", each, 2) for each in sets)

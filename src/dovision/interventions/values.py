@@ -1,0 +1,221 @@
+"""Values that a unit of an activation is set to: zero, a mean, its own values in another order, noise, a direction."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional.rng import generator
+from dovision.interfaces import Context, Images
+from dovision.io.arrays import mapped
+from dovision.types import SPLITS, Batch, Box
+
+CHANNEL_AXIS, POSITION_AXIS = 1, 2  # of a site's value, shape (B, A, P, D)
+
+
+class SiteUnit(NamedTuple):
+    """A unit of a site's value as values see it, shape (B, A, P, D).
+
+    A counts channels or heads, P positions or tokens; D is the channels of a head, and 1 where there are no heads. A
+    channel and a head are numbers of axis 1, a token and a position those of axis 2; axis None is the whole value.
+    """
+
+    axis: int | None
+    number: int = 0
+
+    def of(self, value: Tensor) -> Tensor:
+        """The unit's part of a value, with all four axes; a view."""
+        return value if self.axis is None else value.narrow(self.axis, self.number, 1)
+
+
+class ActivationValue(ABC):
+    """Content that a unit is set to; what it needs to know besides the site's value is asked for as of Intervention."""
+
+    def bind(self, images: Images, split: str) -> None:  # noqa: B027
+        """Learn what is needed of a split's images, before the first edit; nothing by default."""
+
+    def sources(self, batch: Batch) -> Tensor | None:
+        """As `Intervention.sources`."""
+        return None
+
+    def references(self) -> Tensor | None:
+        """As `Intervention.references`."""
+        return None
+
+    def image_region(self, image: tuple[int, ...], sample: int) -> Box | None:
+        """All that can change of an image, shape (C, H, W), which is a whole unit; None is everything."""
+        return None
+
+    @abstractmethod
+    def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
+        """New content of the unit, as shaped as `unit.of(value)` or expandable to it.
+
+        Pure. `context.source` is of the shape of `value`, (B, A, P, D), `context.reference` of (1, A, P, D).
+        """
+
+
+class Zero(ActivationValue):
+    """The unit is silent."""
+
+    def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
+        return torch.zeros_like(unit.of(value))
+
+
+class SampleMean(ActivationValue):
+    """The mean over all positions of the sample, channel by channel: every position of the unit is the same."""
+
+    def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
+        own = unit.of(value)
+        return (
+            _several_positions(own if unit.axis == CHANNEL_AXIS else value, unit).mean(2, keepdim=True).expand_as(own)
+        )
+
+
+class Resample(ActivationValue):
+    """The sample's own values elsewhere: a channel or a head in another order, another token or position.
+
+    Args:
+        seed: of the draws; the same seed, sample and unit give the same order.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = checks.count("seed", seed)
+
+    def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
+        positions = _several_positions(value, unit).shape[2]
+        samples = context.batch.sample.tolist()
+        order = torch.stack([self._drawn(positions, sample, unit) for sample in samples]).to(value.device)
+        rows = unit.of(value) if unit.axis == CHANNEL_AXIS else value
+        index = order[:, None, :, None].expand(-1, rows.shape[1], -1, rows.shape[3])
+        return rows.gather(2, index)
+
+    def _drawn(self, positions: int, sample: int, unit: SiteUnit) -> Tensor:
+        """Positions without replacement, shape (P,), or one that is not the unit itself, shape (1,)."""
+        random = generator(self.seed, sample, unit.number)
+        if unit.axis == CHANNEL_AXIS:
+            return torch.randperm(positions, generator=random)
+        step = torch.randint(1, positions, (1,), generator=random)
+        return (unit.number + step) % positions
+
+
+class GaussianNoise(ActivationValue):
+    """The unit's own value and, added to it, normal noise of the standard deviation that the unit has in the sample.
+
+    Args:
+        scale: standard deviations of the noise, in those of the unit.
+        seed: of the draws; the same seed, sample and unit give the same noise.
+    """
+
+    def __init__(self, scale: float, seed: int) -> None:
+        self.scale = checks.positive("scale", scale)
+        self.seed = checks.count("seed", seed)
+
+    def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
+        own = unit.of(value)
+        if own[0].numel() < 2:
+            raise ValueError(
+                "noise of the unit's own standard deviation needs a unit of several numbers, got one number per unit. "
+                "Set the unit to zero instead."
+            )
+        random = [generator(self.seed, sample, unit.number) for sample in context.batch.sample.tolist()]
+        noise = torch.stack([torch.randn(own.shape[1:], generator=each) for each in random]).to(own)
+        return own + self.scale * own.std((1, 2, 3), correction=0, keepdim=True) * noise
+
+
+class Steering(ActivationValue):
+    """The unit's own value and, added to it, its part of a direction, such as that of a concept.
+
+    Args:
+        direction: one number for each channel of the site, those of all heads one head after the other: numbers, or
+            an .npy file of float32.
+        strength: factor of the direction, with its sign.
+
+    Raises:
+        ValueError: there are other numbers than channels.
+    """
+
+    def __init__(self, direction: Tensor | Sequence[float] | str, strength: float) -> None:
+        self.strength = checks.number("strength", strength)
+        self.direction = _direction(direction)
+
+    def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
+        channels, size = value.shape[1], value.shape[3]
+        if len(self.direction) != channels * size:
+            raise ValueError(
+                f"direction must have one number for each of the site's {channels * size} channels, "
+                f"got {len(self.direction)}."
+            )
+        direction = self.direction.to(value).reshape(1, channels, 1, size).expand(1, -1, value.shape[2], -1)
+        return unit.of(value) + self.strength * unit.of(direction)
+
+
+class ReferenceMean(ActivationValue):
+    """The unit's mean over reference images, position by position.
+
+    Args:
+        count: reference images, the first ones of a split, at most all of it.
+        split: train, val or test.
+        images: the reference images themselves, shape (N, C, H, W) in [0, 1], in place of a dataset's.
+    """
+
+    def __init__(self, count: int = 64, split: str = SPLITS[0], images: Tensor | None = None) -> None:
+        self.count = checks.positive_int("count", count)
+        self.split = checks.choice("split", split, SPLITS)
+        self.images = None if images is None else checks.image_batch(images, "images")
+
+    def bind(self, images: Images, split: str) -> None:
+        own = images.split(self.split)
+        self.images = torch.stack([own[sample].image for sample in range(min(self.count, len(own)))])
+
+    def references(self) -> Tensor:
+        if self.images is None:
+            raise ValueError(
+                "a reference mean must have reference images, got none. Call bind(images, split), or give it images=..."
+            )
+        return self.images
+
+    def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
+        if context.reference is None:
+            raise ValueError("a reference mean needs the site's mean value over reference images, got none.")
+        return unit.of(context.reference).expand_as(unit.of(value))
+
+
+def _several_positions(value: Tensor, unit: SiteUnit) -> Tensor:
+    """The value, if it has several positions; of a single one, mean and order would change nothing."""
+    if unit.axis is None:
+        raise ValueError("a mean over positions and resampling need a unit, such as unit=channel, got the whole value.")
+    if value.shape[2] < 2:
+        raise ValueError(
+            "a mean over positions and resampling need a site with several positions, such as a map of shape "
+            "(C, H, W), got one value per channel. Set the unit to zero instead."
+        )
+    return value
+
+
+def _direction(direction: Tensor | Sequence[float] | str) -> Tensor:
+    """The numbers of a direction, shape (C,) float32.
+
+    Raises:
+        ValueError: they are no finite numbers, at least one of them not 0.
+    """
+    if isinstance(direction, str):
+        numbers = torch.from_numpy(np.array(mapped(Path(direction), np.float32, [None])))
+    else:
+        try:
+            numbers = torch.as_tensor(direction, dtype=torch.float32).flatten()
+        except (TypeError, ValueError, RuntimeError):
+            numbers = torch.tensor([math.nan])
+    if not numbers.isfinite().all() or not numbers.any() or isinstance(direction, bool):
+        raise ValueError(
+            "direction must be finite numbers, one for each channel of the site and not all 0, or an .npy file of "
+            f"them, got {direction!r:.80}."
+        )
+    return numbers

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+import torch
+
+from dovision.interventions.activation import Activation
+from dovision.interventions.values import GaussianNoise, Resample, SampleMean, Steering, Zero
+from dovision.types import CODE, INPUT, Box, Layout
+
+CODES = torch.randn(4, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+TOKENS = torch.randn(4, 5, 9, generator=torch.Generator().manual_seed(1))  # NTC
+HEADS = torch.randn(4, 3, 5, 2, generator=torch.Generator().manual_seed(2))  # NHTC
+SHAPE = (5, 6, 7)
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "names"),
+    [
+        ("channel", CODES, ("c0", "c1", "c2", "c3", "c4")),
+        ("channel", CODES[:, :, 0, 0], ("c0", "c1", "c2", "c3", "c4")),
+        ("latent", CODES, ("z0", "z1", "z2", "z3", "z4")),
+        ("position", CODES[:, :, :2, :3], ("r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2")),
+        ("channel", Layout.NTC.present(TOKENS), tuple(f"c{number}" for number in range(9))),
+        ("token", Layout.NTC.present(TOKENS), ("t0", "t1", "t2", "t3", "t4")),
+        ("token", HEADS, ("t0", "t1", "t2", "t3", "t4")),
+        ("head", HEADS, ("h0", "h1", "h2")),
+        (None, CODES, ("all",)),
+    ],
+)
+def test_there_is_a_unit_for_each_number_of_its_axis(unit, value, names):
+    assert Activation("layer", unit).units(tuple(value.shape[1:])) == names
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "place"),
+    [
+        ("channel", CODES, (slice(None), 2)),
+        ("position", CODES, (slice(None), slice(None), 0, 2)),
+        ("token", TOKENS, (slice(None), 2)),
+        ("channel", TOKENS, (slice(None), slice(None), 2)),
+        ("head", HEADS, (slice(None), 2)),
+        ("token", HEADS, (slice(None), slice(None), 2)),
+    ],
+)
+@pytest.mark.parametrize(
+    "setting",
+    [Zero(), SampleMean(), Resample(seed=0), GaussianNoise(1.0, seed=0)],
+    ids=lambda each: type(each).__name__,
+)
+def test_one_unit_of_each_layout_is_set_and_the_others_are_kept(unit, value, place, setting, context):
+    layout = Layout.NTC if value is TOKENS else Layout.NCHW
+    treated = layout.restore(Activation("layer", unit, setting).apply(layout.present(value), 2, context))
+    assert treated.shape == value.shape
+    unchanged = treated == value
+    assert not unchanged[place].all()
+    if isinstance(setting, Zero):
+        assert not treated[place].any()
+    unchanged[place] = True
+    assert unchanged.all()
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "mean"),
+    [
+        ("channel", CODES, CODES.mean((2, 3), keepdim=True)[:, 2:3].expand(4, 1, 6, 7)),
+        ("position", CODES, CODES.mean((2, 3), keepdim=True)),
+        ("token", Layout.NTC.present(TOKENS), TOKENS.mean(1)[..., None, None]),
+        ("head", HEADS, HEADS[:, 2:3].mean(2, keepdim=True).expand(4, 1, 5, 2)),
+        ("token", HEADS, HEADS.mean(2, keepdim=True)),
+    ],
+)
+def test_the_mean_is_the_samples_own_over_positions_channel_by_channel(unit, value, mean, context):
+    done = Activation("layer", unit, SampleMean())
+    region = done.region(tuple(value.shape[1:]), 2, 0)
+    got = done.do(value, 2, context)
+    torch.testing.assert_close(got[:, 2:3] if region is None else got, mean)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_a_channels_mean_is_that_of_the_channel_by_itself_to_the_bit(memory, context):
+    value = CODES.contiguous(memory_format=memory)
+    treated = Activation("layer", value=SampleMean()).do(value, 2, context)
+    assert torch.equal(treated[:, 2, 0, 0], value[:, 2].flatten(1).mean(1))
+    assert treated.stride() == value.stride()
+
+
+def test_chosen_units_keep_their_own_names_and_draws(context):
+    chosen = Activation(CODE, value=Resample(seed=0), choose=[3, "c0"])
+    assert chosen.units(SHAPE) == ("c3", "c0")
+    whole = Activation(CODE, value=Resample(seed=0))
+    for unit, channel in enumerate([3, 0]):
+        assert torch.equal(chosen.do(CODES, unit, context), whole.do(CODES, channel, context))
+
+
+@pytest.mark.parametrize(
+    ("choose", "message"),
+    [
+        ([5], r"choose must be a whole number from 0 to 4, got 5"),
+        ([-1], "choose must be a whole number from 0 to 4, got -1"),
+        (["c7"], "choose must be one of c0, c1, c2, c3, c4, got 'c7'"),
+        ([1, 1], r"choose must be at least 1 different units, by number or name, got \[1, 1\]"),
+        ([], "choose must be at least 1 different units"),
+    ],
+)
+def test_units_that_are_not_there_are_refused(choose, message):
+    with pytest.raises(ValueError, match=message):
+        Activation(CODE, choose=choose).units(SHAPE)
+
+
+@pytest.mark.parametrize("unit", ["token", "position", "head"])
+def test_a_vector_has_channels_alone(unit):
+    with pytest.raises(ValueError, match=f"unit must be one that the site has, got '{unit}' for a value of shape"):
+        Activation("layer", unit).units((5,))
+
+
+def test_zero_silences_a_channel_of_a_code_without_positions(context):
+    code = torch.ones(4, 3)
+    assert torch.equal(Activation(CODE).apply(code, 1, context), torch.tensor([1.0, 0, 1]).expand(4, 3))
+
+
+def test_the_region_of_a_position_is_itself_and_that_of_a_set_the_box_around():
+    positions = Activation("layer", "position", choose=["r1c2"], sets=[["r0c5", "r4c3"]])
+    assert positions.region(SHAPE, 0, 0) == Box(1, 2, 2, 3)
+    assert positions.region(SHAPE, 1, 0) == Box(0, 3, 5, 6)
+    tokens = Activation("layer", "token", choose=[4], sets=[[1, 3]])
+    assert tokens.region((9, 5, 1), 0, 0) == Box(4, 0, 5, 1)
+    assert tokens.region((3, 5, 2), 1, 0) == Box(1, 0, 4, 2)
+    assert Activation("layer").region(SHAPE, 0, 0) is None
+
+
+def test_resampling_moves_a_samples_values_and_invents_none(context):
+    treated = Activation(CODE, value=Resample(seed=0)).do(CODES, 2, context)
+    before, after = CODES[:, 2].flatten(1), treated[:, 2].flatten(1)
+    assert torch.equal(before.sort().values, after.sort().values)
+
+
+def test_a_resampled_token_is_another_token_of_its_sample(context):
+    tokens = Layout.NTC.present(TOKENS)
+    treated = Activation(CODE, "token", Resample(seed=0)).do(tokens, 2, context)[..., 0, 0]
+    found = [(TOKENS[row] == treated[row]).all(1).nonzero().item() for row in range(4)]
+    assert set(found) <= {0, 1, 3, 4}
+
+
+def test_draws_depend_on_seed_sample_and_unit_alone(context):
+    for kind in (Resample, lambda seed: GaussianNoise(1.0, seed)):
+        first = Activation(CODE, value=kind(seed=0)).do(CODES, 2, context)
+        backwards = Activation(CODE, value=kind(seed=0)).do(CODES.flip(0), 2, context.rows([3, 2, 1, 0]))
+        assert torch.equal(backwards.flip(0), first)
+        assert not torch.equal(Activation(CODE, value=kind(seed=1)).do(CODES, 2, context), first)
+
+
+def test_noise_has_the_standard_deviation_of_its_unit(context):
+    value = torch.randn(4, 2, 100, 100, generator=torch.Generator().manual_seed(0)) * 3
+    noise = Activation(CODE, value=GaussianNoise(0.5, seed=0)).do(value, 1, context)[:, 1] - value[:, 1]
+    torch.testing.assert_close(noise.std((1, 2)), torch.full((4,), 1.5), rtol=0.03, atol=0)
+
+
+def test_a_direction_is_added_channel_by_channel(context):
+    direction = torch.arange(9.0)
+    tokens = Layout.NTC.present(TOKENS)
+    steered = Activation(CODE, "token", Steering(direction, -2.0)).do(tokens, 1, context)
+    torch.testing.assert_close(steered[..., 0, 0], TOKENS[:, 1] - 2 * direction)
+    heads = Activation(CODE, "head", Steering(list(range(6)), 1.0)).do(HEADS, 1, context)
+    torch.testing.assert_close(heads[:, 1], HEADS[:, 1] + torch.tensor([2.0, 3.0]))
+    with pytest.raises(ValueError, match="direction must have one number for each of the site's 5 channels, got 9"):
+        Activation(CODE, "channel", Steering(direction, 1.0)).do(CODES, 0, context)
+
+
+def test_a_direction_is_read_from_a_file(tmp_path):
+    import numpy as np
+
+    np.save(tmp_path / "concept.npy", np.arange(4, dtype=np.float32))
+    assert Steering(str(tmp_path / "concept.npy"), 1.0).direction.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("direction", [[0.0, 0.0], [float("nan")], "a few", [[1], [2, 3]], None])
+def test_a_direction_without_direction_is_refused(direction):
+    with pytest.raises((ValueError, FileNotFoundError), match="direction must be finite numbers|a few"):
+        Steering(direction, 1.0)
+
+
+@pytest.mark.parametrize("value", [SampleMean(), Resample(seed=0)], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("shape", [(4, 3), (4, 3, 1, 1)])
+def test_a_code_without_positions_has_no_mean_and_no_order(value, shape, context):
+    with pytest.raises(ValueError, match=r"site with several positions, .* got one value per channel. Set .* to zero"):
+        Activation(CODE, value=value).do(torch.ones(shape), 0, context)
+
+
+def test_the_whole_value_has_no_mean_over_positions(context):
+    with pytest.raises(ValueError, match="need a unit, such as unit=channel, got the whole value"):
+        Activation(CODE, None, SampleMean()).do(CODES, 0, context)
+
+
+def test_a_number_is_not_a_value():
+    with pytest.raises(ValueError, match=r"value must be a value such as Zero\(\) or SampleMean\(\), got 0"):
+        Activation(CODE, value=0)
+
+
+def test_an_image_stays_in_its_range(context):
+    image = context.batch.image
+    steered = Activation(INPUT, None, Steering([5.0, -5.0, 0.0], 1.0)).do(image, 0, context)
+    assert torch.equal(steered, torch.stack([torch.ones_like(image[:, 0]), image[:, 1] * 0, image[:, 2]], 1))
+
+
+def test_a_set_is_all_of_its_units_at_once_beside_the_single_ones(context):
+    pairs = Activation(CODE, value=SampleMean(), choose=[0, 2, 3], sets="pairs")
+    assert pairs.units(SHAPE) == ("c0", "c2", "c3", "c0+c2", "c0+c3", "c2+c3")
+    both = pairs.do(CODES, 4, context)
+    assert torch.equal(both, pairs.do(pairs.do(CODES, 0, context), 2, context))
+    listed = Activation(CODE, sets=[["c4", 1], [0, 1, 2]])
+    assert listed.units(SHAPE)[5:] == ("c4+c1", "c0+c1+c2")
+
+
+def test_random_sets_differ_and_are_the_same_for_the_same_seed():
+    drawn = Activation(CODE, sets={"size": 3, "count": 10}, seed=4)
+    names = drawn.units(SHAPE)[5:]
+    assert sorted(names) == sorted("+".join(each) for each in combinations(drawn.units(SHAPE)[:5], 3))
+    assert Activation(CODE, sets={"size": 3, "count": 10}, seed=4).units(SHAPE)[5:] == names
+    assert Activation(CODE, sets={"size": 3, "count": 10}, seed=5).units(SHAPE)[5:] != names
+
+
+@pytest.mark.parametrize(
+    ("sets", "message"),
+    [
+        ({"size": 6, "count": 1}, "of 6 of the 5 units there are 0, got count 1"),
+        ({"size": 3, "count": 11}, "of 3 of the 5 units there are 10, got count 11"),
+        ([[0, 5]], "sets must be a whole number from 0 to 4, got 5"),
+        ([[1, "c1"]], "sets must be of different units"),
+        ([["c1"]], "sets must be at least 2 different units"),
+        ("triples", "sets must be pairs, a list of lists of units, or a mapping"),
+        ({"size": 2}, "sets must have the keys size and count, got size"),
+        ({"size": 2, "count": 0}, "sets.count must be a whole number of at least 1"),
+    ],
+)
+def test_sets_that_there_are_not_are_refused(sets, message):
+    with pytest.raises(ValueError, match=message):
+        Activation(CODE, sets=sets).units(SHAPE)
+
+
+def test_pairs_of_one_unit_are_refused():
+    with pytest.raises(ValueError, match="sets must not be larger than the units, got pairs of 1 unit"):
+        Activation(CODE, sets="pairs").units((1, 6, 7))
+
+
+@pytest.mark.parametrize(
+    ("unit", "value"), [("channel", CODES), ("position", CODES), ("head", HEADS), ("token", HEADS)]
+)
+def test_a_control_changes_as_many_other_units_by_the_same_norm(unit, value, context):
+    done = Activation("layer", unit, SampleMean(), choose=[1], sets=[[0, 2]] if unit != "head" else None, controls=2)
+    own = Activation("layer", unit, SampleMean(), choose=[1], sets=[[0, 2]] if unit != "head" else None)
+    names = done.units(tuple(value.shape[1:]))
+    assert names[:3] == (own.units(tuple(value.shape[1:]))[0], f"{names[0]} control 0", f"{names[0]} control 1")
+    axis = {"channel": 1, "head": 1, "token": 2, "position": None}[unit]
+    for number, name in enumerate(names):
+        changes = []
+        for row in range(4):
+            one = slice(row, row + 1)
+            treated = done.apply(value[one], number, context.rows(one)) - value[one]
+            itself = own.apply(value[one], number // 3, context.rows(one)) - value[one]
+            torch.testing.assert_close(treated.norm(), itself.norm())
+            if axis is not None:
+                changed = treated.movedim(axis, 0).flatten(1).any(1)
+                expected = itself.movedim(axis, 0).flatten(1).any(1)
+                assert changed.sum() == expected.sum()
+                assert "control" not in name or not (changed & expected).any()
+            changes.append(treated)
+        assert "control" not in name or len({tuple(each.flatten().tolist()) for each in changes}) == 4
+
+
+def test_a_control_is_drawn_among_the_channels_that_the_value_would_change(context):
+    value = torch.zeros_like(CODES)
+    value[:, [1, 4]] = CODES[:, [1, 4]]
+    done = Activation("layer", choose=[1], controls=1)
+    change = done.do(value, 1, context) - value
+    assert (change.flatten(2).any(2) == torch.tensor([False, False, False, False, True])).all()
+    torch.testing.assert_close(change.flatten(1).norm(dim=1), value[:, 1].flatten(1).norm(dim=1))
+
+
+def test_the_control_of_a_unit_that_is_not_changed_changes_nothing(context):
+    value = CODES.clone()
+    value[:, 1] = 0
+    assert torch.equal(Activation("layer", choose=[1], controls=1).do(value, 1, context), value)
+
+
+def test_controls_need_as_many_other_units():
+    with pytest.raises(ValueError, match=r"controls must be 0 where .*, got 1 for c0\+c1\+c2 among 5 units"):
+        Activation("layer", sets=[[0, 1, 2]], controls=1).units(SHAPE)
+
+
+def test_the_whole_value_has_neither_sets_nor_controls():
+    with pytest.raises(ValueError, match="must be without choose, sets and controls"):
+        Activation("layer", None, controls=1)
