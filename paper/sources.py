@@ -9,8 +9,7 @@ from pathlib import Path
 
 from dovision import checks
 from dovision.analysis.mixed_origins import mixed
-from dovision.report.catalogue import Catalogue
-from dovision.report.report_figure import ReportFigure
+from dovision.report.report_figure import Catalogue, ReportFigure
 from dovision.store.run_record import UNREADABLE, survey
 from paper.bench import bench_figure
 from paper.framework import framework_figure

@@ -2,14 +2,13 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from dovision.analysis.headline_text import HEADLINE_METRICS
-from dovision.report.catalogue import Catalogue
-from dovision.report.figures.results import cells, results_frame
-from dovision.report.report_figure import label_names, setup_sentence
+from dovision.report.figures.results import results_frame
+from dovision.report.report_figure import Catalogue, label_names, setup_sentence
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects, read_samples
 from dovision.types import Task
@@ -49,15 +48,16 @@ def test_the_table_of_results_is_that_of_the_summaries(sweep):
     runs = completed(sweep)
     frame = results_frame(runs)
     assert len(frame) == 9
-    row = frame[(frame["job"] == "intervention.rows=4") & (frame["condition"] == "eps=0.2")].iloc[0]
+    (place,) = np.flatnonzero((frame["job"] == "intervention.rows=4") & (frame["condition"] == "eps=0.2"))
     found = runs[1].summary["conditions"]["eps=0.2"]
-    assert row["success_rate"] == found["success_rate"]["estimate"]
-    assert row["auroc_high"] == found["auroc"]["high"]
+    assert frame.loc[place, "success_rate"] == found["success_rate"]["estimate"]
+    assert frame.loc[place, "auroc_high"] == found["auroc"]["high"]
     accuracy = found["accuracy"]
     text = f"{accuracy['estimate']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
-    counts = "10 classes, 3 to 6 images each"
-    assert cells(row, HEADLINE_METRICS)[:4] == ["eps=0.2", "40", counts, text]
-    assert cells(frame.iloc[0], ["success_rate"])[3] == "-"
+    table = Catalogue().of_sweep(runs)[0].table
+    assert table.index[place] == "intervention.rows=4"
+    assert table.iloc[place, :4].tolist() == ["eps=0.2", "40", "10 classes, 3 to 6 images each", text]
+    assert table["attack success"].iloc[0] == "-"
 
 
 def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):

@@ -5,9 +5,9 @@ import base64
 import numpy as np
 import pytest
 
-from dovision.report.catalogue import Catalogue
 from dovision.report.explorer import STEPS, explorer
 from dovision.report.inline_assets import SizeBudget
+from dovision.report.report_figure import Catalogue
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects
 from dovision.store.thumbnails import samples_in_conditions

@@ -99,6 +99,48 @@ def test_every_job_is_told_with_its_state_and_failure(page):
     assert "0123abc" in page
 
 
+def rows_of(page, table):
+    """The rows of a table of a page, each a list of (text, what the column is sorted by)."""
+    body = re.search(rf'<table id="{table}".*?<tbody>(.*?)</tbody>', page, re.DOTALL)[1]
+    cells = [re.findall(r"<t[hd]([^>]*)>(.*?)</t[hd]>", row, re.DOTALL) for row in body.split("</tr>")[:-1]]
+    orders = [[(re.findall(r'data-order="(.*?)"', attributes) or [""])[0] for attributes, _ in row] for row in cells]
+    texts = [[" ".join(html.unescape(re.sub(r"<[^>]+>", "", text)).split()) for _, text in row] for row in cells]
+    return [list(zip(*row, strict=True)) for row in zip(texts, orders, strict=True)]
+
+
+def test_every_job_has_a_row_with_its_state_what_differs_and_the_reason(page):
+    heads = re.findall(r'<th scope="col">(.*?)</th>', page[page.index('<table id="joblist"') :])
+    assert heads[:5] == ["job", "state", "reason", "intervention", "intervention.rows"]
+    assert heads[-1] == "seconds"
+    rows = rows_of(page, "joblist")
+    assert [row[1][0] for row in rows] == ["completed", "completed", "interrupted", "failed", "completed"]
+    assert [row[4][0] for row in rows] == ["2", "4", "4", "4", "-"]
+    assert rows[0][-1] == ("12.5", "12.5")
+    assert rows[3][2][0] == "ValueError: a grid must have at most 32 rows, got 64."
+
+
+def test_settings_of_the_command_line_come_first_and_common_ones_are_not_among_them(page):
+    names = [row[0][0] for row in rows_of(page, "differences")]
+    fills = ["intervention.fill", "intervention.fill.value", "intervention.value"]
+    assert names == ["intervention", "intervention.rows", "intervention.columns", *fills]
+    shared = re.findall(r"<dt>(.*?)</dt>", page[page.index("that all jobs have in common") : page.index("</dl>")])
+    assert "dataset" in shared
+    assert not set(shared) & set(names)
+
+
+@pytest.mark.parametrize("table", ["headlines", "quality"])
+def test_numbers_are_sorted_by_the_estimate_not_by_its_text(page, sweep, table):
+    runs = [run for run in read_sweep(sweep) if run.state == "completed"]
+    rows = rows_of(page, table)
+    assert len(rows) == 9
+    assert rows[0][2] == ("40 (10 classes, 3 to 6 images each)", "40")
+    estimate = runs[0].summary["conditions"]["clean"]["accuracy"]["estimate"]
+    text, order = rows[0][3]
+    assert order == f"{estimate:.6g}"
+    assert text.startswith(f"{estimate:.3f} [")
+    assert (table == "headlines") == (("-", "") in rows[0])  # a clean condition has no attack, and so no success
+
+
 def test_the_page_warns_of_what_the_numbers_do_not_say(page):
     for word in ("off the data", "causal for the model", "not adaptive", "random noise", "training seeds"):
         assert word in page

@@ -16,7 +16,7 @@ from dovision.report.figures.epsilon import effect_against_epsilon, outstanding,
 from dovision.report.figures.gallery import gallery
 from dovision.report.plots import ecdf, heat_maps, quantile
 from dovision.report.style import DIVERGING, EFFECT_COLOURS, brief, inline_svg, save_figure
-from dovision.report.tables import Ruled, table_figure
+from dovision.report.tables import table_figure
 
 AVERAGES = pd.DataFrame(
     [
@@ -75,7 +75,7 @@ DRAWN = {
     "curve": lambda: effect_against_epsilon(curve()),
     "distribution": lambda: effect_distribution(distribution()),
     "averages": lambda: plots.average_effects_plot(AVERAGES),
-    "table": lambda: table_figure(Ruled(["condition", "n"], [("a", ["clean", "3"]), ("b", ["clean", "4"])])),
+    "table": lambda: table_figure(pd.DataFrame({"condition": ["clean", "clean"], "n": ["3", "4"]}, ["a", "b"])),
     "gallery": lambda: gallery(pictures((4, 4)), gallery_frame(placed=True), largest=0.8),
     "bars": lambda: gallery(pictures((4, 4, 3)), gallery_frame(placed=False), largest=0.8),
 }

@@ -2,17 +2,18 @@
 
 import re
 
+import pandas as pd
 import pytest
 
 from dovision.report.figures.maps import Maps
 from dovision.report.figures.results import Results
 from dovision.report.report_figure import save_report_figure
-from dovision.report.tables import SPOKEN, Ruled, escaped, latex_figure, latex_table
+from dovision.report.tables import SPOKEN, escaped, latex_figure, latex_table
 from dovision.store.run_record import read_sweep
 
-TABLE = Ruled(
-    ["condition", "|expected effect| ↑"],
-    [("a_b", ["clean", "0.1 [0.0, 0.2]"]), ("a_b", ["eps", "-"]), ("50 % & more", ["x\ny_"])],
+TABLE = pd.DataFrame(
+    {"condition": ["clean", "eps", "x\ny_"], "|expected effect| ↑": ["0.1 [0.0, 0.2]", "-", ""]},
+    ["a_b", "a_b", "50 % & more"],
 )
 
 
@@ -41,7 +42,7 @@ def test_a_table_has_its_rows_under_the_names_of_their_groups():
 
 
 def test_a_table_of_many_columns_spans_the_page():
-    text = latex_table(Ruled(list("abcdef"), [("g", list("abcdef"))]), "", "wide")
+    text = latex_table(pd.DataFrame([list("abcdef")], ["g"], list("abcdef")), "", "wide")
     assert text.startswith(r"\begin{table*}")
     assert text.endswith("\\end{table*}\n")
 
@@ -58,7 +59,9 @@ def test_no_special_character_is_left_bare():
 def test_the_tables_of_sweeps_and_maps_are_set_and_fit_the_page(sweep, map_run, typeset):
     completed = [run for run in read_sweep(sweep) if run.state == "completed"]
     report_figures = [*Results(0).of_sweep(completed), *Maps(0, 4).of_run(*read_sweep(map_run))]
-    tables = {one.name: latex_table(one.table, one.caption, one.name) for one in report_figures if one.table}
+    tables = {
+        one.name: latex_table(one.table, one.caption, one.name) for one in report_figures if one.table is not None
+    }
     assert list(tables) == ["results", "classifier_quality", "map_scores"]
     assert "Overfull" not in typeset(*tables.values())
 

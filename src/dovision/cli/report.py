@@ -13,8 +13,7 @@ from dovision.config.component import read_group
 from dovision.config.settings import ReportSettings
 from dovision.io.text_files import make_folder, write_text
 from dovision.report import page
-from dovision.report.catalogue import Catalogue
-from dovision.report.report_figure import ReportFigure, save_report_figure
+from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
 from dovision.store.run_record import UNREADABLE, Run, survey
 from dovision.tracking.loggers import FigureLogger, closing_loggers, log_report, make_loggers
 

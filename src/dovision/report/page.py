@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from dovision.analysis.headline_text import HEADLINE_METRICS, METRIC_HEADS
 from dovision.analysis.mixed_origins import QUESTIONS, mixed
-from dovision.analysis.reported import REPORTED
+from dovision.analysis.reported import REPORTED, comparison
+from dovision.analysis.summary import QUALITY
 from dovision.functional.intervals import BOTH_INTERVALS
-from dovision.report import html_tables
 from dovision.report.explorer import explorer
-from dovision.report.figures.results import MEANING, results_frame
+from dovision.report.figures.results import MEANING, result_texts, results_frame
 from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, inline_svg
@@ -28,19 +30,12 @@ from dovision.store.run_record import COPY, FOREIGN, UNREADABLE, Run
 from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
 
-_NOT_LISTED = {
-    "state",
-    "overrides",
-    "exception",
-    "reason",
-    "checkpoint_files",
-    REPORTED,
-    DIGESTS,
-    QUESTIONS,
-}  # of run.json
+_NOT_LISTED = ("state", "overrides", "exception", "reason", "checkpoint_files", REPORTED, DIGESTS, QUESTIONS)  # facts
+_ELSEWHERE = ("output_root", "note", "reported")  # settings
 _COLUMN = 7  # inches; a wider figure takes the whole width
 _TEMPLATES = Path(__file__).with_name("templates")
 _FEW = 4  # jobs that are named in a note
+_SETTINGS = 6  # that get a column of their own in the table of jobs
 FIGURES, PICTURES, NUMBERS = 1_800_000, 600_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
 
@@ -66,18 +61,11 @@ class Shown:
 
 @dataclass(frozen=True)
 class Details:
-    """The figures of one run: those that the page carries, and the names of those that lie beside it only."""
+    """The figures of one run."""
 
     label: str
     folder: str  # beside the page
     shown: Sequence[Shown]
-    left_out: Sequence[str] = ()
-
-    def fitted(self, allowance: SizeBudget) -> Details:
-        """With the figures that still fit."""
-        fitting = [shown for shown in self.shown if allowance.take(shown.svg)]
-        left_out = [shown.title for shown in self.shown if shown not in fitting]
-        return Details(self.label, self.folder, fitting, [*self.left_out, *left_out])
 
 
 def render_page(
@@ -89,14 +77,13 @@ def render_page(
         title: of the page, such as the sweep's folder name.
         runs: all runs, whatever their state.
         overview: figures that compare runs.
-        details: the figures of completed runs.
+        details: the figures of completed runs, which the page has as long as they fit.
         notes: remarks on the whole.
     """
     completed = [run for run in runs if run.state == "completed"]
     results = results_frame(completed)
-    figures = SizeBudget(FIGURES)
-    details = [one.fitted(figures) for one in details]
-    everything = [*overview, *(shown for one in details for shown in one.shown)]
+    figures, numbers = SizeBudget(FIGURES), SizeBudget(NUMBERS)
+    carried = [*overview, *(shown for one in details for shown in one.shown if figures.take(shown.svg))]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -110,26 +97,28 @@ def render_page(
         style=style,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        counts=_counts(runs),
+        runs=runs,
+        counts=Counter(run.state for run in runs),
         useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
         mixed=mixed({run.label: run.facts for run in completed}),
-        settings=setup_sentence(completed),
-        differences=html_tables.difference_table(runs),
-        shared=html_tables.shared(runs),
-        headlines=html_tables.headline_table(completed),
-        quality=html_tables.quality_table(completed),
+        setup=setup_sentence(completed),
+        **_settings(runs),
+        results=results.to_dict("records"),
+        texts=result_texts(results) if completed else {},
+        headlines={name: METRIC_HEADS[name] for name in HEADLINE_METRICS},
+        quality={name: METRIC_HEADS[name] for name in QUALITY},
         meaning=MEANING,
-        reported=html_tables.reported_table(completed),
+        reported={run.label: run.facts[REPORTED] for run in completed if run.facts.get(REPORTED)},
+        comparison=comparison,
         results_link=_link(results),
         interval=BOTH_INTERVALS,
-        notes=list(filter(None, [*notes, *_notes(completed), missing_intervals(results)])),
-        jobs=html_tables.job_table(runs),
-        states=list(_counts(runs)),
+        notes=[note for note in (*notes, *_notes(completed), missing_intervals(results)) if note],
         overview=overview,
         explorer=explorer(completed, SizeBudget(PICTURES)),
         details=details,
-        links=_links(everything, SizeBudget(NUMBERS)),
-        recipe=_recipe(runs),
+        carried=[shown.name for shown in carried],
+        linked=[shown.name for shown in carried if numbers.take(shown.csv)],
+        **_recipe(runs),
     )
 
 
@@ -142,26 +131,28 @@ def _link(data: pd.DataFrame) -> str:
     return f"data:text/csv;base64,{base64.b64encode(guarded(data).to_csv(**CSV).encode()).decode()}"
 
 
-def _links(shown: Iterable[Shown], allowance: SizeBudget) -> dict[str, str]:
-    """The numbers of each figure by its name, as far as they fit."""
-    return {one.name: one.csv for one in shown if allowance.take(one.csv)}
+def _settings(runs: Sequence[Run]) -> dict[str, Any]:
+    """Settings of each run by dotted names; those that all share; those in which they differ, and who has what.
 
-
-def _counts(runs: Sequence[Run]) -> dict[str, int]:
-    states = pd.Series([run.state for run in runs]).value_counts(sort=False)
-    return {str(state): int(count) for state, count in states.items()}
+    First come the settings that were set on the command line.
+    """
+    settings = {run.label: _flat(run.config, _ELSEWHERE) for run in runs}
+    records = [settings[run.label] for run in runs if run.config]
+    shared, differing = config_diff.split(records)
+    swept = {override.partition("=")[0].lstrip("+~") for run in runs for override in run.overrides}
+    differing.sort(key=lambda name: name not in swept)
+    differences = {name: config_diff.counted(records, name) for name in differing}
+    return {"settings": settings, "shared": shared, "differences": differences, "columns": differing[:_SETTINGS]}
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:
     """Notes on headline numbers, one for all jobs that it holds for."""
     jobs: dict[str, list[str]] = {}
     for run in runs:
-        remarks = [str(run.config["note"])] if run.config.get("note") else []
-        for remark in (*remarks, *(f"Tag: {tag}" for tag in run.facts.get("tags", ()))):
-            jobs.setdefault(remark, []).append(run.label)
-        for found in run.summary["conditions"].values():
-            for note in found["notes"]:
-                jobs.setdefault(note, []).append(run.label)
+        own = [run.config["note"]] if run.config.get("note") else []
+        own += [f"Tag: {tag}" for tag in run.facts.get("tags", ())]
+        for note in [*own, *(note for found in run.summary["conditions"].values() for note in found["notes"])]:
+            jobs.setdefault(str(note), []).append(run.label)
     return [note if len(runs) == 1 else f"{note} ({_named(labels)})" for note, labels in jobs.items()]
 
 
@@ -172,12 +163,12 @@ def _named(labels: Sequence[str]) -> str:
 
 def _recipe(runs: Sequence[Run]) -> dict[str, Any]:
     """Instructions to make the runs again: their common facts, and for each its command and its own facts."""
-    facts = {run.label: _facts(run.facts) for run in runs if not run.problem}
+    known = [run for run in runs if not run.problem]
+    facts = {run.label: _flat(run.facts, _NOT_LISTED) for run in known}
     common, _ = config_diff.split(list(facts.values()))
-    own = {label: {k: v for k, v in own.items() if k not in common} for label, own in facts.items()}
-    commands = {run.label: rerun_command(run) for run in runs if not run.problem}
-    return {"common": common, "own": own, "commands": commands}
+    own = {label: {name: fact for name, fact in one.items() if name not in common} for label, one in facts.items()}
+    return {"common": common, "own": own, "commands": {run.label: rerun_command(run) for run in known}}
 
 
-def _facts(facts: Mapping[str, Any]) -> dict[str, str]:
-    return config_diff.flattened({name: value for name, value in facts.items() if name not in _NOT_LISTED})
+def _flat(record: Mapping[str, Any], left_out: Sequence[str]) -> dict[str, str]:
+    return config_diff.flattened({name: value for name, value in record.items() if name not in left_out})

@@ -57,26 +57,30 @@ def shared_legend(figure: Figure, panels: Iterable[Axes] | None = None) -> None:
     figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns, fontsize=7.5)
 
 
-def draw_means(axes: Axes, place: npt.ArrayLike, rows: pd.DataFrame, number: int, label: str = "", **look: Any) -> None:
-    """A line through means with whiskers, in the look of series `number`.
+def draw_means(
+    axes: Axes,
+    place: npt.ArrayLike,
+    rows: pd.DataFrame,
+    number: int,
+    label: str = "",
+    across: bool = False,
+    **look: Any,
+) -> None:
+    """Means with whiskers: a line through them, or, across, marks without a line in a list from top to bottom.
 
     Args:
         axes: to draw on.
-        place: where each mean stands along x.
+        place: where each mean stands along x; across, along y.
         rows: columns mean, low, high.
-        number: of the series; -1 is the clean condition.
+        number: of the series, whose look it is; -1 is the clean condition.
         label: for the legend, or empty.
+        across: the means lie along x.
         look: what differs from that look.
     """
-    axes.errorbar(place, rows["mean"], spread(rows), label=label or None, **series(number) | points(number) | look)
-
-
-def draw_means_across(
-    axes: Axes, place: npt.ArrayLike, rows: pd.DataFrame, number: int, label: str = "", **look: Any
-) -> None:
-    """The same, but along x and without a line: for a list of names from top to bottom."""
-    style = series(number) | points(number) | {"linestyle": "none"} | look
-    axes.errorbar(rows["mean"], place, xerr=spread(rows), label=label or None, **style)
+    style = series(number) | points(number) | ({"linestyle": "none"} if across else {}) | look
+    style["xerr" if across else "yerr"] = spread(rows)
+    x, y = (rows["mean"], place) if across else (place, rows["mean"])
+    axes.errorbar(x, y, label=label or None, **style)
 
 
 def name_rows(axes: Axes, names: Iterable[str], length: int = 34) -> None:
@@ -146,7 +150,7 @@ def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on th
     for number, condition in enumerate(conditions):
         rows = indexed[indexed["condition"] == condition].reindex(pairs)
         place = np.arange(len(pairs)) + (number - (len(conditions) - 1) / 2) * 0.7 / len(conditions)
-        draw_means_across(axes, place, rows, number - 1, condition, **points(number))
+        draw_means(axes, place, rows, number - 1, condition, across=True, **points(number))
     axes.axvline(0, color=INK, linewidth=0.8)
     name_rows(axes, [f"do({shortened(unit, 24)}) on {shortened(name, 24)}" for unit, name in pairs], 60)
     axes.set_xlabel(label)

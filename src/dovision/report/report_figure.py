@@ -1,25 +1,29 @@
-"""Figures with their captions and numbers, components that draw them, and the sentences that captions share."""
+"""Figures with captions and numbers, the components that draw them of runs, and the sentences that captions share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision import checks
 from dovision.analysis.headline_text import interval_text
+from dovision.config.component import make_group
 from dovision.functional.intervals import NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
 from dovision.report.style import save_figure
-from dovision.report.tables import DRAWN, Ruled, latex_figure, latex_table, table_figure
+from dovision.report.tables import DRAWN, latex_figure, latex_table, table_figure
 from dovision.store.run_record import Run, describe
 
+log = logging.getLogger(__name__)
 _COLUMN = 5  # inches; a wider figure spans both columns of a paper
 
 
@@ -32,31 +36,31 @@ class ReportFigure:
     caption: str
     figure: Figure
     data: pd.DataFrame
-    table: Ruled | None = None  # what the figure shows, where it is a table
+    table: pd.DataFrame | None = None  # what the figure shows, where it is a table
     mixture: str = ""  # in what its runs differ that they should share; see `mixed_origins.mixed`
     on_page: bool = True  # False: only in files, as the page has its numbers elsewhere
 
     @classmethod
     def of_table(
-        cls, name: str, title: str, caption: str, data: pd.DataFrame, table: Ruled, on_page: bool = True
+        cls, name: str, title: str, caption: str, data: pd.DataFrame, table: pd.DataFrame, on_page: bool = True
     ) -> ReportFigure:
         """A table as a figure, which has its first rows if there are many."""
-        rows = len(table.rows)
+        rows = len(table)
         cut = f" Drawn: the first {DRAWN} of {rows:,} rows." if rows > DRAWN else ""
         return cls(name, title, caption + cut, table_figure(table), data, table, on_page=on_page)
 
 
+@dataclass
 class FigureComponent:
     """A component that draws figures of completed runs, on the page, into files, and for dashboards.
 
     A subclass overrides `of_run`, `of_sweep` or both; runs that do not hold what it needs have no figure.
-
-    Args:
-        order: its place among all components; those of the package leave gaps.
     """
 
-    def __init__(self, order: float) -> None:
-        self.order = checks.number("order", order)
+    order: float  # its place among all components; those of the package leave gaps
+
+    def __post_init__(self) -> None:
+        checks.number("order", self.order)
 
     def of_run(self, run: Run) -> Iterable[ReportFigure]:
         """The figures of one run."""
@@ -65,6 +69,44 @@ class FigureComponent:
     def of_sweep(self, runs: Sequence[Run]) -> Iterable[ReportFigure]:
         """The figures that compare runs."""
         return ()
+
+
+class Catalogue:
+    """The figure components, in their order; `failed` says which of a user's raised an error, and which error.
+
+    Raises:
+        ValueError: a yaml describes something else, or a component refuses its arguments.
+    """
+
+    def __init__(self) -> None:
+        kind = "a FigureComponent of dovision.report.report_figure"
+        group = make_group("figure").items()
+        made = [checks.instance(f"figure.{name}", component, FigureComponent, kind) for name, component in group]
+        self.components = sorted(made, key=lambda component: component.order)
+        self.failed: list[str] = []
+
+    def of_run(self, run: Run) -> list[ReportFigure]:
+        """The figures of one completed run, without those of a user's component that raises an error."""
+        return self._drawn(lambda component: component.of_run(run))
+
+    def of_sweep(self, runs: Sequence[Run]) -> list[ReportFigure]:
+        """The figures that compare completed runs, without those of a user's component that raises an error."""
+        return self._drawn(lambda component: component.of_sweep(runs))
+
+    def _drawn(self, draw: Callable[[FigureComponent], Iterable[ReportFigure]]) -> list[ReportFigure]:
+        found: list[ReportFigure] = []
+        for component in self.components:
+            try:
+                found += list(draw(component))
+            except Exception as error:  # whatever foreign code raises
+                kind = type(component)
+                if kind.__module__.startswith("dovision."):
+                    raise
+                message = f"left out the figure {kind.__module__}.{kind.__qualname__}: {type(error).__name__}: {error}"
+                if message not in self.failed:
+                    log.error(message)
+                    self.failed.append(message)
+        return found
 
 
 def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
@@ -83,16 +125,19 @@ def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
     return (folder / f"{report_figure.name}.svg").read_text(encoding="utf-8")
 
 
-def bracketed(row: pd.Series, name: str, form: str = ".3f") -> str:
-    """The number NAME of a row with its interval, as `interval_text` writes it.
+def bracketed(rows: pd.DataFrame, name: str, form: npt.ArrayLike = ".3f") -> list[str]:
+    """The numbers NAME of rows with their intervals, as `interval_text` writes them.
 
     Args:
-        row: with NAME, NAME_low and NAME_high, and, where it has intervals that are withheld, NAME_reason.
-        name: of the number.
-        form: how each number is written.
+        rows: with NAME, NAME_low and NAME_high, and, where it has intervals that are withheld, NAME_reason.
+        name: of the number; empty for mean, low, high and reason.
+        form: how each number is written; one for all rows, or one a row.
     """
-    interval = {key: row[f"{name}{end}"] for key, end in (("estimate", ""), ("low", "_low"), ("high", "_high"))}
-    return interval_text(interval | {"reason": row.get(f"{name}_reason")}, form)
+    ends = {"estimate": name or "mean"} | {end: f"{name}_{end}".lstrip("_") for end in ("low", "high", "reason")}
+    columns = [rows.get(column, pd.Series(index=rows.index)) for column in ends.values()]
+    forms = np.broadcast_to(form, len(rows))
+    pairs = zip(zip(*columns, strict=True), forms, strict=True)
+    return [interval_text(dict(zip(ends, numbers, strict=True)), one) for numbers, one in pairs]
 
 
 def missing_intervals(frame: pd.DataFrame) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import groupby, zip_longest
-from operator import itemgetter
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.report.style import INK, LINE, styled
@@ -15,7 +14,7 @@ from dovision.report.style import INK, LINE, styled
 DRAWN = 100  # rows of a table that its figure has; its CSV and its LaTeX have all
 WIDE = 6  # columns from which a table spans both columns of a page
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # as it is, or as wide as there is room
-SPOKEN = {
+SPOKEN: dict[str, str | int | None] = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
@@ -44,26 +43,15 @@ SPOKEN = {
 }
 
 
-class Ruled(NamedTuple):
-    """A table: its heads, and its rows, each with the name of the group that it stands in."""
-
-    heads: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[str]]]
-
-    def lines(self) -> list[tuple[str, Sequence[str]]]:
-        """Line by line: ("head", heads), and ("row", cells), with ("group", [name]) above the rows of each group."""
-        found: list[tuple[str, Sequence[str]]] = [("head", self.heads)]
-        for group, rows in groupby(self.rows, key=itemgetter(0)):
-            found += [("group", [group]), *(("row", cells) for _, cells in rows)]
-        return found
-
-
 @styled
-def table_figure(table: Ruled) -> Figure:
-    """A table as a figure, of its first rows if there are many; cells may have several lines."""
-    lines = table._replace(rows=table.rows[:DRAWN]).lines()
-    columns = zip_longest(*(cells for kind, cells in lines if kind != "group"), fillvalue="")
-    wide = [max(len(line) for cell in cells for line in cell.split("\n")) for cells in columns]
+def table_figure(table: pd.DataFrame) -> Figure:
+    """A table as a figure, of its first rows if there are many.
+
+    Args:
+        table: text, of one or several lines a cell; its index names the group of each row.
+    """
+    lines = [("head", table.columns), *_lines(table.iloc[:DRAWN])]
+    wide = [max(len(line) for cell in [head, *table[head][:DRAWN]] for line in cell.split("\n")) for head in table]
     left = np.cumsum([0, *(0.062 * letters + 0.18 for letters in wide)])  # inches
     height = np.cumsum([0, *(0.06 + 0.15 * max(1 + cell.count("\n") for cell in cells) for _, cells in lines)])
     figure = Figure(figsize=(float(left[-1]), float(height[-1])))
@@ -78,22 +66,20 @@ def table_figure(table: Ruled) -> Figure:
     return figure
 
 
-def latex_table(table: Ruled, caption: str, label: str) -> str:
+def latex_table(table: pd.DataFrame, caption: str, label: str) -> str:
     """A floating table with its caption; a group's name stands once, above its rows. Needs graphicx.
 
     Args:
-        table: plain text; cells may have several lines.
+        table: as of `table_figure`.
         caption: plain text.
         label: for \\ref, after "tab:".
     """
-    count = len(table.heads)
-    body: list[str] = []
-    for kind, cells in table.lines()[1:]:
-        if kind == "row":
-            body.append(_row([*cells, *[""] * (count - len(cells))]))
+    count, body = len(table.columns), [r"\hline", _row(table.columns)]
+    for kind, cells in _lines(table):
+        if kind == "group":
+            body += [r"\hline", rf"\multicolumn{{{count}}}{{l}}{{\textbf{{{escaped(cells[0])}}}}} \\"]
         else:
-            body += [r"\hline"] if body else []
-            body.append(rf"\multicolumn{{{count}}}{{l}}{{\textbf{{{escaped(cells[0])}}}}} \\")
+            body.append(_row(cells))
     return _float(
         "table*" if count >= WIDE else "table",
         rf"\caption{{{escaped(caption)}}}",
@@ -102,9 +88,6 @@ def latex_table(table: Ruled, caption: str, label: str) -> str:
         r"\scriptsize",
         _FITTED,
         rf"\begin{{tabular}}{{{'l' * count}}}",
-        r"\hline",
-        _row(table.heads),
-        r"\hline",
         *body,
         r"\hline",
         r"\end{tabular}}",
@@ -120,19 +103,21 @@ def latex_figure(name: str, caption: str, wide: bool) -> str:
 
 def escaped(text: str) -> str:
     """The text as LaTeX shows it; line breaks become spaces."""
-    return "".join(SPOKEN.get(letter, letter) for letter in " ".join(text.split()))
+    return " ".join(text.split()).translate(str.maketrans(SPOKEN))
+
+
+def _lines(table: pd.DataFrame) -> Iterator[tuple[str, Sequence[str]]]:
+    """("row", cells) of each row, with ("group", [name]) above the rows of each group."""
+    for group, rows in groupby(table.itertuples(name=None), key=lambda row: row[0]):
+        yield "group", [group]
+        yield from (("row", cells) for _, *cells in rows)
 
 
 def _float(kind: str, *lines: str) -> str:
     return "\n".join([rf"\begin{{{kind}}}", *lines, rf"\end{{{kind}}}", ""])
 
 
-def _row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_cell, cells)) + r" \\"
-
-
-def _cell(text: str) -> str:
-    lines = [escaped(line) for line in text.split("\n")]
-    if len(lines) == 1:
-        return lines[0]
-    return r"\begin{tabular}[t]{@{}l@{}}" + r" \\ ".join(lines) + r"\end{tabular}"
+def _row(cells: Iterable[str]) -> str:
+    lines = [[escaped(line) for line in cell.split("\n")] for cell in cells]
+    several = r"\begin{tabular}[t]{@{}l@{}}%s\end{tabular}"
+    return " & ".join(own[0] if len(own) == 1 else several % r" \\ ".join(own) for own in lines) + r" \\"

@@ -14,8 +14,7 @@ from pytorch_lightning.loggers import Logger
 
 from dovision import checks
 from dovision.config.component import Component
-from dovision.report.catalogue import Catalogue
-from dovision.report.report_figure import ReportFigure
+from dovision.report.report_figure import Catalogue, ReportFigure
 from dovision.store.run_record import Run, read_sweep
 from dovision.tracking.mlflow_logger import MLFlowLogger
 from dovision.tracking.payload import quality

@@ -9,8 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from dovision.io.paths import file_name
-from dovision.report.catalogue import Catalogue
-from dovision.report.report_figure import FigureComponent
+from dovision.report.report_figure import Catalogue, FigureComponent
 from dovision.store.run_record import Run, read_sweep
 
 CONF = Path(__file__).resolve().parents[3] / "conf"

@@ -193,7 +193,7 @@ def test_the_numbers_of_the_table_are_those_of_the_run(report_figures):
 
 @pytest.mark.slow
 def test_the_tables_are_set_by_latex_and_fit_the_page(report_figures, typeset):
-    tables = [latex_table(one.table, one.caption, one.name) for one in report_figures.values() if one.table]
+    tables = [latex_table(one.table, one.caption, one.name) for one in report_figures.values() if one.table is not None]
     assert len(tables) == 3
     assert "Overfull" not in typeset(*tables)
 

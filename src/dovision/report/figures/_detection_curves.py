@@ -83,34 +83,44 @@ def _curve(attacked: Floats, clean: Floats, most: int = 150) -> pd.DataFrame:
     return pd.DataFrame(shares | {"precision": np.where(found > 0, found / (found + false), np.nan)})
 
 
+def operating_points(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `detection`, with a label, by detector (that label), eps, rate (text), false, found and precision."""
+    parts = []
+    for rate in RATE_MARKERS:
+        found, false = rows[f"tpr_{rate}"], rows[f"false_clean_{rate}"]
+        right, wrong = found * rows["prevalence"], false * (1 - rows["prevalence"])
+        measured = {"false": false, "found": found, "precision": right / (right + wrong)}
+        parts.append(pd.DataFrame({"detector": rows["label"], "eps": rows["eps"], "rate": rate, **measured}))
+    return pd.concat(parts)
+
+
 @styled
 def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figure:
     """ROC (above) and precision-recall (below) of each detector, a column an epsilon.
 
     Args:
-        curves: columns detector, eps, false, found, precision, along each curve.
-        operating: the points in use: columns detector, eps, rate (text), false, found, precision.
+        curves: from `operating_curves`.
+        operating: from `operating_points`, the points in use.
     """
-    known = list(dict.fromkeys(curves["eps"]))
+    known, detectors = list(dict.fromkeys(curves["eps"])), list(dict.fromkeys(curves["detector"]))
     figure = Figure(figsize=(0.6 + 2.9 * max(len(known), 2), 5.6), layout="constrained")
     panels = figure.subplots(2, len(known), squeeze=False, sharex="row", sharey=True)
-    number = {name: i for i, name in enumerate(dict.fromkeys(curves["detector"]))}
     lowest = max(curves.loc[curves["false"] > 0, "false"].min(), 1e-4)
-    for column, eps in enumerate(known):
-        for axes, across, up in zip(panels[:, column], ("false", "found"), ("found", "precision"), strict=True):
+    for eps, (roc, precision_recall) in zip(known, panels.T, strict=True):
+        for axes, across, up in ((roc, "false", "found"), (precision_recall, "found", "precision")):
             for name, rows in curves[curves["eps"] == eps].groupby("detector", sort=False):
-                look = series(number[name]) | {"drawstyle": "steps-post"}
+                look = series(detectors.index(str(name))) | {"drawstyle": "steps-post"}
                 axes.plot(rows[across].clip(lower=lowest), rows[up], label=name, **look)
             for name, rate, *place in operating.loc[operating["eps"] == eps, ["detector", "rate", across, up]].values:
-                colour = series(number[name])["color"]
+                colour = series(detectors.index(name))["color"]
                 axes.plot(*place, color=colour, marker=RATE_MARKERS[rate], markersize=5, markeredgecolor=PAPER)
             axes.set_ylim(0, 1.03)
             axes.grid()
-        panels[0, column].set_title(f"epsilon {eps:.3g}")
-        panels[0, column].set(xscale="log", xlim=(lowest, 1), xlabel="clean images rejected")
-        panels[0, column].xaxis.set_major_formatter("{x:g}")
-        panels[0, column].xaxis.set_minor_formatter(NullFormatter())
-        panels[1, column].set(xlim=(0, 1), xlabel="attacked images found (recall)")
+        roc.set_title(f"epsilon {eps:.3g}")
+        roc.set(xscale="log", xlim=(lowest, 1), xlabel="clean images rejected")
+        roc.xaxis.set_major_formatter("{x:g}")
+        roc.xaxis.set_minor_formatter(NullFormatter())
+        precision_recall.set(xlim=(0, 1), xlabel="attacked images found (recall)")
     panels[0, 0].set_ylabel("attacked images found")
     panels[1, 0].set_ylabel("precision")
     shared_legend(figure)

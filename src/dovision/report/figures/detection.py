@@ -21,7 +21,6 @@ from dovision.report.figures import _detection_curves as curves
 from dovision.report.plots import draw_means, heat_maps, shared_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
 from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, styled
-from dovision.report.tables import Ruled
 from dovision.store.detection_tables import (
     ADAPTIVE,
     ADAPTIVES,
@@ -61,14 +60,6 @@ LINES: dict[str, tuple[str, str, dict[str, Any]]] = {  # of what, its column, an
     "noise itself against clean": ("noise", "auroc_all", {"color": FAINT, "marker": "^", "linestyle": ":"}),
 }
 _FITTED = {SUPERVISED: "", SUPERVISED_HARDENED: "hardened: "}
-_HEADS = (
-    "variant",
-    "passes",
-    "ms",
-    "clean images\nrejected, 5 %",
-    "noise\nrejected, 5 %",
-    "noise against\nclean, AUROC",
-)
 
 
 class Detectors(FigureComponent):
@@ -99,47 +90,43 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
     costs = runs[0].facts.get("detector_costs", {})
     for eps, rows in widest(frame).groupby("eps"):
         attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (NOISE, *ADAPTIVES)]
-        adaptive = rows[rows["attack"].isin(ADAPTIVES)]
-        heads = [*_HEADS, *(f"{name}\n{NOT_ADAPTIVE}" for name in attacks)]
-        heads += [f"{ADAPTIVE}\nwhich evades most"] if len(adaptive) else []
-        cells = [
-            (str(key[0]), [str(key[1]), *_cost(costs.get(key[0], {})), *_cells(own, attacks)][: len(heads)])
-            for key, own in rows.groupby(DETECTOR, sort=False)
-        ]
+        detectors = list(rows.groupby(DETECTOR, sort=False))
+        table = pd.DataFrame([_row(own, attacks, costs) for _, own in detectors], [str(key[0]) for key, _ in detectors])
+        if not rows["attack"].isin(ADAPTIVES).any():
+            table = table.iloc[:, :-1]
         about = (
             f"AUROC of successful attacks at epsilon {eps:.3g}; upper: against all clean test images; lower: against "
             f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector, and "
             "is shown with the lambda that has most undetected successes. Passes and milliseconds: for an image. "
             f"{NOISE_CONTROL}"
         )
-        words = caption(about, runs, _counts(rows), text, rows)
+        most = rows[rows["attack"] != NOISE].groupby("attack", sort=False)[["successful", "images"]].max()
+        counts = ", ".join(f"{attack} {count:,} of {images:,}" for attack, count, images in most.itertuples())
+        words = caption(about, runs, f"n, successful of attacked images: {counts}.", text, rows)
         name, title = f"detection_table{end}_eps_{eps:.3g}", f"Detectors and attacks at epsilon {eps:.3g}"
-        yield ReportFigure.of_table(name, title, words, rows, Ruled(heads, cells))
+        yield ReportFigure.of_table(name, title, words, rows, table)
 
 
-def _counts(rows: pd.DataFrame) -> str:
-    """Numbers of attacked images and of those on which an attack succeeded: the most, where detectors differ."""
-    counts = rows[rows["attack"] != NOISE].groupby("attack", sort=False)[["successful", "images"]].max()
-    listed = [f"{attack} {count:,} of {images:,}" for attack, count, images in counts.itertuples()]
-    return f"n, successful of attacked images: {', '.join(listed)}."
-
-
-def _cost(cost: Mapping[str, float]) -> list[str]:
-    return [f"{cost[name]:,.3g}" if name in cost else "-" for name in ("passes", "milliseconds")]
-
-
-def _cells(own: pd.DataFrame, attacks: Sequence[str]) -> list[str]:
-    noise, adaptive = own[own["attack"] == NOISE], own[own["attack"].isin(ADAPTIVES)]
-    cells = [_cell(own, "false_clean_5"), _cell(own, "false_noise_5"), _cell(noise, "auroc_all")]
-    cells += [_cell(own[own["attack"] == attack], "auroc", "auroc_noise") for attack in attacks]
-    return [*cells, _cell(adaptive.sort_values("evasion_5", ascending=False, kind="stable"), "auroc", "auroc_noise")]
+def _row(own: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """The cells of a detector; where attacks differ in lambda, the numbers are those of the one that evades most."""
+    cost = costs.get(own["detector"].iloc[0], {})
+    passes, milliseconds = (f"{cost[name]:,.3g}" if name in cost else "-" for name in ("passes", "milliseconds"))
+    adaptive = own[own["attack"].isin(ADAPTIVES)].sort_values("evasion_5", ascending=False, kind="stable")
+    return {
+        "variant": own["variant"].iloc[0],
+        "passes": passes,
+        "ms": milliseconds,
+        "clean images\nrejected, 5 %": _cell(own, "false_clean_5"),
+        "noise\nrejected, 5 %": _cell(own, "false_noise_5"),
+        "noise against\nclean, AUROC": _cell(own[own["attack"] == NOISE], "auroc_all"),
+        **{f"{name}\n{NOT_ADAPTIVE}": _cell(own[own["attack"] == name], "auroc", "auroc_noise") for name in attacks},
+        f"{ADAPTIVE}\nwhich evades most": _cell(adaptive, "auroc", "auroc_noise"),
+    }
 
 
 def _cell(rows: pd.DataFrame, *columns: str) -> str:
     """The numbers of the first row, each with its interval in a line of its own."""
-    if rows.empty:
-        return "-"
-    return "\n".join(bracketed(rows.iloc[0], name).replace("0.", ".") for name in columns)
+    return "\n".join(text for name in columns for text in bracketed(rows[:1], name)).replace("0.", ".") or "-"
 
 
 def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
@@ -165,20 +152,17 @@ def adaptive_curves(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns detector (the panel's title), measure, strength (nan of the orthogonal one), mean, low, high.
     """
-    figure, panels = curves.detector_panels(
-        frame["detector"], "lambda, the weight of the score", "share of images", 2.6
-    )
-    strengths = sorted(frame["strength"].dropna().unique())
-    measures = list(dict.fromkeys(frame["measure"]))
+    labels = "lambda, the weight of the score", "share of images"
+    figure, panels = curves.detector_panels(frame["detector"], *labels, height=2.6)
+    strengths, measures = sorted(frame["strength"].dropna().unique()), list(MEASURES.values())
+    ticks = [f"{strength:g}" for strength in strengths] + ["orth."] * int(frame["strength"].isna().any())
+    places = {strength: place for place, strength in enumerate(strengths)}
     for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
-        for (measure, orthogonal), rows in own.groupby(["measure", own["strength"].isna()], sort=False):
-            number = measures.index(measure)
-            rows = rows.sort_values("strength")
-            ticks = [len(strengths) if orthogonal else strengths.index(strength) for strength in rows["strength"]]
-            place = [tick + 0.05 * (number - 1.5) for tick in ticks]
+        for (measure, _), rows in own.groupby(["measure", own["strength"].isna()], sort=False):
+            rows, number = rows.sort_values("strength"), measures.index(str(measure))
+            place = rows["strength"].map(places).fillna(len(strengths)) + 0.05 * (number - 1.5)
             draw_means(axes, place, rows, number, str(measure))
-        names = [f"{strength:g}" for strength in strengths] + ["orth."] * int(frame["strength"].isna().any())
-        axes.set_xticks(range(len(names)), names)
+        axes.set_xticks(range(len(ticks)), ticks)
         axes.set_ylim(0, 1.03)
         axes.grid(axis="y")
     shared_legend(figure)
@@ -189,29 +173,17 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
     drawn = curves.operating_curves(scores)
     if drawn.empty:
         return
-    operating = _operating(frame, list(drawn["eps"].unique()))
-    least, most = operating["prevalence"].min(), operating["prevalence"].max()
+    shown = frame[frame["eps"].isin(drawn["eps"].unique()) & ~frame["attack"].isin([NOISE, *ADAPTIVES])]
+    last = preferred(shown).groupby(["label", "eps"], sort=False).tail(1)  # the worst case; of one attack, that attack
+    operating = curves.operating_points(last)
     text = (
         f"Successful attacks against all clean images. {WORST_IS}; it is {NOT_ADAPTIVE}. Circles and squares: at the "
-        f"thresholds for 1 % and 5 %. {_SHOWN} Precision depends on the share of attacked images, here {least:.2f} to "
-        f"{most:.2f}. {THRESHOLDS}"
+        f"thresholds for 1 % and 5 %. {_SHOWN} Precision depends on the share of attacked images, here "
+        f"{last['prevalence'].min():.2f} to {last['prevalence'].max():.2f}. {THRESHOLDS}"
     )
-    words = caption(text, [run], _n(operating), f"Intervals are in the tables. {_ONE_SEED}")
+    words = caption(text, [run], _n(last), f"Intervals are in the tables. {_ONE_SEED}")
     figure = curves.operating_curves_plot(drawn, operating)
     yield ReportFigure("detection_curves", "ROC and precision-recall, worst case", words, figure, drawn)
-
-
-def _operating(frame: pd.DataFrame, known: Sequence[float]) -> pd.DataFrame:
-    """A row per (detector, epsilon, rate): where the thresholds in use lie in the worst case."""
-    shown = preferred(frame[frame["eps"].isin(known) & ~frame["attack"].isin([NOISE, *ADAPTIVES])])
-    last = shown.groupby(["label", "eps"], sort=False).tail(1)  # the worst case; of a single attack, that attack
-    parts = []
-    for rate in curves.RATE_MARKERS:
-        point = last[["eps", "successful", "prevalence"]].assign(detector=last["label"], rate=rate)
-        point = point.assign(false=last[f"false_clean_{rate}"], found=last[f"tpr_{rate}"])
-        right, wrong = point["found"] * point["prevalence"], point["false"] * (1 - point["prevalence"])
-        parts.append(point.assign(precision=right / (right + wrong)))
-    return pd.concat(parts, ignore_index=True)
 
 
 def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
@@ -221,10 +193,13 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         return
     worst = shown[(shown["attack"] == WORST) & shown["eps"].notna()]
     rows = {"attacks": attacks, "worst": worst, "noise": shown[shown["attack"] == NOISE]}
-    parts = [
-        (_over_attacks if of == "attacks" else _measured)(rows[of], name).assign(line=line)
-        for line, (of, name, _) in LINES.items()
-    ]
+    parts = []
+    for line, (of, name, _) in LINES.items():
+        part = _measured(rows[of], name)
+        if of == "attacks":
+            over = part.groupby(["detector", "eps"], sort=False, as_index=False)["mean"]
+            part = over.agg(mean="mean", low="min", high="max")
+        parts.append(part.assign(line=line))
     data = pd.concat(parts, ignore_index=True)
     names = ", ".join(dict.fromkeys(attacks["attack"]))
     text = (
@@ -244,7 +219,7 @@ def auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns detector, line (one of LINES), eps, mean, low, high; a band for the attacks, whiskers for others.
     """
-    figure, panels = curves.detector_panels(frame["detector"], "epsilon (pixel units)", "AUROC", 2.3)
+    figure, panels = curves.detector_panels(frame["detector"], "epsilon (pixel units)", "AUROC", height=2.3)
     for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         axes.axhline(0.5, color=LINE, linewidth=0.9)
         for line, (of, _, look) in LINES.items():
@@ -258,11 +233,6 @@ def auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
         axes.grid(axis="y")
     shared_legend(figure)
     return figure
-
-
-def _over_attacks(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    means = rows.groupby(["label", "eps"], sort=False)[name].agg(mean="mean", low="min", high="max")
-    return means.reset_index().rename(columns={"label": "detector"})
 
 
 def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:

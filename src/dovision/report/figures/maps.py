@@ -15,15 +15,13 @@ from dovision.report.figures._map_gallery import map_gallery
 from dovision.report.plots import (
     REFERENCE_MAPS,
     draw_means,
-    draw_means_across,
     heat_maps,
     name_rows,
     panel_rows,
     shared_legend,
 )
-from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
+from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
 from dovision.report.style import FAINT, INK, LINE, MARKERS, series, styled
-from dovision.report.tables import Ruled
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, RANDOMISED, read_box_table, read_grid, read_maps
 from dovision.store.run_record import Run, describe
 from dovision.store.tables import CLEAN
@@ -93,13 +91,13 @@ def _counts(scores: pd.DataFrame) -> str:
 
 
 def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
-    known = _titles(scores)
-    rows = []
+    titles = {map_summary.ALL: "all cases", map_summary.CORRECT: "cases that the classifier got right"}
+    rows = {}
     for (cases, explainer), found in scores.groupby(["cases", "explainer"], sort=False):
-        of_metric = found.set_index("metric")
-        counts = f"{found['maps'].iloc[0]:,}"
-        title = "all cases" if cases == map_summary.ALL else "cases that the classifier got right"
-        rows.append((title, [str(explainer), counts, *(_cell(of_metric.loc[metric]) for metric in known)]))
+        cells = dict(zip(found["metric"], _cells(found), strict=True))
+        counts = {"explainer": str(explainer), "maps": f"{found['maps'].iloc[0]:,}"}
+        rows[titles[cases], explainer] = counts | {title: cells[metric] for metric, title in _titles(scores).items()}
+    table = pd.DataFrame(rows.values(), [title for title, _ in rows])
     compared = map_summary.reference(scores["explainer"])
     text = (
         f"Mean of each metric, with its interval. A star: the difference to {compared} on the same images and "
@@ -107,7 +105,6 @@ def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
         "to the classifier, nor the reverse."
     )
     words = _map_caption(run, text, _counts(scores), f"In brackets: {_SCORE_INTERVALS}.", scores)
-    table = Ruled(["explainer", "maps", *known.values()], rows)
     return ReportFigure.of_table("map_scores", "Explainers and metrics", words, scores, table)
 
 
@@ -117,12 +114,10 @@ def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
     return {metric: title for metric, title in TITLES.items() if known[metric]}
 
 
-def _cell(row: pd.Series[Any]) -> str:
-    if pd.isna(row["mean"]):
-        return "-"
-    star = "*" if row["p_holm"] < 1 - LEVEL else ""
-    ends = "\n[-]" if pd.isna(row["low"]) else f"\n[{row['low']:.3f}, {row['high']:.3f}]"
-    return f"{row['mean']:.3f}{star}{ends}"
+def _cells(rows: pd.DataFrame) -> list[str]:
+    """Each mean with its interval below it, and with a star where it differs from the reference."""
+    stars = rows["p_holm"].lt(1 - LEVEL).map({True: "*", False: ""})
+    return [text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows, ""), stars, strict=True)]
 
 
 def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
@@ -157,7 +152,7 @@ def score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[s
                 colour = FAINT if explainer in REFERENCE_MAPS else INK
                 fill = colour if cases == "all" else "none"
                 row = rows.reindex([explainer])
-                draw_means_across(axes, [place + shift], row, 0, color=colour, markerfacecolor=fill, capsize=0)
+                draw_means(axes, [place + shift], row, 0, color=colour, markerfacecolor=fill, capsize=0, across=True)
         if metric in chance:
             axes.axvline(chance[metric], color=INK, linewidth=0.9, linestyle=":")
         axes.set_title(title)
@@ -287,7 +282,7 @@ def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
     start = pd.DataFrame({"depth": [0.0], "mean": [1.0], "low": [1.0], "high": [1.0]})  # the original map itself
     for number, explainer in enumerate(explainers):
         rows = frame[frame["explainer"] == explainer]
-        look = {"color": FAINT} if explainer in REFERENCE_MAPS else {}
+        look: dict[str, Any] = {"color": FAINT} if explainer in REFERENCE_MAPS else {}
         shift = (number - (len(explainers) - 1) / 2) * 0.03
         layers = pd.concat([start, rows.loc[rows["depth"].notna(), list(start)]])
         draw_means(axes, layers["depth"] + shift * (layers["depth"] > 0), layers, number, explainer, **look)

@@ -19,7 +19,7 @@ from dovision.analysis.object_effects import (
     true_effects,
 )
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, level_of_selected
-from dovision.report.plots import average_effects_plot, draw_means_across, name_rows, shared_legend, strongest
+from dovision.report.plots import average_effects_plot, draw_means, name_rows, shared_legend, strongest
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
 from dovision.report.style import FAINT, INK, MARKERS, PAPER, series, shortened, styled
 from dovision.store.run_record import Run
@@ -116,7 +116,7 @@ def cause_against_tag(pairs: pd.DataFrame, moves: pd.DataFrame) -> Figure:
             place = np.array([kinds.index(kind) for kind in rows["kind"]], float)
             place += (number - len(conditions) / 2) * 0.5 / len(conditions)
             for axes, name in ((signed, "change"), (sizes, "size")):
-                draw_means_across(axes, place, _ends(rows, name), number - 1, marker="o")
+                draw_means(axes, place, _ends(rows, name), number - 1, marker="o", across=True)
         cloud.set_title(f"effects on {shortened(label, 24)}, a point an image")
         cloud.set(xlabel="effect of taking its causes away (log-odds)", ylabel="... the tag (log-odds)")
         signed.set_title("change by the attack")
@@ -165,10 +165,10 @@ def forest(frame: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(8.6, 0.9 + 0.36 * len(frame)), layout="constrained")
     means, difference = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
     place = np.arange(float(len(frame)))
-    draw_means_across(means, place - 0.13, _ends(frame, "box"), -1, marker="o")
+    draw_means(means, place - 0.13, _ends(frame, "box"), -1, marker="o", across=True)
     look = {"color": FAINT, "markerfacecolor": "none"}
-    draw_means_across(means, place + 0.13, _ends(frame, "control"), 0, **look)
-    draw_means_across(difference, place, _ends(frame, "difference"), 0)
+    draw_means(means, place + 0.13, _ends(frame, "control"), 0, **look, across=True)
+    draw_means(difference, place, _ends(frame, "difference"), 0, across=True)
     means.set_title("box (filled) and its controls (hollow)")
     difference.set_title("box minus control")
     name_rows(means, frame["name"])
