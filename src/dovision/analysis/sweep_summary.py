@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -83,11 +83,13 @@ def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> 
 def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
     """Write sweep_summary.csv and .md, and, where jobs differ in their seed alone, sweep_seeds.csv."""
     table, seeds = _table(jobs), metrics_over_seeds(jobs)
-    _write_csv(folder / f"{SWEEP_SUMMARY}.csv", table)
-    text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), _markdown(table)]
     (folder / OVER_SEEDS).unlink(missing_ok=True)
+    for name, frame in ((f"{SWEEP_SUMMARY}.csv", table), (OVER_SEEDS, seeds)):
+        if len(frame):
+            with replacing(folder / name) as partial:
+                guarded(frame).to_csv(partial, index=False)
+    text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), _markdown(table)]
     if len(seeds):
-        _write_csv(folder / OVER_SEEDS, seeds)
         text += ["## Over seeds", "Mean, standard deviation and number of seeds.", _markdown(seeds)]
     failed = [job for job in jobs if job.state != GOOD]
     if failed:
@@ -118,8 +120,8 @@ def closing(jobs: Sequence[Ended]) -> str:
 
 def counts(jobs: Sequence[Ended]) -> str:
     """Counts of jobs by state, in one sentence."""
-    states = pd.Series([job.state for job in jobs], dtype=object).value_counts(sort=False)
-    return f"{len(jobs)} jobs: " + ", ".join(f"{count} {state}" for state, count in states.items()) + "."
+    states = Counter(job.state for job in jobs)
+    return f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in states.items())}."
 
 
 def _mixed(jobs: Iterable[Ended]) -> list[str]:
@@ -127,17 +129,17 @@ def _mixed(jobs: Iterable[Ended]) -> list[str]:
 
 
 def _reason(state: str, facts: Mapping[str, Any]) -> str:
-    error = facts.get("exception")
-    if state == "failed" and error:
-        return f"{error['type']}: {error['message']}".splitlines()[0]
-    if state == "interrupted":
-        return str(facts.get("reason", "its process was killed, or its machine went down"))
-    if state == "partial":
-        what_next = "it is no result" if facts.get("limits") else "the same command measures the rest"
-        return f"{facts.get('reason')}; {what_next}"
-    words = {"missing": "not started", "running": "another process is at work on it", "skipped": facts.get("reason")}
-    words[DAMAGED] = f"its {RUN} cannot be read; the same command does the job again"
-    return str(words.get(state, ""))
+    error, reason = facts.get("exception"), facts.get("reason")
+    reasons = {
+        "failed": f"{error['type']}: {error['message']}".splitlines()[0] if error else "",
+        "interrupted": reason or "its process was killed, or its machine went down",
+        "partial": f"{reason}; {'it is no result' if facts.get('limits') else 'the same command measures the rest'}",
+        "missing": "not started",
+        "running": "another process is at work on it",
+        "skipped": reason,
+        DAMAGED: f"its {RUN} cannot be read; the same command does the job again",
+    }
+    return str(reasons.get(state, ""))
 
 
 def _table(jobs: Sequence[Ended]) -> pd.DataFrame:
@@ -148,11 +150,6 @@ def _table(jobs: Sequence[Ended]) -> pd.DataFrame:
     together = sorted(metrics, key=lambda name: conditions.index(name.rpartition("/")[0]))
     own = [name for name in table if name not in metrics and name != "dir"]
     return table[[*own, *together, "dir"]]
-
-
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    with replacing(path) as partial:
-        guarded(table).to_csv(partial, index=False, quoting=csv.QUOTE_MINIMAL)
 
 
 def _markdown(table: pd.DataFrame) -> str:

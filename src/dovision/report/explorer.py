@@ -32,16 +32,13 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]
         conditions: name, picture (a data: address), control (per class), largest, effects (units x classes,
         little-endian 16-bit numbers in base64, in shares of `largest`).
     """
-    waiting = [_entries(run) for run in runs]
     found: list[dict[str, Any]] = []
+    waiting = [_entries(run) for run in runs]
     while waiting:
-        going = []
-        for entries in waiting:
-            entry = next(entries, None)
-            if entry is not None and allowance.take(json.dumps(entry)):
-                found.append(entry)
-                going.append(entries)
-        waiting = going
+        entries = [(own, next(own, None)) for own in waiting]
+        fitting = [(own, entry) for own, entry in entries if entry is not None and allowance.take(json.dumps(entry))]
+        found += [entry for _, entry in fitting]
+        waiting = [own for own, _ in fitting]
     return found
 
 
@@ -66,20 +63,20 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float)
     classes = [name for name in names if name in {*strongest.index, *predicted}]
     boxes = units[list(Box._fields)]
     first = samples.iloc[0]
-    conditions = [
-        _condition(run, row, effects[effects["condition"] == row["condition"]], units["unit"], classes)
-        for _, row in samples.iterrows()
-    ]
+    picture = load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), first["condition"]))
     return {
         "job": run.label,
         "image": str(first["name"]),
         "label": label_names(first["label"], names),
         "classes": classes,
         "units": units["unit"].tolist(),
-        "size": list(load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), first["condition"])).shape[:2]),
+        "size": list(picture.shape[:2]),
         "scale": float(f"{scale:.6g}"),
         "boxes": None if boxes.isna().any(axis=None) else boxes.astype(int).to_numpy().tolist(),
-        "conditions": conditions,
+        "conditions": [
+            _condition(run, row, effects[effects["condition"] == row["condition"]], units["unit"], classes)
+            for _, row in samples.iterrows()
+        ],
     }
 
 
@@ -90,11 +87,10 @@ def _condition(
     control = effects.drop_duplicates("class").set_index("class")["control"]
     largest = float(np.nanmax(np.abs(table))) or 1.0
     numbers = np.nan_to_num(np.round(table / largest * STEPS)).astype("<i2")
+    picture = thumbnail_path(run.folder, int(row["sample"]), row["condition"])
     return {
         "name": str(row["condition"]),
-        "picture": picture_link(
-            files.read_bytes(thumbnail_path(run.folder, int(row["sample"]), row["condition"]), images.MAX_FILE_BYTES)
-        ),
+        "picture": picture_link(files.read_bytes(picture, images.MAX_FILE_BYTES)),
         "control": [round(float(control[name]), 5) for name in classes],
         "largest": float(f"{largest:.6g}"),
         "effects": base64.b64encode(numbers.tobytes()).decode(),

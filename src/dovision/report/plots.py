@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from dovision.functional.intervals import has_quantile
-from dovision.report.style import DIVERGING, FEWEST_FOR_CURVE, INK, LINE, points, series, shortened, spread, styled
+from dovision.report.style import DIVERGING, FEWEST_FOR_CURVE, INK, LINE, points, series, shortened, styled
 
 REFERENCE_MAPS = ("random_map", "center_map", "edge_map")  # they know nothing of the classifier; drawn in grey
 _CELL = 0.34  # inches, of a heat map
@@ -47,14 +47,15 @@ def panel_rows(
     return figure, panels[: len(titles)]
 
 
-def shared_legend(figure: Figure, panels: Iterable[Axes] | None = None) -> None:
-    """One legend below the figure for all panels, each name once, in as many columns as fit."""
+def with_legend(figure: Figure, panels: Iterable[Axes] | None = None) -> Figure:
+    """The figure with one legend below it for all panels, each name once, in as many columns as fit."""
     found: dict[str, Any] = {}
     for axes in figure.axes if panels is None else panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     columns = max(1, int(figure.get_figwidth() / (0.065 * max(map(len, found)) + 0.6)))
     figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns, fontsize=7.5)
+    return figure
 
 
 def draw_means(
@@ -70,17 +71,17 @@ def draw_means(
 
     Args:
         axes: to draw on.
-        place: where each mean stands along x; across, along y.
-        rows: columns mean, low, high.
+        place: where each mean stands along x, or, across, along y.
+        rows: columns mean, low, high; nan draws no whisker.
         number: of the series, whose look it is; -1 is the clean condition.
         label: for the legend, or empty.
         across: the means lie along x.
         look: what differs from that look.
     """
+    mean, low, high = rows[["mean", "low", "high"]].to_numpy(float).T
     style = series(number) | points(number) | ({"linestyle": "none"} if across else {}) | look
-    style["xerr" if across else "yerr"] = spread(rows)
-    x, y = (rows["mean"], place) if across else (place, rows["mean"])
-    axes.errorbar(x, y, label=label or None, **style)
+    style["xerr" if across else "yerr"] = np.stack([mean - low, high - mean]).clip(min=0)
+    axes.errorbar(*((mean, place) if across else (place, mean)), label=label or None, **style)
 
 
 def name_rows(axes: Axes, names: Iterable[str], length: int = 34) -> None:
@@ -154,9 +155,7 @@ def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on th
     axes.axvline(0, color=INK, linewidth=0.8)
     name_rows(axes, [f"do({shortened(unit, 24)}) on {shortened(name, 24)}" for unit, name in pairs], 60)
     axes.set_xlabel(label)
-    if len(conditions) > 1:
-        shared_legend(figure)
-    return figure
+    return with_legend(figure) if len(conditions) > 1 else figure
 
 
 @styled

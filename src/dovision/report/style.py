@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,14 +19,7 @@ INK = "#1f2430"  # text and axes; the page draws them in its own text colour
 LINE = "#c8ccd4"  # grid lines; likewise
 FAINT = "#8a92a0"  # what is there for comparison; legible on light and on dark
 PAPER = "#ffffff"
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-)  # for the colour-blind (Okabe, Ito)
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # for the colour-blind (Okabe, Ito)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DIVERGING = "RdBu_r"  # of a map, and of any signed number: red above 0; in a map, evidence for the class
 EFFECT_COLOURS = "RdBu"  # of an effect, treated - control: red below 0, where do(unit) took away evidence for the class
@@ -120,9 +111,3 @@ def logarithmic(axes: Axes, which: str = "x", ticks: int = 6) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 3.0) if high < 100 * low else (1.0,), numticks=ticks))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
-
-
-def spread(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Distances of the interval's ends from the mean, shape (2, N); nan draws no whisker."""
-    ends = rows[["mean", "low", "high"]].to_numpy(float)
-    return np.stack([ends[:, 0] - ends[:, 1], ends[:, 2] - ends[:, 0]]).clip(min=0)

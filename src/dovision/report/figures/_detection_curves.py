@@ -12,7 +12,7 @@ from matplotlib.ticker import NullFormatter
 
 from dovision.analysis.detection_summary import worst_case
 from dovision.functional.detection import Floats
-from dovision.report.plots import draw_ecdf, ecdf, panel_rows, shared_legend
+from dovision.report.plots import draw_ecdf, ecdf, panel_rows, with_legend
 from dovision.report.style import FAINT, PAPER, logarithmic, series, shortened, styled
 from dovision.store.detection_tables import DETECTOR, NOISE, TEST, detector_label, preferred
 from dovision.store.tables import CLEAN
@@ -123,8 +123,7 @@ def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figu
         precision_recall.set(xlim=(0, 1), xlabel="attacked images found (recall)")
     panels[0, 0].set_ylabel("attacked images found")
     panels[1, 0].set_ylabel("precision")
-    shared_legend(figure)
-    return figure
+    return with_legend(figure)
 
 
 @styled
@@ -149,8 +148,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
             axes.set_xlim(low, high)
         axes.set_ylim(0, 1.02)
         axes.grid()
-    shared_legend(figure)
-    return figure
+    return with_legend(figure)
 
 
 def detector_panels(detectors: pd.Series[str], x: str, y: str, height: float) -> tuple[Figure, list[Axes]]:

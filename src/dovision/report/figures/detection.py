@@ -18,7 +18,7 @@ from dovision.analysis.detection_summary import (
 )
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.figures import _detection_curves as curves
-from dovision.report.plots import draw_means, heat_maps, shared_legend
+from dovision.report.plots import draw_means, heat_maps, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
 from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, styled
 from dovision.store.detection_tables import (
@@ -142,16 +142,12 @@ def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     )
     counted = f"n = {rows['images'].max():,} attacked images."
     words = caption(text, [run], counted, f"Whiskers: {SHARE_INTERVALS}. {_ONE_SEED}", data)
-    yield ReportFigure("detection_adaptive", "Against an adaptive attacker", words, adaptive_curves(data), data)
+    yield ReportFigure("detection_adaptive", "Against an adaptive attacker", words, _adaptive_curves(data), data)
 
 
 @styled
-def adaptive_curves(frame: pd.DataFrame) -> Figure:
-    """The success of the adaptive attacker against lambda, a panel a detector and epsilon.
-
-    Args:
-        frame: columns detector (the panel's title), measure, strength (nan of the orthogonal one), mean, low, high.
-    """
+def _adaptive_curves(frame: pd.DataFrame) -> Figure:
+    """The success of the adaptive attacker against lambda, a panel a detector and epsilon."""
     labels = "lambda, the weight of the score", "share of images"
     figure, panels = curves.detector_panels(frame["detector"], *labels, height=2.6)
     strengths, measures = sorted(frame["strength"].dropna().unique()), list(MEASURES.values())
@@ -165,8 +161,7 @@ def adaptive_curves(frame: pd.DataFrame) -> Figure:
         axes.set_xticks(range(len(ticks)), ticks)
         axes.set_ylim(0, 1.03)
         axes.grid(axis="y")
-    shared_legend(figure)
-    return figure
+    return with_legend(figure)
 
 
 def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[ReportFigure]:
@@ -209,16 +204,12 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         f"{NOT_ADAPTIVE}. {_SHOWN}"
     )
     words = caption(text, [run], _n(attacks), f"Whiskers: {SHARE_INTERVALS}. {_ONE_SEED}", data)
-    yield ReportFigure("detection_epsilon", "AUROC against epsilon", words, auroc_against_epsilon(data), data)
+    yield ReportFigure("detection_epsilon", "AUROC against epsilon", words, _auroc_against_epsilon(data), data)
 
 
 @styled
-def auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """AUROC against epsilon, a panel a detector: solid against clean images, dashed against noise, and noise itself.
-
-    Args:
-        frame: columns detector, line (one of LINES), eps, mean, low, high; a band for the attacks, whiskers for others.
-    """
+def _auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
+    """AUROC against epsilon, a panel a detector; LINES with a band for the attacks, with whiskers for others."""
     figure, panels = curves.detector_panels(frame["detector"], "epsilon (pixel units)", "AUROC", height=2.3)
     for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         axes.axhline(0.5, color=LINE, linewidth=0.9)
@@ -231,8 +222,7 @@ def auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
                 draw_means(axes, rows["eps"], rows, 0, line, **look)
         axes.set_ylim(max(0.0, min(0.4, frame["low"].min() - 0.02)), 1.02)
         axes.grid(axis="y")
-    shared_legend(figure)
-    return figure
+    return with_legend(figure)
 
 
 def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:

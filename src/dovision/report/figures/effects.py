@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -11,34 +12,29 @@ from dovision.analysis import average_effect
 from dovision.analysis.headline_text import MEAN_EFFECT
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
-from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, shared_legend, strongest
+from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, logarithmic, series, styled
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, EFFECTS, read_samples, row_groups
 
 
+@dataclass
 class Effects(FigureComponent):
-    """Distribution of |expected effect|, largest average effects; units against classes where units have no place.
+    """Distribution of |expected effect|, largest average effects; units against classes where units have no place."""
 
-    Args:
-        order: its place among all components.
-        averages: pairs of a unit and a class whose average effect is drawn.
-        units: units that are drawn against classes.
-    """
-
-    def __init__(self, order: float, averages: int, units: int) -> None:
-        super().__init__(order)
-        self.averages = averages
-        self.units = units
+    averages: int  # pairs of a unit and a class whose average effect is drawn
+    units: int  # units that are drawn against classes
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         averaged = average_effect.average_effects(run.folder)
         yield _distribution(run)
         yield _averages(run, averaged, self.averages)
         clean = averaged[averaged["condition"] == CLEAN]
-        if clean["unit"].nunique() > 1 and not _placed(run):
-            yield _units_by_class(run, clean, self.units)
+        if clean["unit"].nunique() > 1:
+            first = next(row_groups(run.folder / EFFECTS, ["top"]))["top"]  # all units are of one kind
+            if first.null_count == len(first):
+                yield _units_by_class(run, clean, self.units)
 
 
 def _distribution(run: Run) -> ReportFigure:
@@ -66,7 +62,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
     """Share of images whose mean |expected effect| is at most a value; logarithmic if values differ tenfold.
 
     Args:
-        frame: columns condition, images, share (0 to 1), value; see `ecdf`.
+        frame: from `ecdf`, with condition and images.
     """
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -78,8 +74,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
         logarithmic(axes)
     axes.set(xlabel="mean |expected effect| of an image", ylabel="share of images at or below", ylim=(0, 1.02))
     axes.grid()
-    shared_legend(figure)
-    return figure
+    return with_legend(figure)
 
 
 def _averages(run: Run, frame: pd.DataFrame, most: int) -> ReportFigure:
@@ -93,14 +88,13 @@ def _averages(run: Run, frame: pd.DataFrame, most: int) -> ReportFigure:
 
 
 def _units_by_class(run: Run, clean: pd.DataFrame, most: int) -> ReportFigure:
+    clean = clean.assign(p_holm=holm(clean["p"].to_numpy(float)))
     sizes = clean["mean"].abs().groupby(clean["unit"], sort=False).max()
     units = sizes.sort_values(ascending=False, kind="stable").index
-    clean = clean.assign(p_holm=holm(clean["p"].to_numpy(float)))
-    firm = clean.assign(firm=clean["p_holm"].lt(1 - LEVEL).map({True: "•", False: ""}))
     classes = list(dict.fromkeys(clean["class"]))
-    means, dots = (
-        firm.pivot(index="unit", columns="class", values=value).loc[units[:most], classes] for value in ("mean", "firm")
-    )
+    tables = clean.pivot(index="unit", columns="class", values=["mean", "p_holm"]).loc[units[:most]]
+    means = tables["mean"][classes]
+    dots = tables["p_holm"][classes].lt(1 - LEVEL).replace({True: "•", False: ""})
     text = (
         f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}. A dot: p < .05, two-sided, Holm-adjusted "
         f"over the {len(clean):,} units and classes. The strongest {len(means)} of {len(units)} units."
@@ -108,9 +102,3 @@ def _units_by_class(run: Run, clean: pd.DataFrame, most: int) -> ReportFigure:
     words = caption(text, [run], images(clean["images"]), f"Intervals: {MEAN_INTERVALS}.", clean)
     figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
     return ReportFigure("channels_by_class", "Which unit matters for which class", words, figure, clean)
-
-
-def _placed(run: Run) -> bool:
-    """True if a unit of the run has a place in the image; all of them are of one kind."""
-    first = next(row_groups(run.folder / EFFECTS, ["top"]), None)
-    return first is not None and first["top"].null_count < len(first)

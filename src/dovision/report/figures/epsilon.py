@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from dovision.analysis.headline_text import MEAN_EFFECT
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.report.figures.results import results_frame
-from dovision.report.plots import draw_means, panel_rows, quantile, shared_legend
+from dovision.report.figures.results import mean_effect_rows
+from dovision.report.plots import draw_means, panel_rows, quantile, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span
 from dovision.report.style import FAINT, MARKERS, brief, logarithmic, series, styled
 from dovision.store.run_record import Run, alike, describe, own_settings
@@ -22,7 +22,6 @@ QUANTILES = {"low": 0.05, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0
 EPSILON = "epsilon (pixel units, 0 = clean)"
 _FEW = 12  # jobs that their colours can distinguish
 _PANELS = 12  # that are drawn; the numbers have all
-Series = Mapping[str, Sequence[Run]]  # by the name of the attack; the runs of one differ in their epsilons alone
 
 
 class Epsilon(FigureComponent):
@@ -34,8 +33,7 @@ class Epsilon(FigureComponent):
 
 
 def _mean(runs: Sequence[Run]) -> Iterator[ReportFigure]:
-    columns = {MEAN_EFFECT: "mean"} | {f"{MEAN_EFFECT}_{end}": end for end in ("low", "high", "reason")}
-    frame = results_frame(runs)[["job", "condition", "eps", "images", *columns]].rename(columns=columns)
+    frame = mean_effect_rows(runs)
     if not frame["eps"].any():
         return
     jobs, named = frame["job"].nunique(), outstanding(frame)
@@ -82,16 +80,19 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
 
 def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     attacked = [run for run in runs if read_samples(run.folder)["eps"].any()]
-    panels = {key: _series(group) for key, group in alike(attacked, apart_from=["attack"]).items()}
-    compared = {key: series for key, series in panels.items() if len(series) > 1}
+    panels = {key: _by_attack(group) for key, group in alike(attacked, apart_from=["attack"]).items()}
+    compared = {key: attacks for key, attacks in panels.items() if len(attacks) > 1}
     if not compared:
         return
     names = own_settings(compared)
-    frame = pd.DataFrame(
-        row for key, series in compared.items() for row in _rows(names[key] or _intervention(series), series)
-    )
+    rows = []
+    for key, attacks in compared.items():
+        first = next(iter(attacks.values()))[0]
+        panel = names[key] or describe(first.config.get("intervention", {})).partition("(")[0]
+        rows += [{"panel": panel, "attack": attack} | row for attack, own in attacks.items() for row in _quantiles(own)]
+    frame = pd.DataFrame(rows)
     shown = list(dict.fromkeys(frame["panel"]))
-    used = [run for series in compared.values() for group in series.values() for run in group]
+    used = [run for attacks in compared.values() for own in attacks.values() for run in own]
     text = (
         "Mean over units of the absolute expected causal effect of an image, over all images of a condition, whether "
         "or not the attack succeeded. Line: median over images; band: the middle half; dotted: 5 % and 95 %, where "
@@ -106,8 +107,11 @@ def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     yield ReportFigure("effect_spread", title, words, figure, frame)
 
 
-def _series(runs: Sequence[Run]) -> Series:
-    """The attacks of runs that differ in their attack alone; a name distinguishes an attack from others of its kind."""
+def _by_attack(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs that differ in their attack alone by its name, which distinguishes it from others of its kind.
+
+    The runs of one attack differ in their epsilons alone.
+    """
     found: dict[str, list[Run]] = {}
     groups = alike(runs, apart_from=["attack.eps"])
     names = own_settings(groups)
@@ -118,18 +122,13 @@ def _series(runs: Sequence[Run]) -> Series:
     return found
 
 
-def _intervention(series: Series) -> str:
-    first = next(iter(series.values()))[0]
-    return describe(first.config.get("intervention", {})).partition("(")[0]
-
-
-def _rows(panel: str, series: Series) -> Iterator[dict[str, Any]]:
-    for attack, runs in series.items():
-        tables = [read_samples(run.folder).dropna(subset=[MEAN_EFFECT]) for run in runs]
-        others = [table[table["condition"] != CLEAN] for table in tables[1:]]  # the clean images are the same in each
-        for eps, rows in pd.concat([tables[0], *others]).groupby("eps"):
-            values = {name: quantile(rows[MEAN_EFFECT], share) for name, share in QUANTILES.items()}
-            yield {"panel": panel, "attack": attack, "eps": eps, "images": len(rows), **values}
+def _quantiles(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+    """The images and the quantiles of an attack at each epsilon; the clean images are the same in each of its runs."""
+    tables = [read_samples(run.folder).dropna(subset=[MEAN_EFFECT]) for run in runs]
+    others = [table[table["condition"] != CLEAN] for table in tables[1:]]
+    for eps, rows in pd.concat([tables[0], *others]).groupby("eps"):
+        values = {name: quantile(rows[MEAN_EFFECT], share) for name, share in QUANTILES.items()}
+        yield {"eps": eps, "images": len(rows), **values}
 
 
 @styled
@@ -154,5 +153,4 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
             axes.plot(rows["eps"], rows["median"], label=attack, marker=MARKERS[number % 7], markersize=4.5, **look)
         logarithmic(axes, "y")
         axes.grid(axis="y")
-    shared_legend(figure, panels[:1])
-    return figure
+    return with_legend(figure, panels[:1])

@@ -1,8 +1,10 @@
-"""Figure of a few images and, beside each, the effects of the units on the predicted class."""
+"""Figures of a few images and, beside each, the effects of the units on the likeliest class, or explainers' maps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,43 +13,41 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from dovision.functional.geometry import stack
+from dovision.functional.agreement import OK
+from dovision.functional.geometry import cell_edges, stack
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, label_names
-from dovision.report.style import EFFECT_COLOURS, INK, LINE, SIGN, shortened, styled
+from dovision.report.style import COLOURS, DIVERGING, EFFECT_COLOURS, INK, LINE, PAPER, SIGN, shortened, styled
+from dovision.store.map_tables import MapGrid
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, largest_effect, read_effects, read_samples
 from dovision.store.thumbnails import CHOSEN, Picture, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.types import Box
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
+FOR, OTHER = COLOURS[4], COLOURS[5]  # boxes that speak for the class, and the others
 
 
+@dataclass
 class Gallery(FigureComponent):
-    """Saved images of a run with their effects; none where no image is saved.
+    """Saved images of a run with their effects; none where no image is saved."""
 
-    Args:
-        order: its place among all components.
-        most: images, and conditions, that are drawn.
-    """
-
-    def __init__(self, order: float, most: int) -> None:
-        super().__init__(order)
-        self.most = most
+    most: int  # images, and conditions, that are drawn
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         samples = read_samples(run.folder)
-        every = list(samples["condition"].unique())
-        pictured = samples_in_conditions(run.folder, every)
+        conditions = list(samples["condition"].unique())
+        pictured = samples_in_conditions(run.folder, conditions)
         effects = read_effects(run.folder, pictured)
         measured = set(effects["sample"])
         chosen = [sample for sample in pictured if sample in measured][: self.most]
         if not chosen:
             return
-        conditions = every[: self.most]
-        frame = _shown(samples, effects[effects["sample"].isin(chosen)], conditions)
+        shown = effects[effects["sample"].isin(chosen) & effects["condition"].isin(conditions[: self.most])]
+        frame = _on_likeliest(shown, samples)
         frame = frame.sort_values("sample", key=lambda sample: sample.map(chosen.index), kind="stable")
-        keys = [(sample, condition) for sample in chosen for condition in conditions]
+        keys = [(sample, condition) for sample in chosen for condition in conditions[: self.most]]
         pictures = {key: load_thumbnail(thumbnail_path(run.folder, *key)) for key in keys}
         text = (
             f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all saved images, "
@@ -58,16 +58,17 @@ class Gallery(FigureComponent):
         yield ReportFigure(GALLERY, "Images and effect maps", words, figure, frame)
 
 
-def _shown(samples: pd.DataFrame, effects: pd.DataFrame, conditions: Sequence[str]) -> pd.DataFrame:
-    """Per (sample, condition, unit) the effect on the likeliest class of that condition."""
+def _on_likeliest(effects: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+    """Per (sample, condition, unit) the effect on the likeliest class of that condition, and the image's label."""
+    key = ["sample", "condition"]
+    highest = effects.groupby(key)["control"].transform("max")
+    found = (
+        effects[effects["control"] == highest].drop_duplicates([*key, "unit"]).rename(columns={"class": "predicted"})
+    )
+    found = found.merge(samples[[*key, "label"]], on=key, how="left")
     classes = list(dict.fromkeys(effects["class"]))
-    highest = effects.groupby(["sample", "condition"])["control"].transform("max")
-    predicted = effects[effects["control"] == highest].rename(columns={"class": "predicted"})
-    predicted = predicted[predicted["condition"].isin(conditions)].drop_duplicates(["sample", "condition", "unit"])
-    label = samples.set_index(["sample", "condition"])["label"]
-    names = [label_names(label[key], classes) for key in zip(predicted["sample"], predicted["condition"], strict=True)]
-    columns = ["sample", "condition", "unit", "predicted", "control", "label", "effect", *Box._fields]
-    return predicted.assign(label=names)[columns]
+    found["label"] = [label_names(label, classes) for label in found["label"]]
+    return found[[*key, "unit", "predicted", "control", "label", "effect", *Box._fields]]
 
 
 @styled
@@ -85,27 +86,28 @@ def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame, la
     """
     samples, conditions = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["condition"]))
     figure = Figure(figsize=(max(4.0, 2.5 * len(conditions)), 0.5 + 1.45 * len(samples)), layout="constrained")
-    axes = figure.subplots(len(samples), 2 * len(conditions), squeeze=False)
+    panels = figure.subplots(len(samples), 2 * len(conditions), squeeze=False)
     scale = Normalize(-largest, largest)
-    units = frame.groupby(["sample", "condition"])
-    for row, sample in enumerate(samples):
-        for column, condition in enumerate(conditions):
-            shown, effects = axes[row, 2 * column], axes[row, 2 * column + 1]
-            of_image, picture = units.get_group((sample, condition)), pictures[sample, condition]
-            _image(shown, picture, of_image.iloc[0])
-            _effects(effects, picture, of_image, scale)
-            if row == 0:
-                shown.set_title(condition, weight="bold")
+    for (sample, condition), units in frame.groupby(["sample", "condition"], sort=False):
+        row, column = samples.index(sample), 2 * conditions.index(condition)
+        image, effects = panels[row, column : column + 2]
+        picture, facts = pictures[sample, condition], units.iloc[0]
+        _picture(image, picture)
+        predicted, label = shortened(facts["predicted"], 14), shortened(facts["label"], 18)
+        image.set_xlabel(f"predicted: {predicted} ({facts['control']:.2f})\ntrue: {label}", fontsize=7, loc="left")
+        _effects(effects, picture, units, scale)
+        if row == 0:
+            image.set_title(condition, weight="bold")
+    for axes in panels.flat:
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(visible=True, color=LINE)
     colours = ScalarMappable(scale, EFFECT_COLOURS)
-    figure.colorbar(colours, ax=axes, label="effect on the likeliest class", shrink=0.9, aspect=30, pad=0.01)
+    figure.colorbar(colours, ax=panels, label="effect on the likeliest class", shrink=0.9, aspect=30, pad=0.01)
     return figure
 
 
-def _image(axes: Axes, picture: Picture, facts: pd.Series) -> None:
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none")
-    predicted, label = shortened(str(facts["predicted"]), 14), shortened(str(facts["label"]), 18)
-    axes.set_xlabel(f"predicted: {predicted} ({facts['control']:.2f})\ntrue: {label}", fontsize=7, loc="left")
-    _bare(axes)
+def _picture(axes: Axes, picture: Picture, **place: Any) -> None:
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", **place)
 
 
 def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize) -> None:
@@ -114,16 +116,56 @@ def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize
         height, width = picture.shape[:2]
         painted = stack(height, width, boxes_of(placed), placed["effect"].tolist(), background=np.nan)
         axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none")
-        _bare(axes)
         return
     place, effects = np.arange(len(units)), units["effect"].to_numpy()
     axes.bar(place, effects, width=0.9, color=colormaps[EFFECT_COLOURS](scale(effects)), edgecolor=INK, linewidth=0.3)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set(ylim=(scale.vmin, scale.vmax), box_aspect=1)
-    _bare(axes)
     axes.set_xlabel(f"units 1 to {len(units)}", fontsize=7, loc="right")
 
 
-def _bare(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=LINE)
+@styled
+def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> Figure:
+    """A row per image: the image, then each explainer's map of one class; a colour scale for all maps of an explainer.
+
+    Args:
+        pictures: the image of each sample, shape (H, W) or (H, W, 3), 8 bits.
+        frame: a row per (sample, explainer): class, correct, state, cells.
+        boxes: of these samples, with label.
+        grid: what the cells and the boxes lie on.
+    """
+    explainers = list(dict.fromkeys(frame["explainer"]))
+    sizes = frame.loc[frame["state"] == OK, "cells"].map(lambda cells: float(np.abs(cells).max()))
+    largest = sizes.groupby(frame["explainer"], observed=True).max()
+    figure = Figure(figsize=(1.15 * (len(explainers) + 1), 0.35 + 1.3 * len(pictures)), layout="constrained")
+    panels = figure.subplots(len(pictures), len(explainers) + 1, squeeze=False)
+    for row, (sample, picture) in zip(panels, pictures.items(), strict=True):
+        maps = frame[frame["sample"] == sample].set_index("explainer")
+        label, edges = maps["class"].iloc[0], (0, picture.shape[1], picture.shape[0], 0)
+        _picture(row[0], picture, extent=edges)
+        row[0].set_xlabel(f"{shortened(label, 14)} ({'right' if maps['correct'].iloc[0] else 'wrong'})", fontsize=7)
+        for axes, explainer in zip(row[1:], explainers, strict=True):
+            _map(axes, maps.loc[explainer], grid, edges, largest.get(explainer, 1.0))
+        for axes in row:
+            _outline(axes, boxes[boxes["sample"] == sample], label)
+            axes.set(xticks=[], yticks=[], xlim=edges[:2], ylim=edges[2:], aspect="equal")
+            axes.spines[:].set(visible=True, color=LINE)
+    for axes, title in zip(panels[0], ["image", *explainers], strict=True):
+        axes.set_title("\n".join(title.rsplit("_", 1)) if len(title) > 10 else title, fontsize=7.5, loc="center")
+    return figure
+
+
+def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, int], largest: float) -> None:
+    if row["state"] != OK:
+        axes.text(edges[1] / 2, edges[2] / 2, row["state"], ha="center", va="center", fontsize=7, color=INK)
+        return
+    cells = row["cells"].reshape(grid.rows, grid.columns)
+    across, down = cell_edges(grid.width, grid.columns), cell_edges(grid.height, grid.rows)
+    axes.pcolormesh(across, down, cells, cmap=DIVERGING, vmin=-largest, vmax=largest, rasterized=True)
+
+
+def _outline(axes: Axes, boxes: pd.DataFrame, label: str) -> None:
+    for spoken_for, box in zip(boxes["label"], boxes_of(boxes), strict=True):
+        for colour, width in ((PAPER if axes.images else INK, 1.8), (FOR if spoken_for == label else OTHER, 1.0)):
+            place = (box.left, box.top), box.width, box.height
+            axes.add_patch(Rectangle(*place, fill=False, edgecolor=colour, linewidth=width))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.analysis.headline_text import MEAN_EFFECT
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.report.plots import draw_means, shared_legend
+from dovision.report.figures.results import mean_effect_rows
+from dovision.report.plots import draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
 from dovision.report.style import brief, shortened, styled
 from dovision.store.run_record import Run, alike, describe, own_settings
@@ -29,8 +29,8 @@ class Grid(FigureComponent):
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         grids = [run for run in runs if _grid(run)]
-        frame = pd.DataFrame(_rows(grids))
-        if frame.empty or len(frame.drop_duplicates(["cells", "fill"])) < 2:
+        frame = _points(grids) if grids else pd.DataFrame(columns=["cells", "fill"])
+        if len(frame.drop_duplicates(["cells", "fill"])) < 2:
             return
         pooled = _over_seeds(frame)
         text = (
@@ -42,7 +42,7 @@ class Grid(FigureComponent):
             text += " A point of several seeds is their mean, with whiskers from the least to the largest of them."
         words = caption(text, grids, images(pooled["images"]), f"Whiskers: {MEAN_INTERVALS}.", pooled)
         title = "Mean |expected effect| against grid and fill"
-        yield ReportFigure("effect_against_grid", title, words, grid_lines(pooled), pooled)
+        yield ReportFigure("effect_against_grid", title, words, _grid_lines(pooled), pooled)
 
 
 def _grid(run: Run) -> tuple[int, str] | None:
@@ -54,26 +54,18 @@ def _grid(run: Run) -> tuple[int, str] | None:
     return rows * columns, describe(part["fill"])
 
 
-def _rows(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+def _points(runs: Sequence[Run]) -> pd.DataFrame:
     """Rows by run and condition; `series` is what else differs. Clean images depend on no attack, and occur once."""
+    parts = []
     for attacked, apart_from in ((False, [*FACTORS, "seed", "attack"]), (True, [*FACTORS, "seed"])):
         groups = alike(runs, apart_from)
         names = own_settings(groups)
         for key, group in groups.items():
-            for run in group:
-                conditions = run.summary["conditions"].items()
-                chosen = {condition: found for condition, found in conditions if (condition != CLEAN) == attacked}
-                yield from _points(run, names[key], chosen)
-
-
-def _points(run: Run, series: str, conditions: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    cells, fill = _grid(run) or (0, "")
-    for condition, found in conditions.items():
-        interval = found[MEAN_EFFECT]
-        if interval is not None:
-            values = {"mean": interval["estimate"], **{name: interval[name] for name in ("low", "high", "reason")}}
-            place = {"series": series, "fill": fill, "condition": condition, "eps": found["eps"], "cells": cells}
-            yield {**place, "seed": run.seed, "images": found["images"], **values}
+            part = mean_effect_rows(group)
+            parts.append(part[(part["condition"] != CLEAN) == attacked].assign(series=names[key]))
+    frame = pd.concat(parts).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
+    of = pd.DataFrame([(*(_grid(run) or ()), run.seed) for run in runs], [run.label for run in runs])
+    return frame.join(of.set_axis(["cells", "fill", "seed"], axis=1), on="job")
 
 
 def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
@@ -90,12 +82,8 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 @styled
-def grid_lines(frame: pd.DataFrame) -> Figure:
-    """Mean |expected effect| against the number of cells: of a cell, and times that number; a row a condition.
-
-    Args:
-        frame: columns series (what differs besides grid and fill, or empty), fill, condition, cells, mean, low, high.
-    """
+def _grid_lines(frame: pd.DataFrame) -> Figure:
+    """Against the number of cells: of a cell, and times that number; a row a condition."""
     conditions = list(dict.fromkeys(frame["condition"]))
     figure = Figure(figsize=(7.16, 0.9 + 2.1 * len(conditions)), layout="constrained")
     panels = figure.subplots(len(conditions), 2, sharex=True, squeeze=False)
@@ -118,5 +106,4 @@ def grid_lines(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel("cells of the grid")
     for axes in panels[:, 0]:
         axes.set_ylabel("mean |expected effect|")
-    shared_legend(figure, panels[:, 0])
-    return figure
+    return with_legend(figure, panels[:, 0])

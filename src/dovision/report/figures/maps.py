@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,18 @@ from matplotlib.figure import Figure
 
 from dovision.analysis import explanation_metrics, map_summary
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
-from dovision.report.figures._map_gallery import map_gallery
+from dovision.report.figures.gallery import map_gallery
 from dovision.report.plots import (
     REFERENCE_MAPS,
     draw_means,
     heat_maps,
     name_rows,
     panel_rows,
-    shared_legend,
+    with_legend,
 )
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
 from dovision.report.style import FAINT, INK, LINE, MARKERS, series, styled
-from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, RANDOMISED, read_box_table, read_grid, read_maps
+from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps
 from dovision.store.run_record import Run, describe
 from dovision.store.tables import CLEAN
 from dovision.store.thumbnails import CHOSEN, load_thumbnail, samples_in_conditions, thumbnail_path
@@ -40,17 +41,11 @@ LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
 _SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
 
 
+@dataclass
 class Maps(FigureComponent):
-    """The figures of a run's maps; none if it drew no maps.
+    """The figures of a run's maps; none if it drew no maps."""
 
-    Args:
-        order: its place among all components.
-        gallery: images whose maps are drawn.
-    """
-
-    def __init__(self, order: float, gallery: int) -> None:
-        super().__init__(order)
-        self.gallery = gallery
+    gallery: int  # images whose maps are drawn
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if not (run.folder / MAPS_FILE).is_file():
@@ -70,13 +65,15 @@ class Maps(FigureComponent):
 def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: pd.DataFrame | None = None) -> str:
     """A caption that also gives the settings by which the maps were judged."""
     grid, explanation = read_grid(run.folder), run.config.get("explanation", {})
+    words = [caption(text, [run], counted, intervals, frame)]
+    if run.config.get("explainer"):
+        named = [f"{name} = {describe(component)}" for name, component in run.config["explainer"].items()]
+        words.append(f"Maps: {', '.join(named)}.")
     how = f"{grid.rows} x {grid.columns} cells on {grid.height} x {grid.width} pixels; margin of pointing "
     how += f"{grid.margin:g} pixels"
     if explanation:
         how += f"; deletion and insertion with {describe(explanation['fill'])} in {explanation['steps']} steps"
-    named = [f"{name} = {describe(component)}" for name, component in run.config.get("explainer", {}).items()]
-    maps = f"Maps: {', '.join(named)}. " if named else ""
-    return f"{caption(text, [run], counted, intervals, frame)} {maps}{how}."
+    return f"{' '.join(words)} {how}."
 
 
 def _counts(scores: pd.DataFrame) -> str:
@@ -121,39 +118,31 @@ def _cells(rows: pd.DataFrame) -> list[str]:
 
 
 def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
-    area = float(frame["area"].mean())
-    chance = {"energy": area, "iou": float((frame["area"] / (2 - frame["area"])).mean())}
-    chance = {metric: value for metric, value in chance.items() if np.isfinite(value)}
+    area = frame["area"]
+    chance = {"energy": area.mean(), "iou": (area / (2 - area)).mean()}
     text = (
         "Filled: all cases; hollow: those in which the classifier was right; grey: maps that know nothing of the "
         "classifier; dotted: a uniform map."
     )
     words = _map_caption(run, text, _counts(scores), f"Whiskers: {_SCORE_INTERVALS}.", scores)
-    figure = score_dots(scores, _titles(scores), chance)
+    figure = _score_dots(scores, _titles(scores), chance)
     return ReportFigure("map_score_dots", "Explainers, metric by metric", words, figure, scores)
 
 
 @styled
-def score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[str, float]) -> Figure:
-    """The mean of each metric for each explainer, side by side: filled over all cases, hollow over the correct ones.
-
-    Args:
-        frame: columns explainer, metric, cases ("all" or "correct"), mean, low, high.
-        titles: of the metrics that are drawn, in their order.
-        chance: what a map that knows nothing would have, drawn as a dotted line.
-    """
+def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[str, float]) -> Figure:
+    """The mean of each metric for each explainer, side by side: filled over all cases, hollow over the correct ones."""
     explainers = list(dict.fromkeys(frame["explainer"]))
     figure = Figure(figsize=(1.6 + 1.35 * len(titles), 0.9 + 0.3 * len(explainers)), layout="constrained")
     panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
     for axes, (metric, title) in zip(panels, titles.items(), strict=True):
-        for cases, shift in (("all", -0.12), ("correct", 0.12)):
+        for cases, shift in ((map_summary.ALL, -0.12), (map_summary.CORRECT, 0.12)):
             rows = frame[(frame["metric"] == metric) & (frame["cases"] == cases)].set_index("explainer")
             for place, explainer in enumerate(explainers):
                 colour = FAINT if explainer in REFERENCE_MAPS else INK
-                fill = colour if cases == "all" else "none"
-                row = rows.reindex([explainer])
-                draw_means(axes, [place + shift], row, 0, color=colour, markerfacecolor=fill, capsize=0, across=True)
-        if metric in chance:
+                look = {"color": colour, "markerfacecolor": colour if cases == map_summary.ALL else "none"}
+                draw_means(axes, [place + shift], rows.reindex([explainer]), 0, across=True, capsize=0, **look)
+        if np.isfinite(chance.get(metric, np.nan)):
             axes.axvline(chance[metric], color=INK, linewidth=0.9, linestyle=":")
         axes.set_title(title)
         axes.grid(axis="x")
@@ -197,17 +186,12 @@ def _estimates(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
     )
     counts = span(frame.groupby("explainer", observed=True).size())
     words = _map_caption(run, text, f"n = {counts} objects and classes a panel; single objects, so no interval.")
-    yield ReportFigure("map_estimates", "Estimated against true effects", words, estimate_clouds(frame, titles), frame)
+    yield ReportFigure("map_estimates", "Estimated against true effects", words, _estimate_clouds(frame, titles), frame)
 
 
 @styled
-def estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
-    """The estimates of maps for objects against the evidence that these give, a point an object, a panel an explainer.
-
-    Args:
-        frame: columns explainer, kind (of object), evidence, density (the map's mean over the object).
-        titles: of the explainers that are drawn, in their order.
-    """
+def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
+    """Estimates of maps for objects against the evidence that these give, a point an object, a panel an explainer."""
     kinds = list(dict.fromkeys(frame["kind"]))
     labels = "true evidence: minus the effect", "mean of the map"
     figure, panels = panel_rows(titles.values(), labels, (2.6, 2.1))
@@ -224,8 +208,7 @@ def estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
         axes.axvline(0, color=INK, linewidth=0.6)
         if own["density"].min() < 0:
             axes.axhline(0, color=INK, linewidth=0.6)
-    shared_legend(figure, panels[:1])
-    return figure
+    return with_legend(figure, panels[:1])
 
 
 def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
@@ -234,12 +217,11 @@ def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
     panels, texts = {}, {}
     for metric, title in LOCALISATION.items():
-        of_metric = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
-        table, p = (
-            of_metric.pivot(index="label", columns="explainer", values=name) for name in ("difference", "p_holm")
-        )
-        order = [name for name in dict.fromkeys(chosen["explainer"]) if name in table]
-        panels[title], texts[title] = table[order], p[order].lt(1 - LEVEL).replace({True: "*", False: ""})
+        known = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
+        tables = known.pivot(index="label", columns="explainer", values=["difference", "p_holm"])
+        order = known["explainer"].unique()
+        panels[title] = tables["difference"].reindex(columns=order)
+        texts[title] = tables["p_holm"].reindex(columns=order).lt(1 - LEVEL).replace({True: "*", False: ""})
     if len(panels["energy"]) < 2:
         return
     text = (
@@ -255,8 +237,8 @@ def _sanity(run: Run) -> Iterator[ReportFigure]:
     frame = explanation_metrics.sanity(run.folder)
     if frame.empty:
         return
-    depths = [explanation_metrics.depth(name) if name.startswith(RANDOMISED) else np.nan for name in frame["variant"]]
-    frame = frame.assign(depth=depths)
+    depth = frame["variant"].map(lambda name: explanation_metrics.depth(name) if name != PERMUTED else np.nan)
+    frame = frame.assign(depth=depth)
     text = (
         "A map that depends on the classifier must change when the classifier does. Mean rank correlation of the cells "
         "with those of the original map, with the uppermost layers randomised, and for a classifier trained on "
@@ -264,17 +246,12 @@ def _sanity(run: Run) -> Iterator[ReportFigure]:
     )
     words = _map_caption(run, text, f"n = {span(frame['maps'])} maps a point.", f"Whiskers: {MEAN_INTERVALS}.", frame)
     title = "Sanity: do the maps depend on the classifier?"
-    yield ReportFigure("map_sanity", title, words, sanity_lines(frame, PERMUTED), frame)
+    yield ReportFigure("map_sanity", title, words, _sanity_lines(frame), frame)
 
 
 @styled
-def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
-    """Rank correlation with the original map against the share of randomised layers, a line an explainer.
-
-    Args:
-        frame: columns explainer, variant, depth (randomised layers), mean, low, high.
-        permuted: the variant that stands apart, on the right.
-    """
+def _sanity_lines(frame: pd.DataFrame) -> Figure:
+    """Rank correlation with the original map against the depth of randomisation; permuted labels stand apart."""
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     explainers = list(dict.fromkeys(frame["explainer"]))
@@ -286,29 +263,27 @@ def sanity_lines(frame: pd.DataFrame, permuted: str) -> Figure:
         shift = (number - (len(explainers) - 1) / 2) * 0.03
         layers = pd.concat([start, rows.loc[rows["depth"].notna(), list(start)]])
         draw_means(axes, layers["depth"] + shift * (layers["depth"] > 0), layers, number, explainer, **look)
-        apart = rows[rows["variant"] == permuted]
+        apart = rows[rows["depth"].isna()]
         draw_means(axes, np.full(len(apart), deepest + 1 + shift), apart, number, **look)
     ticks = {0: "as is", **{depth: f"{depth} of {deepest}" for depth in range(1, deepest + 1)}}
-    if (frame["variant"] == permuted).any():
+    if frame["depth"].isna().any():
         ticks[deepest + 1] = "permuted\nlabels"
         axes.axvline(deepest + 0.5, color=LINE, linewidth=0.9)
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.set(xlabel="randomised layers, from the top down", ylabel="rank correlation with the original map")
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.grid(axis="y")
-    shared_legend(figure)
-    return figure
+    return with_legend(figure)
 
 
 def _similarity(run: Run) -> Iterator[ReportFigure]:
     frame = explanation_metrics.explainer_similarity(run.folder)
     if len(frame) < 2:
         return
-    names = list(dict.fromkeys([*frame["explainer"], *frame["other"]]))
-    table = pd.DataFrame(np.eye(len(names)), names, names)
-    for row in frame.to_dict("records"):
-        first, second = row["explainer"], row["other"]
-        table.loc[first, second] = table.loc[second, first] = row["similarity"]
+    both = pd.concat([frame, frame.rename(columns={"explainer": "other", "other": "explainer"})])
+    names = both["explainer"].unique()
+    table = both.pivot(index="explainer", columns="other", values="similarity").loc[names, names]
+    table = table.mask(np.eye(len(names), dtype=bool), 1.0)
     texts = table.map(lambda value: "" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("0.", "."))
     text = (
         "Mean rank correlation of the cells of two explainers' maps of the same image and class; between effect maps "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,32 +12,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dovision.analysis.object_effects import (
-    CONTRASTS,
     cause_and_tag,
     changes_by_attacks,
     contrasts,
     object_effects,
     true_effects,
 )
-from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, level_of_selected
-from dovision.report.plots import average_effects_plot, draw_means, name_rows, shared_legend, strongest
+from dovision.functional.intervals import MEAN_INTERVALS, level_of_selected
+from dovision.report.plots import average_effects_plot, draw_means, name_rows, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
 from dovision.report.style import FAINT, INK, MARKERS, PAPER, series, shortened, styled
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 
 
+@dataclass
 class Objects(FigureComponent):
-    """The figures of runs whose units are the objects of images; none for any other.
+    """The figures of runs whose units are the objects of images; none for any other."""
 
-    Args:
-        order: its place among all components.
-        most: pairs of a unit and a class that are drawn.
-    """
-
-    def __init__(self, order: float, most: int) -> None:
-        super().__init__(order)
-        self.most = most
+    most: int  # pairs of a unit and a class that are drawn
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         yield from _true_effects(run, self.most)
@@ -44,18 +38,40 @@ class Objects(FigureComponent):
         yield from _forest(run)
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
-        found, frame = _clean_contrasts(runs, LEVEL)
+        tables = {run.label: contrasts(run.folder) for run in runs}
+        found = [run for run in runs if len(tables[run.label])]
         if len(found) < 2:
             return
+        frame = _clean(tables)
         shown = len(strongest(_drawn(frame), self.most))
         if shown < len(frame):
-            _, frame = _clean_contrasts(found, level_of_selected(shown, len(frame)))
+            level = level_of_selected(shown, len(frame))
+            frame = _clean({run.label: contrasts(run.folder, level) for run in found})
         drawn = _drawn(frame)
         text = "Effect of painting over an object's box minus that of its control boxes, run by run."
         whiskers = f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}."
         words = caption(text, found, f"n = {span(frame['images'])} images.", whiskers, drawn)
         figure = average_effects_plot(strongest(drawn, self.most), "effect of the box minus that of its controls")
         yield ReportFigure("box_minus_control", "Box minus control, run by run", words, figure, frame)
+
+
+def _clean(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The contrasts of jobs on clean images, in one table."""
+    frame = pd.concat([table.assign(job=job) for job, table in tables.items() if len(table)])
+    return _named(frame[frame["condition"] == CLEAN]).reset_index(drop=True)
+
+
+def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
+    """The differences as a figure of average effects takes them, the jobs in place of the conditions."""
+    names = {"difference": "mean", "job": "condition", "kind": "unit"}
+    names |= {f"difference_{end}": end for end in ("low", "high", "reason")}
+    return frame.drop(columns=["condition", "box_reason", "control_reason"]).rename(columns=names)
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """Contrasts with a name for each row: the kind of the object, and the class where that is another."""
+    kind, label = frame["kind"], frame["class"]
+    return frame.assign(name=kind.where(kind == label, kind + " on " + label))
 
 
 def _true_effects(run: Run, most: int) -> Iterator[ReportFigure]:
@@ -91,24 +107,19 @@ def _moves(run: Run) -> Iterator[ReportFigure]:
     )
     counted = f"n = {span(counts)} images (left), {span(changes['objects'])} objects (right)."
     words = caption(text, [run], counted, f"Whiskers: {MEAN_INTERVALS}.", changes)
-    figure = cause_against_tag(both, changes)
     data = pd.concat([changes, both], ignore_index=True)  # the right panels, then the left one
-    yield ReportFigure("cause_against_tag", "What attacks do to the effects of cause and tag", words, figure, data)
+    title = "What attacks do to the effects of cause and tag"
+    yield ReportFigure("cause_against_tag", title, words, _cause_against_tag(both, changes), data)
 
 
 @styled
-def cause_against_tag(pairs: pd.DataFrame, moves: pd.DataFrame) -> Figure:
-    """A row a class: effect of the cause against that of the tag, a point an image; and what attacks change.
-
-    Args:
-        pairs: columns condition, class, cause, tag.
-        moves: columns condition, class, kind, and change and size with _low and _high.
-    """
-    classes, conditions = list(dict.fromkeys(moves["class"])), list(dict.fromkeys(pairs["condition"]))
+def _cause_against_tag(pairs: pd.DataFrame, changes: pd.DataFrame) -> Figure:
+    """A row a class: effect of the cause against that of the tag, a point an image; and what attacks change."""
+    classes, conditions = list(dict.fromkeys(changes["class"])), list(dict.fromkeys(pairs["condition"]))
     figure = Figure(figsize=(9.2, 0.8 + 2.6 * len(classes)), layout="constrained")
     panels = figure.subplots(len(classes), 3, squeeze=False, width_ratios=(1.3, 1, 1))
     for (cloud, signed, sizes), label in zip(panels, classes, strict=True):
-        own = moves[moves["class"] == label]
+        own = changes[changes["class"] == label]
         kinds = list(dict.fromkeys(own["kind"]))
         for number, condition in enumerate(conditions):
             _cloud(cloud, pairs[(pairs["class"] == label) & (pairs["condition"] == condition)], condition, number)
@@ -116,7 +127,7 @@ def cause_against_tag(pairs: pd.DataFrame, moves: pd.DataFrame) -> Figure:
             place = np.array([kinds.index(kind) for kind in rows["kind"]], float)
             place += (number - len(conditions) / 2) * 0.5 / len(conditions)
             for axes, name in ((signed, "change"), (sizes, "size")):
-                draw_means(axes, place, _ends(rows, name), number - 1, marker="o", across=True)
+                draw_means(axes, place, _ends(rows, name), number - 1, across=True, marker="o")
         cloud.set_title(f"effects on {shortened(label, 24)}, a point an image")
         cloud.set(xlabel="effect of taking its causes away (log-odds)", ylabel="... the tag (log-odds)")
         signed.set_title("change by the attack")
@@ -128,8 +139,7 @@ def cause_against_tag(pairs: pd.DataFrame, moves: pd.DataFrame) -> Figure:
         for axes in (cloud, signed):
             axes.axvline(0, color=INK, linewidth=0.8)
         cloud.axhline(0, color=INK, linewidth=0.8)
-    shared_legend(figure, panels[0, :1])
-    return figure
+    return with_legend(figure, panels[0, :1])
 
 
 def _cloud(axes: Axes, rows: pd.DataFrame, condition: str, number: int) -> None:
@@ -144,7 +154,7 @@ def _forest(run: Run) -> Iterator[ReportFigure]:
     frame = contrasts(run.folder)
     if frame.empty:
         return
-    frame = frame.assign(name=_names(frame))
+    frame = _named(frame)
     clean = frame[frame["condition"] == CLEAN].sort_values("difference", kind="stable")
     text = (
         "Painting over an object's box against painting over boxes of its size elsewhere in the same image, on the "
@@ -152,22 +162,18 @@ def _forest(run: Run) -> Iterator[ReportFigure]:
         "Holm-adjusted over the rows."
     )
     words = caption(text, [run], "", f"Whiskers: {MEAN_INTERVALS}.", clean)
-    yield ReportFigure("box_against_control", "Box against control", words, forest(clean), frame)
+    yield ReportFigure("box_against_control", "Box against control", words, _forest_plot(clean), frame)
 
 
 @styled
-def forest(frame: pd.DataFrame) -> Figure:
-    """Each object's box against its control boxes, and beside it their difference.
-
-    Args:
-        frame: columns name, images, p_holm, and box, control, difference with _low and _high.
-    """
+def _forest_plot(frame: pd.DataFrame) -> Figure:
+    """Each object's box against its control boxes, and beside it their difference."""
     figure = Figure(figsize=(8.6, 0.9 + 0.36 * len(frame)), layout="constrained")
     means, difference = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
     place = np.arange(float(len(frame)))
-    draw_means(means, place - 0.13, _ends(frame, "box"), -1, marker="o", across=True)
-    look = {"color": FAINT, "markerfacecolor": "none"}
-    draw_means(means, place + 0.13, _ends(frame, "control"), 0, **look, across=True)
+    hollow: dict[str, Any] = {"color": FAINT, "markerfacecolor": "none"}
+    draw_means(means, place - 0.13, _ends(frame, "box"), -1, across=True, marker="o")
+    draw_means(means, place + 0.13, _ends(frame, "control"), 0, across=True, **hollow)
     draw_means(difference, place, _ends(frame, "difference"), 0, across=True)
     means.set_title("box (filled) and its controls (hollow)")
     difference.set_title("box minus control")
@@ -179,34 +185,11 @@ def forest(frame: pd.DataFrame) -> Figure:
         axes.tick_params(axis="y", length=0)
     for height, (images, p) in enumerate(zip(frame["images"], frame["p_holm"], strict=True)):
         note = f"n = {images:,}" + ("" if pd.isna(p) else f", p = {p:.2g}")
-        difference.annotate(
-            note, (1, height), (6, 0), ("axes fraction", "data"), "offset points", va="center", fontsize=7.5
-        )
+        at = (1, height), (6, 0), ("axes fraction", "data"), "offset points"
+        difference.annotate(note, *at, va="center", fontsize=7.5)
     return figure
 
 
 def _ends(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """One of the table's numbers as mean, low and high."""
     return frame[[name, f"{name}_low", f"{name}_high"]].set_axis(["mean", "low", "high"], axis=1)
-
-
-def _clean_contrasts(runs: Sequence[Run], level: float) -> tuple[list[Run], pd.DataFrame]:
-    """The runs that measured boxes against controls, and what they found on clean images."""
-    tables = {run.folder: contrasts(run.folder, level) for run in runs}
-    found = [run for run in runs if len(tables[run.folder])]
-    parts = [tables[run.folder].assign(job=run.label) for run in found]
-    frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*CONTRASTS, "job"])
-    frame = frame[frame["condition"] == CLEAN].reset_index(drop=True)
-    return found, frame.assign(name=_names(frame))
-
-
-def _drawn(frame: pd.DataFrame) -> pd.DataFrame:
-    """The differences as a figure of average effects takes them, the jobs in place of the conditions."""
-    names = {"difference": "mean", "job": "condition", "kind": "unit"}
-    names |= {f"difference_{end}": end for end in ("low", "high", "reason")}
-    return frame.drop(columns=["condition", "box_reason", "control_reason"]).rename(columns=names)
-
-
-def _names(frame: pd.DataFrame) -> list[str]:
-    pairs = zip(frame["kind"], frame["class"], strict=True)
-    return [kind if kind == label else f"{kind} on {label}" for kind, label in pairs]

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dovision.analysis import summary
-from dovision.analysis.headline_text import HEADLINE_METRICS, METRIC_HEADS, number_form
+from dovision.analysis.headline_text import HEADLINE_METRICS, MEAN_EFFECT, METRIC_HEADS, number_form
 from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, images
 from dovision.store.run_record import Run
@@ -77,6 +77,12 @@ def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
             of_row = {"job": run.label, "condition": condition, "eps": found["eps"], "images": found["images"]}
             rows.append(of_row | {"labels": labels} | _intervals(found, summary.METRICS))
     return pd.DataFrame(rows)
+
+
+def mean_effect_rows(runs: Sequence[Run]) -> pd.DataFrame:
+    """Mean |expected effect| by job and condition: job, condition, eps, images, mean, low, high, reason."""
+    names = dict(zip((f"{MEAN_EFFECT}{end}" for end in _ENDS), ("mean", "low", "high", "reason"), strict=True))
+    return results_frame(runs)[["job", "condition", "eps", "images", *names]].rename(columns=names)
 
 
 def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:

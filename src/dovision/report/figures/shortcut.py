@@ -14,7 +14,7 @@ from dovision.analysis.explanation_metrics import object_scores
 from dovision.analysis.object_effects import object_rows, paired, true_effects
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS, mean_interval
-from dovision.report.plots import REFERENCE_MAPS, draw_means, shared_legend
+from dovision.report.plots import REFERENCE_MAPS, draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import FAINT, INK, shortened, styled
 from dovision.store.map_tables import MAPS_FILE
@@ -68,7 +68,7 @@ def _figure(runs: Sequence[Run], own: str, end: str) -> Iterator[ReportFigure]:
     counted = f"n = {span(frame['objects'])} objects a point.{pool}"
     words = caption(text, runs, counted, f"Whiskers: {MEAN_INTERVALS}.", frame)
     title = f"The pull of a shortcut: {own}" if own else "The pull of a shortcut"
-    yield ReportFigure(f"shortcut{end}", title, words, shortcut_lines(frame, SHORTCUT), frame)
+    yield ReportFigure(f"shortcut{end}", title, words, _shortcut_lines(frame), frame)
 
 
 def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
@@ -100,19 +100,12 @@ def _energies(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 
 def _point(found: pd.DataFrame, value: str) -> dict[str, Any]:
     interval = mean_interval(found[value].to_numpy(float), found["group"].to_numpy(), RESOLUTION)
-    ends = {"mean": interval.estimate, "low": interval.low, "high": interval.high, "reason": interval.reason}
-    return ends | {"objects": len(found)}
+    return interval.columns() | {"objects": len(found)}
 
 
 @styled
-def shortcut_lines(frame: pd.DataFrame, strength: str) -> Figure:
-    """Measures against the strength of a shortcut: a row of panels a class, a line a series.
-
-    Args:
-        frame: columns class, panel, measure (what y is; panels of one measure share its axis), series, x, mean, low,
-            high.
-        strength: what x is.
-    """
+def _shortcut_lines(frame: pd.DataFrame) -> Figure:
+    """A row of panels a class, a line a series; panels of one measure share its axis."""
     classes, titles, names = (list(dict.fromkeys(frame[column])) for column in ("class", "panel", "series"))
     figure = Figure(figsize=(1 + 2.7 * len(titles), 1.1 + 2.5 * len(classes)), layout="constrained")
     panels = figure.subplots(len(classes), len(titles), squeeze=False, sharex=True)
@@ -122,20 +115,14 @@ def shortcut_lines(frame: pd.DataFrame, strength: str) -> Figure:
         measure = str(chosen["measure"].iloc[0])
         axes.sharey(first.setdefault(measure, axes))
         for name, rows in chosen[chosen["class"] == classes[row]].sort_values("x").groupby("series", sort=False):
-            draw_means(axes, rows["x"], rows, names.index(name), str(name), **_faint(str(name)))
+            look: dict[str, Any] = {"color": FAINT, "linestyle": ":" if name == AREA else "-"}
+            compared = name in (*REFERENCE_MAPS, AREA)  # series that are there for comparison
+            draw_means(axes, rows["x"], rows, names.index(name), str(name), **(look if compared else {}))
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.grid(axis="y")
         axes.set_title(titles[column] if len(classes) == 1 else f"{titles[column]}; {shortened(classes[row], 20)}")
         if first[measure] is panels[0, column]:
             axes.set_ylabel(measure)
     for axes in panels[-1]:
-        axes.set_xlabel(strength)
-    shared_legend(figure)
-    return figure
-
-
-def _faint(name: str) -> dict[str, Any]:
-    """The look of series that are there for comparison."""
-    if name not in (*REFERENCE_MAPS, AREA):
-        return {}
-    return {"color": FAINT, "linestyle": ":" if name == AREA else "-"}
+        axes.set_xlabel(SHORTCUT)
+    return with_legend(figure)
