@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from dovision.evaluation.on_validation import OnValidation as OnValidation
     from dovision.interfaces import Attack, Classifier, Images, Intervention
     from dovision.interventions.activation import Activation
+    from dovision.interventions.brush import Brush
     from dovision.interventions.fills import Blur, Constant, Mean, Noise
     from dovision.interventions.perturbation import Perturbation
     from dovision.interventions.pixel_grid import PixelGrid
+    from dovision.interventions.segments import Segments
     from dovision.interventions.sliding_window import SlidingWindow
     from dovision.interventions.values import GaussianNoise, ReferenceMean, Resample, SampleMean, Steering, Zero
     from dovision.models.checkpoint import load
@@ -43,6 +45,7 @@ __all__ = [
     "Batch",
     "Blur",
     "Box",
+    "Brush",
     "Classifier",
     "Constant",
     "EffectResult",
@@ -56,6 +59,7 @@ __all__ = [
     "ReferenceMean",
     "Resample",
     "SampleMean",
+    "Segments",
     "SlidingWindow",
     "Steering",
     "Task",
@@ -70,9 +74,11 @@ _HOMES = {
     "attacks.gradient_ascent": ("BIM", "FGSM", "PGD"),
     "interfaces": ("Attack", "Classifier", "Images", "Intervention"),
     "interventions.activation": ("Activation",),
+    "interventions.brush": ("Brush",),
     "interventions.fills": ("Blur", "Constant", "Mean", "Noise"),
     "interventions.perturbation": ("Perturbation",),
     "interventions.pixel_grid": ("PixelGrid",),
+    "interventions.segments": ("Segments",),
     "interventions.sliding_window": ("SlidingWindow",),
     "interventions.values": ("GaussianNoise", "ReferenceMean", "Resample", "SampleMean", "Steering", "Zero"),
     "models.checkpoint": ("load",),

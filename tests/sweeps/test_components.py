@@ -80,7 +80,10 @@ def test_every_attack_explainer_and_detector_is_taken_on_a_network_that_suits_it
 
 @pytest.mark.parametrize("name", parts("intervention"))
 def test_every_intervention_is_taken(name, components):
-    check(components, composed("dataset=digits", f"intervention={name}"))
+    config = composed("dataset=digits", f"intervention={name}")
+    if "root" in config.intervention:
+        config.intervention.root = "."  # a folder that is there; what is in it is not looked at
+    check(components, config)
 
 
 @pytest.mark.parametrize("name", parts("experiment"))

@@ -111,7 +111,7 @@ def mask_places(mask: Mask, taken: Mask) -> npt.NDArray[np.int64]:
 
 def orientations(mask: Mask) -> list[Mask]:
     """The mask as it is, then flipped and turned by right angles; those that look alike once."""
-    turned = [np.rot90(each, turns) for each in (mask, np.fliplr(mask)) for turns in range(4)]
+    turned = [np.ascontiguousarray(np.rot90(each, turns)) for each in (mask, np.fliplr(mask)) for turns in range(4)]
     return list({(each.shape, each.tobytes()): each for each in turned}.values())
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dovision.interfaces import Images
 from dovision.types import Box
 
+_T = TypeVar("_T")
 NO_REGION = Box(0, 0, 0, 0)  # the region of an object that an image does not have
 
 
@@ -46,8 +47,8 @@ def object_names(known: Known) -> tuple[str, ...]:
     return tuple(sorted(dict(objects), key=lambda name: (name not in labelled, name)))
 
 
-def bound(units: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the units if there are any: there are none before `Intervention.bind`."""
-    if not units:
+def bound(learned: _T | None) -> _T:
+    """Return what an intervention has learned of a dataset: nothing before `Intervention.bind`."""
+    if not learned:
         raise ValueError("the intervention must be bound to a dataset, got none. Call bind(images, split) first.")
-    return units
+    return learned

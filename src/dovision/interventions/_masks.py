@@ -1,0 +1,143 @@
+"""Painting over masks of an image, and over the same shapes elsewhere: the base of interventions on masks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional import geometry
+from dovision.functional.rng import generator
+from dovision.interfaces import Context, Images, Intervention
+from dovision.interventions._objects import NO_REGION
+from dovision.interventions.fills import Fill, checked_fill
+from dovision.types import INPUT, Box, Mask, Shape
+
+_CACHED = 1024  # samples whose masks are kept, since each unit and each condition asks for them
+
+
+class PlacedMask(NamedTuple):
+    """A box, and the pixels of it that are meant."""
+
+    box: Box
+    mask: Mask
+
+
+NOWHERE = PlacedMask(NO_REGION, np.zeros((0, 0), dtype=bool))
+
+
+class MaskIntervention(Intervention):
+    """do(mask = fill) on the masks of an image, and on control masks that show what area and shape alone do.
+
+    A subclass gives the names of the masks, and the masks of a sample. For each name there are the units NAME,
+    "NAME control 0", "NAME control 1", ... A control has the mask's own shape and lies at a uniformly random place
+    inside the image where it overlaps neither a mask nor a known object of the image; if there is none, neither its own
+    mask nor a known object; if there is none either, not its own mask. Where the shape fits nowhere as it is, it is
+    flipped and turned by right angles. If it fits nowhere even so, there is no control.
+
+    Args:
+        fill: what a mask is painted with. It sees the box around the mask, whose surroundings span the surface of
+            `Inpaint`.
+        controls: how many control masks a mask has.
+        seed: of the controls' places; the same seed and sample give the same places.
+    """
+
+    site = INPUT
+
+    def __init__(self, fill: Fill, controls: int, seed: int) -> None:
+        self.fill = checked_fill(fill)
+        self.suffixes = ("", *(f" control {number}" for number in range(checks.count("controls", controls))))
+        self.seed = checks.count("seed", seed)
+        self._objects: dict[int, list[Box]] = {}
+        self._forget()
+
+    @abstractmethod
+    def names(self) -> tuple[str, ...]:
+        """Names of the masks, of all images together."""
+
+    @abstractmethod
+    def masks(self, sample: int) -> Mapping[str, Mask]:
+        """The masks of a sample, each of its image's shape (H, W), by name; a name that is left out has none."""
+
+    def bind(self, images: Images, split: str) -> None:
+        """Find the boxes of known objects, which controls keep clear of."""
+        boxes = images.boxes(split)
+        self._objects = {}
+        for sample, *edges in boxes[["sample", *Box._fields]].itertuples(index=False):
+            self._objects.setdefault(int(sample), []).append(Box(*map(int, edges)))
+        self._forget()
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        return tuple(f"{name}{suffix}" for name in self.names() for suffix in self.suffixes)
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box:
+        return self._placed(shape, sample).get(unit, NOWHERE).box
+
+    def mask(self, shape: Shape, unit: int, sample: int) -> Mask:
+        return self._placed(shape, sample).get(unit, NOWHERE).mask
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        shape, samples = tuple(value.shape[1:]), context.batch.sample.tolist()
+        region = self.region(shape, unit, samples[0])
+        meant = torch.from_numpy(np.stack([self.mask(shape, unit, sample) for sample in samples])).to(value.device)
+        return torch.where(meant.unsqueeze(1), self.fill(value, region, context), region.crop(value))
+
+    def _forget(self) -> None:
+        """Start with no masks in the cache, of which a copy must have its own."""
+        self._placed = lru_cache(_CACHED)(self._place)
+
+    def _place(self, shape: Shape, sample: int) -> dict[int, PlacedMask]:
+        """The masks of a sample and their controls, by unit."""
+        masks = {name: mask for name, mask in self.masks(sample).items() if mask.any()}
+        for name, mask in masks.items():
+            if mask.shape != shape[1:]:
+                raise ValueError(
+                    f"each mask must have the size of its image, {shape[1]} x {shape[2]} pixels, got "
+                    f"{' x '.join(map(str, mask.shape))} for {name!r}. Resize it, without smoothing it."
+                )
+        placed: dict[int, PlacedMask] = {}
+        names = self.names()
+        for name, mask in masks.items():
+            number, box = names.index(name), geometry.bounding_box(mask)
+            own = PlacedMask(box, np.ascontiguousarray(mask[box.slices]))
+            several = [own, *self._controls((sample, number), own.mask, self._taken(shape, sample, mask, masks))]
+            placed |= {number * len(self.suffixes) + control: each for control, each in enumerate(several)}
+        return placed
+
+    def _taken(self, shape: Shape, sample: int, own: Mask, masks: Mapping[str, Mask]) -> Iterator[Mask]:
+        """Pixels that controls of a mask must not overlap, fewer each time."""
+        objects = np.zeros(shape[1:], dtype=bool)
+        for box in self._objects.get(sample, []):
+            objects[box.slices] = True
+        yield objects | np.any([*masks.values()], axis=0)
+        yield objects | own
+        yield own
+
+    def _controls(self, keys: tuple[int, int], mask: Mask, taken: Iterator[Mask]) -> Iterator[PlacedMask]:
+        wanted = len(self.suffixes) - 1
+        found = _places(mask, taken) if wanted else []
+        for control in range(wanted if found else 0):
+            drawn = torch.randint(len(found), (), generator=generator(self.seed, *keys, control))
+            shape, (top, left) = found[int(drawn)]
+            yield PlacedMask(Box(top, left, top + shape.shape[0], left + shape.shape[1]), shape)
+
+
+def _places(mask: Mask, taken: Iterator[Mask]) -> Sequence[tuple[Mask, tuple[int, int]]]:
+    """Shapes, with top and left edges, by the first rule that leaves room; turned only where the mask must be."""
+    as_it_is, *turned = geometry.orientations(mask)
+    for forbidden in taken:
+        for shapes in ([as_it_is], turned):
+            found = [
+                (shape, (int(top), int(left)))
+                for shape in shapes
+                for top, left in geometry.mask_places(shape, forbidden)
+            ]
+            if found:
+                return found
+    return []

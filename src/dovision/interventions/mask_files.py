@@ -1,0 +1,162 @@
+"""Painting over masks that lie in files, one for each image: lungs, lesions, parts of animals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dovision import checks
+from dovision.functional import geometry
+from dovision.interfaces import Images
+from dovision.interventions._masks import MaskIntervention
+from dovision.interventions._objects import bound
+from dovision.interventions.fills import Fill
+from dovision.io import arrays
+from dovision.io.images import BadFile, open_image
+from dovision.types import Mask, Shape
+
+SUFFIXES = (".png", ".npz")
+_FIELDS = ("stem", "folder", "name")  # of an image's name, in the pattern of a mask file's name
+
+
+class MaskFiles(MaskIntervention):
+    """do(mask = fill) on the masks of an image's file: a label map as PNG, or an .npz with a bool array for each mask.
+
+    A mask lies on its image as it came: it is resized and cropped as the image is, without smoothing. Its resolution
+    may be another one, its aspect may not; or it has the size to which the images are brought.
+
+    Args:
+        root: the folder of the files.
+        units: names of the masks; for PNG, the number that each has in the label maps, such as {lung: 255}.
+        fill: what a mask is painted with.
+        files: name of an image's file below `root`, of {stem}, {folder} and {name} of the image: its file's name
+            without the suffix, the folder that it is in, and the whole name.
+        missing: error, or skip, by which images without a file, or without a pixel of any unit, have no units.
+        controls, seed: of control masks, see `MaskIntervention`.
+
+    Raises:
+        FileNotFoundError: the root is not a folder; once bound, an image has no file.
+        ValueError: a file is damaged, has another aspect than its image, or no pixel of any unit.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        units: Mapping[str, int] | Sequence[str],
+        fill: Fill,
+        files: str = "{stem}.png",
+        missing: str = "error",
+        controls: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(fill, controls, seed)
+        self.files = _pattern(files)
+        self.numbers = _numbers(units, self.files)
+        self.missing = checks.choice("missing", missing, ("error", "skip"))
+        self.root = Path(checks.instance("root", root, str, "a folder"))
+        self._paths: Sequence[Path] = ()
+        self._aspects: Sequence[tuple[int, int]] = ()  # height and width of the images as they came
+        self._shape: Shape = ()
+        if not self.root.is_dir():
+            raise FileNotFoundError(
+                f"root must be a folder of masks, but {self.root} is not one. Set intervention.root."
+            )
+
+    def bind(self, images: Images, split: str) -> None:
+        """Find the file of each image of a split, and try the first one.
+
+        Raises:
+            FileNotFoundError: an image has none, and `missing` is error.
+            ValueError: as of the class.
+        """
+        super().bind(images, split)
+        table, self._shape = images.table(split), images.shape
+        self._paths = [self.root / self._file(name) for name in table["name"]]
+        if "height" not in table:
+            table = table.assign(height=images.shape[1], width=images.shape[2])
+        self._aspects = [*table[["height", "width"]].itertuples(index=False, name=None)]
+        lacking = [str(path) for path in self._paths if not path.is_file()]
+        if lacking and (self.missing == "error" or len(lacking) == len(self._paths)):
+            raise FileNotFoundError(
+                f"each image must have a file of masks, but {len(lacking)} of {len(self._paths)} have none:"
+                f"{checks.bullet_lines(lacking)}\nSee intervention.files, or leave these images without units with "
+                "intervention.missing=skip."
+            )
+        self.masks(next(sample for sample, path in enumerate(self._paths) if path.is_file()))
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.numbers)
+
+    def masks(self, sample: int) -> Mapping[str, Mask]:
+        path = bound(self._paths)[sample]
+        if not path.is_file():
+            return {}
+        found = self._read(path)
+        if self.missing == "error" and not any(mask.any() for mask in found.values()):
+            raise ValueError(
+                f"masks must have a pixel of {' or '.join(self.numbers)}, got an empty file: {path}. Leave such images "
+                "without units with intervention.missing=skip."
+            )
+        return {name: self._fitted(mask, self._aspects[sample], path) for name, mask in found.items()}
+
+    def _file(self, name: str) -> str:
+        own = PurePosixPath(name)
+        return self.files.format(stem=own.stem, folder=own.parent, name=name)
+
+    def _read(self, path: Path) -> dict[str, Mask]:
+        """The masks of a file as they are, shape (h, w), by name."""
+        if path.suffix == ".npz":
+            return {name: arrays.member(path, name, bool, (None, None)) for name in self.numbers}
+        try:
+            labels = np.asarray(open_image(path))
+        except BadFile as error:
+            raise ValueError(f"{path} must be a whole image, but is {error}.") from error
+        if labels.ndim != 2:
+            raise ValueError(f"{path} must be a label map, one number a pixel, got {labels.shape[2]} channels.")
+        return {name: labels == number for name, number in self.numbers.items()}
+
+    def _fitted(self, mask: Mask, size: tuple[int, int], path: Path) -> Mask:
+        """The mask as it lies on the image of the dataset, shape (H, W); its image's file has, or had, this size."""
+        height, width = mask.shape
+        if mask.shape == self._shape[1:]:
+            return mask
+        if abs(height * size[1] / size[0] - width) > 1:
+            raise ValueError(
+                f"a mask must have the aspect of its image, {size[0]} x {size[1]} pixels, got {height} x {width} in "
+                f"{path}."
+            )
+        fit = geometry.central_fit(height, width, self._shape)
+        pixels = torch.from_numpy(mask[None, None].astype(np.float32))
+        resized = F.interpolate(pixels, size=fit.resized, mode="nearest-exact")[0, 0]
+        return fit.window.crop(resized).numpy() > 0.5
+
+
+def _pattern(files: str) -> str:
+    checks.instance("files", files, str, 'a pattern such as "{stem}.png"')
+    try:
+        example = files.format(stem="a", folder="b", name="b/a.png")
+    except (KeyError, IndexError, ValueError):
+        example = ""
+    if not example.endswith(SUFFIXES):
+        raise ValueError(
+            f"files must be a pattern of {', '.join(f'{{{field}}}' for field in _FIELDS)} that ends in "
+            f"{' or '.join(SUFFIXES)}, got {files!r}."
+        )
+    return files
+
+
+def _numbers(units: Mapping[str, int] | Sequence[str], files: str) -> dict[str, int]:
+    """The number of each unit in a label map; 0 where arrays have names."""
+    if isinstance(units, Mapping):
+        numbers = {str(name): checks.count(f"units.{name}", number) for name, number in units.items()}
+    elif files.endswith(".npz"):
+        numbers = dict.fromkeys(checks.names("units", units), 0)
+    else:
+        raise ValueError(f"units must give each mask's number in a label map, such as {{lung: 255}}, got {units!r}.")
+    if not numbers:
+        raise ValueError("units must name at least one mask, got none.")
+    return numbers

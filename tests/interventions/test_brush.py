@@ -1,0 +1,73 @@
+"""Masks given as tensors: what is taken, what is refused, and captum's FeatureAblation."""
+
+from __future__ import annotations
+
+import captum.attr
+import pytest
+import torch
+
+import dovision as dv
+from dovision.interventions.brush import Brush
+from dovision.interventions.fills import Constant
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.types import Batch
+
+
+def test_names_are_those_given_with_their_controls():
+    mask = torch.ones(4, 4, dtype=torch.bool)
+    assert Brush(mask).units((1, 4, 4)) == ("brush",)
+    named = Brush({"beak": mask, "eye": mask}, controls=1)
+    assert named.units((1, 4, 4)) == ("beak", "beak control 0", "eye", "eye control 0")
+
+
+def test_masks_that_are_the_cells_of_a_grid_have_its_effects(context):
+    size, grid = tuple(context.batch.image.shape[2:]), PixelGrid(2, 3)
+    masks = {}
+    for unit, name in enumerate(grid.units((3, *size))):
+        masks[name] = torch.zeros(size, dtype=torch.bool)
+        grid.region((3, *size), unit, 0).crop(masks[name]).fill_(True)
+    expected = dv.effect_map(context.classifier, context.batch.image, grid)
+    found = dv.effect_map(context.classifier, context.batch.image, Brush(masks))
+    assert found.units == expected.units
+    torch.testing.assert_close(found.effect, expected.effect, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.map, expected.map, rtol=0, atol=1e-6)
+
+
+def test_effects_are_those_of_captums_feature_ablation(context):
+    classifier, image = context.classifier, context.batch.image
+    labels = torch.randint(3, image.shape[2:], generator=torch.Generator().manual_seed(0))
+    masks = {str(number): labels == number for number in range(3)}
+    peer = captum.attr.FeatureAblation(lambda image: classifier(image).softmax(-1))
+    expected = peer.attribute(image, 0.5, 1, feature_mask=labels[None, None])[:, 0]
+    found = dv.effect_map(classifier, image, Brush(masks, Constant(0.5)), target=1)
+    torch.testing.assert_close(-found.map, expected, rtol=0, atol=1e-6)
+
+
+def test_a_change_of_the_tensor_afterwards_changes_nothing():
+    mask = torch.ones(4, 4, dtype=torch.bool)
+    brush = Brush(mask)
+    mask[:] = False
+    assert brush.mask((1, 4, 4), 0, 0).all()
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        (torch.zeros(4, 4, dtype=torch.bool), "masks must have a pixel, got an empty one for 'brush'"),
+        (torch.ones(4, 4), r"masks must be bool of shape .*, got torch.float32 of shape \(4, 4\) .* mask > 0.5"),
+        (torch.ones(1, 1, 4, 4, dtype=torch.bool), r"masks must be bool of shape .* got torch.bool of shape \(1, 1, 4"),
+        ({}, "masks must be at least one, got none"),
+        ({"a": 3}, "masks must be bool tensors .* got 3"),
+        ([[True]], r"masks must be bool tensors"),
+    ],
+)
+def test_what_is_no_mask_is_refused(masks, message):
+    with pytest.raises(ValueError, match=message):
+        Brush(masks)
+
+
+def test_more_or_fewer_masks_than_images_are_refused():
+    brush, images = Brush(torch.ones(3, 4, 4, dtype=torch.bool)), torch.rand(2, 1, 4, 4)
+    number = torch.arange(2)
+    with pytest.raises(ValueError, match=r"masks must be one for all images, .* or one for each of the 2, got 3"):
+        brush.for_images(Batch(images, number, number, number))

@@ -1,0 +1,161 @@
+"""Masks in files beside images: read, fitted as the images are, painted, and refused where they do not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dovision.datasets.image_folder import ImageFolder
+from dovision.interventions.fills import Constant
+from dovision.interventions.mask_files import MaskFiles
+
+BLACK = Constant(0.0)
+CLASSES = ("cat", "dog")
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> ImageFolder:
+    """Images of 24 x 36 pixels, of which the dataset takes the middle as 8 x 8: each is half white, half black."""
+    image = np.zeros((24, 36), dtype=np.uint8)
+    image[:, 18:] = 255
+    for split in ("train", "val", "test"):
+        for name in CLASSES:
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for number in range(2):
+                Image.fromarray(image).save(folder / f"{name}{number}.png")
+    return ImageFolder(str(tmp_path / "images"), "multiclass", CLASSES, (1, 8, 8), None, 0.15, 0.15, 0, "error")
+
+
+def right_half(height: int, width: int, value: int = 255) -> Image.Image:
+    mask = np.zeros((height, width), dtype=np.uint8)
+    mask[:, width // 2 :] = value
+    return Image.fromarray(mask)
+
+
+def save(root: Path, pattern: str, images: ImageFolder, mask: Image.Image) -> Path:
+    for name in images.table("test")["name"]:
+        path = root / pattern.format(stem=Path(name).stem, folder=Path(name).parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mask.save(path)
+    return root
+
+
+def bound(root: Path, images, units=None, **more) -> MaskFiles:
+    intervention = MaskFiles(str(root), {"right": 255} if units is None else units, BLACK, **more)
+    intervention.bind(images, "test")
+    return intervention
+
+
+@pytest.mark.parametrize("size", [(24, 36), (48, 72), (8, 12), (8, 8)])
+@pytest.mark.parametrize("pattern", ["{stem}.png", "{folder}/{stem}_mask.png"])
+def test_a_mask_lies_on_the_pixels_that_it_marks_in_its_image(pictures, tmp_path, size, pattern):
+    root = save(tmp_path / "masks", pattern, pictures, right_half(*size))
+    intervention = bound(root, pictures, files=pattern)
+    for sample in range(4):
+        assert intervention.region(pictures.shape, 0, sample) == (0, 4, 8, 8)
+        assert intervention.mask(pictures.shape, 0, sample).all()
+
+
+def test_each_number_of_a_label_map_is_a_unit_and_others_are_background(pictures, tmp_path):
+    labels = np.zeros((24, 36), dtype=np.uint8)
+    labels[:12, :18], labels[12:, 18:], labels[:12, 18:] = 1, 2, 7
+    root = save(tmp_path / "masks", "{stem}.png", pictures, Image.fromarray(labels))
+    intervention = bound(root, pictures, {"left lung": 1, "right lung": 2}, controls=1)
+    units = ("left lung", "left lung control 0", "right lung", "right lung control 0")
+    assert intervention.units(pictures.shape) == units
+    assert intervention.region(pictures.shape, 0, 0) == (0, 0, 4, 4)
+    assert intervention.region(pictures.shape, 2, 0) == (4, 4, 8, 8)
+    assert {intervention.region(pictures.shape, 1, 0), intervention.region(pictures.shape, 3, 0)} <= {
+        (4, 0, 8, 4),
+        (0, 4, 4, 8),
+    }
+
+
+def test_arrays_of_an_npz_may_overlap(pictures, tmp_path):
+    root = tmp_path / "masks"
+    root.mkdir()
+    whole, top = np.ones((24, 36), dtype=bool), np.zeros((24, 36), dtype=bool)
+    top[:6] = True
+    for name in pictures.table("test")["name"]:
+        np.savez_compressed(root / f"{Path(name).stem}.npz", head=top, body=whole)
+    intervention = bound(root, pictures, ["head", "body"], files="{stem}.npz")
+    assert intervention.region(pictures.shape, 0, 0) == (0, 0, 2, 8)
+    assert intervention.region(pictures.shape, 1, 0) == (0, 0, 8, 8)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16"])
+def test_label_maps_of_all_modes_of_one_number_a_pixel_are_read(pictures, tmp_path, mode):
+    number = 1 if mode == "1" else 200
+    mask = np.zeros((24, 36), dtype=np.uint8)
+    mask[:, 18:] = number
+    image = Image.fromarray(mask.astype(bool) if mode == "1" else mask.astype(np.uint16 if "16" in mode else np.uint8))
+    if mode == "P":
+        image.putpalette(list(range(256)) * 3)
+    root = save(tmp_path / "masks", "{stem}.png", pictures, image)
+    assert bound(root, pictures, {"right": number}).region(pictures.shape, 0, 0) == (0, 4, 8, 8)
+
+
+def test_masks_of_another_aspect_are_refused(pictures, tmp_path):
+    root = save(tmp_path / "masks", "{stem}.png", pictures, right_half(24, 24))
+    with pytest.raises(ValueError, match=r"must have the aspect of its image, 24 x 36 pixels, got 24 x 24 in .*png"):
+        bound(root, pictures)
+
+
+def test_images_without_a_file_are_named_or_have_no_units(pictures, tmp_path):
+    root = save(tmp_path / "masks", "{stem}.png", pictures, right_half(24, 36))
+    lacking = pictures.table("test")["name"][1]
+    (root / f"{Path(lacking).stem}.png").unlink()
+    with pytest.raises(FileNotFoundError, match=rf"1 of 4 have none:\n.*{Path(lacking).stem}.png"):
+        bound(root, pictures)
+    intervention = bound(root, pictures, missing="skip")
+    assert [intervention.region(pictures.shape, 0, sample).area > 0 for sample in range(4)] == [True, False, True, True]
+
+
+def test_an_empty_mask_is_refused_or_has_no_units(pictures, tmp_path):
+    root = save(tmp_path / "masks", "{stem}.png", pictures, right_half(24, 36, value=3))
+    with pytest.raises(ValueError, match=r"masks must have a pixel of right, got an empty file: .*png.*missing=skip"):
+        bound(root, pictures)
+    assert bound(root, pictures, missing="skip").region(pictures.shape, 0, 0).area == 0
+
+
+def test_colours_damage_and_arrays_of_other_types_are_refused(pictures, tmp_path):
+    root = save(tmp_path / "masks", "{stem}.png", pictures, right_half(24, 36).convert("RGB"))
+    with pytest.raises(ValueError, match=r"must be a label map, one number a pixel, got 3 channels"):
+        bound(root, pictures)
+    for name in pictures.table("test")["name"]:
+        (root / f"{Path(name).stem}.png").write_bytes(b"no picture")
+        np.savez(root / f"{Path(name).stem}.npz", head=np.ones((24, 36)))
+    with pytest.raises(ValueError, match=r"must be a whole image, but is not readable"):
+        bound(root, pictures)
+    with pytest.raises(ValueError, match=r"head in .*npz must be an array of bool, shape \(N, N\), got float64"):
+        bound(root, pictures, ["head"], files="{stem}.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"files": "mask.jpg"}, r"files must be a pattern of {stem}, {folder}, {name} that ends in .png or .npz"),
+        ({"files": "{sample}.png"}, r"files must be a pattern .* got '{sample}.png'"),
+        ({"units": ["lung"]}, r"units must give each mask's number in a label map, such as {lung: 255}"),
+        ({"units": {}}, "units must name at least one mask, got none"),
+        ({"units": {"lung": "white"}}, "units.lung must be a whole number of at least 0, got 'white'"),
+        ({"missing": "ignore"}, "missing must be one of error, skip, got 'ignore'"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        MaskFiles(**({"root": str(tmp_path), "units": {"lung": 255}, "fill": BLACK} | arguments))
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"root must be a folder of masks, but .*nowhere is not one"):
+        MaskFiles(str(tmp_path / "nowhere"), {"lung": 255}, BLACK)
+
+
+def test_masks_that_are_asked_for_before_the_images_are_known_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="must be bound to a dataset"):
+        MaskFiles(str(tmp_path), {"lung": 255}, BLACK).region((1, 8, 8), 0, 0)

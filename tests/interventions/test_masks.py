@@ -1,0 +1,152 @@
+"""Masks and their controls, against hand-written painting and a search of all places."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import dovision as dv
+from dovision.interfaces import Context
+from dovision.interventions.brush import Brush
+from dovision.interventions.fills import Blur, Constant, Noise
+from dovision.types import Batch
+
+L_SHAPE = torch.tensor([[1, 0], [1, 0], [1, 1]], dtype=torch.bool)
+
+
+def placed(shape: tuple[int, int], top: int, left: int, mask=L_SHAPE) -> torch.Tensor:
+    """A mask at a place of an image of this shape."""
+    whole = torch.zeros(shape, dtype=torch.bool)
+    whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
+    return whole
+
+
+def touched(intervention, shape, unit: str, sample: int = 0) -> np.ndarray:
+    """The pixels that a unit touches, shape (H, W)."""
+    number = intervention.units(shape).index(unit)
+    region, whole = intervention.region(shape, number, sample), np.zeros(shape[1:], dtype=bool)
+    whole[region.slices] = intervention.mask(shape, number, sample)
+    return whole
+
+
+@pytest.mark.parametrize("fill", [Constant(0.25), Blur(2.0), Noise(3)])
+def test_a_mask_changes_its_own_pixels_and_no_other(context, fill):
+    shape = tuple(context.batch.image.shape[1:])
+    mask = placed(shape[1:], 4, 7)
+    intervention = Brush(mask, fill)
+    one = context.rows(slice(0, 1))
+    treated = intervention.apply(one.batch.image, 0, one)
+    box = intervention.region(shape, 0, 30)
+    assert box == (4, 7, 7, 9)
+    expected = one.batch.image.clone()
+    box.crop(expected)[..., L_SHAPE] = fill(one.batch.image, box, one)[..., L_SHAPE]
+    assert torch.equal(treated, expected)
+
+
+def test_images_whose_masks_share_a_box_are_each_painted_on_their_own_pixels(context):
+    size = tuple(context.batch.image.shape[2:])
+    shapes = [L_SHAPE, L_SHAPE.flip(1), L_SHAPE, torch.ones(3, 2, dtype=torch.bool)]
+    masks = torch.stack([placed(size, 2, 3, shape) for shape in shapes])
+    found = dv.effect_map(context.classifier, context.batch.image, Brush(masks, Constant(1.0)))
+    painted = torch.where(masks.unsqueeze(1), torch.ones(()), context.batch.image)
+    with torch.no_grad():
+        expected = context.classifier(painted).softmax(-1) - found.control
+    torch.testing.assert_close(found.effect[:, 0], expected, rtol=0, atol=1e-6)
+    largest = found.control.argmax(-1)
+    for row, (mask, effect) in enumerate(zip(masks, found.effect[:, 0], strict=True)):
+        assert (found.map[row][mask] == effect[largest[row]]).all()
+        assert (found.map[row][~mask] == 0).all()
+
+
+def bound(mask, images, controls=1, seed=0) -> Brush:
+    intervention = Brush(mask, Constant(0.0), controls, seed)
+    intervention.bind(images, "test")
+    return intervention
+
+
+def test_controls_have_the_shape_of_the_mask_and_meet_neither_masks_nor_known_objects(boxed):
+    shape = (1, 12, 12)
+    images = boxed([(0, "tag", None, 6, 0, 12, 12)], shape)
+    own, other = placed((12, 12), 0, 0), placed((12, 12), 0, 9, torch.ones(3, 3, dtype=torch.bool))
+    intervention = bound({"own": own, "other": other}, images, controls=20)
+    taken = (own | other).numpy()
+    taken[6:] = True
+    places = set()
+    for control in range(20):
+        pixels = touched(intervention, shape, f"own control {control}")
+        assert pixels.sum() == 4
+        assert not (pixels & taken).any()
+        (top, left) = np.argwhere(pixels)[0]
+        assert np.array_equal(pixels, placed((12, 12), top, left).numpy())
+        places.add((int(top), int(left)))
+    assert len(places) > 5
+
+
+def test_every_place_is_as_likely_as_any_other(boxed):
+    shape = (1, 5, 5)
+    intervention = bound(placed((5, 5), 0, 0), boxed([(0, "spot", None, 4, 4, 5, 5)], shape), controls=2000)
+    seen = [tuple(np.argwhere(touched(intervention, shape, f"brush control {k}"))[0]) for k in range(2000)]
+    taken = placed((5, 5), 0, 0).numpy() | placed((5, 5), 4, 4, torch.ones(1, 1, dtype=torch.bool)).numpy()
+    corners = itertools.product(range(3), range(4))
+    legal = [(t, left) for t, left in corners if not (placed((5, 5), t, left).numpy() & taken).any()]
+    assert sorted(set(seen)) == legal
+    assert stats.chisquare([seen.count(place) for place in legal]).pvalue > 0.01
+
+
+def test_a_shape_that_fits_nowhere_as_it_is_is_turned(boxed):
+    shape, line = (1, 4, 3), torch.zeros(4, 3, dtype=torch.bool)
+    line[0] = True
+    intervention = bound(line, boxed([(0, "tag", None, 1, 0, 4, 1)], shape), controls=20)
+    seen = {tuple(map(tuple, np.argwhere(touched(intervention, shape, f"brush control {k}")))) for k in range(20)}
+    assert seen == {tuple((row, column) for row in (1, 2, 3)) for column in (1, 2)}
+
+
+def test_a_mask_without_room_has_no_control(boxed):
+    shape = (1, 4, 4)
+    intervention = bound(torch.ones(4, 4, dtype=torch.bool), boxed([], shape))
+    assert touched(intervention, shape, "brush").all()
+    assert not touched(intervention, shape, "brush control 0").any()
+
+
+def test_places_depend_on_the_seed_and_the_sample_alone(boxed):
+    shape, mask = (1, 40, 40), placed((40, 40), 3, 3)
+    first, again, other = (bound(mask, boxed([], shape), seed=seed) for seed in (0, 0, 1))
+    assert np.array_equal(touched(first, shape, "brush control 0"), touched(again, shape, "brush control 0"))
+    assert not np.array_equal(touched(first, shape, "brush control 0"), touched(other, shape, "brush control 0"))
+    assert not np.array_equal(touched(first, shape, "brush control 0"), touched(first, shape, "brush control 0", 1))
+
+
+def test_results_do_not_depend_on_the_company_of_an_image(context):
+    size = tuple(context.batch.image.shape[2:])
+    masks = torch.stack([placed(size, 2, 3 + row) for row in range(4)])
+    together = dv.effect_map(context.classifier, context.batch.image, Brush(masks))
+    for row in range(4):
+        alone = dv.effect_map(context.classifier, context.batch.image[[row]], Brush(masks[row]))
+        torch.testing.assert_close(alone.effect, together.effect[[row]], rtol=0, atol=1e-6)
+
+
+def test_masks_of_another_size_are_refused(context):
+    with pytest.raises(ValueError, match=r"each mask must have the size of its image, 14 x 17 pixels, got 9 x 9"):
+        dv.effect_map(context.classifier, context.batch.image, Brush(torch.ones(9, 9, dtype=torch.bool)))
+
+
+def test_an_image_without_a_pixel_of_a_mask_is_not_edited(context):
+    size = tuple(context.batch.image.shape[2:])
+    masks = torch.stack([placed(size, 2, 3), torch.zeros(size, dtype=torch.bool)] * 2)
+    found = dv.effect_map(context.classifier, context.batch.image, Brush(masks))
+    assert found.effect[0].abs().max() > 0
+    assert (found.effect[1::2] == 0).all()
+
+
+def test_a_context_of_samples_gets_the_masks_of_these_samples(context):
+    size = tuple(context.batch.image.shape[2:])
+    masks = torch.stack([placed(size, 2, 3 + row) for row in range(4)])
+    batch = Batch(context.batch.image, context.batch.label, torch.tensor([9, 3, 5, 7]), context.batch.group)
+    intervention = Brush(masks).for_images(batch)
+    one = Context(batch.rows([1]), context.classifier)
+    changed = (intervention.apply(one.batch.image, 0, one) != one.batch.image)[0, 0]
+    assert torch.equal(changed, masks[1])

@@ -1,0 +1,116 @@
+"""Superpixels, against scikit-image's own, hand-written painting and captum's FeatureAblation."""
+
+from __future__ import annotations
+
+import sys
+
+import captum.attr
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import dovision as dv
+from dovision.explainers.effect_map import EffectMap
+from dovision.interventions.fills import Constant
+from dovision.interventions.segments import Segments, merged
+
+segmentation = pytest.importorskip("skimage.segmentation", reason="the extra segments is not installed")
+
+
+def label_map(segments: Segments, shape, sample: int) -> Tensor:
+    """The unit that each pixel belongs to, by what the units touch."""
+    labels = torch.full(shape[1:], -1)
+    for unit in range(len(segments.units(shape))):
+        box = segments.region(shape, unit, sample)
+        own = box.crop(labels)
+        mask = torch.from_numpy(segments.mask(shape, unit, sample))
+        assert (own[mask] == -1).all()
+        own[mask] = unit
+    return labels
+
+
+@pytest.mark.parametrize(("number", "compactness"), [(6, 10.0), (12, 1.0)])
+def test_units_are_the_segments_of_scikit_image(phantom, number, compactness):
+    segments = Segments(number, compactness=compactness)
+    segments.bind(phantom, "test")
+    for sample in range(3):
+        image = phantom.split("test")[sample].image.expand(3, -1, -1).permute(1, 2, 0).double().numpy()
+        expected = segmentation.slic(image, number, compactness, start_label=0, channel_axis=-1)
+        found = label_map(segments, phantom.shape, sample)
+        if expected.max() < number:
+            assert np.array_equal(found.numpy(), expected)
+        assert found.min() == 0
+
+
+def test_surplus_segments_join_the_neighbour_of_the_longest_border():
+    labels = np.array([[0, 0, 0, 1], [0, 0, 2, 1], [3, 3, 3, 1], [3, 3, 3, 1]])
+    assert np.array_equal(merged(labels, 4), labels)
+    joined = np.array([[0, 0, 0, 1], [0, 0, 0, 1], [2, 2, 2, 1], [2, 2, 2, 1]])
+    # the single pixel of 2 borders on 0 twice, on 1 once and on 3 once
+    assert np.array_equal(merged(labels, 3), joined)
+    assert (merged(labels, 1) == 0).all()
+
+
+def test_there_are_never_more_segments_than_units():
+    image = torch.zeros(1, 3, 28, 28)  # of which SLIC makes 25 for 20
+    segments = Segments(20).for_images(dv.Batch(image, torch.tensor([0]), torch.tensor([0]), torch.tensor([0])))
+    labels = label_map(segments, (3, 28, 28), 0)
+    assert sorted(labels.unique().tolist()) == list(range(20))
+
+
+def test_effects_are_those_of_images_painted_by_hand(context):
+    found = dv.effect_map(context.classifier, context.batch.image, Segments(6, Constant(0.25), 100))
+    for row, image in enumerate(context.batch.image):
+        labels = segmentation.slic(image.permute(1, 2, 0).double().numpy(), 6, 100, start_label=0, channel_axis=-1)
+        for number in range(labels.max() + 1):
+            painted = torch.where(torch.from_numpy(labels == number), torch.tensor(0.25), image)
+            with torch.no_grad():
+                expected = context.classifier(painted[None]).softmax(-1)[0] - found.control[row]
+            torch.testing.assert_close(found.effect[row, number], expected, rtol=0, atol=1e-6)
+        assert (found.effect[row, labels.max() + 1 :] == 0).all()
+
+
+def test_the_map_is_that_of_captums_feature_ablation(context):
+    classifier, batch, target = context.classifier, context.batch, torch.tensor([2, 0, 1, 2])
+    peer = captum.attr.FeatureAblation(lambda image: classifier(image).softmax(-1))
+    segments = Segments(8, Constant(0.5), compactness=100)
+    maps = EffectMap(segments)(batch, target, classifier)
+    assert len(maps[0].unique()) > 1
+    for row in range(len(batch.image)):
+        one = batch.rows([row])
+        labels = label_map(segments.for_images(one), tuple(batch.image.shape[1:]), int(one.sample))
+        expected = peer.attribute(one.image, 0.5, int(target[row]), feature_mask=labels[None, None])
+        torch.testing.assert_close(maps[row], expected[0, 0], rtol=0, atol=1e-6)
+
+
+def test_an_attacked_image_is_painted_on_the_segments_of_the_clean_one(phantom, films):
+    segments = Segments(8)
+    segments.bind(phantom, "test")
+    noisy = films.batch._replace(image=torch.rand_like(films.batch.image))
+    assert segments.for_images(noisy) is segments
+
+
+def test_segments_of_no_dataset_and_no_images_are_refused():
+    with pytest.raises(ValueError, match=r"must be bound to a dataset, got none. Call bind\(images, split\) first"):
+        Segments(4).region((1, 8, 8), 0, 0)
+
+
+def test_without_scikit_image_the_error_says_what_to_install(context, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
+    with pytest.raises(ImportError, match=r"pip install 'dovision\[segments\]'"):
+        dv.effect_map(context.classifier, context.batch.image, Segments(4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"segments": 0}, "segments must be a whole number of at least 1, got 0"),
+        ({"segments": 4, "compactness": 0}, "compactness must be above 0, got 0"),
+        ({"segments": 4, "controls": -1}, "controls must be a whole number of at least 0, got -1"),
+        ({"segments": 4, "fill": 0.5}, "fill must be a fill such as"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Segments(**arguments)
