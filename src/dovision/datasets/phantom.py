@@ -76,7 +76,9 @@ class Phantom(Counterfactuals):
 
     def source(self, split: str) -> Source:
         films = self._splits[split]
-        return Source(films, films.label, films.group)
+        label = torch.stack([_label(patient, films.task) for patient in films.patients])
+        group = torch.arange(films.images) * len(SPLITS) + films.split  # no patient is in two splits
+        return Source(films, label, group)
 
     def source_table(self, split: str) -> pd.DataFrame:
         """Besides the names, the causal variables: `hospital`, `disease`, `tag`, and how many lesions of each kind."""
@@ -91,7 +93,11 @@ class Phantom(Counterfactuals):
     def source_boxes(self, split: str) -> pd.DataFrame:
         """The tight box of each part's own pixels; lesions speak for a class, the tag and the rib for none."""
         films = self._splits[split]
-        rows = [(row, *box) for row in range(len(films.patients)) for box in films.boxes(row)]
+        rows = [
+            (row, obj, _spoken_for(obj, patient, films.task), *box)
+            for row, patient in enumerate(films.patients)
+            for obj, box in _phantom_film.object_boxes(patient, films.size).items()
+        ]
         return pd.DataFrame(rows, columns=SOURCE_BOXES)
 
     def source_objects(self, split: str, row: int) -> tuple[str, ...]:
@@ -129,21 +135,6 @@ class Films:
     def patients(self) -> list[Patient]:
         """The causal variables of all films."""
         return [self.patient(row) for row in range(self.images)]
-
-    @property
-    def label(self) -> Tensor:
-        return torch.stack([_label(patient, self.task) for patient in self.patients])
-
-    @property
-    def group(self) -> Tensor:
-        """No patient is in two splits."""
-        return torch.arange(self.images) * len(SPLITS) + self.split
-
-    def boxes(self, row: int) -> list[tuple[object, ...]]:
-        """Of each object of a film: its name, the class that it speaks for, and its edges."""
-        patient = self.patients[row]
-        boxes = _phantom_film.object_boxes(patient, self.size)
-        return [(obj, _spoken_for(obj, patient, self.task), *box) for obj, box in boxes.items()]
 
     def __call__(self, row: int) -> Tensor:
         return _phantom_film.render_film(self.patient(row), self.size)

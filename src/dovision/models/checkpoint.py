@@ -47,24 +47,26 @@ def save_checkpoint(
     sealed.write_sealed(path, content)
 
 
-def load(path: str | Path, trust_checkpoint: bool = False, make: Make | None = None) -> Classifier:
+def load(path: str | Path, trust_checkpoint: bool = False) -> Classifier:
     """The classifier of a checkpoint, with its thresholds, in eval mode on the CPU.
 
     Args:
         path: a file written by `save_checkpoint`.
-        trust_checkpoint: let the file name any function that can be imported, which is then run.
-        make: from settings (`_target_` and arguments) to the classifier or autoencoder; None makes only what is in
-            this package's `models`, or, if the file is trusted, anything.
+        trust_checkpoint: let the file name any function that can be imported, which is then run; otherwise only what is
+            in this package's `models` is made.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no checkpoint of this package, is damaged, or names what is none of its models.
     """
-    return rebuilt(path, read_checkpoint(path), make or (_catalogue.make_any if trust_checkpoint else _catalogue.build))
+    return rebuilt(path, read_checkpoint(path), _catalogue.make_any if trust_checkpoint else _catalogue.build)
 
 
 def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classifier:
-    """The classifier of what `read_checkpoint` has read of a file; errors as those of `load`."""
+    """The classifier of what `read_checkpoint` has read of a file; errors as those of `load`.
+
+    `make` takes settings (`_target_` and arguments) to the classifier or autoencoder.
+    """
     try:
         classifier = make(without_start(content["model"]))
         if content["autoencoder"] is not None:

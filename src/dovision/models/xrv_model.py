@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torchvision
@@ -54,7 +54,12 @@ def xrv_model(name: str, pretrained: bool, shape: Shape, task: str, classes: Seq
     library = checks.import_extra("torchxrayvision", "xrv").models
     facts = _facts(library, name, shape)
     points = {label: at for label, at in zip(facts["labels"], facts["op_threshs"], strict=True) if math.isfinite(at)}
-    untrained = _untrained(name, classes, points)
+    untrained = [label for label in classes if label not in points]  # never trained: without an operating point
+    if len(untrained) == len(classes):
+        raise ValueError(
+            f"{name} knows none of the classes {', '.join(classes)}; it knows {', '.join(points)}. "
+            "Set dataset.classes to some of these, or choose another model.name."
+        )
     network = _random(name, len(facts["labels"]))
     if pretrained and has_numbers():
         network.load_state_dict(_weights(library, name))
@@ -77,17 +82,6 @@ def _facts(library: Any, name: str, shape: Shape) -> dict[str, Any]:
             f"Set dataset.shape=[1,{size},{size}]."
         )
     return facts
-
-
-def _untrained(name: str, classes: Sequence[str], trained: Collection[str]) -> list[str]:
-    """The classes that are not among the trained labels; a label without an operating point was never trained."""
-    untrained = [label for label in classes if label not in trained]
-    if len(untrained) == len(classes):
-        raise ValueError(
-            f"{name} knows none of the classes {', '.join(classes)}; it knows {', '.join(trained)}. "
-            "Set dataset.classes to some of these, or choose another model.name."
-        )
-    return untrained
 
 
 def _random(name: str, outputs: int) -> nn.Module:
