@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dovision.interventions.activation import Activation
     from dovision.interventions.brush import Brush
     from dovision.interventions.fills import Blur, Constant, Mean, Noise
+    from dovision.interventions.interchange import Interchange
     from dovision.interventions.perturbation import Perturbation
     from dovision.interventions.pixel_grid import PixelGrid
     from dovision.interventions.segments import Segments
@@ -51,6 +52,7 @@ __all__ = [
     "EffectResult",
     "GaussianNoise",
     "Images",
+    "Interchange",
     "Intervention",
     "Mean",
     "Noise",
@@ -76,6 +78,7 @@ _HOMES = {
     "interventions.activation": ("Activation",),
     "interventions.brush": ("Brush",),
     "interventions.fills": ("Blur", "Constant", "Mean", "Noise"),
+    "interventions.interchange": ("Interchange",),
     "interventions.perturbation": ("Perturbation",),
     "interventions.pixel_grid": ("PixelGrid",),
     "interventions.segments": ("Segments",),

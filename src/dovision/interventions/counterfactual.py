@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dovision.interfaces import Context, Counterfactuals, Images, Intervention
 from dovision.interventions._objects import NO_REGION, ImageObject, bound, known_objects, object_names
-from dovision.types import INPUT, Box, Shape
+from dovision.types import INPUT, Batch, Box, Shape
 
 _ALL_LABELLED = "all labelled"
 _CACHE_BYTES = 2**28  # bytes of drawn images that are kept, since each condition asks for the same ones
@@ -70,6 +70,14 @@ class Counterfactual(Intervention):
         samples = context.batch.sample.tolist()
         absences = [self._absence(unit, sample) for sample in samples]
         return torch.stack([self._without(*each) for each in zip(value, samples, absences, strict=True)])
+
+    def images_without(self, batch: Batch, unit: int) -> Tensor:
+        """The images without the unit's objects, shape (B, C, H, W); as they are where there are none."""
+        images = batch.image.clone()
+        for image, sample in zip(images, batch.sample.tolist(), strict=True):
+            absence = self._absence(unit, sample)
+            absence.region.crop(image).copy_(self._without(image, sample, absence))
+        return images
 
     def _absence(self, unit: int, sample: int) -> Absence:
         return self._absences.get(sample, {}).get(bound(self._units)[unit], NONE)

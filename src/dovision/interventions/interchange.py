@@ -1,0 +1,192 @@
+"""Interchange interventions: a unit is set to the value that it has in a source image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional.rng import generator
+from dovision.interfaces import Context, Images, Split
+from dovision.interventions.counterfactual import Counterfactual
+from dovision.interventions.values import ActivationValue, SiteUnit
+from dovision.io.files import read_text
+from dovision.types import Batch, Box
+
+COLUMNS = ("name", "source")  # of a file of pairs
+SOURCE_CLASSES = ("same", "other")
+_Samples = npt.NDArray[np.int64]
+
+
+class Interchange(ActivationValue):
+    """The unit's value in the source image of each sample, at the same site (interchange intervention).
+
+    Source: arXiv:2112.00826.
+
+    Args:
+        images: the source of each sample, shape (N, C, H, W) in [0, 1], or one source for all, shape (1, C, H, W).
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = checks.image_batch(images, "images")
+
+    def sources(self, batch: Batch) -> Tensor:
+        """Source images, shape (B, C, H, W).
+
+        Raises:
+            ValueError: there are no sources, or none of a sample.
+        """
+        last = int(batch.sample.max())
+        if 1 < len(self.images) <= last:
+            raise ValueError(
+                f"images must be a source for each sample, or one for all, got {len(self.images)} for sample {last}."
+            )
+        return self.images[batch.sample.to(self.images.device) % len(self.images)]
+
+    def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
+        if context.source is None:
+            raise ValueError("interchange needs the site's value of source images, got none.")
+        return unit.of(context.source)
+
+
+class SplitInterchange(Interchange):
+    """Interchange with other images of the same split; a subclass chooses the source of each sample."""
+
+    def __init__(self) -> None:
+        self._split: Split | None = None
+
+    def bind(self, images: Images, split: str) -> None:
+        self._split = images.split(split)
+
+    def source_of(self, sample: int) -> int:
+        """The sample that is the source of a sample."""
+        raise NotImplementedError
+
+    def sources(self, batch: Batch) -> Tensor:
+        if self._split is None:
+            raise ValueError("interchange must be bound to a dataset, got no source images. Call bind(images, split).")
+        samples = batch.sample.tolist()
+        return torch.stack([self._split[self.source_of(sample)].image for sample in samples]).to(batch.image)
+
+
+class PairedInterchange(SplitInterchange):
+    """Interchange with a given image of the same split.
+
+    Args:
+        pairs: the name of the source of each image by the image's name, or a CSV file with the columns name and source.
+    """
+
+    def __init__(self, pairs: Mapping[str, str] | str) -> None:
+        super().__init__()
+        self.pairs = pairs if isinstance(pairs, Mapping) else checks.instance("pairs", pairs, str, "a CSV file")
+
+    def bind(self, images: Images, split: str) -> None:
+        """Find the images of a split by their names.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file has other columns, or a source is not in the split.
+        """
+        super().bind(images, split)
+        pairs = self.pairs if isinstance(self.pairs, Mapping) else _read_pairs(Path(self.pairs))
+        self._names = images.table(split)["name"].tolist()
+        number = {name: sample for sample, name in enumerate(self._names)}
+        missing = [source for source in pairs.values() if source not in number]
+        if missing:
+            listed = checks.listed(missing, 3)
+            raise ValueError(f"pairs must name sources in the {split} split, got {listed}, which it does not have.")
+        self._sources = {name: number[source] for name, source in pairs.items()}
+
+    def source_of(self, sample: int) -> int:
+        name = self._names[sample]
+        if name not in self._sources:
+            raise ValueError(f"pairs must name a source for each image, got none for {name}.")
+        return self._sources[name]
+
+
+class ClassInterchange(SplitInterchange):
+    """Interchange with a random image of the same class, or of another one, and of another group (patient).
+
+    The class is that by which a split is stratified, for multilabel the rarest of an image's labels.
+
+    Args:
+        source_class: same (the source is of the sample's class) or other.
+        seed: of the draws; the same seed and sample give the same source.
+    """
+
+    def __init__(self, source_class: str, seed: int) -> None:
+        super().__init__()
+        self.source_class = checks.choice("source_class", source_class, SOURCE_CLASSES)
+        self.seed = checks.count("seed", seed)
+
+    def bind(self, images: Images, split: str) -> None:
+        """Find the class and the group of each image of a split.
+
+        Raises:
+            ValueError: an image has no source.
+        """
+        super().bind(images, split)
+        self._classes: _Samples = np.asarray(images.strata(split))
+        self._groups: _Samples = images.source(split).group.numpy()[images.order(split)]
+        for sample in np.unique(np.stack([self._classes, self._groups]), axis=1, return_index=True)[1]:
+            if not len(self._fitting(sample)):
+                raise ValueError(
+                    f"interchange needs, for each image of the {split} split, one of the {self.source_class} class and "
+                    f"another group, got none for sample {sample}. Choose another value."
+                )
+
+    def source_of(self, sample: int) -> int:
+        fitting = self._fitting(sample)
+        return int(fitting[int(torch.randint(len(fitting), (), generator=generator(self.seed, sample)))])
+
+    def _fitting(self, sample: int) -> _Samples:
+        """The samples that may be the source of a sample."""
+        fits = (self._classes == self._classes[sample]) == (self.source_class == "same")
+        return np.flatnonzero(fits & (self._groups != self._groups[sample]))
+
+
+class CounterfactualInterchange(Interchange):
+    """Interchange with the true counterfactual of the sample: its image drawn again without an object.
+
+    The source of an image without such an object is the image itself, which changes nothing.
+
+    Args:
+        without: the object that is left out, a unit of intervention=counterfactual, such as tag or "all labelled".
+    """
+
+    def __init__(self, without: str) -> None:
+        self.without = checks.instance("without", without, str, "the name of an object")
+        self._counterfactual = Counterfactual()
+
+    def bind(self, images: Images, split: str) -> None:
+        """Find the objects of a split's images.
+
+        Raises:
+            ValueError: the dataset draws no counterfactuals, or has no such object.
+        """
+        self._counterfactual.bind(images, split)
+        checks.choice("without", self.without, self._counterfactual.units(images.shape))
+
+    def image_region(self, image: tuple[int, ...], sample: int) -> Box:
+        return self._counterfactual.region(image, self._unit, sample)
+
+    def sources(self, batch: Batch) -> Tensor:
+        return self._counterfactual.images_without(batch, self._unit)
+
+    @property
+    def _unit(self) -> int:
+        return self._counterfactual.units(()).index(self.without)
+
+
+def _read_pairs(path: Path) -> dict[str, str]:
+    table = pd.read_csv(io.StringIO(read_text(path)), dtype=str, keep_default_na=False)
+    if not set(COLUMNS) <= set(table.columns):
+        raise ValueError(f"{path} must have the columns name and source, got {checks.listed(list(table.columns))}.")
+    return dict(zip(table["name"], table["source"], strict=True))

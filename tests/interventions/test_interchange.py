@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dovision.datasets.phantom import Phantom
+from dovision.interventions.activation import Activation
+from dovision.interventions.counterfactual import Counterfactual
+from dovision.interventions.interchange import (
+    ClassInterchange,
+    CounterfactualInterchange,
+    Interchange,
+    PairedInterchange,
+)
+from dovision.types import INPUT
+
+SOURCE = torch.rand(4, 3, 14, 17, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture(scope="module")
+def many() -> Phantom:
+    return Phantom("multiclass", ("healthy", "disease"), (1, 64, 64), "disease", 0.0, None, 1, 1, 40, seed=0)
+
+
+def test_a_unit_takes_the_value_that_it_has_in_the_source(context):
+    value, source = torch.rand(2, 4, 5, 6, 7, generator=torch.Generator().manual_seed(0))
+    treated = Activation("layer", value=Interchange(SOURCE)).do(value, 3, context._replace(source=source))
+    assert torch.equal(treated[:, 3], source[:, 3])
+    assert torch.equal(treated[:, :3], value[:, :3])
+    whole = Activation("layer", None, Interchange(SOURCE)).do(value, 0, context._replace(source=source))
+    assert torch.equal(whole, source)
+
+
+def test_a_tensor_has_a_source_for_each_sample_or_one_for_all(context):
+    batch = context.batch._replace(sample=torch.tensor([2, 0, 3, 1]))
+    assert torch.equal(Interchange(SOURCE).sources(batch), SOURCE[[2, 0, 3, 1]])
+    assert torch.equal(Interchange(SOURCE[:1]).sources(batch), SOURCE[[0, 0, 0, 0]])
+    with pytest.raises(ValueError, match="a source for each sample, or one for all, got 3 for sample 3"):
+        Interchange(SOURCE[:3]).sources(batch)
+
+
+def test_interchange_without_sources_is_refused(context, films):
+    with pytest.raises(ValueError, match="interchange needs the site's value of source images, got none"):
+        Activation("layer", value=Interchange(SOURCE)).do(torch.rand(4, 5, 6, 7), 3, context)
+    for value in (ClassInterchange("same", 0), PairedInterchange({}), CounterfactualInterchange("tag")):
+        with pytest.raises(ValueError, match=r"must be bound to a dataset, got .*bind\(images, split\)"):
+            Activation(INPUT, None, value).sources(films.batch)
+    with pytest.raises(ValueError, match="images must lie in"):
+        Interchange(SOURCE * 3)
+
+
+@pytest.mark.parametrize("source_class", ["same", "other"])
+def test_sources_are_of_the_same_or_of_another_class_and_never_the_image_itself(many, source_class):
+    value = ClassInterchange(source_class, seed=3)
+    value.bind(many, "test")
+    classes = many.strata("test")
+    sources = [value.source_of(sample) for sample in range(40)]
+    assert ((classes[sources] == classes) == (source_class == "same")).all()
+    assert not (np.array(sources) == np.arange(40)).any()
+    assert len(set(sources)) > 10
+    again = ClassInterchange(source_class, seed=3)
+    again.bind(many, "test")
+    assert [again.source_of(sample) for sample in range(39, -1, -1)] == sources[::-1]
+
+
+def test_a_class_of_one_image_has_no_source_of_the_same_class(phantom):
+    with pytest.raises(ValueError, match="one of the same class and another group, got none for sample 7"):
+        ClassInterchange("same", seed=0).bind(phantom, "test")
+
+
+def test_pairs_are_read_by_name_from_a_file(phantom, films, tmp_path):
+    (tmp_path / "pairs.csv").write_text("name,source,note\ntest-4,test-2,a\ntest-2,test-7,b\n")
+    value = PairedInterchange(str(tmp_path / "pairs.csv"))
+    value.bind(phantom, "test")
+    images = films.batch.image
+    assert torch.equal(value.sources(films.batch.rows([0, 1])), images[[1, 7]])
+    with pytest.raises(ValueError, match="pairs must name a source for each image, got none for test-3"):
+        value.sources(films.batch.rows([2]))
+
+
+def test_pairs_that_the_split_does_not_have_are_refused(phantom, tmp_path):
+    with pytest.raises(ValueError, match="pairs must name sources in the test split, got test-99"):
+        PairedInterchange({"test-4": "test-99"}).bind(phantom, "test")
+    (tmp_path / "pairs.csv").write_text("image,source\ntest-4,test-2\n")
+    with pytest.raises(ValueError, match="must have the columns name and source, got image, source"):
+        PairedInterchange(str(tmp_path / "pairs.csv")).bind(phantom, "test")
+    with pytest.raises(FileNotFoundError):
+        PairedInterchange(str(tmp_path / "no.csv")).bind(phantom, "test")
+
+
+def test_the_counterfactual_source_is_the_film_without_the_object(phantom, films):
+    value = CounterfactualInterchange("tag")
+    value.bind(phantom, "test")
+    sources = value.sources(films.batch)
+    for sample, source in enumerate(sources):
+        objects = ["tag"] if "tag" in phantom.objects("test", sample) else []
+        assert torch.equal(source, phantom.counterfactual("test", sample, *objects))
+
+
+def test_an_object_that_no_film_has_is_refused(phantom):
+    with pytest.raises(ValueError, match="without must be one of .*, got 'tga'. Did you mean tag"):
+        CounterfactualInterchange("tga").bind(phantom, "test")
+
+
+def test_at_the_input_the_counterfactual_is_the_counterfactual_intervention(phantom, films):
+    one = Activation(INPUT, None, CounterfactualInterchange("all labelled"))
+    other = Counterfactual()
+    for each in (one, other):
+        each.bind(phantom, "test")
+    shape, unit = phantom.shape, other.units(phantom.shape).index("all labelled")
+    for sample in range(8):
+        context = films.rows([sample])
+        context = context._replace(source=one.sources(context.batch))
+        assert one.region(shape, 0, sample) == other.region(shape, unit, sample)
+        image = context.batch.image
+        assert torch.equal(one.apply(image, 0, context), other.apply(image, unit, context))
