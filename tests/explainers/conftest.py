@@ -26,6 +26,34 @@ def small_network() -> nn.Module:
     return network
 
 
+class SmallTransformer(nn.Module):
+    """Patches of 4 x 4 pixels, a class token, and two blocks of torch's."""
+
+    def __init__(self, channels: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(channels, width, 4, stride=4))
+        self.first = nn.Parameter(torch.randn(1, 1, width))
+        settings = {"dim_feedforward": 2 * width, "dropout": 0.0, "batch_first": True}
+        self.stage1 = nn.TransformerEncoderLayer(width, 2, **settings)
+        self.stage2 = nn.TransformerEncoderLayer(width, 2, **settings)
+        self.linear = nn.Linear(width, classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        patches = self.stem(image).flatten(2).mT
+        tokens = torch.cat([self.first.expand(len(image), -1, -1), patches], 1)
+        return self.linear(self.stage2(self.stage1(tokens))[:, 0])
+
+
+def small_transformer() -> nn.Module:
+    torch.manual_seed(0)
+    network = SmallTransformer(3, 8, len(CLASSES))
+    for module in network.modules():
+        if isinstance(module, nn.MultiheadAttention):
+            nn.init.normal_(module.in_proj_weight)
+    nn.init.normal_(network.linear.weight)
+    return network
+
+
 def classifier_of(network: nn.Module, kind: str = "multiclass") -> Classifier:
     return Classifier(network, Task(kind, CLASSES), (0.5, 0.4, 0.3), (0.2, 0.3, 0.1)).eval()
 

@@ -14,9 +14,12 @@ from omegaconf import DictConfig
 from dovision.interfaces import Classifier, Explainer
 from dovision.types import Batch
 
+from .conftest import classifier_of, small_network, small_transformer
+
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
-BLIND = {"center_map", "edge_map"}  # to the class
+BLIND = {"attention_rollout", "center_map", "edge_map"}  # to the class
+OF_TRANSFORMERS = {"attention_rollout", "gradient_attention"}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,11 @@ def explainer(name, composed) -> Explainer:
     if name == "grad_cam_plus_plus":
         pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
     return instantiate(composed.explainer[name])
+
+
+@pytest.fixture(params=["multiclass", "multilabel"])
+def classifier(request, name) -> Classifier:
+    return classifier_of(small_transformer() if name in OF_TRANSFORMERS else small_network(), request.param)
 
 
 def state(classifier: Classifier) -> tuple:

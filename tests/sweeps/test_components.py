@@ -27,6 +27,7 @@ from dovision.sweeps.components import Components
 from dovision.types import Batch, Task
 
 CONF = configuration_folder()
+OF_TRANSFORMERS = ("attention_rollout", "gradient_attention")
 
 
 def parts(group: str, *without: str) -> list[str]:
@@ -41,9 +42,9 @@ def composed(*overrides: str, command: str = "evaluate") -> DictConfig:
 
 @pytest.fixture(scope="module")
 def everything() -> DictConfig:
-    """A job on digits with all attacks, explainers and detectors; its parts are swapped for others by tests."""
+    """A job on digits with all attacks, explainers of CNNs and detectors; its parts are swapped for others by tests."""
     conditions = [f"+attack@detection.attacks.{name}={name}" for name in parts("attack", "none", "replay")]
-    chosen = [f"{group}=[{','.join(parts(group))}]" for group in ("explainer", "detector")]
+    chosen = [f"{group}=[{','.join(parts(group, *OF_TRANSFORMERS))}]" for group in ("explainer", "detector")]
     return composed("dataset=digits", *chosen, *conditions)
 
 
@@ -76,6 +77,13 @@ def keys(node: DictConfig | ListConfig, where: str = "") -> list[str]:
 
 def test_every_attack_explainer_and_detector_is_taken_on_a_network_that_suits_it(everything, components):
     check(components, everything)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="the extra timm is not installed")
+def test_explainers_of_transformers_are_taken_on_one_and_refused_on_a_cnn(components):
+    chosen = f"explainer=[{','.join(OF_TRANSFORMERS)}]"
+    check(components, composed("dataset=digits", "model=timm_model", "model.name=vit_tiny_patch16_224", chosen))
+    assert "needs a transformer, but no attention ran" in refusal(components, composed("dataset=digits", chosen))
 
 
 @pytest.mark.parametrize("name", parts("intervention"))

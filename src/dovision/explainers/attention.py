@@ -1,0 +1,186 @@
+"""Maps from the attention of a vision transformer: rollout, and attention weighted by the class's gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from dovision.interfaces import Classifier, Explainer
+from dovision.module_state import evaluating
+from dovision.types import Batch, Shape
+
+MOST_PREFIX_TOKENS = 8  # class and register tokens, where the network does not say how many it has
+
+
+class TokenGrid(NamedTuple):
+    """Places of tokens: some that stand for no patch (class, registers), then the patches, row by row."""
+
+    prefix: int
+    rows: int
+    columns: int
+
+    def maps(self, relevance: Tensor) -> Tensor:
+        """Relevance of each token to each other, shape (B, T, T), as maps (B, rows, columns).
+
+        That of patches to the first token, which is the class token, or to the mean of all where there is no such one.
+        """
+        read = relevance[:, 0] if self.prefix else relevance.mean(1)
+        return read[:, self.prefix :].reshape(-1, self.rows, self.columns)
+
+
+class AttentionRollout(Explainer):
+    """The attention of all blocks, averaged over heads, halved with the identity for the residual, and multiplied.
+
+    It is blind to the class. Needs a transformer whose blocks all attend over all tokens.
+
+    Source: Abnar and Zuidema, arXiv:2005.00928.
+    """
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        image = torch.zeros(1, *shape, device=classifier.mean.device)
+        with torch.no_grad(), evaluating(classifier):
+            token_grid(attention_weights(classifier, image)[1], classifier, shape)
+
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        logits, weights = attention_weights(classifier, batch.image)
+        grid = token_grid(weights, classifier, tuple(batch.image.shape[1:]))
+        return grid.maps(self._relevance(weights, logits.take_along_dim(target.unsqueeze(1), 1).sum()))
+
+    def _relevance(self, weights: Sequence[Tensor], score: Tensor) -> Tensor:
+        relevance = _identity(weights[0])
+        for each in weights:
+            relevance = (each.mean(1) + _identity(each)) / 2 @ relevance
+        return relevance
+
+
+class GradientAttention(AttentionRollout):
+    """Attention times the gradient of the class's logit, its positive part averaged over heads and added up.
+
+    Needs a transformer whose blocks all attend over all tokens.
+
+    Source: Chefer, Gur and Wolf, arXiv:2103.15679.
+    """
+
+    def _relevance(self, weights: Sequence[Tensor], score: Tensor) -> Tensor:
+        relevance = _identity(weights[0])
+        for each, gradient in zip(weights, torch.autograd.grad(score, list(weights)), strict=True):
+            relevance = relevance + (each * gradient).relu().mean(1) @ relevance
+        return relevance - _identity(relevance)
+
+
+def attention_weights(classifier: Classifier, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Logits, and the attention of each block, shape (B, heads, T, T), rows that sum to 1, in the order of the blocks.
+
+    Found are torch's MultiheadAttention and all that call scaled_dot_product_attention, as timm's and Hugging Face's.
+    """
+    with _Recorder() as recorder:
+        logits = classifier(image)
+    return logits, recorder.weights
+
+
+def token_grid(weights: Sequence[Tensor], classifier: Classifier, shape: Shape) -> TokenGrid:
+    """The grid of the tokens that a network attends over, for images of shape (C, H, W).
+
+    Raises:
+        ValueError: no attention was found, or one over windows; or the tokens do not fill a grid of the image's aspect.
+    """
+    if not weights:
+        raise ValueError(
+            "a map of attention needs a transformer, but no attention ran in the network. Choose another explainer, "
+            "such as grad_cam."
+        )
+    sizes = {tuple(each.shape[:1] + each.shape[2:]) for each in weights}
+    if len(sizes) > 1 or weights[0].shape[2] != weights[0].shape[3]:
+        raise ValueError(
+            "a map of attention needs blocks that all attend over all tokens, got a network that attends over windows "
+            "or merges tokens (such as Swin). Choose another explainer, such as grad_cam."
+        )
+    tokens = weights[0].shape[3]
+    known = [each for module in classifier.modules() if isinstance(each := _prefix(module), int)]
+    height, width = shape[1:]
+    for prefix in known[:1] or range(MOST_PREFIX_TOKENS + 1):
+        rows = round(((tokens - prefix) * height / width) ** 0.5)
+        if rows and rows * rows * width == (tokens - prefix) * height:
+            return TokenGrid(prefix, rows, (tokens - prefix) // rows)
+    raise ValueError(f"the network's {tokens} tokens must be a grid over the {height} x {width} image, but are none.")
+
+
+def _prefix(module: torch.nn.Module) -> Any:
+    """The number of tokens that stand for no patch, as timm's networks say it; None where they do not."""
+    return getattr(module, "num_prefix_tokens", None)
+
+
+def _identity(weights: Tensor) -> Tensor:
+    """Each token's relevance to itself alone, shape (B, T, T)."""
+    size = weights.shape[-1]
+    return torch.eye(size, dtype=weights.dtype, device=weights.device).expand(len(weights), size, size)
+
+
+class _Recorder(TorchFunctionMode):
+    """Computes attention in plain steps, in this thread alone, and keeps its weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights: list[Tensor] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            return self._attend(*args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            return self._attend_all_heads(*args, **kwargs), None
+        return func(*args, **kwargs)
+
+    def _attend_all_heads(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        width: int,
+        heads: int,
+        in_weight: Tensor | None,
+        in_bias: Tensor | None,
+        bias_k: Tensor | None,
+        bias_v: Tensor | None,
+        add_zero_attn: bool,
+        dropout_p: float,
+        out_weight: Tensor,
+        out_bias: Tensor | None,
+        **others: Any,
+    ) -> Tensor:
+        """What `nn.MultiheadAttention` gives for queries, keys and values of shape (T, B, C)."""
+        masked = any(others.get(name) is not None for name in ("attn_mask", "key_padding_mask"))
+        if in_weight is None or bias_k is not None or add_zero_attn or masked:
+            raise ValueError("a map of attention needs plain self-attention, got one with masks or added keys.")
+        biases = (None,) * 3 if in_bias is None else in_bias.chunk(3)
+        inner = [
+            F.linear(each, weight, bias).view(*each.shape[:2], heads, -1).permute(1, 2, 0, 3)  # (B, heads, T, D)
+            for each, weight, bias in zip((query, key, value), in_weight.chunk(3), biases, strict=True)
+        ]
+        return F.linear(self._attend(inner[0], inner[1], inner[2]).permute(2, 0, 1, 3).flatten(2), out_weight, out_bias)
+
+    def _attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        *,
+        scale: float | None = None,
+        **others: Any,
+    ) -> Tensor:
+        if is_causal or others.get("enable_gqa"):
+            raise ValueError("a map of attention needs plain attention, got a causal one or one of grouped heads.")
+        score = query @ key.mT * (query.shape[-1] ** -0.5 if scale is None else scale)
+        if attn_mask is not None:
+            score = score.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else score + attn_mask
+        weights = score.softmax(-1)
+        self.weights.append(weights)
+        return weights @ value
