@@ -22,7 +22,7 @@ from dovision.interfaces import Classifier, Context, Intervention
 from dovision.interventions.activation import Activation
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
-from dovision.propagation import Propagation
+from dovision.propagation import Propagation, presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.plain import Plain
 from dovision.types import Batch, Task
@@ -176,7 +176,7 @@ def of_class(effects: Tensor, label: Tensor) -> Tensor:
 @torch.no_grad()
 def looped(classifier: Classifier, intervention: Intervention, batch: Batch, chunk: int) -> Tensor:
     """The same by whole forward passes, `chunk` at a time."""
-    plain = Plain(classifier, None if intervention.site == "input" else code_of(classifier, intervention))
+    plain = Plain(classifier, presented_site(classifier, intervention, tuple(batch.image.shape[1:])))
     clean = plain.clean(batch.image)
     shape = tuple(clean.site.shape[1:])
     units = intervention.units(shape)
@@ -186,10 +186,6 @@ def looped(classifier: Classifier, intervention: Intervention, batch: Batch, chu
             part = pairs.chosen(torch.arange(start, min(start + chunk, len(pairs))).numpy())
             treated[part.image, part.unit] = plain.treated(clean, part, intervention, Context(batch, classifier))
     return treated.softmax(-1) - clean.control.softmax(-1).unsqueeze(1)
-
-
-def code_of(classifier: Classifier, intervention: Intervention) -> nn.Module:
-    return classifier.network.get_submodule(classifier.sites.get(intervention.site, intervention.site))
 
 
 @torch.no_grad()

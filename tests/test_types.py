@@ -14,6 +14,7 @@ from dovision.types import Layout
         (Layout.NCHW, (2, 3, 4, 5), (2, 3, 4, 5)),
         (Layout.NHWC, (2, 4, 5, 3), (2, 3, 4, 5)),
         (Layout.NTC, (2, 7, 3), (2, 3, 7, 1)),
+        (Layout.NCT, (2, 3, 7), (2, 3, 7, 1)),
         (Layout.NHTC, (2, 6, 7, 3), (2, 6, 7, 3)),
         (Layout.NC, (2, 3), (2, 3)),
     ],

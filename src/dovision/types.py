@@ -64,30 +64,35 @@ class Layout(str, Enum):
     NCHW = "NCHW"  # a map, channels first
     NHWC = "NHWC"  # a map, channels last
     NTC = "NTC"  # tokens with their channels
+    NCT = "NCT"  # the same, channels first
     NHTC = "NHTC"  # attention heads, tokens, and the channels of a head
     NC = "NC"  # one vector an image
 
     @property
     def units(self) -> tuple[str, ...]:
         """Kinds of units that a value of this layout has."""
-        return {"NTC": ("channel", "token"), "NHTC": ("head", "token"), "NC": ("channel",)}.get(
-            self, ("channel", "position")
-        )
+        if self in (Layout.NTC, Layout.NCT):
+            return ("channel", "token")
+        return {"NHTC": ("head", "token"), "NC": ("channel",)}.get(self, ("channel", "position"))
 
     def present(self, value: Tensor) -> Tensor:
         """The value as interventions see it, with channels or heads on axis 1; a view.
 
-        NCHW and NHWC become (N, C, H, W), NTC (N, C, T, 1), NHTC (N, heads, T, C) and NC (N, C).
+        NCHW and NHWC become (N, C, H, W), NTC and NCT (N, C, T, 1), NHTC (N, heads, T, C) and NC (N, C).
         """
         if self is Layout.NHWC:
             return value.movedim(-1, 1)
-        return value.movedim(-1, 1).unsqueeze(-1) if self is Layout.NTC else value
+        if self is Layout.NTC:
+            return value.movedim(-1, 1).unsqueeze(-1)
+        return value.unsqueeze(-1) if self is Layout.NCT else value
 
     def restore(self, value: Tensor) -> Tensor:
         """The value in its own layout again, from what `present` returned."""
         if self is Layout.NHWC:
             return value.movedim(1, -1)
-        return value.squeeze(-1).movedim(1, -1) if self is Layout.NTC else value
+        if self is Layout.NTC:
+            return value.squeeze(-1).movedim(1, -1)
+        return value.squeeze(-1) if self is Layout.NCT else value
 
 
 class Batch(NamedTuple):

@@ -1,4 +1,4 @@
-"""The check that axis 1 of a site holds channels, on networks of every layout, none of which it knows by name."""
+"""Layouts of sites, found in networks of every kind, none of which is known by name, and effects there."""
 
 from __future__ import annotations
 
@@ -12,11 +12,32 @@ import torchvision
 from torch import nn
 
 import dovision as dv
+from dovision.interfaces import Intervention
 from dovision.interventions.activation import Activation
-from dovision.propagation import check_layout
+from dovision.propagation import presented_site
+from dovision.propagation.layouts import Probes
+from dovision.propagation.sites import find_site, site_names
+from dovision.types import Layout
 
 SHAPE = (3, 64, 64)
-POSITIONS = "grows with the image: it holds"
+
+
+class Silenced(Intervention):
+    """do(u = 0) for each unit of a kind, of the value that the site shows."""
+
+    def __init__(self, site, unit, layout=None):
+        self.site, self.unit, self.layout = site, unit, layout
+
+    def axis(self):
+        return {"channel": 0, "head": 0, "token": 1}[self.unit]
+
+    def units(self, shape):
+        return tuple(f"u{number}" for number in range(shape[self.axis()]))
+
+    def do(self, value, unit, context):
+        treated = value.clone()
+        treated.select(self.axis() + 1, unit).zero_()
+        return treated
 
 
 @functools.cache
@@ -27,63 +48,69 @@ def on_meta(name: str):
             network = torchvision.models.DenseNet(8, (2, 3), 16)
         else:
             network = timm.create_model(name[5:]) if name.startswith("timm/") else torchvision.models.get_model(name)
-    return dv.wrap(network, classes=1000).to("meta")
+    return dv.wrap(network, classes=1000).to("meta").eval()
 
 
-def refusal(classifier, site, shape=SHAPE):
-    """Message for an intervention on the channels of a site; empty if they are on axis 1."""
+def layout(classifier, site, shape=SHAPE, unit="channel"):
+    """The layout of a site, or the message of its refusal."""
     try:
-        check_layout(classifier, Activation(site=site), shape)
+        return presented_site(classifier, Silenced(site, unit), shape).layout.value
     except ValueError as error:
         return str(error)
-    return ""
-
-
-@pytest.mark.parametrize(
-    ("name", "size", "site", "reason"),
-    [
-        ("swin_t", 64, "features.7", f"(1, 2, 2, 768), and its axis 1 {POSITIONS} rows"),
-        ("swin_t", 64, "features.1.0.mlp", f"(1, 16, 16, 96), and its axis 1 {POSITIONS} rows"),
-        ("vit_b_16", 224, "encoder.layers.encoder_layer_3", "(1, 197, 768), and nothing shows what its axis 1 holds"),
-        ("vit_b_16", 224, "encoder.ln", "(1, 197, 768), and nothing shows what its axis 1 holds"),
-        ("timm/vit_tiny_patch16_224", 224, "patch_embed", f"(1, 196, 192), and its axis 1 {POSITIONS} tokens"),
-        ("timm/vit_tiny_patch16_224", 224, "blocks.0.mlp", "(1, 197, 192), and nothing shows what its axis 1 holds"),
-        ("timm/swin_tiny_patch4_window7_224", 224, "layers.2", f"(1, 14, 14, 384), and its axis 1 {POSITIONS} rows"),
-        ("timm/convnext_tiny", 64, "stages.1.blocks.0.norm", f"(1, 8, 8, 192), and its axis 1 {POSITIONS} rows"),
-        ("convnext_tiny", 64, "features.1.0.block.3", f"(1, 16, 16, 384), and its axis 1 {POSITIONS} rows"),
-    ],
-)
-def test_rows_and_tokens_are_no_channels(name, size, site, reason):
-    text = refusal(on_meta(name), site, (3, size, size))
-    assert text.startswith("an intervention on channels needs them on axis 1 of the layer's value, as in (B, C, H, W)")
-    assert f"site {site!r} is of shape {reason}" in text
 
 
 @pytest.mark.parametrize(
     ("name", "size", "sites"),
     [
-        ("swin_t", 64, ["features.0.0", "head"]),
-        ("vit_b_16", 224, ["conv_proj", "heads"]),
-        ("timm/vit_tiny_patch16_224", 224, ["patch_embed.proj", "fc_norm", "head"]),
-        ("timm/convnext_tiny", 64, ["stem.0", "stages.1.blocks.0", "stages.1.blocks.0.conv_dw", "head.global_pool"]),
-        ("vgg11", 64, ["features", "avgpool", "classifier.0", "classifier"]),
-        ("mobilenet_v3_small", 64, ["features.4.block.2.fc1", "avgpool", "classifier.3"]),
+        ("swin_t", 64, {"features.7": "NHWC", "features.1.0.mlp": "NHWC", "features.0.0": "NCHW", "head": "NC"}),
+        (
+            "vit_b_16",
+            224,
+            {"encoder.layers.encoder_layer_3": "NTC", "encoder.ln": "NTC", "conv_proj": "NCHW", "heads": "NC"},
+        ),
+        (
+            "timm/vit_tiny_patch16_224",
+            224,
+            {"patch_embed": "NTC", "blocks.0.mlp.act": "NTC", "blocks.11": "NTC", "fc_norm": "NC"},
+        ),
+        ("timm/swin_tiny_patch4_window7_224", 224, {"layers.2": "NHWC", "layers.0.blocks.0.mlp.fc1": "NTC"}),
+        (
+            "timm/convnext_tiny",
+            64,
+            {"stages.1.blocks.0.norm": "NHWC", "stages.1.blocks.0": "NCHW", "head.global_pool": "NCHW"},
+        ),
+        ("timm/mixer_s32_224", 224, {"blocks.0.mlp_channels.fc1": "NTC", "blocks.3": "NTC", "norm": "NTC"}),
+        ("vgg11", 64, {"features": "NCHW", "avgpool": "NCHW", "classifier.0": "NC", "classifier": "NC"}),
+        ("mobilenet_v3_small", 64, {"features.4.block.2.fc1": "NCHW", "avgpool": "NCHW", "classifier.3": "NC"}),
+        ("resnet18", 64, {"layer1.0.relu#0": "NCHW", "layer1.0.relu#1": "NCHW", "layer4": "NCHW"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_layouts_are_found(name, size, sites):
+    classifier = on_meta(name)
+    assert {site: layout(classifier, site, (3, size, size)) for site in sites} == sites
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "site", "unit", "reason"),
+    [
+        ("timm/mixer_s32_224", 224, "blocks.0.mlp_tokens.fc1", "channel", "and nothing shows what its axes hold"),
+        ("timm/swin_tiny_patch4_window7_224", 224, "layers.0.blocks.0.attn.qkv", "channel", "windows of the image"),
+        ("swin_t", 64, "features.7", "token", r"of a kind that it has \(channel, position\), got token"),
+        ("swin_t", 64, "features.7", "head", r"of layout NHWC, must be of a kind that it has"),
+        (
+            "resnet18",
+            64,
+            "layer1.0.relu",
+            "channel",
+            "got 2 runs of 'layer1.0.relu'. Name one of them: layer1.0.relu#0 to",
+        ),
+        ("resnet18", 64, "layer1.0.relu#2", "channel", "must run in a forward pass, got 2 runs of its module"),
+        ("resnet18", 64, "layer1.0.heads", "head", "has no site 'layer1.0.heads'"),
     ],
 )
-def test_channels_are_found_beside_other_layouts(name, size, sites):
-    classifier = on_meta(name)
-    assert [refusal(classifier, site, (3, size, size)) for site in sites] == [""] * len(sites)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet18", "densenet"])
-def test_every_layer_of_a_convolutional_network_has_channels(name):
-    """Each but the ReLUs of a residual network, which run twice."""
-    classifier = on_meta(name)
-    modules = dict(classifier.network.named_modules())
-    sites = [site for site in modules if site and not (name == "resnet18" and site.endswith("relu"))]
-    assert len(sites) > 40
-    assert {site: message for site in sites if (message := refusal(classifier, site))} == {}
+def test_what_has_no_known_layout_or_no_such_units_is_refused(name, size, site, unit, reason):
+    assert re.search(reason, layout(on_meta(name), site, (3, size, size), unit))
 
 
 class Heads(nn.Module):
@@ -131,35 +158,80 @@ CONVOLUTION = nn.Conv2d(3, 4, 3)
             "2",
             "nothing shows .* one size only",
         ),
-        (nn.Sequential(CONVOLUTION, Heads(), nn.Linear(4, 2)), "1.scores", "both sides of the image: it holds tokens"),
-        (Resized(CONVOLUTION, ToLast(), nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)), "layers.2", "it holds rows"),
+        (nn.Sequential(CONVOLUTION, Heads(), nn.Linear(4, 2)), "1.scores", "positions in an order that is not known"),
         (Resized(nn.Identity(), nn.Flatten(), nn.Linear(768, 2)), "layers.0", "does not follow that of the image"),
     ],
-    ids=["flattened", "pooled and flattened", "fixed", "heads", "resized, channels last", "resized, no map"],
+    ids=["flattened", "pooled and flattened", "fixed", "attention map", "resized, no map"],
 )
-def test_what_is_not_shown_to_be_channels_is_refused(network, site, reason):
-    assert re.search(reason, refusal(dv.wrap(network, 2), site, (3, 8, 8)))
+def test_a_layout_that_nothing_shows_is_refused(network, site, reason):
+    assert re.search(reason, layout(dv.wrap(network, 2), site, (3, 8, 8)))
 
 
 @pytest.mark.parametrize(
-    ("network", "site"),
+    ("network", "site", "expected"),
     [
-        (nn.Sequential(CONVOLUTION, nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)), "1"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Linear(5, 2)), "2"),
-        (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), "2"),
-        (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)), "2"),
-        (nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2)), "1"),
-        (Resized(CONVOLUTION, nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)), "layers.1"),
+        (nn.Sequential(CONVOLUTION, nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)), "1", "NCHW"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Linear(5, 2)), "2", "NC"),
+        (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), "2", "NC"),
+        (nn.Sequential(CONVOLUTION, nn.AdaptiveAvgPool2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)), "2", "NCHW"),
+        (
+            nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(4, 2)),
+            "1",
+            "NCT",
+        ),
+        (Resized(CONVOLUTION, nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)), "layers.1", "NCHW"),
+        (Resized(CONVOLUTION, ToLast(), nn.ReLU(), nn.Flatten(), nn.Linear(784, 2)), "layers.2", "NHWC"),
     ],
-    ids=["small image", "features of a fixed size", "pooled", "pooled to a map", "a sequence of positions", "resized"],
+    ids=["small", "features of a fixed size", "pooled", "pooled to a map", "positions", "resized", "channels last"],
 )
-def test_channels_are_accepted_where_the_shape_shows_them(network, site):
-    assert refusal(dv.wrap(network, 2), site, (3, 8, 8)) == ""
+def test_layouts_are_found_where_the_shape_shows_them(network, site, expected):
+    assert layout(dv.wrap(network, 2), site, (3, 8, 8)) == expected
 
 
-def test_a_measurement_refuses_before_it_edits_a_row_of_a_map():
-    network = nn.Sequential(CONVOLUTION, ToLast(), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)).train()
-    with pytest.raises(ValueError, match=r"site '2' is of shape \(1, 6, 6, 4\), .* rows .* Choose another layer"):
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet18", "densenet"])
+def test_every_layer_of_a_convolutional_network_has_channels(name):
+    classifier = on_meta(name)
+    with torch.no_grad():
+        probes = Probes(classifier, SHAPE)
+        sites = [site for site in site_names(classifier) if site != "input"]
+        assert len(sites) > 40
+        found = {site: probes.layout(find_site(classifier, site)).layout for site in sites}
+    assert set(found.values()) == {Layout.NCHW, Layout.NC}
+
+
+def test_a_layout_that_is_given_is_taken():
+    network = nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.Linear(36, 2), nn.Flatten(), nn.Linear(8, 2))
+    given = Silenced("2", "token", Layout.NTC)
+    assert presented_site(dv.wrap(network, 2), given, (3, 8, 8)).layout is Layout.NTC
+
+
+@pytest.mark.parametrize(
+    ("site", "unit", "count"), [("1", "channel", 4), ("3", "channel", 4), ("4", "channel", 8), ("3", "token", 9)]
+)
+def test_effects_at_a_site_with_channels_last_are_those_of_hooks(site, unit, count):
+    """Axes by hand: (B, H, W, C) at 1, tokens (B, T, C) at 3 and 4."""
+    torch.manual_seed(0)
+    layers = [nn.Flatten(1, 2), nn.LayerNorm(4), nn.Linear(4, 8), nn.Flatten(), nn.Linear(72, 2)]
+    network = nn.Sequential(nn.Conv2d(3, 4, 2, 2), ToLast(), *layers)
+    classifier, image = dv.wrap(network, 2), torch.rand(2, 3, 6, 6)
+    result = dv.effect_map(classifier, image, Silenced(site, unit))
+    assert len(result.units) == count
+    for number in range(count):
+
+        def silence(module, inputs, output, number=number):
+            output = output.clone()
+            output.select(-1 if unit == "channel" else 1, number).zero_()
+            return output
+
+        with network[int(site)].register_forward_hook(silence), torch.no_grad():
+            treated = classifier(image).softmax(-1)
+        torch.testing.assert_close(result.control + result.effect[:, number], treated, rtol=0, atol=1e-6)
+
+
+def test_a_measurement_refuses_before_it_edits_what_is_not_known():
+    network = nn.Sequential(CONVOLUTION, nn.Flatten(2), nn.Linear(36, 2), nn.Flatten(), nn.Linear(8, 2)).train()
+    with pytest.raises(ValueError, match=r"site '2' must be known, .* of shape \(1, 4, 2\), .*layout=NTC"):
         dv.effect_map(dv.wrap(network, 2), torch.rand(2, 3, 8, 8), Activation(site="2"))
     assert network.training
     assert not any(module._forward_hooks for module in network.modules())
@@ -167,5 +239,5 @@ def test_a_measurement_refuses_before_it_edits_a_row_of_a_map():
 
 def test_other_interventions_are_asked_for_nothing_but_an_existing_site():
     classifier = dv.wrap(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), 2)
-    check_layout(classifier, dv.PixelGrid(2, 2), (3, 8, 8))
-    assert "has no site 'conv'" in refusal(classifier, "conv", (3, 8, 8))
+    presented_site(classifier, dv.PixelGrid(2, 2), (3, 8, 8))
+    assert "has no site 'conv'" in layout(classifier, "conv", (3, 8, 8))

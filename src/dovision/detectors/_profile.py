@@ -12,11 +12,9 @@ from torch.utils.checkpoint import checkpoint
 from dovision import checks
 from dovision.detectors._logit_cache import logits_of, remembered
 from dovision.functional.effects import SCALES, evidence
-from dovision.interfaces import Classifier, Context, Intervention
-from dovision.propagation import CachedPropagation, Outcome
+from dovision.interfaces import Classifier, Intervention
+from dovision.propagation import CachedPropagation, Outcome, Propagation
 from dovision.propagation.edits import Pairs, all_pairs
-from dovision.propagation.plain import Plain
-from dovision.propagation.sites import site_module
 from dovision.types import CODE, Batch
 
 PAIRS = 512  # edited images that share a pass on the way of a gradient
@@ -70,21 +68,21 @@ class Profile:
                 f"{name!r} is an intervention on a code, which needs an autoencoder inserted into the classifier, "
                 "got none. Choose one (autoencoder=...)."
             )
-        if batch.image.requires_grad and torch.is_grad_enabled():
-            return whole_passes(batch, measured, intervention)
         propagation = self._propagations[name](measured)
+        if batch.image.requires_grad and torch.is_grad_enabled():
+            return whole_passes(batch, propagation)
         key = (self._kinds[name], self._propagations[name].stamp, *batch.sample.tolist())
         return remembered(batch.image, key, lambda: propagation(batch))
 
 
-def whole_passes(batch: Batch, classifier: Classifier, intervention: Intervention) -> Outcome:
+def whole_passes(batch: Batch, propagation: Propagation) -> Outcome:
     """Outcome of a Propagation, differentiable with respect to the images."""
-    engine = Plain(classifier, site_module(classifier, intervention.site))
+    engine, intervention = propagation.plain(batch), propagation.intervention
     clean = engine.clean(batch.image)
     shape = tuple(clean.site.shape[1:])
     units = intervention.units(shape)
     treated = clean.control.unsqueeze(1).repeat(1, len(units), 1)
-    context = Context(batch, classifier)
+    context = propagation.context(engine, batch)
     for pairs in _chunks(all_pairs(intervention, units, batch.sample.tolist(), shape), shape):
         logits = checkpoint(engine.treated, clean, pairs, intervention, context, use_reentrant=False)
         treated[pairs.image, pairs.unit] = logits

@@ -16,7 +16,7 @@ from dovision.detectors._estimators import Discriminator, Gaussians, fit_discrim
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import evaluating
-from dovision.propagation.sites import site_module
+from dovision.propagation.sites import find_site
 from dovision.types import Batch, Shape
 
 LEARNED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
@@ -148,10 +148,10 @@ class LayerFeatures:
         runs: dict[str, list[Tensor]] = {name: [] for name in self._names(classifier)}
         with ExitStack() as hooks:
             for name, outputs in runs.items():
-                layer = site_module(classifier, name)
-                if layer is None:
+                site = find_site(classifier, name)
+                if site is None:
                     raise ValueError(f"layers must be layers of the network, got {name!r}.")
-                hooks.enter_context(layer.register_forward_hook(partial(self._keep, outputs)))
+                hooks.enter_context(site.module.register_forward_hook(partial(self._keep, outputs)))
             logits = classifier(image)
         for name, outputs in runs.items():
             if len(outputs) != 1:

@@ -13,6 +13,7 @@ from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.module_state import evaluating
 from dovision.propagation.plain import Plain
+from dovision.propagation.sites import find_site
 from dovision.types import Shape
 
 # The last spatial layer by the class of the network, in torchvision and here: the first name that the network has.
@@ -57,7 +58,7 @@ def check_layer(classifier: Classifier, layer: str | None, shape: Shape) -> None
     image = torch.zeros(1, *shape, device=classifier.mean.device)
     with evaluating(classifier):
         name = chosen(classifier, layer, image)
-        value = Plain(classifier, classifier.network.get_submodule(name)).clean(image).site
+        value = Plain(classifier, find_site(classifier, name)).clean(image).site
         as_map(value, name, classifier, image)
 
 

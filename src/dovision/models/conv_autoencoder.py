@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.propagation.sites import require_channels
+from dovision.propagation.layouts import require_channels
 from dovision.types import CODE, Shape
 
 RELU = "relu"
@@ -84,7 +84,7 @@ def insert(classifier: Classifier, autoencoder: ConvAutoencoder, shape: Shape) -
     checks.choice("autoencoder.after", after, names)
     with_autoencoder = copy.deepcopy(classifier)
     layer = with_autoencoder.network.get_submodule(after)
-    found = require_channels(with_autoencoder, layer, f"layer {after!r}", shape)
+    found = require_channels(with_autoencoder, after, shape)
     if found != autoencoder.channels[0]:
         raise ValueError(
             f"autoencoder.channels must begin and end with the {found} channels of layer {after!r}, "

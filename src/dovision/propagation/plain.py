@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.edits import Pairs, whole_values
+from dovision.propagation.sites import Site
 
 
 class CleanPass(NamedTuple):
@@ -23,7 +24,7 @@ class Plain:
 
     bytes_per_image = bytes_per_pair = 0  # not known
 
-    def __init__(self, classifier: Classifier, site: nn.Module | None) -> None:
+    def __init__(self, classifier: Classifier, site: Site | None) -> None:
         self.classifier = classifier
         self.site = site
 
@@ -35,22 +36,11 @@ class Plain:
         """
         if self.site is None:
             return CleanPass(image, self.classifier(image))
-        outputs: list[Any] = []
-        handle = self.site.register_forward_hook(lambda module, args, output: outputs.append(_copied(output)))
-        try:
+        values: list[Any] = []
+        with self.site.tapped(lambda value: values.append(_copied(value))) as calls:
             control = self.classifier(image)
-        finally:
-            handle.remove()
-        if len(outputs) != 1:
-            raise ValueError(
-                f"the site must run once in a forward pass, got {len(outputs)} runs. Choose another layer."
-            )
-        if not isinstance(outputs[0], Tensor) or len(outputs[0]) != len(image):
-            raise ValueError(
-                "the site's output must be one tensor with the images on its first axis, "
-                f"got {type(outputs[0]).__name__}. Choose another layer."
-            )
-        return CleanPass(outputs[0], control)
+        self.site.check_calls(len(calls))
+        return CleanPass(self.site.check_value(values[0], len(image)), control)
 
     def treated(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
         """Logits, shape (P, K), after each pair's edit."""
@@ -61,11 +51,8 @@ class Plain:
         """Logits, shape (N, K), of images with these values at the site, shape (N, ...)."""
         if self.site is None:
             return self.classifier(site)
-        handle = self.site.register_forward_hook(lambda module, args, output: site)
-        try:
+        with self.site.tapped(lambda value: site):
             return self.classifier(image)
-        finally:
-            handle.remove()
 
 
 def _copied(output: Any) -> Any:

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
-from dovision.propagation.chunking import PassLimits, is_out_of_memory
+from dovision.propagation.chunking import FIRST, PassLimits, is_out_of_memory
 from dovision.propagation.edits import all_pairs, whole_values
 from dovision.propagation.graph_passes import fold_batch_norm, lay_out_channels_last, take_splits_apart
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.layouts import presented_site
 from dovision.propagation.plain import Plain
-from dovision.propagation.sites import check_layout, site_module
+from dovision.propagation.sites import Site, find_site
 from dovision.propagation.tracing import trace
 from dovision.types import Batch, Task
 
@@ -46,17 +47,20 @@ class Propagation:
             the outcome depend on it, as on the number of images of a batch.
 
     Raises:
-        ValueError: the site is not in the classifier (the error lists the nearest names), runs more than once, or
-            holds no channels on axis 1 where they are edited; the classifier's output for an image depends on the
-            batch; a region lies outside the site's value.
+        ValueError: the site is not in the classifier (the error lists the nearest names), or runs more than once; the
+            layout of its value is not known, or has no such units; the classifier's output for an image depends on
+            the batch; a region lies outside the site's value.
     """
 
     def __init__(self, classifier: Classifier, intervention: Intervention, chunk: int | str = "auto") -> None:
         self.classifier = classifier
         self.intervention = intervention
-        self.site = site_module(classifier, intervention.site)
+        self.site = find_site(classifier, intervention.site)
         self.allowance = PassLimits(None if chunk == "auto" else checks.positive_int("chunk", chunk))
         self.engine: Incremental | Plain | None = None
+        self._presented = False
+        self._reference: Tensor | None = None
+        self._reference_passes: int | None = None  # not counted yet; None before they were made
         _refuse_batch_statistics(classifier)
 
     @torch.no_grad()
@@ -70,11 +74,63 @@ class Propagation:
         """The engine, chosen once, by the first image of the first batch."""
         if self.engine is None:
             with evaluating(self.classifier):
-                check_layout(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
-                first = Context(batch.rows(slice(0, 1)), self.classifier)
-                self.engine = _choose_engine(self.classifier, self.site, self.intervention, first)
+                plain = self.plain(batch)
+                first = self.context(plain, batch.rows(slice(0, 1)))
+                self.engine = _choose_engine(plain, self.intervention, first)
             self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
         return self.engine
+
+    def plain(self, batch: Batch) -> Plain:
+        """Whole forward passes, with the site's value as the intervention sees it, found by the first batch."""
+        if not self._presented:
+            self.site = presented_site(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
+            self._presented = True
+        return Plain(self.classifier, self.site)
+
+    @torch.no_grad()
+    def context(
+        self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None] = lambda passes: None
+    ) -> Context:
+        """The condition of edits on a batch, with the site's value of what the intervention asks for.
+
+        Its reference is the mean over `Intervention.references`, found once; their passes are counted once as well.
+        """
+        if self._reference_passes is None:
+            self._reference, self._reference_passes = self._mean(engine, batch)
+        progress(self._reference_passes)
+        self._reference_passes = 0
+        images = self.intervention.sources(batch)
+        if images is None:
+            return Context(batch, self.classifier, None, self._reference)
+        if images.shape != batch.image.shape:
+            raise ValueError(
+                f"sources must be an image for each of the batch, shape {tuple(batch.image.shape)}, "
+                f"got shape {tuple(images.shape)}."
+            )
+        source = self._values(engine, images.to(batch.image), progress)
+        return Context(batch, self.classifier, source, self._reference)
+
+    def _mean(self, engine: Incremental | Plain, batch: Batch) -> tuple[Tensor | None, int]:
+        """The mean of the site's value over the references, and the forward passes that it took."""
+        images = self.intervention.references()
+        if images is None:
+            return None, 0
+        if images.ndim != 4 or len(images) == 0 or images.shape[1:] != batch.image.shape[1:]:
+            raise ValueError(
+                f"references must be images of the shape of those of the batch, {tuple(batch.image.shape[1:])}, "
+                f"got shape {tuple(images.shape)}."
+            )
+        passes: list[int] = []
+        parts = [self._values(engine, part.to(batch.image), passes.append) for part in torch.split(images, FIRST)]
+        total = torch.stack([part.double().sum(0) for part in parts]).sum(0)
+        return (total / len(images)).to(parts[0].dtype), sum(passes)
+
+    def _values(self, engine: Incremental | Plain, images: Tensor, progress: Callable[[int], None]) -> Tensor:
+        """The site's value for these images; at the input it is they."""
+        if self.site is None:
+            return images
+        progress(len(images))
+        return engine.clean(images).site
 
     @torch.no_grad()
     def units(self, batch: Batch) -> tuple[str, ...]:
@@ -102,13 +158,13 @@ class Propagation:
         units = self.intervention.units(shape)
         treated = clean.control.unsqueeze(1).repeat(1, len(units), 1)
         pending = all_pairs(self.intervention, units, batch.sample.tolist(), shape)
+        context = self.context(engine, batch, progress)
         while pending:
             pairs = pending.pop()
             if len(pairs) > self.allowance.pairs:
                 pending.extend(pairs.split(self.allowance.pairs, shape))
                 continue
             try:
-                context = Context(batch, self.classifier)
                 treated[pairs.image, pairs.unit] = engine.treated(clean, pairs, self.intervention, context)
             except (MemoryError, RuntimeError) as error:
                 if len(pairs) == 1 or not is_out_of_memory(error):
@@ -146,11 +202,9 @@ def weights_stamp(classifier: Classifier) -> int:
     return hash((id(classifier), *((tensor.data_ptr(), tensor._version) for tensor in weights)))
 
 
-def _choose_engine(
-    classifier: Classifier, site: nn.Module | None, intervention: Intervention, context: Context
-) -> Incremental | Plain:
+def _choose_engine(plain: Plain, intervention: Intervention, context: Context) -> Incremental | Plain:
     """The fastest engine that agrees with the plain forward pass on one unit, in a context of one image."""
-    plain = Plain(classifier, site)
+    classifier, site = plain.classifier, plain.site
     clean = plain.clean(context.batch.image)
     shape = tuple(clean.site.shape[1:])
     streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
@@ -189,7 +243,7 @@ def _refuse_batch_statistics(classifier: Classifier) -> None:
             )
 
 
-def _incremental(classifier: Classifier, site: nn.Module | None) -> Iterator[tuple[Incremental, float]]:
+def _incremental(classifier: Classifier, site: Site | None) -> Iterator[tuple[Incremental, float]]:
     """Engines, fastest first, and the difference in probability up to which each is accepted."""
     on_processor = classifier.mean.device.type == "cpu"
     for fold, tolerance in ((True, 1e-5), (False, 1.0)):

@@ -174,6 +174,13 @@ def permute(output: Map, input: Map, *dims: Any) -> Patch | None:
     return Patch(input.patch.value.permute(order), input.patch.rows, input.patch.columns, axis)
 
 
+def movedim(output: Map, input: Map, source: int, destination: int) -> Patch | None:
+    """The same, of one axis."""
+    order = [axis for axis in range(4) if axis != source % 4]
+    order.insert(destination % 4, source % 4)
+    return permute(output, input, order)
+
+
 def pad(
     output: Map, input: Map, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Patch | None:
@@ -298,4 +305,5 @@ RULES: dict[Any, Rule] = dict.fromkeys(POINTWISE, pointwise) | {
     torch.concat: cat,
     torch.permute: permute,
     Method("permute"): permute,
+    Method("movedim"): movedim,
 }

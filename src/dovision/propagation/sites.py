@@ -1,170 +1,191 @@
-"""Sites: the module behind a name, and the check that axis 1 of its value holds channels."""
+"""Sites of a network: the value behind a name, as the engines enter and leave it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.interfaces import Classifier, Intervention
-from dovision.module_state import evaluating
-from dovision.propagation.plain import Plain
-from dovision.types import CODE, INPUT, Shape
+from dovision.interfaces import Classifier
+from dovision.types import CODE, INPUT, Layout
 
-MAP_LAYERS = (  # their output is a map (B, C, H, W) by definition
-    nn.Conv2d,
-    nn.ConvTranspose2d,
-    nn.MaxPool2d,
-    nn.AvgPool2d,
-    nn.AdaptiveMaxPool2d,
-    nn.AdaptiveAvgPool2d,
-)
-HEIGHT, WIDTH = 2, 3  # axes of an image, and of such a map
+HEADS = "heads"  # NAME.heads: what the heads of attention NAME give, before its output projection
+Forward = Callable[..., Any]
 
 
-class _Reached(Exception):
-    """Ends a pass at the site."""
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Place of an edit in a forward pass: `leave(forward, enter(forward, *args, **kwargs))` is the module's own result.
+
+    `forward` is the module's forward, or a stand-in that gives the same. What lies between is the value of the site, as
+    interventions see it: a layout that is known is part of both functions.
+    """
+
+    name: str
+    module: nn.Module
+    enter: Callable[..., Any]
+    leave: Callable[[Forward, Any], Any]
+    call: int | None = None  # which of the module's calls in a pass, from 0; None: its only one
+    layout: Layout | None = None  # of the value before it was presented; None: it is taken as it comes
+
+    def presented(self, layout: Layout) -> Site:
+        """The same site, with its value as `Layout.present` shows it."""
+        return replace(
+            self,
+            enter=lambda forward, *args, **kwargs: layout.present(self.enter(forward, *args, **kwargs)),
+            leave=lambda forward, value: self.leave(forward, layout.restore(value)),
+            layout=layout,
+        )
+
+    @contextmanager
+    def tapped(self, edit: Callable[[Any], Any]) -> Iterator[list[int]]:
+        """Hand the site's value to `edit` in forward passes; what it returns, if not None, takes the value's place.
+
+        Yields the numbers of the calls of the module as they come; see `check_calls`.
+        """
+        calls: list[int] = []
+
+        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+            calls.append(len(calls))
+            if calls[-1] != (self.call or 0):
+                return None
+            new = edit(self.enter(lambda *_, **__: output, *args, **kwargs))
+            return None if new is None else self.leave(module.forward, new)
+
+        handle = self.module.register_forward_hook(hook, with_kwargs=True)
+        try:
+            yield calls
+        finally:
+            handle.remove()
+
+    def check_calls(self, number: int) -> None:
+        """Raise if the module has run so many times in a pass, but the site names another call, or none of several."""
+        if self.call is None and number > 1:
+            raise ValueError(
+                f"the site must run once in a forward pass, got {number} runs of {self.name!r}. "
+                f"Name one of them: {self.name}#0 to {self.name}#{number - 1}."
+            )
+        if (self.call or 0) >= number:
+            raise ValueError(
+                f"site {self.name!r} must run in a forward pass, got {number} runs of its module. Choose another layer."
+            )
+
+    def check_value(self, value: Any, images: int) -> Tensor:
+        """Return the value if it is one tensor of the images."""
+        if isinstance(value, Tensor) and value.ndim > 1 and len(value) == images:
+            return value
+        got = type(value).__name__
+        if isinstance(value, Tensor):
+            got = f"shape {tuple(value.shape)} for {images} images; it may hold windows of the images there"
+        raise ValueError(
+            f"the site's output must be one tensor with the images on its first axis, got {got} at {self.name!r}. "
+            "Choose another layer."
+        )
 
 
-class Growth(NamedTuple):
-    """Axes of a layer's value that grow with the height and with the width of what it is computed from."""
+def find_site(classifier: Classifier, name: str) -> Site | None:
+    """The site of a name; None for the input.
 
-    height: frozenset[int]
-    width: frozenset[int]
-
-
-def site_module(classifier: Classifier, site: str) -> nn.Module | None:
-    """The submodule whose output is edited; None for the input.
+    NAME is the output of a submodule, NAME#1 that of its second call in a pass, NAME.heads the heads of an attention
+    before its output projection, shape (B, heads, T, D); the classifier's own names (CODE) stand for submodules.
 
     Raises:
         ValueError: there is none of this name; the error lists the nearest names.
     """
-    if site == INPUT:
+    if name == INPUT:
         return None
-    modules = {name: module for name, module in classifier.network.named_modules() if name}
-    name = classifier.sites.get(site, site)
-    if name in modules:
-        return modules[name]
-    if site == CODE:
+    modules = {path: module for path, module in classifier.network.named_modules() if path}
+    base, numbered, call = name.partition("#")
+    path = classifier.sites.get(base, base)
+    if not numbered or call.isdecimal():
+        number = int(call) if numbered else None
+        if path in modules:
+            return Site(name, modules[path], _output, _as_output, number)
+        owner, _, last = path.rpartition(".")
+        if last == HEADS and (heads := _heads(name, modules.get(owner), number)):
+            return heads
+    if name == CODE:
         raise ValueError(
             "the site 'code' needs an autoencoder inserted into the classifier; choose one (autoencoder=...)."
         )
-    legal = [INPUT, *classifier.sites, *modules]
-    near = checks.suggestion(site, legal) or f" Its sites are: {checks.listed(legal)}."
-    raise ValueError(f"the classifier has no site {site!r}.{near}")
+    legal = site_names(classifier)
+    near = checks.suggestion(name, legal) or f" Its sites are: {checks.listed(legal)}."
+    raise ValueError(f"the classifier has no site {name!r}.{near}")
 
 
-def check_layout(classifier: Classifier, intervention: Intervention, shape: Shape) -> None:
-    """Refuse an intervention whose site is missing or, if it edits channels, does not hold them on axis 1.
-
-    The shape is (C, H, W), of the images. On the meta device nothing is computed.
-
-    Raises:
-        ValueError: there is no such site; or see `require_channels`.
-    """
-    site = site_module(classifier, intervention.site)
-    if site is not None and intervention.unit == "channel":
-        require_channels(classifier, site, f"site {intervention.site!r}", shape)
+def site_names(classifier: Classifier) -> list[str]:
+    """Names of all sites of a classifier, with modules that run several times named once."""
+    names = [INPUT, *classifier.sites]
+    for name, module in classifier.network.named_modules():
+        if name:
+            names += [name, f"{name}.{HEADS}"] if _heads(name, module, None) else [name]
+    return names
 
 
-@torch.no_grad()
-def require_channels(classifier: Classifier, site: nn.Module, name: str, shape: Shape) -> int:
-    """The number of channels that axis 1 of a layer's value is shown to hold.
-
-    The evidence is how the value's shape follows a blank image that is made twice as high, and twice as wide: axes that
-    grow hold positions. A network that takes images of one size only, or resizes them, is enlarged inside: behind the
-    first of its convolutions and poolings, or the last one before the layer.
-
-    Args:
-        classifier: on any device; on the meta device nothing is computed.
-        site, name: a submodule of the classifier, and what an error calls it.
-        shape: (C, H, W) of the images.
-
-    Raises:
-        ValueError: axis 1 holds rows (channels last), tokens, heads, or channels and positions in one; or nothing
-            shows what it holds; or the layer does not run exactly once, or puts out something else than one tensor.
-    """
-    image = torch.zeros(1, *shape, device=classifier.mean.device, dtype=classifier.mean.dtype)
-    with evaluating(classifier):
-        value = tuple(Plain(classifier, site).clean(image).site.shape)
-        reason = _not_channels(value, _growths(classifier, site, image, value))
-    if reason:
-        raise ValueError(
-            "an intervention on channels needs them on axis 1 of the layer's value, as in (B, C, H, W) or (B, C), but "
-            f"{name} is of shape {value}, {reason}. Choose another layer."
-        )
-    return value[1]
+def _output(forward: Forward, *args: Any, **kwargs: Any) -> Any:
+    return forward(*args, **kwargs)
 
 
-def _not_channels(value: Shape, growths: Iterator[Growth]) -> str:
-    """Reason that axis 1 of a value of this shape is not known to hold channels; empty if it is."""
-    followed = False
-    for height, width in growths:
-        followed, both = True, height & width
-        if not {0, 1}.isdisjoint(height | width):
-            content = {2: "channels and positions in one", 3: "tokens"}.get(len(value), "rows or windows of the image")
-            return f"and its axis {min(height | width)} grows with the image: it holds {content}"
-        if both and len(value) > 3:
-            return (
-                f"and its axis {min(both)} grows with both sides of the image: it holds tokens, for each head on axis 1"
-            )
-        if height or width:
-            return ""
-    pooled = followed and set(value[2:]) == {1}
-    if pooled or len(value) == 2:
-        return ""
-    return "and nothing shows what its axis 1 holds: " + (
-        "its shape does not follow that of the image" if followed else "the network takes images of one size only"
+def _as_output(forward: Forward, value: Any) -> Any:
+    return value
+
+
+def _heads(name: str, attention: nn.Module | None, call: int | None) -> Site | None:
+    """The heads of torch's attention, or of one with `num_heads` and a linear layer `proj` that joins them (timm's)."""
+    if isinstance(attention, nn.MultiheadAttention):
+        torchs = _TorchAttention(attention)
+        return Site(name, attention, torchs.enter, torchs.leave, call, Layout.NHTC)
+    number, joins = getattr(attention, "num_heads", None), getattr(attention, "proj", None)
+    if not isinstance(number, int) or not isinstance(joins, nn.Linear) or joins.in_features % number:
+        return None
+    return Site(
+        name,
+        joins,
+        lambda forward, joined: _split(joined, number),
+        lambda forward, value: forward(_joined(value)),
+        call,
+        Layout.NHTC,
     )
 
 
-def _growths(classifier: Classifier, site: nn.Module, image: Tensor, value: Shape) -> Iterator[Growth]:
-    """Growth of the site's value with the image, then with a map inside the network; as far as it can be seen."""
-    yield from _growth(classifier, site, image, value, None)
-    layers = [module for module in classifier.network.modules() if isinstance(module, MAP_LAYERS)]
-    made = _shapes_until(classifier, site, layers, image)
-    maps = [layer for layer, shape in made if len(shape) == 4 and shape[HEIGHT] * shape[WIDTH] > 1]
-    for layer in dict.fromkeys(maps[:1] + maps[-1:]):
-        yield from _growth(classifier, site, image, value, layer)
+@dataclass(frozen=True, eq=False)
+class _TorchAttention:
+    """The halves of `nn.MultiheadAttention`, without masks, before and after its output projection."""
+
+    module: nn.MultiheadAttention
+
+    def enter(self, forward: Forward, query: Any, key: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """What the heads give, shape (B, heads, T, D)."""
+        own = self.module
+        names = ("key_padding_mask", "need_weights", "attn_mask", "average_attn_weights", "is_causal")
+        options = dict(zip(names, args, strict=False)) | kwargs
+        if own.bias_k is not None or own.add_zero_attn or any(options.get(name) is not None for name in names[0:3:2]):
+            raise ValueError("heads can be edited in an attention without masks and without added keys, got one with.")
+        if own._qkv_same_embed_dim:
+            weights = own.in_proj_weight.chunk(3)
+        else:
+            weights = (own.q_proj_weight, own.k_proj_weight, own.v_proj_weight)
+        biases = (None, None, None) if own.in_proj_bias is None else own.in_proj_bias.chunk(3)
+        inputs = [each if own.batch_first else each.transpose(0, 1) for each in (query, key, value)]
+        parts = [_split(F.linear(inputs[i], weights[i], biases[i]), own.num_heads) for i in range(3)]
+        return F.scaled_dot_product_attention(*parts)
+
+    def leave(self, forward: Forward, value: Any) -> tuple[Any, None]:
+        """The module's output for these heads, and no attention weights."""
+        joins = self.module.out_proj
+        output = F.linear(_joined(value), joins.weight, joins.bias)
+        return (output if self.module.batch_first else output.transpose(0, 1)), None
 
 
-def _growth(
-    classifier: Classifier, site: nn.Module, image: Tensor, value: Shape, layer: nn.Module | None
-) -> Iterator[Growth]:
-    """Growth of the site's value with the image or the output of a layer; nothing if the network does not allow it."""
-    grown = []
-    for axis in (HEIGHT, WIDTH):
-        with ExitStack() as hooks:
-            if layer is not None:
-                hooks.enter_context(layer.register_forward_hook(lambda m, i, output, axis=axis: _doubled(output, axis)))
-            shapes = _shapes_until(classifier, site, [site], _doubled(image, axis) if layer is None else image)
-        if not shapes or len(shapes[0][1]) != len(value):
-            return
-        grown.append(frozenset(axis for axis, size in enumerate(shapes[0][1]) if size != value[axis]))
-    yield Growth(*grown)
+def _split(joined: Any, heads: int) -> Any:
+    """(B, T, heads * D) to (B, heads, T, D)."""
+    return joined.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _shapes_until(
-    classifier: Classifier, site: nn.Module, layers: Sequence[nn.Module], image: Tensor
-) -> list[tuple[nn.Module, Shape]]:
-    """Shapes of layers' outputs as they come, until the site has run or the network fails."""
-    seen: list[tuple[nn.Module, Shape]] = []
-
-    def stop(*_: object) -> None:
-        raise _Reached
-
-    with ExitStack() as hooks:
-        for layer in layers:
-            hooks.enter_context(layer.register_forward_hook(lambda m, i, output: seen.append((m, tuple(output.shape)))))
-        hooks.enter_context(site.register_forward_hook(stop))
-        with suppress(Exception):  # whatever the network raises at an image of another size
-            classifier(image)
-    return seen
-
-
-def _doubled(value: Tensor, axis: int) -> Tensor:
-    return torch.cat([value, value], axis)
+def _joined(value: Any) -> Any:
+    return value.transpose(1, 2).flatten(2)

@@ -14,13 +14,14 @@ from torch import Tensor, fx, nn
 
 from dovision.interfaces import Classifier
 from dovision.propagation.graph import Graph, Method, Step
+from dovision.propagation.sites import Site
 
 
 class Untraceable(Exception):
     """The tracer cannot follow the model; the message says where."""
 
 
-def trace(classifier: Classifier, site: nn.Module | None) -> Graph:
+def trace(classifier: Classifier, site: Site | None) -> Graph:
     """Follow the classifier, in eval mode, from the image to the logits; `site` None is the image.
 
     Raises:
@@ -37,7 +38,7 @@ def trace(classifier: Classifier, site: nn.Module | None) -> Graph:
     finally:
         for name in set(vars(classifier)) - own:  # the tracer stores tensors that are no parameters on the model
             delattr(classifier, name)
-    if site is not None and tracer.visits != 1:
+    if site is not None and not tracer.marked:
         raise Untraceable("the site lies inside a module that is taken as one step")
     return graph
 
@@ -48,15 +49,16 @@ def mark_site(value: Any) -> Any:
 
 
 class _Tracer(fx.Tracer):
-    """Puts `mark_site` behind the site's module, or behind the image.
+    """Puts `mark_site` where the site's value is entered and left, or behind the image.
 
     While torch.fx traces, the modules of all threads call it; those of other threads go on as ever.
     """
 
-    def __init__(self, site: nn.Module | None) -> None:
+    def __init__(self, site: Site | None) -> None:
         super().__init__()
         self.site = site
-        self.visits = 0
+        self.calls = 0  # of the site's module
+        self.marked = False
         self.thread = threading.get_ident()
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
@@ -65,11 +67,19 @@ class _Tracer(fx.Tracer):
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         if not self._traced_here():
             return forward(*args, **kwargs)
-        output = super().call_module(m, forward, args, kwargs)
-        if m is not self.site:
-            return output
-        self.visits += 1
-        return self.create_proxy("call_function", mark_site, (output,), {})
+        run = super().call_module
+        if self.site is None or m is not self.site.module:
+            return run(m, forward, args, kwargs)
+        self.calls += 1
+        if self.calls - 1 != (self.site.call or 0):
+            return run(m, forward, args, kwargs)
+
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            return run(m, forward, args, kwargs)
+
+        self.marked = True
+        value = self.site.enter(traced, *args, **kwargs)
+        return self.site.leave(traced, self.create_proxy("call_function", mark_site, (value,), {}))
 
     def _traced_here(self) -> bool:
         return threading.get_ident() == self.thread

@@ -19,9 +19,8 @@ from dovision.evaluation.test_images import first_samples, test_samples
 from dovision.functional.rng import generator
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.module_state import evaluating
-from dovision.propagation import check_layout
+from dovision.propagation import presented_site
 from dovision.propagation.plain import Plain
-from dovision.propagation.sites import site_module
 from dovision.runtime.process_state import isolated
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
@@ -154,8 +153,7 @@ def _check_stored(component: Component, settings: Any) -> None:
 @torch.no_grad()
 def _check_intervention(intervention: Intervention, classifier: Classifier, shape: Shape) -> None:
     """Refuse a site that the network does not have, and units that its value does not have."""
-    check_layout(classifier, intervention, shape)
-    site = site_module(classifier, intervention.site)
+    site = presented_site(classifier, intervention, shape)
     with evaluating(classifier):
         value = Plain(classifier, site).clean(torch.zeros(1, *shape, device=classifier.mean.device)).site
     if intervention.unit is not None or type(intervention).bind is Intervention.bind:  # others learn units from images
