@@ -25,6 +25,7 @@ BOX_COLUMNS = ["sample", "object", "label", "top", "left", "bottom", "right"]  #
 SOURCE_BOXES = ["row", *BOX_COLUMNS[1:]]  # columns of Images.source_boxes
 SPLITS = ("train", "val", "test")
 INPUT = "input"  # the site of an edit of the image itself
+SET_JOIN = "+"  # between the names of units that are set at once
 CODE = "code"  # the site of an edit of an inserted autoencoder's code
 
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from dovision.analysis import average_effect
-from dovision.analysis.average_effect import at_level, average_effects
+from dovision.analysis.average_effect import INTERACTIONS, at_level, average_effects, interactions
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import FEW_GROUPS, SATURATED, mean_interval, mean_p_value
 from dovision.store import tables
@@ -73,3 +74,46 @@ def test_effects_that_are_rounding_have_no_interval(tmp_path, write_run):
     assert (found["mean"] == 0).all()
     assert found[["low", "high", "p"]].isna().all(axis=None)
     assert set(found["reason"]) == {SATURATED}
+
+
+@pytest.fixture(scope="module")
+def of_sets(tmp_path_factory, write_run):
+    """A run of 16 units, two of which are sets of others."""
+    run = write_run(tmp_path_factory.mktemp("sets"), eps=(0.2,), grid=None, images=60, maps=0).path
+    table = pq.read_table(run / EFFECTS)
+    sets = {
+        "channel 2": "channel 0+channel 1",
+        "channel 3": "channel 0+channel 1+channel 4",
+        "channel 5": "a+channel 1",
+    }
+    units = table["unit"].to_pandas().astype(str).replace(sets).astype("category")
+    column = pa.Array.from_pandas(units).cast(table.schema.field("unit").type)
+    pq.write_table(table.set_column(table.schema.get_field_index("unit"), "unit", column), run / EFFECTS)
+    return run
+
+
+def test_an_interaction_is_the_effect_of_a_set_minus_the_sum_of_its_units(of_sets):
+    found = interactions(of_sets).set_index(CELL)
+    assert list(dict.fromkeys(found.index.get_level_values("unit"))) == [
+        "channel 0+channel 1",
+        "channel 0+channel 1+channel 4",
+    ]
+    rows = read_effects(of_sets, range(60)).merge(read_samples(of_sets)[["sample", "condition", "group"]])
+    rows = rows.astype({"unit": str, "effect": float})
+    for (condition, unit, name), row in list(found.iterrows())[::7]:
+        cell = rows[(rows["condition"] == condition) & (rows["class"] == name)]
+        effect = cell.pivot(index="sample", columns="unit", values="effect")
+        additive = effect[unit.split("+")].sum(axis=1)
+        difference = (effect[unit] - additive).to_numpy()
+        group = cell.drop_duplicates("sample").set_index("sample")["group"].loc[effect.index].to_numpy()
+        alone = mean_interval(difference, group, RESOLUTION)
+        assert (row["effect"], row["additive"]) == pytest.approx((effect[unit].mean(), additive.mean()))
+        assert (row["interaction"], row["low"], row["high"]) == pytest.approx(
+            (difference.mean(), alone.low, alone.high)
+        )
+
+
+def test_a_run_without_sets_has_no_interactions(run):
+    found = interactions(run)
+    assert found.empty
+    assert list(found.columns) == INTERACTIONS

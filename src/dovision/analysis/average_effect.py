@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,10 +14,13 @@ import pandas as pd
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, Means, mean_interval, means
 from dovision.store.tables import EFFECTS, read_groups, row_groups
+from dovision.types import SET_JOIN
 
 _Array = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
 CELL = ("condition", "unit", "class")
+INTERVAL_COLUMNS = ("low", "high", "reason", "p", "error", "skewness", "effective", "clusters", "images")
+INTERACTIONS = [*CELL, "effect", "additive", "interaction", *INTERVAL_COLUMNS]
 SUMS_AT_ONCE = 8_000_000  # sums of groups that are held at once, of 8 bytes each
 
 
@@ -46,6 +51,47 @@ def average_effects(folder: Path) -> pd.DataFrame:
             np.add.at(counts, place, 1)
         frames.append(_frame(block, totals.reshape(len(groups), -1), counts.reshape(len(groups), -1)))
     return pd.concat(frames, ignore_index=True)
+
+
+def interactions(folder: Path) -> pd.DataFrame:
+    """Interaction of each set of units, its effect minus the sum of its units' own, e(u, v) - e(u) - e(v): means.
+
+    A set is a unit that is named after others of the run, such as c1+c4.
+
+    Returns:
+        Columns condition, unit (the set), class, effect (mean of the set's), additive (mean of the sum of its units'),
+        interaction (mean of the difference), and low, high, reason, p, error, skewness, effective, clusters, images of
+        the interaction as of `average_effects`; no rows where the run has no sets of units.
+    """
+    units = _names(folder, "unit")
+    sets = {name: tuple(name.split(SET_JOIN)) for name in units if SET_JOIN in name}
+    sets = {name: members for name, members in sets.items() if set(members) <= set(units)}
+    if not sets:
+        return pd.DataFrame(columns=INTERACTIONS)
+    wide = _by_unit(folder, units[units.isin([*sets, *(member for members in sets.values() for member in members)])])
+    groups = read_groups(folder).reindex(wide.index)
+    frames = []
+    for name, members in sets.items():
+        effect, additive = wide[name], functools.reduce(operator.add, (wide[member] for member in members))
+        difference = effect - additive
+        difference = difference.mask(difference.abs() < RESOLUTION, 0.0)
+        by_group = difference.groupby(groups.to_numpy())
+        cells = pd.MultiIndex.from_tuples([(condition, name, label) for condition, label in wide[name]], names=CELL)
+        found = _frame(cells, by_group.sum().to_numpy(), by_group.count().to_numpy())
+        measured = difference.columns[difference.notna().any()]
+        of_set, of_units = (each[measured].mean().to_numpy() for each in (effect, additive))
+        frames.append(found.rename(columns={"mean": "interaction"}).assign(effect=of_set, additive=of_units))
+    return pd.concat(frames, ignore_index=True)[INTERACTIONS]
+
+
+def _by_unit(folder: Path, units: pd.Index[str]) -> pd.DataFrame:
+    """Effects of some units: a row per sample, columns (unit, condition, class)."""
+    tables = row_groups(folder / EFFECTS, ["sample", *CELL, "effect"])
+    rows = pd.concat([rows[rows["unit"].isin(units)] for rows in (table.to_pandas() for table in tables)])
+    rows = rows.astype({**dict.fromkeys(CELL, str), "effect": float})
+    order = rows[["condition", "class"]].drop_duplicates()
+    columns = [(unit, *cell) for unit in units for cell in order.itertuples(index=False)]
+    return rows.pivot(index="sample", columns=["unit", "condition", "class"], values="effect")[columns]
 
 
 def _names(folder: Path, column: str) -> pd.Index[str]:

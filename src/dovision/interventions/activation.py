@@ -16,7 +16,7 @@ from dovision import checks
 from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images, Intervention
 from dovision.interventions.values import CHANNEL_AXIS, POSITION_AXIS, ActivationValue, SiteUnit, Zero
-from dovision.types import INPUT, Batch, Box, Layout, Shape
+from dovision.types import INPUT, SET_JOIN, Batch, Box, Layout, Shape
 
 ZERO = Zero()
 ALL_PAIRS = "pairs"
@@ -198,7 +198,7 @@ def _units(
     names = _names(kind, shape)
     chosen = range(len(names)) if choose is None else [_number("choose", each, names) for each in choose]
     members = dict.fromkeys([*((number,) for number in chosen), *_members(sets, chosen, names, seed)])
-    found = [NamedUnit("+".join(names[each] for each in own), own) for own in members]
+    found = [NamedUnit(SET_JOIN.join(names[each] for each in own), own) for own in members]
     for unit in found if controls else ():
         if 2 * len(unit.members) > len(names):
             raise ValueError(

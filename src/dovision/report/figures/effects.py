@@ -30,6 +30,9 @@ class Effects(FigureComponent):
         averaged = average_effect.average_effects(run.folder)
         yield _distribution(run)
         yield _averages(run, averaged, self.averages)
+        interacting = average_effect.interactions(run.folder)
+        if len(interacting):
+            yield _interactions(run, interacting, self.averages)
         clean = averaged[averaged["condition"] == CLEAN]
         if clean["unit"].nunique() > 1:
             first = next(row_groups(run.folder / EFFECTS, ["top"]))["top"]  # all units are of one kind
@@ -85,6 +88,22 @@ def _averages(run: Run, frame: pd.DataFrame, most: int) -> ReportFigure:
     words = caption(text, [run], images(frame["images"]), whiskers, data)
     figure = average_effects_plot(strongest(data, most))
     return ReportFigure("average_effects", "Largest average effects", words, figure, data)
+
+
+def _interactions(run: Run, frame: pd.DataFrame, most: int) -> ReportFigure:
+    named = frame.rename(columns={"interaction": "mean"})
+    shown = len(strongest(named, most))
+    data = average_effect.at_level(named, level_of_selected(shown, len(named)))
+    text = (
+        "Effect of units that are set at once minus the sum of the effects of each alone, mean over images: the "
+        f"largest of {len(frame):,}. 0: the effects add up."
+    )
+    words = caption(
+        text, [run], images(frame["images"]), f"Whiskers: {MEAN_INTERVALS}{selected(shown, len(frame))}.", data
+    )
+    figure = average_effects_plot(strongest(data, most), "interaction effect on the class probability")
+    data = data.rename(columns={"mean": "interaction"})
+    return ReportFigure("interactions", "Largest interactions of units", words, figure, data)
 
 
 def _units_by_class(run: Run, clean: pd.DataFrame, most: int) -> ReportFigure:
