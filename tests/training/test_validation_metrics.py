@@ -105,6 +105,33 @@ def test_what_has_no_value_is_left_out(configured):
     }
 
 
+@pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL])
+@pytest.mark.parametrize(
+    ("make", "got"),
+    [
+        (torchmetrics.ConfusionMatrix, r"shape \(3, "),
+        (torchmetrics.StatScores, r"shape \(5,\)"),
+        (torchmetrics.ROC, "tuple"),
+    ],
+)
+def test_a_metric_whose_value_is_no_number_is_refused_by_name(task, make, got):
+    with pytest.raises(ValueError, match=rf"^metrics.mine must have one number as its value, or .*, got {got}"):
+        ValidationMetrics(task, {"mine": make})
+
+
+def test_a_metric_that_cannot_be_computed_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"^metrics.mine cannot be computed of probabilities and labels: .*same shape"):
+        ValidationMetrics(MULTICLASS, {"mine": torchmetrics.MeanSquaredError})
+
+
+def test_metrics_have_seen_nothing_before_the_first_image(configured):
+    metrics, fresh = (ValidationMetrics(MULTICLASS, configured) for _ in range(2))
+    for each in metrics.metrics.values():
+        assert not each.update_called
+    probability, label = drawn(MULTICLASS)
+    assert measured(metrics, probability, label) == measured(fresh, probability, label)
+
+
 @pytest.mark.parametrize(
     "make", [partial(torchmetrics.F1Score, avrage="macro"), partial(torchmetrics.F1Score, average="mean")]
 )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
@@ -12,6 +15,7 @@ from dovision.training.label_auroc import LabelAUROC
 from dovision.types import Task
 
 UNKNOWN = -1  # stands for nan in labels that torchmetrics gets, which takes whole numbers
+TRIED = 8  # images on which a metric is tried out
 MakeMetric = Callable[..., Metric]
 
 
@@ -26,13 +30,16 @@ class ValidationMetrics(nn.Module):
         metrics: by name, classes of torchmetrics or partials of them.
 
     Raises:
-        ValueError: a metric cannot be made; the error begins with its name.
+        ValueError: a metric cannot be made or computed, or its value is neither one number nor one for each class; the
+            error begins with its name.
     """
 
     def __init__(self, task: Task, metrics: Mapping[str, MakeMetric]) -> None:
         super().__init__()
         self.task = task
         self.metrics = {name: _made(name, make, task) for name, make in metrics.items()}
+        for name, metric in self.metrics.items():
+            self._try(name, copy.deepcopy(metric))
         self._modules |= {name: metric for name, metric in self.metrics.items()}  # so that they are moved to a device
 
     @property
@@ -42,9 +49,8 @@ class ValidationMetrics(nn.Module):
 
     def update(self, probability: Tensor, label: Tensor) -> None:
         """Add images with P(y | x), shape (B, K), and labels, shape (B,), or (B, K), nan where not known."""
-        whole = label.nan_to_num(UNKNOWN).long() if self.task.multilabel else label
         for metric in self.metrics.values():
-            metric.update(probability, label if isinstance(metric, LabelAUROC) else whole)
+            self._update(metric, probability, label)
 
     def compute(self) -> dict[str, Tensor]:
         """Finite values by name; by name/class those of a metric that does not average over classes."""
@@ -57,6 +63,29 @@ class ValidationMetrics(nn.Module):
     def reset(self) -> None:
         for metric in self.metrics.values():
             metric.reset()
+
+    def _update(self, metric: Metric, probability: Tensor, label: Tensor) -> None:
+        keeps_nan = isinstance(metric, LabelAUROC) or not self.task.multilabel
+        metric.update(probability, label if keeps_nan else label.nan_to_num(UNKNOWN).long())
+
+    @torch.no_grad()
+    def _try(self, name: str, metric: Metric) -> None:
+        """Refuse a metric whose value, for an image of each of the first classes, is not one number for each name."""
+        classes = torch.eye(len(self.task.classes))[:TRIED]
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of classes that it has not seen
+                self._update(metric, classes, classes if self.task.multilabel else classes.argmax(1))
+                value = metric.compute()
+        except (RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"metrics.{name} cannot be computed of probabilities and labels: {reason}") from error
+        if not isinstance(value, Tensor) or value.numel() != len(self._names(name, metric)):
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(
+                f"metrics.{name} must have one number as its value, or one for each class (average: none), got {got}. "
+                "Leave it out."
+            )
 
     def _names(self, name: str, metric: Metric) -> list[str]:
         """The names of a metric's values: one for each class where it does not average over them."""
