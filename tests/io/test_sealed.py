@@ -39,6 +39,20 @@ def test_the_same_content_gives_the_same_bytes_under_any_name(path, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.ckpt", "another.name"]
 
 
+def test_the_bytes_do_not_depend_on_which_equal_parts_are_one_object(path, tmp_path):
+    word, pair = "loss", ["a", "b"]
+    weights = torch.nn.BatchNorm1d(2).state_dict()
+    own = {"one": word, "two": word, "three": pair, "four": pair, word: (0.9, word), "weights": weights}
+    other = {"one": "lo" + word[2:], "two": word, "three": ["a", "b"], "four": [*"ab"], word: (0.9, word[:2] + "ss")}
+    for name, content in (("own", own), ("other", {**other, "weights": torch.nn.BatchNorm1d(2).state_dict()})):
+        sealed.write_sealed(tmp_path / name, content)
+    again = sealed.read_sealed(tmp_path / "own")
+    sealed.write_sealed(tmp_path / "again", again)
+    first, *others = [(tmp_path / name).read_bytes() for name in ("own", "other", "again")]
+    assert all(each == first for each in others)
+    assert again["weights"]._metadata == weights._metadata
+
+
 def test_every_flipped_bit_is_found(path):
     whole = path.read_bytes()
     for place in range(len(whole)):

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 from torchvision.transforms import v2
@@ -77,21 +77,35 @@ class Fitted(NamedTuple):
     steps: int
 
 
-def fit(folder: Path, killed_in: int | None = None, origin: dict[str, str] = CODE, way: str = "plain") -> Fitted:
+def fit(
+    folder: Path,
+    killed_in: int | None = None,
+    origin: dict[str, str] = CODE,
+    way: str = "plain",
+    epochs_of_all: int = EPOCHS,
+    start: Path | None = None,
+) -> Fitted:
     """The command, begun in the same way each time."""
     own, callbacks, data = WAYS[way]()
+    for each in callbacks:
+        if isinstance(each, ModelCheckpoint):
+            each.dirpath = str(folder)
     module, epochs = Fitting(killed_in, **own), Epochs(folder, "val_loss", "min", origin)
     trainer = pl.Trainer(
-        max_epochs=EPOCHS, accelerator="cpu", logger=False, callbacks=[*callbacks, epochs], enable_progress_bar=False,
-        enable_model_summary=False,
+        max_epochs=epochs_of_all, accelerator="cpu", logger=False, callbacks=[*callbacks, epochs],
+        enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     images = ImageDataModule(Dots(), train_batch_size=8, val_batch_size=8, **data)
-    trainer.fit(module, datamodule=images, ckpt_path=epochs.last())
+    trainer.fit(module, datamodule=images, ckpt_path=epochs.last() or start)
     return Fitted(epochs.best_weights, epochs.scores, epochs.best_scores, next(module.steps))
 
 
 def sgd(lr: float = 0.1) -> dict[str, Any]:
     return {"optimizer": partial(torch.optim.SGD, lr=lr, momentum=0.9)}
+
+
+def checkpoints(**own: Any) -> ModelCheckpoint:
+    return ModelCheckpoint(monitor="val_loss", filename="{epoch}", enable_version_counter=False, **own)
 
 
 JITTER = v2.Compose([v2.RandomHorizontalFlip(), v2.ColorJitter(brightness=0.5)])
@@ -114,6 +128,8 @@ WAYS: dict[str, Callable[[], tuple[dict[str, Any], list[pl.Callback], dict[str, 
         {},
     ),
     "early": lambda: (sgd(2.0), [EarlyStopping("val_loss", patience=1, min_delta=0.5)], {}),
+    "two best": lambda: ({}, [checkpoints(save_top_k=2)], {}),
+    "all and last": lambda: (sgd(2.0), [checkpoints(save_top_k=-1, save_last=True)], {}),
     "augmented": lambda: ({}, [], {"augmentation": JITTER}),
     "augmented by workers": lambda: ({}, [], {"augmentation": JITTER, "num_workers": 1}),
 }
@@ -151,6 +167,45 @@ def test_it_does_so_with_schedules_early_stopping_and_augmentation(tmp_path, way
                 fit(tmp_path / "killed", step, way=way)
     assert same(fit(tmp_path / "killed", way=way), whole)
     assert (len(whole.scores) < EPOCHS) == (way == "early")
+
+
+def files_of(folder: Path) -> dict[str, Any]:
+    """What the files of a ModelCheckpoint in a folder hold, by name: weights, and the scores of the best."""
+    found = {}
+    for path in folder.glob("*.ckpt"):
+        content = sealed.read_sealed(path)
+        (state,) = (state for name, state in content["callbacks"].items() if "ModelCheckpoint" in name)
+        scores = {Path(name).name: float(score) for name, score in state["best_k_models"].items()}
+        found[path.name] = ({name: value.tolist() for name, value in content["state_dict"].items()}, scores)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("way", "names"),
+    [
+        ("two best", {"epoch=2.ckpt", "epoch=3.ckpt"}),
+        ("all and last", {"last.ckpt", *(f"epoch={epoch}.ckpt" for epoch in range(EPOCHS))}),
+    ],
+)
+def test_the_files_of_a_model_checkpoint_are_those_of_an_undisturbed_fit(tmp_path, way, names):
+    fit(tmp_path / "whole", way=way)
+    for step in (STEPS + 1, STEPS):
+        with pytest.raises(Killed):
+            fit(tmp_path / "killed", step, way=way)
+    fit(tmp_path / "killed", way=way)
+    found = files_of(tmp_path / "killed")
+    assert found.keys() == {EPOCH_FILE, *names}
+    assert found == files_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", ["epoch=0.ckpt", "epoch=1.ckpt", "last.ckpt"])
+def test_a_fit_goes_on_from_a_file_of_a_model_checkpoint_as_if_it_had_had_all_epochs(tmp_path, name):
+    whole, few = fit(tmp_path / "whole", way="all and last"), tmp_path / "few"
+    fit(few, way="all and last", epochs_of_all=2)
+    more = fit(tmp_path / "more", way="all and last", start=few / name)
+    assert more.steps == STEPS * (3 if name == "epoch=0.ckpt" else 2)
+    assert same(more, whole)
+    assert list(pd.read_csv(tmp_path / "more" / "epochs.csv")["epoch"]) == [1, 2, 3, 4]
 
 
 def test_workers_change_nothing_of_an_augmented_fit(tmp_path):
@@ -250,6 +305,16 @@ def test_the_best_epoch_is_the_one_with_the_least_loss(undisturbed):
     losses = [scores["val_loss"] for scores in undisturbed.scores]
     assert undisturbed.best["epoch"] == 1 + losses.index(min(losses))
     assert undisturbed.best["val_loss"] == min(losses)
+
+
+@pytest.mark.parametrize(("way", "is_best"), [("plain", True), ("early", False)])
+def test_the_weights_of_an_epoch_that_is_the_best_so_far_are_written_once(tmp_path, way, is_best):
+    done = fit(tmp_path, way=way)
+    assert (done.best["epoch"] == len(done.scores)) == is_best
+    content = sealed.read_sealed(tmp_path / EPOCH_FILE)
+    (best,) = (state["best_weights"] for state in content["callbacks"].values() if "best_weights" in state)
+    weights = {name: value for name, value in content["state_dict"].items() if value.numel()}
+    assert {value.data_ptr() == best[name].data_ptr() for name, value in weights.items()} == {is_best}
 
 
 def test_what_ends_a_training_is_told_with_the_epoch_that_it_goes_on_from(tmp_path, caplog):

@@ -18,13 +18,18 @@ from dovision.training.causal_autoencoder import CausalAutoencoder
 
 FEW_STEPS = ("dataset=digits", "dataset.test_fraction=0.75")  # three steps an epoch
 FEW_STEPS += ("training.classifier.batch_size=64", "training.classifier.epochs=10")
-FEW_STEPS += ("autoencoder=conv_1x1", "training.autoencoder.batch_size=64", "training.autoencoder.epochs=2")
+FEW_STEPS += (
+    "callbacks=model_checkpoint",
+    "autoencoder=conv_1x1",
+    "training.autoencoder.batch_size=64",
+    "training.autoencoder.epochs=2",
+)
 
 
 @pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(tmp_path, run_command, monkeypatch, capsys):
-    root = f"output_root={tmp_path / 'killed'}"
+    root = f"output_root={tmp_path / 'root'}"  # of both, since a ModelCheckpoint writes it into its files
     process = subprocess.Popen(
         [sys.executable, "-m", "dovision.cli.train", *FEW_STEPS, root], stderr=subprocess.PIPE, text=True
     )
@@ -47,12 +52,13 @@ def test_a_killed_training_goes_on_to_the_bytes_of_an_undisturbed_one(tmp_path, 
     assert "Traceback" not in printed
     assert run_command(train, *FEW_STEPS, root) == 0
 
-    assert run_command(train, *FEW_STEPS, f"output_root={tmp_path / 'undisturbed'}") == 0
+    (tmp_path / "root").rename(tmp_path / "killed")
+    assert run_command(train, *FEW_STEPS, root) == 0
     found = {path.relative_to(tmp_path / "killed"): path for path in (tmp_path / "killed").glob("checkpoints/*/*")}
-    assert {path.name for path in found} >= {"classifier.ckpt", "autoencoder.ckpt"}
+    assert {path.name for path in found} >= {"classifier.ckpt", "autoencoder.ckpt", "best.ckpt"}
     assert "epoch.ckpt" not in {path.name for path in found}
     for path, killed in found.items():
-        assert killed.read_bytes() == (tmp_path / "undisturbed" / path).read_bytes(), path
+        assert killed.read_bytes() == (tmp_path / "root" / path).read_bytes(), path
 
 
 @pytest.mark.long

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import sys
 import zipfile
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,7 +34,7 @@ def write_sealed(path: Path, content: Any) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial, partial.open("w+b") as file:
-        torch.save(content, file)  # to a path it would write the file's name, too
+        torch.save(_unshared(content), file)  # to a path it would write the file's name, too
         _seal(file)
 
 
@@ -112,6 +114,24 @@ def _load(path: str | Path, file: BinaryIO, remedy: str) -> Any:
     except Exception as error:  # a damaged archive or pickle raises whatever its bytes lead to
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"the checkpoint {path} cannot be read: {reason}. Fit it again, or copy it again.") from error
+
+
+def _unshared(node: Any) -> Any:
+    """The same content in containers of its own and with one object for equal strings.
+
+    A pickle writes an object once and then refers to it, so that without this its bytes would depend on which equal
+    parts happen to be one object, which is another matter in a content that was read from a file.
+    """
+    if type(node) is str:
+        return sys.intern(node)
+    if type(node) in (list, tuple):
+        return type(node)(map(_unshared, node))
+    if type(node) not in (dict, OrderedDict):
+        return node
+    own = type(node)((_unshared(key), _unshared(value)) for key, value in node.items())
+    if isinstance(node, OrderedDict):  # of torch, with versions of modules as an attribute
+        vars(own).update(_unshared(vars(node)))
+    return own
 
 
 def _seal(file: BinaryIO) -> None:

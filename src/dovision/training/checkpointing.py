@@ -26,7 +26,9 @@ class Epochs(Checkpoint):
     """Keeps the last epoch of a training in a file, from which it goes on bit for bit, and the weights of the best one.
 
     Lightning's checkpoint holds the weights, the optimizer and the count; this adds what the next epochs draw from, the
-    scores so far and the best weights, so that no second file can disagree with it.
+    scores so far and the best weights. A ModelCheckpoint can stand beside it, but not in its place: it keeps the best
+    epoch in a second file, which a kill between the two leaves at odds with the last one; it writes the optimizer's
+    state twice an epoch; and its state holds absolute paths, so that it forgets the best epoch of a moved folder.
 
     Args:
         folder: of epoch.ckpt, which holds the last epoch, and of epochs.csv, which holds the scores of all.
@@ -44,6 +46,7 @@ class Epochs(Checkpoint):
         self.best_scores: dict[str, float] = {}
         self.best_weights: dict[str, Tensor] = {}
         self._drawn: dict[str, Any] = {}  # states of the global generators, to be restored
+        self._added = 0  # number of the epoch whose scores were added last
         self._stopped = False  # whether another callback has ended the fit
 
     def last(self) -> Path | None:
@@ -80,17 +83,12 @@ class Epochs(Checkpoint):
                 torch.cuda.set_rng_state_all(self._drawn["cuda"])
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.scores.append(scores)
-        self._stopped = trainer.should_stop
-        if not self.best_scores or self._is_better(scores, self.best_scores):
-            self.best_scores = {**scores, "epoch": trainer.current_epoch + 1}
-            self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
+        self._add_epoch(trainer, pl_module)
         trainer.save_checkpoint(self.folder / EPOCH_FILE)
         first = trainer.current_epoch + 2 - len(self.scores)  # not 1 where a fit went on from a checkpoint of others
         table = pd.DataFrame(self.scores, index=pd.RangeIndex(first, first + len(self.scores), name="epoch"))
         write_text(self.folder / "epochs.csv", guarded(table).to_csv())
-        text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(scores.items()))
+        text = ", ".join(f"{name} {value:.4g}" for name, value in sorted(self.scores[-1].items()))
         log.info("epoch %d of %d: %s", trainer.current_epoch + 1, trainer.max_epochs, text)
         if self._stopped:
             log.info("the fit ends early, after epoch %d", trainer.current_epoch + 1)
@@ -113,11 +111,34 @@ class Epochs(Checkpoint):
             "drawn": {"cpu": torch.get_rng_state(), "cuda": cuda},
         }
 
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Complete any checkpoint that is written, that of a ModelCheckpoint at the end of an epoch too."""
+        processed: int = trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        if processed > trainer.current_epoch:
+            self._add_epoch(trainer, pl_module)
+            checkpoint["callbacks"][self.state_key] = self.state_dict()
+        if self.best_scores.get("epoch") == trainer.current_epoch + 1:
+            checkpoint["state_dict"].update(self.best_weights)  # the same tensors, so that they are written once
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.scores = state_dict["scores"]
         self.best_scores = state_dict["best_scores"]
         self.best_weights = state_dict["best_weights"]
         self._drawn = state_dict["drawn"]
+
+    def _add_epoch(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the scores of the epoch that ends, unless they are there, and its weights if it is the best."""
+        epoch = trainer.current_epoch + 1
+        if self._added == epoch:
+            return
+        self._added, self._stopped = epoch, trainer.should_stop
+        scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.scores.append(scores)
+        if not self.best_scores or self._is_better(scores, self.best_scores):
+            self.best_scores = {**scores, "epoch": epoch}
+            self.best_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
 
     def _step_plateaus(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Let schedules look at the last epoch's metrics, as Lightning does only after a checkpoint is written."""
