@@ -186,6 +186,10 @@ def test_every_grid_that_is_finer_than_the_image_is_refused(everything, componen
             ["scheduler@training.autoencoder.scheduler=plateau", "training.autoencoder.scheduler.monitor=val_score"],
             "training.autoencoder.scheduler.monitor must name a metric that the fit logs, got 'val_score'. ",
         ),
+        (
+            ["+training.classifier.metrics.table={_target_:torchmetrics.ConfusionMatrix,_partial_:true}"],
+            "training.classifier: metrics.table must have one number as its value, or one for each class",
+        ),
         (["training.classifier.metrics.f1.average=mean"], "training.classifier: metrics.f1 cannot be made for a multi"),
         (
             ["callbacks=[early_stopping,lr_monitor]", "callbacks.early_stopping.monitor=val_acuracy"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -12,6 +13,7 @@ from hydra.plugins.sweeper import Sweeper
 
 from dovision.analysis.summary import CONDITION_METRICS, numbers
 from dovision.cli.train import main as train
+from dovision.models import checkpoint
 from dovision.store.run_record import read_sweep
 
 TINY = ("hydra.sweeper._target_=tiny.TinySweeper", "-m")
@@ -97,14 +99,45 @@ def test_every_number_of_a_summary_can_be_named(tmp_path, write_run):
     assert math.isnan(numbers(summary)["success_rate/clean"])
 
 
-def test_a_training_returns_its_score_and_names_those_that_it_has(tmp_path, run_command, capsys, monkeypatch):
+def test_a_training_returns_its_score(tmp_path, run_command, monkeypatch):
     returned = []
     words = ["dataset=digits", "training.classifier.epochs=0", f"output_root={tmp_path}"]
     monkeypatch.setattr("dovision.sweeps.task.JobTask.__call__", noting(returned))
     assert run_command(train, *words, "optimized_metric=val_score") == 0
     assert 0 <= returned[0] <= 1
-    assert run_command(train, *words, "optimized_metric=val_scores") == 1
-    assert "optimized_metric must be one of val_loss, val_score" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["optimized_metric=val_scores"], "must be one of train_loss, val_loss, val_score, val_accuracy, val_auroc, "),
+        (["optimized_metric=val_scores"], "epoch, got 'val_scores'. Did you mean val_score"),
+        (["optimized_metric=train_loss", "training.classifier.epochs=0"], "must be one of val_loss, val_score, val_"),
+        (["optimized_metric=autoencoder/val_loss"], "epoch, got 'autoencoder/val_loss'."),
+        (["optimized_metric=autoencoder/val_shallow", "autoencoder=conv_1x1"], "autoencoder/val_loss, autoencoder/val"),
+    ],
+)  # fmt: skip
+def test_a_score_that_no_training_ends_with_is_refused_before_anything_starts(
+    tmp_path, run_command, capsys, overrides, message
+):
+    assert run_command(train, "dataset=digits", *overrides, f"output_root={tmp_path}") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("dovision-train: optimized_metric must be one of ")
+    assert message in error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_the_scores_of_a_training_are_those_that_can_be_named(tmp_path, run_command, capsys, epochs):
+    words = ("dataset=digits", "dataset.test_fraction=0.75", f"output_root={tmp_path}")
+    own = (*words, f"training.classifier.epochs={epochs}")
+    assert run_command(train, *own) == 0
+    (path,) = tmp_path.glob("checkpoints/*/classifier.ckpt")
+    capsys.readouterr()
+    for command in (own, (*words, f"checkpoint={path}")):
+        assert run_command(train, *command, "optimized_metric=nothing") == 1
+        (names,) = re.findall(r"must be one of (.*), got 'nothing'", capsys.readouterr().err)
+        assert set(names.split(", ")) == set(checkpoint.read_checkpoint(path)["facts"]["scores"])
 
 
 def noting(returned):

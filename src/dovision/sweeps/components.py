@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dovision import checks
 from dovision.attacks.replay import Replay
 from dovision.config.component import Component
 from dovision.config.errors import named
@@ -18,6 +19,7 @@ from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.test_images import first_samples, test_samples
 from dovision.functional.rng import generator
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
+from dovision.models.checkpoint import read_checkpoint
 from dovision.module_state import evaluating
 from dovision.propagation import presented_site
 from dovision.propagation.plain import Plain
@@ -29,7 +31,7 @@ from dovision.tracking.loggers import check_logger
 from dovision.training.augmentation import Augmentation
 from dovision.training.checkpointing import check_resumable
 from dovision.training.fit_callbacks import check_callbacks
-from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule
+from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule, scored
 from dovision.training.trainer import make_trainer
 from dovision.types import CODE, INPUT, Shape
 
@@ -74,7 +76,8 @@ class Components:
                 stored = functools.partial(_check_stored, component, settings)
                 self._once(["stored", component.where, dict(component), measured], stored)
         fit = functools.partial(_check_fits, settings, self._networks)
-        self._once(["fits", network, content["training"], content["callbacks"], _file(settings.ckpt_path)], fit)
+        asked = [content[name] for name in ("training", "callbacks", "optimized_metric")]
+        self._once(["fits", network, asked, _file(settings.ckpt_path)], fit)
         if settings.autoencoder is not None and not isinstance(settings, EvaluateSettings):  # dovision-train fits it
             self._once(["with_autoencoder", network], lambda: self._networks.with_autoencoder(settings))
 
@@ -171,7 +174,7 @@ def _check_optimizer(partial: Any) -> None:
 
 
 def _check_fits(settings: TrainSettings, networks: Networks) -> None:
-    """Refuse metrics and frozen layers that the network does not have, and monitors of what no fit logs."""
+    """Refuse metrics and frozen layers that the network does not have, and names of what no fit logs."""
     own = settings.training
     try:
         module = classifier_module(own, networks.plain(settings))
@@ -183,6 +186,18 @@ def _check_fits(settings: TrainSettings, networks: Networks) -> None:
     logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(own)}
     for kind, fit in (("classifier", own.classifier), ("autoencoder", own.autoencoder)):
         _check_schedule(f"training.{kind}.scheduler", fit, logged[kind])
+    if settings.optimized_metric is not None and not isinstance(settings, EvaluateSettings):
+        checks.choice("optimized_metric", settings.optimized_metric, _scores(settings, logged))
+
+
+def _scores(settings: TrainSettings, logged: Mapping[str, list[str]]) -> list[str]:
+    """The names of the scores that a training ends with."""
+    own = settings.training
+    found = scored(own.classifier, logged["classifier"])
+    if settings.checkpoint is not None:
+        found = list(read_checkpoint(settings.checkpoint)["facts"].get("scores", {}))
+    more = [] if settings.autoencoder is None else scored(own.autoencoder, logged["autoencoder"])
+    return [*found, *(f"autoencoder/{name}" for name in more)]
 
 
 def _check_schedule(where: str, fit: FitSettings, logged: Collection[str]) -> None:

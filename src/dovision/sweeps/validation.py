@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra.types import RunMode
@@ -148,9 +149,11 @@ class Checks:
         if isinstance(job, TrainSettings):
             _check_autoencoder(job)
             _check_optimized(job)
-            for file in (job.checkpoint, job.model.get("checkpoint_file")):
-                if file is not None:
+            for key, file in _files(job).items():
+                try:
                     sealed.require(file)
+                except FileNotFoundError as error:
+                    raise FileNotFoundError(f"{key}: {error}") from None
             self._components.check(job, here)
             found = unused(job, overrides, OmegaConf.select(config, "hydra.mode"))
             self._unused |= found
@@ -164,8 +167,15 @@ class Checks:
             log.warning("; ".join(f"{key} has no effect without {name}" for key, name in idle.items()))
 
 
+def _files(settings: TrainSettings) -> dict[str, str | Path]:
+    """The checkpoints that a job reads, by their keys."""
+    named = {"checkpoint": settings.checkpoint, "ckpt_path": settings.ckpt_path}
+    named["model.checkpoint_file"] = settings.model.get("checkpoint_file")
+    return {key: file for key, file in named.items() if file is not None}
+
+
 def _check_optimized(settings: TrainSettings) -> None:
-    """Refuse a number that no condition of an evaluation has; the scores of a training are known once it is fitted."""
+    """Refuse a number that no condition of an evaluation has; that of a training is checked with its fits."""
     if settings.optimized_metric is not None and isinstance(settings, EvaluateSettings):
         attack: Attack = settings.attack.make()
         conditions = [CLEAN, *map(condition_name, attack.eps)]

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import Component, make_each
-from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings
+from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings, plain
 from dovision.interfaces import Classifier, Images
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
@@ -108,6 +108,11 @@ def autoencoder_logs(training: TrainingSettings) -> list[str]:
     return logged_terms(training.autoencoder.loss.make())
 
 
+def scored(fit: FitSettings, logged: Sequence[str]) -> list[str]:
+    """The names of a fit's scores, of all that it logs; without epochs, those of the validation alone."""
+    return [*(name for name in logged if fit.epochs or name.startswith("val_")), "epoch"]
+
+
 def make_schedule(fit: FitSettings) -> Schedule | None:
     """The configured schedule of the step size; a bare scheduler of torch is stepped once an epoch."""
     made = None if fit.scheduler is None else fit.scheduler.make()
@@ -147,6 +152,7 @@ def _fit(
     loggers: Sequence[Logger],
 ) -> dict[str, Any]:
     """Fit, put the best epoch's weights into the module, and return its scores; with no epochs, those as it comes."""
+    module.save_hyperparameters({"training": plain(fit, record=True), "seed": settings.seed}, logger=False)
     made = make_callbacks(callbacks, folder, has_loggers=bool(loggers)).values()
     epochs = Epochs(folder, *best_by(made, module.best_by), software())
     one_device = {"devices": 1, "strategy": "auto"}  # the batch size, and so the numbers, stay as configured
