@@ -94,11 +94,11 @@ def test_a_known_network_is_found_inside_another_module():
     assert _layers.default_layer(classifier_of(wrapped), COLOURED) == "1.layer4"
 
 
-def test_a_vision_transformer_has_no_default_but_candidates():
+def test_the_default_layer_of_transformers_is_the_last_at_which_the_class_depends_on_patches():
     with torch.device("meta"):
-        classifier = classifier_of(torchvision.models.vit_b_32(num_classes=2))
-        with pytest.raises(ValueError, match=r"of a VisionTransformer is not known.* the last ones are conv_proj\."):
-            _layers.default_layer(classifier, COLOURED)
+        networks = [torchvision.models.vit_b_32(num_classes=2), torchvision.models.swin_t(num_classes=2)]
+    layers = [_layers.default_layer(classifier_of(network), COLOURED) for network in networks]
+    assert layers == ["encoder.layers.encoder_layer_11.ln_1", "features"]
 
 
 def test_a_network_without_any_map_says_so():

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import MutableMapping
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from dovision import checks
+from dovision.explainers._tokens import token_grid
 from dovision.interfaces import Classifier
 from dovision.module_state import evaluating
+from dovision.propagation.layouts import find_layout
 from dovision.propagation.plain import Plain
 from dovision.propagation.sites import find_site
-from dovision.types import Shape
+from dovision.types import Layout, Shape
 
 # The last spatial layer by the class of the network, in torchvision and here: the first name that the network has.
 LAYERS = {
@@ -32,9 +36,12 @@ LAYERS = {
     "SmallCNN": ("relu2",),
     "SmallResNet": ("stage3",),
     "SqueezeNet": ("features",),
+    "SwinTransformer": ("features", "layers"),  # torchvision's, timm's
 }
+BEFORE_LAST_ATTENTION = ("norm1", "ln_1")  # of a VisionTransformer, timm's or torchvision's: patches are read there
 END_IN_A_POOL = ("AlexNet", "VGG")  # their features; the layer before it is the last rectified convolution
 LISTED = 8  # candidates in an error
+_LAYOUTS: MutableMapping[nn.Module, Layout] = WeakKeyDictionary()  # of layers that put out no plain map
 
 
 def chosen(classifier: Classifier, layer: str | None, image: Tensor) -> str:
@@ -73,9 +80,15 @@ def default_layer(classifier: Classifier, image: Tensor) -> str:
 
 
 def as_map(value: Any, layer: str, classifier: Classifier, image: Tensor) -> Tensor:
-    """Return a layer's output if it is a map of the images, shape (B, C, h, w); after global pooling it is not."""
+    """A layer's output as a map of the images, shape (B, C, h, w); after global pooling it is none.
+
+    Channels last are moved, and a transformer's patches are put where they lie in the image.
+    """
     if is_map(value, image):
         return value
+    moved = _moved(value, layer, classifier, tuple(image.shape[1:]))
+    if is_map(moved, image):
+        return moved.contiguous()
     got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
     raise ValueError(
         f"layer {layer!r} must give a map of the image, shape (B, C, h, w), got {got}.{_advice(classifier, image)}"
@@ -88,6 +101,21 @@ def is_map(value: Any, image: Tensor) -> bool:
         return False
     (height, width), (rows, columns) = image.shape[2:], value.shape[2:]
     return max(rows * width, columns * height) <= 1.6 * min(rows * width, columns * height)
+
+
+def _moved(value: Any, layer: str, classifier: Classifier, shape: Shape) -> Any:
+    """A value of channels last, or of tokens, as (B, C, h, w); None where it is neither."""
+    site = find_site(classifier, layer)
+    if site is None or not isinstance(value, Tensor) or value.ndim not in (3, 4):
+        return None
+    if site.module not in _LAYOUTS:
+        with suppress(ValueError):  # nothing shows what its axes hold
+            _LAYOUTS[site.module] = find_layout(classifier, site, shape, f"layer {layer!r}")
+    layout = _LAYOUTS.get(site.module)
+    if layout is None or layout not in (Layout.NHWC, Layout.NTC, Layout.NCT):
+        return None
+    shown = layout.present(value)
+    return shown if layout is Layout.NHWC else token_grid(shown.shape[2], classifier, shape).maps(shown.squeeze(-1))
 
 
 @torch.no_grad()
@@ -107,16 +135,18 @@ def candidates(classifier: Classifier, image: Tensor) -> list[str]:
 
 
 def _known(module: nn.Module) -> str | None:
-    has = {name for name, _ in module.named_modules()}
+    has = dict(module.named_modules())
     for kind in type(module).__mro__:
         for name in LAYERS.get(kind.__name__, ()):
             if name in has:
                 return name
+        if kind.__name__ == "VisionTransformer":
+            return [name for name in has if name.rpartition(".")[2] in BEFORE_LAST_ATTENTION][-1]
         if kind.__name__ in END_IN_A_POOL:
             return f"features.{len(module.features) - 2}"  # type: ignore[arg-type]
     stages = getattr(module, "feature_info", None)  # timm's own table of its networks
     last = stages[-1]["module"] if isinstance(stages, list) and stages else ""
-    return last if last in has - {""} else None
+    return last if last and last in has else None
 
 
 def _advice(classifier: Classifier, image: Tensor) -> str:

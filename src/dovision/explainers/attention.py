@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from dovision.explainers._tokens import TokenGrid, token_grid
 from dovision.interfaces import Classifier, Explainer
 from dovision.module_state import evaluating
 from dovision.types import Batch, Shape
-
-MOST_PREFIX_TOKENS = 8  # class and register tokens, where the network does not say how many it has
-
-
-class TokenGrid(NamedTuple):
-    """Places of tokens: some that stand for no patch (class, registers), then the patches, row by row."""
-
-    prefix: int
-    rows: int
-    columns: int
-
-    def maps(self, relevance: Tensor) -> Tensor:
-        """Relevance of each token to each other, shape (B, T, T), as maps (B, rows, columns).
-
-        That of patches to the first token, which is the class token, or to the mean of all where there is no such one.
-        """
-        read = relevance[:, 0] if self.prefix else relevance.mean(1)
-        return read[:, self.prefix :].reshape(-1, self.rows, self.columns)
 
 
 class AttentionRollout(Explainer):
     """The attention of all blocks, averaged over heads, halved with the identity for the residual, and multiplied.
 
-    It is blind to the class. Needs a transformer whose blocks all attend over all tokens.
+    A patch's relevance is that to the first token, the class token, or the mean over all where there is no such token.
+    Blind to the class. Needs a transformer whose blocks all attend over all tokens.
 
     Source: Abnar and Zuidema, arXiv:2005.00928.
     """
@@ -44,12 +28,14 @@ class AttentionRollout(Explainer):
     def check(self, classifier: Classifier, shape: Shape) -> None:
         image = torch.zeros(1, *shape, device=classifier.mean.device)
         with torch.no_grad(), evaluating(classifier):
-            token_grid(attention_weights(classifier, image)[1], classifier, shape)
+            checked_grid(attention_weights(classifier, image)[1], classifier, shape)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         logits, weights = attention_weights(classifier, batch.image)
-        grid = token_grid(weights, classifier, tuple(batch.image.shape[1:]))
-        return grid.maps(self._relevance(weights, logits.take_along_dim(target.unsqueeze(1), 1).sum()))
+        grid = checked_grid(weights, classifier, tuple(batch.image.shape[1:]))
+        relevance = self._relevance(weights, logits.take_along_dim(target.unsqueeze(1), 1).sum())
+        read = relevance[:, 0] if grid.prefix else relevance.mean(1)  # by the class token, or by all
+        return grid.maps(read.unsqueeze(1))[:, 0]
 
     def _relevance(self, weights: Sequence[Tensor], score: Tensor) -> Tensor:
         relevance = _identity(weights[0])
@@ -61,7 +47,7 @@ class AttentionRollout(Explainer):
 class GradientAttention(AttentionRollout):
     """Attention times the gradient of the class's logit, its positive part averaged over heads and added up.
 
-    Needs a transformer whose blocks all attend over all tokens.
+    Relevance is read as by AttentionRollout. Needs a transformer whose blocks all attend over all tokens.
 
     Source: Chefer, Gur and Wolf, arXiv:2103.15679.
     """
@@ -83,7 +69,7 @@ def attention_weights(classifier: Classifier, image: Tensor) -> tuple[Tensor, li
     return logits, recorder.weights
 
 
-def token_grid(weights: Sequence[Tensor], classifier: Classifier, shape: Shape) -> TokenGrid:
+def checked_grid(weights: Sequence[Tensor], classifier: Classifier, shape: Shape) -> TokenGrid:
     """The grid of the tokens that a network attends over, for images of shape (C, H, W).
 
     Raises:
@@ -100,19 +86,7 @@ def token_grid(weights: Sequence[Tensor], classifier: Classifier, shape: Shape) 
             "a map of attention needs blocks that all attend over all tokens, got a network that attends over windows "
             "or merges tokens (such as Swin). Choose another explainer, such as grad_cam."
         )
-    tokens = weights[0].shape[3]
-    known = [each for module in classifier.modules() if isinstance(each := _prefix(module), int)]
-    height, width = shape[1:]
-    for prefix in known[:1] or range(MOST_PREFIX_TOKENS + 1):
-        rows = round(((tokens - prefix) * height / width) ** 0.5)
-        if rows and rows * rows * width == (tokens - prefix) * height:
-            return TokenGrid(prefix, rows, (tokens - prefix) // rows)
-    raise ValueError(f"the network's {tokens} tokens must be a grid over the {height} x {width} image, but are none.")
-
-
-def _prefix(module: torch.nn.Module) -> Any:
-    """The number of tokens that stand for no patch, as timm's networks say it; None where they do not."""
-    return getattr(module, "num_prefix_tokens", None)
+    return token_grid(weights[0].shape[3], classifier, shape)
 
 
 def _identity(weights: Tensor) -> Tensor:

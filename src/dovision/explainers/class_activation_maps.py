@@ -29,10 +29,26 @@ class GradCAM(Explainer):
         _layers.check_layer(classifier, self.layer, shape)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        image, _, module = self._chosen(batch, classifier)
+        weighted = LayerGradCam(classifier, module).attribute(image, target.tolist(), attr_dim_summation=False)
+        if not _layers.is_map(weighted, image):
+            activation, gradient = self._maps(batch, target, classifier)
+            weighted = gradient.mean((2, 3), keepdim=True) * activation
+        return weighted.sum(1).relu()
+
+    def _maps(self, batch: Batch, target: Tensor, classifier: Classifier) -> tuple[Tensor, Tensor]:
+        """The layer's map, and the gradient of the class's logit, both of shape (B, C, h, w)."""
         image, name, module = self._chosen(batch, classifier)
-        cam = LayerGradCam(classifier, module)
-        weighted = cam.attribute(image, target.tolist(), attr_dim_summation=False)
-        return _layers.as_map(weighted, name, classifier, image).sum(1).relu()
+        value = LayerActivation(classifier, module).attribute(image)
+        gradients = LayerGradientXActivation(classifier, module, multiply_by_inputs=False)
+        gradient = gradients.attribute(image, target.tolist())
+        activation, gradient = (_layers.as_map(each, name, classifier, image) for each in (value, gradient))
+        if not _layers.is_map(value, image) and not gradient.any():
+            raise ValueError(
+                f"the class must depend on the patches of layer {name!r}, but it does not: behind it, the network may "
+                "read its class token alone. Choose a layer before the last attention, such as its norm (layer=...)."
+            )
+        return activation, gradient
 
     def _chosen(self, batch: Batch, classifier: Classifier) -> tuple[Tensor, str, nn.Module]:
         """The images, and name and module of the layer."""
@@ -61,10 +77,8 @@ class GradCAMPlusPlus(GradCAM):
         self.package = checks.import_extra("pytorch_grad_cam", "cam").GradCAMPlusPlus
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
-        image, name, module = self._chosen(batch, classifier)
-        activation = _layers.as_map(LayerActivation(classifier, module).attribute(image), name, classifier, image)
-        gradients = LayerGradientXActivation(classifier, module, multiply_by_inputs=False)
-        gradient = gradients.attribute(image, target.tolist())
+        image, _, module = self._chosen(batch, classifier)
+        activation, gradient = self._maps(batch, target, classifier)
         with self.package(classifier, [module]) as cam:
             arrays = (value.detach().cpu().numpy() for value in (activation, gradient))
             weighted = cam.get_cam_image(image, module, target, *arrays)
