@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dovision.datasets.phantom import Phantom
+from dovision.interfaces import Intervention
 from dovision.interventions.activation import Activation
 from dovision.interventions.counterfactual import Counterfactual
 from dovision.interventions.interchange import (
@@ -13,9 +14,16 @@ from dovision.interventions.interchange import (
     Interchange,
     PairedInterchange,
 )
-from dovision.types import INPUT
+from dovision.interventions.values import ReferenceMean
+from dovision.propagation import Propagation
+from dovision.types import INPUT, Batch
 
 SOURCE = torch.rand(4, 3, 14, 17, generator=torch.Generator().manual_seed(5))
+
+
+def numbered(batch: Batch) -> Batch:
+    """The batch with samples from 0 on, as in a notebook."""
+    return batch._replace(sample=torch.arange(len(batch.image)))
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +123,84 @@ def test_at_the_input_the_counterfactual_is_the_counterfactual_intervention(phan
         assert one.region(shape, 0, sample) == other.region(shape, unit, sample)
         image = context.batch.image
         assert torch.equal(one.apply(image, 0, context), other.apply(image, unit, context))
+
+
+def test_in_the_engine_it_gives_the_logits_of_the_counterfactual_intervention_to_the_bit(phantom, films):
+    one = Activation(INPUT, None, CounterfactualInterchange("all labelled"))
+    other = Counterfactual()
+    for each in (one, other):
+        each.bind(phantom, "test")
+    unit = other.units(phantom.shape).index("all labelled")
+    for sample in range(8):
+        batch = films.batch.rows([sample])
+        swapped = Propagation(films.classifier, one)(batch)
+        drawn = Propagation(films.classifier, AllLabelled(other, unit))(batch)
+        assert torch.equal(swapped.treated, drawn.treated)
+        assert torch.equal(swapped.control, drawn.control)
+
+
+class AllLabelled(Intervention):
+    """One unit of the counterfactual intervention, so that both make passes of as many pairs."""
+
+    site = INPUT
+
+    def __init__(self, whole: Counterfactual, unit: int) -> None:
+        self.whole, self.number = whole, unit
+
+    def units(self, shape):
+        return ("all labelled",)
+
+    def region(self, shape, unit, sample):
+        return self.whole.region(shape, self.number, sample)
+
+    def do(self, value, unit, context):
+        return self.whole.do(value, self.number, context)
+
+
+@pytest.mark.parametrize("unit", [None, "channel"])
+def test_all_of_the_last_site_gives_the_logits_of_the_source_exactly(unit, context):
+    sets = None if unit is None else [["c0", "c1", "c2"]]
+    last = Activation("4", unit, Interchange(SOURCE), sets=sets)
+    found = Propagation(context.classifier, last)(numbered(context.batch))
+    source = Propagation(context.classifier, last)(numbered(context.batch._replace(image=SOURCE)))
+    assert torch.equal(found.treated[:, -1], source.control)
+
+
+def test_at_the_input_it_is_the_classifier_on_pasted_pixels(context):
+    image, names = context.batch.image, ["r0c0", "r3c5", "r13c16"]
+    for unit, choose in (("position", names), ("channel", [0, 2]), (None, None)):
+        swap = Activation(INPUT, unit, Interchange(SOURCE), choose)
+        found = Propagation(context.classifier, swap)(numbered(context.batch))
+        for number, name in enumerate(found.units):
+            pasted = image.clone()
+            if unit == "channel":
+                place = (slice(None), int(name[1:]))
+            else:
+                place = (..., *map(int, name[1:].split("c"))) if unit else ...
+            pasted[place] = SOURCE[place]
+            with torch.no_grad():
+                expected = context.classifier(pasted)
+            torch.testing.assert_close(found.treated[:, number], expected, rtol=0, atol=1e-6)
+
+
+def test_the_reference_mean_is_that_of_the_site_over_the_reference_images(context):
+    found = Propagation(context.classifier, Activation("1", value=ReferenceMean(images=SOURCE), choose=[2]))(
+        context.batch
+    )
+    network = context.classifier.network
+    with torch.no_grad():
+        normalised = [
+            (each - context.classifier.mean) / context.classifier.std for each in (context.batch.image, SOURCE)
+        ]
+        value, reference = (network[:2](each) for each in normalised)
+        value[:, 2] = reference[:, 2].mean(0)
+        torch.testing.assert_close(found.treated[:, 0], network[2:](value), rtol=0, atol=1e-5)
+
+
+def test_reference_images_are_the_first_ones_of_a_split(phantom):
+    value = ReferenceMean(3, "test")
+    with pytest.raises(ValueError, match="must have reference images, got none"):
+        value.references()
+    value.bind(phantom, "test")
+    split = phantom.split("test")
+    assert torch.equal(value.references(), torch.stack([split[sample].image for sample in range(3)]))
