@@ -71,8 +71,8 @@ def dovision_evaluate() -> Command:
     small += ("evaluation.num_thumbnails=2", "intervention.rows=2", "intervention.columns=2")
 
     def run(*overrides: str) -> int:
-        latent = any(override.startswith("intervention=latent") for override in overrides)
-        return command_code(main, *(small[:-2] if latent else small), *overrides)
+        other = any(override.startswith("intervention=") and "pixel_grid" not in override for override in overrides)
+        return command_code(main, *(small[:-2] if other else small), *overrides)
 
     return run
 

@@ -28,8 +28,9 @@ def composed(tmp_path_factory) -> DictConfig:
     folder = tmp_path_factory.mktemp("conf")
     lines = ["defaults:", "  - explainer: []", "  - _self_", "seed: 3", f"hydra: {{searchpath: ['file://{CONF}']}}"]
     (folder / "primary.yaml").write_text("\n".join(lines))
-    maps = [name for name in EXPLAINERS if name.startswith("effect_map")]
+    maps = [name for name in EXPLAINERS if name.startswith("effect_map") and "segments" not in name]
     settings = [f"explainer.{name}.intervention.{axis}=4" for name in maps for axis in ("rows", "columns")]
+    settings += ["explainer.effect_map_segments.intervention.segments=12"]
     settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=6"]
     settings += ["explainer.integrated_gradients.steps=8", "explainer.grad_cam.layer=stage2"]
     with initialize_config_dir(str(folder), version_base="1.3"):
@@ -43,8 +44,9 @@ def name(request) -> str:
 
 @pytest.fixture
 def explainer(name, composed) -> Explainer:
-    if name == "grad_cam_plus_plus":
-        pytest.importorskip("pytorch_grad_cam", reason="the extra cam is not installed")
+    for extra, module in {"grad_cam_plus_plus": "pytorch_grad_cam", "effect_map_segments": "skimage"}.items():
+        if name == extra:
+            pytest.importorskip(module, reason="its extra is not installed")
     return instantiate(composed.explainer[name])
 
 

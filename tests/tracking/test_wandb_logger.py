@@ -14,12 +14,14 @@ from dovision.cli.train import main as train
 from dovision.store.map_tables import write_boxes
 from dovision.store.run_record import read_sweep
 from dovision.store.thumbnails import save_image, thumbnail_path
+from dovision.store.unit_masks import write_masks
 from dovision.tracking.wandb_logger import layered
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import BOX_COLUMNS
 
 KEY = "a-secret-key-of-forty-characters-0123456789"
 CELLS = {"top": [0, 0, 2, 2], "left": [0, 2, 0, 2], "bottom": [2, 2, 4, 4], "right": [2, 4, 2, 4]}
+CELLS["unit"] = ["r0c0", "r0c1", "r1c0", "r1c1"]
 
 
 def effects(**columns):
@@ -46,6 +48,13 @@ def test_levels_are_fifths_of_the_largest_effect_and_boxes_those_of_the_sample(t
     assert np.unique(found.picture).tolist() == [51]
     assert found.levels.tolist() == [[1, 1, 2, 2, 0], [1, 1, 2, 2, 0], [3, 3, 4, 4, 0], [3, 3, 4, 4, 0]]
     assert found.boxes[["object", "left", "right"]].to_numpy().tolist() == [["tag", 1, 3]]
+
+
+def test_levels_are_painted_on_the_pixels_of_masks_alone(tmp_path):
+    write(tmp_path)
+    write_masks(tmp_path, [(3, "r0c0", np.array([[True, False], [False, True]]))])
+    (found,) = layered(tmp_path, effects())
+    assert found.levels.tolist() == [[1, 0, 2, 2, 0], [0, 1, 2, 2, 0], [3, 3, 4, 4, 0], [3, 3, 4, 4, 0]]
 
 
 def test_all_pictures_of_a_job_share_one_scale(tmp_path):

@@ -31,7 +31,8 @@ from dovision.store.shards import Shards, by_sample
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
 from dovision.store.thumbnails import PictureChoice, pictured_samples, remove_images, save_image, thumbnail_path
 from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched
-from dovision.types import INPUT, Batch, Box, Task
+from dovision.store.unit_masks import write_masks
+from dovision.types import INPUT, Batch, Box, Mask, Shape, Task
 
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
@@ -123,6 +124,7 @@ class EffectEvaluation(Evaluation):
         self._load_state(self.shards.state)
         self.pictures.offer_rows(self.shards.finished(SAMPLES))
         self.metrics = self._metrics(batch)
+        self.shape: Shape = tuple(batch.image.shape[1:])
         if trainer.world_size > 1:
             for metric in (self.metrics, self.queries, self.health):
                 metric.to(pl_module.device)
@@ -171,6 +173,7 @@ class EffectEvaluation(Evaluation):
         if trainer.is_global_zero:
             self.shards.join()
             self._remove_pictures()
+            write_masks(self.folder, self._masks())
             if self.origin is None:
                 self.shards.remove()
 
@@ -280,6 +283,15 @@ class EffectEvaluation(Evaluation):
         of_all = PictureChoice(self.pictures.most, self.pictures.stratum)
         of_all.offer_rows(row_groups(self.folder / SAMPLES, ["sample", "condition", "correct"]))
         remove_images(self.folder, pictured_samples(self.folder) - set(of_all.samples))
+
+    def _masks(self) -> Iterator[tuple[int, str, Mask]]:
+        """The masks of the units of the images of which there is a picture, where a unit has one."""
+        units = self.intervention.units(self.shape) if self.intervention.site == INPUT else ()
+        for sample in sorted(pictured_samples(self.folder)):
+            for unit, name in enumerate(units):
+                mask = self.intervention.mask(self.shape, unit, sample)
+                if mask is not None and mask.any():
+                    yield sample, name, mask
 
     def _count(self, passes: int) -> None:
         self.forward_passes += passes

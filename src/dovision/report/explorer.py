@@ -16,6 +16,7 @@ from dovision.report.report_figure import label_names
 from dovision.store.run_record import Run
 from dovision.store.tables import largest_effect, read_effects, read_samples
 from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.unit_masks import UnitMasks, masks_of, packed, read_masks
 from dovision.types import Box
 
 MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there
@@ -26,7 +27,8 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]
     """An entry per (run, image), the first image of each run, then the second of each, as long as they fit.
 
     Returns:
-        job, image, label; classes, units, boxes (top, left, bottom, right of each unit, or None), size (height, width);
+        job, image, label; classes, units, boxes (top, left, bottom, right of each unit, or None), masks (of each unit
+        the pixels of its box that it touches, bits row by row in base64, or None for all), size (height, width);
         scale (the size of effect that has the deepest colour: the largest of all saved images, conditions and classes
         of the job);
         conditions: name, picture (a data: address), control (per class), largest, effects (units x classes,
@@ -48,14 +50,15 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
     pictured = samples_in_conditions(run.folder, conditions)
     if not pictured:
         return
+    masks = read_masks(run.folder)
     scale = largest_effect(read_effects(run.folder, pictured))
     for sample in pictured:
         effects = read_effects(run.folder, [sample])
         if len(effects):
-            yield _entry(run, samples[samples["sample"] == sample], effects, scale)
+            yield _entry(run, samples[samples["sample"] == sample], effects, scale, masks)
 
 
-def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float) -> dict[str, Any]:
+def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float, masks: UnitMasks) -> dict[str, Any]:
     names = list(dict.fromkeys(effects["class"]))
     units = effects.drop_duplicates("unit")
     strongest = effects["effect"].abs().groupby(effects["class"], sort=False).max().nlargest(MOST_CLASSES, keep="first")
@@ -73,6 +76,7 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float)
         "size": list(picture.shape[:2]),
         "scale": float(f"{scale:.6g}"),
         "boxes": None if boxes.isna().any(axis=None) else boxes.astype(int).to_numpy().tolist(),
+        "masks": [None if mask is None else _base64(packed(mask)) for mask in masks_of(units, masks)],
         "conditions": [
             _condition(run, row, effects[effects["condition"] == row["condition"]], units["unit"], classes)
             for _, row in samples.iterrows()
@@ -93,5 +97,9 @@ def _condition(
         "picture": picture_link(files.read_bytes(picture, images.MAX_FILE_BYTES)),
         "control": [round(float(control[name]), 5) for name in classes],
         "largest": float(f"{largest:.6g}"),
-        "effects": base64.b64encode(numbers.tobytes()).decode(),
+        "effects": _base64(numbers.tobytes()),
     }
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()

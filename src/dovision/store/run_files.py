@@ -19,6 +19,7 @@ from dovision.store.schemas import DIGESTS, SUMMARY
 from dovision.store.shards import SHARDS_FOLDER
 from dovision.store.tables import EFFECTS, SAMPLES
 from dovision.store.thumbnails import EFFECT_MAPS_FOLDER
+from dovision.store.unit_masks import MASKS_FILE
 
 RUN = "run.json"
 LOCK = ".run.lock"
@@ -72,6 +73,11 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         BOXES_FILE,
         "a row per object of the images that has a box",
         ("store.map_tables.boxes_schema", "store.map_tables.write_boxes", "store.map_tables.read_box_table"),
+    ),
+    RunFile(
+        MASKS_FILE,
+        "where units touch a part of their box alone: a row per unit of the images of which a picture is saved",
+        ("store.unit_masks.masks_schema", "store.unit_masks.write_masks", "store.unit_masks.read_masks"),
     ),
     RunFile(
         ATTACKS,

@@ -21,6 +21,7 @@ from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, largest_effect, read_samples
 from dovision.store.thumbnails import Picture, load_thumbnail, thumbnail_path
+from dovision.store.unit_masks import UnitMasks, masks_of, read_masks
 from dovision.tracking.patience import Service, patient
 from dovision.tracking.payload import TABLE_ROWS, effect_histogram, figure_files
 from dovision.types import Box
@@ -165,16 +166,17 @@ def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
         effects: a row per (sample, condition, unit): predicted, label, effect, top, left, bottom, right (pixels, or
             nan).
     """
-    boxes, largest = read_box_table(folder), largest_effect(effects)
+    boxes, masks, largest = read_box_table(folder), read_masks(folder), largest_effect(effects)
     for (sample, condition), units in effects.dropna(subset=["top"]).groupby(["sample", "condition"], sort=False):
         picture, facts = load_thumbnail(thumbnail_path(folder, sample, condition)), units.iloc[0]
         caption = f"sample {sample}, {condition}: predicted: {facts['predicted']}, true: {facts['label']}"
-        yield Layered(caption, picture, _levels(picture, units, largest), boxes[boxes["sample"] == sample])
+        yield Layered(caption, picture, _levels(picture, units, largest, masks), boxes[boxes["sample"] == sample])
 
 
-def _levels(picture: Picture, units: pd.DataFrame, largest: float) -> npt.NDArray[np.uint8]:
+def _levels(picture: Picture, units: pd.DataFrame, largest: float, masks: UnitMasks) -> npt.NDArray[np.uint8]:
     height, width = picture.shape[:2]
-    share = stack(height, width, boxes_of(units), (units["effect"] / largest).tolist(), background=np.nan)
+    shares = (units["effect"] / largest).tolist()
+    share = stack(height, width, boxes_of(units), shares, np.nan, masks_of(units, masks))
     return np.where(np.isnan(share), 0, 1 + np.digitize(share, EDGES)).astype(np.uint8)
 
 

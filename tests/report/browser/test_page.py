@@ -1,10 +1,15 @@
 """The page in a real browser: it opens from a file with the network off, and does what its readers want of it."""
 
+import json
 import re
 
+import numpy as np
 import pytest
 
+from dovision.store.run_files import digests
+from dovision.store.schemas import with_digest
 from dovision.store.tables import read_effects
+from dovision.store.unit_masks import write_masks
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 DARK, LIGHT = "rgb(21, 24, 30)", "rgb(255, 255, 255)"
@@ -201,3 +206,23 @@ def test_four_hundred_jobs_are_at_hand_within_seconds(open_page, many):
     assert page.locator('[data-table="joblist"] output').inner_text() == "11 of 400 rows"
     assert processor_seconds(page) < 5  # one second where nothing else runs
     assert many.stat().st_size < 5_000_000
+
+
+def test_a_mask_is_drawn_as_its_pixels_and_answers_to_pointing_at_them(open_page, page_of, write_run, tmp_path):
+    run = write_run(tmp_path / "sweep" / "masks", ["attack=pgd"], grid=2, images=12, maps=1, eps=(0.2,)).path
+    triangle = np.tril(np.ones((16, 16), dtype=bool))
+    write_masks(run, [(0, "r0c0", triangle)])
+    facts = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(with_digest(facts | {"digests": digests(run)})))
+    page = open_page(page_of(tmp_path / "sweep"))
+    cell = page.locator('#units [data-unit="0"]')
+    assert cell.evaluate("one => one.tagName") == "path"
+    drawn = cell.get_attribute("d")
+    assert drawn.startswith("M0 0h1v1h-1zM0 1h2v1h-2z")
+    assert drawn.count("M") == 16
+    assert page.locator('#units [data-unit="1"]').evaluate("one => one.tagName") == "rect"
+    inside = "([x, y]) => document.querySelector('#units [data-unit=\"0\"]').isPointInFill(new DOMPoint(x, y))"
+    assert page.evaluate(inside, [2.5, 9.5])
+    assert not page.evaluate(inside, [9.5, 2.5])
+    cell.hover(position={"x": 2, "y": 8})
+    assert page.locator("#readout").inner_text().startswith("do(r0c0)")

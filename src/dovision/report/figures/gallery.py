@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from dovision.store.map_tables import MapGrid
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, largest_effect, read_effects, read_samples
 from dovision.store.thumbnails import CHOSEN, Picture, load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.unit_masks import UnitMasks, masks_of, read_masks
 from dovision.types import Box
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
@@ -54,7 +56,7 @@ class Gallery(FigureComponent):
             "conditions and classes of the job."
         )
         words = caption(text, [run], f"n = {len(chosen)}, {CHOSEN}; single images, so no interval.")
-        figure = gallery(pictures, frame, largest_effect(effects))
+        figure = gallery(pictures, frame, largest_effect(effects), read_masks(run.folder))
         yield ReportFigure(GALLERY, "Images and effect maps", words, figure, frame)
 
 
@@ -72,7 +74,12 @@ def _on_likeliest(effects: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
 
 
 @styled
-def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame, largest: float) -> Figure:
+def gallery(
+    pictures: Mapping[tuple[int, str], Picture],
+    frame: pd.DataFrame,
+    largest: float,
+    masks: UnitMasks = MappingProxyType({}),
+) -> Figure:
     """A row per sample; per condition the image and its effects: on the image, or as bars where units have no place.
 
     One colour scale for all: red where the unit is evidence for the class, which do(unit) takes away; blue where it is
@@ -83,6 +90,7 @@ def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame, la
         frame: a row per (sample, condition, unit): predicted (the likeliest class), control (its probability), label,
             effect (on that class), top, left, bottom, right (pixels of the image, or nan).
         largest: the size of effect that has the deepest colour.
+        masks: the pixels that units touch, where these are not all of the box.
     """
     samples, conditions = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["condition"]))
     figure = Figure(figsize=(max(4.0, 2.5 * len(conditions)), 0.5 + 1.45 * len(samples)), layout="constrained")
@@ -95,7 +103,7 @@ def gallery(pictures: Mapping[tuple[int, str], Picture], frame: pd.DataFrame, la
         _picture(image, picture)
         predicted, label = shortened(facts["predicted"], 14), shortened(facts["label"], 18)
         image.set_xlabel(f"predicted: {predicted} ({facts['control']:.2f})\ntrue: {label}", fontsize=7, loc="left")
-        _effects(effects, picture, units, scale)
+        _effects(effects, picture, units, scale, masks)
         if row == 0:
             image.set_title(condition, weight="bold")
     for axes in panels.flat:
@@ -110,11 +118,12 @@ def _picture(axes: Axes, picture: Picture, **place: Any) -> None:
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", **place)
 
 
-def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize) -> None:
+def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize, masks: UnitMasks) -> None:
     placed = units.dropna(subset=["top"])
     if len(placed):
         height, width = picture.shape[:2]
-        painted = stack(height, width, boxes_of(placed), placed["effect"].tolist(), background=np.nan)
+        effects = placed["effect"].tolist()
+        painted = stack(height, width, boxes_of(placed), effects, np.nan, masks_of(placed, masks))
         axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none")
         return
     place, effects = np.arange(len(units)), units["effect"].to_numpy()

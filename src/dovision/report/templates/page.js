@@ -121,6 +121,20 @@
     return entry.units.map((_, unit) => [unit, 0, 1, 1]);
   }
 
+  // The pixels of a mask, as one rectangle for each run of them in a row of the unit's box.
+  function maskPath([x, y, width, height], mask) {
+    const bytes = Uint8Array.from(atob(mask), (letter) => letter.charCodeAt(0));
+    const touched = (pixel) => (bytes[pixel >> 3] >> (7 - (pixel & 7))) & 1;
+    const runs = [];
+    for (let row = 0; row < height; row++) {
+      for (let start = 0, end = 0; start < width; start = end + 1) {
+        for (end = start; end < width && touched(row * width + end); end++);
+        if (end > start) runs.push(`M${x + start} ${y + row}h${end - start}v1h${start - end}z`);
+      }
+    }
+    return runs.join("");
+  }
+
   function read(unit) {
     const { entry } = chosen;
     chosen.unit = unit;
@@ -150,7 +164,9 @@
     plot.setAttribute("preserveAspectRatio", entry.boxes ? "xMidYMid" : "none");
     plot.style.aspectRatio = `${width} / ${height}`;
     const cells = boxes.map(([x, y, w, h], unit) => {
-      const cell = document.createElementNS(SVG, "rect");
+      const mask = entry.masks[unit];
+      const cell = document.createElementNS(SVG, mask ? "path" : "rect");
+      if (mask) cell.setAttribute("d", maskPath([x, y, w, h], mask));
       const share = values[unit] / scale;
       const bar = entry.boxes ? { x, y, width: w, height: h } : { x: x + 0.05, y: Math.min(0, -share), width: 0.9, height: Math.max(Math.abs(share), 0.01) };
       for (const [name, value] of Object.entries(bar)) cell.setAttribute(name, value);

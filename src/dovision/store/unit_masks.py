@@ -1,0 +1,60 @@
+"""The table of masks: the pixels that units touch inside their boxes, of the images of which a picture is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from dovision.store.tables import METADATA, read_table, write_table
+from dovision.types import Mask
+
+MASKS_FILE = "masks.parquet"
+UnitMasks = Mapping[tuple[int, str], Mask]  # by sample and unit
+
+
+def masks_schema() -> pa.Schema:
+    """Columns of masks.parquet, a row per (sample, unit) of a unit that touches a part of its box.
+
+    sample, unit    as in effects.parquet
+    height, width   of the unit's box, in pixels
+    pixels          whether each pixel of the box is touched, row by row, a bit each, the highest bit of a byte first
+    """
+    columns = {"sample": pa.int64(), "unit": pa.string(), "height": pa.int32(), "width": pa.int32()}
+    return pa.schema({**columns, "pixels": pa.binary()}, metadata=METADATA)
+
+
+def write_masks(folder: Path, masks: Iterable[tuple[int, str, Mask]]) -> None:
+    """Write masks.parquet, from sample, unit and mask; no file where there is none."""
+    rows = [
+        {"sample": sample, "unit": unit, "height": len(mask), "width": mask.shape[1], "pixels": packed(mask)}
+        for sample, unit, mask in masks
+    ]
+    if rows:
+        write_table(folder / MASKS_FILE, masks_schema(), [pa.RecordBatch.from_pylist(rows, masks_schema())])
+
+
+def read_masks(folder: Path) -> UnitMasks:
+    """The masks of masks.parquet; none where a run has no such file; errors as those of `tables.read_table`."""
+    if not (folder / MASKS_FILE).is_file():
+        return {}
+    rows = read_table(folder / MASKS_FILE).to_pylist()
+    return {(row["sample"], row["unit"]): _unpacked(row["pixels"], row["height"], row["width"]) for row in rows}
+
+
+def masks_of(rows: pd.DataFrame, masks: UnitMasks) -> list[Mask | None]:
+    """The mask of each row's sample and unit; None where all of the box is touched."""
+    return [masks.get(key) for key in zip(rows["sample"], rows["unit"], strict=True)]
+
+
+def packed(mask: Mask) -> bytes:
+    """The mask row by row, a bit a pixel, the highest bit of a byte first."""
+    return np.packbits(mask).tobytes()
+
+
+def _unpacked(pixels: bytes, height: int, width: int) -> Mask:
+    bits = np.unpackbits(np.frombuffer(pixels, np.uint8), count=height * width)
+    return bits.reshape(height, width).astype(bool)
