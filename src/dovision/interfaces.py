@@ -66,6 +66,42 @@ class Classifier(nn.Module):
         return self.network((image - self.mean) / self.std)
 
 
+class Autoencoder(nn.Module):
+    """A network that stands behind a layer of a classifier, and whose code's channels are units of interventions.
+
+    A subclass has an encoder and a decoder. One with `loss_terms` is fitted to the activations of the classifier, by
+    the sum of these terms; any other through the classifier, by `training.autoencoder.loss`.
+    """
+
+    after: str  # the layer of the network whose output passes through it
+    width: int  # channels of that output
+    layout: Layout = Layout.NCHW  # of that output and of the code; NCHW is also that of (B, C)
+    encoder: nn.Module  # from the layer's output to the code, of the same layout
+    decoder: nn.Module  # from the code to a value as shaped as the layer's output
+    code_channels: int
+    first_channels: tuple[int, int] | None = None  # of the maps of encoder[0] and decoder[0]
+    loss_terms: tuple[str, ...] = ()
+
+    def forward(self, activation: Tensor) -> Tensor:
+        return self.decoder(self.encoder(activation))
+
+    def losses(self, activation: Tensor) -> dict[str, Tensor]:
+        """The `loss_terms` of activations without a gradient, weighted scalars; called once a step while it is fitted.
+
+        In eval mode nothing of the autoencoder is changed.
+        """
+        return {}
+
+    def after_step(self) -> None:
+        """Put parameters back to where they may lie, after each step of the optimizer; nothing by default."""
+
+    def after_validation(self, activity: Tensor) -> None:
+        """Take note of the mean size of each channel of the code over all positions, shape (code_channels,)."""
+
+    def after_fit(self) -> None:
+        """Arrange what was fitted, of which the function stays the same; nothing by default."""
+
+
 class Source(NamedTuple):
     """The images of a split, row by row, in whatever order the dataset holds them."""
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import recall_score, roc_auc_score
+from sklearn.metrics import r2_score, recall_score, roc_auc_score
 from torchmetrics import Metric
 
 import dovision as dv
@@ -23,6 +23,7 @@ from dovision.metrics import (
     EnergyInBox,
     MeanAbsoluteExpectedEffect,
     PointingGame,
+    ReconstructionQuality,
     RobustAccuracy,
 )
 from dovision.types import Box
@@ -94,6 +95,16 @@ def energy(cells, boxes):
     return np.mean(shares)
 
 
+def reconstructions(random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    activation, output = (torch.from_numpy(random.normal(3, 1, (IMAGES, 2))) for _ in range(2))
+    return activation, output, torch.from_numpy(random.random((IMAGES, UNITS)).clip(0.9) - 0.9)
+
+
+def quality(activation, output, code):
+    total = r2_score(activation, output, multioutput="variance_weighted")
+    return [total, (code != 0).sum(1).double().mean(), np.mean([not own.any() for own in code.T])]
+
+
 def scores(random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(random.integers(-3, 40, IMAGES) / 3.0), torch.arange(IMAGES) % 3 == 0  # with ties
 
@@ -113,6 +124,7 @@ CASES = {
     ),
     "PointingGame": Case(PointingGame(SIDE, SIDE, 0.0), maps, pointing),
     "EnergyInBox": Case(EnergyInBox(SIDE, SIDE), maps, energy),
+    "ReconstructionQuality": Case(ReconstructionQuality(2, UNITS), reconstructions, quality),
     "DetectionAUROC": Case(
         DetectionAUROC(), scores, lambda score, attacked: roc_auc_score(attacked.numpy(), score.numpy())
     ),
@@ -186,7 +198,7 @@ def test_two_processes_compute_the_number_of_all_images_from_any_split(name, pro
     each_has_it()
 
 
-@pytest.mark.parametrize("module", ["attacks", "detection", "effects", "localization"])
+@pytest.mark.parametrize("module", ["attacks", "detection", "effects", "localization", "reconstruction"])
 def test_the_examples_run_as_shown(module):
     found = doctest.testmod(importlib.import_module(f"dovision.metrics.{module}"))
     assert found.attempted > 0

@@ -22,6 +22,8 @@ SANITY = [*PERMUTED, "explanation.num_sanity_images=2"]
 SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "autoencoder": ([[]], [CODE, ["detector=[effect_profile_latent]"]]),
     "training.autoencoder": ([[]], [CODE]),
+    "training.autoencoder.loss": ([[*CODE, "autoencoder=topk_sae"]], [CODE]),
+    "training.autoencoder.zeroed_channel": ([[*CODE, "autoencoder=topk_sae"]], [CODE]),
     "evaluation.reference": ([[], ["detector=[effect_profile_latent]"]], [CODE]),
     "training.classifier": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED]]),
     "augmentation": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED]]),

@@ -1,9 +1,10 @@
-"""Metrics for torchmetrics: causal effects, attacks, localisation and detection, right on any number of devices."""
+"""Metrics for torchmetrics: effects, attacks, localisation, detection, autoencoders, right on any number of devices."""
 
 from dovision.metrics.attacks import AttackSuccess, RobustAccuracy
 from dovision.metrics.detection import DetectionAUROC
 from dovision.metrics.effects import AverageEffect, MeanAbsoluteExpectedEffect
 from dovision.metrics.localization import EnergyInBox, PointingGame
+from dovision.metrics.reconstruction import ReconstructionQuality
 
 __all__ = [
     "AttackSuccess",
@@ -12,5 +13,6 @@ __all__ = [
     "EnergyInBox",
     "MeanAbsoluteExpectedEffect",
     "PointingGame",
+    "ReconstructionQuality",
     "RobustAccuracy",
 ]

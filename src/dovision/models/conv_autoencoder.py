@@ -7,18 +7,22 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from dovision import checks
-from dovision.interfaces import Classifier
+from dovision.interfaces import Autoencoder, Classifier
+from dovision.module_state import evaluating
 from dovision.propagation.layouts import require_channels
-from dovision.types import CODE, Shape
+from dovision.propagation.plain import Plain
+from dovision.propagation.sites import find_site
+from dovision.types import CODE, Layout, Shape
 
 RELU = "relu"
 ACTIVATIONS = (RELU, "none")
 
 
-class ConvAutoencoder(nn.Module):
+class ConvAutoencoder(Autoencoder):
     """Convolutions of stride 1, with a ReLU after each but the last or linear throughout.
 
         channels 128 - 32 - 16 - 32 - 128, code 2:    h -> 32 -> [16] -> 32 -> h'
@@ -58,21 +62,19 @@ class ConvAutoencoder(nn.Module):
         layers[-1] = nn.Sequential(layers[-1][0])  # without a ReLU
         self.encoder = nn.Sequential(*layers[:code])
         self.decoder = nn.Sequential(*layers[code:])
+        self.width = self.channels[0]
         self.code_channels = self.channels[code]
         self.first_channels = (self.channels[1], self.channels[code + 1])  # of encoder and decoder
 
-    def forward(self, activation: Tensor) -> Tensor:
-        return self.decoder(self.encoder(activation))
 
-
-def insert(classifier: Classifier, autoencoder: ConvAutoencoder, shape: Shape) -> Classifier:
+def insert(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> Classifier:
     """A copy of the classifier in which the output of layer `autoencoder.after` passes through the autoencoder.
 
     The copy's site CODE is the output of the encoder; the classifier given stays as it is.
 
     Args:
         classifier: trained.
-        autoencoder: its channels are those of the layer's output.
+        autoencoder: of the channels of the layer's output.
         shape: (C, H, W) of the images.
 
     Raises:
@@ -84,13 +86,28 @@ def insert(classifier: Classifier, autoencoder: ConvAutoencoder, shape: Shape) -
     checks.choice("autoencoder.after", after, names)
     with_autoencoder = copy.deepcopy(classifier)
     layer = with_autoencoder.network.get_submodule(after)
-    found = require_channels(with_autoencoder, after, shape)
-    if found != autoencoder.channels[0]:
+    found = _width(with_autoencoder, autoencoder, shape)
+    if found != autoencoder.width:
         raise ValueError(
-            f"autoencoder.channels must begin and end with the {found} channels of layer {after!r}, "
-            f"got {list(autoencoder.channels)}."
+            f"autoencoder.channels must agree with the {found} channels of layer {after!r}, got {autoencoder.width}."
         )
     pair = nn.Sequential(OrderedDict(layer=layer, autoencoder=autoencoder.train(with_autoencoder.training)))
     with_autoencoder.network.set_submodule(after, pair)
     with_autoencoder.sites = {**classifier.sites, CODE: f"{after}.autoencoder.encoder"}
     return with_autoencoder
+
+
+def inserted_autoencoder(classifier: Classifier) -> Autoencoder:
+    """The autoencoder of a classifier that `insert` has returned."""
+    return classifier.network.get_submodule(classifier.sites[CODE].rpartition(".")[0])  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def _width(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> int:
+    """The number of channels of the layer that the autoencoder is to follow, in the layout that it takes."""
+    site = find_site(classifier, autoencoder.after)
+    if site is None or autoencoder.layout not in (Layout.NHWC, Layout.NTC):
+        return require_channels(classifier, autoencoder.after, shape)
+    image = torch.zeros(1, *shape, device=classifier.mean.device, dtype=classifier.mean.dtype)
+    with evaluating(classifier):
+        return Plain(classifier, site.presented(autoencoder.layout)).clean(image).site.shape[1]

@@ -183,7 +183,7 @@ def _check_fits(settings: TrainSettings, networks: Networks) -> None:
     check_callbacks(settings.callbacks, module.logged)
     if settings.ckpt_path is not None:
         check_resumable(settings.ckpt_path, module, own.classifier.epochs)
-    logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(own)}
+    logged = {"classifier": module.logged, "autoencoder": autoencoder_logs(settings)}
     for kind, fit in (("classifier", own.classifier), ("autoencoder", own.autoencoder)):
         _check_schedule(f"training.{kind}.scheduler", fit, logged[kind])
     if settings.optimized_metric is not None and not isinstance(settings, EvaluateSettings):

@@ -67,6 +67,11 @@ CONSUMERS = (
         lambda settings: isinstance(settings, EvaluateSettings) or settings.autoencoder is not None,
         "autoencoder=NAME",
     ),
+    Consumer(
+        ("training.autoencoder.loss", "training.autoencoder.zeroed_channel"),
+        lambda settings: settings.autoencoder is None or not settings.autoencoder.make().loss_terms,
+        "an autoencoder without a loss of its own (autoencoder=conv_1x1)",
+    ),
     Consumer(("training.classifier", "augmentation"), _fits_classifier, "a classifier to fit (checkpoint=null)"),
     Consumer(
         ("model",),

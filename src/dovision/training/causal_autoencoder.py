@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,11 +11,11 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.functional import effects
 from dovision.interfaces import Classifier
-from dovision.models.conv_autoencoder import ConvAutoencoder
+from dovision.models.conv_autoencoder import inserted_autoencoder
 from dovision.training.autoencoder_loss import AutoencoderLoss
 from dovision.training.fitted_module import FittedModule, MakeOptimizer
 from dovision.training.schedule import Schedule
-from dovision.types import CODE, Batch
+from dovision.types import Batch
 
 
 class CausalAutoencoder(FittedModule):
@@ -52,14 +53,12 @@ class CausalAutoencoder(FittedModule):
         super().__init__(optimizer, schedule, warmup_steps)
         self.plain = plain.eval().requires_grad_(False)
         self.with_autoencoder = with_autoencoder.eval().requires_grad_(False)
-        self.autoencoder: ConvAutoencoder = with_autoencoder.network.get_submodule(  # type: ignore[assignment]
-            with_autoencoder.sites[CODE].rpartition(".")[0]
-        ).requires_grad_(True)
+        self.autoencoder = inserted_autoencoder(with_autoencoder).requires_grad_(True)
         self.loss = loss
         self.zeroed_channel = zeroed_channel
         if zeroed_channel is not None:
             checks.channel("training.autoencoder.zeroed_channel", zeroed_channel, self.autoencoder.code_channels)
-        first, last = self.autoencoder.first_channels
+        first, last = self.autoencoder.first_channels or (0, -1)
         if loss.weights["interpretability"] and first != last:
             raise ValueError(
                 "training.autoencoder.loss.interpretability must be 0 unless the first feature maps of encoder and "
@@ -97,7 +96,7 @@ class CausalAutoencoder(FittedModule):
         """The three terms of the loss, each a scalar; `deep` always, the others where their weight is not 0."""
         terms: dict[str, Tensor] = {}
 
-        def measure(module: ConvAutoencoder, args: tuple[Tensor], output: Tensor) -> None:
+        def measure(module: Any, args: tuple[Tensor], output: Tensor) -> None:
             if self.loss.weights["shallow"]:
                 terms["shallow"] = self.loss.reconstruction(output, args[0])
             if self.loss.weights["interpretability"]:

@@ -13,7 +13,7 @@ from dovision.config.component import Component, make_each
 from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings, plain
 from dovision.interfaces import Classifier, Images
 from dovision.models import checkpoint
-from dovision.models.conv_autoencoder import insert
+from dovision.models.conv_autoencoder import insert, inserted_autoencoder
 from dovision.store.provenance import software
 from dovision.training.augmentation import NoAugmentation
 from dovision.training.causal_autoencoder import CausalAutoencoder, logged_terms
@@ -23,6 +23,7 @@ from dovision.training.fit_callbacks import best_by, make_callbacks, of_fit
 from dovision.training.fitted_module import FittedModule
 from dovision.training.image_classifier import ImageClassifier
 from dovision.training.schedule import Schedule
+from dovision.training.sparse_autoencoder import SparseAutoencoder, logged_metrics
 from dovision.training.trainer import limits, make_trainer
 
 
@@ -63,14 +64,16 @@ def fit_autoencoder(
         path: where the checkpoint of both goes.
         loggers: of the curves.
     """
-    autoencoder = settings.code_of
-    with_autoencoder = laid_out(insert(plain, autoencoder.make(), images.shape))
+    configured = settings.code_of
+    autoencoder = configured.make()
+    with_autoencoder = laid_out(insert(plain, autoencoder, images.shape))
     module = autoencoder_module(settings.training, plain, with_autoencoder)
     data = _data(settings, images, settings.training.autoencoder, None)
     callbacks = of_fit(settings.callbacks, monitors=False)
     facts = _fit(settings, data, module, settings.training.autoencoder, path.parent, callbacks, None, loggers)
+    autoencoder.after_fit()
     model = checkpoint.read_checkpoint(fitted)["model"]
-    checkpoint.save_checkpoint(path, with_autoencoder, model, autoencoder.record(), facts)
+    checkpoint.save_checkpoint(path, with_autoencoder, model, configured.record(), facts)
 
 
 def classifier_module(training: TrainingSettings, network: Classifier) -> ImageClassifier:
@@ -89,9 +92,12 @@ def classifier_module(training: TrainingSettings, network: Classifier) -> ImageC
 
 def autoencoder_module(
     training: TrainingSettings, plain: Classifier, with_autoencoder: Classifier
-) -> CausalAutoencoder:
-    """The configured training of the autoencoder in `with_autoencoder`."""
+) -> CausalAutoencoder | SparseAutoencoder:
+    """The configured training of the autoencoder in `with_autoencoder`, by its own loss if it has one."""
     own = training.autoencoder
+    if inserted_autoencoder(with_autoencoder).loss_terms:
+        schedule = make_schedule(own)
+        return SparseAutoencoder(plain, with_autoencoder, own.optimizer.make(), schedule, own.warmup_steps)
     return CausalAutoencoder(
         plain,
         with_autoencoder,
@@ -103,9 +109,12 @@ def autoencoder_module(
     )
 
 
-def autoencoder_logs(training: TrainingSettings) -> list[str]:
+def autoencoder_logs(settings: TrainSettings) -> list[str]:
     """The names of the metrics that the fit of an autoencoder logs."""
-    return logged_terms(training.autoencoder.loss.make())
+    autoencoder = None if settings.autoencoder is None else settings.autoencoder.make()
+    if autoencoder is not None and autoencoder.loss_terms:
+        return logged_metrics(autoencoder)
+    return logged_terms(settings.training.autoencoder.loss.make())
 
 
 def scored(fit: FitSettings, logged: Sequence[str]) -> list[str]:

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from matplotlib import colormaps
+from torch import nn
+
+from dovision.interfaces import Classifier
+from dovision.models.conv_autoencoder import insert
+from dovision.models.small_cnn import small_cnn
+from dovision.models.topk_sae import TopkSae
+from dovision.types import CODE, Task
+
+SHAPE = (1, 28, 28)
+RELU1 = dict(after="relu1", channels=32, expansion=4, k=3, dead_after=10)
+THREE = Task("multiclass", ("a", "b", "c"))
+
+
+def sae(channels=6, expansion=4, k=3, dead_after=10, **more):
+    torch.manual_seed(0)
+    return TopkSae("layer", channels, expansion, k, dead_after, **more)
+
+
+def orthogonal(k=1, **more):
+    """Two channels, whose atoms are the four unit vectors along the axes."""
+    made = sae(2, 4, k, **more)
+    atoms = torch.tensor([[1.0, 0], [0, 1], [-1, 0], [0, -1], [1, 0], [0, 1], [-1, 0], [0, -1]])
+    atoms[4:] *= 0.5  # never the largest
+    with torch.no_grad():
+        made.encoder.weight.copy_(atoms)
+        made.decoder.weight.copy_(atoms.T)
+    return made
+
+
+def test_of_orthogonal_atoms_the_largest_is_chosen_and_the_rest_is_left_out():
+    made = orthogonal()
+    with torch.no_grad():
+        made.decoder.bias.copy_(torch.tensor([1.0, 1.0]))
+    activation = torch.tensor([[4.0, 2.0], [0.0, -5.0]])  # less the bias: (3, 1) and (-1, -6)
+    assert made.encoder(activation).tolist() == [[3.0, *[0.0] * 7], [0.0, 0, 0, 6, 0, 0, 0, 0]]
+    assert made(activation).tolist() == [[4.0, 1.0], [1.0, -5.0]]
+
+
+def test_the_loss_is_the_share_of_the_variance_that_is_left():
+    activation = torch.tensor([[3.0, 1.0], [-3.0, 1.0]])  # of the mean (0, 1): 9 + 9; left: 1 + 1
+    losses = orthogonal().eval().losses(activation)
+    assert {name: value.item() for name, value in losses.items()} == {
+        "reconstruction": pytest.approx(2 / 18),
+        "auxiliary": 0.0,
+    }
+
+
+def test_dead_latents_learn_what_the_others_leave():
+    made = orthogonal(k_aux=1, auxiliary=0.5).eval()
+    made.idle[1] = 10
+    with torch.no_grad():
+        made.encoder.weight[1] *= 0.5
+    activation = torch.tensor([[3.0, 1.0], [-3.0, 1.0], [3.0, -1.0], [-3.0, -1.0]])  # left: (0, 1) twice, (0, -1) twice
+    losses = made.losses(activation)
+    assert losses["auxiliary"].item() == pytest.approx(0.5 * (0.25 + 0.25 + 1 + 1) / 40)  # half of (0, 1) is explained
+    losses["auxiliary"].backward()
+    assert made.encoder.weight.grad[1].any()
+    assert not made.encoder.weight.grad[[0, *range(2, 8)]].any()
+
+
+def test_a_latent_is_dead_once_it_was_inactive_on_so_many_images_of_the_fit():
+    made = orthogonal(dead_after=4)
+    made.started.fill_(True)
+    activation = torch.tensor([[3.0, 1.0], [1.0, 3.0]])
+    for _ in range(2):
+        made.losses(activation)
+    assert made.idle.tolist() == [0, 0, 4, 4, 4, 4, 4, 4]
+    made.losses(-activation)
+    assert made.idle.tolist() == [2, 2, 0, 0, 6, 6, 6, 6]
+    made.eval().losses(activation)
+    assert made.idle.tolist() == [2, 2, 0, 0, 6, 6, 6, 6]
+
+
+@pytest.mark.parametrize("k", [1, 3, 24])
+def test_no_more_than_k_latents_are_active_at_a_position(k):
+    code = sae(k=k).encoder(torch.randn(5, 6, 3, 4))
+    assert code.shape == (5, 24, 3, 4)
+    assert (code >= 0).all()
+    assert ((code > 0).sum(1) <= k).all()
+    assert ((code > 0).sum(1) == k).any() or k == 24
+
+
+@pytest.mark.parametrize("scale", [2**-10, 8.0, 2**14])
+def test_a_scaled_activation_is_coded_by_the_same_latents(scale):
+    made, activation = sae(), torch.randn(20, 6)
+    torch.testing.assert_close(made.encoder(scale * activation), scale * made.encoder(activation))
+    torch.testing.assert_close(made(scale * activation), scale * made(activation))
+    losses = [made.eval().losses(each)["reconstruction"] for each in (activation, scale * activation)]
+    torch.testing.assert_close(*losses)
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NTC", "NCT"])
+def test_every_layout_is_coded_as_channels_first_is(layout):
+    activation = torch.randn(2, 6, 5, 1) if layout == "NTC" else torch.randn(2, 6, 5, 4)
+    of_layout = {
+        "NHWC": lambda value: value.movedim(1, -1),
+        "NCT": lambda value: value.flatten(2),
+        "NTC": lambda value: value.flatten(2).movedim(1, -1),
+    }[layout]
+    made, first = sae(layout=layout), sae()
+    code, output = made.encoder(of_layout(activation)), made(of_layout(activation))
+    torch.testing.assert_close(code, of_layout(first.encoder(activation)))
+    torch.testing.assert_close(output, of_layout(first(activation)))
+    assert output.shape == of_layout(activation).shape
+
+
+def test_atoms_have_norm_1_from_the_start_and_after_each_step():
+    made = sae()
+    torch.testing.assert_close(made.decoder.weight.norm(dim=0), torch.ones(24))
+    with torch.no_grad():
+        made.decoder.weight.mul_(torch.linspace(0.1, 9, 24))
+    made.after_step()
+    torch.testing.assert_close(made.decoder.weight.norm(dim=0), torch.ones(24))
+
+
+def test_the_bias_begins_as_the_mean_of_the_first_batch():
+    made, activation = sae(), torch.randn(50, 6) + 3
+    made.losses(activation)
+    torch.testing.assert_close(made.decoder.bias.detach(), activation.mean(0))
+    made.losses(activation + 1)
+    torch.testing.assert_close(made.encoder.bias.detach(), activation.mean(0))
+
+
+def test_after_the_fit_the_most_active_latent_is_the_first_and_the_function_stays():
+    made, activation = sae(), torch.randn(50, 6)
+    code, output = made.encoder(activation), made(activation)
+    activity = code.mean(0).detach()
+    made.after_validation(activity)
+    made.after_fit()
+    assert torch.equal(made.activity, activity.sort(descending=True).values)
+    torch.testing.assert_close(made.encoder(activation), code[:, activity.argsort(descending=True, stable=True)])
+    torch.testing.assert_close(made(activation), output)
+
+
+def fit(made, data, steps):
+    optimizer = torch.optim.Adam(made.parameters(), lr=0.01)
+    for step in range(steps):
+        loss = torch.stack(list(made.losses(data).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        made.after_step()
+        optimizer.param_groups[0]["lr"] = 0.01 * (1 - step / steps)
+    return made.eval()
+
+
+@pytest.mark.slow
+def test_data_made_of_one_atom_each_are_explained_almost_wholly():
+    torch.manual_seed(1)
+    atoms = torch.linalg.qr(torch.randn(8, 8)).Q
+    data = atoms[torch.randint(8, (400,))] * (1 + torch.rand(400, 1))
+    made = fit(sae(8, k=2, dead_after=2000), data, 600)
+    assert made.losses(data)["reconstruction"] < 0.01
+
+
+@pytest.mark.slow
+def test_the_term_of_the_dead_revives_latents():
+    torch.manual_seed(1)
+    data = torch.randn(300, 8)
+    dead = {}
+    for auxiliary in (0.0, 1.0):
+        made = sae(8, dead_after=600, auxiliary=auxiliary)
+        with torch.no_grad():
+            made.encoder.weight[16:] *= 0.01  # never among the largest
+        code = fit(made, data, 300).encoder(data)
+        dead[auxiliary] = (code == 0).all(0).sum()
+    assert dead[0.0] == 16
+    assert dead[1.0] < 4
+
+
+@pytest.fixture
+def classifier():
+    torch.manual_seed(0)
+    return small_cnn(SHAPE, "multiclass", [str(k) for k in range(10)], [0.5], [0.5]).eval()
+
+
+def test_inserted_its_latents_are_the_code(classifier):
+    made = TopkSae(**RELU1)
+    with_autoencoder = insert(classifier, made, SHAPE)
+    image = torch.rand(2, *SHAPE)
+    network = classifier.network
+    hidden = made(network.relu1(network.conv1((image - 0.5) / 0.5)))
+    hidden = network.pool(network.relu2(network.conv2(hidden)))
+    expected = network.linear2(network.relu3(network.linear1(network.flatten(hidden))))
+    torch.testing.assert_close(with_autoencoder(image), expected)
+    assert with_autoencoder.network.get_submodule(with_autoencoder.sites[CODE]) is made.encoder
+
+
+def test_tokens_pass_through_it():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.patches = nn.Conv2d(1, 6, 4, 4)
+            self.norm = nn.LayerNorm(6)
+            self.head = nn.Linear(6, 3)
+
+        def forward(self, image):
+            return self.head(self.norm(self.patches(image).flatten(2).movedim(1, 2)).mean(1))
+
+    torch.manual_seed(0)
+    classifier = Classifier(Tokens(), THREE, [0.5], [0.5]).eval()
+    made = TopkSae("norm", 6, 4, 3, 10, layout="NTC")
+    image = torch.rand(2, 1, 8, 8)
+    tokens = classifier.network.norm(classifier.network.patches((image - 0.5) / 0.5).flatten(2).movedim(1, 2))
+    expected = classifier.network.head(made(tokens).mean(1))
+    torch.testing.assert_close(insert(classifier, made, (1, 8, 8))(image), expected)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"expansion": 3}, "autoencoder.expansion must be a whole number from 4 to 32, got 3"),
+        ({"k": 0}, "autoencoder.k must be a whole number from 1 to 128, got 0"),
+        ({"k": 129}, "autoencoder.k must be a whole number from 1 to 128, got 129"),
+        ({"dead_after": 0}, "autoencoder.dead_after must be a whole number of at least 1, got 0"),
+        ({"k_aux": 0}, "autoencoder.k_aux must be a whole number of at least 1, got 0"),
+        ({"auxiliary": -1.0}, "autoencoder.auxiliary must be at least 0"),
+        ({"layout": "NHTC"}, "autoencoder.layout must be one of NCHW, NHWC, NTC"),
+    ],
+)
+def test_settings_that_make_no_dictionary_are_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        TopkSae(**{**RELU1, **changed})
+
+
+def test_a_layer_of_other_channels_is_refused(classifier):
+    with pytest.raises(ValueError, match="with the 64 channels of layer 'relu2', got 32"):
+        insert(classifier, TopkSae(**{**RELU1, "after": "relu2"}), SHAPE)
+
+
+def test_code_output_and_loss_are_those_of_overcomplete(monkeypatch):
+    monkeypatch.setattr("matplotlib.cm.get_cmap", colormaps.__getitem__, raising=False)  # which Overcomplete still uses
+    overcomplete = pytest.importorskip("overcomplete.sae", reason="Overcomplete is not installed")
+    losses = pytest.importorskip("overcomplete.sae.losses")
+    made, activation = sae(k=12, k_aux=12, auxiliary=0.1).eval(), torch.rand(50, 6)
+    with torch.no_grad():
+        made.encoder.weight[:12] = 10 * (1 + torch.rand(12, 6))  # always the largest, so that the rest is dead
+    made.idle[12:] = 10
+    oracle = overcomplete.TopKSAE(6, 24, top_k=12, encoder_module=_OvercompleteEncoder(made.encoder.weight))
+    with torch.no_grad():
+        oracle.dictionary._weights.copy_(made.decoder.weight.T)
+        latents, code, output = oracle(activation)
+        torch.testing.assert_close(made.encoder(activation), code)
+        torch.testing.assert_close(made(activation), output)
+        expected = losses.top_k_auxiliary_loss(activation, output, latents, code, oracle.get_dictionary())
+        variance = (activation - activation.mean(0)).square().sum() / activation.numel()
+        torch.testing.assert_close(variance * sum(made.losses(activation).values()), expected)
+
+
+class _OvercompleteEncoder(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, activation):
+        latents = activation @ self.weight.T
+        return latents, latents.relu()
