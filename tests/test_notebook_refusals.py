@@ -40,11 +40,6 @@ class Returning(nn.Module):
 
 
 @dataclass
-class Answer:
-    logits: torch.Tensor
-
-
-@dataclass
 class Scores:
     scores: torch.Tensor
 
@@ -166,17 +161,16 @@ def test_effect_map_refuses(arguments, message):
 
 
 RETURNED = {
-    "dict": (lambda y: {"out": y, "aux": y}, "a dict with the keys 'out', 'aux'", "network(image)['out']"),
-    "tuple": (lambda y: (y, y), "a tuple of 2", "network(image)[0]"),
-    "object": (Answer, "a Answer", "network(image).logits"),
-    "other object": (Scores, "a Scores", "network(image).scores"),
+    "dict": (lambda y: {"out": y, "aux": y}, "a dict with the keys 'out', 'aux'", "output='out'"),
+    "tuple": (lambda y: (y, y), "a tuple of 2", "output='[0]'"),
+    "other object": (Scores, "a Scores", "output='scores'"),
     "sparse": (
         lambda y: y.to_sparse(),
         "the network's output must be a dense tensor, got torch.sparse_coo",
         "to_dense()",
     ),
     "nothing": (lambda y: None, "a NoneType", "logits"),
-    "map": (lambda y: y[:, :, None, None], "torch.float32 of shape (1, 3, 1, 1) for 1 images", "returns that"),
+    "map": (lambda y: y[:, :, None, None], "torch.float32 of shape (1, 3, 1, 1) for 1 images", "MeanLogit(...)"),
     "classes": (lambda y: y.argmax(1), "torch.int64 of shape (1,)", "returns that"),
     "one image": (lambda y: y[0], "torch.float32 of shape (3,)", "returns that"),
     "too many": (lambda y: torch.cat([y, y], 1), "one output per class, 3, got 6", "classes=6, or a list of 6 names"),

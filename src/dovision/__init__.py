@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dovision.evaluation.effects import EffectEvaluation as EffectEvaluation
     from dovision.evaluation.maps import MapEvaluation as MapEvaluation
     from dovision.evaluation.on_validation import OnValidation as OnValidation
+    from dovision.functional.outputs import BoxScore, ClassShare, MeanLogit
     from dovision.interfaces import Attack, Classifier, Images, Intervention
     from dovision.interventions.activation import Activation
     from dovision.interventions.brush import Brush
@@ -46,7 +47,9 @@ __all__ = [
     "Batch",
     "Blur",
     "Box",
+    "BoxScore",
     "Brush",
+    "ClassShare",
     "Classifier",
     "Constant",
     "EffectResult",
@@ -55,6 +58,7 @@ __all__ = [
     "Interchange",
     "Intervention",
     "Mean",
+    "MeanLogit",
     "Noise",
     "Perturbation",
     "PixelGrid",
@@ -74,6 +78,7 @@ __all__ = [
 
 _HOMES = {
     "attacks.gradient_ascent": ("BIM", "FGSM", "PGD"),
+    "functional.outputs": ("BoxScore", "ClassShare", "MeanLogit"),
     "interfaces": ("Attack", "Classifier", "Images", "Intervention"),
     "interventions.activation": ("Activation",),
     "interventions.brush": ("Brush",),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.datasets import _checks, _image_io
 from dovision.functional import effects, logit_checks
+from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation import Propagation
@@ -39,6 +40,7 @@ def wrap(
     std: Sequence[float] = (1.0,),
     task: str = "multiclass",
     shape: Sequence[int] | None = None,
+    output: str | Sequence[int] | Reading | None = None,
 ) -> Classifier:
     """A classifier of images in [0, 1], from any torch module from normalised images to logits.
 
@@ -49,6 +51,9 @@ def wrap(
         task: multiclass (softmax) or multilabel (sigmoid).
         shape: (C, H, W) of the images, with which the network is tried at once; None leaves that to the first
             measurement.
+        output: the logits in what the network returns: a name such as "logits", "[0]" or "out", or a function of it,
+            such as MeanLogit or ClassShare of a segmentation and BoxScore of detections. None: the tensor that it
+            returns, or its `logits`.
 
     Raises:
         ValueError: the network is no module, or does not return one tensor of K logits; mean or std are not in
@@ -57,7 +62,7 @@ def wrap(
     checks.instance("network", network, nn.Module, "a torch module from normalised images to logits")
     if isinstance(network, Classifier):
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
-    classifier = Classifier(network, Task(task, _names(classes)), mean, std)
+    classifier = Classifier(network, Task(task, _names(classes)), mean, std, output)
     if shape is not None:
         _logits(classifier, torch.full((1, *_checks.image_shape(shape)), 0.5).to(classifier.mean))
     return classifier

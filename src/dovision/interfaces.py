@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from dovision import checks
 from dovision.functional import geometry, logit_checks, sample_order
 from dovision.functional.norms import check_budget
+from dovision.functional.outputs import Reading, reading
 from dovision.io.files import sha256
 from dovision.module_state import differentiable, outside_inference_mode
 from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Box, Epsilons, Layout, Mask, Shape, Task
@@ -35,16 +36,25 @@ class Classifier(nn.Module):
         task: the classes, in the order of the logits.
         mean, std: one number for all channels, or one a channel, in pixel units; three on a grey image show it to
             the network as three channels.
+        output: how logits are read from what the network returns, see `functional.outputs.reading`.
 
     Raises:
-        ValueError: the network is no module, or mean and std are no pixel units; in a call, the image has another
-            type, device or number of channels, or the network returns no logits, or those of other classes.
+        ValueError: the network is no module, mean and std are no pixel units, or output is no reading; in a call, the
+            image has another type, device or number of channels, or the network returns no logits, or those of other
+            classes.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, task: Task, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        task: Task,
+        mean: Sequence[float],
+        std: Sequence[float],
+        output: str | Sequence[int] | Reading | None = None,
+    ) -> None:
         super().__init__()
         mean, std = checks.pixel_units("mean", mean), checks.pixel_units("std", std)
         if min(std) <= 0:
@@ -53,6 +63,7 @@ class Classifier(nn.Module):
             raise ValueError(f"mean and std must be of the same channels, got {len(mean)} and {len(std)} numbers.")
         self.network = checks.instance("network", network, nn.Module, "a torch module from images to logits")
         self.task = task
+        self.output = reading(output)
         self.sites: dict[str, str] = {}  # names for sites, such as CODE, and the submodules that they stand for
         like = next((each for each in network.parameters() if each.is_floating_point()), torch.zeros(()))
         for name, numbers in (("mean", mean), ("std", std)):
@@ -63,7 +74,7 @@ class Classifier(nn.Module):
         return logit_checks.logits(super().__call__(image), len(image), len(self.task.classes))
 
     def forward(self, image: Tensor) -> Tensor:
-        return self.network((image - self.mean) / self.std)
+        return self.output(self.network((image - self.mean) / self.std))
 
 
 class Autoencoder(nn.Module):

@@ -75,6 +75,16 @@ def test_each_number_of_a_label_map_is_a_unit_and_others_are_background(pictures
     }
 
 
+def test_without_names_all_that_is_not_background_is_one_mask(pictures, tmp_path):
+    labels = np.zeros((24, 36), dtype=np.uint8)
+    labels[:12, 18:], labels[12:, 18:] = 3, 255
+    root = save(tmp_path / "masks", "{stem}.png", pictures, Image.fromarray(labels))
+    intervention = MaskFiles(str(root), None, BLACK)
+    intervention.bind(pictures, "test")
+    assert intervention.units(pictures.shape) == ("mask",)
+    assert intervention.region(pictures.shape, 0, 0) == (0, 4, 8, 8)
+
+
 def test_arrays_of_an_npz_may_overlap(pictures, tmp_path):
     root = tmp_path / "masks"
     root.mkdir()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from dovision import checks
+from dovision.functional import outputs
 
 
 def logits(output: object, images: int, classes: int) -> Tensor:
@@ -19,14 +17,17 @@ def logits(output: object, images: int, classes: int) -> Tensor:
     """
     if not isinstance(output, Tensor):
         raise ValueError(
-            f"the network must return one tensor of logits, shape (B, K), got {_described(output)}. "
-            f"Wrap it in a module whose forward returns {_tensor_of(output)}."
+            f"the network must return one tensor of logits, shape (B, K), got {outputs.described(output)}. "
+            f"{outputs.remedy(output)}"
         )
     checks.dense("the network's output", output)
     if output.ndim != 2 or len(output) != images or not output.is_floating_point():
+        remedy = "Wrap it in a module whose forward returns that, or read them: output=function."
+        if output.ndim == 4:
+            remedy = "Read them from its maps: output=MeanLogit(...) or output=ClassShare(...)."
         raise ValueError(
             f"the network must return logits of shape (B, K), floating point, got {output.dtype} of shape "
-            f"{tuple(output.shape)} for {images} images. Wrap it in a module whose forward returns that."
+            f"{tuple(output.shape)} for {images} images. {remedy}"
         )
     if output.shape[1] != classes:
         found = output.shape[1]
@@ -54,21 +55,3 @@ def ending(values: Tensor) -> str:
         return ""
     total = values.float().sum(-1)
     return "softmax" if torch.allclose(total, torch.ones_like(total), rtol=0, atol=1e-3) else "sigmoid"
-
-
-def _described(output: object) -> str:
-    kind = type(output).__name__
-    if isinstance(output, Mapping):
-        return f"a {kind} with the keys {', '.join(repr(key) for key in output)}"
-    return f"a {kind} of {len(output)}" if isinstance(output, (tuple, list)) else f"a {kind}"
-
-
-def _tensor_of(output: object) -> str:
-    """Python code for what are probably the logits."""
-    names = [field.name for field in dataclasses.fields(output)] if dataclasses.is_dataclass(output) else []
-    if hasattr(output, "logits") or names:
-        return f"network(image).{'logits' if hasattr(output, 'logits') else names[0]}"
-    if isinstance(output, Mapping):
-        keys = [key for key in ("logits", "out", "output") if key in output] or list(output)
-        return f"network(image)[{keys[0]!r}]" if keys else "logits"
-    return "network(image)[0]" if isinstance(output, (tuple, list)) else "logits"

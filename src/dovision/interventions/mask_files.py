@@ -19,7 +19,8 @@ from dovision.io import arrays
 from dovision.io.images import BadFile, open_image
 from dovision.types import Mask, Shape
 
-SUFFIXES = (".png", ".npz")
+_ANY = -1  # stands for all numbers of a label map but 0
+_SUFFIXES = (".png", ".npz")
 _FIELDS = ("stem", "folder", "name")  # of an image's name, in the pattern of a mask file's name
 
 
@@ -32,6 +33,7 @@ class MaskFiles(MaskIntervention):
     Args:
         root: the folder of the files.
         units: names of the masks; for PNG, the number that each has in the label maps, such as {lung: 255}.
+            None is one mask, of all that is not 0, in an .npz the array "mask".
         fill: what a mask is painted with.
         files: name of an image's file below `root`, of {stem}, {folder} and {name} of the image: its file's name
             without the suffix, the folder that it is in, and the whole name.
@@ -46,7 +48,7 @@ class MaskFiles(MaskIntervention):
     def __init__(
         self,
         root: str,
-        units: Mapping[str, int] | Sequence[str],
+        units: Mapping[str, int] | Sequence[str] | None,
         fill: Fill,
         files: str = "{stem}.png",
         missing: str = "error",
@@ -117,7 +119,7 @@ class MaskFiles(MaskIntervention):
             raise ValueError(f"{path} must be a whole image, but is {error}.") from error
         if labels.ndim != 2:
             raise ValueError(f"{path} must be a label map, one number a pixel, got {labels.shape[2]} channels.")
-        return {name: labels == number for name, number in self.numbers.items()}
+        return {name: labels != 0 if number == _ANY else labels == number for name, number in self.numbers.items()}
 
     def _fitted(self, mask: Mask, size: tuple[int, int], path: Path) -> Mask:
         """The mask as it lies on the image of the dataset, shape (H, W); its image's file has, or had, this size."""
@@ -141,20 +143,22 @@ def _pattern(files: str) -> str:
         example = files.format(stem="a", folder="b", name="b/a.png")
     except (KeyError, IndexError, ValueError):
         example = ""
-    if not example.endswith(SUFFIXES):
+    if not example.endswith(_SUFFIXES):
         raise ValueError(
             f"files must be a pattern of {', '.join(f'{{{field}}}' for field in _FIELDS)} that ends in "
-            f"{' or '.join(SUFFIXES)}, got {files!r}."
+            f"{' or '.join(_SUFFIXES)}, got {files!r}."
         )
     return files
 
 
-def _numbers(units: Mapping[str, int] | Sequence[str], files: str) -> dict[str, int]:
-    """The number of each unit in a label map; 0 where arrays have names."""
+def _numbers(units: Mapping[str, int] | Sequence[str] | None, files: str) -> dict[str, int]:
+    """The number of each unit in a label map, or _ANY; of no meaning where arrays have names."""
+    if units is None:
+        return {"mask": _ANY}
     if isinstance(units, Mapping):
         numbers = {str(name): checks.count(f"units.{name}", number) for name, number in units.items()}
     elif files.endswith(".npz"):
-        numbers = dict.fromkeys(checks.names("units", units), 0)
+        numbers = dict.fromkeys(checks.names("units", units), _ANY)
     else:
         raise ValueError(f"units must give each mask's number in a label map, such as {{lung: 255}}, got {units!r}.")
     if not numbers:

@@ -25,6 +25,7 @@ def timm_model(
     classes: Sequence[str],
     mean: Sequence[float],
     std: Sequence[float],
+    output: str | Sequence[int] | None = None,
 ) -> Classifier:
     """A timm network as a classifier. Needs the extra timm.
 
@@ -35,6 +36,7 @@ def timm_model(
         shape: (C, H, W) of the images. With pretrained weights, the first convolution's are summed over colours for one
             channel, as if the grey image were given three times. A network made for one size is made for this one.
         task, classes, mean, std: as of `dovision.models`.
+        output: as of `Classifier`.
 
     Raises:
         ValueError: timm has no network, or no weights, of that name.
@@ -54,7 +56,7 @@ def timm_model(
     with fetching(f"of {name}", facts.hf_hub_id or facts.url, f"{remedy}random weights: model.pretrained=false."):
         network = timm.create_model(name, pretrained=pretrained and has_numbers(), **settings)
     fix_same_padding(network, shape)
-    return Classifier(network, Task(task, tuple(classes)), mean, std)
+    return Classifier(network, Task(task, tuple(classes)), mean, std, output)
 
 
 class PaddedConvolution(nn.Module):

@@ -22,6 +22,7 @@ def torchvision_model(
     classes: Sequence[str],
     mean: Sequence[float],
     std: Sequence[float],
+    output: str | Sequence[int] | None = None,
 ) -> Classifier:
     """A torchvision network as a classifier.
 
@@ -32,6 +33,7 @@ def torchvision_model(
         shape: (C, H, W) of the images. With pretrained weights, the first convolution's are summed over colours for one
             channel, as if the grey image were given three times.
         task, classes, mean, std: as of `dovision.models`.
+        output: as of `Classifier`.
 
     Raises:
         ValueError: torchvision has no classification network, or no weights, of that name.
@@ -42,7 +44,7 @@ def torchvision_model(
     _drop_auxiliary_heads(network)
     if shape[0] != 3:
         _replace_first_convolution(network, shape[0], pretrained=weights is not None)
-    return Classifier(network, Task(task, tuple(classes)), mean, std)
+    return Classifier(network, Task(task, tuple(classes)), mean, std, output)
 
 
 def _network(name: str, weights: str | None, outputs: int) -> nn.Module:

@@ -1,0 +1,250 @@
+"""Readings of what a network returns: logits by name, and numbers of segmentations and detections as logits.
+
+A number p in [0, 1], such as the share of a class or the score of a box, is returned as its logit, log p - log(1 - p):
+in a multilabel task, whose probabilities are the sigmoid of logits, effects are changes of that number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+from dovision import checks
+from dovision.types import Box
+
+Reading = Callable[[Any], Tensor]  # from what a network returns for B images to logits, shape (B, K)
+_EXAMPLE = 'a function of what the network returns, or a name in it such as "logits", "[0]" or "out"'
+_LEAST = 1e-6  # of a number in [0, 1] whose logit is taken, and of its distance from 1: the logit is at most 13.8
+_STEP = re.compile(r"\[(-?\d+)\]|\.?([^\W\d]\w*)")
+
+
+def reading(output: str | Sequence[int] | Reading | None) -> Reading:
+    """The function that reads logits from what a network returns.
+
+    Args:
+        output: such a function; or names and numbers on the way to the logits, such as "logits", "[0]", "heads.age" or
+            "out[0]"; [0], as YAML reads it, is "[0]". None: what the network returns, or its `logits`, as those of
+            Hugging Face.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    if output is None:
+        return own_logits
+    if isinstance(output, Sequence) and len(output) == 1 and isinstance(output[0], int):
+        output = f"[{checks.bounded('output', output[0], -(2**31), 2**31)}]"
+    return Entry(output) if isinstance(output, str) else checks.function("output", output, _EXAMPLE)  # type: ignore[arg-type]
+
+
+def own_logits(value: Any) -> Any:
+    """What a network returns, or, where this is an object or a mapping with a tensor of `logits`, that tensor."""
+    if isinstance(value, Tensor | fx.Proxy):
+        return value
+    found = value.get("logits") if isinstance(value, Mapping) else getattr(value, "logits", None)
+    return found if isinstance(found, Tensor | fx.Proxy) else value
+
+
+class Entry:
+    """The entry of what a network returns that lies at the end of a path of names and numbers.
+
+    Args:
+        path: names of keys or attributes, and numbers in brackets.
+    """
+
+    def __init__(self, path: str) -> None:
+        steps = list(_STEP.finditer(path))
+        if not path or path.startswith(".") or "".join(step[0] for step in steps) != path:
+            raise ValueError(f"output must be {_EXAMPLE}, got {path!r}.")
+        self.path = path
+        self.steps: list[int | str] = [int(step[1]) if step[1] else step[2] for step in steps]
+
+    def __call__(self, value: Any) -> Any:
+        for step in self.steps:
+            value = self._entry(value, step)
+        return value
+
+    def _entry(self, value: Any, step: int | str) -> Any:
+        if isinstance(value, Tensor):
+            raise ValueError(
+                f"output must name an entry of what the network returns, but {self.path!r} is looked for in a tensor. "
+                "Leave it out where the network returns logits."
+            )
+        try:
+            if isinstance(step, int) or (isinstance(value, Mapping) and step in value):
+                return value[step]
+            return getattr(value, step)
+        except (AttributeError, IndexError, KeyError, TypeError):
+            raise ValueError(
+                f"output must name an entry of what the network returns, got {self.path!r}, but it returns "
+                f"{described(value)}."
+            ) from None
+
+
+class _Maps:
+    """Numbers of some classes of a segmentation, over a region.
+
+    Args:
+        classes: numbers of the classes, in the order of the task's; None is all.
+        region: of the network's maps, in their pixels: a box, or a mask, bool of shape (H, W). None is all.
+        output: where the maps are in what the network returns, shape (B, C, H, W), as of `reading`. None: the maps
+            themselves, or "out", or "logits".
+    """
+
+    def __init__(
+        self, classes: Sequence[int] | None = None, region: Box | Tensor | None = None, output: str | None = None
+    ) -> None:
+        self.classes = None if classes is None else list(checks.channels("classes", classes))
+        if isinstance(region, Tensor) and not (region.dtype == torch.bool and region.ndim == 2 and region.any()):
+            raise ValueError(
+                f"region must be bool of shape (H, W) with a pixel, got {region.dtype} of shape {tuple(region.shape)}."
+            )
+        if region is not None and not isinstance(region, Tensor) and not (isinstance(region, Box) and region.area):
+            raise ValueError(f"region must be a Box of at least a pixel, a mask or None, got {region!r}.")
+        self.region = region
+        self.entry = None if output is None else Entry(output)
+
+    def chosen(self, values: Any) -> Any:
+        """The mean over the region of the chosen classes, shape (B, K), of maps, shape (B, C, H, W)."""
+        values = values if self.classes is None else values[:, self.classes]
+        if self.region is None:
+            return values.mean((2, 3))
+        if isinstance(self.region, Box):
+            return self.region.crop(values).mean((2, 3))
+        mask = self.region.to(values.device)
+        return (values * mask).sum((2, 3)) / int(self.region.sum())
+
+    def maps(self, value: Any) -> Any:
+        """The maps in what a network returns, shape (B, C, H, W).
+
+        Raises:
+            ValueError: there are none, or they have not these classes, or not this region.
+        """
+        if self.entry is not None:
+            value = self.entry(value)
+        elif isinstance(value, Mapping) and "out" in value:
+            value = value["out"]
+        else:
+            value = own_logits(value)
+        if not isinstance(value, fx.Proxy):
+            self._check(value)
+        return value
+
+    def _check(self, maps: Any) -> None:
+        name = type(self).__name__
+        if not isinstance(maps, Tensor) or maps.ndim != 4:
+            got = f"shape {tuple(maps.shape)}" if isinstance(maps, Tensor) else described(maps)
+            raise ValueError(f"{name} needs a network that returns maps of classes, shape (B, C, H, W), got {got}.")
+        count, height, width = maps.shape[1:]
+        for number in self.classes or ():
+            checks.channel(f"classes of {name}", number, count)
+        if isinstance(self.region, Tensor) and self.region.shape != (height, width):
+            got = " x ".join(map(str, self.region.shape))
+            raise ValueError(f"region must have the size of the network's maps, {height} x {width}, got {got}.")
+        if isinstance(self.region, Box) and not (
+            min(self.region) >= 0 and self.region.bottom <= height and self.region.right <= width
+        ):
+            raise ValueError(f"region must lie in the network's maps, {height} x {width}, got {self.region}.")
+
+
+class MeanLogit(_Maps):
+    """The mean logit of classes over a region of a segmentation: logits, shape (B, K).
+
+    Arguments as of the maps of a segmentation network: `classes` by number (None is all), `region` (a box or a mask in
+    pixels of the maps, None is all) and `output` (the place of the maps, by default "out" or "logits").
+    """
+
+    def __call__(self, value: Any) -> Any:
+        return self.chosen(self.maps(value))
+
+
+class ClassShare(_Maps):
+    """The mean probability of classes over a region of a segmentation, as logits, shape (B, K), for a multilabel task.
+
+    A pixel has the probabilities that the softmax over all classes of the network gives it. Arguments as of
+    `MeanLogit`.
+    """
+
+    def __call__(self, value: Any) -> Any:
+        return _logit(self.chosen(self.maps(value).softmax(1)))
+
+
+class BoxScore:
+    """The scores of the best detections of known boxes, as logits, shape (B, K), for a multilabel task.
+
+    Of each box the highest score among the detections of its label that overlap it by at least `iou`; 0 where there
+    are none.
+
+    Args:
+        boxes: K boxes in pixels of the image, in the order of the task's classes.
+        labels: the label of each, as the detector numbers them.
+        iou: intersection over union from which on a detection is one of the box.
+    """
+
+    def __init__(self, boxes: Sequence[Box], labels: Sequence[int], iou: float = 0.5) -> None:
+        if not boxes or len(boxes) != len(labels) or not all(isinstance(box, Box) and box.area for box in boxes):
+            raise ValueError(
+                f"boxes must be at least one Box of at least a pixel, with a label each, got {boxes!r} and {labels!r}."
+            )
+        self.boxes = torch.tensor([(box.left, box.top, box.right, box.bottom) for box in boxes], dtype=torch.float)
+        self.labels = torch.tensor([checks.count("labels", label) for label in labels])
+        self.iou = checks.within("iou", iou, 0, 1)
+
+    def __call__(self, value: Any) -> Tensor:
+        if not isinstance(value, Sequence) or not all(_is_detection(one) for one in value):
+            raise ValueError(
+                "BoxScore needs a network that returns boxes, labels and scores of each image, as torchvision's "
+                f"detectors in eval mode, got {described(value)}."
+            )
+        return _logit(torch.stack([self._scores(**{key: one[key] for key in _DETECTION}) for one in value]))
+
+    def _scores(self, boxes: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
+        """The score of each known box in one image, shape (K,), from N detections; boxes are x, y, x, y."""
+        known = self.boxes.to(boxes)
+        low = torch.maximum(known[:, None, :2], boxes[None, :, :2])
+        high = torch.minimum(known[:, None, 2:], boxes[None, :, 2:])
+        common = (high - low).clamp(min=0).prod(-1)
+        area, own = ((each[:, 2:] - each[:, :2]).prod(-1) for each in (known, boxes))
+        matched = common / (area[:, None] + own - common) >= self.iou
+        matched &= self.labels.to(labels)[:, None] == labels
+        return torch.cat([(matched * scores), scores.new_zeros(len(known), 1)], 1).amax(1)
+
+
+_DETECTION = ("boxes", "labels", "scores")
+
+
+def _is_detection(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(value.get(key), Tensor) for key in _DETECTION)
+
+
+def _logit(number: Any) -> Any:
+    number = number.clamp(_LEAST, 1 - _LEAST)
+    return number.log() - (1 - number).log()
+
+
+def described(output: object) -> str:
+    """What a network returns, in a sentence."""
+    kind = type(output).__name__
+    if isinstance(output, Mapping):
+        return f"a {kind} with the keys {', '.join(repr(key) for key in output)}"
+    return f"a {kind} of {len(output)}" if isinstance(output, tuple | list) else f"a {kind}"
+
+
+def remedy(output: object) -> str:
+    """A sentence: how logits are read from what a network returns that is no tensor of logits."""
+    if isinstance(output, list | tuple) and output and _is_detection(output[0]):
+        return "Take the scores of known boxes: output=BoxScore(...), in a multilabel task."
+    return f"Name its logits: output={_place(output)!r}, or a function that returns them."
+
+
+def _place(output: object) -> str:
+    """Probable place of the logits."""
+    if isinstance(output, Mapping):
+        return next((key for key in ("logits", "out", "output", *output) if key in output), "logits")
+    if isinstance(output, list | tuple) and not hasattr(output, "_fields"):
+        return "[0]"
+    names = [name for name in vars(output) if not name.startswith("_")] if hasattr(output, "__dict__") else []
+    return next(iter([*getattr(output, "_fields", ()), *names]), "logits")

@@ -1,0 +1,272 @@
+"""What networks return, read as logits: by name, of Hugging Face's kind, of segmentations and of detections."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import dovision as dv
+from dovision.functional.outputs import Entry, own_logits, reading
+
+IMAGE = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+GRID = dv.PixelGrid(3, 3)
+Pair = namedtuple("Pair", ["logits", "aux"])
+
+
+@dataclass
+class Answer:
+    loss: None
+    logits: Tensor
+
+
+class ModelOutput(OrderedDict):
+    """As Hugging Face's: keys are attributes as well, and numbers are places."""
+
+    def __getattr__(self, name):
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __getitem__(self, key):
+        return super().__getitem__(key) if isinstance(key, str) else list(self.values())[key]
+
+
+def layers(outputs: int = 3) -> nn.Sequential:
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, outputs))
+
+
+class Returning(nn.Module):
+    def __init__(self, network: nn.Module, change) -> None:
+        super().__init__()
+        self.network = network
+        self.change = change
+
+    def forward(self, image):
+        return self.change(self.network(image))
+
+
+EXPECTED = dv.effect_map(dv.wrap(layers(), 3), IMAGE, GRID)
+RETURNED = {
+    "hugging face": (lambda y: ModelOutput(loss=None, logits=y), None),
+    "hugging face by name": (lambda y: ModelOutput(logits=y, states=y + 1), "logits"),
+    "hugging face by number": (lambda y: ModelOutput(logits=y), [0]),
+    "dataclass": (lambda y: Answer(None, y), None),
+    "named tuple": (lambda y: Pair(y, None), None),
+    "dict with logits": (lambda y: {"logits": y, "aux": 1}, None),
+    "dict": (lambda y: {"out": y, "aux": y + 1}, "out"),
+    "tuple": (lambda y: (y, y + 1), "[0]"),
+    "from the end": (lambda y: [y + 1, y], "[-1]"),
+    "below": (lambda y: {"heads": [{"age": y}]}, "heads[0].age"),
+    "function": (lambda y: (y + 1, {"a": y - 1}), lambda value: value[1]["a"] + 1),
+}
+
+
+@pytest.mark.parametrize(("change", "output"), RETURNED.values(), ids=RETURNED)
+def test_effects_are_those_of_the_network_that_returns_logits(change, output):
+    classifier = dv.wrap(Returning(layers(), change), 3, shape=(3, 12, 12), output=output)
+    found = dv.effect_map(classifier, IMAGE, GRID)
+    torch.testing.assert_close(found.effect, EXPECTED.effect, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "output", "message"),
+    [
+        (lambda y: {"out": y}, "logits", "got 'logits', but it returns a dict with the keys 'out'"),
+        (lambda y: (y,), "[1]", "got '\\[1\\]', but it returns a tuple of 1"),
+        (lambda y: (y,), "logits", "got 'logits', but it returns a tuple of 1"),
+        (lambda y: Answer(None, y), "scores", "got 'scores', but it returns a Answer"),
+        (lambda y: None, "[0]", "got '\\[0\\]', but it returns a NoneType"),
+        (lambda y: y, "[0]", "'\\[0\\]' is looked for in a tensor. Leave it out"),
+        (lambda y: y, lambda value: value.missing, "the network must take images of shape .*missing"),
+        (lambda y: {"out": y}, lambda value: value, "must return one tensor of logits, .* output='out'"),
+    ],
+)
+def test_what_is_not_there_is_refused_in_a_sentence(change, output, message):
+    classifier = dv.wrap(Returning(layers(), change), 3, output=output)
+    with pytest.raises(ValueError, match=message):
+        dv.effect_map(classifier, IMAGE, GRID)
+
+
+@pytest.mark.parametrize("output", ["", "a b", "[x]", ".logits", "logits.", "[0", 3, [0, 1], [True], nn.Identity, {}])
+def test_what_names_nothing_is_refused(output):
+    with pytest.raises(ValueError, match="output must be"):
+        dv.wrap(layers(), 3, output=output)
+
+
+def test_a_path_is_followed_step_by_step():
+    value = Pair({"a": [1, {"b": 2}]}, 3)
+    assert Entry("logits.a[1].b")(value) == 2
+    assert Entry("[1]")(value) == 3
+    assert reading([1])(value) == 3
+    assert own_logits(5) == 5
+
+
+class Maps(nn.Module):
+    """A segmentation: maps of 3 classes as large as the image, as torchvision's networks return them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 3, 3, padding=1))
+
+    def forward(self, image):
+        return OrderedDict(out=self.layers(image))
+
+
+MASK = torch.zeros(12, 12, dtype=torch.bool)
+MASK[2:5, 3:9] = True
+MASK[7, 7] = True
+REGIONS = {"all": (None, torch.ones(12, 12, dtype=torch.bool)), "mask": (MASK, MASK)}
+BOX = dv.Box(1, 2, 6, 9)
+REGIONS["box"] = (BOX, torch.zeros(12, 12, dtype=torch.bool))
+BOX.crop(REGIONS["box"][1]).fill_(True)
+
+
+def painted(unit: int) -> Tensor:
+    """The images with a cell of the grid painted black."""
+    image = IMAGE.clone()
+    GRID.region((3, 12, 12), unit, 0).crop(image).fill_(0)
+    return image
+
+
+@pytest.mark.parametrize(("region", "mask"), REGIONS.values(), ids=REGIONS)
+@torch.no_grad()
+def test_effects_on_the_share_of_a_class_are_those_worked_out_by_hand(region, mask):
+    network = Maps().eval()
+    output = dv.ClassShare([2, 0], region)
+    found = dv.effect_map(dv.wrap(network, ["cat", "sky"], task="multilabel", output=output), IMAGE, GRID)
+
+    def shares(image):
+        return network(image)["out"].softmax(1)[:, [2, 0]][..., mask].mean(-1)
+
+    torch.testing.assert_close(found.control, shares(IMAGE), rtol=0, atol=1e-6)
+    for unit in (0, 4, 8):
+        expected = shares(painted(unit)) - shares(IMAGE)
+        torch.testing.assert_close(found.effect[:, unit], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("region", "mask"), REGIONS.values(), ids=REGIONS)
+@torch.no_grad()
+def test_mean_logits_are_those_of_the_region(region, mask):
+    network = Maps().eval()
+    found = dv.effect_map(dv.wrap(network, 3, output=dv.MeanLogit(region=region)), IMAGE, GRID)
+    expected = network(IMAGE)["out"][..., mask].mean(-1).softmax(-1)
+    torch.testing.assert_close(found.control, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_segmentation_network_of_torchvision_is_measured():
+    torch.manual_seed(0)
+    network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights_backbone=None, num_classes=4).eval()
+    image = torch.rand(1, 3, 64, 64)
+    found = dv.effect_map(dv.wrap(network, 4, task="multilabel", output=dv.ClassShare()), image, dv.PixelGrid(2, 2))
+    image[:, :, 32:, :32] = 0
+    expected = network(image)["out"].softmax(1).mean((2, 3)) - found.control
+    torch.testing.assert_close(found.effect[:, 2], expected, rtol=0, atol=1e-5)
+
+
+class Bright(nn.Module):
+    """A detector: in eval mode two boxes of label 1 and one of label 2; scores are means of pixels."""
+
+    def forward(self, images):
+        found = []
+        for image in images:
+            boxes = torch.tensor([[0.0, 0.0, 6.0, 12.0], [0.0, 0.0, 5.0, 12.0], [6.0, 0.0, 12.0, 12.0]])
+            scores = torch.stack([image[..., :6].mean(), image[..., :5].mean() / 2, image[..., 6:].mean()])
+            found.append({"boxes": boxes, "labels": torch.tensor([1, 1, 2]), "scores": scores})
+        return found
+
+
+def test_the_score_of_a_box_is_that_of_its_best_detection():
+    output = dv.BoxScore([dv.Box(0, 0, 12, 6), dv.Box(0, 0, 12, 5), dv.Box(0, 6, 12, 12)], [1, 1, 1], iou=0.9)
+    found = dv.effect_map(dv.wrap(Bright(), ["left", "less", "right"], task="multilabel", output=output), IMAGE, GRID)
+    left = IMAGE[..., :6].mean((1, 2, 3))
+    less = IMAGE[..., :5].mean((1, 2, 3)) / 2  # which the wider box overlaps by 5/6 only
+    expected = torch.stack([left, less, torch.full((2,), 1e-6)], 1)  # no detection at the right has label 1
+    torch.testing.assert_close(found.control, expected, rtol=0, atol=1e-6)
+    for unit in range(9):
+        change = painted(unit)[..., :6].mean((1, 2, 3)) - left
+        torch.testing.assert_close(found.effect[:, unit, 0], change, rtol=0, atol=1e-6)
+
+
+def test_overlap_is_that_of_torchvision():
+    random = torch.Generator().manual_seed(3)
+    corner, size = torch.rand(40, 2, generator=random) * 8, torch.rand(40, 2, generator=random) * 4 + 0.5
+    boxes, known = torch.cat([corner, corner + size], 1), dv.Box(2, 1, 9, 8)
+    overlap = torchvision.ops.box_iou(torch.tensor([[1.0, 2.0, 8.0, 9.0]]), boxes)[0]
+    scores = torch.rand(40, generator=random)
+    value = [{"boxes": boxes, "labels": torch.ones(40, dtype=torch.int64), "scores": scores}]
+    for iou in (0.05, 0.1, 0.2):
+        found = dv.BoxScore([known], [1], iou)(value).sigmoid()
+        expected = (scores * (overlap >= iou)).max().clamp(min=1e-6)
+        torch.testing.assert_close(found[0, 0], expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_a_detector_of_torchvision_is_measured():
+    torch.manual_seed(0)
+    network = torchvision.models.detection.fasterrcnn_mobilenet_v3_large_320_fpn(
+        weights_backbone=None, num_classes=3, min_size=64, max_size=64, box_score_thresh=0.0
+    ).eval()
+    image = torch.rand(1, 3, 64, 64)
+    (best,) = network(image)
+    left, top, right, bottom = (int(edge) for edge in best["boxes"][0].round())
+    output = dv.BoxScore([dv.Box(top, left, bottom, right)], [int(best["labels"][0])])
+    found = dv.effect_map(dv.wrap(network, ["thing"], task="multilabel", output=output), image, dv.PixelGrid(1, 2))
+    torch.testing.assert_close(found.control[0, 0], best["scores"][0], rtol=0, atol=1e-5)
+    image[..., 32:] = 0
+    expected = output(network(image)).sigmoid() - found.control
+    torch.testing.assert_close(found.effect[:, 1], expected, rtol=0, atol=1e-5)
+
+
+REFUSED = {
+    "no maps": (layers(), dv.ClassShare(), "ClassShare needs a network that returns maps .* got shape"),
+    "no dict": (Bright(), dv.MeanLogit(), "MeanLogit needs a network that returns maps of classes, .* got a list of"),
+    "class": (Maps(), dv.ClassShare([3]), r"classes of ClassShare must lie in \[0, 2\]"),
+    "mask": (
+        Maps(),
+        dv.MeanLogit(region=torch.ones(5, 6, dtype=torch.bool)),
+        "region must have the size of the network's maps, 12 x 12, got 5 x 6",
+    ),
+    "box": (Maps(), dv.MeanLogit(region=dv.Box(0, 0, 13, 3)), "region must lie in the network's maps, 12 x 12, got"),
+    "no detections": (layers(), dv.BoxScore([BOX], [1]), "BoxScore needs a network that returns boxes, labels and"),
+    "unnamed maps": (Maps(), "out", r"shape \(1, 3, 12, 12\) for 1 images. Read them from its maps: output=MeanLogit"),
+    "unnamed boxes": (
+        Bright(),
+        None,
+        "must return one tensor of logits, .* Take the scores of known boxes: output=Box",
+    ),
+    "training": (nn.Linear(12, 2), dv.ClassShare(output="aux"), "'aux' is looked for in a tensor"),
+}
+
+
+@pytest.mark.parametrize(("network", "output", "message"), REFUSED.values(), ids=REFUSED)
+def test_networks_that_return_something_else_are_refused_in_a_sentence(network, output, message):
+    with pytest.raises(ValueError, match=message):
+        dv.effect_map(dv.wrap(network, 3, task="multilabel", output=output), IMAGE, GRID)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: dv.ClassShare([]), "classes must name different channels"),
+        (lambda: dv.ClassShare(region=torch.zeros(3, 3, dtype=torch.bool)), "region must be bool .* with a pixel"),
+        (lambda: dv.ClassShare(region=(0, 0, 3, 3)), "region must be a Box of at least a pixel, a mask or None"),
+        (lambda: dv.MeanLogit(output="a b"), "output must be a function .*got 'a b'"),
+        (lambda: dv.BoxScore([], []), "boxes must be at least one Box"),
+        (lambda: dv.BoxScore([BOX], [1, 2]), "boxes must be at least one Box .* with a label each"),
+        (lambda: dv.BoxScore([BOX], [1], iou=2), r"iou must be a number in \[0, 1\]"),
+    ],
+)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
