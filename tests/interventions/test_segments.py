@@ -96,10 +96,10 @@ def test_segments_of_no_dataset_and_no_images_are_refused():
         Segments(4).region((1, 8, 8), 0, 0)
 
 
-def test_without_scikit_image_the_error_says_what_to_install(context, monkeypatch):
+def test_without_scikit_image_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "skimage.segmentation", None)
     with pytest.raises(ImportError, match=r"pip install 'dovision\[segments\]'"):
-        dv.effect_map(context.classifier, context.batch.image, Segments(4))
+        Segments(4)
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ class Segments(MaskIntervention):
         super().__init__(fill, controls, seed)
         self.segments = checks.positive_int("segments", segments)
         self.compactness = checks.positive("compactness", compactness)
+        self.slic = checks.import_extra("skimage.segmentation", "segments").slic
         self._image: Callable[[int], Tensor] | None = None  # of a sample, shape (C, H, W)
 
     def bind(self, images: Images, split: str) -> None:
@@ -69,9 +70,8 @@ class Segments(MaskIntervention):
         return {f"s{number}": labels == number for number in range(labels.max() + 1)}
 
     def _labels(self, image: Tensor) -> LabelMap:
-        slic = checks.import_extra("skimage.segmentation", "segments").slic
         colours = image.expand(3, -1, -1) if len(image) == 1 else image
-        found = slic(
+        found = self.slic(
             colours.permute(1, 2, 0).double().numpy(), self.segments, self.compactness, start_label=0, channel_axis=-1
         )
         return merged(np.unique(found, return_inverse=True)[1].reshape(found.shape), self.segments)
