@@ -180,7 +180,10 @@ def test_effects_without_an_attack_are_those_of_the_clean_condition(tmp_path):
 
 
 def test_forward_passes_are_counted(tmp_path):
-    assert evaluate(tmp_path).forward_passes == 3 * 2 * (1 + 4)  # images, conditions, control and units
+    """But for black cells on black: 5 of the clean images, 9 of those that are darker by 0.25."""
+    evaluation = evaluate(tmp_path)
+    assert evaluation.skipped_edits == 5 + 9
+    assert evaluation.forward_passes == 3 * 2 * (1 + 4) - 14  # images, conditions, control and units
 
 
 def test_a_reference_without_autoencoder_compares_with_the_classifier_under_test(tmp_path):
@@ -243,6 +246,7 @@ def test_an_error_in_the_middle_leaves_no_table_and_the_next_start_measures_only
     for table in ("samples.parquet", "effects.parquet"):
         assert (tmp_path / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
     assert resumed.forward_passes == whole.forward_passes
+    assert resumed.skipped_edits == whole.skipped_edits
     assert resumed.attack_facts == whole.attack_facts
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dovision.functional.geometry import grid_cell
+from dovision.interfaces import Intervention
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.plain import Plain
@@ -124,6 +125,85 @@ def test_progress_counts_every_forward_pass(painted, classifier_of, batch_of):
     assert sum(passes) == 2 + 2 * len(GRID)
 
 
+@pytest.mark.parametrize("traced", [True, False])
+@pytest.mark.parametrize("regions", [GRID, [[None]] * 3])
+def test_edits_that_change_no_bit_take_no_pass(traced, regions, painted, classifier_of, batch_of):
+    """Unit 0 as it is on all images, the others on every second one; in regions and as a whole."""
+
+    class Partly(painted):
+        def do(self, value, unit, context):
+            new = super().do(value, unit, context)
+            region = self.region(tuple(value.shape[1:]), unit, 0)
+            old = value if region is None else region.crop(value)
+            same = (context.batch.sample % 2 == 0) | (unit == 0)
+            return torch.where(same.view(-1, 1, 1, 1), old, new)
+
+    network = small_network() if traced else nn.Sequential(LooksAtValues(), *small_network())
+    classifier, batch, passes = classifier_of(network), batch_of(5, 1, 16, 16), []
+    outcome = Propagation(classifier, Partly(regions), chunk=7)(batch, passes.append)
+    plain = Propagation(classifier, painted(regions), chunk=7)(
+        batch
+    )  # but for what is drawn alike, all edits change something
+    assert outcome.skipped == 5 + 3 * (len(regions) - 1)
+    assert sum(passes) == 5 + 2 * (len(regions) - 1)
+    changed = torch.tensor([[row % 2 == 1 and unit > 0 for unit in range(len(regions))] for row in range(5)])
+    assert torch.equal(outcome.treated[~changed], outcome.control.unsqueeze(1).expand_as(outcome.treated)[~changed])
+    torch.testing.assert_close(outcome.treated[changed], plain.treated[changed], rtol=0, atol=1e-6)
+
+
+class Sourced(Intervention):
+    """do(all = the source's value), and do(all = the reference's mean)."""
+
+    def __init__(self, site, sources=None, references=None):
+        self.site, self._sources, self._references = site, sources, references
+
+    def sources(self, batch):
+        return None if self._sources is None else self._sources[batch.sample]
+
+    def references(self):
+        return self._references
+
+    def units(self, shape):
+        return ("all",)
+
+    def do(self, value, unit, context):
+        return context.reference.expand_as(value) if context.source is None else context.source
+
+
+@pytest.mark.parametrize("site", [INPUT, "2", "7"])
+def test_the_sites_value_of_source_images_gives_their_logits(site, classifier_of, batch_of):
+    classifier, batch = classifier_of(small_network()), batch_of(3, 1, 16, 16)
+    images, passes = torch.rand(3, 1, 16, 16), []
+    outcome = Propagation(classifier, Sourced(site, sources=images))(batch, passes.append)
+    assert sum(passes) == 3 * (2 if site == INPUT else 3)
+    torch.testing.assert_close(outcome.treated[:, 0], classifier(images).detach(), rtol=0, atol=1e-6)
+
+
+def test_the_reference_is_the_mean_of_the_sites_value_and_is_found_once(classifier_of, batch_of):
+    network = small_network()
+    classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
+    images, passes = torch.rand(35, 1, 16, 16), []
+    propagation = Propagation(classifier, Sourced("0", references=images))
+    outcome = propagation(batch, passes.append)
+    propagation(batch, passes.append)
+    assert sum(passes) == 35 + 2 * 2 * 2
+    with torch.no_grad():
+        mean = network[0]((images - 0.5) / 0.25).mean(0, keepdim=True)
+        torch.testing.assert_close(outcome.treated[0], network[1:](mean), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"sources": torch.rand(3, 1, 8, 8)}, r"an image for each of the batch, shape \(1, 1, 16, 16\), got"),
+        ({"references": torch.rand(0, 1, 16, 16)}, r"references must be images of the shape"),
+    ],
+)
+def test_sources_and_references_of_other_shapes_are_refused(wrong, message, classifier_of, batch_of):
+    with pytest.raises(ValueError, match=message):
+        Propagation(classifier_of(small_network()), Sourced(INPUT, **wrong))(batch_of(3, 1, 16, 16))
+
+
 def test_the_classifier_is_left_as_it_was(painted, classifier_of, batch_of, with_statistics):
     classifier = classifier_of(with_statistics(small_network())).train()
     classifier.network[1].eval()
@@ -205,14 +285,14 @@ def test_batch_norm_that_cannot_be_folded_accurately_is_not_folded(
 def test_out_of_memory_halves_the_chunk_and_says_so(
     painted, classifier_of, batch_of, expected_outcome, assert_equal, caplog, monkeypatch
 ):
-    run = Incremental.treated
+    run = Incremental.run
 
-    def small_memory(engine, clean, pairs, intervention, context):
+    def small_memory(engine, clean, pairs, value, context):
         if len(pairs) > 3:
             raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes.")
-        return run(engine, clean, pairs, intervention, context)
+        return run(engine, clean, pairs, value, context)
 
-    monkeypatch.setattr(Incremental, "treated", small_memory)
+    monkeypatch.setattr(Incremental, "run", small_memory)
     classifier, batch = classifier_of(small_network()), batch_of(2, 1, 16, 16)
     propagation = Propagation(classifier, painted(GRID))
     with caplog.at_level(logging.WARNING, "dovision.propagation"):
@@ -248,7 +328,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(painted, classifier_of,
 
     propagation = Propagation(classifier_of(small_network()), painted(GRID))
     propagation(batch_of(1, 1, 16, 16))
-    monkeypatch.setattr(Incremental, "treated", broken)
+    monkeypatch.setattr(Incremental, "run", broken)
     with pytest.raises(RuntimeError, match="something else"):
         propagation(batch_of(1, 1, 16, 16))
 

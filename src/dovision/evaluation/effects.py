@@ -96,8 +96,15 @@ class EffectEvaluation(Evaluation):
 
     @property
     def pass_facts(self) -> dict[str, Any]:
-        """Forward passes so far; pairs a pass since memory ran out, which the rows' last bits depend on, or None."""
-        return {"forward_passes": self.forward_passes, "chunk_limit": self.propagation.allowance.limit}
+        """Forward passes so far; edits that changed nothing and took none; pairs a pass since memory ran out, or None.
+
+        The rows' last bits depend on the latter.
+        """
+        return {
+            "forward_passes": self.forward_passes,
+            "skipped_edits": self.skipped_edits,
+            "chunk_limit": self.propagation.allowance.limit,
+        }
 
     @property
     def attack_facts(self) -> dict[str, Any]:
@@ -118,7 +125,8 @@ class EffectEvaluation(Evaluation):
             )
         measured = (self.measured or self.classifier).to(pl_module.device)
         self.propagation = Propagation(measured, self.intervention, self.chunk)
-        self.forward_passes, self.queries, self.health = 0, Queries(self.attack), GradientHealth()
+        self.forward_passes = self.skipped_edits = 0
+        self.queries, self.health = Queries(self.attack), GradientHealth()
         ranks = {"rank": trainer.global_rank, "devices": trainer.world_size}
         self.shards = Shards(self.folder, self._schemas(), self.checkpoint_every, self._origin(), **ranks)
         self._load_state(self.shards.state)
@@ -130,7 +138,7 @@ class EffectEvaluation(Evaluation):
                 metric.to(pl_module.device)
         keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.store_adversarial else None
         self.keeper = self.opened(keeper) if keeper is not None else None
-        self.progress = self.stage("effects", "passes", done=self.forward_passes)
+        self.progress = self.stage("effects", "passes", done=self.forward_passes + self.skipped_edits)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         done = self.shards.done - self.tested
@@ -168,8 +176,9 @@ class EffectEvaluation(Evaluation):
             self.health.warn()
             self.queries.compute()  # on all devices; `attack_facts` has it from there
         if trainer.world_size > 1:
-            passes = torch.tensor(self.forward_passes, device=pl_module.device)
-            self.forward_passes = int(trainer.strategy.reduce(passes, reduce_op="sum"))  # waits for all, too
+            counts = torch.tensor([self.forward_passes, self.skipped_edits], device=pl_module.device)
+            reduced = trainer.strategy.reduce(counts, reduce_op="sum")  # waits for all, too
+            self.forward_passes, self.skipped_edits = reduced.tolist()
         if trainer.is_global_zero:
             self.shards.join()
             self._remove_pictures()
@@ -204,7 +213,7 @@ class EffectEvaluation(Evaluation):
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         if state:
-            self.forward_passes = state["forward_passes"]
+            self.forward_passes, self.skipped_edits = state["forward_passes"], state["skipped_edits"]
             self.propagation.allowance.limit = state["chunk_limit"]
             load_plain_state(self.health, state["health"])
             load_plain_state(self.queries, state["queries"])
@@ -222,6 +231,8 @@ class EffectEvaluation(Evaluation):
     def _outcome(self, condition: Condition) -> Outcome:
         outcome = self.propagation(condition.batch, self._count)
         finite(outcome.treated, "logits after the intervention")
+        self.skipped_edits += outcome.skipped
+        self.progress.advance(outcome.skipped)
         self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units))
         if self.reference == WITHOUT_AUTOENCODER:
             return outcome._replace(control=condition.logits)

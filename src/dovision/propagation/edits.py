@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -85,33 +86,60 @@ def all_pairs(intervention: Intervention, units: tuple[str, ...], sample: list[i
     return streams
 
 
-def whole_values(pairs: Pairs, intervention: Intervention, value: Tensor, context: Context) -> Tensor:
-    """The site's whole value after each pair's edit, shape (P, ...)."""
-    treated = value[torch.from_numpy(pairs.image)]
+class Edit(NamedTuple):
+    """What the edits of some pairs make of the site's value."""
+
+    value: Patch | Tensor  # (P, ...) the whole value, or what has changed of it
+    changed: Tensor  # (P,) bool, whether any bit of it differs from the value as it was
+
+    def chosen(self, index: Index) -> Patch | Tensor:
+        """The value of the pairs with these numbers."""
+        chosen = torch.from_numpy(index)
+        if isinstance(self.value, Tensor):
+            return self.value[chosen.to(self.value.device)]
+        patch = self.value
+        rows, columns = (Span(each.start[index], each.size) for each in (patch.rows, patch.columns))
+        return Patch(patch.value[chosen.to(patch.value.device)], rows, columns, patch.channel_axis)
+
+
+def edit_of(
+    pairs: Pairs, intervention: Intervention, value: Tensor, context: Context, local: bool, compare: bool = True
+) -> Edit:
+    """The edits of some pairs on the site's value, shape (B, ...).
+
+    Args:
+        local: whether to give the changed region alone, of a map (B, C, H, W); a smaller region comes with its
+            surroundings.
+        compare: whether to look for what has changed; otherwise all has.
+    """
+    origin: Index | None = None
+    if local:
+        assert pairs.box is not None
+        top, left, bottom, right = pairs.box.T
+        rows = Span.covering(top, bottom, value.shape[2])
+        columns = Span.covering(left, right, value.shape[3])
+        content = gather(value.movedim(1, -1).contiguous(), pairs.image, rows, columns).movedim(-1, 1)
+        origin = np.stack([rows.start, columns.start], axis=1)
+    else:
+        content = value[torch.from_numpy(pairs.image)]
+    changed = torch.ones(len(pairs), dtype=torch.bool, device=value.device)
     for group in pairs.groups():
         new, box = _done(pairs, group, intervention, value, context)
-        index = torch.from_numpy(group)
-        if box is None:
-            treated[index] = new
-        else:
-            treated[index, ..., box.top : box.bottom, box.left : box.right] = new
-    return treated
+        index = torch.from_numpy(group).to(value.device)
+        place: tuple[Any, ...] = (index,)
+        if box is not None:
+            down, across = (0, 0) if origin is None else origin[group[0]].tolist()
+            place += (..., slice(box.top - down, box.bottom - down), slice(box.left - across, box.right - across))
+        if compare:
+            changed[index] = _differs(new, content[place])
+        content[place] = new
+    return Edit(Patch(content, rows, columns) if local else content, changed)
 
 
-def patch_of(pairs: Pairs, intervention: Intervention, value: Tensor, context: Context) -> Patch:
-    """Changed region of the value (B, C, H, W) by each pair's edit; a smaller region comes with its surroundings."""
-    assert pairs.box is not None
-    top, left, bottom, right = pairs.box.T
-    rows = Span.covering(top, bottom, value.shape[2])
-    columns = Span.covering(left, right, value.shape[3])
-    pixels = gather(value.movedim(1, -1).contiguous(), pairs.image, rows, columns)
-    content = pixels.movedim(-1, 1)
-    for group in pairs.groups():
-        new, _ = _done(pairs, group, intervention, value, context)
-        down, across = top[group] - rows.start[group], left[group] - columns.start[group]
-        index = torch.from_numpy(group)
-        content[index, :, down[0] : down[0] + new.shape[2], across[0] : across[0] + new.shape[3]] = new
-    return Patch(content, rows, columns)
+def _differs(new: Tensor, old: Tensor) -> Tensor:
+    """Return whether any bit of each row is another one, shape (P,)."""
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[new.element_size()]
+    return (new.contiguous().view(bits) != old.contiguous().view(bits)).flatten(1).any(1)
 
 
 def _done(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from dovision.interfaces import Context, Intervention
-from dovision.propagation.edits import Pairs, patch_of, whole_values
+from dovision.propagation.edits import Edit, Pairs, edit_of
 from dovision.propagation.graph import Graph, Step
 from dovision.propagation.graph_passes import use_in_place
 from dovision.propagation.patch import Background, Map, Patch
@@ -72,10 +72,16 @@ class Incremental:
 
     def treated(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
         """Logits, shape (P, K), after each pair's edit."""
-        local = pairs.box is not None and clean.site.ndim == 4
-        edit = (patch_of if local else whole_values)(pairs, intervention, clean.site, context)
+        return self.run(clean, pairs, self.edit(clean, pairs, intervention, context).value, context)
+
+    def edit(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Edit:
+        """What the edits make of the site's value."""
+        return edit_of(pairs, intervention, clean.site, context, pairs.box is not None and clean.site.ndim == 4)
+
+    def run(self, clean: Background, pairs: Pairs, value: Patch | Tensor, context: Context) -> Tensor:
+        """Logits, shape (P, K), with this value, or this part of it, at the site."""
         edited = _Pass(self, clean, pairs.image)
-        logits = edited.run(edit)
+        logits = edited.run(value)
         self.bytes_per_pair = edited.peak // len(pairs)
         return logits
 

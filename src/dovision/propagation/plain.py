@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.propagation.edits import Pairs, whole_values
+from dovision.propagation.edits import Edit, Pairs, edit_of
 from dovision.propagation.sites import Site
 
 
@@ -43,9 +43,17 @@ class Plain:
         return CleanPass(self.site.check_value(values[0], len(image)), control)
 
     def treated(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
-        """Logits, shape (P, K), after each pair's edit."""
-        image = context.batch.image[torch.from_numpy(pairs.image)]
-        return self.forward(image, whole_values(pairs, intervention, clean.site, context))
+        """Logits, shape (P, K), after each pair's edit; differentiable with respect to the images."""
+        edit = edit_of(pairs, intervention, clean.site, context, local=False, compare=False)
+        return self.run(clean, pairs, edit.value, context)
+
+    def edit(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Edit:
+        """What the edits make of the site's value."""
+        return edit_of(pairs, intervention, clean.site, context, local=False)
+
+    def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
+        """Logits, shape (P, K), with this value at the site."""
+        return self.forward(context.batch.image[torch.from_numpy(pairs.image)], value)
 
     def forward(self, image: Tensor, site: Tensor) -> Tensor:
         """Logits, shape (N, K), of images with these values at the site, shape (N, ...)."""

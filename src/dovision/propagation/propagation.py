@@ -14,7 +14,7 @@ from dovision import checks
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import FIRST, PassLimits, is_out_of_memory
-from dovision.propagation.edits import all_pairs, whole_values
+from dovision.propagation.edits import all_pairs, edit_of
 from dovision.propagation.graph_passes import fold_batch_norm, lay_out_channels_last, take_splits_apart
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.layouts import presented_site
@@ -31,12 +31,14 @@ class Outcome(NamedTuple):
 
     units: tuple[str, ...]
     control: Tensor  # (B, K) logits of the classifier on the images as they are
-    treated: Tensor  # (B, U, K) logits after do(unit); equal to control where the unit's region is empty
+    treated: Tensor  # (B, U, K) logits after do(unit); equal to control where the edit changes nothing
+    skipped: int = 0  # edits that change no bit of the site's value, and took no pass
 
 
 class Propagation:
     """Run a classifier once as it is, and recompute for each unit of an intervention what descends from its edit.
 
+    An edit that leaves the site's value as it is, bit for bit, takes no pass: its logits are those of the control.
     The classifier is traced at the first call, and folded copies of its weights are made: after a change of its
     weights, its layers or its device, make a new Propagation. The classifier itself is left as it is.
 
@@ -44,7 +46,8 @@ class Propagation:
         classifier: put into eval mode while it runs, and back; calls from several threads take turns.
         intervention: what is done, and at which site.
         chunk: (image, unit) pairs that share one pass; "auto" follows from the shapes of the values. The last bits of
-            the outcome depend on it, as on the number of images of a batch.
+            the outcome depend on it, as on the number of images of a batch and of the edits that are skipped: on how
+            many rows share a pass.
 
     Raises:
         ValueError: the site is not in the classifier (the error lists the nearest names), or runs more than once; the
@@ -89,16 +92,18 @@ class Propagation:
 
     @torch.no_grad()
     def context(
-        self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None] = lambda passes: None
+        self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None] | None = None
     ) -> Context:
         """The condition of edits on a batch, with the site's value of what the intervention asks for.
 
-        Its reference is the mean over `Intervention.references`, found once; their passes are counted once as well.
+        Its reference is the mean over `Intervention.references`, found once. `progress` counts forward passes, those of
+        the references once.
         """
         if self._reference_passes is None:
             self._reference, self._reference_passes = self._mean(engine, batch)
-        progress(self._reference_passes)
-        self._reference_passes = 0
+        if progress is not None:
+            progress(self._reference_passes)
+            self._reference_passes = 0
         images = self.intervention.sources(batch)
         if images is None:
             return Context(batch, self.classifier, None, self._reference)
@@ -107,7 +112,7 @@ class Propagation:
                 f"sources must be an image for each of the batch, shape {tuple(batch.image.shape)}, "
                 f"got shape {tuple(images.shape)}."
             )
-        source = self._values(engine, images.to(batch.image), progress)
+        source = self._values(engine, images.to(batch.image), progress or (lambda passes: None))
         return Context(batch, self.classifier, source, self._reference)
 
     def _mean(self, engine: Incremental | Plain, batch: Batch) -> tuple[Tensor | None, int]:
@@ -149,7 +154,8 @@ class Propagation:
             parts.append(self._part(engine, batch.rows(rows), progress))
             start = rows.stop
         units = parts[0].units
-        return Outcome(units, torch.cat([p.control for p in parts]), torch.cat([p.treated for p in parts]))
+        control, treated = (torch.cat([getattr(p, name) for p in parts]) for name in ("control", "treated"))
+        return Outcome(units, control, treated, sum(part.skipped for part in parts))
 
     def _part(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         clean: Any = engine.clean(batch.image)  # the engine's own
@@ -159,22 +165,28 @@ class Propagation:
         treated = clean.control.unsqueeze(1).repeat(1, len(units), 1)
         pending = all_pairs(self.intervention, units, batch.sample.tolist(), shape)
         context = self.context(engine, batch, progress)
+        skipped = 0
         while pending:
             pairs = pending.pop()
             if len(pairs) > self.allowance.pairs:
                 pending.extend(pairs.split(self.allowance.pairs, shape))
                 continue
             try:
-                treated[pairs.image, pairs.unit] = engine.treated(clean, pairs, self.intervention, context)
+                edit = engine.edit(clean, pairs, self.intervention, context)
+                changed = edit.changed.nonzero().flatten().cpu().numpy()
+                left = pairs.chosen(changed)
+                if len(left):
+                    treated[left.image, left.unit] = engine.run(clean, left, edit.chosen(changed), context)
             except (MemoryError, RuntimeError) as error:
                 if len(pairs) == 1 or not is_out_of_memory(error):
                     raise
                 self.allowance.halve(len(pairs))
                 pending.append(pairs)
                 continue
+            skipped += len(pairs) - len(left)
             self.allowance.fit_pairs(engine.bytes_per_pair, batch.image.device)
-            progress(len(pairs))
-        return Outcome(units, clean.control, treated)
+            progress(len(left))
+        return Outcome(units, clean.control, treated, skipped)
 
 
 class CachedPropagation:
@@ -211,7 +223,8 @@ def _choose_engine(plain: Plain, intervention: Intervention, context: Context) -
     if not streams:
         return plain
     pairs = streams[0].chosen(np.full(2, len(streams[0]) // 2))  # twice, so that edits outnumber the images
-    edited = whole_values(pairs, intervention, clean.site, context)
+    edited = edit_of(pairs, intervention, clean.site, context, local=False).value
+    assert isinstance(edited, Tensor)
     beside = torch.cat([clean.site, edited, -clean.site])  # the last only keeps the others company
     expected = plain.forward(context.batch.image.repeat(4, 1, 1, 1), beside)[:3]
     if not _agree(clean.control, expected[:1], classifier.task):

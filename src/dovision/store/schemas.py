@@ -90,6 +90,7 @@ class RunRecord(Record):
     wall_seconds: NonNegativeFloat | None = None
     peak_memory_mb: NonNegativeInt | None = None
     forward_passes: NonNegativeInt | None = None
+    skipped_edits: NonNegativeInt | None = None  # that changed nothing, and took no pass
     chunk_limit: NonNegativeInt | None = None  # pairs a pass since memory ran out
     images: NonNegativeInt | None = None  # test images that were measured
     digests: dict[str, FileDigest] = {}  # of each file that is read of the run, by its path in the directory
