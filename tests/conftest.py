@@ -93,16 +93,26 @@ def copy(fitted: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def offline_run() -> Callable[[Path], dict[str, Any]]:
-    """Reads the records of the one offline W&B run in a run directory, by type, as W&B's own reader gives them."""
+def offline_runs() -> Callable[[Path], list[dict[str, Any]]]:
+    """Reads the records of each offline W&B run in a folder, by type, as W&B's own reader gives them."""
 
-    def read(folder: Path) -> dict[str, Any]:
-        (path,) = folder.rglob("run-*.wandb")
+    def read(path: Path) -> dict[str, Any]:
         command = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect", "--json", str(path)]
         lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
         records: dict[str, list[Any]] = {}
         for record in map(json.loads, lines):
             records.setdefault(record["type"], []).append(record[record["type"]])
+        return records
+
+    return lambda folder: [read(path) for path in sorted(folder.rglob("run-*.wandb"))]
+
+
+@pytest.fixture(scope="session")
+def offline_run(offline_runs: Callable[[Path], list[dict[str, Any]]]) -> Callable[[Path], dict[str, Any]]:
+    """The records of the one offline W&B run in a run directory."""
+
+    def read(folder: Path) -> dict[str, Any]:
+        (records,) = offline_runs(folder)
         return records
 
     return read

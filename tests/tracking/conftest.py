@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dovision.config.component import read_group
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.report import style
 from dovision.tracking.loggers import make_loggers
+from dovision.tracking.mlflow_logger import ENVIRONMENT
 
 
 @pytest.fixture
@@ -74,3 +76,34 @@ def break_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr(EffectEvaluation, "measure", failing)
 
     return fail
+
+
+@pytest.fixture
+def history() -> Callable[[dict[str, Any]], dict[str, dict[int, Any]]]:
+    """Gives {metric: {step: value}} of all that an offline W&B run has logged; a nested key is joined by dots."""
+
+    def read(sent: dict[str, Any]) -> dict[str, dict[int, Any]]:
+        found: dict[str, dict[int, Any]] = defaultdict(dict)
+        for item in sent["history"]:
+            step = item["item"].get("trainer/global_step")
+            for key, value in item["item"].items():
+                found[key][step] = value
+        return found
+
+    return read
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str], Any]:
+    """Gives MLflow's client of a store, and the runs of the one experiment of this name, the newest first."""
+    from mlflow.tracking import MlflowClient
+
+    for variable, value in ENVIRONMENT.items():
+        monkeypatch.setenv(variable, value)
+
+    def read(root: Path, group: str) -> Any:
+        client = MlflowClient(f"file:{root / 'mlruns'}")
+        (experiment,) = (each for each in client.search_experiments() if each.name == group)
+        return client, client.search_runs([experiment.experiment_id])
+
+    return read

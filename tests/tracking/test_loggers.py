@@ -148,9 +148,11 @@ def test_each_number_is_logged_once_under_one_name_at_step_0_of_every_logger(
 
 
 @pytest.mark.long
-def test_curves_of_two_fits_are_told_apart_and_a_stopped_one_goes_on(tmp_path, run_command, monkeypatch, events):
-    """Stopped in its second epoch, after some steps whose numbers are lost."""
-    words, steps = (*SMALL, "logger=[csv,tensorboard]", f"output_root={tmp_path}"), []
+def test_curves_of_two_fits_are_told_apart_and_a_stopped_one_goes_on(
+    tmp_path, run_command, monkeypatch, events, offline_runs, history, stored
+):
+    """Stopped in its second epoch, after some steps whose numbers are lost; in every dashboard it is one run."""
+    words, steps = (*SMALL, "logger=[csv,tensorboard,wandb,mlflow]", f"output_root={tmp_path}"), []
     step = ImageClassifier.training_step
 
     def stopping(self, *arguments):
@@ -173,7 +175,21 @@ def test_curves_of_two_fits_are_told_apart_and_a_stopped_one_goes_on(tmp_path, r
     assert rows["val_loss"].dropna().tolist() == scores["val_loss"].tolist()
     assert rows["train_loss"].dropna().tolist() == scores["train_loss"].tolist()
     assert rows["autoencoder/train_loss"].notna().sum() == 1
-    assert "autoencoder/val_loss" in events(folder / "tensorboard").Tags()["scalars"]
+    found = events(folder / "tensorboard")
+    client, (run,) = stored(tmp_path, "train")
+    sent = [history(records) for records in offline_runs(folder)]
+    assert len(sent) == 2
+    for metric in ("val_loss", "train_loss", "train_loss_step", "lr", "autoencoder/val_loss"):
+        curve = rows[metric].dropna()
+        of_tensorboard = [(event.step, event.value) for event in found.Scalars(metric)]
+        assert of_tensorboard == [(step, pytest.approx(value)) for step, value in curve.items()]
+        assert sent[0].get(metric, {}) | sent[1].get(metric, {}) == pytest.approx(curve.to_dict())
+        of_mlflow = client.get_metric_history(run.info.run_id, metric)
+        assert {each.step: each.value for each in of_mlflow} == pytest.approx(curve.to_dict())
+    assert not sent[0]["val_loss"].keys() & sent[1]["val_loss"].keys()
+    assert run.info.status == "FINISHED"
+    assert len({records["run"][0]["run_id"] for records in offline_runs(folder)}) == 1
+    assert not list(folder.glob("*/run_id.txt"))
 
 
 def test_a_report_names_the_loggers_that_it_knows(finished, reported, capsys):

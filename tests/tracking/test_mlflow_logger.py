@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -10,26 +11,9 @@ import pytest
 
 from dovision.config.component import read_group
 from dovision.store.run_record import read_sweep
-from dovision.tracking.loggers import make_loggers
-from dovision.tracking.mlflow_logger import ENVIRONMENT
+from dovision.tracking.loggers import closing_loggers, make_loggers
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def stored(monkeypatch):
-    """The runs of the one experiment of this name in a store, the newest first, and the client that reads more."""
-    from mlflow.tracking import MlflowClient
-
-    for variable, value in ENVIRONMENT.items():
-        monkeypatch.setenv(variable, value)
-
-    def read(root: Path, group: str):
-        client = MlflowClient(f"file:{root / 'mlruns'}")
-        (experiment,) = (each for each in client.search_experiments() if each.name == group)
-        return client, client.search_runs([experiment.experiment_id])
-
-    return read
 
 
 def test_each_job_of_a_sweep_is_a_run_with_curves_numbers_parameters_and_figures(
@@ -58,7 +42,7 @@ def test_a_report_is_sent_with_its_page_and_numbers(finished, reported, stored):
 
 def begin(root: Path, name: str) -> None:
     component = read_group("logger", output_root=str(root))["mlflow"]
-    make_loggers({"mlflow": component}, root, name=name, group="study", job_type="train", config={"seed": 0})
+    make_loggers({"mlflow": component}, root / name, name=name, group="study", job_type="train", config={"seed": 0})
 
 
 @pytest.mark.long
@@ -70,6 +54,28 @@ def test_jobs_that_begin_at_once_share_one_experiment(tmp_path, stored):
     for job in jobs:
         job.join()
     assert {run.info.run_name for run in stored(tmp_path, "study")[1]} == {"0", "1", "2"}
+
+
+def test_a_job_continues_its_run_until_it_is_completed(job_loggers, stored, tmp_path):
+    configs = [{"seed": 0}, {"seed": 0, "lr": 0.1}, {"seed": 1}]
+    for step, (failed, config) in enumerate(zip([True, False, False], configs, strict=True)):
+        loggers = job_loggers("mlflow", config=config)
+        with suppress(KeyboardInterrupt), closing_loggers(loggers):
+            loggers[0].log_metrics({"loss": 0.5}, step)
+            assert stored(tmp_path, "study")[1][0].info.status == "RUNNING"
+            if failed:
+                raise KeyboardInterrupt
+    client, (new, continued) = stored(tmp_path, "study")
+    assert [each.step for each in client.get_metric_history(continued.info.run_id, "loss")] == [0, 1]
+    assert (continued.info.status, continued.data.params) == ("FINISHED", {"seed": "0", "lr": "0.1"})
+    assert new.data.params == {"seed": "1"}
+
+
+def test_a_run_that_the_store_does_not_have_is_not_continued(job_loggers, stored, tmp_path):
+    job_loggers("mlflow", config={"seed": 0})
+    (tmp_path / "mlflow" / "run_id.txt").write_text("0" * 32 + "\n")
+    job_loggers("mlflow", config={"seed": 1})
+    assert [run.data.params["seed"] for run in stored(tmp_path, "study")[1]] == ["1", "0"]
 
 
 def test_a_server_that_is_down_neither_fails_nor_stalls_a_job(job_loggers, caplog, monkeypatch):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -73,19 +73,9 @@ def test_units_without_a_place_have_no_layers_and_no_effect_is_hardly_anything(t
     assert np.unique(found.levels).tolist() == [0, 3]
 
 
-def history(sent):
-    """{metric: {step: value}} of all that was logged; a nested key is joined by dots."""
-    found = defaultdict(dict)
-    for item in sent["history"]:
-        step = item["item"].get("trainer/global_step")
-        for key, value in item["item"].items():
-            found[key][step] = value
-    return found
-
-
 @pytest.mark.slow
 def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_shows(
-    copy, dovision_evaluate, offline_run, break_rows
+    copy, dovision_evaluate, offline_run, history, break_rows
 ):
     break_rows(4)
     words = ("logger=[csv,wandb]", "attack=fgsm", "attack.eps=0.1", "intervention.rows=2,4", "-m")
@@ -115,7 +105,7 @@ def test_each_job_of_a_sweep_is_a_run_with_its_state_name_group_and_all_that_it_
 
 
 @pytest.mark.slow
-def test_a_training_is_a_run_with_curves_on_the_axis_of_its_steps(tmp_path, run_command, offline_run):
+def test_a_training_is_a_run_with_curves_on_the_axis_of_its_steps(tmp_path, run_command, offline_run, history):
     words = ("dataset=digits", "training.classifier.epochs=2", "logger=[csv,wandb]", f"output_root={tmp_path}")
     words += ("tags=[thesis,first_try]",)
     assert run_command(train, *words) == 0
@@ -145,7 +135,7 @@ def test_a_training_that_fails_is_marked_as_failed(tmp_path, run_command, offlin
 
 
 @pytest.mark.slow
-def test_a_finished_sweep_is_sent_as_a_run_of_its_report(finished, reported, offline_run):
+def test_a_finished_sweep_is_sent_as_a_run_of_its_report(finished, reported, offline_run, history):
     assert reported(finished, "log_to=wandb") == 0
     sent = offline_run(finished / "report")
     begun = sent["run"][0]
@@ -155,6 +145,34 @@ def test_a_finished_sweep_is_sent_as_a_run_of_its_report(finished, reported, off
     (run,) = [path.parent.name for path in finished.glob("*/run.json")]
     assert {"figures/results", "tables/results", f"figures/{run}/gallery"} <= logged
     assert "report-digits" in {artifact["name"] for artifact in sent["artifact"]}
+
+
+@pytest.mark.slow
+def test_a_job_continues_its_run_until_it_is_completed(job_loggers, tmp_path, offline_runs):
+    for step, failed in enumerate([True, False, False]):  # failed, continued and completed, and begun once more
+        (logger,) = job_loggers("wandb", config={"seed": 0})
+        logger.log_metrics({"loss": 0.5}, step)
+        logger.finish(failed)
+        assert (tmp_path / "wandb" / "run_id.txt").exists() == failed
+        time.sleep(1)  # W&B names its folders by seconds
+    begun = [records["run"][0] for records in offline_runs(tmp_path)]
+    assert sorted(Counter(run["run_id"] for run in begun).values()) == [1, 2]
+    assert all(run["resume"] for run in begun)  # by which wandb sync knows that a piece may go on with another
+
+
+@pytest.mark.slow
+def test_a_run_of_the_user_is_neither_taken_nor_ended(job_loggers, tmp_path):
+    import wandb
+
+    with wandb.init(mode="offline", dir=str(tmp_path / "own"), settings={"silent": True}) as own:
+        for _ in range(2):
+            (logger,) = job_loggers("wandb")
+            logger.log_metrics({"loss": 0.5}, 1)
+            assert logger.experiment.id != own.id
+            logger.finish(failed=False)
+        assert wandb.run is own
+        own.log({"mine": 1})
+        assert own.summary["mine"] == 1
 
 
 def init(trouble):

@@ -145,6 +145,13 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         False,
         STAYS,
     ),
+    RunFile(
+        "*/run_id.txt",
+        "with `logger=wandb` or `mlflow`, until the run is completed: the run in the dashboard, which goes on with it",
+        ("", "tracking.open_run.OpenRun", ""),
+        False,
+        STAYS,
+    ),
     RunFile("run.log", "the log", ("", "cli.session.log_file", ""), False, STAYS),
     RunFile(LOCK, "held while the run is written", ("", "io.locking.Lock", "io.locking.is_locked"), False, STAYS),
 )

@@ -32,6 +32,14 @@ class FigureLogger(Protocol):
         """Send the figures of a written report."""
 
 
+@runtime_checkable
+class EndingLogger(Protocol):
+    """A logger with something left to do once its job is over, and not only a fit or a test of it."""
+
+    def finish(self, failed: bool) -> None:
+        """End the job's run; failed: it was not completed, and may go on later."""
+
+
 def make_loggers(
     components: Mapping[str, Component],
     folder: Path,
@@ -132,5 +140,5 @@ def closing_loggers(loggers: Sequence[Logger]) -> Iterator[None]:
 
 def _end(logger: Logger, failed: bool) -> None:
     logger.finalize("failed" if failed else "success")
-    if isinstance(logger, WandbLogger):
+    if isinstance(logger, EndingLogger):
         logger.finish(failed)

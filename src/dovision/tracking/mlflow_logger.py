@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.utilities.logger import _convert_params, _flatten_dict
 from pytorch_lightning.loggers.logger import DummyLogger
 
 from dovision import checks
 from dovision.io.locking import Lock
 from dovision.report.report_figure import ReportFigure
+from dovision.runtime.process_state import is_rank_zero
 from dovision.store.run_record import Run
+from dovision.tracking.open_run import OpenRun
 from dovision.tracking.patience import Service, patient
 
 # Of MLflow, unless they are set: 3.17 refuses a store of files without the first.
@@ -24,7 +28,10 @@ ENVIRONMENT = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "t
 class MLFlowLogger(pl.loggers.MLFlowLogger):
     """An MLflow run with curves, numbers, the configuration as parameters, and figures as artifacts.
 
+    A job that was stopped goes on in the same run.
+
     Args:
+        save_dir: the run directory.
         name: of the run.
         group: name of the experiment.
         job_type: train, evaluate or report; a tag.
@@ -34,15 +41,22 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
     """
 
     def __init__(
-        self, name: str, group: str, job_type: str, tags: Sequence[str], tracking_uri: str, patience: float
+        self,
+        save_dir: str,
+        name: str,
+        group: str,
+        job_type: str,
+        tags: Sequence[str],
+        tracking_uri: str,
+        patience: float,
     ) -> None:
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)
         checks.import_extra("mlflow", "mlflow")
         self.service = Service("MLflow", patience)
+        self._open_run = OpenRun(save_dir, "mlflow")
         super().__init__(group, name, tracking_uri, {"job_type": job_type, **dict.fromkeys(tags, "true")})
 
-    log_hyperparams = patient(pl.loggers.MLFlowLogger.log_hyperparams)
     log_metrics = patient(pl.loggers.MLFlowLogger.log_metrics)
     after_save_checkpoint = patient(pl.loggers.MLFlowLogger.after_save_checkpoint)
     finalize = patient(pl.loggers.MLFlowLogger.finalize)
@@ -57,7 +71,40 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
                 folder = Path(self.save_dir)
                 folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(Lock(folder / ".lock"))
-            return super().experiment
+            if not self._initialized:
+                self._run_id = self._continued()
+            client = super().experiment
+            if self._run_id is not None:
+                self._open_run.write(self._run_id)
+            return client
+
+    def _continued(self) -> str | None:
+        """The id of the run that an earlier start of the job has left, running again; None if the store has none."""
+        from mlflow.exceptions import MlflowException
+        from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+        run_id = self._open_run.read()
+        if run_id is None or not is_rank_zero():
+            return None
+        try:
+            self._mlflow_client.update_run(run_id, status="RUNNING")
+        except MlflowException as error:
+            if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+                raise
+            return None
+        return run_id
+
+    @patient
+    def log_hyperparams(self, params: dict[str, Any] | Namespace) -> None:
+        """Log nested values as parameters that do not change: of a continued run those that it does not have yet."""
+        known = self.experiment.get_run(self.run_id).data.params
+        given = _flatten_dict(_convert_params(params))
+        super().log_hyperparams({name: value for name, value in given.items() if name not in known})
+
+    def finish(self, failed: bool) -> None:
+        """Let the next start begin a run, unless this one has failed."""
+        if not failed:
+            self._open_run.close()
 
     @patient
     def log_run(self, run: Run, figures: Sequence[ReportFigure]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +18,18 @@ from dovision import checks
 from dovision.functional.geometry import stack
 from dovision.report.figures.gallery import GALLERY
 from dovision.report.report_figure import ReportFigure
+from dovision.runtime.process_state import is_rank_zero
 from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, largest_effect, read_samples
 from dovision.store.thumbnails import Picture, load_thumbnail, thumbnail_path
 from dovision.store.unit_masks import UnitMasks, masks_of, read_masks
+from dovision.tracking.open_run import OpenRun
 from dovision.tracking.patience import Service, patient
 from dovision.tracking.payload import TABLE_ROWS, effect_histogram, figure_files
 from dovision.types import Box
 
+STEP = "trainer/global_step"  # the axis of all curves, as Lightning names it
 LEVELS = {
     0: "no unit",
     1: "evidence for the class",
@@ -42,7 +46,8 @@ class WandbLogger(pl.loggers.WandbLogger):
 
     These are every figure with the numbers behind it, saved images with effect maps and boxes as layers, effects as
     histogram, samples, and as artifacts the tables and the weights. Trouble with W&B is a warning, and the job goes on
-    without it: the tables do not need it.
+    without it: the tables do not need it. A job that was stopped goes on in the same run, also offline, where
+    `wandb sync` puts the pieces together. Runs that others have begun in this process are left alone.
 
     Args:
         save_dir: the run directory.
@@ -73,15 +78,18 @@ class WandbLogger(pl.loggers.WandbLogger):
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # for which the end of a process would wait
         self.service = Service("W&B", patience)
         self.artifacts = checks.switch("logger.wandb.artifacts", artifacts)
+        self._open_run = OpenRun(save_dir, "wandb")
         super().__init__(
             name=name,
             save_dir=save_dir,
+            id=self._open_run.read() or secrets.token_hex(8),
             project=project,
             mode=checks.choice("logger.wandb.mode", mode, ("offline", "online", "disabled")),
             entity=entity,
             group=group,
             job_type=job_type,
             tags=list(tags),
+            reinit="create_new",
             settings={"silent": True, "console": "off", "init_timeout": patience, "finish_timeout": patience},
         )
         self._wandb_init.pop("anonymous", None)  # which Lightning sets, and of which W&B warns
@@ -93,18 +101,27 @@ class WandbLogger(pl.loggers.WandbLogger):
 
     @property
     def experiment(self) -> Any:
-        """The run of W&B; of an earlier job nothing is left, so that each has a run of its own."""
+        """The run of W&B, begun or continued when it is first asked for."""
         import wandb
 
-        if self.service.down:
+        if self.service.down or not is_rank_zero():
             return DummyLogger().experiment
-        if self._experiment is None and wandb.run is not None:
-            wandb.finish()
-        return super().experiment
+        if self._experiment is None:  # Lightning's own property would take any run of this process
+            self._experiment = wandb.init(**self._wandb_init)
+            self._experiment.define_metric(STEP)
+            self._experiment.define_metric("*", step_metric=STEP, step_sync=True)
+            if self._wandb_init["mode"] != "disabled":
+                self._open_run.write(self._wandb_init["id"])
+        return self._experiment
 
-    @patient
     def finish(self, failed: bool) -> None:
         """End the run, as failed or finished."""
+        self._finish(failed)
+        if not failed:
+            self._open_run.close()
+
+    @patient
+    def _finish(self, failed: bool) -> None:
         if self._experiment is not None:
             self._experiment.finish(exit_code=int(failed))
 
