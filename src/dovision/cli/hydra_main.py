@@ -14,6 +14,7 @@ from yaml.error import MarkedYAMLError
 
 from dovision.config import hashing
 from dovision.config.errors import explain
+from dovision.config.null_choices import without_null
 from dovision.config.sources import configuration_folder
 from dovision.runtime.outcomes import JobFailed
 from dovision.runtime.signals import Stop, Stopped
@@ -31,6 +32,7 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
         hashing.register_resolvers()
         quieten()
+        sys.argv[1:] = without_null(name, sys.argv[1:])
         task = JobTask(name, story, sweep.begin_command())
         launch = hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(task)
         code = _outcome(name, lambda: _launched(launch, task))

@@ -36,6 +36,7 @@ def _print_only(name: str) -> None:
 
     from dovision.cli.component_help import component_help
     from dovision.config.hashing import register_resolvers
+    from dovision.config.null_choices import without_null
     from dovision.config.sources import configuration_folder
 
     text = "" if {"--help", "-h"}.isdisjoint(sys.argv) else component_help(sys.argv[1:])
@@ -44,6 +45,7 @@ def _print_only(name: str) -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # hand every error to this function, unprinted
     register_resolvers()
+    sys.argv[1:] = without_null(name, sys.argv[1:])
     hydra.main(version_base="1.3", config_path=str(configuration_folder()), config_name=name)(_nothing)()
 
 

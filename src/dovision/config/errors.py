@@ -35,7 +35,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException):
         return _explain_value(error)
     if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
-        return "a group takes a name, got null or a number. To leave a group out: '~GROUP'."
+        return _no_name()
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename} cannot be used: {error.strerror}. For another output folder: output_root=..."
     text = str(error).strip()
@@ -124,6 +124,16 @@ def _explain_value(error: OmegaConfBaseException) -> str:
     if wanted := re.search(r"Interpolation key '([^']+)' not found", text):
         return f"{where or 'a value'} takes that of {wanted[1]}, which is not there."
     return f"{where}: {text}." if where and str(where) not in text else f"{text}."
+
+
+def _no_name() -> str:
+    """Message for a group that is given null or a number, of which Hydra does not say which."""
+    for word in sys.argv:
+        group, _, value = word.lstrip("+").partition("=")
+        if re.fullmatch(r"null|[-+.\d]+", value) and group in _groups():
+            names = sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
+            return f"{group} takes a name, got {value}. It has: {', '.join(names)}."
+    return "a group takes a name, got null or a number. Name a component: GROUP=NAME."
 
 
 def _swept(group: str) -> str:
