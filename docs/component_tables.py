@@ -35,7 +35,7 @@ PIECES = {  # of a component, or of a run
     "debug": "try a command out: `debug=fdr`",
     "hparams_search": "values to sweep over, or to search",
     "paths": "folders of a machine",
-    "callbacks": "of Lightning, in fits; a list: `callbacks=[early_stopping,lr_monitor]`; and what measures in a test",
+    "callbacks": "of Lightning, in fits and tests: `callbacks=[early_stopping,lr_monitor]`; and what measures in tests",
 }
 SHORT = re.compile(
     r"(<!-- table of (\w+), made by `python docs/component_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL

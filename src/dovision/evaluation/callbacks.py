@@ -25,6 +25,7 @@ from dovision.store.detection_tables import TEST
 from dovision.store.thumbnails import PictureChoice
 from dovision.training import model_cache
 from dovision.training.data_module import ImageDataModule
+from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, FittedModel
 from dovision.training.trainer import limits, make_trainer
 from dovision.types import CODE
@@ -154,7 +155,8 @@ def detect(
         whole=not limits(settings.trainer),
     )
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
-    trainer = make_trainer(settings.trainer, [detection], loggers, enable_checkpointing=False, **one_device)
+    own_and_more = [detection, *callbacks_of_tests(settings.callbacks)]
+    trainer = make_trainer(settings.trainer, own_and_more, loggers, enable_checkpointing=False, **one_device)
     loaders = data.detection_dataloaders(own.val_images, own.test_images)
     trainer.test(ClassifierUnderTest(classifier), loaders, verbose=False)
     return detection.record

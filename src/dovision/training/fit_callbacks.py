@@ -1,13 +1,15 @@
-"""The configured callbacks of a fit."""
+"""The configured callbacks of fits and tests."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint
+import torch
+from pytorch_lightning.callbacks import Checkpoint, DeviceStatsMonitor, LearningRateMonitor, ModelCheckpoint
 
 from dovision.config.component import Component, make_each
 from dovision.training.schedule import check_monitor
@@ -26,6 +28,12 @@ def of_fit(callbacks: Mapping[str, Component], monitors: bool) -> dict[str, Comp
     """
     own = {name: each for name, each in callbacks.items() if not each["_target_"].startswith(OF_TESTS)}
     return {name: each for name, each in own.items() if monitors or "monitor" not in each}
+
+
+def callbacks_of_tests(callbacks: Mapping[str, Component]) -> list[pl.Callback]:
+    """Those that the trainer of a test gets beside its own, made: all that neither monitor a metric nor save epochs."""
+    made = make_each(of_fit(callbacks, monitors=False)).values()
+    return [each for each in made if not isinstance(each, Checkpoint)]
 
 
 def make_callbacks(callbacks: Mapping[str, Component], folder: Path, has_loggers: bool) -> dict[str, pl.Callback]:
@@ -52,7 +60,7 @@ def best_by(callbacks: Iterable[pl.Callback], otherwise: tuple[str, str]) -> tup
 
 
 def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str]) -> None:
-    """Refuse callbacks that cannot be made, or that monitor what the classifier's fit does not log.
+    """Refuse callbacks that cannot be made, or not work here, or that monitor what the classifier's fit does not log.
 
     Raises:
         ValueError: names the callback, and the metrics that there are.
@@ -60,5 +68,15 @@ def check_callbacks(callbacks: Mapping[str, Component], logged: Collection[str])
     for name, made in make_each(of_fit(callbacks, monitors=True)).items():
         if "dirpath" in callbacks[name] and isinstance(made, ModelCheckpoint):
             raise ValueError(f"callbacks.{name}.dirpath is not obeyed here. Checkpoints lie beside the fitted model.")
+        if isinstance(made, DeviceStatsMonitor) and _looks_at_cpu(callbacks[name]) and find_spec("psutil") is None:
+            raise ValueError(
+                f"callbacks.{name} needs psutil to look at the processor. Install it (pip install psutil), or set "
+                f"callbacks.{name}.cpu_stats=false."
+            )
         if getattr(made, "monitor", None) is not None:
             check_monitor(f"callbacks.{name}", made.monitor, logged)
+
+
+def _looks_at_cpu(device_stats: Component) -> bool:
+    chosen = device_stats.get("cpu_stats")
+    return not torch.cuda.is_available() if chosen is None else bool(chosen)
