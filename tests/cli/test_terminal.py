@@ -16,15 +16,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "intervention.rows=2")
 
 
-@contextmanager
-def started(root, *overrides, **variables):
-    """dovision-evaluate on a pseudo terminal, and that terminal."""
-    command = [sys.executable, "-m", "dovision.cli.evaluate", *SMALL, f"output_root={root}", *overrides]
+def process_arguments(root, *overrides, command="evaluate", **variables):
+    """Those of Popen for a command as one types it in a terminal."""
+    words = [word for word in SMALL if command == "evaluate" or not word.startswith("intervention")]
     variables = {**os.environ, "TERM": "xterm-256color", **variables}
     for name in ("COLUMNS", "LINES", "JPY_PARENT_PID"):
         variables.pop(name, None)
+    args = [sys.executable, "-m", f"dovision.cli.{command}", *words, f"output_root={root}", *overrides]
+    return {"args": args, "env": variables}
+
+
+@contextmanager
+def started(root, *overrides, **more):
+    """A command, dovision-evaluate unless `command` is another, on a pseudo terminal, and that terminal."""
+    arguments = process_arguments(root, *overrides, **more)
     with terminal(24, 80) as end:
-        process = subprocess.Popen(command, stdout=end.stream, stderr=end.stream, env=variables)
+        process = subprocess.Popen(**arguments, stdout=end.stream, stderr=end.stream)
         try:
             yield process, end
         finally:
@@ -63,8 +70,38 @@ def test_ctrl_c_leaves_a_clean_terminal_and_says_how_to_go_on(copy):
         screen = end.screen()
         assert screen.bottom == 23
         assert not any("━" in line for line in screen.text())
-        assert "stopped by SIGINT; the same command goes on from here" in end.received.replace("\r\n", "")
-        assert "Traceback" not in end.received
+        received = end.received.replace("\r\n", "")
+        assert "stopped by SIGINT; what is finished is kept, and the same command goes on: " in received
+        assert received.count("SIGINT") == 1
+        assert "Traceback" not in received
+
+
+def test_ctrl_c_in_a_training_leaves_one_line(tmp_path):
+    with started(tmp_path, "training.classifier.epochs=100", command="train") as (process, end):
+        end.wait_for("fit, epoch 3/100")
+        process.send_signal(signal.SIGINT)
+        assert wait(process, end) == 130
+        lines = [line for line in end.screen().text() if line]
+        assert "] epoch 2 of 100: " in "".join(lines)
+        last = "".join(lines[-2:])  # of 80 columns
+        assert last.endswith(
+            "dovision-train: interrupted: stopped by SIGINT in epoch 3 of 100; what is finished is kept, and the same "
+            "command goes on"
+        )
+
+
+def test_bars_that_a_kill_has_left_are_gone_when_the_next_command_ends(copy):
+    with started(copy, "evaluation.images=400", "attack=pgd", "attack.steps=200") as (process, end):
+        end.wait_for("effects  ")
+        process.kill()
+        process.wait()
+        assert end.screen().bottom < 23
+        arguments = {**process_arguments(copy, "evaluation.images=128"), "stdout": end.stream, "stderr": end.stream}
+        following = subprocess.Popen(**arguments)
+        assert wait(following, end) == 0
+        screen = end.screen()
+        assert screen.bottom == 23
+        assert not any("━" in line for line in screen.text())
 
 
 def test_a_dumb_terminal_receives_no_control_characters(copy):

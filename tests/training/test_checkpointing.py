@@ -6,6 +6,7 @@ import io
 import itertools
 import os
 import re
+import signal
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -23,6 +24,7 @@ from torchvision.transforms import v2
 
 from dovision.interfaces import Classifier, Images, Source
 from dovision.io import sealed
+from dovision.runtime.signals import Stopped
 from dovision.training.checkpointing import EPOCH_FILE, Epochs, check_resumable
 from dovision.training.data_module import ImageDataModule
 from dovision.training.image_classifier import ImageClassifier
@@ -317,7 +319,7 @@ def test_the_weights_of_an_epoch_that_is_the_best_so_far_are_written_once(tmp_pa
     assert {value.data_ptr() == best[name].data_ptr() for name, value in weights.items()} == {is_best}
 
 
-def test_what_ends_a_training_is_told_with_the_epoch_that_it_goes_on_from(tmp_path, caplog):
-    with pytest.raises(Killed):
+def test_a_signal_that_ends_a_training_knows_the_epoch(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "Killed", lambda _: Stopped(signal.SIGINT))
+    with pytest.raises(Stopped, match="stopped by SIGINT in epoch 2 of 4"):
         fit(tmp_path, STEPS + 1)
-    assert "stopped by nobody in epoch 2 of 4; the same command goes on from the start of that epoch" in caplog.text

@@ -71,6 +71,9 @@ def _outcome(name: str, launch: Callable[[], None]) -> int:
     except JobFailed:
         return 1
     except Stopped as stopped:
+        if not stopped.reported and sweep.current() is None:
+            kept = "" if name == "report" else "; what is finished is kept, and the same command goes on"
+            print(f"dovision-{name}: interrupted: {stopped}{kept}", file=sys.stderr)
         return stopped.exit_code
     except (ValueError, OSError, HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
         print(f"dovision-{name}: {explain(error)}", file=sys.stderr)

@@ -106,8 +106,10 @@ def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
         log.error("the traceback is in %s", run.path / "run.json")
         raise JobFailed(str(run.path)) from error
     except BaseException as stopped:
-        reason = str(stopped) if isinstance(stopped, Stopped) else f"stopped by {type(stopped).__name__}"
-        log.warning("%s; the same command goes on from here: %s", reason, run.path)
+        reason = f"stopped by {type(stopped).__name__}"
+        if isinstance(stopped, Stopped):
+            reason, stopped.reported = str(stopped), True
+        log.warning("interrupted: %s; what is finished is kept, and the same command goes on: %s", reason, run.path)
         with suppress(OSError):  # what cannot be recorded is seen from the lock, which nobody holds any more
             run.interrupt(reason, spent())
         raise

@@ -20,14 +20,21 @@ _meant: ContextVar[Sequence[int] | None] = ContextVar("meant", default=None)
 
 
 class Stopped(BaseException):
-    """A signal has ended the job; no Exception, since no part may take it for its own."""
+    """A signal has ended the job; no Exception, since no part may take it for its own.
+
+    Attributes:
+        where: in what it was at work, such as "epoch 2 of 10"; empty: not known.
+        reported: true once a line on the terminal has named it.
+    """
 
     def __init__(self, signum: int) -> None:
         super().__init__(signum)
         self.signum = signum
+        self.where = ""
+        self.reported = False
 
     def __str__(self) -> str:
-        return f"stopped by {signal.Signals(self.signum).name}"
+        return f"stopped by {signal.Signals(self.signum).name}" + (f" in {self.where}" if self.where else "")
 
     @property
     def exit_code(self) -> int:
@@ -67,8 +74,6 @@ class Stop(Callback):
             _leave_to_the_parent(signum)
             return
         meant = _meant.get()
-        if self._asked is None and meant is None:
-            say(f"{signal.Signals(signum).name}: the operation at hand ends, and what is finished is kept.")
         self._asked = meant[0] if meant else signum
         raise Stopped(self._asked)
 

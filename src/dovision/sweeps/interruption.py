@@ -73,7 +73,9 @@ class Interruption:
         os.close(self._received)
         os.close(self._sent)
         if self._asked is not None:
-            raise Stopped(self._asked) from error
+            stopped = Stopped(self._asked)
+            stopped.reported = True
+            raise stopped from error
 
     def _listen(self) -> None:
         """Answer signals as they come, whatever the main thread is at."""

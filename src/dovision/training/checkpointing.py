@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dovision.io import sealed
 from dovision.io.text_files import write_text
+from dovision.runtime.signals import Stopped
 from dovision.store.spreadsheet import guarded
 
 log = logging.getLogger(__name__)
@@ -94,11 +95,8 @@ class Epochs(Checkpoint):
             log.info("the fit ends early, after epoch %d", trainer.current_epoch + 1)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        if not isinstance(exception, Exception):
-            log.warning(
-                "%s in epoch %d of %d; the same command goes on from the start of that epoch",
-                *(exception, len(self.scores) + 1, trainer.max_epochs),
-            )
+        if isinstance(exception, Stopped):
+            exception.where = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
 
     def state_dict(self) -> dict[str, Any]:
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
