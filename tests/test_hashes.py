@@ -37,10 +37,11 @@ def pins() -> dict[str, Requirement]:
 
 def test_each_pin_has_its_hashes_once():
     assert BASE.keys() & DEV.keys() == set()
-    assert {**BASE, **DEV}.keys() == pins().keys()
+    pinned = pins()
+    assert {**BASE, **DEV}.keys() == pinned.keys()
     for name, (requirement, hashes) in {**BASE, **DEV}.items():
-        assert str(requirement.specifier) == str(pins()[name].specifier), f"{name}: run make hashes"
-        assert str(requirement.marker) == str(pins()[name].marker)
+        assert str(requirement.specifier) == str(pinned[name].specifier), f"{name}: run make hashes"
+        assert str(requirement.marker) == str(pinned[name].marker)
         assert hashes
         assert all(re.fullmatch("[0-9a-f]{64}", each) for each in hashes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import dovision
@@ -70,6 +71,7 @@ def unsafe(tree: ast.AST) -> Iterator[ast.Call]:
     return (call for call, aside in calls(tree) if writes(call) and not names_in(call) & aside)
 
 
+@cache
 def written() -> set[tuple[str, str]]:
     """(file, what is called) of each such call."""
     trees = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}

@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -47,12 +48,22 @@ def spoil_an_image() -> None:
     InMemory.__call__ = read  # type: ignore[assignment, method-assign]
 
 
+def press_ctrl_c() -> None:
+    """Signal all processes of the command, as a terminal does, and stay in the batch until the job is ended for it.
+
+    A worker learns of it some tenths of a second later: by then a small job would be completed.
+    """
+    os.killpg(os.getpgid(int(os.environ["LAUNCHING"])), signal.SIGINT)
+    for _ in range(600):
+        time.sleep(0.05)  # short: what ends a worker's job does not end a sleep
+
+
 FAULTS: dict[str, Callable[[], object]] = {
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "launcher killed": lambda: os.kill(int(os.environ["LAUNCHING"]), signal.SIGKILL),
     "SIGTERM": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "preemption": lambda: os.kill(os.getpid(), signal.SIGUSR2),  # as submitit's schedulers announce it
-    "Ctrl-C": lambda: os.killpg(os.getpgid(int(os.environ["LAUNCHING"])), signal.SIGINT),  # as a terminal sends it
+    "Ctrl-C": press_ctrl_c,
     "exception": refuse,
     "sys.exit": lambda: sys.exit(0),
     "full disk": fill_the_disk,

@@ -87,7 +87,9 @@ def test_without_a_successful_attack_there_is_no_auroc_but_a_sentence(tmp_path):
     condition = summary["conditions"]["eps=0.1"]
     assert condition["success_rate"]["estimate"] == 0
     assert condition["auroc"] is None
-    assert condition["notes"] == ["No attack in the condition eps=0.1 succeeded, so there is no AUROC."]
+    (note,) = condition["notes"]
+    assert "eps=0.1" in note
+    assert "AUROC" in note
     text = (tmp_path / "summary.json").read_text()
     assert "NaN" not in text
     assert json.loads(text) == summary

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import csv
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from matplotlib.figure import Figure
 import dovision
 from dovision.analysis import sweep_summary
 from dovision.analysis.sweep_summary import Ended
-from dovision.report import page
-from dovision.report.style import save_figure
+from dovision.report.page import Shown
+from dovision.report.report_figure import ReportFigure, save_report_figure
 from dovision.store.spreadsheet import FORMULA, as_text, guarded
 from dovision.tracking.csv_logger import CSVLogger
 
@@ -45,8 +46,9 @@ def cells(text: str) -> list[str]:
 
 def test_a_figures_numbers_and_the_pages_link_are_guarded(tmp_path):
     data = pd.DataFrame({"class": FORMULAS[:5], "effect": [-0.5] * 5})
-    save_figure(Figure(), data, tmp_path, "a")
-    for text in ((tmp_path / "a.csv").read_text(), page.base64.b64decode(page._link(data).partition(",")[2]).decode()):
+    figure = ReportFigure("a", "", "", Figure(), data)
+    shown = Shown.of(figure, save_report_figure(figure, tmp_path))
+    for text in ((tmp_path / "a.csv").read_text(), base64.b64decode(shown.csv.partition(",")[2]).decode()):
         assert [cell for cell in cells(text) if cell.startswith(FORMULA)] == ["-0.5"] * 5
 
 

@@ -331,8 +331,9 @@ def test_a_replay_of_images_that_are_not_all_stored_is_refused(stored, component
     assert "got none of sample 0." in refusal(components, composed("dataset=digits", *again, *few))
 
 
-def test_a_replay_of_a_run_of_another_format_is_refused(stored, components):
-    old = {"state": "completed"}
-    (stored / "run.json").write_text(json.dumps({**old, schemas.DIGEST: schemas._digest(old)}))
+def test_a_replay_of_a_run_of_another_format_is_refused(stored, components, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setattr(schemas, "RECORD_FORMAT", 1)
+        (stored / "run.json").write_text(json.dumps(schemas.with_digest({"state": "completed"})))
     message = refusal(components, replayed(stored, "evaluation.images=5"))
     assert "run.json must be of record format 2, got 1." in message

@@ -42,7 +42,7 @@ def test_captions_of_means_state_the_interval(shown, name):
 
 
 def test_flagged_maps_are_told(shown):
-    assert "flagged as zero or not finite, and not scored: 1 of grad_cam" in shown["map_scores"].caption
+    assert "not scored: 1 of grad_cam" in shown["map_scores"].caption
 
 
 def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
