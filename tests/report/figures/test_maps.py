@@ -1,10 +1,16 @@
 """What the figures of maps say, draw, and keep as numbers."""
 
+import shutil
+from dataclasses import replace
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from dovision.analysis.object_effects import true_effects
 from dovision.report.figures.maps import TITLES, Maps
 from dovision.report.style import FAINT, INK
+from dovision.store.map_tables import MAPS_FILE
 from dovision.store.run_record import read_sweep
 
 NAMES = ("map_scores", "map_score_dots", "map_gallery", "map_estimates", "map_scores_by_label", "map_sanity")
@@ -24,6 +30,16 @@ def shown(map_run):
 def test_a_run_with_maps_has_all_figures_and_one_without_has_none(shown, sweep):
     assert tuple(shown) == NAMES
     assert list(Maps(0, gallery=4).of_run(read_sweep(sweep)[0])) == []
+
+
+def test_a_single_explainer_is_compared_with_no_other(map_run, tmp_path):
+    (run,) = read_sweep(map_run)
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    maps = pq.read_table(folder / MAPS_FILE)
+    pq.write_table(maps.filter(pc.equal(maps["explainer"].cast("string"), "effect_map")), folder / MAPS_FILE)
+    names = [report_figure.name for report_figure in Maps(0, gallery=4).of_run(replace(run, folder=folder))]
+    assert "map_score_dots" in names
+    assert not {"map_scores_by_label", "map_similarity"} & set(names)
 
 
 @pytest.mark.parametrize("name", NAMES)

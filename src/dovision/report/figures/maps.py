@@ -218,12 +218,9 @@ def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     panels, texts = {}, {}
     for metric, title in LOCALISATION.items():
         known = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
-        tables = {
-            name: known.pivot(index="label", columns="explainer", values=name) for name in ("difference", "p_holm")
-        }
+        table, p = (known.pivot(index="label", columns="explainer", values=name) for name in ("difference", "p_holm"))
         order = known["explainer"].unique()
-        panels[title] = tables["difference"].reindex(columns=order)
-        texts[title] = tables["p_holm"].reindex(columns=order).lt(1 - LEVEL).replace({True: "*", False: ""})
+        panels[title], texts[title] = table[order], p[order].lt(1 - LEVEL).replace({True: "*", False: ""})
     if len(panels["energy"]) < 2:
         return
     text = (
