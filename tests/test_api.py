@@ -69,6 +69,7 @@ def test_normalised_images_are_refused_with_the_remedy():
         dv.effect_map(dv.wrap(Sum(), 2), 2 * IMAGE + 1, dv.PixelGrid(2, 2))
 
 
+@pytest.mark.slow
 def test_import_brings_neither_hydra_nor_wandb_nor_lightning():
     script = (
         "import sys; from dovision import *;"

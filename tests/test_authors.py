@@ -68,6 +68,7 @@ def test_the_settings_of_authors_mnist_are_those_of_the_notebook():
     assert reported == pytest.approx([0.9924, 1.0e-4, 0.0976], rel=0.02)
 
 
+@pytest.mark.slow
 def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_autoencoder(run):
     plain, measured = (
         checkpoint.load(next(file for file in run.facts["checkpoint_files"].values() if kind in file))
@@ -97,6 +98,7 @@ def test_authors_mnist_measures_one_channel_against_the_classifier_without_the_a
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_dry_run")
 def test_a_dry_run_counts_the_one_channel_alone(mnist_root, run_command, tmp_path, capsys):
     where = (f"dataset.root={mnist_root}", "dataset.val_images=8", f"output_root={tmp_path}", "dry_run=true")
@@ -104,6 +106,7 @@ def test_a_dry_run_counts_the_one_channel_alone(mnist_root, run_command, tmp_pat
     assert "at most 12 forward passes" in capsys.readouterr().out  # 6 images, with and without do()
 
 
+@pytest.mark.slow
 def test_authors_mnist_prints_its_numbers_beside_those_of_the_notebook_and_the_page_has_them(run):
     log = (run.folder / "run.log").read_text()
     assert "beside the authors' notebook mnist.ipynb:" in log
@@ -148,6 +151,7 @@ def test_authors_chest_is_swept_over_the_loss_as_coded_and_as_meant():
     assert [one.weights["deep"] for one in made] == [0.0, 3.0]
 
 
+@pytest.mark.slow
 def test_without_weights_authors_chest_is_refused_before_it_starts(run_command, nih_root, tmp_path, capsys):
     where = (f"dataset.root={nih_root}", f"output_root={tmp_path / 'outputs'}", "-m")
     assert run_command(main, "experiment=authors_chest", *where) == 1
@@ -155,6 +159,7 @@ def test_without_weights_authors_chest_is_refused_before_it_starts(run_command, 
     assert not list((tmp_path / "outputs").rglob("run.json"))
 
 
+@pytest.mark.slow
 def test_a_zeroed_channel_that_the_code_lacks_is_refused_before_it_starts(run_command, mnist_root, tmp_path, capsys):
     where = (f"dataset.root={mnist_root}", f"output_root={tmp_path}", "training.autoencoder.zeroed_channel=16", "-m")
     assert run_command(main, "experiment=authors_mnist", *where) == 1

@@ -40,6 +40,7 @@ def only_run(root):
     return run
 
 
+@pytest.mark.slow
 def test_a_limited_run_is_partial_and_the_same_command_measures_the_rest(
     fitted, copy, dovision_evaluate, limited, monkeypatch, capsys
 ):

@@ -29,6 +29,7 @@ def first(override: Override) -> str:
     return f"{override.input_line.partition('=')[0]}={value}"
 
 
+@pytest.mark.slow
 def test_the_notebook_example_runs():
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict[str, object] = {}

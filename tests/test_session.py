@@ -30,6 +30,7 @@ def test_any_number_of_images_is_the_beginning_of_the_splits_order(films, split)
         assert first_samples(films, split, count) == whole[:count]
 
 
+@pytest.mark.slow
 def test_boxed_images_are_taken_in_the_splits_order_too(films):
     boxed = evaluated(configured("evaluation.only_with_boxes=true").evaluation, films)
     table = films.table("test")

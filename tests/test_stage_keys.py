@@ -72,6 +72,7 @@ def test_what_watches_a_fit_changes_no_weight(tmp_path, run_command, plumbing):
     assert weights[0] == weights[1]
 
 
+@pytest.mark.slow
 def test_every_setting_of_model_training_and_autoencoder_is_part_of_its_fit(config):
     nodes = {"model": 0, "training__classifier": 0, "augmentation": 0, "autoencoder": 2, "training__autoencoder": 2}
     for node, place in nodes.items():
@@ -143,6 +144,7 @@ def test_no_fit_runs_through_what_is_left_out():
     }
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_not_found_says_in_what_the_nearest_one_differs(tmp_path, run_command, capsys):
     root = f"output_root={tmp_path}"
     assert run_command(train, *QUICK, root) == 0
@@ -156,6 +158,7 @@ def test_a_fit_that_is_not_found_says_in_what_the_nearest_one_differs(tmp_path, 
     assert {(key["seed"], key["training"]["batch_size"]) for key in keys.values()} == {(0, 16), (1, 17), (0, 17)}
 
 
+@pytest.mark.slow
 def test_a_file_of_another_fit_is_not_taken_for_this_one(tmp_path, run_command, capsys):
     root = f"output_root={tmp_path}"
     assert run_command(train, *QUICK, root) == 0

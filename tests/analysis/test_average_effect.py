@@ -43,6 +43,7 @@ def test_intervals_are_those_of_each_mean_by_itself(run):
         assert found.loc[cell, "p"] == pytest.approx(mean_p_value(effect, group))
 
 
+@pytest.mark.slow
 def test_the_result_does_not_depend_on_how_the_table_was_cut_or_how_often_it_is_read(run, monkeypatch):
     whole = average_effects(run)
     cut = tables.row_groups

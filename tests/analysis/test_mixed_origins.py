@@ -83,6 +83,7 @@ def test_a_sweep_says_so_at_its_end_and_in_its_summary(tmp_path):
     assert "These runs differ in the data" in (tmp_path / "sweep_summary.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_page_says_so_above_all_numbers(tmp_path, write_run, page_of):
     for name, facts in (("a", ONE), ("b", {**ONE, "checkpoints": {"classifier": "x", "autoencoder": "bbbb"}})):
         run = write_run(tmp_path / name, [f"seed={name}"], images=6, maps=0, eps=())

@@ -70,6 +70,7 @@ def test_the_same_command_again_does_nothing_and_says_so(fitted, dovision_evalua
     assert times() == before
 
 
+@pytest.mark.slow
 def test_another_output_root_gives_the_same_bytes(fitted, dovision_evaluate, tmp_path):
     assert dovision_evaluate(f"output_root={tmp_path}", *ATTACKED) == 0
     first, second = only_run(fitted / "evaluate"), only_run(tmp_path / "evaluate")
@@ -78,6 +79,7 @@ def test_another_output_root_gives_the_same_bytes(fitted, dovision_evaluate, tmp
         assert (first / table).read_bytes() == (second / table).read_bytes()
 
 
+@pytest.mark.slow
 def test_tables_depend_on_the_number_of_workers_in_no_byte(fitted, copy, dovision_evaluate):
     assert dovision_evaluate(f"output_root={copy}", *ATTACKED, "num_workers=2") == 0
     first, second = only_run(fitted / "evaluate"), only_run(copy / "evaluate")
@@ -86,6 +88,7 @@ def test_tables_depend_on_the_number_of_workers_in_no_byte(fitted, copy, dovisio
         assert (first / table).read_bytes() == (second / table).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["evaluation.batch_size=5", "evaluation.chunk=3"])
 def test_batch_size_and_chunk_are_part_of_a_run_whose_tables_they_change_by_rounding(
     fitted, copy, dovision_evaluate, size
@@ -96,6 +99,7 @@ def test_batch_size_and_chunk_are_part_of_a_run_whose_tables_they_change_by_roun
     assert_equal_tables(first, second)
 
 
+@pytest.mark.slow
 def test_the_fitted_classifier_is_found_by_another_run(copy, dovision_evaluate, capsys):
     assert dovision_evaluate(f"output_root={copy}", "attack=none") == 0
     errors = capsys.readouterr().err
@@ -130,6 +134,7 @@ def test_latent_effects_are_measured_against_the_network_with_its_autoencoder(co
     assert len(list((copy / "checkpoints").glob("autoencoder-*/autoencoder.ckpt"))) == 1
 
 
+@pytest.mark.slow
 def test_a_failed_job_keeps_its_reason_and_the_exit_code_is_1(copy, dovision_evaluate, capsys, monkeypatch):
     def fail(*_: object) -> None:
         raise ValueError("a layer returned nothing. Look at it.")

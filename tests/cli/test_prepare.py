@@ -29,6 +29,7 @@ def dovision_prepare(nih_root, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_films_are_stored_and_found_by_the_same_command(dovision_prepare, nih_root, tmp_path):
     dovision_prepare()
     assert np.load(nih_root / "store-256" / "images.npy", mmap_mode="r").shape == (16, 256, 256)
@@ -38,6 +39,7 @@ def test_films_are_stored_and_found_by_the_same_command(dovision_prepare, nih_ro
     assert (nih_root / "store-256" / "images.npy").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_bad_film_ends_the_command_with_one_line_that_names_it(dovision_prepare, nih_root, capsys):
     bad = nih_root / "images_001" / "images" / "00000002_000.png"
     bad.write_bytes(bad.read_bytes()[:500])

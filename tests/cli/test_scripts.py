@@ -87,6 +87,7 @@ def test_each_name_of_the_package_is_where_it_is_said_to_be():
         dovision.effect_mapp  # noqa: B018
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "others"),  # groups that take a list, and those that are chosen inside a component
     [

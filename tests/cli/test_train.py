@@ -51,6 +51,7 @@ def test_what_is_measured_cannot_be_set_beside_an_experiment(tmp_path, run_comma
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_fitted_model_is_fitted_again_where_that_is_asked_for(tmp_path, run_command, capsys):
     root = f"output_root={tmp_path}"
     for rerun, expected in (("null", "fitting"), ("null", "found the fitted"), ("all", "fitting")):

@@ -36,6 +36,7 @@ def test_no_value_is_cut_where_the_terminal_is_narrow():
     assert printed({"dataset": {"root": "x" * 100}}, width=40).count("x") == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
 def test_a_job_prints_what_is_composed_but_no_secret(tmp_path, run_command, capsys, monkeypatch, sweep):
     monkeypatch.setenv("SECRET", "0.0314159")

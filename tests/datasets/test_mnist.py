@@ -140,6 +140,7 @@ def test_facts_that_the_files_contradict_are_refused(raw, tmp_path):
         open_mnist(tmp_path, val_images=12)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_the_real_files_hold_seventy_thousand_digits_and_a_seven_that_is_test_0(real_data):
     dataset = open_mnist(real_data / "mnist", val_images=5000)

@@ -15,6 +15,7 @@ from dovision.store.detection_tables import read_scores
 from dovision.store.run_record import read_sweep
 from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
 
+pytestmark = pytest.mark.slow
 NOISE = ("+attack@detection.attacks.random_sign=random_sign", "detection.attacks.random_sign.eps=[0.2]")
 FGSM = ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.2,0.3]")
 DETECTORS = ("detector=[effect_classifier,max_softmax]", "detection.val_images=80", "detection.test_images=40")

@@ -78,6 +78,7 @@ def test_the_window_of_a_fit_has_the_shape_and_lies_inside_the_resized_image(hei
     assert geometry.clip(fit.window, *fit.resized) == fit.window
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.integers(150, 500), st.integers(150, 500), st.data())
 def test_a_drawn_box_and_its_image_agree_after_the_same_fit(height, width, data):

@@ -88,6 +88,7 @@ def long_tails(draw) -> np.ndarray:
     return np.array(rare + [-(-max(sum(rare), 100 * max(rare)) // frequent)] * frequent)
 
 
+@pytest.mark.slow
 @given(long_tails())
 @settings(max_examples=60, deadline=None)
 def test_each_class_of_a_long_tail_is_within_its_bound_of_its_share(size):

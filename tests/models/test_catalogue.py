@@ -43,6 +43,7 @@ def test_the_catalogue_is_what_the_configuration_offers():
     assert set(_catalogue.factories()) == NAMED
 
 
+@pytest.mark.slow
 def test_nothing_else_of_the_package_is_accepted():
     callables = everything()
     assert len(callables) > 1000

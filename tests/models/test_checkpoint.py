@@ -49,6 +49,7 @@ def path(tmp_path, classifier):
     return tmp_path / "new" / "classifier.ckpt"
 
 
+@pytest.mark.slow
 def test_a_fresh_process_rebuilds_the_classifier_from_the_file_alone(path, classifier, tmp_path):
     script = (
         "import sys, torch, dovision; torch.manual_seed(9); c = dovision.load(sys.argv[1]);"

@@ -46,6 +46,7 @@ def test_other_classes_start_from_the_weights_with_a_head_drawn_anew(classifier)
     assert other.network.classifier.out_features == 2
 
 
+@pytest.mark.slow
 def test_a_grey_image_is_seen_as_three_equal_channels(classifier, photographs):
     grey = photographs.mean(1, keepdim=True)
     of_grey = efficientnet_lite0(True, (1, 224, 224), "multiclass", IMAGENET).eval()

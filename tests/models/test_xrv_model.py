@@ -55,11 +55,13 @@ def check(name, classes, trained, size):
     return classifier, image
 
 
+@pytest.mark.slow
 def test_the_librarys_own_network_says_the_same(weights):
     weights(with_statistics(xrv.models.DenseNet(weights=None)))
     check("densenet121-res224-all", ["Mass", "Hernia", "Lung Opacity"], [0, 1, 2], 224)
 
 
+@pytest.mark.slow
 def test_classes_without_a_trained_head_are_zero_and_named_once(weights, caplog):
     weights(with_statistics(xrv.models.DenseNet(weights=None)))
     with caplog.at_level(logging.WARNING):

@@ -37,6 +37,7 @@ def run(monkeypatch, tmp_path, fitted, capsys):
     return command
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
     code, out, _ = run()
     assert code == 0
@@ -49,6 +50,7 @@ def test_figures_are_drawn_in_every_form_and_locked(run, tmp_path):
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "outputs" / "figures").iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
 def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     code, _, err = run("--check")
@@ -72,6 +74,7 @@ def test_a_comparison_names_which_figure_changed_and_why(run, tmp_path):
     assert "1 of the locked figures differ: effect_distribution (" in err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
 def test_a_subset_keeps_the_entries_of_the_other_figures(run, tmp_path):
     run()
@@ -92,6 +95,7 @@ def test_a_figure_asked_for_by_name_that_cannot_be_drawn_is_an_error_and_leaves_
     assert not Path("new.lock").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
 def test_a_comparison_of_nothing_fails(run):
     run()
@@ -123,6 +127,7 @@ def test_a_damaged_run_is_an_error_that_says_what_to_do(run, tmp_path):
     assert "Run its command again, which measures them again, or put the files back." in err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
 @pytest.mark.parametrize(
     ("change", "what"),

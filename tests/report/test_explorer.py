@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dovision.report.explorer import STEPS, explorer
+from dovision.report.figures.gallery import Gallery
 from dovision.report.inline_assets import SizeBudget
-from dovision.report.report_figure import Catalogue
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects
 from dovision.store.thumbnails import samples_in_conditions
@@ -20,8 +20,14 @@ def runs(sweep):
     return [run for run in read_sweep(sweep) if run.state == "completed"]
 
 
-def test_every_effect_is_that_of_the_table(runs):
-    entry = explorer(runs, SizeBudget(PLENTY))[1]
+@pytest.fixture(scope="module")
+def everything(runs):
+    """All entries of the three runs."""
+    return explorer(runs, SizeBudget(PLENTY))
+
+
+def test_every_effect_is_that_of_the_table(runs, everything):
+    entry = everything[1]
     assert (entry["job"], entry["image"], entry["label"]) == ("intervention.rows=4", "digit_0000.png", "0")
     assert entry["boxes"][5] == [8, 8, 16, 16]
     effects = read_effects(runs[1].folder, [0])
@@ -35,22 +41,21 @@ def test_every_effect_is_that_of_the_table(runs):
         assert condition["picture"].startswith("data:image/")
 
 
-def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs):
-    found = [entry for entry in explorer(runs, SizeBudget(PLENTY)) if entry["job"] == "intervention.rows=4"]
+def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs, everything):
+    found = [entry for entry in everything if entry["job"] == "intervention.rows=4"]
     assert len(found) == 3
     effects = read_effects(runs[1].folder, [0, 1, 2])
     largest = effects["effect"].abs().max()
     assert [entry["scale"] for entry in found] == pytest.approx([largest] * 3, rel=1e-5)
-    (gallery,) = [report_figure for report_figure in Catalogue().of_run(runs[1]) if report_figure.name == "gallery"]
+    (gallery,) = Gallery(order=0, most=4).of_run(runs[1])
     assert gallery.figure.axes[1].images[0].get_clim() == pytest.approx((-largest, largest))
 
 
-def test_units_without_a_place_have_no_boxes(runs):
-    assert explorer(runs, SizeBudget(PLENTY))[2]["boxes"] is None
+def test_units_without_a_place_have_no_boxes(everything):
+    assert everything[2]["boxes"] is None
 
 
-def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(runs):
-    everything = explorer(runs, SizeBudget(PLENTY))
+def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(runs, everything):
     kept = {run.label: samples_in_conditions(run.folder, ["clean", "eps=0.05", "eps=0.2"]) for run in runs}
     expected = [(job, f"digit_{samples[place]:04}.png") for place in (0, 1) for job, samples in kept.items()]
     assert [(entry["job"], entry["image"]) for entry in everything[:6]] == expected

@@ -41,6 +41,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "conf"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
 def test_a_report_has_it_on_the_page_at_its_place_and_in_files(folder, fitted, tmp_path, run_command):
     shutil.copytree(fitted / "evaluate", tmp_path / "digits")
@@ -73,6 +74,7 @@ def test_a_yaml_that_is_no_figure_is_named(folder, fitted, run_command, capsys, 
     assert "figure.fill must be a FigureComponent" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("logger", ["wandb", "tensorboard"])
 def test_a_job_that_would_send_it_is_refused_before_anything_is_measured(
     logger, folder, copy, dovision_evaluate, capsys
@@ -83,6 +85,7 @@ def test_a_job_that_would_send_it_is_refused_before_anything_is_measured(
     assert not list(copy.rglob("effects*"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
 def test_one_that_raises_is_left_out_and_named(folder, fitted, run_command, capsys, tmp_path):
     (tmp_path / "own_broken.py").write_text(CODE.replace("return [self", "return [][1], [self"))
@@ -98,6 +101,7 @@ def test_one_that_raises_is_left_out_and_named(folder, fitted, run_command, caps
     assert "run0-gallery" in text
 
 
+@pytest.mark.slow
 def test_an_order_that_is_no_number_is_refused_in_a_sentence(folder, fitted, run_command, capsys, tmp_path):
     (folder / "figure" / "pulse.yaml").write_text("_target_: own_parts.pulse.Pulse\norder: abc\n")
     sweep, output = fitted / "evaluate", tmp_path / "out"

@@ -153,6 +153,7 @@ def test_the_numbers_behind_a_figure_travel_with_the_page(page):
     assert len(csv.splitlines()) == 10
 
 
+@pytest.mark.slow
 def test_a_condition_without_success_says_why_it_has_no_auroc(tmp_path, write_run, page_of):
     write_run(tmp_path, strength=0.0, eps=(0.2,), images=12, maps=0)
     (run,) = read_sweep(tmp_path)
@@ -160,6 +161,7 @@ def test_a_condition_without_success_says_why_it_has_no_auroc(tmp_path, write_ru
     assert note in page_of(tmp_path).read_text()
 
 
+@pytest.mark.slow
 def test_a_note_on_many_jobs_names_a_few(tmp_path, write_run, page_of):
     for seed in range(6):
         write_run(tmp_path / str(seed), [f"seed={seed}"], strength=0.0, eps=(0.2,), images=4, maps=0)
@@ -168,6 +170,7 @@ def test_a_note_on_many_jobs_names_a_few(tmp_path, write_run, page_of):
     assert "seed=4;" not in text
 
 
+@pytest.mark.slow
 def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(sweep, tmp_path, monkeypatch, page_of):
     monkeypatch.setattr(page_module, "FIGURES", 200_000)
     monkeypatch.setattr(page_module, "NUMBERS", 0)
@@ -178,6 +181,7 @@ def test_a_page_that_would_be_too_large_names_the_figures_that_it_leaves_out(swe
     assert "explorer-data" not in text.partition("<script>")[0]
 
 
+@pytest.mark.slow
 def test_of_many_runs_the_first_are_drawn_one_by_one(sweep, tmp_path, page_of):
     text = page_of(sweep, tmp_path, details=1).read_text()
     assert "1 of 3 completed runs" in text
@@ -185,6 +189,7 @@ def test_of_many_runs_the_first_are_drawn_one_by_one(sweep, tmp_path, page_of):
     assert not (tmp_path / "figures" / "2b").exists()
 
 
+@pytest.mark.slow
 def test_text_from_data_is_shown_as_text(tmp_path, write_run, page_of):
     task = Task("multiclass", (EVIL, "$x$", *'123456"&'))
     write_run(tmp_path / EVIL.replace("/", ""), [f"+name={EVIL}"], task=task, images=12, eps=(0.2,))

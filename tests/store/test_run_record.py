@@ -72,6 +72,7 @@ def test_a_part_is_described_by_its_class_and_what_is_short():
     assert describe({"_target_": "a.FGSM", "eps": ["4/255", 0.1]}) == "FGSM(eps=[4/255, 0.1])"
 
 
+@pytest.mark.slow
 def test_a_copy_of_a_run_does_not_count_twice(tmp_path, write_run, run_command, svg_only):
     for name, settings in (("a", "1"), ("b", "1"), ("c", "2")):
         run = write_run(tmp_path / name, [f"seed={settings}"], images=6, maps=0, eps=(0.2,))
@@ -191,6 +192,7 @@ def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):
     assert [run.label for run in survey(folder)] == ["seed=1", "seed=3", "spoilt"]
 
 
+@pytest.mark.slow
 def test_failed_running_and_foreign_runs_are_told_beside_the_completed_one(folder, page_of):
     (folder / "spoilt" / "run.json").write_text('{"state": "SUCCEEDED", "id": 7}')
     failed, running = RunDirectory(folder / "failed"), RunDirectory(folder / "running")
@@ -203,6 +205,7 @@ def test_failed_running_and_foreign_runs_are_told_beside_the_completed_one(folde
     assert "MemoryError: too large" in page
 
 
+@pytest.mark.slow
 def test_a_run_without_an_attack_has_a_page_without_a_figure_of_epsilons(tmp_path, write_run, page_of):
     write_run(tmp_path, ["attack=none"], eps=(), images=6, maps=1)
     page = page_of(tmp_path).read_text()

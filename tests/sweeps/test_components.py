@@ -276,6 +276,7 @@ def test_a_network_that_the_meta_device_cannot_run_is_looked_at_on_the_processor
     assert "no site 'linaer'. Did you mean linear?" in refusal(components, config)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_other_classes_or_of_another_shape_is_refused(fitted, components):
     (file,) = Path(fitted).glob("checkpoints/*/classifier.ckpt")
     check(components, composed("dataset=digits", f"checkpoint={file}"))
@@ -322,6 +323,7 @@ def replayed(run: Path, *overrides: str) -> DictConfig:
     return composed("dataset=digits", "attack=replay", f"attack.run={run}", *overrides)
 
 
+@pytest.mark.slow
 def test_a_replay_of_images_that_are_not_all_stored_is_refused(stored, components):
     check(components, replayed(stored, "evaluation.images=5"))
     assert "got none of sample 5." in refusal(components, replayed(stored, "evaluation.images=6"))

@@ -57,6 +57,7 @@ def test_a_bad_value_of_any_job_is_told_before_the_first_starts(small, capsys, o
     assert not small.root.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -70,6 +71,7 @@ def test_a_typo_is_told_before_the_first_starts(small, capsys, override, message
     assert not small.root.exists()
 
 
+@pytest.mark.slow
 def test_the_launcher_of_a_swept_experiment_which_hydra_passes_over_is_refused(small, tmp_path, capsys):
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     for name, launcher in (("one", "joblib"), ("two", "basic")):
@@ -83,6 +85,7 @@ def test_the_launcher_of_a_swept_experiment_which_hydra_passes_over_is_refused(s
     assert not small.root.exists()
 
 
+@pytest.mark.slow
 def test_files_that_are_read_once_compose_to_the_same_configuration():
     from dovision.sweeps.jobs import read_once
 
@@ -93,6 +96,7 @@ def test_files_that_are_read_once_compose_to_the_same_configuration():
         assert [compose("evaluate", job) for job in (*jobs, *jobs)] == plain * 2
 
 
+@pytest.mark.slow
 def test_a_job_composed_after_others_is_the_job_composed_alone():
     from hydra.core.global_hydra import GlobalHydra
 
@@ -116,6 +120,7 @@ def test_a_job_composed_after_others_is_the_job_composed_alone():
                     assert OmegaConf.select(own, key) == OmegaConf.select(alone, key), (overrides, key)
 
 
+@pytest.mark.slow
 def test_a_dry_run_tells_of_each_job_and_starts_nothing(small, capsys):
     assert small(*THREE, "dry_run=true") == 0
     said = capsys.readouterr().out
@@ -148,6 +153,7 @@ def test_a_dry_run_knows_what_is_done_what_is_fitted_and_times_what_is_alike_onc
     assert timed == ["attack", "effects", "effects", "fit of the classifier", "fit of the classifier, validation"]
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_one_job_starts_nothing(small, capsys):
     assert small("dry_run=true") == 0
     assert "1 jobs, 1 to do" in capsys.readouterr().out
@@ -171,6 +177,7 @@ def test_the_number_of_workers_is_that_of_the_launcher(launcher, expected, monke
     assert workers(config) == expected
 
 
+@pytest.mark.slow
 def test_timing_leaves_the_generators_and_the_output_root_as_they_were(small, copy, monkeypatch):
     states, plain = [], Timer.__call__
 
@@ -190,6 +197,7 @@ def test_timing_leaves_the_generators_and_the_output_root_as_they_were(small, co
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_the_minutes_of_an_attack_that_stops_early_are_bounded_until_the_classifier_is_fitted(small, capsys):
     attack = ("attack=square", "attack.queries=1000", "dry_run=true")
     assert small(*attack) == 0

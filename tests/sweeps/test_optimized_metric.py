@@ -48,6 +48,7 @@ def tiny_in_place(self, *, config, hydra_context, task_function):
     return sweeper
 
 
+@pytest.mark.slow
 def test_a_sweeper_gets_the_number_of_each_job_also_of_one_that_is_completed_already(copy, dovision_evaluate, tiny):
     command = (f"output_root={copy}", "optimized_metric=mean_abs_expected_effect/clean", *TINY)
     assert dovision_evaluate(*command) == 0
@@ -70,6 +71,7 @@ def test_a_job_that_fails_returns_nan_and_one_without_a_metric_nothing(copy, dov
     assert tiny == [[None], [None]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -99,6 +101,7 @@ def test_every_number_of_a_summary_can_be_named(tmp_path, write_run):
     assert math.isnan(numbers(summary)["success_rate/clean"])
 
 
+@pytest.mark.slow
 def test_a_training_returns_its_score(tmp_path, run_command, monkeypatch):
     returned = []
     words = ["dataset=digits", "training.classifier.epochs=0", f"output_root={tmp_path}"]

@@ -191,12 +191,14 @@ def test_the_task_can_be_pickled():
     assert task.story is evaluate_effects
 
 
+@pytest.mark.slow
 def test_several_devices_are_refused_in_a_sweep_before_it_starts(small, capsys):
     assert small("trainer.devices=2", *THREE) == 1
     assert "trainer.devices must be 1 in a sweep, got 2" in capsys.readouterr().err
     assert not small.root.exists()
 
 
+@pytest.mark.slow
 def test_a_launcher_whose_extra_is_missing_says_how_to_install_it(small, capsys, monkeypatch):
     monkeypatch.setattr("dovision.sweeps.start.find_spec", lambda name: None)
     assert small(*THREE, "hydra/launcher=joblib") == 1

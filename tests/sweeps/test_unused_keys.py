@@ -66,6 +66,7 @@ def test_each_section_is_always_used_or_its_consumer_is_declared():
     assert sections == SECTIONS.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", SECTIONS)
 def test_a_key_is_unused_in_those_jobs_alone_that_lack_its_consumer(section):
     config = composed()
@@ -88,6 +89,7 @@ def test_a_part_that_is_chosen_at_an_unused_place_is_named():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "consumer", "needed"),
     [

@@ -140,6 +140,7 @@ stem: {_target_: torch.nn.Conv2d, in_channels: 1, out_channels: 8, kernel_size: 
 QUICK = ("dataset=digits", "training.classifier.epochs=0")
 
 
+@pytest.mark.slow
 def test_a_model_of_the_users_own_is_found_again_without_trust(tmp_path, run_command, monkeypatch, capsys):
     (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "tiny.yaml").write_text(OWN)
@@ -168,6 +169,7 @@ def cached(tmp_path, run_command):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["payload.run", "dovision.models.checkpoint.load"])
 def test_a_file_planted_among_the_fitted_models_runs_nothing_and_is_fitted_again(
     cached, tmp_path, run_command, monkeypatch, capsys, target
@@ -185,6 +187,7 @@ def test_a_file_planted_among_the_fitted_models_runs_nothing_and_is_fitted_again
     assert cached.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_damaged_file_among_the_fitted_models_is_fitted_again(cached, tmp_path, run_command, capsys):
     whole = cached.read_bytes()
     cached.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])

@@ -49,6 +49,7 @@ def test_the_quantiles_are_those_of_all_images_of_a_condition(runs):
     assert own[["low", "high"]].isna().all()  # 12 images hold no 5 % quantile
 
 
+@pytest.mark.slow
 def test_no_run_is_left_out_where_epsilons_or_steps_of_one_attack_are_swept(tmp_path, write_run):
     asked = [("pgd", "attack.eps=0.1", 0.1, 5), ("pgd", "attack.eps=0.2", 0.2, 5), ("fgsm", "attack.eps=0.2", 0.2, 5)]
     asked.append(("pgd", "attack.eps=0.2", 0.2, 40))

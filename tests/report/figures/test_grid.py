@@ -37,6 +37,7 @@ def test_there_is_a_point_for_each_grid_fill_and_condition(grids):
     assert rows.loc[("Constant(value=0.0)", 16, "clean"), "mean"] == summary["estimate"]
 
 
+@pytest.mark.slow
 def test_the_right_panel_is_times_the_number_of_cells(grids):
     (report_figure,) = Grid(0).of_sweep(read_sweep(grids))
     of_a_cell, whole = report_figure.figure.axes[:2]
@@ -51,6 +52,7 @@ def test_the_caption_names_grids_fills_count_and_interval(grids):
     assert "Activation" not in report_figure.caption
 
 
+@pytest.mark.slow
 def test_seeds_are_pooled_and_named_and_nothing_else_is(tmp_path, write_run):
     """Two grids x two attacks x two seeds: twice as many lines as a figure that took an attack for a seed."""
     for attack in ("fgsm", "pgd"):

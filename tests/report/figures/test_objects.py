@@ -48,6 +48,7 @@ def test_fills_are_compared_where_two_runs_painted(runs, map_run):
     assert list(OBJECTS.of_sweep(read_sweep(map_run))) == []
 
 
+@pytest.mark.slow
 def test_other_models_have_a_figure_of_their_own_and_seeds_are_named(runs):
     asked = [[*run.overrides, "model=small_resnet"] for run in runs]
     other = [replace(run, facts={**run.facts, "overrides": own}) for run, own in zip(runs, asked, strict=True)]
@@ -61,6 +62,7 @@ def test_other_models_have_a_figure_of_their_own_and_seeds_are_named(runs):
     assert "The images of 2 seeds are pooled." in pooled.caption
 
 
+@pytest.mark.slow
 def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
     (report_figure,) = SHORTCUT.of_sweep(runs)
     data = report_figure.data
@@ -80,6 +82,7 @@ def test_the_pull_of_the_shortcut_rises_with_its_strength(runs):
     assert len(report_figure.figure.axes) == 8
 
 
+@pytest.mark.slow
 def test_of_two_exclusive_classes_only_the_second_is_shown(runs):
     for run in runs:
         run.config["dataset"]["task"] = "multiclass"
