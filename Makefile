@@ -45,7 +45,7 @@ demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
 test: $(VENV)/.dev ## the tests but for the long ones, in two processes of one thread each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
 
-test-fast: $(VENV)/.dev ## the tests that take less than a second each
+test-fast: $(VENV)/.dev ## the tests that take less than half a second each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not browser and not long"
 
 test-long: $(VENV)/.dev ## the tests that take tens of seconds each: killed workers, launchers, 400 jobs on a page

@@ -132,6 +132,7 @@ def test_a_linear_classifier_is_moved_by_epsilon_times_the_dual_norm_of_its_weig
 ANY = {"share": st.floats(1e-4, 1), "mean": st.floats(0, 1), "std": st.floats(1e-3, 1)}
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(name=st.sampled_from(sorted(BUDGETED)), norm=st.sampled_from(NORMS), seed=st.integers(0, 1000), **ANY)
 def test_budget_and_range_hold_for_any_normalisation(name, norm, share, mean, std, seed):

@@ -187,6 +187,7 @@ def test_a_key_of_parts_that_are_swept_is_told_how_it_is_set(copy, dovision_eval
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -232,6 +233,7 @@ def test_a_checkpoint_with_code_in_it_is_refused(copy, dovision_evaluate, capsys
     assert "must end with dovision's digest" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_output_folder_that_cannot_be_written_is_named(dovision_evaluate, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert dovision_evaluate(f"output_root={tmp_path / 'file'}") == 1

@@ -18,7 +18,7 @@ from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
 pytestmark = pytest.mark.slow
 NOISE = ("+attack@detection.attacks.random_sign=random_sign", "detection.attacks.random_sign.eps=[0.2]")
 FGSM = ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.2,0.3]")
-DETECTORS = ("detector=[effect_classifier,max_softmax]", "detection.val_images=80", "detection.test_images=40")
+DETECTORS = ("detector=[effect_classifier,max_softmax]", "detection.val_images=40", "detection.test_images=20")
 ADAPTIVE = ("detection.adaptive.detectors=[effect_classifier]", "detection.adaptive.images=3")
 ADAPTIVE += ("detection.adaptive.steps=2", "detection.adaptive.strengths=[1]", "detection.adaptive.eps=0.2")
 MAIN = ("attack=fgsm", "attack.eps=[0.2]")

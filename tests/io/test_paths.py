@@ -54,6 +54,7 @@ def test_a_file_name_has_no_folder():
         paths.file_name("name", "a/b")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [["-m", "seed=0,1"], ["dry_run=true"], []])
 @pytest.mark.parametrize("name", ["../../x", "/tmp/x-of-a-test", "''"])
 def test_the_name_of_a_study_stays_inside_the_output_root(tmp_path, run_command, capsys, monkeypatch, name, how):

@@ -114,6 +114,7 @@ def test_what_is_declared_of_a_file_is_there(file):
     assert reader or not file.digested
 
 
+@pytest.mark.slow
 def test_a_run_writes_what_is_declared_and_nothing_else(fitted):
     (run,) = (path.parent for path in fitted.glob("evaluate/*/run.json"))
     declared = {path for file in RUN_FILES for path in file.find(run)}

@@ -94,6 +94,7 @@ def test_every_intervention_is_taken(name, components):
     check(components, config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", parts("experiment"))
 def test_every_experiment_is_taken(name, components):
     config = composed(f"experiment={name}")
@@ -135,6 +136,7 @@ def test_every_key_that_names_a_layer_or_a_class_is_looked_up(everything, compon
         assert said.startswith(path.rpartition(".")[0]), path
 
 
+@pytest.mark.slow
 def test_every_grid_that_is_finer_than_the_image_is_refused(everything, components):
     fine = [path for path in keys(everything) if path.rpartition(".")[2] in ("rows", "columns", "window")]
     assert len(fine) > 12

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.usefixtures("quick_dry_run")
 THREE = ("intervention.rows=1,2,3", "-m")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "messages"),
     [

@@ -89,6 +89,7 @@ def test_a_name_that_does_not_exist_is_refused_in_a_list_and_in_a_sweep(command)
                 assert f"{name.partition('@')[0]} has no component 'xyzzy'. It has: " in explain(raised.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("main", "words"),
     [
@@ -275,6 +276,7 @@ def refused(tmp_path, run_command, capsys):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
 @pytest.mark.parametrize(
     ("entry", "message"),
@@ -339,6 +341,7 @@ def threads(folder: str, *words: str) -> int | None:
         return compose("evaluate", [f"hydra.searchpath=[{folder}]", *words]).threads
 
 
+@pytest.mark.slow
 def test_settings_of_the_machine_win_over_an_experiment_and_lose_against_debug_and_the_command_line(local):
     folder = local("threads: 2", "threads: 1", "threads: 3")
     assert threads(folder) == 2
@@ -348,6 +351,7 @@ def test_settings_of_the_machine_win_over_an_experiment_and_lose_against_debug_a
     assert threads(folder, "~local") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 @pytest.mark.parametrize(
     ("text", "message"),
