@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dovision.interventions.pixel_grid import PixelGrid
     from dovision.interventions.segments import Segments
     from dovision.interventions.sliding_window import SlidingWindow
+    from dovision.interventions.token_drop import TokenDrop
     from dovision.interventions.values import GaussianNoise, ReferenceMean, Resample, SampleMean, Steering, Zero
     from dovision.models.checkpoint import load
     from dovision.types import CODE, INPUT, Batch, Box, Task
@@ -69,6 +70,7 @@ __all__ = [
     "SlidingWindow",
     "Steering",
     "Task",
+    "TokenDrop",
     "Zero",
     "effect_map",
     "load",
@@ -88,6 +90,7 @@ _HOMES = {
     "interventions.pixel_grid": ("PixelGrid",),
     "interventions.segments": ("Segments",),
     "interventions.sliding_window": ("SlidingWindow",),
+    "interventions.token_drop": ("TokenDrop",),
     "interventions.values": ("GaussianNoise", "ReferenceMean", "Resample", "SampleMean", "Steering", "Zero"),
     "models.checkpoint": ("load",),
     "types": ("CODE", "INPUT", "Batch", "Box", "Task"),

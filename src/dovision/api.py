@@ -18,7 +18,7 @@ from dovision.interfaces import Classifier, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation import Propagation
 from dovision.propagation.chunking import is_out_of_memory
-from dovision.types import INPUT, Batch, Task
+from dovision.types import Batch, Task
 
 AT_A_TIME = 16  # images in a pass
 ENDINGS = {"softmax": "sum to 1", "sigmoid": "lie in [0, 1]"}  # how outputs show what a network ends in
@@ -192,8 +192,6 @@ def _logits(classifier: Classifier, image: Tensor) -> Tensor:
 def _paint(image: Tensor, intervention: Intervention, effect: Tensor) -> Tensor:
     """Effects, shape (B, U), painted where the units lie in the image, shape (B, H, W)."""
     painted = torch.zeros_like(image[:, 0])
-    if intervention.site != INPUT:
-        return painted
     shape = tuple(image.shape[1:])
     for sample, values in enumerate(effect.tolist()):
         painted[sample] = torch.from_numpy(intervention.on_pixels(shape, sample, values))

@@ -25,7 +25,7 @@ from dovision.functional.norms import check_budget
 from dovision.functional.outputs import Reading, reading
 from dovision.io.files import sha256
 from dovision.module_state import differentiable, outside_inference_mode
-from dovision.types import BOX_COLUMNS, SOURCE_BOXES, SPLITS, Batch, Box, Epsilons, Layout, Mask, Shape, Task
+from dovision.types import BOX_COLUMNS, INPUT, SOURCE_BOXES, SPLITS, Batch, Box, Epsilons, Layout, Mask, Shape, Task
 
 
 class Classifier(nn.Module):
@@ -293,6 +293,7 @@ class Intervention(ABC):
     site: str  # INPUT, CODE, or the name of a layer of the network, whose output is edited
     unit: str | None = None  # channel, token, position or head of the site's value; None: the value as it comes
     layout: Layout | None = None  # of the site's value, if `unit` is given; None: found by probing the network
+    shortens = False  # whether do() leaves out positions of the value: it returns fewer rows than it is given
 
     def bind(self, images: Images, split: str) -> None:  # noqa: B027
         """Learn what the units need to know of a split's images, before the first edit; nothing by default.
@@ -320,6 +321,10 @@ class Intervention(ABC):
     def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
         """All that do(unit) can touch on this sample; None is everything, an empty box nothing."""
         return None
+
+    def on_image(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        """Where the unit lies in an image of shape (C, H, W); None if nowhere, as units of a layer do."""
+        return self.region(shape, unit, sample) if self.site == INPUT else None
 
     def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
         """Pixels of the region that do(unit) can touch, of the region's shape (h, w); None is all of them."""
@@ -352,11 +357,11 @@ class Intervention(ABC):
         The mean where units overlap, zero where there is none; a unit without a region is left out.
 
         Args:
-            shape: (C, H, W) of the images, which are the site.
+            shape: (C, H, W) of the images.
             sample: the row in the split.
             values: one a unit.
         """
-        regions = [self.region(shape, unit, sample) for unit in range(len(values))]
+        regions = [self.on_image(shape, unit, sample) for unit in range(len(values))]
         masks = [self.mask(shape, unit, sample) for unit in range(len(values))]
         return geometry.paint(shape[1], shape[2], regions, values, masks)
 

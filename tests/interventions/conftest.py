@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 
 from dovision.datasets.phantom import Phantom
 from dovision.interfaces import Classifier, Context, Counterfactuals, Images
@@ -42,6 +43,15 @@ def films(phantom: Phantom) -> Context:
     split = phantom.split("test")
     batch = Batch(*map(torch.stack, zip(*(split[sample] for sample in range(len(split))), strict=True)))
     return Context(batch, classifier.eval())
+
+
+@pytest.fixture(scope="session")
+def transformer(phantom: Phantom) -> Classifier:
+    """Of the films, in 8 x 8 patches; grey is shown to it as three channels."""
+    torch.manual_seed(0)
+    network = VisionTransformer(64, 8, num_layers=1, num_heads=2, hidden_dim=8, mlp_dim=8, num_classes=2)
+    nn.init.normal_(network.heads.head.weight)
+    return Classifier(network, phantom.task, (0.5,) * 3, (0.25,) * 3).eval()
 
 
 class Boxed(Images):

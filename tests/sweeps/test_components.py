@@ -27,6 +27,7 @@ from dovision.sweeps.components import Components
 from dovision.types import Batch, Task
 
 CONF = configuration_folder()
+COARSE_DROP = ["intervention=token_drop", "intervention.rows=3", "intervention.columns=3"]
 OF_TRANSFORMERS = ("attention_rollout", "gradient_attention")
 
 
@@ -80,13 +81,28 @@ def test_every_attack_explainer_and_detector_is_taken_on_a_network_that_suits_it
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="the extra timm is not installed")
-def test_explainers_of_transformers_are_taken_on_one_and_refused_on_a_cnn(components):
-    chosen = f"explainer=[{','.join(OF_TRANSFORMERS)}]"
-    check(components, composed("dataset=digits", "model=timm_model", "model.name=vit_tiny_patch16_224", chosen))
-    assert "needs a transformer, but no attention ran" in refusal(components, composed("dataset=digits", chosen))
+@pytest.mark.parametrize(
+    ("chosen", "reason"),
+    [
+        ([f"explainer=[{','.join(OF_TRANSFORMERS)}]"], "needs a transformer, but no attention ran"),
+        (COARSE_DROP, "the site 'tokens' needs a vision transformer"),
+    ],
+)
+def test_components_of_transformers_are_taken_on_one_and_refused_on_a_cnn(chosen, reason, components):
+    on_transformer = ["model=timm_model", "model.name=vit_tiny_patch16_224", "dataset=phantom"]
+    check(components, composed(*on_transformer, *chosen))
+    assert reason in refusal(components, composed("dataset=digits", *chosen))
 
 
-@pytest.mark.parametrize("name", parts("intervention"))
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="the extra timm is not installed")
+def test_a_network_that_cannot_leave_tokens_out_is_refused_before_the_start(components):
+    config = composed("dataset=phantom", "model=timm_model", "model.name=beit_base_patch16_224", *COARSE_DROP)
+    assert "must take any number of tokens" in refusal(components, config)
+    config.model.name, config.intervention.rows = "vit_tiny_patch16_224", 40
+    assert "rows and columns must be at most those of the tokens" in refusal(components, config)
+
+
+@pytest.mark.parametrize("name", parts("intervention", "token_drop"))
 def test_every_intervention_is_taken(name, components):
     config = composed("dataset=digits", f"intervention={name}")
     if "root" in config.intervention:

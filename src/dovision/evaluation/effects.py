@@ -239,11 +239,10 @@ class EffectEvaluation(Evaluation):
         return outcome
 
     def _regions(self, condition: Condition, units: int) -> Regions:
-        """The region that each unit touches of each image; None where it does not act on the image."""
+        """Where each unit lies in each image; None where it does not."""
         shape = tuple(condition.batch.image.shape[1:])
-        in_image = self.intervention.site == INPUT
         return [
-            [self.intervention.region(shape, unit, sample) if in_image else None for unit in range(units)]
+            [self.intervention.on_image(shape, unit, sample) for unit in range(units)]
             for sample in condition.batch.sample.tolist()
         ]
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.explainers._tokens import token_grid
 from dovision.interfaces import Classifier
 from dovision.module_state import evaluating
 from dovision.propagation.layouts import find_layout
 from dovision.propagation.plain import Plain
 from dovision.propagation.sites import find_site
+from dovision.propagation.tokens import token_grid
 from dovision.types import Layout, Shape
 
 # The last spatial layer by the class of the network, in torchvision and here: the first name that the network has.

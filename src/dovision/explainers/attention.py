@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from dovision.explainers._tokens import TokenGrid, token_grid
 from dovision.interfaces import Classifier, Explainer
 from dovision.module_state import evaluating
+from dovision.propagation.tokens import TokenGrid, token_grid
 from dovision.types import Batch, Shape
 
 

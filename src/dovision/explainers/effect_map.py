@@ -30,7 +30,7 @@ class EffectMap(Explainer):
     """
 
     def __init__(self, intervention: Intervention, scale: str = "probability", chunk: int | str = "auto") -> None:
-        if intervention.site != INPUT:
+        if intervention.site != INPUT and type(intervention).on_image is Intervention.on_image:
             raise ValueError(
                 f"intervention must act on the image, so that it can be painted there, got site {intervention.site!r}."
             )
@@ -52,7 +52,7 @@ class EffectMap(Explainer):
         lost = (control - treated).take_along_dim(target.view(-1, 1, 1), dim=2)[:, :, 0].tolist()
         shape, samples = tuple(batch.image.shape[1:]), batch.sample.tolist()
         for unit, name in enumerate(outcome.units):
-            if any(intervention.region(shape, unit, sample) is None for sample in samples):
+            if any(intervention.on_image(shape, unit, sample) is None for sample in samples):
                 raise ValueError(
                     f"each unit of intervention must have a region to be painted on, got none for {name!r}."
                 )

@@ -19,6 +19,7 @@ from dovision.propagation.graph_passes import fold_batch_norm, lay_out_channels_
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.plain import Plain
+from dovision.propagation.shortened import Shortened
 from dovision.propagation.sites import Site, find_site
 from dovision.propagation.tracing import trace
 from dovision.types import Batch, Task
@@ -88,7 +89,7 @@ class Propagation:
         if not self._presented:
             self.site = presented_site(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
             self._presented = True
-        return Plain(self.classifier, self.site)
+        return (Shortened if self.intervention.shortens else Plain)(self.classifier, self.site)
 
     @torch.no_grad()
     def context(
@@ -216,6 +217,8 @@ def weights_stamp(classifier: Classifier) -> int:
 
 def _choose_engine(plain: Plain, intervention: Intervention, context: Context) -> Incremental | Plain:
     """The fastest engine that agrees with the plain forward pass on one unit, in a context of one image."""
+    if intervention.shortens:
+        return plain
     classifier, site = plain.classifier, plain.site
     clean = plain.clean(context.batch.image)
     shape = tuple(clean.site.shape[1:])

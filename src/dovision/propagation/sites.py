@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.types import CODE, INPUT, Layout
+from dovision.types import CODE, INPUT, TOKENS, Layout
 
+EMBEDDINGS = ("pos_drop", "encoder.dropout", "embeddings")  # behind the position embedding: timm, torchvision, HF
 HEADS = "heads"  # NAME.heads: what the heads of attention NAME give, before its output projection
 Forward = Callable[..., Any]
 
@@ -100,6 +101,8 @@ def find_site(classifier: Classifier, name: str) -> Site | None:
     if name == INPUT:
         return None
     modules = {path: module for path, module in classifier.network.named_modules() if path}
+    if name == TOKENS and name not in modules:
+        name = _embedding(modules)
     base, numbered, call = name.partition("#")
     path = classifier.sites.get(base, base)
     if not numbered or call.isdecimal():
@@ -116,6 +119,17 @@ def find_site(classifier: Classifier, name: str) -> Site | None:
     legal = site_names(classifier)
     near = checks.suggestion(name, legal) or f" Its sites are: {checks.listed(legal)}."
     raise ValueError(f"the classifier has no site {name!r}.{near}")
+
+
+def _embedding(modules: Mapping[str, nn.Module]) -> str:
+    """The layer that puts out the tokens that the first block reads, by its usual names."""
+    for path in modules:
+        if path.endswith(EMBEDDINGS):
+            return path
+    raise ValueError(
+        f"the site {TOKENS!r} needs a vision transformer that adds a position embedding to its tokens, such as timm's "
+        "vit_tiny_patch16_224, got none. Networks that attend over windows, such as Swin, need all their tokens."
+    )
 
 
 def site_names(classifier: Classifier) -> list[str]:

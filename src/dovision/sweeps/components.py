@@ -18,11 +18,13 @@ from dovision.config.settings import EvaluateSettings, FitSettings, TrainSetting
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.test_images import first_samples, test_samples
 from dovision.functional.rng import generator
-from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
+from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Images, Intervention
 from dovision.models.checkpoint import read_checkpoint
 from dovision.module_state import evaluating
 from dovision.propagation import presented_site
+from dovision.propagation.edits import all_pairs
 from dovision.propagation.plain import Plain
+from dovision.propagation.shortened import Shortened
 from dovision.runtime.process_state import isolated
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
@@ -33,7 +35,7 @@ from dovision.training.checkpointing import check_resumable
 from dovision.training.fit_callbacks import check_callbacks
 from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule, scored
 from dovision.training.trainer import make_trainer
-from dovision.types import CODE, INPUT, Shape
+from dovision.types import CODE, INPUT, Batch, Shape
 
 _DRAWS = 8  # of an augmentation, of which one at least should leave [0, 1] if any does
 COSTLY = ("dataset", "model", "trainer")  # sections that are made in other ways
@@ -157,13 +159,22 @@ def _check_stored(component: Component, settings: Any) -> None:
 def _check_intervention(intervention: Intervention, classifier: Classifier, shape: Shape) -> None:
     """Refuse a site that the network does not have, and units that its value does not have."""
     site = presented_site(classifier, intervention, shape)
+    image = torch.zeros(1, *shape, device=classifier.mean.device)
+    engine = (Shortened if intervention.shortens else Plain)(classifier, site)
     with evaluating(classifier):
-        value = Plain(classifier, site).clean(torch.zeros(1, *shape, device=classifier.mean.device)).site
+        clean = engine.clean(image)
+    value = clean.site
     if intervention.unit is not None or type(intervention).bind is Intervention.bind:  # others learn units from images
         inside = tuple(value.shape[1:])
         units = intervention.units(inside)
         for unit in (0, len(units) - 1) if units and intervention.site == INPUT else ():
             intervention.region(inside, unit, 0)
+        if intervention.shortens:
+            number = torch.zeros(1, dtype=torch.int64)
+            with evaluating(classifier):
+                for pairs in all_pairs(intervention, units, [0], inside):
+                    context = Context(Batch(image, number, number, number), classifier)
+                    engine.treated(clean, pairs, intervention, context)
 
 
 def _check_optimizer(partial: Any) -> None:
