@@ -28,7 +28,7 @@ _Samples = npt.NDArray[np.int64]
 class Interchange(ActivationValue):
     """The unit's value in the source image of each sample, at the same site (interchange intervention).
 
-    Source: arXiv:2112.00826.
+    Source: arXiv:2106.02997.
 
     Args:
         images: the source of each sample, shape (N, C, H, W) in [0, 1], or one source for all, shape (1, C, H, W).
