@@ -78,3 +78,10 @@ def test_weights_that_cannot_be_downloaded_name_the_address_and_the_folder(monke
     monkeypatch.setattr(module.torchvision.models, "get_model", refuse)
     with pytest.raises(ConnectionError, match=r"https://.*resnet18.*checkpoints.*model.weights=null"):
         make(weights="DEFAULT")
+
+
+@pytest.mark.parametrize("output", ["[0]", [0], "logits"])
+def test_a_name_in_what_the_network_does_not_return_is_refused_in_a_sentence(output):
+    classifier = torchvision_model("resnet18", None, (3, 64, 64), "multiclass", CLASSES, [0.449], [0.226], output)
+    with pytest.raises(ValueError, match=r"is looked for in a tensor. Leave it out where the network returns logits"):
+        classifier.eval()(torch.rand(1, 3, 64, 64))

@@ -101,7 +101,8 @@ def mask_places(mask: Mask, taken: Mask) -> npt.NDArray[np.int64]:
     Returns:
         Top and left edges, shape (N, 2), row by row.
     """
-    if mask.shape[0] > taken.shape[0] or mask.shape[1] > taken.shape[1]:
+    room = mask.shape[0] <= taken.shape[0] and mask.shape[1] <= taken.shape[1] and mask.sum() <= (~taken).sum()
+    if not room:
         return np.empty((0, 2), dtype=np.int64)
     spectrum = np.fft.rfft2(taken) * np.fft.rfft2(mask, taken.shape).conj()
     overlap = np.fft.irfft2(spectrum, taken.shape)  # pixels, but for rounding, of the mask moved by so much

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -121,23 +122,24 @@ class MaskIntervention(Intervention):
 
     def _controls(self, keys: tuple[int, int], mask: Mask, taken: Iterator[Mask]) -> Iterator[PlacedMask]:
         wanted = len(self.suffixes) - 1
-        found = _places(mask, taken) if wanted else []
-        for control in range(wanted if found else 0):
-            drawn = torch.randint(len(found), (), generator=generator(self.seed, *keys, control))
-            shape, (top, left) = found[int(drawn)]
-            yield PlacedMask(Box(top, left, top + shape.shape[0], left + shape.shape[1]), shape)
+        shapes, places = _places(mask, taken) if wanted else ([], np.empty((0, 3), np.int64))
+        for control in range(wanted if len(places) else 0):
+            drawn = torch.randint(len(places), (), generator=generator(self.seed, *keys, control))
+            number, top, left = places[int(drawn)].tolist()
+            height, width = shapes[number].shape
+            yield PlacedMask(Box(top, left, top + height, left + width), shapes[number])
 
 
-def _places(mask: Mask, taken: Iterator[Mask]) -> Sequence[tuple[Mask, tuple[int, int]]]:
-    """Shapes, with top and left edges, by the first rule that leaves room; turned only where the mask must be."""
-    as_it_is, *turned = geometry.orientations(mask)
+def _places(mask: Mask, taken: Iterator[Mask]) -> tuple[list[Mask], npt.NDArray[np.int64]]:
+    """Shapes, and their places by the first rule that leaves room; a mask is turned only where it must be.
+
+    Returns:
+        The shapes, and for each place the shape's number, top and left edge, shape (N, 3).
+    """
+    shapes = geometry.orientations(mask)
     for forbidden in taken:
-        for shapes in ([as_it_is], turned):
-            found = [
-                (shape, (int(top), int(left)))
-                for shape in shapes
-                for top, left in geometry.mask_places(shape, forbidden)
-            ]
-            if found:
-                return found
-    return []
+        for numbers in ([0], range(1, len(shapes))):
+            found = [np.insert(geometry.mask_places(shapes[number], forbidden), 0, number, 1) for number in numbers]
+            if any(map(len, found)):
+                return shapes, np.concatenate(found)
+    return shapes, np.empty((0, 3), np.int64)
