@@ -9,7 +9,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Explainer, Images, Intervention
-from dovision.propagation import CachedPropagation
+from dovision.propagation import CachedPropagation, Propagation
 from dovision.types import INPUT, Batch
 
 
@@ -43,8 +43,11 @@ class EffectMap(Explainer):
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         batch = batch._replace(image=batch.image.detach())
-        intervention, propagation = self.intervention.for_images(batch), self.propagation(classifier)
-        propagation.intervention = intervention
+        intervention = self.intervention.for_images(batch)
+        if intervention is self.intervention:
+            propagation = self.propagation(classifier)
+        else:
+            propagation = Propagation(classifier, intervention, self.propagation.chunk)
         outcome = propagation(batch)
         control, treated = (
             evidence(logits, classifier.task, self.scale) for logits in (outcome.control.unsqueeze(1), outcome.treated)
