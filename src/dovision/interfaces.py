@@ -25,7 +25,20 @@ from dovision.functional.norms import check_budget
 from dovision.functional.outputs import Reading, reading
 from dovision.io.files import sha256
 from dovision.module_state import differentiable, outside_inference_mode
-from dovision.types import BOX_COLUMNS, INPUT, SOURCE_BOXES, SPLITS, Batch, Box, Epsilons, Layout, Mask, Shape, Task
+from dovision.types import (
+    BOX_COLUMNS,
+    CODE,
+    INPUT,
+    SOURCE_BOXES,
+    SPLITS,
+    Batch,
+    Box,
+    Epsilons,
+    Layout,
+    Mask,
+    Shape,
+    Task,
+)
 
 
 class Classifier(nn.Module):
@@ -294,6 +307,13 @@ class Intervention(ABC):
     unit: str | None = None  # channel, token, position or head of the site's value; None: the value as it comes
     layout: Layout | None = None  # of the site's value, if `unit` is given; None: found by probing the network
     shortens = False  # whether do() leaves out positions of the value: it returns fewer rows than it is given
+    second: Intervention | None = None  # one of a single unit, made at a later site of the same pass (see `has_second`)
+    through: str | None = None  # a later site, which alone passes on what the edit changes; None: all do
+
+    @property
+    def on_code(self) -> bool:
+        """True if an inserted autoencoder's code is one of its sites."""
+        return CODE in (self.site, self.through) or (self.second is not None and self.second.on_code)
 
     def bind(self, images: Images, split: str) -> None:  # noqa: B027
         """Learn what the units need to know of a split's images, before the first edit; nothing by default.
@@ -339,6 +359,10 @@ class Intervention(ABC):
         Pure: `value` is not changed, and random numbers come from `generator(seed, sample, ...)` only.
         All samples of the context have the same region for this unit.
         """
+
+    def has_second(self, shape: Shape, unit: int) -> bool:
+        """Return whether do(unit) is made together with that of `second`; never by default."""
+        return False
 
     def apply(self, value: Tensor, unit: int, context: Context) -> Tensor:
         """The site's whole value after do(unit), shape (B, C, H, W), for samples of one region."""

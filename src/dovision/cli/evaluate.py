@@ -30,7 +30,6 @@ from dovision.training import model_cache
 from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.model_cache import CLASSIFIER
 from dovision.training.trainer import limits, make_trainer
-from dovision.types import CODE
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         attack: Attack = settings.attack.make()
         detection_setup = callbacks.detection_setup(settings)
         reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()
-        code = intervention.site == CODE or (detection_setup is not None and detection_setup.reads_code)
+        code = intervention.on_code or (detection_setup is not None and detection_setup.reads_code)
         around = surroundings(settings)  # refuses changed files before anything is fitted
         DISPLAY.step("fits")
         fitted = callbacks.networks(settings, images, code, own.loggers)

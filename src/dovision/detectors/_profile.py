@@ -15,7 +15,7 @@ from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Intervention
 from dovision.propagation import CachedPropagation, Outcome, Propagation
 from dovision.propagation.edits import Pairs, all_pairs
-from dovision.types import CODE, Batch
+from dovision.types import Batch
 
 PAIRS = 512  # edited images that share a pass on the way of a gradient
 
@@ -39,7 +39,7 @@ class Profile:
         if not self.interventions:
             raise ValueError("an effect profile needs an intervention, got none. Name one or several.")
         self.scale = checks.choice("scale", scale, SCALES)
-        self.reads_code = any(each.site == CODE for each in self.interventions.values())
+        self.reads_code = any(each.on_code for each in self.interventions.values())
         self.passes = 0  # forward passes an image, known after the first
         self._propagations = {name: CachedPropagation(each) for name, each in self.interventions.items()}
         self._kinds = {name: pickle.dumps(each) for name, each in self.interventions.items()}  # equal for equal parts
@@ -62,7 +62,7 @@ class Profile:
 
     def _outcome(self, name: str, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Outcome:
         intervention = self.interventions[name]
-        measured = with_autoencoder if intervention.site == CODE else classifier
+        measured = with_autoencoder if intervention.on_code else classifier
         if measured is None:
             raise ValueError(
                 f"{name!r} is an intervention on a code, which needs an autoencoder inserted into the classifier, "

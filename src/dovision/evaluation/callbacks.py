@@ -28,7 +28,6 @@ from dovision.training.data_module import ImageDataModule
 from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, PERMUTED, FittedModel
 from dovision.training.trainer import limits, make_trainer
-from dovision.types import CODE
 
 
 def networks(
@@ -82,7 +81,7 @@ def effect_evaluation(
         folder,
         attack,
         networks[CLASSIFIER],
-        measured=networks[AUTOENCODER if intervention.site == CODE else CLASSIFIER],
+        measured=networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
         reference=own.reference,
         chunk=own.chunk,
         names=images.table("test")["name"].tolist(),

@@ -22,6 +22,7 @@ from dovision.propagation.plain import Plain
 from dovision.propagation.shortened import Shortened
 from dovision.propagation.sites import Site, find_site
 from dovision.propagation.tracing import trace
+from dovision.propagation.two_sites import JointPasses, PathPasses, TwoSitePasses
 from dovision.types import Batch, Task
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ class Propagation:
         self.classifier = classifier
         self.intervention = intervention
         self.site = find_site(classifier, intervention.site)
+        self._second = None if intervention.second is None else Propagation(classifier, intervention.second)
+        self._through = None if intervention.through is None else find_site(classifier, intervention.through)
         self.allowance = PassLimits(None if chunk == "auto" else checks.positive_int("chunk", chunk))
         self.engine: Incremental | Plain | None = None
         self._presented = False
@@ -80,7 +83,8 @@ class Propagation:
             with evaluating(self.classifier):
                 plain = self.plain(batch)
                 first = self.context(plain, batch.rows(slice(0, 1)))
-                self.engine = _choose_engine(plain, self.intervention, first)
+                both = isinstance(plain, TwoSitePasses)  # they have no faster engine
+                self.engine = plain if both else _choose_engine(plain, self.intervention, first)
             self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
         return self.engine
 
@@ -89,6 +93,11 @@ class Propagation:
         if not self._presented:
             self.site = presented_site(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
             self._presented = True
+        if self._second is not None:
+            other = self._second.plain(batch)
+            return JointPasses(self.classifier, self.site, self.intervention, other, self._second.context)
+        if self._through is not None:
+            return PathPasses(self.classifier, self.site, self._through)
         return (Shortened if self.intervention.shortens else Plain)(self.classifier, self.site)
 
     @torch.no_grad()

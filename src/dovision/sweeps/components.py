@@ -25,6 +25,7 @@ from dovision.propagation import presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.plain import Plain
 from dovision.propagation.shortened import Shortened
+from dovision.propagation.sites import find_site
 from dovision.runtime.process_state import isolated
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
@@ -35,7 +36,7 @@ from dovision.training.checkpointing import check_resumable
 from dovision.training.fit_callbacks import check_callbacks
 from dovision.training.fitting import autoencoder_logs, classifier_module, make_schedule, scored
 from dovision.training.trainer import make_trainer
-from dovision.types import CODE, INPUT, Batch, Shape
+from dovision.types import INPUT, Batch, Shape
 
 _DRAWS = 8  # of an augmentation, of which one at least should leave [0, 1] if any does
 COSTLY = ("dataset", "model", "trainer")  # sections that are made in other ways
@@ -109,7 +110,7 @@ class Components:
             return
         made, shape = component.make(), tuple(settings.dataset["shape"])
         if isinstance(made, Intervention):
-            on_code = made.site == CODE
+            on_code = made.on_code
             network = (self._networks.with_autoencoder if on_code else self._networks.plain)(settings)
             _check_intervention(made, network, shape)
         elif isinstance(made, (Attack, Explainer, Detector, MapSettings)):
@@ -157,7 +158,11 @@ def _check_stored(component: Component, settings: Any) -> None:
 
 @torch.no_grad()
 def _check_intervention(intervention: Intervention, classifier: Classifier, shape: Shape) -> None:
-    """Refuse a site that the network does not have, and units that its value does not have."""
+    """Refuse sites that the network does not have, and units that their values do not have."""
+    if intervention.through is not None:
+        find_site(classifier, intervention.through)
+    if intervention.second is not None:
+        _check_intervention(intervention.second, classifier, shape)
     site = presented_site(classifier, intervention, shape)
     image = torch.zeros(1, *shape, device=classifier.mean.device)
     engine = (Shortened if intervention.shortens else Plain)(classifier, site)

@@ -94,7 +94,7 @@ class JobEstimator:
 
     def _networks(self, settings: EvaluateSettings, images: Images, intervention: Intervention) -> dict[str, Path]:
         detectors: dict[str, Detector] = self._part(settings, "detector")
-        code = intervention.site == CODE or any(detector.reads_code for detector in detectors.values())
+        code = intervention.on_code or any(detector.reads_code for detector in detectors.values())
         return model_cache.checkpoint_paths(settings, images.fingerprint, callbacks.needed(settings, code))
 
     def _part(self, settings: EvaluateSettings, name: str) -> Any:

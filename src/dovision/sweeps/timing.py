@@ -39,7 +39,7 @@ from dovision.training.data_module import VALIDATION_BATCH, ImageDataModule
 from dovision.training.fitting import autoencoder_module, classifier_module, laid_out
 from dovision.training.model_cache import AUTOENCODER, CLASSIFIER
 from dovision.training.trainer import make_trainer
-from dovision.types import CODE, Batch
+from dovision.types import Batch
 
 log = logging.getLogger(__name__)
 ROWS = 256  # to which a detector is fitted for its pace
@@ -182,7 +182,7 @@ class Bench:
 
     def _effects(self) -> tuple[Work, Callable[[], Pace]]:
         own = {key: value for key, value in self.content["evaluation"].items() if key != "images"}
-        code = self.content["autoencoder"] if self.asked.intervention.site == CODE else None
+        code = self.content["autoencoder"] if self.asked.intervention.on_code else None
         images = len(self.asked.samples) * (1 + len(self.asked.attack.eps))
         key = self._key("effects", self.content["intervention"], code, own)
         return Work("effects", key, images), self._effects_pace

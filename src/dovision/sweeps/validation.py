@@ -21,7 +21,6 @@ from dovision.io import sealed
 from dovision.store.tables import CLEAN
 from dovision.sweeps.components import Components
 from dovision.sweeps.keys import check_choices, check_command, check_hydra, check_target, declared
-from dovision.types import CODE
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +41,7 @@ def _uses_code(settings: Any) -> bool:
 
 
 def _edits_code(settings: Any) -> bool:
-    return bool(settings.intervention.make().site == CODE)
+    return bool(settings.intervention.make().on_code)
 
 
 def _fits_classifier(settings: Any) -> bool:

@@ -1,0 +1,133 @@
+"""Edits at two sites of one forward pass, and the effect of an edit through one later site alone."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor
+
+from dovision import checks
+from dovision.interfaces import Context, Images, Intervention
+from dovision.types import INPUT, SET_JOIN, Batch, Box, Mask, Shape
+
+HELD = "held"
+
+
+class FirstOfTwo(Intervention):
+    """The units of another intervention, where something is done at a second site as well.
+
+    Args:
+        first: whose units they are.
+    """
+
+    def __init__(self, first: Intervention) -> None:
+        self.first = checks.instance("first", first, Intervention, "an intervention such as PixelGrid(7, 7)")
+        if _is_compound(first):
+            raise ValueError(f"first must be an intervention at one site, got {type(first).__name__}.")
+        self.site, self.unit, self.layout = first.site, first.unit, first.layout
+
+    def bind(self, images: Images, split: str) -> None:
+        self.first.bind(images, split)
+
+    def for_images(self, batch: Batch) -> Intervention:
+        own = copy.copy(self)
+        own.first = self.first.for_images(batch)
+        own.second = None if self.second is None else self.second.for_images(batch)
+        return own
+
+    def sources(self, batch: Batch) -> Tensor | None:
+        return self.first.sources(batch)
+
+    def references(self) -> Tensor | None:
+        return self.first.references()
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        return self.first.units(shape)
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        return self.first.region(shape, unit, sample)
+
+    def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
+        return self.first.mask(shape, unit, sample)
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        return self.first.do(value, unit, context)
+
+
+class Joint(FirstOfTwo):
+    """do(u) at one site, do(v) at a later one, and both in one pass, such as a masked image and a silenced channel.
+
+    Units are those of the first intervention; "held", the other one by itself; and "u+held" for each unit u, so that
+    the interaction e(u, held) - e(u) - e(held) can be measured. All edits are made in whole forward passes.
+
+    Args:
+        first: its units are combined, one at a time, with the other intervention.
+        held: an intervention of one unit at another site, which comes later in the pass.
+    """
+
+    def __init__(self, first: Intervention, held: Intervention) -> None:
+        super().__init__(first)
+        checks.instance("held", held, Intervention, "an intervention such as Activation(CODE, choose=[5])")
+        if _is_compound(held) or held.site in (INPUT, first.site):
+            raise ValueError(f"held must be an intervention at one other site of the network, got site {held.site!r}.")
+        self.second = held
+
+    def bind(self, images: Images, split: str) -> None:
+        super().bind(images, split)
+        assert self.second is not None
+        self.second.bind(images, split)
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        own = self.first.units(shape)
+        return (*own, HELD, *(f"{unit}{SET_JOIN}{HELD}" for unit in own))
+
+    def has_second(self, shape: Shape, unit: int) -> bool:
+        return unit >= len(self.first.units(shape))
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box | None:
+        """That of a unit of the first intervention; everything with the other one, if that unit touches anything."""
+        own = self._own(shape, unit)
+        region = None if own is None else self.first.region(shape, own, sample)
+        touches = region is None or region.area > 0
+        return None if touches and self.has_second(shape, unit) else region
+
+    def mask(self, shape: Shape, unit: int, sample: int) -> Mask | None:
+        return None if self.has_second(shape, unit) else self.first.mask(shape, unit, sample)
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        shape = tuple(value.shape[1:])
+        own = self._own(shape, unit)
+        if own is None:
+            return value
+        return (self.first.apply if self.has_second(shape, unit) else self.first.do)(value, own, context)
+
+    def _own(self, shape: Shape, unit: int) -> int | None:
+        """The unit of the first intervention; None for the other one by itself."""
+        own = len(self.first.units(shape))
+        return None if unit == own else unit if unit < own else unit - own - 1
+
+
+class Path(FirstOfTwo):
+    """do(u) at one site, as far as its effect goes through another one (path patching).
+
+    The other site's value is computed under do(u), and set in a pass without do(u), so that whatever lies beside it is
+    as in the clean pass. This is the whole effect where every way to the output leads through the site. Each edit
+    takes two forward passes, which are counted as one.
+
+    Source: arXiv:2304.05969.
+
+    Args:
+        first: whose units are made.
+        through: the name of a site that comes later in the pass.
+    """
+
+    def __init__(self, first: Intervention, through: str) -> None:
+        super().__init__(first)
+        if not isinstance(through, str) or through in (INPUT, first.site):
+            raise ValueError(f"through must be the name of another site of the network, got {through!r}.")
+        self.through = through
+
+
+def _is_compound(intervention: Intervention) -> bool:
+    """True of one that cannot be combined: it has two sites already, or leaves out positions of a value."""
+    return intervention.second is not None or intervention.through is not None or intervention.shortens

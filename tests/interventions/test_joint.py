@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import dovision as dv
+from dovision.interfaces import Classifier, Context
+from dovision.interventions.activation import Activation
+from dovision.interventions.brush import Brush
+from dovision.interventions.fills import Constant
+from dovision.interventions.interchange import Interchange
+from dovision.interventions.joint import Joint, Path
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.propagation import Propagation
+from dovision.types import INPUT, Batch, Task
+
+IMAGES, SOURCES = torch.rand(2, 5, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+GRID = PixelGrid(2, 3)
+
+
+class Branches(nn.Module):
+    """Two ways from the image to the logits, one through `left`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.right = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+        self.last = nn.Linear(4, 3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.last((self.left(image).relu() + self.right(image).relu()).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def branches() -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(Branches(), Task("multiclass", ("a", "b", "c")), (0.0,), (1.0,)).eval()
+
+
+@pytest.fixture
+def batch() -> Batch:
+    return Batch(IMAGES, torch.zeros(5, dtype=torch.int64), torch.arange(5), torch.arange(5))
+
+
+def by_hand(branches: Classifier, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Logits of values of the two branches."""
+    return branches.network.last((left.relu() + right.relu()).mean((2, 3)))
+
+
+@torch.no_grad()
+def test_a_masked_image_and_a_silenced_channel_are_made_in_one_pass(branches, batch):
+    found = Propagation(branches, Joint(GRID, Activation("left", choose=[2])))(batch)
+    assert found.units == (*GRID.units(()), "held", *(f"{unit}+held" for unit in GRID.units(())))
+    context, network = Context(batch, branches), branches.network
+    for unit in range(6):
+        masked = GRID.apply(IMAGES, unit, context)
+        silenced = network.left(masked)
+        silenced[:, 2] = 0
+        expected = by_hand(branches, silenced, network.right(masked))
+        torch.testing.assert_close(found.treated[:, 7 + unit], expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(found.treated[:, unit], branches(masked), rtol=0, atol=1e-6)
+    silenced = network.left(IMAGES)
+    silenced[:, 2] = 0
+    torch.testing.assert_close(
+        found.treated[:, 6], by_hand(branches, silenced, network.right(IMAGES)), rtol=0, atol=1e-6
+    )
+
+
+@torch.no_grad()
+def test_the_other_intervention_has_its_own_sources(branches, batch):
+    held = Activation("left", None, Interchange(SOURCES))
+    found = Propagation(branches, Joint(GRID, held), chunk=3)(batch)
+    network = branches.network
+    for unit in range(6):
+        masked = GRID.apply(IMAGES, unit, Context(batch, branches))
+        expected = by_hand(branches, network.left(SOURCES), network.right(masked))
+        torch.testing.assert_close(found.treated[:, 7 + unit], expected, rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_a_path_leaves_what_lies_beside_it_as_it_is(branches, batch):
+    found = Propagation(branches, Path(GRID, "left"))(batch)
+    assert found.units == GRID.units(())
+    network = branches.network
+    for unit in range(6):
+        masked = GRID.apply(IMAGES, unit, Context(batch, branches))
+        expected = by_hand(branches, network.left(masked), network.right(IMAGES))
+        torch.testing.assert_close(found.treated[:, unit], expected, rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_the_effect_through_the_only_way_is_the_whole_effect(context):
+    whole = Propagation(context.classifier, GRID)(context.batch)
+    through = Propagation(context.classifier, Path(GRID, "1"))(context.batch)
+    torch.testing.assert_close(through.treated, whole.treated, rtol=0, atol=1e-6)
+
+
+def test_sites_that_come_in_the_other_order_are_refused(context):
+    layers = {"first": Activation("1"), "held": Activation("0", choose=[1])}
+    with pytest.raises(ValueError, match="second site must come after the first in a forward pass, got '0'"):
+        Propagation(context.classifier, Joint(**layers))(context.batch)
+    with pytest.raises(ValueError, match="second site must come after the first in a forward pass, got '0'"):
+        Propagation(context.classifier, Path(Activation("1"), "0"))(context.batch)
+
+
+def test_the_held_intervention_has_one_unit(context):
+    with pytest.raises(ValueError, match="the intervention at '0' must have one unit, got 4. Choose one"):
+        Propagation(context.classifier, Joint(GRID, Activation("0")))(context.batch)
+
+
+def test_two_sites_are_two(context):
+    with pytest.raises(ValueError, match="held must be an intervention at one other site of the network, got site 'in"):
+        Joint(GRID, Activation(INPUT))
+    with pytest.raises(ValueError, match="through must be the name of another site of the network, got 'input'"):
+        Path(GRID, INPUT)
+    with pytest.raises(ValueError, match="first must be an intervention at one site, got Path"):
+        Joint(Path(GRID, "0"), Activation("1"))
+    with pytest.raises(ValueError, match="no site 'nowhere'"):
+        Propagation(context.classifier, Path(GRID, "nowhere"))
+
+
+@torch.no_grad()
+def test_masks_of_a_notebook_are_combined_as_cells_are(branches):
+    mask = torch.zeros(12, 12, dtype=torch.bool)
+    mask[2:5, 3:9] = True
+    found = dv.effect_map(branches, IMAGES, Joint(Brush(mask, Constant(0.0)), Activation("left", choose=[2])))
+    alone = dv.effect_map(branches, IMAGES, Brush(mask, Constant(0.0)))
+    assert found.units == (*alone.units, "held", *(f"{unit}+held" for unit in alone.units))
+    torch.testing.assert_close(found.map, alone.map, rtol=0, atol=1e-6)
