@@ -13,7 +13,7 @@ import dovision
 from dovision.cli import scripts
 from dovision.config.sources import configuration_folder
 
-COMMANDS = ("train", "evaluate", "prepare", "report")
+COMMANDS = ("train", "evaluate", "prepare", "report", "sites")
 
 
 def helped(name: str) -> tuple[str, list[str]]:

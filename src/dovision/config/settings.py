@@ -145,12 +145,30 @@ class TrainingSettings(Section):
     autoencoder: AutoencoderFitSettings
 
 
-class TrainSettings(CommandSettings):
-    """Settings of dovision-train: the data, the networks, how they are fitted, and where things go."""
+class SitesSettings(CommandSettings):
+    """Settings of dovision-sites: the data and the networks."""
 
     dataset: OneComponent
     model: OneComponent
     autoencoder: OneComponent | None
+
+    @property
+    def code_of(self) -> Component:
+        """The autoencoder, of whose code something is asked.
+
+        Raises:
+            ValueError: none is configured.
+        """
+        if self.autoencoder is None:
+            raise ValueError(
+                "an intervention on a code needs an autoencoder, got none. Choose one: autoencoder=conv_1x1."
+            )
+        return self.autoencoder
+
+
+class TrainSettings(SitesSettings):
+    """Settings of dovision-train: the data, the networks, how they are fitted, and where things go."""
+
     training: TrainingSettings
     augmentation: OneComponent
     callbacks: ByName
@@ -172,19 +190,6 @@ class TrainSettings(CommandSettings):
         if self.trainer.get("inference_mode"):
             raise ValueError("trainer.inference_mode must be false, since attacks and gradient maps need gradients.")
         return self
-
-    @property
-    def code_of(self) -> Component:
-        """The autoencoder, of whose code something is asked.
-
-        Raises:
-            ValueError: none is configured.
-        """
-        if self.autoencoder is None:
-            raise ValueError(
-                "an intervention on a code needs an autoencoder, got none. Choose one: autoencoder=conv_1x1."
-            )
-        return self.autoencoder
 
 
 class EvaluationSettings(Section):
@@ -283,6 +288,7 @@ OF_COMMAND: Mapping[str, type[CommandSettings]] = {
     "train": TrainSettings,
     "prepare": PrepareSettings,
     "report": ReportSettings,
+    "sites": SitesSettings,
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dovision.config.component import Component
-from dovision.config.settings import TrainSettings
+from dovision.config.settings import SitesSettings, TrainSettings
 from dovision.interfaces import Classifier
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert
@@ -30,7 +30,7 @@ class Networks:
     def __init__(self) -> None:
         self._made: dict[str, Classifier] = {}
 
-    def plain(self, settings: TrainSettings) -> Classifier:
+    def plain(self, settings: SitesSettings) -> Classifier:
         """The classifier of a job, which has been run on a blank image.
 
         Raises:
@@ -38,10 +38,15 @@ class Networks:
                 dataset has classes; the checkpoint is of another dataset.
             FileNotFoundError: there is no such checkpoint.
         """
-        file = settings.checkpoint
-        return self._once(_key(settings), lambda: _unfitted(settings) if file is None else _fitted(settings, file))
 
-    def with_autoencoder(self, settings: TrainSettings) -> Classifier:
+        def made() -> Classifier:
+            if isinstance(settings, TrainSettings) and settings.checkpoint is not None:
+                return _fitted(settings, settings.checkpoint)
+            return _unfitted(settings)
+
+        return self._once(_key(settings), made)
+
+    def with_autoencoder(self, settings: SitesSettings) -> Classifier:
         """The same with its autoencoder.
 
         Raises:
@@ -62,16 +67,16 @@ class Networks:
         return self._made[written]
 
 
-def _key(settings: TrainSettings) -> list[Any]:
+def _key(settings: SitesSettings) -> list[Any]:
     """What a network depends on."""
     facts = [settings.dataset[name] for name in ("task", "classes", "shape")]
-    if settings.checkpoint is None:
+    if not isinstance(settings, TrainSettings) or settings.checkpoint is None:
         return [dict(settings.model), facts]
     file = settings.checkpoint.stat()
     return [str(settings.checkpoint), file.st_mtime_ns, file.st_size, facts]
 
 
-def _unfitted(settings: TrainSettings) -> Classifier:
+def _unfitted(settings: SitesSettings) -> Classifier:
     """The configured model, as it is before any fit."""
     classifier, logits = _tried(settings)
     expected = (1, len(settings.dataset["classes"]))
@@ -84,7 +89,7 @@ def _unfitted(settings: TrainSettings) -> Classifier:
     return classifier
 
 
-def _tried(settings: TrainSettings) -> tuple[Classifier, Any]:
+def _tried(settings: SitesSettings) -> tuple[Classifier, Any]:
     """The configured model, and what it gives for a blank image."""
     shape = tuple(settings.dataset["shape"])
     try:

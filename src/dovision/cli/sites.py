@@ -1,0 +1,27 @@
+"""The command dovision-sites: list the sites of a network, with the layout, the shape and the units of each."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from dovision.cli.hydra_main import hydra_main
+from dovision.config.settings import SitesSettings
+from dovision.propagation.site_table import site_table
+from dovision.sweeps.meta_networks import Networks
+
+
+def list_sites(settings: SitesSettings) -> None:
+    """Print a row for each site of the model, or of the model with its autoencoder."""
+    networks = Networks()
+    make = networks.plain if settings.autoencoder is None else networks.with_autoencoder
+    rows = site_table(make(settings), tuple(settings.dataset["shape"]))
+    table = pd.DataFrame(rows).assign(shape=["x".join(map(str, row.shape)) for row in rows])
+    left = {name: f"{{:<{table[name].str.len().max()}}}".format for name in table}
+    text = table.to_string(index=False, formatters=left, justify="left")
+    print("\n".join(line.rstrip() for line in text.splitlines()))
+
+
+main = hydra_main("sites", list_sites)
+
+if __name__ == "__main__":
+    main()
