@@ -12,6 +12,7 @@ import pytest
 from dovision.config.component import read_group
 from dovision.store.run_record import read_sweep
 from dovision.tracking.loggers import closing_loggers, make_loggers
+from dovision.tracking.mlflow_logger import mlflow_name
 
 pytestmark = pytest.mark.slow
 
@@ -38,6 +39,27 @@ def test_a_report_is_sent_with_its_page_and_numbers(finished, reported, stored):
     assert run.data.tags["job_type"] == "report"
     assert "index.html" in [each.path for each in client.list_artifacts(run.info.run_id)]
     assert "figures/results.csv" in [each.path for each in client.list_artifacts(run.info.run_id, "figures")]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("val_loss", "val_loss"),
+        ("accuracy/eps=8/255", "accuracy/eps 8/255"),
+        ("sensitivity/clean No Finding", "sensitivity/clean No Finding"),
+        ("detection_auroc/odin/adaptive eps=0.1 strength=10", "detection_auroc/odin/adaptive eps 0.1 strength 10"),
+    ],
+)
+def test_a_name_of_a_condition_stays_readable(name, expected):
+    assert mlflow_name(name) == expected
+
+
+def test_names_that_differ_in_signs_that_mlflow_does_not_take_stay_different(job_loggers, stored, tmp_path):
+    names = [f"accuracy/clean {label}" for label in ("a&b", "a+b", "a_b", "a=b", "\u00e9")]
+    (logger,) = job_loggers("mlflow")
+    logger.log_metrics({name: float(number) for number, name in enumerate(names)}, 0)
+    _, (run,) = stored(tmp_path, "study")
+    assert [run.data.metrics[mlflow_name(name)] for name in names] == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
 def begin(root: Path, name: str) -> None:

@@ -49,8 +49,8 @@ class Detection(Evaluation):
     """Attack the images of the two dataloaders, val and test, let each detector read them, and score the test images.
 
     Detectors are fitted to images of val, and the headline numbers of detection.parquet are logged as
-    detection_METRIC/DETECTOR/ATTACK/eps=EPSILON, such as detection_auroc/max_softmax/pgd/eps=0.1. An attack that fails
-    is left out from then on, and named in `failed`; the others go on, and without any it ends.
+    "detection_METRIC/DETECTOR/ATTACK eps=EPSILON", such as "detection_auroc/max_softmax/pgd eps=0.1". An attack that
+    fails is left out from then on, and named in `failed`; the others go on, and without any it ends.
 
     Args:
         folder: the run directory; attacks.parquet, a table a detector, scores.parquet and detection.parquet are
@@ -158,11 +158,12 @@ class Detection(Evaluation):
     def numbers(self) -> dict[str, Tensor]:
         found = {}
         for row in preferred(read_detection(self.folder)).to_dict("records"):
-            place = [row["detector"], row["attack"].replace(",", "").replace(" ", "_")]
-            place += [] if np.isnan(row["eps"]) else [condition_name(row["eps"])]
-            place += [] if np.isnan(row["strength"]) else [f"strength={row['strength']:g}"]
+            condition = row["attack"].replace(",", "").replace(" ", "_")
+            condition += "" if np.isnan(row["eps"]) else f" {condition_name(row['eps'])}"
+            condition += "" if np.isnan(row["strength"]) else f" strength={row['strength']:g}"
             for metric in HEADLINES:
-                found["/".join([f"detection_{metric}", *place])] = torch.tensor(row[metric], dtype=torch.float64)
+                name = f"detection_{metric}/{row['detector']}/{condition}"
+                found[name] = torch.tensor(row[metric], dtype=torch.float64)
         return found
 
     def _conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,28 @@ from dovision.store.run_record import Run
 from dovision.tracking.open_run import OpenRun
 from dovision.tracking.patience import Service, patient
 
+_OF_CONDITION = re.compile(r"\b(eps|strength)=")
+_FOREIGN = re.compile(r"[^a-zA-Z0-9_/. -]")
 # Of MLflow, unless they are set: 3.17 refuses a store of files without the first.
 ENVIRONMENT = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def mlflow_name(name: str) -> str:
+    """The name of a metric in MLflow, which takes no sign but _, -, ., / and the space.
+
+    "accuracy/eps=0.1" is "accuracy/eps 0.1". Any other sign, as in the name of a class, becomes _, and a hash of the
+    whole name follows, so that no two metrics share one.
+    """
+    plain = _OF_CONDITION.sub(r"\1 ", name)
+    if _FOREIGN.search(plain) is None:
+        return plain
+    return f"{_FOREIGN.sub('_', plain)}-{sha256(name.encode()).hexdigest()[:6]}"
 
 
 class MLFlowLogger(pl.loggers.MLFlowLogger):
     """An MLflow run with curves, numbers, the configuration as parameters, and figures as artifacts.
 
-    A job that was stopped goes on in the same run.
+    A job that was stopped goes on in the same run. Metrics have the names of `mlflow_name`.
 
     Args:
         save_dir: the run directory.
@@ -57,7 +73,6 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
         self._open_run = OpenRun(save_dir, "mlflow")
         super().__init__(group, name, tracking_uri, {"job_type": job_type, **dict.fromkeys(tags, "true")})
 
-    log_metrics = patient(pl.loggers.MLFlowLogger.log_metrics)
     after_save_checkpoint = patient(pl.loggers.MLFlowLogger.after_save_checkpoint)
     finalize = patient(pl.loggers.MLFlowLogger.finalize)
 
@@ -100,6 +115,11 @@ class MLFlowLogger(pl.loggers.MLFlowLogger):
         known = self.experiment.get_run(self.run_id).data.params
         given = _flatten_dict(_convert_params(params))
         super().log_hyperparams({name: value for name, value in given.items() if name not in known})
+
+    @patient
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers under names that MLflow takes."""
+        super().log_metrics({mlflow_name(name): value for name, value in metrics.items()}, step)
 
     def finish(self, failed: bool) -> None:
         """Let the next start begin a run, unless this one has failed."""
