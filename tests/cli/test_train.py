@@ -137,3 +137,11 @@ def test_a_network_has_the_batches_of_debug_overfit_by_heart(tmp_path, run_comma
     column = header.split(",").index("train_loss")
     losses = [float(row.split(",")[column]) for row in rows]
     assert losses[-1] < 0.1 < 2 < losses[0]
+
+
+@pytest.mark.slow
+def test_the_logs_go_to_the_folder_of_the_name(tmp_path, run_command):
+    assert run_command(train, *SMALL, "name=first_try", f"output_root={tmp_path}") == 0
+    assert run_command(train, *SMALL, f"output_root={tmp_path}") == 0
+    assert len(fitted(tmp_path)) == 1
+    assert len(list(tmp_path.glob("first_try/*/csv/metrics.csv"))) == 1

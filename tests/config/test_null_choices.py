@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dovision.cli.train import main as train
 from dovision.config.null_choices import without_null
 
 
@@ -33,6 +34,12 @@ def test_other_words_stay(word):
 def test_a_group_that_needs_a_name_is_refused_with_its_names(dovision_evaluate, capsys, tmp_path):
     assert dovision_evaluate("attack=null", f"output_root={tmp_path}") == 1
     assert "dovision-evaluate: attack takes a name, got null. It has: apgd, bim, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["true", "3", "null"])
+def test_a_name_that_is_a_value_is_refused_with_the_names(value, run_command, capsys, tmp_path):
+    assert run_command(train, f"model={value}", f"output_root={tmp_path}") == 1
+    assert f"dovision-train: model takes a name, got {value}. It has: authors_mnist_cnn, " in capsys.readouterr().err
 
 
 def test_a_job_without_loggers_and_callbacks_is_planned(dovision_evaluate, capsys, tmp_path):

@@ -201,6 +201,12 @@ def check(overrides: list[str]) -> None:
         (["attack=[fgsm,pgd]"], "loss@attack.loss is chosen twice"),
         (["attack=fgsm", "loss@attack.loss=[margin,dlr]"], "loss@attack.loss takes one name, got a list."),
         (["attack=null"], "a group takes a name, got null or a number."),
+        (
+            ["logger.wandb.project=mine"],
+            "logger.wandb is not chosen. Choose it by its group, beside others: logger=[...,",
+        ),
+        (["callbacks.early_stopping.patience=9"], "callbacks.early_stopping is not chosen. Choose it by its group,"),
+        (["+logger.wandb.project=mine"], "so that nothing reads it. Choose it by its group (logger=[...,wandb])"),
         (["+seed=3"], "seed has a value already. Write seed=..., without +."),
         (["+attack=fgsm"], "attack has a value already."),
         (["fill@intervention.fil=blur"], "Did you mean fill@explanation.fill or fill@intervention.fill?"),

@@ -137,7 +137,7 @@ def loggers_of(settings: TrainSettings, job_type: str) -> list[Logger]:
         settings.logger,
         folder,
         name=run_name(),
-        group=record.get("name", job_type),
+        group=settings.name,
         job_type=job_type,
         tags=settings.tags,
         config=record,

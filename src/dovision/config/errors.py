@@ -16,6 +16,7 @@ from yaml.error import MarkedYAMLError
 from dovision import checks
 from dovision.config.instead import replacement
 from dovision.config.sources import configuration_folder
+from dovision.io import files
 
 
 def explain(error: BaseException) -> str:
@@ -37,7 +38,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, ValueError) and "Config group override must be a string" in str(error):
         return _no_name()
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename} cannot be used: {error.strerror}. For another output folder: output_root=..."
+        instead = "" if isinstance(error, FileNotFoundError) else " For another output folder: output_root=..."
+        return f"{error.filename} cannot be used: {error.strerror}.{instead}"
     text = str(error).strip()
     if where := re.search(r"^\s*full_key: (\S+)", text, re.MULTILINE):  # OmegaConf adds lines to errors of Python
         return f"{where[1]} cannot be set like this: {text.splitlines()[0]}"
@@ -106,6 +108,8 @@ def _not_overridden(error: HydraException, name: str, instead: list[str]) -> str
     cause = error.__cause__
     if isinstance(node := getattr(cause, "parent_node", None), DictConfig):
         where, _, key = str(cause.full_key).rpartition(".")  # type: ignore[union-attr]
+        if is_listed(f"{where}.{key}"):
+            return f"{where}.{key} is not chosen. Choose it by its group, beside others: {where}=[...,{key}]."
         more = elsewhere(key, _unresolved(root)) if isinstance(root := node._get_root(), DictConfig) else []
         return checks.unknown_key(where or "the configuration", key, readable(map(str, node)), more)
     if any(instead):
@@ -130,10 +134,17 @@ def _no_name() -> str:
     """Message for a group that is given null or a number, of which Hydra does not say which."""
     for word in sys.argv:
         group, _, value = word.lstrip("+").partition("=")
-        if re.fullmatch(r"null|[-+.\d]+", value) and group in _groups():
+        if re.fullmatch(r"(?i:null|true|false|yes|no|on|off)|[-+.\d]+", value) and group in _groups():
             names = sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
             return f"{group} takes a name, got {value}. It has: {', '.join(names)}."
     return "a group takes a name, got null or a number. Name a component: GROUP=NAME."
+
+
+def is_listed(path: str) -> bool:
+    """True of the place of a component of a group that takes a list, such as logger.wandb."""
+    group, _, name = path.partition(".")
+    file = configuration_folder() / group / f"{name}.yaml"
+    return file.is_file() and files.read_text(file).startswith(f"# @package {path}\n")
 
 
 def _swept(group: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, Validat
 
 from dovision import checks
 from dovision.config.component import Component
-from dovision.config.errors import elsewhere, readable
+from dovision.config.errors import elsewhere, is_listed, readable
 from dovision.config.instead import replacement
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 
@@ -175,6 +175,7 @@ class TrainSettings(SitesSettings):
     trainer: OneComponent
     logger: ByName
     seed: Seed
+    name: Text
     output_root: Folder
     checkpoint: Folder | None
     trust_checkpoint: Switch
@@ -237,7 +238,6 @@ class EvaluateSettings(TrainSettings):
     evaluation: EvaluationSettings
     reported: OneComponent | None
     note: Text | None
-    name: Text
     threads: Threads | None
     on_failure: Annotated[str, _rule(checks.choice, ("continue", "stop"))]
     rerun: Annotated[str, _rule(checks.choice, ("failed", "all", "unfinished"))] | None
@@ -399,6 +399,8 @@ def _choice(where: str) -> str:
         return f"Choose what it is by its group (attack@{where}=NAME)"
     if below.endswith(".scheduler"):
         return f"Choose what it is by its group (scheduler@{where}=NAME)"
+    if is_listed(where):
+        return f"Choose it by its group ({top}=[...,{below}])"
     if below or not (configuration_folder() / top).is_dir():
         return f"Give it a _target_ ({where}._target_=...)"
     return f"Choose what it is by its group ({top}=NAME)"
