@@ -33,6 +33,14 @@ def test_there_is_a_unit_for_each_number_of_its_axis(unit, value, names):
     assert Activation("layer", unit).units(tuple(value.shape[1:])) == names
 
 
+def test_a_number_chooses_the_first_units():
+    assert Activation("layer", choose=2).units(SHAPE) == ("c0", "c1")
+    with pytest.raises(ValueError, match="choose must be a whole number from 0 to 4, got 5"):
+        Activation("layer", choose=6).units(SHAPE)
+    with pytest.raises(ValueError, match="choose must be a whole number of at least 1, got 0"):
+        Activation("layer", choose=0)
+
+
 @pytest.mark.parametrize(
     ("unit", "value", "place"),
     [

@@ -11,7 +11,7 @@ from dovision.store.run_files import RUN_FILES, digest_differences, digested_fil
 WRITTEN = ("samples.parquet", "effects.parquet", "maps.parquet", "boxes.parquet", "attacks.parquet", "scores.parquet")
 WRITTEN += ("masks.parquet",)
 WRITTEN += ("detection.parquet", "summary.json", "reads/odin.parquet", "maps/0_clean.png", "attacked/pgd/keys.npy")
-WRITTEN += ("attacked/pgd/facts.json", "attacked/pgd/eps=0.1.npy")
+WRITTEN += ("activity.parquet", "attacked/pgd/facts.json", "attacked/pgd/eps=0.1.npy")
 RECORDED = (*WRITTEN, ".hydra/config.yaml", ".hydra/overrides.yaml")
 
 

@@ -17,6 +17,9 @@ from dovision.interfaces import Classifier
 from dovision.models import checkpoint
 from dovision.models.conv_autoencoder import insert, inserted_autoencoder
 from dovision.models.topk_sae import TopkSae
+from dovision.store.activity import read_activity
+from dovision.store.run_record import read_sweep
+from dovision.store.tables import read_effects
 from dovision.training.sparse_autoencoder import SparseAutoencoder, logged_metrics
 from dovision.types import Batch, Task
 
@@ -166,6 +169,15 @@ def test_a_stopped_fit_goes_on_to_the_bytes_of_an_undisturbed_one_and_is_found_a
 
 
 @pytest.mark.slow
-def test_effects_of_its_latents_are_measured(tmp_path, run_command):
-    own = ("intervention=latent_channel", "intervention.choose=[0,3]", "evaluation.images=4")
+def test_effects_and_activity_of_the_most_active_latents_are_measured(tmp_path, run_command):
+    own = ("intervention=latent", "intervention.choose=4", "evaluation.images=4")
     assert run_command(evaluate, *DIGITS, *own, f"output_root={tmp_path}") == 0
+    (run,) = read_sweep(tmp_path / "evaluate")
+    latents = [f"z{number}" for number in range(4)]
+    effects = read_effects(run.folder, range(4))
+    assert list(dict.fromkeys(effects["unit"])) == latents
+    activity = read_activity(run.folder)
+    assert set(activity["unit"]) <= set(latents)
+    active = set(zip(activity["sample"], activity["unit"], strict=True))
+    silent = [key not in active for key in zip(effects["sample"], effects["unit"], strict=True)]
+    assert (effects.loc[silent, "effect"] == 0).all()

@@ -25,14 +25,16 @@ from dovision.evaluation.gradient_health import GradientHealth, Queries, load_pl
 from dovision.functional.logit_checks import finite
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
+from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
+from dovision.store.activity import ACTIVITY, activity_columns, activity_schema
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.shards import Shards, by_sample
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
 from dovision.store.thumbnails import PictureChoice, pictured_samples, remove_images, save_image, thumbnail_path
 from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched
 from dovision.store.unit_masks import write_masks
-from dovision.types import INPUT, Batch, Box, Mask, Shape, Task
+from dovision.types import CODE, INPUT, Batch, Box, Mask, Shape, Task
 
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
@@ -125,6 +127,7 @@ class EffectEvaluation(Evaluation):
             )
         measured = (self.measured or self.classifier).to(pl_module.device)
         self.propagation = Propagation(measured, self.intervention, self.chunk)
+        self.has_latents = self.intervention.site == CODE and has_dictionary(measured)
         self.forward_passes = self.skipped_edits = 0
         self.queries, self.health = Queries(self.attack), GradientHealth()
         ranks = {"rank": trainer.global_rank, "devices": trainer.world_size}
@@ -163,6 +166,10 @@ class EffectEvaluation(Evaluation):
         images = len(batch.image)
         self.queries.update(images)
         rows = {SAMPLES: by_sample(samples, images), EFFECTS: done_rows(by_sample(effects, images))}
+        if self.has_latents:
+            code = code_of(self.propagation.classifier, batch.image)
+            self._count(images)
+            rows[ACTIVITY] = activity_columns(batch.sample, outcome.units, code)
         self.metrics.add(rows[SAMPLES], rows[EFFECTS])
         self.shards.add(images, rows, self._state())
 
@@ -205,7 +212,8 @@ class EffectEvaluation(Evaluation):
         return {**(self.origin or {}), **({} if resumes else {"start": uuid4().hex})}
 
     def _schemas(self) -> dict[str, pa.Schema]:
-        return {EFFECTS: effects_schema(), SAMPLES: samples_schema(self.classifier.task)}
+        activity = {ACTIVITY: activity_schema()} if self.has_latents else {}
+        return {EFFECTS: effects_schema(), SAMPLES: samples_schema(self.classifier.task), **activity}
 
     def _state(self) -> dict[str, Any]:
         """Counts over all images so far, from which a later start resumes."""

@@ -65,7 +65,7 @@ class Activation(Intervention):
         site: INPUT, CODE or the name of a layer, as in network.named_modules().
         unit: channel, latent, token, position or head; None is the whole value, one unit named "all".
         value: what a unit is set to.
-        choose: the units, by number or name; None is all.
+        choose: the units, by number or name; a number alone is so many, the first ones; None is all.
         sets: "pairs" (all pairs of the chosen units), a list of lists of units, or, for random sets, a mapping of
             `size` (units of a set) and `count` (sets); None is single units alone.
         controls: how many matched controls each unit and each set has.
@@ -82,7 +82,7 @@ class Activation(Intervention):
         site: str,
         unit: str | None = "channel",
         value: ActivationValue = ZERO,
-        choose: Sequence[UnitReference] | None = None,
+        choose: Sequence[UnitReference] | int | None = None,
         sets: str | Sequence[Sequence[UnitReference]] | Mapping[str, int] | None = None,
         controls: int = 0,
         seed: int = 0,
@@ -92,7 +92,8 @@ class Activation(Intervention):
         self.kind = None if unit is None else checks.choice("unit", unit, AXES)
         self.unit = "channel" if unit == "latent" else self.kind
         self.value = checks.instance("value", value, ActivationValue, "a value such as Zero() or SampleMean()")
-        self.choose = None if choose is None else _different("choose", choose, 1)
+        first = isinstance(choose, int) and range(checks.positive_int("choose", choose))
+        self.choose = None if choose is None else _different("choose", first or choose, 1)
         self.sets = _sets(sets)
         self.controls = checks.count("controls", controls)
         self.seed = checks.count("seed", seed)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Autoencoder, Classifier
@@ -100,6 +101,29 @@ def insert(classifier: Classifier, autoencoder: Autoencoder, shape: Shape) -> Cl
 def inserted_autoencoder(classifier: Classifier) -> Autoencoder:
     """The autoencoder of a classifier that `insert` has returned."""
     return classifier.network.get_submodule(classifier.sites[CODE].rpartition(".")[0])  # type: ignore[return-value]
+
+
+def has_dictionary(classifier: Classifier) -> bool:
+    """True if an autoencoder with a loss of its own is inserted."""
+    return CODE in classifier.sites and bool(getattr(inserted_autoencoder(classifier), "loss_terms", ()))
+
+
+@torch.no_grad()
+def code_of(classifier: Classifier, image: Tensor) -> Tensor:
+    """The code of images, presented with its channels on axis 1; the pass ends there."""
+    autoencoder, found = inserted_autoencoder(classifier), []
+
+    def stop(module: nn.Module, args: tuple[Tensor], code: Tensor) -> None:
+        found.append(autoencoder.layout.present(code))
+        raise Reached
+
+    with autoencoder.encoder.register_forward_hook(stop), suppress(Reached):
+        classifier(image)
+    return found[0]
+
+
+class Reached(Exception):
+    """Ends a pass at an autoencoder."""
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from dovision.attacks.replay import FOLDER
 from dovision.io.files import sha256
+from dovision.store.activity import ACTIVITY
 from dovision.store.detection_tables import ATTACKS, READS, SCORES
 from dovision.store.map_tables import BOXES_FILE, MAPS_FILE
 from dovision.store.schemas import DIGESTS, SUMMARY
@@ -63,6 +64,11 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         "a row per image, condition, unit and class: control, treated, effect, log-odds effect, expected effect, the "
         "same of logits (change of the logits weighted by P(y given x)), and the divergence by class",
         ("store.tables.effects_schema", "store.shards.Shards", "store.tables.read_effects"),
+    ),
+    RunFile(
+        ACTIVITY,
+        "with a dictionary of latents as the code: a row per image and latent that is active on it, with its map",
+        ("store.activity.activity_schema", "store.shards.Shards", "store.activity.read_activity"),
     ),
     RunFile(
         MAPS_FILE,

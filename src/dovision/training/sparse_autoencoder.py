@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dovision.functional import effects
 from dovision.interfaces import Autoencoder, Classifier
 from dovision.metrics.reconstruction import ReconstructionQuality
-from dovision.models.conv_autoencoder import inserted_autoencoder
+from dovision.models.conv_autoencoder import Reached, inserted_autoencoder
 from dovision.training.fitted_module import FittedModule, MakeOptimizer
 from dovision.training.schedule import Schedule
 from dovision.types import Batch, Layout
@@ -96,9 +96,9 @@ class SparseAutoencoder(FittedModule):
 
         def stop(module: nn.Module, args: tuple[Tensor]) -> None:
             found.append(args[0])
-            raise _Reached
+            raise Reached
 
-        with self.autoencoder.register_forward_pre_hook(stop), suppress(_Reached):
+        with self.autoencoder.register_forward_pre_hook(stop), suppress(Reached):
             self.with_autoencoder(image)
         return found[0]
 
@@ -106,10 +106,6 @@ class SparseAutoencoder(FittedModule):
 def _positions(value: Tensor, layout: Layout) -> Tensor:
     """All positions of a value of this layout, shape (positions, channels)."""
     return layout.present(value).movedim(1, -1).flatten(0, -2)
-
-
-class _Reached(Exception):
-    """Ends a pass at the autoencoder."""
 
 
 def logged_metrics(autoencoder: Autoencoder) -> list[str]:

@@ -1,0 +1,172 @@
+"""Units of an intervention against the objects of images: which unit acts as an object does, and where it is active."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from dovision.analysis.object_effects import object_rows, true_effects
+from dovision.functional.detection import Scored, auroc
+from dovision.functional.intervals import share_interval
+from dovision.store.activity import read_activity
+from dovision.store.map_tables import read_box_table
+from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, boxes_of, read_groups, read_table, read_task
+from dovision.types import Box, Shape, object_kind
+
+MATCHES = ["class", "kind", "unit", "units", "r", "r_low", "r_high", "true", "measured", "elsewhere"]
+MATCHES += ["images", "others"]
+PLACES = ["kind", "unit", "auroc", "auroc_low", "auroc_high", "auroc_reason", "pointing", "pointing_low"]
+PLACES += ["pointing_high", "pointing_reason", "area", "images", "others"]
+
+
+def unit_matches(folder: Path, judge: Path) -> pd.DataFrame:
+    """For each kind of object the unit of a run whose effects on clean images are most like the object's true effects.
+
+    The unit is chosen on every second image, by its correlation with the true effect, which is 0 where there is no such
+    object; all numbers are of the other images.
+
+    Args:
+        folder: of the run.
+        judge: of a run of the same classifier and images that drew each image again without an object.
+
+    Returns:
+        class, kind, unit, units (among how many it was chosen); r, r_low, r_high, the correlation with its 95% interval
+        over images; the means true and measured over the images with the object, and elsewhere, the mean size of the
+        unit's effect on the others; images and others, how many these are.
+    """
+    rows = [
+        {"class": label, "kind": kind, **_match(truth, measured)}
+        for label, kind, truth, measured in matched_effects(folder, judge)
+    ]
+    return pd.DataFrame(rows, columns=MATCHES)
+
+
+def matched_effects(folder: Path, judge: Path) -> Iterator[tuple[str, str, pd.Series[float], pd.DataFrame]]:
+    """For each class and kind of object the true effects by sample, nan without the object, and those of all units.
+
+    Of a run whose units are objects, such as painted boxes, those of the kind are one unit, of which effects add up.
+    """
+    own, true = _effects(folder), true_effects(judge)
+    true = true[true["condition"] == CLEAN]
+    of_objects = object_rows(folder)
+    of_objects = of_objects[(of_objects["condition"] == CLEAN) & ~of_objects["control"].astype(bool)]
+    for (label, kind), rows in true.groupby(["class", "kind"], sort=False):
+        if label not in own.columns.levels[0]:
+            continue
+        truth = rows.groupby("sample")["effect"].sum().reindex(own.index)
+        measured = own[label]
+        if len(of_objects):
+            chosen = of_objects[(of_objects["kind"] == kind) & (of_objects["class"] == label)]
+            measured = chosen.groupby("sample")["effect"].sum().reindex(own.index).to_frame(str(kind))
+        yield str(label), str(kind), truth, measured.fillna(0.0)
+
+
+def best_unit(truth: pd.Series[float], measured: pd.DataFrame) -> str:
+    """The unit that correlates most with the true effects on the samples of even number."""
+    even = np.flatnonzero(measured.index.to_numpy() % 2 == 0)
+    correlation = measured.iloc[even].corrwith(truth.fillna(0.0).iloc[even])
+    return str(correlation.idxmax()) if correlation.notna().any() else str(measured.columns[0])
+
+
+def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
+    """For each kind of object the latent of a run that is most active where there is one.
+
+    The latent is chosen on every second image, by the AUROC of its largest activity for images with the object among
+    all; all numbers are of the other images.
+
+    Args:
+        folder: of a run with activity.parquet and boxes.
+        shape: (C, H, W) of the images.
+
+    Returns:
+        kind, unit; auroc; pointing, the share of the images with the object in which the most active position touches
+        its box, and area, the mean share of the positions that do; each but the last with _low, _high and _reason;
+        images with the object, and others.
+    """
+    boxes, activity, groups = read_box_table(folder), read_activity(folder), read_groups(folder)
+    samples = groups.index.to_numpy()
+    largest = activity.pivot_table("largest", "sample", "unit", fill_value=0.0, observed=True)
+    largest = largest.reindex(samples, fill_value=0.0)
+    odd, rows = samples % 2 == 1, []
+    for kind, own in boxes.groupby(boxes["object"].map(object_kind), sort=False):
+        present = np.isin(samples, own["sample"])
+        if min((present & ~odd).sum(), (~present & ~odd).sum(), (present & odd).sum(), (~present & odd).sum()) == 0:
+            continue
+        areas = [_area(largest[unit].to_numpy(float)[~odd], present[~odd]) for unit in largest]
+        unit = str(largest.columns[int(np.argmax(areas))])
+        score = largest[unit].to_numpy(float)
+        scored = [Scored(score[chosen & odd], groups.to_numpy()[chosen & odd]) for chosen in (present, ~present)]
+        hits, shares = _pointing(activity[activity["unit"] == unit], own, samples[present & odd], shape)
+        found = {"auroc": auroc(*scored), "pointing": share_interval(hits, groups[samples[present & odd]].to_numpy())}
+        numbers: dict[str, Any] = {"kind": kind, "unit": unit, "area": float(np.mean(shares))}
+        for name, interval in found.items():
+            numbers |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+            numbers[f"{name}_reason"] = interval.reason
+        rows.append({**numbers, "images": int((present & odd).sum()), "others": int((~present & odd).sum())})
+    return pd.DataFrame(rows, columns=PLACES)
+
+
+def _effects(folder: Path) -> pd.DataFrame:
+    """Effects on clean images, a row per sample and a column per class and unit; 0 where a unit does not act."""
+    table = read_table(folder / EFFECTS, ["sample", "condition", "unit", "class", "effect"]).to_pandas()
+    clean = table[table["condition"] == CLEAN].astype({"unit": str, "class": str})
+    classes = read_task(folder).classes[1:] if len(read_task(folder).classes) == 2 else read_task(folder).classes
+    clean = clean[clean["class"].isin(classes)]
+    samples = np.unique(read_table(folder / SAMPLES, ["sample"])["sample"].to_numpy())
+    wide = clean.pivot_table("effect", "sample", ["class", "unit"], observed=True, sort=False)
+    return wide.reindex(samples).fillna(0.0)
+
+
+def _match(truth: pd.Series[float], measured: pd.DataFrame) -> dict[str, Any]:
+    unit, odd = best_unit(truth, measured), measured.index.to_numpy() % 2 == 1
+    own, true = measured[unit].to_numpy(float)[odd], truth.to_numpy(float)[odd]
+    present = np.isfinite(true)
+    found: dict[str, Any] = {"unit": unit, "units": len(measured.columns)}
+    found |= {"true": true[present].mean(), "measured": own[present].mean()}
+    found |= {"elsewhere": np.abs(own[~present]).mean() if (~present).any() else np.nan}
+    found |= {"images": int(present.sum()), "others": int((~present).sum())}
+    if len(own) < 4 or not np.ptp(own) or not np.ptp(np.nan_to_num(true)):
+        return {**found, "r": np.nan, "r_low": np.nan, "r_high": np.nan}
+    correlation = stats.pearsonr(own, np.nan_to_num(true))
+    low, high = correlation.confidence_interval()
+    return {**found, "r": correlation.statistic, "r_low": low, "r_high": high}
+
+
+def _area(score: npt.NDArray[np.float64], present: npt.NDArray[np.bool_]) -> float:
+    rank = stats.rankdata(score)
+    count = int(present.sum())
+    return float((rank[present].sum() - count * (count + 1) / 2) / (count * (len(score) - count)))
+
+
+def _pointing(
+    activity: pd.DataFrame, boxes: pd.DataFrame, samples: Sequence[int] | npt.NDArray[np.int64], shape: Shape
+) -> tuple[npt.NDArray[np.bool_], list[float]]:
+    """Whether the most active position of each sample touches a box, shape (N,), and the share of positions that do."""
+    maps = activity.drop_duplicates("sample").set_index("sample")
+    hits, shares = [], []
+    for sample in samples:
+        own = boxes_of(boxes[boxes["sample"] == sample])
+        if sample not in maps.index:
+            hits.append(False)
+            continue
+        found = maps.loc[sample]
+        cells = _touched(own, int(found["rows"]), int(found["columns"]), shape)
+        hits.append(bool(cells.flat[int(np.argmax(found["map"]))]))
+        shares.append(float(cells.mean()))
+    return np.array(hits, bool), shares or [float("nan")]
+
+
+def _touched(boxes: Sequence[Box], rows: int, columns: int, shape: Shape) -> npt.NDArray[np.bool_]:
+    """Positions of a map whose cell of the image overlaps a box."""
+    cells = np.zeros((rows, columns), bool)
+    height, width = shape[-2] / rows, shape[-1] / columns
+    for box in boxes:
+        bottom, right = int(np.ceil(box.bottom / height)), int(np.ceil(box.right / width))
+        cells[int(box.top // height) : bottom, int(box.left // width) : right] = True
+    return cells

@@ -1,0 +1,119 @@
+"""Figure of latents of a dictionary: the saved images on which each is most active, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dovision.analysis.object_units import latent_places
+from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
+from dovision.report.style import LINE, styled
+from dovision.store.activity import ACTIVITY, read_activity
+from dovision.store.map_tables import BOXES_FILE, read_box_table
+from dovision.store.run_record import Run
+from dovision.store.tables import CLEAN, EFFECTS, read_table
+from dovision.store.thumbnails import Picture, load_thumbnail, samples_in_conditions, thumbnail_path
+
+
+@dataclass
+class Latents(FigureComponent):
+    """Latents of a run with the largest average effects; none where no latents were measured, or no image is saved."""
+
+    most: int  # latents that are drawn
+    images: int  # for each of them
+
+    def of_run(self, run: Run) -> Iterator[ReportFigure]:
+        if not (run.folder / ACTIVITY).is_file():
+            return
+        activity = read_activity(run.folder)
+        pictured = samples_in_conditions(run.folder, [CLEAN])
+        frame = self._top_images(activity[activity["sample"].isin(pictured)], _average_effects(run))
+        if len(frame):
+            pictures = {sample: load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in frame["sample"]}
+            text = (
+                "The latents with the largest average effects, and for each the saved images on which it is most "
+                "active, with its map over the image (its largest value there is the brightest). Beside it the effect "
+                "on the class on which it is largest, averaged over all clean images."
+            )
+            words = caption(text, [run], f"n = {len(pictured)} saved images; single images, so no interval.")
+            data = frame.drop(columns=["map", "rows", "columns"])
+            yield ReportFigure("latents", "Images and maps of latents", words, latent_images(frame, pictures), data)
+        if (run.folder / BOXES_FILE).is_file() and len(read_box_table(run.folder)):
+            yield from _places(run)
+
+    def _top_images(self, activity: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
+        """Rows of the activity of the latents that are drawn, with their average effect; the largest effects first."""
+        own = effects[effects.index.isin(activity["unit"])].head(self.most)
+        chosen = activity[activity["unit"].isin(own.index)].join(own, on="unit")
+        chosen = chosen.assign(place=chosen["unit"].map(list(own.index).index))
+        chosen = chosen.sort_values(["place", "largest", "sample"], ascending=[True, False, True])
+        return chosen.groupby("place", sort=False).head(self.images).drop(columns="place")
+
+
+def _average_effects(run: Run) -> pd.DataFrame:
+    """Class and average effect of each unit where it is largest, by unit, the largest first."""
+    rows = read_table(run.folder / EFFECTS, ["condition", "unit", "class", "effect"]).to_pandas()
+    rows = rows[rows["condition"] == CLEAN].astype({"unit": str, "class": str})
+    means = rows.groupby(["unit", "class"], sort=False)["effect"].mean().reset_index()
+    ordered = means.reindex(means["effect"].abs().sort_values(ascending=False, kind="stable").index)
+    return ordered.drop_duplicates("unit").set_index("unit")
+
+
+def _places(run: Run) -> Iterator[ReportFigure]:
+    frame = latent_places(run.folder, tuple(run.config["dataset"]["shape"]))
+    if frame.empty:
+        return
+    table = pd.DataFrame(
+        {
+            "latent": frame["unit"].tolist(),
+            "AUROC of its activity": bracketed(frame, "auroc"),
+            "points to it": bracketed(frame, "pointing"),
+            "area": frame["area"].map("{:.3f}".format).tolist(),
+            "images": [
+                f"{own} of {own + others}" for own, others in zip(frame["images"], frame["others"], strict=True)
+            ],
+        },
+        index=pd.Index(frame["kind"], name="object"),
+    )
+    text = (
+        "For each kind of object the latent whose largest activity separates images with it best from all others, "
+        "chosen on every second image; the numbers are of the other images. Points to it: the share of images with the "
+        "object in which the most active position touches its box; area: the share of positions that do."
+    )
+    counted = f"n = {span(frame['images'] + frame['others'])} images, half of those measured."
+    words = caption(text, [run], counted, "Brackets: 95% intervals over groups.")
+    yield ReportFigure.of_table("latent_places", "Latents and objects", words, frame, table)
+
+
+@styled
+def latent_images(frame: pd.DataFrame, pictures: Mapping[int, Picture]) -> Figure:
+    """A row per latent; images on which it is active, each with the latent's map over it.
+
+    Args:
+        frame: a row per latent and image: unit, class, effect (its average), sample, largest, and map, of rows x
+            columns positions.
+        pictures: the image of each sample, shape (H, W) or (H, W, 3), 8 bits.
+    """
+    units = frame.groupby("unit", sort=False)
+    most = int(units.size().max())
+    figure = Figure(figsize=(0.8 + 1.3 * most, 0.3 + 1.45 * len(units)), layout="constrained")
+    axes = figure.subplots(len(units), most, squeeze=False)
+    for row, (unit, own) in enumerate(units):
+        for place, panel in enumerate(axes[row]):
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set(visible=place < len(own), color=LINE)
+        for panel, found in zip(axes[row], own.itertuples(), strict=False):
+            height, width = pictures[found.sample].shape[:2]
+            panel.imshow(pictures[found.sample], cmap="gray", vmin=0, vmax=255, interpolation="none")
+            values = np.asarray(found.map, np.float32).reshape(found.rows, found.columns)
+            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+            strength = np.clip(values / max(float(values.max()), 1e-12), 0, 1) * 0.7
+            panel.imshow(values, cmap="inferno", alpha=strength, extent=extent, interpolation="nearest")
+            panel.set_xlabel(f"image {found.sample}: {found.largest:.2f}", fontsize=6)
+        first = own.iloc[0]
+        axes[row, 0].set_ylabel(f"{unit}\n{first['class']}: {first['effect']:+.3f}", fontsize=7)
+    return figure

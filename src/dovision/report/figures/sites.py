@@ -1,0 +1,121 @@
+"""Figures of objects at several sites: whose units have the effects that the objects truly have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dovision.analysis.object_effects import TAG
+from dovision.analysis.object_units import best_unit, matched_effects, unit_matches
+from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
+from dovision.report.style import COLOURS, FAINT, INK, shortened, styled
+from dovision.store.run_record import Run, describe
+from dovision.types import CODE, INPUT
+
+JUDGE = ".Counterfactual"  # ends the target of the intervention that has the true effects
+
+
+class Sites(FigureComponent):
+    """Runs of one classifier against one that drew each image again without an object; none without such a run."""
+
+    def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
+        known = [run for run in runs if run.facts.get("dataset_fingerprint") is not None]
+        judges = {_origin(run): run for run in known if _target(run).endswith(JUDGE)}
+        judged = {key: [run for run in known if _origin(run) == key and run is not judges[key]] for key in judges}
+        for number, (key, found) in enumerate((key, found) for key, found in judged.items() if found):
+            yield from _figures(judges[key], found, f"_{number + 1}" if number else "")
+
+
+def _target(run: Run) -> str:
+    return str(run.config.get("intervention", {}).get("_target_", ""))
+
+
+def _origin(run: Run) -> tuple[object, object]:
+    return run.facts.get("dataset_fingerprint"), run.facts.get("checkpoints", {}).get("classifier")
+
+
+def _figures(judge: Run, judged: Sequence[Run], end: str) -> Iterator[ReportFigure]:
+    names = {run.label: _site(run) for run in judged}
+    found = [unit_matches(run.folder, judge.folder).assign(job=run.label, site=names[run.label]) for run in judged]
+    frame = pd.concat(found).sort_values(["class", "kind"], key=_tag_first, kind="stable").reset_index(drop=True)
+    if frame.empty:
+        return
+    text = (
+        "For each kind of object, and for each intervention, the unit whose effects on clean images are most like the "
+        "object's true effects (0 where there is none), chosen on every second image; the numbers are of the other "
+        "images: the correlation r with the true effect, the mean true effect and that of the unit where there is such "
+        "an object, and the mean size of the unit's effect where there is none."
+    )
+    counted = f"n = {span(frame['images'] + frame['others'])} images, half of those measured."
+    words = caption(text, [judge, *judged], counted, "Brackets: 95% intervals over images (Fisher).")
+    yield ReportFigure.of_table(f"sites{end}", "Which units act as an object does", words, frame, _table(frame))
+    points = pd.concat([_points(run, judge).assign(site=names[run.label]) for run in judged])
+    if len(points):
+        text = (
+            "Effects of the tag's unit of each intervention against the true effect of the tag, image by image; the "
+            "grey points are images without a tag. On the line the unit does what the tag does. Units and images as in "
+            "the table."
+        )
+        count = points.groupby("site").size().iloc[0]
+        words = caption(text, [judge, *judged], f"n = {count} images; single images, so no interval.")
+        title = "The tag's true effect and that of each intervention"
+        yield ReportFigure(f"tag_at_sites{end}", title, words, site_scatter(points), points)
+
+
+def _site(run: Run) -> str:
+    """Site and units of a run's intervention, in words."""
+    own = run.config.get("intervention", {})
+    name = describe({"_target_": own.get("_target_", "")}) or "intervention"
+    site = own.get("site", INPUT)
+    return f"{name} at {'latents' if site == CODE else site}"
+
+
+def _tag_first(column: pd.Series[str]) -> pd.Series[str]:
+    return column.where(column != TAG, "")
+
+
+def _table(frame: pd.DataFrame) -> pd.DataFrame:
+    columns = {"class": frame["class"], "intervention": frame["site"]}
+    columns["unit"] = frame["unit"] + " of " + frame["units"].astype(str)
+    columns["r"] = pd.Series(bracketed(frame, "r"))
+    columns |= {name: frame[name].map("{:+.3f}".format) for name in ("true", "measured", "elsewhere")}
+    columns["images"] = frame["images"].astype(str) + " of " + (frame["images"] + frame["others"]).astype(str)
+    table = pd.DataFrame(columns)
+    table.index = pd.Index(frame["kind"], name="object")
+    return table
+
+
+def _points(run: Run, judge: Run) -> pd.DataFrame:
+    """True effects of the tag and those of the unit that is most like it, on the images that it was not chosen on."""
+    for label, kind, truth, measured in matched_effects(run.folder, judge.folder):
+        if kind == TAG:
+            own = pd.DataFrame({"true": truth, "measured": measured[best_unit(truth, measured)]})
+            own = own[own.index.to_numpy() % 2 == 1]
+            return own.assign(**{"class": label, "has_tag": own["true"].notna()}).fillna({"true": 0.0}).reset_index()
+    return pd.DataFrame()
+
+
+@styled
+def site_scatter(points: pd.DataFrame) -> Figure:
+    """A panel per intervention: effects of its unit against true ones.
+
+    Args:
+        points: a row per site and sample: true, measured, has_tag.
+    """
+    panels = dict(list(points.groupby("site", sort=False)))
+    figure = Figure(figsize=(0.6 + 2.4 * len(panels), 2.9), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    ends = np.array([points[["true", "measured"]].min().min(), points[["true", "measured"]].max().max()])
+    for place, (panel, (site, own)) in enumerate(zip(axes, panels.items(), strict=True)):
+        panel.plot(ends, ends, color=INK, linewidth=0.8)
+        for has_tag, colour in ((False, FAINT), (True, COLOURS[place % len(COLOURS)])):
+            chosen = own[own["has_tag"] == has_tag]
+            panel.scatter(chosen["true"], chosen["measured"], s=9, color=colour, linewidth=0)
+        panel.set_title(shortened(str(site), 34), fontsize=8)
+        panel.set_xlabel("true effect of the tag")
+        panel.grid()
+    axes[0].set_ylabel("effect of the unit")
+    return figure
