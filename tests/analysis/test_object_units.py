@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from dovision.analysis.object_units import latent_places, unit_matches
+from dovision.analysis.object_units import first_half, latent_places, unit_matches
 from dovision.store.activity import ACTIVITY, activity_columns, activity_schema
 from dovision.store.map_tables import write_boxes
 from dovision.store.tables import EFFECTS, METADATA, SAMPLES, TASK, write_table
@@ -56,11 +56,18 @@ def test_the_unit_that_does_what_the_tag_does_is_found(judge, tmp_path):
     latents = {"z0": random.normal(size=IMAGES), "z1": 0.5 * TRUE, "z2": -TRUE}
     (row,) = unit_matches(write(tmp_path, latents), judge).to_dict("records")
     assert (row["class"], row["kind"], row["unit"], row["units"]) == ("disease", "tag", "z1", 3)
-    odd = TAGGED & (np.arange(IMAGES) % 2 == 1)
+    rest = ~first_half(judge).to_numpy()
+    tagged = TAGGED & rest
     assert row["r"] == pytest.approx(1)
-    assert row["true"] == pytest.approx(TRUE[odd].mean())
-    assert row["measured"] == pytest.approx(TRUE[odd].mean() / 2)
-    assert (row["elsewhere"], row["images"], row["others"]) == (0, 4, 4)
+    assert row["true"] == pytest.approx(TRUE[tagged].mean())
+    assert row["measured"] == pytest.approx(TRUE[tagged].mean() / 2)
+    assert (row["elsewhere"], row["images"], row["others"]) == (0, tagged.sum(), (rest & ~TAGGED).sum())
+
+
+def test_units_are_chosen_on_half_of_the_patients(judge):
+    half = first_half(judge)
+    assert half.sum() == IMAGES // 2
+    assert 0 < half[TAGGED].sum() < TAGGED.sum()
 
 
 def test_painted_boxes_of_a_kind_are_one_unit_without_their_controls(judge, tmp_path):
@@ -79,10 +86,12 @@ def test_the_latent_that_is_active_on_the_tag_is_found_with_its_place(judge, tmp
     code = torch.rand(IMAGES, 2, 3, 3)
     code[:, 1] = 0
     code[torch.from_numpy(TAGGED), 1, 0, 2] = 2.0  # of cells of 4 x 4 pixels: that of the tag
-    code[1, 1, 2, 2] = 3.0  # but for one image
+    tagged = np.flatnonzero(TAGGED & ~first_half(folder).to_numpy())
+    code[tagged[0], 1, 2, 2] = 3.0  # but for one image
     table_of = activity_columns(torch.arange(IMAGES), ["z0", "z1"], code)
     write_table(folder / ACTIVITY, activity_schema(), [table_of])
     (row,) = latent_places(folder, (1, 12, 12)).to_dict("records")
-    assert (row["kind"], row["unit"], row["auroc"], row["images"], row["others"]) == ("tag", "z1", 1, 4, 4)
-    assert row["pointing"] == 3 / 4
+    assert (row["kind"], row["unit"], row["auroc"]) == ("tag", "z1", 1)
+    assert (row["images"], row["others"]) == (len(tagged), IMAGES // 2 - len(tagged))
+    assert row["pointing"] == 1 - 1 / len(tagged)
     assert row["area"] == pytest.approx(1 / 9)

@@ -28,8 +28,8 @@ PLACES += ["pointing_high", "pointing_reason", "area", "images", "others"]
 def unit_matches(folder: Path, judge: Path) -> pd.DataFrame:
     """For each kind of object the unit of a run whose effects on clean images are most like the object's true effects.
 
-    The unit is chosen on every second image, by its correlation with the true effect, which is 0 where there is no such
-    object; all numbers are of the other images.
+    The unit is chosen on a random half of the patients, by its correlation with the true effect, which is 0 where there
+    is no such object; all numbers are of the images of the others.
 
     Args:
         folder: of the run.
@@ -41,7 +41,7 @@ def unit_matches(folder: Path, judge: Path) -> pd.DataFrame:
         unit's effect on the others; images and others, how many these are.
     """
     rows = [
-        {"class": label, "kind": kind, **_match(truth, measured)}
+        {"class": label, "kind": kind, **_match(truth, measured, first_half(folder))}
         for label, kind, truth, measured in matched_effects(folder, judge)
     ]
     return pd.DataFrame(rows, columns=MATCHES)
@@ -67,18 +67,25 @@ def matched_effects(folder: Path, judge: Path) -> Iterator[tuple[str, str, pd.Se
         yield str(label), str(kind), truth, measured.fillna(0.0)
 
 
-def best_unit(truth: pd.Series[float], measured: pd.DataFrame) -> str:
-    """The unit that correlates most with the true effects on the samples of even number."""
-    even = np.flatnonzero(measured.index.to_numpy() % 2 == 0)
-    correlation = measured.iloc[even].corrwith(truth.fillna(0.0).iloc[even])
+def first_half(folder: Path) -> pd.Series[bool]:
+    """Whether a sample belongs to the random half of a run's patients on which units are chosen, by sample."""
+    groups = read_groups(folder)
+    order = np.random.default_rng(0).permutation(np.sort(groups.unique()))
+    return groups.isin(order[: len(order) // 2]).sort_index()
+
+
+def best_unit(truth: pd.Series[float], measured: pd.DataFrame, half: pd.Series[bool]) -> str:
+    """The unit that correlates most with the true effects on the samples of `half`."""
+    with np.errstate(invalid="ignore", divide="ignore"):  # of units that do nothing
+        correlation = measured[half].corrwith(truth[half].fillna(0.0))
     return str(correlation.idxmax()) if correlation.notna().any() else str(measured.columns[0])
 
 
 def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
     """For each kind of object the latent of a run that is most active where there is one.
 
-    The latent is chosen on every second image, by the AUROC of its largest activity for images with the object among
-    all; all numbers are of the other images.
+    The latent is chosen on a random half of the patients, by the AUROC of its largest activity for images with the
+    object among all; all numbers are of the images of the others.
 
     Args:
         folder: of a run with activity.parquet and boxes.
@@ -93,22 +100,22 @@ def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:
     samples = groups.index.to_numpy()
     largest = activity.pivot_table("largest", "sample", "unit", fill_value=0.0, observed=True)
     largest = largest.reindex(samples, fill_value=0.0)
-    odd, rows = samples % 2 == 1, []
+    rest, rows = ~first_half(folder)[samples].to_numpy(), []
     for kind, own in boxes.groupby(boxes["object"].map(object_kind), sort=False):
         present = np.isin(samples, own["sample"])
-        if min((present & ~odd).sum(), (~present & ~odd).sum(), (present & odd).sum(), (~present & odd).sum()) == 0:
+        if min((present & ~rest).sum(), (~present & ~rest).sum(), (present & rest).sum(), (~present & rest).sum()) == 0:
             continue
-        areas = [_area(largest[unit].to_numpy(float)[~odd], present[~odd]) for unit in largest]
+        areas = [_area(largest[unit].to_numpy(float)[~rest], present[~rest]) for unit in largest]
         unit = str(largest.columns[int(np.argmax(areas))])
         score = largest[unit].to_numpy(float)
-        scored = [Scored(score[chosen & odd], groups.to_numpy()[chosen & odd]) for chosen in (present, ~present)]
-        hits, shares = _pointing(activity[activity["unit"] == unit], own, samples[present & odd], shape)
-        found = {"auroc": auroc(*scored), "pointing": share_interval(hits, groups[samples[present & odd]].to_numpy())}
+        scored = [Scored(score[chosen & rest], groups.to_numpy()[chosen & rest]) for chosen in (present, ~present)]
+        hits, shares = _pointing(activity[activity["unit"] == unit], own, samples[present & rest], shape)
+        found = {"auroc": auroc(*scored), "pointing": share_interval(hits, groups[samples[present & rest]].to_numpy())}
         numbers: dict[str, Any] = {"kind": kind, "unit": unit, "area": float(np.mean(shares))}
         for name, interval in found.items():
             numbers |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
             numbers[f"{name}_reason"] = interval.reason
-        rows.append({**numbers, "images": int((present & odd).sum()), "others": int((~present & odd).sum())})
+        rows.append({**numbers, "images": int((present & rest).sum()), "others": int((~present & rest).sum())})
     return pd.DataFrame(rows, columns=PLACES)
 
 
@@ -123,9 +130,9 @@ def _effects(folder: Path) -> pd.DataFrame:
     return wide.reindex(samples).fillna(0.0)
 
 
-def _match(truth: pd.Series[float], measured: pd.DataFrame) -> dict[str, Any]:
-    unit, odd = best_unit(truth, measured), measured.index.to_numpy() % 2 == 1
-    own, true = measured[unit].to_numpy(float)[odd], truth.to_numpy(float)[odd]
+def _match(truth: pd.Series[float], measured: pd.DataFrame, half: pd.Series[bool]) -> dict[str, Any]:
+    unit = best_unit(truth, measured, half)
+    own, true = measured.loc[~half, unit].to_numpy(float), truth[~half].to_numpy(float)
     present = np.isfinite(true)
     found: dict[str, Any] = {"unit": unit, "units": len(measured.columns)}
     found |= {"true": true[present].mean(), "measured": own[present].mean()}

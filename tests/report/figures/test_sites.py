@@ -29,7 +29,7 @@ def test_each_kind_of_object_has_its_unit_beside_its_true_effect(runs):
     own = table.data.set_index(["class", "kind"]).loc[("opacity", "opacity")]
     assert (own["unit"], own["units"]) == ("opacity", 1)
     assert own["measured"] == pytest.approx(own["true"], abs=0.1)
-    assert "n = 24 images, half of those measured." in table.caption
+    assert "n = 24 images, those of half of the patients." in table.caption
     assert set(scatter.data["site"]) == {"RegionBox at input"}
     assert scatter.data["has_tag"].all()
 

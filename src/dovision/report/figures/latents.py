@@ -81,10 +81,10 @@ def _places(run: Run) -> Iterator[ReportFigure]:
     )
     text = (
         "For each kind of object the latent whose largest activity separates images with it best from all others, "
-        "chosen on every second image; the numbers are of the other images. Points to it: the share of images with the "
-        "object in which the most active position touches its box; area: the share of positions that do."
+        "chosen on a random half of the patients; the numbers are of the others. Points to it: the share of images "
+        "with the object in which the most active position touches its box; area: the share of positions that do."
     )
-    counted = f"n = {span(frame['images'] + frame['others'])} images, half of those measured."
+    counted = f"n = {span(frame['images'] + frame['others'])} images, those of half of the patients."
     words = caption(text, [run], counted, "Brackets: 95% intervals over groups.")
     yield ReportFigure.of_table("latent_places", "Latents and objects", words, frame, table)
 

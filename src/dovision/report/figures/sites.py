@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.analysis.object_effects import TAG
-from dovision.analysis.object_units import best_unit, matched_effects, unit_matches
+from dovision.analysis.object_units import best_unit, first_half, matched_effects, unit_matches
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
 from dovision.report.style import COLOURS, FAINT, INK, shortened, styled
 from dovision.store.run_record import Run, describe
@@ -45,11 +45,11 @@ def _figures(judge: Run, judged: Sequence[Run], end: str) -> Iterator[ReportFigu
         return
     text = (
         "For each kind of object, and for each intervention, the unit whose effects on clean images are most like the "
-        "object's true effects (0 where there is none), chosen on every second image; the numbers are of the other "
-        "images: the correlation r with the true effect, the mean true effect and that of the unit where there is such "
-        "an object, and the mean size of the unit's effect where there is none."
+        "object's true effects (0 where there is none), chosen on a random half of the patients; the numbers are of "
+        "the others: the correlation r with the true effect, the mean true effect and that of the unit where there is "
+        "such an object, and the mean size of the unit's effect where there is none."
     )
-    counted = f"n = {span(frame['images'] + frame['others'])} images, half of those measured."
+    counted = f"n = {span(frame['images'] + frame['others'])} images, those of half of the patients."
     words = caption(text, [judge, *judged], counted, "Brackets: 95% intervals over images (Fisher).")
     yield ReportFigure.of_table(f"sites{end}", "Which units act as an object does", words, frame, _table(frame))
     points = pd.concat([_points(run, judge).assign(site=names[run.label]) for run in judged])
@@ -92,8 +92,8 @@ def _points(run: Run, judge: Run) -> pd.DataFrame:
     """True effects of the tag and those of the unit that is most like it, on the images that it was not chosen on."""
     for label, kind, truth, measured in matched_effects(run.folder, judge.folder):
         if kind == TAG:
-            own = pd.DataFrame({"true": truth, "measured": measured[best_unit(truth, measured)]})
-            own = own[own.index.to_numpy() % 2 == 1]
+            half = first_half(run.folder)
+            own = pd.DataFrame({"true": truth, "measured": measured[best_unit(truth, measured, half)]})[~half]
             return own.assign(**{"class": label, "has_tag": own["true"].notna()}).fillna({"true": 0.0}).reset_index()
     return pd.DataFrame()
 
