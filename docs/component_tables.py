@@ -16,6 +16,7 @@ COMMAND = "python docs/component_tables.py"
 KINDS = {  # of which docs/extend has a page
     "dataset": "images, their splits, and what is known of them",
     "model": "a network with its normalisation inside",
+    "autoencoder": "inserted after a layer, for interventions on its code",
     "intervention": "do(u): where, which units, and the new value",
     "attack": "adversarial images, a condition in which effects are measured",
     "explainer": "a map of the evidence for a class",
@@ -27,7 +28,6 @@ PIECES = {  # of a component, or of a run
     "fill": "what a region of the image is painted with: `fill@intervention.fill=blur`",
     "value": "what a unit of an activation is set to: `value@intervention.value=mean`",
     "loss": "what an attack raises: `loss@attack.loss=margin`",
-    "autoencoder": "inserted after a layer, for interventions on its code",
     "training": "how classifier and autoencoder are fitted",
     "scheduler": "of the step size of a fit: `scheduler@training.classifier.scheduler=cosine`",
     "augmentation": "random transforms of training images",
