@@ -92,7 +92,8 @@ def test_images_lost_in_detection_make_a_run_partial(copy, dovision_evaluate, li
     assert (run.state, run.facts["reason"]) == ("partial", "8 of 60 images were read for detection")
 
 
-@pytest.mark.parametrize("sweep", [[], pytest.param(["-m"], marks=pytest.mark.slow)], ids=["single", "sweep"])
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", [[], ["-m"]], ids=["single", "sweep"])
 def test_a_run_that_is_asked_to_be_limited_is_partial_each_time_and_no_error(copy, dovision_evaluate, capsys, sweep):
     command = (f"output_root={copy}", "trainer.limit_test_batches=2", *BATCHES, *sweep)
     for _ in range(2):

@@ -49,6 +49,7 @@ def often():
     sys.setswitchinterval(interval)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", [grid, channels, attack])
 @pytest.mark.parametrize("shared", [1, 2])
 def test_four_threads_give_the_bits_of_one(measure, shared):

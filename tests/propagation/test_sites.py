@@ -59,6 +59,7 @@ def layout(classifier, site, shape=SHAPE, unit="channel"):
         return str(error)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "sites"),
     [

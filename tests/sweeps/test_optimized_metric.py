@@ -130,6 +130,7 @@ def test_a_score_that_no_training_ends_with_is_refused_before_anything_starts(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_the_scores_of_a_training_are_those_that_can_be_named(tmp_path, run_command, capsys, epochs):
     words = ("dataset=digits", "dataset.test_fraction=0.75", f"output_root={tmp_path}")
