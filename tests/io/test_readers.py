@@ -27,6 +27,7 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ): "to write into it, after it was mapped and so checked",
     ("datasets/_nih_store.py", "np.lib.format.open_memmap"): "to write",
     ("datasets/_nih_tables.py", "pd.read_csv"): "of a text in memory",
+    ("interventions/interchange.py", "pd.read_csv"): "of a text in memory",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "to write",
     ("io/text_files.py", "yaml.load"): "of a text in memory",
     ("io/locking.py", "os.open"): "a lock, of which nothing is read",
