@@ -29,7 +29,7 @@ def arguments(part: str) -> tuple[type, dict[str, Any]]:
     """The class of a part, and the arguments that its yaml gives it."""
     group, _, name = part.partition("/")
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
-        node = compose(overrides=[f"+{group}={name}", "+seed=3"])[group]
+        node = compose(overrides=[f"+{group}={name}", "+seed=3", "+autoencoder.after=relu1"])[group]
     given = {str(key): "nowhere" if OmegaConf.is_missing(node, key) else node[key] for key in node if key != "_target_"}
     for key, value in given.items():
         given[key] = instantiate(value, _convert_="all") if OmegaConf.is_config(value) else value
