@@ -48,15 +48,17 @@ def hydra_main(name: str, story: Story) -> Callable[[], None]:
 def _launched(launch: Callable[[], None], task: JobTask) -> None:
     try:
         launch()
-    except (AssertionError, AttributeError, IndexError, KeyError, TypeError) as error:
+    except Exception as error:
         if task.started or sweep.current() is not None:
             raise
-        # of a configuration that could not be composed, such as one with a key below a list
         if got := [word for word in sys.argv[1:] if word.lstrip("+~").startswith("hydra.sweeper.params")]:
             raise ValueError(
                 f"hydra.sweeper.params must be set in a configuration file, got {got[0]}. On the command line, sweep "
                 "by -m and values with commas: -m attack=pgd,fgsm."
             ) from error
+        if not isinstance(error, (AssertionError, AttributeError, IndexError, KeyError, TypeError)):
+            raise
+        # of a configuration that could not be composed, such as one with a key below a list
         why = explain(error).rstrip(".")
         raise ValueError(f"the command line does not fit the configuration: {why}.") from error
     if task.error is not None:

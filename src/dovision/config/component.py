@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from dovision.config.errors import explain
+from dovision.config.errors import explain, named
 from dovision.config.sources import configuration_folder, resolved
 
 
@@ -63,6 +63,10 @@ class Component(Mapping[str, Any]):
             return hydra.utils.instantiate(found, _convert_="all", **more)
         except InstantiationException as error:
             raise ValueError(explain(error)) from error.__cause__
+        except Exception as error:  # Hydra 1.4 hands on what the component raised, with its place in a line of its own
+            message, _, where = str(error).partition("\nfull_key: ")
+            own = explain(error) if isinstance(error, OSError) else message
+            raise ValueError(named(where.strip() or self.where, own)) from error
 
 
 def make_each(components: Mapping[str, Component]) -> dict[str, Any]:
