@@ -63,10 +63,11 @@ def config(request, shared_folder):
 def dataset(config) -> Images:
     try:
         return instantiate(config)
-    except InstantiationException as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
+    except (InstantiationException, FileNotFoundError) as error:  # Hydra 1.4 hands on what the dataset raised
+        missing = error if isinstance(error, FileNotFoundError) else error.__cause__
+        if not isinstance(missing, FileNotFoundError):
             raise
-        pytest.skip(f"its files are not on this machine: {error.__cause__}")
+        pytest.skip(f"its files are not on this machine: {missing}")
 
 
 @pytest.fixture(scope="module")
