@@ -79,13 +79,15 @@ def test_effects_that_are_rounding_have_no_interval(tmp_path, write_run):
 
 @pytest.fixture(scope="module")
 def of_sets(tmp_path_factory, write_run):
-    """A run of 16 units, two of which are sets of others."""
+    """A run of 16 units, two of which are sets of others; one set has a matched control, which is no set of units."""
     run = write_run(tmp_path_factory.mktemp("sets"), eps=(0.2,), grid=None, images=60, maps=0).path
     table = pq.read_table(run / EFFECTS)
     sets = {
         "channel 2": "channel 0+channel 1",
         "channel 3": "channel 0+channel 1+channel 4",
         "channel 5": "a+channel 1",
+        "channel 6": "channel 1 control 0",
+        "channel 7": "channel 0+channel 1 control 0",
     }
     units = table["unit"].to_pandas().astype(str).replace(sets).astype("category")
     column = pa.Array.from_pandas(units).cast(table.schema.field("unit").type)

@@ -14,7 +14,7 @@ import pandas as pd
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, Means, mean_interval, means
 from dovision.store.tables import EFFECTS, read_groups, row_groups
-from dovision.types import SET_JOIN
+from dovision.types import MATCHED_CONTROL, SET_JOIN
 
 _Array = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
@@ -56,7 +56,8 @@ def average_effects(folder: Path) -> pd.DataFrame:
 def interactions(folder: Path) -> pd.DataFrame:
     """Interaction of each set of units, its effect minus the sum of its units' own, e(u, v) - e(u) - e(v): means.
 
-    A set is a unit that is named after others of the run, such as c1+c4.
+    A set is a unit that is named after others of the run, such as c1+c4; its matched controls set other units, and have
+    none.
 
     Returns:
         Columns condition, unit (the set), class, effect (mean of the set's), additive (mean of the sum of its units'),
@@ -64,7 +65,7 @@ def interactions(folder: Path) -> pd.DataFrame:
         the interaction as of `average_effects`; no rows where the run has no sets of units.
     """
     units = _names(folder, "unit")
-    sets = {name: tuple(name.split(SET_JOIN)) for name in units if SET_JOIN in name}
+    sets = {name: tuple(name.split(SET_JOIN)) for name in units if SET_JOIN in name and MATCHED_CONTROL not in name}
     sets = {name: members for name, members in sets.items() if set(members) <= set(units)}
     if not sets:
         return pd.DataFrame(columns=INTERACTIONS)

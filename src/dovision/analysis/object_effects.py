@@ -11,10 +11,9 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.tables import CLEAN, EFFECTS, read_groups, row_groups
-from dovision.types import object_kind
+from dovision.types import MATCHED_CONTROL, object_kind
 
 TAG = "tag"  # the kind of object that is only correlated with the class
-_CONTROL = " control "  # between an object's name and the number of one of its control boxes
 _KEY = ["sample", "condition", "class", "object"]
 _CELL = ["condition", "kind", "class"]
 _ENDS = ("", "_low", "_high", "_reason")
@@ -40,8 +39,8 @@ def object_rows(folder: Path) -> pd.DataFrame:
     for table in row_groups(folder / EFFECTS, ["sample", "condition", "unit", "class", "effect", "log_odds_effect"]):
         rows = table.to_pandas()
         unit = rows.pop("unit")
-        rows["object"] = unit.map(lambda name: name.partition(_CONTROL)[0]).astype(str)
-        rows["control"] = unit.map(lambda name: _CONTROL in name).astype(bool)
+        rows["object"] = unit.map(lambda name: name.partition(MATCHED_CONTROL)[0]).astype(str)
+        rows["control"] = unit.map(lambda name: MATCHED_CONTROL in name).astype(bool)
         found.append(rows.astype({"condition": str, "class": str}).merge(boxes, on=["sample", "object"]))
         if found[0].empty:  # an intervention on something else, whose units are the same for all images
             break

@@ -18,7 +18,7 @@ from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images, Intervention
 from dovision.interventions._objects import NO_REGION
 from dovision.interventions.fills import Fill, checked_fill
-from dovision.types import INPUT, Box, Mask, Shape
+from dovision.types import INPUT, MATCHED_CONTROL, Box, Mask, Shape
 
 _CACHED = 1024  # samples whose masks are kept, since each unit and each condition asks for them
 
@@ -53,7 +53,7 @@ class MaskIntervention(Intervention):
 
     def __init__(self, fill: Fill, controls: int, seed: int) -> None:
         self.fill = checked_fill(fill)
-        self.suffixes = ("", *(f" control {number}" for number in range(checks.count("controls", controls))))
+        self.suffixes = ("", *(f"{MATCHED_CONTROL}{number}" for number in range(checks.count("controls", controls))))
         self.seed = checks.count("seed", seed)
         self._objects: dict[int, list[Box]] = {}
         self._forget()

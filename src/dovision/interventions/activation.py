@@ -16,7 +16,7 @@ from dovision import checks
 from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images, Intervention
 from dovision.interventions.values import CHANNEL_AXIS, POSITION_AXIS, ActivationValue, SiteUnit, Zero
-from dovision.types import INPUT, SET_JOIN, Batch, Box, Layout, Shape
+from dovision.types import INPUT, MATCHED_CONTROL, SET_JOIN, Batch, Box, Layout, Shape
 
 ZERO = Zero()
 ALL_PAIRS = "pairs"
@@ -206,7 +206,7 @@ def _units(
                 f"controls must be 0 where there are not as many other units, got {controls} for {unit.name} among "
                 f"{len(names)} units."
             )
-    suffixes = [NamedUnit(f" control {number}", (), number) for number in range(controls)]
+    suffixes = [NamedUnit(f"{MATCHED_CONTROL}{number}", (), number) for number in range(controls)]
     return tuple(
         NamedUnit(unit.name + suffix.name, unit.members, suffix.control)
         for unit in found

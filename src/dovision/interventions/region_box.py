@@ -14,7 +14,7 @@ from dovision.functional.rng import generator
 from dovision.interfaces import Context, Images, Intervention
 from dovision.interventions._objects import NO_REGION, ImageObject, bound, known_objects, object_names
 from dovision.interventions.fills import Fill, checked_fill
-from dovision.types import INPUT, Box, Shape, object_kind
+from dovision.types import INPUT, MATCHED_CONTROL, Box, Shape, object_kind
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,10 @@ class RegionBox(Intervention):
 
     def __init__(self, fill: Fill, controls: int, seed: int, objects: Sequence[str] | None = None) -> None:
         self.fill = checked_fill(fill)
-        self.suffixes = ("", *(f" control {number}" for number in range(checks.positive_int("controls", controls))))
+        self.suffixes = (
+            "",
+            *(f"{MATCHED_CONTROL}{number}" for number in range(checks.positive_int("controls", controls))),
+        )
         self.seed = checks.count("seed", seed)
         self.objects = (
             (objects,) if isinstance(objects, str) else objects if objects is None else checks.names("objects", objects)
