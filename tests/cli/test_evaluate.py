@@ -160,6 +160,7 @@ def test_a_failed_job_keeps_its_reason_and_the_exit_code_is_1(copy, dovision_eva
         ("+trainer.max_epochs=3", "trainer.max_epochs is not a key here. Set training.classifier.epochs"),
         ("attack=pgdd", "attack has no component 'pgdd'. Did you mean pgd or apgd?"),
         ("intervention.rows=[", "cannot be read at 'intervention.rows=['"),
+        ("intervention.site=relu#1", "a value with # must be in quotes: 'intervention.site=\"relu#1\"'"),
     ],
 )
 def test_a_typo_is_answered_in_one_line_with_the_nearest_name(copy, dovision_evaluate, capsys, override, message):

@@ -51,12 +51,13 @@ def on_meta(name: str):
     return dv.wrap(network, classes=1000).to("meta").eval()
 
 
-def layout(classifier, site, shape=SHAPE, unit="channel"):
+def layout(classifier, site, shape=SHAPE, unit="channel", given=None):
     """The layout of a site, or the message of its refusal."""
     try:
-        return presented_site(classifier, Silenced(site, unit), shape).layout.value
+        found = presented_site(classifier, Silenced(site, unit, given), shape)
     except ValueError as error:
         return str(error)
+    return "NCHW" if found is None else found.layout.value  # None: the image
 
 
 @pytest.mark.slow
@@ -140,6 +141,11 @@ class Resized(nn.Module):
 class ToLast(nn.Module):
     def forward(self, x):
         return x.movedim(1, -1)
+
+
+class MeanToken(nn.Module):
+    def forward(self, value):
+        return value.mean(1)
 
 
 CONVOLUTION = nn.Conv2d(3, 4, 3)
@@ -228,6 +234,27 @@ def test_effects_at_a_site_with_channels_last_are_those_of_hooks(site, unit, cou
         with network[int(site)].register_forward_hook(silence), torch.no_grad():
             treated = classifier(image).softmax(-1)
         torch.testing.assert_close(result.control + result.effect[:, number], treated, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("given", [None, *Layout])
+@pytest.mark.parametrize(
+    ("site", "own"),
+    [("input", "NCHW"), ("0", "NCHW"), ("1", "NHWC"), ("2", "NTC"), ("3", "NTC"), ("4", "NC")],
+)
+def test_a_given_layout_is_taken_only_if_it_is_that_of_the_value(site, own, given):
+    network = nn.Sequential(CONVOLUTION, ToLast(), nn.Flatten(1, 2), nn.Linear(4, 4), MeanToken(), nn.Linear(4, 2))
+    said = layout(dv.wrap(network, 2), site, (3, 8, 8), given=given)
+    if given in (None, own):
+        assert said == own
+    else:
+        assert said.startswith(f"layout must be that of site {site!r}, which is of shape (1, ")
+        assert said.endswith(f"got {given.value}. Leave it out, or choose another layer.")
+
+
+@pytest.mark.parametrize("unit", ["head", "token"])
+def test_the_image_has_neither_heads_nor_tokens(unit):
+    with pytest.raises(ValueError, match=rf"the units of site 'input', of layout NCHW, must be .*, got {unit}"):
+        presented_site(dv.wrap(nn.Sequential(CONVOLUTION), 2), Silenced("input", unit), (3, 8, 8))
 
 
 def test_a_measurement_refuses_before_it_edits_what_is_not_known():

@@ -28,7 +28,7 @@ def explain(error: BaseException) -> str:
     if isinstance(cause := getattr(error, "cause", None), Exception):  # as Ray wraps what was raised in a worker
         return explain(cause)
     if isinstance(error, OverrideParseException):
-        return f"the command line cannot be read at {error.override!r}: {str(error).splitlines()[0]}."
+        return f"the command line cannot be read at {error.override!r}: {_unread(error)}."
     if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):
         return f"{mark.name} must be YAML, got at line {mark.line + 1}: {error.problem}."
     if isinstance(error, HydraException):
@@ -44,6 +44,14 @@ def explain(error: BaseException) -> str:
     if where := re.search(r"^\s*full_key: (\S+)", text, re.MULTILINE):  # OmegaConf adds lines to errors of Python
         return f"{where[1]} cannot be set like this: {text.splitlines()[0]}"
     return text or type(error).__name__
+
+
+def _unread(error: OverrideParseException) -> str:
+    """Reason why an override cannot be read; names of sites such as relu#1 hold a sign that must be quoted."""
+    key, _, value = str(error.override).partition("=")
+    if "#" in value:
+        return f"a value with # must be in quotes: '{key}=\"{value}\"'"
+    return str(error).splitlines()[0]
 
 
 def named(where: str, message: str) -> str:

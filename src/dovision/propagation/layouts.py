@@ -50,24 +50,30 @@ def presented_site(classifier: Classifier, intervention: Intervention, shape: Sh
 
     Args:
         classifier: on any device; on the meta device nothing is computed.
-        intervention: its `layout` is taken where it is given.
+        intervention: its `layout` is taken where it is given and nothing shows another one.
         shape: (C, H, W) of the images.
 
     Raises:
-        ValueError: there is no such site; its layout is not known; a value of this layout has no such units.
+        ValueError: there is no such site; its layout is not known, or not the one that was given; a value of this
+            layout has no such units.
     """
     site = find_site(classifier, intervention.site)
-    if site is None or intervention.unit is None:
+    if intervention.unit is None:
         return site
+    name = f"site {intervention.site!r}"
     layout = intervention.layout
-    if layout is None or site.layout not in (None, layout):
-        layout = find_layout(classifier, site, shape, f"site {intervention.site!r}")
+    if layout is not None:
+        _check_given(layout, *_evidence(classifier, site, shape), name)
+    elif site is None:
+        layout = Layout.NCHW
+    else:
+        layout = find_layout(classifier, site, shape, name)
     if intervention.unit not in layout.units:
         raise ValueError(
             f"the units of site {intervention.site!r}, of layout {layout.value}, must be of a kind that it has "
             f"({', '.join(layout.units)}), got {intervention.unit}."
         )
-    return site.presented(layout) if site.layout is None else site
+    return site.presented(layout) if site is not None and site.layout is None else site
 
 
 @torch.no_grad()
@@ -89,17 +95,34 @@ def find_layout(classifier: Classifier, site: Site, shape: Shape, name: str) -> 
         ValueError: nothing shows a layout, or the value has none that is known, such as one with windows of the image
             on the batch axis; the module does not run exactly once, or puts out something else than one tensor.
     """
-    if site.layout is not None:
-        return site.layout
-    with evaluating(classifier):
-        value = _shape(classifier, site, shape)
-        seen = Probes(classifier, shape).layout(site)
+    value, seen = _evidence(classifier, site, shape)
     if seen.layout is None:
         raise ValueError(
             f"the layout of {name} must be known, one of {', '.join(each.value for each in Layout)}: it is of shape "
             f"{value}, {seen.reason}. Give it (intervention.layout=NTC, for tokens), or choose another layer."
         )
     return seen.layout
+
+
+@torch.no_grad()
+def _evidence(classifier: Classifier, site: Site | None, shape: Shape) -> tuple[Shape, Seen]:
+    """The shape of a site's value, (1, ...), and the layout that is shown of it, or else the reason why none is."""
+    if site is None:
+        return (1, *shape), Seen(Layout.NCHW, "")
+    with evaluating(classifier):
+        value = _shape(classifier, site, shape)
+        seen = Probes(classifier, shape).layout(site) if site.layout is None else Seen(site.layout, "")
+    return value, seen
+
+
+def _check_given(layout: Layout, value: Shape, seen: Seen, name: str) -> None:
+    """Refuse a layout that a value does not have."""
+    shown = "" if seen.layout is None else f" and of layout {seen.layout.value}, as the network shows"
+    if len(layout.value) != len(value) or seen.layout not in (None, layout):
+        raise ValueError(
+            f"layout must be that of {name}, which is of shape {value}{shown}, got {layout.value}. Leave it out, or "
+            "choose another layer."
+        )
 
 
 def require_channels(classifier: Classifier, name: str, shape: Shape) -> int:

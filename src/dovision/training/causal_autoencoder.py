@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -11,14 +10,14 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.functional import effects
 from dovision.interfaces import Classifier
-from dovision.models.conv_autoencoder import inserted_autoencoder
 from dovision.training.autoencoder_loss import AutoencoderLoss
-from dovision.training.fitted_module import FittedModule, MakeOptimizer
+from dovision.training.autoencoder_module import AutoencoderModule
+from dovision.training.fitted_module import MakeOptimizer
 from dovision.training.schedule import Schedule
 from dovision.types import Batch
 
 
-class CausalAutoencoder(FittedModule):
+class CausalAutoencoder(AutoencoderModule):
     """Fit the autoencoder of a classifier; the classifier's parameters, buffers and eval mode stay as they are.
 
     Args:
@@ -50,10 +49,7 @@ class CausalAutoencoder(FittedModule):
         schedule: Schedule | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        super().__init__(optimizer, schedule, warmup_steps)
-        self.plain = plain.eval().requires_grad_(False)
-        self.with_autoencoder = with_autoencoder.eval().requires_grad_(False)
-        self.autoencoder = inserted_autoencoder(with_autoencoder).requires_grad_(True)
+        super().__init__(plain, with_autoencoder, optimizer, schedule, warmup_steps)
         self.loss = loss
         self.zeroed_channel = zeroed_channel
         if zeroed_channel is not None:
@@ -65,20 +61,9 @@ class CausalAutoencoder(FittedModule):
                 f"decoder have the same channels, got {first} and {last}."
             )
 
-    def train(self, mode: bool = True) -> CausalAutoencoder:
-        """Only the autoencoder is ever in train mode: batch-norm and dropout of the classifier never are."""
-        super().train(mode)
-        self.plain.eval()
-        self.with_autoencoder.eval()
-        self.autoencoder.train(mode)
-        return self
-
     @property
     def logged(self) -> list[str]:
         return logged_terms(self.loss)
-
-    def fitted_parameters(self) -> Iterable[nn.Parameter]:
-        return self.autoencoder.parameters()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self.terms(batch.image)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 
 import torch
@@ -11,15 +10,16 @@ from torch import Tensor, nn
 from dovision.functional import effects
 from dovision.interfaces import Autoencoder, Classifier
 from dovision.metrics.reconstruction import ReconstructionQuality
-from dovision.models.conv_autoencoder import Reached, inserted_autoencoder
-from dovision.training.fitted_module import FittedModule, MakeOptimizer
+from dovision.models.conv_autoencoder import Reached
+from dovision.training.autoencoder_module import AutoencoderModule
+from dovision.training.fitted_module import MakeOptimizer
 from dovision.training.schedule import Schedule
 from dovision.types import Batch, Layout
 
 VALIDATED = ("loss", "kl", *ReconstructionQuality.names)
 
 
-class SparseAutoencoder(FittedModule):
+class SparseAutoencoder(AutoencoderModule):
     """Fit an autoencoder that has `loss_terms`; the classifier stays as it is, and no gradient passes through it.
 
     Logged of the validation images are, besides the loss, val_explained_variance, val_l0 and val_dead_share (see
@@ -43,26 +43,12 @@ class SparseAutoencoder(FittedModule):
         schedule: Schedule | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        super().__init__(optimizer, schedule, warmup_steps)
-        self.plain = plain.eval().requires_grad_(False)
-        self.with_autoencoder = with_autoencoder.eval().requires_grad_(False)
-        self.autoencoder = inserted_autoencoder(with_autoencoder).requires_grad_(True)
+        super().__init__(plain, with_autoencoder, optimizer, schedule, warmup_steps)
         self.quality = ReconstructionQuality(self.autoencoder.width, self.autoencoder.code_channels)
-
-    def train(self, mode: bool = True) -> SparseAutoencoder:
-        """Only the autoencoder is ever in train mode: batch-norm and dropout of the classifier never are."""
-        super().train(mode)
-        self.plain.eval()
-        self.with_autoencoder.eval()
-        self.autoencoder.train(mode)
-        return self
 
     @property
     def logged(self) -> list[str]:
         return logged_metrics(self.autoencoder)
-
-    def fitted_parameters(self) -> Iterable[nn.Parameter]:
-        return self.autoencoder.parameters()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         terms = self.autoencoder.losses(self.activation(batch.image))
