@@ -504,6 +504,7 @@ class Detector(ClassifierComponent, ABC):
     supervised = False  # is fitted to attacked images as well
     passes: int  # forward passes that reading an image takes; known once one was read
     reads_code = False  # needs the classifier with its autoencoder
+    tuned: Mapping[str, object] = MappingProxyType({})  # settings that the fit has chosen, in plain types
     _fitted = False
 
     @abstractmethod
@@ -519,7 +520,8 @@ class Detector(ClassifierComponent, ABC):
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
         """Learn from at least two finite rows a kind, shapes (N, F) and (M, F); M is 0 for an unsupervised detector.
 
-        Assigns new attributes and edits none, so that shallow copies can be fitted to different images.
+        Assigns new attributes and edits none, so that shallow copies can be fitted to different images. A setting that
+        is chosen by these rows, such as a step size, is read for all its candidates, and the choice is put in `tuned`.
         """
 
     def score_features(self, features: Tensor) -> Tensor:
