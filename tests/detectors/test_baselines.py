@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage, stats
+from scipy import stats
 from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
@@ -19,7 +19,7 @@ from dovision.detectors.feature_detectors import (
     MahalanobisFeatures,
     dimension,
 )
-from dovision.detectors.feature_squeezing import FeatureSqueezing, median_filter, reduce_depth
+from dovision.detectors.feature_squeezing import FeatureSqueezing
 from dovision.interfaces import Classifier
 from dovision.types import Task
 
@@ -95,25 +95,6 @@ def test_odin_on_a_linear_model_moves_each_logit_by_the_step_times_the_weights_s
     difference = logits.amax(1) - logits.amin(1) + 0.01 * (linear.weight[1] - linear.weight[0]).abs().sum().item()
     odin = ODIN(temperature=10, step=0.01)
     torch.testing.assert_close(odin.score(odin.read(batch_of(image), classifier, None)), (-difference / 10).sigmoid())
-
-
-@pytest.mark.parametrize("window", [1, 2, 3, 4, 5])
-def test_the_median_filter_is_that_of_scipy(window):
-    image = torch.rand(2, 3, 7, 6, generator=torch.Generator().manual_seed(0))
-    expected = ndimage.median_filter(image.numpy(), size=(1, 1, window, window), mode="reflect")
-    np.testing.assert_array_equal(median_filter(image, window).numpy(), expected)
-
-
-def test_one_bit_is_black_or_white_and_the_gradient_passes():
-    image = torch.tensor([0.0, 0.3, 0.49, 0.51, 1.0], requires_grad=True)
-    squeezed = reduce_depth(image, 1)
-    torch.testing.assert_close(squeezed, torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0]))
-    squeezed.sum().backward()
-    assert torch.equal(image.grad, torch.ones(5))
-
-
-def test_two_bits_are_thirds():
-    torch.testing.assert_close(reduce_depth(torch.tensor([0.1, 0.2, 0.6]), 2), torch.tensor([0.0, 1 / 3, 2 / 3]))
 
 
 def test_feature_squeezing_is_the_largest_distance_over_the_squeezers():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dovision import checks
 from dovision.detectors._logit_cache import logits_of
+from dovision.functional.filters import median_filter, reduce_depth
 from dovision.interfaces import Classifier, Detector
 from dovision.types import Batch
 
@@ -44,25 +44,3 @@ class FeatureSqueezing(Detector):
 
     def score_features(self, features: Tensor) -> Tensor:
         return features.amax(1)
-
-
-def reduce_depth(image: Tensor, bits: int) -> Tensor:
-    """The nearest of 2^bits equally spaced values in [0, 1], shape (B, C, H, W); to the gradient, the image itself."""
-    levels = 2**bits - 1
-    return image + ((image * levels).round() / levels - image).detach()
-
-
-def median_filter(image: Tensor, window: int) -> Tensor:
-    """The median of a window around each pixel, shape (B, C, H, W), mirrored beyond the border; of two the upper one.
-
-    A window of even side reaches further up and to the left than down and to the right.
-    """
-    rows, columns = (_mirrored(length, window, image.device) for length in image.shape[2:])
-    windows = image[:, :, rows][..., columns].unfold(2, window, 1).unfold(3, window, 1)
-    return windows.flatten(-2).sort(-1).values[..., window * window // 2]
-
-
-def _mirrored(length: int, window: int, device: torch.device) -> Tensor:
-    """Numbers of a line's pixels, with those that are seen in a mirror at each end."""
-    before = window // 2
-    return torch.from_numpy(np.pad(np.arange(length), (before, window - 1 - before), mode="symmetric")).to(device)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
+from dovision.functional.filters import gaussian_weights
 from dovision.functional.rng import uniform
 from dovision.interfaces import Context
 from dovision.types import Box
@@ -53,18 +54,9 @@ class Blur:
         self.sigma = checks.positive("sigma", sigma)
 
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
-        rows = self._weights(region.top, region.bottom, value.shape[-2]).to(value)
-        columns = self._weights(region.left, region.right, value.shape[-1]).to(value)
+        rows = gaussian_weights(self.sigma, region.top, region.bottom, value.shape[-2]).to(value)
+        columns = gaussian_weights(self.sigma, region.left, region.right, value.shape[-1]).to(value)
         return (rows @ value @ columns.T).clamp(0, 1)
-
-    def _weights(self, start: int, stop: int, length: int) -> Tensor:
-        """Weights of each pixel of a line in the blurred pixels start <= p < stop; shape (stop - start, length)."""
-        radius = int(4 * self.sigma + 0.5)
-        offset = torch.arange(-radius, radius + 1)
-        bell = torch.exp(-0.5 * (offset.double() / self.sigma) ** 2)
-        source = (torch.arange(start, stop).unsqueeze(1) + offset).clamp(0, length - 1)
-        weights = torch.zeros(stop - start, length, dtype=bell.dtype)
-        return weights.scatter_add_(1, source, (bell / bell.sum()).expand_as(source))
 
 
 class Noise:

@@ -1,0 +1,149 @@
+"""Filters of images, against SciPy and scikit-image, and as properties."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy import ndimage
+from skimage.restoration import denoise_nl_means
+
+from dovision.functional.filters import gaussian_filter, jpeg, median_filter, non_local_means, reduce_depth
+
+FILTERS = {
+    "one bit": partial(reduce_depth, bits=1),
+    "five bits": partial(reduce_depth, bits=5),
+    "median": partial(median_filter, window=2),
+    "gaussian": partial(gaussian_filter, sigma=0.8),
+    "non-local means": partial(non_local_means, patch_size=3, patch_distance=2, h=0.1),
+    "jpeg": partial(jpeg, quality=75),
+}
+EACH = pytest.mark.parametrize("filtered", FILTERS.values(), ids=FILTERS)
+SIDES = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9))
+
+
+def images(count: int, *shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 4, 5])
+def test_the_median_filter_is_that_of_scipy(window):
+    image = images(2, 3, 7, 6)
+    expected = ndimage.median_filter(image.numpy(), size=(1, 1, window, window), mode="reflect")
+    np.testing.assert_array_equal(median_filter(image, window).numpy(), expected)
+
+
+def test_one_bit_is_black_or_white_and_the_gradient_passes():
+    image = torch.tensor([0.0, 0.3, 0.49, 0.51, 1.0], requires_grad=True)
+    squeezed = reduce_depth(image, 1)
+    torch.testing.assert_close(squeezed, torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0]), rtol=0, atol=0)
+    squeezed.sum().backward()
+    assert torch.equal(image.grad, torch.ones(5))
+
+
+def test_two_bits_are_thirds():
+    torch.testing.assert_close(reduce_depth(torch.tensor([0.1, 0.2, 0.6]), 2), torch.tensor([0.0, 1 / 3, 2 / 3]))
+
+
+@settings(max_examples=30, deadline=None)
+@given(sigma=st.floats(0.2, 6), shape=SIDES)
+def test_the_gaussian_filter_is_that_of_scipy(sigma, shape):
+    image = images(2, *shape, dtype=torch.float64)
+    expected = ndimage.gaussian_filter(image.numpy(), sigma, mode="nearest", axes=(2, 3))
+    np.testing.assert_allclose(gaussian_filter(image, sigma).numpy(), expected, atol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 3), st.integers(4, 9), st.integers(4, 9)),
+    patch=st.sampled_from([3, 5]),
+    distance=st.integers(1, 12),
+)
+def test_non_local_means_are_those_of_scikit_image_where_no_weight_is_left_out(shape, patch, distance):
+    """Patches of pixels in [0, 1] differ by at most 1, so that at h = .5 no weight is below exp(-4).
+
+    The tolerance is that of scikit-image's approximate exponential.
+    """
+    image = images(1, *shape, dtype=torch.float64)
+    grey = shape[0] == 1
+    expected = denoise_nl_means(
+        (image[0, 0] if grey else image[0]).numpy(),
+        patch_size=patch,
+        patch_distance=distance,
+        h=0.5,
+        fast_mode=False,
+        channel_axis=None if grey else 0,
+    )
+    np.testing.assert_allclose(non_local_means(image, patch, distance, 0.5)[0].numpy().squeeze(), expected, atol=0.015)
+
+
+def test_non_local_means_of_a_small_h_are_the_weighted_sum_written_out():
+    image, h, distance = images(1, 1, 6, 5, dtype=torch.float64), 0.08, 2
+    pixels, padded = image[0, 0].numpy(), np.pad(image[0, 0].numpy(), 1, mode="reflect")
+    bell = np.exp(-0.5 * (np.array([-1, 0, 1]) / 0.5) ** 2)
+    patch_weights = np.outer(bell, bell) / bell.sum() ** 2
+    expected = np.zeros((6, 5))
+    for r, c in np.ndindex(6, 5):
+        near = [(y, x) for y, x in np.ndindex(6, 5) if max(abs(y - r), abs(x - c)) <= distance]
+        own = padded[r : r + 3, c : c + 3]
+        squares = [(patch_weights * (own - padded[y : y + 3, x : x + 3]) ** 2).sum() for y, x in near]
+        expected[r, c] = np.average([pixels[at] for at in near], weights=np.exp(-np.array(squares) / h**2))
+    np.testing.assert_allclose(non_local_means(image, 3, distance, h)[0, 0].numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "smooth", [partial(gaussian_filter, sigma=0.7), partial(non_local_means, patch_size=3, patch_distance=2, h=0.3)]
+)
+def test_gradients_of_smoothing_are_those_of_finite_differences(smooth):
+    image = images(1, 2, 4, 3, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(smooth, image)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_is_that_of_pillow(channels, tmp_path):
+    smooth = gaussian_filter(images(1, channels, 32, 40), 3.0)
+    pixels = (smooth[0] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels.squeeze()).save(tmp_path / "film.jpg", quality=60)
+    expected = np.asarray(Image.open(tmp_path / "film.jpg")).reshape(32, 40, channels)
+    found = (jpeg(smooth, 60)[0] * 255).permute(1, 2, 0).numpy()
+    assert np.abs(found - expected).max() <= 2  # pixel levels: two decoders round apart
+
+
+@EACH
+@settings(max_examples=15, deadline=None)
+@given(shape=SIDES, seed=st.integers(0, 99))
+def test_filters_keep_shape_and_range_and_see_each_image_alone(filtered, shape, seed):
+    image = images(3, *((1, *shape[1:]) if shape[0] == 2 else shape), seed=seed)
+    whole = filtered(image)
+    assert whole.shape == image.shape
+    assert whole.dtype == image.dtype
+    assert whole.min() >= 0
+    assert whole.max() <= 1
+    torch.testing.assert_close(whole[1:2], filtered(image[1:2]), rtol=0, atol=1e-6)
+
+
+@EACH
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_black_and_white_images_are_left_alone(filtered, value):
+    flat = torch.full((1, 3, 9, 8), value)
+    torch.testing.assert_close(filtered(flat), flat)
+
+
+@pytest.mark.parametrize("name", ["median", "gaussian", "non-local means"])
+def test_flat_images_are_left_alone(name):
+    flat = torch.full((1, 3, 9, 8), 0.3)
+    torch.testing.assert_close(FILTERS[name](flat), flat)
+
+
+@EACH
+def test_a_gradient_reaches_the_image_which_is_not_changed(filtered):
+    image = images(2, 1, 8, 9).requires_grad_()
+    before = image.detach().clone()
+    filtered(image).sum().backward()
+    assert torch.equal(image.detach(), before)
+    assert image.grad.abs().sum() > 0
