@@ -275,14 +275,27 @@ class Counterfactuals(Images):
     def source_counterfactual(self, split: str, row: int, *objects: str) -> Tensor:
         """As `counterfactual`, of a row."""
 
+    def source_drawn(self, split: str, row: int, *objects: str) -> bool:
+        """As `drawn`, of a row; always true by default."""
+        return True
+
     @final
     def objects(self, split: str, sample: int) -> tuple[str, ...]:
         """Objects that can be left out of an image."""
         return self.source_objects(split, int(self.order(split)[sample]))
 
     @final
+    def drawn(self, split: str, sample: int, *objects: str) -> bool:
+        """Return whether there is an image without just these of its objects."""
+        return self.source_drawn(split, int(self.order(split)[sample]), *objects)
+
+    @final
     def counterfactual(self, split: str, sample: int, *objects: str) -> Tensor:
-        """The image without these objects, shape (C, H, W)."""
+        """The image without these objects, shape (C, H, W).
+
+        Raises:
+            ValueError: the image has no such object, or there is no image without just these.
+        """
         return self.source_counterfactual(split, int(self.order(split)[sample]), *objects)
 
 

@@ -16,6 +16,7 @@ from dovision.datasets import digits
 from dovision.interfaces import Images
 from dovision.runtime import fingerprints
 from dovision.runtime.fingerprints import CACHE_FILE, MANY, Fingerprints, stat_files
+from made_birds import write_birds
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 RANDOM = np.random.default_rng(0)
@@ -142,7 +143,17 @@ class Phantom(Case):
         self.settings["seed"] = 1
 
 
+class FunnyBirds(Case):
+    def write(self):
+        write_birds(self.folder)
+        return {"root": str(self.folder), "classes": ["0", "1"], "shape": [3, 32, 32], "val_fraction": 0.3}
+
+    def exchange(self):
+        exchange(self.folder / "test_interventions" / "1" / "000003" / "body_beak_foot.png", last_bit)
+
+
 CASES = {
+    "funnybirds": FunnyBirds,
     "mnist": Mnist,
     "chest_mnist": ChestMnist,
     "image_folder": ImageFolder,

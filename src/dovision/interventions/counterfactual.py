@@ -32,8 +32,8 @@ class Counterfactual(Intervention):
     """do(object = absent): the image drawn again without an object, all else equal.
 
     One unit for each object of the split, and "all labelled" for all objects of an image that speak for a class
-    together. In an attacked condition the image changes by as much as the clean one would: x + (counterfactual -
-    original), cut off at 0 and 1.
+    together, if the dataset has the image without them. In an attacked condition the image changes by as much as the
+    clean one would: x + (counterfactual - original), cut off at 0 and 1.
     """
 
     site = INPUT
@@ -52,10 +52,15 @@ class Counterfactual(Intervention):
         if not isinstance(images, Counterfactuals):
             raise ValueError(
                 "intervention=counterfactual needs a dataset that can draw an image without one of its objects, "
-                f"got {type(images).__name__}. Use dataset=phantom."
+                f"got {type(images).__name__}. Use dataset=phantom or dataset=funnybirds."
             )
         known = known_objects(images, split)
-        self._absences = {sample: dict(_absences(objects)) for sample, objects in known.items()}
+        self._absences = {
+            sample: {
+                name: absence for name, absence in _absences(objects) if images.drawn(split, sample, *absence.objects)
+            }
+            for sample, objects in known.items()
+        }
         everything = (_ALL_LABELLED,) if any(_ALL_LABELLED in absences for absences in self._absences.values()) else ()
         self._units = (*object_names(known), *everything)
         self._drawn = lru_cache(_CACHE_BYTES // (4 * math.prod(images.shape)))(partial(images.counterfactual, split))

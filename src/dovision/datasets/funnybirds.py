@@ -1,0 +1,211 @@
+"""FunnyBirds: rendered birds whose parts, part maps and pictures without one part are known."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.datasets import _checks, _image_io, _splits
+from dovision.interfaces import Counterfactuals, Source
+from dovision.io import files
+from dovision.runtime.progress import DISPLAY
+from dovision.types import SOURCE_BOXES, Box
+
+MIN_CHANGED = 3  # pixels that must change when an object is taken away; fewer count as hidden
+MAX_JSON_BYTES = 1 << 30  # bytes; the published tables have some 10 MB
+BODY = "body"  # the part that every picture keeps
+BACKGROUND = "background"  # the kind of objects that are part of no bird
+
+
+class FunnyBirds(Counterfactuals):
+    """The dataset as its authors lay it out; a part of it is enough: fewer classes, pictures or removals.
+
+    The root holds train/CLASS/NUMBER.png, test/CLASS/NUMBER.png and the tables classes.json, parts.json,
+    dataset_train.json and dataset_test.json, in which a picture has the place NUMBER. Each test picture is drawn again
+    in test_interventions/CLASS/NUMBER/ without some of the bird's parts, in a file named after the parts that are left,
+    joined by "_", and in background_interventions/OBJECT.png there without an object of the background. Pictures are
+    resized to cover the shape, and their centre taken. Validation pictures are cut from the training ones.
+
+    An object of a test picture is a part, such as wing, which speaks for the class of the bird, or an object of the
+    background, such as background0, which speaks for none. One that changes fewer than 3 pixels when it is taken away
+    is hidden, and left out. The box of an object is that of all pixels that change without it.
+
+    Args:
+        root: the folder, such as FunnyBirds.
+        task, classes, shape: facts; classes are named after their numbers, 3 channels.
+        val_fraction: share of the training pictures.
+        seed: of the cut.
+
+    Raises:
+        FileNotFoundError: a folder, a table or a picture is missing.
+        ValueError: a table is wrong, or a fact is not what the data say.
+
+    Source: Hesse, Schaub-Meyer and Roth, FunnyBirds, ICCV 2023, arXiv:2308.06248.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        task: str,
+        classes: Sequence[str],
+        shape: Sequence[int],
+        val_fraction: float,
+        seed: int,
+    ) -> None:
+        self._root = Path(root).resolve()
+        self.files = (self._root,)
+        self.task = _checks.task(task, classes, ("multiclass",), "FunnyBirds")
+        self.shape = _image_io.grey_or_rgb_shape(shape)
+        _splits.check_fractions(val_fraction, 0)
+        known = [str(_number(row, "class_idx", self._root / "classes.json")) for row in self._table("classes.json")]
+        _checks.agree("classes", self.task.classes, known)
+        self._parts = frozenset(self._table("parts.json", dict)) - {BODY}
+        train, test = (self._pictures(split, len(known)) for split in ("train", "test"))
+        cut = _splits.split_groups(range(len(train)), train["label"].tolist(), val_fraction, 0, seed)
+        self._pictures_of = {name: train.iloc[list(cut[name])].reset_index(drop=True) for name in ("train", "val")}
+        self._pictures_of["test"] = test
+        drawn = [path for paths in self._removals for path in paths.values()]
+        self.unread = (*(self._root / name for name in [*train["name"], *test["name"]]), *drawn)
+        described = (repr((self.task.classes, self.shape, sorted(self._parts))), train.to_csv(), test.to_csv())
+        listed = (path.relative_to(self._root).as_posix() for path in self.unread)
+        self.content = _checks.fingerprint((text.encode() for text in (*described, *listed)), cut)
+        self.facts = {name: len(pictures) for name, pictures in self._pictures_of.items()}
+
+    def source(self, split: str) -> Source:
+        pictures = self._pictures_of[split]
+        paths = [str(self._root / name) for name in pictures["name"]]
+        label, group = (torch.tensor(pictures[column].to_numpy()) for column in ("label", "number"))
+        return Source(_image_io.FromFiles(paths, self._read), label, group)
+
+    def source_table(self, split: str) -> pd.DataFrame:
+        """Besides `name`, the path below the root: `background_objects`, how many the scene has, seen or not."""
+        pictures = self._pictures_of[split]
+        return pictures[["name", "background_objects"]].assign(group=pictures["name"])
+
+    def source_boxes(self, split: str) -> pd.DataFrame:
+        """The box of the pixels that change without an object; none in training and validation pictures."""
+        rows = []
+        for row, objects in enumerate(self._objects if split == "test" else ()):
+            label = self.task.classes[int(self._pictures_of[split]["label"][row])]
+            rows += [(row, obj, label if obj in self._parts else None, *box) for obj, box in objects.items()]
+        return pd.DataFrame(rows, columns=SOURCE_BOXES)
+
+    def source_objects(self, split: str, row: int) -> tuple[str, ...]:
+        """Objects that can be left out of a test picture: its parts, and those of its background."""
+        return tuple(self._objects[row]) if split == "test" else ()
+
+    def source_counterfactual(self, split: str, row: int, *objects: str) -> Tensor:
+        """The same scene without some objects, shape (3, H, W), read from its file.
+
+        Raises:
+            ValueError: there is no file without just these objects.
+        """
+        if not objects:
+            return self.source(split).image(row)
+        for obj in objects:
+            checks.choice("object", obj, self.source_objects(split, row))
+        if not self.source_drawn(split, row, *objects):
+            raise ValueError(
+                f"objects must be left out as the files of test_interventions have it, got {', '.join(objects)}, "
+                f"without which {self._pictures_of[split]['name'][row]} was not drawn."
+            )
+        return self._read(self._removals[row][frozenset(objects)])
+
+    def source_drawn(self, split: str, row: int, *objects: str) -> bool:
+        return split == "test" and frozenset(objects) in self._removals[row]
+
+    @cached_property
+    def _removals(self) -> list[dict[frozenset[str], Path]]:
+        """For each test picture its files, by the objects that are left out."""
+        names = [Path(name) for name in self._pictures_of["test"]["name"]]
+        return [
+            dict(_removals(self._root / "test_interventions" / name.parent.name / name.stem, self._parts))
+            for name in names
+        ]
+
+    @cached_property
+    def _objects(self) -> list[dict[str, Box]]:
+        """For each test picture the objects that are seen, and their boxes."""
+        pictures = self._pictures_of["test"]
+
+        def seen(row: int) -> dict[str, Box]:
+            image = self._read(self._root / pictures["name"][row])
+            single = {next(iter(gone)): path for gone, path in self._removals[row].items() if len(gone) == 1}
+            changed = {obj: (self._read(single[obj]) != image).any(0).numpy() for obj in sorted(single)}
+            return {obj: _box(mask) for obj, mask in changed.items() if mask.sum() >= MIN_CHANGED}
+
+        with ThreadPoolExecutor() as pool:
+            rows = pool.map(seen, range(len(pictures)))
+            return list(DISPLAY.track(rows, "finding parts", "pictures", len(pictures)))
+
+    @property
+    def _read(self) -> partial[Tensor]:
+        return partial(_image_io.image_from_file, shape=self.shape)
+
+    def _table(self, name: str, kind: type[Any] = list) -> Any:
+        path = self._root / name
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"root must be a folder as FunnyBirds is published, but {path} is missing. Set dataset.root."
+            )
+        try:
+            table = json.loads(files.read_bytes(path, MAX_JSON_BYTES))
+        except ValueError as error:
+            raise ValueError(f"{path} must be JSON, got {error}. Fetch it again.") from error
+        if not isinstance(table, kind) or not table:
+            raise ValueError(f"{path} must be a JSON {kind.__name__} with entries, got {type(table).__name__}.")
+        return table
+
+    def _pictures(self, split: str, classes: int) -> pd.DataFrame:
+        """name, label, number (of all pictures) and background_objects of each picture of a table."""
+        path = self._root / f"dataset_{split}.json"
+        rows = []
+        for number, scene in enumerate(self._table(path.name)):
+            label = _number(scene, "class_idx", path)
+            if label >= classes:
+                raise ValueError(f"{path} must have classes below {classes}, got {label} for picture {number}.")
+            objects = [each for each in str(scene.get("bg_objects", "")).split(",") if each]
+            rows.append((f"{split}/{label}/{number:06d}.png", label, number, len(objects)))
+        found = pd.DataFrame(rows, columns=["name", "label", "number", "background_objects"])
+        missing = [name for name in found["name"] if not (self._root / name).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"each picture of {path} must be there, but {len(missing):,} of {len(found):,} are missing, such as "
+                f"{self._root / missing[0]}."
+            )
+        return found.assign(number=found["number"] * 2 + (split == "test"))  # no picture is in two splits
+
+
+def _removals(folder: Path, parts: frozenset[str]) -> Iterator[tuple[frozenset[str], Path]]:
+    """Objects that are left out, and the file without them, of all files of a test picture."""
+    for path in sorted(folder.glob("*.png")):
+        kept = frozenset(path.stem.split("_")) - {BODY}
+        if not kept <= parts:
+            raise ValueError(f"{path} must be named after the parts that are left, got {', '.join(kept - parts)}.")
+        if kept != parts:
+            yield parts - kept, path
+    for path in sorted((folder / "background_interventions").glob("*.png")):
+        if path.stem.isdecimal():
+            yield frozenset({f"{BACKGROUND}{path.stem}"}), path
+
+
+def _number(row: Mapping[str, Any], key: str, path: Path) -> int:
+    value = row.get(key) if isinstance(row, Mapping) else None
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"each entry of {path} must have a whole number {key}, got {value!r}.")
+    return value
+
+
+def _box(changed: Any) -> Box:
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    return Box(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)

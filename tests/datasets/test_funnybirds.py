@@ -1,0 +1,180 @@
+"""FunnyBirds in its published layout: parts, boxes, removals read from files, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from dovision.datasets.funnybirds import FunnyBirds
+from dovision.interventions.counterfactual import Counterfactual
+from dovision.types import Batch, Box
+from made_birds import PARTS, picture, save, write_birds
+
+REAL = Path(os.environ.get("DOVISION_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "funnybirds"
+
+
+def opened(root: Path, classes=("0", "1"), size: int = 32, **settings) -> FunnyBirds:
+    facts = {"task": "multiclass", "shape": (3, size, size), "val_fraction": 0.34, "seed": 0, **settings}
+    return FunnyBirds(str(root), classes=classes, **facts)
+
+
+@pytest.fixture
+def birds(tmp_path: Path) -> Path:
+    return write_birds(tmp_path)
+
+
+def as_bytes(image: torch.Tensor) -> torch.Tensor:
+    return (image * 255).round().byte()
+
+
+def rgb(pixels: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(pixels[..., :3]).movedim(2, 0)
+
+
+def sample_of(images: FunnyBirds, name: str) -> int:
+    return images.table("test")["name"].tolist().index(name)
+
+
+def test_pictures_are_those_of_the_files_without_their_transparency(birds):
+    images = opened(birds)
+    assert [len(images.split(name)) for name in ("train", "val", "test")] == [8, 4, 4]
+    sample = sample_of(images, "test/1/000003.png")
+    item = images.split("test")[sample]
+    assert int(item.label) == 1
+    assert torch.equal(
+        (item.image * 255).round().byte(), torch.from_numpy(picture(1003, 200, PARTS)[..., :3]).movedim(2, 0)
+    )
+
+
+def test_boxes_hold_all_that_changes_without_an_object_and_hidden_parts_have_none(birds):
+    images = opened(birds)
+    for name, seen in (("test/0/000000.png", {"beak", "wing"}), ("test/1/000002.png", set(PARTS))):
+        sample = sample_of(images, name)
+        boxes = images.boxes("test")
+        own = boxes[boxes["sample"] == sample].set_index("object")
+        assert set(own.index) == {*seen, "background1"}
+        for part in seen:
+            assert Box(*own.loc[part, list(Box._fields)].astype(int)) == Box(*PARTS[part])
+            assert own.loc[part, "label"] == name.split("/")[1]
+        assert pd.isna(own.loc["background1", "label"])
+        assert images.objects("test", sample) == tuple(sorted(own.index))
+    assert images.boxes("train").empty
+    assert images.objects("train", 0) == ()
+
+
+def test_a_picture_without_parts_is_the_file_without_just_these(birds):
+    images = opened(birds)
+    sample = sample_of(images, "test/1/000002.png")
+    for gone in ({"beak"}, {"beak", "wing"}, set(PARTS)):
+        without = rgb(picture(1002, 200, set(PARTS) - gone))
+        assert torch.equal(as_bytes(images.counterfactual("test", sample, *gone)), without)
+    assert images.drawn("test", sample, "background1")
+    assert not images.drawn("test", sample, "background1", "beak")
+    with pytest.raises(ValueError, match="got beak, background1, without which test/1/000002.png was not drawn"):
+        images.counterfactual("test", sample, "beak", "background1")
+    with pytest.raises(ValueError, match="object must be one of"):
+        images.counterfactual("test", sample, "tail")
+
+
+@pytest.mark.parametrize(("subsets", "together"), [(True, ("all labelled",)), (False, ())])
+def test_parts_are_removed_together_only_where_such_pictures_were_drawn(tmp_path, subsets, together):
+    images = opened(write_birds(tmp_path, subsets=subsets))
+    intervention = Counterfactual()
+    intervention.bind(images, "test")
+    units = intervention.units(images.shape)
+    assert units == ("beak", "foot", "wing", "background1", *together)
+    sample = sample_of(images, "test/1/000003.png")
+    item = images.split("test")[sample]
+    batch = Batch(*(field.unsqueeze(0) for field in item))
+    for number, unit in enumerate(units[:4]):
+        assert torch.equal(intervention.images_without(batch, number)[0], images.counterfactual("test", sample, unit))
+
+
+def test_pictures_boxes_and_removals_are_made_smaller_alike(birds):
+    images = opened(birds, size=16)
+    sample = sample_of(images, "test/1/000003.png")
+    image = images.split("test")[sample].image
+    boxes = images.boxes("test")
+    for _, own in boxes[boxes["sample"] == sample].iterrows():
+        changed = (images.counterfactual("test", sample, own["object"]) != image).any(0)
+        Box(*own[list(Box._fields)].astype(int)).crop(changed).fill_(False)
+        assert not changed.any()
+
+
+def test_what_the_layout_does_not_have_is_refused_with_the_remedy(birds):
+    with pytest.raises(ValueError, match=r"classes must be what the data say, \['0', '1'\], got \['a', 'b'\]"):
+        opened(birds, classes=("a", "b"))
+    with pytest.raises(ValueError, match="task must be multiclass for FunnyBirds, got 'multilabel'"):
+        opened(birds, task="multilabel")
+    with pytest.raises(FileNotFoundError, match=r"nowhere/classes.json is missing. Set dataset.root"):
+        opened(birds / "nowhere")
+    (birds / "test" / "1" / "000003.png").unlink()
+    with pytest.raises(FileNotFoundError, match="1 of 4 are missing, such as .*test/1/000003.png"):
+        opened(birds)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("classes.json", "[", r"classes.json must be JSON, got .* Fetch it again"),
+        ("parts.json", "[1]", r"parts.json must be a JSON dict with entries, got list"),
+        ("dataset_test.json", "[{}]", r"dataset_test.json must have a whole number class_idx, got None"),
+        (
+            "dataset_test.json",
+            '[{"class_idx": 7}]',
+            "dataset_test.json must have classes below 2, got 7 for",
+        ),
+    ],
+)
+def test_a_wrong_table_is_refused(birds, name, content, message):
+    (birds / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        opened(birds)
+
+
+def test_a_removal_named_after_an_unknown_part_is_refused(birds):
+    save(birds / "test_interventions" / "0" / "000000" / "body_horn.png", picture(0, 0, PARTS))
+    with pytest.raises(ValueError, match="body_horn.png must be named after the parts that are left, got horn"):
+        opened(birds).boxes("test")
+
+
+def test_a_truncated_picture_is_named(birds):
+    path = birds / "train" / "0" / "000000.png"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="000000.png must be a whole image"):
+        [opened(birds).source(split).image(row) for split in ("train", "val") for row in range(4)]
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the birds of DOVISION_TEST_DATA")
+def test_rendered_birds_have_their_parts_and_change_inside_their_boxes_alone():
+    root = REAL / "FunnyBirds"
+    images = opened(root, classes=tuple(map(str, range(10))), size=128, val_fraction=0.1)
+    assert images.facts == {"train": 2700, "val": 300, "test": 120}
+    known = json.loads((root / "test_part_pixels.json").read_text())
+    boxes = images.boxes("test")
+    names = images.table("test")["name"]
+    changed = {f"test/{each['class_idx']}/{each['image_idx']:06d}.png": each["changed_pixels"] for each in known}
+    for sample in range(0, 120, 12):
+        image = images.split("test")[sample].image
+        own = boxes[boxes["sample"] == sample].set_index("object")
+        visible = {part for part, pixels in changed[names[sample]].items() if pixels >= 3}
+        assert visible <= set(own.index)
+        for obj in own.index:
+            mask = (images.counterfactual("test", sample, obj) != image).any(0)
+            Box(*own.loc[obj, list(Box._fields)].astype(int)).crop(mask).fill_(False)
+            assert not mask.any()
+
+
+def test_a_picture_of_another_size_is_brought_to_the_shape(birds):
+    path = birds / "test" / "0" / "000001.png"
+    Image.open(path).resize((64, 64)).save(path)
+    images = opened(birds)
+    assert images.split("test")[sample_of(images, "test/0/000001.png")].image.shape == (3, 32, 32)
