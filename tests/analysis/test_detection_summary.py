@@ -22,7 +22,7 @@ from dovision.functional.intervals import ONE_GROUP
 from dovision.store.detection_tables import SCORES, scores_schema
 from dovision.store.tables import TableWriter
 
-VAL = [float(score) for score in range(100)]  # 1 % lie above 98, 5 % above 94
+VAL = [float(score) for score in range(99)]  # conformal quantiles: the 99th and the 95th smallest of 99
 CLEAN = (10.0, 20.0, 30.0, 96.0)  # scores of the four test images; the last one is wrong when clean
 NOISE = (15.0, 95.0, 35.0, 40.0)
 PGD = (97.0, 25.0, 99.0, 50.0)  # succeeds on the first two

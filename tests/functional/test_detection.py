@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dovision.functional.detection import Scored, auroc, average_precision, threshold
+from dovision.functional.detection import Scored, auroc, average_precision, fewest_for_threshold, threshold
 from dovision.functional.intervals import NOT_MEASURED, ONE_GROUP, unit_ends
 
 SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=12)
@@ -95,19 +95,37 @@ def test_scores_that_do_not_overlap_are_as_sure_as_their_fewer_groups():
     assert found[:3] == pytest.approx((1.0, 0.025 ** (1 / 10), 1.0))
 
 
-@given(scores=st.lists(st.integers(-9, 9), min_size=100, max_size=160), rate=st.sampled_from([0.01, 0.05, 0.2]))
-def test_a_threshold_rejects_at_most_its_rate_and_the_next_lower_score_rejects_more(scores, rate):
+@pytest.mark.parametrize("rate", [0.01, 0.05, 0.2])
+@pytest.mark.parametrize("count", [99, 120, 150, 400])
+def test_the_mean_false_positive_rate_of_exchangeable_draws_is_at_most_the_rate_and_close_to_it(count, rate):
+    draws = np.random.default_rng(count).random((4000, count))
+    rejected = 1 - np.array([threshold(draw, rate) for draw in draws])  # of uniform scores, the true rate
+    error = rejected.std() / np.sqrt(len(draws))
+    assert rejected.mean() <= rate + 3 * error
+    assert rejected.mean() >= rate - 1 / (count + 1) - 3 * error
+
+
+@settings(max_examples=60, deadline=None)
+@given(scores=st.lists(st.integers(-9, 9), min_size=20, max_size=200), rate=st.sampled_from([0.01, 0.05, 0.2]))
+def test_of_any_scores_each_left_out_in_turn_at_most_the_rate_lies_above_the_others_threshold(scores, rate):
     scores = np.array(scores, float)
-    limit = threshold(scores, rate)
-    assert (scores > limit).mean() <= rate + 1e-12
-    lower = scores[scores < limit]
-    assert not len(lower) or (scores > lower.max()).mean() > rate
+    limits = [threshold(np.delete(scores, place), rate) for place in range(len(scores))]
+    assert (scores > limits).mean() <= rate + 1e-12  # a threshold that there is not rejects nothing
+
+
+@given(scores=st.lists(st.integers(-9, 9), min_size=100, max_size=160), rate=st.sampled_from([0.01, 0.05, 0.2]))
+def test_a_lower_score_as_the_threshold_would_break_the_guarantee(scores, rate):
+    scores = np.array(scores, float)
+    lower = scores[scores < threshold(scores, rate)]
+    assert not len(lower) or ((scores > lower.max()).sum() + 1) / (len(scores) + 1) > rate
 
 
 def test_a_threshold_is_counted_by_hand():
-    assert threshold(np.arange(100.0), 0.05) == 94  # five scores lie above
-    assert threshold(np.arange(100.0), 0.01) == 98
-    assert np.isnan(threshold(np.arange(99.0), 0.01))  # less than one image
-    assert threshold(np.arange(20.0), 0.05) == 18
+    assert threshold(np.arange(1.0, 100.0), 0.01) == 99  # k = 100 * .99, of 99
+    assert threshold(np.arange(1.0, 101.0), 0.01) == 100  # k = ceil(101 * .99)
+    assert threshold(np.arange(1.0, 101.0), 0.05) == 96  # k = ceil(95.95)
+    assert threshold(np.arange(1.0, 20.0), 0.05) == 19
+    assert np.isnan(threshold(np.arange(98.0), 0.01))
+    assert [fewest_for_threshold(rate) for rate in (0.01, 0.05, 0.5)] == [99, 19, 1]
     with pytest.raises(ValueError, match=r"needs the scores of clean validation images, got none\."):
         threshold(np.array([]), 0.05)

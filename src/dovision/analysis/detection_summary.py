@@ -10,7 +10,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from dovision.functional.detection import Flags, Integers, Scored, auroc, average_precision, threshold
+from dovision.functional.detection import (
+    Flags,
+    Integers,
+    Scored,
+    auroc,
+    average_precision,
+    fewest_for_threshold,
+    threshold,
+)
 from dovision.functional.intervals import Interval, share_interval, withheld
 from dovision.store.detection_tables import (
     ADAPTIVE,
@@ -29,8 +37,10 @@ from dovision.store.tables import CLEAN, METADATA, TableWriter, row_groups
 DETECTION = "detection.parquet"
 WORST = "worst case"  # the condition of an attacker who picks, image by image, the attack that is detected least
 NOT_ADAPTIVE = "not adaptive"
-TOO_FEW = "the rate is less than one of the clean validation images"
 RATES = {"1": 0.01, "5": 0.05}  # false positive rates, and how the columns that belong to them end
+TOO_FEW = "too few clean validation images for a threshold: " + ", ".join(
+    f"{rate:.0%} needs {fewest_for_threshold(rate)}" for rate in RATES.values()
+)
 _KEY = [*DETECTOR, *CONDITION]
 _ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
 AGAINST = [f"{name}{end}" for end in ("", _ALL) for name in ("auroc", "auprc", "tpr_1", "tpr_5", "auroc_noise")]
@@ -56,8 +66,9 @@ def detection(folder: Path) -> pd.DataFrame:
     NAME_all                the same of all attacked images, also those that the attack left as they were predicted
     false_clean_1, ..., false_noise_1, ...  share of clean images, and of noise of the same epsilon, above the threshold
     evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
-    threshold_1, ...        above which lie 1 % and 5 % of the clean validation images, taken as given; nan, as all that
-                            follows from it, where that is less than one image
+    threshold_1, ...        conformal quantiles of clean validation scores (`functional.detection.threshold`): a clean
+                            image exchangeable with these is above with a chance of at most 1 % and 5 %; intervals take
+                            them as given; nan, as all that follows from them, where there are too few images
     note                    the reason why a number is missing
 
     Each metric has its interval in NAME_low and NAME_high, NAME_reason says why there is none.

@@ -6,13 +6,14 @@ image adds to it, in one pass over the sorted scores.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from dovision.functional.intervals import NOT_MEASURED, Interval, has_quantile, stratified_interval, withheld
+from dovision.functional.intervals import NOT_MEASURED, Interval, stratified_interval, withheld
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -57,16 +58,31 @@ def average_precision(attacked: Scored, clean: Scored) -> Interval:
 
 
 def threshold(clean: Floats, rate: float) -> float:
-    """The lowest of the clean scores above which lies at most this share of them; nan where that is less than one.
+    """Conformal quantile of clean scores: the k-th smallest of n, k = ceil((n + 1) (1 - rate)); nan where k > n.
+
+    A further clean image, exchangeable with these, has a score above it with a chance of at most `rate`, whatever the
+    distribution and however small n. The chance is over the draw of all n + 1 images: given these n, the false
+    positive rate varies around it.
+
+    Args:
+        clean: scores of clean validation images that the detector was not fitted to, shape (n,).
+        rate: the false positive rate, in (0, 1).
 
     Raises:
         ValueError: there is no score.
+
+    Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005; Lei et al., Distribution-free
+    predictive inference for regression, 2018 (split conformal).
     """
     if not len(clean):
         raise ValueError("a threshold needs the scores of clean validation images, got none.")
-    if not has_quantile(rate, len(clean)):
-        return float("nan")
-    return float(np.sort(clean)[::-1][int(rate * len(clean) + 1e-9)])
+    rank = math.ceil((len(clean) + 1) * (1 - rate) - 1e-9)
+    return float(np.sort(clean)[rank - 1]) if rank <= len(clean) else math.nan
+
+
+def fewest_for_threshold(rate: float) -> int:
+    """The least number of clean scores that have a conformal quantile at this rate."""
+    return math.ceil(1 / rate - 1 - 1e-9)
 
 
 def _won(scores: Floats, others: Floats) -> Floats:

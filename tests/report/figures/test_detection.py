@@ -164,7 +164,7 @@ def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(repor
         )
         assert "nan" not in report_figure.caption
     for name in ("table_eps_0.1", "adaptive", "curves"):
-        assert "reject 1 % and 5 % of the clean validation images" in report_figures[f"detection_{name}"].caption
+        assert "with a chance of at most 1 % and 5 %" in report_figures[f"detection_{name}"].caption
     for name in ("table_eps_0.1", "adaptive", "epsilon"):
         assert SHARE_INTERVALS in report_figures[f"detection_{name}"].caption
 

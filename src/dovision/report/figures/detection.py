@@ -36,8 +36,9 @@ from dovision.store.detection_tables import (
 from dovision.store.run_record import Run, alike
 
 THRESHOLDS = (
-    "Thresholds: those that reject 1 % and 5 % of the clean validation images, of patients that no detector was fitted "
-    "to, taken as given; numbers: of test images, of the attacked ones those on which the attack succeeded."
+    "Thresholds: conformal quantiles of clean validation images of patients that no detector was fitted to, so that a "
+    "clean image exchangeable with these is rejected with a chance of at most 1 % and 5 %; intervals take them as "
+    "given. Numbers: of test images, of the attacked ones those on which the attack succeeded."
 )
 NOISE_CONTROL = (
     "Random-sign noise is as large as the attack but harmless: a detector that separates noise from clean images, but "
@@ -255,7 +256,7 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Itera
         return
     text = (
         f"Clean images, random-sign noise and successful attacks at epsilon {data['eps'].iloc[0]:.3g}. {WORST_IS}; it "
-        f"is {NOT_ADAPTIVE}. Vertical: the threshold that rejects 5 % of the clean validation images. {_SHOWN} Dots "
+        f"is {NOT_ADAPTIVE}. Vertical: the conformal threshold for 5 %. {_SHOWN} Dots "
         f"where there are fewer than {FEWEST_FOR_CURVE} images; the lowest and the highest 1 % are not drawn."
     )
     words = caption(text, [run], f"n = {span(data['images'])} images a line.", _ONE_SEED)
