@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -511,14 +511,23 @@ class Detector(ClassifierComponent, ABC):
     """Separates attacked images from clean ones in three steps: features of an image, a fit, and a score.
 
     All in torch, so that an adaptive attacker can follow the gradient from the score to the image. An unsupervised
-    detector is fitted to clean images only.
+    detector is fitted to clean images only. One whose features depend on clean images is prepared with these first.
     """
 
     supervised = False  # is fitted to attacked images as well
     passes: int  # forward passes that reading an image takes; known once one was read
     reads_code = False  # needs the classifier with its autoencoder
     tuned: Mapping[str, object] = MappingProxyType({})  # settings that the fit has chosen, in plain types
+    prepared = False
     _fitted = False
+
+    def prepare_features(
+        self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None
+    ) -> None:
+        """Learn what features depend on, from clean validation images that the detector is also fitted to.
+
+        Without gradients; assigns new attributes and edits none. By default there is nothing to learn.
+        """
 
     @abstractmethod
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
@@ -546,9 +555,30 @@ class Detector(ClassifierComponent, ABC):
         """Return whether there is something to fit."""
         return type(self).fit_features is not Detector.fit_features
 
+    @property
+    def needs_preparation(self) -> bool:
+        """Return whether features depend on clean images, with which `prepare` is to be called first."""
+        return type(self).prepare_features is not Detector.prepare_features
+
+    @final
+    def prepare(self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None) -> None:
+        """Learn what features depend on from batches of clean images, if anything; see `prepare_features`."""
+        if self.needs_preparation:
+            with outside_inference_mode(), torch.no_grad():
+                self.prepare_features(clean, classifier, with_autoencoder)
+        self.prepared = True
+
     @final
     def read(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        """Features of images, shape (B, F), with a gradient if the images require one; see `read_features`."""
+        """Features of images, shape (B, F), with a gradient if the images require one; see `read_features`.
+
+        Raises:
+            ValueError: the detector was not prepared.
+        """
+        if self.needs_preparation and not self.prepared:
+            raise ValueError(
+                f"{type(self).__name__} must be prepared before it reads. Call prepare with clean validation images."
+            )
         with outside_inference_mode():
             return self.read_features(
                 batch.detached() if batch.image.is_inference() else batch, classifier, with_autoencoder

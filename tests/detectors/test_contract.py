@@ -46,11 +46,20 @@ def detector(request) -> Detector:
 
 
 def read(detector: Detector, image: Tensor, classifiers: tuple[Classifier, Classifier]) -> Tensor:
-    return detector.read(batch_of(image), *classifiers)
+    return prepared(detector, classifiers).read(batch_of(image), *classifiers)
+
+
+def prepared(detector: Detector, classifiers: tuple[Classifier, Classifier]) -> Detector:
+    """The detector, with random images of other groups unless it has seen images."""
+    if not detector.prepared:
+        like = images(40, seed=2).to(classifiers[0].mean.dtype)
+        detector.prepare([batch_of(like)._replace(group=torch.arange(1000, 1040))], *classifiers)
+    return detector
 
 
 def fit(detector: Detector, condition: Condition) -> Detector:
     """Fitted to the first half of the images."""
+    detector.prepare([batch_of(condition.clean[:40])], *condition[:2])
     with torch.no_grad():
         clean, attacked = (read(detector, each[:40], condition[:2]) for each in (condition.clean, condition.attacked))
     detector.fit(clean, attacked if detector.supervised else attacked[:0])
@@ -85,7 +94,7 @@ def test_labels_are_not_looked_at(detector, kind):
         batch = batch._replace(label=torch.eye(3).repeat(2, 1))
     other = batch._replace(label=batch.label.roll(1, 0))
     with torch.no_grad():
-        first, second = (detector.read(each, *classifiers) for each in (batch, other))
+        first, second = (prepared(detector, classifiers).read(each, *classifiers) for each in (batch, other))
     torch.testing.assert_close(first, second, rtol=0, atol=1e-9)
 
 
@@ -191,6 +200,12 @@ def test_the_passes_of_an_image_are_those_that_were_run(detector):
     assert sum(ran) == 3 * detector.passes
 
 
+@pytest.mark.parametrize("name", [name for name in DETECTORS if composed(name).needs_preparation])
+def test_a_read_before_the_preparation_is_refused(name):
+    with pytest.raises(ValueError, match="must be prepared before it reads. Call prepare with clean validation images"):
+        composed(name).read(batch_of(images(2)), *made("multiclass"))
+
+
 class TestFit:
     """Of detectors that have something to fit."""
 
@@ -242,5 +257,5 @@ def test_without_effects_on_a_code_no_autoencoder_is_needed(name):
     detector = composed(name)
     classifier, with_autoencoder = made("multiclass")
     with torch.no_grad():
-        first, second = (detector.read(batch_of(images(2)), classifier, each) for each in (None, with_autoencoder))
+        first, second = (read(detector, images(2), (classifier, each)) for each in (None, with_autoencoder))
     torch.testing.assert_close(first, second, rtol=0, atol=1e-9)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytorch_lightning as pl
 import torch
@@ -18,7 +19,8 @@ from dovision.analysis.detection_summary import HEADLINES, read_detection, write
 from dovision.attacks._gradients import dead_gradients
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition, attack_rows, read_rows
-from dovision.evaluation.detector_fits import Fitted, fit_detectors, write_scores
+from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, write_scores
+from dovision.evaluation.device_batches import DeviceBatches
 from dovision.evaluation.gradient_health import GradientHealth
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Detector
@@ -113,6 +115,7 @@ class Detection(Evaluation):
             raise ValueError(f"Detection needs one device, got {trainer.world_size}. Set devices=1.")
         if self.with_autoencoder is not None:
             self.with_autoencoder.to(pl_module.device).eval()
+        self._prepare_detectors(trainer)
         make_folder(self.folder / READS, setting="output_root")
         self.keepers = {
             name: self.opened(Keeper(self.folder, name, attack, self.images))
@@ -185,6 +188,22 @@ class Detection(Evaluation):
         if len(self.failed) == len(self.attacks):
             got = "; ".join(f"{name}: {reason}" for name, reason in self.failed.items())
             raise ValueError(f"detection needs an attack that runs, got failures alone ({got}). Choose other attacks.")
+
+    def _prepare_detectors(self, trainer: pl.Trainer) -> None:
+        """Show clean validation images, those that detectors are fitted to, to the detectors that ask for them."""
+        due = {name: detector for name, detector in self.detectors.items() if detector.needs_preparation}
+        for detector in DISPLAY.track(due.values(), "detector preparation", "detectors", len(due)):
+            detector.prepare(self._clean_batches(trainer), self.classifier, self.with_autoencoder)
+
+    def _clean_batches(self, trainer: pl.Trainer) -> Iterator[Batch]:
+        val = (trainer.test_dataloaders or [])[0]
+        batches = DeviceBatches(val, trainer.global_rank, trainer.world_size, self._mean, self._std)
+        for got in val:
+            batch = batches.take(got)
+            reserved = for_thresholds(pd.Series(batch.group.tolist()))
+            own = batch.rows(torch.tensor(reserved.to_numpy()).logical_not())
+            if len(own.image):
+                yield Batch(*(field.to(self.classifier.mean.device) for field in own))
 
     @torch.no_grad()
     def _read(self, detector: Detector, batch: Batch) -> Tensor:

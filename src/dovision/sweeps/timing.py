@@ -280,6 +280,8 @@ class Bench:
     def _read(self, detector: Detector, batch: Batch) -> Tensor:
         device = batch.image.device
         with_autoencoder = self.with_autoencoder.to(device).eval() if detector.reads_code else None
+        if not detector.prepared:
+            detector.prepare([batch], self.classifier, with_autoencoder)
         return detector.read(batch, self.classifier, with_autoencoder)
 
     @torch.no_grad()
