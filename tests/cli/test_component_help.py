@@ -45,7 +45,7 @@ def test_several_components_are_described_where_they_stand():
     assert heads == ["attack=fgsm", "attack=pgd", "detector=odin", "attack@detection.attacks.first=pgd"]
     assert "\n  detection.attacks.first.steps=20 " in text
     assert "loss@detection.attacks.first.loss=task_loss" in text
-    assert "\n  detector.odin.step=0.0014 " in text
+    assert "\n  detector.odin.temperatures=" in text
 
 
 def test_a_component_of_a_users_folder_comes_first(tmp_path):

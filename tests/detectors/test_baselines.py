@@ -7,10 +7,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from pytorch_ood import detector as oracle
 from scipy import stats
 from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
+from dovision.detectors._estimators import Gaussians, fit_gaussians
 from dovision.detectors.confidence import ODIN, Entropy, MaxSoftmax, closeness, logit_entropy
 from dovision.detectors.effect_detectors import dispersion
 from dovision.detectors.feature_detectors import (
@@ -93,8 +95,25 @@ def test_odin_on_a_linear_model_moves_each_logit_by_the_step_times_the_weights_s
     image = torch.rand(5, 1, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     logits = classifier(image).detach()
     difference = logits.amax(1) - logits.amin(1) + 0.01 * (linear.weight[1] - linear.weight[0]).abs().sum().item()
-    odin = ODIN(temperature=10, step=0.01)
+    odin = ODIN([10], [0.01])
+    assert not odin.needs_fit
     torch.testing.assert_close(odin.score(odin.read(batch_of(image), classifier, None)), (-difference / 10).sigmoid())
+
+
+def test_odin_reads_for_each_temperature_and_step_what_that_of_pytorch_ood_scores():
+    classifier, _ = made("multiclass")
+    image = images(4)
+    theirs = [oracle.ODIN(classifier, eps=step, temperature=t)(image) for t in (1.0, 1000.0) for step in (0.0, 0.002)]
+    got = ODIN([1.0, 1000.0], [0.0, 0.002]).read(batch_of(image), classifier, None).detach()
+    torch.testing.assert_close(got, 1 + torch.stack(theirs, 1))
+
+
+def test_odin_is_fitted_to_the_temperature_and_step_that_separate_best():
+    odin = ODIN([1, 10], [0.0, 0.1])
+    clean = torch.zeros(3, 4)
+    odin.fit(clean, torch.tensor([[0.0, 0.0, 1.0, 0.0]]).expand(3, 4))
+    assert odin.tuned == {"temperature": 10, "step": 0.0}
+    assert odin.score(torch.arange(4.0).unsqueeze(0)).tolist() == [2.0]
 
 
 def test_feature_squeezing_is_the_largest_distance_over_the_squeezers():
@@ -112,29 +131,58 @@ def test_feature_squeezing_without_a_squeezer_is_refused():
         FeatureSqueezing([], [])
 
 
-def test_distances_of_features_are_those_of_scikit_learn():
-    """One layer and one class."""
+def test_distances_to_gaussians_are_those_of_scikit_learn():
+    """One class."""
     random = np.random.default_rng(0)
     rows = random.normal(size=(60, 5)) @ random.normal(size=(5, 5)) + 3
     others = random.normal(size=(7, 5)) * 4
-    detector = MahalanobisFeatures(["linear"])
-    detector.layers.sizes = (5,)
-    read, other = (torch.from_numpy(np.column_stack([each, np.zeros(len(each))])) for each in (rows, others))
-    detector.fit(read, read[:0])
-    np.testing.assert_allclose(detector.score(other).numpy(), LedoitWolf().fit(rows).mahalanobis(others), rtol=1e-9)
+    distance = fit_gaussians(torch.from_numpy(rows), torch.zeros(60)).squared_distance(torch.from_numpy(others))
+    np.testing.assert_allclose(distance.numpy(), LedoitWolf().fit(rows).mahalanobis(others), rtol=1e-9)
 
 
-def test_the_nearest_class_counts_and_layers_add_up():
-    """Two layers of one feature each; classes at 0 and 10 in the first, at 0 and 100 in the second; deviation 1."""
+@pytest.mark.parametrize("step", [0.0, 0.02])
+def test_mahalanobis_reads_twice_the_distance_of_pytorch_ood_after_the_step(step):
+    """That of pytorch-ood is half of the squared distance, without shrinkage."""
+    classifier, _ = made("multiclass")
+    linear = classifier.network.linear
+    linear.register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    outputs: list[Tensor] = []
+
+    def encoder(image: Tensor) -> Tensor:
+        classifier(image)
+        return outputs.pop()
+
+    theirs = oracle.MahalanobisODIN(encoder, eps=step)
+    points = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) * 0.1
+    theirs.fit_features(points.float(), torch.arange(50) % 2)
+    base = theirs._base
+    base.mu, base.precision = base.mu.double(), base.precision.double()
+    detector = MahalanobisFeatures(["linear"], [step])
+    whitening = torch.linalg.cholesky(base.precision)
+    detector.gaussians = (Gaussians(torch.zeros(3), base.mu @ whitening, whitening),)
+    detector.prepared = True
+    image = images(5)
+    got = detector.read(batch_of(image), classifier, None).detach()
+    torch.testing.assert_close(got[:, 0], 2 * theirs(image.clone()))
+
+
+def test_the_nearest_of_the_predicted_classes_counts():
+    """Classes at 0 and 10, of deviation 1."""
     around = torch.tensor([-1.0, 1.0] * 50, dtype=torch.float64)
-    zero, far = torch.zeros(100, dtype=torch.float64), torch.ones(100, dtype=torch.float64)
-    first = torch.stack([around, around.flip(0).roll(1), zero], 1)
-    second = torch.stack([around + 10, around.flip(0).roll(1) + 100, far], 1)
-    detector = MahalanobisFeatures(["conv1", "conv2"])
-    detector.layers.sizes = (1, 1)
-    detector.fit(torch.cat([first, second]), first[:0])
-    score = detector.score(torch.tensor([[0.0, 0.0, 0], [13.0, 100.0, 0], [13.0, 2.0, 1]], dtype=torch.float64))
-    torch.testing.assert_close(score, torch.tensor([0.0, 9.0, 13.0], dtype=torch.float64))
+    predicted = torch.tensor([4.0] * 100 + [7.0] * 100)
+    gaussians = fit_gaussians(torch.cat([around, around + 10]).unsqueeze(1), predicted)
+    distance = gaussians.squared_distance(torch.tensor([[0.0], [13.0], [6.0]], dtype=torch.float64))
+    torch.testing.assert_close(distance, torch.tensor([0.0, 9.0, 16.0], dtype=torch.float64))
+
+
+def test_mahalanobis_is_fitted_to_the_step_that_separates_best():
+    """Two steps of two layers; the first layer after the second step tells the kinds apart."""
+    detector = MahalanobisFeatures(["conv1", "conv2"], [0.0, 0.01])
+    clean = torch.rand(20, 4, generator=torch.Generator().manual_seed(0))
+    attacked = clean.flip(0) + torch.tensor([0.0, 0.0, 3.0, 0.0])
+    detector.fit(clean, attacked)
+    assert detector.tuned == {"step": 0.01}
+    assert (detector.score(attacked) > detector.score(clean).max()).all()
 
 
 @pytest.mark.parametrize("dimensions", [2, 5])
@@ -143,23 +191,35 @@ def test_uniform_points_have_the_dimension_of_their_space(dimensions):
     reference = torch.rand(10_000, dimensions, generator=random)
     centre = 0.4 + 0.2 * torch.rand(100, dimensions, generator=random)
     embedded, points = (nn.functional.pad(each, (0, 3)) for each in (reference, centre))  # more features do not matter
-    estimate = dimension(points, embedded, neighbours=40)
+    estimate = dimension(torch.cdist(points, embedded).sort(1).values[:, :40])
     assert estimate.mean().item() == pytest.approx(dimensions, rel=0.1)
 
 
 def test_the_dimension_by_hand():
-    """Distances 1, 2, 4, and 8 left out: minus one over the mean of log(1/4), log(2/4), log(4/4) is 1 / log 2."""
-    reference = torch.tensor([[8.0], [1.0], [-4.0], [2.0]])
-    assert dimension(torch.zeros(1, 1), reference, 3).item() == pytest.approx(1 / np.log(2))
+    """Minus one over the mean of log(1/4), log(2/4), log(4/4) is 1 / log 2; an infinite distance is to no neighbour."""
+    nearest = torch.tensor([[1.0, 2.0, 4.0], [1.0, 2.0, 4.0]])
+    assert dimension(nearest)[0].item() == pytest.approx(1 / np.log(2))
+    assert dimension(nn.functional.pad(nearest, (0, 2), value=torch.inf))[1].item() == pytest.approx(1 / np.log(2))
 
 
-def test_the_reference_is_at_most_half_of_the_clean_images():
-    detector = LocalIntrinsicDimensionality(["linear"], cells=1, neighbours=5, reference=100, seed=0)
-    detector.layers.sizes = (4,)
-    rows = torch.rand(30, 4, generator=torch.Generator().manual_seed(0))
-    detector.fit(rows, rows + 5)
-    assert len(detector.references[0]) == 15
-    assert (detector.score(rows + 5) > detector.score(rows).max()).all()
+def test_an_image_is_not_compared_with_one_of_its_own_group():
+    classifier, _ = made("multiclass")
+    clean = images(12)
+    detector = LocalIntrinsicDimensionality(["linear"], None, [5], reference=8)
+    detector.prepare([batch_of(clean[:6]), batch_of(clean[6:])._replace(group=torch.arange(6, 12))], classifier, None)
+    assert detector.groups.tolist() == list(range(8))
+    output = classifier(clean).detach()
+    got = detector.read(batch_of(clean[:1]), classifier, None)
+    torch.testing.assert_close(got[0], dimension(torch.cdist(output[:1], output[1:8]).sort(1).values[:, :5]))
+
+
+def test_the_number_of_neighbours_is_fitted():
+    detector = LocalIntrinsicDimensionality(["linear"], None, [5, 9], reference=8)
+    clean = torch.rand(30, 2, generator=torch.Generator().manual_seed(0))
+    attacked = clean.flip(0) + torch.tensor([0.0, 5.0])
+    detector.fit(clean, attacked)
+    assert detector.tuned == {"neighbours": 9}
+    assert (detector.score(attacked) > detector.score(clean).max()).all()
 
 
 def test_the_dispersion_is_that_of_numpy_and_scipy():
@@ -212,14 +272,27 @@ def test_a_network_without_layers_to_read_is_refused():
         LayerFeatures(None, cells=1)(images(1), fixed(MULTICLASS))
 
 
+def test_every_layer_that_runs_once_can_be_read_as_it_is():
+    relu = nn.ReLU()
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), relu, nn.Conv2d(2, 2, 3), relu, nn.Flatten(), nn.Linear(200, 3))
+    features = LayerFeatures(None, cells=None, every=True)
+    features(images(1), Classifier(network, MULTICLASS, (0.5,), (0.5,)).double())
+    assert features.sizes == (2 * 12 * 12, 200, 200, 3)
+
+
 def test_features_cannot_be_separated_before_an_image_was_read():
-    detector = MahalanobisFeatures(None)
     with pytest.raises(ValueError, match="must be read of an image before"):
-        detector.fit(torch.rand(5, 4), torch.rand(0, 4))
+        LayerFeatures(None, cells=1).split(torch.rand(5, 4))
 
 
 def test_wrong_numbers_are_refused():
-    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
-        ODIN(temperature=0, step=0.1)
+    with pytest.raises(ValueError, match="temperatures must be above 0, got 0"):
+        ODIN([0], [0.1])
+    with pytest.raises(ValueError, match="needs a temperature and a step, got none"):
+        ODIN([1], [])
+    with pytest.raises(ValueError, match="steps must be one or several, got none"):
+        MahalanobisFeatures(None, [])
     with pytest.raises(ValueError, match="neighbours must be at least 2, got 1"):
-        LocalIntrinsicDimensionality(None, cells=1, neighbours=1, reference=100, seed=0)
+        LocalIntrinsicDimensionality(None, cells=1, neighbours=[1], reference=100)
+    with pytest.raises(ValueError, match="neighbours must be one number or several, got none"):
+        LocalIntrinsicDimensionality(None, cells=1, neighbours=[], reference=100)

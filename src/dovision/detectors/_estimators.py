@@ -96,3 +96,16 @@ def best_column(clean: Tensor, attacked: Tensor) -> int:
     rows = torch.cat([clean, attacked]).double().cpu().numpy()
     attack = np.repeat([0, 1], [len(clean), len(attacked)])
     return int(np.argmax([roc_auc_score(attack, candidate) for candidate in rows.T]))
+
+
+def fit_best_regression(clean: Tensor, attacked: Tensor) -> tuple[int, Discriminator]:
+    """The candidate whose logistic regression separates its own rows best, by AUROC, and that regression.
+
+    Args:
+        clean, attacked: the features of each candidate, shapes (N, candidates, F) and (M, candidates, F).
+    """
+    candidates = list(zip(clean.unbind(1), attacked.unbind(1), strict=True))
+    fits = [fit_discriminator(*rows, LogisticRegression(class_weight="balanced")) for rows in candidates]
+    scores = ([fit.logit(rows[kind]) for fit, rows in zip(fits, candidates, strict=True)] for kind in (0, 1))
+    best = best_column(*(torch.stack(each, 1) for each in scores))
+    return best, fits[best]

@@ -1,4 +1,4 @@
-"""Detectors that read the confidence of the classifier, and fit nothing; exact where probabilities saturate.
+"""Detectors that read the confidence of the classifier; exact where probabilities saturate.
 
 The labels of a multilabel task are taken as independent. What is likeliest is then a combination of labels, each as
 its probability has it (above a half or not, whatever the thresholds), and its probability is a product.
@@ -6,16 +6,18 @@ its probability has it (above a half or not, whatever the thresholds), and its p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dovision import checks
+from dovision.detectors._estimators import best_column
+from dovision.detectors._input_step import gradient_signs
 from dovision.detectors._logit_cache import logits_of
 from dovision.interfaces import Classifier, Detector
-from dovision.module_state import differentiable
 from dovision.types import Batch, Task
 
 
@@ -90,30 +92,51 @@ class Entropy(_Confidence):
 class ODIN(Detector):
     """One minus the highest class probability at a high temperature, after a step that raises it.
 
-    The step goes by the sign of the gradient, and may leave [0, 1] by its size. Multilabel: the probability is that of
-    the likeliest combination of labels.
+    The step goes by the sign of the gradient, and may leave [0, 1] by its size. Of several temperatures and steps all
+    pairs are read, and the fit picks the one of the highest AUROC, as its source does on images of both kinds; then it
+    is supervised. A single pair leaves nothing to fit. Multilabel: the probability is that of the likeliest combination
+    of labels.
 
     Args:
-        temperature: what logits are divided by, above 0.
-        step: pixel units, a number or a fraction such as "1/255"; 0 is none.
+        temperatures: what logits are divided by, above 0; one or several.
+        steps: pixel units, numbers or fractions such as "1/255"; 0 is none; one or several.
 
-    Source: Liang, Li and Srikant, arXiv:1706.02690, there for images of other classes.
+    Source: Liang, Li and Srikant, ICLR 2018, arXiv:1706.02690, there for images of other classes.
     """
 
-    passes = 2  # and one backward
+    chosen = 0  # of the pairs
 
-    def __init__(self, temperature: float, step: float | str) -> None:
-        self.temperature = checks.positive("temperature", temperature)
-        self.step = checks.at_least("step", checks.number("step", step), 0)
+    def __init__(self, temperatures: Sequence[float], steps: Sequence[float | str]) -> None:
+        self.temperatures = [checks.positive("temperatures", each) for each in temperatures]
+        self.steps = [checks.at_least("steps", checks.number("steps", each), 0) for each in steps]
+        self.pairs = list(itertools.product(self.temperatures, self.steps))
+        if not self.pairs:
+            raise ValueError("ODIN needs a temperature and a step, got none. Give one or several of both.")
+        self.supervised = len(self.pairs) > 1
+        self.passes = len(self.temperatures) + len(self.pairs)  # and a backward one for each temperature
+
+    @property
+    def needs_fit(self) -> bool:
+        return self.supervised
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        stepped = batch.image + self.step * self._uphill(batch.image, classifier)
-        return doubt(classifier(stepped) / self.temperature, classifier.task).unsqueeze(1)
+        image, task = batch.image, classifier.task
+        uphill = {each: self._uphill(image, classifier, each) for each in self.temperatures}
+        stepped = ((each, classifier(image + step * uphill[each])) for each, step in self.pairs)
+        return torch.stack([doubt(logits / temperature, task) for temperature, logits in stepped], 1)
 
-    def _uphill(self, image: Tensor, classifier: Classifier) -> Tensor:
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        self.chosen = best_column(clean, attacked)
+        self.tuned = dict(zip(("temperature", "step"), self.pairs[self.chosen], strict=True))
+
+    def score_features(self, features: Tensor) -> Tensor:
+        return features[:, self.chosen]
+
+    def _uphill(self, image: Tensor, classifier: Classifier, temperature: float) -> Tensor:
         """Signs of the gradient, shape (B, C, H, W); constant but for jumps, and so without a gradient of their own."""
-        with differentiable(classifier):
-            leaf = image.detach().clone().requires_grad_()
-            likeliest = log_likeliest(classifier(leaf) / self.temperature, classifier.task)
-            (gradient,) = torch.autograd.grad(likeliest.sum(), leaf)
-        return gradient.sign()
+
+        def log_probability(leaf: Tensor) -> Tensor:
+            return log_likeliest(classifier(leaf) / temperature, classifier.task)
+
+        (sign,) = gradient_signs(image, classifier, lambda leaf: [log_probability(leaf)])
+        return sign

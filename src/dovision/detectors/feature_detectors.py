@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.detectors._estimators import Discriminator, Gaussians, fit_discriminator, fit_gaussians
-from dovision.functional.rng import generator
+from dovision.detectors._estimators import Discriminator, Gaussians, fit_best_regression, fit_gaussians
+from dovision.detectors._input_step import gradient_signs
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import evaluating
 from dovision.propagation.sites import find_site
@@ -23,103 +22,168 @@ LEARNED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 class MahalanobisFeatures(Detector):
-    """Sum over layers of the squared distance to the nearest class, one Gaussian a class, of one covariance a layer.
+    """Log-odds of attacked, by a logistic regression on each layer's squared distance to the nearest class.
 
-    Fitted to clean images alone, with the class that the classifier says in the place of the label; the sum treats
-    layers as independent. Its source weights the layers by a logistic regression on attacked images, and first takes a
-    small step of the image; neither is done here. Multilabel: one Gaussian a layer for all images.
+    Each layer has a Gaussian a class, of one covariance, fitted to clean images with the class that the classifier
+    predicts. Before a layer is read the image takes a small step towards the nearest class of that very layer; the fit
+    picks the step of the highest AUROC. A step costs a pass for each layer: [0] is the cheap form, of a single pass.
+    Multilabel: one Gaussian a layer for all images.
 
     Args:
         layers: names of layers; None: all convolutions and linear layers. Maps are averaged over places.
+        steps: pixel units, numbers or fractions such as "1/255"; 0 is none; one or several.
 
-    Source: Lee, Lee, Lee and Shin, NeurIPS 2018, arXiv:1807.03888.
+    Source: Lee, Lee, Lee and Shin, NeurIPS 2018, arXiv:1807.03888; there Gaussians are fitted to training images, and
+    their covariance is not shrunk.
     """
 
-    passes = 1
+    supervised = True
     gaussians: tuple[Gaussians, ...]
+    step: int  # the number of the chosen one
+    discriminator: Discriminator
 
-    def __init__(self, layers: Sequence[str] | None) -> None:
+    def __init__(self, layers: Sequence[str] | None, steps: Sequence[float | str]) -> None:
         self.layers = LayerFeatures(layers, cells=1)
+        self.steps = [checks.at_least("steps", checks.number("steps", each), 0) for each in steps]
+        if not self.steps:
+            raise ValueError("steps must be one or several, got none. Give [0] for no step.")
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.layers.check(classifier, shape)
 
-    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        """The features, and in the last place the number of the predicted class, which only the fit looks at."""
-        row, logits = self.layers(batch.image, classifier)
+    def prepare_features(
+        self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None
+    ) -> None:
+        rows, logits = (
+            torch.cat(each) for each in zip(*(self.layers(b.image, classifier) for b in clean), strict=True)
+        )
         predicted = logits.argmax(1) * (not classifier.task.multilabel)
-        return torch.cat([row, predicted.unsqueeze(1).to(row)], 1)
+        self.gaussians = tuple(fit_gaussians(layer, predicted) for layer in self.layers.split(rows.double()))
+
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        """Distances of each step and layer, shape (B, steps * layers)."""
+        still, moving = 0.0 in self.steps, any(self.steps)
+        self.passes = still + moving * (1 + len(self.gaussians) * sum(step > 0 for step in self.steps))
+        uphill = self._uphill(batch.image, classifier) if moving else ()
+        read = (self._stepped(batch.image, classifier, step, uphill) for step in self.steps)
+        return torch.stack([distance for distances in read for distance in distances], 1)
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        layers = self.layers.split(clean[:, :-1].double())
-        self.gaussians = tuple(fit_gaussians(layer, clean[:, -1]) for layer in layers)
+        self.step, self.discriminator = fit_best_regression(*(self._by_step(rows) for rows in (clean, attacked)))
+        self.tuned = {"step": self.steps[self.step]}
 
     def score_features(self, features: Tensor) -> Tensor:
-        layers = zip(self.gaussians, self.layers.split(features[:, :-1]), strict=True)
-        return torch.stack([gaussians.squared_distance(layer) for gaussians, layer in layers]).sum(0)
+        return self.discriminator.logit(self._by_step(features)[:, self.step])
+
+    def _by_step(self, features: Tensor) -> Tensor:
+        return features.reshape(len(features), len(self.steps), -1)
+
+    def _uphill(self, image: Tensor, classifier: Classifier) -> tuple[Tensor, ...]:
+        """Signs of the gradient of each layer's distance, shape (B, C, H, W) each."""
+        return gradient_signs(image, classifier, lambda leaf: self._distances(leaf, classifier))
+
+    def _stepped(
+        self, image: Tensor, classifier: Classifier, step: float, uphill: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
+        """Distances in each layer after a step towards its nearest class; tensors of shape (B,)."""
+        if not step:
+            return self._distances(image, classifier)
+        return [self._distances(image - step * sign, classifier)[layer] for layer, sign in enumerate(uphill)]
+
+    def _distances(self, image: Tensor, classifier: Classifier) -> list[Tensor]:
+        """To the nearest class, in each layer; tensors of shape (B,)."""
+        layers = zip(self.gaussians, self.layers.split(self.layers(image, classifier)[0]), strict=True)
+        return [gaussians.squared_distance(layer) for gaussians, layer in layers]
 
 
 class LocalIntrinsicDimensionality(Detector):
     """Log-odds of attacked, by a logistic regression on each layer's dimension around the image.
 
-    The dimension is estimated from the distances to the nearest of some clean images, the reference. These are drawn
-    from those that the detector is fitted to, and left out of the regression: at most half of them.
+    The dimension is estimated from the distances to the nearest of a minibatch of clean images, the reference. Images
+    of a group (patient) are not compared with those of the reference that are of the same group: a digit and its
+    attacked self would be near in any case. The fit picks the number of neighbours of the highest AUROC.
 
     Args:
-        layers: names of layers; None: all convolutions and linear layers.
-        cells: maps are averaged over a cells x cells grid, to keep what is read small; its source takes whole maps.
-        neighbours: nearest reference images that are looked at, at least 2.
-        reference: images in the reference.
-        seed: of the drawing.
+        layers: names of layers; None: all without layers of their own that run once in a pass, as its source has it.
+        cells: maps are averaged over a cells x cells grid, for large images; None: whole maps, as its source has them.
+        neighbours: nearest reference images that are looked at, at least 2; one number or several.
+        reference: images in the reference, the first ones that the detector is fitted to.
 
-    Source: Ma et al., ICLR 2018, arXiv:1801.02613.
+    Source: Ma et al., ICLR 2018, arXiv:1801.02613; there each minibatch that is read has a reference of its own.
     """
 
     supervised = True
     passes = 1
     references: tuple[Tensor, ...]  # (R, F) of each layer
+    groups: Tensor  # (R,) of the reference
+    chosen: int  # of the numbers of neighbours
     discriminator: Discriminator
 
-    def __init__(self, layers: Sequence[str] | None, cells: int, neighbours: int, reference: int, seed: int) -> None:
-        self.layers = LayerFeatures(layers, cells)
-        self.neighbours = int(checks.at_least("neighbours", checks.positive_int("neighbours", neighbours), 2))
+    def __init__(
+        self, layers: Sequence[str] | None, cells: int | None, neighbours: Sequence[int], reference: int
+    ) -> None:
+        self.layers = LayerFeatures(layers, cells, every=True)
+        self.neighbours = [int(checks.at_least("neighbours", each, 2)) for each in neighbours]
+        if not self.neighbours:
+            raise ValueError("neighbours must be one number or several, got none.")
         self.reference = checks.positive_int("reference", reference)
-        self.seed = seed
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         self.layers.check(classifier, shape)
 
+    def prepare_features(
+        self, clean: Iterable[Batch], classifier: Classifier, with_autoencoder: Classifier | None
+    ) -> None:
+        rows, groups = [], []
+        due = self.reference
+        for batch in clean:
+            first = batch.rows(slice(due))
+            rows.append(self.layers(first.image, classifier)[0])
+            groups.append(first.group)
+            due -= len(first.image)
+            if not due:
+                break
+        self.references, self.groups = self.layers.split(torch.cat(rows)), torch.cat(groups)
+
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
-        return self.layers(batch.image, classifier)[0]
+        """Dimensions of each number of neighbours and layer, shape (B, neighbours * layers)."""
+        own = batch.group.unsqueeze(1) == self.groups.to(batch.group)
+        layers = self.layers.split(self.layers(batch.image, classifier)[0])
+        found = [self._dimensions(layer, near, own) for layer, near in zip(layers, self.references, strict=True)]
+        return torch.stack(found, 2).flatten(1)
 
     def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
-        order = torch.randperm(len(clean), generator=generator(self.seed))
-        drawn, rest = order.tensor_split([min(self.reference, len(clean) // 2)])
-        self.references = self.layers.split(clean[drawn])
-        regression = LogisticRegression(class_weight="balanced")
-        self.discriminator = fit_discriminator(self._dimensions(clean[rest]), self._dimensions(attacked), regression)
+        self.chosen, self.discriminator = fit_best_regression(*(self._by_number(rows) for rows in (clean, attacked)))
+        self.tuned = {"neighbours": self.neighbours[self.chosen]}
 
     def score_features(self, features: Tensor) -> Tensor:
-        return self.discriminator.logit(self._dimensions(features))
+        return self.discriminator.logit(self._by_number(features)[:, self.chosen])
 
-    def _dimensions(self, features: Tensor) -> Tensor:
-        """Around each image, in each layer; shape (B, layers)."""
-        layers = zip(self.layers.split(features), self.references, strict=True)
-        return torch.stack([dimension(layer, near.to(layer), self.neighbours) for layer, near in layers], 1)
+    def _by_number(self, features: Tensor) -> Tensor:
+        return features.reshape(len(features), len(self.neighbours), -1)
+
+    def _dimensions(self, layer: Tensor, reference: Tensor, own: Tensor) -> Tensor:
+        """Of each number of neighbours, shape (B, neighbours)."""
+        distance = torch.cdist(layer, reference.to(layer), compute_mode="donot_use_mm_for_euclid_dist")
+        nearest = distance.masked_fill(own, torch.inf).sort(1).values
+        return torch.stack([dimension(nearest[:, :number]) for number in self.neighbours], 1)
 
 
-def dimension(points: Tensor, reference: Tensor, neighbours: int) -> Tensor:
-    """Maximum-likelihood estimate of the local dimension around points, shape (B,) from (B, F) and (R, F).
+def dimension(nearest: Tensor) -> Tensor:
+    """Maximum-likelihood estimate of the local dimension around points, shape (B,), from the distances to the nearest.
 
-    Minus one over the mean of log(r_i / r_k), over the distances r_1 <= ... <= r_k to the k nearest of the reference.
+    Minus one over the mean of log(r_i / r_k), over the distances r_1 <= ... <= r_k that are finite.
+
+    Args:
+        nearest: distances in ascending order, shape (B, k); an infinite one is to no neighbour.
 
     Source: Amsaleg et al., KDD 2015.
     """
-    distance = torch.cdist(points, reference, compute_mode="donot_use_mm_for_euclid_dist")
-    nearest = distance.topk(min(neighbours, len(reference)), largest=False).values
+    known = nearest.isfinite()
     tiny = torch.finfo(nearest.dtype).tiny
-    logs = (nearest.clamp(min=tiny) / nearest[:, -1:].clamp(min=tiny)).log()
-    return -1 / logs.mean(1).clamp(max=-1e-6)
+    distance = torch.where(known, nearest, 0).clamp(min=tiny)
+    logs = (distance / distance.amax(1, keepdim=True)).log() * known
+    return -1 / (logs.sum(1) / known.sum(1).clamp(min=1)).clamp(max=-1e-6)
 
 
 class LayerFeatures:
@@ -127,15 +191,17 @@ class LayerFeatures:
 
     Args:
         names: layers of the network; None: all its convolutions and linear layers.
-        cells: of the grid; 1 averages over the whole map.
+        cells: of the grid; 1 averages over the whole map, None keeps the map.
+        every: whether None stands for all layers without layers of their own; what does not run once is left out.
 
     Raises:
         ValueError: at the first image, if there is no such layer, or it does not run exactly once.
     """
 
-    def __init__(self, names: Sequence[str] | None, cells: int) -> None:
+    def __init__(self, names: Sequence[str] | None, cells: int | None, every: bool = False) -> None:
         self.names = None if names is None else tuple(names)
-        self.cells = checks.positive_int("cells", cells)
+        self.cells = None if cells is None else checks.positive_int("cells", cells)
+        self.every = every
         self.sizes: tuple[int, ...] = ()  # features of each layer, known after the first pass
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
@@ -153,6 +219,8 @@ class LayerFeatures:
                     raise ValueError(f"layers must be layers of the network, got {name!r}.")
                 hooks.enter_context(site.module.register_forward_hook(partial(self._keep, outputs)))
             logits = classifier(image)
+        if self.every and self.names is None:
+            runs = {name: outputs for name, outputs in runs.items() if len(outputs) == 1}
         for name, outputs in runs.items():
             if len(outputs) != 1:
                 raise ValueError(f"layer {name!r} must run once in a forward pass, got {len(outputs)} runs.")
@@ -169,7 +237,10 @@ class LayerFeatures:
     def _names(self, classifier: Classifier) -> tuple[str, ...]:
         if self.names is not None:
             return self.names
-        names = [name for name, layer in classifier.network.named_modules() if name and isinstance(layer, LEARNED)]
+        layers = [(name, layer) for name, layer in classifier.network.named_modules() if name]
+        names = [name for name, layer in layers if isinstance(layer, LEARNED)]
+        if self.every:
+            names = [name for name, layer in layers if not any(layer.children())]
         if not names:
             raise ValueError("the network must have convolutions or linear layers, got none. Name its layers.")
         return tuple(names)
@@ -177,4 +248,6 @@ class LayerFeatures:
     def _keep(self, outputs: list[Tensor], layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """From a copy, since the next layer may write into the output."""
         own = output.clone()
-        outputs.append((F.adaptive_avg_pool2d(own, self.cells) if own.ndim == 4 else own).flatten(1))
+        if own.ndim == 4 and self.cells is not None:
+            own = F.adaptive_avg_pool2d(own, self.cells)
+        outputs.append(own.flatten(1))
