@@ -1,13 +1,25 @@
-"""A few birds of flat colours in the published layout of FunnyBirds."""
+"""A few birds of flat colours in the published layout of FunnyBirds, and a run on birds that was made up by hand."""
 
 from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import torch
 from PIL import Image
+
+from dovision.analysis.summary import write_summary
+from dovision.store.map_tables import MAPS_FILE, maps_schema, write_boxes
+from dovision.store.run_directory import RunDirectory
+from dovision.store.run_record import Run, read_sweep
+from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema, samples_schema
+from dovision.store.to_arrow import done_rows, effect_columns, sample_columns
+from dovision.types import BOX_COLUMNS, Batch, Box, Task
 
 PARTS = {"beak": (2, 4, 6, 8), "foot": (20, 8, 26, 12), "wing": (10, 10, 16, 22)}  # top, left, bottom, right
 SIZE = 32  # pixels
@@ -61,3 +73,67 @@ def write_birds(root: Path, train: int = 6, test: int = 2, subsets: bool = True)
 def save(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
+
+
+QUARTERS = {"beak": Box(0, 0, 8, 8), "wing": Box(0, 8, 8, 16), "foot": Box(8, 0, 16, 8), "tail": Box(8, 8, 16, 16)}
+WEIGHTS = {"beak": 10.0, "wing": 20.0, "foot": 30.0, "tail": 40.0}  # what each part adds to the logit of class a
+MODELS = {
+    "a": dict.fromkeys(QUARTERS, 0),
+    "b": {"beak": 0, "wing": 0, "foot": 1, "tail": 1},
+    "c": {"beak": 2, "wing": 2, "foot": 0, "tail": 0},
+}
+TASK = Task("multiclass", tuple(MODELS))
+
+
+def write_bird_run(folder: Path, images: int = 6) -> Run:
+    """A completed run on birds of class a, that shares beak and wing with b, foot and tail with c.
+
+    A part adds its weight to a, and 2 to the class that shares it. In the first image, which is predicted as b, foot
+    and tail add 5 to b besides. Without background0 nothing changes, without background1 the last two images lose a.
+    The map `good` has the weights of the parts, `bad` their inverse.
+    """
+    run = RunDirectory(folder)
+    record = {"seed": 0, "dataset": {"parts": MODELS}}
+    run.start({"name": "birds", "seed": 0, "dataset": {"_target_": "birds"}}, (), record)
+    units = [*QUARTERS, "background0", "background1"]
+    regions = [*QUARTERS.values(), Box(0, 0, 2, 2), Box(14, 14, 16, 16)]
+    control = torch.tensor([[60.0, 0.0, 0.0]] * images)
+    control[0, 1] = 61
+    treated = control.unsqueeze(1).repeat(1, len(units), 1)
+    for number, part in enumerate(QUARTERS):
+        treated[:, number, 0] -= WEIGHTS[part]
+        treated[:, number, 1 if MODELS["b"][part] == 0 else 2] -= 2
+    treated[0, 2:4, 1] -= 5
+    treated[-2:, 5, 0] -= 70
+    sample = torch.arange(images)
+    image = torch.rand(images, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    batch = Batch(image, torch.zeros(images, dtype=torch.long), sample, sample)
+    measured = {"task": TASK, "control_logits": control, "treated_logits": treated}
+    with TableWriter(folder / SAMPLES, samples_schema(TASK)) as table:
+        names = [f"bird {row}" for row in range(images)]
+        table.write(sample_columns(condition="clean", eps=0.0, batch=batch, names=names, logits=control, **measured))
+    with TableWriter(folder / EFFECTS, effects_schema()) as table:
+        places = [regions] * images
+        table.write(
+            done_rows(effect_columns(condition="clean", sample=sample, units=units, regions=places, **measured))
+        )
+    spoken = {unit: "a" if unit in QUARTERS else None for unit in units}
+    boxes = [(row, unit, spoken[unit], *box) for row in range(images) for unit, box in zip(units, regions, strict=True)]
+    write_boxes(folder, pd.DataFrame(boxes, columns=BOX_COLUMNS))
+    schema = maps_schema(4, 4, 16, 16, 1)
+    with TableWriter(folder / MAPS_FILE, schema) as table:
+        table.write(pa.RecordBatch.from_pylist(list(_maps(images)), schema=schema))
+    write_summary(folder)
+    run.complete({})
+    (found,) = read_sweep(folder)
+    return found
+
+
+def _maps(images: int) -> Iterator[dict[str, object]]:
+    for sample in range(images):
+        for explainer, power in (("good", 1), ("bad", -1)):
+            cells = np.zeros((4, 4))
+            for part, box in QUARTERS.items():
+                cells[box.top // 4 : box.bottom // 4, box.left // 4 : box.right // 4] = WEIGHTS[part] ** power
+            facts = {"sample": sample, "group": sample, "explainer": explainer, "class": "a", "variant": "as is"}
+            yield facts | {"correct": sample > 0, "state": "ok", "cells": cells.ravel()}

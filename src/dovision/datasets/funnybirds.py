@@ -23,8 +23,9 @@ from dovision.types import SOURCE_BOXES, Box
 
 MIN_CHANGED = 3  # pixels that must change when an object is taken away; fewer count as hidden
 MAX_JSON_BYTES = 1 << 30  # bytes; the published tables have some 10 MB
+_PARTS = "parts"  # of the facts: by class, the number of the model of each part
 BODY = "body"  # the part that every picture keeps
-BACKGROUND = "background"  # the kind of objects that are part of no bird
+_BACKGROUND = "background"  # the kind of objects that are part of no bird
 
 
 class FunnyBirds(Counterfactuals):
@@ -67,7 +68,10 @@ class FunnyBirds(Counterfactuals):
         self.task = _checks.task(task, classes, ("multiclass",), "FunnyBirds")
         self.shape = _image_io.grey_or_rgb_shape(shape)
         _splits.check_fractions(val_fraction, 0)
-        known = [str(_number(row, "class_idx", self._root / "classes.json")) for row in self._table("classes.json")]
+        models = {
+            str(_number(row, "class_idx", self._root / "classes.json")): row for row in self._table("classes.json")
+        }
+        known = list(models)
         _checks.agree("classes", self.task.classes, known)
         self._parts = frozenset(self._table("parts.json", dict)) - {BODY}
         train, test = (self._pictures(split, len(known)) for split in ("train", "test"))
@@ -76,10 +80,11 @@ class FunnyBirds(Counterfactuals):
         self._pictures_of["test"] = test
         drawn = [path for paths in self._removals for path in paths.values()]
         self.unread = (*(self._root / name for name in [*train["name"], *test["name"]]), *drawn)
-        described = (repr((self.task.classes, self.shape, sorted(self._parts))), train.to_csv(), test.to_csv())
-        listed = (path.relative_to(self._root).as_posix() for path in self.unread)
-        self.content = _checks.fingerprint((text.encode() for text in (*described, *listed)), cut)
-        self.facts = {name: len(pictures) for name, pictures in self._pictures_of.items()}
+        described = (repr((self.task.classes, self.shape, sorted(self._parts), models)), train.to_csv(), test.to_csv())
+        names = (path.relative_to(self._root).as_posix() for path in self.unread)
+        self.content = _checks.fingerprint((text.encode() for text in (*described, *names)), cut)
+        counts = {name: len(pictures) for name, pictures in self._pictures_of.items()}
+        self.facts = {"pictures": counts, _PARTS: {name: dict(row.get("parts", {})) for name, row in models.items()}}
 
     def source(self, split: str) -> Source:
         pictures = self._pictures_of[split]
@@ -196,7 +201,7 @@ def _removals(folder: Path, parts: frozenset[str]) -> Iterator[tuple[frozenset[s
             yield parts - kept, path
     for path in sorted((folder / "background_interventions").glob("*.png")):
         if path.stem.isdecimal():
-            yield frozenset({f"{BACKGROUND}{path.stem}"}), path
+            yield frozenset({f"{_BACKGROUND}{path.stem}"}), path
 
 
 def _number(row: Mapping[str, Any], key: str, path: Path) -> int:

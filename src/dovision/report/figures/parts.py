@@ -1,0 +1,36 @@
+"""The protocol of FunnyBirds as a table of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from dovision.analysis.part_protocol import part_protocol
+from dovision.functional.intervals import BOTH_INTERVALS
+from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
+from dovision.store.run_record import Run
+
+PARTS = "parts"  # of the dataset's facts: by class, the model of each part
+
+
+class BirdParts(FigureComponent):
+    """Accuracy, background independence, target sensitivity and single deletion; none for a dataset without parts."""
+
+    def of_run(self, run: Run) -> Iterator[ReportFigure]:
+        parts = run.facts.get("dataset", {}).get(PARTS)
+        frame = part_protocol(run.folder, parts) if parts else pd.DataFrame()
+        if frame.empty:
+            return
+        text = (
+            "The protocol of FunnyBirds, from effects of taking objects away. Background independence: objects of the "
+            "background without which the class keeps 95 % of its probability. Target sensitivity: the parts that an "
+            "image shares with another class speak more for it, against a third, than those that it shares with that. "
+            "Single deletion: (1 + rho) / 2, rho the rank correlation of the map's sums over parts with their evidence."
+        )
+        words = caption(text, [run], f"n = {span(frame['images'])} images.", f"Brackets: {BOTH_INTERVALS}.", frame)
+        table = pd.DataFrame(
+            {"method": frame["method"], "value": bracketed(frame, ""), "images": frame["images"].astype(str)}
+        )
+        table.index = pd.Index(frame["measure"], name="measure")
+        yield ReportFigure.of_table("part_protocol", "Parts of birds", words, frame, table)
