@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dovision.interfaces import Classifier, Context, Intervention
-from dovision.propagation import Outcome
+from dovision.propagation import Outcome, engine_choice
 from dovision.types import INPUT, Batch, Box, Shape, Task
 
 CLASSES = ("a", "b", "c", "d", "e")
@@ -93,6 +93,12 @@ def _assert_equal(got: Outcome, expected: Outcome) -> None:
         assert ours.shape == theirs.shape
         assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()
         assert (ours.softmax(-1) - theirs.softmax(-1)).abs().max() <= 1e-5
+
+
+@pytest.fixture(autouse=True)
+def incremental_wherever_it_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of what the incremental engine gives take it also where it saves no operations."""
+    monkeypatch.setattr(engine_choice, "WORTH_IT", float("inf"))
 
 
 @pytest.fixture(scope="session")

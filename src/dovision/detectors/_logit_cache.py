@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from dovision.interfaces import Classifier
-from dovision.propagation.propagation import weights_stamp
+from dovision.propagation.weights_stamp import weights_stamp
 
 _T = TypeVar("_T")
 _KNOWN = WeakTensorKeyDictionary()  # by images, then by what was asked

@@ -33,7 +33,7 @@ class Incremental:
         self.inputs = {step: step.inputs() for step in self.edited_steps}
         self.clean_last_use = _last_use(graph.steps)
         self.edited_last_use = _last_use(self.edited_steps)
-        self.bytes_per_image = 0  # stored by the last clean pass
+        self.bytes_per_image = 0  # stored by the first clean pass
         self.bytes_per_pair = 0  # at the peak of the last edited pass
 
     def _stored(self) -> set[Step]:
@@ -67,7 +67,7 @@ class Incremental:
                 if dead not in self.stored and dead not in sizes:
                     del values[dead]
         stored = [value.nbytes for value in values.values() if isinstance(value, Tensor)]
-        self.bytes_per_image = sum(stored) // len(image)
+        self.bytes_per_image = self.bytes_per_image or sum(stored) // len(image)
         return Background(values, shapes, frozenset(sizes), values[self.graph.site], values[self.graph.output])
 
     def treated(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:

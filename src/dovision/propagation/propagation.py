@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,18 +12,15 @@ from dovision import checks
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import FIRST, PassLimits, is_out_of_memory
-from dovision.propagation.edits import all_pairs, edit_of
-from dovision.propagation.graph_passes import fold_batch_norm, lay_out_channels_last, take_splits_apart
+from dovision.propagation.edits import all_pairs
+from dovision.propagation.engine_choice import KnownSite, choose_engine, known_site
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.layouts import presented_site
 from dovision.propagation.plain import Plain
 from dovision.propagation.shortened import Shortened
-from dovision.propagation.sites import Site, find_site
-from dovision.propagation.tracing import trace
-from dovision.propagation.two_sites import JointPasses, PathPasses, TwoSitePasses
-from dovision.types import Batch, Task
-
-log = logging.getLogger(__name__)
+from dovision.propagation.sites import find_site
+from dovision.propagation.two_sites import JointPasses, PathPasses
+from dovision.propagation.weights_stamp import weights_stamp
+from dovision.types import Batch
 
 
 class Outcome(NamedTuple):
@@ -41,8 +36,9 @@ class Propagation:
     """Run a classifier once as it is, and recompute for each unit of an intervention what descends from its edit.
 
     An edit that leaves the site's value as it is, bit for bit, takes no pass: its logits are those of the control.
-    The classifier is traced at the first call, and folded copies of its weights are made: after a change of its
-    weights, its layers or its device, make a new Propagation. The classifier itself is left as it is.
+    The first call chooses the engine (see `engine_choice`), which traces the classifier and makes folded copies of its
+    weights; a Propagation of the same classifier and site takes what an earlier one has chosen. After a change of the
+    classifier's weights, its layers or its device, make a new Propagation. The classifier itself is left as it is.
 
     Args:
         classifier: put into eval mode while it runs, and back; calls from several threads take turns.
@@ -65,7 +61,7 @@ class Propagation:
         self._through = None if intervention.through is None else find_site(classifier, intervention.through)
         self.allowance = PassLimits(None if chunk == "auto" else checks.positive_int("chunk", chunk))
         self.engine: Incremental | Plain | None = None
-        self._presented = False
+        self._known: KnownSite | None = None
         self._reference: Tensor | None = None
         self._reference_passes: int | None = None  # not counted yet; None before they were made
         _refuse_batch_statistics(classifier)
@@ -81,18 +77,19 @@ class Propagation:
         """The engine, chosen once, by the first image of the first batch."""
         if self.engine is None:
             with evaluating(self.classifier):
-                plain = self.plain(batch)
-                first = self.context(plain, batch.rows(slice(0, 1)))
-                both = isinstance(plain, TwoSitePasses)  # they have no faster engine
-                self.engine = plain if both else _choose_engine(plain, self.intervention, first)
+                self.engine = plain = self.plain(batch)
+                if type(plain) is Plain and self._known is not None:  # the others have no faster engine
+                    first = self.context(plain, batch.rows(slice(0, 1)))
+                    self.engine = choose_engine(self._known, plain, self.intervention, first)
             self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
         return self.engine
 
     def plain(self, batch: Batch) -> Plain:
         """Whole forward passes, with the site's value as the intervention sees it, found by the first batch."""
-        if not self._presented:
-            self.site = presented_site(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
-            self._presented = True
+        if self._known is None:
+            with evaluating(self.classifier):
+                self._known = known_site(self.classifier, self.intervention, tuple(batch.image.shape[1:]))
+            self.site = self._known.site
         if self._second is not None:
             other = self._second.plain(batch)
             return JointPasses(self.classifier, self.site, self.intervention, other, self._second.context)
@@ -202,7 +199,7 @@ class Propagation:
 class CachedPropagation:
     """Gives the Propagation of the last call if the classifier is still the same, since it takes a while to set up.
 
-    A change of weights in place, new weights and another device are noticed; a write through `.data` is not.
+    Changes of the classifier are noticed, see `weights_stamp`.
     """
 
     def __init__(self, intervention: Intervention, chunk: int | str = "auto") -> None:
@@ -218,46 +215,6 @@ class CachedPropagation:
         return self._cached
 
 
-def weights_stamp(classifier: Classifier) -> int:
-    """A number that a change of weights, or another classifier, would change; a write through `.data` does not."""
-    weights = classifier.state_dict(keep_vars=True).values()
-    return hash((id(classifier), *((tensor.data_ptr(), tensor._version) for tensor in weights)))
-
-
-def _choose_engine(plain: Plain, intervention: Intervention, context: Context) -> Incremental | Plain:
-    """The fastest engine that agrees with the plain forward pass on one unit, in a context of one image."""
-    if intervention.shortens:
-        return plain
-    classifier, site = plain.classifier, plain.site
-    clean = plain.clean(context.batch.image)
-    shape = tuple(clean.site.shape[1:])
-    streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
-    if not streams:
-        return plain
-    pairs = streams[0].chosen(np.full(2, len(streams[0]) // 2))  # twice, so that edits outnumber the images
-    edited = edit_of(pairs, intervention, clean.site, context, local=False).value
-    assert isinstance(edited, Tensor)
-    beside = torch.cat([clean.site, edited, -clean.site])  # the last only keeps the others company
-    expected = plain.forward(context.batch.image.repeat(4, 1, 1, 1), beside)[:3]
-    if not _agree(clean.control, expected[:1], classifier.task):
-        change = (clean.control - expected[:1]).abs().max().item()
-        raise ValueError(
-            "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
-            f"{change:.2g} in a logit. Look for normalisation over the batch, or for weights that blow up rounding."
-        )
-    try:
-        for engine, tolerance in _incremental(classifier, site):
-            background = engine.clean(context.batch.image)
-            got = torch.cat([background.control, engine.treated(background, pairs, intervention, context)])
-            if _agree(got, expected, classifier.task, tolerance):
-                return engine
-        reason = "the traced model gives other logits"
-    except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
-        reason = f"{type(error).__name__}: {error}"
-    log.warning("the model is run in full for every edit, which is exact but slow: %s.", reason)
-    return plain
-
-
 def _refuse_batch_statistics(classifier: Classifier) -> None:
     """Raise if a batch-norm of the classifier normalises with the batch's own statistics in eval mode."""
     for name, module in classifier.network.named_modules():
@@ -266,25 +223,3 @@ def _refuse_batch_statistics(classifier: Classifier) -> None:
                 f"the classifier's output for an image must not depend on the other images of its batch, but {name!r} "
                 "keeps no running statistics. Train it with track_running_stats=True."
             )
-
-
-def _incremental(classifier: Classifier, site: Site | None) -> Iterator[tuple[Incremental, float]]:
-    """Engines, fastest first, and the difference in probability up to which each is accepted."""
-    on_processor = classifier.mean.device.type == "cpu"
-    for fold, tolerance in ((True, 1e-5), (False, 1.0)):
-        graph = take_splits_apart(trace(classifier, site))
-        if fold:
-            graph = fold_batch_norm(graph)
-        if on_processor:
-            graph = lay_out_channels_last(graph)
-        yield Incremental(graph, torch.channels_last if on_processor else torch.contiguous_format), tolerance
-
-
-def _agree(got: Tensor, expected: Tensor, task: Task, tolerance: float = 1.0) -> bool:
-    """Equal but for rounding: to 1e-4 of the largest logit in single precision, and to a tolerance in probability."""
-    precision = max(1e-4, 32 * torch.finfo(expected.dtype).eps)
-    atol = precision * expected.nan_to_num().abs().max().clamp_min(1e-3).item()
-    if got.shape != expected.shape or not torch.allclose(got, expected, rtol=0, atol=atol, equal_nan=True):
-        return False
-    change = task.probability(got.float()) - task.probability(expected.float())
-    return not change.abs().max().item() > tolerance

@@ -1,0 +1,178 @@
+"""Engines that are kept: as long as the classifier lives, and only while it stays as it is."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from torch import nn
+
+import dovision as dv
+from dovision.functional.geometry import grid_cell
+from dovision.models.conv_autoencoder import ConvAutoencoder, insert
+from dovision.propagation import Propagation, engine_choice
+from dovision.propagation.incremental import Incremental
+from dovision.propagation.plain import Plain
+from dovision.propagation.tracing import trace
+from dovision.propagation.weights_stamp import weights_stamp
+
+GRID = [[grid_cell((1, 16, 16), unit, 4, 4)] for unit in range(16)]
+
+
+def network_of():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 3, padding=1),
+        nn.Flatten(),
+        nn.Linear(6 * 64, 5),
+    )
+
+
+@pytest.fixture
+def traced(monkeypatch):
+    """The sites of the traces made so far."""
+    sites = []
+
+    def counting(classifier, site):
+        sites.append(site)
+        return trace(classifier, site)
+
+    monkeypatch.setattr(engine_choice, "trace", counting)
+    return sites
+
+
+def in_place(network):
+    with torch.no_grad():
+        network[4].weight.mul_(2)
+
+
+def through_data(network):
+    network[4].weight.data[0, 0, 0, 0] += 0.5
+
+
+def exchanged_rows(network):
+    network[6].weight.data.copy_(network[6].weight.data.flip(1))
+
+
+def new_weights(network):
+    network.load_state_dict({name: value * 2 for name, value in network.state_dict().items()})
+
+
+def new_parameter(network):
+    network[6].bias = nn.Parameter(torch.ones(5))
+
+
+def of_another_type(network):
+    network.to(torch.bfloat16).to(torch.float32)
+
+
+def statistics(network):
+    network.train()(torch.rand(4, 1, 16, 16))
+
+
+def another_activation(network):
+    network[2] = nn.GELU()
+
+
+def another_setting(network):
+    network[1].eps = 1.0
+
+
+def hooked(network):
+    network[2].register_forward_hook(lambda module, args, output: 2 * output)
+
+
+def longer(network):
+    network[4] = nn.Sequential(network[4], nn.Conv2d(6, 6, 1))
+
+
+CHANGES = [
+    *(in_place, through_data, exchanged_rows, new_weights, new_parameter, of_another_type, statistics),
+    *(another_activation, another_setting, hooked, longer),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_changed_classifier_gets_a_new_engine(change, traced, painted, classifier_of, batch_of):
+    classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
+    before = Propagation(classifier, painted(GRID))(batch)
+    stamp, traces = weights_stamp(classifier), len(traced)
+    change(classifier.network)
+    classifier.eval()
+    assert weights_stamp(classifier) != stamp
+    after = Propagation(classifier, painted(GRID))(batch)
+    assert len(traced) > traces
+    fresh = Propagation(copy.deepcopy(classifier), painted(GRID))(batch)
+    assert torch.equal(after.treated, fresh.treated)
+    assert not torch.equal(after.treated, before.treated)
+
+
+def test_an_engine_is_kept_for_all_interventions_at_a_site(traced, painted, classifier_of, batch_of):
+    classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
+    first = Propagation(classifier, painted(GRID))
+    outcome = first(batch)
+    classifier.train()
+    second = Propagation(classifier, painted(GRID[:6]))
+    torch.testing.assert_close(second(batch).treated, outcome.treated[:, :6], rtol=0, atol=1e-6)
+    assert second.engine is first.engine
+    assert len(traced) == 1
+    Propagation(classifier, painted([[None]], "2"))(batch)
+    assert len(traced) == 2
+
+
+def test_maps_in_a_notebook_are_traced_once(traced, classifier_of, batch_of):
+    classifier, image = classifier_of(network_of()), batch_of(2, 1, 16, 16).image
+    maps = [dv.effect_map(classifier, image, dv.PixelGrid(4, 4)).map for _ in range(3)]
+    assert len(traced) == 1
+    assert torch.equal(maps[0], maps[2])
+
+
+def test_a_site_with_an_autoencoder_behind_it_is_another_one(traced, painted, classifier_of, batch_of):
+    classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
+    plain = Propagation(classifier, painted(GRID))(batch)
+    autoencoder = ConvAutoencoder("0", (4, 3, 2, 3, 4), code=2, kernel_size=3)
+    inserted = insert(classifier, autoencoder, (1, 16, 16)).eval()
+    assert not torch.equal(Propagation(inserted, painted(GRID))(batch).treated, plain.treated)
+    assert torch.equal(Propagation(classifier, painted(GRID))(batch).treated, plain.treated)
+    assert len(traced) == 2
+
+
+def test_what_is_kept_goes_with_the_classifier(painted, classifier_of, batch_of):
+    classifier = classifier_of(network_of())
+    for site in ("input", "0", "4"):
+        Propagation(classifier, painted([[None]], site))(batch_of(1, 1, 16, 16))
+    gone = [weakref.ref(classifier), weakref.ref(classifier.network[4].weight)]
+    del classifier
+    gc.collect()
+    assert [each() for each in gone] == [None, None]
+
+
+def test_threads_share_an_engine(traced, painted, classifier_of, batch_of):
+    classifier, batch = classifier_of(network_of()), batch_of(2, 1, 16, 16)
+    expected = Propagation(copy.deepcopy(classifier), painted(GRID))(batch)
+    traced.clear()
+    with ThreadPoolExecutor(6) as threads:
+        outcomes = list(threads.map(lambda _: Propagation(classifier, painted(GRID))(batch), range(12)))
+    assert len(traced) == 1
+    assert all(torch.equal(outcome.treated, expected.treated) for outcome in outcomes)
+
+
+@pytest.mark.parametrize(
+    ("regions", "site", "engine"),
+    [(GRID, "input", Incremental), ([[None]], "input", Plain), ([[None]], "4", Incremental)],
+)
+def test_whole_passes_are_made_where_little_is_saved(
+    regions, site, engine, monkeypatch, painted, classifier_of, batch_of
+):
+    monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
+    propagation = Propagation(classifier_of(network_of()), painted(regions, site))
+    propagation(batch_of(1, 1, 16, 16))
+    assert type(propagation.engine) is engine
