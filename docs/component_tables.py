@@ -26,6 +26,7 @@ KINDS = {  # of which docs/extend has a page
 }
 PIECES = {  # of a component, or of a run
     "fill": "what a region of the image is painted with: `fill@intervention.fill=blur`",
+    "transform": "what is made of a whole image: `+transform@intervention.transforms.NAME=jpeg`",
     "value": "what a unit of an activation is set to: `value@intervention.value=mean`",
     "loss": "what an attack raises: `loss@attack.loss=margin`",
     "training": "how classifier and autoencoder are fitted",

@@ -26,13 +26,26 @@ if TYPE_CHECKING:
     from dovision.interfaces import Attack, Classifier, Images, Intervention
     from dovision.interventions.activation import Activation
     from dovision.interventions.brush import Brush
-    from dovision.interventions.fills import Blur, Constant, Mean, Noise
+    from dovision.interventions.fills import Blur, Constant, Mean, Noise, Transformed
     from dovision.interventions.interchange import Interchange
     from dovision.interventions.perturbation import Perturbation
     from dovision.interventions.pixel_grid import PixelGrid
     from dovision.interventions.segments import Segments
     from dovision.interventions.sliding_window import SlidingWindow
     from dovision.interventions.token_drop import TokenDrop
+    from dovision.interventions.transform import Transform
+    from dovision.interventions.transforms import (
+        BitDepth,
+        GaussianFilter,
+        JpegCompression,
+        MedianFilter,
+        NonLocalMeans,
+        Resampling,
+        Rotation,
+        Shift,
+        SignNoise,
+        TransformSequence,
+    )
     from dovision.interventions.values import GaussianNoise, ReferenceMean, Resample, SampleMean, Steering, Zero
     from dovision.models.checkpoint import load
     from dovision.types import CODE, INPUT, Batch, Box, Task
@@ -46,6 +59,7 @@ __all__ = [
     "Activation",
     "Attack",
     "Batch",
+    "BitDepth",
     "Blur",
     "Box",
     "BoxScore",
@@ -54,23 +68,34 @@ __all__ = [
     "Classifier",
     "Constant",
     "EffectResult",
+    "GaussianFilter",
     "GaussianNoise",
     "Images",
     "Interchange",
     "Intervention",
+    "JpegCompression",
     "Mean",
     "MeanLogit",
+    "MedianFilter",
     "Noise",
+    "NonLocalMeans",
     "Perturbation",
     "PixelGrid",
     "ReferenceMean",
     "Resample",
+    "Resampling",
+    "Rotation",
     "SampleMean",
     "Segments",
+    "Shift",
+    "SignNoise",
     "SlidingWindow",
     "Steering",
     "Task",
     "TokenDrop",
+    "Transform",
+    "TransformSequence",
+    "Transformed",
     "Zero",
     "effect_map",
     "load",
@@ -84,13 +109,26 @@ _HOMES = {
     "interfaces": ("Attack", "Classifier", "Images", "Intervention"),
     "interventions.activation": ("Activation",),
     "interventions.brush": ("Brush",),
-    "interventions.fills": ("Blur", "Constant", "Mean", "Noise"),
+    "interventions.fills": ("Blur", "Constant", "Mean", "Noise", "Transformed"),
     "interventions.interchange": ("Interchange",),
     "interventions.perturbation": ("Perturbation",),
     "interventions.pixel_grid": ("PixelGrid",),
     "interventions.segments": ("Segments",),
     "interventions.sliding_window": ("SlidingWindow",),
     "interventions.token_drop": ("TokenDrop",),
+    "interventions.transform": ("Transform",),
+    "interventions.transforms": (
+        "BitDepth",
+        "GaussianFilter",
+        "JpegCompression",
+        "MedianFilter",
+        "NonLocalMeans",
+        "Resampling",
+        "Rotation",
+        "Shift",
+        "SignNoise",
+        "TransformSequence",
+    ),
     "interventions.values": ("GaussianNoise", "ReferenceMean", "Resample", "SampleMean", "Steering", "Zero"),
     "models.checkpoint": ("load",),
     "types": ("CODE", "INPUT", "Batch", "Box", "Task"),

@@ -13,7 +13,16 @@ from PIL import Image
 from scipy import ndimage
 from skimage.restoration import denoise_nl_means
 
-from dovision.functional.filters import gaussian_filter, jpeg, median_filter, non_local_means, reduce_depth
+from dovision.functional.filters import (
+    gaussian_filter,
+    jpeg,
+    median_filter,
+    non_local_means,
+    reduce_depth,
+    resample,
+    rotate,
+    shift,
+)
 
 FILTERS = {
     "one bit": partial(reduce_depth, bits=1),
@@ -22,6 +31,9 @@ FILTERS = {
     "gaussian": partial(gaussian_filter, sigma=0.8),
     "non-local means": partial(non_local_means, patch_size=3, patch_distance=2, h=0.1),
     "jpeg": partial(jpeg, quality=75),
+    "shift": partial(shift, rows=1, columns=-1),
+    "rotation": partial(rotate, degrees=8.0),
+    "resampling": partial(resample, factor=0.5),
 }
 EACH = pytest.mark.parametrize("filtered", FILTERS.values(), ids=FILTERS)
 SIDES = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9))
@@ -134,7 +146,7 @@ def test_black_and_white_images_are_left_alone(filtered, value):
     torch.testing.assert_close(filtered(flat), flat)
 
 
-@pytest.mark.parametrize("name", ["median", "gaussian", "non-local means"])
+@pytest.mark.parametrize("name", ["median", "gaussian", "non-local means", "shift", "rotation", "resampling"])
 def test_flat_images_are_left_alone(name):
     flat = torch.full((1, 3, 9, 8), 0.3)
     torch.testing.assert_close(FILTERS[name](flat), flat)
@@ -147,3 +159,31 @@ def test_a_gradient_reaches_the_image_which_is_not_changed(filtered):
     filtered(image).sum().backward()
     assert torch.equal(image.detach(), before)
     assert image.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("step", [(0, 0), (1, 0), (-2, 3), (9, -9)])
+def test_a_shift_is_that_of_scipy(step):
+    image = images(2, 1, 6, 7)
+    expected = ndimage.shift(image.numpy(), (0, 0, *step), order=0, mode="nearest")
+    np.testing.assert_array_equal(shift(image, *step).numpy(), expected)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 8.0, -33.0, 90.0, 180.0])
+def test_a_rotation_is_that_of_scipy(degrees):
+    image = images(2, 1, 8, 11, dtype=torch.float64)
+    expected = ndimage.rotate(image.numpy(), degrees, axes=(2, 3), reshape=False, order=1, mode="nearest")
+    np.testing.assert_allclose(rotate(image, degrees).numpy(), expected, atol=1e-9)
+
+
+def test_a_quarter_turn_is_counter_clockwise():
+    image = images(1, 1, 5, 5)
+    torch.testing.assert_close(rotate(image, 90.0), image.rot90(1, (2, 3)))
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.3, 1.0, 2.0])
+def test_resampling_is_that_of_pillow(factor):
+    image = images(1, 1, 10, 14)
+    size = (round(14 * factor), round(10 * factor))
+    film = Image.fromarray(image[0, 0].numpy()).resize(size, Image.Resampling.BILINEAR)
+    expected = np.asarray(film.resize((14, 10), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(resample(image, factor)[0, 0].numpy(), expected, atol=1e-5)

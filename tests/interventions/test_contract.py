@@ -39,6 +39,7 @@ POSITIONS = ["intervention.unit=position", "intervention.choose=[r0c0,r2c3,r29c2
 CHOICES = [
     *([f"+intervention={name}", *NEEDED.get(name, [])] for name in names("intervention")),
     *(["+intervention=pixel_grid", f"fill@intervention.fill={name}"] for name in names("fill")),
+    *(["+intervention=transform", f"transform@intervention.transforms.median2={name}"] for name in names("transform")),
     *(
         ["+intervention=latent_channel", *own, f"value@intervention.value={name}", *NEEDED.get(name, [])]
         for name in names("value")

@@ -6,6 +6,8 @@ that of the image itself (straight-through, arXiv:1308.3432): no derivative, but
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -95,6 +97,35 @@ def jpeg(image: Tensor, quality: int) -> Tensor:
     pixels = (image.detach() * 255).round().to(torch.uint8).cpu()
     decoded = torch.stack([decode_jpeg(encode_jpeg(each, quality)) for each in pixels])
     return straight_through(image, decoded.to(image) / 255)
+
+
+def shift(image: Tensor, rows: int, columns: int) -> Tensor:
+    """Image moved down by `rows` and to the right by `columns`, shape (B, C, H, W); edges go on as they end."""
+    down, across = (
+        (torch.arange(length, device=image.device) - step).clamp(0, length - 1)
+        for length, step in zip(image.shape[2:], (rows, columns), strict=True)
+    )
+    return image[:, :, down][..., across]
+
+
+def rotate(image: Tensor, degrees: float) -> Tensor:
+    """Image turned counter-clockwise around its centre, shape (B, C, H, W), bilinear; edges go on as they end."""
+    height, width = image.shape[2:]
+    turn = math.radians(degrees)
+    cosine, sine = math.cos(turn), math.sin(turn)
+    # In units of half the image's width and height, from a pixel to the one that is seen there.
+    theta = image.new_tensor([[cosine, -sine * height / width, 0], [sine * width / height, cosine, 0]])
+    grid = F.affine_grid(theta.expand(len(image), 2, 3), list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False).clamp(0, 1)
+
+
+def resample(image: Tensor, factor: float) -> Tensor:
+    """Image resized by `factor` and back, shape (B, C, H, W), bilinear with antialiasing; at least one pixel small."""
+    height, width = image.shape[2:]
+    size = [max(1, round(length * factor)) for length in (height, width)]
+    resized = F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
+    again = F.interpolate(resized, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
+    return again.clamp(0, 1)
 
 
 def _padded(image: Tensor, before: int, after: int, mode: str) -> Tensor:

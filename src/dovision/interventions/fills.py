@@ -12,6 +12,7 @@ from dovision import checks
 from dovision.functional.filters import gaussian_weights
 from dovision.functional.rng import uniform
 from dovision.interfaces import Context
+from dovision.interventions.transforms import ImageTransform, checked_transform
 from dovision.types import Box
 
 
@@ -99,6 +100,20 @@ class Inpaint:
         spectrum = modes_down.T @ _neighbours(value, region) @ modes_across
         surface = modes_down @ (spectrum / (down.unsqueeze(1) + across)) @ modes_across.T
         return surface.clamp(0, 1).to(value.dtype)
+
+
+class Transformed:
+    """The region as it looks in the transformed image: stays near the data where a constant does not.
+
+    Args:
+        transform: of whole images, such as MedianFilter(2).
+    """
+
+    def __init__(self, transform: ImageTransform) -> None:
+        self.transform = checked_transform(transform)
+
+    def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
+        return region.crop(self.transform(value, context))
 
 
 def _neighbours(value: Tensor, region: Box) -> Tensor:

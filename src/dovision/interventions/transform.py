@@ -1,0 +1,30 @@
+"""Transforms of the whole image as interventions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from dovision.interfaces import Context, Intervention
+from dovision.interventions.transforms import ImageTransform, checked_transforms
+from dovision.types import INPUT, Shape
+
+
+class Transform(Intervention):
+    """do(x = T(x)), one unit a transform; an image that a transform leaves as it is takes no pass.
+
+    Args:
+        transforms: by the names of the units, such as {"median2": MedianFilter(2)}.
+    """
+
+    site = INPUT
+
+    def __init__(self, transforms: Mapping[str, ImageTransform]) -> None:
+        self.transforms = checked_transforms("transforms", transforms)
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        return tuple(self.transforms)
+
+    def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
+        return list(self.transforms.values())[unit](value, context)

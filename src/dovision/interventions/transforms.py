@@ -1,0 +1,210 @@
+"""Transforms of whole images that keep what a person sees: smoothing, compression, noise and small movements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from torch import Tensor
+
+from dovision import checks
+from dovision.functional import filters
+from dovision.functional.rng import as_signs, uniform
+from dovision.interfaces import Context
+
+FARTHEST = 2**15  # pixels that an image is shifted by, either way
+
+
+class ImageTransform(Protocol):
+    """From images to images, both of shape (B, C, H, W) in [0, 1], each alone; differentiable, see `filters`.
+
+    Random numbers depend on a seed and `context.batch.sample` alone.
+    """
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor: ...
+
+
+def checked_transform(transform: ImageTransform) -> ImageTransform:
+    """Return `transform` if it is one, and no class of transforms."""
+    return checks.function("transform", transform, "a transform such as MedianFilter(2)")
+
+
+def checked_transforms(name: str, transforms: Mapping[str, ImageTransform]) -> dict[str, ImageTransform]:
+    """Return transforms by their names, at least one."""
+    if not isinstance(transforms, Mapping) or not transforms:
+        raise ValueError(
+            f'{name} must be transforms by name, such as {{"median2": MedianFilter(2)}}, got {transforms!r}.'
+        )
+    return {checks.names(name, (key,))[0]: checked_transform(each) for key, each in transforms.items()}
+
+
+class BitDepth:
+    """Rounding to fewer bits a channel.
+
+    Args:
+        bits: 1 to 8.
+
+    Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self.bits = checks.bounded("bits", bits, 1, 8)
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        return filters.reduce_depth(image, self.bits)
+
+
+class MedianFilter:
+    """The median of a window around each pixel.
+
+    Args:
+        window: its side in pixels.
+
+    Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.window = checks.positive_int("window", window)
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        return filters.median_filter(image, self.window)
+
+
+class GaussianFilter:
+    """Smoothing by a Gaussian.
+
+    Args:
+        sigma: its standard deviation in pixels.
+
+    Source: smoothing as a test for attacks, Liang et al., arXiv:1705.08378.
+    """
+
+    def __init__(self, sigma: float) -> None:
+        self.sigma = checks.positive("sigma", sigma)
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        return filters.gaussian_filter(image, self.sigma)
+
+
+class NonLocalMeans:
+    """Mean of the pixels nearby whose patches look like the pixel's own.
+
+    Args:
+        patch_size: side of a patch in pixels, odd.
+        patch_distance: pixels up to that many rows and columns away are averaged.
+        h: difference of patches that is taken for noise, in pixel units; a number or a fraction such as "4/255".
+
+    Source: Buades, Coll and Morel, CVPR 2005; as a test for attacks, Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
+    """
+
+    def __init__(self, patch_size: int, patch_distance: int, h: float | str) -> None:
+        if checks.positive_int("patch_size", patch_size) % 2 == 0:
+            raise ValueError(f"patch_size must be odd, got {patch_size}.")
+        self.patch_size = patch_size
+        self.patch_distance = checks.positive_int("patch_distance", patch_distance)
+        self.h = checks.positive("h", h)
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        return filters.non_local_means(image, self.patch_size, self.patch_distance, self.h)
+
+
+class JpegCompression:
+    """The image of 8 bits a channel after JPEG compression.
+
+    Args:
+        quality: 1 to 100.
+
+    Source: Dziugaite, Ghahramani and Roy, 2016, arXiv:1608.00853.
+    """
+
+    def __init__(self, quality: int) -> None:
+        self.quality = checks.bounded("quality", quality, 1, 100)
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        return filters.jpeg(image, self.quality)
+
+
+class SignNoise:
+    """Each pixel up or down by the same amount, by the toss of a coin, and clipped to [0, 1].
+
+    Args:
+        eps: the amount, in pixel units; a number or a fraction such as "8/255".
+        seed: of the tosses.
+        draw: one of several draws of a seed; the tosses depend on (seed, sample, draw) alone.
+
+    Source: answers to noise as a test for attacks, Roth, Kilcher and Hofmann, ICML 2019, arXiv:1902.04818.
+    """
+
+    def __init__(self, eps: float | str, seed: int, draw: int = 0) -> None:
+        self.eps = checks.within("eps", checks.number("eps", eps), 0, 1)
+        self.seed = checks.count("seed", seed)
+        self.draw = checks.count("draw", draw)
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        tosses = as_signs(uniform(tuple(image.shape[1:]), self.seed, context.batch.sample, self.draw))
+        return (image + self.eps * tosses.to(image)).clamp(0, 1)
+
+
+class Shift:
+    """Moving the image by whole pixels; edges go on as they end.
+
+    Args:
+        rows, columns: pixels down and to the right; negative: up and to the left.
+
+    Source: as a test for attacks, Tian, Yang and Cai, AAAI 2018.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.rows = checks.bounded("rows", rows, -FARTHEST, FARTHEST)
+        self.columns = checks.bounded("columns", columns, -FARTHEST, FARTHEST)
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        return filters.shift(image, self.rows, self.columns)
+
+
+class Rotation:
+    """Turning the image around its centre, bilinear; edges go on as they end.
+
+    Args:
+        degrees: counter-clockwise, -180 to 180.
+
+    Source: as a test for attacks, Tian, Yang and Cai, AAAI 2018.
+    """
+
+    def __init__(self, degrees: float) -> None:
+        self.degrees = checks.within("degrees", degrees, -180, 180)
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        return filters.rotate(image, self.degrees)
+
+
+class Resampling:
+    """Resizing the image and back, bilinear with antialiasing.
+
+    Args:
+        factor: between the sides of the resized image and its own, such as 0.5.
+
+    Source: Guo, Rana, Cisse and van der Maaten, ICLR 2018, arXiv:1711.00117, who crop and rescale.
+    """
+
+    def __init__(self, factor: float) -> None:
+        self.factor = checks.positive("factor", factor)
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        return filters.resample(image, self.factor)
+
+
+class TransformSequence:
+    """Several transforms, one after the other.
+
+    Args:
+        steps: by any names, in their order.
+    """
+
+    def __init__(self, steps: Mapping[str, ImageTransform]) -> None:
+        self.steps = list(checked_transforms("steps", steps).values())
+
+    def __call__(self, image: Tensor, context: Context) -> Tensor:
+        for step in self.steps:
+            image = step(image, context)
+        return image

@@ -1,0 +1,106 @@
+"""Transforms of whole images as interventions, as fills, and one after the other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dovision.functional.filters import median_filter, reduce_depth
+from dovision.interfaces import Classifier
+from dovision.interventions.fills import Transformed
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.interventions.transform import Transform
+from dovision.interventions.transforms import (
+    BitDepth,
+    JpegCompression,
+    MedianFilter,
+    NonLocalMeans,
+    Shift,
+    SignNoise,
+    TransformSequence,
+)
+from dovision.propagation import Propagation
+from dovision.propagation.incremental import Incremental
+from dovision.types import Batch, Box, Task
+
+
+def test_units_are_named_by_the_keys_and_touch_the_whole_image(context):
+    transform = Transform({"bits1": BitDepth(1), "median3": MedianFilter(3)})
+    image = context.batch.image
+    assert transform.units(tuple(image.shape[1:])) == ("bits1", "median3")
+    assert transform.region(tuple(image.shape[1:]), 0, 0) is None
+    assert torch.equal(transform.apply(image, 0, context), reduce_depth(image, 1))
+    assert torch.equal(transform.apply(image, 1, context), median_filter(image, 3))
+
+
+def test_a_sequence_goes_step_by_step(context):
+    both = TransformSequence({"first": BitDepth(1), "second": MedianFilter(2)})
+    expected = median_filter(reduce_depth(context.batch.image, 1), 2)
+    assert torch.equal(both(context.batch.image, context), expected)
+
+
+def test_noise_is_by_the_amount_up_or_down_and_clipped(context):
+    grey = torch.full_like(context.batch.image, 0.5)
+    change = SignNoise("1/4", seed=0)(grey, context) - grey
+    assert torch.equal(change.abs(), torch.full_like(grey, 0.25))
+    assert abs(change.mean()) < 0.02
+    assert SignNoise(1.0, seed=0)(grey, context).unique().tolist() == [0, 1]
+
+
+def test_noise_depends_on_seed_sample_and_draw_alone(context):
+    image = context.batch.image
+    first = SignNoise(0.1, seed=0)(image, context)
+    backwards = SignNoise(0.1, seed=0)(image.flip(0), context.rows([3, 2, 1, 0]))
+    assert torch.equal(backwards.flip(0), first)
+    for other in (SignNoise(0.1, seed=1), SignNoise(0.1, seed=0, draw=1)):
+        assert not torch.equal(other(image, context), first)
+
+
+def test_a_transformed_region_is_a_crop_of_the_transformed_image(context):
+    region = Box(2, 3, 7, 12)
+    found = Transformed(MedianFilter(3))(context.batch.image, region, context)
+    assert torch.equal(found, region.crop(median_filter(context.batch.image, 3)))
+
+
+@pytest.mark.parametrize(
+    "transform", [MedianFilter(2), NonLocalMeans(3, 2, 0.1), JpegCompression(50), SignNoise(0.1, seed=0), Shift(1, 1)]
+)
+def test_cells_set_to_their_transformed_selves_have_the_effects_of_whole_passes(transform, context):
+    grid = PixelGrid(4, 5, fill=Transformed(transform))
+    propagation = Propagation(context.classifier, grid)
+    outcome = propagation(context.batch)
+    assert isinstance(propagation.engine, Incremental)
+    shape = tuple(context.batch.image.shape[1:])
+    with torch.no_grad():
+        for unit in range(len(grid.units(shape))):
+            expected = context.classifier(grid.apply(context.batch.image, unit, context))
+            torch.testing.assert_close(outcome.treated[:, unit], expected, atol=1e-5, rtol=0)
+
+
+def test_a_transform_that_leaves_the_image_as_it_is_takes_no_pass():
+    image = torch.zeros(3, 1, 6, 6)
+    image[1, 0, 2, 2] = 0.4
+    classifier = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(36, 2)), Task("multiclass", ("a", "b")), (0,), (1,))
+    batch = Batch(image, torch.zeros(3, dtype=torch.long), torch.arange(3), torch.arange(3))
+    outcome = Propagation(classifier.eval(), Transform({"bits1": BitDepth(1), "median3": MedianFilter(3)}))(batch)
+    assert outcome.skipped == 4
+    assert torch.equal(outcome.treated[0], outcome.control[:1].expand(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Transform({}), r"transforms must be transforms by name, such as .*median2.*, got \{\}"),
+        (lambda: Transform({"median": MedianFilter}), "got the class MedianFilter itself. Call it: MedianFilter"),
+        (lambda: TransformSequence({}), "steps must be transforms by name"),
+        (lambda: NonLocalMeans(4, 5, 0.1), "patch_size must be odd, got 4"),
+        (lambda: BitDepth(9), "bits must be a whole number from 1 to 8, got 9"),
+        (lambda: JpegCompression(0), "quality must be a whole number from 1 to 100, got 0"),
+        (lambda: SignNoise("9/8", 0), r"eps must be a number in \[0, 1\]"),
+        (lambda: Transformed(3), r"transform must be a transform such as MedianFilter\(2\), got 3"),
+    ],
+)
+def test_bad_arguments_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
