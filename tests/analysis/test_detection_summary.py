@@ -31,7 +31,7 @@ FGSM = (5.0, 26.0, 98.0, 60.0)  # succeeds on the second and the third
 
 def condition(attack, scores, success=(None,) * 4, eps=0.1, split="test", **more):
     columns = {"sample": range(len(scores)), "group": range(len(scores)), "split": split, "attack": attack, "eps": eps}
-    columns |= {"strength": None, "detector": "odin", "variant": "as is", "fitted_on": "", "correct": True}
+    columns |= {"detector": "odin", "variant": "as is", "fitted_on": "", "correct": True}
     success = list(success) if len(scores) == 4 else None
     return pd.DataFrame(columns | {"success": success, "score": scores} | more).astype({"success": object})
 
@@ -43,7 +43,7 @@ def conditions(**more):
         condition("random_sign", NOISE, (False, True, False, None), **more),
         condition("pgd", PGD, (True, True, False, None), **more),
         condition("fgsm", FGSM, (False, True, True, None), **more),
-        condition("adaptive", (1.0, 2.0, 3.0, 4.0), (True, True, True, None), **more | {"strength": 10.0}),
+        condition("adaptive", (1.0, 2.0, 3.0, 4.0), (True, True, True, None), **more),
     ]
 
 
@@ -113,7 +113,7 @@ def test_a_single_attack_has_no_worst_case(tmp_path):
 
 def test_adaptive_rows_say_so_and_all_others_say_that_they_are_not(found):
     is_adaptive = found["attack"] == "adaptive"
-    assert found.loc[is_adaptive, ["attacker", "strength", "evasion_5"]].values.tolist() == [["adaptive", 10.0, 1.0]]
+    assert found.loc[is_adaptive, ["attacker", "evasion_5"]].values.tolist() == [["adaptive", 1.0]]
     assert set(found.loc[~is_adaptive, "attacker"]) == {NOT_ADAPTIVE}
 
 
@@ -206,6 +206,6 @@ def test_over_seeds_is_the_mean_with_the_range(tmp_path):
 
 def test_the_worst_case_leaves_out_noise_and_the_adaptive_attacker():
     rows = [("pgd", 0, 1.0, 5.0), ("fgsm", 0, 1.0, 3.0), ("square", 0, 0.0, 1.0), ("random_sign", 0, 1.0, 0.0)]
-    rows += [("adaptive", 0, 1.0, 0.0), ("adaptive, orthogonal", 0, 1.0, 0.0), ("clean", 0, np.nan, 0.0)]
+    rows += [("adaptive", 0, 1.0, 0.0), ("clean", 0, np.nan, 0.0)]
     frame = pd.DataFrame(rows, columns=["attack", "sample", "success", "score"])
     assert worst_case(frame)["attack"].tolist() == ["fgsm"]

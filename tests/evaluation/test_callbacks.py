@@ -11,7 +11,7 @@ import pytest
 from dovision.config.component import read_group
 from dovision.report.figures.attacks import Attacks
 from dovision.report.tables import latex_table
-from dovision.store.detection_tables import read_scores
+from dovision.store.detection_tables import read_adaptive, read_scores
 from dovision.store.run_record import read_sweep
 from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
 
@@ -20,7 +20,7 @@ NOISE = ("+attack@detection.attacks.random_sign=random_sign", "detection.attacks
 FGSM = ("+attack@detection.attacks.fgsm=fgsm", "detection.attacks.fgsm.eps=[0.2,0.3]")
 DETECTORS = ("detector=[effect_classifier,max_softmax]", "detection.val_images=40", "detection.test_images=20")
 ADAPTIVE = ("detection.adaptive.detectors=[effect_classifier]", "detection.adaptive.images=3")
-ADAPTIVE += ("detection.adaptive.steps=2", "detection.adaptive.strengths=[1]", "detection.adaptive.eps=0.2")
+ADAPTIVE += ("detection.adaptive.steps=2", "detection.adaptive.restarts=1", "detection.adaptive.eps=0.2")
 MAIN = ("attack=fgsm", "attack.eps=[0.2]")
 
 
@@ -56,10 +56,13 @@ def test_every_file_of_a_run_has_a_digest_or_is_read_by_nobody(detected):
 
 def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
     scores = read_scores(detected)
-    adaptive = scores[scores["attack"].isin(["adaptive", "adaptive, orthogonal"])]
-    assert adaptive.groupby("attack", observed=True).size().to_dict() == {"adaptive": 3, "adaptive, orthogonal": 3}
+    adaptive = scores[scores["attack"] == "adaptive"]
+    assert len(adaptive) == 3
     assert set(adaptive["variant"]) == {"supervised, hardened"}
     assert set(adaptive["fitted_on"]) == {"fgsm"}
+    steps = read_adaptive(detected)
+    assert steps.groupby("direction").size().to_dict() == {"weighted": 3, "selective": 3, "orthogonal": 3}
+    assert set(steps["steps"]) == {2}
 
 
 def test_kept_images_give_the_tables_of_the_run_again(detected, tmp_path, dovision_evaluate):
@@ -71,7 +74,7 @@ def test_kept_images_give_the_tables_of_the_run_again(detected, tmp_path, dovisi
     )  # fmt: skip
     again = (*DETECTORS, *noise, *fgsm, *ADAPTIVE, "attack=replay", f"attack.run={detected}")
     assert dovision_evaluate(f"output_root={tmp_path}", *again) == 0
-    for table in ("samples", "effects", "attacks", "scores", "detection"):
+    for table in ("samples", "effects", "attacks", "scores", "adaptive", "detection"):
         name = f"{table}.parquet"
         assert (only_run(tmp_path) / name).read_bytes() == (detected / name).read_bytes()
 

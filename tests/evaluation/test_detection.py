@@ -14,9 +14,8 @@ from torch.utils.data import DataLoader
 
 from dovision.analysis.detection_summary import read_detection
 from dovision.attacks.replay import Replay
-from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows, without
 from dovision.evaluation.detection import Detection
-from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, shown
+from dovision.evaluation.detector_fits import fit_detectors, for_thresholds, shown
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.store.detection_tables import attack_rates, read_reads, read_scores
 from dovision.training.image_classifier import ImageClassifier
@@ -276,38 +275,3 @@ def test_kept_images_of_all_conditions_but_those_that_failed_give_the_same_reads
         same = one.facts["attack"] != "fails"
         pd.testing.assert_frame_equal(one.facts[same].reset_index(drop=True), other.facts)
         assert torch.equal(one.chosen(same), other.read)
-
-
-def adaptive(strength: float, orthogonal: bool = False, steps: int = 30) -> tuple[pd.DataFrame, torch.Tensor]:
-    detector = Plain()  # the brighter, the likelier attacked
-    classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
-    attack = Adaptive(0.2, steps, strength, orthogonal, detector, None, seed=0)
-    batches = list(DataLoader(split([0.4, 0.45], 0), 2))
-    (rows,) = adaptive_rows(Fitted("plain", "as is", "", detector), attack, batches, classifier)
-    return rows.to_pandas(), attack(batches[0], classifier, 0.2)
-
-
-def test_the_adaptive_attacker_fools_the_classifier_at_a_lower_score():
-    naive, _ = adaptive(strength=0.0)
-    knowing, _ = adaptive(strength=0.5)
-    assert naive["success"].all()
-    assert knowing["success"].all()
-    assert (knowing["score"] <= naive["score"] + 1e-6).all()
-    assert set(knowing["attack"]) == {"adaptive"}
-    assert set(knowing["strength"]) == {0.5}
-
-
-def test_an_attacker_who_cares_for_the_detector_alone_does_not_fool_the_classifier():
-    rows, image = adaptive(strength=1000.0)
-    assert not rows["success"].any()
-    assert (image.mean((1, 2, 3)) < torch.tensor([0.4, 0.45])).all()
-
-
-def test_orthogonal_steps_leave_the_other_aim_as_it_is():
-    generator = torch.Generator().manual_seed(0)
-    one, other = torch.randn(2, 3, 1, 4, 4, generator=generator)
-    rest = without(one, other)
-    torch.testing.assert_close((rest * other).sum((1, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
-    rows, _ = adaptive(strength=0.0, orthogonal=True)
-    assert set(rows["attack"]) == {"adaptive, orthogonal"}
-    assert rows["strength"].isna().all()

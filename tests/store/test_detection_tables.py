@@ -19,7 +19,7 @@ from dovision.store.tables import TableWriter
 
 def write(folder, **columns):
     defaults = {"sample": [3, 4, 5], "split": "test", "group": 1, "attack": ["clean", "pgd", "adaptive"]}
-    defaults |= {"eps": [0.0, 0.1, 0.1], "strength": [None, None, 2.0], "detector": "odin", "variant": "as is"}
+    defaults |= {"eps": [0.0, 0.1, 0.1], "detector": "odin", "variant": "as is"}
     defaults |= {
         "fitted_on": "",
         "correct": [True, True, False],
@@ -42,7 +42,6 @@ def test_scores_are_read_back_with_success_as_a_number(tmp_path):
     assert frame["sample"].tolist() == [3, 4, 5]
     assert frame["attack"].tolist() == ["clean", "pgd", "adaptive"]
     np.testing.assert_array_equal(frame["success"], [np.nan, 0, 1])
-    np.testing.assert_array_equal(frame["strength"], [np.nan, np.nan, 2])
 
 
 def test_a_missing_score_is_an_error_that_names_the_detector(tmp_path):

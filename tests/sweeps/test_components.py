@@ -256,7 +256,7 @@ def test_an_accelerator_that_is_not_there_is_refused_where_the_job_runs_here(com
     [
         (["detection.adaptive.detectors=[entropie]"], "must be one of entropy, got 'entropie'. Did you mean entropy?"),
         (["detection.adaptive.steps=0"], "detection.adaptive.steps must be a whole number of at least 1, got 0."),
-        (["detection.adaptive.strengths=[0,-1]"], "detection.adaptive.strengths must be at least 0, got -1."),
+        (["detection.adaptive.draws=0"], "detection.adaptive.draws must be a whole number of at least 1, got 0."),
     ],
 )
 def test_the_adaptive_attacker_is_looked_at_before_hours_of_detection(overrides, message, components):

@@ -22,7 +22,6 @@ from dovision.functional.detection import (
 from dovision.functional.intervals import Interval, share_interval, withheld
 from dovision.store.detection_tables import (
     ADAPTIVE,
-    ADAPTIVES,
     ALL_ATTACKS,
     CONDITION,
     DETECTOR,
@@ -52,7 +51,7 @@ Limits = Mapping[str, float]
 
 
 def detection(folder: Path) -> pd.DataFrame:
-    """A row per (detector, variant, fitted_on, attack, eps, strength), of the test images of scores.parquet.
+    """A row per (detector, variant, fitted_on, attack, eps), of the test images of scores.parquet.
 
     attack                  as there, and "worst case": the attack with the lowest score for each image, at one epsilon
                             or (eps is nan) at any, among those that succeeded if there is one
@@ -105,7 +104,7 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     """
     frame = widest(frame)
     several = (frame["attack"] == WORST).any()
-    chosen = frame["attack"].isin([WORST, NOISE, *ADAPTIVES]) | (not several)
+    chosen = frame["attack"].isin([WORST, NOISE, ADAPTIVE]) | (not several)
     columns = [*_KEY, "attacker", "images", "successful", "note"]
     ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
     return frame.loc[chosen, columns + ends].reset_index(drop=True)
@@ -135,7 +134,7 @@ def matrix(frame: pd.DataFrame) -> pd.DataFrame:
         A row per (detector, variant, fitted_on, attack), the unsupervised first; seen: the detector was fitted to this
         attack, or to all.
     """
-    plain = frame[~frame["attack"].isin([NOISE, WORST, *ADAPTIVES])]
+    plain = frame[~frame["attack"].isin([NOISE, WORST, ADAPTIVE])]
     means = plain.groupby([*DETECTOR, "attack"], sort=False)[["auroc", "auroc_noise"]].mean().reset_index()
     means = means.sort_values("fitted_on", key=lambda names: names != "", kind="stable", ignore_index=True)
     return means.assign(seen=(means["fitted_on"] == means["attack"]) | (means["fitted_on"] == ALL_ATTACKS))
@@ -151,7 +150,7 @@ def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
     Returns:
         A row a sample: of the attacks that succeed, or else of all, the one with the lowest score.
     """
-    plain = rows[~rows["attack"].isin([CLEAN, NOISE, *ADAPTIVES])]
+    plain = rows[~rows["attack"].isin([CLEAN, NOISE, ADAPTIVE])]
     order = np.lexsort([plain["score"], plain["success"] != 1])
     return plain.iloc[order].drop_duplicates("sample")
 
@@ -171,18 +170,18 @@ def _limits(own: pd.DataFrame, detector: str) -> Limits:
 def _conditions(test: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
     """A row for each condition of the test images of a detector."""
     clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
-    plain = attacked[~attacked["attack"].isin([NOISE, *ADAPTIVES])]
+    plain = attacked[~attacked["attack"].isin([NOISE, ADAPTIVE])]
     worst = [
-        ((WORST, eps, np.nan), worst_case(rows))
+        ((WORST, eps), worst_case(rows))
         for eps, rows in [*plain.groupby("eps"), (np.nan, plain)]
         if rows["attack"].nunique() > 1
     ]
-    conditions = attacked.groupby(CONDITION, observed=True, sort=False, dropna=False)
-    for (attack, eps, strength), rows in [*conditions, *worst]:
+    conditions = attacked.groupby(CONDITION, observed=True, sort=False)
+    for (attack, eps), rows in [*conditions, *worst]:
         noise = attacked[(attacked["attack"] == NOISE) & (attacked["eps"] == eps)]
         right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
-        row: dict[str, Any] = {"attack": attack, "eps": eps, "strength": strength}
-        row |= {"attacker": ADAPTIVE if attack in ADAPTIVES else NOT_ADAPTIVE}
+        row: dict[str, Any] = {"attack": attack, "eps": eps}
+        row |= {"attacker": ADAPTIVE if attack == ADAPTIVE else NOT_ADAPTIVE}
         row |= {"images": len(rows), "right": right, "successful": successful}
         row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
         row |= {"note": "" if successful else "No attack succeeded, so there is none to detect."}

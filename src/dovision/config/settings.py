@@ -210,11 +210,12 @@ class EvaluationSettings(Section):
 class AdaptiveSettings(Section):
     """The attacker who knows the detector."""
 
-    detectors: Names
+    detectors: Names | None  # None: all
     images: Whole | None
     eps: Annotated[tuple[float, ...], _rule(_epsilons)]  # one or several, pixel units
     steps: Whole
-    strengths: Annotated[tuple[float, ...], _rule(_list_of, checks.at_least, 0)]
+    restarts: Whole
+    draws: Whole
 
 
 class DetectionSettings(Section):
@@ -263,9 +264,15 @@ class EvaluateSettings(TrainSettings):
     def _need_attacks_and_detectors(self) -> EvaluateSettings:
         if self.detector and not self.detection.attacks:
             raise ValueError("detection needs attacks, got none. Add some: +attack@detection.attacks.pgd=pgd.")
-        for name in self.detection.adaptive.detectors if self.detector else ():
+        for name in (self.detection.adaptive.detectors or ()) if self.detector else ():
             checks.choice("detection.adaptive.detectors", name, self.detector)
         return self
+
+    @property
+    def adaptively_attacked(self) -> tuple[str, ...]:
+        """The names of the detectors that an attacker who knows them is to evade."""
+        named = self.detection.adaptive.detectors
+        return tuple(self.detector) if named is None else named
 
 
 class PrepareSettings(CommandSettings):

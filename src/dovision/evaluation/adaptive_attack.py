@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import numpy as np
@@ -14,85 +16,197 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.attacks._lp_ball import Ball, column
+from dovision.attacks.losses import margin
 from dovision.evaluation.detector_fits import Fitted
 from dovision.interfaces import Attack, Classifier, Detector
-from dovision.store.detection_tables import ADAPTIVE, ORTHOGONAL, TEST
-from dovision.types import Batch
+from dovision.store.detection_tables import ADAPTIVE, TEST, adaptive_schema
+from dovision.types import Batch, Epsilons
+
+UNDETECTED = 0.05  # share of clean validation images above the threshold that scores are brought below
+DECAY = 0.75  # share of the direction so far that each step keeps
+LONGEST, SHORTEST = 1.0, 0.01  # steps, in epsilons: half a cosine leads from the one to the other
+GAIN = 1.25  # factor by which the weight of the score changes from step to step
+HEAVIEST = 100.0  # weight of the score; the lightest is its inverse
+SOFT = 10.0  # what logits are divided by in every other start, so that gradients do not vanish where P saturates
+OTHER_DRAWS = 2**32  # samples of other numbers are of other draws; as far apart as this
 
 
-class _Standing(NamedTuple):
-    """The state of the attack on each image of a batch; gradients are with respect to the pixels."""
+class Opponent(NamedTuple):
+    """The detector that is to be evaded."""
+
+    detector: Detector  # fitted; with a gradient from the score to the image
+    threshold: float  # an image is undetected if its score is at most this
+    with_autoencoder: Classifier | None = None  # the classifier with its autoencoder, where that is read
+
+
+class State(NamedTuple):
+    """The state of the attack on each image of a batch; gradients are of length one, zero where there is none."""
 
     fooled: Tensor  # (B,) bool
     score: Tensor  # (B,) of the detector
-    up_loss: Tensor  # (B, C, H, W) gradient of the classifier's loss
-    up_score: Tensor  # (B, C, H, W) gradient of the detector's score
+    up_margin: Tensor  # (B, C, H, W) in which the margin rises
+    up_score: Tensor  # (B, C, H, W) in which the score rises
+    weight: Tensor  # (B,) of the score beside the margin
+
+
+def weighted(state: State) -> Tensor:
+    """Up the margin and down the score at once; the weight of the score rises while an image is detected only."""
+    return state.up_margin - column(state.weight) * state.up_score
+
+
+def selective(state: State) -> Tensor:
+    """Up the margin until the classifier is fooled, then down the score.
+
+    Source: Bryniarski et al., arXiv:2106.15023.
+    """
+    return torch.where(column(state.fooled), -state.up_score, state.up_margin)
+
+
+def orthogonal(state: State) -> Tensor:
+    """The same along what leaves the other as it is, to first order.
+
+    Source: Bryniarski et al., arXiv:2106.15023.
+    """
+    up, down = without(state.up_margin, state.up_score), -without(state.up_score, state.up_margin)
+    return torch.where(column(state.fooled), down, up)
+
+
+DIRECTIONS: dict[str, Callable[[State], Tensor]] = {each.__name__: each for each in (weighted, selective, orthogonal)}
 
 
 class Adaptive(Attack):
-    """Ascent on the classifier's loss minus lambda times the detector's score, both by gradient.
+    """Steps that fool the classifier and bring the detector's score below its threshold, both by gradient.
 
-    Of all steps it returns, for each image, the one that fools the classifier at the lowest score. In the orthogonal
-    variant a step follows one of the two only, and moves along what leaves the other as it is: up the loss until the
-    classifier is fooled, then down the score.
+    The classifier's side is its margin, which does not saturate. Each start is followed in each direction; of all
+    steps it returns, for each image, the one that fools the classifier at the lowest score. In every other start
+    the detector reads logits that are divided by a temperature, for gradients alone: those of saturated probabilities
+    vanish. Of a detector with random reads, gradients and scores are means over draws that are not its own.
 
     Args:
-        eps: one epsilon or several, in pixel units.
-        steps: gradients per image.
-        strength: lambda, the weight of the detector's score; 0 is an attack that knows nothing of it.
-        orthogonal: the orthogonal variant, to which lambda means nothing.
-        detector: fitted; what it reads and its score are differentiable.
-        with_autoencoder: the classifier with its autoencoder, or None.
+        eps: as of Attack, linf.
+        opponent: the detector.
+        steps: after each start, each a gradient.
+        restarts: starts per image and direction.
+        draws: reads of a detector that draws random numbers; all others are read once.
         seed: of the starts.
 
-    Source: Carlini and Wagner, arXiv:1705.07263; Bryniarski et al., arXiv:2106.15023 (orthogonal steps).
+    `first` has after a call, by direction, the number of the first step, shape (B,), that has led to an image that is
+    misclassified and undetected; -1 where none has.
+
+    Source: Carlini and Wagner, arXiv:1705.07263; Tramer et al., arXiv:2002.08347; Athalye et al., arXiv:1707.07397
+    (means over draws); see also the directions.
     """
+
+    first: dict[str, Tensor]
 
     def __init__(
         self,
-        eps: float | str | Sequence[float | str],
+        eps: Epsilons,
+        opponent: Opponent,
         steps: int,
-        strength: float,
-        orthogonal: bool,
-        detector: Detector,
-        with_autoencoder: Classifier | None,
-        seed: int,
+        restarts: int = 1,
+        draws: int = 1,
+        seed: int = 0,
     ) -> None:
         super().__init__(eps, "linf")
+        self.opponent = opponent
         self.steps = checks.positive_int("steps", steps)
-        self.strength = checks.at_least("strength", strength, 0)
-        self.orthogonal = orthogonal
-        self.detector = detector
-        self.with_autoencoder = with_autoencoder
+        self.restarts = checks.positive_int("restarts", restarts)
+        self.draws = checks.positive_int("draws", draws) if opponent.detector.random_reads else 0
         self.seed = seed
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
-        image = best = ball.draw(batch.sample, self.seed, 0)
-        lowest = torch.full((len(image),), torch.inf, device=image.device)
-        for _ in range(self.steps):
-            stand = self._stand(image, batch, classifier)
-            better = stand.fooled & (stand.score < lowest)
-            best, lowest = torch.where(column(better), image, best), torch.where(better, stand.score, lowest)
-            image = ball.project(image + 2.5 * eps / self.steps * ball.steepest(self._direction(stand)))
-        stand = self._stand(image, batch, classifier)
-        better = (stand.fooled & (stand.score < lowest)) | lowest.isinf()
-        return torch.where(column(better), image, best)
+        best, self.first = Best.of(batch.image), {}
+        for name in DIRECTIONS:
+            for restart in range(self.restarts):
+                found, first = self._follow(name, restart, ball, batch, classifier)
+                best = best.or_better(found)
+                self.first[name] = earlier(self.first[name], first) if restart else first
+        return best.image
 
-    def _direction(self, stand: _Standing) -> Tensor:
-        if not self.orthogonal:
-            return stand.up_loss - self.strength * stand.up_score
-        up, down = without(stand.up_loss, stand.up_score), -without(stand.up_score, stand.up_loss)
-        return torch.where(column(stand.fooled), down, up)
+    def _follow(self, name: str, restart: int, ball: Ball, batch: Batch, classifier: Classifier) -> tuple[Best, Tensor]:
+        """The best image of a start in a direction, and the first step that evades, shape (B,)."""
+        image = ball.draw(batch.sample, self.seed, restart)
+        best, direction = Best.of(image), torch.zeros_like(image)
+        weight = torch.ones(len(image), device=image.device)
+        first = torch.full_like(batch.sample, -1)
+        for step in range(self.steps + 1):
+            state = self._state(image, batch, classifier, weight, SOFT if restart % 2 else 1.0)
+            best = best.or_better(Best(image, torch.where(state.fooled, state.score, torch.inf)))
+            evading = state.fooled & (state.score <= self.opponent.threshold)
+            first = torch.where((first < 0) & evading, step, first)
+            direction = DECAY * direction + unit(DIRECTIONS[name](state))
+            length = SHORTEST + (LONGEST - SHORTEST) * (1 + math.cos(math.pi * step / self.steps)) / 2
+            image = ball.project(image + length * ball.eps * ball.steepest(direction))
+            weight = self._next_weight(state)
+        return best, first
 
-    def _stand(self, image: Tensor, batch: Batch, classifier: Classifier) -> _Standing:
+    def _next_weight(self, state: State) -> Tensor:
+        detected = state.score > self.opponent.threshold
+        factor = torch.where(detected, GAIN, 1.0).where(state.fooled, 1 / GAIN)
+        return (state.weight * factor).clamp(1 / HEAVIEST, HEAVIEST)
+
+    def _state(self, image: Tensor, batch: Batch, classifier: Classifier, weight: Tensor, temperature: float) -> State:
         leaf = image.detach().clone().requires_grad_()
         logits = classifier(leaf)
-        (up_loss,) = torch.autograd.grad(classifier.task.loss(logits, batch.label).sum(), leaf)
-        score = self.detector.score(self.detector.read(batch._replace(image=leaf), classifier, self.with_autoencoder))
-        (up_score,) = torch.autograd.grad(score.sum(), leaf)
+        lead = margin(logits, batch.label, classifier.task)
+        (up_margin,) = torch.autograd.grad(lead.sum(), leaf)
+        score, up_score = self._score(batch._replace(image=leaf), classifier, temperature)
         fooled = ~classifier.task.correct(classifier.task.probability(logits.detach()), batch.label)
-        return _Standing(fooled, score.detach(), up_loss, up_score)
+        return State(fooled, score, unit(up_margin), unit(up_score), weight)
+
+    def _score(self, batch: Batch, classifier: Classifier, temperature: float) -> tuple[Tensor, Tensor]:
+        """The score, shape (B,), and its gradient, or that at a temperature; the means over draws, if there are any."""
+        scores, gradients = [], []
+        for draw in range(1, self.draws + 1) if self.draws else [0]:
+            drawn = batch._replace(sample=batch.sample + draw * OTHER_DRAWS)
+            with self._softened(classifier, temperature):
+                score = self._read(drawn, classifier)
+            (gradient,) = torch.autograd.grad(score.sum(), batch.image)
+            if temperature != 1:
+                with torch.no_grad():
+                    score = self._read(drawn._replace(image=batch.image.detach()), classifier)
+            scores.append(score.detach())
+            gradients.append(gradient.nan_to_num(0, 0, 0))
+        return torch.stack(scores).mean(0), torch.stack(gradients).mean(0)
+
+    def _read(self, batch: Batch, classifier: Classifier) -> Tensor:
+        detector = self.opponent.detector
+        return detector.score(detector.read(batch, classifier, self.opponent.with_autoencoder))
+
+    def _softened(self, classifier: Classifier, temperature: float) -> ExitStack:
+        """A block in which logits are divided by the temperature."""
+        stack = ExitStack()
+        for network in (classifier, self.opponent.with_autoencoder):
+            if network is not None and temperature != 1:
+                stack.enter_context(network.register_forward_hook(lambda module, inputs, logits: logits / temperature))
+        return stack
+
+
+class Best(NamedTuple):
+    """The best images so far."""
+
+    image: Tensor  # (B, C, H, W)
+    score: Tensor  # (B,) of the detector; inf where the classifier is not fooled
+
+    @classmethod
+    def of(cls, image: Tensor) -> Best:
+        return cls(image, torch.full((len(image),), torch.inf, device=image.device))
+
+    def or_better(self, other: Best) -> Best:
+        """For each image the one of the lower score."""
+        lower = other.score < self.score
+        image = torch.where(column(lower), other.image, self.image)
+        return Best(image, torch.where(lower, other.score, self.score))
+
+
+def unit(gradient: Tensor) -> Tensor:
+    """Each gradient, shape (B, C, H, W), by its L2 norm; zero where it is zero or not finite."""
+    gradient = gradient.nan_to_num(0, 0, 0)
+    largest = gradient.abs().flatten(1).amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
+    gradient = gradient / column(largest)  # the squares of tiny numbers would underflow
+    return gradient / column(gradient.flatten(1).norm(dim=1).clamp(min=1))
 
 
 def without(gradient: Tensor, other: Tensor) -> Tensor:
@@ -102,23 +216,51 @@ def without(gradient: Tensor, other: Tensor) -> Tensor:
     return gradient - column(share) * other
 
 
+def earlier(one: Tensor, other: Tensor) -> Tensor:
+    """The smaller of two numbers of steps, each -1 for never."""
+    return torch.where((one < 0) | ((other >= 0) & (other < one)), other, one)
+
+
+class AdaptiveRows(NamedTuple):
+    """What came of a batch: rows of scores.parquet, and of adaptive.parquet."""
+
+    scores: pa.RecordBatch
+    steps: pa.RecordBatch
+
+
 def adaptive_rows(
     fitted: Fitted, attack: Adaptive, batches: Iterable[Batch], classifier: Classifier
-) -> Iterator[pa.RecordBatch]:
-    """Rows of scores.parquet for test images that were attacked with this very detector in mind."""
-    name, strength = (ORTHOGONAL, None) if attack.orthogonal else (ADAPTIVE, attack.strength)
+) -> Iterator[AdaptiveRows]:
+    """Rows for test images that were attacked with this very detector in mind."""
+    opponent = attack.opponent
     for batch in batches:
         batch = Batch(*(field.to(classifier.mean.device) for field in batch))
         before = _correct(classifier, batch)
-        known = {"sample": batch.sample.tolist(), "group": batch.group.tolist(), "split": TEST, "attack": name}
+        image = {"sample": batch.sample.tolist(), "group": batch.group.tolist()}
         for eps in attack.eps:
             attacked = batch._replace(image=attack(batch, classifier, eps))
             after = _correct(classifier, attacked)
             with torch.no_grad():
-                score = fitted.detector.score(fitted.detector.read(attacked, classifier, attack.with_autoencoder))
-            facts = pd.DataFrame({**known, "eps": eps, "correct": after})
+                score = fitted.detector.score(fitted.detector.read(attacked, classifier, opponent.with_autoencoder))
+            facts = pd.DataFrame({**image, "split": TEST, "attack": ADAPTIVE, "eps": eps, "correct": after})
             facts["success"] = (~facts["correct"]).astype("boolean").where(before)
-            yield fitted.rows(facts, score, strength)
+            yield AdaptiveRows(fitted.rows(facts, score), _steps(fitted, attack, image, eps, before))
+
+
+def _steps(
+    fitted: Fitted, attack: Adaptive, image: Mapping[str, list[int]], eps: float, right: npt.NDArray[np.bool_]
+) -> pa.RecordBatch:
+    known = {"detector": fitted.name, "variant": fitted.variant, "fitted_on": fitted.fitted_on, "eps": eps}
+    parts = [
+        pd.DataFrame({**image, **known, "right": right, "direction": name, "steps": attack.steps}).assign(
+            first=first.cpu().numpy()
+        )
+        for name, first in attack.first.items()
+    ]
+    frame = pd.concat(parts).astype({"first": pd.Int32Dtype()})
+    frame["first"] = frame["first"].where(frame["first"] >= 0)
+    table = pa.Table.from_pandas(frame[adaptive_schema().names], adaptive_schema(), preserve_index=False)
+    return table.combine_chunks().to_batches()[0]
 
 
 @torch.no_grad()

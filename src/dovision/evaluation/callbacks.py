@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,16 +11,17 @@ from pytorch_lightning.loggers import Logger
 
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings
-from dovision.evaluation.adaptive_attack import Adaptive, adaptive_rows
+from dovision.evaluation.adaptive_attack import UNDETECTED, Adaptive, Opponent, adaptive_rows
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.detection import Detection
-from dovision.evaluation.detector_fits import Fitted, shown
+from dovision.evaluation.detector_fits import Fitted, clean_threshold, shown
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.progress import DISPLAY
-from dovision.store.detection_tables import TEST
+from dovision.store.detection_tables import ADAPTIVE_STEPS, TEST, adaptive_schema
+from dovision.store.tables import TableWriter
 from dovision.store.thumbnails import PictureChoice
 from dovision.training import model_cache
 from dovision.training.data_module import ImageDataModule
@@ -150,7 +150,7 @@ def detect(
         classifier,
         with_autoencoder=with_autoencoder,
         store_adversarial=settings.evaluation.store_adversarial,
-        adaptive=lambda fits: _adaptive(settings, data, fits, with_autoencoder, classifier),
+        adaptive=lambda fits: _adaptive(settings, folder, data, fits, with_autoencoder, classifier),
         whole=not limits(settings.trainer),
     )
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
@@ -163,23 +163,30 @@ def detect(
 
 def _adaptive(
     settings: EvaluateSettings,
+    folder: Path,
     data: ImageDataModule,
     fits: Sequence[Fitted],
     with_autoencoder: Classifier | None,
     classifier: Classifier,
 ) -> Iterator[pa.RecordBatch]:
-    """The adaptive attacker's rows, against the fit of each named detector that figures show."""
+    """The adaptive attacker's rows of scores.parquet, against the fit of each named detector that figures show.
+
+    The steps that it took are written on the way, as adaptive.parquet.
+    """
     own = settings.detection.adaptive
-    kinds = [*((strength, False) for strength in own.strengths), (0.0, True)]
-    named = shown([fitted for fitted in fits if fitted.name in own.detectors])
+    named = shown([fitted for fitted in fits if fitted.name in settings.adaptively_attacked])
+    if not named:
+        return
     batches = data.first_dataloader(TEST, own.images)
-    total = len(named) * len(kinds) * len(own.eps) * len(batches.dataset)  # type: ignore[arg-type]  # it has a length
+    total = len(named) * len(own.eps) * len(batches.dataset)  # type: ignore[arg-type]  # it has a length
     DISPLAY.step("adaptive attack")
-    with DISPLAY.stage("adaptive attack", "images", total) as stage:
-        for fitted, (strength, orthogonal) in itertools.product(named, kinds):
-            attack = Adaptive(
-                own.eps, own.steps, strength, orthogonal, fitted.detector, with_autoencoder, settings.seed
-            )
+    steps = TableWriter(folder / ADAPTIVE_STEPS, adaptive_schema())
+    with steps, DISPLAY.stage("adaptive attack", "images", total) as stage:
+        for fitted in named:
+            limit = clean_threshold(folder, fitted, UNDETECTED)
+            opponent = Opponent(fitted.detector, limit, with_autoencoder)
+            attack = Adaptive(own.eps, opponent, own.steps, own.restarts, own.draws, settings.seed)
             for rows in adaptive_rows(fitted, attack, batches, classifier):
-                stage.advance(rows.num_rows)
-                yield rows
+                stage.advance(rows.scores.num_rows)
+                steps.write(rows.steps)
+                yield rows.scores

@@ -163,7 +163,6 @@ class Detection(Evaluation):
         for row in preferred(read_detection(self.folder)).to_dict("records"):
             condition = row["attack"].replace(",", "").replace(" ", "_")
             condition += "" if np.isnan(row["eps"]) else f" {condition_name(row['eps'])}"
-            condition += "" if np.isnan(row["strength"]) else f" strength={row['strength']:g}"
             for metric in HEADLINES:
                 name = f"detection_{metric}/{row['detector']}/{condition}"
                 found[name] = torch.tensor(row[metric], dtype=torch.float64)

@@ -8,11 +8,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import torch
 from torch import Tensor
 
+from dovision.functional.detection import threshold
 from dovision.interfaces import Detector
 from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import (
@@ -47,9 +49,9 @@ class Fitted(NamedTuple):
     fitted_on: str
     detector: Detector
 
-    def rows(self, facts: pd.DataFrame, score: Tensor, strength: float | None = None) -> pa.RecordBatch:
+    def rows(self, facts: pd.DataFrame, score: Tensor) -> pa.RecordBatch:
         """Rows of scores.parquet, for images of these facts."""
-        columns = {"detector": self.name, "variant": self.variant, "fitted_on": self.fitted_on, "strength": strength}
+        columns = dict(zip(DETECTOR, self[:3], strict=True))
         frame = facts.assign(score=score.double().cpu().numpy(), **columns)
         table = pa.Table.from_pandas(frame[scores_schema().names], scores_schema(), preserve_index=False)
         return table.combine_chunks().to_batches()[0]
@@ -88,6 +90,21 @@ def shown(fits: Sequence[Fitted]) -> list[Fitted]:
     """One fit of each detector: that which figures show, since it has most reason to hold."""
     names = pd.DataFrame([(fitted.name, fitted.variant, fitted.fitted_on) for fitted in fits], columns=DETECTOR)
     return [fits[number] for number in preferred(names).index]
+
+
+def clean_threshold(folder: Path, fitted: Fitted, rate: float) -> float:
+    """The score above which lies a share `rate` of the clean validation images that no detector was fitted to.
+
+    The highest of their scores where that share is less than one image.
+    """
+    scores = []
+    for reads in read_reads(folder, fitted.name):
+        facts = reads.facts
+        chosen = (facts["split"] == VAL) & (facts["attack"] == CLEAN) & for_thresholds(facts["group"])
+        scores.append(fitted.detector.score(reads.chosen(chosen)))
+    clean = torch.cat(scores).double().cpu().numpy()
+    limit = threshold(clean, rate)
+    return float(clean.max()) if np.isnan(limit) else limit
 
 
 def for_thresholds(group: pd.Series[int]) -> pd.Series[bool]:

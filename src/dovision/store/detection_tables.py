@@ -22,18 +22,17 @@ from dovision.functional.intervals import share_interval
 from dovision.store.tables import METADATA, NAME, read_table, row_groups
 
 SCORES = "scores.parquet"
+ADAPTIVE_STEPS = "adaptive.parquet"
 
 VAL, TEST = "val", "test"  # splits: thresholds come from the one, all else from the other
 NOISE = "random_sign"  # the condition of noise as large as an attack's, which must not be detected
-ADAPTIVE = "adaptive"  # the attacker who knows the detector,
-ORTHOGONAL = "adaptive, orthogonal"  # and the one who moves along what leaves classifier or score as it is
-ADAPTIVES = (ADAPTIVE, ORTHOGONAL)
+ADAPTIVE = "adaptive"  # the attacker who knows the detector
 UNFITTED = "as is"  # variants: of a detector that needs no fit,
 CLEAN_ONLY, HARDENED = "clean only", "clean and noise"  # fitted to clean images; noise counted as clean,
 SUPERVISED, SUPERVISED_HARDENED = "supervised", "supervised, hardened"  # and fitted to attacked ones too
 ALL_ATTACKS = "all attacks"  # what a supervised detector is fitted to, if not to one attack
 DETECTOR = ["detector", "variant", "fitted_on"]  # columns that name one detector as it was fitted
-CONDITION = ["attack", "eps", "strength"]  # columns that name a condition
+CONDITION = ["attack", "eps"]  # columns that name a condition
 VARIANTS = (SUPERVISED_HARDENED, HARDENED, SUPERVISED, CLEAN_ONLY, UNFITTED)  # the first there is of these is shown
 ATTACKS = "attacks.parquet"
 TOGETHER = "all together"  # an image is beaten if one of the attacks of an epsilon beats it
@@ -46,10 +45,9 @@ _WON = {"correct": pa.bool_(), "success": pa.bool_()}
 
 
 def scores_schema() -> pa.Schema:
-    """Columns of scores.parquet, a row per (split, sample, attack, eps, strength, detector, variant, fitted_on).
+    """Columns of scores.parquet, a row per (split, sample, attack, eps, detector, variant, fitted_on).
 
-    attack                  also "adaptive" and "adaptive, orthogonal" of one who knows the detector of the row
-    strength                lambda, what the adaptive attacker gives for a low score; null for all others
+    attack                  also "adaptive", of one who knows the detector of the row
     detector                its name in the configuration
     variant                 "as is", "clean only", "clean and noise", "supervised" or "supervised, hardened"
     fitted_on               the attack whose images it was fitted to, or "all attacks"; "" for the unsupervised
@@ -60,8 +58,35 @@ def scores_schema() -> pa.Schema:
 
     Of val there are the rows of clean images and of noise, of patients that no detector was fitted to.
     """
-    columns = _IMAGE | {"strength": pa.float64()} | dict.fromkeys(DETECTOR, NAME) | _WON | {"score": pa.float32()}
+    columns = _IMAGE | dict.fromkeys(DETECTOR, NAME) | _WON | {"score": pa.float32()}
     return pa.schema(columns, metadata=METADATA)
+
+
+def adaptive_schema() -> pa.Schema:
+    """Columns of adaptive.parquet, a row per (sample, eps, detector, variant, fitted_on, direction).
+
+    detector, variant, fitted_on  as those of scores.parquet, of the detector that was attacked
+    right                   the label, or each of the labels, was predicted of the clean image
+    direction               how the attacker goes up the margin and down the score
+    steps                   gradients that each start was given
+    first                   the fewest steps that led to an image that is misclassified and undetected at the 5 %
+                            threshold, of all starts; 0: a start itself; null: none did
+    """
+    image = {name: _IMAGE[name] for name in ("sample", "group", "eps")}
+    columns = {"right": pa.bool_(), "direction": NAME, "steps": pa.int32(), "first": pa.int32()}
+    return pa.schema(image | dict.fromkeys(DETECTOR, NAME) | columns, metadata=METADATA)
+
+
+def read_adaptive(folder: Path) -> pd.DataFrame:
+    """adaptive.parquet, with names as text and `first` as nullable whole numbers; empty where nobody attacked so.
+
+    Errors are those of `tables.row_groups`.
+    """
+    path = folder / ADAPTIVE_STEPS
+    if not path.is_file():
+        return adaptive_schema().empty_table().to_pandas()
+    frame: pd.DataFrame = read_table(path).to_pandas(types_mapper={pa.int32(): pd.Int32Dtype()}.get)
+    return frame.astype(dict.fromkeys([*DETECTOR, "direction"], str))
 
 
 def detector_label(detector: str, variant: str, fitted_on: str) -> str:

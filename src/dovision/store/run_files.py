@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from dovision.attacks.replay import FOLDER
 from dovision.io.files import sha256
 from dovision.store.activity import ACTIVITY
-from dovision.store.detection_tables import ATTACKS, READS, SCORES
+from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, READS, SCORES
 from dovision.store.map_tables import BOXES_FILE, MAPS_FILE
 from dovision.store.schemas import DIGESTS, SUMMARY
 from dovision.store.shards import SHARDS_FOLDER
@@ -106,6 +106,16 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
             "store.detection_tables.scores_schema",
             "evaluation.detector_fits.write_scores",
             "store.detection_tables.read_scores",
+        ),
+    ),
+    RunFile(
+        ADAPTIVE_STEPS,
+        "with `detection.adaptive`: the step at which the attacker who knows a detector evades it, a row per image, "
+        "epsilon, detector and direction",
+        (
+            "store.detection_tables.adaptive_schema",
+            "evaluation.adaptive_attack.adaptive_rows",
+            "store.detection_tables.read_adaptive",
         ),
     ),
     RunFile(

@@ -24,7 +24,7 @@ from dovision.config.component import Component
 from dovision.config.errors import explain
 from dovision.config.settings import EvaluateSettings, plain
 from dovision.evaluation import callbacks
-from dovision.evaluation.adaptive_attack import Adaptive
+from dovision.evaluation.adaptive_attack import DIRECTIONS, Adaptive, Opponent
 from dovision.evaluation.callback import ClassifierUnderTest, Evaluation
 from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Classifier, Detector, Images, Intervention
@@ -269,8 +269,8 @@ class Bench:
             yield work, partial(self._detector_pace, detection_setup.detectors[name])
         adaptive = own.adaptive
         images = len(first_samples(self.images, TEST, adaptive.images))
-        for name in adaptive.detectors:
-            runs = len(adaptive.eps) * (1 + len(adaptive.strengths))
+        for name in self.settings.adaptively_attacked:
+            runs = len(adaptive.eps) * len(DIRECTIONS) * adaptive.restarts
             key, passes = self._key("adaptive", detectors[name], code), images * runs * (1 + adaptive.steps) / 2
             yield (
                 Work(f"adaptive attack on {name}", key, passes),
@@ -293,7 +293,7 @@ class Bench:
         """With one step, which looks twice at an image, as many steps do once more than there are of them."""
         with_autoencoder = self.with_autoencoder if detector.reads_code else None
         eps, seed = self.settings.detection.adaptive.eps, self.settings.seed
-        return Adaptive(eps, 1, 1.0, False, detector, with_autoencoder, seed)
+        return Adaptive(eps, Opponent(detector, 0.0, with_autoencoder), steps=1, seed=seed)
 
     def _adaptive_pace(self, detector: Detector) -> Pace:
         """Of a step against a detector that is fitted to the first image."""

@@ -89,7 +89,7 @@ CONSUMERS = (
     Consumer(("detection",), lambda settings: bool(settings.detector), "detector=[NAME,...]"),
     Consumer(
         ("detection.adaptive",),
-        lambda settings: bool(settings.detection.adaptive.detectors),
+        lambda settings: bool(settings.adaptively_attacked),
         "detection.adaptive.detectors=[NAME,...]",
     ),
     Consumer(

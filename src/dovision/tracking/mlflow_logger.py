@@ -23,7 +23,7 @@ from dovision.store.run_record import Run
 from dovision.tracking.open_run import OpenRun
 from dovision.tracking.patience import Service, patient
 
-_OF_CONDITION = re.compile(r"\b(eps|strength)=")
+_OF_CONDITION = re.compile(r"\beps=")
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_/. -]")
 # Of MLflow, unless they are set: 3.17 refuses a store of files without the first.
 ENVIRONMENT = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -35,7 +35,7 @@ def mlflow_name(name: str) -> str:
     "accuracy/eps=0.1" is "accuracy/eps 0.1". Any other sign, as in the name of a class, becomes _, and a hash of the
     whole name follows, so that no two metrics share one.
     """
-    plain = _OF_CONDITION.sub(r"\1 ", name)
+    plain = _OF_CONDITION.sub("eps ", name)
     if _FOREIGN.search(plain) is None:
         return plain
     return f"{_FOREIGN.sub('_', plain)}-{sha256(name.encode()).hexdigest()[:6]}"

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dovision.analysis.adaptive_convergence import evasion_by_steps
 from dovision.analysis.detection_summary import (
     DETECTION,
     NOT_ADAPTIVE,
@@ -23,13 +24,13 @@ from dovision.report.report_figure import FigureComponent, ReportFigure, bracket
 from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, styled
 from dovision.store.detection_tables import (
     ADAPTIVE,
-    ADAPTIVES,
     DETECTOR,
     NOISE,
     SUPERVISED,
     SUPERVISED_HARDENED,
     detector_label,
     preferred,
+    read_adaptive,
     read_scores,
     widest,
 )
@@ -43,6 +44,10 @@ THRESHOLDS = (
 NOISE_CONTROL = (
     "Random-sign noise is as large as the attack but harmless: a detector that separates noise from clean images, but "
     "not attacks from noise, detects that an image was altered and not that it was attacked."
+)
+KNOWING = (
+    "The attacker knows the detector, and raises the classifier's margin and lowers the score by their gradients: both "
+    "at once (weighted), in turns (selective), or in turns along what leaves the other as it is (orthogonal)."
 )
 WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
 _SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
@@ -73,6 +78,7 @@ class Detectors(FigureComponent):
         yield from _tables([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")
         frame["label"] = [detector_label(*names) for names in frame[DETECTOR].to_numpy()]
         yield from _adaptive(run, frame)
+        yield from _convergence(run)
         yield from _curves(run, frame, scores)
         yield from _epsilons(run, frame)
         yield from _matrices(run, frame)
@@ -90,16 +96,15 @@ class Detectors(FigureComponent):
 def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
     costs = runs[0].facts.get("detector_costs", {})
     for eps, rows in widest(frame).groupby("eps"):
-        attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (NOISE, *ADAPTIVES)]
+        attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (NOISE, ADAPTIVE)]
         detectors = list(rows.groupby(DETECTOR, sort=False))
         table = pd.DataFrame([_row(own, attacks, costs) for _, own in detectors], [str(key[0]) for key, _ in detectors])
-        if not rows["attack"].isin(ADAPTIVES).any():
+        if not (rows["attack"] == ADAPTIVE).any():
             table = table.iloc[:, :-1]
         about = (
             f"AUROC of successful attacks at epsilon {eps:.3g}; upper: against all clean test images; lower: against "
-            f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector, and "
-            "is shown with the lambda that has most undetected successes. Passes and milliseconds: for an image. "
-            f"{NOISE_CONTROL}"
+            f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector. "
+            f"Passes and milliseconds: for an image. {NOISE_CONTROL}"
         )
         most = rows[rows["attack"] != NOISE].groupby("attack", sort=False)[["successful", "images"]].max()
         counts = ", ".join(f"{attack} {count:,} of {images:,}" for attack, count, images in most.itertuples())
@@ -109,10 +114,9 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
 
 
 def _row(own: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
-    """The cells of a detector; where attacks differ in lambda, the numbers are those of the one that evades most."""
+    """The cells of a detector."""
     cost = costs.get(own["detector"].iloc[0], {})
     passes, milliseconds = (f"{cost[name]:,.3g}" if name in cost else "-" for name in ("passes", "milliseconds"))
-    adaptive = own[own["attack"].isin(ADAPTIVES)].sort_values("evasion_5", ascending=False, kind="stable")
     return {
         "variant": own["variant"].iloc[0],
         "passes": passes,
@@ -121,7 +125,7 @@ def _row(own: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping[
         "noise\nrejected, 5 %": _cell(own, "false_noise_5"),
         "noise against\nclean, AUROC": _cell(own[own["attack"] == NOISE], "auroc_all"),
         **{f"{name}\n{NOT_ADAPTIVE}": _cell(own[own["attack"] == name], "auroc", "auroc_noise") for name in attacks},
-        f"{ADAPTIVE}\nwhich evades most": _cell(adaptive, "auroc", "auroc_noise"),
+        ADAPTIVE: _cell(own[own["attack"] == ADAPTIVE], "auroc", "auroc_noise"),
     }
 
 
@@ -131,35 +135,50 @@ def _cell(rows: pd.DataFrame, *columns: str) -> str:
 
 
 def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
-    rows = frame[frame["attack"].isin(ADAPTIVES)]
+    rows = frame[frame["attack"] == ADAPTIVE]
     if rows.empty:
         return
-    data = pd.concat([_measured(rows, name).assign(measure=title) for name, title in MEASURES.items()])
-    data["detector"] += data["eps"].map(", epsilon {:.3g}".format)
+    cells = {
+        f"{title}\nepsilon {eps:.3g}": own.set_index("label").pipe(bracketed, name)
+        for eps, own in rows.groupby("eps")
+        for name, title in MEASURES.items()
+    }
+    table = pd.DataFrame(cells, list(dict.fromkeys(rows["label"])))
+    counted = f"n = {span(rows['images'])} attacked images."
     text = (
-        "The attacker knows the detector, and maximises the classifier's loss minus lambda times the score (orth.: in "
-        "turns, each along what does not change the other). Success and undetected success: of the images that were "
-        f"right when clean; detection: of the attacks that succeed. {THRESHOLDS}"
+        f"{KNOWING} Success and undetected success: of the images that were right when clean, with the image that "
+        f"fools the classifier at the lowest score; detection: of the attacks that succeed. {THRESHOLDS}"
     )
-    counted = f"n = {rows['images'].max():,} attacked images."
-    words = caption(text, [run], counted, f"Whiskers: {SHARE_INTERVALS}. {_ONE_SEED}", data)
-    yield ReportFigure("detection_adaptive", "Against an adaptive attacker", words, _adaptive_curves(data), data)
+    words = caption(text, [run], counted, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}", rows)
+    yield ReportFigure.of_table("detection_adaptive", "Against an adaptive attacker", words, rows, table)
+
+
+def _convergence(run: Run) -> Iterator[ReportFigure]:
+    frame = read_adaptive(run.folder)
+    if frame.empty:
+        return
+    data = evasion_by_steps(frame)
+    labels = [detector_label(*names) for names in data[DETECTOR].to_numpy()]
+    data["detector"] = labels + data["eps"].map(", epsilon {:.3g}".format)
+    text = (
+        f"{KNOWING} Undetected success: share of the images that were right when clean of which one of the first steps "
+        "has led to an image that is misclassified and below the 5 % threshold. Where a line still rises at its end, "
+        f"more steps would evade more. {THRESHOLDS}"
+    )
+    words = caption(text, [run], f"n = {span(data['images'])} images.", f"Whiskers: {SHARE_INTERVALS}. {_ONE_SEED}")
+    title = "An adaptive attacker against the number of its steps"
+    yield ReportFigure("detection_convergence", title, words, _convergence_curves(data), data)
 
 
 @styled
-def _adaptive_curves(frame: pd.DataFrame) -> Figure:
-    """The success of the adaptive attacker against lambda, a panel a detector and epsilon."""
-    labels = "lambda, the weight of the score", "share of images"
-    figure, panels = curves.detector_panels(frame["detector"], *labels, height=2.6)
-    strengths, measures = sorted(frame["strength"].dropna().unique()), list(MEASURES.values())
-    ticks = [f"{strength:g}" for strength in strengths] + ["orth."] * int(frame["strength"].isna().any())
-    places = {strength: place for place, strength in enumerate(strengths)}
+def _convergence_curves(frame: pd.DataFrame) -> Figure:
+    """Undetected success against the number of steps, a panel a detector and epsilon, a line a direction."""
+    figure, panels = curves.detector_panels(frame["detector"], "steps", "succeeds undetected, 5 %", height=2.3)
+    directions = list(dict.fromkeys(frame["direction"]))
     for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
-        for (measure, _), rows in own.groupby(["measure", own["strength"].isna()], sort=False):
-            rows, number = rows.sort_values("strength"), measures.index(str(measure))
-            place = rows["strength"].map(places).fillna(len(strengths)) + 0.05 * (number - 1.5)
-            draw_means(axes, place, rows, number, str(measure))
-        axes.set_xticks(range(len(ticks)), ticks)
+        for direction, rows in own.groupby("direction", sort=False):
+            draw_means(axes, rows["steps"], rows, directions.index(str(direction)), str(direction))
+        axes.set_xscale("log")
         axes.set_ylim(0, 1.03)
         axes.grid(axis="y")
     return with_legend(figure)
@@ -169,7 +188,7 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
     drawn = curves.operating_curves(scores)
     if drawn.empty:
         return
-    shown = frame[frame["eps"].isin(drawn["eps"].unique()) & ~frame["attack"].isin([NOISE, *ADAPTIVES])]
+    shown = frame[frame["eps"].isin(drawn["eps"].unique()) & ~frame["attack"].isin([NOISE, ADAPTIVE])]
     last = preferred(shown).groupby(["label", "eps"], sort=False).tail(1)  # the worst case; of one attack, that attack
     operating = curves.operating_points(last)
     text = (
@@ -183,7 +202,7 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
 
 
 def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
-    shown = preferred(frame[~frame["attack"].isin(ADAPTIVES)])
+    shown = preferred(frame[frame["attack"] != ADAPTIVE])
     attacks = shown[~shown["attack"].isin([NOISE, WORST])]
     if attacks["eps"].nunique() < 2:
         return
@@ -267,7 +286,7 @@ def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Itera
 def _measured(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     """One metric of `detection`, as mean, low, high and reason."""
     columns = {"label": "detector", name: "mean"} | {f"{name}_{end}": end for end in ("low", "high", "reason")}
-    return rows[["attack", "eps", "strength", "images", "successful", *columns]].rename(columns=columns)
+    return rows[["attack", "eps", "images", "successful", *columns]].rename(columns=columns)
 
 
 def _n(rows: pd.DataFrame) -> str:
