@@ -1,0 +1,196 @@
+"""Detectors of out-of-distribution images, from the library pytorch-ood, as detectors of attacks."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.detectors._estimators import best_column
+from dovision.detectors._logit_cache import logits_of
+from dovision.interfaces import Classifier, Detector
+from dovision.module_state import evaluating
+from dovision.types import Batch, Shape
+
+_FITS = {  # name of the method that fits, by that of the method that scores
+    "predict_logits": "fit_logits",
+    "predict_features": "fit_features",
+    "predict_feature_maps": "fit_feature_maps",
+}
+_OF_WEIGHTS = ("GradNorm",)  # score inputs of a network by `predict`; the last layer is the network here
+_MULTILABEL = ("KNN", "MaxLogit")  # all others take one of the classes to be true
+_STEP = 1e-2  # of a central difference, in the mean size of a feature
+_COLUMNS = 64  # features that share a pass of central differences
+
+
+class PytorchOOD(Detector):
+    """Score of a detector of the library pytorch-ood, on logits or on the features before the last linear layer.
+
+    It is fitted to clean images, with the class that the classifier predicts in the place of the label. Of several
+    settings each is fitted, and the one of the highest AUROC on attacked images is picked; then it is supervised. The
+    gradient is that of the library's arithmetic where it can be followed, and otherwise (GradNorm, KNN, OpenMax, ViM
+    and some more) one of central differences with respect to what is read.
+
+    Args:
+        method: name of a class of pytorch_ood.detector that scores logits, features or feature maps, or GradNorm.
+        settings: arguments of that class by name, each with one value or a list of candidates.
+
+    Raises:
+        ImportError: the extra `ood` is not installed.
+        ValueError: there is no such method or setting; at the first image, if the logits are not those of a last linear
+            layer, or the task is multilabel and the method is not.
+
+    Source: Kirchheim, Filax and Ortmeier, PyTorch-OOD, CVPR workshops 2022, and the paper that each class names.
+    """
+
+    passes = 1
+    linear: nn.Linear | None = None  # the last layer, known once an image was read
+    fitted: Any  # the library's detector, as it is picked
+
+    def __init__(self, method: str, settings: Mapping[str, object]) -> None:
+        library = vars(checks.import_extra("pytorch_ood.detector", "ood"))
+        methods = [name for name, kind in library.items() if inspect.isclass(kind) and _scoring(kind)]
+        self.method = checks.choice("method", method, methods)
+        self.kind = library[method]
+        self.scoring = _scoring(self.kind)
+        for name in settings:
+            checks.choice(f"settings of {method}", name, inspect.signature(self.kind).parameters)
+        values = [value if isinstance(value, (list, tuple)) else [value] for value in settings.values()]
+        self.candidates = [dict(zip(settings, chosen, strict=True)) for chosen in itertools.product(*values)]
+        self.supervised = len(self.candidates) > 1
+
+    @property
+    def needs_fit(self) -> bool:
+        return bool(self.kind.requires_fit) or self.supervised
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        with evaluating(classifier), torch.no_grad():
+            self._read(torch.zeros(1, *shape, device=classifier.mean.device), classifier)
+
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        return self._read(batch.image, classifier)
+
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        made = [self._made(settings, clean) for settings in self.candidates]
+        chosen = 0
+        if self.supervised:
+            scores = (torch.stack([self._score(each, rows) for each in made], 1) for rows in (clean, attacked))
+            chosen = best_column(*scores)
+            self.tuned = self.candidates[chosen]
+        self.fitted = made[chosen]
+
+    def score_features(self, features: Tensor) -> Tensor:
+        fitted = self.fitted if self.needs_fit else self._made(self.candidates[0], features)
+        return follow_score(lambda rows: self._score(fitted, rows), features)
+
+    def _read(self, image: Tensor, classifier: Classifier) -> Tensor:
+        if classifier.task.multilabel and self.method not in _MULTILABEL:
+            raise ValueError(
+                f"{self.method} of pytorch-ood takes one of the classes to be true, got a multilabel task. For such "
+                f"tasks choose {' or '.join(_MULTILABEL)}."
+            )
+        if self.scoring == "predict_logits":
+            return logits_of(image, classifier)
+        self.linear, features = last_linear(image, classifier)
+        self.task = classifier.task
+        return features
+
+    def _made(self, settings: Mapping[str, Any], clean: Tensor) -> Any:
+        """The library's detector of these settings, fitted to clean rows, shape (N, F), if it needs that."""
+        rows = clean.detach().float().cpu()
+        head = None if self.linear is None else _copy(self.linear)
+        label = (rows if head is None else head(rows)).argmax(1)
+        if self.linear is not None:
+            present, label = label.unique(return_inverse=True)  # some methods refuse a gap in the numbers
+            if self.method == "SHE":  # which has a pattern for each class that occurs
+                head = _copy(self.linear, present)
+            if self.task.multilabel:
+                label = torch.zeros_like(label)
+        made = self.kind(**self._parts(head), **settings)
+        if self.kind.requires_fit:
+            getattr(made, _FITS[self.scoring])(self._shaped(rows), label)
+        return made
+
+    def _parts(self, head: nn.Linear | None) -> dict[str, Any]:
+        """Arguments of the class that are parts of a network; None for those of which only the output is needed."""
+        parts: dict[str, Any] = {"model": None, "encoder": None, "backbone": None}
+        if head is not None:
+            maps = self.scoring == "predict_feature_maps"
+            parts |= {"head": nn.Sequential(nn.Flatten(), head) if maps else head, "w": head.weight, "b": head.bias}
+            parts |= {"model": head} if self.method in _OF_WEIGHTS else {}
+        return {name: part for name, part in parts.items() if name in inspect.signature(self.kind).parameters}
+
+    def _score(self, made: Any, rows: Tensor) -> Tensor:
+        """Of the library, by the method below its guards against gradients, shape (N,) from (N, F)."""
+        score = inspect.unwrap(getattr(self.kind, self.scoring))
+        return score(made, self._shaped(rows.float().cpu())).to(rows)
+
+    def _shaped(self, rows: Tensor) -> Tensor:
+        return rows[:, :, None, None] if self.scoring == "predict_feature_maps" else rows
+
+
+def follow_score(score: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+    """Scores of features, shape (B,) from (B, F), with a gradient: central differences where it has none of its own."""
+    value = score(features)
+    if value.requires_grad or not (features.requires_grad and torch.is_grad_enabled()):
+        return value
+    linear = (features * central_differences(score, features.detach())).sum(1)
+    return value + linear - linear.detach()
+
+
+@torch.no_grad()
+def central_differences(score: Callable[[Tensor], Tensor], features: Tensor) -> Tensor:
+    """Slope of the score of each row along each feature, shape (B, F)."""
+    step = _STEP * features.abs().mean().clamp(min=1e-6)
+    slopes = []
+    for steps in torch.split(step * torch.eye(features.shape[1]).to(features), _COLUMNS):
+        up, down = (score((features + sign * steps.unsqueeze(1)).flatten(0, 1)) for sign in (1, -1))
+        slopes.append(((up - down) / (2 * step)).view(len(steps), -1))
+    return torch.cat(slopes).T
+
+
+def last_linear(image: Tensor, classifier: Classifier) -> tuple[nn.Linear, Tensor]:
+    """The linear layer whose output the logits are, and its input, shape (B, F), for images, shape (B, C, H, W).
+
+    Raises:
+        ValueError: there is none.
+    """
+    runs: list[tuple[nn.Linear, Tensor, Tensor]] = []
+    with ExitStack() as hooks:
+        for layer in classifier.network.modules():
+            if isinstance(layer, nn.Linear):
+                keep = lambda module, inputs, output: runs.append((module, inputs[0], output))  # noqa: E731
+                hooks.enter_context(layer.register_forward_hook(keep))
+        logits = classifier(image)
+    if not runs or runs[-1][1].ndim != 2 or runs[-1][2].shape != logits.shape:
+        raise ValueError(
+            "this detector reads the features before a last linear layer that gives the logits, got a network without "
+            "one. Choose a detector of logits, such as MaxLogit or EnergyBased."
+        )
+    layer, features, _ = runs[-1]
+    return layer, features
+
+
+def _copy(linear: nn.Linear, rows: Tensor | None = None) -> nn.Linear:
+    """The layer on the CPU in single precision, with these of its outputs, None: all; without gradients."""
+    weight = linear.weight.detach().float().cpu()
+    bias = torch.zeros(len(weight)) if linear.bias is None else linear.bias.detach().float().cpu()
+    if rows is not None:
+        weight, bias = weight[rows], bias[rows]
+    copy = nn.Linear(weight.shape[1], len(weight)).requires_grad_(False)
+    copy.load_state_dict({"weight": weight, "bias": bias})
+    return copy
+
+
+def _scoring(kind: type[Any]) -> str:
+    """Name of the class's method that scores; empty if it is none of those that can be called here."""
+    own = [name for name in _FITS if any(name in vars(each) for each in kind.__mro__ if "detector" in each.__module__)]
+    if kind.__name__ in _OF_WEIGHTS:
+        return "predict"
+    return own[0] if own else ""
