@@ -15,7 +15,8 @@ from dovision.functional.effects import SCALES, evidence
 from dovision.interfaces import Classifier, Intervention
 from dovision.propagation import CachedPropagation, Outcome, Propagation
 from dovision.propagation.edits import Pairs, all_pairs
-from dovision.types import Batch
+from dovision.propagation.plain import CleanPass
+from dovision.types import INPUT, Batch
 
 PAIRS = 512  # edited images that share a pass on the way of a gradient
 
@@ -28,6 +29,7 @@ class Profile:
 
     Without gradients, only what descends from an edit is recomputed; an image that requires a gradient goes through
     whole passes, in chunks that are computed again on the way back, so that memory holds one chunk. Both agree.
+    Edits of whole images take whole passes, and share the pass of the image as it is.
 
     Args:
         interventions: by name; those on a code are measured in the classifier with its autoencoder.
@@ -47,11 +49,7 @@ class Profile:
     def __call__(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> list[Tensor]:
         """Effects, shape (B, units, 1), or (B, units, K) for multilabel, of each intervention."""
         task = classifier.task
-        with torch.no_grad():
-            predicted = task.prediction(task.probability(logits_of(batch.image, classifier)))
-        unlabelled = batch._replace(label=predicted.to(batch.label))  # the label of the data is nobody's business here
-        outcomes = [self._outcome(name, unlabelled, classifier, with_autoencoder) for name in self.interventions]
-        self.passes = 1 + sum(1 + len(outcome.units) for outcome in outcomes)
+        predicted, outcomes = self.outcomes(batch, classifier, with_autoencoder)
         changes = [
             evidence(outcome.treated, task, self.scale) - evidence(outcome.control.unsqueeze(1), task, self.scale)
             for outcome in outcomes
@@ -60,9 +58,22 @@ class Profile:
             return changes
         return [each.take_along_dim(predicted.view(-1, 1, 1), dim=2) for each in changes]
 
-    def _outcome(self, name: str, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Outcome:
-        intervention = self.interventions[name]
-        measured = with_autoencoder if intervention.on_code else classifier
+    def outcomes(
+        self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None
+    ) -> tuple[Tensor, list[Outcome]]:
+        """The prediction, shape (B,), or (B, K) for multilabel, and the logits behind each intervention's effects."""
+        control = logits_of(batch.image, classifier)
+        predicted = classifier.task.prediction(classifier.task.probability(control.detach()))
+        unlabelled = batch._replace(label=predicted.to(batch.label))  # the label of the data is nobody's business here
+        outcomes, self.passes = [], 1
+        for name, intervention in self.interventions.items():
+            on_whole = edits_whole_images(intervention, batch)
+            measured = with_autoencoder if intervention.on_code else classifier
+            outcomes.append(self._outcome(name, unlabelled, measured, control if on_whole else None))
+            self.passes += len(outcomes[-1].units) + (not on_whole)
+        return predicted, outcomes
+
+    def _outcome(self, name: str, batch: Batch, measured: Classifier | None, control: Tensor | None) -> Outcome:
         if measured is None:
             raise ValueError(
                 f"{name!r} is an intervention on a code, which needs an autoencoder inserted into the classifier, "
@@ -70,15 +81,31 @@ class Profile:
             )
         propagation = self._propagations[name](measured)
         if batch.image.requires_grad and torch.is_grad_enabled():
-            return whole_passes(batch, propagation)
+            return whole_passes(batch, propagation, control)
         key = (self._kinds[name], self._propagations[name].stamp, *batch.sample.tolist())
-        return remembered(batch.image, key, lambda: propagation(batch))
+        if control is None:
+            return remembered(batch.image, key, lambda: propagation(batch))
+        with torch.no_grad():
+            return remembered(batch.image, key, lambda: whole_passes(batch, propagation, control))
 
 
-def whole_passes(batch: Batch, propagation: Propagation) -> Outcome:
-    """Outcome of a Propagation, differentiable with respect to the images."""
+def edits_whole_images(intervention: Intervention, batch: Batch) -> bool:
+    """Return whether every edit is one of the whole image, so that no value of a clean pass can be used again."""
+    if intervention.site != INPUT or intervention.second or intervention.through or intervention.shortens:
+        return False
+    shape = tuple(batch.image.shape[1:])
+    units = range(len(intervention.units(shape)))
+    return all(intervention.region(shape, unit, sample) is None for unit in units for sample in batch.sample.tolist())
+
+
+def whole_passes(batch: Batch, propagation: Propagation, control: Tensor | None = None) -> Outcome:
+    """Outcome of a Propagation, differentiable with respect to the images.
+
+    Args:
+        control: logits of the images, shape (B, K), if they are known; for edits of the image alone.
+    """
     engine, intervention = propagation.plain(batch), propagation.intervention
-    clean = engine.clean(batch.image)
+    clean = engine.clean(batch.image) if control is None else CleanPass(batch.image, control)
     shape = tuple(clean.site.shape[1:])
     units = intervention.units(shape)
     treated = clean.control.unsqueeze(1).repeat(1, len(units), 1)

@@ -1,0 +1,98 @@
+"""Scores that rise with each feature: boosted trees, and a network whose gradient stands for theirs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.ensemble import HistGradientBoostingClassifier
+from torch import Tensor
+
+from dovision.functional.filters import straight_through
+
+ADAM_STEP = 0.03  # of Adam, on the network's parameters
+WEIGHT_PENALTY = 1e-3  # penalty on the network's squared weights
+
+
+class MonotoneNetwork(NamedTuple):
+    """Sum of rising functions of standardised features: one linear, others tanh of linear; no weight is negative."""
+
+    mean: Tensor  # (F,)
+    scale: Tensor  # (F,) standard deviation; 1 of what never varied
+    direct: Tensor  # (F,) weights of the linear function
+    inner: Tensor  # (F, H) weights inside of tanh
+    shift: Tensor  # (H,) added to them
+    outer: Tensor  # (H,) weights outside
+    bias: Tensor  # ()
+
+    def logit(self, features: Tensor) -> Tensor:
+        """Log-odds of attacked, shape (B,), from features, shape (B, F); differentiable, and nowhere flat."""
+        mean, scale, direct, inner, shift, outer, bias = (each.to(features) for each in self)
+        rows = (features - mean) / scale
+        return rows @ direct + (rows @ inner + shift).tanh() @ outer + bias
+
+
+class MonotoneScore(NamedTuple):
+    """Log-odds by boosted trees, with the gradient of a network that was fitted to them."""
+
+    trees: HistGradientBoostingClassifier
+    network: MonotoneNetwork
+
+    def logit(self, features: Tensor) -> Tensor:
+        """Log-odds of attacked, shape (B,), from features, shape (B, F)."""
+        boosted = self.trees.decision_function(features.detach().double().cpu().numpy())
+        return straight_through(self.network.logit(features), torch.from_numpy(boosted).to(features))
+
+
+def fit_monotone(
+    clean: Tensor, attacked: Tensor, trees: HistGradientBoostingClassifier, hidden: int, steps: int, seed: int
+) -> MonotoneScore:
+    """Fit both, to clean and attacked rows, shapes (N, F) and (M, F).
+
+    Args:
+        trees: not fitted; its constraints are set here.
+        hidden: units of the network.
+        steps: of its fit, each on all rows.
+        seed: of its first weights.
+    """
+    rows = torch.cat([clean, attacked]).double().cpu()
+    attack = np.repeat([0, 1], [len(clean), len(attacked)])
+    trees = trees.set_params(monotonic_cst=[1] * rows.shape[1]).fit(rows.numpy(), attack)
+    weight = torch.from_numpy(len(rows) / (2 * np.bincount(attack)))[torch.from_numpy(attack)]
+    probability = torch.from_numpy(trees.predict_proba(rows.numpy())[:, 1])
+    return MonotoneScore(trees, fit_network(rows, probability, weight, hidden, steps, seed))
+
+
+@torch.enable_grad()
+def fit_network(
+    rows: Tensor, probability: Tensor, weight: Tensor, hidden: int, steps: int, seed: int
+) -> MonotoneNetwork:
+    """Fit to probabilities, shape (N,), of rows, shape (N, F), weighted, by cross-entropy; in double precision."""
+    random = torch.Generator().manual_seed(seed)
+    mean, scale = rows.mean(0), rows.std(0, correction=0)
+    scale = torch.where(scale > 0, scale, 1.0)
+    features = rows.shape[1]
+    shapes = {"direct": (features,), "inner": (features, hidden), "shift": (hidden,), "outer": (hidden,), "bias": ()}
+    free = {
+        name: torch.randn(shape, generator=random, dtype=torch.float64).sub(2).requires_grad_()
+        if name in ("direct", "inner", "outer")
+        else torch.randn(shape, generator=random, dtype=torch.float64).requires_grad_()
+        for name, shape in shapes.items()
+    }
+    optimizer = torch.optim.Adam(free.values(), lr=ADAM_STEP)
+    for _ in range(steps):
+        network = _constrained(mean, scale, free)
+        loss = F.binary_cross_entropy_with_logits(network.logit(rows), probability, weight)
+        size = sum((each.square().sum() for each in (network.direct, network.inner, network.outer)), loss.new_zeros(()))
+        optimizer.zero_grad()
+        torch.autograd.backward(loss + WEIGHT_PENALTY * size)
+        optimizer.step()
+    return MonotoneNetwork(*(each.detach() for each in _constrained(mean, scale, free)))
+
+
+def _constrained(mean: Tensor, scale: Tensor, free: dict[str, Tensor]) -> MonotoneNetwork:
+    """The network of parameters that may be of any sign."""
+    direct, inner, outer = (F.softplus(free[name]) for name in ("direct", "inner", "outer"))
+    return MonotoneNetwork(mean, scale, direct, inner, free["shift"], outer, free["bias"])

@@ -1,0 +1,186 @@
+"""Consistency under interventions: reads by hand, fits against scikit-learn, and properties of the scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.ensemble import HistGradientBoostingClassifier
+from torch import Tensor, nn
+
+from dovision.detectors._profile import compressed
+from dovision.detectors.effect_consistency import EffectConsistency, LogOddsEffect, log_odds_loss, probability_distance
+from dovision.interfaces import Classifier, Intervention
+from dovision.interventions.activation import Activation
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.interventions.transform import Transform
+from dovision.interventions.transforms import BitDepth, MedianFilter
+from dovision.module_state import differentiable
+from dovision.types import Task
+
+from .conftest import batch_of, images, made
+
+TRANSFORM = Transform({"bits1": BitDepth(1), "median2": MedianFilter(2)})
+MULTICLASS, MULTILABEL = (Task(kind, ("a", "b", "c")) for kind in ("multiclass", "multilabel"))
+
+
+class FirstPixels(nn.Module):
+    """Ten times the first pixels, less a half, as logits."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return 10 * (image.flatten(1)[:, :3] - 0.5)
+
+
+def of_pixels(task: Task) -> Classifier:
+    return Classifier(FirstPixels(), task, (0.0,), (1.0,)).eval()
+
+
+def consistency(interventions: dict[str, Intervention], trees: int = 80) -> EffectConsistency:
+    return EffectConsistency(interventions, 0.01, trees, 0.08, 8, 1.0, hidden=8, steps=200, seed=0)
+
+
+def read_of(detector, pixels: list[float], task: Task) -> Tensor:
+    with torch.no_grad():
+        return detector.read(batch_of(torch.tensor(pixels).view(1, 1, 1, 3)), of_pixels(task), None)
+
+
+def test_read_of_a_transform_are_the_distance_and_the_loss_of_log_odds_of_the_predicted_class():
+    """One bit takes .4, .6, .7 to 0, 1, 1; logits -1, 1, 2 become -5, 5, 5."""
+    read = read_of(consistency({"bits": Transform({"bits1": BitDepth(1)})}), [0.4, 0.6, 0.7], MULTICLASS)[0]
+    before, after = torch.tensor([-1.0, 1, 2]), torch.tensor([-5.0, 5, 5])
+    odds = [np.log(p / (1 - p)) for p in (before.softmax(0)[2].item(), after.softmax(0)[2].item())]
+    distance = (before.softmax(0) - after.softmax(0)).abs().sum()
+    torch.testing.assert_close(
+        read, torch.tensor([distance.item(), odds[0] - odds[1]], dtype=torch.float32), atol=1e-5, rtol=0
+    )
+
+
+def test_labels_are_summed_on_the_side_that_was_predicted():
+    """Of logits -1, 1, 2 that become -5, 5, -5 the prediction 0, 1, 1 gains 4 and 4, and loses 7."""
+    control, treated = torch.tensor([[-1.0, 1, 2]]), torch.tensor([[[-5.0, 5, -5]]])
+    predicted = torch.tensor([[0, 1, 1]])
+    assert log_odds_loss(treated, control, predicted, MULTILABEL).tolist() == [[-1]]
+    distance = (control.sigmoid() - treated[0].sigmoid()).abs().sum()
+    torch.testing.assert_close(probability_distance(treated, control, MULTILABEL), distance.view(1, 1))
+
+
+@pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL], ids=lambda task: task.kind)
+def test_an_image_that_a_transform_leaves_as_it_is_reads_zero(task):
+    detector = consistency({"bits": Transform({"bits1": BitDepth(1), "median1": MedianFilter(1)})})
+    assert read_of(detector, [0.0, 1.0, 1.0], task).tolist() == [[0, 0, 0, 0]]
+
+
+def test_the_losses_of_units_in_the_image_are_sorted_and_forget_their_places():
+    """Pixel by pixel black: the logits of .5 + (.3, -.3, .1) fall to -5, one at a time."""
+    detector = consistency({"grid": PixelGrid(1, 3)})
+    read = read_of(detector, [0.8, 0.2, 0.6], MULTICLASS)[0]
+    assert read.shape == (3,)
+    assert (read.diff() <= 0).all()
+    torch.testing.assert_close(read_of(detector, [0.2, 0.6, 0.8], MULTICLASS)[0], read)
+
+
+def test_channels_are_read_by_distance_and_loss_each():
+    classifiers = made("multiclass")
+    with torch.no_grad():
+        read = consistency({"layer": Activation("conv1")}).read(batch_of(images(2)), *classifiers)
+    assert read.shape == (2, 12)
+
+
+def test_transforms_of_the_image_cost_a_pass_each_and_the_image_one():
+    detector = LogOddsEffect({"transform": TRANSFORM})
+    with torch.no_grad():
+        detector.read(batch_of(images(2)), *made("multiclass"))
+    assert detector.passes == 3
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+def test_with_a_gradient_transforms_are_read_as_without(kind):
+    classifiers, image = made(kind), images(3)
+    detector = consistency({"transform": TRANSFORM, "grid": PixelGrid(2, 2)})
+    with torch.no_grad():
+        expected = detector.read(batch_of(image), *classifiers)
+    with differentiable(classifiers[0]):
+        leaf = image.clone().requires_grad_()
+        read = detector.read(batch_of(leaf), *classifiers)
+        (gradient,) = torch.autograd.grad(read.sum(), leaf)
+    torch.testing.assert_close(read.detach(), expected, rtol=0, atol=1e-6)
+    assert (gradient.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_nothing_fitted_the_score_is_the_largest_loss():
+    detector = LogOddsEffect({"transform": TRANSFORM})
+    assert detector.score(torch.tensor([[1.0, -2.0], [-3.0, 0.5]])).tolist() == [1, 0.5]
+
+
+def rows_of(count: int, size: float, seed: int) -> Tensor:
+    """Reads whose sizes grow together, as those of several transforms do."""
+    random = torch.Generator().manual_seed(seed)
+    common = torch.randn(count, 1, generator=random, dtype=torch.float64) + size
+    return common + torch.randn(count, 4, generator=random, dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> EffectConsistency:
+    detector = consistency({"transform": TRANSFORM})
+    detector.fit(rows_of(300, 0, seed=0), rows_of(80, 3, seed=1))
+    return detector
+
+
+def test_the_score_is_that_of_scikit_learns_boosting_under_constraints(fitted):
+    rows = np.concatenate([rows_of(300, 0, seed=0), rows_of(80, 3, seed=1)])
+    boosting = HistGradientBoostingClassifier(
+        max_iter=80,
+        learning_rate=0.08,
+        max_leaf_nodes=8,
+        l2_regularization=1.0,
+        monotonic_cst=[1] * 4,
+        class_weight="balanced",
+        early_stopping=False,
+    ).fit(np.arcsinh(rows / 0.01), np.repeat([0, 1], [300, 80]))
+    other = rows_of(50, 1, seed=2)
+    np.testing.assert_allclose(
+        fitted.score(other).numpy(), boosting.decision_function(np.arcsinh(other.numpy() / 0.01)), rtol=1e-9
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), column=st.integers(0, 3), rise=st.floats(0, 20))
+def test_a_larger_effect_never_scores_lower_by_trees_or_network(fitted, seed, column, rise):
+    rows = rows_of(5, 2, seed) * 3
+    raised = rows.clone()
+    raised[:, column] += rise
+    network = fitted.fitted.network
+    lower, higher = (compressed(each, 0.01) for each in (rows, raised))
+    assert (fitted.score(raised) >= fitted.score(rows)).all()
+    assert (network.logit(higher) >= network.logit(lower)).all()
+
+
+def test_the_network_ranks_images_as_the_trees_do(fitted):
+    other = torch.cat([rows_of(200, 0, seed=3), rows_of(200, 3, seed=4)])
+    network = fitted.fitted.network.logit(compressed(other, 0.01))
+    assert stats.spearmanr(network, fitted.score(other)).statistic > 0.95
+
+
+def test_every_read_has_a_gradient_also_far_from_what_was_fitted(fitted):
+    rows = (rows_of(10, 0, seed=5) * 100).requires_grad_()
+    (gradient,) = torch.autograd.grad(fitted.score(rows).sum(), rows)
+    assert (gradient > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("trees", 0, "trees must be a whole number of at least 1, got 0"),
+        ("leaves", 1, "leaves must be a whole number from 2"),
+        ("resolution", 0, "resolution must be above 0, got 0"),
+        ("learning_rate", -1, "learning_rate must be above 0"),
+        ("penalty", -1, "penalty must be at least 0"),
+    ],
+)
+def test_bad_arguments_are_named(name, value, message):
+    given = {"resolution": 0.01, "trees": 80, "learning_rate": 0.08, "leaves": 8, "penalty": 1.0}
+    with pytest.raises(ValueError, match=message):
+        EffectConsistency({"transform": TRANSFORM}, **{**given, name: value}, hidden=8, steps=10, seed=0)
