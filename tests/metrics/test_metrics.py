@@ -16,6 +16,7 @@ from sklearn.metrics import r2_score, recall_score, roc_auc_score
 from torchmetrics import Metric
 
 import dovision as dv
+from dovision.functional.detection import Scored, auroc
 from dovision.metrics import (
     AttackSuccess,
     AverageEffect,
@@ -105,8 +106,15 @@ def quality(activation, output, code):
     return [total, (code != 0).sum(1).double().mean(), np.mean([not own.any() for own in code.T])]
 
 
-def scores(random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(random.integers(-3, 40, IMAGES) / 3.0), torch.arange(IMAGES) % 3 == 0  # with ties
+CLEAN = torch.tensor([2.0, -1.0, 0.0, 1 / 3, 2.0, 3.0, 11.0])  # scores of clean images
+
+
+def scores(random: np.random.Generator) -> tuple[torch.Tensor]:
+    return (torch.from_numpy(random.integers(-3, 40, IMAGES) / 3.0).float(),)  # with ties
+
+
+def area(score):
+    return roc_auc_score(np.repeat([False, True], [len(CLEAN), len(score)]), torch.cat([CLEAN, score]).numpy())
 
 
 CASES = {
@@ -125,9 +133,7 @@ CASES = {
     "PointingGame": Case(PointingGame(SIDE, SIDE, 0.0), maps, pointing),
     "EnergyInBox": Case(EnergyInBox(SIDE, SIDE), maps, energy),
     "ReconstructionQuality": Case(ReconstructionQuality(2, UNITS), reconstructions, quality),
-    "DetectionAUROC": Case(
-        DetectionAUROC(), scores, lambda score, attacked: roc_auc_score(attacked.numpy(), score.numpy())
-    ),
+    "DetectionAUROC": Case(DetectionAUROC(CLEAN), scores, area),
 }
 
 
@@ -182,6 +188,20 @@ def test_states_of_any_split_merge_to_those_of_all_images(name, split):
     torch.testing.assert_close(parts[0].compute(), expected.compute(), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+@pytest.mark.parametrize("name", CASES)
+def test_states_are_sums_of_fixed_size(name):
+    metric, arguments, _ = CASES[name]
+    empty, one, other = (metric.clone() for _ in range(3))
+    for seed, part in enumerate((one, other)):
+        part.update(*arguments(np.random.default_rng(seed)))
+    added = {state: value + other.metric_state[state] for state, value in one.metric_state.items()}
+    one.merge_state(other)
+    for state, value in one.metric_state.items():
+        torch.testing.assert_close(value, added[state], rtol=0, atol=0)
+        assert value.shape == empty.metric_state[state].shape
+
+
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")  # of a process without images
 @pytest.mark.parametrize("name", CASES)
@@ -226,7 +246,8 @@ def test_a_metric_begins_again_after_a_reset():
     [
         (lambda: AverageEffect(2, 3).update(torch.zeros(1, 3, 3)), r"must have shape \(B, 2, 3\), got \(1, 3, 3\)"),
         (lambda: AttackSuccess().update(torch.ones(2) > 0, torch.ones(3) > 0), "same shape"),
-        (lambda: DetectionAUROC().update(torch.ones(2), torch.ones(3) > 0), "same shape"),
+        (lambda: DetectionAUROC([0.5]).update(torch.ones(2, 1)), r"score must have shape \(B,\), .*, got \(2, 1\)"),
+        (lambda: DetectionAUROC(torch.ones(2, 2)), r"clean must have shape \(B,\), a score an image, got \(2, 2\)"),
         (lambda: PointingGame(8, 8, 1).update(torch.ones(2, 4, 4), [[]]), "a list for each of the 2 maps, got 1"),
         (lambda: PointingGame(8, 8, -1), "margin must be"),
     ],
@@ -234,3 +255,37 @@ def test_a_metric_begins_again_after_a_reset():
 def test_arguments_that_do_not_fit_are_refused(update, message):
     with pytest.raises(ValueError, match=message):
         update()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_area_of_detection_is_that_of_the_tables(seed):
+    random = np.random.default_rng(seed)
+    clean, attacked = random.normal(0, 1, 500).round(seed % 3), random.normal(1, 1, 300).round(seed % 3)
+    metric = DetectionAUROC(clean.tolist())
+    for batch in np.array_split(attacked, 7):
+        metric.update(torch.from_numpy(batch))
+    true = np.repeat([False, True], [500, 300])
+    assert metric.compute().item() == pytest.approx(roc_auc_score(true, [*clean, *attacked]), abs=1e-12)
+    groups = (np.zeros(len(scores), np.int64) for scores in (attacked, clean))
+    expected = auroc(*map(Scored, (attacked, clean), groups)).estimate
+    assert metric.compute().item() == pytest.approx(expected, abs=1e-12)
+
+
+def test_images_without_a_score_do_not_count_in_the_area_of_detection():
+    metric = DetectionAUROC([1.0, torch.nan, 2.0])
+    metric.update(torch.tensor([torch.nan, 1.5, torch.inf]))
+    assert metric.compute() == 0.75
+    assert metric.count == 2
+
+
+def test_detection_without_a_clean_or_an_attacked_image_has_no_area():
+    for clean, attacked in (([], [1.0]), ([1.0], []), ([1.0], [torch.nan])):
+        metric = DetectionAUROC(clean)
+        metric.update(torch.tensor(attacked))
+        assert metric.compute().isnan()
+
+
+def test_the_area_of_detection_is_as_exact_in_a_module_of_half_precision():
+    metric = torch.nn.ModuleList([DetectionAUROC([0.5])]).half()[0]
+    metric.update(torch.tensor([0.5 + 2**-20]))
+    assert metric.compute() == 1

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import CatMetric, MeanMetric, Metric
 
 from dovision.functional.effects import above_resolution
 from dovision.metrics import AttackSuccess, AverageEffect, DetectionAUROC, MeanAbsoluteExpectedEffect, RobustAccuracy
@@ -33,19 +33,27 @@ class ConditionMetrics:
         self.units, self.classes = units, classes
         self.average_effects = {name: AverageEffect(len(units), len(classes)) for name in conditions}
         self.metrics = {name: _metrics(attacked=name != CLEAN) for name in conditions}
+        self.clean = CatMetric(nan_strategy="ignore")  # sizes of effects of all clean images
+        self.clean.set_dtype(torch.float64)
+        self.successful: dict[str, list[Tensor]] = {name: [] for name in conditions if name != CLEAN}  # of this device
 
     def to(self, device: torch.device) -> None:
         """Move the states to a device, from which those of several devices are gathered."""
         for condition, metrics in self.metrics.items():
             for metric in (self.average_effects[condition], *metrics.values()):
                 metric.to(device)
+        self.clean.to(device)
 
     def add(self, samples: pa.Table | pa.RecordBatch, effects: pa.Table | pa.RecordBatch) -> None:
         """Take images into account, by all their rows of samples.parquet and of effects.parquet."""
         frame: pd.DataFrame = samples.select(SAMPLE_COLUMNS).to_pandas()
-        clean = frame[frame["condition"] == CLEAN]
         for condition, rows in frame.groupby("condition", observed=True):
-            _update(self.metrics[condition], rows, clean)
+            values = {name: torch.tensor(rows[name].to_numpy(float)) for name in SAMPLE_COLUMNS[1:]}
+            _update(self.metrics[condition], values)
+            if condition == CLEAN:
+                self.clean.update(above_resolution(values[SIZE]))
+            else:
+                self.successful[condition].append(above_resolution(values[SIZE][values["success"] == 1]))
         frame = effects.select(EFFECT_COLUMNS).to_pandas()
         for condition, rows in frame.groupby("condition", observed=True):
             self.average_effects[condition].update(*self._by_unit(rows))
@@ -58,6 +66,16 @@ class ConditionMetrics:
             average = self.average_effects[condition].compute().view(-1)
             names = [f"average_effect/{condition}/{unit}/{label}" for unit in self.units for label in self.classes]
             found |= dict(zip(names, average, strict=True)) if len(names) <= MOST_NAMED else {}
+        return found | self._areas()
+
+    def _areas(self) -> dict[str, Tensor]:
+        """AUROC of the sizes of effects, of successfully attacked images against all clean ones."""
+        clean, found = self.clean.compute(), {}
+        for condition, scores in self.successful.items():
+            metric = DetectionAUROC(clean).to(self.clean.device)
+            for score in scores:
+                metric.update(score)
+            found[f"auroc/{condition}"] = metric.compute()
         return found
 
     def _by_unit(self, rows: pd.DataFrame) -> tuple[Tensor, Tensor]:
@@ -79,7 +97,6 @@ def _metrics(attacked: bool) -> dict[str, Metric]:
     found["mean_expected_logit_effect"] = _mean()
     if attacked:
         found |= {"success_rate": AttackSuccess(), "success_8bit": AttackSuccess(), "robust_accuracy": RobustAccuracy()}
-        found["auroc"] = DetectionAUROC()
     return found
 
 
@@ -89,17 +106,12 @@ def _mean() -> MeanMetric:
     return mean
 
 
-def _update(metrics: Mapping[str, Metric], rows: pd.DataFrame, clean: pd.DataFrame) -> None:
-    values = {name: torch.tensor(rows[name].to_numpy(float)) for name in rows if name != "condition"}
+def _update(metrics: Mapping[str, Metric], values: Mapping[str, Tensor]) -> None:
     metrics["accuracy"].update(values["correct"])
     metrics[SIZE].update(values[SIZE].view(-1, 1, 1))
     metrics["mean_expected_logit_effect"].update(values["mean_expected_logit_effect"])
-    if "auroc" not in metrics:
-        return
-    right = values["success"].isfinite()  # when clean
-    for name in ("success_rate", "robust_accuracy"):
-        metrics[name].update(right, values["success"] == 0)
-    metrics["success_8bit"].update(right, values["success_8bit"] == 0)
-    score = torch.cat([torch.tensor(clean[SIZE].to_numpy(float)), values[SIZE][values["success"] == 1]])
-    attacked = torch.arange(len(score)) >= len(clean)
-    metrics["auroc"].update(above_resolution(score[score.isfinite()]), attacked[score.isfinite()])
+    if "success_rate" in metrics:
+        right = values["success"].isfinite()  # when clean
+        for name in ("success_rate", "robust_accuracy"):
+            metrics[name].update(right, values["success"] == 0)
+        metrics["success_8bit"].update(right, values["success_8bit"] == 0)

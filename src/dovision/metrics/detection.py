@@ -2,64 +2,72 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
-
-from dovision import checks
-from dovision.functional.detection import Scored, auroc
 
 
 class DetectionAUROC(Metric):
-    """Area under the ROC curve of a score that separates attacked images from clean ones, ties counted half.
+    """Area under the ROC curve of a score that separates attacked images from given clean ones, ties counted half.
 
-    compute() is a scalar in [0, 1], float64; nan while either kind of image is missing. The area is that of all scores
-    and not of some thresholds, so no sum holds enough of them: the states are lists that are concatenated, of 8 bytes
-    an image, as those of torchmetrics' BinaryAUROC without thresholds. Scores may be any numbers, not only
-    probabilities.
+    The area is the mean over attacked images of the share of clean images that score lower. That share follows from the
+    one image once the clean scores are known, so two sums hold the area of any number of attacked images exactly; if
+    clean images came in batches too, no sum could. Score the clean images first, and on several devices give each of
+    them the scores of all. Scores may be any numbers, not only probabilities; nan is no score, and does not count.
+
+    compute() is a scalar in [0, 1], float64; nan while either kind of image is missing.
+
+    Args:
+        clean: scores of the clean images, shape (N,).
+
+    Raises:
+        ValueError: the scores have another number of axes.
 
     Source: Hanley and McNeil, The meaning and use of the area under a receiver operating characteristic curve, 1982.
 
     Example:
         >>> import torch
         >>> from dovision.metrics import DetectionAUROC
-        >>> metric = DetectionAUROC()
-        >>> metric.update(torch.tensor([5.0, 2.0, 2.0, 1.0]), torch.tensor([True, True, False, False]))
+        >>> metric = DetectionAUROC(clean=torch.tensor([2.0, 1.0]))
+        >>> metric.update(torch.tensor([5.0, 2.0]))
         >>> metric.compute()
         tensor(0.8750, dtype=torch.float64)
     """
 
     full_state_update = False
-    attacked: list[Tensor]  # scores of each batch's attacked images
-    clean: list[Tensor]  # scores of its clean ones
+    wins: Tensor  # scalar, pairs of an attacked and a clean image: 2 where the attacked one scores higher, 1 for a tie
+    count: Tensor  # scalar, attacked images
 
-    def __init__(self) -> None:
+    def __init__(self, clean: Tensor | Sequence[float]) -> None:
         super().__init__()
-        self.add_state("attacked", [], dist_reduce_fx="cat")
-        self.add_state("clean", [], dist_reduce_fx="cat")
-        self.set_dtype(torch.float64)  # that of the empty list of a device without images, too
+        # no buffer, since a module that is cast to half precision would round it
+        self.clean = _scores("clean", torch.as_tensor(clean, dtype=torch.float64)).sort().values
+        self.add_state("wins", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, score: Tensor, attacked: Tensor) -> None:
-        """Take a batch into account.
+    def update(self, score: Tensor) -> None:
+        """Take a batch of attacked images into account.
 
         Args:
             score: the higher, the likelier attacked; shape (B,).
-            attacked: True where the image was attacked, shape (B,) bool.
 
         Raises:
-            ValueError: the shapes differ.
+            ValueError: it has another number of axes.
         """
-        checks.same_shape(score=score, attacked=attacked)
-        self.attacked.append(score[attacked].to(self.device, torch.float64))
-        self.clean.append(score[~attacked].to(self.device, torch.float64))
+        known = _scores("score", score.double())
+        self.clean = self.clean.to(known.device)
+        lower, not_higher = (torch.searchsorted(self.clean, known, side=side) for side in ("left", "right"))
+        self.wins += (lower + not_higher).sum().to(self.wins.device)
+        self.count += len(known)
 
     def compute(self) -> Tensor:
-        attacked, clean = (_scored(states) for states in (self.attacked, self.clean))
-        return torch.tensor(auroc(attacked, clean).estimate, dtype=torch.float64, device=self.device)
+        return self.wins.double() / (2 * self.count * len(self.clean))
 
 
-def _scored(states: list[Tensor] | Tensor) -> Scored:
-    score = dim_zero_cat(states).cpu().numpy() if len(states) else np.empty(0)
-    return Scored(score, np.zeros(len(score), np.int64))
+def _scores(name: str, score: Tensor) -> Tensor:
+    """Those of the images that have one."""
+    if score.ndim != 1:
+        raise ValueError(f"{name} must have shape (B,), a score an image, got {tuple(score.shape)}.")
+    return score[~score.isnan()]
