@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 
@@ -19,6 +23,19 @@ from dovision.tracking.wandb_logger import layered
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import BOX_COLUMNS
 
+KILLED = """
+import os, signal, time
+from dovision.cli.train import main
+from dovision.training.image_classifier import ImageClassifier
+
+def begin_epoch(module):
+    if module.current_epoch == 3:
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+ImageClassifier.on_train_epoch_start = begin_epoch
+main()
+"""
 KEY = "a-secret-key-of-forty-characters-0123456789"
 CELLS = {"top": [0, 0, 2, 2], "left": [0, 2, 0, 2], "bottom": [2, 2, 4, 4], "right": [2, 4, 2, 4]}
 CELLS["unit"] = ["r0c0", "r0c1", "r1c0", "r1c1"]
@@ -120,6 +137,26 @@ def test_a_training_is_a_run_with_curves_on_the_axis_of_its_steps(tmp_path, run_
         assert len(logged[metric]) == 2
     assert any(record.get("glob_name") == "*" and record.get("step_metric") == "trainer/global_step"
                for record in sent["metric"])  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_killed_training_has_each_step_in_the_pieces_of_its_run(tmp_path, run_command, offline_runs, history):
+    """Killed a second after the third epoch, and begun again."""
+    words = ["dataset=digits", "training.classifier.epochs=4", "logger=[csv,wandb]", f"output_root={tmp_path}"]
+    own = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}  # that of this process survives
+    environment = {**own, "PYTHONPATH": os.pathsep.join(sys.path)}
+    killed = subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, stderr=subprocess.PIPE, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert run_command(train, *words) == 0
+    pieces = offline_runs(tmp_path)
+    assert len({records["run"][0]["run_id"] for records in pieces}) == 1
+    assert [bool(records.get("exit")) for records in pieces] == [False, True]
+    (folder,) = (tmp_path / "train").iterdir()
+    rows = pd.read_csv(folder / "csv" / "metrics.csv").set_index("step")
+    first, second = map(history, pieces)
+    for metric in ("train_loss", "val_loss", "val_score"):
+        assert (len(first[metric]), len(second[metric])) == (3, 1)
+        assert first[metric] | second[metric] == pytest.approx(rows[metric].dropna().to_dict())
 
 
 @pytest.mark.slow

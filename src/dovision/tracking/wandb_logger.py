@@ -30,6 +30,7 @@ from dovision.tracking.payload import TABLE_ROWS, effect_histogram, figure_files
 from dovision.types import Box
 
 STEP = "trainer/global_step"  # the axis of all curves, as Lightning names it
+FLUSH_INTERVAL = 0.1  # seconds after which W&B writes what was logged to its file; its own 15 are lost in a kill
 LEVELS = {
     0: "no unit",
     1: "evidence for the class",
@@ -107,6 +108,8 @@ class WandbLogger(pl.loggers.WandbLogger):
         if self.service.down or not is_rank_zero():
             return DummyLogger().experiment
         if self._experiment is None:  # Lightning's own property would take any run of this process
+            if "x_transaction_log_flush_interval" in wandb.Settings.model_fields:  # from 0.31 on
+                self._wandb_init["settings"]["x_transaction_log_flush_interval"] = FLUSH_INTERVAL
             self._experiment = wandb.init(**self._wandb_init)
             self._experiment.define_metric(STEP)
             self._experiment.define_metric("*", step_metric=STEP, step_sync=True)
