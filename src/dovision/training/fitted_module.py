@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +18,7 @@ from dovision.training.schedule import Schedule
 from dovision.types import Batch
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+_DESCRIBED = (type(None), bool, int, float, str, partial)  # classes of attributes that describe an argument
 
 
 class FittedModule(pl.LightningModule):
@@ -23,7 +26,8 @@ class FittedModule(pl.LightningModule):
 
     A subclass names the parameters, the metrics that it logs, and the one by which the best epoch is chosen; its
     `training_step` returns `self.logged_loss(...)`. The means of an epoch are logged as train_<name>; every
-    `log_every_n_steps` steps loggers get train_loss_step, lr and images_per_second.
+    `log_every_n_steps` steps loggers get train_loss_step, lr and images_per_second. Numbers among the arguments are
+    hyperparameters by their names, and come back with a checkpoint; `hparams.arguments` describes all others.
 
     Args:
         optimizer: from parameters to an optimizer.
@@ -39,7 +43,8 @@ class FittedModule(pl.LightningModule):
         self.schedule = schedule
         self.warmup_steps = checks.count("warmup_steps", warmup_steps)
         self._epoch = _EpochMeans()
-        self.save_hyperparameters({"warmup_steps": warmup_steps}, logger=False)
+        arguments = {"optimizer": described(optimizer), "schedule": described(schedule)}
+        self.save_hyperparameters({"warmup_steps": warmup_steps, "arguments": arguments}, logger=False)
 
     @abstractmethod
     def fitted_parameters(self) -> Iterable[nn.Parameter]:
@@ -100,6 +105,23 @@ class FittedModule(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         self.log_dict({f"train_{name}": value for name, value in self._epoch.means().items()})
+
+
+def described(value: object) -> Any:
+    """An argument in plain types: a partial or an object as its class, named in _target_, and plain values it has."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): described(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [described(item) for item in value]
+    if isinstance(value, partial):
+        return {"_target_": described(value.func), **described(value.keywords)}
+    if isinstance(value, type) or inspect.isroutine(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    own = {key: item for key, item in vars(value).items() if not key.startswith("_") and key != "training"}
+    plain = {key: described(item) for key, item in own.items() if isinstance(item, _DESCRIBED)}
+    return {"_target_": described(type(value)), **plain}
 
 
 class _EpochMeans:
