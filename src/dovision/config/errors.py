@@ -104,7 +104,8 @@ def _missing(file: str, options: Iterable[str], message: str) -> str:
     names = sorted({*options, *(path.stem for folder in folders for path in folder.glob("*.yaml"))})
     if not names and group not in _groups():
         return f"there is no group {group!r}.{checks.suggestion(group, _groups())}"
-    return f"{group} has no component {name!r}.{checks.suggestion(name, names)} It has: {', '.join(names) or 'none'}."
+    remedy = _for_none(group, names) if name.lower() == "none" else checks.suggestion(name, names)
+    return f"{group} has no component {name!r}.{remedy} It has: {', '.join(names) or 'none'}."
 
 
 def _not_overridden(error: HydraException, name: str, instead: list[str]) -> str:
@@ -144,8 +145,13 @@ def _no_name() -> str:
         group, _, value = word.lstrip("+").partition("=")
         if re.fullmatch(r"(?i:null|true|false|yes|no|on|off)|[-+.\d]+", value) and group in _groups():
             names = sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
-            return f"{group} takes a name, got {value}. It has: {', '.join(names)}."
+            return f"{group} takes a name, got {value}.{_for_none(group, names)} It has: {', '.join(names)}."
     return "a group takes a name, got null or a number. Name a component: GROUP=NAME."
+
+
+def _for_none(group: str, names: Iterable[str]) -> str:
+    """Remedy, with a space before it, where a group takes a list, and so may be empty."""
+    return f" For none of them: {group}=null." if any(is_listed(f"{group}.{name}") for name in names) else ""
 
 
 def is_listed(path: str) -> bool:
