@@ -16,12 +16,17 @@ from dovision.store.run_record import read_sweep
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs" / "extend").glob("[a-z]*.md"))
 BLOCK = re.compile(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml)|in a notebook)\n(.*?)```", re.DOTALL)
-INSIDE = """
-import pytest, torch
+IN_BOTH_MODES = """
+import contextlib, pytest, torch
+
+def pytest_generate_tests(metafunc):
+    metafunc.fixturenames.append("mode")
+    metafunc.parametrize("mode", ["usual", "inference"])
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem):
-    with torch.inference_mode():
+    mode = pyfuncitem.callspec.params["mode"]
+    with torch.inference_mode() if mode == "inference" else contextlib.nullcontext():
         return (yield)
 """
 
@@ -57,8 +62,7 @@ def test_the_examples_are_in_the_form_of_the_project(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plugin", ["", INSIDE], ids=["usual mode", "inference mode"])
-def test_the_examples_keep_the_contracts_of_their_kinds(plugin, folder, tmp_path):
+def test_the_examples_keep_the_contracts_of_their_kinds_in_inference_mode_too(folder, tmp_path):
     shutil.copytree(ROOT / "conf", tmp_path / "conf")
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
@@ -69,14 +73,16 @@ def test_the_examples_keep_the_contracts_of_their_kinds(plugin, folder, tmp_path
                  for path in (ROOT / "tests").rglob(f"{page.stem}s/test_contract.py")}  # fmt: skip
     for contract in contracts.values():
         shutil.copytree(ROOT / contract.parent, tmp_path / contract.parent)
-    (tmp_path / "conftest.py").write_text(plugin)
+    (tmp_path / "conftest.py").write_text(IN_BOTH_MODES)
     names = [path.stem for kind in contracts for path in (folder / "conf" / kind).glob("*.yaml")]
     command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "-k", " or ".join(names)]
     command += map(str, contracts.values())
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-6000:]
-    assert {name for name in names if re.search(rf"\b{name}\b.* PASSED", done.stdout)} == set(names)
+    for mode in ("usual", "inference"):
+        passed = "\n".join(line for line in done.stdout.splitlines() if re.search(rf"\b{mode}\b.* PASSED", line))
+        assert {name for name in names if re.search(rf"\b{name}\b", passed)} == set(names)
 
 
 @pytest.mark.long
