@@ -18,7 +18,7 @@ from dovision.training.schedule import Schedule
 from dovision.types import Batch
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
-_DESCRIBED = (type(None), bool, int, float, str, partial)  # classes of attributes that describe an argument
+_PLAIN = (type(None), bool, int, float, str, partial)  # classes of attributes that describe an argument
 
 
 class FittedModule(pl.LightningModule):
@@ -43,7 +43,7 @@ class FittedModule(pl.LightningModule):
         self.schedule = schedule
         self.warmup_steps = checks.count("warmup_steps", warmup_steps)
         self._epoch = _EpochMeans()
-        arguments = {"optimizer": described(optimizer), "schedule": described(schedule)}
+        arguments = {"optimizer": plain_argument(optimizer), "schedule": plain_argument(schedule)}
         self.save_hyperparameters({"warmup_steps": warmup_steps, "arguments": arguments}, logger=False)
 
     @abstractmethod
@@ -107,21 +107,21 @@ class FittedModule(pl.LightningModule):
         self.log_dict({f"train_{name}": value for name, value in self._epoch.means().items()})
 
 
-def described(value: object) -> Any:
+def plain_argument(value: object) -> Any:
     """An argument in plain types: a partial or an object as its class, named in _target_, and plain values it has."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):
-        return {str(key): described(item) for key, item in value.items()}
+        return {str(key): plain_argument(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [described(item) for item in value]
+        return [plain_argument(item) for item in value]
     if isinstance(value, partial):
-        return {"_target_": described(value.func), **described(value.keywords)}
+        return {"_target_": plain_argument(value.func), **plain_argument(value.keywords)}
     if isinstance(value, type) or inspect.isroutine(value):
         return f"{value.__module__}.{value.__qualname__}"
     own = {key: item for key, item in vars(value).items() if not key.startswith("_") and key != "training"}
-    plain = {key: described(item) for key, item in own.items() if isinstance(item, _DESCRIBED)}
-    return {"_target_": described(type(value)), **plain}
+    plain = {key: plain_argument(item) for key, item in own.items() if isinstance(item, _PLAIN)}
+    return {"_target_": plain_argument(type(value)), **plain}
 
 
 class _EpochMeans:

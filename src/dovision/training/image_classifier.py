@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.training.fitted_module import FittedModule, MakeOptimizer, described
+from dovision.training.fitted_module import FittedModule, MakeOptimizer, plain_argument
 from dovision.training.frozen_backbone import FrozenBackbone
 from dovision.training.label_auroc import LabelAUROC
 from dovision.training.losses import ClassificationLoss
@@ -63,7 +63,7 @@ class ImageClassifier(FittedModule):
         self.val_metrics = ValidationMetrics(classifier.task, metrics or {})
         labels = len(classifier.task.classes) if classifier.task.multilabel else 0
         self.register_buffer("thresholds", torch.full((labels,), 0.5))
-        own = {"loss": described(self.loss), "metrics": described(metrics or {})}
+        own = {"loss": plain_argument(self.loss), "metrics": plain_argument(metrics or {})}
         arguments = {**self.hparams["arguments"], **own}
         self.save_hyperparameters({"frozen_epochs": frozen_epochs, "arguments": arguments}, logger=False)
 
