@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from dovision.attacks.foolbox_attacks import Boundary
 from dovision.attacks.random_sign import RandomSign
+from dovision.attacks.transfer import Transfer
 from dovision.functional.norms import size
 from dovision.interfaces import Attack, Classifier
 from dovision.store.adversarial_cache import Keeper
@@ -41,6 +42,8 @@ def composed(name: str, *overrides: str) -> Attack:
 
 @pytest.fixture(params=ATTACKS)
 def attack(request, tmp_path, classifier, batch) -> Attack:
+    if request.param == "transfer":
+        return Transfer(instantiate(configured("transfer").attack), copy.deepcopy(classifier))
     if request.param != "replay":
         return composed(request.param)
     noise = RandomSign([0.1, 0.5])
@@ -98,6 +101,8 @@ def test_a_batch_of_eight_equals_one_by_one(attack, classifier, batch):
 
 
 def test_multilabel_images_are_attacked_too(attack, multilabel_classifier, multilabel_batch):
+    if isinstance(attack, Transfer):
+        attack.source = copy.deepcopy(multilabel_classifier)
     attacked = attack(multilabel_batch, multilabel_classifier, 0.1)
     assert (size(attacked - multilabel_batch.image, attack.norm) <= 0.1 + 1e-6).all()
 

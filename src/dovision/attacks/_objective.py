@@ -84,6 +84,11 @@ class Candidates(NamedTuple):
         better = (other.reached & ~self.reached) | ((other.reached == self.reached) & (other.loss > self.loss))
         return self.replaced(better, other)
 
+    def updated(self, rows: Tensor, other: Candidates) -> Candidates:
+        """The other's, which are those of these rows, where they are better."""
+        better = Candidates(*(field[rows] for field in self)).or_better(other)
+        return Candidates(*(old.index_copy(0, rows, new) for old, new in zip(self, better, strict=True)))
+
     def replaced(self, where: Tensor, other: Candidates) -> Candidates:
         """The other's in the rows of `where`, shape (B,) bool."""
         return Candidates(
@@ -91,6 +96,44 @@ class Candidates(NamedTuple):
             torch.where(where, other.reached, self.reached),
             torch.where(where, other.loss, self.loss),
         )
+
+
+class Towards:
+    """The loss that rises towards one wrong answer of each image; see `Objective`, to which it is a loss.
+
+    The lead of the answer, by the distance between the largest logit and the mean of the third and the fourth; of fewer
+    than 4 classes, and of a multilabel task, the lead itself. Zero for the answer that is right, or not known to be
+    wrong.
+
+    Args:
+        answer: the numbers of the answers, shape (B,): classes, or the labels that are to be answered wrongly.
+
+    Source: arXiv:2003.01690, equation 7.
+    """
+
+    def __init__(self, answer: Tensor) -> None:
+        self.answer = answer
+
+    def __call__(self, logits: Tensor, label: Tensor, task: Task) -> Tensor:
+        lead = leads(logits, label, task).gather(1, self.answer.unsqueeze(1)).squeeze(1)
+        lead = lead.masked_fill(lead.isneginf(), 0)
+        if task.multilabel or len(task.classes) < 4:
+            return lead
+        ranked = logits.topk(4).values
+        return lead / (ranked[:, 0] - ranked[:, 2:].mean(1)).clamp(min=torch.finfo(logits.dtype).tiny)
+
+
+def likeliest_answers(logits: Tensor, label: Tensor, task: Task, most: int) -> Tensor:
+    """Numbers of the wrong answers that lead most, shape (B, M), at most so many and one fewer than there are classes.
+
+    Args:
+        logits: shape (B, K).
+        label: as of a Batch.
+        task: of the classifier.
+        most: at least 1.
+    """
+    count = min(most, max(len(task.classes) - 1, 1))
+    return leads(logits, label, task).topk(count).indices
 
 
 @torch.no_grad()

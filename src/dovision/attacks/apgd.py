@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dovision.attacks._gradients import logits_and_gradient
 from dovision.attacks._lp_ball import Ball, column
-from dovision.attacks._objective import Candidates, judge
+from dovision.attacks._objective import Candidates, Objective, judge
 from dovision.attacks.gradient_ascent import PGD
 from dovision.attacks.losses import Loss, task_loss
 from dovision.interfaces import Classifier
@@ -44,14 +44,19 @@ class APGD(PGD):
         super().__init__(eps, steps, None, restarts, norm, loss, target, seed)
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
-        ball = Ball(batch.image, eps, self.norm)
-        best = self._climb(ball, batch, classifier, restart=0)
-        for restart in range(1, self.restarts):
-            best = best.or_better(self._climb(ball, batch, classifier, restart))
-        return best.image
+        return self.search(Ball(batch.image, eps, self.norm), batch, classifier, self.objective).image
 
-    def _climb(self, ball: Ball, batch: Batch, classifier: Classifier, restart: int) -> Candidates:
-        now = highest = self._stand(ball.draw(batch.sample, self.seed, restart), batch, classifier)
+    def search(self, ball: Ball, batch: Batch, classifier: Classifier, objective: Objective) -> Candidates:
+        """The best images of all starts."""
+        best = self._climb(ball, batch, classifier, objective, restart=0)
+        for restart in range(1, self.restarts):
+            best = best.or_better(self._climb(ball, batch, classifier, objective, restart))
+        return best
+
+    def _climb(
+        self, ball: Ball, batch: Batch, classifier: Classifier, objective: Objective, restart: int
+    ) -> Candidates:
+        now = highest = _stand(ball.draw(batch.sample, self.seed, restart), batch, classifier, objective)
         best, before = now.found, now.found.image
         pace = StepSizes(self.steps, 2 * ball.eps, now.found.loss)
         for step in range(1, self.steps + 1):
@@ -59,15 +64,11 @@ class APGD(PGD):
             if step > 1:
                 moved = MOMENTUM * (ahead - now.found.image) + (1 - MOMENTUM) * (now.found.image - before)
                 image = ball.project(now.found.image + moved)
-            before, now = now.found.image, self._stand(image, batch, classifier)
+            before, now = now.found.image, _stand(image, batch, classifier, objective)
             best = best.or_better(now.found)
             highest = highest.replaced(now.found.loss > highest.found.loss, now)
             now = now.replaced(pace.halve(step, now.found.loss), highest)
         return best
-
-    def _stand(self, image: Tensor, batch: Batch, classifier: Classifier) -> _AscentState:
-        logits, gradient = logits_and_gradient(image, batch.label, classifier, self.objective)
-        return _AscentState(judge(image, logits, batch, classifier, self.objective), gradient)
 
 
 class _AscentState(NamedTuple):
@@ -80,6 +81,11 @@ class _AscentState(NamedTuple):
         """The other's in the rows of `where`, shape (B,) bool."""
         gradient = torch.where(column(where), other.gradient, self.gradient)
         return _AscentState(self.found.replaced(where, other.found), gradient)
+
+
+def _stand(image: Tensor, batch: Batch, classifier: Classifier, objective: Objective) -> _AscentState:
+    logits, gradient = logits_and_gradient(image, batch.label, classifier, objective)
+    return _AscentState(judge(image, logits, batch, classifier, objective), gradient)
 
 
 class StepSizes:

@@ -10,38 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from dovision import checks
-from dovision.attacks._lp_ball import Ball, column
+from dovision.attacks._nearest import NearestAttack
 from dovision.attacks._objective import Objective
-from dovision.attacks.losses import margin
-from dovision.functional.norms import size
 from dovision.functional.rng import generator
-from dovision.interfaces import Attack, Classifier
-from dovision.types import Batch, Epsilons, Shape
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Epsilons
 
 _NEVER = -1e6  # a logit below all that classifiers give, yet finite: foolbox multiplies it
 
 
-class NearestAttack(Attack):
-    """The nearest image of which the aim is reached where it lies within the budget, else its point clipped to that.
-
-    An image of which the aim is reached already, or for which nothing is found, stays as it is.
+class FoolboxAttack(NearestAttack):
+    """The nearest image that an attack of foolbox finds.
 
     Args:
-        eps, norm: as of Attack.
-        target: a class, name or number, as of `Objective`; None for any wrong answer.
+        eps, norm, target: as of NearestAttack.
 
     Raises:
         ImportError: foolbox is not installed.
     """
 
     peer: Any  # the attack of foolbox
-
-    def __init__(self, eps: Epsilons, norm: str, target: int | str | None) -> None:
-        super().__init__(eps, norm)
-        self.objective = Objective(margin, target)
-
-    def check(self, classifier: Classifier, shape: Shape) -> None:
-        self.objective.check(classifier.task)
 
     def search(self, model: Any, image: Tensor, criterion: Any) -> Tensor:
         """Adversarial images, as near as they are found; model and criterion are foolbox's."""
@@ -52,29 +40,14 @@ class NearestAttack(Attack):
         finally:
             root.removeFilter(_silent)
 
-    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
-        rows = (~self._reached(batch.image, batch, classifier)).nonzero().squeeze(1)
-        if len(rows) == 0:
-            return batch.image
-        wanting = batch.rows(rows)
-        found = self._found(wanting, classifier)
-        within = size(found - wanting.image, self.norm) <= eps
-        budgeted = torch.where(column(within), found, Ball(wanting.image, eps, self.norm).project(found))
-        reached = self._reached(found, wanting, classifier)
-        return batch.image.index_copy(0, rows, torch.where(column(reached), budgeted, wanting.image))
-
-    def _found(self, batch: Batch, classifier: Classifier) -> Tensor:
+    def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         foolbox, question = import_foolbox(), Question(classifier, batch.label, self.objective).eval()
         model = foolbox.PyTorchModel(question, bounds=(0, 1), device=batch.image.device)
         criterion = foolbox.criteria.Misclassification(torch.zeros_like(batch.sample))
         return self.search(model, batch.image.clone(), criterion).detach()
 
-    @torch.no_grad()
-    def _reached(self, image: Tensor, batch: Batch, classifier: Classifier) -> Tensor:
-        return self.objective.reached(classifier(image), batch.label, classifier.task)
 
-
-class DeepFool(NearestAttack):
+class DeepFool(FoolboxAttack):
     """Steps to the nearest boundary of the classifier as if it were linear.
 
     Args:
@@ -108,7 +81,7 @@ class DeepFool(NearestAttack):
         return 3 + self.peer.steps * (min(self.peer.candidates, classes + 1) - 1)
 
 
-class CarliniWagner(NearestAttack):
+class CarliniWagner(FoolboxAttack):
     """The smallest perturbation in L2 by Adam on its size plus a constant times the margin.
 
     Args:
@@ -146,7 +119,7 @@ class CarliniWagner(NearestAttack):
         return 2 + self.peer.binary_search_steps * self.peer.steps
 
 
-class Boundary(NearestAttack):
+class Boundary(FoolboxAttack):
     """A random walk along the boundary of the classifier, ever nearer to the image.
 
     It sees decisions alone: no gradient, no probability. It begins at noise that is answered as wanted; an image for

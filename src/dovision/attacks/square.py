@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.attacks._lp_ball import Ball
-from dovision.attacks._objective import Candidates, Objective, classify
+from dovision.attacks._objective import Objective, classify
 from dovision.attacks.losses import Loss, margin
 from dovision.functional.rng import as_signs, uniform
 from dovision.interfaces import Attack, Classifier
@@ -70,8 +70,7 @@ class Square(Attack):
             near = Ball(ball.centre[rows], eps, self.norm)
             image = next_candidates(near, best.image[rows], side, draws[rows, query])
             tried = classify(image, batch.rows(rows), classifier, self.objective)
-            better = Candidates(*(field[rows] for field in best)).or_better(tried)
-            best = Candidates(*(old.index_copy(0, rows, new) for old, new in zip(best, better, strict=True)))
+            best = best.updated(rows, tried)
         return best.image
 
 

@@ -1,0 +1,53 @@
+"""Attacks that look for the nearest adversarial image, as attacks with a budget."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from dovision.attacks._lp_ball import Ball, column
+from dovision.attacks._objective import Objective
+from dovision.attacks.losses import margin
+from dovision.functional.norms import size
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Epsilons, Shape
+
+
+class NearestAttack(Attack):
+    """The nearest image of which the aim is reached where it lies within the budget, else its point clipped to that.
+
+    An image of which the aim is reached already, or for which nothing is found, stays as it is.
+
+    Args:
+        eps, norm: as of Attack.
+        target: a class, name or number, as of `Objective`; None for any wrong answer.
+    """
+
+    def __init__(self, eps: Epsilons, norm: str, target: int | str | None) -> None:
+        super().__init__(eps, norm)
+        self.objective = Objective(margin, target)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.objective.check(classifier.task)
+
+    @abstractmethod
+    def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        """Adversarial images in [0, 1], as near as they are found, of images that are none; whatever their distance."""
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        rows = (~self.reached(batch.image, batch, classifier)).nonzero().squeeze(1)
+        if len(rows) == 0:
+            return batch.image
+        wanting = batch.rows(rows)
+        found = self.nearest(wanting, classifier, eps)
+        within = size(found - wanting.image, self.norm) <= eps
+        budgeted = torch.where(column(within), found, Ball(wanting.image, eps, self.norm).project(found))
+        reached = self.reached(found, wanting, classifier)
+        return batch.image.index_copy(0, rows, torch.where(column(reached), budgeted, wanting.image))
+
+    @torch.no_grad()
+    def reached(self, image: Tensor, batch: Batch, classifier: Classifier) -> Tensor:
+        """Return whether images, shape (B, C, H, W), of a batch's labels are answered as wanted; shape (B,) bool."""
+        return self.objective.reached(classifier(image), batch.label, classifier.task)

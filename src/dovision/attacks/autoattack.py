@@ -1,0 +1,69 @@
+"""AutoAttack: four attacks in turn, each on the images that the others have left right."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dovision.attacks._objective import Objective
+from dovision.attacks.apgd import APGD
+from dovision.attacks.apgd_targeted import TargetedAPGD
+from dovision.attacks.fab import FAB
+from dovision.attacks.losses import margin
+from dovision.attacks.square import Square
+from dovision.interfaces import Attack, Classifier
+from dovision.types import Batch, Epsilons
+
+
+class AutoAttack(Attack):
+    """APGD on the loss of the task, targeted APGD, targeted FAB and Square, each on what still stands.
+
+    An image that stands against all of them, or is wrong when clean, stays as it is. With the defaults it is the
+    standard version of its source.
+
+    Args:
+        eps, norm: as of Attack.
+        steps: of both APGD, and of FAB, for each start and answer.
+        targets: wrong answers that the targeted attacks go for.
+        queries: of Square.
+        seed: of all draws; they depend on (seed, sample) alone.
+
+    Source: arXiv:2003.01690.
+    """
+
+    def __init__(
+        self,
+        eps: Epsilons,
+        steps: int = 100,
+        targets: int = 9,
+        queries: int = 5000,
+        norm: str = "linf",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(eps, norm)
+        self.objective = Objective(margin, None)
+        self.apgd = APGD(eps, steps, norm=norm, seed=seed)
+        self.targeted = TargetedAPGD(eps, steps, targets, norm=norm, seed=seed)
+        self.fab = FAB(eps, steps, targets, norm=norm, seed=seed)
+        self.square = Square(eps, queries, norm=norm, seed=seed)
+
+    def most_queries(self, classes: int) -> int:
+        parts = self.targeted.most_queries(classes), self.fab.most_queries(classes), self.square.max_queries
+        return 1 + self.apgd.steps + sum(parts) + 1 + 4  # the clean image, and what each attack has made of it
+
+    def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        image, reached = batch.image, self._reached(batch, classifier)
+        for attack in (self.apgd, self.targeted, self.fab, self.square):
+            rows = (~reached).nonzero().squeeze(1)
+            if len(rows) == 0:
+                break
+            standing = batch.rows(rows)
+            found = attack.run(standing, classifier, eps)
+            beaten = self._reached(standing._replace(image=found), classifier)
+            image = image.index_copy(0, rows[beaten], found[beaten])
+            reached = reached.index_fill(0, rows[beaten], True)
+        return image
+
+    @torch.no_grad()
+    def _reached(self, batch: Batch, classifier: Classifier) -> Tensor:
+        return self.objective.reached(classifier(batch.image), batch.label, classifier.task)

@@ -1,0 +1,168 @@
+"""FAB: the nearest adversarial image, by steps onto the boundary and back towards the image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.attacks._lp_ball import Ball, column
+from dovision.attacks._nearest import NearestAttack
+from dovision.attacks._objective import likeliest_answers
+from dovision.functional.norms import size
+from dovision.interfaces import Classifier
+from dovision.types import Batch, Epsilons
+
+MOST_BIAS = 0.1  # largest share of a step that begins at the clean image
+OVERSHOOT = 1.05  # by which a step goes beyond the boundary
+BACKWARD = 0.9  # share of the way from the clean image to an adversarial one that is kept
+BISECTIONS = 3  # of that way at the end
+
+
+class FAB(NearestAttack):
+    """Projections onto the boundary as if the classifier were linear, in the box [0, 1], drawn towards the image.
+
+    Of several starts the first is the image itself, the others lie within half of the best distance so far, or of eps.
+
+    Args:
+        eps, norm, target: as of NearestAttack.
+        steps: of each start, each two forward passes.
+        targets: wrong answers that are gone for one after the other, those that lead most when clean, each at the cost
+            of all steps; None: at each step the nearest of all, which takes a gradient an answer.
+        restarts: starts per image.
+        seed: of the starts; they depend on (seed, sample) alone.
+
+    Source: Croce and Hein, arXiv:1907.02044; with 9 targets FAB-T of arXiv:2003.01690.
+    """
+
+    def __init__(
+        self,
+        eps: Epsilons,
+        steps: int,
+        targets: int | None = None,
+        restarts: int = 1,
+        norm: str = "linf",
+        target: int | str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(eps, norm, target)
+        self.steps = checks.positive_int("steps", steps)
+        self.targets = None if targets is None else checks.positive_int("targets", targets)
+        self.restarts = checks.positive_int("restarts", restarts)
+        self.seed = checks.count("seed", seed)
+
+    def most_queries(self, classes: int) -> int:
+        one_by_one = self.targets is not None and self.objective.target is None
+        searches = self.restarts * (min(self.targets or 1, max(classes - 1, 1)) if one_by_one else 1)
+        return 2 + one_by_one + searches * 2 * self.steps + BISECTIONS
+
+    def nearest(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+        best = _Nearest(batch.image, torch.full((len(batch.image),), torch.inf, device=batch.image.device))
+        for number, answer in enumerate(self._answers(batch, classifier)):
+            for restart in range(self.restarts):
+                start = self._start(best, batch, eps, number * self.restarts + restart) if restart else batch.image
+                best = self._search(start, answer, best, batch, classifier)
+        return self._bisected(best, batch, classifier)
+
+    def _answers(self, batch: Batch, classifier: Classifier) -> list[Tensor | None]:
+        """Numbers of the answers that are gone for, each of shape (B,); None: the nearest one."""
+        if self.targets is None or self.objective.target is not None:
+            return [None]
+        with torch.no_grad():
+            logits = classifier(batch.image)
+        return list(likeliest_answers(logits, batch.label, classifier.task, self.targets).unbind(1))
+
+    def _start(self, best: _Nearest, batch: Batch, eps: float, number: int) -> Tensor:
+        drawn = Ball(batch.image, 1.0, self.norm).draw(batch.sample, self.seed, number)
+        return batch.image + (drawn - batch.image) * column(best.distance.clamp(max=eps) / 2)
+
+    def _search(
+        self, start: Tensor, answer: Tensor | None, best: _Nearest, batch: Batch, classifier: Classifier
+    ) -> _Nearest:
+        image, centre = start, batch.image
+        for _ in range(self.steps):
+            lead, normal = self._plane(image, answer, batch, classifier)
+            offset = lead - (normal * image).flatten(1).sum(1)
+            own, clean = (project(each, normal, offset, self.norm) - each for each in (image, centre))
+            reach, clean_reach = size(own, self.norm), size(clean, self.norm)
+            bias = column((reach / (reach + clean_reach).clamp(min=1e-12)).clamp(max=MOST_BIAS))
+            image = (1 - bias) * (image + OVERSHOOT * own) + bias * (centre + OVERSHOOT * clean)
+            image = image.clamp(0, 1)
+            reached = self.reached(image, batch, classifier)
+            best = best.or_nearer(image, size(image - centre, self.norm), reached)
+            image = torch.where(column(reached), centre + BACKWARD * (image - centre), image)
+        return best
+
+    def _plane(
+        self, image: Tensor, answer: Tensor | None, batch: Batch, classifier: Classifier
+    ) -> tuple[Tensor, Tensor]:
+        """The lead of an answer, shape (B,), and its gradient, shape (B, C, H, W); by default of the nearest answer."""
+        leaf = image.detach().clone().requires_grad_()
+        leads = self.objective.leads(classifier(leaf), batch.label, classifier.task)
+        if answer is not None:
+            (gradient,) = torch.autograd.grad(leads.gather(1, answer.unsqueeze(1)).sum(), leaf)
+            return leads.detach().gather(1, answer.unsqueeze(1)).squeeze(1), gradient.nan_to_num(0, 0, 0)
+        found = [torch.autograd.grad(each.sum(), leaf, retain_graph=True)[0] for each in leads.unbind(1)]
+        gradients = torch.stack(found, 1).nan_to_num(0, 0, 0)
+        dual = 1 if self.norm == "linf" else 2
+        steep = gradients.flatten(2).norm(p=dual, dim=2).clamp(min=1e-12)
+        chosen = (leads.detach().abs() / steep).argmin(1)
+        rows = torch.arange(len(image), device=image.device)
+        return leads.detach()[rows, chosen], gradients[rows, chosen]
+
+    def _bisected(self, best: _Nearest, batch: Batch, classifier: Classifier) -> Tensor:
+        """The images moved towards the clean ones as far as they stay adversarial."""
+        low, high = torch.zeros_like(best.distance), torch.ones_like(best.distance)
+        delta = best.image - batch.image
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            reached = self.reached(batch.image + column(middle) * delta, batch, classifier)
+            low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
+        return torch.where(column(high < 1), batch.image + column(high) * delta, best.image)
+
+
+class _Nearest:
+    """The nearest adversarial images so far, and how far they are; the clean image and inf where there is none."""
+
+    def __init__(self, image: Tensor, distance: Tensor) -> None:
+        self.image = image
+        self.distance = distance
+
+    def or_nearer(self, image: Tensor, distance: Tensor, reached: Tensor) -> _Nearest:
+        nearer = reached & (distance < self.distance)
+        return _Nearest(torch.where(column(nearer), image, self.image), torch.where(nearer, distance, self.distance))
+
+
+def project(point: Tensor, normal: Tensor, offset: Tensor, norm: str) -> Tensor:
+    """The nearest points in [0, 1] with <normal, z> + offset = 0; where there is none, the corner that comes closest.
+
+    Args:
+        point, normal: shape (B, C, H, W); points in [0, 1].
+        offset: shape (B,).
+        norm: linf or l2, by which they are near.
+    """
+    x, w = point.flatten(1), normal.flatten(1)
+    excess = (w * x).sum(1) + offset
+    down = w * excess.sign().unsqueeze(1)  # a step along its sign, turned round, lowers the excess
+    room, speed = torch.where(down > 0, x, 1 - x), w.abs() if norm == "l2" else (w != 0).to(w)
+    until = torch.where(speed > 0, room / speed.clamp(min=torch.finfo(w.dtype).tiny), 0)
+    length = _length(until, w.abs() * speed, excess.abs())
+    moved = torch.minimum(length.unsqueeze(1) * speed, room)
+    return (x - down.sign() * moved).view_as(point)
+
+
+def _length(until: Tensor, slope: Tensor, wanted: Tensor) -> Tensor:
+    """For how long to move until so much is gained, shape (B,), where each pixel gains `slope` a time `until` it stops.
+
+    Args:
+        until, slope: shape (B, N).
+        wanted: shape (B,).
+    """
+    times, order = until.sort(1)
+    slopes = slope.gather(1, order)
+    still = slopes.flip(1).cumsum(1).flip(1)  # of those that have not stopped before this time
+    gained = (still * torch.diff(times, dim=1, prepend=torch.zeros_like(times[:, :1]))).cumsum(1)
+    place = torch.searchsorted(gained, wanted.unsqueeze(1)).clamp(max=times.shape[1] - 1)
+    short = (gained.gather(1, place) - wanted.unsqueeze(1)).clamp(min=0)  # what is gained too much by then
+    rate = still.gather(1, place).clamp(min=torch.finfo(slope.dtype).tiny)
+    return (times.gather(1, place) - short / rate).clamp(min=0).squeeze(1)
