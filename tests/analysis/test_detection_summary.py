@@ -9,17 +9,19 @@ from dovision.analysis.detection_summary import (
     DETECTION_METRICS,
     NOT_ADAPTIVE,
     TOO_FEW,
+    WHOLE_FAMILY,
     WORST,
     detection,
     detection_over_seeds,
     headlines,
     matrix,
     read_detection,
+    unseen,
     worst_case,
     write_detection,
 )
 from dovision.functional.intervals import ONE_GROUP
-from dovision.store.detection_tables import SCORES, scores_schema
+from dovision.store.detection_tables import PERMUTED_LABELS, SCORES, scores_schema
 from dovision.store.tables import TableWriter
 
 VAL = [float(score) for score in range(99)]  # conformal quantiles: the 99th and the 95th smallest of 99
@@ -47,9 +49,9 @@ def conditions(**more):
     ]
 
 
-def write(folder, parts):
+def write(folder, parts, families=None):
     folder.mkdir(exist_ok=True)
-    schema = scores_schema()
+    schema = scores_schema(families)
     with TableWriter(folder / SCORES, schema) as table:
         for part in parts:
             for batch in pa.Table.from_pandas(part[schema.names], schema, preserve_index=False).to_batches():
@@ -107,7 +109,7 @@ def test_in_the_worst_case_the_attacker_picks_the_lowest_score_that_succeeds(fou
 
 def test_a_single_attack_has_no_worst_case(tmp_path):
     found = detection(write(tmp_path, conditions()[:4]))
-    assert set(found["attack"]) == {"random_sign", "pgd"}
+    assert set(found["attack"]) == {"random_sign", "pgd", WHOLE_FAMILY}
     assert headlines(found)["attack"].tolist() == ["random_sign", "pgd"]
 
 
@@ -123,7 +125,7 @@ def test_each_metric_has_its_interval_and_the_order_of_rows_does_not_matter(foun
     assert (found["auroc_all_low"] <= found["auroc_all"]).all()
     assert (found["auroc_all"] <= found["auroc_all_high"]).all()
     other_order = detection(write(tmp_path, conditions()[::-1]))
-    order = ["attack", "eps"]
+    order = ["attack", "eps", "family"]
     pd.testing.assert_frame_equal(*(each.sort_values(order, ignore_index=True) for each in (found, other_order)))
 
 
@@ -171,26 +173,83 @@ def test_a_rate_that_is_less_than_one_validation_image_has_no_operating_point(tm
 
 def test_headlines_are_the_worst_case_the_noise_and_the_adaptive_attacker(found):
     rows = headlines(found)
-    assert rows["attack"].tolist() == ["random_sign", "adaptive", WORST, WORST]
+    assert rows["attack"].tolist() == [WHOLE_FAMILY, WHOLE_FAMILY, "random_sign", "adaptive", WORST, WORST]
     assert {"attacker", "auroc", "auroc_low", "auroc_noise", "tpr_5", "false_noise_5"} <= set(rows)
 
 
-def test_the_matrix_is_the_mean_over_epsilons_and_knows_what_was_seen():
-    fits = [("odin", "as is", ""), ("net", "supervised", "pgd"), ("net", "supervised", "all attacks")]
-    rows = [
-        [*fit, attack, eps, auroc, auroc - 0.1]
-        for fit in fits
-        for attack in ("pgd", "fgsm", "random_sign", "adaptive", WORST)
-        for eps, auroc in ((0.1, 0.7), (0.2, 0.9))
-    ]
-    columns = ["detector", "variant", "fitted_on", "attack", "eps", "auroc", "auroc_noise"]
-    found = matrix(pd.DataFrame(rows[::-1], columns=columns))
-    assert len(found) == 6
+def test_the_family_of_one_attack_at_one_epsilon_has_the_numbers_of_that_attack(found):
+    whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "pgd")].iloc[0]
+    same = [name for name in found.columns if name not in ("attack", "eps")]
+    pd.testing.assert_series_equal(whole[same], row(found, "pgd")[same], check_names=False)
+    assert row(found, "random_sign")["family"] == row(found, WORST)["family"] == ""
+
+
+def test_a_family_holds_each_attacked_image_against_noise_of_its_own_epsilon(tmp_path):
+    parts = [*conditions(), condition("random_sign", (0.0, 0.0, 98.0, 0.0), (False, False, False, None), eps=0.2)]
+    parts += [condition("apgd", (97.0, 99.0, 0.0, 0.0), (True, True, False, None), eps=0.2)]
+    found = detection(write(tmp_path, parts, {"pgd": "strong", "apgd": "strong", "fgsm": "fgsm"}))
+    whole = found[(found["attack"] == WHOLE_FAMILY) & (found["family"] == "strong")].iloc[0]
+    assert whole[["images", "right", "successful"]].tolist() == [8, 6, 4]
+    assert whole["auroc"] == pytest.approx((4 + 2 + 4 + 4) / 16)  # 97, 25, 97, 99 against the clean images
+    assert whole["auroc_noise"] == pytest.approx((4 + 1 + 3 + 4) / 16)
+    assert whole["tpr_5"] == 3 / 4  # above 94
+    assert whole["false_noise_5"] == 2 / 8  # of the noise of both epsilons
+    assert set(found["family"]) == {"strong", "fgsm", ""}
+
+
+def test_an_epsilon_without_noise_of_its_own_is_held_against_all_noise(tmp_path):
+    parts = [*conditions(), condition("random_sign", (0.0, 0.0, 98.0, 0.0), (False, False, False, None), eps=0.2)]
+    parts += [condition("carlini", (97.0, 25.0, 0.0, 0.0), (True, True, False, None), eps=2.0)]
+    found = row(detection(write(tmp_path, parts)), "carlini", 2.0)
+    assert found["auroc_noise"] == (4 + 3 + 1 + 3) / 16  # 97 beats 4 and 3, 25 beats 1 and 3
+
+
+FITS = [
+    ("odin", "as is", ""),
+    ("net", "supervised", "all attacks"),
+    ("net", "supervised, hardened", "pgd"),
+    ("net", "supervised, hardened", "all attacks"),
+    ("net", "supervised, hardened", "all but pgd"),
+    ("net", "supervised, hardened", "all but fgsm"),
+    ("net", "supervised, hardened", PERMUTED_LABELS),
+]
+
+
+def made(folder):
+    """Several fits of two detectors; those to all but a family have scores of that family alone."""
+    parts = []
+    for detector, variant, fitted_on in FITS:
+        own = conditions(detector=detector, variant=variant, fitted_on=fitted_on)
+        if fitted_on.startswith("all but"):
+            known = ("clean", "random_sign", fitted_on.removeprefix("all but "))
+            own = [part for part in own if part["attack"].iloc[0] in known]
+        parts += own
+    return write(folder, parts)
+
+
+def test_the_matrix_has_each_fit_against_each_family_and_knows_what_was_seen(tmp_path):
+    found = matrix(detection(made(tmp_path)))
     assert found["detector"].tolist()[:2] == ["odin", "odin"]
-    assert found["auroc"].tolist() == pytest.approx([0.8] * 6)
-    assert found["auroc_noise"].tolist() == pytest.approx([0.7] * 6)
-    seen = {(r.fitted_on, r.attack) for r in found.itertuples() if r.seen}
+    assert set(found["attack"]) == {WHOLE_FAMILY}
+    assert PERMUTED_LABELS not in set(found["fitted_on"])
+    seen = {(r.fitted_on, r.family) for r in found.itertuples() if r.seen}
     assert seen == {("pgd", "pgd"), ("all attacks", "pgd"), ("all attacks", "fgsm")}
+    assert {(r.fitted_on, r.family) for r in found.itertuples() if r.fitted_on.startswith("all but")} == {
+        ("all but pgd", "pgd"),
+        ("all but fgsm", "fgsm"),
+    }
+
+
+def test_the_unseen_families_are_those_that_a_detector_was_not_fitted_to_in_its_preferred_variant(tmp_path):
+    rows = unseen(detection(made(tmp_path)))
+    assert rows[["detector", "fitted_on", "family"]].to_numpy().tolist() == [
+        ["odin", "", "pgd"],
+        ["odin", "", "fgsm"],
+        ["net", "all but pgd", "pgd"],
+        ["net", "all but fgsm", "fgsm"],
+    ]
+    named = headlines(detection(made(tmp_path)))
+    assert set(named["fitted_on"]) == {"", "all attacks", "all but pgd", "all but fgsm"}
 
 
 def test_over_seeds_is_the_mean_with_the_range(tmp_path):

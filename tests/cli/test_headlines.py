@@ -30,8 +30,9 @@ def test_numbers_stand_condition_by_metric_and_in_narrower_layouts(conditions):
     assert [row[0] for row in below.rows] == ["clean", "  accuracy", "eps=8/255", "  accuracy", "  attack success"]
 
 
-def detected(detector, variant, attack, eps, auroc, attacker="not adaptive"):
-    row = {"detector": detector, "variant": variant, "fitted_on": "", "attack": attack, "eps": eps}
+def detected(detector, variant, attack, eps, auroc, attacker="not adaptive", family="", fitted_on=""):
+    row = {"detector": detector, "variant": variant, "fitted_on": fitted_on, "attack": attack, "eps": eps}
+    row |= {"family": family}
     ends = {"auroc_low": None, "auroc_high": None, "auroc_reason": "few"}
     return row | {"attacker": attacker, "auroc": auroc} | ends
 
@@ -50,6 +51,25 @@ def test_detectors_have_the_variant_that_figures_show_against_attacks_that_know_
     assert wide.rows == [
         ["entropy", "0.500 [-]", "-"],
         ["profile, clean and noise", "0.700 [-]", "0.650 [-]"],
+    ]
+
+
+def test_families_that_a_detector_has_not_seen_come_first():
+    supervised = [
+        detected("net", "supervised", "whole family", None, auroc, family=family, fitted_on=fitted_on)
+        for family, fitted_on, auroc in (("fgsm", "all but fgsm", 0.7), ("cw", "all but cw", 0.6), ("cw", "cw", 0.9))
+    ]
+    rows = [
+        *(detected("entropy", "as is", "whole family", None, 0.5, family=family) for family in ("fgsm", "cw")),
+        *supervised,
+        detected("net", "supervised", "worst case", None, 0.4, fitted_on="all attacks"),
+    ]
+    wide = detection_tables(rows)[0]
+    assert wide.heads == ["detector: AUROC", "fgsm", "cw", "worst case, any eps"]
+    assert wide.rows == [
+        ["entropy", "0.500 [-]", "0.500 [-]", "-"],
+        ["net, supervised, family unseen", "0.700 [-]", "0.600 [-]", "-"],
+        ["net, supervised", "-", "-", "0.400 [-]"],
     ]
 
 

@@ -68,6 +68,8 @@ def test_the_yaml_files_declare_the_keys_that_the_settings_do(command):
         ("detection.adaptive.eps=[]", "detection.adaptive.eps: eps must name at least one value, got []."),
         ("detection.adaptive.restarts=0", "detection.adaptive.restarts must be a whole number of at least 1, got 0."),
         ("detection.adaptive.detectors=[a,a]", "detection.adaptive.detectors must name each once, got ['a', 'a']."),
+        ("+detection.families.pgd=[a,a]", "detection.families.pgd must name each once, got ['a', 'a']."),
+        ("+detection.seen.pgd=two", "detection.seen.pgd: eps must be"),
         ("+detection.attacks.x=3", "Choose what it is by its group (attack@detection.attacks.x=NAME)."),
         ("training.classifier.optimizer=adam", "Give it a _target_ (training.classifier.optimizer._target_=...)."),
         ("output_root=", "output_root must not be empty."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from dovision.analysis.detection_summary import read_detection
+from dovision.analysis.detection_summary import WHOLE_FAMILY, read_detection
 from dovision.attacks.replay import Replay
 from dovision.evaluation.detection import Detection
-from dovision.evaluation.detector_fits import fit_detectors, for_thresholds, shown
+from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, shown
+from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.store.detection_tables import attack_rates, read_reads, read_scores
 from dovision.training.image_classifier import ImageClassifier
@@ -110,11 +112,17 @@ KEPT = [0, 2, 5]  # of the validation images, for thresholds; .1, .4, .6 and .9 
 
 
 def run(
-    folder: Path, conditions: dict[str, Attack], val=VAL, first_group: int = 100, keep: bool = False, more=None
+    folder: Path,
+    conditions: dict[str, Attack],
+    val=VAL,
+    first_group: int = 100,
+    keep: bool = False,
+    more=None,
+    **settings: Any,
 ) -> Detection:
     classifier = Classifier(Brightness(), TASK, [0.0], [1.0])
     detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()} | (more or {})
-    detection = Detection(folder, conditions, detectors, classifier, store_adversarial=keep)
+    detection = Detection(folder, conditions, detectors, classifier, store_adversarial=keep, **settings)
     trainer = pl.Trainer(
         accelerator="cpu",
         callbacks=[detection],
@@ -142,6 +150,7 @@ def test_the_areas_of_the_table_are_logged(tmp_path):
     table = read_detection(tmp_path)
     logged = {name: value for name, value in detection.logged[-1].items() if name.startswith("detection_auroc/")}
     chosen = table[table["variant"].isin(["as is", "clean and noise", "supervised, hardened"])]
+    chosen = chosen[chosen["attack"] != WHOLE_FAMILY]  # there is one family alone
     plain = chosen[chosen["detector"] == "plain"].set_index(["attack", "eps"])["auroc"]
     assert logged["detection_auroc/plain/shift eps=0.2"] == pytest.approx(plain["shift", 0.2], abs=1e-12)
     assert {name.split("/")[1] for name in logged} == {"grey", "plain", "taught"}
@@ -207,7 +216,7 @@ def test_no_detector_is_fitted_to_the_patients_whose_images_make_the_thresholds(
 
 def test_an_attack_that_beats_nobody_teaches_nobody(tmp_path, caplog):
     detection = run(tmp_path, {"weak": Shift(0.001)})
-    fits = fit_detectors(tmp_path, detection.detectors, detection.failed)
+    fits = fit_detectors(tmp_path, detection.detectors, detection.failed, detection.protocol)
     assert [fitted.name for fitted in fits] == ["grey", "plain"]
     assert "weak beat fewer than 2 validation images" in caplog.text
 
@@ -228,7 +237,7 @@ def test_a_detector_is_prepared_with_the_clean_images_that_it_is_fitted_to(tmp_p
 def test_supervised_detectors_alone_are_refused_where_no_attack_succeeds(tmp_path):
     detection = run(tmp_path, {"weak": Shift(0.001)})
     with pytest.raises(ValueError, match=r"supervised detectors \(taught\) need at least 2 validation images on which"):
-        fit_detectors(tmp_path, {"taught": detection.detectors["taught"]}, detection.failed)
+        fit_detectors(tmp_path, {"taught": detection.detectors["taught"]}, detection.failed, detection.protocol)
 
 
 def test_a_detector_without_validation_images_is_refused(tmp_path):
@@ -244,15 +253,57 @@ def test_a_detector_fitted_to_a_patient_that_it_is_tested_on_is_refused(tmp_path
 def test_the_fit_that_is_shown_is_the_hardened_one_to_all_attacks_or_the_nearest_to_it(folder, tmp_path):
     detectors = {"grey": Grey(), "plain": Plain(), "taught": Taught()}
     variants = [
-        (fitted.name, fitted.variant, fitted.fitted_on) for fitted in shown(fit_detectors(folder, detectors, ["fails"]))
+        (fitted.name, fitted.variant, fitted.fitted_on)
+        for fitted in shown(fit_detectors(folder, detectors, ["fails"], fit_protocol({"shift": [0.2, 0.01]})))
     ]
     assert variants == [
         ("grey", "clean and noise", ""), ("plain", "as is", ""), ("taught", "supervised, hardened", "shift"),
     ]  # fmt: skip
-    run(tmp_path, {"shift": Shift(0.2), "other": Shift([0.15, 0.3])})  # no noise, so that nothing is hardened
-    variants = [(fitted.variant, fitted.fitted_on) for fitted in shown(fit_detectors(tmp_path, detectors, []))]
+    # no noise, so that nothing is hardened
+    protocol = run(tmp_path, {"shift": Shift(0.2), "other": Shift([0.15, 0.3])}).protocol
+    fits = fit_detectors(tmp_path, detectors, [], protocol)
+    variants = [(fitted.variant, fitted.fitted_on) for fitted in shown(fits)]
     assert variants == [("clean only", ""), ("as is", ""), ("supervised", "all attacks")]
     assert shown([]) == []
+
+
+def seen_by(fits: list[Fitted]) -> dict[tuple[str, str], list[float]]:
+    """What each supervised fit has seen of attacked images, by variant and fit."""
+    return {
+        (fitted.variant, fitted.fitted_on): sorted(round(grey, 2) for grey in fitted.detector.attacked.tolist())
+        for fitted in fits
+        if fitted.name == "taught"
+    }
+
+
+def test_supervised_detectors_are_fitted_to_each_family_to_all_and_to_all_but_each(tmp_path):
+    # of the images fitted to, those at .4 and .6 are beaten from .1 on, those at .1 and .9 from .4 on
+    attacks = {"random_sign": Shift(0.01), "weak": Shift(0.2), "strong": Shift([0.3, 0.45]), "third": Shift(0.15)}
+    families, seen = {"shifts": ["weak", "strong"]}, {"strong": [0.3]}
+    detection = run(tmp_path, attacks, families=families, seen=seen)
+    found = seen_by(fit_detectors(tmp_path, detection.detectors, detection.failed, detection.protocol))
+    shifts, third = [0.3, 0.4, 0.6, 0.7], [0.45, 0.55]
+    assert found == {
+        ("supervised", "all attacks"): sorted(shifts + third),
+        ("supervised, hardened", "all attacks"): sorted(shifts + third),
+        ("supervised, hardened", "shifts"): shifts,
+        ("supervised, hardened", "all but shifts"): third,
+        ("supervised, hardened", "third"): third,
+        ("supervised, hardened", "all but third"): shifts,
+    }
+    whole = fit_protocol({name: attack.eps for name, attack in attacks.items()}, families)
+    found = seen_by(fit_detectors(tmp_path, detection.detectors, detection.failed, whole))
+    assert found["supervised, hardened", "shifts"] == sorted([*shifts, 0.15, 0.45, 0.55, 0.85])
+
+
+def test_a_fit_to_all_but_a_family_scores_that_family_alone(tmp_path):
+    run(tmp_path, {"random_sign": Shift(0.01), "shift": Shift(0.2), "other": Shift([0.15, 0.3])})
+    scores = read_scores(tmp_path)
+    taught = scores[scores["detector"] == "taught"].groupby("fitted_on", observed=True)
+    scored = {name: set(rows["attack"]) for name, rows in taught}
+    assert scored["all but shift"] == {"clean", "random_sign", "shift"}
+    assert scored["all but other"] == {"clean", "random_sign", "other"}
+    assert scored["shift"] == scored["all attacks"] == {"clean", "random_sign", "shift", "other"}
 
 
 def test_how_attacks_fared_is_told_by_condition_without_the_one_that_failed(folder):

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dovision.functional.detection import Scored, auroc, average_precision, fewest_for_threshold, threshold
+from dovision.functional.detection import (
+    Scored,
+    auroc,
+    average_precision,
+    fewest_for_threshold,
+    pooled_auroc,
+    threshold,
+)
 from dovision.functional.intervals import NOT_MEASURED, ONE_GROUP, unit_ends
 
 SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=12)
@@ -29,6 +36,31 @@ def test_the_estimate_equals_scikit_learn_also_with_ties(metric, oracle, attacke
     found = metric(scored(attacked), scored(clean, first_group=100))
     assert found.estimate == pytest.approx(oracle(labels(attacked, clean), attacked + clean))
     assert found.clusters == len(attacked) + len(clean)
+
+
+@settings(max_examples=25, deadline=None)
+@given(strata=st.lists(st.tuples(SCORES, SCORES), min_size=1, max_size=4))
+def test_a_pooled_area_is_the_mean_of_the_strata_weighted_by_attacked_images(strata):
+    found = pooled_auroc([(scored(attacked), scored(clean, 100)) for attacked, clean in strata])
+    areas = [roc_auc_score(labels(*pair), pair[0] + pair[1]) for pair in strata]
+    assert found.estimate == pytest.approx(np.average(areas, weights=[len(attacked) for attacked, _ in strata]))
+
+
+@pytest.mark.parametrize("same_groups", [True, False])
+def test_the_error_of_a_pooled_area_is_that_of_the_sum_of_the_strata(same_groups):
+    random = np.random.default_rng(1)
+    strata = [(random.normal(1, 1, 40), random.normal(0, 1, 60)) for _ in range(2)]
+    start = 0 if same_groups else 1000
+    found = pooled_auroc([(scored(a, start * n), scored(c, 500 + start * n)) for n, (a, c) in enumerate(strata)])
+    added = np.zeros(3000)
+    for number, (attacked, clean) in enumerate(strata):
+        won = (attacked[:, None] > clean).astype(float)
+        added[np.arange(40) + start * number] += (won.mean(1) - found.estimate) / 80
+        added[500 + np.arange(60) + start * number] += (won.mean(0) - won.mean()) / 2 / 60
+    fewest = 40 if same_groups else 80
+    error = np.sqrt(fewest / (fewest - 1) * (added**2).sum())
+    expected = unit_ends(found.estimate, error, fewest, np.inf, fewest, 2 * fewest)
+    assert found[1:3] == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("decimals", [12, 0], ids=["no ties", "ties"])

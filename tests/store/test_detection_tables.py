@@ -7,9 +7,11 @@ import pytest
 
 from dovision.store.detection_tables import (
     DETECTOR,
+    PERMUTED_LABELS,
     SCORES,
     detector_label,
     preferred,
+    read_families,
     read_scores,
     scores_schema,
     widest,
@@ -44,6 +46,14 @@ def test_scores_are_read_back_with_success_as_a_number(tmp_path):
     np.testing.assert_array_equal(frame["success"], [np.nan, 0, 1])
 
 
+def test_the_families_are_in_the_metadata(tmp_path):
+    with TableWriter(tmp_path / SCORES, scores_schema({"pgd": "strong", "fgsm": "fgsm"})):
+        pass
+    assert read_families(tmp_path) == {"pgd": "strong", "fgsm": "fgsm"}
+    write(tmp_path)
+    assert read_families(tmp_path) == {}
+
+
 def test_a_missing_score_is_an_error_that_names_the_detector(tmp_path):
     write(tmp_path, score=[0.5, None, 1.0])
     with pytest.raises(ValueError, match=r"must have a score in each row, got nan in 1, from odin\."):
@@ -67,12 +77,15 @@ def test_the_hardened_fit_to_all_attacks_is_preferred():
         ("classifier", "supervised", "all attacks"),
         ("classifier", "supervised, hardened", "pgd"),
         ("classifier", "supervised, hardened", "all attacks"),
+        ("classifier", "supervised, hardened", "all but pgd"),
+        ("classifier", "supervised, hardened", PERMUTED_LABELS),
     )
     assert preferred(rows).index.tolist() == [0, 2, 5]
 
 
 def test_the_only_attack_that_was_fitted_to_is_the_widest_fit():
     one = fits(("odin", "as is", ""), ("classifier", "supervised", "pgd"))
+    assert len(widest(pd.concat([one, fits(("classifier", "supervised", PERMUTED_LABELS))]))) == 2
     assert len(widest(one)) == 2
     assert len(widest(pd.concat([one, fits(("classifier", "supervised", "all attacks"))]))) == 2
 
@@ -84,6 +97,7 @@ def test_the_only_attack_that_was_fitted_to_is_the_widest_fit():
         (("profile", "clean only", ""), "profile, clean only"),
         (("classifier", "supervised", "all attacks"), "classifier, supervised"),
         (("classifier", "supervised", "pgd"), "classifier, supervised, on pgd"),
+        (("classifier", "supervised", "all but pgd"), "classifier, supervised, family unseen"),
     ],
 )
 def test_a_detector_is_called_by_name_variant_and_fit(names, label):

@@ -9,6 +9,7 @@ import torch
 
 from dovision.evaluation import detector_fits
 from dovision.evaluation.detector_fits import Reads
+from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.interfaces import Detector
 from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors, on_workers
 from dovision.sweeps.dry_run import JobEstimate, table
@@ -125,11 +126,13 @@ def test_detectors_are_fitted_as_often_as_is_foretold(conditions, monkeypatch, t
     import pandas as pd
 
     names = ["clean", *conditions]
-    facts = pd.DataFrame([(name, True) for name in names for _ in range(4)], columns=["attack", "success"])
+    facts = pd.DataFrame([(name, 0.1, True) for name in names for _ in range(4)], columns=["attack", "eps", "success"])
     monkeypatch.setattr(detector_fits, "_validation", lambda folder, name: Reads(facts, torch.rand(len(facts), 2)))
     detectors = {"supervised": Supervised(), "unsupervised": Unsupervised()}
-    detector_fits.fit_detectors(tmp_path, detectors, ())
-    foretold = fits_of_detectors({name: d.supervised for name, d in detectors.items()}, conditions, "random_sign")
+    protocol = fit_protocol({name: [0.1] for name in conditions})
+    detector_fits.fit_detectors(tmp_path, detectors, (), protocol)
+    supervised = {name: detector.supervised for name, detector in detectors.items()}
+    foretold = fits_of_detectors(supervised, len(protocol.family), "random_sign" in conditions)
     assert foretold == {name: detector.fits[0] for name, detector in detectors.items()}
 
 

@@ -17,6 +17,7 @@ from dovision.functional.detection import (
     auroc,
     average_precision,
     fewest_for_threshold,
+    pooled_auroc,
     threshold,
 )
 from dovision.functional.intervals import Interval, share_interval, withheld
@@ -24,23 +25,29 @@ from dovision.store.detection_tables import (
     ADAPTIVE,
     ALL_ATTACKS,
     CONDITION,
+    CONTROLS,
     DETECTOR,
     NOISE,
     TEST,
     VAL,
+    all_but,
+    best_variant,
+    leaves_out,
+    read_families,
     read_scores,
     widest,
 )
 from dovision.store.tables import CLEAN, METADATA, TableWriter, row_groups
 
 DETECTION = "detection.parquet"
+WHOLE_FAMILY = "whole family"  # the condition of all successful attacks of a family, at all epsilons
 WORST = "worst case"  # the condition of an attacker who picks, image by image, the attack that is detected least
 NOT_ADAPTIVE = "not adaptive"
 RATES = {"1": 0.01, "5": 0.05}  # false positive rates, and how the columns that belong to them end
 TOO_FEW = "too few clean validation images for a threshold: " + ", ".join(
     f"{rate:.0%} needs {fewest_for_threshold(rate)}" for rate in RATES.values()
 )
-_KEY = [*DETECTOR, *CONDITION]
+_KEY = [*DETECTOR, *CONDITION, "family"]
 _ALL = "_all"  # the end of a column that counts all attacked images, and not only those on which the attack succeeded
 AGAINST = [f"{name}{end}" for end in ("", _ALL) for name in ("auroc", "auprc", "tpr_1", "tpr_5", "auroc_noise")]
 AT_RATES = [f"{name}_{rate}" for name in ("false_clean", "false_noise", "evasion") for rate in RATES]
@@ -51,19 +58,22 @@ Limits = Mapping[str, float]
 
 
 def detection(folder: Path) -> pd.DataFrame:
-    """A row per (detector, variant, fitted_on, attack, eps), of the test images of scores.parquet.
+    """A row per (detector, variant, fitted_on, attack, eps, family), of the test images of scores.parquet.
 
-    attack                  as there, and "worst case": the attack with the lowest score for each image, at one epsilon
-                            or (eps is nan) at any, among those that succeeded if there is one
+    attack                  as there; "whole family": all attacks of a family at all epsilons (eps is nan); and "worst
+                            case": the attack with the lowest score for each image, at one epsilon or (eps is nan) at
+                            any, among those that succeeded if there is one
+    family                  of the attack; "" for noise, the worst case and the adaptive attacker
     attacker                "adaptive" (knows the detector of the row) or "not adaptive"
     images, right, successful   attacked; of these right when clean; of these wrong when attacked
     success                 successful / right
     auroc, auprc            of successful attacks against all clean images
     prevalence              what a score without information has as its auprc
     tpr_1, tpr_5            share of successful attacks above the threshold
-    auroc_noise             of successful attacks against noise of the same epsilon; nan where that was not measured
+    auroc_noise             of successful attacks, each against noise of the same epsilon, or of all epsilons where that
+                            was not measured, as of attacks of another norm; nan where there is no noise
     NAME_all                the same of all attacked images, also those that the attack left as they were predicted
-    false_clean_1, ..., false_noise_1, ...  share of clean images, and of noise of the same epsilon, above the threshold
+    false_clean_1, ..., false_noise_1, ...  share of clean images, and of that noise, above the threshold
     evasion_1, evasion_5    share of images right when clean on which the attack succeeds and lies below the threshold
     threshold_1, ...        conformal quantiles of clean validation scores (`functional.detection.threshold`): a clean
                             image exchangeable with these is above with a chance of at most 1 % and 5 %; intervals take
@@ -75,10 +85,12 @@ def detection(folder: Path) -> pd.DataFrame:
     Raises:
         ValueError: a detector has no score of clean images of val or of test.
     """
-    rows = []
+    rows, families = [], read_families(folder)
     for key, own in read_scores(folder).groupby(DETECTOR, observed=True, sort=False):
         limits = _limits(own, str(key[0]))
-        rows += [dict(zip(DETECTOR, key, strict=True)) | row for row in _conditions(own[own["split"] == TEST], limits)]
+        test = own[own["split"] == TEST]
+        name = dict(zip(DETECTOR, key, strict=True))
+        rows += [name | row for row in _conditions(test, limits, families, not leaves_out(str(key[2])))]
     return pd.DataFrame(rows)
 
 
@@ -99,15 +111,28 @@ def read_detection(folder: Path) -> pd.DataFrame:
 def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows and columns of `detection` that a summary names.
 
-    Of detectors that need no fit, were fitted to clean images or to all attacks: the worst case (each attack where
-    there is only one), the noise control and the adaptive attacker.
+    The families of attacks that a detector was not fitted to (see `unseen`). Then, of detectors that need no fit, were
+    fitted to clean images or to all attacks: the worst case (each attack where there is only one), the noise control
+    and the adaptive attacker.
     """
-    frame = widest(frame)
-    several = (frame["attack"] == WORST).any()
-    chosen = frame["attack"].isin([WORST, NOISE, ADAPTIVE]) | (not several)
+    whole = widest(frame)
+    several = (whole["attack"] == WORST).any()
+    chosen = whole["attack"].isin([WORST, NOISE, ADAPTIVE]) | (not several and whole["attack"] != WHOLE_FAMILY)
     columns = [*_KEY, "attacker", "images", "successful", "note"]
     ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
-    return frame.loc[chosen, columns + ends].reset_index(drop=True)
+    return pd.concat([unseen(frame), whole[chosen]])[columns + ends].reset_index(drop=True)
+
+
+def unseen(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `detection` of each family as a whole, by detectors that were fitted to no attack of it.
+
+    Of each detector the preferred variant: as it is, fitted to clean images, or to all families but this one. None
+    where there is one family only.
+    """
+    rows = frame[frame["attack"] == WHOLE_FAMILY]
+    if rows["family"].nunique() < 2:
+        return rows[:0]
+    return best_variant(rows[(rows["fitted_on"] == "") | (rows["fitted_on"] == rows["family"].map(all_but))])
 
 
 def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
@@ -125,19 +150,17 @@ def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
 
 
 def matrix(frame: pd.DataFrame) -> pd.DataFrame:
-    """Fitted on against tested on: the means over epsilons of auroc and auroc_noise.
+    """Fitted on against tested on, family by family.
 
     Args:
         frame: from `detection`.
 
     Returns:
-        A row per (detector, variant, fitted_on, attack), the unsupervised first; seen: the detector was fitted to this
-        attack, or to all.
+        The rows of whole families, the unsupervised first; seen: the detector was fitted to attacks of this family.
     """
-    plain = frame[~frame["attack"].isin([NOISE, WORST, ADAPTIVE])]
-    means = plain.groupby([*DETECTOR, "attack"], sort=False)[["auroc", "auroc_noise"]].mean().reset_index()
-    means = means.sort_values("fitted_on", key=lambda names: names != "", kind="stable", ignore_index=True)
-    return means.assign(seen=(means["fitted_on"] == means["attack"]) | (means["fitted_on"] == ALL_ATTACKS))
+    rows = frame[(frame["attack"] == WHOLE_FAMILY) & ~frame["fitted_on"].isin(CONTROLS)]
+    rows = rows.sort_values("fitted_on", key=lambda names: names != "", kind="stable", ignore_index=True)
+    return rows.assign(seen=(rows["fitted_on"] == rows["family"]) | (rows["fitted_on"] == ALL_ATTACKS))
 
 
 def worst_case(rows: pd.DataFrame) -> pd.DataFrame:
@@ -167,20 +190,27 @@ def _limits(own: pd.DataFrame, detector: str) -> Limits:
     return {name: threshold(scores, rate) for name, rate in RATES.items()}
 
 
-def _conditions(test: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
-    """A row for each condition of the test images of a detector."""
+def _conditions(
+    test: pd.DataFrame, limits: Limits, families: Mapping[str, str], with_worst: bool
+) -> Iterator[dict[str, Any]]:
+    """A row for each condition of the test images of a detector; `with_worst`: of the worst cases as well."""
     clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
     plain = attacked[~attacked["attack"].isin([NOISE, ADAPTIVE])]
+    family = plain["attack"].astype(str).map(lambda attack: families.get(attack, attack))
+    whole = [((WHOLE_FAMILY, np.nan), rows, name) for name, rows in plain.groupby(family, sort=False)]
     worst = [
-        ((WORST, eps), worst_case(rows))
+        ((WORST, eps), worst_case(rows), "")
         for eps, rows in [*plain.groupby("eps"), (np.nan, plain)]
-        if rows["attack"].nunique() > 1
+        if with_worst and rows["attack"].nunique() > 1
     ]
-    conditions = attacked.groupby(CONDITION, observed=True, sort=False)
-    for (attack, eps), rows in [*conditions, *worst]:
-        noise = attacked[(attacked["attack"] == NOISE) & (attacked["eps"] == eps)]
+    conditions = [
+        (key, rows, "" if key[0] in (NOISE, ADAPTIVE) else families.get(key[0], key[0]))
+        for key, rows in attacked.groupby(CONDITION, observed=True, sort=False)
+    ]
+    noise = attacked[attacked["attack"] == NOISE]
+    for (attack, eps), rows, name in [*conditions, *whole, *worst]:
         right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
-        row: dict[str, Any] = {"attack": attack, "eps": eps}
+        row: dict[str, Any] = {"attack": attack, "eps": eps, "family": name}
         row |= {"attacker": ADAPTIVE if attack == ADAPTIVE else NOT_ADAPTIVE}
         row |= {"images": len(rows), "right": right, "successful": successful}
         row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
@@ -192,23 +222,33 @@ def _conditions(test: pd.DataFrame, limits: Limits) -> Iterator[dict[str, Any]]:
 
 
 def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:
-    """The metrics of a condition by name; `noise` has the images with noise of its epsilon."""
+    """The metrics of a condition by name; `noise` has the images with noise of all epsilons."""
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
     found = {"success": share_interval(success, scored.group)}
+    by_eps = [(own, _noise_of(noise, eps)) for eps, own in rows.groupby("eps", sort=False)]
+    same = pd.concat([others for _, others in by_eps]).drop_duplicates(["sample", "eps"])
     for name, limit in limits.items():
         found[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
-        for condition, images in (("clean", _scored(clean)), ("noise", _scored(noise))):
+        for condition, images in (("clean", _scored(clean)), ("noise", _scored(same))):
             found[f"false_{condition}_{name}"] = _beyond(limit, images.score > limit, images.group)
-    others = _scored(noise[~noise.index.isin(rows.index)])  # noise is not held against itself
-    for end, chosen in (("", rows[rows["success"] == 1]), (_ALL, rows)):
-        scored = _scored(chosen)
+    against = [] if (rows["attack"] == NOISE).all() else by_eps  # noise is not held against itself
+    for end, among in (("", rows["success"] == 1), (_ALL, rows["score"].notna())):
+        scored = _scored(rows[among])
         found[f"auroc{end}"] = auroc(scored, _scored(clean))
         found[f"auprc{end}"] = average_precision(scored, _scored(clean))
-        found[f"auroc_noise{end}"] = auroc(scored, others)
+        found[f"auroc_noise{end}"] = pooled_auroc(
+            [(_scored(own[among[own.index]]), _scored(others)) for own, others in against]
+        )
         for name, limit in limits.items():
             found[f"tpr_{name}{end}"] = _beyond(limit, scored.score > limit, scored.group)
     return found
+
+
+def _noise_of(noise: pd.DataFrame, eps: float) -> pd.DataFrame:
+    """Noise of this epsilon, or of all where there is none."""
+    same = noise[noise["eps"] == eps]
+    return same if len(same) else noise
 
 
 def _beyond(limit: float, hits: Flags, group: Integers) -> Interval:

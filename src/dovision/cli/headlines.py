@@ -11,7 +11,7 @@ import pandas as pd
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from dovision.analysis.detection_summary import NOT_ADAPTIVE
+from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY, unseen
 from dovision.analysis.headline_text import HEADLINE_METRICS, METRIC_HEADS, interval_text, metric_text
 from dovision.functional.norms import condition_name
 from dovision.runtime.process_state import is_rank_zero
@@ -50,14 +50,19 @@ def condition_tables(conditions: Mapping[str, Mapping[str, Any]]) -> list[TextTa
 
 
 def detection_tables(rows: Sequence[Mapping[str, Any]]) -> list[TextTable]:
-    """AUROC of each detector against the attacks that know nothing of it, in the two layouts of `condition_tables`."""
-    frame = preferred(pd.DataFrame(rows))
-    frame = frame[(frame["attacker"] == NOT_ADAPTIVE) & (frame["attack"] != NOISE)]
+    """AUROC of each detector against the attacks that know nothing of it, in the two layouts of `condition_tables`.
+
+    First families that it was not fitted to, then the worst case.
+    """
+    frame = pd.DataFrame(rows)
+    whole = frame["attack"] == WHOLE_FAMILY
+    others = preferred(frame[(frame["attacker"] == NOT_ADAPTIVE) & (frame["attack"] != NOISE) & ~whole])
     cells: dict[str, dict[str, str]] = {}
-    for row in frame.to_dict("records"):
+    for row in pd.concat([unseen(frame), others]).to_dict("records"):
         eps = "any eps" if pd.isna(row["eps"]) else condition_name(row["eps"])
+        head = row["family"] if row["attack"] == WHOLE_FAMILY else f"{row['attack']}, {eps}"
         own = cells.setdefault(detector_label(*(row[name] for name in DETECTOR)), {})
-        own[f"{row['attack']}, {eps}"] = interval_text({key: row[f"auroc{end}"] for key, end in _ENDS.items()})
+        own[head] = interval_text({key: row[f"auroc{end}"] for key, end in _ENDS.items()})
     return _layouts("detector: AUROC", cells)
 
 

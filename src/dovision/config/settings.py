@@ -50,6 +50,12 @@ def _list_of(name: str, value: object, check: Callable[..., Any], *arguments: An
     return tuple(check(name, each, *arguments) for each in value)
 
 
+def _lists_by_name(name: str, value: object, check: Callable[..., Any]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} must have names as keys, each with a list, got {value!r}.")
+    return {str(key): check(f"{name}.{key}", each) for key, each in value.items()}
+
+
 def _different(name: str, value: Any) -> tuple[str, ...]:
     if len(set(found := checks.names(name, value))) < len(found):
         raise ValueError(f"{name} must name each once, got {list(found)!r}.")
@@ -60,9 +66,9 @@ def _one_or_several(name: str, value: Any) -> tuple[str, ...]:
     return _different(name, [value] if isinstance(value, str) else value or [])
 
 
-def _epsilons(name: str, value: Any) -> tuple[float, ...]:
+def _epsilons(name: str, value: Any, norm: str = "linf") -> tuple[float, ...]:
     try:
-        return checks.epsilons(value, "linf")
+        return checks.epsilons(value, norm)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
@@ -89,6 +95,13 @@ Text: TypeAlias = Annotated[str, _rule(_text)]
 Names: TypeAlias = Annotated[tuple[str, ...], _rule(_different)]
 Chosen: TypeAlias = Annotated[tuple[str, ...], _rule(_one_or_several)]
 Folder: TypeAlias = Annotated[Path, _rule(lambda name, value: Path(_text(name, value)))]
+NamesByName: TypeAlias = Annotated[
+    dict[str, tuple[str, ...]], PlainValidator(lambda value: _lists_by_name(_NAME, value, _one_or_several))
+]
+EpsilonsByName: TypeAlias = Annotated[
+    dict[str, tuple[float, ...]],
+    PlainValidator(lambda value: _lists_by_name(_NAME, value, lambda name, eps: _epsilons(name, eps, "any"))),
+]
 OneComponent: TypeAlias = Annotated[Component, PlainValidator(_component)]
 ByName: TypeAlias = dict[str, OneComponent]  # the names are the user's to choose
 
@@ -222,6 +235,8 @@ class DetectionSettings(Section):
     """Which attacks are to be detected, and on which images."""
 
     attacks: ByName
+    families: NamesByName
+    seen: EpsilonsByName
     val_images: Whole | None
     test_images: Whole | None
     adaptive: AdaptiveSettings

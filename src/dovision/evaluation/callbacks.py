@@ -150,6 +150,8 @@ def detect(
         classifier,
         with_autoencoder=with_autoencoder,
         store_adversarial=settings.evaluation.store_adversarial,
+        families=own.families,
+        seen=own.seen,
         adaptive=lambda fits: _adaptive(settings, folder, data, fits, with_autoencoder, classifier),
         whole=not limits(settings.trainer),
     )

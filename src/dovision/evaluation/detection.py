@@ -15,12 +15,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from dovision.analysis.detection_summary import HEADLINES, read_detection, write_detection
+from dovision.analysis.detection_summary import HEADLINES, WHOLE_FAMILY, read_detection, unseen, write_detection
 from dovision.attacks._gradients import dead_gradients
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition, attack_rows, read_rows
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, write_scores
 from dovision.evaluation.device_batches import DeviceBatches
+from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.evaluation.gradient_health import GradientHealth
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Detector
@@ -51,7 +52,8 @@ class Detection(Evaluation):
     """Attack the images of the two dataloaders, val and test, let each detector read them, and score the test images.
 
     Detectors are fitted to images of val, and the headline numbers of detection.parquet are logged as
-    "detection_METRIC/DETECTOR/ATTACK eps=EPSILON", such as "detection_auroc/max_softmax/pgd eps=0.1". An attack that
+    "detection_METRIC/DETECTOR/ATTACK eps=EPSILON", such as "detection_auroc/max_softmax/pgd eps=0.1", and, of families
+    that a detector was not fitted to, "detection_METRIC/DETECTOR/unseen_FAMILY". An attack that
     fails is left out from then on, and named in `failed`; the others go on, and without any it ends.
 
     Args:
@@ -62,6 +64,9 @@ class Detection(Evaluation):
         classifier, task, mean, std: of the classifier under attack, as of `Evaluation`.
         with_autoencoder: the same with its autoencoder, or None.
         store_adversarial: whether all attacked images are saved, as they are.
+        families: attacks by family; an attack in none is a family of its own name. Supervised detectors are fitted to
+            each family, to all, and to all but each.
+        seen: by attack, those of its epsilons that detectors are fitted to; all of them if it is not there.
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
         whole: whether it is an error if some images of the dataloaders are not tested.
     """
@@ -80,6 +85,8 @@ class Detection(Evaluation):
         std: Sequence[float] = (1.0,),
         with_autoencoder: Classifier | None = None,
         store_adversarial: bool = False,
+        families: Mapping[str, Sequence[str]] | None = None,
+        seen: Mapping[str, Sequence[float]] | None = None,
         adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch]] = lambda fits: (),
         whole: bool = False,
     ) -> None:
@@ -88,6 +95,7 @@ class Detection(Evaluation):
         self.with_autoencoder = with_autoencoder
         self.attacks = attacks
         self.detectors = detectors
+        self.protocol = fit_protocol({name: attack.eps for name, attack in attacks.items()}, families, seen)
         self.store_adversarial = store_adversarial
         self.adaptive = adaptive
         self.whole = whole
@@ -153,15 +161,18 @@ class Detection(Evaluation):
         self.close()
         self.health.warn()
         DISPLAY.step("detector fits")
-        fits = fit_detectors(self.folder, self.detectors, self.failed)
-        write_scores(self.folder, fits, self.failed, self.adaptive(fits))
+        fits = fit_detectors(self.folder, self.detectors, self.failed, self.protocol)
+        write_scores(self.folder, fits, self.failed, self.protocol, self.adaptive(fits))
         write_detection(self.folder)
         super().on_test_epoch_end(trainer, pl_module)
 
     def numbers(self) -> dict[str, Tensor]:
         found = {}
-        for row in preferred(read_detection(self.folder)).to_dict("records"):
+        frame = read_detection(self.folder)
+        single = preferred(frame[frame["attack"] != WHOLE_FAMILY])
+        for row in pd.concat([single, unseen(frame)]).to_dict("records"):
             condition = row["attack"].replace(",", "").replace(" ", "_")
+            condition = f"unseen_{row['family']}" if row["attack"] == WHOLE_FAMILY else condition
             condition += "" if np.isnan(row["eps"]) else f" {condition_name(row['eps'])}"
             for metric in HEADLINES:
                 name = f"detection_{metric}/{row['detector']}/{condition}"

@@ -14,6 +14,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from dovision.evaluation.fit_protocol import FitProtocol
 from dovision.functional.detection import threshold
 from dovision.interfaces import Detector
 from dovision.runtime.progress import DISPLAY
@@ -30,6 +31,8 @@ from dovision.store.detection_tables import (
     UNFITTED,
     VAL,
     Reads,
+    all_but,
+    leaves_out,
     preferred,
     read_reads,
     scores_schema,
@@ -42,7 +45,7 @@ GOLDEN = 2_654_435_769  # 2^32 by the golden ratio: its multiples, modulo 2^32, 
 
 
 class Fitted(NamedTuple):
-    """A detector as it was fitted; `fitted_on` names the attack that a supervised one has seen."""
+    """A detector as it was fitted; `fitted_on` names the attacks that a supervised one has seen."""
 
     name: str
     variant: str
@@ -57,26 +60,32 @@ class Fitted(NamedTuple):
         return table.combine_chunks().to_batches()[0]
 
 
-def fit_detectors(folder: Path, detectors: Mapping[str, Detector], failed: Collection[str]) -> list[Fitted]:
+def fit_detectors(
+    folder: Path, detectors: Mapping[str, Detector], failed: Collection[str], protocol: FitProtocol
+) -> list[Fitted]:
     """Every detector in its variants, fitted to what was read of the validation images not reserved for thresholds.
 
     as is                   has nothing to fit
     clean only              fitted to clean images
     clean and noise         the same, hardened: images with random signs added are clean, too
-    supervised              fitted to clean images, and to those on which one attack, or any, succeeded
+    supervised              fitted to clean images, and to those on which an attack succeeded
     supervised, hardened    the same, and images with random signs added are clean
+
+    A supervised detector is fitted to each family of attacks, to all, and to all but each family; where there is noise,
+    the fit to all alone is not hardened as well.
 
     Args:
         folder: the run directory, with the tables of what was read.
         detectors: by name; they stay as they are.
         failed: attacks that are left out.
+        protocol: families of attacks, and the epsilons that fits may see.
 
     Raises:
         ValueError: no validation image was read, or one of a patient that is tested on; or all detectors are
             supervised, and no attack succeeded on the images that they would be fitted to.
     """
     each = DISPLAY.track(detectors.items(), "detector fits", "detectors", len(detectors))
-    fits = [fitted for name, detector in each for fitted in _variants(folder, name, detector, failed)]
+    fits = [fitted for name, detector in each for fitted in _variants(folder, name, detector, failed, protocol)]
     if not fits:
         raise ValueError(
             f"supervised detectors ({', '.join(detectors)}) need at least 2 validation images on which an attack "
@@ -113,41 +122,75 @@ def for_thresholds(group: pd.Series[int]) -> pd.Series[bool]:
 
 
 def write_scores(
-    folder: Path, fits: Collection[Fitted], failed: Collection[str], adaptive: Iterable[pa.RecordBatch]
+    folder: Path,
+    fits: Collection[Fitted],
+    failed: Collection[str],
+    protocol: FitProtocol,
+    adaptive: Iterable[pa.RecordBatch],
 ) -> None:
     """Write scores.parquet: every fit on the test images in each condition, and on clean and noisy ones for thresholds.
 
-    Rows of the adaptive attacker, who needs the fits, come last.
+    A fit to all but one family scores that family alone, beside clean images and noise. Rows of the adaptive attacker,
+    who needs the fits, come last.
     """
-    with TableWriter(folder / SCORES, scores_schema()) as table:
+    family = {attack: name for attack, name in protocol.family.items() if attack not in failed}
+    with TableWriter(folder / SCORES, scores_schema(family)) as table:
         for name in dict.fromkeys(fitted.name for fitted in fits):
             for reads in read_reads(folder, name):
                 facts = reads.facts
                 reserved = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
-                chosen = ((facts["split"] == TEST) | reserved) & ~facts["attack"].isin(failed)
+                usable = ((facts["split"] == TEST) | reserved) & ~facts["attack"].isin(failed)
+                left_out = facts["attack"].map(protocol.family).map(all_but, na_action="ignore")
                 for fitted in fits:
+                    chosen = usable
+                    if leaves_out(fitted.fitted_on):
+                        chosen = usable & (left_out.isna() | (left_out == fitted.fitted_on))
                     if fitted.name == name and chosen.any():
                         table.write(fitted.rows(facts[chosen], fitted.detector.score(reads.chosen(chosen))))
         for rows in adaptive:
             table.write(rows)
 
 
-def _variants(folder: Path, name: str, detector: Detector, failed: Collection[str]) -> Iterator[Fitted]:
+def _variants(
+    folder: Path, name: str, detector: Detector, failed: Collection[str], protocol: FitProtocol
+) -> Iterator[Fitted]:
     val = _validation(folder, name)
-    clean, noise = (val.chosen(val.facts["attack"] == attack) for attack in (CLEAN, NOISE))
-    nothing = clean[:0]
-    kinds = [(CLEAN_ONLY, SUPERVISED, clean)]
-    if len(noise):
-        kinds.append((HARDENED, SUPERVISED_HARDENED, torch.cat([clean, noise])))
     if not detector.needs_fit:
         yield Fitted(name, UNFITTED, "", detector)
-    elif not detector.supervised:
-        for variant, _, images in kinds:
-            yield Fitted(name, variant, "", _fitted(detector, images, nothing))
-    else:
-        for attack, beaten in _beaten(val, failed).items():
-            for _, variant, images in kinds:
-                yield Fitted(name, variant, attack, _fitted(detector, images, beaten))
+        return
+    clean, noise = (val.chosen(val.facts["attack"] == attack) for attack in (CLEAN, NOISE))
+    hardened = torch.cat([clean, noise]) if len(noise) else None
+    if detector.supervised:
+        for variant, fitted_on, images, attacked in _supervised_fits(_beaten(val, failed, protocol), clean, hardened):
+            yield Fitted(name, variant, fitted_on, _fitted(detector, images, attacked))
+        return
+    yield Fitted(name, CLEAN_ONLY, "", _fitted(detector, clean, clean[:0]))
+    if hardened is not None:
+        yield Fitted(name, HARDENED, "", _fitted(detector, hardened, clean[:0]))
+
+
+def _supervised_fits(
+    beaten: Mapping[str, Tensor], clean: Tensor, hardened: Tensor | None
+) -> Iterator[tuple[str, str, Tensor, Tensor]]:
+    """Variant, name of what it is fitted to, and features, clean and attacked, of each fit of a supervised detector.
+
+    Args:
+        beaten: of the images on which an attack succeeded, by family.
+        clean: of clean images.
+        hardened: of clean images and of noise; None if there is none.
+    """
+    if not beaten:
+        return
+    whole = torch.cat(list(beaten.values()))
+    several = len(beaten) > 1
+    widest_fit = ALL_ATTACKS if several else next(iter(beaten))
+    yield SUPERVISED, widest_fit, clean, whole
+    if hardened is not None:
+        yield SUPERVISED_HARDENED, widest_fit, hardened, whole
+    variant, images = (SUPERVISED, clean) if hardened is None else (SUPERVISED_HARDENED, hardened)
+    for family, own in beaten.items() if several else ():
+        yield variant, family, images, own
+        yield variant, all_but(family), images, torch.cat([rows for name, rows in beaten.items() if name != family])
 
 
 def _validation(folder: Path, name: str) -> Reads:
@@ -173,16 +216,18 @@ def _validation(folder: Path, name: str) -> Reads:
     return Reads(facts, torch.cat([part.read for part in parts]))
 
 
-def _beaten(val: Reads, failed: Collection[str]) -> dict[str, Tensor]:
-    """Features of the images on which an attack succeeded, by attack, and of all of them."""
+def _beaten(val: Reads, failed: Collection[str], protocol: FitProtocol) -> dict[str, Tensor]:
+    """Features of the images on which an attack succeeded at an epsilon that fits may see, by family."""
     facts = val.facts
-    attacks = [a for a in dict.fromkeys(facts["attack"]) if a not in (CLEAN, NOISE) and a not in failed]
     won = facts["success"].fillna(False).astype(bool)
-    beaten = {attack: val.chosen(won & (facts["attack"] == attack)) for attack in attacks}
-    for attack in [attack for attack, read in beaten.items() if len(read) < 2]:
-        log.warning("the attack %s beat fewer than 2 validation images; no detector is fitted to it", attack)
-        del beaten[attack]
-    return beaten | ({ALL_ATTACKS: torch.cat(list(beaten.values()))} if len(beaten) > 1 else {})
+    seen = [protocol.sees(attack, eps) for attack, eps in zip(facts["attack"], facts["eps"], strict=True)]
+    won &= pd.Series(seen, facts.index, dtype=bool)
+    family = facts["attack"].map(protocol.family).where(~facts["attack"].isin(failed))
+    beaten = {name: val.chosen(won & (family == name)) for name in family.dropna().unique()}
+    for name in [name for name, read in beaten.items() if len(read) < 2]:
+        log.warning("the attacks of %s beat fewer than 2 validation images; no detector is fitted to them", name)
+        del beaten[name]
+    return beaten
 
 
 def _fitted(detector: Detector, clean: Tensor, attacked: Tensor) -> Detector:

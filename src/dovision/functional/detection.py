@@ -7,7 +7,7 @@ image adds to it, in one pass over the sorted scores.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,11 +33,32 @@ def auroc(attacked: Scored, clean: Scored) -> Interval:
     Source of the error: DeLong et al., Comparing the areas under correlated receiver operating characteristic curves,
     1988; for groups Obuchowski, Nonparametric analysis of clustered ROC curve data, 1997.
     """
-    if not len(attacked.score) or not len(clean.score):
+    return pooled_auroc([(attacked, clean)])
+
+
+def pooled_auroc(strata: Sequence[tuple[Scored, Scored]]) -> Interval:
+    """AUROC of attacked images, each against the clean ones of its own stratum, as `auroc`.
+
+    The mean of the areas of the strata, weighted by their attacked images; strata in which there is nothing to compare
+    count for nothing.
+    """
+    known = [pair for pair in strata if all(len(each.score) for each in pair)]
+    attacked, clean = (_joined([pair[place] for pair in known or strata]) for place in (0, 1))
+    if not known:
         return _nothing(attacked, clean)
-    won, lost = _won(attacked.score, clean.score), 1 - _won(clean.score, attacked.score)
-    area = float(won.mean())
-    return _area(area, attacked, (won - area) / len(won), clean, (lost - area) / len(lost))
+    return _area(*_areas_of_images(known), attacked, clean)
+
+
+def _areas_of_images(strata: Sequence[tuple[Scored, Scored]]) -> tuple[float, Floats, Floats]:
+    """The pooled area, and what each attacked and each clean image adds to it."""
+    total = sum(len(attacked.score) for attacked, _ in strata)
+    won = [_won(attacked.score, clean.score) for attacked, clean in strata]
+    lost = [1 - _won(clean.score, attacked.score) for attacked, clean in strata]
+    area = float(np.concatenate(won).mean())
+    added = [
+        (of_clean - own.mean()) * len(own) / (total * len(of_clean)) for own, of_clean in zip(won, lost, strict=True)
+    ]
+    return area, (np.concatenate(won) - area) / total, np.concatenate(added)
 
 
 def average_precision(attacked: Scored, clean: Scored) -> Interval:
@@ -54,7 +75,7 @@ def average_precision(attacked: Scored, clean: Scored) -> Interval:
     slope = 1 / (count * (right + wrong) ** 2)  # of each attacked image's precision, a share of the area
     gain = _sum_at_most(attacked.score, wrong * slope)  # by an image of weight 1 more, at each attacked score
     own, others = gain(attacked.score), _sum_at_most(attacked.score, right * slope)(clean.score)
-    return _area(area, attacked, (precision - area) / count + own, clean, -others)
+    return _area(area, (precision - area) / count + own, -others, attacked, clean)
 
 
 def threshold(clean: Floats, rate: float) -> float:
@@ -104,10 +125,16 @@ def _sum_at_most(scores: Floats, values: Floats) -> Callable[[Floats], Floats]:
     return lambda limits: running[np.searchsorted(ordered, limits, "right")]
 
 
-def _area(area: float, attacked: Scored, added: Floats, clean: Scored, clean_added: Floats) -> Interval:
+def _area(area: float, added: Floats, clean_added: Floats, attacked: Scored, clean: Scored) -> Interval:
     """The interval of an area under a curve, from what each image adds to it, an image of weight 1 more."""
     groups = [attacked.group, clean.group]
     return stratified_interval(area, np.concatenate([added, clean_added]), np.concatenate(groups), groups)
+
+
+def _joined(parts: Sequence[Scored]) -> Scored:
+    if not parts:
+        return Scored(np.zeros(0), np.zeros(0, np.int64))
+    return Scored(np.concatenate([part.score for part in parts]), np.concatenate([part.group for part in parts]))
 
 
 def _nothing(attacked: Scored, clean: Scored) -> Interval:

@@ -8,7 +8,8 @@ Rows may come in any order; readers rely on the columns alone. All tables begin 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from dovision.functional.intervals import share_interval
-from dovision.store.tables import METADATA, NAME, read_table, row_groups
+from dovision.store.tables import METADATA, NAME, read_schema, read_table, row_groups
 
 SCORES = "scores.parquet"
 ADAPTIVE_STEPS = "adaptive.parquet"
@@ -30,12 +31,16 @@ ADAPTIVE = "adaptive"  # the attacker who knows the detector
 UNFITTED = "as is"  # variants: of a detector that needs no fit,
 CLEAN_ONLY, HARDENED = "clean only", "clean and noise"  # fitted to clean images; noise counted as clean,
 SUPERVISED, SUPERVISED_HARDENED = "supervised", "supervised, hardened"  # and fitted to attacked ones too
-ALL_ATTACKS = "all attacks"  # what a supervised detector is fitted to, if not to one attack
+ALL_ATTACKS = "all attacks"  # what a supervised detector is fitted to, if not to one family
+PERMUTED_LABELS = "permuted labels"  # negative controls: fitted to clean and attacked images exchanged at random,
+NOISE_AS_ATTACK = "noise as attack"  # and to a part of the noise as if it was an attack, the rest of it clean
+CONTROLS = (PERMUTED_LABELS, NOISE_AS_ATTACK)
 DETECTOR = ["detector", "variant", "fitted_on"]  # columns that name one detector as it was fitted
 CONDITION = ["attack", "eps"]  # columns that name a condition
 VARIANTS = (SUPERVISED_HARDENED, HARDENED, SUPERVISED, CLEAN_ONLY, UNFITTED)  # the first there is of these is shown
 ATTACKS = "attacks.parquet"
 TOGETHER = "all together"  # an image is beaten if one of the attacks of an epsilon beats it
+FAMILIES = "dovision_families"  # the family of each attack, in the metadata of scores.parquet
 MASKED = 0.05  # share of dead gradients above which attacks by gradient may fail for want of one
 SHARES = ("success", "success_8bit", "robust_accuracy")
 READS = "reads"  # the folder of the tables, in the run directory
@@ -44,22 +49,42 @@ _IMAGE = {"sample": pa.int64(), "split": NAME, "group": pa.int64(), "attack": NA
 _WON = {"correct": pa.bool_(), "success": pa.bool_()}
 
 
-def scores_schema() -> pa.Schema:
+def all_but(family: str) -> str:
+    """The name of a fit to all attacks but those of a family."""
+    return f"all but {family}"
+
+
+def leaves_out(fitted_on: str) -> bool:
+    """Return whether this is the name of a fit to all attacks but those of a family."""
+    return fitted_on.startswith(all_but(""))
+
+
+def scores_schema(families: Mapping[str, str] | None = None) -> pa.Schema:
     """Columns of scores.parquet, a row per (split, sample, attack, eps, detector, variant, fitted_on).
+
+    The family of each attack, here given by attack, is in the metadata; an attack that is not there is its own.
 
     attack                  also "adaptive", of one who knows the detector of the row
     detector                its name in the configuration
     variant                 "as is", "clean only", "clean and noise", "supervised" or "supervised, hardened"
-    fitted_on               the attack whose images it was fitted to, or "all attacks"; "" for the unsupervised
+    fitted_on               the family of attacks whose images it was fitted to, "all attacks", or "all but FAMILY"; ""
+                            for the unsupervised
     correct                 the label, or each of the labels, was predicted in this condition
     success                 right when clean and wrong in this condition; null for clean, and for images wrong when
                             clean
     score                   the higher, the likelier attacked
 
-    Of val there are the rows of clean images and of noise, of patients that no detector was fitted to.
+    Of val there are the rows of clean images and of noise, of patients that no detector was fitted to. A fit to all but
+    one family has scores of clean images, of noise, and of that family.
     """
     columns = _IMAGE | dict.fromkeys(DETECTOR, NAME) | _WON | {"score": pa.float32()}
-    return pa.schema(columns, metadata=METADATA)
+    return pa.schema(columns, metadata=METADATA | {FAMILIES: json.dumps(dict(families or {}))})
+
+
+def read_families(folder: Path) -> dict[str, str]:
+    """The families of scores.parquet, by attack."""
+    found: dict[str, str] = json.loads((read_schema(folder / SCORES).metadata or {}).get(FAMILIES.encode(), b"{}"))
+    return found
 
 
 def adaptive_schema() -> pa.Schema:
@@ -92,20 +117,26 @@ def read_adaptive(folder: Path) -> pd.DataFrame:
 def detector_label(detector: str, variant: str, fitted_on: str) -> str:
     """The name of a detector in a figure, such as "grid_profile, supervised, on fgsm"."""
     fit = "" if variant == UNFITTED else f", {variant}"
+    if leaves_out(fitted_on):
+        return f"{detector}{fit}, family unseen"
     return f"{detector}{fit}" if fitted_on in ("", ALL_ATTACKS) else f"{detector}{fit}, on {fitted_on}"
 
 
 def widest(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows without those of detectors that were fitted to one of several attacks."""
+    """The rows without those of fits to some of several families, and of negative controls."""
     several = (frame["fitted_on"] == ALL_ATTACKS).any()
-    return frame[frame["fitted_on"].isin(["", ALL_ATTACKS])] if several else frame
+    return frame[frame["fitted_on"].isin(["", ALL_ATTACKS]) if several else ~frame["fitted_on"].isin(CONTROLS)]
 
 
 def preferred(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of one variant of each detector: supervised before unsupervised, hardened first; of its widest fit."""
-    whole = widest(frame)
-    rank = whole["variant"].astype(str).map(VARIANTS.index)
-    return whole[rank == rank.groupby(whole["detector"], observed=True).transform("min")]
+    return best_variant(widest(frame))
+
+
+def best_variant(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one variant of each detector, the first of VARIANTS that it has."""
+    rank = frame["variant"].astype(str).map(VARIANTS.index)
+    return frame[rank == rank.groupby(frame["detector"], observed=True).transform("min")]
 
 
 def read_scores(folder: Path) -> pd.DataFrame:

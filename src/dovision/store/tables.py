@@ -26,7 +26,7 @@ from dovision.types import Box, Task
 
 SAMPLES = "samples.parquet"
 EFFECTS = "effects.parquet"
-TABLE_FORMAT = "3"  # raised whenever a column changes its name, type or meaning
+TABLE_FORMAT = "4"  # raised whenever a column changes its name, type or meaning
 ROW_GROUP = 100_000  # rows
 CLEAN = "clean"  # the condition of the images as they are
 

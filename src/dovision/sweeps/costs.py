@@ -58,19 +58,17 @@ def on_workers(minutes: Sequence[float], workers: int) -> float:
     return max([sum(minutes) / workers, *minutes], default=0.0)
 
 
-def fits_of_detectors(supervised: Mapping[str, bool], attacks: Iterable[str], noise: str) -> dict[str, int]:
+def fits_of_detectors(supervised: Mapping[str, bool], families: int, hardened: bool) -> dict[str, int]:
     """Number of fits of each detector that is fitted, in its variants (see `detector_fits.fit_detectors`).
 
     Args:
         supervised: by name, whether it is fitted to attacked images as well.
-        attacks: their names.
-        noise: the one of them that is no attack, on which each variant is hardened.
+        families: number of families of attacks.
+        hardened: whether there is noise, which a variant counts as clean.
     """
-    names = set(attacks)
-    seen = len(names - {noise})
-    seen += seen > 1  # each of them, and all of them
-    variants = 1 + (noise in names)
-    return {name: variants * (seen if given else 1) for name, given in supervised.items()}
+    widest = 1 + hardened
+    some = 2 * families if families > 1 else 0  # to each family, and to all but it
+    return {name: widest + (some if given else 0) for name, given in supervised.items()}
 
 
 class Batches:

@@ -26,6 +26,7 @@ from dovision.config.settings import EvaluateSettings, plain
 from dovision.evaluation import callbacks
 from dovision.evaluation.adaptive_attack import DIRECTIONS, Adaptive, Opponent
 from dovision.evaluation.callback import ClassifierUnderTest, Evaluation
+from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Classifier, Detector, Images, Intervention
 from dovision.models import checkpoint
@@ -264,7 +265,9 @@ class Bench:
         reads = Work("what detectors read", self._key("reads", detectors, code), conditions * (val + test))
         yield reads, lambda: self._step_pace(lambda batch: self._read_all(detection_setup.detectors, batch))
         learning = {n: d.supervised for n, d in detection_setup.detectors.items() if d.needs_fit}
-        for name, fits in fits_of_detectors(learning, detection_setup.attacks, NOISE).items():
+        protocol = fit_protocol({n: a.eps for n, a in detection_setup.attacks.items()}, own.families, own.seen)
+        families, hardened = len(set(protocol.family.values())), NOISE in detection_setup.attacks
+        for name, fits in fits_of_detectors(learning, families, hardened).items():
             work = Work(f"fits of {name}", self._key("fits", detectors[name], code), fits * FITTED_SHARE * val)
             yield work, partial(self._detector_pace, detection_setup.detectors[name])
         adaptive = own.adaptive

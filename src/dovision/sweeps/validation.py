@@ -15,6 +15,7 @@ from dovision.analysis.summary import CONDITION_METRICS
 from dovision.config import settings
 from dovision.config.component import make_each
 from dovision.config.settings import EvaluateSettings, TrainSettings
+from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack
 from dovision.io import sealed
@@ -159,6 +160,7 @@ class Checks:
                 except FileNotFoundError as error:
                     raise FileNotFoundError(f"{key}: {error}") from None
             self._components.check(job, here)
+            _check_families(job)
             found = unused(job, overrides, OmegaConf.select(config, "hydra.mode"))
             self._unused |= found
             self._used |= {override.lstrip("+").partition("=")[0] for override in overrides} - found.keys()
@@ -185,6 +187,12 @@ def _check_optimized(settings: TrainSettings) -> None:
         conditions = [CLEAN, *map(condition_name, attack.eps)]
         known = [f"{metric}/{condition}" for metric in CONDITION_METRICS for condition in conditions]
         checks.choice("optimized_metric", settings.optimized_metric, known)
+
+
+def _check_families(settings: TrainSettings) -> None:
+    if isinstance(settings, EvaluateSettings) and settings.detector and (own := settings.detection).attacks:
+        attacks: dict[str, Attack] = make_each(own.attacks)
+        fit_protocol({name: attack.eps for name, attack in attacks.items()}, own.families, own.seen)
 
 
 def _check_autoencoder(settings: TrainSettings) -> None:

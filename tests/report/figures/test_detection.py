@@ -25,6 +25,8 @@ from dovision.store.detection_tables import (
     NOISE,
     SCORES,
     adaptive_schema,
+    all_but,
+    leaves_out,
     read_scores,
     scores_schema,
 )
@@ -63,9 +65,11 @@ def write_scores(
     random = np.random.default_rng(seed)
     rows = []
     for name, variant, shift, of_noise in made:
-        for fitted_on in (*attacks, ALL_ATTACKS) if "supervised" in variant else ("",):
+        for fitted_on in fits(variant, attacks):
             last = (name, variant) == made[-1][:2] and fitted_on == ALL_ATTACKS
             for condition in conditions(eps, attacks, adaptive and last):
+                if leaves_out(fitted_on) and condition[0] in attacks and all_but(condition[0]) != fitted_on:
+                    continue
                 for split in ("val", "test") if condition[0] in (CLEAN, NOISE) else ("test",):
                     move = _shift(condition, shift, of_noise, fitted_on, max(eps))
                     chance = 0.02 if condition[0] == NOISE else success * condition[1] / max(eps)
@@ -74,6 +78,13 @@ def write_scores(
     frame = pd.concat(rows, ignore_index=True)
     write_table(folder, frame)
     return frame
+
+
+def fits(variant: str, attacks: Sequence[str]) -> tuple[str, ...]:
+    """What a detector in a variant is fitted to."""
+    left_out = tuple(map(all_but, attacks)) if len(attacks) > 1 else ()
+    supervised = {"supervised": (ALL_ATTACKS,), "supervised, hardened": (*attacks, ALL_ATTACKS, *left_out)}
+    return supervised.get(variant, ("",))
 
 
 def conditions(eps: Sequence[float], attacks: Sequence[str], adaptive: bool) -> Iterable[tuple[str, float]]:
@@ -109,7 +120,7 @@ def _shift(condition: tuple[str, float], attacked: float, of_noise: float, fitte
     attack, size = condition
     if attack == ADAPTIVE:
         return attacked / 10
-    unseen = 0.6 if fitted_on in ATTACKS and fitted_on != attack else 1.0
+    unseen = 0.6 if leaves_out(fitted_on) or (fitted_on in ATTACKS and fitted_on != attack) else 1.0
     moved = of_noise if attack == NOISE else attacked * unseen * (0.9 if attack == "fgsm" else 1.0)
     return float(moved * np.sqrt(size / largest)) if size else 0.0
 
@@ -161,7 +172,8 @@ def texts(report_figure):
 def test_all_figures_are_drawn(report_figures):
     tables = [f"detection_table_eps_{eps}" for eps in ("0.1", "0.2", "0.3")]
     others = ["adaptive", "convergence", "curves", "epsilon", "matrix_effect_classifier", "scores"]
-    assert list(report_figures) == [*tables, *(f"detection_{name}" for name in others)]
+    families = ["detection_unseen", "detection_families"]
+    assert list(report_figures) == [*families, *tables, *(f"detection_{name}" for name in others)]
 
 
 def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(report_figures):
@@ -203,7 +215,7 @@ def test_the_numbers_of_the_table_are_those_of_the_run(report_figures):
 @pytest.mark.slow
 def test_the_tables_are_set_by_latex_and_fit_the_page(report_figures, typeset):
     tables = [latex_table(one.table, one.caption, one.name) for one in report_figures.values() if one.table is not None]
-    assert len(tables) == 3
+    assert len(tables) == 4
     assert "Overfull" not in typeset(*tables)
 
 
@@ -211,7 +223,26 @@ def test_the_matrix_has_the_unseen_above_the_fits_to_each_attack(report_figures)
     axes = report_figures["detection_matrix_effect_classifier"].figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[:3] == ["max_softmax", "feature_squeezing", "effect_profile"]
-    assert names[3:] == ["fgsm", "pgd", "all attacks", "hardened: fgsm", "hardened: pgd", "hardened: all attacks"]
+    hardened = ["fgsm", "pgd", "all attacks", "all others"]
+    assert names[3:] == ["all attacks", *(f"hardened: {fit}" for fit in hardened)]
+
+
+def test_the_unseen_families_are_shown_as_a_picture_and_with_intervals(report_figures):
+    figure = report_figures["detection_unseen"].figure
+    against_clean, against_noise = figure.axes[:2]
+    assert [axes.get_title("left") for axes in (against_clean, against_noise)] == ["against clean", "against noise"]
+    assert [label.get_text() for label in against_noise.get_xticklabels()] == ["fgsm", "pgd"]
+    names = [label.get_text() for label in against_clean.get_yticklabels()]
+    assert names[:2] == ["max_softmax", "feature_squeezing"]
+    assert len(names) == 4  # of each detector the preferred variant
+    table = report_figures["detection_families"].table
+    assert table.index.tolist()[-1] == "effect_classifier, supervised, hardened, family unseen"
+    data = report_figures["detection_families"].data
+    own = data[(data["detector"] == "effect_classifier") & (data["family"] == "pgd")].iloc[0]
+    assert own["fitted_on"] == all_but("pgd")
+    lines = table.loc[table.index[-1], "pgd"].splitlines()
+    assert lines[0].startswith(f"clean {own['auroc']:.3f} [".replace("0.", "."))
+    assert [line.split()[0] for line in lines if line[0].isalpha()] == ["clean", "noise", "TPR", "TPR"]
 
 
 def test_the_adaptive_attacker_is_shown_for_every_detector_and_epsilon(report_figures):
@@ -257,6 +288,9 @@ def test_runs_of_several_seeds_have_a_table_with_the_range(tmp_path):
     assert table.name == "detection_table_seeds_eps_0.1"
     assert "over 3 seeds (0, 1, 2); n is summed over them." in table.caption
     assert list(DETECTORS.of_sweep(runs[:1])) == []
+    runs = [make_run(tmp_path / f"two {seed}", seed, **small | {"attacks": ATTACKS}) for seed in range(2)]
+    names = [one.name for one in DETECTORS.of_sweep(runs)]
+    assert names == ["detection_unseen_seeds", "detection_families_seeds", "detection_table_seeds_eps_0.1"]
 
 
 def test_operating_curves_rise_and_perfect_detection_is_a_corner(tmp_path):

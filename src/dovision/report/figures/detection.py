@@ -12,10 +12,12 @@ from dovision.analysis.adaptive_convergence import evasion_by_steps
 from dovision.analysis.detection_summary import (
     DETECTION,
     NOT_ADAPTIVE,
+    WHOLE_FAMILY,
     WORST,
     detection_over_seeds,
     matrix,
     read_detection,
+    unseen,
 )
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.figures import _detection_curves as curves
@@ -29,6 +31,7 @@ from dovision.store.detection_tables import (
     SUPERVISED,
     SUPERVISED_HARDENED,
     detector_label,
+    leaves_out,
     preferred,
     read_adaptive,
     read_scores,
@@ -58,6 +61,7 @@ MEASURES = {
     "tpr_5": "success detected, 5 %",
     "tpr_1": "success detected, 1 %",
 }
+FAMILY_METRICS = {"clean": "auroc", "noise": "auroc_noise", "TPR 1 %": "tpr_1", "TPR 5 %": "tpr_5"}  # of a cell
 LINES: dict[str, tuple[str, str, dict[str, Any]]] = {  # of what, its column, and its look; those of attacks have a band
     "attacks against clean": ("attacks", "auroc", {"color": COLOURS[0]}),
     "attacks against noise": ("attacks", "auroc_noise", {"color": COLOURS[1], "linestyle": "--"}),
@@ -75,6 +79,7 @@ class Detectors(FigureComponent):
         if not (run.folder / DETECTION).is_file():
             return
         frame, scores = read_detection(run.folder), read_scores(run.folder)
+        yield from _families([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")
         yield from _tables([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")
         frame["label"] = [detector_label(*names) for names in frame[DETECTOR].to_numpy()]
         yield from _adaptive(run, frame)
@@ -90,7 +95,48 @@ class Detectors(FigureComponent):
             seeds = ", ".join(str(run.seed) for run in group)
             text = f"Mean, and in brackets the range, over {len(group)} seeds ({seeds}); n is summed over them."
             frame = detection_over_seeds([run.folder for run in group])
+            yield from _families(group, frame, text, f"_seeds{number or ''}")
             yield from _tables(group, frame, text, f"_seeds{number or ''}")
+
+
+def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
+    """Detectors by families that they have not seen: a picture of the areas, and a table with intervals."""
+    rows = unseen(frame)
+    rows = rows[rows["successful"] > 0]
+    if rows.empty:
+        return
+    names = [detector_label(*key) for key in rows[DETECTOR].to_numpy()]
+    rows = rows.assign(label=names)
+    about = (
+        "AUROC of successful attacks of a family, at all epsilons together. A supervised detector was fitted to all "
+        "families but the one of the column. Against noise: random signs of the epsilon of each attacked image, or of "
+        f"all epsilons where none is measured. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {THRESHOLDS}"
+    )
+    counts = rows.groupby("family", sort=False)[["successful", "images"]].max()
+    counted = ", ".join(f"{family} {count:,} of {images:,}" for family, count, images in counts.itertuples())
+    words = caption(about, runs, f"n, successful of attacked images: {counted}.", text, rows)
+    panels, texts = _panels(rows, "label", {"against clean": "auroc", "against noise": "auroc_noise"})
+    figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
+    yield ReportFigure(f"detection_unseen{end}", "Detection of unseen families", words, figure, rows)
+    cells = {
+        (label, family): "\n".join(f"{head} {_cell(own, name)}" for head, name in FAMILY_METRICS.items())
+        for (label, family), own in rows.groupby(["label", "family"], sort=False)
+    }
+    table = pd.Series(cells).unstack(fill_value="-").loc[list(panels["against clean"].index), list(counts.index)]
+    yield ReportFigure.of_table(f"detection_families{end}", "Detectors and unseen families", words, rows, table)
+
+
+def _panels(
+    rows: pd.DataFrame, index: str, columns: Mapping[str, str]
+) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """By title of the panel: areas minus one half, rows of `index` by families; and the areas as text."""
+    panels, texts = {}, {}
+    for title, column in columns.items():
+        table = rows.pivot(index=index, columns="family", values=column)
+        table = table.loc[list(dict.fromkeys(rows[index])), list(dict.fromkeys(rows["family"]))]
+        panels[title] = table - 0.5
+        texts[title] = table.map(lambda value: "-" if pd.isna(value) else f"{value:.3f}".replace("0.", "."))
+    return panels, texts
 
 
 def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
@@ -203,7 +249,7 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
 
 def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     shown = preferred(frame[frame["attack"] != ADAPTIVE])
-    attacks = shown[~shown["attack"].isin([NOISE, WORST])]
+    attacks = shown[~shown["attack"].isin([NOISE, WORST, WHOLE_FAMILY])]
     if attacks["eps"].nunique() < 2:
         return
     worst = shown[(shown["attack"] == WORST) & shown["eps"].notna()]
@@ -249,22 +295,17 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     means = matrix(frame)
     plain = preferred(means[means["fitted_on"] == ""])
     for name, own in means[means["fitted_on"] != ""].groupby("detector", sort=False):
-        own = own.assign(fit=own["variant"].map(_FITTED) + own["fitted_on"])
+        seen = own["fitted_on"].where(~own["fitted_on"].map(leaves_out), "all others")
+        own = own.assign(fit=own["variant"].map(_FITTED) + seen)
         rows = pd.concat([plain.assign(fit=plain["detector"]), own], ignore_index=True)
-        panels, texts = {}, {}
-        for column, title in (("auroc", "against clean"), ("auroc_noise", "against noise")):
-            table = rows.pivot(index="fit", columns="attack", values=column)
-            table = table.loc[list(dict.fromkeys(rows["fit"])), list(dict.fromkeys(own["attack"]))]
-            panels[title] = table - 0.5
-            texts[title] = table.map(lambda value: "-" if pd.isna(value) else f"{value:.2f}".replace("0.", "."))
-        attacked = frame[(frame["detector"] == name) & frame["attack"].isin(own["attack"])]
+        panels, texts = _panels(rows, "fit", {"against clean": "auroc", "against noise": "auroc_noise"})
         text = (
-            f"Rows: detectors that have seen no attack, then the attack that {name} was fitted to on validation "
-            "images; columns: the attack of the test images. Mean over epsilons of the AUROC of successful attacks, "
-            "against all clean images and against random-sign noise of the same epsilon; intervals at each epsilon are "
-            f"in the tables. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {_SHOWN}"
+            f"Rows: detectors that have seen no attack, then the family of attacks that {name} was fitted to on "
+            "validation images; columns: the family of the test images. AUROC of successful attacks at all epsilons "
+            "together, against all clean images and against random-sign noise of the same epsilon; intervals are in "
+            f"the file. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {_SHOWN}"
         )
-        words = caption(text, [run], _n(attacked), _ONE_SEED)
+        words = caption(text, [run], _n(own), _ONE_SEED)
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
         yield ReportFigure(f"detection_matrix_{name}", f"Fitted to and tested on: {name}", words, figure, rows)
 

@@ -1,0 +1,74 @@
+"""The protocol of a detection benchmark: families of attacks, and what fits of detectors may see of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from dovision import checks
+from dovision.store.detection_tables import ALL_ATTACKS, CONTROLS, NOISE, all_but
+
+_FAMILIES, _SEEN = "detection.families", "detection.seen"
+
+
+class FitProtocol(NamedTuple):
+    """Families and epsilons of the attacks that supervised detectors are fitted to; see `fit_protocol`."""
+
+    family: Mapping[str, str]  # of each attack but the noise control
+    seen: Mapping[str, Sequence[float]]  # epsilons of an attack that fits may see; all where it is not named
+
+    def sees(self, attack: str, eps: float) -> bool:
+        """Return whether fits may see images of this condition."""
+        return attack in self.family and (attack not in self.seen or eps in self.seen[attack])
+
+
+def fit_protocol(
+    eps: Mapping[str, Sequence[float]],
+    families: Mapping[str, Sequence[str]] | None = None,
+    seen: Mapping[str, Sequence[float]] | None = None,
+) -> FitProtocol:
+    """Each attack in the family that lists it, or in one of its own name; checked.
+
+    Args:
+        eps: the epsilons of each attack, by name; the noise control is left out.
+        families: attacks by family.
+        seen: epsilons by attack.
+
+    Raises:
+        ValueError: an attack is unknown, in two families, or the noise control; a family is empty, or has a name that
+            means something else; an epsilon is not one of the attack's.
+    """
+    attacks = [attack for attack in eps if attack != NOISE]
+    family: dict[str, str] = {}
+    for name, members in (families or {}).items():
+        _check_family(name, members, attacks)
+        for attack in members:
+            checks.choice(f"{_FAMILIES}.{name}", attack, attacks)
+            if attack in family:
+                raise ValueError(
+                    f"{_FAMILIES} must list an attack once, got {attack} in {family[attack]} and in {name}. "
+                    "Remove it from one."
+                )
+            family[attack] = name
+    for attack, epsilons in (seen or {}).items():
+        checks.choice(_SEEN, attack, attacks)
+        for each in epsilons:
+            if each not in eps[attack]:
+                measured = ", ".join(f"{value:g}" for value in eps[attack])
+                raise ValueError(
+                    f"{_SEEN}.{attack} must name epsilons that are measured ({measured}), got {each:g}. "
+                    f"Add it to detection.attacks.{attack}.eps, or leave it out."
+                )
+    return FitProtocol({attack: family.get(attack, attack) for attack in attacks}, dict(seen or {}))
+
+
+def _check_family(name: str, members: Sequence[str], attacks: Sequence[str]) -> None:
+    if not members:
+        raise ValueError(f"{_FAMILIES}.{name} must list attacks, got none. Leave the family out.")
+    if name in (NOISE, ALL_ATTACKS, *CONTROLS, "") or name.startswith(all_but("")):
+        raise ValueError(f"{_FAMILIES} must not have a family named {name!r}, which means something else. Rename it.")
+    if name in attacks and name not in members:
+        raise ValueError(
+            f"{_FAMILIES}.{name} must list the attack of its own name, got {', '.join(members)}. Add it, or rename "
+            "the family."
+        )
