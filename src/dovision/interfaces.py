@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,7 @@ class Classifier(nn.Module):
         self.network = checks.instance("network", network, nn.Module, "a torch module from images to logits")
         self.task = task
         self.output = reading(output)
+        self.arguments: Mapping[str, Any] = {}  # plain ones, with which its factory makes it without the files it read
         self.sites: dict[str, str] = {}  # names for sites, such as CODE, and the submodules that they stand for
         like = next((each for each in network.parameters() if each.is_floating_point()), torch.zeros(()))
         for name, numbers in (("mean", mean), ("std", std)):

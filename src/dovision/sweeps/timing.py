@@ -130,7 +130,7 @@ class Bench:
         return laid_out(insert(self.classifier, self.settings.code_of.make(), self.images.shape))
 
     def _unfitted(self) -> Classifier:
-        model = Component("model", checkpoint.without_start(self.content["model"]))
+        model = Component("model", checkpoint.without_weights(self.content["model"]))
         return laid_out(model.make()).eval()
 
     def _networks(self) -> dict[str, Classifier]:

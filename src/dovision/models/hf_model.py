@@ -1,0 +1,187 @@
+"""Any image classifier of Hugging Face's transformers, from the hub or from a folder."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dovision import checks
+from dovision.interfaces import Classifier
+from dovision.models._published import fetching, has_numbers
+from dovision.types import Shape, Task
+
+NOT_PLAIN = ("auto_map", "attn_implementation", "quantization_config")  # of a configuration: they may name code to run
+_REMEDY = "Fetch it where there is a network (hf download NAME --local-dir FOLDER), and name the folder: model.source."
+
+
+def hf_model(
+    source: str | None,
+    pretrained: bool,
+    shape: Shape,
+    task: str,
+    classes: Sequence[str],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    revision: str | None = None,
+    new_head: bool = False,
+    config: Mapping[str, Any] | None = None,
+) -> Classifier:
+    """An AutoModelForImageClassification as a classifier. Needs the extra hf.
+
+    A checkpoint of it keeps the network's configuration, so that it is rebuilt without hub and folder.
+
+    Args:
+        source: a name on the Hugging Face hub, or a folder that `save_pretrained` has written, its image processor
+            included. None: `config` is given.
+        pretrained: start from the weights there. Their head must know the classes by name (id2label), and is read in
+            the order of `classes`; random weights have a head for the classes.
+        shape: (C, H, W) of the images; C may be 1, which the network sees as equal channels.
+        task, classes: as of `dovision.models`.
+        mean, std: as of `dovision.models`; None: as the image processor of `source` normalises.
+        revision: of a name on the hub: a branch, a tag or a commit. None: main.
+        new_head: start from the weights, but for the head, which is initialised for the classes.
+        config: the network's configuration in plain types, in place of that of `source`.
+
+    Raises:
+        ValueError: the model classifies no images, or other classes; its weights have no head; its image processor does
+            something else than scaling and normalising pixels.
+        ConnectionError: the files are not on this machine, and cannot be downloaded.
+    """
+    library = checks.import_extra("transformers", "hf")
+    files = {"revision": revision or "main", "trust_remote_code": False}
+    if config is not None:
+        own = library.AutoConfig.for_model(**_plain(config))
+    elif source is None:
+        raise ValueError("model.source must be a name on the Hugging Face hub, or a folder, got null.")
+    else:
+        with fetching(f"of {source}", source, _REMEDY):
+            own = library.AutoConfig.from_pretrained(source, **files)
+            if mean is None or std is None:
+                mean, std = _normalisation(library.AutoImageProcessor.from_pretrained(source, **files), source)
+    if mean is None or std is None:
+        raise ValueError("model.mean and model.std must be given where a configuration is, got null.")
+    _check_kind(library, own, shape)
+    fresh = config is None and (new_head or not pretrained)
+    if fresh:
+        own = _labelled(own, classes)
+    rows = _rows(list(own.id2label.values()), classes)
+    if pretrained and has_numbers():
+        with fetching(f"of {source}", str(source), _REMEDY):
+            network = _trained(library, own, source, files, new_head)
+    else:
+        network = _made(library, own)
+    output = None if rows == list(range(len(own.id2label))) else ChosenLogits(rows)
+    classifier = Classifier(network, Task(task, tuple(classes)), mean, std, output)
+    known = {"config": _plain(json.loads(own.to_json_string(use_diff=False))), "mean": list(mean), "std": list(std)}
+    classifier.arguments = {**known, "revision": getattr(own, "_commit_hash", None) or revision}
+    return classifier
+
+
+class ChosenLogits:
+    """Reading of some of a network's logits, by number."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self.numbers = list(numbers)
+
+    def __call__(self, value: Any) -> Tensor:
+        return value.logits[:, self.numbers]
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what might name code."""
+    return {name: value for name, value in config.items() if name.lstrip("_") not in NOT_PLAIN}
+
+
+def _check_kind(library: ModuleType, config: Any, shape: Shape) -> None:
+    """Refuse what classifies no images, or those of other channels."""
+    kind = config.model_type
+    if kind == "timm_wrapper":
+        raise ValueError(f"model.source is a network of timm, {config.architecture}. Choose model=timm_model for it.")
+    if type(config) not in library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING:
+        raise ValueError(f"model.source must be a classifier of images, got one of the kind {kind}.")
+    channels = getattr(config, "num_channels", 3)
+    if shape[0] not in (1, channels):
+        raise ValueError(
+            f"{kind} takes images of 1 or {channels} channels, got shape {list(shape)}. Set dataset.shape."
+        )
+
+
+def _labelled(config: Any, classes: Sequence[str]) -> Any:
+    """The configuration of the same network with an output for each class."""
+    config = copy.deepcopy(config)
+    config.id2label = dict(enumerate(classes))
+    config.label2id = {name: number for number, name in enumerate(classes)}
+    return config
+
+
+def _rows(labels: Sequence[str], classes: Sequence[str]) -> list[int]:
+    """The output of each class, by the labels of a head; in their order if the labels say nothing, as LABEL_0 does."""
+    nameless = list(labels) == [f"LABEL_{number}" for number in range(len(labels))]
+    if list(labels) == list(classes) or (nameless and len(labels) == len(classes)):
+        return list(range(len(classes)))
+    for name in classes:
+        if labels.count(name) != 1:
+            near = checks.suggestion(name, labels) or f" Its labels are: {checks.listed(list(labels))}."
+            raise ValueError(
+                f"the model's head must have each class once among its {len(labels)} labels, got {labels.count(name)} "
+                f"of {name!r}.{near} Name them in dataset.classes, or fit a new head: model.new_head=true."
+            )
+    return [labels.index(name) for name in classes]
+
+
+def _made(library: ModuleType, config: Any) -> nn.Module:
+    """The network with random weights."""
+    config.architectures = config.architectures or []
+    return library.AutoModelForImageClassification.from_config(config, trust_remote_code=False)
+
+
+def _trained(
+    library: ModuleType, config: Any, source: str | None, files: Mapping[str, Any], new_head: bool
+) -> nn.Module:
+    """The network with the weights of `source`, with a head for the classes of the configuration if it is new."""
+    head = _head(library, config) if new_head else set()
+    network, found = library.AutoModelForImageClassification.from_pretrained(
+        source,
+        config=config,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=new_head,
+        output_loading_info=True,
+        **files,
+    )
+    if missing := sorted(set(found["missing_keys"]) - head):
+        raise ValueError(
+            f"the weights of {source} must be those of a classifier, but {checks.listed(missing)} are not among them. "
+            "Fit a new head: model.new_head=true."
+        )
+    random = _made(library, config).state_dict() if head else {}
+    network.load_state_dict({name: random[name] for name in head}, strict=False)
+    return network
+
+
+def _head(library: ModuleType, config: Any) -> set[str]:
+    """Names of the tensors whose shape depends on the number of classes."""
+    more = _labelled(config, [*config.id2label.values(), "one more"])
+    with torch.device("meta"):
+        own, other = (_made(library, each).state_dict() for each in (config, more))
+    return {name for name, tensor in own.items() if tensor.shape != other[name].shape}
+
+
+def _normalisation(processor: Any, source: str) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation in pixel units, as an image processor normalises."""
+    for fact in ("rescale_offset", "do_flip_channel_order"):
+        if getattr(processor, fact, False):
+            raise ValueError(
+                f"the image processor of {source} must scale and normalise pixels alone, but has {fact}. "
+                "Give model.mean and model.std."
+            )
+    unit = 255 * processor.rescale_factor if processor.do_rescale else 255  # in its scale, what is 1 in pixel units
+    normalises = getattr(processor, "do_normalize", False)
+    mean, std = (processor.image_mean, processor.image_std) if normalises else ([0.0], [1.0])
+    twice = getattr(processor, "include_top", False)  # EfficientNet's is divided by the standard deviation twice
+    return [each / unit for each in mean], [(each**2 if twice else each) / unit for each in std]

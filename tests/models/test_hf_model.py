@@ -1,0 +1,213 @@
+"""Hugging Face's networks against the library itself, from folders alone: no test looks for the hub."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from torch.nn.functional import linear
+
+import dovision as dv
+from dovision.models import checkpoint
+from dovision.models.hf_model import hf_model
+from dovision.propagation import Propagation
+from dovision.propagation.site_table import site_table
+from dovision.store.provenance import files_named
+from made_hf import LABELS, MEAN, NETWORKS, STD, save_network
+
+transformers = pytest.importorskip("transformers")
+SHAPE = (3, 32, 32)
+IMAGES = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(3))
+
+
+def made(source, classes=LABELS, **arguments):
+    settings = {"pretrained": True, "shape": SHAPE, "task": "multiclass", "classes": classes} | arguments
+    return hf_model(str(source), **settings).eval()
+
+
+def normalised(image=IMAGES):
+    return (image - torch.tensor(MEAN).reshape(3, 1, 1)) / torch.tensor(STD).reshape(3, 1, 1)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@torch.no_grad()
+def test_it_is_the_librarys_network_on_what_its_image_processor_gives(tmp_path, kind):
+    network = save_network(tmp_path, kind)
+    processor = transformers.AutoImageProcessor.from_pretrained(tmp_path)
+    pixels = (IMAGES * 255).round()
+    inputs = processor(list(pixels.to(torch.uint8)), do_resize=False, return_tensors="pt")
+    expected = network(**inputs).logits
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(made(tmp_path)(pixels / 255), expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_logits_are_read_in_the_order_of_the_classes(tmp_path):
+    expected = save_network(tmp_path)(normalised()).logits
+    torch.testing.assert_close(made(tmp_path, ("owl", "cat"))(IMAGES), expected[:, [2, 0]])
+
+
+@torch.no_grad()
+def test_labels_without_names_are_taken_in_their_order(tmp_path):
+    expected = save_network(tmp_path, labels=("LABEL_0", "LABEL_1"))(normalised()).logits
+    torch.testing.assert_close(made(tmp_path, ("normal", "ill"))(IMAGES), expected)
+
+
+@pytest.mark.parametrize("classes", [("cat", "doge"), ("normal", "ill", "other")])
+def test_a_head_of_other_classes_is_refused(tmp_path, classes):
+    save_network(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"each class once among its 3 labels, got 0 of '(doge'. Did you mean dog|nor)"
+    ):
+        made(tmp_path, classes)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_new_head_is_random_and_the_rest_is_not(tmp_path, count):
+    own = save_network(tmp_path).state_dict()
+    found = made(tmp_path, tuple("xyz"[:count]), new_head=True).network.state_dict()
+    unlike = {name for name, tensor in found.items() if not torch.equal(tensor, own[name])}
+    assert "classifier.weight" in unlike
+    assert unlike <= {"classifier.weight", "classifier.bias"}
+    assert len(found["classifier.weight"]) == count
+
+
+def test_weights_without_a_head_are_refused_unless_it_is_new(tmp_path):
+    save_network(tmp_path).vit.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"must be those of a classifier, but classifier.bias, .* model.new_head=true"):
+        made(tmp_path)
+    assert made(tmp_path, ("a", "b"), new_head=True)(IMAGES).shape == (2, 2)
+
+
+@pytest.mark.parametrize("kind", ["vit", "swin", "resnet"])
+@torch.no_grad()
+def test_a_checkpoint_rebuilds_it_without_the_folder(tmp_path, kind):
+    folder = tmp_path / "network"
+    save_network(folder, kind)
+    classifier = made(folder, ("owl", "cat"))
+    settings = {
+        **{"_target_": "dovision.models.hf_model.hf_model", "source": str(folder), "revision": "main"},
+        **{"pretrained": True, "new_head": False, "mean": None, "std": None},
+        **{"shape": list(SHAPE), "task": "multiclass", "classes": ["owl", "cat"]},
+    }
+    checkpoint.save_checkpoint(tmp_path / "own.ckpt", classifier, settings, None, {})
+    shutil.rmtree(folder)
+    assert torch.equal(dv.load(tmp_path / "own.ckpt")(IMAGES), classifier(IMAGES))
+
+
+def test_what_may_name_code_is_neither_kept_nor_taken(tmp_path):
+    save_network(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    own = {"auto_map": {"AutoModelForImageClassification": "evil.Evil"}, "attn_implementation": "someone/kernel"}
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    classifier = made(tmp_path)
+    config = {**classifier.arguments["config"], **own}
+    assert not {"auto_map", "_attn_implementation", "attn_implementation"} & set(classifier.arguments["config"])
+    rebuilt = made(None, pretrained=False, config=config, mean=[0.5], std=[0.5])
+    assert "auto_map" not in rebuilt.arguments["config"]
+
+
+def test_a_hub_that_cannot_be_read_says_what_to_do(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def refuse(*_, **__):
+        raise OSError("We couldn't connect to 'https://huggingface.co'.\nCheck your internet connection.")
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", refuse)
+    with pytest.raises(
+        ConnectionError, match=r"of google/vit-base .*connect to 'https://hug.*'\.\)\. Fetch .* --local-dir"
+    ):
+        made("google/vit-base")
+
+
+def test_a_network_that_classifies_no_images_is_refused(tmp_path):
+    transformers.BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="must be a classifier of images, got one of the kind bert"):
+        made(tmp_path, mean=[0.5], std=[0.5])
+
+
+def test_images_of_other_channels_are_refused(tmp_path):
+    save_network(tmp_path)
+    assert made(tmp_path, shape=(1, 32, 32))(IMAGES[:, :1]).shape == (2, 3)
+    with pytest.raises(ValueError, match=r"vit takes images of 1 or 3 channels, got shape \[2, 32, 32\]"):
+        made(tmp_path, shape=(2, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("facts", "mean", "std"),
+    [
+        ({"do_normalize": False}, [0.0], [1.0]),
+        ({"do_normalize": False, "do_rescale": False}, [0.0], [1 / 255]),
+        ({"image_mean": [127.5], "image_std": [51.0], "do_rescale": False}, [0.5], [0.2]),
+    ],
+    ids=["scaled", "as bytes", "bytes normalised"],
+)
+def test_mean_and_std_are_those_of_the_image_processor(tmp_path, facts, mean, std):
+    save_network(tmp_path, **facts)
+    classifier = made(tmp_path)
+    assert classifier.mean.flatten().tolist() == pytest.approx(mean)
+    assert classifier.std.flatten().tolist() == pytest.approx(std)
+
+
+def test_all_files_of_a_folder_are_part_of_the_identity(tmp_path):
+    save_network(tmp_path)
+    settings = {"model": {"source": str(tmp_path)}}
+    (before,) = files_named(settings).values()
+    (tmp_path / "preprocessor_config.json").write_text("{}")
+    (after,) = files_named(settings).values()
+    assert before != after
+
+
+@pytest.mark.parametrize("kind", ["vit", "deit", "beit", "dinov2"])
+@torch.no_grad()
+def test_heads_are_those_before_the_output_projection(tmp_path, kind):
+    save_network(tmp_path, kind)
+    classifier = made(tmp_path)
+    name = next(each for each, _ in classifier.network.named_modules() if each.endswith("0.attention"))
+    rows = {row.site: row for row in site_table(classifier, SHAPE)}
+    assert (rows[f"{name}.heads"].layout, rows[f"{name}.heads"].units.split(",")[0]) == ("NHTC", "2 heads")
+    outcome = dv.effect_map(classifier, IMAGES, dv.Activation(f"{name}.heads", "head"))
+    projection = classifier.network.get_submodule(f"{name}.o_proj")
+    for head in range(2):
+
+        def zero_head(module, inputs, output, head=head):
+            columns = torch.arange(16) // 8 != head
+            return linear(inputs[0] * columns, module.weight, module.bias)
+
+        with projection.register_forward_hook(zero_head):
+            expected = classifier(IMAGES).softmax(-1)
+        assert (expected - outcome.control).abs().max() > 1e-5
+        torch.testing.assert_close(outcome.control + outcome.effect[:, head], expected, rtol=0, atol=1e-6)
+
+
+def test_heads_over_windows_have_no_layout(tmp_path):
+    save_network(tmp_path, "swin")
+    classifier = made(tmp_path)
+    heads = [row for row in site_table(classifier, SHAPE) if row.site.endswith(".heads")]
+    assert {(row.layout, row.units) for row in heads[:1]} == {("unknown", "windows of the image on the batch axis")}
+    with pytest.raises(ValueError, match="windows of the image"):
+        dv.effect_map(classifier, IMAGES, dv.Activation(heads[0].site, "head"))
+
+
+@torch.no_grad()
+def test_dropped_tokens_are_those_of_the_embedding(tmp_path):
+    network = save_network(tmp_path)
+    outcome = Propagation(made(tmp_path), dv.TokenDrop(2, 2))(dv.Batch(IMAGES, *torch.arange(2).expand(3, 2)))
+    stays = [0, *(1 + patch for patch in range(16) if patch not in (0, 1, 4, 5))]
+    tokens = network.vit.embeddings(normalised())[:, stays]
+    for layer in network.vit.layers:
+        tokens = layer(tokens)
+    expected = network.classifier(network.vit.layernorm(tokens)[:, 0])
+    torch.testing.assert_close(outcome.treated[:, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("swin", "attend over windows"), ("convnext", "of layout NCHW, must be .* got token"), ("resnet", "vision")],
+)
+def test_tokens_of_others_are_not_dropped(tmp_path, kind, reason):
+    save_network(tmp_path, kind)
+    with pytest.raises(ValueError, match=reason):
+        Propagation(made(tmp_path), dv.TokenDrop(2, 2))(dv.Batch(IMAGES, *torch.arange(2).expand(3, 2)))
