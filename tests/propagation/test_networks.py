@@ -1,4 +1,4 @@
-"""Effects at three sites of each of twelve kinds of networks, against zeroing by hand, in hooks and in weights."""
+"""Effects at three sites of each of thirteen kinds of networks, against zeroing by hand, in hooks and in weights."""
 
 from __future__ import annotations
 
@@ -77,6 +77,13 @@ def last(*sites: str) -> list[Case]:
     return [Case(site, "channel", -1) for site in sites]
 
 
+MAXVIT = {
+    "img_size": 64,
+    "embed_dim": (8, 16, 32, 32),
+    "depths": (1, 1, 1, 1),
+    "stem_width": 8,
+    "transformer_dim_head": 8,
+}
 VIT = {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 32, "num_heads": 4}
 SWIN = {"img_size": 64, "window_size": 4, "embed_dim": 16, "depths": (1, 2, 1), "num_heads": (1, 2, 4)}
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[Case]]] = {
@@ -137,6 +144,10 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[Case]]] = {
     "torchvision mobilenet_v3_small": (
         lambda: torchvision.models.mobilenet_v3_small(num_classes=CLASSES),
         channels("features.8", "features.12", "avgpool"),
+    ),
+    "timm maxvit": (
+        small("maxvit_nano_rw_256", **MAXVIT),
+        [*last("stages.0.blocks.0.attn_block", "stages.1.blocks.0.attn_grid.mlp"), *channels("stages.2.blocks.0.conv")],
     ),
     "timm mixer": (
         lambda: MlpMixer(CLASSES, img_size=32, patch_size=8, num_blocks=2, embed_dim=32),
@@ -222,3 +233,20 @@ def test_effects_are_those_of_zeroing_by_hand(name, case):
     got = outcome.treated.softmax(-1) - outcome.control.softmax(-1).unsqueeze(1)
     assert expected.abs().max() > 1e-6
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "case", "reason"),
+    [
+        ("timm maxvit", Case("stages.0.blocks.0.attn_block.attn", "channel", -1), "1 images; it may hold windows"),
+        ("timm maxvit", Case("stages.0.blocks.0.attn_grid.attn.heads", HEAD, -1), "1 images; it may hold windows"),
+        ("timm swin", Case("layers.0.blocks.0.attn.heads", HEAD, -1), "1 images; it may hold windows"),
+        ("torchvision swin_t", Case("features.1.0.attn.heads", HEAD, -1), "got 0 runs of its module. Choose another"),
+    ],
+    ids=lambda each: each.site if isinstance(each, Case) else None,
+)
+def test_windows_of_the_image_are_refused(name, case, reason):
+    image, number = torch.rand(1, 3, 64, 64), torch.zeros(1, dtype=torch.int64)
+    classifier = classifier_of(NETWORKS[name][0](), image)
+    with pytest.raises(ValueError, match=reason):
+        Propagation(classifier, Silenced(case.site, case.unit))(Batch(image, number, number, number))
