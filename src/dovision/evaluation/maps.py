@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from dovision.evaluation.callback import Evaluation
-from dovision.evaluation.explanation_config import MapSettings
+from dovision.evaluation.explanation_config import TOKEN_DROP, MapSettings
+from dovision.evaluation.token_removal import TokenRemoval
 from dovision.functional import agreement
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer
@@ -24,7 +25,7 @@ from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, map
 from dovision.store.shards import join_shards, shard_path
 from dovision.store.tables import TableWriter, boxes_of
 from dovision.training.sanity_checks import cascade
-from dovision.types import Batch, Box, Task
+from dovision.types import Batch, Box, Mask, Task
 
 
 class _Asked(NamedTuple):
@@ -72,6 +73,7 @@ class MapEvaluation(Evaluation):
         sanity = self.settings.num_sanity_images
         self.sanity = frozenset(range(sanity) if samples is None else samples[:sanity])
         self.permuted = permuted
+        self.token_removal = TokenRemoval()
         self.boxes: defaultdict[tuple[int, str], list[Box]] = defaultdict(list)
         if boxes is not None:
             for sample, label, box in zip(boxes["sample"], boxes["label"], boxes_of(boxes), strict=True):
@@ -194,16 +196,22 @@ class MapEvaluation(Evaluation):
 
     @torch.no_grad()
     def _areas(self, asked: _Asked, row: int, cells: Tensor) -> tuple[float | None, float | None]:
-        """Areas under P(class) as the map's cells are painted over, and as they are put back, most relevant first."""
+        """Areas under P(class) as the map's cells are removed, and as they are put back, most relevant first."""
         if agreement.state(cells.numpy()) != agreement.OK:
             return None, None
         one = asked.batch.rows(slice(row, row + 1))
-        image, filled = one.image[0], self.settings.filled(one, self.classifier)[0]
         removed = agreement.removal(cells.numpy(), self.settings.steps)
-        shown = (agreement.painted(image, filled, removed), agreement.painted(filled, image, removed))
-        probability = self.classifier.task.probability(self.classifier(torch.cat(shown)))[:, asked.target[row]]
+        probability = self.classifier.task.probability(self._curves(one, removed))[:, asked.target[row]]
         deletion, insertion = probability.double().cpu().numpy().reshape(2, -1)
         return agreement.area(deletion), agreement.area(insertion)
+
+    def _curves(self, one: Batch, removed: Mask) -> Tensor:
+        """Logits of an image without the cells that are removed at each of S steps, then of them alone, (2 S, K)."""
+        if self.settings.removal == TOKEN_DROP:
+            return self.token_removal.curves(self.classifier, one, removed)
+        image, filled = one.image[0], self.settings.filled(one, self.classifier)[0]
+        shown = (agreement.painted(image, filled, removed), agreement.painted(filled, image, removed))
+        return self.classifier(torch.cat(shown))
 
     def _perturbed(self, batch: Batch) -> Batch:
         """The images with small uniform noise, the same for the same sample."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from dovision import checks
@@ -49,21 +48,10 @@ class TokenDrop(Intervention):
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         shape = tuple(context.batch.image.shape[1:])
         grid = token_grid(value.shape[2], context.classifier, shape)
-        cell = self.on_image(shape, unit, 0)
-        inside = torch.outer(
-            _centres_inside(grid.rows, shape[1], cell.top, cell.bottom),
-            _centres_inside(grid.columns, shape[2], cell.left, cell.right),
-        ).flatten()
+        inside = grid.cells(shape, self.rows, self.columns) == unit
         if not inside.any():
             raise ValueError(
                 f"rows and columns must be at most those of the tokens, {grid.rows} x {grid.columns}, got {self.rows} "
                 f"x {self.columns}: no token lies in the cell {self.units(shape)[unit]}."
             )
-        stays = torch.cat([torch.ones(grid.prefix, dtype=torch.bool), inside if self.keep else ~inside])
-        return value.index_select(2, stays.nonzero().flatten().to(value.device))
-
-
-def _centres_inside(patches: int, length: int, start: int, stop: int) -> Tensor:
-    """Return whether the centre of each patch along a side of an image lies in start <= p < stop, shape (patches,)."""
-    centre = (torch.arange(patches) + 0.5) * length / patches
-    return (centre >= start) & (centre < stop)
+        return grid.kept(value, inside if self.keep else ~inside)

@@ -65,7 +65,8 @@ def known_site(classifier: Classifier, intervention: Intervention, shape: Shape)
     if before != stamp:
         sites = OrderedDict()
     device = classifier.mean.device.type
-    autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    mixed = device != "meta" and torch.is_autocast_enabled(device)
+    autocast = torch.get_autocast_dtype(device) if mixed else None
     key = (intervention.site, intervention.unit, intervention.layout, shape, autocast)
     if key not in sites:
         sites[key] = KnownSite(presented_site(classifier, intervention, shape))

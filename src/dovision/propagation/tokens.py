@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from dovision.functional import geometry
 from dovision.interfaces import Classifier
 from dovision.types import Shape
 
@@ -22,6 +24,27 @@ class TokenGrid(NamedTuple):
     def maps(self, tokens: Tensor) -> Tensor:
         """Values of the patches, shape (B, C, rows, columns), from those of all tokens, shape (B, C, T)."""
         return tokens[:, :, self.prefix :].reshape(*tokens.shape[:2], self.rows, self.columns)
+
+    def cells(self, shape: Shape, rows: int, columns: int) -> Tensor:
+        """Number of the cell that each patch's centre lies in, shape (patches,) int64.
+
+        Args:
+            shape: (C, H, W) of the images.
+            rows, columns: of the grid of cells, as of `geometry.grid_cell`.
+        """
+        row = _cells(self.rows, shape[1], rows)
+        return (row[:, None] * columns + _cells(self.columns, shape[2], columns)).flatten()
+
+    def kept(self, tokens: Tensor, stays: Tensor) -> Tensor:
+        """Those of all tokens, shape (B, C, T), that stand for no patch, or for one that stays, bool (patches,)."""
+        all_stay = torch.ones(self.prefix, dtype=torch.bool)
+        return tokens.index_select(2, torch.cat([all_stay, stays]).nonzero().flatten().to(tokens.device))
+
+
+def _cells(patches: int, length: int, cells: int) -> Tensor:
+    """Number of the cell that the centre of each patch along a side of an image lies in, shape (patches,)."""
+    centre = (torch.arange(patches) + 0.5) * length / patches
+    return torch.bucketize(centre, torch.from_numpy(geometry.cell_edges(length, cells)), right=True) - 1
 
 
 def token_grid(tokens: int, classifier: Classifier, shape: Shape) -> TokenGrid:

@@ -72,7 +72,9 @@ def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: 
     how = f"{grid.rows} x {grid.columns} cells on {grid.height} x {grid.width} pixels; margin of pointing "
     how += f"{grid.margin:g} pixels"
     if explanation:
-        how += f"; deletion and insertion with {describe(explanation['fill'])} in {explanation['steps']} steps"
+        tokens = explanation.get("removal") == "token_drop"
+        removed = "of tokens" if tokens else f"with {describe(explanation['fill'])}"
+        how += f"; deletion and insertion {removed} in {explanation['steps']} steps"
     return f"{' '.join(words)} {how}."
 
 
