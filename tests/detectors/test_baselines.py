@@ -14,15 +14,18 @@ from torch import Tensor, nn
 
 from dovision.detectors._estimators import Gaussians, fit_gaussians
 from dovision.detectors.confidence import ODIN, Entropy, MaxSoftmax, closeness, logit_entropy
-from dovision.detectors.effect_detectors import dispersion
 from dovision.detectors.feature_detectors import (
     LayerFeatures,
     LocalIntrinsicDimensionality,
     MahalanobisFeatures,
     dimension,
 )
-from dovision.detectors.feature_squeezing import FeatureSqueezing
+from dovision.detectors.feature_squeezing import FeatureSqueezing, SupervisedFeatureSqueezing
+from dovision.detectors.ml_loo import MLLOO, dispersion
 from dovision.interfaces import Classifier
+from dovision.interventions.activation import Activation
+from dovision.interventions.fills import Constant
+from dovision.interventions.pixel_grid import PixelGrid
 from dovision.types import Task
 
 from .conftest import batch_of, images, made
@@ -127,8 +130,32 @@ def test_feature_squeezing_is_the_largest_distance_over_the_squeezers():
 
 
 def test_feature_squeezing_without_a_squeezer_is_refused():
-    with pytest.raises(ValueError, match="needs a squeezer, got none. Give bits or windows"):
+    with pytest.raises(ValueError, match="needs a squeezer, got none. Give bits, windows or smoothings"):
         FeatureSqueezing([], [])
+    with pytest.raises(ValueError, match="smoothings must have patch_size, patch_distance, h, got h"):
+        FeatureSqueezing([], [], [{"h": 0.1}])
+    with pytest.raises(ValueError, match="patch_size must be odd, got 2"):
+        FeatureSqueezing([], [], [{"patch_size": 2, "patch_distance": 5, "h": 0.1}])
+
+
+def test_non_local_means_are_a_squeezer():
+    """Logits are 10 (x - .5); the pixels in a row are nearly alike, and h is large: the mean of the three."""
+    pixels = torch.tensor([0.5, 0.51, 0.52])
+    detector = FeatureSqueezing([], [], [{"patch_size": 1, "patch_distance": 2, "h": "255/255"}])
+    before, after = ((10 * (row - 0.5)).softmax(0) for row in (pixels, torch.full((3,), 0.51)))
+    read = detector.read(batch_of(pixels.view(1, 1, 1, 3)), fixed(MULTICLASS), None)
+    torch.testing.assert_close(read[0, 0], (after - before).abs().sum(), rtol=1e-2, atol=0)
+    assert detector.passes == 2
+
+
+def test_supervised_squeezing_weighs_the_squeezers():
+    """Attacked images move by the second squeezer alone, less than clean ones do by the first."""
+    random = torch.Generator().manual_seed(0)
+    clean = torch.rand(40, 2, generator=random) * torch.tensor([1.0, 0.1])
+    attacked = torch.rand(40, 2, generator=random) * torch.tensor([1.0, 0.1]) + torch.tensor([0.0, 0.3])
+    detector = SupervisedFeatureSqueezing([1], [2])
+    detector.fit(clean, attacked)
+    assert (detector.score(attacked) > detector.score(clean).max()).all()
 
 
 def test_distances_to_gaussians_are_those_of_scikit_learn():
@@ -227,6 +254,21 @@ def test_the_dispersion_is_that_of_numpy_and_scipy():
     array = effect.numpy()
     expected = [array.std(1), stats.iqr(array, axis=1), stats.median_abs_deviation(array, axis=1)]
     np.testing.assert_allclose(dispersion(effect).numpy(), np.concatenate(expected, 1), rtol=1e-12)
+
+
+def test_what_is_dispersed_are_values_of_neurons_when_a_pixel_is_left_out():
+    classifier, _ = made("multiclass")
+    image = images(2)
+    got = MLLOO(PixelGrid(14, 14, Constant(0.0)), ["linear"]).read(batch_of(image), classifier, None).detach()
+    treated = image.unsqueeze(1).repeat(1, 196, 1, 1, 1)
+    treated.view(2, 196, 196)[:, range(196), range(196)] = 0
+    logits = classifier(treated.flatten(0, 1)).detach().view(2, 196, 3)
+    torch.testing.assert_close(got, dispersion(torch.cat([logits, logits.softmax(-1)], -1)))
+
+
+def test_leaving_out_units_of_a_layer_is_refused():
+    with pytest.raises(ValueError, match=r"parts of the image \(site input\), got site 'conv1'"):
+        MLLOO(Activation("conv1", "channel"), None)
 
 
 def test_features_are_means_over_cells_of_each_layers_own_output():

@@ -21,8 +21,9 @@ from .conftest import SHAPE, Condition, batch_of, images, made
 CONF = Path(__file__).resolve().parents[2] / "conf"
 DETECTORS = sorted(path.stem for path in (CONF / "detector").glob("*.yaml"))
 OOD = {name for name in DETECTORS if name.startswith("ood_")}
+SQUEEZING = {name for name in DETECTORS if name.startswith("feature_squeezing")}
 # Rounding and trees have no gradient; the library of the others computes in single precision.
-STAND_IN = {"effect_consistency", "effect_consistency_full", "feature_squeezing", *OOD}
+STAND_IN = {"effect_consistency", "effect_consistency_full"} | SQUEEZING | OOD
 KINDS = ("multiclass", "multilabel")
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from dovision import checks
+from dovision.detectors._estimators import Discriminator, fit_discriminator
 from dovision.detectors._logit_cache import logits_of
-from dovision.functional.filters import median_filter, reduce_depth
+from dovision.functional.filters import median_filter, non_local_means, reduce_depth
 from dovision.interfaces import Classifier, Detector
 from dovision.types import Batch
+
+_SMOOTHING_KEYS = ("patch_size", "patch_distance", "h")
 
 
 class FeatureSqueezing(Detector):
@@ -20,27 +25,64 @@ class FeatureSqueezing(Detector):
     Args:
         bits: bits a channel that the image is rounded to, one or several.
         windows: sides of median filters, in pixels, one or several.
+        smoothings: non-local means, each with `patch_size` and `patch_distance` in pixels and `h` in pixel units, a
+            number or a fraction such as "4/255"; see `functional.filters.non_local_means`.
 
     The gradient passes through the rounding as if it were not there, since its own is zero: an adaptive attacker can
     follow it, but it is not the score's derivative.
 
-    Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155; the gradient: Athalye et al., arXiv:1802.00420.
+    Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155, whose non-local means are OpenCV's, with equal weights over a
+    patch and, of colours, in Lab; the gradient: Athalye et al., arXiv:1802.00420.
     """
 
-    def __init__(self, bits: Sequence[int], windows: Sequence[int]) -> None:
+    def __init__(
+        self, bits: Sequence[int], windows: Sequence[int], smoothings: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self.bits = tuple(checks.positive_int("bits", each) for each in bits)
         self.windows = tuple(checks.positive_int("windows", each) for each in windows)
-        if not self.bits and not self.windows:
-            raise ValueError("feature squeezing needs a squeezer, got none. Give bits or windows.")
-        self.passes = 1 + len(self.bits) + len(self.windows)
+        self.smoothings = tuple(_smoothing(each) for each in smoothings)
+        squeezers = len(self.bits) + len(self.windows) + len(self.smoothings)
+        if not squeezers:
+            raise ValueError("feature squeezing needs a squeezer, got none. Give bits, windows or smoothings.")
+        self.passes = 1 + squeezers
 
     def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
         image = batch.image
         squeezed = [reduce_depth(image, bits) for bits in self.bits]
         squeezed += [median_filter(image, window) for window in self.windows]
+        squeezed += [non_local_means(image, *smoothing) for smoothing in self.smoothings]
         probability = classifier.task.probability(logits_of(image, classifier))
         moved = (classifier.task.probability(classifier(each)) for each in squeezed)
         return torch.stack([(each - probability).abs().sum(1) for each in moved], 1)
 
     def score_features(self, features: Tensor) -> Tensor:
         return features.amax(1)
+
+
+class SupervisedFeatureSqueezing(FeatureSqueezing):
+    """Log-odds of attacked, by a logistic regression on the distances of feature squeezing.
+
+    Not of its source: it gives feature squeezing the attacked validation images that supervised detectors are given.
+
+    Args:
+        bits, windows, smoothings: as of FeatureSqueezing.
+    """
+
+    supervised = True
+    discriminator: Discriminator
+
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        self.discriminator = fit_discriminator(clean, attacked, LogisticRegression(class_weight="balanced"))
+
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.discriminator.logit(features)
+
+
+def _smoothing(settings: Mapping[str, Any]) -> tuple[int, int, float]:
+    """Arguments of `non_local_means`, in their order."""
+    if set(settings) != set(_SMOOTHING_KEYS):
+        raise ValueError(f"smoothings must have {', '.join(_SMOOTHING_KEYS)}, got {', '.join(settings) or 'nothing'}.")
+    size, distance = (checks.positive_int(name, settings[name]) for name in _SMOOTHING_KEYS[:2])
+    if size % 2 == 0:
+        raise ValueError(f"patch_size must be odd, got {size}.")
+    return size, distance, checks.positive("h", settings["h"])

@@ -1,0 +1,71 @@
+"""Dispersion of what each neuron loses when a part of the image is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from dovision import checks
+from dovision.detectors._estimators import Discriminator, fit_discriminator
+from dovision.detectors._profile import deviation
+from dovision.detectors.feature_detectors import LayerFeatures
+from dovision.interfaces import Classifier, Context, Detector, Intervention
+from dovision.types import INPUT, Batch, Shape
+
+
+class MLLOO(Detector):
+    """Log-odds of attacked, by a logistic regression on the dispersion of leave-one-out attributions of each neuron.
+
+    The attribution of a neuron to a part of the image is minus the effect on it of leaving the part out. Neurons are
+    the channels of layers, averaged over places, and the class probabilities. Its source leaves out each pixel, at as
+    many passes as there are pixels; cells of a grid are the cheap form. Multilabel: the probabilities of the labels.
+
+    Args:
+        intervention: on the image, whose units are left out, such as PixelGrid(28, 28) for all pixels of MNIST.
+        layers: names of layers; None: all convolutions and linear layers.
+
+    Source: Yang, Chen, Hsieh, Wang and Jordan, AAAI 2020, arXiv:1906.03499.
+    """
+
+    supervised = True
+    discriminator: Discriminator
+
+    def __init__(self, intervention: Intervention, layers: Sequence[str] | None) -> None:
+        self.intervention = checks.instance("intervention", intervention, Intervention, "an intervention on the image")
+        if intervention.site != INPUT:
+            raise ValueError(f"ML-LOO leaves out parts of the image (site input), got site {intervention.site!r}.")
+        self.layers = LayerFeatures(layers, cells=1)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self.layers.check(classifier, shape)
+
+    def read_features(self, batch: Batch, classifier: Classifier, with_autoencoder: Classifier | None) -> Tensor:
+        self.passes = len(self.intervention.units(tuple(batch.image.shape[1:])))
+        images = [Context(batch.rows([row]), classifier) for row in range(len(batch.image))]
+        if batch.image.requires_grad and torch.is_grad_enabled():  # one image's passes in memory at a time
+            return torch.cat([checkpoint(self._dispersions, each, use_reentrant=False) for each in images])
+        return torch.cat([self._dispersions(each) for each in images])
+
+    def fit_features(self, clean: Tensor, attacked: Tensor) -> None:
+        self.discriminator = fit_discriminator(clean, attacked, LogisticRegression(class_weight="balanced"))
+
+    def score_features(self, features: Tensor) -> Tensor:
+        return self.discriminator.logit(features)
+
+    def _dispersions(self, context: Context) -> Tensor:
+        """Of each neuron of an image, over the units, shape (1, 3 neurons)."""
+        image, classifier = context.batch.image, context.classifier
+        treated = torch.cat([self.intervention.apply(image, unit, context) for unit in range(self.passes)])
+        features, logits = self.layers(treated, classifier)
+        return dispersion(torch.cat([features, classifier.task.probability(logits)], 1).unsqueeze(0))
+
+
+def dispersion(effect: Tensor) -> Tensor:
+    """Standard deviation, interquartile range and median absolute deviation; shape (B, 3 C) from (B, units, C)."""
+    low, middle, high = effect.quantile(torch.tensor([0.25, 0.5, 0.75]).to(effect), dim=1)
+    absolute = (effect - middle.unsqueeze(1)).abs().quantile(0.5, dim=1)
+    return torch.cat([deviation(effect), high - low, absolute], 1)
