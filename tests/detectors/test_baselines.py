@@ -13,6 +13,7 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
 from dovision.detectors._estimators import Gaussians, fit_gaussians
+from dovision.detectors.beyond import BEYOND
 from dovision.detectors.confidence import ODIN, Entropy, MaxSoftmax, closeness, logit_entropy
 from dovision.detectors.feature_detectors import (
     LayerFeatures,
@@ -22,10 +23,11 @@ from dovision.detectors.feature_detectors import (
 )
 from dovision.detectors.feature_squeezing import FeatureSqueezing, SupervisedFeatureSqueezing
 from dovision.detectors.ml_loo import MLLOO, dispersion
-from dovision.interfaces import Classifier
+from dovision.interfaces import Classifier, Context
 from dovision.interventions.activation import Activation
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
+from dovision.interventions.transform import Transform
 from dovision.types import Task
 
 from .conftest import batch_of, images, made
@@ -266,9 +268,37 @@ def test_what_is_dispersed_are_values_of_neurons_when_a_pixel_is_left_out():
     torch.testing.assert_close(got, dispersion(torch.cat([logits, logits.softmax(-1)], -1)))
 
 
-def test_leaving_out_units_of_a_layer_is_refused():
+def test_units_of_a_layer_are_refused_where_the_image_is_changed():
     with pytest.raises(ValueError, match=r"parts of the image \(site input\), got site 'conv1'"):
         MLLOO(Activation("conv1", "channel"), None)
+    with pytest.raises(ValueError, match=r"transforms the image \(site input\), got an intervention at 'conv1'"):
+        BEYOND(Activation("conv1", "channel"))
+
+
+def flipped(image: Tensor, context: Context) -> Tensor:
+    return image.flip(3)
+
+
+@TASKS
+def test_agreement_is_the_mean_over_the_neighbours_of_probability_and_cosine(task):
+    classifier, _ = made(task.kind)
+    image = images(4)
+    got = BEYOND(Transform({"one": flipped, "two": flipped})).read(batch_of(image), classifier, None).detach()
+    normalised = (image - 0.5) / 0.25
+    own, other = (classifier.network[:-1](each).detach() for each in (normalised, normalised.flip(3)))
+    before, after = (task.probability(classifier(each)).detach() for each in (image, image.flip(3)))
+    if task.multilabel:
+        agreement = torch.where(before >= 0.5, after, 1 - after).mean(1)
+    else:
+        agreement = after[range(4), before.argmax(1)]
+    torch.testing.assert_close(got, torch.stack([agreement, torch.cosine_similarity(own, other)], 1))
+
+
+def test_lack_of_agreement_is_in_deviations_of_clean_images():
+    detector = BEYOND(Transform({"flipped": flipped}))
+    clean = torch.tensor([[0.8, 0.9], [1.0, 0.7]])  # means .9 and .8, deviations .1 times the root of 2
+    detector.fit(clean, clean[:0])
+    assert detector.score(torch.tensor([[0.6, 0.9]])).item() == pytest.approx((0.3 - 0.1) / (0.1 * 2**0.5))
 
 
 def test_features_are_means_over_cells_of_each_layers_own_output():

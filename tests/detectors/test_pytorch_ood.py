@@ -135,7 +135,7 @@ def test_what_cannot_be_is_refused():
         PytorchOOD("EnergyBased", {}).read(batch_of(images(2)), made("multilabel")[0], None)
     network = nn.Sequential(nn.Conv2d(1, 3, 14), nn.Flatten())
     classifier = Classifier(network, Task("multiclass", ("a", "b", "c")), (0.5,), (0.5,)).double()
-    with pytest.raises(ValueError, match="a last linear layer that gives the logits, got a network without one"):
+    with pytest.raises(ValueError, match="must end in a linear layer that gives the logits"):
         PytorchOOD("KNN", {}).read(batch_of(images(2)), classifier, None)
 
 

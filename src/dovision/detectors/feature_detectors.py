@@ -186,6 +186,35 @@ def dimension(nearest: Tensor) -> Tensor:
     return -1 / (logs.sum(1) / known.sum(1).clamp(min=1)).clamp(max=-1e-6)
 
 
+def penultimate(image: Tensor, classifier: Classifier) -> tuple[nn.Linear, Tensor, Tensor]:
+    """The linear layer whose output the logits are, its input, shape (B, F), and the logits, shape (B, K).
+
+    Args:
+        image: shape (B, C, H, W).
+        classifier: of the logits.
+
+    Raises:
+        ValueError: there is no such layer.
+    """
+    runs: list[tuple[nn.Linear, Tensor, Tensor]] = []
+
+    def keep(layer: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        runs.append((layer, inputs[0], output))
+
+    with ExitStack() as hooks:
+        for layer in classifier.network.modules():
+            if isinstance(layer, nn.Linear):
+                hooks.enter_context(layer.register_forward_hook(keep))
+        logits = classifier(image)
+    if not runs or runs[-1][1].ndim != 2 or runs[-1][2].shape != logits.shape:
+        raise ValueError(
+            "the network must end in a linear layer that gives the logits, of which the input can be read, got one "
+            "without. Choose a detector that reads logits alone, such as max_softmax."
+        )
+    layer, features, _ = runs[-1]
+    return layer, features, logits
+
+
 class LayerFeatures:
     """Outputs of layers, in one pass; a map's are averaged over the cells of a cells x cells grid.
 

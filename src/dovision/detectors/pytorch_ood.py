@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.detectors._estimators import best_column
 from dovision.detectors._logit_cache import logits_of
+from dovision.detectors.feature_detectors import penultimate
 from dovision.interfaces import Classifier, Detector
 from dovision.module_state import evaluating
 from dovision.types import Batch, Shape
@@ -97,7 +97,7 @@ class PytorchOOD(Detector):
             )
         if self.scoring == "predict_logits":
             return logits_of(image, classifier)
-        self.linear, features = last_linear(image, classifier)
+        self.linear, features, _ = penultimate(image, classifier)
         self.task = classifier.task
         return features
 
@@ -153,28 +153,6 @@ def central_differences(score: Callable[[Tensor], Tensor], features: Tensor) -> 
         up, down = (score((features + sign * steps.unsqueeze(1)).flatten(0, 1)) for sign in (1, -1))
         slopes.append(((up - down) / (2 * step)).view(len(steps), -1))
     return torch.cat(slopes).T
-
-
-def last_linear(image: Tensor, classifier: Classifier) -> tuple[nn.Linear, Tensor]:
-    """The linear layer whose output the logits are, and its input, shape (B, F), for images, shape (B, C, H, W).
-
-    Raises:
-        ValueError: there is none.
-    """
-    runs: list[tuple[nn.Linear, Tensor, Tensor]] = []
-    with ExitStack() as hooks:
-        for layer in classifier.network.modules():
-            if isinstance(layer, nn.Linear):
-                keep = lambda module, inputs, output: runs.append((module, inputs[0], output))  # noqa: E731
-                hooks.enter_context(layer.register_forward_hook(keep))
-        logits = classifier(image)
-    if not runs or runs[-1][1].ndim != 2 or runs[-1][2].shape != logits.shape:
-        raise ValueError(
-            "this detector reads the features before a last linear layer that gives the logits, got a network without "
-            "one. Choose a detector of logits, such as MaxLogit or EnergyBased."
-        )
-    layer, features, _ = runs[-1]
-    return layer, features
 
 
 def _copy(linear: nn.Linear, rows: Tensor | None = None) -> nn.Linear:
