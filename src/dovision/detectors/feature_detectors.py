@@ -164,7 +164,7 @@ class LocalIntrinsicDimensionality(Detector):
 
     def _dimensions(self, layer: Tensor, reference: Tensor, own: Tensor) -> Tensor:
         """Of each number of neighbours, shape (B, neighbours)."""
-        distance = torch.cdist(layer, reference.to(layer), compute_mode="donot_use_mm_for_euclid_dist")
+        distance = torch.cdist(layer, reference.to(layer), compute_mode="use_mm_for_euclid_dist")
         nearest = distance.masked_fill(own, torch.inf).sort(1).values
         return torch.stack([dimension(nearest[:, :number]) for number in self.neighbours], 1)
 
@@ -221,7 +221,8 @@ class LayerFeatures:
     Args:
         names: layers of the network; None: all its convolutions and linear layers.
         cells: of the grid; 1 averages over the whole map, None keeps the map.
-        every: whether None stands for all layers without layers of their own; what does not run once is left out.
+        every: whether None stands for all layers without layers of their own; what does not run once, or has not a row
+            for each image, is left out.
 
     Raises:
         ValueError: at the first image, if there is no such layer, or it does not run exactly once.
@@ -249,7 +250,7 @@ class LayerFeatures:
                 hooks.enter_context(site.module.register_forward_hook(partial(self._keep, outputs)))
             logits = classifier(image)
         if self.every and self.names is None:
-            runs = {name: outputs for name, outputs in runs.items() if len(outputs) == 1}
+            runs = {name: out for name, out in runs.items() if len(out) == 1 and len(out[0]) == len(image)}
         for name, outputs in runs.items():
             if len(outputs) != 1:
                 raise ValueError(f"layer {name!r} must run once in a forward pass, got {len(outputs)} runs.")
