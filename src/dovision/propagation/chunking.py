@@ -13,13 +13,15 @@ _CHUNK_BYTES = 64 * 2**20  # bytes for the changed values of a chunk; larger one
 ACCELERATOR = 2**30  # bytes for either on any other device
 FIRST = 16  # pairs, or images, at a time before their size has been measured
 _MAX_PAIRS = 1024  # pairs
+ROWS = 16  # of a pass, from which on the bits of a row do not depend on how many there are
+_COMPARED = 4  # times the pairs of a pass, whose edits are compared with the value at a time where they are local
 
 
 class PassLimits:
     """Limits on pairs and images at a time; `chunk` None fits the pairs to a fixed number of bytes.
 
-    The last bits of a row depend on how many rows share its pass. So the limits follow from the shapes of the values
-    alone, not from the memory that happens to be free; only running out of it sets another one.
+    The last bits of a row depend on how many rows share its pass where they are few. So the limits follow from the
+    shapes of the values alone, not from the memory that happens to be free; only running out of it sets another one.
     """
 
     def __init__(self, chunk: int | None) -> None:
@@ -43,6 +45,14 @@ class PassLimits:
         self._largest = max(self._largest, bytes_per_pair)
         if self.chunk is None and self.limit is None and bytes_per_pair > 0:
             self.pairs = min(max(1, _budget(_CHUNK_BYTES, device) // self._largest), _MAX_PAIRS)
+
+    def compared(self, local: bool) -> int:
+        """Pairs whose edits are compared with the value at a time; more than a pass where a region is held of each."""
+        return self.pairs * _COMPARED if local else self.pairs
+
+    def least_rows(self, pairs: int) -> int:
+        """Rows of a pass over some of these pairs: as many as without those that are left out, up to `ROWS`."""
+        return min(ROWS, pairs // -(-pairs // self.pairs))
 
     def halve(self, pairs: int) -> None:
         """After running out of memory with this many pairs; for good."""

@@ -32,8 +32,14 @@ class Pairs:
         return Pairs(self.image[index], self.unit[index], None if self.box is None else self.box[index])
 
     def split(self, limit: int, shape: Shape) -> tuple[Pairs, Pairs]:
-        """Two parts, of sizes that suit a limit, each of pairs more alike in what they reach of the maps behind them.
+        """Two parts, as of `halves`."""
+        first, second = self.halves(limit, shape)
+        return self.chosen(first), self.chosen(second)
 
+    def halves(self, limit: int, shape: Shape) -> tuple[Index, Index]:
+        """Numbers of the pairs of two parts, of sizes that suit a limit.
+
+        Each is of pairs more alike in what they reach of the maps behind them.
         That depends on the region's size and, since borders cut it off, on its distance to the nearest border.
         """
         order = np.arange(len(self))
@@ -46,7 +52,7 @@ class Pairs:
             order = np.argsort(traits[np.ptp(traits, axis=1).argmax()], kind="stable")
         parts = -(-len(self) // limit)
         middle = len(self) * (parts // 2) // parts
-        return self.chosen(order[:middle]), self.chosen(order[middle:])
+        return order[:middle], order[middle:]
 
     def groups(self) -> Iterator[Index]:
         """Numbers of the pairs that share unit and region, a group at a time."""

@@ -16,6 +16,7 @@ from dovision.propagation.graph import Graph, Method, PartOf, Step
 
 _SPLITS = (torch.split, torch.chunk, Method("split"), Method("chunk"))
 MAKE_NEW = (F.conv2d, F.batch_norm, F.linear, operator.add)  # their results share no memory with their operands
+_ONE_MORE = (0, 0, 0, 0, 0, 1)  # channel, as of F.pad
 CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 
@@ -57,14 +58,25 @@ def take_splits_apart(graph: Graph) -> Graph:
 
 
 def lay_out_channels_last(graph: Graph) -> Graph:
-    """The graph with copies of the convolutions' weights in the layout that the processor's kernels read."""
+    """The graph with copies of the convolutions' weights in the layout that the processor's kernels read.
+
+    A convolution of one channel gets another one, of zeros: its own kernel gives a window of a map other bits than the
+    map.
+    """
+    steps = []
     for step in graph.steps:
         if step.function is F.conv2d:
             settings = _named(step, CONVOLUTION)
             if isinstance(settings["weight"], Tensor):
-                settings["weight"] = settings["weight"].detach().contiguous(memory_format=torch.channels_last)
-                step.args, step.kwargs = (settings.pop("input"),), settings
-    return graph
+                weight, source = settings["weight"].detach(), settings.pop("input")
+                if weight.shape[1] == 1 and settings.get("groups", 1) == 1 and isinstance(source, Step):
+                    source = Step(f"{step.name}_two_channels", F.pad, (source, _ONE_MORE))
+                    weight = F.pad(weight, _ONE_MORE)
+                    steps.append(source)
+                settings["weight"] = weight.contiguous(memory_format=torch.channels_last)
+                step.args, step.kwargs = (source,), settings
+        steps.append(step)
+    return replace(graph, steps=tuple(steps))
 
 
 def use_in_place(graph: Graph, stored: set[Step]) -> None:

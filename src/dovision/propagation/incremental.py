@@ -21,6 +21,8 @@ from dovision.propagation.spans import Index
 class Incremental:
     """Runs a graph; every result agrees with the plain forward pass."""
 
+    passes_per_edit = 1
+
     def __init__(self, graph: Graph, memory_format: torch.memory_format) -> None:
         self.graph = graph
         self.memory_format = memory_format

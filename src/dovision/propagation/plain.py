@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.edits import Edit, Pairs, edit_of
+from dovision.propagation.patch import Patch
 from dovision.propagation.sites import Site
 
 
@@ -23,6 +24,7 @@ class Plain:
     """Runs the classifier itself; `site` None is the image."""
 
     bytes_per_image = bytes_per_pair = 0  # not known
+    passes_per_edit = 1
 
     def __init__(self, classifier: Classifier, site: Site | None) -> None:
         self.classifier = classifier
@@ -49,11 +51,14 @@ class Plain:
 
     def edit(self, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context) -> Edit:
         """What the edits make of the site's value."""
-        return edit_of(pairs, intervention, clean.site, context, local=False)
+        return edit_of(pairs, intervention, clean.site, context, pairs.box is not None and clean.site.ndim == 4)
 
     def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
-        """Logits, shape (P, K), with this value at the site."""
-        return self.forward(context.batch.image[torch.from_numpy(pairs.image)], value)
+        """Logits, shape (P, K), with this value, or this part of it, at the site."""
+        rows = torch.from_numpy(pairs.image)
+        if isinstance(value, Patch):
+            value = _whole(clean.site[rows], value)
+        return self.classifier(value) if self.site is None else self.forward(context.batch.image[rows], value)
 
     def forward(self, image: Tensor, site: Tensor) -> Tensor:
         """Logits, shape (N, K), of images with these values at the site, shape (N, ...)."""
@@ -61,6 +66,14 @@ class Plain:
             return self.classifier(site)
         with self.site.tapped(lambda value: site):
             return self.classifier(image)
+
+
+def _whole(value: Tensor, patch: Patch) -> Tensor:
+    """The value, shape (P, C, H, W), with each pair's patch written into it."""
+    places = zip(value, patch.value, patch.rows.start.tolist(), patch.columns.start.tolist(), strict=True)
+    for own, changed, top, left in places:
+        own[:, top : top + patch.rows.size, left : left + patch.columns.size] = changed
+    return value
 
 
 def _copied(output: Any) -> Any:

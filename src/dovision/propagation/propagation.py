@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,12 +13,13 @@ from dovision import checks
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
 from dovision.propagation.chunking import FIRST, PassLimits, is_out_of_memory
-from dovision.propagation.edits import all_pairs
+from dovision.propagation.edits import Edit, Pairs, all_pairs
 from dovision.propagation.engine_choice import KnownSite, choose_engine, known_site
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.plain import Plain
 from dovision.propagation.shortened import Shortened
 from dovision.propagation.sites import find_site
+from dovision.propagation.spans import Index
 from dovision.propagation.two_sites import JointPasses, PathPasses
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import Batch
@@ -43,9 +45,10 @@ class Propagation:
     Args:
         classifier: put into eval mode while it runs, and back; calls from several threads take turns.
         intervention: what is done, and at which site.
-        chunk: (image, unit) pairs that share one pass; "auto" follows from the shapes of the values. The last bits of
-            the outcome depend on it, as on the number of images of a batch and of the edits that are skipped: on how
-            many rows share a pass.
+        chunk: (image, unit) pairs that share one pass; "auto" follows from the shapes of the values. On a processor,
+            the outcome is the same to the bit with any chunk of at least 16 and with any edits skipped, since the
+            kernels give a row the same bits from some number of rows on: of the networks that were looked at, from 2,
+            4 or at most 16 on. Of a batch of one image the last bits may be others.
 
     Raises:
         ValueError: the site is not in the classifier (the error lists the nearest names), or runs more than once; the
@@ -154,12 +157,9 @@ class Propagation:
     def _run(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         """In parts of as many images as may be stored at a time."""
         self.allowance.begin()
-        parts = []
-        start = 0
-        while start < len(batch.image):
-            rows = slice(start, start + self.allowance.images)
-            parts.append(self._part(engine, batch.rows(rows), progress))
-            start = rows.stop
+        images = len(batch.image)
+        rows = np.array_split(np.arange(images), -(-images // self.allowance.images))
+        parts = [self._part(engine, batch.rows(slice(part[0], part[-1] + 1)), progress) for part in rows]
         units = parts[0].units
         control, treated = (torch.cat([getattr(p, name) for p in parts]) for name in ("control", "treated"))
         return Outcome(units, control, treated, sum(part.skipped for part in parts))
@@ -175,25 +175,62 @@ class Propagation:
         skipped = 0
         while pending:
             pairs = pending.pop()
-            if len(pairs) > self.allowance.pairs:
-                pending.extend(pairs.split(self.allowance.pairs, shape))
+            limit = self.allowance.compared(local=pairs.box is not None and len(shape) == 3)
+            if len(pairs) > limit:
+                pending.extend(pairs.split(limit, shape))
                 continue
             try:
                 edit = engine.edit(clean, pairs, self.intervention, context)
-                changed = edit.changed.nonzero().flatten().cpu().numpy()
-                left = pairs.chosen(changed)
-                if len(left):
-                    treated[left.image, left.unit] = engine.run(clean, left, edit.chosen(changed), context)
             except (MemoryError, RuntimeError) as error:
-                if len(pairs) == 1 or not is_out_of_memory(error):
-                    raise
-                self.allowance.halve(len(pairs))
+                self._make_room(error, len(pairs))
                 pending.append(pairs)
                 continue
-            skipped += len(pairs) - len(left)
-            self.allowance.fit_pairs(engine.bytes_per_pair, batch.image.device)
-            progress(len(left))
+            changed = edit.changed.nonzero().flatten().cpu().numpy()
+            skipped += len(pairs) - len(changed)
+            if len(changed):
+                left = pairs.chosen(changed)
+                treated[left.image, left.unit] = self._logits(engine, clean, pairs, edit, changed, context, progress)
         return Outcome(units, clean.control, treated, skipped)
+
+    def _logits(
+        self,
+        engine: Incremental | Plain,
+        clean: Any,
+        pairs: Pairs,
+        edit: Edit,
+        changed: Index,
+        context: Context,
+        progress: Callable[[int], None],
+    ) -> Tensor:
+        """Logits of the pairs that an edit has changed, shape (P, K).
+
+        Where few are changed they are repeated, so that a pass has rows enough to give the same bits.
+        """
+        logits = clean.control.new_empty(len(changed), clean.control.shape[1])
+        pending = [np.arange(len(changed))]
+        while pending:
+            part = pending.pop()
+            if len(part) > self.allowance.pairs:
+                halves = pairs.chosen(changed[part]).halves(self.allowance.pairs, tuple(clean.site.shape[1:]))
+                pending.extend(part[half] for half in halves)
+                continue
+            rows = changed[np.resize(part, max(len(part), self.allowance.least_rows(len(pairs))))]
+            try:
+                run = engine.run(clean, pairs.chosen(rows), edit.chosen(rows), context)
+            except (MemoryError, RuntimeError) as error:
+                self._make_room(error, len(rows))
+                pending.append(part)
+                continue
+            logits[torch.from_numpy(part).to(logits.device)] = run[: len(part)].to(logits.dtype)
+            self.allowance.fit_pairs(engine.bytes_per_pair, logits.device)
+            progress(len(part) * engine.passes_per_edit)
+        return logits
+
+    def _make_room(self, error: Exception, pairs: int) -> None:
+        """Fewer pairs at a time after running out of memory with so many; any other error is raised."""
+        if pairs == 1 or not is_out_of_memory(error):
+            raise error
+        self.allowance.halve(pairs)
 
 
 class CachedPropagation:

@@ -184,11 +184,13 @@ def movedim(output: Map, input: Map, source: int, destination: int) -> Patch | N
 def pad(
     output: Map, input: Map, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Patch | None:
-    """A constant border moves the patch and leaves it as it is."""
-    if mode != "constant" or len(pad) > 4 or min(pad) < 0 or input.patch is None or input.channel_axis != 1:
+    """A constant border moves the patch and leaves it as it is; constant channels are added to it."""
+    if mode != "constant" or len(pad) > 6 or min(pad) < 0 or input.patch is None or input.channel_axis != 1:
         return None
-    left, _, above, _ = (*pad, 0, 0)[:4]
-    return Patch(input.patch.value, input.patch.rows.shifted(above), input.patch.columns.shifted(left))
+    left, _, above, _, *channels = (*pad, *(0,) * (6 - len(pad)))
+    content = F.pad(input.patch.value, (0, 0, 0, 0, *channels), value=value or 0.0) if any(channels) else None
+    rows, columns = input.patch.rows.shifted(above), input.patch.columns.shifted(left)
+    return Patch(input.patch.value if content is None else content, rows, columns)
 
 
 def channel_slice(output: Map, input: Map, index: Any) -> Patch | None:

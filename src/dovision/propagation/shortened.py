@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +22,13 @@ class ShorterValues(NamedTuple):
     changed: Tensor  # (P,) bool; all are
 
     def chosen(self, index: Index) -> ShorterValues:
-        """The values themselves, since all have changed."""
-        return self
+        """The values of the pairs with these numbers."""
+        values = []
+        for group, new in self.values:
+            places = np.flatnonzero(np.isin(index, group))
+            if len(places):
+                values.append((places, new[torch.from_numpy(np.searchsorted(group, index[places]))]))
+        return ShorterValues(values, self.changed[torch.from_numpy(index)])
 
 
 class Shortened(Plain):

@@ -109,6 +109,8 @@ class JointPasses(TwoSitePasses):
 class PathPasses(TwoSitePasses):
     """Passes in which the second site has the value that an edit gives it, and all else is as without the edit."""
 
+    passes_per_edit = 2
+
     def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
         values: list[Tensor] = []
         with self.second.tapped(lambda current: values.append(current.clone())):
