@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import captum.robust
 import foolbox
+import timm
 import torch
 import torchvision
 from captum.attr import FeatureAblation, Occlusion
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dovision.attacks.gradient_ascent import PGD
-from dovision.functional.geometry import grid_cell
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.interventions.activation import Activation
 from dovision.interventions.pixel_grid import PixelGrid
@@ -25,16 +25,32 @@ from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.propagation import Propagation, presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.plain import Plain
-from dovision.types import Batch, Task
+from dovision.types import Batch, Box, Shape, Task
 
 MODELS = (
     *("vgg16", "resnet18", "resnet50", "densenet121"),
     *("mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"),
+    *("vit_tiny_patch16_224", "vit_base_patch16_224"),  # timm's
 )
 PEERS = ("captum FeatureAblation", "captum Occlusion", "plain loop")
 SIZE = 224
 CHUNKS = (4, 8, 16, 32)  # tried for each peer
 SPREAD = 3.0  # standard deviation of the logits: a probability near 0 or 1 would hide every difference
+
+
+class Cells(PixelGrid):
+    """A grid of which no more than so many cells are units, evenly spaced."""
+
+    def __init__(self, grid: int, most: int) -> None:
+        super().__init__(grid, grid)
+        self.chosen = torch.linspace(0, grid * grid - 1, min(most, grid * grid)).round().int().tolist()
+
+    def units(self, shape: Shape) -> tuple[str, ...]:
+        names = super().units(shape)
+        return tuple(names[cell] for cell in self.chosen)
+
+    def region(self, shape: Shape, unit: int, sample: int) -> Box:
+        return super().region(shape, self.chosen[unit], sample)
 
 
 class Row(NamedTuple):
@@ -55,7 +71,8 @@ class Row(NamedTuple):
 def classifier_of(name: str) -> Classifier:
     """Random weights, the statistics of a trained batch-norm, and logits as far apart as a trained network's."""
     torch.manual_seed(0)
-    network = torchvision.models.get_model(name, weights=None)
+    own = name in torchvision.models.list_models()
+    network = torchvision.models.get_model(name, weights=None) if own else timm.create_model(name)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_(0, 0.2)
@@ -77,26 +94,35 @@ def batch_of(images: int) -> Batch:
     return Batch(image, number % 1000, number, number)
 
 
-def grid_rows(name: str, grids: Sequence[int], images: int, rounds: int, peers: Sequence[str]) -> Iterator[Row]:
-    """The engine against captum's two ablations and a plain loop, or some of them, on the same cells, painted black."""
+def grid_rows(
+    name: str, grids: Sequence[int], images: int, rounds: int, peers: Sequence[str], most: int
+) -> Iterator[Row]:
+    """The engine against captum's two ablations and a plain loop, or some of them, on the same cells, painted black.
+
+    Args:
+        most: cells that are painted, of each grid; Occlusion paints all.
+    """
     classifier, batch = classifier_of(name), batch_of(images)
     label = predicted(classifier, batch)
 
     def runs_on(grid: int) -> dict[str, Callable[[int], Tensor]]:
+        cells = Cells(grid, most)
         runs: tuple[Callable[[int], Tensor], ...] = (
-            lambda chunk: ablated(classifier, batch, label, grid, chunk),
+            lambda chunk: ablated(classifier, batch, label, cells, chunk),
             lambda chunk: occluded(classifier, batch, label, grid, chunk),
-            lambda chunk: of_class(looped(classifier, PixelGrid(grid, grid), batch, chunk), label),
+            lambda chunk: of_class(looped(classifier, cells, batch, chunk), label),
         )
         return {peer: run for peer, run in zip(PEERS, runs, strict=True) if peer in peers}
 
     trials = runs_on(6 if images == 1 else 4)  # these few cells do to choose the chunk
     chunks = {peer: best_chunk(trial) for peer, trial in trials.items()}
     for grid in grids:
-        propagation = Propagation(classifier, PixelGrid(grid, grid))
+        cells = Cells(grid, most)
+        propagation = Propagation(classifier, cells)
         ours = partial(effect_on, propagation, batch, label)
         runs = {peer: partial(run, chunks[peer]) for peer, run in runs_on(grid).items()}
-        yield from compare(f"{name}, {grid} x {grid}", images, ours, runs, rounds)
+        of = f", {len(cells.chosen)} of them" if len(cells.chosen) < grid * grid else ""
+        yield from compare(f"{name}, {grid} x {grid}{of}", images, ours, runs, rounds)
 
 
 def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
@@ -121,7 +147,8 @@ def compare(
     mine, *others = medians((ours, *peers.values()), rounds)
     for (peer, run), other in zip(peers.items(), others, strict=True):
         theirs, more = found[peer]
-        difference = (effects - theirs).abs().max().item()
+        same = slice(None, -1) if " of them" in what else slice(None)  # but for what captum paints with the last cell
+        difference = (effects[:, same] - theirs[:, same]).abs().max().item()
         yield Row(what, images, peer, other / mine, mine, other, run.args[-1], difference, more / operations)
 
 
@@ -189,10 +216,13 @@ def looped(classifier: Classifier, intervention: Intervention, batch: Batch, chu
 
 
 @torch.no_grad()
-def ablated(classifier: Classifier, batch: Batch, label: Tensor, grid: int, chunk: int) -> Tensor:
-    """captum's FeatureAblation of a class, shape (B, U), as treated minus control."""
-    mask = torch.zeros(1, 1, SIZE, SIZE, dtype=torch.int64)
-    cells = [grid_cell((3, SIZE, SIZE), unit, grid, grid) for unit in range(grid * grid)]
+def ablated(classifier: Classifier, batch: Batch, label: Tensor, grid: Cells, chunk: int) -> Tensor:
+    """captum's FeatureAblation of a class, shape (B, U), as treated minus control.
+
+    Where not all cells are chosen, all others are painted together with the last one: as many passes are made.
+    """
+    cells = [grid.region((3, SIZE, SIZE), unit, 0) for unit in range(len(grid.chosen))]
+    mask = torch.full((1, 1, SIZE, SIZE), len(cells) - 1)
     for unit, cell in enumerate(cells):
         cell.crop(mask).fill_(unit)
     method = FeatureAblation(lambda image: classifier(image).softmax(-1))
@@ -223,9 +253,11 @@ def occluded(classifier: Classifier, batch: Batch, label: Tensor, grid: int, chu
 
 
 def seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    """Of a run; with one thread of the processor alone, which other programs on the machine do not lengthen."""
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     run()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def medians(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:

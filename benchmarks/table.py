@@ -2,6 +2,9 @@
 
     python benchmarks/table.py                                     every row
     python benchmarks/table.py --rows grid --models vgg16 resnet18 --grids 14 --images 1
+    python benchmarks/table.py --rows grid --models vit_tiny_patch16_224 --grids 3 7 14 --images 1 --threads 1
+    python benchmarks/table.py --rows grid --models vit_base_patch16_224 --grids 3 7 14 --images 1 --threads 1 \
+        --peers "captum FeatureAblation" "plain loop" --cells 16
 
 Written to outputs/bench/table.md and table.csv, with the machine and the versions.
 """
@@ -33,7 +36,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     if "grid" in options.rows:
         for name in options.models:
             for images in options.images:
-                yield from peers.grid_rows(name, options.grids, images, options.rounds, options.peers)
+                yield from peers.grid_rows(name, options.grids, images, options.rounds, options.peers, options.cells)
     if "latent" in options.rows:
         for layer in ("features.transition1", "features.transition2", "features.transition3"):
             yield from peers.latent_rows(layer, options.rounds)
@@ -90,6 +93,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS, help="of the grid rows")
     parser.add_argument("--grids", nargs="+", type=int, default=[7, 14, 28], help="cells a side")
+    parser.add_argument("--cells", type=int, default=28 * 28, help="painted at most, of each grid, evenly spaced")
     parser.add_argument("--images", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--memory-images", nargs="+", type=int, default=[10, 1000], help="of resnet18 on 7 x 7 cells")
     parser.add_argument("--rounds", type=int, default=5, help="alternating runs, of which the median counts")

@@ -374,6 +374,13 @@ class Intervention(ABC):
         All samples of the context have the same region for this unit.
         """
 
+    def unchanged(self, value: Tensor) -> Tensor | None:
+        """Edits that are known, without being made, to leave the site's value as it is, bit for bit; shape (B, U) bool.
+
+        The value is as `do` sees it, shape (B, ...). None: none is known; all are made, and compared with the value.
+        """
+        return None
+
     def has_second(self, shape: Shape, unit: int) -> bool:
         """Return whether do(unit) is made together with that of `second`; never by default."""
         return False

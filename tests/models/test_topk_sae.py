@@ -6,10 +6,12 @@ from matplotlib import colormaps
 from torch import nn
 
 from dovision.interfaces import Classifier
+from dovision.interventions.activation import Activation
 from dovision.models.conv_autoencoder import insert
 from dovision.models.small_cnn import small_cnn
 from dovision.models.topk_sae import TopkSae
-from dovision.types import CODE, Task
+from dovision.propagation import Propagation
+from dovision.types import CODE, Batch, Task
 
 SHAPE = (1, 28, 28)
 RELU1 = dict(after="relu1", channels=32, expansion=4, k=3, dead_after=10)
@@ -191,24 +193,65 @@ def test_inserted_its_latents_are_the_code(classifier):
     assert with_autoencoder.network.get_submodule(with_autoencoder.sites[CODE]) is made.encoder
 
 
-def test_tokens_pass_through_it():
-    class Tokens(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.patches = nn.Conv2d(1, 6, 4, 4)
-            self.norm = nn.LayerNorm(6)
-            self.head = nn.Linear(6, 3)
+class Tokens(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 6, 4, 4)
+        self.norm = nn.LayerNorm(6)
+        self.head = nn.Linear(6, 3)
 
-        def forward(self, image):
-            return self.head(self.norm(self.patches(image).flatten(2).movedim(1, 2)).mean(1))
+    def forward(self, image):
+        return self.head(self.norm(self.patches(image).flatten(2).movedim(1, 2)).mean(1))
 
+
+@pytest.fixture
+def of_tokens():
+    """A classifier, its tokens of some images, and the autoencoder of them."""
     torch.manual_seed(0)
     classifier = Classifier(Tokens(), THREE, [0.5], [0.5]).eval()
-    made = TopkSae("norm", 6, 4, 3, 10, layout="NTC")
     image = torch.rand(2, 1, 8, 8)
     tokens = classifier.network.norm(classifier.network.patches((image - 0.5) / 0.5).flatten(2).movedim(1, 2))
+    return classifier, image, tokens, TopkSae("norm", 6, 4, 3, 10, layout="NTC")
+
+
+def test_tokens_pass_through_it(of_tokens):
+    classifier, image, tokens, made = of_tokens
     expected = classifier.network.head(made(tokens).mean(1))
     torch.testing.assert_close(insert(classifier, made, (1, 8, 8))(image), expected)
+
+
+@torch.no_grad()
+def test_the_effect_of_a_latent_of_tokens_is_that_of_leaving_it_out(of_tokens):
+    classifier, image, tokens, made = of_tokens
+    number = torch.arange(2)
+    batch, passes = Batch(image, number, number, number), []
+    with_autoencoder = insert(classifier, made, (1, 8, 8)).eval()
+    outcome = Propagation(with_autoencoder, Activation(CODE, unit="latent"))(batch, passes.append)
+    code = made.encoder(tokens)  # (2, 4, 24)
+    active = (code != 0).any(1)
+    for latent in range(24):
+        left = code.clone()
+        left[..., latent] = 0
+        expected = classifier.network.head(made.decoder(left).mean(1))
+        torch.testing.assert_close(outcome.treated[:, latent], expected)
+    assert torch.equal((outcome.treated != outcome.control.unsqueeze(1)).any(-1), active)
+    assert outcome.skipped == (~active).sum() > 0
+    assert sum(passes) == 2 + active.sum()
+
+
+@torch.no_grad()
+def test_no_edit_is_made_of_a_latent_that_is_not_active(of_tokens, monkeypatch):
+    classifier, image, tokens, made = of_tokens
+    number = torch.arange(2)
+    intervention, done = Activation(CODE, unit="latent", sets=[["z0", "z1"]], controls=1), []
+    do = intervention.do
+    monkeypatch.setattr(intervention, "do", lambda value, unit, context: done.append(unit) or do(value, unit, context))
+    outcome = Propagation(insert(classifier, made, (1, 8, 8)).eval(), intervention)(Batch(image, *[number] * 3))
+    active = (made.encoder(tokens) != 0).any(1).any(0)  # on one of the two images
+    silent = [*(f"z{latent}" for latent in range(24) if not active[latent])]
+    silent += [] if active[:2].any() else ["z0+z1"]
+    assert silent
+    assert not {outcome.units.index(name) for name in silent} & set(done)
 
 
 @pytest.mark.parametrize(

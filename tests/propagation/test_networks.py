@@ -155,6 +155,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[Case]]] = {
         [*last("blocks.0.mlp_channels.fc1", "blocks.1", "norm")],
     ),
 }
+ONE_SIZE = {"vit", "deit", "mixer", "MultiheadAttention"}  # of images, 32 pixels; the others get 64
+SIDES = {name: 32 if ONE_SIZE & set(name.replace("_", " ").split()) else 64 for name in NETWORKS}
 CASES = [(name, case) for name, (_, cases) in NETWORKS.items() for case in cases]
 
 
@@ -222,7 +224,7 @@ def treated_by_hand(network: nn.Module, classifier: Classifier, image: Tensor, c
 def test_effects_are_those_of_zeroing_by_hand(name, case):
     torch.manual_seed(0)
     network = NETWORKS[name][0]()
-    side = 32 if {"vit", "deit", "mixer", "MultiheadAttention"} & set(name.replace("_", " ").split()) else 64
+    side = SIDES[name]
     image = torch.rand(2, 3, side, side)
     classifier = classifier_of(network, image)
     propagation = Propagation(classifier, Silenced(case.site, case.unit))

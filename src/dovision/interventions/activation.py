@@ -128,6 +128,21 @@ class Activation(Intervention):
         rows, columns = [place // width for place in places], [place % width for place in places]
         return Box(min(rows), min(columns), max(rows) + 1, max(columns) + 1)
 
+    def unchanged(self, value: Tensor) -> Tensor | None:
+        """Channels, latents and heads that are to be zero and are, such as the inactive latents of a dictionary."""
+        if self.kind is None or AXES[self.kind] != CHANNEL_AXIS or self.site == INPUT or type(self.value) is not Zero:
+            return None
+        seen = self._seen(value).flatten(2)
+        silent = ((seen == 0) & ~seen.signbit()).all(2)  # (B, A); minus zero has other bits
+        units = self._units(tuple(value.shape[1:]))
+        known = silent[:, [unit.members[0] for unit in units]]
+        for number, unit in enumerate(units):
+            if unit.control is not None:
+                known[:, number] = False  # of other units
+            elif len(unit.members) > 1:
+                known[:, number] = silent[:, unit.members].all(1)
+        return known
+
     def do(self, value: Tensor, unit: int, context: Context) -> Tensor:
         shape = tuple(value.shape[1:])
         own = self._units(shape)[unit]

@@ -50,9 +50,17 @@ class PassLimits:
         """Pairs whose edits are compared with the value at a time; more than a pass where a region is held of each."""
         return self.pairs * _COMPARED if local else self.pairs
 
+    def passes(self, pairs: int) -> int:
+        """Passes that so many pairs take: up to a number that was set, or that memory has set, or else from `pairs`.
+
+        The latter leaves no pass with few rows but where there are few pairs at all.
+        """
+        most = self.limit or self.chunk
+        return max(1, pairs // self.pairs) if most is None else -(-pairs // self.pairs)
+
     def least_rows(self, pairs: int) -> int:
         """Rows of a pass over some of these pairs: as many as without those that are left out, up to `ROWS`."""
-        return min(ROWS, pairs // -(-pairs // self.pairs))
+        return min(ROWS, pairs // self.passes(pairs))
 
     def halve(self, pairs: int) -> None:
         """After running out of memory with this many pairs; for good."""

@@ -32,12 +32,12 @@ class Pairs:
         return Pairs(self.image[index], self.unit[index], None if self.box is None else self.box[index])
 
     def split(self, limit: int, shape: Shape) -> tuple[Pairs, Pairs]:
-        """Two parts, as of `halves`."""
-        first, second = self.halves(limit, shape)
+        """Two parts, of sizes that suit a limit, as of `halves`."""
+        first, second = self.halves(-(-len(self) // limit), shape)
         return self.chosen(first), self.chosen(second)
 
-    def halves(self, limit: int, shape: Shape) -> tuple[Index, Index]:
-        """Numbers of the pairs of two parts, of sizes that suit a limit.
+    def halves(self, parts: int, shape: Shape) -> tuple[Index, Index]:
+        """Numbers of the pairs of two halves, to be split on into so many parts of equal size.
 
         Each is of pairs more alike in what they reach of the maps behind them.
         That depends on the region's size and, since borders cut it off, on its distance to the nearest border.
@@ -50,7 +50,6 @@ class Pairs:
             horizontal = np.stack([right - left, np.minimum(left, width - right)])
             traits = np.concatenate([vertical / height, horizontal / width])
             order = np.argsort(traits[np.ptp(traits, axis=1).argmax()], kind="stable")
-        parts = -(-len(self) // limit)
         middle = len(self) * (parts // 2) // parts
         return order[:middle], order[middle:]
 

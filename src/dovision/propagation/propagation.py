@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.module_state import evaluating
-from dovision.propagation.chunking import FIRST, PassLimits, is_out_of_memory
-from dovision.propagation.edits import Edit, Pairs, all_pairs
+from dovision.propagation.chunking import FIRST, PassLimits
+from dovision.propagation.edited_passes import EditedPasses
+from dovision.propagation.edits import all_pairs
 from dovision.propagation.engine_choice import KnownSite, choose_engine, known_site
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.plain import Plain
 from dovision.propagation.shortened import Shortened
 from dovision.propagation.sites import find_site
-from dovision.propagation.spans import Index
 from dovision.propagation.two_sites import JointPasses, PathPasses
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import Batch
@@ -170,67 +170,13 @@ class Propagation:
         shape = tuple(clean.site.shape[1:])
         units = self.intervention.units(shape)
         treated = clean.control.unsqueeze(1).repeat(1, len(units), 1)
-        pending = all_pairs(self.intervention, units, batch.sample.tolist(), shape)
         context = self.context(engine, batch, progress)
-        skipped = 0
-        while pending:
-            pairs = pending.pop()
-            limit = self.allowance.compared(local=pairs.box is not None and len(shape) == 3)
-            if len(pairs) > limit:
-                pending.extend(pairs.split(limit, shape))
-                continue
-            try:
-                edit = engine.edit(clean, pairs, self.intervention, context)
-            except (MemoryError, RuntimeError) as error:
-                self._make_room(error, len(pairs))
-                pending.append(pairs)
-                continue
-            changed = edit.changed.nonzero().flatten().cpu().numpy()
-            skipped += len(pairs) - len(changed)
-            if len(changed):
-                left = pairs.chosen(changed)
-                treated[left.image, left.unit] = self._logits(engine, clean, pairs, edit, changed, context, progress)
-        return Outcome(units, clean.control, treated, skipped)
-
-    def _logits(
-        self,
-        engine: Incremental | Plain,
-        clean: Any,
-        pairs: Pairs,
-        edit: Edit,
-        changed: Index,
-        context: Context,
-        progress: Callable[[int], None],
-    ) -> Tensor:
-        """Logits of the pairs that an edit has changed, shape (P, K).
-
-        Where few are changed they are repeated, so that a pass has rows enough to give the same bits.
-        """
-        logits = clean.control.new_empty(len(changed), clean.control.shape[1])
-        pending = [np.arange(len(changed))]
-        while pending:
-            part = pending.pop()
-            if len(part) > self.allowance.pairs:
-                halves = pairs.chosen(changed[part]).halves(self.allowance.pairs, tuple(clean.site.shape[1:]))
-                pending.extend(part[half] for half in halves)
-                continue
-            rows = changed[np.resize(part, max(len(part), self.allowance.least_rows(len(pairs))))]
-            try:
-                run = engine.run(clean, pairs.chosen(rows), edit.chosen(rows), context)
-            except (MemoryError, RuntimeError) as error:
-                self._make_room(error, len(rows))
-                pending.append(part)
-                continue
-            logits[torch.from_numpy(part).to(logits.device)] = run[: len(part)].to(logits.dtype)
-            self.allowance.fit_pairs(engine.bytes_per_pair, logits.device)
-            progress(len(part) * engine.passes_per_edit)
-        return logits
-
-    def _make_room(self, error: Exception, pairs: int) -> None:
-        """Fewer pairs at a time after running out of memory with so many; any other error is raised."""
-        if pairs == 1 or not is_out_of_memory(error):
-            raise error
-        self.allowance.halve(pairs)
+        edited = EditedPasses(engine, clean, self.intervention, context, self.allowance, progress)
+        streams = all_pairs(self.intervention, units, batch.sample.tolist(), shape)
+        for stream in streams:
+            for pairs, logits in edited.logits(stream):
+                treated[pairs.image, pairs.unit] = logits
+        return Outcome(units, clean.control, treated, sum(map(len, streams)) - edited.made)
 
 
 class CachedPropagation:

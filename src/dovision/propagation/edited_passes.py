@@ -1,0 +1,92 @@
+"""The passes that a stream of edits takes: which are made at all, and how many share one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from dovision.interfaces import Context, Intervention
+from dovision.propagation.chunking import PassLimits, is_out_of_memory
+from dovision.propagation.edits import Edit, Pairs
+from dovision.propagation.incremental import Incremental
+from dovision.propagation.plain import Plain
+from dovision.propagation.spans import Index
+
+
+@dataclass(eq=False)
+class EditedPasses:
+    """Makes the edits of some images, but for those that change no bit of the site's value.
+
+    Those are left out before passes are filled. Short passes repeat rows, so that the others keep their bits.
+
+    Args:
+        engine: that runs them.
+        clean: the engine's pass on the images as they are.
+        intervention: whose edits they are.
+        context: of the images.
+        allowance: limits on the pairs of a pass.
+        progress: counts forward passes as they are done.
+    """
+
+    engine: Incremental | Plain
+    clean: Any
+    intervention: Intervention
+    context: Context
+    allowance: PassLimits
+    progress: Callable[[int], None]
+    made: int = 0  # edits so far
+
+    def __post_init__(self) -> None:
+        self.shape = tuple(self.clean.site.shape[1:])
+        unchanged = self.intervention.unchanged(self.clean.site)
+        self._unchanged = None if unchanged is None else unchanged.cpu().numpy()  # (B, U)
+
+    def logits(self, stream: Pairs) -> Iterator[tuple[Pairs, Tensor]]:
+        """Pairs that are changed, some at a time, and their logits, shape (P, K)."""
+        known = self._unchanged
+        pending = [stream if known is None else stream.chosen(~known[stream.image, stream.unit])]
+        while pending:
+            pairs = pending.pop()
+            limit = self.allowance.compared(local=pairs.box is not None and len(self.shape) == 3)
+            if len(pairs) > limit:
+                pending.extend(pairs.split(limit, self.shape))
+            elif len(pairs):
+                try:
+                    edit = self.engine.edit(self.clean, pairs, self.intervention, self.context)
+                except (MemoryError, RuntimeError) as error:
+                    self._make_room(error, len(pairs))
+                    pending.append(pairs)
+                else:
+                    yield from self._run(pairs, edit, len(stream))
+
+    def _run(self, pairs: Pairs, edit: Edit, stream: int) -> Iterator[tuple[Pairs, Tensor]]:
+        """The same of pairs with the edits of these; so many are in their stream, with those that were left out."""
+        pending = [edit.changed.nonzero().flatten().cpu().numpy()]
+        while pending:
+            part = pending.pop()
+            passes = self.allowance.passes(len(part))
+            if passes > 1:
+                halves = pairs.chosen(part).halves(passes, self.shape)
+                pending.extend(part[half] for half in halves)
+            elif len(part):
+                rows: Index = np.resize(part, max(len(part), self.allowance.least_rows(stream)))
+                try:
+                    logits = self.engine.run(self.clean, pairs.chosen(rows), edit.chosen(rows), self.context)
+                except (MemoryError, RuntimeError) as error:
+                    self._make_room(error, len(rows))
+                    pending.append(part)
+                    continue
+                self.allowance.fit_pairs(self.engine.bytes_per_pair, logits.device)
+                self.made += len(part)
+                self.progress(len(part) * self.engine.passes_per_edit)
+                yield pairs.chosen(part), logits[: len(part)]
+
+    def _make_room(self, error: Exception, pairs: int) -> None:
+        """Fewer pairs at a time after running out of memory with so many; any other error is raised."""
+        if pairs == 1 or not is_out_of_memory(error):
+            raise error
+        self.allowance.halve(pairs)

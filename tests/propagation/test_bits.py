@@ -1,0 +1,97 @@
+"""Outcomes to the bit: with and without the edits that change nothing, and with any chunk."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dovision.interventions.activation import Activation
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.models.small_cnn import small_cnn
+from dovision.propagation import Propagation, edits, engine_choice
+from dovision.types import Batch
+from tests.propagation.test_networks import NETWORKS, SIDES
+from tests.propagation.test_networks import classifier_of as network_classifier
+
+
+def numbered(image):
+    number = torch.arange(len(image))
+    return Batch(image, torch.zeros(len(image), dtype=torch.int64), number, number)
+
+
+def half_black(images, *shape):
+    """Random images of which random cells are black."""
+    random = torch.Generator().manual_seed(0)
+    image = torch.rand(images, *shape, generator=random)
+    cells = (torch.rand(images, 1, 4, 4, generator=random) < 0.5).float()
+    return image * torch.nn.functional.interpolate(cells, size=shape[1:])
+
+
+def digits_classifier():
+    torch.manual_seed(0)
+    return small_cnn((1, 28, 28), "multiclass", [str(each) for each in range(10)], (0.1307,), (0.3081,)).eval()
+
+
+def all_run(classifier, intervention, batch, monkeypatch, chunk="auto"):
+    """The outcome where no edit is left out."""
+    with monkeypatch.context() as patch:
+        patch.setattr(edits, "_differs", lambda new, old: torch.ones(len(new), dtype=torch.bool))
+        outcome = Propagation(classifier, intervention, chunk)(batch)
+    assert outcome.skipped == 0
+    return outcome
+
+
+def assert_same_but_for_what_is_left_out(outcome, expected):
+    """Equal to the bit where an edit was made; the rest is the control."""
+    left_out = (outcome.treated == outcome.control.unsqueeze(1)).all(-1)
+    assert outcome.skipped == left_out.sum() > 0
+    assert torch.equal(outcome.control, expected.control)
+    assert torch.equal(outcome.treated[~left_out], expected.treated[~left_out])
+    torch.testing.assert_close(outcome.treated, expected.treated, rtol=0, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worth_it", [0.9, float("inf")])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_edits_that_are_left_out_change_no_bit_of_the_others(name, worth_it, monkeypatch):
+    """As the engine is chosen, and incrementally wherever that agrees."""
+    monkeypatch.setattr(engine_choice, "WORTH_IT", worth_it)
+    torch.manual_seed(0)
+    side = SIDES[name]
+    image = half_black(7, 3, side, side)
+    classifier = network_classifier(NETWORKS[name][0](), image[:2])
+    for images in (1, 7):
+        batch = numbered(image[:images])
+        expected = all_run(classifier, PixelGrid(4, 4), batch, monkeypatch)
+        assert_same_but_for_what_is_left_out(Propagation(classifier, PixelGrid(4, 4))(batch), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [1, 7, 64])
+@pytest.mark.parametrize("cells", [4, 5])
+def test_black_cells_of_black_digits_change_no_bit_of_the_others(images, cells, monkeypatch):
+    classifier, batch = digits_classifier(), numbered(half_black(images, 1, 28, 28))
+    expected = all_run(classifier, PixelGrid(cells, cells), batch, monkeypatch)
+    assert_same_but_for_what_is_left_out(Propagation(classifier, PixelGrid(cells, cells))(batch), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("intervention", [PixelGrid(5, 5), Activation("conv2")], ids=["cells", "channels"])
+def test_the_chunk_changes_no_bit(intervention):
+    classifier, batch = digits_classifier(), numbered(half_black(7, 1, 28, 28))
+    expected = Propagation(classifier, intervention)(batch)
+    for chunk in (16, 24, 100):
+        assert torch.equal(Propagation(classifier, intervention, chunk)(batch).treated, expected.treated)
+
+
+@pytest.mark.slow
+def test_batches_change_no_bit_of_what_is_treated():
+    classifier, batch = digits_classifier(), numbered(half_black(21, 1, 28, 28))
+    whole = Propagation(classifier, PixelGrid(5, 5))(batch)
+    for size in (3, 7):
+        parts = [
+            Propagation(classifier, PixelGrid(5, 5))(batch.rows(slice(at, at + size))) for at in range(0, 21, size)
+        ]
+        treated = torch.cat([part.treated for part in parts])
+        made = (whole.treated != whole.control.unsqueeze(1)).any(-1)
+        assert torch.equal(treated[made], whole.treated[made])
