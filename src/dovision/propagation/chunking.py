@@ -13,7 +13,7 @@ _CHUNK_BYTES = 64 * 2**20  # bytes for the changed values of a chunk; larger one
 ACCELERATOR = 2**30  # bytes for either on any other device
 FIRST = 16  # pairs, or images, at a time before their size has been measured
 _MAX_PAIRS = 1024  # pairs
-ROWS = 16  # of a pass, from which on the bits of a row do not depend on how many there are
+ENOUGH_ROWS = 16  # of a pass, from which on the bits of a row do not depend on how many there are
 _COMPARED = 4  # times the pairs of a pass, whose edits are compared with the value at a time where they are local
 
 
@@ -59,8 +59,8 @@ class PassLimits:
         return max(1, pairs // self.pairs) if most is None else -(-pairs // self.pairs)
 
     def least_rows(self, pairs: int) -> int:
-        """Rows of a pass over some of these pairs: as many as without those that are left out, up to `ROWS`."""
-        return min(ROWS, pairs // self.passes(pairs))
+        """Rows of a pass over some of these pairs: as many as without those that are left out, up to `ENOUGH_ROWS`."""
+        return min(ENOUGH_ROWS, pairs // self.passes(pairs))
 
     def halve(self, pairs: int) -> None:
         """After running out of memory with this many pairs; for good."""
