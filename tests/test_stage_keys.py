@@ -77,7 +77,7 @@ def test_every_setting_of_model_training_and_autoencoder_is_part_of_its_fit(conf
     nodes = {"model": 0, "training__classifier": 0, "augmentation": 0, "autoencoder": 2, "training__autoencoder": 2}
     for node, place in nodes.items():
         for name in leaves(OmegaConf.select(config, node.replace("__", ".")), node):
-            value = {"_target_": "collections.Counter"} if name.endswith("__scheduler") else 17
+            value = {"_target_": "collections.Counter"} if name.endswith(("__scheduler", "__attack")) else 17
             assert found(config, **{name: value})[place] != found(config)[place], name
 
 
@@ -85,12 +85,19 @@ def test_data_seed_code_and_torch_are_part_of_every_fit(config, monkeypatch):
     seen = [found(config), found(config, data="others"), found(config, seed=1)]
     assert found(config, classifier="others")[2] != seen[0][2]
     with monkeypatch.context() as context:
-        context.setattr(hashing, "fitting_code_hash", lambda: "changed")
+        context.setattr(hashing, "fitting_code_hash", lambda attacks=False: "changed")
         seen.append(found(config))
     with monkeypatch.context() as context:
         context.setattr(provenance, "version", lambda name: "99.0")
         seen.append(found(config))
     assert all(len(set(paths)) == len(seen) for paths in zip(*seen, strict=True))
+
+
+def test_an_attack_and_its_code_are_part_of_an_adversarial_fit(config):
+    pgd = {"_target_": "dovision.attacks.gradient_ascent.PGD", "eps": 0.1, "steps": 7}
+    seen = [found(config), *(found(config, training__classifier__attack=pgd | more) for more in ({}, {"eps": 0.2}))]
+    assert len({paths[0] for paths in seen}) == 3
+    assert hashing.fitting_code_hash(attacks=True) != hashing.fitting_code_hash()
 
 
 def test_the_content_of_a_file_that_training_starts_from_is_part_of_the_fit(config, tmp_path):

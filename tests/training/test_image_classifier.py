@@ -5,8 +5,10 @@ from functools import partial
 import pytest
 import pytorch_lightning as pl
 import torch
+from sklearn.datasets import load_digits
 from torch.utils.data import DataLoader
 
+from dovision.attacks.gradient_ascent import PGD
 from dovision.interfaces import Classifier
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
@@ -98,3 +100,62 @@ def test_normalised_images_are_refused_with_the_remedy():
     zeros = torch.zeros(1, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"image must lie in \[0, 1\], got \[-2.00, 2.00\]. Normalise inside"):
         module.test_step(Batch(torch.tensor([-2.0, 2.0]).reshape(1, 1, 1, 2), zeros, zeros, zeros), 0)
+
+
+class Remembering(PGD):
+    """Remembers the images that it has made, by the number of the sample that it was asked for."""
+
+    def __init__(self):
+        super().__init__(0.1, steps=1, step_size=0.01)
+        self.made = {}
+
+    def run(self, batch, classifier, eps):
+        assert not classifier.training
+        images = super().run(batch, classifier, eps)
+        self.made |= {int(sample): image.clone() for sample, image in zip(batch.sample, images, strict=True)}
+        return images
+
+
+def attacked_fit(batch_size: int, epochs: int = 2) -> tuple[ImageClassifier, Remembering]:
+    module = linear("multiclass", ("dark", "bright"))
+    module.attack = attack = Remembering()
+    module.optimizer = partial(torch.optim.SGD, lr=0.0)
+    trainer_of(epochs).fit(module, DataLoader(Bright(8), batch_size=batch_size), DataLoader(Bright(8), batch_size=8))
+    return module, attack
+
+
+def test_adversarial_training_draws_from_epoch_and_sample_alone():
+    (module, few), (_, many) = attacked_fit(2), attacked_fit(8)
+    assert module.classifier.training or all(parameter.requires_grad for parameter in module.classifier.parameters())
+    assert sorted(few.made) == sorted(many.made) == [*range(8), *range(2**32, 2**32 + 8)]
+    for sample, image in few.made.items():
+        torch.testing.assert_close(image, many.made[sample], rtol=0, atol=1e-6)
+    assert not torch.equal(few.made[0], few.made[2**32])
+
+
+def test_an_attack_of_several_epsilons_is_refused_in_training():
+    classifier = linear("multiclass", ("dark", "bright")).classifier
+    with pytest.raises(ValueError, match=r"training\.classifier\.attack must have one eps, got \[0\.1, 0\.2\]\."):
+        ImageClassifier(classifier, attack=PGD([0.1, 0.2], steps=1))
+
+
+@pytest.mark.slow
+def test_adversarial_training_makes_a_classifier_of_digits_robust():
+    pixels, label = (torch.tensor(column) for column in load_digits(return_X_y=True))
+    image, number = (pixels.float() / 16).view(-1, 1, 8, 8), torch.arange(len(label))
+    batches = [Batch(*rows) for rows in zip(*(each.split(64) for each in (image, label, number, number)), strict=True)]
+    fitted, tested = batches[:-4], batches[-4:]
+    robust = []
+    for attack in (None, PGD(0.15, steps=5)):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(64, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)
+        )
+        classifier = Classifier(network, Task("multiclass", tuple("0123456789")), [0.3], [0.4])
+        module = ImageClassifier(classifier, partial(torch.optim.Adam, lr=0.003), attack=attack)
+        loader = DataLoader(fitted, batch_size=None)
+        trainer_of(15).fit(module, loader, DataLoader(tested, batch_size=None))
+        judge = PGD(0.15, steps=20)
+        wrong = [classifier.eval()(judge(one, classifier, 0.15)).argmax(1) != one.label for one in tested]
+        robust.append(1 - torch.cat(wrong).float().mean().item())
+    assert robust[1] > robust[0] + 0.3

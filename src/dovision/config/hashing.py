@@ -94,9 +94,13 @@ def code_hash(without: Collection[str] = ()) -> str:
     return content_hash({file.as_posix(): file_hash(package / file) for file in files if file.parts[0] not in without})
 
 
-def fitting_code_hash() -> str:
-    """Twelve hexadecimal digits of the code that fits models, that of datasets and networks included."""
-    return code_hash(NOT_IN_A_FIT)
+def fitting_code_hash(attacks: bool = False) -> str:
+    """Twelve hexadecimal digits of the code that fits models, that of datasets and networks included.
+
+    Args:
+        attacks: whether that of attacks is included, too, as adversarial training runs it.
+    """
+    return code_hash(tuple(name for name in NOT_IN_A_FIT if not (attacks and name == "attacks")))
 
 
 def foreign_code(config: Mapping[str, Any]) -> dict[str, str]:

@@ -142,6 +142,7 @@ class ClassifierFitSettings(FitSettings):
     loss: OneComponent
     metrics: ByName
     frozen_epochs: Count
+    attack: OneComponent | None
 
 
 class AutoencoderFitSettings(FitSettings):

@@ -87,6 +87,7 @@ def classifier_module(training: TrainingSettings, network: Classifier) -> ImageC
         own.loss.make(),
         make_each(own.metrics),
         own.frozen_epochs,
+        None if own.attack is None else own.attack.make(),
     )
 
 

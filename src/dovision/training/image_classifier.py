@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from dovision import checks
-from dovision.interfaces import Classifier
+from dovision.interfaces import Attack, Classifier
 from dovision.training.fitted_module import FittedModule, MakeOptimizer, plain_argument
 from dovision.training.frozen_backbone import FrozenBackbone
 from dovision.training.label_auroc import LabelAUROC
@@ -19,6 +19,8 @@ from dovision.training.losses import ClassificationLoss
 from dovision.training.schedule import Schedule
 from dovision.training.validation_metrics import MakeMetric, ValidationMetrics
 from dovision.types import Batch, Task
+
+SAMPLES_APART = 2**32  # numbers between those of a sample in two epochs
 
 
 class ImageClassifier(FittedModule):
@@ -35,9 +37,14 @@ class ImageClassifier(FittedModule):
         loss: from logits and labels to a scalar.
         metrics: by name, classes of torchmetrics or partials of them, logged of each validation as val_<name>.
         frozen_epochs: epochs at the beginning in which only the last layer is fitted; the others are in eval mode.
+        attack: of one epsilon, by which each training image is replaced by its attacked one; None: as they are. Its
+            draws depend on (seed, epoch, sample) alone; epochs are chosen by clean validation images.
 
     Raises:
-        ValueError: a metric cannot be made for the task, or the last layer cannot be fitted alone.
+        ValueError: a metric cannot be made for the task, the last layer cannot be fitted alone, or the attack has
+            several epsilons.
+
+    Source of adversarial training: Madry et al., arXiv:1706.06083.
     """
 
     best_by = ("val_score", "max")
@@ -52,8 +59,12 @@ class ImageClassifier(FittedModule):
         loss: Callable[[Tensor, Tensor], Tensor] | None = None,
         metrics: Mapping[str, MakeMetric] | None = None,
         frozen_epochs: int = 0,
+        attack: Attack | None = None,
     ) -> None:
         super().__init__(optimizer, schedule, warmup_steps)
+        if attack is not None and len(attack.eps) != 1:
+            raise ValueError(f"training.classifier.attack must have one eps, got {list(attack.eps)}.")
+        self.attack = attack
         self.classifier = classifier
         self.loss = ClassificationLoss() if loss is None else loss
         self.frozen_epochs = checks.count("frozen_epochs", frozen_epochs)
@@ -90,7 +101,14 @@ class ImageClassifier(FittedModule):
         return self.classifier(image)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        return self.logged_loss(batch, self.loss(self(batch.image), batch.label))
+        return self.logged_loss(batch, self.loss(self(self._attacked(batch)), batch.label))
+
+    def _attacked(self, batch: Batch) -> Tensor:
+        """Images that the classifier is fitted to, shape (B, C, H, W); samples are numbered on through the epochs."""
+        if self.attack is None:
+            return batch.image
+        drawn = batch._replace(sample=batch.sample + self.current_epoch * SAMPLES_APART)
+        return self.attack(drawn, self.classifier, self.attack.eps[0])
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()

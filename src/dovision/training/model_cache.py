@@ -198,9 +198,9 @@ def _classifier_key(settings: TrainSettings, data: str, permuted: bool, digest: 
         "trainer": settings.trainer,
         "ckpt_path": None if permuted else settings.ckpt_path,
     }
-    return _key(
-        CLASSIFIER, parts, digest, data=data, labels="permuted" if permuted else "as they are", seed=settings.seed
-    )
+    labels, attacked = "permuted" if permuted else "as they are", settings.training.classifier.attack is not None
+    code = hashing.fitting_code_hash(attacks=attacked)
+    return _key(CLASSIFIER, parts, digest, code=code, data=data, labels=labels, seed=settings.seed)
 
 
 def _autoencoder_key(settings: TrainSettings, data: str, classifier: str, digest: Digest = sha256) -> Key:
@@ -210,15 +210,15 @@ def _autoencoder_key(settings: TrainSettings, data: str, classifier: str, digest
         "callbacks": of_fit(settings.callbacks, monitors=False),
         "trainer": settings.trainer,
     }
-    return _key(AUTOENCODER, parts, digest, data=data, classifier=classifier, seed=settings.seed)
+    code = hashing.fitting_code_hash()
+    return _key(AUTOENCODER, parts, digest, code=code, data=data, classifier=classifier, seed=settings.seed)
 
 
 def _key(kind: str, parts: Parts, digest: Digest, **known: Any) -> Key:
     configured = hashing.relevant_to_fits(plain(parts))
     around = {
-        **known,
         **software(),
-        "code": hashing.fitting_code_hash(),
+        **known,
         "components": hashing.foreign_code(configured),
         "files": files_named(configured, digest),
     }
