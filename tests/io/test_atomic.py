@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import defaultdict
 from pathlib import Path
 
@@ -66,14 +67,14 @@ def test_so_are_all_files_of_a_folder(tmp_path, safe):
 
 
 def test_a_file_system_that_does_not_synchronise_folders_is_good_enough(tmp_path, monkeypatch):
-    synchronise = atomic._synchronise
+    synchronise = os.fsync
 
-    def refuse(path):
-        if path.is_dir():
+    def refuse(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
             raise OSError(22, "Invalid argument")
-        synchronise(path)
+        synchronise(descriptor)
 
-    monkeypatch.setattr(atomic, "_synchronise", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     with replacing(tmp_path / "table") as partial:
         partial.write_text("rows")
     assert (tmp_path / "table").read_text() == "rows"

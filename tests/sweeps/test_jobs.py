@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -244,13 +245,14 @@ def test_effects_larger_than_the_free_disk_are_warned_of(tmp_path, caplog, monke
     assert f"the jobs may write 4.0 GB, and {tmp_path} has 3.0 GB free." in caplog.text
 
 
-def test_what_runs_alike_took_of_memory_is_compared_with_what_is_free(tmp_path, caplog, monkeypatch):
+@pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="the system does not say what memory is free")
+def test_what_runs_alike_took_of_memory_is_compared_with_what_is_free(tmp_path, caplog):
     job = Job(0, (), tmp_path)
-    monkeypatch.setattr("dovision.sweeps.dry_run._free_memory", lambda: 2 * 10**9)
-    warn_of_space(tmp_path, [JobEstimate(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 10**9)])
+    warn_of_space(tmp_path, [JobEstimate(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 1)])
     assert "memory" not in caplog.text
-    warn_of_space(tmp_path, [JobEstimate(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 3 * 10**9)])
-    assert "a run like these took 3.0 GB of memory, and 2.0 GB are free." in caplog.text
+    warn_of_space(tmp_path, [JobEstimate(job, "missing", 0, 1, Estimate(1.0, 1.0), 1, 10**15)])
+    free = re.search(r"a run like these took 1000000\.0 GB of memory, and ([\d.]+) GB are free\.", caplog.text)
+    assert 0 < float(free[1]) < 10**6
 
 
 @pytest.mark.parametrize(
