@@ -43,13 +43,13 @@ demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
 	@$(BIN)/dovision-report sweep=outputs/demo
 
 test: $(VENV)/.dev ## the tests but for the long ones, in two processes of one thread each
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not long"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not long"
 
 test-fast: $(VENV)/.dev ## the tests that take less than half a second each
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not browser and not long"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not long"
 
 test-long: $(VENV)/.dev ## the tests that take tens of seconds each: killed workers, launchers, 400 jobs on a page
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m long
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m long
 
 test-all: test test-long ## all tests
 
@@ -63,7 +63,7 @@ test-next: $(VENV)/.dev ## the quick tests with pre-releases of Hydra and OmegaC
 	  $(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
 	  > $$(.venv-next/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/layer.pth; }
 	@.venv-next/bin/python -m pip install --quiet --upgrade --no-deps --pre hydra-core omegaconf
-	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest --numprocesses 2 --dist loadfile -m "not slow and not browser and not long"
+	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not long"
 
 check: $(VENV)/.dev ## style, types and layers
 	@$(BIN)/ruff check

@@ -50,7 +50,7 @@ def test_a_bad_film_ends_the_command_with_one_line_that_names_it(dovision_prepar
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long  # the store by itself is killed in datasets/test_nih_store.py
 def test_a_killed_command_goes_on_where_it_was(dovision_prepare, nih_root):
     """As it would be killed: no warning, in the middle."""
     slowly = (

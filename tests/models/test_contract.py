@@ -92,7 +92,7 @@ def test_an_edit_is_propagated_incrementally_to_what_the_plain_pass_gives(name):
     torch.testing.assert_close(outcome.treated[0].sigmoid(), expected[1:], atol=1e-5, rtol=0)
 
 
-@pytest.mark.slow
+@pytest.mark.long  # one of them is in test_checkpoint.py
 def test_a_fresh_process_rebuilds_each_model_from_its_file_alone(tmp_path):
     expected = {}
     for name in NAMES:

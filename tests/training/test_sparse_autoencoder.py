@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 from functools import partial
 
@@ -24,8 +25,8 @@ from dovision.training.sparse_autoencoder import SparseAutoencoder, logged_metri
 from dovision.types import Batch, Task
 
 DIGITS = ("dataset=digits", "dataset.test_fraction=0.75", "training.classifier.epochs=1")
-DIGITS += ("autoencoder=topk_sae", "autoencoder.after=relu1", "autoencoder.channels=32", "autoencoder.expansion=4")
-DIGITS += ("training.autoencoder.epochs=2",)
+DIGITS += ("autoencoder=topk_sae", "autoencoder.after=pool", "autoencoder.channels=64", "autoencoder.expansion=4")
+DIGITS += ("training.autoencoder.epochs=2", "training.autoencoder.batch_size=64")
 THREE = Task("multiclass", ("a", "b", "c"))
 
 
@@ -139,9 +140,17 @@ def test_dropout_and_batch_norm_stay_in_eval_mode_while_the_autoencoder_trains(c
     assert not any(training for name, training in modes.items() if ".autoencoder" not in name)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, run_command):
+    """An output root in which the digits' classifier and its sparse autoencoder are fitted."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    assert run_command(train, *DIGITS, f"output_root={root}") == 0
+    return root
+
+
 @pytest.mark.slow
-def test_a_stopped_fit_goes_on_to_the_bytes_of_an_undisturbed_one_and_is_found_again(
-    tmp_path, run_command, monkeypatch, capsys
+def test_a_stopped_fit_goes_on_to_the_bytes_of_an_undisturbed_one(
+    undisturbed, tmp_path, run_command, monkeypatch, capsys
 ):
     plain, steps = SparseAutoencoder.training_step, itertools.count()
 
@@ -150,29 +159,32 @@ def test_a_stopped_fit_goes_on_to_the_bytes_of_an_undisturbed_one_and_is_found_a
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(self, batch, batch_idx)
 
-    command = (*DIGITS, "training.autoencoder.batch_size=64")
+    (classifier,) = undisturbed.glob("checkpoints/classifier-*")
+    shutil.copytree(classifier, tmp_path / "checkpoints" / classifier.name)
     monkeypatch.setattr(SparseAutoencoder, "training_step", step)
-    assert run_command(train, *command, f"output_root={tmp_path / 'stopped'}") == 128 + signal.SIGTERM
-    for root in ("stopped", "undisturbed", "undisturbed"):
-        assert run_command(train, *command, f"output_root={tmp_path / root}") == 0
-    printed = capsys.readouterr().err
-    assert "the training goes on after epoch 1 of 2" in printed
-    assert printed.count("found the fitted autoencoder") == 1
-    stopped, undisturbed = tmp_path.glob("*/checkpoints/autoencoder-*/autoencoder.ckpt")
-    assert stopped.read_bytes() == undisturbed.read_bytes()
+    assert run_command(train, *DIGITS, f"output_root={tmp_path}") == 128 + signal.SIGTERM
+    assert run_command(train, *DIGITS, f"output_root={tmp_path}") == 0
+    assert "the training goes on after epoch 1 of 2" in capsys.readouterr().err
+    found, expected = (
+        next(root.glob("checkpoints/autoencoder-*/autoencoder.ckpt")) for root in (tmp_path, undisturbed)
+    )
+    assert found.read_bytes() == expected.read_bytes()
 
-    facts = checkpoint.read_checkpoint(stopped)["facts"]
+    facts = checkpoint.read_checkpoint(found)["facts"]
     assert set(facts["scores"]) >= {"val_explained_variance", "val_l0", "val_dead_share", "val_kl"}
-    activity = inserted_autoencoder(checkpoint.load(stopped)).activity
+    activity = inserted_autoencoder(checkpoint.load(found)).activity
     assert torch.equal(activity, activity.sort(descending=True).values)
     assert activity[0] > 0
 
 
 @pytest.mark.slow
-def test_effects_and_activity_of_the_most_active_latents_are_measured(tmp_path, run_command):
+def test_effects_and_activity_of_the_most_active_latents_are_measured_with_the_fitted_one(
+    undisturbed, run_command, capsys
+):
     own = ("intervention=latent", "intervention.choose=4", "evaluation.images=4")
-    assert run_command(evaluate, *DIGITS, *own, f"output_root={tmp_path}") == 0
-    (run,) = read_sweep(tmp_path / "evaluate")
+    assert run_command(evaluate, *DIGITS, *own, f"output_root={undisturbed}") == 0
+    assert capsys.readouterr().err.count("found the fitted autoencoder") == 1
+    (run,) = read_sweep(undisturbed / "evaluate")
     latents = [f"z{number}" for number in range(4)]
     effects = read_effects(run.folder, range(4))
     assert list(dict.fromkeys(effects["unit"])) == latents
