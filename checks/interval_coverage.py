@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import integrate, stats
 
-from dovision.functional.detection import Scored, auroc, average_precision
+from dovision.functional.detection import Scored, auroc, auroc_difference, average_precision
 from dovision.functional.intervals import Interval, balanced_interval, means, share_interval
 
 Array = npt.NDArray[np.float64]
@@ -80,6 +80,7 @@ UNEQUAL = ("normal", "exponential", "log-normal", "1 in 10 large", "1 in 10 larg
 SHARES = (0.5, 0.9, 0.98)
 BALANCED = ((0.5, 0.9), (0.9, 0.98), (0.9,) * 10)
 AREAS = (0.5, 0.75, 0.9, 0.98)
+DIFFERENCES = ((0.8, 0.7), (0.9, 0.9), (0.98, 0.95), (0.995, 0.99))
 
 
 def of_means(draw: Draw, truth: float, clusters: int, samples: int, unequal: bool, seed: int) -> tuple[int, int]:
@@ -114,6 +115,24 @@ def of_areas(
         own = np.sqrt(0.36 if twins else 1.0)
         attacked, clean = (0.8 * shared + own * random.normal(size=clusters) + move for move in (shift, 0.0))
         yield area(Scored(attacked, names), Scored(clean, names if twins else names + clusters))
+
+
+def of_differences(
+    area: float, other: float, clusters: int, samples: int, twins: bool, seed: int
+) -> Iterator[Interval]:
+    """Paired intervals of differences of AUROC of two scores of the same images, which agree in part."""
+    random = np.random.default_rng([seed, clusters])
+    names, shifts = np.arange(clusters), np.sqrt(2) * stats.norm.ppf([area, other])
+    groups = names, names if twins else names + clusters
+    for _ in range(samples):
+        shared = random.normal(size=(2, clusters))
+        shared[1] = shared[0] if twins else shared[1]
+        own = 0.8 * shared + 0.6 * random.normal(size=(2, 2, clusters))  # of a score, attacked and clean
+        pairs = [
+            [(Scored(attacked + shift, groups[0]), Scored(clean, groups[1]))]
+            for (attacked, clean), shift in zip(own, shifts, strict=True)
+        ]
+        yield auroc_difference(*pairs)
 
 
 def of_balanced(rates: Sequence[float], clusters: int, samples: int, seed: int) -> Iterator[Interval]:
@@ -173,6 +192,16 @@ def share_rows(clusters: Sequence[int], samples: int, seed: int = 0) -> Iterator
             yield Coverage(f"AUPRC at {truth:g}", count, samples, *counted(found, precision_of(shift)))
 
 
+def difference_rows(clusters: Sequence[int], samples: int, seed: int = 0) -> Iterator[Coverage]:
+    """The coverage of paired intervals of differences of areas."""
+    for area, other in DIFFERENCES:
+        for twins, end in ((False, ""), (True, "; twins")):
+            for count in clusters:
+                found = of_differences(area, other, count, samples, twins, seed)
+                name = f"AUROC of {area:g} minus {other:g}{end}"
+                yield Coverage(name, count, samples, *counted(found, area - other))
+
+
 def table(rows: Sequence[Coverage]) -> str:
     """Markdown: a row per kind of number, a cell per count of clusters: covered, and withheld and missed of all."""
     counts = list(dict.fromkeys(row.clusters for row in rows))
@@ -197,7 +226,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     samples = 2_000 if options.quick else options.samples
-    rows = [*mean_rows(CLUSTERS, samples, options.seed), *share_rows(CLUSTERS, samples // 10, options.seed)]
+    rows = [*mean_rows(CLUSTERS, samples, options.seed)]
+    rows += [row for kind in (share_rows, difference_rows) for row in kind(CLUSTERS, samples // 10, options.seed)]
     print(f"Printed intervals of nominal .95 that hold, of {samples:,} samples (shares and areas: {samples // 10:,})\n")
     print(table(rows))
     low = [row for row in rows if row.too_low]

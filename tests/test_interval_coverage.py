@@ -55,10 +55,21 @@ def test_intervals_of_areas_hold(check):
     assert check.precision_of(0.0) == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("twins", [False, True])
+@pytest.mark.parametrize(("area", "other"), [(0.8, 0.7), (0.98, 0.95)])
+def test_paired_intervals_of_differences_of_areas_hold(check, area, other, twins):
+    for clusters in (30, 200):
+        found = check.counted(check.of_differences(area, other, clusters, 200, twins, 1), area - other)
+        row = check.Coverage("difference", clusters, 200, *found)
+        assert row.printed > 190
+        assert not row.too_low
+
+
 def test_a_coverage_that_is_too_low_ends_with_an_error(check, monkeypatch, capsys):
     monkeypatch.setattr(check, "EFFECTS", {"shifted": (check.EFFECTS["normal"][0], 0.9)})
     monkeypatch.setattr(check, "CLUSTERS", (20,))
     monkeypatch.setattr(check, "share_rows", lambda *_: iter(()))
+    monkeypatch.setattr(check, "difference_rows", lambda *_: iter(()))
     monkeypatch.setattr(sys, "argv", ["interval_coverage.py", "--samples", "200"])
     assert check.main() == 1
     assert "too low" in capsys.readouterr().out

@@ -49,9 +49,9 @@ def conditions(**more):
     ]
 
 
-def write(folder, parts, families=None):
+def write(folder, parts, families=None, tuned=None):
     folder.mkdir(exist_ok=True)
-    schema = scores_schema(families)
+    schema = scores_schema(families, tuned)
     with TableWriter(folder / SCORES, schema) as table:
         for part in parts:
             for batch in pa.Table.from_pandas(part[schema.names], schema, preserve_index=False).to_batches():
@@ -67,6 +67,15 @@ def found(tmp_path_factory):
 def row(frame, attack, eps=0.1):
     same = frame["eps"].isna() if np.isnan(eps) else frame["eps"] == eps
     return frame[(frame["attack"] == attack) & same].iloc[0]
+
+
+def test_the_settings_that_a_fit_has_chosen_stand_in_each_of_its_rows_and_in_the_headlines(found, tmp_path):
+    assert set(found["tuned"]) == {""}
+    parts = [*conditions(), *conditions(detector="squeeze")]
+    tuned = detection(write(tmp_path, parts, tuned={("odin", "as is", ""): "step=0.002"}))
+    for frame in (tuned, headlines(tuned)):
+        assert set(frame.loc[frame["detector"] == "odin", "tuned"]) == {"step=0.002"}
+        assert set(frame.loc[frame["detector"] == "squeeze", "tuned"]) == {""}
 
 
 def test_counts_and_thresholds(found):

@@ -296,6 +296,22 @@ def test_supervised_detectors_are_fitted_to_each_family_to_all_and_to_all_but_ea
     assert found["supervised, hardened", "shifts"] == sorted([*shifts, 0.15, 0.45, 0.55, 0.85])
 
 
+def test_what_a_fit_has_chosen_is_written(tmp_path):
+    class Tuned(Taught):
+        def fit_features(self, clean, attacked):
+            super().fit_features(clean, attacked)
+            self.tuned = {"step": 0.00200, "layers": [0, len(attacked)]}
+
+    run(
+        tmp_path, {"random_sign": Shift(0.01), "shift": Shift(0.2), "other": Shift([0.2, 0.3])}, more={"tuned": Tuned()}
+    )
+    table = read_detection(tmp_path)
+    tuned = table[table["detector"] == "tuned"].groupby("fitted_on")["tuned"].unique().map(list).to_dict()
+    assert tuned["shift"] == ["step=0.002, layers=[0, 2]"]
+    assert tuned["other"] == tuned["all but shift"] == ["step=0.002, layers=[0, 4]"]
+    assert set(table.loc[table["detector"] == "taught", "tuned"]) == {""}
+
+
 def test_a_fit_to_all_but_a_family_scores_that_family_alone(tmp_path):
     run(tmp_path, {"random_sign": Shift(0.01), "shift": Shift(0.2), "other": Shift([0.15, 0.3])})
     scores = read_scores(tmp_path)

@@ -9,12 +9,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from dovision.functional.detection import (
     Scored,
     auroc,
+    auroc_difference,
     average_precision,
     fewest_for_threshold,
     pooled_auroc,
     threshold,
 )
-from dovision.functional.intervals import NOT_MEASURED, ONE_GROUP, unit_ends
+from dovision.functional.intervals import FEW_DIFFERENT, NOT_MEASURED, ONE_GROUP, unit_ends
 
 SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=12)
 ORACLES = [(auroc, roc_auc_score), (average_precision, average_precision_score)]
@@ -161,3 +162,46 @@ def test_a_threshold_is_counted_by_hand():
     assert [fewest_for_threshold(rate) for rate in (0.01, 0.05, 0.5)] == [99, 19, 1]
     with pytest.raises(ValueError, match=r"needs the scores of clean validation images, got none\."):
         threshold(np.array([]), 0.05)
+
+
+def two_scores(random, count, shift=1.0, better=0.0):
+    """Attacked and clean images as two detectors score them that agree in part; the second one is better by a shift."""
+    scores = []
+    for move, first in ((shift, 0), (0.0, 10_000)):
+        shared = random.normal(size=count)
+        own = [0.8 * shared + 0.6 * random.normal(size=count) + move + (move > 0) * extra for extra in (0, better)]
+        scores.append([scored(each, first) for each in own])
+    return tuple([(attacked, clean)] for attacked, clean in zip(*scores, strict=True))
+
+
+def test_a_difference_of_areas_is_that_of_scikit_learn_and_its_error_is_delongs():
+    random = np.random.default_rng(0)
+    first, second = two_scores(random, 60)
+    found = auroc_difference(second, first)
+    areas, added = [], []
+    for ((attacked, clean),) in (second, first):
+        areas.append(roc_auc_score(labels(attacked.score, clean.score), np.r_[attacked.score, clean.score]))
+        won = (attacked.score[:, None] > clean.score).astype(float)
+        added.append([won.mean(1), won.mean(0)])
+    assert found.estimate == pytest.approx(areas[0] - areas[1])
+    of_attacked, of_clean = (np.subtract(*pair) for pair in zip(*added, strict=True))
+    error = np.sqrt(of_attacked.var(ddof=1) / 60 + of_clean.var(ddof=1) / 60)
+    assert found.high - found.low == pytest.approx(2 * 1.98 * error, rel=0.15)
+    assert auroc_difference(first, second)[:3] == pytest.approx((-found.estimate, -found.high, -found.low))
+
+
+def test_a_paired_interval_is_narrower_than_those_of_the_two_areas():
+    first, second = two_scores(np.random.default_rng(1), 200)
+    paired, alone = auroc_difference(second, first), pooled_auroc(first)
+    assert paired.high - paired.low < alone.high - alone.low
+
+
+def test_equal_scores_and_few_images_have_a_difference_without_an_interval():
+    first, second = two_scores(np.random.default_rng(2), 60)
+    same = auroc_difference(first, first)
+    assert (same.estimate, same.reason) == (0, FEW_DIFFERENT)
+    few = auroc_difference(*two_scores(np.random.default_rng(2), 19))
+    assert few.reason == "fewer than 20 groups"
+    assert auroc_difference([(scored([]), scored([1.0]))], [(scored([]), scored([2.0]))]).reason == NOT_MEASURED
+    with pytest.raises(ValueError, match="needs the same images in the same order, got different groups"):
+        auroc_difference(first, [(pair[0], scored(pair[1].score, 5)) for pair in second])

@@ -13,6 +13,7 @@ from dovision.store.detection_tables import (
     preferred,
     read_families,
     read_scores,
+    read_tuned,
     scores_schema,
     widest,
 )
@@ -52,6 +53,13 @@ def test_the_families_are_in_the_metadata(tmp_path):
     assert read_families(tmp_path) == {"pgd": "strong", "fgsm": "fgsm"}
     write(tmp_path)
     assert read_families(tmp_path) == {}
+    assert read_tuned(tmp_path) == {}
+
+
+def test_what_fits_have_chosen_is_in_the_metadata(tmp_path):
+    with TableWriter(tmp_path / SCORES, scores_schema(tuned={("odin", "as is", ""): "step=0.002"})):
+        pass
+    assert read_tuned(tmp_path) == {("odin", "as is", ""): "step=0.002"}
 
 
 def test_a_missing_score_is_an_error_that_names_the_detector(tmp_path):

@@ -35,6 +35,7 @@ from dovision.store.detection_tables import (
     leaves_out,
     read_families,
     read_scores,
+    read_tuned,
     widest,
 )
 from dovision.store.tables import CLEAN, METADATA, TableWriter, row_groups
@@ -63,6 +64,7 @@ def detection(folder: Path) -> pd.DataFrame:
     attack                  as there; "whole family": all attacks of a family at all epsilons (eps is nan); and "worst
                             case": the attack with the lowest score for each image, at one epsilon or (eps is nan) at
                             any, among those that succeeded if there is one
+    tuned                   settings that the fit has chosen on validation images, as text; "" if none
     family                  of the attack; "" for noise, the worst case and the adaptive attacker
     attacker                "adaptive" (knows the detector of the row) or "not adaptive"
     images, right, successful   attacked; of these right when clean; of these wrong when attacked
@@ -85,11 +87,12 @@ def detection(folder: Path) -> pd.DataFrame:
     Raises:
         ValueError: a detector has no score of clean images of val or of test.
     """
-    rows, families = [], read_families(folder)
+    rows, families, tuned = [], read_families(folder), read_tuned(folder)
     for key, own in read_scores(folder).groupby(DETECTOR, observed=True, sort=False):
         limits = _limits(own, str(key[0]))
         test = own[own["split"] == TEST]
-        name = dict(zip(DETECTOR, key, strict=True))
+        detector, variant, fitted_on = map(str, key)
+        name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
         rows += [name | row for row in _conditions(test, limits, families, not leaves_out(str(key[2])))]
     return pd.DataFrame(rows)
 
@@ -118,7 +121,7 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     whole = widest(frame)
     several = (whole["attack"] == WORST).any()
     chosen = whole["attack"].isin([WORST, NOISE, ADAPTIVE]) | (not several and whole["attack"] != WHOLE_FAMILY)
-    columns = [*_KEY, "attacker", "images", "successful", "note"]
+    columns = [*_KEY, "tuned", "attacker", "images", "successful", "note"]
     ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
     return pd.concat([unseen(frame), whole[chosen]])[columns + ends].reset_index(drop=True)
 
@@ -143,6 +146,7 @@ def detection_over_seeds(folders: Sequence[Path]) -> pd.DataFrame:
     frame = pd.concat([read_detection(folder) for folder in folders])
     rows = frame.groupby(_KEY, sort=False, dropna=False)
     counts = rows.agg(seeds=("attacker", "size"), attacker=("attacker", "first"))
+    counts["tuned"] = rows["tuned"].agg(lambda texts: "; ".join(dict.fromkeys(texts)))
     sums = rows[["images", "successful"]].sum()
     ends = {"": "mean", "_low": "min", "_high": "max"}
     parts = [rows[DETECTION_METRICS].agg(how).add_suffix(end) for end, how in ends.items()]
@@ -226,7 +230,7 @@ def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limit
     tried = rows[rows["success"].notna()]
     success, scored = tried["success"].to_numpy() == 1, _scored(tried)
     found = {"success": share_interval(success, scored.group)}
-    by_eps = [(own, _noise_of(noise, eps)) for eps, own in rows.groupby("eps", sort=False)]
+    by_eps = [(own, noise_of(noise, eps)) for eps, own in rows.groupby("eps", sort=False)]
     same = pd.concat([others for _, others in by_eps]).drop_duplicates(["sample", "eps"])
     for name, limit in limits.items():
         found[f"evasion_{name}"] = _beyond(limit, success & (scored.score <= limit), scored.group)
@@ -245,8 +249,8 @@ def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limit
     return found
 
 
-def _noise_of(noise: pd.DataFrame, eps: float) -> pd.DataFrame:
-    """Noise of this epsilon, or of all where there is none."""
+def noise_of(noise: pd.DataFrame, eps: float) -> pd.DataFrame:
+    """Rows of noise of this epsilon, or of all where there is none."""
     same = noise[noise["eps"] == eps]
     return same if len(same) else noise
 

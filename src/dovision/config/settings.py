@@ -238,6 +238,7 @@ class DetectionSettings(Section):
     attacks: ByName
     families: NamesByName
     seen: EpsilonsByName
+    reference: Text | None
     val_images: Whole | None
     test_images: Whole | None
     adaptive: AdaptiveSettings
@@ -280,6 +281,8 @@ class EvaluateSettings(TrainSettings):
     def _need_attacks_and_detectors(self) -> EvaluateSettings:
         if self.detector and not self.detection.attacks:
             raise ValueError("detection needs attacks, got none. Add some: +attack@detection.attacks.pgd=pgd.")
+        if self.detector and self.detection.reference is not None:
+            checks.choice("detection.reference", self.detection.reference, self.detector)
         for name in (self.detection.adaptive.detectors or ()) if self.detector else ():
             checks.choice("detection.adaptive.detectors", name, self.detector)
         return self

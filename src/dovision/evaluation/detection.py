@@ -15,7 +15,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from dovision import checks
 from dovision.analysis.detection_summary import HEADLINES, WHOLE_FAMILY, read_detection, unseen, write_detection
+from dovision.analysis.detector_comparison import write_comparison
 from dovision.attacks._gradients import dead_gradients
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition, attack_rows, read_rows
@@ -67,6 +69,7 @@ class Detection(Evaluation):
         families: attacks by family; an attack in none is a family of its own name. Supervised detectors are fitted to
             each family, to all, and to all but each.
         seen: by attack, those of its epsilons that detectors are fitted to; all of them if it is not there.
+        reference: the detector that the others are compared with in comparison.parquet, by name; None: no comparison.
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
         whole: whether it is an error if some images of the dataloaders are not tested.
     """
@@ -87,6 +90,7 @@ class Detection(Evaluation):
         store_adversarial: bool = False,
         families: Mapping[str, Sequence[str]] | None = None,
         seen: Mapping[str, Sequence[float]] | None = None,
+        reference: str | None = None,
         adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch]] = lambda fits: (),
         whole: bool = False,
     ) -> None:
@@ -95,6 +99,7 @@ class Detection(Evaluation):
         self.with_autoencoder = with_autoencoder
         self.attacks = attacks
         self.detectors = detectors
+        self.reference = None if reference is None else checks.choice("reference", reference, detectors)
         self.protocol = fit_protocol({name: attack.eps for name, attack in attacks.items()}, families, seen)
         self.store_adversarial = store_adversarial
         self.adaptive = adaptive
@@ -164,6 +169,8 @@ class Detection(Evaluation):
         fits = fit_detectors(self.folder, self.detectors, self.failed, self.protocol)
         write_scores(self.folder, fits, self.failed, self.protocol, self.adaptive(fits))
         write_detection(self.folder)
+        if self.reference is not None:
+            write_comparison(self.folder, self.reference)
         super().on_test_epoch_end(trainer, pl_module)
 
     def numbers(self) -> dict[str, Tensor]:

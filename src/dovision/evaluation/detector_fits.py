@@ -134,7 +134,8 @@ def write_scores(
     who needs the fits, come last.
     """
     family = {attack: name for attack, name in protocol.family.items() if attack not in failed}
-    with TableWriter(folder / SCORES, scores_schema(family)) as table:
+    tuned = {fitted[:3]: tuned_text(fitted.detector.tuned) for fitted in fits if fitted.detector.tuned}
+    with TableWriter(folder / SCORES, scores_schema(family, tuned)) as table:
         for name in dict.fromkeys(fitted.name for fitted in fits):
             for reads in read_reads(folder, name):
                 facts = reads.facts
@@ -149,6 +150,11 @@ def write_scores(
                         table.write(fitted.rows(facts[chosen], fitted.detector.score(reads.chosen(chosen))))
         for rows in adaptive:
             table.write(rows)
+
+
+def tuned_text(tuned: Mapping[str, object]) -> str:
+    """Settings that a fit has chosen, such as "step=0.002, layers=[0, 2]"."""
+    return ", ".join(f"{name}={f'{value:g}' if isinstance(value, float) else value}" for name, value in tuned.items())
 
 
 def _variants(

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dovision.functional.intervals import NOT_MEASURED, Interval, stratified_interval, withheld
+from dovision.functional.intervals import NOT_MEASURED, Interval, difference_interval, stratified_interval, withheld
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -47,6 +47,31 @@ def pooled_auroc(strata: Sequence[tuple[Scored, Scored]]) -> Interval:
     if not known:
         return _nothing(attacked, clean)
     return _area(*_areas_of_images(known), attacked, clean)
+
+
+def auroc_difference(first: Sequence[tuple[Scored, Scored]], second: Sequence[tuple[Scored, Scored]]) -> Interval:
+    """The pooled AUROC of one score minus that of another one, of the same images in the same order.
+
+    Args:
+        first, second: strata of attacked and clean images, as of `pooled_auroc`.
+
+    Returns:
+        The difference, in [-1, 1]; its paired interval follows from what each image adds to both areas (DeLong, 1988).
+
+    Raises:
+        ValueError: the images differ.
+    """
+    pairs = list(zip(first, second, strict=True))
+    if not all(np.array_equal(a.group, b.group) for one, other in pairs for a, b in zip(one, other, strict=True)):
+        raise ValueError("a paired difference needs the same images in the same order, got different groups.")
+    known = [pair for pair in pairs if all(len(each.score) for each in pair[0])]
+    attacked, clean = (_joined([pair[0][place] for pair in known]) for place in (0, 1))
+    if not known:
+        return _nothing(attacked, clean)
+    (area, *of_images), (other, *of_others) = (_areas_of_images([pair[n] for pair in known]) for n in (0, 1))
+    added = np.concatenate(of_images) - np.concatenate(of_others)
+    groups = [attacked.group, clean.group]
+    return difference_interval(area - other, added, np.concatenate(groups), groups)
 
 
 def _areas_of_images(strata: Sequence[tuple[Scored, Scored]]) -> tuple[float, Floats, Floats]:

@@ -25,6 +25,7 @@ MEAN_INTERVALS = (
     "of the skew"
 )
 SHARE_INTERVALS = "95% intervals over groups (patients or images), Clopper-Pearson at the effective sample size"
+PAIRED_INTERVALS = "95% intervals of paired differences over groups (patients or images), Student's t, widened for skew"
 BOTH_INTERVALS = (
     f"{SHARE_INTERVALS}; of means that are no shares, Student's t with half the degrees of freedom, widened for skew"
 )
@@ -221,6 +222,36 @@ def stratified_interval(estimate: float, added: _Array, groups: Groups, strata: 
     error = float(np.sqrt(fewest / (fewest - 1) * (np.bincount(group, added) ** 2).sum()))
     low, high = unit_ends(estimate, error, fewest, np.inf, fewest, len(strata) * fewest)
     return Interval(estimate, low, high, len(names), SHARE, "")
+
+
+def difference_interval(
+    estimate: float, added: _Array, groups: Groups, strata: Sequence[Groups], least: int = 20
+) -> Interval:
+    """The interval of a paired difference of two estimates over strata, as `Means.ends` of what each group adds to it.
+
+    Where few groups make the difference, the error is known as badly as so few groups allow: the degrees of freedom of
+    the variance follow from the kurtosis of what the groups add.
+
+    Args:
+        estimate: the difference.
+        added: what each row adds to it, shape (N,).
+        groups: the group of each row, shape (N,).
+        strata: the groups of each stratum's rows.
+        least: groups, of one size, of the smallest stratum, below which no interval is given.
+    """
+    names, group = np.unique(groups, return_inverse=True)
+    fewest, total = min(map(effective_groups, strata)), np.bincount(group, added)
+    if fewest < least:
+        return withheld(estimate, len(names), f"fewer than {least} groups")
+    if (np.abs(total) > 1e-12).sum() < MIN_GROUPS:
+        return withheld(estimate, len(names), FEW_DIFFERENT)
+    second, third, fourth = ((total**power).sum() for power in (2, 3, 4))
+    count = len(total)
+    freedom = min(fewest - 1, 2 * count / max(count * fourth / second**2 - 1, 1e-9))
+    error, skewness = np.sqrt(fewest / (fewest - 1) * second), np.sqrt(count) * third / second**1.5
+    difference, spread, skew, effective = (np.array([each]) for each in (estimate, error, skewness, 2 * freedom + 1))
+    low, high = Means(difference, spread, skew, effective, np.array([count]), np.array([""])).ends()
+    return Interval(estimate, max(-1.0, float(low[0])), min(1.0, float(high[0])), count, MEAN, "")
 
 
 def effective_groups(groups: Groups) -> float:

@@ -23,6 +23,7 @@ from dovision.functional.intervals import share_interval
 from dovision.store.tables import METADATA, NAME, read_schema, read_table, row_groups
 
 SCORES = "scores.parquet"
+COMPARISON = "comparison.parquet"
 ADAPTIVE_STEPS = "adaptive.parquet"
 
 VAL, TEST = "val", "test"  # splits: thresholds come from the one, all else from the other
@@ -40,7 +41,7 @@ CONDITION = ["attack", "eps"]  # columns that name a condition
 VARIANTS = (SUPERVISED_HARDENED, HARDENED, SUPERVISED, CLEAN_ONLY, UNFITTED)  # the first there is of these is shown
 ATTACKS = "attacks.parquet"
 TOGETHER = "all together"  # an image is beaten if one of the attacks of an epsilon beats it
-FAMILIES = "dovision_families"  # the family of each attack, in the metadata of scores.parquet
+FAMILIES, TUNED = "dovision_families", "dovision_tuned"  # the family of each attack, what fits chose: in the metadata
 MASKED = 0.05  # share of dead gradients above which attacks by gradient may fail for want of one
 SHARES = ("success", "success_8bit", "robust_accuracy")
 READS = "reads"  # the folder of the tables, in the run directory
@@ -59,10 +60,13 @@ def leaves_out(fitted_on: str) -> bool:
     return fitted_on.startswith(all_but(""))
 
 
-def scores_schema(families: Mapping[str, str] | None = None) -> pa.Schema:
+def scores_schema(
+    families: Mapping[str, str] | None = None, tuned: Mapping[tuple[str, str, str], str] | None = None
+) -> pa.Schema:
     """Columns of scores.parquet, a row per (split, sample, attack, eps, detector, variant, fitted_on).
 
-    The family of each attack, here given by attack, is in the metadata; an attack that is not there is its own.
+    In the metadata are the family of each attack, here given by attack (one that is not there is its own), and the
+    settings that each fit has chosen, as text, by (detector, variant, fitted_on).
 
     attack                  also "adaptive", of one who knows the detector of the row
     detector                its name in the configuration
@@ -78,13 +82,21 @@ def scores_schema(families: Mapping[str, str] | None = None) -> pa.Schema:
     one family has scores of clean images, of noise, and of that family.
     """
     columns = _IMAGE | dict.fromkeys(DETECTOR, NAME) | _WON | {"score": pa.float32()}
-    return pa.schema(columns, metadata=METADATA | {FAMILIES: json.dumps(dict(families or {}))})
+    chosen = [[*names, text] for names, text in (tuned or {}).items()]
+    more = {FAMILIES: json.dumps(dict(families or {})), TUNED: json.dumps(chosen)}
+    return pa.schema(columns, metadata=METADATA | more)
 
 
 def read_families(folder: Path) -> dict[str, str]:
     """The families of scores.parquet, by attack."""
-    found: dict[str, str] = json.loads((read_schema(folder / SCORES).metadata or {}).get(FAMILIES.encode(), b"{}"))
+    found: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata.get(FAMILIES.encode(), b"{}"))
     return found
+
+
+def read_tuned(folder: Path) -> dict[tuple[str, str, str], str]:
+    """The settings that fits have chosen, as text, by (detector, variant, fitted_on); of those that chose any."""
+    stored = json.loads(read_schema(folder / SCORES).metadata.get(TUNED.encode(), b"[]"))
+    return {(detector, variant, fitted_on): text for detector, variant, fitted_on, text in stored}
 
 
 def adaptive_schema() -> pa.Schema:

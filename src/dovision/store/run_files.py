@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from dovision.attacks.replay import FOLDER
 from dovision.io.files import sha256
 from dovision.store.activity import ACTIVITY
-from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, READS, SCORES
+from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, COMPARISON, READS, SCORES
 from dovision.store.map_tables import BOXES_FILE, MAPS_FILE
 from dovision.store.schemas import DIGESTS, SUMMARY
 from dovision.store.shards import SHARDS_FOLDER
@@ -122,6 +122,15 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         "detection.parquet",
         "what follows from the scores: a row per detector and condition, with intervals",
         ("", "analysis.detection_summary.write_detection", "analysis.detection_summary.read_detection"),
+    ),
+    RunFile(
+        COMPARISON,
+        "with `detection.reference`: AUROC of each detector minus that of the reference on the same images, paired",
+        (
+            "",
+            "analysis.detector_comparison.write_comparison",
+            "analysis.detector_comparison.read_comparison",
+        ),
     ),
     RunFile(
         SUMMARY,

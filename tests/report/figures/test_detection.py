@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from dovision.analysis.detection_summary import write_detection
+from dovision.analysis.detector_comparison import write_comparison
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.figures._detection_curves import distributions, operating_curves, spaced
 from dovision.report.figures.detection import Detectors
@@ -150,6 +151,7 @@ def make_run(folder: Path, seed: int = 0, **scores: Any) -> Run:
     if scores.get("adaptive", True):
         write_steps(folder)
     write_detection(folder)
+    write_comparison(folder, "feature_squeezing")
     config = {"dataset": {"_target_": "dovision.datasets.mnist.MNIST"}}
     facts = {"seed": seed, "overrides": ["detector=odin", f"seed={seed}"], "detector_costs": COSTS}
     return Run(folder, f"seed={seed}", "completed", facts, config, {})
@@ -172,7 +174,7 @@ def texts(report_figure):
 def test_all_figures_are_drawn(report_figures):
     tables = [f"detection_table_eps_{eps}" for eps in ("0.1", "0.2", "0.3")]
     others = ["adaptive", "convergence", "curves", "epsilon", "matrix_effect_classifier", "scores"]
-    families = ["detection_unseen", "detection_families"]
+    families = ["detection_unseen", "detection_families", "detection_comparison"]
     assert list(report_figures) == [*families, *tables, *(f"detection_{name}" for name in others)]
 
 
@@ -215,7 +217,7 @@ def test_the_numbers_of_the_table_are_those_of_the_run(report_figures):
 @pytest.mark.slow
 def test_the_tables_are_set_by_latex_and_fit_the_page(report_figures, typeset):
     tables = [latex_table(one.table, one.caption, one.name) for one in report_figures.values() if one.table is not None]
-    assert len(tables) == 4
+    assert len(tables) == 5
     assert "Overfull" not in typeset(*tables)
 
 
@@ -225,6 +227,19 @@ def test_the_matrix_has_the_unseen_above_the_fits_to_each_attack(report_figures)
     assert names[:3] == ["max_softmax", "feature_squeezing", "effect_profile"]
     hardened = ["fgsm", "pgd", "all attacks", "all others"]
     assert names[3:] == ["all attacks", *(f"hardened: {fit}" for fit in hardened)]
+
+
+def test_the_comparison_has_a_panel_a_family_and_a_row_a_detector(report_figures):
+    report_figure = report_figures["detection_comparison"]
+    panels = report_figure.figure.axes
+    assert [axes.get_title("left") for axes in panels] == ["fgsm", "pgd"]
+    names = [label.get_text() for label in panels[0].get_yticklabels()]
+    assert [name.partition(",")[0] for name in names] == ["max_softmax", "effect_profile", "effect_classifier"]
+    assert "minus that of feature_squeezing" in report_figure.caption
+    data = report_figure.data
+    own = data[(data["detector"] == "max_softmax") & (data["family"] == "pgd")].iloc[0]
+    lines = report_figure.table.loc["max_softmax", "pgd"].splitlines()
+    assert lines[0] == f"clean {own['auroc']:.3f} [{own['auroc_low']:.3f}, {own['auroc_high']:.3f}]".replace("0.", ".")
 
 
 def test_the_unseen_families_are_shown_as_a_picture_and_with_intervals(report_figures):

@@ -21,6 +21,7 @@ from dovision.analysis.detection_summary import (
 )
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.figures import _detection_curves as curves
+from dovision.report.figures._detector_comparison import cell, comparison_figures, family_table
 from dovision.report.plots import draw_means, heat_maps, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
 from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, styled
@@ -69,6 +70,7 @@ LINES: dict[str, tuple[str, str, dict[str, Any]]] = {  # of what, its column, an
     "worst case against noise": ("worst", "auroc_noise", {"color": INK, "marker": "s", "linestyle": "--"}),
     "noise itself against clean": ("noise", "auroc_all", {"color": FAINT, "marker": "^", "linestyle": ":"}),
 }
+_TUNED = "tuned on\nvalidation"  # a column of the tables
 _FITTED = {SUPERVISED: "", SUPERVISED_HARDENED: "hardened: "}
 
 
@@ -80,6 +82,7 @@ class Detectors(FigureComponent):
             return
         frame, scores = read_detection(run.folder), read_scores(run.folder)
         yield from _families([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")
+        yield from comparison_figures(run)
         yield from _tables([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")
         frame["label"] = [detector_label(*names) for names in frame[DETECTOR].to_numpy()]
         yield from _adaptive(run, frame)
@@ -118,11 +121,7 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
     panels, texts = _panels(rows, "label", {"against clean": "auroc", "against noise": "auroc_noise"})
     figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
     yield ReportFigure(f"detection_unseen{end}", "Detection of unseen families", words, figure, rows)
-    cells = {
-        (label, family): "\n".join(f"{head} {_cell(own, name)}" for head, name in FAMILY_METRICS.items())
-        for (label, family), own in rows.groupby(["label", "family"], sort=False)
-    }
-    table = pd.Series(cells).unstack(fill_value="-").loc[list(panels["against clean"].index), list(counts.index)]
+    table = family_table(rows, FAMILY_METRICS)
     yield ReportFigure.of_table(f"detection_families{end}", "Detectors and unseen families", words, rows, table)
 
 
@@ -147,6 +146,8 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
         table = pd.DataFrame([_row(own, attacks, costs) for _, own in detectors], [str(key[0]) for key, _ in detectors])
         if not (rows["attack"] == ADAPTIVE).any():
             table = table.iloc[:, :-1]
+        if not rows["tuned"].any():
+            table = table.drop(columns=_TUNED)
         about = (
             f"AUROC of successful attacks at epsilon {eps:.3g}; upper: against all clean test images; lower: against "
             f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector. "
@@ -165,19 +166,15 @@ def _row(own: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping[
     passes, milliseconds = (f"{cost[name]:,.3g}" if name in cost else "-" for name in ("passes", "milliseconds"))
     return {
         "variant": own["variant"].iloc[0],
+        _TUNED: own["tuned"].iloc[0].replace(", ", "\n") or "-",
         "passes": passes,
         "ms": milliseconds,
-        "clean images\nrejected, 5 %": _cell(own, "false_clean_5"),
-        "noise\nrejected, 5 %": _cell(own, "false_noise_5"),
-        "noise against\nclean, AUROC": _cell(own[own["attack"] == NOISE], "auroc_all"),
-        **{f"{name}\n{NOT_ADAPTIVE}": _cell(own[own["attack"] == name], "auroc", "auroc_noise") for name in attacks},
-        ADAPTIVE: _cell(own[own["attack"] == ADAPTIVE], "auroc", "auroc_noise"),
+        "clean images\nrejected, 5 %": cell(own, "false_clean_5"),
+        "noise\nrejected, 5 %": cell(own, "false_noise_5"),
+        "noise against\nclean, AUROC": cell(own[own["attack"] == NOISE], "auroc_all"),
+        **{f"{name}\n{NOT_ADAPTIVE}": cell(own[own["attack"] == name], "auroc", "auroc_noise") for name in attacks},
+        ADAPTIVE: cell(own[own["attack"] == ADAPTIVE], "auroc", "auroc_noise"),
     }
-
-
-def _cell(rows: pd.DataFrame, *columns: str) -> str:
-    """The numbers of the first row, each with its interval in a line of its own."""
-    return "\n".join(text for name in columns for text in bracketed(rows[:1], name)).replace("0.", ".") or "-"
 
 
 def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:

@@ -1,0 +1,98 @@
+"""Paired comparison of detectors: differences of AUROC from a reference detector, on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from dovision.analysis.detection_summary import WHOLE_FAMILY, noise_of
+from dovision.functional.detection import Scored, auroc_difference
+from dovision.store.detection_tables import (
+    ADAPTIVE,
+    COMPARISON,
+    CONTROLS,
+    DETECTOR,
+    NOISE,
+    TEST,
+    best_variant,
+    preferred,
+    read_families,
+    read_scores,
+)
+from dovision.store.tables import CLEAN, METADATA, read_table, write_table
+
+DIFFERENCES = ("auroc", "auroc_noise")
+_IMAGE = ["attack", "eps", "sample"]
+
+
+def detector_differences(folder: Path, reference: str) -> pd.DataFrame:
+    """A row per (detector, variant, fitted_on, attack, eps, family) of detectors other than the reference.
+
+    attack, eps, family     as of `detection_summary.detection`, with "whole family"; no noise, worst case, adaptive
+    reference               the detector that is compared with, in its preferred variant: fitted to the same attacks,
+                            or, where it has no such fit, to none or to all
+    reference_fitted_on     what it was fitted to
+    successful              attacked images, on which the attack succeeded: the same of both detectors
+    auroc, auroc_noise      AUROC of the detector minus that of the reference, against clean images and against noise,
+                            with NAME_low, NAME_high and NAME_reason of the paired interval over groups
+
+    Raises:
+        ValueError: the reference has no scores.
+    """
+    scores, families = read_scores(folder), read_families(folder)
+    scores = scores[(scores["split"] == TEST) & (scores["attack"] != ADAPTIVE)]
+    scores = scores[~scores["fitted_on"].isin(CONTROLS)]
+    own = scores[scores["detector"] == reference]
+    if own.empty:
+        raise ValueError(f"the reference of a comparison must have scores, got none of {reference!r}.")
+    rows = []
+    for key, others in scores[scores["detector"] != reference].groupby(DETECTOR, observed=True, sort=False):
+        same = own[own["fitted_on"] == key[2]]
+        compared = best_variant(same) if len(same) else preferred(own)
+        both = others.merge(compared[[*_IMAGE, "score"]], on=_IMAGE, suffixes=("", "_reference"))
+        facts = {"reference": reference, "reference_fitted_on": str(compared["fitted_on"].iloc[0])}
+        rows += [dict(zip(DETECTOR, key, strict=True)) | row | facts for row in _differences(both, families)]
+    return pd.DataFrame(rows)
+
+
+def write_comparison(folder: Path, reference: str) -> None:
+    """Write `detector_differences` of a run's folder as comparison.parquet there."""
+    table = pa.Table.from_pandas(detector_differences(folder, reference), preserve_index=False)
+    table = table.replace_schema_metadata(METADATA)
+    write_table(folder / COMPARISON, table.schema, [table])
+
+
+def read_comparison(folder: Path) -> pd.DataFrame:
+    """comparison.parquet, with names as text."""
+    frame: pd.DataFrame = read_table(folder / COMPARISON).to_pandas()
+    return frame
+
+
+def _differences(both: pd.DataFrame, families: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """A row a condition and family; `both` has the two scores of each test image."""
+    clean, noise = both[both["attack"] == CLEAN], both[both["attack"] == NOISE]
+    beaten = both[(both["success"] == 1) & ~both["attack"].isin([CLEAN, NOISE])]
+    attack = beaten["attack"].astype(str)
+    family = attack.map(lambda name: families.get(name, name))
+    conditions = [(*key, family[own.index[0]], own) for key, own in beaten.groupby([attack, "eps"], sort=False)]
+    whole = [(WHOLE_FAMILY, np.nan, name, own) for name, own in beaten.groupby(family, sort=False)]
+    for name, eps, of_family, rows in [*conditions, *whole]:
+        against = {"auroc": [(rows, clean)]}
+        against["auroc_noise"] = [(own, noise_of(noise, size)) for size, own in rows.groupby("eps", sort=False)]
+        row: dict[str, Any] = {"attack": name, "eps": eps, "family": of_family, "successful": len(rows)}
+        for column in DIFFERENCES:
+            strata = [
+                [(_scored(attacked, end), _scored(negative, end)) for attacked, negative in against[column]]
+                for end in ("", "_reference")
+            ]
+            row |= auroc_difference(*strata).columns(column)
+        yield row
+
+
+def _scored(rows: pd.DataFrame, end: str) -> Scored:
+    return Scored(rows[f"score{end}"].to_numpy(float), rows["group"].to_numpy())

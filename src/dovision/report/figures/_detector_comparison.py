@@ -1,0 +1,87 @@
+"""Detectors by families of attacks, as a table, and their differences from a reference detector, as a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
+from dovision.analysis.detector_comparison import read_comparison
+from dovision.functional.intervals import PAIRED_INTERVALS
+from dovision.report.plots import panel_rows, with_legend
+from dovision.report.report_figure import ReportFigure, bracketed, caption, span
+from dovision.report.style import LINE, series, shortened, styled
+from dovision.store.detection_tables import COMPARISON, DETECTOR, all_but, best_variant, detector_label
+from dovision.store.run_record import Run
+
+_AGAINST = {"clean": "auroc", "noise": "auroc_noise"}
+
+
+def comparison_figures(run: Run) -> Iterator[ReportFigure]:
+    """Differences of AUROC from the reference detector by family, with paired intervals; none without a reference."""
+    rows = _compared(read_comparison(run.folder)) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
+    if rows.empty:
+        return
+    reference = rows["reference"].iloc[0]
+    text = (
+        f"AUROC of each detector minus that of {reference} on the same images, of successful attacks of a family at "
+        f"all epsilons together, against clean images and against noise; above 0: ahead of {reference}. A supervised "
+        f"detector was fitted to all other families. All attacks are {NOT_ADAPTIVE}."
+    )
+    counted = f"n = {span(rows['successful'])} successful attacks."
+    words = caption(text, [run], counted, f"Whiskers: {PAIRED_INTERVALS}. One seed.", rows)
+    figure, table = _difference_plot(rows), family_table(rows, _AGAINST)
+    yield ReportFigure("detection_comparison", f"Detectors against {reference}", words, figure, rows, table)
+
+
+def family_table(rows: pd.DataFrame, metrics: Mapping[str, str]) -> pd.DataFrame:
+    """Detectors by families; in a cell a line a metric, with its interval.
+
+    Args:
+        rows: columns label, family, and each metric with its interval.
+        metrics: columns, by the word that stands before the number.
+    """
+    cells = {
+        key: "\n".join(f"{head} {cell(own, name)}" for head, name in metrics.items())
+        for key, own in rows.groupby(["label", "family"], sort=False)
+    }
+    labels, families = (list(dict.fromkeys(rows[name])) for name in ("label", "family"))
+    return pd.Series(cells).unstack(fill_value="-").loc[labels, families]
+
+
+def cell(rows: pd.DataFrame, *columns: str) -> str:
+    """The numbers of the first row, each with its interval in a line of its own."""
+    return "\n".join(text for name in columns for text in bracketed(rows[:1], name)).replace("0.", ".") or "-"
+
+
+def _compared(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of whole families that a detector has not seen; of a single family, those of its widest fit."""
+    if frame.empty:  # no attack has succeeded
+        return frame
+    rows = frame[frame["attack"] == WHOLE_FAMILY]
+    if rows["family"].nunique() > 1:
+        rows = rows[(rows["fitted_on"] == "") | (rows["fitted_on"] == rows["family"].map(all_but))]
+    rows = best_variant(rows)
+    return rows.assign(label=[detector_label(*key) for key in rows[DETECTOR].to_numpy()])
+
+
+@styled
+def _difference_plot(rows: pd.DataFrame) -> Figure:
+    """Differences of AUROC with whiskers, a panel a family, a row a detector."""
+    labels, families = (list(dict.fromkeys(rows[name])) for name in ("label", "family"))
+    figure, panels = panel_rows(families, ("difference of AUROC", ""), (2.9, 1.0 + 0.3 * len(labels)), sharey=True)
+    for axes, family in zip(panels, families, strict=True):
+        own = rows[rows["family"] == family]
+        axes.axvline(0, color=LINE, linewidth=0.9)
+        for number, (head, name) in enumerate(_AGAINST.items()):
+            places = own["label"].map(labels.index).to_numpy(float) + 0.3 * (number - 0.5)
+            ends = own[name] - own[f"{name}_low"], own[f"{name}_high"] - own[name]
+            whiskers = [end.fillna(0).clip(lower=0).to_numpy(float) for end in ends]
+            look = {"color": series(number)["color"], "label": f"against {head}"}
+            axes.errorbar(own[name], places, xerr=whiskers, fmt="o", markersize=3, linewidth=0.9, **look)
+        axes.grid(axis="x")
+    panels[0].set_yticks(range(len(labels)), [shortened(label, 40) for label in labels])
+    panels[0].set_ylim(len(labels) - 0.4, -0.6)
+    return with_legend(figure)
