@@ -15,13 +15,14 @@ from dovision.analysis.detection_summary import (
     detection_over_seeds,
     headlines,
     matrix,
+    negative_controls,
     read_detection,
     unseen,
     worst_case,
     write_detection,
 )
 from dovision.functional.intervals import ONE_GROUP
-from dovision.store.detection_tables import PERMUTED_LABELS, SCORES, scores_schema
+from dovision.store.detection_tables import NOISE_AS_ATTACK, PERMUTED_LABELS, SCORES, exchanged, scores_schema
 from dovision.store.tables import TableWriter
 
 VAL = [float(score) for score in range(99)]  # conformal quantiles: the 99th and the 95th smallest of 99
@@ -259,6 +260,36 @@ def test_the_unseen_families_are_those_that_a_detector_was_not_fitted_to_in_its_
     ]
     named = headlines(detection(made(tmp_path)))
     assert set(named["fitted_on"]) == {"", "all attacks", "all but pgd", "all but fgsm"}
+
+
+def of_control(fitted_on, random, images=400):
+    """A detector that separates everything: attacks score 10 more than clean images, noise 5 more."""
+    names = {"detector": "net", "variant": "supervised", "fitted_on": fitted_on}
+    moves = {("clean", "val"): 0, ("clean", "test"): 0, ("random_sign", "test"): 5, ("pgd", "test"): 10}
+    for (attack, split), move in moves.items():
+        own = condition(attack, random.normal(size=images) + move, split=split, eps=0.1 * (move > 0), **names)
+        yield own.assign(success=None if attack == "clean" else attack == "pgd")
+
+
+@pytest.mark.parametrize("fitted_on", [PERMUTED_LABELS, NOISE_AS_ATTACK])
+def test_a_negative_control_is_one_half_however_well_the_detector_separates_attacks(tmp_path, fitted_on):
+    frame = detection(write(tmp_path, [*conditions(), *of_control(fitted_on, np.random.default_rng(1))]))
+    controls = negative_controls(frame)
+    assert controls[["detector", "fitted_on"]].to_numpy().tolist() == [["net", fitted_on]]
+    found = controls.iloc[0]
+    assert found["auroc_low"] < 0.5 < found["auroc_high"]
+    assert found["auroc_high"] - found["auroc_low"] < 0.2
+    assert fitted_on not in set(headlines(frame)["fitted_on"])
+    assert fitted_on not in set(matrix(frame)["fitted_on"])
+
+
+def test_a_detector_that_knows_the_permuted_labels_would_be_caught(tmp_path):
+    parts = list(of_control(PERMUTED_LABELS, np.random.default_rng(0)))
+    for part in parts:  # the score leaks which patients are exchanged
+        swapped = exchanged(part["group"]) == (part["attack"] == "clean")
+        part["score"] = part["score"] % 1 + 10 * swapped
+    found = negative_controls(detection(write(tmp_path, parts))).iloc[0]
+    assert found["auroc_low"] > 0.9
 
 
 def test_over_seeds_is_the_mean_with_the_range(tmp_path):

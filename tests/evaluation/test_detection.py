@@ -19,7 +19,14 @@ from dovision.evaluation.detection import Detection
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, shown
 from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.interfaces import Attack, Classifier, Detector
-from dovision.store.detection_tables import attack_rates, read_reads, read_scores
+from dovision.store.detection_tables import (
+    NOISE_AS_ATTACK,
+    PERMUTED_LABELS,
+    attack_rates,
+    exchanged,
+    read_reads,
+    read_scores,
+)
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import Batch, Task
 
@@ -294,6 +301,28 @@ def test_supervised_detectors_are_fitted_to_each_family_to_all_and_to_all_but_ea
     whole = fit_protocol({name: attack.eps for name, attack in attacks.items()}, families)
     found = seen_by(fit_detectors(tmp_path, detection.detectors, detection.failed, whole))
     assert found["supervised, hardened", "shifts"] == sorted([*shifts, 0.15, 0.45, 0.55, 0.85])
+
+
+def test_negative_controls_are_fitted_to_exchanged_images_and_to_noise(tmp_path):
+    val = [round(0.3 + 0.001 * number, 3) for number in range(60)]  # all of them dark, and beaten by a shift of .3
+    detection = run(tmp_path, {"random_sign": Shift(0.01), "shift": Shift(0.3)}, val=val, controls=True)
+    fits = fit_detectors(tmp_path, detection.detectors, detection.failed, detection.protocol)
+    groups = pd.Series(range(60))
+    fitted, swapped = ~for_thresholds(groups), exchanged(groups)
+    clean = pd.Series(val)
+    expected = {
+        ("supervised", PERMUTED_LABELS): [*(clean + 0.3)[fitted & ~swapped], *clean[fitted & swapped]],
+        ("supervised, hardened", NOISE_AS_ATTACK): [*(clean + 0.01)[fitted & swapped]],
+    }
+    seen = {fitted[1:3]: sorted(fitted[3].attacked.tolist()) for fitted in fits if fitted.name == "taught"}
+    for fit, greys in expected.items():
+        assert seen[fit] == pytest.approx(sorted(greys), abs=1e-6)
+    scores = read_scores(tmp_path)
+    taught = scores[scores["detector"] == "taught"].groupby("fitted_on", observed=True)
+    scored = {name: set(rows["attack"]) for name, rows in taught}
+    assert scored[PERMUTED_LABELS] == {"clean", "shift"}
+    assert scored[NOISE_AS_ATTACK] == {"clean", "random_sign"}
+    assert exchanged(pd.Series(range(3000))).mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_what_a_fit_has_chosen_is_written(tmp_path):

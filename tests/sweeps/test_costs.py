@@ -119,20 +119,22 @@ class Unsupervised(Supervised):
     supervised = False
 
 
+@pytest.mark.parametrize("controls", [False, True])
 @pytest.mark.parametrize(
     "conditions", [["pgd"], ["random_sign", "pgd"], ["fgsm", "pgd"], ["random_sign", "fgsm", "pgd"]]
 )
-def test_detectors_are_fitted_as_often_as_is_foretold(conditions, monkeypatch, tmp_path):
+def test_detectors_are_fitted_as_often_as_is_foretold(conditions, controls, monkeypatch, tmp_path):
     import pandas as pd
 
     names = ["clean", *conditions]
-    facts = pd.DataFrame([(name, 0.1, True) for name in names for _ in range(4)], columns=["attack", "eps", "success"])
+    columns = ["attack", "eps", "success", "group"]
+    facts = pd.DataFrame([(name, 0.1, True, group) for name in names for group in range(40)], columns=columns)
     monkeypatch.setattr(detector_fits, "_validation", lambda folder, name: Reads(facts, torch.rand(len(facts), 2)))
     detectors = {"supervised": Supervised(), "unsupervised": Unsupervised()}
-    protocol = fit_protocol({name: [0.1] for name in conditions})
+    protocol = fit_protocol({name: [0.1] for name in conditions}, controls=controls)
     detector_fits.fit_detectors(tmp_path, detectors, (), protocol)
     supervised = {name: detector.supervised for name, detector in detectors.items()}
-    foretold = fits_of_detectors(supervised, len(protocol.family), "random_sign" in conditions)
+    foretold = fits_of_detectors(supervised, len(protocol.family), "random_sign" in conditions, controls)
     assert foretold == {name: detector.fits[0] for name, detector in detectors.items()}
 
 

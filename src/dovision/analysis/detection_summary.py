@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,10 +28,13 @@ from dovision.store.detection_tables import (
     CONTROLS,
     DETECTOR,
     NOISE,
+    NOISE_AS_ATTACK,
+    PERMUTED_LABELS,
     TEST,
     VAL,
     all_but,
     best_variant,
+    exchanged,
     leaves_out,
     read_families,
     read_scores,
@@ -61,9 +64,10 @@ Limits = Mapping[str, float]
 def detection(folder: Path) -> pd.DataFrame:
     """A row per (detector, variant, fitted_on, attack, eps, family), of the test images of scores.parquet.
 
-    attack                  as there; "whole family": all attacks of a family at all epsilons (eps is nan); and "worst
+    attack                  as there; "whole family": all attacks of a family at all epsilons (eps is nan); "worst
                             case": the attack with the lowest score for each image, at one epsilon or (eps is nan) at
-                            any, among those that succeeded if there is one
+                            any, among those that succeeded if there is one; and the negative controls, "permuted
+                            labels" (its auroc is to be one half) and "noise as attack" (its auroc_noise)
     tuned                   settings that the fit has chosen on validation images, as text; "" if none
     family                  of the attack; "" for noise, the worst case and the adaptive attacker
     attacker                "adaptive" (knows the detector of the row) or "not adaptive"
@@ -93,7 +97,8 @@ def detection(folder: Path) -> pd.DataFrame:
         test = own[own["split"] == TEST]
         detector, variant, fitted_on = map(str, key)
         name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
-        rows += [name | row for row in _conditions(test, limits, families, not leaves_out(str(key[2])))]
+        kinds = _control(test, fitted_on) if fitted_on in CONTROLS else _conditions(test, families, fitted_on)
+        rows += [name | _row(condition, limits) for condition in kinds]
     return pd.DataFrame(rows)
 
 
@@ -124,6 +129,16 @@ def headlines(frame: pd.DataFrame) -> pd.DataFrame:
     columns = [*_KEY, "tuned", "attacker", "images", "successful", "note"]
     ends = [f"{name}{end}" for name in HEADLINES for end in ("", "_low", "_high", "_reason")]
     return pd.concat([unseen(frame), whole[chosen]])[columns + ends].reset_index(drop=True)
+
+
+def negative_controls(frame: pd.DataFrame) -> pd.DataFrame:
+    """Negative controls of `detection`: detector, fitted_on, images, and auroc (to be one half) with its interval."""
+    rows = frame[frame["fitted_on"].isin(CONTROLS)]
+    found = rows[["detector", "fitted_on", "images"]].copy()
+    for end in ("", "_low", "_high", "_reason"):
+        of_noise = rows["fitted_on"] == NOISE_AS_ATTACK
+        found[f"auroc{end}"] = rows[f"auroc_noise{end}"].where(of_noise, rows[f"auroc{end}"])
+    return found.reset_index(drop=True)
 
 
 def unseen(frame: pd.DataFrame) -> pd.DataFrame:
@@ -194,35 +209,61 @@ def _limits(own: pd.DataFrame, detector: str) -> Limits:
     return {name: threshold(scores, rate) for name, rate in RATES.items()}
 
 
-def _conditions(
-    test: pd.DataFrame, limits: Limits, families: Mapping[str, str], with_worst: bool
-) -> Iterator[dict[str, Any]]:
-    """A row for each condition of the test images of a detector; `with_worst`: of the worst cases as well."""
+class _Condition(NamedTuple):
+    """Test images of a detector in one condition, and those that they are held against."""
+
+    attack: str
+    eps: float
+    family: str
+    rows: pd.DataFrame
+    clean: pd.DataFrame
+    noise: pd.DataFrame  # of all epsilons
+
+
+def _conditions(test: pd.DataFrame, families: Mapping[str, str], fitted_on: str) -> Iterator[_Condition]:
+    """Each attack and epsilon, each family, and the worst cases: those of a fit that has scored all families."""
     clean, attacked = test[test["attack"] == CLEAN], test[test["attack"] != CLEAN]
-    plain = attacked[~attacked["attack"].isin([NOISE, ADAPTIVE])]
-    family = plain["attack"].astype(str).map(lambda attack: families.get(attack, attack))
-    whole = [((WHOLE_FAMILY, np.nan), rows, name) for name, rows in plain.groupby(family, sort=False)]
-    worst = [
-        ((WORST, eps), worst_case(rows), "")
-        for eps, rows in [*plain.groupby("eps"), (np.nan, plain)]
-        if with_worst and rows["attack"].nunique() > 1
-    ]
-    conditions = [
-        (key, rows, "" if key[0] in (NOISE, ADAPTIVE) else families.get(key[0], key[0]))
-        for key, rows in attacked.groupby(CONDITION, observed=True, sort=False)
-    ]
-    noise = attacked[attacked["attack"] == NOISE]
-    for (attack, eps), rows, name in [*conditions, *whole, *worst]:
-        right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
-        row: dict[str, Any] = {"attack": attack, "eps": eps, "family": name}
-        row |= {"attacker": ADAPTIVE if attack == ADAPTIVE else NOT_ADAPTIVE}
-        row |= {"images": len(rows), "right": right, "successful": successful}
-        row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
-        row |= {"note": "" if successful else "No attack succeeded, so there is none to detect."}
-        found = _metrics(rows, clean, noise, limits)
-        for name in DETECTION_METRICS:
-            row |= found[name].columns(name)
-        yield row | {f"threshold_{name}": limit for name, limit in limits.items()}
+    noise, plain = attacked[attacked["attack"] == NOISE], attacked[~attacked["attack"].isin([NOISE, ADAPTIVE])]
+    for (attack, eps), rows in attacked.groupby(CONDITION, observed=True, sort=False):
+        family = "" if attack in (NOISE, ADAPTIVE) else families.get(attack, attack)
+        yield _Condition(attack, eps, family, rows, clean, noise)
+    family_of = plain["attack"].astype(str).map(lambda attack: families.get(attack, attack))
+    for family, rows in plain.groupby(family_of, sort=False):
+        yield _Condition(WHOLE_FAMILY, np.nan, str(family), rows, clean, noise)
+    for eps, rows in [*plain.groupby("eps"), (np.nan, plain)]:
+        if rows["attack"].nunique() > 1 and not leaves_out(fitted_on):
+            yield _Condition(WORST, float(eps), "", worst_case(rows), clean, noise)
+
+
+def _control(test: pd.DataFrame, fitted_on: str) -> Iterator[_Condition]:
+    """The images of a negative control, which it is to separate no better than chance.
+
+    Permuted labels: successful attacks and clean images, exchanged for half of the patients. Noise as an attack: the
+    noise of these patients against that of the others.
+    """
+    swapped, clean, noise = exchanged(test["group"]), test["attack"] == CLEAN, test["attack"] == NOISE
+    beaten = ~clean & ~noise & (test["success"] == 1)
+    positive = noise & swapped
+    if fitted_on == PERMUTED_LABELS:
+        positive = (beaten & ~swapped) | (clean & swapped)
+        clean = (clean & ~swapped) | (beaten & swapped)
+    rows = test[positive].assign(attack=fitted_on, success=1.0)
+    if len(rows):
+        yield _Condition(fitted_on, np.nan, "", rows, test[clean], test[noise & ~swapped])
+
+
+def _row(condition: _Condition, limits: Limits) -> dict[str, Any]:
+    rows, clean = condition.rows, condition.clean
+    right, successful = int(rows["success"].notna().sum()), int((rows["success"] == 1).sum())
+    row: dict[str, Any] = {"attack": condition.attack, "eps": condition.eps, "family": condition.family}
+    row |= {"attacker": ADAPTIVE if condition.attack == ADAPTIVE else NOT_ADAPTIVE}
+    row |= {"images": len(rows), "right": right, "successful": successful}
+    row |= {f"prevalence{end}": n / (n + len(clean)) for end, n in (("", successful), (_ALL, len(rows)))}
+    row |= {"note": "" if successful else "No attack succeeded, so there is none to detect."}
+    found = _metrics(rows, clean, condition.noise, limits)
+    for name in DETECTION_METRICS:
+        row |= found[name].columns(name)
+    return row | {f"threshold_{name}": limit for name, limit in limits.items()}
 
 
 def _metrics(rows: pd.DataFrame, clean: pd.DataFrame, noise: pd.DataFrame, limits: Limits) -> dict[str, Interval]:

@@ -238,6 +238,7 @@ class DetectionSettings(Section):
     attacks: ByName
     families: NamesByName
     seen: EpsilonsByName
+    controls: Switch
     reference: Text | None
     val_images: Whole | None
     test_images: Whole | None

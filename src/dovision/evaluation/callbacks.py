@@ -152,6 +152,7 @@ def detect(
         store_adversarial=settings.evaluation.store_adversarial,
         families=own.families,
         seen=own.seen,
+        controls=own.controls,
         reference=own.reference,
         adaptive=lambda fits: _adaptive(settings, folder, data, fits, with_autoencoder, classifier),
         whole=not limits(settings.trainer),

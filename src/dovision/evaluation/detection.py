@@ -69,6 +69,7 @@ class Detection(Evaluation):
         families: attacks by family; an attack in none is a family of its own name. Supervised detectors are fitted to
             each family, to all, and to all but each.
         seen: by attack, those of its epsilons that detectors are fitted to; all of them if it is not there.
+        controls: whether supervised detectors are fitted to permuted labels, and to noise as an attack, as well.
         reference: the detector that the others are compared with in comparison.parquet, by name; None: no comparison.
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
         whole: whether it is an error if some images of the dataloaders are not tested.
@@ -90,6 +91,7 @@ class Detection(Evaluation):
         store_adversarial: bool = False,
         families: Mapping[str, Sequence[str]] | None = None,
         seen: Mapping[str, Sequence[float]] | None = None,
+        controls: bool = False,
         reference: str | None = None,
         adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch]] = lambda fits: (),
         whole: bool = False,
@@ -100,7 +102,7 @@ class Detection(Evaluation):
         self.attacks = attacks
         self.detectors = detectors
         self.reference = None if reference is None else checks.choice("reference", reference, detectors)
-        self.protocol = fit_protocol({name: attack.eps for name, attack in attacks.items()}, families, seen)
+        self.protocol = fit_protocol({name: attack.eps for name, attack in attacks.items()}, families, seen, controls)
         self.store_adversarial = store_adversarial
         self.adaptive = adaptive
         self.whole = whole

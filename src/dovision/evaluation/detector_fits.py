@@ -24,6 +24,8 @@ from dovision.store.detection_tables import (
     DETECTOR,
     HARDENED,
     NOISE,
+    NOISE_AS_ATTACK,
+    PERMUTED_LABELS,
     SCORES,
     SUPERVISED,
     SUPERVISED_HARDENED,
@@ -32,6 +34,7 @@ from dovision.store.detection_tables import (
     VAL,
     Reads,
     all_but,
+    exchanged,
     leaves_out,
     preferred,
     read_reads,
@@ -72,7 +75,8 @@ def fit_detectors(
     supervised, hardened    the same, and images with random signs added are clean
 
     A supervised detector is fitted to each family of attacks, to all, and to all but each family; where there is noise,
-    the fit to all alone is not hardened as well.
+    the fit to all alone is not hardened as well. Negative controls are fitted to all attacks, with clean and attacked
+    images exchanged for half of the patients; and to the noise of half of them as if it was an attack.
 
     Args:
         folder: the run directory, with the tables of what was read.
@@ -141,15 +145,22 @@ def write_scores(
                 facts = reads.facts
                 reserved = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
                 usable = ((facts["split"] == TEST) | reserved) & ~facts["attack"].isin(failed)
-                left_out = facts["attack"].map(protocol.family).map(all_but, na_action="ignore")
                 for fitted in fits:
-                    chosen = usable
-                    if leaves_out(fitted.fitted_on):
-                        chosen = usable & (left_out.isna() | (left_out == fitted.fitted_on))
+                    chosen = usable & _scored_by(fitted.fitted_on, facts["attack"], protocol)
                     if fitted.name == name and chosen.any():
                         table.write(fitted.rows(facts[chosen], fitted.detector.score(reads.chosen(chosen))))
         for rows in adaptive:
             table.write(rows)
+
+
+def _scored_by(fitted_on: str, attack: pd.Series[str], protocol: FitProtocol) -> pd.Series[bool]:
+    """Mask of the conditions that a fit scores: all but those that say nothing of it."""
+    if fitted_on == PERMUTED_LABELS:
+        return attack != NOISE
+    if fitted_on == NOISE_AS_ATTACK:
+        return attack.isin([CLEAN, NOISE])
+    family = attack.map(protocol.family)
+    return family.isna() | (family.map(all_but, na_action="ignore") == fitted_on) | (not leaves_out(fitted_on))
 
 
 def tuned_text(tuned: Mapping[str, object]) -> str:
@@ -167,7 +178,9 @@ def _variants(
     clean, noise = (val.chosen(val.facts["attack"] == attack) for attack in (CLEAN, NOISE))
     hardened = torch.cat([clean, noise]) if len(noise) else None
     if detector.supervised:
-        for variant, fitted_on, images, attacked in _supervised_fits(_beaten(val, failed, protocol), clean, hardened):
+        kinds = [*_supervised_fits(_beaten(val, failed, protocol), clean, hardened)]
+        kinds += _control_fits(val, failed, protocol) if protocol.controls and kinds else []
+        for variant, fitted_on, images, attacked in kinds:
             yield Fitted(name, variant, fitted_on, _fitted(detector, images, attacked))
         return
     yield Fitted(name, CLEAN_ONLY, "", _fitted(detector, clean, clean[:0]))
@@ -199,6 +212,22 @@ def _supervised_fits(
         yield variant, all_but(family), images, torch.cat([rows for name, rows in beaten.items() if name != family])
 
 
+def _control_fits(
+    val: Reads, failed: Collection[str], protocol: FitProtocol
+) -> Iterator[tuple[str, str, Tensor, Tensor]]:
+    """Variant, name, and features, clean and attacked, of the negative controls; those with too few images left out."""
+    facts, swapped = val.facts, exchanged(val.facts["group"])
+    clean, noise = facts["attack"] == CLEAN, facts["attack"] == NOISE
+    beaten = _won(facts, failed, protocol)
+    kinds = (
+        (SUPERVISED, PERMUTED_LABELS, (clean & ~swapped) | (beaten & swapped), (beaten & ~swapped) | (clean & swapped)),
+        (SUPERVISED_HARDENED, NOISE_AS_ATTACK, clean | (noise & ~swapped), noise & swapped),
+    )
+    for variant, name, negative, positive in kinds:
+        if min(negative.sum(), positive.sum()) > 1:
+            yield variant, name, val.chosen(negative), val.chosen(positive)
+
+
 def _validation(folder: Path, name: str) -> Reads:
     """Features of the images to be fitted to; none of them may be of a patient that is tested on."""
     parts, validated, tested = [], set[int](), set[int]()
@@ -225,15 +254,20 @@ def _validation(folder: Path, name: str) -> Reads:
 def _beaten(val: Reads, failed: Collection[str], protocol: FitProtocol) -> dict[str, Tensor]:
     """Features of the images on which an attack succeeded at an epsilon that fits may see, by family."""
     facts = val.facts
-    won = facts["success"].fillna(False).astype(bool)
-    seen = [protocol.sees(attack, eps) for attack, eps in zip(facts["attack"], facts["eps"], strict=True)]
-    won &= pd.Series(seen, facts.index, dtype=bool)
+    won = _won(facts, failed, protocol)
     family = facts["attack"].map(protocol.family).where(~facts["attack"].isin(failed))
     beaten = {name: val.chosen(won & (family == name)) for name in family.dropna().unique()}
     for name in [name for name, read in beaten.items() if len(read) < 2]:
         log.warning("the attacks of %s beat fewer than 2 validation images; no detector is fitted to them", name)
         del beaten[name]
     return beaten
+
+
+def _won(facts: pd.DataFrame, failed: Collection[str], protocol: FitProtocol) -> pd.Series[bool]:
+    """Mask of the images on which an attack succeeded at an epsilon that fits may see."""
+    seen = [protocol.sees(attack, eps) for attack, eps in zip(facts["attack"], facts["eps"], strict=True)]
+    won = facts["success"].fillna(False).astype(bool) & ~facts["attack"].isin(failed)
+    return won & pd.Series(seen, facts.index, dtype=bool)
 
 
 def _fitted(detector: Detector, clean: Tensor, attacked: Tensor) -> Detector:

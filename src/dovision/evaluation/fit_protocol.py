@@ -16,6 +16,7 @@ class FitProtocol(NamedTuple):
 
     family: Mapping[str, str]  # of each attack but the noise control
     seen: Mapping[str, Sequence[float]]  # epsilons of an attack that fits may see; all where it is not named
+    controls: bool  # whether supervised detectors are fitted to permuted labels and to noise as well
 
     def sees(self, attack: str, eps: float) -> bool:
         """Return whether fits may see images of this condition."""
@@ -26,6 +27,7 @@ def fit_protocol(
     eps: Mapping[str, Sequence[float]],
     families: Mapping[str, Sequence[str]] | None = None,
     seen: Mapping[str, Sequence[float]] | None = None,
+    controls: bool = False,
 ) -> FitProtocol:
     """Each attack in the family that lists it, or in one of its own name; checked.
 
@@ -33,6 +35,7 @@ def fit_protocol(
         eps: the epsilons of each attack, by name; the noise control is left out.
         families: attacks by family.
         seen: epsilons by attack.
+        controls: whether supervised detectors are fitted as negative controls as well.
 
     Raises:
         ValueError: an attack is unknown, in two families, or the noise control; a family is empty, or has a name that
@@ -59,7 +62,7 @@ def fit_protocol(
                     f"{_SEEN}.{attack} must name epsilons that are measured ({measured}), got {each:g}. "
                     f"Add it to detection.attacks.{attack}.eps, or leave it out."
                 )
-    return FitProtocol({attack: family.get(attack, attack) for attack in attacks}, dict(seen or {}))
+    return FitProtocol({attack: family.get(attack, attack) for attack in attacks}, dict(seen or {}), controls)
 
 
 def _check_family(name: str, members: Sequence[str], attacks: Sequence[str]) -> None:

@@ -126,6 +126,11 @@ def read_adaptive(folder: Path) -> pd.DataFrame:
     return frame.astype(dict.fromkeys([*DETECTOR, "direction"], str))
 
 
+def exchanged(group: pd.Series[int]) -> pd.Series[bool]:
+    """Mask of patients whose clean and attacked images negative controls exchange: half of them, by a hash."""
+    return (group * 2_246_822_519 % 2**32) >= 2**31
+
+
 def detector_label(detector: str, variant: str, fitted_on: str) -> str:
     """The name of a detector in a figure, such as "grid_profile, supervised, on fgsm"."""
     fit = "" if variant == UNFITTED else f", {variant}"

@@ -58,16 +58,18 @@ def on_workers(minutes: Sequence[float], workers: int) -> float:
     return max([sum(minutes) / workers, *minutes], default=0.0)
 
 
-def fits_of_detectors(supervised: Mapping[str, bool], families: int, hardened: bool) -> dict[str, int]:
+def fits_of_detectors(supervised: Mapping[str, bool], families: int, hardened: bool, controls: bool) -> dict[str, int]:
     """Number of fits of each detector that is fitted, in its variants (see `detector_fits.fit_detectors`).
 
     Args:
         supervised: by name, whether it is fitted to attacked images as well.
         families: number of families of attacks.
         hardened: whether there is noise, which a variant counts as clean.
+        controls: whether there are fits to permuted labels, and to noise.
     """
     widest = 1 + hardened
     some = 2 * families if families > 1 else 0  # to each family, and to all but it
+    some += (1 + hardened) * controls
     return {name: widest + (some if given else 0) for name, given in supervised.items()}
 
 

@@ -267,7 +267,7 @@ class Bench:
         learning = {n: d.supervised for n, d in detection_setup.detectors.items() if d.needs_fit}
         protocol = fit_protocol({n: a.eps for n, a in detection_setup.attacks.items()}, own.families, own.seen)
         families, hardened = len(set(protocol.family.values())), NOISE in detection_setup.attacks
-        for name, fits in fits_of_detectors(learning, families, hardened).items():
+        for name, fits in fits_of_detectors(learning, families, hardened, own.controls).items():
             work = Work(f"fits of {name}", self._key("fits", detectors[name], code), fits * FITTED_SHARE * val)
             yield work, partial(self._detector_pace, detection_setup.detectors[name])
         adaptive = own.adaptive

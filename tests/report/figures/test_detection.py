@@ -234,7 +234,7 @@ def test_the_comparison_has_a_panel_a_family_and_a_row_a_detector(report_figures
     panels = report_figure.figure.axes
     assert [axes.get_title("left") for axes in panels] == ["fgsm", "pgd"]
     names = [label.get_text() for label in panels[0].get_yticklabels()]
-    assert [name.partition(",")[0] for name in names] == ["max_softmax", "effect_profile", "effect_classifier"]
+    assert names == ["max_softmax", "effect_profile", "effect_classifier"]
     assert "minus that of feature_squeezing" in report_figure.caption
     data = report_figure.data
     own = data[(data["detector"] == "max_softmax") & (data["family"] == "pgd")].iloc[0]

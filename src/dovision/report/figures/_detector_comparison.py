@@ -13,7 +13,7 @@ from dovision.functional.intervals import PAIRED_INTERVALS
 from dovision.report.plots import panel_rows, with_legend
 from dovision.report.report_figure import ReportFigure, bracketed, caption, span
 from dovision.report.style import LINE, series, shortened, styled
-from dovision.store.detection_tables import COMPARISON, DETECTOR, all_but, best_variant, detector_label
+from dovision.store.detection_tables import COMPARISON, all_but, best_variant
 from dovision.store.run_record import Run
 
 _AGAINST = {"clean": "auroc", "noise": "auroc_noise"}
@@ -63,8 +63,7 @@ def _compared(frame: pd.DataFrame) -> pd.DataFrame:
     rows = frame[frame["attack"] == WHOLE_FAMILY]
     if rows["family"].nunique() > 1:
         rows = rows[(rows["fitted_on"] == "") | (rows["fitted_on"] == rows["family"].map(all_but))]
-    rows = best_variant(rows)
-    return rows.assign(label=[detector_label(*key) for key in rows[DETECTOR].to_numpy()])
+    return best_variant(rows).assign(label=lambda own: own["detector"])
 
 
 @styled

@@ -16,6 +16,7 @@ from dovision.analysis.detection_summary import (
     WORST,
     detection_over_seeds,
     matrix,
+    negative_controls,
     read_detection,
     unseen,
 )
@@ -91,6 +92,7 @@ class Detectors(FigureComponent):
         yield from _epsilons(run, frame)
         yield from _matrices(run, frame)
         yield from _distributions(run, frame, scores)
+        yield from _controls(run, frame)
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         detecting = alike([run for run in runs if (run.folder / DETECTION).is_file()], apart_from=["seed"])
@@ -118,7 +120,7 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
     counts = rows.groupby("family", sort=False)[["successful", "images"]].max()
     counted = ", ".join(f"{family} {count:,} of {images:,}" for family, count, images in counts.itertuples())
     words = caption(about, runs, f"n, successful of attacked images: {counted}.", text, rows)
-    panels, texts = _panels(rows, "label", {"against clean": "auroc", "against noise": "auroc_noise"})
+    panels, texts = _panels(rows, "detector", {"against clean": "auroc", "against noise": "auroc_noise"})
     figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
     yield ReportFigure(f"detection_unseen{end}", "Detection of unseen families", words, figure, rows)
     table = family_table(rows, FAMILY_METRICS)
@@ -136,6 +138,25 @@ def _panels(
         panels[title] = table - 0.5
         texts[title] = table.map(lambda value: "-" if pd.isna(value) else f"{value:.3f}".replace("0.", "."))
     return panels, texts
+
+
+def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
+    """The negative controls of all supervised detectors, as a table."""
+    rows = negative_controls(frame)
+    if rows.empty:
+        return
+    cells = rows.assign(text=[cell(rows[place : place + 1], "auroc") for place in range(len(rows))])
+    table = cells.pivot(index="detector", columns="fitted_on", values="text").fillna("-")
+    text = (
+        "AUROC where there is nothing to detect, which is to be one half; of 20 intervals one misses it by chance. "
+        "Permuted labels: fitted to clean and successfully attacked validation images that are exchanged for half of "
+        "the patients, and tested on test images exchanged likewise. Noise as attack: fitted to the noise of half of "
+        "the patients as if it was an attack, the other noise being clean, and tested on noise against noise. "
+        f"The attacks are {NOT_ADAPTIVE}."
+    )
+    counted = f"n = {span(rows['images'])} images that count as successful attacks."
+    words = caption(text, [run], counted, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}", rows)
+    yield ReportFigure.of_table("detection_controls", "Negative controls", words, rows, table)
 
 
 def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") -> Iterator[ReportFigure]:
