@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -65,9 +66,9 @@ class SplitInterchange(Interchange):
     def bind(self, images: Images, split: str) -> None:
         self._split = images.split(split)
 
+    @abstractmethod
     def source_of(self, sample: int) -> int:
         """The sample that is the source of a sample."""
-        raise NotImplementedError
 
     def sources(self, batch: Batch) -> Tensor:
         if self._split is None:

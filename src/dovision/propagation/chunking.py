@@ -12,7 +12,9 @@ STORE = 256 * 2**20  # bytes for the maps of clean images; more is no faster on 
 _CHUNK_BYTES = 64 * 2**20  # bytes for the changed values of a chunk; larger ones fall out of a processor's cache
 ACCELERATOR = 2**30  # bytes for either on any other device
 FIRST = 16  # pairs, or images, at a time before their size has been measured
+WHOLE_BYTES = 10 * 2**20  # the same for whole passes, which read no values but these
 _MAX_PAIRS = 1024  # pairs
+_LEAST_WHOLE = 8  # pairs of a whole pass, however large their values
 ENOUGH_ROWS = 16  # of a pass, from which on the bits of a row do not depend on how many there are
 _COMPARED = 4  # times the pairs of a pass, whose edits are compared with the value at a time where they are local
 
@@ -45,6 +47,12 @@ class PassLimits:
         self._largest = max(self._largest, bytes_per_pair)
         if self.chunk is None and self.limit is None and bytes_per_pair > 0:
             self.pairs = min(max(1, _budget(_CHUNK_BYTES, device) // self._largest), _MAX_PAIRS)
+
+    def fit_whole_passes(self, bytes_per_pair: int, device: torch.device) -> None:
+        """As many pairs as suit whole passes, at least some; no change if a number is set or the size is not known."""
+        if self.chunk is None and self.limit is None and bytes_per_pair > 0:
+            useful = _budget(WHOLE_BYTES, device) // bytes_per_pair
+            self.pairs = min(max(_LEAST_WHOLE, useful), _MAX_PAIRS)
 
     def compared(self, local: bool) -> int:
         """Pairs whose edits are compared with the value at a time; more than a pass where a region is held of each."""

@@ -41,6 +41,7 @@ class KnownSite:
     shape: Shape | None = None  # of its value, once an engine was chosen
     engines: list[tuple[Incremental, float]] = field(default_factory=list)
     chosen: dict[_Region, Incremental | None] = field(default_factory=dict)  # by the region edited; None: whole passes
+    bytes_per_row: int = 0  # at the peak of a pass that computes all
 
 
 _KNOWN: MutableMapping[Classifier, tuple[int, OrderedDict[Any, KnownSite]]] = WeakKeyDictionary()
@@ -103,8 +104,8 @@ def choose_engine(known: KnownSite, plain: Plain, intervention: Intervention, co
     if region not in known.chosen:
         clean = plain.clean(context.batch.image) if clean is None else clean
         known.chosen[region] = _try(known, plain, clean, pairs, intervention, context)
-    engine = known.chosen[region]
-    return plain if engine is None else engine
+    plain.bytes_per_row = known.bytes_per_row
+    return known.chosen[region] or plain
 
 
 def _try(
@@ -129,7 +130,10 @@ def _try(
             with _Operations() as part:
                 treated = engine.treated(background, pairs, intervention, context)
             if _agree(torch.cat([background.control, treated]), expected, classifier.task, tolerance):
-                return engine if 2 * part.number <= WORTH_IT * whole.number else None
+                if 2 * part.number <= WORTH_IT * whole.number:
+                    return engine
+                known.bytes_per_row = max(known.bytes_per_row, engine.bytes_per_pair)
+                return None
         reason = "the traced model gives other logits"
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
         reason = f"{type(error).__name__}: {error}"

@@ -24,6 +24,7 @@ class Plain:
     """Runs the classifier itself; `site` None is the image."""
 
     bytes_per_image = bytes_per_pair = 0  # not known
+    bytes_per_row = 0  # at the peak of a pass, if a traced pass has shown it
     passes_per_edit = 1
 
     def __init__(self, classifier: Classifier, site: Site | None) -> None:

@@ -157,6 +157,8 @@ class Propagation:
     def _run(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
         """In parts of as many images as may be stored at a time."""
         self.allowance.begin()
+        if isinstance(engine, Plain):
+            self.allowance.fit_whole_passes(engine.bytes_per_row, batch.image.device)
         images = len(batch.image)
         rows = np.array_split(np.arange(images), -(-images // self.allowance.images))
         parts = [self._part(engine, batch.rows(slice(part[0], part[-1] + 1)), progress) for part in rows]
