@@ -40,11 +40,14 @@ class UpperLeft(nn.Module):
 
 
 class Truth(Explainer):
-    """The gradient, which is the same for each pixel of the quarter."""
+    """The gradient, which is the same for each pixel of the quarter, as the mean of nothing and twice of it."""
 
     def run(self, batch, target, classifier):
         chosen = classifier(batch.image).gather(1, target.unsqueeze(1)).sum()
         return torch.autograd.grad(chosen, batch.image)[0][:, 0]
+
+    def run_each(self, batch, target, classifier):
+        return torch.stack([scale * self.run(batch, target, classifier) for scale in (0, 2)], 1)
 
 
 class Nothing(Explainer):
@@ -113,6 +116,15 @@ def test_the_map_on_the_grid_is_the_known_one(maps):
     expected[:2, :2] = 8 / 16 / 0.5
     for cells in truth["cells"]:
         np.testing.assert_allclose(np.reshape(cells, (4, 4)), expected)
+
+
+def test_the_spread_is_that_of_the_maps_as_they_are_where_there_are_several(maps):
+    known = maps[maps["spread"].notna()]
+    assert set(zip(known["explainer"], known["variant"], strict=True)) == {("truth", "as is")}
+    expected = np.zeros((4, 4), np.float32)
+    expected[:2, :2] = 8 / 16 / 0.5
+    for spread in known["spread"]:
+        np.testing.assert_allclose(np.reshape(spread, (4, 4)), expected)
 
 
 def test_each_image_has_its_class_group_and_correctness(maps):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from .conftest import classifier_of, small_network, small_transformer
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
 BLIND = {"attention_rollout", "center_map", "edge_map"}  # to the class
+OF_SEVERAL = {"effect_map_combined"}  # maps, of which the map is the mean
 OF_TRANSFORMERS = {"attention_rollout", "gradient_attention"}
 
 
@@ -28,8 +30,8 @@ def composed(tmp_path_factory) -> DictConfig:
     folder = tmp_path_factory.mktemp("conf")
     lines = ["defaults:", "  - explainer: []", "  - _self_", "seed: 3", f"hydra: {{searchpath: ['file://{CONF}']}}"]
     (folder / "primary.yaml").write_text("\n".join(lines))
-    maps = [name for name in EXPLAINERS if name.startswith("effect_map") and "segments" not in name]
-    settings = [f"explainer.{name}.intervention.{axis}=4" for name in maps for axis in ("rows", "columns")]
+    grids = ["effect_map", "effect_map_blur", "effect_map_mean", "effect_map_combined.explainers.cells"]
+    settings = [f"explainer.{name}.intervention.{axis}=4" for name in grids for axis in ("rows", "columns")]
     settings += ["explainer.effect_map_segments.intervention.segments=12"]
     settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=6"]
     settings += ["explainer.integrated_gradients.steps=8", "explainer.grad_cam.layer=stage2"]
@@ -124,6 +126,21 @@ def test_the_classifier_is_left_as_it_was(explainer, classifier, batch, target, 
     explainer(batch, target, classifier)
     for now, then in zip(state(classifier), before, strict=True):
         torch.testing.assert_close(now, then, rtol=0, atol=0)
+
+
+def test_the_passes_of_a_map_are_counted_whatever_the_batch(explainer, classifier, batch, target):
+    other = copy.deepcopy(explainer)
+    assert math.isnan(explainer.passes)
+    explainer(batch, target, classifier)
+    for row in range(4):
+        other(batch.rows([row]), target[[row]], classifier)
+    assert explainer.passes == other.passes
+
+
+def test_a_spread_is_known_where_a_map_is_the_mean_of_several(name, explainer, classifier, batch, target):
+    found = explainer.explain(batch, target, classifier)
+    assert found.map.shape == found.spread.shape == (4, 32, 36)
+    assert found.spread.isfinite().all() == found.spread.isfinite().any() == (name in OF_SEVERAL)
 
 
 def test_images_that_were_normalised_outside_are_refused(explainer, classifier, batch, target):

@@ -98,7 +98,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
                 DISPLAY.step("detection")
                 run.record(callbacks.detect(settings, run.path, images, networks, detection_setup, own.loggers))
             for each in maps:
-                run.record({"seconds_per_map": each.seconds_per_map})
+                run.record({"seconds_per_map": each.seconds_per_map, "passes_per_map": each.passes_per_map})
             DISPLAY.step("summary")
             write_summary(run.path)
             if reported is not None:

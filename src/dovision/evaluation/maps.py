@@ -6,8 +6,11 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pytorch_lightning as pl
@@ -84,6 +87,11 @@ class MapEvaluation(Evaluation):
         """The mean time that a map took, for each explainer."""
         return {name: round(self.seconds[name] / self.drawn[name], 4) for name in self.explainers if self.drawn[name]}
 
+    @property
+    def passes_per_map(self) -> dict[str, float]:
+        """The mean number of forward passes of one image that a map took, for each explainer."""
+        return {name: round(each.passes, 1) for name, each in self.explainers.items() if self.drawn[name]}
+
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
         self.sanity_classifiers = {} if self.permuted is None else {PERMUTED: self.permuted}
         if self.sanity:
@@ -144,31 +152,36 @@ class MapEvaluation(Evaluation):
     def _rows(self, name: str, asked: _Asked) -> Iterator[dict[str, Any]]:
         """Rows of one explainer: the maps as they are, then those that they are compared with."""
         started = time.perf_counter()
-        maps = self._cells(name, asked, self.classifier)
+        maps, spread = self._cells(name, asked, self.classifier)
         self.seconds[name] += time.perf_counter() - started
         self.drawn[name] += len(maps)
         boxes = [self.boxes.get(key, []) for key in self._keys(asked)]
         for metrics in self.metrics.values():
             metrics[name].update(maps, boxes)
         deletion, insertion = zip(*(self._areas(asked, row, cells) for row, cells in enumerate(maps)), strict=True)
-        yield from self._described(name, AS_IS, asked, maps, deletion, insertion)
+        measured = {"deletion": deletion, "insertion": insertion, "spread": spread}
+        yield from self._described(name, AS_IS, asked, maps, measured)
         perturbed = asked._replace(batch=self._perturbed(asked.batch))
-        yield from self._described(name, PERTURBED, asked, self._cells(name, perturbed, self.classifier))
+        yield from self._described(name, PERTURBED, asked, self._cells(name, perturbed, self.classifier)[0])
         chosen = [row for row, sample in enumerate(asked.batch.sample.tolist()) if sample in self.sanity]
         if chosen:
             few = _Asked(asked.batch.rows(chosen), asked.target[chosen], asked.correct[chosen])
             for variant, classifier in self.sanity_classifiers.items():
-                yield from self._described(name, variant, few, self._cells(name, few, classifier))
+                yield from self._described(name, variant, few, self._cells(name, few, classifier)[0])
 
     def _keys(self, asked: _Asked) -> Iterator[tuple[int, str]]:
         """Sample and class of each map."""
         for sample, target in zip(asked.batch.sample.tolist(), asked.target.tolist(), strict=True):
             yield sample, self.classifier.task.classes[target]
 
-    def _cells(self, name: str, asked: _Asked, classifier: Classifier) -> Tensor:
-        maps = self.explainers[name](asked.batch, asked.target, classifier)
+    def _cells(
+        self, name: str, asked: _Asked, classifier: Classifier
+    ) -> tuple[Tensor, list[npt.NDArray[np.float32] | None]]:
+        """Maps on the common grid, shape (B, rows, columns), and the spread of each, a number a cell, if it has one."""
+        found = self.explainers[name].explain(asked.batch, asked.target, classifier)
         self.progress.advance(self._drawing)
-        return agreement.to_cells(maps, self.settings.cells, self.settings.cells).cpu()
+        maps, spread = (agreement.to_cells(each, self.settings.cells, self.settings.cells).cpu() for each in found)
+        return maps, [None if cells.isnan().all() else cells.flatten().numpy() for cells in spread]
 
     def _described(
         self,
@@ -176,10 +189,8 @@ class MapEvaluation(Evaluation):
         variant: str,
         asked: _Asked,
         maps: Tensor,
-        deletion: Sequence[float | None] | None = None,
-        insertion: Sequence[float | None] | None = None,
+        measured: Mapping[str, Sequence[Any]] = MappingProxyType({}),
     ) -> Iterator[dict[str, Any]]:
-        nothing = [None] * len(maps)
         for row, (cells, (sample, label)) in enumerate(zip(maps.numpy(), self._keys(asked), strict=True)):
             yield {
                 "sample": sample,
@@ -190,8 +201,7 @@ class MapEvaluation(Evaluation):
                 "correct": bool(asked.correct[row]),
                 "state": agreement.state(cells),
                 "cells": cells.reshape(-1),
-                "deletion": (deletion or nothing)[row],
-                "insertion": (insertion or nothing)[row],
+                **{column: values[row] for column, values in measured.items()},
             }
 
     @torch.no_grad()

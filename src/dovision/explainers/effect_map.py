@@ -29,6 +29,8 @@ class EffectMap(Explainer):
     Source: arXiv:1902.03380.
     """
 
+    counts_passes = True
+
     def __init__(self, intervention: Intervention, scale: str = "probability", chunk: int | str = "auto") -> None:
         if intervention.site != INPUT and type(intervention).on_image is Intervention.on_image:
             raise ValueError(
@@ -48,7 +50,9 @@ class EffectMap(Explainer):
             propagation = self.propagation(classifier)
         else:
             propagation = Propagation(classifier, intervention, self.propagation.chunk)
-        outcome = propagation(batch)
+        done: list[int] = []
+        outcome = propagation(batch, done.append)
+        self._passes += sum(done)
         control, treated = (
             evidence(logits, classifier.task, self.scale) for logits in (outcome.control.unsqueeze(1), outcome.treated)
         )

@@ -41,11 +41,13 @@ def maps_schema(rows: int, columns: int, height: int, width: int, margin: float)
     correct                 whether the classifier is right about that class on that image
     state                   "ok", "zero" (no positive cell) or "not finite"
     cells                   the map: rows * columns area means, row by row
+    spread                  the standard deviation over the maps of which the map is the mean, cell by cell, as of
+                            several interventions; null where it is one map, and but for "as is"
     deletion, insertion     areas under the curves of the class probability, in [0, 1]; null but for "as is"
     """
     grid = MapGrid(rows, columns, height, width, margin)
     fields = {"sample": pa.int64(), "group": pa.int64(), **dict.fromkeys(("explainer", "class", "variant"), NAME)}
-    fields |= {"correct": pa.bool_(), "state": NAME, "cells": pa.list_(pa.float32())}
+    fields |= {"correct": pa.bool_(), "state": NAME, "cells": pa.list_(pa.float32()), "spread": pa.list_(pa.float32())}
     fields |= dict.fromkeys(("deletion", "insertion"), pa.float32())
     return pa.schema(fields, metadata=METADATA | {name: f"{value:g}" for name, value in grid._asdict().items()})
 

@@ -103,6 +103,7 @@ class RunRecord(Record):
     checkpoint_files: dict[str, str] = {}
     scores: dict[str, dict[str, Any]] = {}
     seconds_per_map: dict[str, NonNegativeFloat] = {}
+    passes_per_map: dict[str, NonNegativeFloat] = {}
     detector_costs: dict[str, dict[str, NonNegativeFloat]] = {}
     condition_queries: dict[str, dict[str, NonNegativeFloat]] = {}
     condition_dead_gradients: NonNegativeFloat | None = None
