@@ -19,8 +19,8 @@ from .conftest import classifier_of, small_network, small_transformer
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPLAINERS = sorted(path.stem for path in (CONF / "explainer").glob("*.yaml"))
-BLIND = {"attention_rollout", "center_map", "edge_map"}  # to the class
-OF_SEVERAL = {"effect_map_combined"}  # maps, of which the map is the mean
+BLIND = {"attention_rollout", "brightness_map", "center_map", "edge_map"}  # to the class
+OF_SEVERAL = {"effect_map_combined", "integrated_gradients_two"}  # maps, of which the map is the mean
 OF_TRANSFORMERS = {"attention_rollout", "gradient_attention"}
 
 
@@ -34,7 +34,9 @@ def composed(tmp_path_factory) -> DictConfig:
     settings = [f"explainer.{name}.intervention.{axis}=4" for name in grids for axis in ("rows", "columns")]
     settings += ["explainer.effect_map_segments.intervention.segments=12"]
     settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=6"]
-    settings += ["explainer.integrated_gradients.steps=8", "explainer.grad_cam.layer=stage2"]
+    settings += ["explainer.integrated_gradients.steps=8", "explainer.integrated_gradients_two.steps=8"]
+    settings += ["explainer.grad_cam.layer=stage2", "explainer.smooth_grad.draws=6", "explainer.rise.masks=40"]
+    settings += ["explainer.kernel_shap.rows=3", "explainer.kernel_shap.columns=4", "explainer.kernel_shap.draws=40"]
     with initialize_config_dir(str(folder), version_base="1.3"):
         return compose("primary", [f"explainer=[{','.join(EXPLAINERS)}]", *settings])
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from dovision.explainers.controls import CenterMap, EdgeMap, RandomMap
+from dovision.explainers.controls import BrightnessMap, CenterMap, EdgeMap, RandomMap
 
 
 def test_the_bump_is_highest_at_the_centre_and_falls_by_its_sigma(convolutional, images):
@@ -49,3 +49,8 @@ def test_pixels_are_uniform(convolutional, images):
     maps = RandomMap(seed=0)(images(4, 3, 64, 64), torch.tensor([0, 1, 2, 0]), convolutional())
     shares = torch.histc(maps, bins=4, min=0, max=1) / maps.numel()
     torch.testing.assert_close(shares, torch.full((4,), 0.25), rtol=0, atol=0.02)
+
+
+def test_brightness_is_the_grey_image(convolutional, images):
+    batch = images(2, 3, 12, 15)
+    assert torch.equal(BrightnessMap()(batch, torch.tensor([0, 1]), convolutional()), batch.image.mean(1))

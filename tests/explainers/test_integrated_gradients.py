@@ -11,18 +11,18 @@ from dovision.explainers.attributions import IntegratedGradients
 TARGET = torch.tensor([2, 0, 1, 2, 2])
 
 
-@pytest.mark.parametrize("baseline", [0.0, 0.25])
-def test_on_a_linear_model_a_pixel_has_its_weight_times_its_way(baseline, linear, images):
+@pytest.mark.parametrize("baselines", [[0.0], [0.25], [0.0, 1.0]])
+def test_on_a_linear_model_a_pixel_has_its_weight_times_its_way_on_average(baselines, linear, images):
     weight = torch.randn(3, 2, 5, 6, generator=torch.Generator().manual_seed(0))
     batch = images(5, 2, 5, 6)
-    maps = IntegratedGradients(steps=3, baseline=baseline)(batch, TARGET, linear(weight))
-    expected = (weight[TARGET] * (batch.image - baseline)).sum(1)
+    maps = IntegratedGradients(steps=3, baselines=baselines)(batch, TARGET, linear(weight))
+    expected = (weight[TARGET] * (batch.image - sum(baselines) / len(baselines))).sum(1)
     torch.testing.assert_close(maps, expected, rtol=0, atol=1e-5)
 
 
 def test_a_maps_sum_is_the_logit_of_the_image_minus_that_of_the_blank_one(convolutional, images):
     classifier, batch = convolutional(), images(5, 3, 14, 14)
-    maps = IntegratedGradients(steps=400, baseline=0.5)(batch, TARGET, classifier)
+    maps = IntegratedGradients(steps=400, baselines=[0.5])(batch, TARGET, classifier)
     with torch.no_grad():
         difference = classifier(batch.image) - classifier(torch.full_like(batch.image, 0.5))
     expected = difference[torch.arange(5), TARGET]
@@ -43,7 +43,8 @@ def test_the_map_is_captums_own_and_no_more_images_are_run_at_a_time_than_the_ba
     ("arguments", "message"),
     [
         ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
-        ({"baseline": -1.0}, r"baseline must be a number in \[0, 1\], got -1.0. It is in pixel units"),
+        ({"baselines": []}, "baselines must be at least one, got none"),
+        ({"baselines": [-1.0]}, r"baselines must be a number in \[0, 1\], got -1.0. It is in pixel units"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dovision.explainers.attributions import IntegratedGradients, Occlusion
+from dovision.explainers.attributions import IntegratedGradients, KernelSHAP, Occlusion
 from dovision.explainers.class_activation_maps import GradCAM, GradCAMPlusPlus, ScoreCAM
 from dovision.explainers.effect_map import EffectMap
 from dovision.interfaces import Classifier, Explainer
@@ -40,7 +40,7 @@ def batch() -> Batch:
 def explainers() -> list[Explainer]:
     made = [GradCAM("0"), ScoreCAM("0"), IntegratedGradients(), Occlusion(), Occlusion(window=4, stride=2)]
     made += [EffectMap(PixelGrid(14, 14, fill)) for fill in (Constant(0.0), Blur(4.0), Mean())]
-    made.append(EffectMap(PixelGrid(14, 14), scale="log_odds"))
+    made += [EffectMap(PixelGrid(14, 14), scale="log_odds"), KernelSHAP(seed=0, draws=200)]
     return made
 
 

@@ -1,15 +1,17 @@
-"""Attributions by captum: integrated gradients, and occlusion by a window slid over the image."""
+"""Attributions by captum: of gradients, of a window slid over the image, and of coalitions of cells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import captum.attr
 import torch
 from torch import Tensor
 
 from dovision import checks
+from dovision.functional import geometry
 from dovision.functional.effects import SCALES, evidence
+from dovision.functional.rng import seeded
 from dovision.interfaces import Classifier, Explainer
 from dovision.types import Batch, Shape
 
@@ -19,28 +21,116 @@ _WINDOWS = 14  # windows along the shorter side, by default
 class IntegratedGradients(Explainer):
     """The gradient of the class's logit along the way from a blank image, times the way; summed over channels.
 
-    A map's sum is the logit of the image minus that of the blank one, but for the steps' error.
+    A map's sum is the logit of the image minus that of the blank one, but for the steps' error; the mean over several
+    blank images.
 
     Args:
-        steps: gradients per image.
-        baseline: every pixel of the blank image, in pixel units.
+        steps: gradients per image and baseline.
+        baselines: every pixel of each blank image, in pixel units.
         batch_size: images a pass; the map depends on it in its last bits.
 
     Source: Sundararajan et al., arXiv:1703.01365.
     """
 
-    def __init__(self, steps: int = 50, baseline: float = 0.0, batch_size: int = 16) -> None:
+    def __init__(self, steps: int = 50, baselines: Sequence[float] = (0.0,), batch_size: int = 16) -> None:
         self.steps = checks.positive_int("steps", steps)
-        self.baseline = checks.within("baseline", baseline, 0, 1, "It is in pixel units.")
+        self.baselines = [checks.within("baselines", each, 0, 1, "It is in pixel units.") for each in baselines]
+        if not self.baselines:
+            raise ValueError("baselines must be at least one, got none. Name one, such as 0.0, which is black.")
         self.batch_size = checks.positive_int("batch_size", batch_size)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        return self.run_each(batch, target, classifier).mean(1)
+
+    def run_each(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         gradients = captum.attr.IntegratedGradients(classifier)
+        sizes = {"n_steps": self.steps, "internal_batch_size": self.batch_size}
         attributions = [
-            gradients.attribute(image, self.baseline, wanted, n_steps=self.steps, internal_batch_size=self.batch_size)
+            torch.stack([gradients.attribute(image, blank, wanted, **sizes).sum(1) for blank in self.baselines], 1)
             for image, wanted in chunks(batch, target, self.batch_size)
         ]
-        return torch.cat(attributions).sum(1)
+        return torch.cat(attributions)
+
+
+class SmoothGrad(Explainer):
+    """Size of the mean gradient of the class's logit over noisy copies of the image, summed over channels.
+
+    Args:
+        draws: noisy copies per image.
+        sigma: standard deviation of the noise, in pixel units.
+        seed: of the noise; the same seed and sample give the same noise.
+        batch_size: noisy copies a pass; the map depends on it in its last bits.
+
+    Source: Smilkov et al., arXiv:1706.03825.
+    """
+
+    def __init__(self, seed: int, draws: int = 50, sigma: float = 0.15, batch_size: int = 16) -> None:
+        self.seed = checks.count("seed", seed)
+        self.draws = checks.positive_int("draws", draws)
+        self.sigma = checks.positive("sigma", sigma)
+        self.batch_size = checks.positive_int("batch_size", batch_size)
+
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(classifier))
+        settings = {"nt_samples": self.draws, "nt_samples_batch_size": min(self.batch_size, self.draws)}
+        settings |= {"nt_type": "smoothgrad", "stdevs": self.sigma, "abs": False}
+        gradients = []
+        for sample, (image, wanted) in zip(batch.sample.tolist(), chunks(batch, target, 1), strict=True):
+            with seeded(image.device, self.seed, sample):
+                gradients.append(tunnel.attribute(image, target=wanted, **settings))
+        return torch.cat(gradients).abs().sum(1)
+
+
+class KernelSHAP(Explainer):
+    """Shapley values of the cells of a grid, a cell left out being painted, by a weighted regression on coalitions.
+
+    Args:
+        rows, columns: of the grid.
+        draws: coalitions per image; fewer than there are cells leave the regression underdetermined.
+        fill: what a cell that is left out is painted with, in pixel units.
+        scale: probability or log_odds.
+        seed: of the coalitions; the same seed and sample give the same ones.
+        batch_size: coalitions a pass; the map depends on it in its last bits.
+
+    Source: Lundberg and Lee, arXiv:1705.07874.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        rows: int = 7,
+        columns: int = 7,
+        draws: int = 500,
+        fill: float = 0.0,
+        scale: str = "log_odds",
+        batch_size: int = 16,
+    ) -> None:
+        self.seed = checks.count("seed", seed)
+        self.rows, self.columns = checks.positive_int("rows", rows), checks.positive_int("columns", columns)
+        self.draws = checks.positive_int("draws", draws)
+        self.fill = checks.within("fill", fill, 0, 1, "It is in pixel units.")
+        self.scale = checks.choice("scale", scale, SCALES)
+        self.batch_size = checks.positive_int("batch_size", batch_size)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        self._cells(shape)
+
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        shap = captum.attr.KernelShap(lambda image: evidence(classifier(image), classifier.task, self.scale))
+        cells = self._cells(tuple(batch.image.shape[1:])).to(batch.image.device)
+        settings = {"n_samples": self.draws, "perturbations_per_eval": self.batch_size}
+        values = []
+        for sample, (image, wanted) in zip(batch.sample.tolist(), chunks(batch, target, 1), strict=True):
+            with torch.no_grad(), seeded(image.device, self.seed, sample):
+                values.append(shap.attribute(image, self.fill, wanted, feature_mask=cells, **settings))
+        return torch.cat(values)[:, 0]  # the same in every channel
+
+    def _cells(self, shape: Shape) -> Tensor:
+        """The number of the cell of each pixel, shape (1, 1, H, W)."""
+        cells = torch.zeros(shape[1:], dtype=torch.int64)
+        for cell in range(self.rows * self.columns):
+            geometry.grid_cell(shape, cell, self.rows, self.columns).crop(cells).fill_(cell)
+        return cells[None, None]
 
 
 class Occlusion(Explainer):

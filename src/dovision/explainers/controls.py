@@ -1,4 +1,4 @@
-"""Controls: maps of one place, of edges and of nothing, whatever the class or the classifier."""
+"""Controls: maps of one place, of edges, of brightness and of nothing, whatever the class or the classifier."""
 
 from __future__ import annotations
 
@@ -61,3 +61,10 @@ class RandomMap(Explainer):
         random = [generator(self.seed, sample, wanted) for sample, wanted in pairs]
         shape = batch.image.shape[2:]
         return torch.stack([torch.rand(shape, generator=one) for one in random]).to(batch.image)
+
+
+class BrightnessMap(Explainer):
+    """The mean over the image's channels, whatever the class: bright objects have large values."""
+
+    def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        return batch.image.detach().mean(1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +16,17 @@ def generator(seed: int, *keys: int) -> torch.Generator:
     """A generator on the CPU that depends on (seed, sample, ...) alone: not on batch, worker or device."""
     state = np.random.SeedSequence(seed, spawn_key=keys).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) >> 1)
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int, *keys: int) -> Iterator[None]:
+    """Torch's own generators depend on (seed, sample, ...) alone for a block; after it they are as they were.
+
+    For libraries that take no generator. `device` is that of the draws.
+    """
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(generator(seed, *keys).initial_seed())
+        yield
 
 
 def uniform(shape: Shape, seed: int, sample: Tensor, *keys: int) -> Tensor:

@@ -1,0 +1,33 @@
+"""RISE: where the evidence lies, its seeds, and its errors."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dovision.explainers.rise import RISE
+
+TARGET = torch.tensor([0, 0])
+
+
+def test_a_pixel_has_what_is_left_where_it_is_shown_minus_what_is_left_on_average(linear, images):
+    weight = torch.zeros(1, 1, 12, 12)
+    weight[:, :, :6, :6] = 1 / 36  # the logit is the mean of the upper left quarter, half of which is shown
+    batch = images(2, 1, 12, 12)._replace(image=torch.ones(2, 1, 12, 12))
+    maps = RISE(seed=0, masks=4000, cells=2, scale="log_odds")(batch, TARGET, linear(weight))
+    corner, opposite = maps[:, :2, :2], maps[:, -2:, -2:]
+    assert corner.min() > 0.2
+    assert opposite.abs().max() < 0.05
+    assert maps[:, 5:7, 5:7].mean() < corner.mean()
+
+
+def test_another_seed_draws_other_masks(convolutional, images):
+    classifier, batch = convolutional(), images(2, 3, 12, 15)
+    first, second = (RISE(seed, masks=5)(batch, TARGET, classifier) for seed in (0, 1))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("arguments", [{"masks": 0}, {"cells": 0}, {"shown": 2.0}, {"scale": "logit"}])
+def test_bad_arguments_are_named(arguments):
+    with pytest.raises(ValueError, match=f"{next(iter(arguments))} must be"):
+        RISE(seed=0, **arguments)
