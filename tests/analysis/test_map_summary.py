@@ -3,10 +3,29 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from dovision.analysis.explanation_metrics import MAP_METRICS, agreements
-from dovision.analysis.map_summary import label_scores, reference, scores
+from dovision.analysis.explanation_metrics import (
+    BOX_AREA,
+    CENTRE_DISTANCE,
+    MAP_METRICS,
+    agreements,
+    control_estimates,
+    estimates,
+)
+from dovision.analysis.map_summary import POOLED, label_scores, reference
+from dovision.analysis.map_summary import scores as all_scores
 from dovision.functional.intervals import holm, mean_interval, mean_p_value, share_interval
+
+
+def scores(frame, parts=None, controls=None):
+    none = pd.DataFrame()
+    return all_scores(frame, none if parts is None else parts, none if controls is None else controls, "grad_cam")
+
+
+@pytest.fixture(scope="module")
+def judged(map_run):
+    return scores(agreements(map_run), estimates(map_run), control_estimates(map_run))
 
 
 def frame_of(values, explainers=("a", "b"), label="x"):
@@ -57,9 +76,9 @@ def test_the_difference_is_paired_and_leaves_out_what_one_side_lacks():
     assert row["p"] == mean_p_value(difference, groups)
 
 
-def test_the_reference_is_grad_cam_or_the_first_and_has_no_difference_to_itself():
-    assert reference(pd.Series(["b", "grad_cam"])) == "grad_cam"
-    assert reference(pd.Series(["b", "a", "b"])) == "b"
+def test_the_reference_is_the_one_asked_for_or_the_first_and_has_no_difference_to_itself():
+    assert reference(pd.Series(["b", "grad_cam"]), "grad_cam") == "grad_cam"
+    assert reference(pd.Series(["b", "a", "b"]), "grad_cam") == "b"
     row = row_of(scores(frame_of([[1.0, 2, 3]] * 2)), "a")
     assert row["pairs"] == 0
     assert np.isnan(row["difference"])
@@ -71,7 +90,7 @@ def test_p_values_are_adjusted_over_the_explainers_and_classes_of_one_metric():
         frame_of(random.normal([[0], [shift], [0]], 1, (3, 30)), ("a", "b", "c"), label)
         for label, shift in (("x", 0.0), ("y", 0.5), ("z", 2.0))
     )
-    table = label_scores(frame)
+    table = label_scores(frame, "a")
     rows = table[(table["explainer"] != "a") & (table["metric"] == "iou") & (table["cases"] == "all")]
     assert rows["label"].tolist() == ["x", "x", "y", "y", "z", "z"]
     np.testing.assert_allclose(rows["p_holm"], holm(rows["p"].to_numpy()))
@@ -102,3 +121,35 @@ def test_knowing_the_parts_scores_above_chance_with_intervals_apart(map_run):
     for metric in ("pointing", "energy", "iou"):
         assert row_of(table, "grad_cam", metric)["low"] > row_of(table, "random_map", metric)["high"]
     assert row_of(table, "effect_map", "true_effects")["difference_low"] > 0
+
+
+def test_the_pooled_metric_is_the_rank_correlation_over_all_objects(map_run, judged):
+    parts = estimates(map_run)
+    for explainer, own in parts.groupby("explainer"):
+        row = row_of(judged, explainer, POOLED)
+        assert row["mean"] == pytest.approx(stats.spearmanr(own["density"], own["evidence"]).statistic)
+        assert row["scored"] == len(own)
+    assert row_of(judged, "random_map", POOLED)["low"] < 0 < row_of(judged, "random_map", POOLED)["high"]
+
+
+def test_the_pooled_difference_is_over_the_objects_of_maps_that_both_have(map_run, judged):
+    parts = estimates(map_run).pivot(index=["sample", "class", "object"], columns="explainer", values="density")
+    evidence = estimates(map_run).drop_duplicates(["sample", "class", "object"]).set_index(list(parts.index.names))
+    both = parts.dropna().join(evidence["evidence"])
+    found = both[["effect_map", "grad_cam"]].corrwith(both["evidence"], method="spearman")
+    row = row_of(judged, "effect_map", POOLED)
+    assert row["difference"] == pytest.approx(found["effect_map"] - found["grad_cam"])
+    assert row["pairs"] == len(both)
+    assert row["difference_low"] < row["difference"] < row["difference_high"]
+
+
+def test_controls_have_the_metrics_of_true_effects_alone(judged):
+    controls = judged[judged["explainer"].isin([BOX_AREA, CENTRE_DISTANCE])]
+    assert set(controls["metric"]) == {"true_effects", POOLED}
+    assert row_of(judged, CENTRE_DISTANCE, POOLED)["pairs"] > 0
+
+
+def test_other_rows_do_not_depend_on_the_controls(map_run, judged):
+    alone = scores(agreements(map_run))
+    both = judged[judged["metric"].isin(MAP_METRICS) & ~judged["explainer"].isin([BOX_AREA, CENTRE_DISTANCE])]
+    pd.testing.assert_frame_equal(both.drop(columns="p_holm"), alone.drop(columns="p_holm"), check_dtype=False)

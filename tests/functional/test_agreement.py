@@ -197,3 +197,30 @@ def test_rank_correlation_needs_three_finite_values_that_differ():
     assert np.isnan(agreement.spearman(np.array([1.0, 2.0, np.nan]), np.array([1.0, 2.0, 3.0])))
     assert np.isnan(agreement.spearman(np.ones(4), np.arange(4.0)))
     assert agreement.spearman(np.arange(3.0), -np.arange(3.0)) == -1
+
+
+def test_the_numbers_of_a_pooled_correlation_have_it_as_their_mean():
+    random = np.random.default_rng(0)
+    a, groups = random.normal(size=60), np.repeat(np.arange(20), 3)
+    b = a + random.normal(size=60)
+    numbers = agreement.pooled_spearman(a, b, groups)
+    assert len(numbers) == 20
+    assert numbers.mean() == pytest.approx(stats.spearmanr(a, b).statistic)
+
+
+def test_the_error_of_a_pooled_correlation_is_that_of_a_bootstrap_over_groups():
+    random = np.random.default_rng(1)
+    of_group = np.repeat(random.normal(size=100), 5)
+    a = of_group + random.normal(size=500)
+    b = of_group + random.normal(size=500)
+    groups = np.repeat(np.arange(100), 5)
+    numbers = agreement.pooled_spearman(a, b, groups)
+    drawn = []
+    for _ in range(1000):
+        rows = (5 * random.integers(0, 100, 100)[:, np.newaxis] + np.arange(5)).ravel()
+        drawn.append(stats.spearmanr(a[rows], b[rows]).statistic)
+    assert numbers.std(ddof=1) / np.sqrt(100) == pytest.approx(np.std(drawn), rel=0.1)
+
+
+def test_a_pooled_correlation_with_a_constant_is_not_known():
+    assert np.isnan(agreement.pooled_spearman(np.ones(6), np.arange(6.0), np.arange(6))).all()

@@ -28,6 +28,7 @@ ROW = {
     "correct": True,
     "state": "ok",
     "cells": np.array([0.5, -1.0], np.float32),
+    "spread": None,
     "deletion": 0.25,
     "insertion": None,
 }

@@ -26,6 +26,8 @@ from dovision.store.tables import CLEAN, boxes_of
 from dovision.types import Box, object_kind
 
 MAP_METRICS = ("pointing", "energy", "iou", "deletion", "insertion", "true_effects", "stability")
+BOX_AREA, CENTRE_DISTANCE = "area of the box", "distance to the centre"  # controls of true_effects that are no maps
+TRUTH_CONTROLS = (BOX_AREA, CENTRE_DISTANCE)
 _PAIR = ["sample", "class"]
 _KEY = [*_PAIR, "explainer"]
 
@@ -46,12 +48,8 @@ def agreements(folder: Path) -> pd.DataFrame:
     shown = maps[maps["variant"] == AS_IS].reset_index(drop=True)
     localisation = _localisation(shown, read_box_table(folder), read_grid(folder))
     stability = variant_similarity(maps, PERTURBED).drop(columns="group").rename(columns={"similarity": "stability"})
-    ranks = [
-        (*key, float(agreement.spearman(own["density"].to_numpy(), own["evidence"].to_numpy())))
-        for key, own in estimates(folder).groupby(_KEY, sort=False)
-    ]
-    frame = pd.concat([shown.drop(columns=["cells", "variant"]), localisation], axis=1)
-    for own in (pd.DataFrame(ranks, columns=[*_KEY, "true_effects"]), stability):
+    frame = pd.concat([shown.drop(columns=["cells", "spread", "variant"], errors="ignore"), localisation], axis=1)
+    for own in (truth_ranks(estimates(folder)), stability):
         frame = frame.merge(own, on=_KEY, how="left")
     measured = frame[[*MAP_METRICS, "area"]].where(frame["state"] == agreement.OK, np.nan).astype(float)
     return frame.assign(**measured)
@@ -82,15 +80,15 @@ def object_scores(folder: Path) -> pd.DataFrame:
     """A row per (sample, class, explainer, object), of the maps as they are and not flagged.
 
     Returns:
-        sample, class, explainer, group, object, kind, label; energy, the share of the map's positive part in the
-        object's box; area, the box's share of the image; density, the map's mean over the box.
+        sample, class, explainer, group, correct, object, kind, label; energy, the share of the map's positive part in
+        the object's box; area, the box's share of the image; density, the map's mean over the box.
     """
     grid, boxes = read_grid(folder), read_box_table(folder)
     covered = pd.Series([_coverage([box], grid) for box in boxes_of(boxes)], boxes.index, dtype=object)
     boxes = boxes.assign(kind=boxes["object"].map(object_kind), coverage=covered)
     pairs = _sound(read_maps(folder)).merge(boxes[["sample", "object", "kind", "label", "coverage"]], on="sample")
     held = [(cells.reshape(share.shape), share) for cells, share in zip(pairs["cells"], pairs["coverage"], strict=True)]
-    return pairs[[*_KEY, "group", "object", "kind", "label"]].assign(
+    return pairs[[*_KEY, "group", "correct", "object", "kind", "label"]].assign(
         energy=[agreement.energy(*each) for each in held],
         area=[share.mean() for _, share in held],
         density=[agreement.density(*each) for each in held],
@@ -99,10 +97,45 @@ def object_scores(folder: Path) -> pd.DataFrame:
 
 def estimates(folder: Path) -> pd.DataFrame:
     """Clean rows of `object_scores` with a measured true effect; evidence is minus that of taking the object away."""
+    return _with_evidence(object_scores(folder), folder)
+
+
+def control_estimates(folder: Path) -> pd.DataFrame:
+    """Rows as of `estimates` with what could explain a score away in place of a map's density: TRUTH_CONTROLS.
+
+    The area of an object's box, and the distance of its middle from that of the image; one row an image, class and
+    object, whatever maps of it are flagged.
+    """
+    grid, boxes, maps = read_grid(folder), read_box_table(folder), read_maps(folder)
+    middle = ((boxes["top"] + boxes["bottom"] - grid.height) / 2, (boxes["left"] + boxes["right"] - grid.width) / 2)
+    boxes[CENTRE_DISTANCE] = np.hypot(*middle)
+    boxes[BOX_AREA] = (boxes["bottom"] - boxes["top"]) * (boxes["right"] - boxes["left"])
+    pairs = maps.loc[maps["variant"] == AS_IS, [*_PAIR, "group", "correct"]].drop_duplicates(_PAIR)
+    rows = _with_evidence(pairs.merge(boxes[["sample", "object", *TRUTH_CONTROLS]], on="sample"), folder)
+    return rows.melt([*_PAIR, "group", "correct", "object", "evidence"], TRUTH_CONTROLS, "explainer", "density")
+
+
+def _with_evidence(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
     effects = true_effects(folder)
     effects = effects.loc[effects["condition"] == CLEAN, [*_PAIR, "object", "effect"]]
-    both = object_scores(folder).merge(effects, on=[*_PAIR, "object"])
+    both = rows.merge(effects, on=[*_PAIR, "object"])
     return both.assign(evidence=-both.pop("effect").astype(float))
+
+
+def truth_ranks(parts: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlation of density with evidence over the objects of each image, class and explainer.
+
+    Args:
+        parts: rows of `estimates` or `control_estimates`.
+
+    Returns:
+        sample, class, explainer, true_effects.
+    """
+    ranks = [
+        (*key, float(agreement.spearman(own["density"].to_numpy(float), own["evidence"].to_numpy())))
+        for key, own in parts.groupby(_KEY, sort=False)
+    ]
+    return pd.DataFrame(ranks, columns=[*_KEY, "true_effects"])
 
 
 def variant_similarity(maps: pd.DataFrame, variant: str) -> pd.DataFrame:

@@ -5,24 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from dovision.analysis.explanation_metrics import MAP_METRICS
-from dovision.functional.agreement import OK
+from dovision.analysis.explanation_metrics import MAP_METRICS, truth_ranks
+from dovision.functional.agreement import OK, pooled_spearman
 from dovision.functional.intervals import benjamini_hochberg, holm, mean_interval, mean_p_value, share_interval
 
-REFERENCE = "grad_cam"  # what the others are compared with; the first explainer where there is none of this name
+POOLED = "pooled_true_effects"  # the metric that is one number of all maps, and not a mean over maps
 ALL, CORRECT = "all", "correct"  # cases: every (image, class), or those in which the classifier was right
 _PAIR = ["sample", "class"]
+_OBJECT = [*_PAIR, "object"]
 _SHARES = ("pointing",)  # metrics that are hit or miss
 _DIFFERENCE = [f"difference{end}" for end in ("", "_low", "_high", "_reason")]
 
 
-def scores(frame: pd.DataFrame) -> pd.DataFrame:
+def scores(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, compared: str) -> pd.DataFrame:
     """The mean of each metric for each explainer, over all classes together.
 
     Args:
         frame: from `agreements`.
+        parts: from `estimates`; beside true_effects, a mean over images, pooled_true_effects is the rank correlation
+            over all objects of all images. No rows: no such metric.
+        controls: from `control_estimates`, which have these two metrics alone.
+        compared: the reference, an explainer's name; the first explainer where there is none of this name.
 
     Returns:
         A row per explainer, metric and cases ("all" or "correct"), with label "all": mean, low, high, clusters;
@@ -30,13 +36,14 @@ def scores(frame: pd.DataFrame) -> pd.DataFrame:
         and pairs: the mean over the same (sample, class) of the score minus that of the reference; p, two-sided, and
         p_holm, adjusted over all rows; reason, difference_reason: why there is no interval.
     """
-    table = _table(frame.assign(label=ALL))
-    return table.assign(p_holm=holm(table["p"].to_numpy(float)))
+    compared = reference(frame["explainer"], compared)
+    table = pd.concat([_table(frame.assign(label=ALL), compared), _truth(frame, parts, controls, compared)])
+    return table.assign(p_holm=holm(table["p"].to_numpy(float))).reset_index(drop=True)
 
 
-def label_scores(frame: pd.DataFrame) -> pd.DataFrame:
+def label_scores(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
     """The same for each class by itself, with p_holm and p_bh, adjusted over the explainers and classes of a metric."""
-    table = _table(frame.assign(label=frame["class"]))
+    table = _table(frame.assign(label=frame["class"]), reference(frame["explainer"], compared))
     p = table.groupby(["metric", "cases"])["p"]
     return table.assign(
         p_holm=p.transform(lambda own: holm(own.to_numpy(float))),
@@ -44,13 +51,55 @@ def label_scores(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def reference(explainers: pd.Series[str]) -> str:
-    """The explainer that the others are compared with."""
-    return REFERENCE if explainers.eq(REFERENCE).any() else str(explainers.iloc[0])
+def reference(explainers: pd.Series[str], wanted: str) -> str:
+    """The explainer that the others are compared with: the one asked for, or the first where it is not there."""
+    return wanted if explainers.eq(wanted).any() else str(explainers.iloc[0])
 
 
-def _table(frame: pd.DataFrame) -> pd.DataFrame:
-    compared = reference(frame["explainer"])
+def _truth(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, compared: str) -> pd.DataFrame:
+    """Rows of the metrics that need true effects: the controls' per image, and the pooled ones of all."""
+    if parts.empty:
+        return pd.DataFrame()
+    ranks = truth_ranks(controls).merge(controls[[*_PAIR, "group", "correct"]].drop_duplicates(), on=_PAIR)
+    missing = dict.fromkeys(set(MAP_METRICS) - {"true_effects"}, np.nan)
+    mapped = frame[frame["explainer"] == compared]
+    table = _table(pd.concat([mapped, ranks.assign(**missing, state=OK)]).assign(label=ALL), compared)
+    rows = [table[(table["explainer"] != compared) & (table["metric"] == "true_effects")]]
+    every = pd.concat([parts, controls])
+    for cases, chosen in ((ALL, every), (CORRECT, every[every["correct"]])):
+        against = chosen.loc[chosen["explainer"] == compared, [*_OBJECT, "density"]]
+        both = chosen.merge(against, on=_OBJECT, suffixes=("", "_reference"), how="left")
+        for explainer, own in both.groupby("explainer", sort=False):
+            key = {"explainer": explainer, "metric": POOLED, "cases": cases, "label": ALL}
+            maps = frame[(frame["explainer"] == explainer) & (frame["correct"] | (cases == ALL))]
+            counts = {
+                "maps": len(maps) or own[_PAIR].drop_duplicates().shape[0],
+                "flagged": (maps["state"] != OK).sum(),
+            }
+            rows.append(pd.DataFrame([key | _pooled(own, explainer == compared) | counts]))
+    return pd.concat(rows)
+
+
+def _pooled(own: pd.DataFrame, itself: bool) -> dict[str, Any]:
+    """The correlation over all objects, and that minus the reference's over the objects that both have."""
+    of_groups = _correlation(own, "density")
+    interval = mean_interval(of_groups, np.arange(len(of_groups)))
+    found = {**interval.columns(), "clusters": interval.clusters, "scored": own["density"].count()}
+    common = own.dropna(subset="density_reference")
+    if itself or common.empty:
+        return {**found, **dict.fromkeys(_DIFFERENCE, np.nan), "pairs": 0, "p": np.nan}
+    difference = _correlation(common, "density") - _correlation(common, "density_reference")
+    groups = np.arange(len(difference))
+    counts = {"pairs": len(common), "p": mean_p_value(difference, groups)}
+    return {**found, **mean_interval(difference, groups).columns("difference"), **counts}
+
+
+def _correlation(own: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:
+    values, evidence, groups = own[column].to_numpy(float), own["evidence"].to_numpy(float), own["group"].to_numpy()
+    return pooled_spearman(values, evidence, groups)
+
+
+def _table(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
     against = frame.loc[frame["explainer"] == compared, [*_PAIR, *MAP_METRICS]]
     both = frame.merge(against, on=_PAIR, suffixes=("", "_reference"), how="left")
     rows = []

@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dovision.analysis import map_summary
+from dovision.analysis import explanation_metrics, map_summary
 from dovision.analysis.classifier_quality import OVERALL, classifier_quality
 from dovision.analysis.detection_summary import DETECTION, headlines, read_detection
-from dovision.analysis.explanation_metrics import agreements
 from dovision.analysis.object_effects import contrasts, object_effects
 from dovision.functional.detection import Scored, auroc
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import BOTH_INTERVALS, mean_interval, share_interval, withheld
 from dovision.io.text_files import write_json
-from dovision.store.map_tables import MAPS_FILE
+from dovision.store.map_tables import MAPS_FILE, read_reference
 from dovision.store.schemas import SUMMARY
 from dovision.store.tables import CLEAN, read_samples, read_task
 from dovision.types import Task
@@ -62,7 +61,9 @@ def summarise(folder: Path) -> dict[str, Any]:
     images = (known == 1).sum(0) if task.multilabel else np.bincount(known, minlength=len(task.classes))
     tables = {"object_effects": object_effects(folder), "contrasts": contrasts(folder)}
     if (folder / MAPS_FILE).is_file():
-        tables["maps"] = map_summary.scores(agreements(folder))
+        truth = explanation_metrics.estimates(folder), explanation_metrics.control_estimates(folder)
+        frame = explanation_metrics.agreements(folder)
+        tables["maps"] = map_summary.scores(frame, *truth, read_reference(folder))
     if (folder / DETECTION).is_file():
         tables["detection"] = headlines(read_detection(folder))
     return {

@@ -59,7 +59,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         images = reuse.open_images(settings)
         samples = test_samples(settings.evaluation, images)
         intervention: Intervention = settings.intervention.make()
-        intervention.bind(images, "test")
+        intervention.bind(images, settings.evaluation.split)
         attack: Attack = settings.attack.make()
         detection_setup = callbacks.detection_setup(settings)
         reported: ReportedNumbers | None = None if settings.reported is None else settings.reported.make()
@@ -86,7 +86,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
 
         if trainer.is_global_zero:
-            boxes = images.boxes("test")
+            boxes = images.boxes(settings.evaluation.split)
             write_boxes(run.path, boxes[boxes["sample"].isin(samples)])
             passes = {**evaluation.pass_facts, **evaluation.attack_facts}
             found = measured_samples(run.path, [CLEAN, *map(condition_name, attack.eps)])

@@ -210,6 +210,7 @@ class TrainSettings(SitesSettings):
 class EvaluationSettings(Section):
     """Which images are measured, and how."""
 
+    split: Annotated[str, _rule(checks.choice, ("test", "val"))]
     images: Whole | None
     only_with_boxes: Switch
     batch_size: Whole  # images

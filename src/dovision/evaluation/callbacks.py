@@ -58,10 +58,15 @@ def needed(settings: EvaluateSettings, code: bool) -> list[str]:
 def evaluation_data(
     settings: EvaluateSettings, images: Images, samples: Sequence[int] | None = None
 ) -> ImageDataModule:
-    """The images of an evaluation, of the test split those of these samples, None: all."""
-    size = settings.evaluation.batch_size
+    """The images of an evaluation, of its split those of these samples, None: all."""
+    own = settings.evaluation
     return ImageDataModule(
-        images, test_batch_size=size, test_samples=samples, num_workers=settings.num_workers, seed=settings.seed
+        images,
+        test_batch_size=own.batch_size,
+        test_samples=samples,
+        test_split=own.split,
+        num_workers=settings.num_workers,
+        seed=settings.seed,
     )
 
 
@@ -84,8 +89,8 @@ def effect_evaluation(
         measured=networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
         reference=own.reference,
         chunk=own.chunk,
-        names=images.table("test")["name"].tolist(),
-        pictures=PictureChoice(own.num_thumbnails, dict(enumerate(images.strata("test").tolist()))),
+        names=images.table(own.split)["name"].tolist(),
+        pictures=PictureChoice(own.num_thumbnails, dict(enumerate(images.strata(own.split).tolist()))),
         store_adversarial=own.store_adversarial,
         checkpoint_every=own.checkpoint_every,
         origin=origin,
@@ -100,10 +105,11 @@ def map_evaluation(
     explainers: Mapping[str, Explainer] = make_each(settings.explainer)
     if not explainers:
         return []
+    split = settings.evaluation.split
     for explainer in explainers.values():
-        explainer.bind(images, "test")
+        explainer.bind(images, split)
     explanation: MapSettings = settings.explanation.make()
-    more = {"samples": samples, "permuted": networks.get(PERMUTED), "boxes": images.boxes("test")}
+    more = {"samples": samples, "permuted": networks.get(PERMUTED), "boxes": images.boxes(split)}
     return [settings.callbacks["maps"].make()(folder, explainers, explanation, networks[CLASSIFIER], **more)]
 
 

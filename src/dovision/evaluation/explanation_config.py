@@ -9,6 +9,7 @@ from dovision import checks
 from dovision.evaluation.token_removal import TokenRemoval
 from dovision.interfaces import Classifier, Context
 from dovision.interventions.fills import Fill, Mean
+from dovision.store.map_tables import REFERENCE
 from dovision.types import Batch, Box, Shape, Task
 
 TARGETS = ("label", "prediction")
@@ -30,6 +31,7 @@ class MapSettings:
         num_sanity_images: images, the first ones, explained once more for classifiers whose layers are randomised from
             the top down, and for one fitted to permuted labels, if there is one: their maps should be other ones.
         seed: of the noise, and of the new weights.
+        reference: the explainer that the others are compared with; the first one where there is none of this name.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class MapSettings:
         noise: float = 0.01,
         num_sanity_images: int = 0,
         seed: int = 0,
+        reference: str = REFERENCE,
     ) -> None:
         self.target = target
         self.cells = checks.positive_int("explanation.cells", cells)
@@ -53,6 +56,7 @@ class MapSettings:
         self.noise = checks.within("explanation.noise", noise, 0, 1, "It is in pixel units.")
         self.num_sanity_images = int(checks.at_least("explanation.num_sanity_images", num_sanity_images, 0))
         self.seed = seed
+        self.reference = reference
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         """Refuse a class that is not among those of the classifier, and a grid finer than images of shape (C, H, W).

@@ -24,7 +24,7 @@ from dovision.functional import agreement
 from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer
 from dovision.metrics import EnergyInBox, PointingGame
-from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, maps_schema
+from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, MapGrid, maps_schema
 from dovision.store.shards import join_shards, shard_path
 from dovision.store.tables import TableWriter, boxes_of
 from dovision.training.sanity_checks import cascade
@@ -100,7 +100,8 @@ class MapEvaluation(Evaluation):
             classifier.to(pl_module.device)
         height, width = batch.image.shape[2:]
         margin = float(f"{self.settings.margin * max(height, width):g}")  # as the table has it
-        self.schema = maps_schema(self.settings.cells, self.settings.cells, height, width, margin)
+        grid = MapGrid(self.settings.cells, self.settings.cells, height, width, margin)
+        self.schema = maps_schema(*grid, self.settings.reference)
         self.metrics: dict[str, dict[str, PointingGame | EnergyInBox]] = {
             "pointing": {name: PointingGame(height, width, margin) for name in self.explainers},
             "energy": {name: EnergyInBox(height, width) for name in self.explainers},

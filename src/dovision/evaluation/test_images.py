@@ -24,15 +24,15 @@ def first_samples(images: Images, split: str, most: int | None, boxed: bool = Fa
 
 
 def test_samples(settings: EvaluationSettings, images: Images) -> list[int]:
-    """The test images that are evaluated: the first `evaluation.images`, or the first of which a box is known.
+    """The images of `evaluation.split` that are evaluated: the first `evaluation.images`, or the first with a box.
 
     Raises:
         ValueError: `evaluation.only_with_boxes` asks for boxes where none is known.
     """
-    samples = first_samples(images, "test", settings.images, settings.only_with_boxes)
+    samples = first_samples(images, settings.split, settings.images, settings.only_with_boxes)
     if not samples:
         raise ValueError(
-            "evaluation.only_with_boxes needs test images with a box that speaks for a class, got none in this "
-            "dataset. Choose another dataset, or evaluation.only_with_boxes=false."
+            f"evaluation.only_with_boxes needs {settings.split} images with a box that speaks for a class, got none in "
+            "this dataset. Choose another dataset, or evaluation.only_with_boxes=false."
         )
     return samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import captum.attr
 import torch
@@ -72,8 +73,8 @@ class SmoothGrad(Explainer):
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(classifier))
-        settings = {"nt_samples": self.draws, "nt_samples_batch_size": min(self.batch_size, self.draws)}
-        settings |= {"nt_type": "smoothgrad", "stdevs": self.sigma, "abs": False}
+        settings: dict[str, Any] = {"nt_type": "smoothgrad", "nt_samples": self.draws, "stdevs": self.sigma}
+        settings |= {"nt_samples_batch_size": min(self.batch_size, self.draws), "abs": False}
         gradients = []
         for sample, (image, wanted) in zip(batch.sample.tolist(), chunks(batch, target, 1), strict=True):
             with seeded(image.device, self.seed, sample):

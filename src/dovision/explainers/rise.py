@@ -56,7 +56,7 @@ class RISE(Explainer):
         score = torch.cat(
             [
                 evidence(classifier(image * part), classifier.task, self.scale)[:, wanted]
-                for part in masks.split(self.batch_size)
+                for part in torch.split(masks, self.batch_size)
             ]
         )
         weighted = torch.einsum("n,nhw->hw", score, masks[:, 0])

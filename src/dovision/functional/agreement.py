@@ -179,6 +179,23 @@ def spearman(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.divide((x * y).sum(-1), size, out=np.full(size.shape, np.nan), where=known)[()]
 
 
+def pooled_spearman(a: FloatArray, b: FloatArray, groups: npt.NDArray[np.int64]) -> FloatArray:
+    """Rank correlation over all rows together, as a number a group whose mean it is, in the order of the groups.
+
+    The numbers are the jackknife's pseudo-values, moved so that their mean is the correlation itself: their interval
+    over groups, and that of paired differences, is that of the correlation.
+
+    Args:
+        a, b: shape (N,).
+        groups: the group of each row, shape (N,).
+    """
+    names = np.unique(groups)
+    whole = spearman(a, b)
+    left = (groups != name for name in names)
+    without = np.array([spearman(a[rows], b[rows]) for rows in left], np.float64)
+    return whole + (len(names) - 1) * (without.mean() - without)
+
+
 def _centre_within(cell: Box, box: Box, margin: float) -> bool:
     y, x = (cell.top + cell.bottom) / 2, (cell.left + cell.right) / 2
     return box.top - margin <= y <= box.bottom + margin and box.left - margin <= x <= box.right + margin

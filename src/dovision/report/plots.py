@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from dovision.functional.intervals import has_quantile
 from dovision.report.style import DIVERGING, FEWEST_FOR_CURVE, INK, LINE, points, series, shortened, styled
 
-REFERENCE_MAPS = ("random_map", "center_map", "edge_map")  # they know nothing of the classifier; drawn in grey
+# They know nothing of the classifier; drawn in grey.
+REFERENCE_MAPS = ("random_map", "center_map", "edge_map", "brightness_map")
 _CELL = 0.34  # inches, of a heat map
 _MOST = 200  # values that stand for a distribution
 

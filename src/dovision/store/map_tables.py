@@ -19,6 +19,7 @@ BOXES_FILE = "boxes.parquet"
 AS_IS = "as is"  # the variant of the map that is shown and judged
 PERTURBED = "perturbed"  # of the image with a little noise
 PERMUTED = "permuted labels"  # of a classifier fitted to permuted labels
+REFERENCE = "grad_cam"  # the explainer that the others are compared with, by default
 RANDOMISED = "randomised "  # "randomised k of n": of the classifier with k of its n uppermost layers randomised
 
 
@@ -32,7 +33,9 @@ class MapGrid(NamedTuple):
     margin: float
 
 
-def maps_schema(rows: int, columns: int, height: int, width: int, margin: float) -> pa.Schema:
+def maps_schema(
+    rows: int, columns: int, height: int, width: int, margin: float, reference: str = REFERENCE
+) -> pa.Schema:
     """Columns of maps.parquet, a row per (sample, class, explainer, variant); the arguments travel as its metadata.
 
     sample, group           the row in the split, the patient
@@ -49,7 +52,8 @@ def maps_schema(rows: int, columns: int, height: int, width: int, margin: float)
     fields = {"sample": pa.int64(), "group": pa.int64(), **dict.fromkeys(("explainer", "class", "variant"), NAME)}
     fields |= {"correct": pa.bool_(), "state": NAME, "cells": pa.list_(pa.float32()), "spread": pa.list_(pa.float32())}
     fields |= dict.fromkeys(("deletion", "insertion"), pa.float32())
-    return pa.schema(fields, metadata=METADATA | {name: f"{value:g}" for name, value in grid._asdict().items()})
+    settings = {name: f"{value:g}" for name, value in grid._asdict().items()}
+    return pa.schema(fields, metadata=METADATA | settings | {"reference": reference})
 
 
 def boxes_schema() -> pa.Schema:
@@ -69,6 +73,11 @@ def read_grid(folder: Path) -> MapGrid:
     metadata = read_schema(folder / MAPS_FILE).metadata
     rows, columns, height, width, margin = (float(metadata[name.encode()]) for name in MapGrid._fields)
     return MapGrid(int(rows), int(columns), int(height), int(width), margin)
+
+
+def read_reference(folder: Path) -> str:
+    """The explainer that the others of maps.parquet are compared with; errors as those of `tables.read_table`."""
+    return read_schema(folder / MAPS_FILE).metadata.get(b"reference", REFERENCE.encode()).decode()
 
 
 def write_boxes(folder: Path, boxes: pd.DataFrame) -> None:

@@ -147,7 +147,7 @@ def _check_stored(component: Component, settings: Any) -> None:
     if dataset.get("download") and not Path(dataset["root"]).is_dir():  # the job downloads it
         return
     images: Images = dataset.make()
-    samples = {"test": test_samples(settings.evaluation, images)}
+    samples = {settings.evaluation.split: test_samples(settings.evaluation, images)}
     if component.where != "attack":
         most = {"val": settings.detection.val_images, "test": settings.detection.test_images}
         samples = {split: first_samples(images, split, number) for split, number in most.items()}

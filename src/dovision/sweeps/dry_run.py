@@ -106,11 +106,11 @@ class JobEstimator:
 
     def _extent(self, settings: EvaluateSettings, images: Images, intervention: Intervention) -> Extent:
         parts = [plain(getattr(settings, name)) for name in ("dataset", "intervention")]
-        key = json.dumps([*parts, settings.evaluation.images, settings.evaluation.only_with_boxes])
+        own = settings.evaluation
+        key = json.dumps([*parts, own.split, own.images, own.only_with_boxes])
         if key not in self._extents:
             units = _units(settings, images, intervention)
-            own = settings.evaluation
-            samples = first_samples(images, "test", own.images, own.only_with_boxes)
+            samples = first_samples(images, own.split, own.images, own.only_with_boxes)
             self._extents[key] = Extent(samples, units, len(images.task.classes))
         return self._extents[key]
 
@@ -195,7 +195,7 @@ def warn_of_space(output_root: Path, estimates: Sequence[JobEstimate] = ()) -> N
 
 
 def _units(settings: EvaluateSettings, images: Images, intervention: Intervention) -> int | None:
-    intervention.bind(images, "test")
+    intervention.bind(images, settings.evaluation.split)
     if intervention.site == INPUT:
         return len(intervention.units(images.shape))
     if intervention.site == CODE:

@@ -337,7 +337,9 @@ class Bench:
         def run(trainer: pl.Trainer, loader: DataLoader[Any]) -> None:
             trainer.test(ClassifierUnderTest(self.classifier), loader, verbose=False)
 
-        return self._pace(run, "test", samples, 1, self.settings.evaluation.batch_size, callbacks)
+        return self._pace(
+            run, self.settings.evaluation.split, samples, 1, self.settings.evaluation.batch_size, callbacks
+        )
 
     def _pace(
         self,

@@ -33,6 +33,7 @@ class ImageDataModule(pl.LightningDataModule):
         images: the dataset.
         train_batch_size, val_batch_size, test_batch_size: images a batch.
         test_samples: numbers of the test images, in the order in which they are tested; None: all.
+        test_split: the split that is tested.
         num_workers: processes that read images.
         seed: of the order of training images, and of their augmentation.
         augmentation: a transform of torchvision.transforms.v2, of training images only; None: as they are.
@@ -46,6 +47,7 @@ class ImageDataModule(pl.LightningDataModule):
         val_batch_size: int = VALIDATION_BATCH,
         test_batch_size: int = 64,
         test_samples: Sequence[int] | None = None,
+        test_split: str = "test",
         num_workers: int = 0,
         seed: int = 0,
         augmentation: Callable[..., Any] | None = None,
@@ -58,6 +60,7 @@ class ImageDataModule(pl.LightningDataModule):
         self.val_batch_size = checks.positive_int("val_batch_size", val_batch_size)
         self.test_batch_size = checks.positive_int("test_batch_size", test_batch_size)
         self.test_samples = test_samples
+        self.test_split = test_split
         self.num_workers = checks.count("num_workers", num_workers)
         self.augmentation = None if augmentation is None else Augmentation(augmentation, seed)
         self.shuffling = torch.Generator().manual_seed(checks.count("seed", seed))
@@ -87,7 +90,7 @@ class ImageDataModule(pl.LightningDataModule):
         Raises:
             ValueError: there are fewer batches than devices.
         """
-        split, size = self.images.split("test"), self.test_batch_size
+        split, size = self.images.split(self.test_split), self.test_batch_size
         samples = range(len(split)) if self.test_samples is None else self.test_samples
         batches, (devices, rank) = -(-len(samples) // size), self._place()
         if batches < devices:
@@ -129,7 +132,7 @@ class ImageDataModule(pl.LightningDataModule):
             FileNotFoundError: the run has stored no such images.
             ValueError: the attack had no such epsilon; or, at the first image, they are of other images.
         """
-        stored, split = Replay(str(run), attack, eps), self.images.split("test")
+        stored, split = Replay(str(run), attack, eps), self.images.split(self.test_split)
         samples = stored.samples if self.test_samples is None else self.test_samples
         return {
             condition_name(each): self._loader(Subset(_Attacked(split, stored, each), samples), self.test_batch_size)

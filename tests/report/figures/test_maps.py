@@ -13,8 +13,8 @@ from dovision.report.style import FAINT, INK
 from dovision.store.map_tables import MAPS_FILE
 from dovision.store.run_record import read_sweep
 
-NAMES = ("map_scores", "map_score_dots", "map_gallery", "map_estimates", "map_scores_by_label", "map_sanity")
-NAMES += ("map_similarity",)
+NAMES = ("map_scores", "map_differences", "map_score_dots", "map_gallery", "map_estimates", "map_scores_by_label")
+NAMES += ("map_sanity", "map_similarity")
 
 
 def texts(figure):
@@ -72,10 +72,20 @@ def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
     assert row["seconds"] == 0.2
 
 
+def test_the_table_of_differences_has_intervals_passes_and_what_could_explain_a_score_away(shown):
+    data, words = shown["map_differences"].data, texts(shown["map_differences"].figure)
+    row = data[(data["explainer"] == "effect_map") & (data["metric"] == "pooled_true_effects")].iloc[0]
+    ends = ", ".join(f"{row[f'difference_{end}']:.3f}" for end in ("low", "high"))
+    assert f"{row['difference']:.3f} [{ends}]" in words
+    assert "65" in words
+    assert {"distance to the centre", "random_map"} <= set(data["explainer"])
+    assert "grad_cam" not in set(data["explainer"])
+
+
 def test_controls_are_grey_and_a_uniform_map_is_marked(shown):
     energy = shown["map_score_dots"].figure.axes[1]
     colours = [line.get_color() for line in energy.lines if line.get_marker() == "o"]
-    assert colours == [INK, INK, FAINT] * 2  # all cases, then the correct ones
+    assert colours == [INK, INK, FAINT, FAINT, FAINT] * 2  # all cases, then the correct ones
     (dotted,) = [line for line in energy.lines if line.get_linestyle() == ":"]
     assert dotted.get_xdata()[0] == pytest.approx(1 / 16)
 

@@ -23,7 +23,7 @@ from dovision.report.plots import (
 )
 from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
 from dovision.report.style import FAINT, INK, LINE, MARKERS, series, styled
-from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps
+from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
 from dovision.store.run_record import Run, describe
 from dovision.store.tables import CLEAN
 from dovision.store.thumbnails import CHOSEN, load_thumbnail, samples_in_conditions, thumbnail_path
@@ -35,8 +35,10 @@ TITLES = {
     "deletion": "deletion\narea ↓",
     "insertion": "insertion\narea ↑",
     "true_effects": "true effects\n(Spearman) ↑",
+    map_summary.POOLED: "true effects\n(pooled) ↑",
     "stability": "stability\n(Spearman) ↑",
 }
+COMPARED = ("true_effects", map_summary.POOLED, "energy", "pointing")  # metrics whose differences have a table
 LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
 _SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
 
@@ -51,9 +53,12 @@ class Maps(FigureComponent):
         if not (run.folder / MAPS_FILE).is_file():
             return
         frame = explanation_metrics.agreements(run.folder)
-        scores = map_summary.scores(frame)
-        scores = scores.assign(seconds=scores["explainer"].map(run.facts.get("seconds_per_map", {})))
+        truth = explanation_metrics.estimates(run.folder), explanation_metrics.control_estimates(run.folder)
+        scores = map_summary.scores(frame, *truth, read_reference(run.folder))
+        for cost in ("seconds", "passes"):
+            scores[cost] = scores["explainer"].map(run.facts.get(f"{cost}_per_map", {})).astype(float)
         yield _table(run, scores)
+        yield from _differences(run, scores)
         yield _dots(run, scores, frame)
         yield from _gallery(run, self.gallery)
         yield from _estimates(run, scores)
@@ -94,17 +99,48 @@ def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
     rows = {}
     for (cases, explainer), found in scores.groupby(["cases", "explainer"], sort=False):
         cells = dict(zip(found["metric"], _cells(found), strict=True))
-        counts = {"explainer": str(explainer), "maps": f"{found['maps'].iloc[0]:,}"}
-        rows[titles[cases], explainer] = counts | {title: cells[metric] for metric, title in _titles(scores).items()}
+        counts = {"explainer": str(explainer), "maps": f"{found['maps'].iloc[0]:,}", "passes": _passes(found)}
+        rows[titles[cases], explainer] = counts | {
+            title: cells.get(metric, "") for metric, title in _titles(scores).items()
+        }
     table = pd.DataFrame(rows.values(), [title for title, _ in rows])
-    compared = map_summary.reference(scores["explainer"])
+    compared = map_summary.reference(scores["explainer"], read_reference(run.folder))
     text = (
-        f"Mean of each metric, with its interval. A star: the difference to {compared} on the same images and "
-        "classes has p < .05, two-sided, Holm-adjusted over the table. A map that finds the boxes need not be faithful "
-        "to the classifier, nor the reverse."
+        f"Mean of each metric, with its interval; pooled: over all objects of all images, of which the jackknife over "
+        f"groups gives the interval. Passes: forward passes of one image that a map took. A star: the difference to "
+        f"{compared} on the same images and classes has p < .05, two-sided, Holm-adjusted over the table. A map that "
+        "finds the boxes need not be faithful to the classifier, nor the reverse."
     )
     words = _map_caption(run, text, _counts(scores), f"In brackets: {_SCORE_INTERVALS}.", scores)
     return ReportFigure.of_table("map_scores", "Explainers and metrics", words, scores, table)
+
+
+def _passes(rows: pd.DataFrame) -> str:
+    passes = rows["passes"].iloc[0]
+    return "" if pd.isna(passes) else f"{passes:,.0f}"
+
+
+def _differences(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
+    """Each explainer minus the reference on the same images; none without true effects or others to compare."""
+    compared = map_summary.reference(scores["explainer"], read_reference(run.folder))
+    chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
+    chosen = chosen[chosen["metric"].isin(COMPARED) & chosen["difference"].notna()]
+    if map_summary.POOLED not in set(chosen["metric"]):
+        return
+    text = chosen.assign(text=bracketed(chosen, "difference")).pivot(index="explainer", columns="metric", values="text")
+    text = text.reindex(chosen["explainer"].unique()).fillna("")
+    titles = {metric: TITLES[metric] for metric in COMPARED if metric in text}
+    table = text[list(titles)].rename(columns=titles).rename_axis(columns=None)
+    table.insert(0, "passes", [_passes(chosen[chosen["explainer"] == explainer]) for explainer in table.index])
+    words = _map_caption(
+        run,
+        f"Each explainer minus {compared}, on the same images, classes and objects. Area and distance are no maps: "
+        "where one of them correlates as a map does, it could explain the map's score away.",
+        f"n = {span(chosen['pairs'])} pairs.",
+        f"In brackets: {MEAN_INTERVALS}.",
+        chosen,
+    )
+    yield ReportFigure.of_table("map_differences", f"Explainers against {compared}", words, chosen, table)
 
 
 def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
@@ -141,7 +177,8 @@ def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[
         for cases, shift in ((map_summary.ALL, -0.12), (map_summary.CORRECT, 0.12)):
             rows = frame[(frame["metric"] == metric) & (frame["cases"] == cases)].set_index("explainer")
             for place, explainer in enumerate(explainers):
-                colour = FAINT if explainer in REFERENCE_MAPS else INK
+                compared = explainer in (*REFERENCE_MAPS, *explanation_metrics.TRUTH_CONTROLS)
+                colour = FAINT if compared else INK
                 look = {"color": colour, "markerfacecolor": colour if cases == map_summary.ALL else "none"}
                 draw_means(axes, [place + shift], rows.reindex([explainer]), 0, across=True, capsize=0, **look)
         if np.isfinite(chance.get(metric, np.nan)):
@@ -214,8 +251,8 @@ def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
-    scores = map_summary.label_scores(frame)
-    compared = map_summary.reference(scores["explainer"])
+    compared = map_summary.reference(frame["explainer"], read_reference(run.folder))
+    scores = map_summary.label_scores(frame, compared)
     chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
     panels, texts = {}, {}
     for metric, title in LOCALISATION.items():
