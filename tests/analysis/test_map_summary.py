@@ -13,7 +13,7 @@ from dovision.analysis.explanation_metrics import (
     control_estimates,
     estimates,
 )
-from dovision.analysis.map_summary import POOLED, label_scores, reference
+from dovision.analysis.map_summary import POOLED, label_scores, reference, reliability
 from dovision.analysis.map_summary import scores as all_scores
 from dovision.functional.intervals import holm, mean_interval, mean_p_value, share_interval
 
@@ -153,3 +153,21 @@ def test_other_rows_do_not_depend_on_the_controls(map_run, judged):
     alone = scores(agreements(map_run))
     both = judged[judged["metric"].isin(MAP_METRICS) & ~judged["explainer"].isin([BOX_AREA, CENTRE_DISTANCE])]
     pd.testing.assert_frame_equal(both.drop(columns="p_holm"), alone.drop(columns="p_holm"), check_dtype=False)
+
+
+def test_maps_that_agree_are_more_reliable_where_the_spread_is_the_error():
+    random = np.random.default_rng(0)
+    evidence, error = random.normal(size=400), np.repeat([0.1, 3.0], 200)
+    density = evidence + error * random.normal(size=400)
+    parts = pd.DataFrame({"explainer": "a", "group": np.arange(400) % 50, "density": density, "evidence": evidence})
+    parts["spread"] = error * np.abs(density)
+    table = reliability(pd.concat([parts, parts.assign(explainer="b", spread=np.nan)])).set_index("half")
+    assert table["explainer"].tolist() == ["a", "a"]
+    assert table["objects"].tolist() == [200, 200]
+    expected = stats.spearmanr(density[:200], evidence[:200]).statistic
+    assert table.loc["agree", "mean"] == pytest.approx(expected)
+    assert table.loc["agree", "low"] > table.loc["differ", "high"]
+
+
+def test_maps_without_a_spread_have_no_reliability(map_run):
+    assert reliability(estimates(map_run)).empty

@@ -81,7 +81,8 @@ def object_scores(folder: Path) -> pd.DataFrame:
 
     Returns:
         sample, class, explainer, group, correct, object, kind, label; energy, the share of the map's positive part in
-        the object's box; area, the box's share of the image; density, the map's mean over the box.
+        the object's box; area, the box's share of the image; density, the map's mean over the box; spread, the
+        mean of the map's spread there, nan where it has none.
     """
     grid, boxes = read_grid(folder), read_box_table(folder)
     covered = pd.Series([_coverage([box], grid) for box in boxes_of(boxes)], boxes.index, dtype=object)
@@ -92,6 +93,10 @@ def object_scores(folder: Path) -> pd.DataFrame:
         energy=[agreement.energy(*each) for each in held],
         area=[share.mean() for _, share in held],
         density=[agreement.density(*each) for each in held],
+        spread=[
+            np.nan if spread is None else agreement.density(spread.reshape(share.shape), share)
+            for spread, share in zip(pairs["spread"], pairs["coverage"], strict=True)
+        ],
     )
 
 

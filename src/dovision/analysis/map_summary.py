@@ -80,6 +80,29 @@ def _truth(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, com
     return pd.concat(rows)
 
 
+def reliability(parts: pd.DataFrame) -> pd.DataFrame:
+    """Correlation with true effects over objects on which the maps behind a map agree, and over the others.
+
+    Args:
+        parts: from `estimates`.
+
+    Returns:
+        A row per explainer with a spread, and half of its objects ("agree", "differ"), by the spread over a box divided
+        by the size of the map there: mean (the rank correlation over the objects), low, high, reason, clusters,
+        objects. Empty where no map has a spread.
+    """
+    rows = []
+    for explainer, own in parts[parts["spread"].notna()].groupby("explainer", sort=False):
+        relative = own["spread"] / own["density"].abs()
+        agree = relative <= relative.median()
+        for half, chosen in (("agree", own[agree]), ("differ", own[~agree])):
+            of_groups = _correlation(chosen, "density")
+            interval = mean_interval(of_groups, np.arange(len(of_groups)))
+            counts = {"clusters": interval.clusters, "objects": len(chosen)}
+            rows.append({"explainer": explainer, "half": half, **interval.columns(), **counts})
+    return pd.DataFrame(rows)
+
+
 def _pooled(own: pd.DataFrame, itself: bool) -> dict[str, Any]:
     """The correlation over all objects, and that minus the reference's over the objects that both have."""
     of_groups = _correlation(own, "density")

@@ -63,9 +63,13 @@ def boxes_schema() -> pa.Schema:
 
 
 def read_maps(folder: Path) -> pd.DataFrame:
-    """maps.parquet, with names as text and `cells` as arrays, shape (rows * columns,); errors as of `read_table`."""
+    """maps.parquet, names as text, `cells` and `spread` (or None) as arrays, shape (rows * columns,).
+
+    Errors are those of `tables.read_table`.
+    """
     names = ("explainer", "class", "variant", "state")
-    return read_table(folder / MAPS_FILE).to_pandas().astype(dict.fromkeys(names, str))
+    frame = read_table(folder / MAPS_FILE).to_pandas().astype(dict.fromkeys(names, str))
+    return frame if "spread" in frame else frame.assign(spread=None)  # of an earlier version
 
 
 def read_grid(folder: Path) -> MapGrid:

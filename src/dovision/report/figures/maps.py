@@ -59,6 +59,7 @@ class Maps(FigureComponent):
             scores[cost] = scores["explainer"].map(run.facts.get(f"{cost}_per_map", {})).astype(float)
         yield _table(run, scores)
         yield from _differences(run, scores)
+        yield from _reliability(run, truth[0])
         yield _dots(run, scores, frame)
         yield from _gallery(run, self.gallery)
         yield from _estimates(run, scores)
@@ -141,6 +142,21 @@ def _differences(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
         chosen,
     )
     yield ReportFigure.of_table("map_differences", f"Explainers against {compared}", words, chosen, table)
+
+
+def _reliability(run: Run, parts: pd.DataFrame) -> Iterator[ReportFigure]:
+    frame = map_summary.reliability(parts)
+    if frame.empty:
+        return
+    table = frame.assign(text=bracketed(frame, "")).pivot(index="explainer", columns="half", values="text")
+    table = table.rename(columns={"agree": "maps agree", "differ": "maps differ"}).rename_axis(columns=None)
+    text = (
+        "Of maps that are means of several: rank correlation with true effects over all objects of all images, of the "
+        "half of the objects in whose box these maps agree best, by their standard deviation divided by the size of "
+        "the mean, and of the other half."
+    )
+    words = _map_caption(run, text, f"n = {span(frame['objects'])} objects.", f"In brackets: {MEAN_INTERVALS}.", frame)
+    yield ReportFigure.of_table("map_reliability", "Where several maps agree", words, frame, table)
 
 
 def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
