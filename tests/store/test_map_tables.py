@@ -86,5 +86,5 @@ def test_a_missing_table_is_named(tmp_path, read):
 def test_a_table_of_another_format_is_named(tmp_path, name, schema, read):
     schema = (schema or maps_schema(1, 1, 1, 1, 0)).with_metadata({"dovision_format": "0"})
     pq.write_table(schema.empty_table(), tmp_path / name)
-    with pytest.raises(ValueError, match=r"must be of table format 3, got 0"):
+    with pytest.raises(ValueError, match=r"must be of table format \d+, got 0"):
         read(tmp_path)
