@@ -23,7 +23,7 @@ DETECTORS = sorted(path.stem for path in (CONF / "detector").glob("*.yaml"))
 OOD = {name for name in DETECTORS if name.startswith("ood_")}
 SQUEEZING = {name for name in DETECTORS if name.startswith("feature_squeezing")}
 # Rounding and trees have no gradient; the library of the others computes in single precision.
-STAND_IN = {"effect_consistency", "effect_consistency_full"} | SQUEEZING | OOD
+STAND_IN = {name for name in DETECTORS if name.startswith("effect_consistency")} | SQUEEZING | OOD
 KINDS = ("multiclass", "multilabel")
 
 
