@@ -564,7 +564,6 @@ class Detector(ClassifierComponent, ABC):
     reads_code = False  # needs the classifier with its autoencoder
     tuned: Mapping[str, object] = MappingProxyType({})  # settings that the fit has chosen, in plain types
     prepared = False
-    random_reads = False  # what is read depends on draws from (seed, sample)
     _fitted = False
 
     def prepare_features(

@@ -38,14 +38,15 @@ class Brighter(Detector):
 class Drawn(Brighter):
     """The mean, and a random number of each sample; remembers of which samples it drew."""
 
-    random_reads = True
+    strength = 1.0
 
     def __init__(self):
         self.samples = []
 
     def read_features(self, batch, classifier, with_autoencoder):
         self.samples.append(batch.sample.tolist())
-        return super().read_features(batch, classifier, with_autoencoder) + uniform((1,), 0, batch.sample)
+        noise = self.strength * uniform((1,), 0, batch.sample)
+        return super().read_features(batch, classifier, with_autoencoder) + noise
 
 
 class Confident(Detector):
@@ -104,14 +105,18 @@ def test_random_reads_are_averaged_over_draws_that_are_not_the_detectors_own():
     detector = Drawn()
     attack = Adaptive(0.2, Opponent(detector, 1.0), steps=1, draws=3)
     attack(grey(0.4, 0.45), CLASSIFIER, 0.2)
-    assert len(detector.samples) == 3 * 2 * 3  # directions, states, draws
-    assert len({tuple(samples) for samples in detector.samples}) == 3
-    assert [0, 1] not in detector.samples
+    own, _, *reads = detector.samples  # the first two find out whether reads are random
+    assert own == [0, 1]
+    assert len(reads) == 3 * 2 * 3  # directions, states, draws
+    assert len({tuple(samples) for samples in reads}) == 3
+    assert [0, 1] not in reads
 
 
 def test_detectors_without_random_reads_are_read_once_a_step():
-    attack = Adaptive(0.2, Opponent(Brighter(), 1.0), steps=1, draws=3)
-    assert attack.draws == 0
+    detector = Drawn()
+    detector.strength = 0.0
+    Adaptive(0.2, Opponent(detector, 1.0), steps=1, draws=3)(grey(0.4, 0.45), CLASSIFIER, 0.2)
+    assert detector.samples[2:] == [[0, 1]] * 3 * 2  # directions, states
 
 
 def test_a_gradient_of_a_saturated_probability_is_found_at_a_temperature():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -87,7 +87,7 @@ class Adaptive(Attack):
         opponent: the detector.
         steps: after each start, each a gradient.
         restarts: starts per image and direction.
-        draws: reads of a detector that draws random numbers; all others are read once.
+        draws: reads of a detector whose reads depend on random numbers; all others are read once.
         seed: of the starts.
 
     `first` has after a call, by direction, the number of the first step, shape (B,), that has led to an image that is
@@ -98,6 +98,7 @@ class Adaptive(Attack):
     """
 
     first: dict[str, Tensor]
+    _shifts: Sequence[int] = (0,)
 
     def __init__(
         self,
@@ -112,11 +113,12 @@ class Adaptive(Attack):
         self.opponent = opponent
         self.steps = checks.positive_int("steps", steps)
         self.restarts = checks.positive_int("restarts", restarts)
-        self.draws = checks.positive_int("draws", draws) if opponent.detector.random_reads else 0
+        self.draws = checks.positive_int("draws", draws)
         self.seed = seed
 
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         ball = Ball(batch.image, eps, self.norm)
+        self._shifts = self._draw_numbers(batch, classifier)
         best, self.first = Best.of(batch.image), {}
         for name in DIRECTIONS:
             for restart in range(self.restarts):
@@ -159,7 +161,7 @@ class Adaptive(Attack):
     def _score(self, batch: Batch, classifier: Classifier, temperature: float) -> tuple[Tensor, Tensor]:
         """The score, shape (B,), and its gradient, or that at a temperature; the means over draws, if there are any."""
         scores, gradients = [], []
-        for draw in range(1, self.draws + 1) if self.draws else [0]:
+        for draw in self._shifts:
             drawn = batch._replace(sample=batch.sample + draw * OTHER_DRAWS)
             with self._softened(classifier, temperature):
                 score = self._read(drawn, classifier)
@@ -170,6 +172,17 @@ class Adaptive(Attack):
             scores.append(score.detach())
             gradients.append(gradient.nan_to_num(0, 0, 0))
         return torch.stack(scores).mean(0), torch.stack(gradients).mean(0)
+
+    @torch.no_grad()
+    def _draw_numbers(self, batch: Batch, classifier: Classifier) -> Sequence[int]:
+        """Numbers of the draws that are read: none but the only one, where reads do not depend on it."""
+        own, other = (
+            self.opponent.detector.read(
+                batch._replace(sample=batch.sample + draw * OTHER_DRAWS), classifier, self.opponent.with_autoencoder
+            )
+            for draw in (0, 1)
+        )
+        return (0,) if torch.equal(own, other) else range(1, self.draws + 1)
 
     def _read(self, batch: Batch, classifier: Classifier) -> Tensor:
         detector = self.opponent.detector
