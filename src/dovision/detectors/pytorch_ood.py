@@ -46,7 +46,7 @@ class PytorchOOD(Detector):
         ValueError: there is no such method or setting; at the first image, if the logits are not those of a last linear
             layer, or the task is multilabel and the method is not.
 
-    Source: Kirchheim, Filax and Ortmeier, PyTorch-OOD, CVPR workshops 2022, and the paper that each class names.
+    Source: Kirchheim, Filax and Ortmeier, PyTorch-OOD, CVPR workshops 2022; each class names the work that it follows.
     """
 
     passes = 1
