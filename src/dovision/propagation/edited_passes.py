@@ -21,7 +21,8 @@ from dovision.propagation.spans import Index
 class EditedPasses:
     """Makes the edits of some images, but for those that change no bit of the site's value.
 
-    Those are left out before passes are filled. Short passes repeat rows, so that the others keep their bits.
+    Those are left out before passes are filled. Passes that become short repeat rows, so that the others keep their
+    bits; repeated rows do not count as forward passes.
 
     Args:
         engine: that runs them.
@@ -66,6 +67,7 @@ class EditedPasses:
     def _run(self, pairs: Pairs, edit: Edit, stream: int) -> Iterator[tuple[Pairs, Tensor]]:
         """The same of pairs with the edits of these; so many are in their stream, with those that were left out."""
         pending = [edit.changed.nonzero().flatten().cpu().numpy()]
+        fewer = self._unchanged is not None or len(pending[0]) < len(pairs)
         while pending:
             part = pending.pop()
             passes = self.allowance.passes(len(part))
@@ -73,7 +75,8 @@ class EditedPasses:
                 halves = pairs.chosen(part).halves(passes, self.shape)
                 pending.extend(part[half] for half in halves)
             elif len(part):
-                rows: Index = np.resize(part, max(len(part), self.allowance.least_rows(stream)))
+                least = self.allowance.least_rows(stream) if fewer else 1
+                rows: Index = np.resize(part, max(len(part), least))
                 try:
                     logits = self.engine.run(self.clean, pairs.chosen(rows), edit.chosen(rows), self.context)
                 except (MemoryError, RuntimeError) as error:
