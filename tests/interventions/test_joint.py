@@ -88,6 +88,17 @@ def test_a_path_leaves_what_lies_beside_it_as_it_is(branches, batch):
         torch.testing.assert_close(found.treated[:, unit], expected, rtol=0, atol=1e-6)
 
 
+def test_each_forward_pass_is_counted(branches, batch):
+    images = []
+    with branches.network.right.register_forward_hook(lambda module, args, output: images.append(len(output))):
+        for intervention in (Path(GRID, "left"), Joint(GRID, Activation("left", None, Interchange(SOURCES)))):
+            propagation, passes = Propagation(branches, intervention, chunk=3), []
+            propagation(batch)
+            images.clear()
+            propagation(batch, passes.append)
+            assert sum(passes) == sum(images)
+
+
 @torch.no_grad()
 def test_the_effect_through_the_only_way_is_the_whole_effect(context):
     whole = Propagation(context.classifier, GRID)(context.batch)

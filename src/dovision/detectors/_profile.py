@@ -70,7 +70,8 @@ class Profile:
             on_whole = edits_whole_images(intervention, batch)
             measured = with_autoencoder if intervention.on_code else classifier
             outcomes.append(self._outcome(name, unlabelled, measured, control if on_whole else None))
-            self.passes += len(outcomes[-1].units) + (not on_whole)
+            of_edit = 1 if intervention.through is None else 2
+            self.passes += of_edit * len(outcomes[-1].units) + (not on_whole)
         return predicted, outcomes
 
     def _outcome(self, name: str, batch: Batch, measured: Classifier | None, control: Tensor | None) -> Outcome:

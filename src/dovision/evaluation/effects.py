@@ -240,8 +240,9 @@ class EffectEvaluation(Evaluation):
         outcome = self.propagation(condition.batch, self._count)
         finite(outcome.treated, "logits after the intervention")
         self.skipped_edits += outcome.skipped
-        self.progress.advance(outcome.skipped)
-        self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + len(outcome.units))
+        of_edit = 1 if self.intervention.through is None else 2  # forward passes
+        self.progress.advance(of_edit * outcome.skipped)
+        self.progress.total = self.images * (1 + len(self.attack.eps)) * (1 + of_edit * len(outcome.units))
         if self.reference == WITHOUT_AUTOENCODER:
             return outcome._replace(control=condition.logits)
         return outcome

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from captum.attr import LayerActivation, LayerGradCam, LayerGradientXActivation
+from captum.attr import LayerActivation
 from torch import Tensor, nn
 
 from dovision import checks
@@ -29,20 +31,26 @@ class GradCAM(Explainer):
         _layers.check_layer(classifier, self.layer, shape)
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
-        image, _, module = self._chosen(batch, classifier)
-        weighted = LayerGradCam(classifier, module).attribute(image, target.tolist(), attr_dim_summation=False)
-        if not _layers.is_map(weighted, image):
-            activation, gradient = self._maps(batch, target, classifier)
-            weighted = gradient.mean((2, 3), keepdim=True) * activation
-        return weighted.sum(1).relu()
+        activation, gradient = self._maps(batch, target, classifier)
+        return (gradient.mean((2, 3), keepdim=True) * activation).sum(1).relu()
 
     def _maps(self, batch: Batch, target: Tensor, classifier: Classifier) -> tuple[Tensor, Tensor]:
-        """The layer's map, and the gradient of the class's logit, both of shape (B, C, h, w)."""
+        """The layer's map, and the gradient of the class's logit, both of shape (B, C, h, w), in one pass."""
         image, name, module = self._chosen(batch, classifier)
-        value = LayerActivation(classifier, module).attribute(image)
-        gradients = LayerGradientXActivation(classifier, module, multiply_by_inputs=False)
-        gradient = gradients.attribute(image, target.tolist())
-        activation, gradient = (_layers.as_map(each, name, classifier, image) for each in (value, gradient))
+        value: Tensor | None = None
+
+        def leaf(module: nn.Module, args: tuple[Tensor, ...], output: Any) -> Any:
+            nonlocal value
+            value = output.detach().clone().requires_grad_() if isinstance(output, Tensor) else None
+            return output if value is None else value.clone()  # the next layer may write into it
+
+        with module.register_forward_hook(leaf):
+            logits = classifier(image)
+        activation = _layers.as_map(value if value is None else value.detach(), name, classifier, image)
+        assert value is not None
+        score = logits.take_along_dim(target.unsqueeze(1), 1).sum()
+        (gradient,) = torch.autograd.grad(score, value, allow_unused=True, materialize_grads=True)
+        gradient = _layers.as_map(gradient, name, classifier, image)
         if not _layers.is_map(value, image) and not gradient.any():
             raise ValueError(
                 f"the class must depend on the patches of layer {name!r}, but it does not: behind it, the network may "

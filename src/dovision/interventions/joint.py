@@ -112,7 +112,7 @@ class Path(FirstOfTwo):
 
     The other site's value is computed under do(u), and set in a pass without do(u), so that whatever lies beside it is
     as in the clean pass. This is the whole effect where every way to the output leads through the site. Each edit
-    takes two forward passes, which are counted as one.
+    takes two forward passes.
 
     Source: arXiv:2304.05969.
 

@@ -95,7 +95,7 @@ class Propagation:
             self.site = self._known.site
         if self._second is not None:
             other = self._second.plain(batch)
-            return JointPasses(self.classifier, self.site, self.intervention, other, self._second.context)
+            return JointPasses(self.classifier, self.site, self.intervention, other)
         if self._through is not None:
             return PathPasses(self.classifier, self.site, self._through)
         return (Shortened if self.intervention.shortens else Plain)(self.classifier, self.site)
@@ -109,6 +109,8 @@ class Propagation:
         Its reference is the mean over `Intervention.references`, found once. `progress` counts forward passes, those of
         the references once.
         """
+        if isinstance(engine, JointPasses) and self._second is not None:
+            engine.held_context = self._second.context(engine.other, batch, progress)
         if self._reference_passes is None:
             self._reference, self._reference_passes = self._mean(engine, batch)
         if progress is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,7 +13,7 @@ from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.edits import Edit, Pairs
 from dovision.propagation.plain import CleanPass, Plain
 from dovision.propagation.sites import Site
-from dovision.types import Batch, Shape
+from dovision.types import Shape
 
 
 class TwoSitePasses(Plain):
@@ -57,8 +57,9 @@ class JointPasses(TwoSitePasses):
     Args:
         classifier, site, intervention: as of a Propagation.
         other: whole passes with the value of the other intervention's site.
-        context_of: the condition of the other intervention's edits on a batch.
     """
+
+    held_context: Context  # the condition of the other intervention's edits on the batch; set before its passes
 
     def __init__(
         self,
@@ -66,13 +67,12 @@ class JointPasses(TwoSitePasses):
         site: Site | None,
         intervention: Intervention,
         other: Plain,
-        context_of: Callable[[Plain, Batch], Context],
     ) -> None:
         assert other.site is not None
         assert intervention.second is not None
         super().__init__(classifier, site, other.site)
         self.intervention, self.held = intervention, intervention.second
-        self._other, self._context_of = other, context_of
+        self.other = other
 
     def check_second(self, shape: Shape) -> None:
         """Refuse another intervention of several units."""
@@ -89,7 +89,7 @@ class JointPasses(TwoSitePasses):
 
     def run(self, clean: CleanPass, pairs: Pairs, value: Any, context: Context) -> Tensor:
         rows = self._both(clean, pairs).nonzero().flatten().tolist()
-        own = self._context_of(self._other, context.batch).rows(pairs.image[rows].tolist())
+        own = self.held_context.rows(pairs.image[rows].tolist())
         with self.second.tapped(lambda current: self._held(current, rows, own) if rows else None):
             return super().run(clean, pairs, value, context)
 
