@@ -34,7 +34,8 @@ def arguments(part: str) -> tuple[type, dict[str, Any]]:
         node = compose(overrides=[f"+{group}={name}", "+seed=3", "+autoencoder.after=relu1"])[group]
     given = {str(key): "nowhere" if OmegaConf.is_missing(node, key) else node[key] for key in node if key != "_target_"}
     for key, value in given.items():
-        given[key] = instantiate(value, _convert_="all") if OmegaConf.is_config(value) else value
+        if OmegaConf.is_config(value):
+            given[key] = None if OmegaConf.missing_keys(value) else instantiate(value, _convert_="all")
     return get_object(node["_target_"]), given
 
 

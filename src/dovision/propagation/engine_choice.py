@@ -113,7 +113,8 @@ def _try(
 ) -> Incremental | None:
     """The incremental engine if it agrees on a pair, given twice, with the plain pass, and saves operations."""
     classifier = plain.classifier
-    edited = edit_of(pairs, intervention, clean.site, context, local=False).value
+    with _Operations() as edit:  # which both engines make
+        edited = edit_of(pairs, intervention, clean.site, context, local=False).value
     assert isinstance(edited, Tensor)
     beside = torch.cat([clean.site, edited, -clean.site])  # the last only keeps the others company
     with _Operations() as whole:
@@ -130,7 +131,7 @@ def _try(
             with _Operations() as part:
                 treated = engine.treated(background, pairs, intervention, context)
             if _agree(torch.cat([background.control, treated]), expected, classifier.task, tolerance):
-                if 2 * part.number <= WORTH_IT * whole.number:
+                if 2 * part.number <= WORTH_IT * (whole.number + 2 * edit.number):
                     return engine
                 known.bytes_per_row = max(known.bytes_per_row, engine.bytes_per_pair)
                 return None

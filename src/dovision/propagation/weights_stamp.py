@@ -28,7 +28,7 @@ def weights_stamp(classifier: Classifier) -> int:
     for name, module in classifier.named_modules():
         parts += [name, id(module), type(module), tuple(_settings(module))]
         tensors += [each for each in _values(module) if isinstance(each, Tensor)]
-    parts += [(each.data_ptr(), each._version, each.dtype, each.device, tuple(each.shape)) for each in tensors]
+    parts += [(each.data_ptr(), _version(each), each.dtype, each.device, tuple(each.shape)) for each in tensors]
     prints = [each.cpu() for each in map(_fingerprint, tensors) if each is not None]
     return hash((*parts, *(torch.stack(prints).tolist() if prints else ())))
 
@@ -38,6 +38,11 @@ def _values(module: nn.Module) -> Iterator[object]:
     yield from module._parameters.values()
     yield from module._buffers.values()
     yield from vars(module).values()
+
+
+def _version(tensor: Tensor) -> int:
+    """Number of the edits in place of a tensor, which those made in inference mode do not count."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def _settings(module: nn.Module) -> Iterator[Hashable]:

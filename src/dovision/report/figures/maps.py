@@ -162,7 +162,7 @@ def _reliability(run: Run, parts: pd.DataFrame) -> Iterator[ReportFigure]:
 def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
     """The metrics that have a number in this run."""
     known = scores.groupby("metric")["mean"].apply(lambda means: means.notna().any())
-    return {metric: title for metric, title in TITLES.items() if known[metric]}
+    return {metric: title for metric, title in TITLES.items() if known.get(metric, False)}
 
 
 def _cells(rows: pd.DataFrame) -> list[str]:
