@@ -120,7 +120,7 @@ def write_bird_run(folder: Path, images: int = 6) -> Run:
     spoken = {unit: "a" if unit in QUARTERS else None for unit in units}
     boxes = [(row, unit, spoken[unit], *box) for row in range(images) for unit, box in zip(units, regions, strict=True)]
     write_boxes(folder, pd.DataFrame(boxes, columns=BOX_COLUMNS))
-    schema = maps_schema(4, 4, 16, 16, 1)
+    schema = maps_schema(4, 4, 16, 16, 1, "good")
     with TableWriter(folder / MAPS_FILE, schema) as table:
         table.write(pa.RecordBatch.from_pylist(list(_maps(images)), schema=schema))
     write_summary(folder)

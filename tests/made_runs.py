@@ -92,9 +92,9 @@ def write_map_run(
     films = [_film(sample, random) for sample in range(images)]
     _write_film_effects(folder, films, painted, shortcut, random)
     write_boxes(folder, pd.DataFrame([row for film in films for row in film], columns=BOX_COLUMNS))
-    with TableWriter(folder / MAPS_FILE, maps_schema(8, 8, 32, 32, 2)) as table:
+    with TableWriter(folder / MAPS_FILE, maps_schema(8, 8, 32, 32, 2, "grad_cam")) as table:
         rows = [row for film in films for row in _film_maps(film, shortcut, random)]
-        table.write(pa.RecordBatch.from_pylist(rows, schema=maps_schema(8, 8, 32, 32, 2)))
+        table.write(pa.RecordBatch.from_pylist(rows, schema=maps_schema(8, 8, 32, 32, 2, "grad_cam")))
     write_summary(folder)
     passes = {"grad_cam": 1.0, "effect_map": 65.0, "random_map": 0.0}
     seconds = {"grad_cam": 0.01, "effect_map": 0.2, "random_map": 0.001}

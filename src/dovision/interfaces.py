@@ -278,8 +278,8 @@ class Counterfactuals(Images):
     def source_counterfactual(self, split: str, row: int, *objects: str) -> Tensor:
         """As `counterfactual`, of a row."""
 
-    def source_drawn(self, split: str, row: int, *objects: str) -> bool:
-        """As `drawn`, of a row; always true by default."""
+    def source_has_counterfactual(self, split: str, row: int, *objects: str) -> bool:
+        """As `has_counterfactual`, of a row; always true by default."""
         return True
 
     @final
@@ -288,9 +288,9 @@ class Counterfactuals(Images):
         return self.source_objects(split, int(self.order(split)[sample]))
 
     @final
-    def drawn(self, split: str, sample: int, *objects: str) -> bool:
+    def has_counterfactual(self, split: str, sample: int, *objects: str) -> bool:
         """Return whether there is an image without just these of its objects."""
-        return self.source_drawn(split, int(self.order(split)[sample]), *objects)
+        return self.source_has_counterfactual(split, int(self.order(split)[sample]), *objects)
 
     @final
     def counterfactual(self, split: str, sample: int, *objects: str) -> Tensor:

@@ -81,7 +81,7 @@ def test_objects_tell_share_area_and_density(map_run):
 
 
 def test_a_class_without_a_box_is_not_scored_against_boxes(tmp_path, map_run):
-    schema = maps_schema(2, 2, 8, 8, 0)
+    schema = maps_schema(2, 2, 8, 8, 0, "a")
     cells = {"cells": [1.0, 0.0, 0.0, 0.0], "state": "ok", "variant": "as is", "explainer": "a", "correct": True}
     rows = [{"sample": 0, "group": 0, "class": label, "deletion": 0.5, **cells} for label in ("nodule", "opacity")]
     with TableWriter(tmp_path / MAPS_FILE, schema) as table:

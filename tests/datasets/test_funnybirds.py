@@ -75,8 +75,8 @@ def test_a_picture_without_parts_is_the_file_without_just_these(birds):
     for gone in ({"beak"}, {"beak", "wing"}, set(PARTS)):
         without = rgb(picture(1002, 200, set(PARTS) - gone))
         assert torch.equal(as_bytes(images.counterfactual("test", sample, *gone)), without)
-    assert images.drawn("test", sample, "background1")
-    assert not images.drawn("test", sample, "background1", "beak")
+    assert images.has_counterfactual("test", sample, "background1")
+    assert not images.has_counterfactual("test", sample, "background1", "beak")
     with pytest.raises(ValueError, match="got beak, background1, without which test/1/000002.png was not drawn"):
         images.counterfactual("test", sample, "beak", "background1")
     with pytest.raises(ValueError, match="object must be one of"):
@@ -124,6 +124,12 @@ def test_what_the_layout_does_not_have_is_refused_with_the_remedy(birds):
     ("name", "content", "message"),
     [
         ("classes.json", "[", r"classes.json must be JSON, got .* Fetch it again"),
+        ("classes.json", '[{"class_idx": 1}, {"class_idx": 1}]', "from 0 on, each once, got 1, 1"),
+        (
+            "classes.json",
+            '[{"class_idx": 1}, {"class_idx": 2}]',
+            "from 0 on, each once, got 1, 2",
+        ),
         ("parts.json", "[1]", r"parts.json must be a JSON dict with entries, got list"),
         ("dataset_test.json", "[{}]", r"dataset_test.json must have a whole number class_idx, got None"),
         (
@@ -137,6 +143,15 @@ def test_a_wrong_table_is_refused(birds, name, content, message):
     (birds / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         opened(birds)
+
+
+def test_classes_are_those_of_their_numbers_whatever_their_order_in_the_table(birds):
+    images = opened(birds)
+    table = json.loads((birds / "classes.json").read_text())
+    (birds / "classes.json").write_text(json.dumps(table[::-1]))
+    again = opened(birds)
+    assert again.task == images.task
+    assert again.fingerprint == images.fingerprint
 
 
 def test_a_removal_named_after_an_unknown_part_is_refused(birds):

@@ -97,6 +97,11 @@ def test_the_table_of_attacks_is_set_by_latex_and_fits_the_page(detected, typese
     [
         (DETECTORS, "detection needs attacks, got none. Add some: +attack@detection.attacks.pgd=pgd"),
         ((*DETECTORS, *FGSM, "detection.adaptive.detectors=[odin]"), "must be one of effect_classifier, max_softmax"),
+        ((*DETECTORS, *FGSM, "detection.reference=odin"), "detection.reference must be one of effect_classifier, max_"),
+        (
+            ("explainer=[edge_map]", "explanation.reference=grad_cam"),
+            "explanation.reference must be one of edge_map, got",
+        ),
         ((*DETECTORS, *FGSM, "+detection.families.a=[pgd]"), "detection.families.a must be one of fgsm, got 'pgd'"),
         ((*DETECTORS, *FGSM, "+detection.seen.fgsm=0.1"), "detection.seen.fgsm must name epsilons that are measured"),
         (

@@ -71,3 +71,11 @@ def test_filled_images_are_painted_over_everywhere():
 def test_a_number_out_of_its_range_is_refused(changed, message):
     with pytest.raises(ValueError, match=message):
         settings(**changed)
+
+
+def test_explainers_are_compared_with_the_one_asked_for_or_the_usual_one_or_the_first():
+    assert settings(reference="b").compared(["a", "b", "grad_cam"]) == "b"
+    assert settings().compared(["a", "grad_cam"]) == "grad_cam"
+    assert settings().compared(["b", "a"]) == "b"
+    with pytest.raises(ValueError, match="explanation.reference must be one of a, grad_cam, got 'grad_camm'"):
+        settings(reference="grad_camm").compared(["a", "grad_cam"])

@@ -35,7 +35,9 @@ ROW = {
 
 
 def write(folder, rows, **grid):
-    schema = maps_schema(**({"rows": 1, "columns": 2, "height": 32, "width": 40, "margin": 2.5} | grid))
+    schema = maps_schema(
+        **({"rows": 1, "columns": 2, "height": 32, "width": 40, "margin": 2.5, "reference": "a"} | grid)
+    )
     with TableWriter(folder / MAPS_FILE, schema) as table:
         for row in rows:
             table.write(pa.RecordBatch.from_pylist([row], schema=schema))
@@ -84,7 +86,7 @@ def test_a_missing_table_is_named(tmp_path, read):
     ("name", "schema", "read"), [(MAPS_FILE, None, read_maps), (BOXES_FILE, boxes_schema(), read_box_table)]
 )
 def test_a_table_of_another_format_is_named(tmp_path, name, schema, read):
-    schema = (schema or maps_schema(1, 1, 1, 1, 0)).with_metadata({"dovision_format": "0"})
+    schema = (schema or maps_schema(1, 1, 1, 1, 0, "a")).with_metadata({"dovision_format": "0"})
     pq.write_table(schema.empty_table(), tmp_path / name)
     with pytest.raises(ValueError, match=r"must be of table format \d+, got 0"):
         read(tmp_path)

@@ -28,7 +28,7 @@ def scores(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, com
         parts: from `estimates`; beside true_effects, a mean over images, pooled_true_effects is the rank correlation
             over all objects of all images. No rows: no such metric.
         controls: from `control_estimates`, which have these two metrics alone.
-        compared: the reference, an explainer's name; the first explainer where there is none of this name.
+        compared: the explainer that the others are compared with.
 
     Returns:
         A row per explainer, metric and cases ("all" or "correct"), with label "all": mean, low, high, clusters;
@@ -36,24 +36,18 @@ def scores(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, com
         and pairs: the mean over the same (sample, class) of the score minus that of the reference; p, two-sided, and
         p_holm, adjusted over all rows; reason, difference_reason: why there is no interval.
     """
-    compared = reference(frame["explainer"], compared)
     table = pd.concat([_table(frame.assign(label=ALL), compared), _truth(frame, parts, controls, compared)])
     return table.assign(p_holm=holm(table["p"].to_numpy(float))).reset_index(drop=True)
 
 
 def label_scores(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
     """The same for each class by itself, with p_holm and p_bh, adjusted over the explainers and classes of a metric."""
-    table = _table(frame.assign(label=frame["class"]), reference(frame["explainer"], compared))
+    table = _table(frame.assign(label=frame["class"]), compared)
     p = table.groupby(["metric", "cases"])["p"]
     return table.assign(
         p_holm=p.transform(lambda own: holm(own.to_numpy(float))),
         p_bh=p.transform(lambda own: benjamini_hochberg(own.to_numpy(float))),
     )
-
-
-def reference(explainers: pd.Series[str], wanted: str) -> str:
-    """The explainer that the others are compared with: the one asked for, or the first where it is not there."""
-    return wanted if explainers.eq(wanted).any() else str(explainers.iloc[0])
 
 
 def _truth(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, compared: str) -> pd.DataFrame:

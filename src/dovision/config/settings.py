@@ -283,6 +283,9 @@ class EvaluateSettings(TrainSettings):
     def _need_attacks_and_detectors(self) -> EvaluateSettings:
         if self.detector and not self.detection.attacks:
             raise ValueError("detection needs attacks, got none. Add some: +attack@detection.attacks.pgd=pgd.")
+        compared = self.explanation.get("reference")
+        if self.explainer and compared is not None:
+            checks.choice("explanation.reference", compared, self.explainer)
         if self.detector and self.detection.reference is not None:
             checks.choice("detection.reference", self.detection.reference, self.detector)
         for name in (self.detection.adaptive.detectors or ()) if self.detector else ():

@@ -68,9 +68,7 @@ class FunnyBirds(Counterfactuals):
         self.task = _checks.task(task, classes, ("multiclass",), "FunnyBirds")
         self.shape = _image_io.grey_or_rgb_shape(shape)
         _splits.check_fractions(val_fraction, 0)
-        models = {
-            str(_number(row, "class_idx", self._root / "classes.json")): row for row in self._table("classes.json")
-        }
+        models = self._models()
         known = list(models)
         _checks.agree("classes", self.task.classes, known)
         self._parts = frozenset(self._table("parts.json", dict)) - {BODY}
@@ -119,14 +117,14 @@ class FunnyBirds(Counterfactuals):
             return self.source(split).image(row)
         for obj in objects:
             checks.choice("object", obj, self.source_objects(split, row))
-        if not self.source_drawn(split, row, *objects):
+        if not self.source_has_counterfactual(split, row, *objects):
             raise ValueError(
                 f"objects must be left out as the files of test_interventions have it, got {', '.join(objects)}, "
                 f"without which {self._pictures_of[split]['name'][row]} was not drawn."
             )
         return self._read(self._removals[row][frozenset(objects)])
 
-    def source_drawn(self, split: str, row: int, *objects: str) -> bool:
+    def source_has_counterfactual(self, split: str, row: int, *objects: str) -> bool:
         return split == "test" and frozenset(objects) in self._removals[row]
 
     @cached_property
@@ -170,6 +168,16 @@ class FunnyBirds(Counterfactuals):
         if not isinstance(table, kind) or not table:
             raise ValueError(f"{path} must be a JSON {kind.__name__} with entries, got {type(table).__name__}.")
         return table
+
+    def _models(self) -> dict[str, Mapping[str, Any]]:
+        """The entry of each class, by its number as text, in the order of the numbers."""
+        path = self._root / "classes.json"
+        table = self._table(path.name)
+        numbers = [_number(row, "class_idx", path) for row in table]
+        if sorted(numbers) != list(range(len(numbers))):
+            got = ", ".join(map(str, sorted(numbers)))
+            raise ValueError(f"{path} must number its classes from 0 on, each once, got {got}.")
+        return {str(number): row for number, row in sorted(zip(numbers, table, strict=True), key=lambda each: each[0])}
 
     def _pictures(self, split: str, classes: int) -> pd.DataFrame:
         """name, label, number (of all pictures) and background_objects of each picture of a table."""

@@ -11,6 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
 from dovision.functional.filters import straight_through
+from dovision.functional.rng import generator
 
 ADAM_STEP = 0.03  # of Adam, on the network's parameters
 WEIGHT_PENALTY = 1e-3  # penalty on the network's squared weights
@@ -70,7 +71,7 @@ def fit_network(
     rows: Tensor, probability: Tensor, weight: Tensor, hidden: int, steps: int, seed: int
 ) -> MonotoneNetwork:
     """Fit to probabilities, shape (N,), of rows, shape (N, F), weighted, by cross-entropy; in double precision."""
-    random = torch.Generator().manual_seed(seed)
+    random = generator(seed)
     mean, scale = rows.mean(0), rows.std(0, correction=0)
     scale = torch.where(scale > 0, scale, 1.0)
     features = rows.shape[1]

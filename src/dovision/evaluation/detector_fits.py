@@ -106,9 +106,9 @@ def shown(fits: Sequence[Fitted]) -> list[Fitted]:
 
 
 def clean_threshold(folder: Path, fitted: Fitted, rate: float) -> float:
-    """The score above which lies a share `rate` of the clean validation images that no detector was fitted to.
+    """Conformal threshold (see `functional.detection.threshold`) of the clean images that no detector was fitted to.
 
-    The highest of their scores where that share is less than one image.
+    The highest of their scores where they are too few for one.
     """
     scores = []
     for reads in read_reads(folder, fitted.name):
@@ -141,13 +141,14 @@ def write_scores(
     tuned = {fitted[:3]: tuned_text(fitted.detector.tuned) for fitted in fits if fitted.detector.tuned}
     with TableWriter(folder / SCORES, scores_schema(family, tuned)) as table:
         for name in dict.fromkeys(fitted.name for fitted in fits):
+            own = [fitted for fitted in fits if fitted.name == name]
             for reads in read_reads(folder, name):
                 facts = reads.facts
                 reserved = facts["attack"].isin((CLEAN, NOISE)) & for_thresholds(facts["group"])
                 usable = ((facts["split"] == TEST) | reserved) & ~facts["attack"].isin(failed)
-                for fitted in fits:
+                for fitted in own:
                     chosen = usable & _scored_by(fitted.fitted_on, facts["attack"], protocol)
-                    if fitted.name == name and chosen.any():
+                    if chosen.any():
                         table.write(fitted.rows(facts[chosen], fitted.detector.score(reads.chosen(chosen))))
         for rows in adaptive:
             table.write(rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -9,11 +11,11 @@ from dovision import checks
 from dovision.evaluation.token_removal import TokenRemoval
 from dovision.interfaces import Classifier, Context
 from dovision.interventions.fills import Fill, Mean
-from dovision.store.map_tables import REFERENCE
 from dovision.types import Batch, Box, Shape, Task
 
 TARGETS = ("label", "prediction")
 PAINT, TOKEN_DROP = "paint", "token_drop"  # ways to remove the cells of an image
+USUAL_REFERENCE = "grad_cam"  # the explainer that the others are compared with, if it is there
 
 
 class MapSettings:
@@ -31,7 +33,8 @@ class MapSettings:
         num_sanity_images: images, the first ones, explained once more for classifiers whose layers are randomised from
             the top down, and for one fitted to permuted labels, if there is one: their maps should be other ones.
         seed: of the noise, and of the new weights.
-        reference: the explainer that the others are compared with; the first one where there is none of this name.
+        reference: the explainer that the others are compared with, by name; None: grad_cam, or the first if there is
+            none of this name.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class MapSettings:
         noise: float = 0.01,
         num_sanity_images: int = 0,
         seed: int = 0,
-        reference: str = REFERENCE,
+        reference: str | None = None,
     ) -> None:
         self.target = target
         self.cells = checks.positive_int("explanation.cells", cells)
@@ -57,6 +60,16 @@ class MapSettings:
         self.num_sanity_images = int(checks.at_least("explanation.num_sanity_images", num_sanity_images, 0))
         self.seed = seed
         self.reference = reference
+
+    def compared(self, explainers: Collection[str]) -> str:
+        """The name of the explainer, of at least one, that the others are compared with.
+
+        Raises:
+            ValueError: the one that is asked for is none of them.
+        """
+        if self.reference is not None:
+            return checks.choice("explanation.reference", self.reference, explainers)
+        return USUAL_REFERENCE if USUAL_REFERENCE in explainers else next(iter(explainers))
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
         """Refuse a class that is not among those of the classifier, and a grid finer than images of shape (C, H, W).

@@ -101,7 +101,7 @@ class MapEvaluation(Evaluation):
         height, width = batch.image.shape[2:]
         margin = float(f"{self.settings.margin * max(height, width):g}")  # as the table has it
         grid = MapGrid(self.settings.cells, self.settings.cells, height, width, margin)
-        self.schema = maps_schema(*grid, self.settings.reference)
+        self.schema = maps_schema(*grid, self.settings.compared(self.explainers))
         self.metrics: dict[str, dict[str, PointingGame | EnergyInBox]] = {
             "pointing": {name: PointingGame(height, width, margin) for name in self.explainers},
             "energy": {name: EnergyInBox(height, width) for name in self.explainers},

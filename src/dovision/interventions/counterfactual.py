@@ -55,10 +55,9 @@ class Counterfactual(Intervention):
                 f"got {type(images).__name__}. Use dataset=phantom or dataset=funnybirds."
             )
         known = known_objects(images, split)
+        drawn = partial(images.has_counterfactual, split)
         self._absences = {
-            sample: {
-                name: absence for name, absence in _absences(objects) if images.drawn(split, sample, *absence.objects)
-            }
+            sample: {name: each for name, each in _absences(objects) if drawn(sample, *each.objects)}
             for sample, objects in known.items()
         }
         everything = (_ALL_LABELLED,) if any(_ALL_LABELLED in absences for absences in self._absences.values()) else ()

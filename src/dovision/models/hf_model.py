@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ from dovision.models._published import fetching, has_numbers
 from dovision.types import Shape, Task
 
 NOT_PLAIN = ("auto_map", "attn_implementation", "quantization_config")  # of a configuration: they may name code to run
+_PATH_STARTS = (".", "/", "~")  # of a folder; no name on the hub has one
 _REMEDY = "Fetch it where there is a network (hf download NAME --local-dir FOLDER), and name the folder: model.source."
 
 
@@ -54,6 +56,8 @@ def hf_model(
         ConnectionError: the files are not on this machine, and cannot be downloaded.
     """
     library = checks.import_extra("transformers", "hf")
+    if source is not None and source.startswith(_PATH_STARTS) and not Path(source).expanduser().is_dir():
+        raise ValueError(f"model.source must be a folder that exists, or a name on the hub, but there is no {source}.")
     files = {"revision": revision or "main", "trust_remote_code": False}
     if config is not None:
         own = library.AutoConfig.for_model(**_plain(config))

@@ -89,13 +89,13 @@ def scores_schema(
 
 def read_families(folder: Path) -> dict[str, str]:
     """The families of scores.parquet, by attack."""
-    found: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata.get(FAMILIES.encode(), b"{}"))
+    found: dict[str, str] = json.loads(read_schema(folder / SCORES).metadata[FAMILIES.encode()])
     return found
 
 
 def read_tuned(folder: Path) -> dict[tuple[str, str, str], str]:
     """The settings that fits have chosen, as text, by (detector, variant, fitted_on); of those that chose any."""
-    stored = json.loads(read_schema(folder / SCORES).metadata.get(TUNED.encode(), b"[]"))
+    stored = json.loads(read_schema(folder / SCORES).metadata[TUNED.encode()])
     return {(detector, variant, fitted_on): text for detector, variant, fitted_on, text in stored}
 
 

@@ -19,7 +19,6 @@ BOXES_FILE = "boxes.parquet"
 AS_IS = "as is"  # the variant of the map that is shown and judged
 PERTURBED = "perturbed"  # of the image with a little noise
 PERMUTED = "permuted labels"  # of a classifier fitted to permuted labels
-REFERENCE = "grad_cam"  # the explainer that the others are compared with, by default
 RANDOMISED = "randomised "  # "randomised k of n": of the classifier with k of its n uppermost layers randomised
 
 
@@ -33,9 +32,7 @@ class MapGrid(NamedTuple):
     margin: float
 
 
-def maps_schema(
-    rows: int, columns: int, height: int, width: int, margin: float, reference: str = REFERENCE
-) -> pa.Schema:
+def maps_schema(rows: int, columns: int, height: int, width: int, margin: float, reference: str) -> pa.Schema:
     """Columns of maps.parquet, a row per (sample, class, explainer, variant); the arguments travel as its metadata.
 
     sample, group           the row in the split, the patient
@@ -68,8 +65,7 @@ def read_maps(folder: Path) -> pd.DataFrame:
     Errors are those of `tables.read_table`.
     """
     names = ("explainer", "class", "variant", "state")
-    frame = read_table(folder / MAPS_FILE).to_pandas().astype(dict.fromkeys(names, str))
-    return frame if "spread" in frame else frame.assign(spread=None)  # of an earlier version
+    return read_table(folder / MAPS_FILE).to_pandas().astype(dict.fromkeys(names, str))
 
 
 def read_grid(folder: Path) -> MapGrid:
@@ -81,7 +77,7 @@ def read_grid(folder: Path) -> MapGrid:
 
 def read_reference(folder: Path) -> str:
     """The explainer that the others of maps.parquet are compared with; errors as those of `tables.read_table`."""
-    return read_schema(folder / MAPS_FILE).metadata.get(b"reference", REFERENCE.encode()).decode()
+    return read_schema(folder / MAPS_FILE).metadata[b"reference"].decode()
 
 
 def write_boxes(folder: Path, boxes: pd.DataFrame) -> None:

@@ -105,7 +105,7 @@ def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
             title: cells.get(metric, "") for metric, title in _titles(scores).items()
         }
     table = pd.DataFrame(rows.values(), [title for title, _ in rows])
-    compared = map_summary.reference(scores["explainer"], read_reference(run.folder))
+    compared = read_reference(run.folder)
     text = (
         f"Mean of each metric, with its interval; pooled: over all objects of all images, of which the jackknife over "
         f"groups gives the interval. Passes: forward passes of one image that a map took. A star: the difference to "
@@ -123,7 +123,7 @@ def _passes(rows: pd.DataFrame) -> str:
 
 def _differences(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
     """Each explainer minus the reference on the same images; none without true effects or others to compare."""
-    compared = map_summary.reference(scores["explainer"], read_reference(run.folder))
+    compared = read_reference(run.folder)
     chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
     chosen = chosen[chosen["metric"].isin(COMPARED) & chosen["difference"].notna()]
     if map_summary.POOLED not in set(chosen["metric"]):
@@ -267,7 +267,7 @@ def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
 
 
 def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
-    compared = map_summary.reference(frame["explainer"], read_reference(run.folder))
+    compared = read_reference(run.folder)
     scores = map_summary.label_scores(frame, compared)
     chosen = scores[(scores["cases"] == map_summary.ALL) & (scores["explainer"] != compared)]
     panels, texts = {}, {}
