@@ -645,7 +645,7 @@ class Detector(ClassifierComponent, ABC):
 
     @final
     def score(self, features: Tensor) -> Tensor:
-        """The higher, the likelier attacked; shape (B,) from (B, F).
+        """The higher, the likelier attacked; shape (B,) from (B, F); B may be 0.
 
         Raises:
             ValueError: the detector was not fitted.
@@ -654,4 +654,4 @@ class Detector(ClassifierComponent, ABC):
             raise ValueError(
                 f"{type(self).__name__} must be fitted before it scores. Fit it to clean validation images."
             )
-        return self.score_features(features)
+        return self.score_features(features) if len(features) else features.new_zeros(0)

@@ -193,6 +193,13 @@ def test_the_same_rows_give_the_same_fit_whatever_was_drawn_before(detector, con
     assert torch.equal(*scores)
 
 
+def test_no_images_have_no_scores(detector, condition):
+    with torch.no_grad():
+        rows = read(detector, condition.clean, condition[:2])
+        detector.fit(rows[:40], rows[40:] + 1 if detector.supervised else rows[:0])
+        assert detector.score(rows[:0]).shape == (0,)
+
+
 @pytest.mark.parametrize("name", DETECTORS)
 def test_the_gradient_of_the_score_is_its_slope(name, condition):
     """By finite differences in double precision, along the gradient's own signs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -35,26 +37,40 @@ class MonotoneNetwork(NamedTuple):
         return rows @ direct + (rows @ inner + shift).tanh() @ outer + bias
 
 
-class MonotoneScore(NamedTuple):
-    """Log-odds by boosted trees, with the gradient of a network that was fitted to them."""
+@dataclass
+class MonotoneScore:
+    """Log-odds by boosted trees, with the gradient of a network that is fitted to them once it is asked for."""
 
     trees: HistGradientBoostingClassifier
-    network: MonotoneNetwork
+    rows: Tensor  # (N, F) that the trees were fitted to
+    weight: Tensor  # (N,) of each, such that both kinds have the same
+    hidden: int  # units of the network
+    steps: int  # of its fit
+    seed: int  # of its first weights
+
+    @cached_property
+    def network(self) -> MonotoneNetwork:
+        """Of the same probabilities as the trees; only an attacker who follows its gradient needs it."""
+        probability = torch.from_numpy(self.trees.predict_proba(self.rows.numpy())[:, 1])
+        return fit_network(self.rows, probability, self.weight, self.hidden, self.steps, self.seed)
 
     def logit(self, features: Tensor) -> Tensor:
         """Log-odds of attacked, shape (B,), from features, shape (B, F)."""
-        boosted = self.trees.decision_function(features.detach().double().cpu().numpy())
-        return straight_through(self.network.logit(features), torch.from_numpy(boosted).to(features))
+        boosted = torch.from_numpy(self.trees.decision_function(features.detach().double().cpu().numpy()))
+        score = boosted.to(features)
+        if features.requires_grad and torch.is_grad_enabled():
+            return straight_through(self.network.logit(features), score)
+        return score
 
 
 def fit_monotone(
     clean: Tensor, attacked: Tensor, trees: HistGradientBoostingClassifier, hidden: int, steps: int, seed: int
 ) -> MonotoneScore:
-    """Fit both, to clean and attacked rows, shapes (N, F) and (M, F).
+    """Fit the trees to clean and attacked rows, shapes (N, F) and (M, F).
 
     Args:
         trees: not fitted; its constraints are set here.
-        hidden: units of the network.
+        hidden: units of the network that stands for them.
         steps: of its fit, each on all rows.
         seed: of its first weights.
     """
@@ -62,8 +78,7 @@ def fit_monotone(
     attack = np.repeat([0, 1], [len(clean), len(attacked)])
     trees = trees.set_params(monotonic_cst=[1] * rows.shape[1]).fit(rows.numpy(), attack)
     weight = torch.from_numpy(len(rows) / (2 * np.bincount(attack)))[torch.from_numpy(attack)]
-    probability = torch.from_numpy(trees.predict_proba(rows.numpy())[:, 1])
-    return MonotoneScore(trees, fit_network(rows, probability, weight, hidden, steps, seed))
+    return MonotoneScore(trees, rows, weight, hidden, steps, seed)
 
 
 @torch.enable_grad()
