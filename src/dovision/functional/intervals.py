@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 _Array = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.int64]
@@ -276,12 +276,12 @@ def unit_ends(
     alpha = (1 - LEVEL) / 2
     size = least
     if error > 1e-9:
-        ratio = stats.t.ppf(alpha, max(rows - 1, 0.5)) / stats.t.ppf(alpha, max(effective - 1, 0.5))
+        ratio = special.stdtrit(max(rows - 1, 0.5), alpha) / special.stdtrit(max(effective - 1, 0.5), alpha)
         again = 1 + 1 / (rows - 1) if rows > 1 else 1.0  # the error was estimated, that of Clopper and Pearson is known
         size = min(estimate * (1 - estimate) / error**2 * again * ratio**2, most)
     hits, misses = estimate * size, (1 - estimate) * size
-    low = stats.beta.ppf(alpha, hits, misses + 1) if hits > 1e-9 else 0.0
-    high = stats.beta.ppf(1 - alpha, hits + 1, misses) if misses > 1e-9 else 1.0
+    low = special.betaincinv(hits, misses + 1, alpha) if hits > 1e-9 else 0.0
+    high = special.betaincinv(hits + 1, misses, 1 - alpha) if misses > 1e-9 else 1.0
     return float(low), float(high)
 
 
