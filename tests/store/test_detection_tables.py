@@ -10,7 +10,9 @@ from dovision.store.detection_tables import (
     PERMUTED_LABELS,
     SCORES,
     detector_label,
+    detectors_of,
     preferred,
+    preferred_scores,
     read_families,
     read_scores,
     read_tuned,
@@ -45,6 +47,19 @@ def test_scores_are_read_back_with_success_as_a_number(tmp_path):
     assert frame["sample"].tolist() == [3, 4, 5]
     assert frame["attack"].tolist() == ["clean", "pgd", "adaptive"]
     np.testing.assert_array_equal(frame["success"], [np.nan, 0, 1])
+
+
+def test_the_scores_of_a_detector_are_read_from_whatever_row_groups(tmp_path):
+    names = ["odin", "margin", "odin", "odin", "margin", "zero"]
+    rows = {"sample": range(6), "score": np.arange(6.0), "split": "test", "group": range(6), "attack": "clean"}
+    facts = {"eps": 0.0, "correct": True, "success": None, "variant": "as is", "fitted_on": ""}
+    frame = pd.DataFrame(rows | facts | {"detector": names})[scores_schema().names]
+    with TableWriter(tmp_path / SCORES, scores_schema(), row_group=2) as table:
+        table.write(pa.Table.from_pandas(frame, scores_schema(), preserve_index=False))
+    assert detectors_of(tmp_path) == ["odin", "margin", "zero"]
+    for name in detectors_of(tmp_path):
+        assert read_scores(tmp_path, name)["sample"].tolist() == [n for n in range(6) if names[n] == name]
+    assert preferred_scores(tmp_path)["sample"].tolist() == [0, 2, 3, 1, 4, 5]
 
 
 def test_the_families_are_in_the_metadata(tmp_path):

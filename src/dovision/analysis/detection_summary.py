@@ -34,6 +34,7 @@ from dovision.store.detection_tables import (
     VAL,
     all_but,
     best_variant,
+    detectors_of,
     exchanged,
     leaves_out,
     read_families,
@@ -92,13 +93,14 @@ def detection(folder: Path) -> pd.DataFrame:
         ValueError: a detector has no score of clean images of val or of test.
     """
     rows, families, tuned = [], read_families(folder), read_tuned(folder)
-    for key, own in read_scores(folder).groupby(DETECTOR, observed=True, sort=False):
-        limits = _limits(own, str(key[0]))
-        test = own[own["split"] == TEST]
-        detector, variant, fitted_on = map(str, key)
-        name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
-        kinds = _control(test, fitted_on) if fitted_on in CONTROLS else _conditions(test, families, fitted_on)
-        rows += [name | _row(condition, limits) for condition in kinds]
+    for scored in detectors_of(folder):
+        for key, own in read_scores(folder, scored).groupby(DETECTOR, observed=True, sort=False):
+            limits = _limits(own, scored)
+            test = own[own["split"] == TEST]
+            detector, variant, fitted_on = map(str, key)
+            name = dict(zip(DETECTOR, key, strict=True)) | {"tuned": tuned.get((detector, variant, fitted_on), "")}
+            kinds = _control(test, fitted_on) if fitted_on in CONTROLS else _conditions(test, families, fitted_on)
+            rows += [name | _row(condition, limits) for condition in kinds]
     return pd.DataFrame(rows)
 
 

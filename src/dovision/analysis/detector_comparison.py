@@ -20,6 +20,7 @@ from dovision.store.detection_tables import (
     NOISE,
     TEST,
     best_variant,
+    detectors_of,
     preferred,
     read_families,
     read_scores,
@@ -44,20 +45,26 @@ def detector_differences(folder: Path, reference: str) -> pd.DataFrame:
     Raises:
         ValueError: the reference has no scores.
     """
-    scores, families = read_scores(folder), read_families(folder)
-    scores = scores[(scores["split"] == TEST) & (scores["attack"] != ADAPTIVE)]
-    scores = scores[~scores["fitted_on"].isin(CONTROLS)]
-    own = scores[scores["detector"] == reference]
-    if own.empty:
+    detectors, families = detectors_of(folder), read_families(folder)
+    if reference not in detectors:
         raise ValueError(f"the reference of a comparison must have scores, got none of {reference!r}.")
-    rows = []
-    for key, others in scores[scores["detector"] != reference].groupby(DETECTOR, observed=True, sort=False):
-        same = own[own["fitted_on"] == key[2]]
-        compared = best_variant(same) if len(same) else preferred(own)
-        both = others.merge(compared[[*_IMAGE, "score"]], on=_IMAGE, suffixes=("", "_reference"))
-        facts = {"reference": reference, "reference_fitted_on": str(compared["fitted_on"].iloc[0])}
-        rows += [dict(zip(DETECTOR, key, strict=True)) | row | facts for row in _differences(both, families)]
+    own, rows = _compared(folder, reference), []
+    for detector in detectors:
+        others = own[:0] if detector == reference else _compared(folder, detector)
+        for key, scores in others.groupby(DETECTOR, observed=True, sort=False):
+            same = own[own["fitted_on"] == key[2]]
+            compared = best_variant(same) if len(same) else preferred(own)
+            both = scores.merge(compared[[*_IMAGE, "score"]], on=_IMAGE, suffixes=("", "_reference"))
+            facts = {"reference": reference, "reference_fitted_on": str(compared["fitted_on"].iloc[0])}
+            rows += [dict(zip(DETECTOR, key, strict=True)) | row | facts for row in _differences(both, families)]
     return pd.DataFrame(rows)
+
+
+def _compared(folder: Path, detector: str) -> pd.DataFrame:
+    """Scores of a detector that are compared: of test images, by fits that are no controls."""
+    scores = read_scores(folder, detector)
+    chosen = (scores["split"] == TEST) & (scores["attack"] != ADAPTIVE) & ~scores["fitted_on"].isin(CONTROLS)
+    return scores[chosen].astype({"attack": str})
 
 
 def write_comparison(folder: Path, reference: str) -> None:

@@ -156,14 +156,33 @@ def best_variant(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[rank == rank.groupby(frame["detector"], observed=True).transform("min")]
 
 
-def read_scores(folder: Path) -> pd.DataFrame:
+def detectors_of(folder: Path) -> list[str]:
+    """The detectors of scores.parquet, in the order of their first rows; errors as those of `read_scores`."""
+    names = dict.fromkeys(
+        str(name) for table in row_groups(folder / SCORES, ["detector"]) for name in table["detector"].unique()
+    )
+    return list(names) or read_scores(folder)["detector"].tolist()
+
+
+def preferred_scores(folder: Path) -> pd.DataFrame:
+    """Rows of `read_scores` of the preferred variant of each detector, with names as text; read one by one."""
+    parts = (preferred(read_scores(folder, name)) for name in detectors_of(folder))
+    return pd.concat([part.astype(dict.fromkeys(["split", "attack", *DETECTOR], str)) for part in parts])
+
+
+def read_scores(folder: Path, detector: str | None = None) -> pd.DataFrame:
     """scores.parquet, with names as categories and `success` as 1, 0 or nan.
+
+    Args:
+        folder: of the run.
+        detector: whose rows are read; None: all, which may be tens of millions.
 
     Raises:
         FileNotFoundError, ValueError: see `tables.row_groups`; also if there are no rows, or a score is missing.
     """
     path = folder / SCORES
-    frame: pd.DataFrame = read_table(path).to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
+    table = read_table(path, detector=detector)
+    frame: pd.DataFrame = table.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
     if frame.empty:
         raise ValueError(f"{path} must have rows, got none. Delete the folder {folder} and run again.")
     silent = frame.loc[frame["score"].isna(), "detector"]

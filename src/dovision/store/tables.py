@@ -164,9 +164,18 @@ def _with_own_dictionaries(table: pa.Table) -> pa.Table:
 
 
 def row_groups(
-    path: Path, columns: Sequence[str] | None = None, samples: Collection[int] | None = None
+    path: Path,
+    columns: Sequence[str] | None = None,
+    samples: Collection[int] | None = None,
+    detector: str | None = None,
 ) -> Iterator[pa.Table]:
     """The table, a row group at a time; only some columns, only the rows of some samples, where these are given.
+
+    Args:
+        path: the file.
+        columns: names of those that are read.
+        samples: whose rows are read.
+        detector: whose rows are read, of a table that has such a column.
 
     Raises:
         FileNotFoundError: there is no such table.
@@ -177,13 +186,28 @@ def row_groups(
             first = file.metadata.row_group(number).column(0).statistics  # column 0 is `sample`
             if samples is not None and not any(first.min <= sample <= first.max for sample in samples):
                 continue
+            if detector is not None and not _may_hold(file, number, "detector", detector):
+                continue
             table = file.read_row_group(number, columns=columns)
-            yield table if samples is None else table.filter(pc.is_in(table["sample"], pa.array(samples, pa.int64())))
+            if samples is not None:
+                table = table.filter(pc.is_in(table["sample"], pa.array(samples, pa.int64())))
+            yield table if detector is None else table.filter(pc.equal(table["detector"], detector))
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None, samples: Collection[int] | None = None) -> pa.Table:
+def _may_hold(file: pq.ParquetFile, number: int, column: str, value: str) -> bool:
+    """Return whether a row group may have this name in a column of names, by its statistics."""
+    known = file.metadata.row_group(number).column(file.schema_arrow.get_field_index(column)).statistics
+    return known is None or not known.has_min_max or known.min <= value <= known.max
+
+
+def read_table(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    samples: Collection[int] | None = None,
+    detector: str | None = None,
+) -> pa.Table:
     """All row groups at once, or an empty table of all columns; arguments and errors as those of `row_groups`."""
-    groups = list(row_groups(path, columns, samples))
+    groups = list(row_groups(path, columns, samples, detector))
     return pa.concat_tables(groups or [read_schema(path).empty_table()])
 
 

@@ -33,7 +33,7 @@ def operating_curves(scores: pd.DataFrame) -> pd.DataFrame:
     """Of the preferred variant of each detector, successful attacks in the worst case against clean images.
 
     Args:
-        scores: from `read_scores`.
+        scores: from `read_scores` or `preferred_scores`.
 
     Returns:
         detector, eps, threshold, false (share of clean images at or above it), found (of attacked ones), precision

@@ -35,8 +35,8 @@ from dovision.store.detection_tables import (
     detector_label,
     leaves_out,
     preferred,
+    preferred_scores,
     read_adaptive,
-    read_scores,
     widest,
 )
 from dovision.store.run_record import Run, alike
@@ -81,7 +81,7 @@ class Detectors(FigureComponent):
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if not (run.folder / DETECTION).is_file():
             return
-        frame, scores = read_detection(run.folder), read_scores(run.folder)
+        frame, scores = read_detection(run.folder), preferred_scores(run.folder)
         yield from _families([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")
         yield from comparison_figures(run)
         yield from _tables([run], frame, f"In brackets: {SHARE_INTERVALS}. {_ONE_SEED}")
