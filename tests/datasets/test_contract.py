@@ -13,6 +13,7 @@ import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from torch.utils.data import default_collate
 
 from dovision.functional.sample_order import RARE_SHARE, strata
 from dovision.interfaces import Counterfactuals, Images
@@ -105,6 +106,8 @@ def test_a_dataset_keeps_its_promises(config, dataset, again):
         for sample in some(split):
             check_item(dataset, split[sample], sample)
             assert all(torch.equal(a, b) for a, b in zip(split[sample], pickled[sample], strict=True))
+        stacked = default_collate([split[sample] for sample in some(split)])
+        assert all(torch.equal(a, b) for a, b in zip(pickled.batch(some(split)), stacked, strict=True))
         table = dataset.table(name)
         assert table["sample"].tolist() == list(range(len(split)))
         assert table["name"].is_unique

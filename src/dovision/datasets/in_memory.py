@@ -22,6 +22,10 @@ class InMemory:
     def __call__(self, row: int) -> Tensor:
         return self.array[self.rows[row]].float() / self.white
 
+    def several(self, rows: Tensor) -> Tensor:
+        """Images of rows, shape (R,)."""
+        return self.array[self.rows[rows]].float() / self.white
+
 
 def in_memory(array: Tensor, label: Tensor, rows: Sequence[int], white: float, first_group: int = 0) -> Source:
     """Some rows of an array of images, each a group of its own.
@@ -34,4 +38,5 @@ def in_memory(array: Tensor, label: Tensor, rows: Sequence[int], white: float, f
         first_group: the group of row 0.
     """
     chosen = torch.tensor(rows)
-    return Source(InMemory(array, chosen, white), label[chosen], chosen + first_group)
+    images = InMemory(array, chosen, white)
+    return Source(images, label[chosen], chosen + first_group, images.several)

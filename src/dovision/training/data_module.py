@@ -9,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, RandomSampler, Subset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, RandomSampler, Subset, default_collate
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
 
 from dovision import checks
@@ -82,7 +82,7 @@ class ImageDataModule(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """All validation images, in their order."""
-        return self._fit_loader(self.images.split("val"), self.val_batch_size)
+        return self._fit_loader(_Augmented(self.images.split("val"), None), self.val_batch_size)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """This device's share of the test images, in their order: whole batches, the same as on one device.
@@ -156,10 +156,10 @@ class ImageDataModule(pl.LightningDataModule):
         """The number of devices, and this one's."""
         return (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
 
-    def _fit_loader(self, split: Dataset[Batch], batch_size: int, **own: Any) -> DataLoader[Batch]:
+    def _fit_loader(self, split: _Augmented, batch_size: int, **own: Any) -> DataLoader[Batch]:
         """A loader that moves no generator but its own, since a fit draws from the global one."""
         workers = {"persistent_workers": self.num_workers > 0, "generator": torch.Generator().manual_seed(0)}
-        return self._loader(split, batch_size, **workers, **own)
+        return self._loader(split, batch_size, collate_fn=_collated, **workers, **own)
 
     def _loader(self, dataset: Dataset[Batch], batch_size: int, **own: Any) -> DataLoader[Batch]:
         return DataLoader(
@@ -187,6 +187,17 @@ class _Augmented(Dataset[Batch]):
         return (
             item if self.augmentation is None else item._replace(image=self.augmentation(item.image, epoch, sample)[0])
         )
+
+    def __getitems__(self, numbers: list[int]) -> Batch:
+        """A whole batch, for which a loader asks at once."""
+        if self.augmentation is None:
+            return self.split.batch([number % len(self.split) for number in numbers])
+        return default_collate([self[number] for number in numbers])
+
+
+def _collated(batch: Batch) -> Batch:
+    """A batch as `_Augmented` gives it; a function of a module, which workers can be sent."""
+    return batch
 
 
 class _Shuffled(DistributedSampler[Any]):

@@ -42,7 +42,7 @@ class FittedModule(pl.LightningModule):
         self.optimizer = optimizer
         self.schedule = schedule
         self.warmup_steps = checks.count("warmup_steps", warmup_steps)
-        self._epoch = _EpochMeans()
+        self._epoch = EpochMeans()
         arguments = {"optimizer": plain_argument(optimizer), "schedule": plain_argument(schedule)}
         self.save_hyperparameters({"warmup_steps": warmup_steps, "arguments": arguments}, logger=False)
 
@@ -87,7 +87,7 @@ class FittedModule(pl.LightningModule):
                 group["lr"] *= factor
 
     def on_train_epoch_start(self) -> None:
-        self._epoch = _EpochMeans()
+        self._epoch = EpochMeans()
 
     def logged_loss(self, batch: Batch, loss: Tensor, **terms: Tensor) -> Tensor:
         """The loss of a batch, a scalar, as it is; it counts in the means of the epoch, and so do its terms."""
@@ -124,7 +124,7 @@ def plain_argument(value: object) -> Any:
     return {"_target_": plain_argument(type(value)), **plain}
 
 
-class _EpochMeans:
+class EpochMeans:
     """Means over the images of an epoch, added up on the device, so that no step waits for it."""
 
     def __init__(self) -> None:

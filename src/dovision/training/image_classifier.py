@@ -12,7 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from dovision import checks
 from dovision.interfaces import Attack, Classifier
-from dovision.training.fitted_module import FittedModule, MakeOptimizer, plain_argument
+from dovision.training.fitted_module import EpochMeans, FittedModule, MakeOptimizer, plain_argument
 from dovision.training.frozen_backbone import FrozenBackbone
 from dovision.training.label_auroc import LabelAUROC
 from dovision.training.losses import ClassificationLoss
@@ -69,6 +69,7 @@ class ImageClassifier(FittedModule):
         self.loss = ClassificationLoss() if loss is None else loss
         self.frozen_epochs = checks.count("frozen_epochs", frozen_epochs)
         self.backbone = FrozenBackbone(classifier) if frozen_epochs else None
+        self._validation = EpochMeans()
         self.val_score = score(classifier.task)
         self.test_score = score(classifier.task)
         self.val_metrics = ValidationMetrics(classifier.task, metrics or {})
@@ -122,10 +123,14 @@ class ImageClassifier(FittedModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         logits = self._evaluate(batch, self.val_score)
         self.val_metrics.update(self.classifier.task.probability(logits), batch.label)
-        self.log("val_loss", self.loss(logits, batch.label), batch_size=len(batch.image))
-        self.log("val_score", self.val_score, prog_bar=True, batch_size=len(batch.image))
+        self._validation.add(len(batch.image), self.loss(logits, batch.label), {})
+
+    def on_validation_epoch_start(self) -> None:
+        self._validation = EpochMeans()
 
     def on_validation_epoch_end(self) -> None:
+        self.log("val_loss", self._validation.means()["loss"])  # not of each batch: to log takes a millisecond
+        self.log("val_score", self.val_score, prog_bar=True)
         self.log_dict({f"val_{name}": value for name, value in self.val_metrics.compute().items()})
         self.val_metrics.reset()
         if not isinstance(self.val_score, LabelAUROC):
