@@ -16,7 +16,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-fast test-long test-all test-ray test-next check figures figures-check format bench chaos checks coverage-check tables hashes wheel clean
+.PHONY: help install develop demo test test-fast test-long test-all test-ray test-next test-oracles check figures figures-check format bench chaos checks coverage-check tables hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,12 +58,19 @@ test-ray: ## the tests of the launcher of Ray, in an environment of its own: it 
 	@.venv-ray/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[launchers-ray,dev]'
 	@OMP_NUM_THREADS=1 .venv-ray/bin/python -m pytest tests/sweeps/test_launchers.py
 
-test-next: $(VENV)/.dev ## the quick tests with pre-releases of Hydra and OmegaConf, in .venv-next, which lies over .venv
-	@test -x .venv-next/bin/python || { $(BIN)/python -m venv .venv-next; \
-	  $(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
-	  > $$(.venv-next/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/layer.pth; }
+test-next: $(VENV)/.dev .venv-next/.layer ## the quick tests with pre-releases of Hydra and OmegaConf, in .venv-next, which lies over .venv
 	@.venv-next/bin/python -m pip install --quiet --upgrade --no-deps --pre hydra-core omegaconf
 	@OMP_NUM_THREADS=1 .venv-next/bin/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not long"
+
+test-oracles: $(VENV)/.dev .venv-oracles/.layer ## interchange against nnsight and the sparse autoencoder against Overcomplete, in .venv-oracles, which lies over .venv
+	@.venv-oracles/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'
+	@OMP_NUM_THREADS=1 .venv-oracles/bin/python -m pytest -rs tests/interventions/test_against_nnsight.py tests/models/test_topk_sae.py
+
+.venv-%/.layer: | $(VENV)/.dev
+	@test -x .venv-$*/bin/python || $(BIN)/python -m venv .venv-$*
+	@$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" \
+	  > $$(.venv-$*/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/layer.pth
+	@touch $@
 
 check: $(VENV)/.dev ## style, types and layers
 	@$(BIN)/ruff check
@@ -108,4 +115,4 @@ wheel: $(VENV)/.dev ## a wheel in dist/
 	@$(BIN)/python -m build --wheel
 
 clean: ## remove the environments and what was built; outputs/ stays
-	rm -rf $(VENV) .venv-ray .venv-next dist .benchmarks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-ray .venv-next .venv-oracles dist .benchmarks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
