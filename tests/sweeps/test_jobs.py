@@ -123,6 +123,16 @@ def test_a_job_composed_after_others_is_the_job_composed_alone():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("autoencoder", "units"), [("conv_1x1", 16), ("topk_sae autoencoder.after=relu1 autoencoder.channels=32", 256)]
+)
+def test_a_dry_run_counts_the_units_of_a_code(small, capsys, autoencoder, units):
+    words = f"intervention=latent autoencoder={autoencoder} evaluation.images=2"
+    assert small(*words.split(), "dry_run=true") == 0
+    assert f" {4 * (1 + units):,} forward passes" in capsys.readouterr().out
+
+
+@pytest.mark.slow
 def test_a_dry_run_tells_of_each_job_and_starts_nothing(small, capsys):
     assert small(*THREE, "dry_run=true") == 0
     said = capsys.readouterr().out

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
+
 from dovision.analysis.sweep_summary import facts_of
 from dovision.config import hashing
 from dovision.config.component import Component, make_each
@@ -199,7 +201,8 @@ def _units(settings: EvaluateSettings, images: Images, intervention: Interventio
     if intervention.site == INPUT:
         return len(intervention.units(images.shape))
     if intervention.site == CODE:
-        return len(intervention.units((int(settings.code_of["channels"][settings.code_of["code"]]),)))
+        with torch.device("meta"):
+            return len(intervention.units((settings.code_of.make().code_channels,)))
     return None  # a layer of a network that is not made here
 
 
