@@ -5,6 +5,8 @@
     python benchmarks/table.py --rows grid --models vit_tiny_patch16_224 --grids 3 7 14 --images 1 --threads 1
     python benchmarks/table.py --rows grid --models vit_base_patch16_224 --grids 3 7 14 --images 1 --threads 1 \
         --peers "captum FeatureAblation" "plain loop" --cells 16
+    python benchmarks/table.py --rows grid --models swin_t efficientnet_b0 deit_small_patch16_224 convnextv2_atto \
+        maxvit_tiny_rw_224 --grids 7 14 --images 1 --threads 1 --rounds 3 --peers "plain loop" --cells 48
 
 Written to outputs/bench/table.md and table.csv, with the machine and the versions.
 """
@@ -90,7 +92,7 @@ def _shown(cell: object) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", choices=KINDS, default=KINDS)
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--models", nargs="+", default=MODELS, help="of torchvision, or of timm")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS, help="of the grid rows")
     parser.add_argument("--grids", nargs="+", type=int, default=[7, 14, 28], help="cells a side")
     parser.add_argument("--cells", type=int, default=28 * 28, help="painted at most, of each grid, evenly spaced")
