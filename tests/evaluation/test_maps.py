@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Subset
 
+from dovision.analysis.explanation_metrics import agreements
 from dovision.analysis.summary import summarise
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.evaluation.explanation_config import MapSettings
@@ -146,6 +147,15 @@ def test_deletion_of_the_right_cells_takes_the_answer_away_and_insertion_brings_
         assert right["insertion"] == pytest.approx(np.trapezoid(np.array([none, *[whole] * 4]), dx=0.25), abs=1e-6)
         assert wrong["deletion"] > right["deletion"]
         assert wrong["insertion"] < right["insertion"]
+
+
+def test_without_noise_each_map_is_drawn_once_and_its_stability_is_unknown(tmp_path):
+    effects = EffectEvaluation(PixelGrid(1, 1), tmp_path)
+    logged_of(tmp_path, 4, [effects], noise=0.0)
+    write_boxes(tmp_path, boxes())
+    assert set(read_maps(tmp_path)["variant"]) == {"as is"}
+    assert agreements(tmp_path)["stability"].isna().all()
+    summarise(tmp_path)
 
 
 def test_a_map_of_nothing_or_of_no_numbers_is_flagged_and_not_scored(maps):

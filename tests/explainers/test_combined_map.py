@@ -1,15 +1,19 @@
-"""The mean of maps of one size each, and how far they lie apart."""
+"""The mean of maps of one size each as a loss of probability, and how far they lie apart."""
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from torch import nn
 
 from dovision.explainers.combined_map import CombinedMap
 from dovision.explainers.effect_map import EffectMap
-from dovision.interfaces import Explainer
+from dovision.interfaces import Classifier, Explainer
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
+from dovision.types import Task
 
 TARGET = torch.tensor([0, 1])
 
@@ -24,39 +28,71 @@ class Painted(Explainer):
         return self.painted.expand(len(batch.image), -1, -1)
 
 
+LOGITS = torch.tensor([2.0, -1.0, 0.5])
+
+
+class SameLogits(nn.Module):
+    """The same logits for every image."""
+
+    def forward(self, image):
+        return LOGITS.expand(len(image), -1)
+
+
+@pytest.fixture
+def classifier() -> Classifier:
+    return Classifier(SameLogits(), Task("multilabel", ("a", "b", "c")), (0.5,) * 3, (0.2,) * 3).eval()
+
+
 def explained(batch, classifier, **explainers):
     return CombinedMap(explainers).explain(batch, TARGET, classifier)
 
 
-def test_each_map_counts_alike_whatever_its_size(convolutional, images):
-    batch = images(2, 3, 12, 15)
-    first, second = Painted([0.0, 4.0]), Painted([-0.5, 0.25])
-    whole = CombinedMap({"first": first, "second": second})
-    assert whole(batch, TARGET, convolutional()).shape == (2, 12, 15)
-    found = whole.run_each(batch, TARGET, convolutional())
-    torch.testing.assert_close(found.amax((2, 3)), torch.tensor([[1.0, 0.5]] * 2))
-    torch.testing.assert_close(found.amin((2, 3)), torch.tensor([[0.0, -1.0]] * 2))
+def lost(log_odds: float, target: int) -> float:
+    """Probability of the class minus that with its log-odds less by this, by the definition of the sigmoid."""
+    before, after = (1 / (1 + math.exp(-value)) for value in (LOGITS[target], LOGITS[target] - log_odds))
+    return before - after
 
 
-def test_the_spread_is_the_standard_deviation_and_zero_where_maps_agree(convolutional, images):
+def test_the_map_is_the_probability_lost_with_the_mean_of_the_maps_each_of_which_counts_alike(classifier, images):
+    found = explained(images(2, 3, 1, 2), classifier, a=Painted([0.0, 4.0]), b=Painted([-0.5, 0.25]))
+    size = (4.0 + 0.5) / 2
+    for row, target in enumerate(TARGET.tolist()):
+        expected = [lost((0 - 1) / 2 * size, target), lost((1 + 0.5) / 2 * size, target)]
+        torch.testing.assert_close(found.map[row, 0], torch.tensor(expected), rtol=1e-6, atol=1e-6)
+
+
+def test_a_multiclass_probability_follows_the_log_odds_of_the_class(images):
+    classifier = Classifier(SameLogits(), Task("multiclass", ("a", "b", "c")), (0.5,) * 3, (0.2,) * 3).eval()
+    found = explained(images(2, 3, 1, 2), classifier, a=Painted([0.0, 2.0]), b=Painted([0.0, 2.0]))
+    before = LOGITS.double().softmax(0)[TARGET]
+    after = (torch.log(before / (1 - before)) - 2).sigmoid()
+    torch.testing.assert_close(found.map[:, 0, 1], (before - after).float(), rtol=1e-6, atol=1e-6)
+
+
+def test_the_map_is_brought_to_the_images_size(convolutional, images):
+    found = explained(images(2, 3, 12, 15), convolutional(), a=Painted([0.0, 4.0]), b=Painted([-0.5, 0.25]))
+    assert found.map.shape == found.spread.shape == (2, 12, 15)
+
+
+def test_the_spread_is_zero_where_maps_agree_and_in_units_of_the_map(classifier, images):
+    found = explained(images(2, 3, 1, 2), classifier, a=Painted([1.0, 2.0]), b=Painted([0.0, 7.0]))
+    assert found.spread[:, 0, 1].tolist() == [0, 0]
+    torch.testing.assert_close(found.spread[:, 0, 0], found.map[:, 0, 0])  # of 0 and twice the mean
+
+
+def test_a_map_of_zeros_leaves_the_others_and_what_is_not_finite_is_passed_on(classifier, images):
     batch = images(2, 3, 1, 2)
-    found = explained(batch, convolutional(), a=Painted([1.0, 2.0]), b=Painted([0.0, 7.0]))
-    assert found.map[0, 0].tolist() == [0.25, 1.0]
-    assert found.spread[0, 0].tolist() == [0.25, 0.0]
+    found = explained(batch, classifier, a=Painted([0.0, 0.0]), b=Painted([0.0, 1.0]))
+    assert found.map[0, 0].tolist() == [0, pytest.approx(lost(0.5 * 0.5, 0))]
+    assert explained(batch, classifier, a=Painted([0.0, 0.0]), b=Painted([0.0, 0.0])).map.count_nonzero() == 0
+    assert explained(batch, classifier, a=Painted([torch.nan, 0.0]), b=Painted([0.0, 1.0])).map.isnan().any()
 
 
-def test_a_map_of_zeros_stays_one_and_what_is_not_finite_is_passed_on(convolutional, images):
-    batch = images(2, 3, 1, 2)
-    found = explained(batch, convolutional(), a=Painted([0.0, 0.0]), b=Painted([0.0, 1.0]))
-    assert found.map[0, 0].tolist() == [0.0, 0.5]
-    assert explained(batch, convolutional(), a=Painted([torch.nan, 0.0]), b=Painted([0.0, 1.0])).map.isnan().any()
-
-
-def test_passes_are_those_of_all_maps(convolutional, images):
+def test_passes_are_those_of_all_maps_and_one_of_the_image(convolutional, images):
     grids = {name: EffectMap(PixelGrid(size, size, Constant(0.5))) for name, size in (("coarse", 2), ("fine", 3))}
     whole = CombinedMap(grids)
     whole(images(2, 3, 12, 15), TARGET, convolutional())
-    assert whole.passes == (1 + 4) + (1 + 9)
+    assert whole.passes == (1 + 4) + (1 + 9) + 1
 
 
 def test_one_map_or_what_is_no_explainer_is_refused():

@@ -35,6 +35,9 @@ def composed(tmp_path_factory) -> DictConfig:
     settings += ["explainer.effect_map_segments.intervention.segments=12"]
     settings += ["explainer.occlusion.window=8", "explainer.occlusion.stride=6"]
     settings += ["explainer.integrated_gradients.steps=8", "explainer.integrated_gradients_two.steps=8"]
+    settings += [
+        f"explainer.{name}.steps=8" for name in ("integrated_gradients_cells", "effect_map_combined.explainers.fading")
+    ]
     settings += ["explainer.grad_cam.layer=stage2", "explainer.smooth_grad.draws=6", "explainer.rise.masks=40"]
     settings += ["explainer.kernel_shap.rows=3", "explainer.kernel_shap.columns=4", "explainer.kernel_shap.draws=40"]
     with initialize_config_dir(str(folder), version_base="1.3"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import captum.attr
 import pytest
 import torch
@@ -29,6 +31,23 @@ def test_a_maps_sum_is_the_logit_of_the_image_minus_that_of_the_blank_one(convol
     torch.testing.assert_close(maps.sum((1, 2)), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_the_cells_of_a_grid_have_the_sums_of_their_pixels_shares(convolutional, images):
+    classifier, batch = convolutional(), images(5, 3, 14, 14)
+    pixels = IntegratedGradients(steps=8)(batch, TARGET, classifier)
+    found = IntegratedGradients(steps=8, cells=3)(batch, TARGET, classifier)
+    edges = [0, 4, 9, 14]
+    for top, bottom in pairwise(edges):
+        for left, right in pairwise(edges):
+            total = pixels[:, top:bottom, left:right].sum((1, 2))
+            cell = found[:, top:bottom, left:right].flatten(1)
+            torch.testing.assert_close(cell, total.unsqueeze(1).expand_as(cell), rtol=1e-5, atol=1e-6)
+
+
+def test_a_grid_finer_than_the_image_is_refused(convolutional):
+    with pytest.raises(ValueError, match="15"):
+        IntegratedGradients(cells=15).check(convolutional(), (3, 14, 14))
+
+
 def test_the_map_is_captums_own_and_no_more_images_are_run_at_a_time_than_the_batch_size(convolutional, images):
     classifier, batch = convolutional(), images(5, 3, 14, 14)
     expected = captum.attr.IntegratedGradients(classifier).attribute(batch.image, 0.0, TARGET, n_steps=20).sum(1)
@@ -45,6 +64,7 @@ def test_the_map_is_captums_own_and_no_more_images_are_run_at_a_time_than_the_ba
         ({"steps": 0}, "steps must be a whole number of at least 1, got 0"),
         ({"baselines": []}, "baselines must be at least one, got none"),
         ({"baselines": [-1.0]}, r"baselines must be a number in \[0, 1\], got -1.0. It is in pixel units"),
+        ({"cells": 0}, "cells must be a whole number of at least 1, got 0"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),
     ],
 )

@@ -29,7 +29,8 @@ class MapSettings:
         removal: of cells, in deletion and insertion: paint (over them, with `fill`) or token_drop (the tokens of a
             vision transformer there are left out, so that no pixel is made up and less is computed).
         fill: what a deleted cell is painted with, and what insertion starts from; None is the image's mean.
-        noise: of the perturbation under which a map should be stable, uniform in [-noise, noise], in pixel units.
+        noise: of the perturbation under which a map should be stable, uniform in [-noise, noise], in pixel units; 0
+            measures no stability, and draws each map once and not twice.
         num_sanity_images: images, the first ones, explained once more for classifiers whose layers are randomised from
             the top down, and for one fitted to permuted labels, if there is one: their maps should be other ones.
         seed: of the noise, and of the new weights.

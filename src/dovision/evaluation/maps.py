@@ -121,7 +121,7 @@ class MapEvaluation(Evaluation):
             self.progress.advance(len(batch.image))
             return
         sanity = self.sanity_classifiers if self.sanity.intersection(batch.sample.tolist()) else ()
-        self._drawing = len(batch.image) / len(self.explainers) / (2 + len(sanity))
+        self._drawing = len(batch.image) / len(self.explainers) / (1 + bool(self.settings.noise) + len(sanity))
         rows = [row for name in self.explainers for row in self._rows(name, asked)]
         rows.sort(key=lambda row: (row["sample"], row["class"]))
         self.table.write(pa.RecordBatch.from_pylist(rows, schema=self.schema))
@@ -162,8 +162,9 @@ class MapEvaluation(Evaluation):
         deletion, insertion = zip(*(self._areas(asked, row, cells) for row, cells in enumerate(maps)), strict=True)
         measured = {"deletion": deletion, "insertion": insertion, "spread": spread}
         yield from self._described(name, AS_IS, asked, maps, measured)
-        perturbed = asked._replace(batch=self._perturbed(asked.batch))
-        yield from self._described(name, PERTURBED, asked, self._cells(name, perturbed, self.classifier)[0])
+        if self.settings.noise:
+            perturbed = asked._replace(batch=self._perturbed(asked.batch))
+            yield from self._described(name, PERTURBED, asked, self._cells(name, perturbed, self.classifier)[0])
         chosen = [row for row, sample in enumerate(asked.batch.sample.tolist()) if sample in self.sanity]
         if chosen:
             few = _Asked(asked.batch.rows(chosen), asked.target[chosen], asked.correct[chosen])

@@ -28,17 +28,26 @@ class IntegratedGradients(Explainer):
     Args:
         steps: gradients per image and baseline.
         baselines: every pixel of each blank image, in pixel units.
+        cells: a side of a grid over whose cells a map is summed: the share of each cell in the effect of fading the
+            image to a blank one. None: pixel by pixel.
         batch_size: images a pass; the map depends on it in its last bits.
 
     Source: Sundararajan et al., arXiv:1703.01365.
     """
 
-    def __init__(self, steps: int = 50, baselines: Sequence[float] = (0.0,), batch_size: int = 16) -> None:
+    def __init__(
+        self, steps: int = 50, baselines: Sequence[float] = (0.0,), cells: int | None = None, batch_size: int = 16
+    ) -> None:
         self.steps = checks.positive_int("steps", steps)
         self.baselines = [checks.within("baselines", each, 0, 1, "It is in pixel units.") for each in baselines]
         if not self.baselines:
             raise ValueError("baselines must be at least one, got none. Name one, such as 0.0, which is black.")
+        self.cells = None if cells is None else checks.positive_int("cells", cells)
         self.batch_size = checks.positive_int("batch_size", batch_size)
+
+    def check(self, classifier: Classifier, shape: Shape) -> None:
+        if self.cells is not None:
+            geometry.grid_cell(shape, 0, self.cells, self.cells)  # raises if the grid is too fine
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         return self.run_each(batch, target, classifier).mean(1)
@@ -50,7 +59,17 @@ class IntegratedGradients(Explainer):
             torch.stack([gradients.attribute(image, blank, wanted, **sizes).sum(1) for blank in self.baselines], 1)
             for image, wanted in chunks(batch, target, self.batch_size)
         ]
-        return torch.cat(attributions)
+        return self._summed(torch.cat(attributions))
+
+    def _summed(self, maps: Tensor) -> Tensor:
+        """Maps whose pixels have the sum over their cell, or their own value without cells."""
+        if self.cells is None:
+            return maps
+        summed, shape = torch.empty_like(maps), (1, *maps.shape[2:])
+        for cell in range(self.cells**2):
+            region = geometry.grid_cell(shape, cell, self.cells, self.cells)
+            region.crop(summed)[:] = region.crop(maps).sum((2, 3), keepdim=True)
+        return summed
 
 
 class SmoothGrad(Explainer):

@@ -1,4 +1,4 @@
-"""The mean of several explainers' maps, with their spread."""
+"""The mean of several explainers' maps, read as losses of probability, with their spread."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ import torch
 from torch import Tensor
 
 from dovision import checks
+from dovision.functional.effects import evidence
 from dovision.interfaces import Classifier, Explainer, Images
 from dovision.types import Batch, Shape
 
 
 class CombinedMap(Explainer):
-    """Maps of several explainers, such as effects with several fills and scales, each divided by its largest size.
+    """Maps of several explainers, such as effects with several fills and scales, each of which counts alike.
 
-    The spread is large where it matters which of them is asked.
+    Each map is divided by its largest size. Their mean, times the mean of these sizes, is what the class loses in
+    log-odds; the map is what it then loses in probability, so that maps of different images compare as effects do. The
+    spread is large where it matters which of the explainers is asked.
 
     Args:
-        explainers: at least two, by name.
+        explainers: at least two, by name, with maps in log-odds or logits.
 
     Raises:
         ValueError: there are fewer than two, or one is no explainer.
     """
 
-    counts_passes = True  # each of the explainers
+    counts_passes = True  # those of the explainers, and one for P(y | x)
 
     def __init__(self, explainers: Mapping[str, Explainer]) -> None:
         self.explainers = {
@@ -36,7 +39,7 @@ class CombinedMap(Explainer):
 
     @property
     def passes(self) -> float:
-        return sum(each.passes for each in self.explainers.values())
+        return 1 + sum(each.passes for each in self.explainers.values())
 
     def bind(self, images: Images, split: str) -> None:
         for each in self.explainers.values():
@@ -50,6 +53,16 @@ class CombinedMap(Explainer):
         return self.run_each(batch, target, classifier).mean(1)
 
     def run_each(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
-        maps = torch.stack([each(batch, target, classifier) for each in self.explainers.values()], 1)
-        largest = maps.abs().amax((2, 3), keepdim=True)
-        return maps / torch.where(largest == 0, 1, largest)
+        maps = torch.stack([each(batch, target, classifier) for each in self.explainers.values()], 1).double()
+        size = maps.abs().amax((2, 3), keepdim=True)
+        maps = maps / torch.where(size == 0, 1, size)
+        mean = maps.mean(1, keepdim=True)
+        lost = self._lost(mean * size.mean(1, keepdim=True), batch, target, classifier)
+        return maps * torch.where(mean == 0, 0, lost / mean)  # of which `lost` is the mean
+
+    @torch.no_grad()
+    def _lost(self, log_odds: Tensor, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
+        """Probability that the class loses with its log-odds, shape (B, 1, H, W)."""
+        control = evidence(classifier(batch.image).double(), classifier.task, "log_odds")
+        control = control.take_along_dim(target.unsqueeze(1), 1)[:, :, None, None]
+        return control.sigmoid() - (control - log_odds).sigmoid()
