@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ MODELS = (
     *("mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"),
     *("vit_tiny_patch16_224", "vit_base_patch16_224"),  # timm's
 )
-PEERS = ("captum FeatureAblation", "captum Occlusion", "plain loop")
+PEERS = ("captum FeatureAblation", "captum Occlusion", "plain loop", "channels_last loop")
 SIZE = 224
 CHUNKS = (4, 8, 16, 32)  # tried for each peer
 SPREAD = 3.0  # standard deviation of the logits: a probability near 0 or 1 would hide every difference
@@ -107,6 +108,7 @@ def grid_rows(
     """
     classifier, batch = classifier_of(name), batch_of(images)
     label = predicted(classifier, batch)
+    laid_out = copy.deepcopy(classifier).to(memory_format=torch.channels_last)
 
     def runs_on(grid: int) -> dict[str, Callable[[int], Tensor]]:
         cells = Cells(grid, most)
@@ -114,6 +116,7 @@ def grid_rows(
             lambda chunk: ablated(classifier, batch, label, cells, chunk),
             lambda chunk: occluded(classifier, batch, label, grid, chunk),
             lambda chunk: of_class(looped(classifier, cells, batch, chunk), label),
+            lambda chunk: of_class(looped_channels_last(laid_out, cells, batch, chunk), label),
         )
         return {peer: run for peer, run in zip(PEERS, runs, strict=True) if peer in peers}
 
@@ -216,6 +219,26 @@ def looped(classifier: Classifier, intervention: Intervention, batch: Batch, chu
             part = pairs.chosen(torch.arange(start, min(start + chunk, len(pairs))).numpy())
             treated[part.image, part.unit] = plain.treated(clean, part, intervention, Context(batch, classifier))
     return treated.softmax(-1) - clean.control.softmax(-1).unsqueeze(1)
+
+
+@torch.inference_mode()
+def looped_channels_last(classifier: Classifier, grid: Cells, batch: Batch, chunk: int) -> Tensor:
+    """The same by the loop of a user who knows torch: copies of the image, painted in place, in channels_last.
+
+    Args:
+        classifier: with its weights in channels_last.
+    """
+    control = classifier(batch.image.contiguous(memory_format=torch.channels_last)).softmax(-1)
+    cells = [grid.region((3, SIZE, SIZE), unit, 0) for unit in range(len(grid.chosen))]
+    pairs = [(image, cell) for image in batch.image for cell in cells]
+    treated = []
+    for start in range(0, len(pairs), chunk):
+        part = pairs[start : start + chunk]
+        painted = torch.stack([image for image, _ in part]).contiguous(memory_format=torch.channels_last)
+        for image, (_, cell) in zip(painted, part, strict=True):
+            cell.crop(image).zero_()
+        treated.append(classifier(painted).softmax(-1))
+    return torch.cat(treated).unflatten(0, (len(batch.image), -1)) - control.unsqueeze(1)
 
 
 @torch.no_grad()

@@ -110,7 +110,7 @@ def effect_map(
         target: the class whose effects are painted, its name or number, or a number for each image, shape (B,) int64;
             None is each image's most probable one.
         label: shape (B,) or (B, K), for interventions that need it (an attack); None is the prediction.
-        chunk: (image, unit) pairs a pass; "auto" follows from shapes. The last bits of the result depend on it.
+        chunk: (image, unit) pairs a pass, 16 at least; "auto" follows from shapes.
 
     Returns:
         The map and the numbers behind it. Negative: do(u) took evidence for the class away.

@@ -38,7 +38,7 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("report/report_figure.py", "(folder / f'{report_figure.name}.svg').read_text"): "the figure that was just written",
     ("store/tables.py", "pq.ParquetFile"): "a path that is known to be a file's",
     ("sweeps/interruption.py", "os.open"): "the null device, to write",
-    ("sweeps/dry_run.py", "Path('/proc/meminfo').read_text"): "the system's",
+    ("runtime/free_memory.py", "path.read_text"): "the system's",
 }
 READERS = ("files", "input_files", "images", "arrays", "sealed")
 OF_A_RUN = ("read_json", "read_table")  # of io.text_files, which reads through dovision.io, and of store.tables

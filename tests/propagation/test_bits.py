@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -82,8 +84,34 @@ def test_black_cells_of_black_digits_change_no_bit_of_the_others(images, cells, 
 def test_the_chunk_changes_no_bit(intervention):
     classifier, batch = digits_classifier(), numbered(half_black(7, 1, 28, 28))
     expected = Propagation(classifier, intervention)(batch)
-    for chunk in (16, 24, 100):
+    for chunk in (3, 8, 16, 17, 24, 100):
         assert torch.equal(Propagation(classifier, intervention, chunk)(batch).treated, expected.treated)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worth_it", [0.9, float("inf")])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name not in IN_SIXTEENS])
+def test_neither_the_chunk_nor_the_memory_that_is_free_changes_a_bit(name, worth_it, monkeypatch):
+    """As the engine is chosen, and incrementally wherever that agrees."""
+    monkeypatch.setattr(engine_choice, "WORTH_IT", worth_it)
+    torch.manual_seed(0)
+    image = torch.rand(2, 3, SIDES[name], SIDES[name])
+    classifier, batch = network_classifier(NETWORKS[name][0](), image), numbered(image)
+    expected = Propagation(classifier, PixelGrid(5, 5))(batch)
+    for chunk, gigabytes in ((3, 80), (8, 8), (17, 0.2), ("auto", 0.2)):
+        free(gigabytes, monkeypatch)
+        outcome = Propagation(classifier, PixelGrid(5, 5), chunk)(batch)
+        assert torch.equal(outcome.control, expected.control)
+        assert torch.equal(outcome.treated, expected.treated)
+
+
+def free(gigabytes, monkeypatch):
+    """Let the system report so much memory as free, in /proc and by sysconf."""
+    pages, kilobytes = int(gigabytes * 2**30) // 4096, int(gigabytes * 2**20)
+    fields = "".join(f"{name}: {kilobytes} kB\n" for name in ("MemTotal", "MemFree", "MemAvailable"))
+    read = Path.read_text
+    monkeypatch.setattr("os.sysconf", lambda name: pages if "PAGES" in str(name) else 4096)
+    monkeypatch.setattr(Path, "read_text", lambda path, *args: fields if "meminfo" in str(path) else read(path, *args))
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ class EffectMap(Explainer):
     Args:
         intervention: on the image, each unit with a region, such as PixelGrid(14, 14).
         scale: probability or log_odds.
-        chunk: (image, unit) pairs a pass; "auto" follows from shapes. The map depends on it in its last bits.
+        chunk: (image, unit) pairs a pass, 16 at least; "auto" follows from shapes.
 
     Raises:
         ValueError: the intervention acts on a layer, or a unit of it has no region.

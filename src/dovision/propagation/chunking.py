@@ -22,12 +22,13 @@ _COMPARED = 4  # times the pairs of a pass, whose edits are compared with the va
 class PassLimits:
     """Limits on pairs and images at a time; `chunk` None fits the pairs to a fixed number of bytes.
 
-    The last bits of a row depend on how many rows share its pass where they are few. So the limits follow from the
-    shapes of the values alone, not from the memory that happens to be free; only running out of it sets another one.
+    The last bits of a row depend on how many rows share its pass where they are few. So a chunk is at least
+    `ENOUGH_ROWS`, and the limits follow from the shapes of the values alone, not from the memory that happens to be
+    free; only running out of it sets another one.
     """
 
     def __init__(self, chunk: int | None) -> None:
-        self.chunk = chunk
+        self.chunk = None if chunk is None else max(chunk, ENOUGH_ROWS)
         self.limit: int | None = None  # on pairs, once memory has run out
         self.images = FIRST
         self.begin()
@@ -59,12 +60,14 @@ class PassLimits:
         return self.pairs * _COMPARED if local else self.pairs
 
     def passes(self, pairs: int) -> int:
-        """Passes that so many pairs take: up to a number that was set, or that memory has set, or else from `pairs`.
+        """Passes that so many pairs take: of no more than memory has set, or else of about `pairs`.
 
         The latter leaves no pass with few rows but where there are few pairs at all.
         """
-        most = self.limit or self.chunk
-        return max(1, pairs // self.pairs) if most is None else -(-pairs // self.pairs)
+        if self.limit is not None:
+            return -(-pairs // self.limit)
+        most = pairs // self.pairs if self.chunk is None else min(-(-pairs // self.chunk), pairs // ENOUGH_ROWS)
+        return max(1, most)
 
     def least_rows(self, pairs: int) -> int:
         """Rows of a pass over some of these pairs: as many as without those that are left out, up to `ENOUGH_ROWS`."""

@@ -45,9 +45,9 @@ class Propagation:
     Args:
         classifier: put into eval mode while it runs, and back; calls from several threads take turns.
         intervention: what is done, and at which site.
-        chunk: (image, unit) pairs that share one pass; "auto" follows from the shapes of the values. On a processor,
-            the outcome is the same to the bit with any chunk of at least 16 and with any edits skipped, where the
-            kernels give a row the same bits from 16 rows on. In whole passes of a network with squeeze-excitation they
+        chunk: (image, unit) pairs that share one pass, at least 16; "auto" follows from the shapes of the values. On
+            a processor, the outcome is the same to the bit with any chunk and with any edits skipped, where the kernels
+            give a row the same bits from 16 rows on. In whole passes of a network with squeeze-excitation they
             may not (seen with MaxViT): there, and of a batch of few images, the last bits may be others.
 
     Raises:

@@ -21,6 +21,7 @@ from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import first_samples
 from dovision.interfaces import Attack, Detector, Images, Intervention
 from dovision.runtime.fingerprints import Fingerprints
+from dovision.runtime.free_memory import available_memory
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.sweeps.costs import Estimate, on_workers
@@ -191,7 +192,7 @@ def warn_of_space(output_root: Path, estimates: Sequence[JobEstimate] = ()) -> N
         log.warning("the jobs may write %.1f GB, and %s has %.1f GB free.", needed / 1e9, root, free / 1e9)
     elif free < LEAST:
         log.warning("%s has %.1f GB free, which may be too little; dry_run=true estimates.", root, free / 1e9)
-    memory, free_memory = max((each.memory or 0 for each in estimates), default=0), _free_memory()
+    memory, free_memory = max((each.memory or 0 for each in estimates), default=0), available_memory()
     if free_memory is not None and memory > free_memory:
         log.warning("a run like these took %.1f GB of memory, and %.1f GB are free.", memory / 1e9, free_memory / 1e9)
 
@@ -215,16 +216,6 @@ def _memory(root: Path) -> dict[str, int]:
             memory = facts.get("peak_memory_mb", 0) * 2**20
             most[facts["work"]] = max(memory, most.get(facts["work"], 0))
     return most
-
-
-def _free_memory() -> int | None:
-    """Bytes that can be had without swapping; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return kilobytes[0] * 1024 if kilobytes else None
 
 
 def _megabytes(count: int | None) -> float | None:
