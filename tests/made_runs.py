@@ -44,7 +44,9 @@ def write_run(
 ) -> RunDirectory:
     """A completed run: grid x grid cells, or 16 latent channels if grid is None; `strength` of the attacks, logits."""
     run = RunDirectory(folder)
-    run.start(_config(grid), overrides, {"seed": seed, "git_commit": "0123abc", "versions": {"torch": "2.13.0"}})
+    run.start(
+        _config(grid, eps, seed), overrides, {"seed": seed, "git_commit": "0123abc", "versions": {"torch": "2.13.0"}}
+    )
     random = torch.Generator().manual_seed(seed)
     clean = _digits(images)
     named = [f"digit_{i:04}.png" for i in range(images)]
@@ -207,19 +209,19 @@ def _treated(
     return logits.unsqueeze(1) - scale * (drop.unsqueeze(-1) * predicted + noise), units, [boxes] * len(image)
 
 
-def _config(grid: int | None) -> dict[str, object]:
+def _config(grid: int | None, eps: Sequence[float], seed: int) -> dict[str, object]:
     fill = {"_target_": "dovision.interventions.fills.Constant", "value": 0.0}
     cells = {"_target_": "dovision.interventions.pixel_grid.PixelGrid", "rows": grid, "columns": grid, "fill": fill}
     zero = {"_target_": "dovision.interventions.values.Zero"}
     code = {"_target_": "dovision.interventions.activation.Activation", "value": zero}
     return {
         "name": "digits",
-        "seed": 0,
+        "seed": seed,
         "dataset": {"_target_": "dovision.datasets.mnist.MNIST", "root": "/data/mnist", "shape": [1, 32, 32]},
         "model": {"_target_": "dovision.models.small_cnn.small_cnn", "mean": [0.5], "std": [0.5]},
         "autoencoder": None,
         "intervention": cells if grid else code,
-        "attack": {"_target_": "dovision.attacks.gradient_ascent.PGD", "eps": [0.05, 0.2], "norm": "linf", "steps": 10},
+        "attack": {"_target_": "dovision.attacks.gradient_ascent.PGD", "eps": list(eps), "norm": "linf", "steps": 10},
     }
 
 
@@ -282,9 +284,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(folder / "2b", ["attack=pgd", "intervention.rows=4"], grid=4, seed=1)
     write_run(folder / "3c", ["attack=pgd", "intervention=latent_channel"], grid=None, seed=2)
     failed = RunDirectory(folder / "4d")
-    failed.start(_config(4), ["attack=pgd", "intervention.rows=64"], {"seed": 0})
+    failed.start(_config(64, (0.05, 0.2), 0), ["attack=pgd", "intervention.rows=64"], {"seed": 0})
     failed.fail(ValueError("a grid must have at most 32 rows, got 64.\nMore lines."))
-    RunDirectory(folder / "5e").start(_config(4), ["attack=pgd", "intervention.rows=8"], {"seed": 0})
+    RunDirectory(folder / "5e").start(_config(8, (0.05, 0.2), 0), ["attack=pgd", "intervention.rows=8"], {"seed": 0})
     return folder
 
 

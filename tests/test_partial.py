@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 
-from dovision.analysis.sweep_summary import ended
 from dovision.cli.train import main as train
+from dovision.findings.sweep_summary import ended
 from dovision.store.run_record import read_sweep
 
 BATCHES = ("evaluation.batch_size=4", "evaluation.checkpoint_every=4")  # three batches of twelve images

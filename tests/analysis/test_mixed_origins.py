@@ -5,7 +5,7 @@ import re
 import pytest
 
 from dovision.analysis.mixed_origins import mixed
-from dovision.analysis.sweep_summary import Ended, closing, write_sweep_summary
+from dovision.findings.sweep_summary import Ended, closing, write_sweep_summary
 
 ONE = {
     "code": "c0de",

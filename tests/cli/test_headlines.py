@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dovision.analysis.headline_text import HEADLINE_METRICS
 from dovision.cli.headlines import condition_tables, detection_tables
+from dovision.findings.number_text import HEADLINE_METRICS
 
 
 def interval(estimate):
@@ -82,7 +82,10 @@ def test_a_run_ends_with_its_numbers_and_the_next_command_and_a_job_of_a_sweep_d
     lines = capsys.readouterr().err.splitlines()
     (run,) = (copy / "evaluate").iterdir()
     assert lines[-1] == f"next: dovision-report sweep={run}"
-    assert [line.split(" ")[0] for line in lines[-4:-1]] == ["condition", "clean", "eps=8/255"]
+    heads = [line.split(" ")[0] for line in lines]
+    start = heads.index("condition")
+    assert heads[start : start + 3] == ["condition", "clean", "eps=8/255"]
+    assert "(n = " in lines[start + 3]  # the first finding
     assert dovision_evaluate(root, "attack=fgsm", "seed=0,1", "-m") == 0
     lines = capsys.readouterr().err.splitlines()
     assert not any(line.startswith("condition") for line in lines)

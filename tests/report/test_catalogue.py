@@ -25,9 +25,9 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
     report_figures = [*Catalogue().of_sweep([run]), *Catalogue().of_run(run)]
     captions = {item.name: item.caption for item in report_figures}
     assert list(captions)[:4] == ["results", "classifier_quality", "effect_against_epsilon", "classes"]
-    assert list(captions)[4:] == ["gallery", "effect_distribution", "average_effects"]
+    assert list(captions)[4:] == ["overlay", "gallery", "effect_distribution", "average_effects"]
     for caption in captions.values():
-        assert "PixelGrid(rows=4, columns=4, fill=Constant(value=0.0))" in caption
+        assert "4 x 4 cells, black" in caption
         assert "seed 1." in caption
         assert re.search(r"n = \d", caption)
         assert re.search("95% intervals over groups|no interval", caption, re.IGNORECASE)
@@ -39,30 +39,30 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
 
 def test_a_sweep_names_what_differs(sweep):
     text = setup_sentence(completed(sweep))
-    assert text.startswith("MNIST, small_cnn, PixelGrid(rows=2")
-    assert " or PixelGrid(rows=4" in text
-    assert " or Activation(value=Zero), PGD(" in text
+    assert text.startswith(
+        "MNIST, small CNN, 2 x 2 cells, black or 4 x 4 cells, black or activation (value zero), PGD ("
+    )
 
 
 def test_the_table_of_results_is_that_of_the_summaries(sweep):
     runs = completed(sweep)
     frame = results_frame(runs)
     assert len(frame) == 9
-    (place,) = np.flatnonzero((frame["job"] == "intervention.rows=4") & (frame["condition"] == "eps=0.2"))
+    (place,) = np.flatnonzero((frame["job"] == "grid 4 x 4, grid of cells, seed 1") & (frame["condition"] == "eps=0.2"))
     found = runs[1].summary["conditions"]["eps=0.2"]
     assert frame.loc[place, "success_rate"] == found["success_rate"]["estimate"]
     assert frame.loc[place, "auroc_high"] == found["auroc"]["high"]
     accuracy = found["accuracy"]
     text = f"{accuracy['estimate']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
     table = Catalogue().of_sweep(runs)[0].table
-    assert table.index[place] == "intervention.rows=4"
+    assert table.index[place] == "grid 4 x 4, grid of cells, seed 1"
     assert table.iloc[place, :4].tolist() == ["eps=0.2", "40", "10 classes, 3 to 6 images each", text]
     assert table["attack success"].iloc[0] == "-"
 
 
 def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
     run = completed(sweep)[1]
-    gallery = Catalogue().of_run(run)[1].data
+    gallery = Catalogue().of_run(run)[2].data
     assert gallery.groupby(["sample", "condition"]).size().tolist() == [16] * 9
     effects = read_effects(run.folder, [0])
     first = gallery.iloc[0]
@@ -72,7 +72,7 @@ def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
 
 def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep):
     run = completed(sweep)[1]
-    frame = Catalogue().of_run(run)[2].data
+    frame = Catalogue().of_run(run)[3].data
     samples = read_samples(run.folder)
     beaten = samples[(samples["condition"] == "eps=0.2") & samples["success"].eq(True)]
     rows = frame[frame["condition"] == "eps=0.2"]

@@ -28,7 +28,11 @@ def everything(runs):
 
 def test_every_effect_is_that_of_the_table(runs, everything):
     entry = everything[1]
-    assert (entry["job"], entry["image"], entry["label"]) == ("intervention.rows=4", "digit_0000.png", "0")
+    assert (entry["job"], entry["image"], entry["label"]) == (
+        "grid 4 x 4, grid of cells, seed 1",
+        "digit_0000.png",
+        "0",
+    )
     assert entry["boxes"][5] == [8, 8, 16, 16]
     effects = read_effects(runs[1].folder, [0])
     for condition in entry["conditions"]:
@@ -42,7 +46,7 @@ def test_every_effect_is_that_of_the_table(runs, everything):
 
 
 def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs, everything):
-    found = [entry for entry in everything if entry["job"] == "intervention.rows=4"]
+    found = [entry for entry in everything if entry["job"] == "grid 4 x 4, grid of cells, seed 1"]
     assert len(found) == 3
     effects = read_effects(runs[1].folder, [0, 1, 2])
     largest = effects["effect"].abs().max()
@@ -59,7 +63,7 @@ def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(ru
     kept = {run.label: samples_in_conditions(run.folder, ["clean", "eps=0.05", "eps=0.2"]) for run in runs}
     expected = [(job, f"digit_{samples[place]:04}.png") for place in (0, 1) for job, samples in kept.items()]
     assert [(entry["job"], entry["image"]) for entry in everything[:6]] == expected
-    assert expected[0] == ("intervention.rows=2", "digit_0000.png")
+    assert expected[0] == ("grid 2 x 2, grid of cells, seed 0", "digit_0000.png")
     assert len(everything) == 9
     assert len(explorer(runs, SizeBudget(40_000))) < 9
     assert explorer(runs, SizeBudget(10)) == []

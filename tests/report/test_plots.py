@@ -15,7 +15,7 @@ from dovision.report.figures.effects import effect_distribution
 from dovision.report.figures.epsilon import effect_against_epsilon, outstanding, spread_against_epsilon
 from dovision.report.figures.gallery import gallery
 from dovision.report.plots import ecdf, heat_maps, quantile
-from dovision.report.style import DIVERGING, EFFECT_COLOURS, brief, inline_svg, save_figure
+from dovision.report.style import DIVERGING, EFFECT_COLOURS, inline_svg, save_figure
 from dovision.report.tables import table_figure
 
 AVERAGES = pd.DataFrame(
@@ -120,13 +120,6 @@ def test_many_panels_stand_in_rows_of_four():
     shown = [axes for axes in spread_against_epsilon(pd.DataFrame(rows)).axes if axes.axison]
     assert [axes.get_title("left") for axes in shown] == [f"rows={n}" for n in range(6)]
     assert [axes.get_subplotspec().colspan.start for axes in shown] == [0, 1, 2, 3, 0, 1]
-
-
-def test_long_overrides_are_told_by_the_last_part_of_each_key():
-    job = "intervention.rows=5, fill@intervention.fill=constant, attack=pgd"
-    assert brief(job, 60) == "rows=5, fill=constant, attack=pgd"
-    assert brief(job, 100) == job
-    assert brief(job, 20) == "rows=5, fill=consta…"
 
 
 @pytest.mark.parametrize(("least", "scale"), [(0.06, "linear"), (0.0, "log")])

@@ -10,7 +10,7 @@ import pytest
 from dovision.cli.report import main
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import digests
-from dovision.store.run_record import describe, read_sweep, survey
+from dovision.store.run_record import read_sweep, survey
 from dovision.store.schemas import with_digest
 from dovision.store.tables import EFFECTS, SAMPLES
 
@@ -20,11 +20,11 @@ def test_all_runs_are_found_with_their_states_and_what_distinguishes_them(sweep)
     (sweep / "foreign" / "notes.txt").write_text("mine")
     runs = read_sweep(sweep)
     assert [(run.folder.name, run.state, run.label) for run in runs] == [
-        ("1a", "completed", "intervention.rows=2"),
-        ("2b", "completed", "intervention.rows=4"),
-        ("3c", "completed", "intervention=latent_channel"),
-        ("4d", "failed", "intervention.rows=64"),
-        ("5e", "interrupted", "intervention.rows=8"),
+        ("1a", "completed", "grid 2 x 2, grid of cells, seed 0"),
+        ("2b", "completed", "grid 4 x 4, grid of cells, seed 1"),
+        ("3c", "completed", "latent channel, seed 2"),
+        ("4d", "failed", "grid 64 x 64, grid of cells, seed 0"),
+        ("5e", "interrupted", "grid 8 x 8, grid of cells, seed 0"),
     ]
     assert runs[3].failure == "ValueError: a grid must have at most 32 rows, got 64."
     assert runs[0].failure == ""
@@ -34,7 +34,7 @@ def test_all_runs_are_found_with_their_states_and_what_distinguishes_them(sweep)
 
 def test_a_run_directory_itself_is_a_sweep_of_one(sweep):
     (run,) = read_sweep(sweep / "1a")
-    assert run.label == "attack=pgd, intervention.rows=2"
+    assert run.label == "digits"
 
 
 def test_runs_of_equal_overrides_are_told_apart_by_their_paths(tmp_path, write_run):
@@ -60,16 +60,6 @@ def test_a_damaged_file_is_named(tmp_path, write_run, name):
     (tmp_path / name).write_text("{ half")
     with pytest.raises(ValueError, match=rf"{tmp_path / name} must hold"):
         read_sweep(tmp_path)
-
-
-def test_a_part_is_described_by_its_class_and_what_is_short():
-    fill = {"_target_": "dovision.interventions.fills.Constant", "value": 0.0}
-    grid = {"_target_": "a.PixelGrid", "rows": 4, "fill": fill, "root": "/home/me", "seed": None, "shape": [1, 2]}
-    assert (
-        describe(grid | {"classes": list("abcdefghij")}) == "PixelGrid(rows=4, fill=Constant(value=0.0), shape=[1, 2])"
-    )
-    assert describe({"_target_": "a.Zero"}) == "Zero"
-    assert describe({"_target_": "a.FGSM", "eps": ["4/255", 0.1]}) == "FGSM(eps=[4/255, 0.1])"
 
 
 @pytest.mark.slow
@@ -189,7 +179,7 @@ def test_another_programs_run_json_is_foreign_and_no_error(folder, page_of):
 def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):
     write_run(folder / "other", ["attack=pgd", "seed=3"], images=4, maps=0, eps=())
     (folder / "spoilt" / "run.json").write_text("{")
-    assert [run.label for run in survey(folder)] == ["seed=1", "seed=3", "spoilt"]
+    assert [run.label for run in survey(folder)] == ["seed 1", "seed 3", "spoilt"]
 
 
 @pytest.mark.slow

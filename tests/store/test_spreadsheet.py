@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import dovision
-from dovision.analysis import sweep_summary
-from dovision.analysis.sweep_summary import Ended
+from dovision.findings import sweep_summary
+from dovision.findings.sweep_summary import Ended
 from dovision.report.page import Shown
 from dovision.report.report_figure import ReportFigure, save_report_figure
 from dovision.store.spreadsheet import FORMULA, as_text, guarded

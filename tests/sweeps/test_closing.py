@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dovision.analysis.sweep_summary import Ended
+from dovision.findings.sweep_summary import Ended
 from dovision.sweeps.closing import closing_table, headline_numbers, next_command, print_closing
 
 METRICS = {

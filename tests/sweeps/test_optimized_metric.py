@@ -11,8 +11,9 @@ import pytest
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 
-from dovision.analysis.summary import CONDITION_METRICS, numbers
+from dovision.analysis.summary import CONDITION_METRICS
 from dovision.cli.train import main as train
+from dovision.findings.headline_numbers import numbers
 from dovision.models import checkpoint
 from dovision.store.run_record import read_sweep
 

@@ -68,7 +68,7 @@ def test_a_job_whose_logger_cannot_start_is_failed_with_that_reason(small, monke
 
 @pytest.mark.slow
 def test_a_sweep_whose_summary_cannot_be_written_says_so_in_a_sentence(small, monkeypatch, capsys):
-    monkeypatch.setattr("dovision.analysis.sweep_summary.write_sweep_summary", lambda *_: fail(OSError("no space"))())
+    monkeypatch.setattr("dovision.findings.sweep_summary.write_sweep_summary", lambda *_: fail(OSError("no space"))())
     assert small("intervention.rows=1", "-m") == 1
     said = capsys.readouterr().err
     assert "1 jobs: 1 completed." in said

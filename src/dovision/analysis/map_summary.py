@@ -74,6 +74,25 @@ def _truth(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, com
     return pd.concat(rows)
 
 
+def paired_difference(frame: pd.DataFrame, explainer: str, other: str, metric: str, level: float) -> dict[str, Any]:
+    """Mean score of an explainer's maps minus that of another's, of the same images and classes.
+
+    Args:
+        frame: from `agreements`.
+        explainer, other: their names.
+        metric: one of MAP_METRICS.
+        level: of the interval over groups.
+
+    Returns:
+        difference, difference_low, difference_high, difference_reason, and pairs, how many maps both have a score for.
+    """
+    own, theirs = (frame.loc[frame["explainer"] == name, [*_PAIR, "group", metric]] for name in (explainer, other))
+    both = own.merge(theirs.drop(columns="group"), on=_PAIR, suffixes=("", "_other"))
+    values = (both[metric] - both[f"{metric}_other"]).to_numpy(float)
+    interval = mean_interval(values, both["group"].to_numpy(), level=level)
+    return interval.columns("difference") | {"pairs": int(np.isfinite(values).sum())}
+
+
 def reliability(parts: pd.DataFrame) -> pd.DataFrame:
     """Correlation with true effects over objects on which the maps behind a map agree, and over the others.
 

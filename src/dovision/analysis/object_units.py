@@ -11,12 +11,14 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from dovision.analysis.object_effects import object_rows, true_effects
+from dovision.analysis.average_effect import grouped_means
+from dovision.analysis.object_effects import TRUE, object_rows, true_effects
 from dovision.functional.detection import Scored, auroc
+from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import share_interval
 from dovision.store.activity import read_activity
-from dovision.store.map_tables import read_box_table
-from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, boxes_of, read_groups, read_table, read_task
+from dovision.store.map_tables import BOXES_FILE, read_box_table
+from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, boxes_of, read_groups, read_table, read_task, row_groups
 from dovision.types import Box, Shape, object_kind
 
 MATCHES = ["class", "kind", "unit", "units", "r", "r_low", "r_high", "true", "measured", "elsewhere"]
@@ -79,6 +81,38 @@ def best_unit(truth: pd.Series[float], measured: pd.DataFrame, half: pd.Series[b
     with np.errstate(invalid="ignore", divide="ignore"):  # of units that do nothing
         correlation = measured[half].corrwith(truth[half].fillna(0.0))
     return str(correlation.idxmax()) if correlation.notna().any() else str(measured.columns[0])
+
+
+def effects_over_objects(folder: Path) -> pd.DataFrame:
+    """Mean effect on clean images of the unit that lies over an object: of each, the unit that covers most of its box.
+
+    Returns:
+        As `object_effects.object_effects`, by condition, kind and class; no row where no object is known, where units
+        have no place in the image, or where they are objects.
+    """
+    columns = ["sample", "condition", "unit", "class", "effect", *Box._fields]
+    boxes = read_box_table(folder) if (folder / BOXES_FILE).is_file() else pd.DataFrame()
+    if boxes.empty or len(object_rows(folder)):
+        return pd.DataFrame(columns=TRUE)
+    rows = pd.concat([_over(table.to_pandas(), boxes) for table in row_groups(folder / EFFECTS, columns)])
+    rows = rows.assign(kind=rows["object"].map(object_kind), group=rows["sample"].map(read_groups(folder)))
+    spoken = rows["label"].dropna().unique()
+    rows = rows[rows["class"].isin(spoken) & (rows["label"].isna() | (rows["label"] == rows["class"]))]
+    means = grouped_means(rows, ["condition", "kind", "class"], ["effect"], RESOLUTION)
+    return means.rename(columns={"effect": "mean"} | {f"effect_{end}": end for end in ("low", "high", "reason")})
+
+
+def _over(effects: pd.DataFrame, boxes: pd.DataFrame) -> pd.DataFrame:
+    """Rows of clean effects by object, of the unit that covers most of the object's box."""
+    clean = effects[effects["condition"] == CLEAN].dropna(subset=["top"]).astype({"unit": str, "class": str})
+    both = clean.merge(boxes[["sample", "object", "label", *Box._fields]], on="sample", suffixes=("", "_object"))
+    sides = [
+        np.minimum(both[end], both[f"{end}_object"]) - np.maximum(both[start], both[f"{start}_object"])
+        for start, end in (("top", "bottom"), ("left", "right"))
+    ]
+    both = both.assign(covered=sides[0].clip(lower=0) * sides[1].clip(lower=0))
+    both = both[both["covered"] > 0].sort_values("covered", ascending=False, kind="stable")
+    return both.drop_duplicates(["sample", "object", "class"])
 
 
 def latent_places(folder: Path, shape: Shape) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -73,15 +72,6 @@ def summarise(folder: Path) -> dict[str, Any]:
             str(name): _condition(rows, clean, task) for name, rows in samples.groupby("condition", sort=False)
         },
         **{name: _records(table) for name, table in tables.items() if len(table)},
-    }
-
-
-def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The estimates of a summary by METRIC/CONDITION, such as accuracy/clean; nan for one that has no meaning there."""
-    return {
-        f"{metric}/{condition}": math.nan if found[metric] is None else float(found[metric]["estimate"])
-        for condition, found in summary["conditions"].items()
-        for metric in CONDITION_METRICS
     }
 
 

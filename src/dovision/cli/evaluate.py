@@ -9,7 +9,7 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 
 from dovision.analysis.reported import REPORTED, ReportedNumbers, comparison_lines
-from dovision.analysis.summary import numbers, write_summary
+from dovision.analysis.summary import write_summary
 from dovision.cli import session
 from dovision.cli.headlines import print_headlines
 from dovision.cli.hydra_main import hydra_main
@@ -17,6 +17,7 @@ from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
 from dovision.evaluation.callback import ClassifierUnderTest
 from dovision.evaluation.test_images import test_samples
+from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Intervention
 from dovision.runtime.outcomes import ImagesLost

@@ -1,9 +1,10 @@
-"""The end of a run on the terminal: its headline numbers, and the command that comes next."""
+"""The end of a run on the terminal: its headline numbers, its findings, and the command that comes next."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY, unseen
-from dovision.analysis.headline_text import HEADLINE_METRICS, METRIC_HEADS, interval_text, metric_text
+from dovision.findings.number_text import HEADLINE_METRICS, interval_text, metric_text
+from dovision.findings.run_findings import run_findings
 from dovision.functional.norms import condition_name
 from dovision.runtime.process_state import is_rank_zero
 from dovision.runtime.terminal_tables import TextTable, print_tables
 from dovision.store.detection_tables import DETECTOR, NOISE, detector_label, preferred
+from dovision.store.display_names import METRIC_HEADS
+from dovision.store.run_record import read_run
 from dovision.store.schemas import read_summary
 from dovision.sweeps.closing import next_command
 
@@ -25,17 +29,20 @@ _ENDS = {"estimate": "", "low": "_low", "high": "_high", "reason": "_reason"}  #
 
 
 def print_headlines(folder: Path) -> None:
-    """Print the headline numbers of a completed run, and the command that draws its page.
+    """Print the headline numbers and findings of a completed run, and the command that draws its page.
 
     Jobs of a sweep are silent: the sweep ends with a table of them all.
     """
     if HydraConfig.get().mode != RunMode.RUN or not is_rank_zero():
         return
-    summary = read_summary(folder)
+    run = replace(read_run(folder), summary=read_summary(folder))  # also of a run that is partial
+    summary = run.summary
     tables = [condition_tables(summary["conditions"])]
     if summary.get("detection"):
         tables.append(detection_tables(summary["detection"]))
     print_tables(*tables)
+    for found in run_findings(run):
+        print(found.text, file=sys.stderr)
     print(next_command(folder), file=sys.stderr)
 
 

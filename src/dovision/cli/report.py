@@ -66,7 +66,8 @@ def _draw(shown: Iterable[ReportFigure], folder: Path, prefix: str) -> list[page
 def _cut(completed: int, detailed: int) -> list[str]:
     if completed == detailed:
         return []
-    return [f"Figures run by run: of the first {detailed} of {completed} completed runs; details={completed} for all."]
+    first = f"Figures run by run: of the first {detailed} of {completed} completed runs"
+    return [f"{first}; details, set to {completed}, draws all."]
 
 
 def _loggers(settings: ReportSettings, folder: Path) -> list[Logger]:

@@ -15,18 +15,25 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from dovision.analysis.headline_text import HEADLINE_METRICS, METRIC_HEADS
 from dovision.analysis.mixed_origins import QUESTIONS, mixed
 from dovision.analysis.reported import REPORTED, comparison
 from dovision.analysis.summary import QUALITY
+from dovision.findings.headline_numbers import result_texts, results_frame
+from dovision.findings.number_text import HEADLINE_METRICS
+from dovision.findings.run_findings import run_findings
+from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.report.explorer import explorer
-from dovision.report.figures.results import MEANING, result_texts, results_frame
+from dovision.report.figures.overlay import OVERLAY
+from dovision.report.figures.results import MEANING
 from dovision.report.inline_assets import SizeBudget, lighter
-from dovision.report.report_figure import ReportFigure, missing_intervals, setup_sentence
+from dovision.report.report_figure import Caption, ReportFigure, missing_intervals, setup_sentence
 from dovision.report.style import CSV, inline_svg
+from dovision.report.tables import DRAWN
 from dovision.store import config_diff
-from dovision.store.run_record import COPY, FOREIGN, UNREADABLE, Run
+from dovision.store.display_names import METRIC_HEADS, value_text
+from dovision.store.factors import factor_heads
+from dovision.store.run_record import COPY, FOREIGN, UNREADABLE, Run, factors_of
 from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
 
@@ -35,7 +42,6 @@ _ELSEWHERE = ("output_root", "note", "reported")  # settings
 _COLUMN = 7  # inches; a wider figure takes the whole width
 _TEMPLATES = Path(__file__).with_name("templates")
 _FEW = 4  # jobs that are named in a note
-_SETTINGS = 6  # that get a column of their own in the table of jobs
 FIGURES, PICTURES, NUMBERS = 1_800_000, 600_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
 
@@ -46,17 +52,32 @@ class Shown:
     name: str  # without a second on the page
     title: str
     caption: str
-    svg: Markup
+    svg: Markup  # empty of a table
     csv: str  # a data: address of its numbers
     wide: bool  # takes the page's whole width
+    method: str = ""  # what the caption leaves to the box of its job
+    heads: Sequence[str] = ()  # of a table
+    rows: Sequence[Sequence[Sequence[str]]] = ()  # of a table: the lines of each cell
+
+    @property
+    def size(self) -> str:
+        """The text that counts against the page's size."""
+        return self.svg or "".join(line for row in self.rows for cell in row for line in cell)
 
     @classmethod
     def of(cls, report_figure: ReportFigure, svg: str, prefix: str = "") -> Shown:
         """From a figure and its saved SVG, in which matplotlib has escaped all text."""
         name = prefix + report_figure.name
+        caption, link = report_figure.caption, _link(report_figure.data)
+        short = caption.short if isinstance(caption, Caption) else caption
+        words = {"caption": short, "method": caption if caption != short else ""}
+        if (table := report_figure.table) is not None:
+            rows = [[str(cell).split("\n") for cell in cells] for cells in table.iloc[:DRAWN].itertuples(name=None)]
+            heads = [str(table.index.name or ""), *(str(head).replace("\n", " ") for head in table.columns)]
+            return cls(name, report_figure.title, svg=Markup(), csv=link, wide=True, heads=heads, rows=rows, **words)
         drawn = Markup(lighter(inline_svg(svg, name)))
         wide = report_figure.figure.get_figwidth() > _COLUMN
-        return cls(name, report_figure.title, report_figure.caption, drawn, _link(report_figure.data), wide)
+        return cls(name, report_figure.title, svg=drawn, csv=link, wide=wide, **words)
 
 
 @dataclass(frozen=True)
@@ -83,7 +104,7 @@ def render_page(
     completed = [run for run in runs if run.state == "completed"]
     results = results_frame(completed)
     figures, numbers = SizeBudget(FIGURES), SizeBudget(NUMBERS)
-    carried = [*overview, *(shown for one in details for shown in one.shown if figures.take(shown.svg))]
+    carried = [*overview, *(shown for one in details for shown in one.shown if figures.take(shown.size))]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -102,6 +123,10 @@ def render_page(
         useless=[run for run in runs if run.state in (UNREADABLE, FOREIGN, COPY)],
         mixed=mixed({run.label: run.facts for run in completed}),
         setup=setup_sentence(completed),
+        findings=_findings(completed),
+        lead=_lead(overview, details),
+        pivots=pivots(by_factors(completed)) if len(completed) > 1 else [],
+        heads=METRIC_HEADS,
         **_settings(runs),
         results=results.to_dict("records"),
         texts=result_texts(results) if completed else {},
@@ -127,22 +152,35 @@ def rerun_command(run: Run) -> str:
     return shlex.join(["dovision-evaluate", *run.overrides])
 
 
+def _findings(runs: Sequence[Run]) -> list[str]:
+    """The findings of a sweep by its factors, or of a single run."""
+    if len(runs) > 1 and (sentences := sweep_sentences(by_factors(runs))):
+        return sentences
+    return [found.text for found in run_findings(runs[0])] if runs else []
+
+
+def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None:
+    """The page's first picture: what the first run has found over its images, or else its first figure."""
+    known = [shown for one in details for shown in one.shown if shown.svg]
+    over = [shown for shown in known if shown.name.endswith(OVERLAY)]
+    drawn = [shown for shown in overview if shown.svg]
+    return next(iter([*over, *known, *drawn]), None)
+
+
 def _link(data: pd.DataFrame) -> str:
     return f"data:text/csv;base64,{base64.b64encode(guarded(data).to_csv(**CSV).encode()).decode()}"
 
 
 def _settings(runs: Sequence[Run]) -> dict[str, Any]:
-    """Settings of each run by dotted names; those that all share; those in which they differ, and who has what.
-
-    First come the settings that were set on the command line.
-    """
-    settings = {run.label: _flat(run.config, _ELSEWHERE) for run in runs}
-    records = [settings[run.label] for run in runs if run.config]
-    shared, differing = config_diff.split(records)
-    swept = {override.partition("=")[0].lstrip("+~") for run in runs for override in run.overrides}
-    differing.sort(key=lambda name: name not in swept)
-    differences = {name: config_diff.counted(records, name) for name in differing}
-    return {"settings": settings, "shared": shared, "differences": differences, "columns": differing[:_SETTINGS]}
+    """Settings that all runs share by dotted names; the factors in which they differ, by display names."""
+    known = [run for run in runs if run.config]
+    shared, _ = config_diff.split([_flat(run.config, _ELSEWHERE) for run in known])
+    factors = factors_of(known)
+    heads = factor_heads(list(factors))
+    levels = [{heads[key]: value_text(str(value)) for key, value in row.items()} for row in factors.to_dict("records")]
+    differences = {head: config_diff.counted(levels, head) for head in heads.values()}
+    labels = [run.label for run in known]
+    return {"shared": shared, "differences": differences, "levels": dict(zip(labels, levels, strict=True))}
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:

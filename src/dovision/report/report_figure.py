@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision import checks
-from dovision.analysis.headline_text import interval_text
 from dovision.config.component import make_group
 from dovision.functional.intervals import NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
 from dovision.report.style import save_figure
 from dovision.report.tables import DRAWN, latex_figure, latex_table, table_figure
-from dovision.store.run_record import Run, describe
+from dovision.store.display_names import component_text
+from dovision.store.run_record import Run
 
 log = logging.getLogger(__name__)
 _COLUMN = 5  # inches; a wider figure spans both columns of a paper
+
+
+class Caption(str):
+    """The words below a figure in files; on the page stand those of `short`, at most two sentences.
+
+    Args:
+        whole: with settings, and how intervals were made.
+        short: what is shown, of how many images, and what the whiskers or brackets are.
+    """
+
+    short: str
+
+    def __new__(cls, whole: str, short: str) -> Caption:
+        own = super().__new__(cls, whole)
+        own.short = short
+        return own
+
+    def extended(self, more: str) -> Caption:
+        """The caption with more about how the figure was made."""
+        return Caption(f"{self} {more}", self.short)
 
 
 @dataclass(frozen=True)
@@ -46,8 +66,11 @@ class ReportFigure:
     ) -> ReportFigure:
         """A table as a figure, which has its first rows if there are many."""
         rows = len(table)
-        cut = f" Drawn: the first {DRAWN} of {rows:,} rows." if rows > DRAWN else ""
-        return cls(name, title, caption + cut, table_figure(table), data, table, on_page=on_page)
+        if rows > DRAWN:
+            caption = Caption(caption, getattr(caption, "short", caption)).extended(
+                f"Drawn: the first {DRAWN} of {rows:,} rows."
+            )
+        return cls(name, title, caption, table_figure(table), data, table, on_page=on_page)
 
 
 @dataclass
@@ -125,21 +148,6 @@ def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
     return (folder / f"{report_figure.name}.svg").read_text(encoding="utf-8")
 
 
-def bracketed(rows: pd.DataFrame, name: str, form: npt.ArrayLike = ".3f") -> list[str]:
-    """The numbers NAME of rows with their intervals, as `interval_text` writes them.
-
-    Args:
-        rows: with NAME, NAME_low and NAME_high, and, where it has intervals that are withheld, NAME_reason.
-        name: of the number; empty for mean, low, high and reason.
-        form: how each number is written; one for all rows, or one a row.
-    """
-    ends = {"estimate": name or "mean"} | {end: f"{name}_{end}".lstrip("_") for end in ("low", "high", "reason")}
-    columns = [rows.get(column, pd.Series(index=rows.index)) for column in ends.values()]
-    forms = np.broadcast_to(form, len(rows))
-    pairs = zip(zip(*columns, strict=True), forms, strict=True)
-    return [interval_text(dict(zip(ends, numbers, strict=True)), one) for numbers, one in pairs]
-
-
 def missing_intervals(frame: pd.DataFrame) -> str:
     """One sentence that says how many intervals of a table are withheld, and why; empty where none is.
 
@@ -157,7 +165,7 @@ def missing_intervals(frame: pd.DataFrame) -> str:
 
 def caption(
     text: str, runs: Sequence[Run], counted: str = "", intervals: str = "", frame: pd.DataFrame | None = None
-) -> str:
+) -> Caption:
     """The words below a figure.
 
     Args:
@@ -168,7 +176,16 @@ def caption(
         frame: its numbers, for a remark on intervals that are withheld.
     """
     missing = "" if frame is None else missing_intervals(frame)
-    return " ".join(filter(None, [text, setup_sentence(runs), counted, intervals, missing]))
+    (first, *_), (count, *_) = _sentences(text) or [""], _sentences(counted) or [""]
+    kind, named, _ = intervals.partition(": 95% intervals")
+    ends = [count.rstrip("."), f"{kind[:1].lower()}{kind[1:]}{named}" if named else ""]
+    short = f"{'; '.join(filter(None, ends))}."
+    whole = " ".join(filter(None, [text, setup_sentence(runs), counted, intervals, missing]))
+    return Caption(whole, " ".join(filter(None, [first, short.lstrip(".")])))
+
+
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.]) (?=[A-Z])", text) if text else []
 
 
 def selected(shown: int, measured: int) -> str:
@@ -210,7 +227,7 @@ def label_names(label: Any, classes: Sequence[str]) -> str:
 
 
 def _setting(key: str, part: Any) -> str:
-    """Interventions and attacks with all their numbers, data and models by their names."""
+    """Interventions and attacks with their numbers, data and models by their names."""
     if key in ("intervention", "attack"):
-        return describe(part)
-    return describe({name: part[name] for name in ("_target_", "name") if name in part})
+        return component_text(part)
+    return component_text({name: part[name] for name in ("_target_", "name") if name in part})

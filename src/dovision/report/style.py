@@ -84,13 +84,6 @@ def shortened(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def brief(overrides: str, length: int) -> str:
-    """Overrides for a legend; where they are longer than `length`, of each key only the last part, such as rows=4."""
-    if len(overrides) > length:
-        overrides = re.sub(r"[\w/@.]+[.@](\w+)=", r"\1=", overrides)
-    return shortened(overrides, length)
-
-
 def series(number: int) -> dict[str, Any]:
     """The look of series `number`; -1 is the clean condition, in the colour of the text."""
     colour = INK if number < 0 else COLOURS[number % len(COLOURS)]

@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dovision import checks
 from dovision.io.text_files import read_json, read_yaml
 from dovision.store import run_files
 from dovision.store.config_diff import natural
+from dovision.store.factors import factor_text, factor_values
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.store.schemas import STATES, read_summary
 from dovision.store.tables import EFFECTS, SAMPLES, read_schema
 
 CONFIG = ".hydra/config.yaml"
-IRRELEVANT = ("output_root=", "hydra", "rerun=", "on_failure=", "threads=")  # overrides that do not describe a run
 UNREADABLE, FOREIGN, COPY = "unreadable", "foreign", "copy"  # states of what cannot be used; see `survey`
 SAME = ("settings", "dataset_fingerprint", "checkpoints")  # of two runs that answer one question
 
@@ -155,64 +157,38 @@ def _unusable(path: Path, state: str, problem: str) -> Run:
 
 
 def labelled(folder: Path, runs: Sequence[Run]) -> list[Run]:
-    """The runs under a folder with labels: the overrides in which they differ.
+    """The runs under a folder with labels: the factors in which they differ, in words.
 
-    The path distinguishes a run from the others where its overrides do not.
+    The path distinguishes a run from the others where its factors do not.
     """
-    overrides = [[item for item in run.overrides if not item.startswith(IRRELEVANT)] for run in runs]
-    known = [set(items) for items, run in zip(overrides, runs, strict=True) if not run.problem]
-    shared = set.intersection(*known) if len(known) > 1 else set()
-    labels = [", ".join(item for item in items if item not in shared) for items in overrides]
+    factors = factors_of([run for run in runs if not run.problem])
+    texts = iter([factor_text(row) for _, row in factors.iterrows()])
+    labels = ["" if run.problem else next(texts) for run in runs]
     paths = [str(run.folder.relative_to(folder)) for run in runs]
     names = [folder.resolve().name if path == "." else path for path in paths]
+    if len(runs) == 1 and runs[0].config.get("name"):
+        names = [str(runs[0].config["name"])]
     return [
         replace(run, label=label if label and labels.count(label) == 1 else f"{label} ({name})" if label else name)
         for run, label, name in zip(runs, labels, names, strict=True)
     ]
 
 
-def alike(runs: Iterable[Run], apart_from: Sequence[str]) -> dict[tuple[str, ...], list[Run]]:
-    """Runs by all that was asked for besides some settings: the runs of one group differ in these alone.
+def factors_of(runs: Sequence[Run]) -> pd.DataFrame:
+    """The factors of runs, as `factor_values` of their configurations."""
+    return factor_values([run.config for run in runs], [run.overrides for run in runs])
+
+
+def alike(runs: Sequence[Run], apart_from: Sequence[str]) -> dict[str, list[Run]]:
+    """Runs by all their factors besides some, in words: the runs of one group differ in these alone.
 
     Args:
         runs: to be compared.
         apart_from: settings, such as "seed" or "intervention.rows"; "attack" stands for its keys, too.
     """
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in runs:
-        same = tuple(part for part in run.overrides if not part.startswith(IRRELEVANT) and not _sets(part, apart_from))
-        groups.setdefault(same, []).append(run)
+    factors = factors_of(runs)
+    left = [key for key in factors if not any(key == name or key.startswith(f"{name}.") for name in apart_from)]
+    groups: dict[str, list[Run]] = {}
+    for run, (_, row) in zip(runs, factors[left].iterrows(), strict=True):
+        groups.setdefault(factor_text(row), []).append(run)
     return groups
-
-
-def own_settings(keys: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
-    """For each group of `alike` the settings that it does not share with all others, as text; empty for one group."""
-    keys = list(keys)
-    shared = set.intersection(*map(set, keys)) if keys else set()
-    return {key: ", ".join(part for part in key if part not in shared) for key in keys}
-
-
-def _sets(override: str, names: Sequence[str]) -> bool:
-    key = override.lstrip("+~").partition("=")[0].rpartition("@")[2]
-    return any(key == name or key.startswith(f"{name}.") for name in names)
-
-
-def describe(part: object) -> str:
-    """A part of a config in one line, such as PixelGrid(rows=4, columns=4, fill=Constant(value=0.0))."""
-    if isinstance(part, list):
-        return f"[{', '.join(map(describe, part))}]"
-    if not isinstance(part, Mapping):
-        return str(part)
-    name = str(part.get("_target_", "")).rpartition(".")[2]
-    values = {key: value for key, value in part.items() if not str(key).startswith("_") and _brief(value)}
-    inside = ", ".join(f"{key}={describe(value)}" for key, value in values.items())
-    return f"{name}({inside})" if inside else name
-
-
-def _brief(value: object) -> bool:
-    """True if a value belongs into one line: not a long list, a plain mapping, or a place on somebody's disk."""
-    if isinstance(value, Mapping):
-        return "_target_" in value
-    if isinstance(value, list):
-        return len(value) <= 8
-    return value is not None and not (isinstance(value, str) and Path(value).is_absolute())

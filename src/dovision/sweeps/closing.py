@@ -6,9 +6,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dovision.analysis.headline_text import MEAN_EFFECT, METRIC_HEADS, number_form
-from dovision.analysis.sweep_summary import Ended, closing
+from dovision.findings.number_text import number_form
+from dovision.findings.sweep_summary import Ended, closing
 from dovision.runtime.terminal_tables import TextTable, print_states, print_tables
+from dovision.store.display_names import MEAN_EFFECT, METRIC_HEADS
 from dovision.store.tables import CLEAN
 
 _HEADLINES = (

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from dovision.analysis.sweep_summary import facts_of
 from dovision.config import hashing
 from dovision.config.component import Component, make_each
 from dovision.config.settings import EvaluateSettings, plain
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import first_samples
+from dovision.findings.sweep_summary import facts_of
 from dovision.interfaces import Attack, Detector, Images, Intervention
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.runtime.free_memory import available_memory

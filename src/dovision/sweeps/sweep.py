@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 
-from dovision.analysis import sweep_summary
-from dovision.analysis.sweep_summary import Ended, ended, facts_of, state_of
+from dovision.findings import sweep_summary
+from dovision.findings.sweep_summary import Ended, ended, facts_of, state_of
 from dovision.io.text_files import make_folder
 from dovision.store.run_directory import DAMAGED, MISSING
 from dovision.store.run_files import RUN

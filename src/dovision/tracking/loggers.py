@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import Logger
 
 from dovision import checks
 from dovision.config.component import Component
+from dovision.findings.run_findings import run_findings
 from dovision.report.report_figure import Catalogue, ReportFigure
 from dovision.store.run_record import Run, read_sweep
 from dovision.tracking.mlflow_logger import MLFlowLogger
@@ -103,7 +104,7 @@ def log_run(loggers: Sequence[Logger], folder: Path) -> None:
         folder: the run directory.
     """
     (run,) = read_sweep(folder)
-    numbers = quality(run)
+    numbers = quality(run) | {key: value for found in run_findings(run) for key, value in found.logged().items()}
     for logger in loggers:
         logger.log_metrics(numbers, step=0)
     with_figures = [logger for logger in loggers if isinstance(logger, FigureLogger)]

@@ -66,7 +66,7 @@ def test_jobs_are_filtered_by_words_and_by_state(open_page, page_of_sweep):
     tools = page.locator('[data-table="joblist"]')
     assert tools.locator("output").inner_text() == "5 of 5 rows"
     tools.get_by_label("Filter").fill("ROWS=4 completed")
-    assert column(page, "joblist", 0) == ["intervention.rows=4"]
+    assert column(page, "joblist", 0) == ["grid 4 x 4, grid of cells, seed 1"]
     tools.get_by_label("Filter").fill("")
     tools.get_by_label("State").select_option("failed")
     assert column(page, "joblist", 1) == ["failed"]
@@ -76,7 +76,7 @@ def test_jobs_are_filtered_by_words_and_by_state(open_page, page_of_sweep):
 
 def test_pointing_at_a_cell_shows_its_effect(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
-    page.locator("#pick-job").select_option("intervention.rows=4")
+    page.locator("#pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
     page.locator('#units [data-unit="5"]').hover()
     text = page.locator("#readout").inner_text()
     effects = read_effects(sweep / "2b", [0])
@@ -89,7 +89,7 @@ def test_pointing_at_a_cell_shows_its_effect(open_page, page_of_sweep, sweep):
 
 def test_condition_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
-    page.locator("#pick-job").select_option("intervention.rows=4")
+    page.locator("#pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
     page.locator("#pick-condition label", has_text="eps=0.2").click()
     page.locator("#pick-class label", has_text="7").click()
     page.locator('#units [data-unit="6"]').hover()
@@ -104,7 +104,7 @@ def test_condition_and_class_are_picked_by_a_click(open_page, page_of_sweep, swe
 
 def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
-    page.locator("#pick-job").select_option("intervention.rows=4")
+    page.locator("#pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
     scales = []
     for condition in ("clean", "eps=0.2"):
         page.locator("#pick-condition label", has_text=condition).click()
@@ -121,7 +121,7 @@ def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open
 
 def test_units_are_walked_with_the_arrow_keys(open_page, page_of_sweep):
     page = open_page(page_of_sweep)
-    page.locator("#pick-job").select_option("intervention.rows=4")
+    page.locator("#pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
     page.locator('#units [data-unit="0"]').hover()
     units = page.locator("#units")
     units.press("ArrowDown")

@@ -28,7 +28,7 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, m
     assert "Holm-adjusted over the 160 units and classes" in report_figure.caption
     assert [text.get_text() for text in axes.texts].count("•") == firm.sum() == 5
     assert "The strongest 5 of 16 units" in report_figure.caption
-    assert "Activation(value=Zero)" in report_figure.caption
+    assert "activation (value zero)" in report_figure.caption
 
 
 def test_units_with_a_place_in_the_image_have_maps_instead(runs):

@@ -30,18 +30,18 @@ def runs(tmp_path_factory, write_run):
 def test_a_panel_for_all_else_and_a_line_an_attack(runs):
     (report_figure,) = spread(runs)
     rows = report_figure.data
-    assert list(dict.fromkeys(rows["panel"])) == ["intervention.rows=2", "intervention.rows=4"]
+    assert list(dict.fromkeys(rows["panel"])) == ["grid 2 x 2", "grid 4 x 4"]
     assert set(rows["attack"]) == {"PGD", "FGSM"}
     assert [axes.get_title("left") for axes in report_figure.figure.axes] == [
-        "intervention.rows=2",
-        "intervention.rows=4",
+        "grid 2 x 2",
+        "grid 4 x 4",
     ]
     assert "n = 12 images." in report_figure.caption
 
 
 def test_the_quantiles_are_those_of_all_images_of_a_condition(runs):
     rows = spread(runs)[0].data
-    own = rows[(rows["panel"] == "intervention.rows=4") & (rows["attack"] == "PGD") & (rows["eps"] == 0.2)].iloc[0]
+    own = rows[(rows["panel"] == "grid 4 x 4") & (rows["attack"] == "PGD") & (rows["eps"] == 0.2)].iloc[0]
     samples = read_samples(runs[2].folder)
     values = samples.loc[samples["eps"] == 0.2, "mean_abs_expected_effect"]
     shares = [0.25, 0.5, 0.75]
@@ -60,9 +60,10 @@ def test_no_run_is_left_out_where_epsilons_or_steps_of_one_attack_are_swept(tmp_
     for run in runs:
         if "attack=fgsm" in run.overrides:
             run.config["attack"]["_target_"] = "dovision.attacks.gradient_ascent.FGSM"
+        run.config["attack"]["steps"] = int(run.overrides[-1].rpartition("=")[2])
     rows = spread(runs)[0].data
     drawn = set(zip(rows["attack"], rows["eps"], strict=True))
-    few, many = "PGD (attack=pgd, ++attack.steps=5)", "PGD (attack=pgd, ++attack.steps=40)"
+    few, many = "PGD (PGD, steps 5)", "PGD (PGD, steps 40)"
     assert drawn == {(few, 0.0), (few, 0.1), (few, 0.2), ("FGSM", 0.0), ("FGSM", 0.2), (many, 0.0), (many, 0.2)}
 
 

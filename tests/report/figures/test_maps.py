@@ -47,9 +47,9 @@ def test_captions_state_fill_grid_and_count(shown, name):
     caption = shown[name].caption
     assert "n = " in caption
     assert "8 x 8 cells on 32 x 32 pixels" in caption
-    assert "deletion and insertion with Mean in 16 steps" in caption
-    assert "effect_map = EffectMap(intervention=PixelGrid(rows=8, columns=8, fill=Mean))" in caption
-    assert "Counterfactual" in caption
+    assert "deletion and insertion with mean in 16 steps" in caption
+    assert "effect_map, effect map (intervention 8 x 8 cells, mean)" in caption
+    assert "counterfactual" in caption
 
 
 @pytest.mark.parametrize("name", ["map_scores", "map_score_dots", "map_sanity"])

@@ -29,7 +29,7 @@ def test_a_run_of_counterfactuals_shows_true_effects(map_run):
 def test_a_run_of_boxes_shows_them_against_their_controls(painted_run):
     (report_figure,) = OBJECTS.of_run(*read_sweep(painted_run))
     assert report_figure.name == "box_against_control"
-    assert "RegionBox(fill=Mean, controls=2, seed=0)" in report_figure.caption
+    assert "boxes of objects (fill mean, controls 2, seed 0)" in report_figure.caption
     assert "Holm-adjusted" in report_figure.caption
     left, right = report_figure.figure.axes
     names = [tick.get_text() for tick in left.get_yticklabels()]
@@ -54,7 +54,7 @@ def test_other_models_have_a_figure_of_their_own_and_seeds_are_named(runs):
     other = [replace(run, facts={**run.facts, "overrides": own}) for run, own in zip(runs, asked, strict=True)]
     report_figures = list(SHORTCUT.of_sweep([*runs, *other]))
     assert [report_figure.name for report_figure in report_figures] == ["shortcut", "shortcut_2"]
-    assert report_figures[1].title == "The pull of a shortcut: model=small_resnet"
+    assert report_figures[1].title == "The pull of a shortcut: small ResNet"
     assert report_figures[0].data.equals(report_figures[1].data)
     assert "seeds are pooled" not in report_figures[0].caption
     again = [replace(run, facts={**run.facts, "seed": 1}) for run in runs]

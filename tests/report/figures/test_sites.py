@@ -24,13 +24,13 @@ def runs(tmp_path_factory):
 def test_each_kind_of_object_has_its_unit_beside_its_true_effect(runs):
     table, scatter = SITES.of_sweep(runs)
     assert (table.name, scatter.name) == ("sites", "tag_at_sites")
-    assert table.table["intervention"].tolist() == ["RegionBox at input"] * len(table.data)
+    assert table.table["intervention"].tolist() == ["boxes of objects at input"] * len(table.data)
     assert set(table.data["kind"]) == {"nodule", "opacity", "tag", "rib"}
     own = table.data.set_index(["class", "kind"]).loc[("opacity", "opacity")]
     assert (own["unit"], own["units"]) == ("opacity", 1)
     assert own["measured"] == pytest.approx(own["true"], abs=0.1)
     assert "n = 24 images, those of half of the patients." in table.caption
-    assert set(scatter.data["site"]) == {"RegionBox at input"}
+    assert set(scatter.data["site"]) == {"boxes of objects at input"}
     assert scatter.data["has_tag"].all()
 
 

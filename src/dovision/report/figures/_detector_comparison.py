@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from dovision.analysis.detection_summary import NOT_ADAPTIVE, WHOLE_FAMILY
 from dovision.analysis.detector_comparison import read_comparison
+from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import PAIRED_INTERVALS
 from dovision.report.plots import panel_rows, with_legend
-from dovision.report.report_figure import ReportFigure, bracketed, caption, span
+from dovision.report.report_figure import ReportFigure, caption, span
 from dovision.report.style import LINE, series, shortened, styled
 from dovision.store.detection_tables import COMPARISON, all_but, best_variant
 from dovision.store.run_record import Run

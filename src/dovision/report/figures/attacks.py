@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import SHARE_INTERVALS, share_interval
-from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.store.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, read_samples, read_task

@@ -20,11 +20,12 @@ from dovision.analysis.detection_summary import (
     read_detection,
     unseen,
 )
+from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import SHARE_INTERVALS
 from dovision.report.figures import _detection_curves as curves
 from dovision.report.figures._detector_comparison import cell, comparison_figures, family_table
 from dovision.report.plots import draw_means, heat_maps, with_legend
-from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, styled
 from dovision.store.detection_tables import (
     ADAPTIVE,

@@ -9,12 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.analysis import average_effect
-from dovision.analysis.headline_text import MEAN_EFFECT
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, logarithmic, series, styled
+from dovision.store.display_names import MEAN_EFFECT
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, EFFECTS, read_samples, row_groups
 

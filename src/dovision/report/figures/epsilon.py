@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.analysis.headline_text import MEAN_EFFECT
+from dovision.findings.headline_numbers import mean_effect_rows
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.report.figures.results import mean_effect_rows
 from dovision.report.plots import draw_means, panel_rows, quantile, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span
-from dovision.report.style import FAINT, MARKERS, brief, logarithmic, series, styled
-from dovision.store.run_record import Run, alike, describe, own_settings
+from dovision.report.style import FAINT, MARKERS, logarithmic, series, shortened, styled
+from dovision.store.display_names import MEAN_EFFECT, component_text
+from dovision.store.run_record import Run, alike
 from dovision.store.tables import CLEAN, read_samples
 
 QUANTILES = {"low": 0.05, "lower": 0.25, "median": 0.5, "upper": 0.75, "high": 0.95}
@@ -67,7 +67,7 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
     for job in jobs:
         rows = frame[frame["job"] == job].sort_values("eps")
         if job in named:
-            draw_means(axes, rows["eps"], rows, named.index(job), brief(job, 60))
+            draw_means(axes, rows["eps"], rows, named.index(job), shortened(job, 60))
         else:
             axes.plot(rows["eps"], rows["mean"], color=FAINT, linewidth=0.6, zorder=1)
     axes.set(xlabel=EPSILON, ylabel="mean |expected effect|")
@@ -84,11 +84,10 @@ def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     compared = {key: attacks for key, attacks in panels.items() if len(attacks) > 1}
     if not compared:
         return
-    names = own_settings(compared)
     rows = []
     for key, attacks in compared.items():
         first = next(iter(attacks.values()))[0]
-        panel = names[key] or describe(first.config.get("intervention", {})).partition("(")[0]
+        panel = key or component_text(first.config.get("intervention", {}))
         rows += [{"panel": panel, "attack": attack} | row for attack, own in attacks.items() for row in _quantiles(own)]
     frame = pd.DataFrame(rows)
     shown = list(dict.fromkeys(frame["panel"]))
@@ -96,7 +95,7 @@ def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     text = (
         "Mean over units of the absolute expected causal effect of an image, over all images of a condition, whether "
         "or not the attack succeeded. Line: median over images; band: the middle half; dotted: 5 % and 95 %, where "
-        "there are at least 20 images. Random-sign noise (RandomSign) is as large as the attacks but has no target: "
+        "there are at least 20 images. Random-sign noise is as large as the attacks but has no target: "
         "what it changes is no evidence of an attack."
     )
     if len(shown) > _PANELS:
@@ -114,11 +113,13 @@ def _by_attack(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """
     found: dict[str, list[Run]] = {}
     groups = alike(runs, apart_from=["attack.eps"])
-    names = own_settings(groups)
-    kinds = {key: describe(group[0].config.get("attack", {})).partition("(")[0] for key, group in groups.items()}
+    kinds = {
+        key: component_text({"_target_": group[0].config.get("attack", {}).get("_target_", "")})
+        for key, group in groups.items()
+    }
     for key, group in groups.items():
         several = list(kinds.values()).count(kinds[key]) > 1
-        found.setdefault(f"{kinds[key]} ({names[key]})" if several else kinds[key], []).extend(group)
+        found.setdefault(f"{kinds[key]} ({key})" if several else kinds[key], []).extend(group)
     return found
 
 
@@ -140,7 +141,7 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
     """
     names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
     labels = EPSILON, "mean |expected effect| of an image"
-    figure, panels = panel_rows([brief(name, 44) for name in names], labels, (3.3, 2.7), across=4, sharey=True)
+    figure, panels = panel_rows([shortened(name, 44) for name in names], labels, (3.3, 2.7), across=4, sharey=True)
     floor = max(float(frame["high"].max()) / 1e4, RESOLUTION)  # smaller values stand at the lower edge
     bounds = frame.assign(**{end: frame[end].clip(lower=floor) for end in QUANTILES})
     for axes, name in zip(panels, names, strict=True):

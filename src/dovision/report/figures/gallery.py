@@ -47,7 +47,7 @@ class Gallery(FigureComponent):
         if not chosen:
             return
         shown = effects[effects["sample"].isin(chosen) & effects["condition"].isin(conditions[: self.most])]
-        frame = _on_likeliest(shown, samples)
+        frame = on_likeliest(shown, samples)
         frame = frame.sort_values("sample", key=lambda sample: sample.map(chosen.index), kind="stable")
         keys = [(sample, condition) for sample in chosen for condition in conditions[: self.most]]
         pictures = {key: load_thumbnail(thumbnail_path(run.folder, *key)) for key in keys}
@@ -60,7 +60,7 @@ class Gallery(FigureComponent):
         yield ReportFigure(GALLERY, "Images and effect maps", words, figure, frame)
 
 
-def _on_likeliest(effects: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+def on_likeliest(effects: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     """Per (sample, condition, unit) the effect on the likeliest class of that condition, and the image's label."""
     key = ["sample", "condition"]
     highest = effects.groupby(key)["control"].transform("max")
@@ -156,7 +156,7 @@ def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.
         for axes, explainer in zip(row[1:], explainers, strict=True):
             _map(axes, maps.loc[explainer], grid, edges, largest.get(explainer, 1.0))
         for axes in row:
-            _outline(axes, boxes[boxes["sample"] == sample], label)
+            outline_boxes(axes, boxes[boxes["sample"] == sample], label)
             axes.set(xticks=[], yticks=[], xlim=edges[:2], ylim=edges[2:], aspect="equal")
             axes.spines[:].set(visible=True, color=LINE)
     for axes, title in zip(panels[0], ["image", *explainers], strict=True):
@@ -173,7 +173,8 @@ def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, 
     axes.pcolormesh(across, down, cells, cmap=DIVERGING, vmin=-largest, vmax=largest, rasterized=True)
 
 
-def _outline(axes: Axes, boxes: pd.DataFrame, label: str) -> None:
+def outline_boxes(axes: Axes, boxes: pd.DataFrame, label: str) -> None:
+    """Draw boxes, those that speak for a class in one colour and the others in another, legible on any image."""
     for spoken_for, box in zip(boxes["label"], boxes_of(boxes), strict=True):
         for colour, width in ((PAPER if axes.images else INK, 1.8), (FOR if spoken_for == label else OTHER, 1.0)):
             place = (box.left, box.top), box.width, box.height

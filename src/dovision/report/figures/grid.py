@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dovision.findings.headline_numbers import mean_effect_rows
 from dovision.functional.intervals import MEAN_INTERVALS
-from dovision.report.figures.results import mean_effect_rows
 from dovision.report.plots import draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
-from dovision.report.style import brief, shortened, styled
-from dovision.store.run_record import Run, alike, describe, own_settings
+from dovision.report.style import shortened, styled
+from dovision.store.display_names import component_text
+from dovision.store.run_record import Run, alike
 from dovision.store.tables import CLEAN
 
 FACTORS = ["intervention.rows", "intervention.columns", "intervention.fill"]  # the axis of the figure, and its lines
@@ -51,18 +52,16 @@ def _grid(run: Run) -> tuple[int, str] | None:
     rows, columns = part.get("rows"), part.get("columns")
     if "fill" not in part or not isinstance(rows, int) or not isinstance(columns, int):  # text: from the environment
         return None
-    return rows * columns, describe(part["fill"])
+    return rows * columns, component_text(part["fill"])
 
 
 def _points(runs: Sequence[Run]) -> pd.DataFrame:
     """Rows by run and condition; `series` is what else differs. Clean images depend on no attack, and occur once."""
     parts = []
     for attacked, apart_from in ((False, [*FACTORS, "seed", "attack"]), (True, [*FACTORS, "seed"])):
-        groups = alike(runs, apart_from)
-        names = own_settings(groups)
-        for key, group in groups.items():
+        for name, group in alike(runs, apart_from).items():
             part = mean_effect_rows(group)
-            parts.append(part[(part["condition"] != CLEAN) == attacked].assign(series=names[key]))
+            parts.append(part[(part["condition"] != CLEAN) == attacked].assign(series=name))
     frame = pd.concat(parts).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
     of = pd.DataFrame([(*(_grid(run) or ()), run.seed) for run in runs], [run.label for run in runs])
     return frame.join(of.set_axis(["cells", "fill", "seed"], axis=1), on="job")
@@ -90,7 +89,7 @@ def _grid_lines(frame: pd.DataFrame) -> Figure:
     lines = list(dict.fromkeys(zip(frame["series"], frame["fill"], strict=True)))
     for (condition, series, fill), rows in frame.groupby(["condition", "series", "fill"], sort=False):
         rows, number = rows.sort_values("cells"), lines.index((series, fill))
-        label = f"{brief(series, 40)}, {shortened(fill, 40)}" if series else shortened(fill, 40)
+        label = f"{shortened(series, 40)}, {shortened(fill, 40)}" if series else shortened(fill, 40)
         for axes, scale in zip(panels[conditions.index(condition)], (1, rows["cells"]), strict=True):
             ends = rows[["mean", "low", "high"]].astype(float).mul(scale, axis=0)
             draw_means(axes, rows["cells"], ends, number, label)

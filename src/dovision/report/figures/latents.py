@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.analysis.object_units import latent_places
-from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
+from dovision.findings.number_text import bracketed
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import LINE, styled
 from dovision.store.activity import ACTIVITY, read_activity
 from dovision.store.map_tables import BOXES_FILE, read_box_table

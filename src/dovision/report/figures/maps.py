@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dovision.analysis import explanation_metrics, map_summary
+from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
 from dovision.report.figures.gallery import map_gallery
 from dovision.report.plots import (
@@ -21,10 +22,11 @@ from dovision.report.plots import (
     panel_rows,
     with_legend,
 )
-from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
+from dovision.report.report_figure import Caption, FigureComponent, ReportFigure, caption, span
 from dovision.report.style import FAINT, INK, LINE, MARKERS, series, styled
+from dovision.store.display_names import component_text
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
-from dovision.store.run_record import Run, describe
+from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 from dovision.store.thumbnails import CHOSEN, load_thumbnail, samples_in_conditions, thumbnail_path
 
@@ -68,20 +70,20 @@ class Maps(FigureComponent):
         yield from _similarity(run)
 
 
-def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: pd.DataFrame | None = None) -> str:
+def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: pd.DataFrame | None = None) -> Caption:
     """A caption that also gives the settings by which the maps were judged."""
     grid, explanation = read_grid(run.folder), run.config.get("explanation", {})
-    words = [caption(text, [run], counted, intervals, frame)]
+    words = []
     if run.config.get("explainer"):
-        named = [f"{name} = {describe(component)}" for name, component in run.config["explainer"].items()]
-        words.append(f"Maps: {', '.join(named)}.")
+        named = [f"{name}, {component_text(component)}" for name, component in run.config["explainer"].items()]
+        words.append(f"Maps: {'; '.join(named)}.")
     how = f"{grid.rows} x {grid.columns} cells on {grid.height} x {grid.width} pixels; margin of pointing "
     how += f"{grid.margin:g} pixels"
     if explanation:
         tokens = explanation.get("removal") == "token_drop"
-        removed = "of tokens" if tokens else f"with {describe(explanation['fill'])}"
+        removed = "of tokens" if tokens else f"with {component_text(explanation['fill'])}"
         how += f"; deletion and insertion {removed} in {explanation['steps']} steps"
-    return f"{' '.join(words)} {how}."
+    return caption(text, [run], counted, intervals, frame).extended(f"{' '.join([*words, how])}.")
 
 
 def _counts(scores: pd.DataFrame) -> str:

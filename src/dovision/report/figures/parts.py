@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from dovision.analysis.part_protocol import part_protocol
+from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import BOTH_INTERVALS
-from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.store.run_record import Run
 
 PARTS = "parts"  # of the dataset's facts: by class, the model of each part

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from dovision.analysis import summary
-from dovision.analysis.headline_text import HEADLINE_METRICS, MEAN_EFFECT, METRIC_HEADS, number_form
+from dovision.findings.headline_numbers import INTERVAL_FIELDS, intervals_of, result_texts, results_frame
+from dovision.findings.number_text import HEADLINE_METRICS, bracketed
 from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
-from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, images
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
+from dovision.store.display_names import METRIC_HEADS
 from dovision.store.run_record import Run
 
 MEANING = (  # of the metrics of the classifier
@@ -23,7 +24,6 @@ CLASS_HEADS = {  # of the metrics of a class
     for name, head in METRIC_HEADS.items()
     if name in ("images", "prevalence", *summary.QUALITY)
 }
-_ENDS = {"": "estimate", "_low": "low", "_high": "high", "_reason": "reason"}
 
 
 class Results(FigureComponent):
@@ -40,17 +40,19 @@ class Results(FigureComponent):
             columns = {"condition": frame["condition"], "images": frame["images"].map("{:,}".format)}
             columns |= {"images by class": frame["labels"], **{METRIC_HEADS[name]: texts[name] for name in metrics}}
             table = pd.DataFrame(columns).set_axis(frame["job"])
-            data = frame[[*frame.columns[:5], *(f"{metric}{end}" for metric in metrics for end in _ENDS)]]
+            data = frame[[*frame.columns[:5], *(f"{metric}{end}" for metric in metrics for end in INTERVAL_FIELDS)]]
             words = caption(text, runs, images(frame["images"]), f"In brackets: {BOTH_INTERVALS}.", data)
             yield ReportFigure.of_table(name, title, words, data, table, on_page=False)
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         conditions = run.summary["conditions"]
         rows = [
-            {"condition": condition, "class": name} | _intervals(own, CLASS_HEADS)
+            {"condition": condition, "class": name} | intervals_of(own, CLASS_HEADS)
             for condition, found in conditions.items()
             for name, own in found["classes"].items()
         ]
+        if not rows:
+            return
         frame = pd.DataFrame(rows)
         frame = frame.astype({name: float for name in frame.columns[2:] if not name.endswith("_reason")})
         heads = {name: head for name, head in CLASS_HEADS.items() if frame[name].notna().any()}
@@ -66,31 +68,3 @@ class Results(FigureComponent):
         counted = f"n = {max(found['images'] for found in conditions.values()):,} images in each condition."
         words = caption(text, [run], counted, f"In brackets: {SHARE_INTERVALS}.", frame)
         yield ReportFigure.of_table("classes", "Quality of the classifier, class by class", words, frame, table)
-
-
-def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
-    """Headline numbers by job and condition: job, condition, eps, images, labels, metrics with _low, _high, _reason."""
-    rows = []
-    for run in runs:
-        labels = summary.label_counts(run.summary["labels"])
-        for condition, found in run.summary["conditions"].items():
-            of_row = {"job": run.label, "condition": condition, "eps": found["eps"], "images": found["images"]}
-            rows.append(of_row | {"labels": labels} | _intervals(found, summary.METRICS))
-    return pd.DataFrame(rows)
-
-
-def mean_effect_rows(runs: Sequence[Run]) -> pd.DataFrame:
-    """Mean |expected effect| by job and condition: job, condition, eps, images, mean, low, high, reason."""
-    names = dict(zip((f"{MEAN_EFFECT}{end}" for end in _ENDS), ("mean", "low", "high", "reason"), strict=True))
-    return results_frame(runs)[["job", "condition", "eps", "images", *names]].rename(columns=names)
-
-
-def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
-    """Each metric of `results_frame` as "estimate [low, high]", by its name."""
-    forms = {name: [number_form(name, value) for value in frame[name]] for name in summary.METRICS}
-    return {name: bracketed(frame, name, own) for name, own in forms.items()}
-
-
-def _intervals(found: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, Any]:
-    """Each metric with its interval, as columns; None where it is not known."""
-    return {f"{name}{end}": (found.get(name) or {}).get(key) for name in metrics for end, key in _ENDS.items()}

@@ -17,8 +17,9 @@ from dovision.functional.intervals import MEAN_INTERVALS, mean_interval
 from dovision.report.plots import REFERENCE_MAPS, draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import FAINT, INK, shortened, styled
+from dovision.store.display_names import component_text
 from dovision.store.map_tables import MAPS_FILE
-from dovision.store.run_record import Run, alike, describe, own_settings
+from dovision.store.run_record import Run, alike
 from dovision.store.tables import CLEAN
 
 SHORTCUT = "dataset.shortcut"
@@ -36,9 +37,9 @@ class Shortcut(FigureComponent):
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         known = [run for run in runs if isinstance(run.config.get("dataset", {}).get("shortcut"), (int, float))]
         groups = alike(known, apart_from=[SHORTCUT, "seed", "intervention"])
-        names, drawn = own_settings(groups), 0
-        for key, group in groups.items():
-            for report_figure in _figure(group, names[key], f"_{drawn + 1}" if drawn else ""):
+        drawn = 0
+        for name, group in groups.items():
+            for report_figure in _figure(group, name, f"_{drawn + 1}" if drawn else ""):
                 drawn += 1
                 yield report_figure
 
@@ -76,7 +77,7 @@ def _effects(strength: float, runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
 
     What is painted with different fills has a series for each of them.
     """
-    fills = {run.folder: describe(run.config.get("intervention", {}).get("fill")) for run in runs}
+    fills = {run.folder: component_text(run.config.get("intervention", {}).get("fill", "")) for run in runs}
     true = pd.concat([true_effects(run.folder) for run in runs])
     painted = pd.concat([paired(object_rows(run.folder)).assign(fill=fills[run.folder]) for run in runs])
     several = painted["fill"].nunique() > 1

@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 
 from dovision.analysis.object_effects import TAG
 from dovision.analysis.object_units import best_unit, first_half, matched_effects, unit_matches
-from dovision.report.report_figure import FigureComponent, ReportFigure, bracketed, caption, span
+from dovision.findings.number_text import bracketed
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import COLOURS, FAINT, INK, shortened, styled
-from dovision.store.run_record import Run, describe
+from dovision.store.display_names import component_text
+from dovision.store.run_record import Run
 from dovision.types import CODE, INPUT
 
 JUDGE = ".Counterfactual"  # ends the target of the intervention that has the true effects
@@ -68,7 +70,7 @@ def _figures(judge: Run, judged: Sequence[Run], end: str) -> Iterator[ReportFigu
 def _site(run: Run) -> str:
     """Site and units of a run's intervention, in words."""
     own = run.config.get("intervention", {})
-    name = describe({"_target_": own.get("_target_", "")}) or "intervention"
+    name = component_text({"_target_": own.get("_target_", "")}) or "intervention"
     site = own.get("site", INPUT)
     return f"{name} at {'latents' if site == CODE else site}"
 

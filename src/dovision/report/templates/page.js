@@ -70,7 +70,31 @@
     filter();
   }
 
+  // A button copies a table, as cells for a spreadsheet; what is selected is left as it was.
+  function makeCopyable(table) {
+    const press = document.createElement("button");
+    press.type = "button";
+    press.className = "copy";
+    press.textContent = "Copy table";
+    press.addEventListener("click", () => {
+      getSelection().selectAllChildren(table);
+      document.execCommand("copy");
+      getSelection().removeAllRanges();
+      press.textContent = "Copied";
+    });
+    table.parentElement.after(press);
+  }
+
+  // Of the tables by factors one is shown.
+  const pickPivot = byId("pick-pivot");
+  if (pickPivot) {
+    const show = () => { for (const one of document.querySelectorAll(".pivot")) one.hidden = one.dataset.metric !== pickPivot.value; };
+    pickPivot.addEventListener("change", show);
+    show();
+  }
+
   document.querySelectorAll("table.listing").forEach(makeSortable);
+  document.querySelectorAll("table.listing").forEach(makeCopyable);
   document.querySelectorAll(".tools").forEach(makeFilter);
 
   // The explorer: one image in one condition, and the effect of each unit on one class. Warm: evidence for the class,

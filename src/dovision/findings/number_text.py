@@ -5,28 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from dovision.analysis.summary import METRICS, QUALITY
 from dovision.functional.intervals import SATURATED
+from dovision.store.display_names import MEAN_EFFECT
 
-MEAN_EFFECT = "mean_abs_expected_effect"
 HEADLINE_METRICS = ("accuracy", *(name for name in METRICS if name not in QUALITY))  # and of attacks
-METRIC_HEADS = {
-    "images": "images",
-    "prevalence": "prevalence",
-    "accuracy": "accuracy",
-    "sensitivity": "sensitivity",
-    "specificity": "specificity",
-    "balanced_accuracy": "balanced accuracy",
-    "classifier_auroc": "AUROC",
-    "auroc": "AUROC of |expected effect|, not adaptive",
-    "calibration_error": "calibration error",
-    "success_rate": "attack success",
-    "success_8bit": "success at 8 bits",
-    "robust_accuracy": "robust accuracy",
-    MEAN_EFFECT: "mean |expected effect|",
-}
 
 
 def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
@@ -60,3 +47,18 @@ def number_form(metric: str, value: float | None) -> str:
     if metric != MEAN_EFFECT:
         return ".3f"
     return ".1e" if value is not None and value < 0.001 else ".4f"
+
+
+def bracketed(rows: pd.DataFrame, name: str, form: npt.ArrayLike = ".3f") -> list[str]:
+    """The numbers NAME of rows with their intervals, as `interval_text` writes them.
+
+    Args:
+        rows: with NAME, NAME_low and NAME_high, and, where it has intervals that are withheld, NAME_reason.
+        name: of the number; empty for mean, low, high and reason.
+        form: how each number is written; one for all rows, or one a row.
+    """
+    ends = {"estimate": name or "mean"} | {end: f"{name}_{end}".lstrip("_") for end in ("low", "high", "reason")}
+    columns = [rows.get(column, pd.Series(index=rows.index)) for column in ends.values()]
+    forms = np.broadcast_to(form, len(rows))
+    pairs = zip(zip(*columns, strict=True), forms, strict=True)
+    return [interval_text(dict(zip(ends, numbers, strict=True)), one) for numbers, one in pairs]

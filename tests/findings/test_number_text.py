@@ -1,7 +1,8 @@
 import pytest
 
-from dovision.analysis.headline_text import MEAN_EFFECT, interval_text, metric_text
+from dovision.findings.number_text import interval_text, metric_text
 from dovision.functional.intervals import SATURATED
+from dovision.store.display_names import MEAN_EFFECT
 
 
 def interval(estimate, low=None, high=None, reason="few"):

@@ -12,16 +12,20 @@ import pandas as pd
 
 from dovision.analysis.mixed_origins import mixed
 from dovision.analysis.summary import METRICS, label_counts
+from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.io.atomic import replacing
 from dovision.io.text_files import write_text
+from dovision.store.display_names import METRIC_HEADS
 from dovision.store.run_directory import DAMAGED, RunDirectory
 from dovision.store.run_files import RUN
+from dovision.store.run_record import read_run
 from dovision.store.schemas import read_summary
 from dovision.store.spreadsheet import guarded
 
 SWEEP_SUMMARY = "sweep_summary"  # .csv and .md in the sweep's folder
 OVER_SEEDS = "sweep_seeds.csv"
 GOOD = "completed"
+_PIVOTS = 3  # headline numbers that have a table by factors
 
 
 class Ended(NamedTuple):
@@ -88,7 +92,7 @@ def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> No
         if len(frame):
             with replacing(folder / name) as partial:
                 guarded(frame).to_csv(partial, index=False)
-    text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), _markdown(table)]
+    text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), *_by_factors(jobs), _markdown(table)]
     if len(seeds):
         text += ["## Over seeds", "Mean, standard deviation and number of seeds.", _markdown(seeds)]
     failed = [job for job in jobs if job.state != GOOD]
@@ -126,6 +130,19 @@ def counts(jobs: Sequence[Ended]) -> str:
 
 def _mixed(jobs: Iterable[Ended]) -> list[str]:
     return mixed({f"job {job.number}": job.facts for job in jobs if job.state == GOOD})
+
+
+def _by_factors(jobs: Sequence[Ended]) -> list[str]:
+    """Findings of the sweep, and its headline numbers by factors; nothing where no run can be read."""
+    runs = [read_run(Path(job.folder)) for job in jobs if job.state == GOOD and Path(job.folder, RUN).is_file()]
+    frame = by_factors(runs)
+    sentences = [f"- {text}" for text in sweep_sentences(frame)]
+    tables = []
+    for pivot in pivots(frame)[:_PIVOTS]:
+        heads = [*pivot.factors, *(f"{pivot.across} {level}" for level in pivot.levels)]
+        rows = pd.DataFrame([[*setting, *numbers] for setting, numbers in pivot.rows], columns=heads)
+        tables += [f"## {METRIC_HEADS[pivot.metric]}", _markdown(rows)]
+    return ["\n".join(sentences), *tables, "## Jobs"] if sentences else []
 
 
 def _reason(state: str, facts: Mapping[str, Any]) -> str:

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from dovision.analysis import sweep_summary
-from dovision.analysis.sweep_summary import Ended, ended
+from dovision.findings import sweep_summary
+from dovision.findings.sweep_summary import Ended, ended
 from dovision.store.run_directory import RunDirectory
 
 

@@ -1,0 +1,119 @@
+"""Findings of the effects of a run: the largest one, those of objects, and what the attack does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dovision.analysis.average_effect import at_level, average_effects
+from dovision.analysis.object_effects import TAG
+from dovision.analysis.object_units import effects_over_objects
+from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding, in_brackets
+from dovision.functional.intervals import level_of_selected
+from dovision.store.display_names import component_name, component_text
+from dovision.store.run_record import Run
+from dovision.store.tables import CLEAN
+
+_KINDS = 2  # of objects that have a sentence
+_KEYS = {"": "estimate", "low": "low", "high": "high"}  # of a number of the summary
+_FORMS = {"lowers": -1, "raises": 1}
+
+
+def effect_findings(run: Run) -> Iterator[Finding]:
+    """The largest average effect on clean images, the effects on objects, and the success of the attack."""
+    objects = list(_objects(run))
+    yield from objects or _largest(run)
+    yield from _attack(run)
+
+
+def _largest(run: Run) -> Iterator[Finding]:
+    frame = average_effects(run.folder)
+    clean = frame[(frame["condition"] == CLEAN) & frame["mean"].notna()]
+    if clean.empty:
+        return
+    row = clean.loc[clean["mean"].abs().idxmax()]
+    row = at_level(clean.loc[[row.name]], level_of_selected(1, len(clean))).iloc[0].to_dict()
+    what = f"do({row['unit']}{_fill(run)}) on P({row['class']})"
+    number, images = in_brackets(row), f"n = {row['images']:,} images"
+    among = f"the largest of {len(clean):,} average effects" if len(clean) > 1 else "its average effect"
+    if sign := direction(row):
+        verb = next(verb for verb, way in _FORMS.items() if way == sign)
+        text = f"{what.replace(' on ', f' {verb} ')} by {in_brackets(_sized(row), form='.3f')} ({among}; {images})."
+    else:
+        text = f"The average effect of {what} is {number}, {among}: {NO_DIFFERENCE} from 0 ({images})."
+    yield finding("largest_effect", text, row, row["images"])
+
+
+def _objects(run: Run) -> Iterator[Finding]:
+    """Effects of true or painted objects, or of the units that lie over objects; the strongest kind first."""
+    tables = {"object_effects": "", "contrasts": "difference"}
+    name = next((name for name in tables if run.summary.get(name)), "")
+    rows, column = (run.summary[name], tables[name]) if name else (_over_objects(run), "")
+    clean = [row for row in rows if row["condition"] == CLEAN]
+    if not clean:
+        return
+    words = {
+        "object_effects": "Taking the {kind} away changes P({label}) by {size}",
+        "contrasts": "Painting over the {kind}'s box changes P({label}) by {size} beyond boxes of its size elsewhere",
+        "": "Setting the {unit} over the {kind}{fill} changes P({label}) by {size} on average",
+    }[name]
+    unit = "cell" if "rows" in run.config.get("intervention", {}) else "unit"
+    for row in _one_class(clean, column)[:_KINDS]:
+        size, fill = in_brackets(row, column), _fill(run).replace(" = ", " to ")
+        text = words.format(kind=row["kind"], label=row["class"], size=size, unit=unit, fill=fill)
+        shown = "" if direction(row, column) else f", {NO_DIFFERENCE} from 0"
+        text = f"{text}{shown} (n = {row['images']:,} images)."
+        yield finding(f"effect_of_{row['kind']}", text, row, row["images"], column)
+
+
+def _over_objects(run: Run) -> Sequence[Mapping[str, Any]]:
+    rows: list[Mapping[str, Any]] = effects_over_objects(run.folder).to_dict("records")
+    return rows
+
+
+def _one_class(rows: Sequence[Mapping[str, Any]], column: str) -> list[Mapping[str, Any]]:
+    """Of each kind of object the row of the class that it changes most, the largest first; the tag before others."""
+    name = column or "mean"
+    frame = pd.DataFrame(rows)
+    frame = frame[frame[name].notna()].assign(size=lambda own: own[name].astype(float).abs())
+    frame = frame.sort_values(["size"], ascending=False, kind="stable")
+    label = frame["class"].iloc[0] if len(frame) else None
+    own = frame[frame["class"] == label] if (frame["kind"] == TAG).any() else frame
+    found: list[Mapping[str, Any]] = own.drop_duplicates("kind").to_dict("records")
+    return found
+
+
+def _attack(run: Run) -> Iterator[Finding]:
+    """The success of the attack with the largest epsilon, and whether it raises the effects."""
+    conditions = {name: found for name, found in run.summary["conditions"].items() if name != CLEAN}
+    attacked = {name: found for name, found in conditions.items() if found["success_rate"] is not None}
+    if not attacked:
+        return
+    name, found = max(attacked.items(), key=lambda item: item[1]["eps"])
+    attack = component_name(str(run.config.get("attack", {}).get("_target_", "attack")).rpartition(".")[2])
+    rate = {end or "mean": found["success_rate"][key] for end, key in _KEYS.items()}
+    share = in_brackets(rate, form=".3f")
+    eps = name.removeprefix("eps=")
+    text = f"{attack} at epsilon {eps} succeeds on {share} of the images that were predicted rightly before"
+    yield finding("attack_success", f"{text} ({found['images']:,} images in all).", rate, found["images"])
+    if found["auroc"] is not None:
+        area = {end or "mean": found["auroc"][key] for end, key in _KEYS.items()}
+        how = {1: "larger than", -1: "smaller than", 0: "not shown to differ from"}[direction(area, middle=0.5)]
+        number = f"AUROC {in_brackets(area, form='.3f')}, epsilon {eps}, {found['images']:,} images"
+        text = f"On successfully attacked images |expected effect| is {how} that on clean ones"
+        text = f"{text} ({number}, no control for noise)."
+        yield finding("effect_auroc", text, area, found["images"])
+
+
+def _fill(run: Run) -> str:
+    fill = run.config.get("intervention", {}).get("fill")
+    return f" = {component_text(fill)}" if isinstance(fill, Mapping) else ""
+
+
+def _sized(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with the size of its number, of which the interval has one sign, in place of it."""
+    mean, low, high = np.abs([row[name] for name in ("mean", "low", "high")])
+    return dict(row) | {"mean": mean, "low": min(low, high), "high": max(low, high)}

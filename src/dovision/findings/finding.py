@@ -1,0 +1,64 @@
+"""A finding: a plain sentence and the number behind it, which never claims more than the number's interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dovision.findings.number_text import interval_text
+
+NO_DIFFERENCE = "no difference shown"
+
+
+class Finding(NamedTuple):
+    """A sentence of a run, and its number with its interval; nan for the ends of an interval that is withheld."""
+
+    name: str  # by which loggers know the number, such as largest_effect
+    text: str
+    estimate: float
+    low: float
+    high: float
+    n: int  # images, maps or attacked images behind it
+
+    def logged(self) -> dict[str, float]:
+        """The number and its ends for loggers, without what is withheld."""
+        ends = {"": self.estimate, "_low": self.low, "_high": self.high}
+        return {f"finding/{self.name}{end}": float(value) for end, value in ends.items() if not pd.isna(value)}
+
+
+def finding(name: str, text: str, interval: Mapping[str, Any], n: float, column: str = "") -> Finding:
+    """A finding from a row of a table.
+
+    Args:
+        name, text: as of `Finding`.
+        interval: with COLUMN (or "mean"), COLUMN_low and COLUMN_high (or "low", "high").
+        n: how many images are behind it.
+        column: of the number; "" for the columns mean, low and high.
+    """
+    estimate, low, high = ends(interval, column)
+    return Finding(name, text, float(estimate), float(low), float(high), int(n))
+
+
+def ends(row: Mapping[str, Any], column: str = "") -> tuple[Any, Any, Any]:
+    """The estimate of a column of a row, and the ends of its interval; nan in place of None."""
+    start = f"{column}_" if column else ""
+    names = column or "mean", f"{start}low", f"{start}high"
+    low_mid_high = [row.get(name) for name in names]
+    estimate, low, high = (float("nan") if value is None else value for value in low_mid_high)
+    return estimate, low, high
+
+
+def in_brackets(row: Mapping[str, Any], column: str = "", form: str = "+.3f") -> str:
+    """The estimate of a column of a row with its interval, such as "+0.150 [+0.101, +0.210]"."""
+    estimate, low, high = ends(row, column)
+    return interval_text({"estimate": estimate, "low": low, "high": high, "reason": "none"}, form)
+
+
+def direction(row: Mapping[str, Any], column: str = "", middle: float = 0.0) -> int:
+    """1 or -1 where the whole interval lies above or below `middle`; 0 where it holds it, or is withheld."""
+    _, low, high = ends(row, column)
+    if pd.isna(low) or pd.isna(high):
+        return 0
+    return int(low > middle) - int(high < middle)

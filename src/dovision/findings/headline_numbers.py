@@ -1,0 +1,58 @@
+"""Headline numbers of runs: one table for the page, figures, terminal and summaries, and flat names for loggers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dovision.analysis import summary
+from dovision.analysis.summary import CONDITION_METRICS
+from dovision.findings.number_text import bracketed, number_form
+from dovision.store.display_names import MEAN_EFFECT
+from dovision.store.run_record import Run
+
+INTERVAL_FIELDS = {"": "estimate", "_low": "low", "_high": "high", "_reason": "reason"}  # of the columns of an interval
+
+
+def numbers(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The estimates of a summary by METRIC/CONDITION, such as accuracy/clean; nan for one that has no meaning there."""
+    return {
+        f"{metric}/{condition}": math.nan if found[metric] is None else float(found[metric]["estimate"])
+        for condition, found in summary["conditions"].items()
+        for metric in CONDITION_METRICS
+    }
+
+
+def results_frame(runs: Sequence[Run]) -> pd.DataFrame:
+    """Headline numbers by job and condition: job, condition, eps, images, labels, metrics with _low, _high, _reason."""
+    rows = []
+    for run in runs:
+        labels = summary.label_counts(run.summary["labels"])
+        for condition, found in run.summary["conditions"].items():
+            of_row = {"job": run.label, "condition": condition, "eps": found["eps"], "images": found["images"]}
+            rows.append(of_row | {"labels": labels} | intervals_of(found, summary.METRICS))
+    return pd.DataFrame(rows)
+
+
+def mean_effect_rows(runs: Sequence[Run]) -> pd.DataFrame:
+    """Mean |expected effect| by job and condition: job, condition, eps, images, mean, low, high, reason."""
+    names = dict(
+        zip((f"{MEAN_EFFECT}{end}" for end in INTERVAL_FIELDS), ("mean", "low", "high", "reason"), strict=True)
+    )
+    return results_frame(runs)[["job", "condition", "eps", "images", *names]].rename(columns=names)
+
+
+def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
+    """Each metric of `results_frame` as "estimate [low, high]", by its name."""
+    forms = {name: [number_form(name, value) for value in frame[name]] for name in summary.METRICS}
+    return {name: bracketed(frame, name, own) for name, own in forms.items()}
+
+
+def intervals_of(found: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, Any]:
+    """Each metric with its interval, as columns; None where it is not known."""
+    return {
+        f"{name}{end}": (found.get(name) or {}).get(key) for name in metrics for end, key in INTERVAL_FIELDS.items()
+    }

@@ -1,0 +1,66 @@
+"""Findings of the maps of explainers: the best effect map against Grad-CAM and integrated gradients, paired."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from dovision.analysis.explanation_metrics import agreements
+from dovision.analysis.map_summary import paired_difference
+from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding, in_brackets
+from dovision.functional.intervals import level_of_selected
+from dovision.store.display_names import METRIC_HEADS, component_name
+from dovision.store.map_tables import MAPS_FILE
+from dovision.store.run_record import Run
+
+RIVALS = ("grad_cam", "integrated_gradients")  # that the best effect map is compared with, those that the run has
+PRIMARY = ("true_effects", "energy", "insertion")  # the metric that maps are ranked by: the first that the run has
+_FURTHER = ("energy", "pointing")
+_EFFECT_MAPS = (".EffectMap", ".CombinedMap")  # classes of explainers
+
+
+def map_findings(run: Run) -> Iterator[Finding]:
+    """A sentence a rival: the best effect map minus the rival, with what else is ahead, behind, or not shown to differ.
+
+    The best of several effect maps is chosen on the same images, so its intervals are of the level at which those of
+    the best of so many hold.
+    """
+    if not (run.folder / MAPS_FILE).is_file():
+        return
+    frame = agreements(run.folder)
+    configured: Mapping[str, Any] = run.config.get("explainer", {})
+    maps = [name for name in frame["explainer"].unique() if _is_effect_map(str(name), configured)]
+    metric = next((name for name in PRIMARY if frame.loc[frame["explainer"].isin(maps), name].notna().any()), None)
+    if metric is None:
+        return
+    means = frame[frame["explainer"].isin(maps)].groupby("explainer", observed=True)[metric].mean()
+    best, level = str(means.idxmax()), level_of_selected(1, len(means))
+    for rival in RIVALS:
+        if (frame["explainer"] == rival).any():
+            yield _against(frame, best, rival, metric, level, len(means))
+
+
+def _is_effect_map(name: str, configured: Mapping[str, Any]) -> bool:
+    target = str(configured.get(name, {}).get("_target_", ""))
+    return target.endswith(_EFFECT_MAPS) or (not target and name.startswith("effect_map"))
+
+
+def _against(frame: pd.DataFrame, best: str, rival: str, metric: str, level: float, several: int) -> Finding:
+    row = paired_difference(frame, best, rival, metric, level)
+    one, other = component_name(best), component_name(rival)
+    chosen = f"the best of {several} effect maps, " if several > 1 else ""
+    number = f"{in_brackets(row, 'difference')}, {chosen}n = {row['pairs']:,} maps"
+    verdict = {1: f"higher than that of {other}", -1: f"lower than that of {other}"}.get(direction(row, "difference"))
+    verdict = verdict or f"not shown to differ from that of {other}"
+    text = f"The {METRIC_HEADS[metric]} of the {one} is {verdict} ({number})"
+    further = {name: paired_difference(frame, best, rival, name, level) for name in _FURTHER if name != metric}
+    ahead = [_further(name, found) for name, found in further.items() if found["pairs"]]
+    text = "; ".join([text, *ahead])
+    return finding(f"{metric}_minus_{rival}", f"{text}.", row, row["pairs"], "difference")
+
+
+def _further(metric: str, row: Mapping[str, Any]) -> str:
+    verdict = {1: "higher", -1: "lower", 0: NO_DIFFERENCE}[direction(row, "difference")]
+    return f"{METRIC_HEADS[metric]}: {verdict} ({in_brackets(row, 'difference')}, n = {row['pairs']:,})"

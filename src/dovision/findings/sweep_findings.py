@@ -1,0 +1,160 @@
+"""Findings of a sweep by its factors: headline numbers with seeds pooled, tables of two ways, and sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from dovision.findings.number_text import HEADLINE_METRICS, metric_text, number_form
+from dovision.store.config_diff import natural
+from dovision.store.display_names import METRIC_HEADS, value_text
+from dovision.store.factors import SEED_KEY, factor_heads
+from dovision.store.run_record import Run, factors_of
+from dovision.store.tables import CLEAN
+
+_EPSILON = "epsilon"
+_FIRST = ("success_rate", "robust_accuracy", "mean_abs_expected_effect")  # metrics whose tables come first
+_NUMBERS = ["metric", "estimate", "low", "high", "sd", "seeds", "images"]
+_COMPARED = 3  # factors that have a sentence
+
+
+class Pivot(NamedTuple):
+    """A headline number by factors: a row a setting of `factors`, a column a level of the last factor, as text."""
+
+    metric: str
+    factors: Sequence[str]  # the heads of the first columns
+    across: str  # the factor of the other columns; "" where there is none
+    levels: Sequence[str]  # of that factor
+    rows: Sequence[tuple[Sequence[str], Sequence[str]]]  # values of the factors, and a number a level, "-" for none
+
+
+def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
+    """Headline numbers of completed runs by their factors, with seeds pooled and nothing else.
+
+    Returns:
+        A row a setting and metric: a column a factor, by its display name, of text; "epsilon" ("clean" for clean
+        images) where a run has attacked images; metric; estimate, low and high (of one seed, with its interval; of
+        several, their mean, without one); sd over seeds; seeds, how many; images, the fewest of a run.
+    """
+    factors = factors_of(runs)
+    attacked = any(len(run.summary["conditions"]) > 1 for run in runs)
+    keys = [key for key in factors if key != SEED_KEY and not (attacked and key == "attack.eps")]
+    heads = factor_heads(keys)
+    rows = []
+    for run, (_, levels) in zip(runs, factors.iterrows(), strict=True):
+        setting = {head: value_text(str(levels[key])) for key, head in heads.items()}
+        for condition, found in run.summary["conditions"].items():
+            own = setting | ({_EPSILON: condition.removeprefix("eps=")} if attacked else {})
+            for metric in (name for name in HEADLINE_METRICS if found[name] is not None):
+                number = {key: found[metric][key] for key in ("estimate", "low", "high")}
+                rows.append(own | {"metric": metric, **number, "images": found["images"]})
+    frame = pd.DataFrame(rows)
+    if frame.empty:
+        return frame
+    names = [*heads.values(), *([_EPSILON] if attacked else [])]
+    pooled = frame.astype(dict.fromkeys(("estimate", "low", "high"), float)).groupby([*names, "metric"], sort=False)
+    found = pooled.agg(
+        estimate=("estimate", "mean"),
+        low=("low", "first"),
+        high=("high", "first"),
+        sd=("estimate", "std"),
+        seeds=("estimate", "size"),
+        images=("images", "min"),
+    ).reset_index()
+    several = found["seeds"] > 1
+    return found.assign(low=found["low"].mask(several), high=found["high"].mask(several))
+
+
+def pivots(frame: pd.DataFrame) -> list[Pivot]:
+    """A table of two ways for each headline number that differs between settings.
+
+    Args:
+        frame: from `by_factors`.
+    """
+    if frame.empty:
+        return []
+    order = [name for name in (*_FIRST, *HEADLINE_METRICS) if (frame["metric"] == name).any()]
+    return [found for name in dict.fromkeys(order) if (found := _pivot(frame[frame["metric"] == name], name))]
+
+
+def sweep_sentences(frame: pd.DataFrame) -> list[str]:
+    """The range of the first headline number over settings, and for each factor how often one level is above another.
+
+    Args:
+        frame: from `by_factors`.
+    """
+    tables = pivots(frame)
+    if not tables:
+        return []
+    rows = frame[(frame["metric"] == tables[0].metric) & frame["estimate"].notna()]
+    factors = _varying(rows)
+    compared = (text for factor in factors[:_COMPARED] for text in _compared(rows, factors, factor))
+    return [_range(rows, factors), *compared]
+
+
+def cell_text(row: Any) -> str:
+    """A number of `by_factors`: of one seed with its interval, of several with their standard deviation and number."""
+    if row["seeds"] > 1:
+        form = number_form(row["metric"], row["estimate"])
+        return f"{row['estimate']:{form}} ± {row['sd']:{form}} (n = {row['seeds']} seeds)"
+    return metric_text(row["metric"], {"estimate": row["estimate"], "low": row["low"], "high": row["high"]})
+
+
+def _varying(rows: pd.DataFrame) -> list[str]:
+    return [name for name in rows if name not in _NUMBERS and rows[name].nunique() > 1]
+
+
+def _pivot(rows: pd.DataFrame, metric: str) -> Pivot | None:
+    rows = rows[rows["estimate"].notna()]
+    factors = _varying(rows)
+    if not factors:
+        return None
+    across = factors[-1]
+    levels = sorted(rows[across].unique(), key=_level)
+    cells = {
+        key: dict(zip(own[across], [cell_text(row) for row in own.to_dict("records")], strict=True))
+        for key, own in (rows.groupby(factors[:-1], sort=False) if factors[:-1] else [((), rows)])
+    }
+    ordered = sorted(cells, key=lambda key: [natural(part) for part in key])
+    table = [(key, [cells[key].get(level, "-") for level in levels]) for key in ordered]
+    return Pivot(metric, factors[:-1], across, levels, table)
+
+
+def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
+    """Sort key of levels: clean images first, then numbers and fractions by their size, then words."""
+    number = re.fullmatch(r"(\d+(?:\.\d+)?)(?:/(\d+))?", level)
+    size = float(number[1]) / float(number[2] or 1) if number else 0.0
+    return level != CLEAN, number is None, size, natural(level)
+
+
+def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
+    least, most = (rows.loc[place].to_dict() for place in (rows["estimate"].idxmin(), rows["estimate"].idxmax()))
+    overlap = (least["high"] >= most["low"]) if pd.notna(least["high"]) and pd.notna(most["low"]) else False
+    texts = [f"{cell_text(row)} ({', '.join(f'{name} {row[name]}' for name in factors)})" for row in (least, most)]
+    head = METRIC_HEADS[least["metric"]].partition(",")[0]
+    note = "; their intervals overlap: no difference shown" if overlap else ""
+    count = f"n = {rows['images'].min():,} images"
+    return f"Of {len(rows)} settings, {head} ranges from {texts[0]} to {texts[1]}{note}; {count}."
+
+
+def _compared(rows: pd.DataFrame, factors: Sequence[str], factor: str) -> Iterator[str]:
+    """The least and the largest level of a factor, over pairs of settings that differ in nothing else."""
+    levels = [level for level in sorted(rows[factor].unique(), key=_level) if level != CLEAN]
+    if len(levels) < 2:
+        return
+    others = [name for name in factors if name != factor]
+    first, last = (rows[rows[factor] == level] for level in (levels[0], levels[-1]))
+    if others:
+        both = first.merge(last, on=others, suffixes=("", "_last"))
+    else:
+        both = first.merge(last, how="cross", suffixes=("", "_last"))
+    if both.empty:
+        return
+    above = int((both["estimate_last"] > both["estimate"]).sum())
+    head = METRIC_HEADS[rows["metric"].iloc[0]].partition(",")[0]
+    pairs = f"{above} of {len(both)} pairs of settings" if len(both) > 1 else f"{above} of 1 pair of settings"
+    first_level, last_level = (f"{factor} {levels[place]}" for place in (0, -1))
+    yield f"The estimate of {head} is higher with {last_level} than with {first_level} in {pairs} alike in all else."

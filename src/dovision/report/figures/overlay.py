@@ -1,0 +1,156 @@
+"""Figure of saved images with what a run has found over them: effects of units, or explainers' maps, and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from dovision.findings.map_findings import RIVALS
+from dovision.functional.agreement import OK
+from dovision.functional.geometry import stack
+from dovision.report.figures.gallery import on_likeliest, outline_boxes
+from dovision.report.plots import REFERENCE_MAPS
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption
+from dovision.report.style import EFFECT_COLOURS, LINE, SIGN, shortened, styled
+from dovision.store.display_names import component_name
+from dovision.store.map_tables import AS_IS, BOXES_FILE, MAPS_FILE, read_box_table, read_grid, read_maps
+from dovision.store.run_record import Run
+from dovision.store.tables import CLEAN, boxes_of, read_effects, read_samples
+from dovision.store.thumbnails import CHOSEN, Picture, load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.unit_masks import masks_of, read_masks
+from dovision.types import BOX_COLUMNS
+
+OVERLAY = "overlay"
+_OPAQUE = 0.75  # of the largest value; 0 is clear
+_Panel = tuple[str, Picture, npt.NDArray[np.float64], pd.DataFrame, str]  # title, image, values, boxes, class
+
+
+@dataclass
+class Overlay(FigureComponent):
+    """Clean saved images, those with a box and a large effect first; none where nothing has a place in the image."""
+
+    most: int  # images, or maps, side by side
+
+    def of_run(self, run: Run) -> Iterator[ReportFigure]:
+        if (run.folder / MAPS_FILE).is_file():
+            panels, limit, what = *self._maps(run), "Each map of an explainer over the same image, by its largest value"
+        else:
+            panels, limit, what = *self._effects(run), "Effect of each unit on the likeliest class, over the image"
+        if not panels:
+            return
+        boxed = any(len(boxes) for _, _, _, boxes, _ in panels)
+        objects = "; yellow boxes: objects that speak for the class, light blue ones: others" if boxed else ""
+        text = f"{what}; {SIGN}{objects}."
+        words = caption(text, [run], f"n = {len(panels)} pictures; {CHOSEN}; single images, so no interval.")
+        data = pd.DataFrame(
+            [
+                {"panel": title, "row": row, "column": column, "value": value}
+                for title, _, values, _, _ in panels
+                for (row, column), value in np.ndenumerate(_coarse(values))
+            ]
+        )
+        yield ReportFigure(OVERLAY, "Over the image", words, overlay(panels, limit), data)
+
+    def _effects(self, run: Run) -> tuple[list[_Panel], float]:
+        samples = read_samples(run.folder)
+        clean = samples[samples["condition"] == CLEAN]
+        boxes, pictured = _boxes(run), samples_in_conditions(run.folder, [CLEAN])
+        effects = read_effects(run.folder, pictured)
+        effects = on_likeliest(effects[effects["condition"] == CLEAN], clean).dropna(subset=["top"])
+        measured = [sample for sample in pictured if sample in set(effects["sample"])]
+        if not measured:
+            return [], 1.0
+        masks, known = read_masks(run.folder), set(boxes["sample"])
+        panels: list[_Panel] = []
+        size = effects["effect"].abs().groupby(effects["sample"]).max()
+        for sample in sorted(measured, key=lambda each: (each not in known, -size[each]))[: self.most]:
+            units = effects[effects["sample"] == sample]
+            picture, first = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)), units.iloc[0]
+            height, width = picture.shape[:2]
+            values = stack(height, width, boxes_of(units), units["effect"].tolist(), 0.0, masks_of(units, masks))
+            title = f"predicted: {shortened(first['predicted'], 18)} ({first['control']:.2f})"
+            label = f"\ntrue: {shortened(first['label'], 22)}" if first["label"] != first["predicted"] else ""
+            panels.append((title + label, picture, values, boxes[boxes["sample"] == sample], first["predicted"]))
+        return panels, float(max(np.abs(values).max() for _, _, values, _, _ in panels)) or 1.0
+
+    def _maps(self, run: Run) -> tuple[list[_Panel], float]:
+        """The maps of one image, each by its largest value, with the sign of effects."""
+        maps, boxes, grid = read_maps(run.folder), _boxes(run), read_grid(run.folder)
+        pictured = samples_in_conditions(run.folder, [CLEAN])
+        shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured) & (maps["state"] == OK)]
+        shown = shown[~shown["explainer"].isin(REFERENCE_MAPS)]
+        located = shown.merge(boxes[["sample", "label"]].rename(columns={"label": "class"}), on=["sample", "class"])
+        if shown.empty:
+            return [], 1.0
+        first = (located if len(located) else shown).iloc[0]
+        own = shown[(shown["sample"] == first["sample"]) & (shown["class"] == first["class"])]
+        names = list(own["explainer"].astype(str))
+        chosen = [name for name in names if name not in RIVALS][:1] + [name for name in RIVALS if name in names]
+        picture = load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), CLEAN))
+        panels: list[_Panel] = []
+        for name in chosen[: self.most]:
+            cells = own.loc[own["explainer"] == name, "cells"].iloc[0].reshape(grid.rows, grid.columns)
+            values = -_enlarged(cells, grid.height, grid.width) / np.abs(cells).max()
+            panels.append(
+                (component_name(name), picture, values, boxes[boxes["sample"] == first["sample"]], first["class"])
+            )
+        return panels, 1.0
+
+
+@styled
+def overlay(panels: Sequence[_Panel], limit: float) -> Figure:
+    """Images side by side, each with values over it: red below 0, blue above, the clearer the smaller; and boxes.
+
+    Args:
+        panels: title, image of 8 bits (H, W) or (H, W, 3), values (H', W'), boxes with label, and the class.
+        limit: the size of value that has the deepest colour.
+    """
+    scale, colours = Normalize(-limit, limit), colormaps[EFFECT_COLOURS]
+    figure = Figure(figsize=(max(2.0 * len(panels), 3.2), 2.5), layout="constrained")
+    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, picture, values, boxes, label) in zip(drawn, panels, strict=True):
+        extent: Any = (0, values.shape[1], values.shape[0], 0)
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
+        painted = colours(scale(values))
+        painted[..., 3] = np.clip(np.abs(values) / limit, 0, 1) ** 0.5 * _OPAQUE
+        axes.imshow(painted, interpolation="none", extent=extent)
+        outline_boxes(axes, boxes, label)
+        _frame(axes, title)
+    label = "effect on the class" if limit != 1.0 else "share of the map's largest value, sign of an effect"
+    figure.colorbar(ScalarMappable(scale, colours), ax=list(drawn), label=shortened(label, 30), aspect=20, pad=0.02)
+    return figure
+
+
+def _frame(axes: Axes, title: str) -> None:
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(title, fontsize=7.5)
+    axes.spines[:].set(visible=True, color=LINE)
+
+
+def _boxes(run: Run) -> pd.DataFrame:
+    known = (run.folder / BOXES_FILE).is_file()
+    return read_box_table(run.folder) if known else pd.DataFrame(columns=BOX_COLUMNS)
+
+
+def _enlarged(cells: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
+    """Cells as pixels, shape (height, width)."""
+    down, across = (
+        np.arange(length) * count // length for length, count in zip((height, width), cells.shape, strict=True)
+    )
+    return cells[np.ix_(down, across)].astype(float)
+
+
+def _coarse(values: npt.NDArray[np.float64], most: int = 32) -> npt.NDArray[np.float64]:
+    """At most so many rows and columns of the values, for the numbers behind the figure."""
+    step = [max(1, -(-length // most)) for length in values.shape]
+    return values[:: step[0], :: step[1]]

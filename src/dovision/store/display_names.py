@@ -1,0 +1,164 @@
+"""Display names of metrics, settings and components: one table for pages, figures, terminals and summaries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+MEAN_EFFECT = "mean_abs_expected_effect"
+METRIC_HEADS = {
+    "images": "images",
+    "prevalence": "prevalence",
+    "accuracy": "accuracy",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+    "balanced_accuracy": "balanced accuracy",
+    "classifier_auroc": "AUROC",
+    "auroc": "AUROC of |expected effect|, not adaptive",
+    "calibration_error": "calibration error",
+    "success_rate": "attack success",
+    "success_8bit": "success at 8 bits",
+    "robust_accuracy": "robust accuracy",
+    MEAN_EFFECT: "mean |expected effect|",
+    "true_effects": "rank correlation with true effects",
+    "pooled_true_effects": "pooled rank correlation with true effects",
+    "energy": "energy in boxes",
+    "pointing": "pointing game",
+    "iou": "IoU at equal area",
+    "deletion": "deletion area",
+    "insertion": "insertion area",
+    "stability": "stability",
+}
+SETTINGS = {  # by the end of their dotted name
+    "attack": "attack",
+    "attack.eps": "epsilon",
+    "attack.steps": "steps",
+    "intervention.rows": "grid",
+    "intervention.columns": "grid columns",
+    "intervention.fill": "fill",
+    "intervention.value": "value",
+    "model.name": "network",
+    "training.classifier.epochs": "epochs",
+    "training.autoencoder.epochs": "autoencoder epochs",
+    "evaluation.images": "images",
+    "optimizer.lr": "learning rate",
+}
+COMPONENTS = {  # by their class, or their name in the configuration; others by its words
+    "APGD": "APGD",
+    "ASH": "ASH",
+    "AutoAttack": "AutoAttack",
+    "BIM": "BIM",
+    "CarliniWagner": "Carlini-Wagner",
+    "ChestMNIST": "ChestMNIST",
+    "ChestXray14": "ChestX-ray14",
+    "Constant": "constant",
+    "DeepFool": "DeepFool",
+    "FAB": "FAB",
+    "FGSM": "FGSM",
+    "FunnyBirds": "FunnyBirds",
+    "Inpaint": "inpainting",
+    "KernelSHAP": "KernelSHAP",
+    "MIFGSM": "MI-FGSM",
+    "MNIST": "MNIST",
+    "NoAttack": "no attack",
+    "PGD": "PGD",
+    "PixelGrid": "grid of cells",
+    "RISE": "RISE",
+    "RandomSign": "random-sign noise",
+    "RegionBox": "boxes of objects",
+    "TargetedAPGD": "targeted APGD",
+    "apgd": "APGD",
+    "apgd_targeted": "targeted APGD",
+    "authors_mnist_cnn": "the authors' MNIST CNN",
+    "bim": "BIM",
+    "carlini_wagner": "Carlini-Wagner",
+    "chexnet": "CheXNet",
+    "deepfool": "DeepFool",
+    "efficientnet_lite0": "EfficientNet-Lite0",
+    "effect_map_combined": "combined effect map",
+    "fab": "FAB",
+    "fgsm": "FGSM",
+    "grad_cam": "Grad-CAM",
+    "grad_cam_plus_plus": "Grad-CAM++",
+    "integrated_gradients_two": "integrated gradients (two blanks)",
+    "kernel_shap": "KernelSHAP",
+    "l2_pgd": "L2 PGD",
+    "local_intrinsic_dimensionality": "LID",
+    "mahalanobis_features": "Mahalanobis",
+    "margin_pgd": "margin PGD",
+    "max_softmax": "maximum softmax probability",
+    "mifgsm": "MI-FGSM",
+    "ml_loo": "ML-LOO",
+    "none": "none",
+    "odin": "ODIN",
+    "pgd": "PGD",
+    "random_sign": "random-sign noise",
+    "rise": "RISE",
+    "score_cam": "Score-CAM",
+    "small_cnn": "small CNN",
+    "small_resnet": "small ResNet",
+    "smooth_grad": "SmoothGrad",
+    "square": "Square",
+}
+GREYS = {0.0: "black", 1.0: "white"}  # fills that are one value
+_PLAIN: Mapping[str, str] = MappingProxyType({"True": "yes", "False": "no", "": "none", "-": "none"})
+
+
+def component_name(name: str) -> str:
+    """The display name of a component, by its class or by its name in the configuration."""
+    if name in COMPONENTS:
+        return COMPONENTS[name]
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ")
+    return words if words.isupper() else words.lower()
+
+
+def setting_name(key: str) -> str:
+    """The display name of a setting, by its dotted name."""
+    ends = [key.split(".", start)[-1] for start in range(key.count(".") + 1)]
+    known = [SETTINGS[end] for end in ends if end in SETTINGS]
+    return known[0] if known else ends[-1].rpartition("@")[2].replace("_", " ")
+
+
+def setting_text(key: str, value: str) -> str:
+    """A setting with its value, such as "grid 4 x 4", or the value alone where it says what it is."""
+    shown = value_text(value)
+    speaks = key.count(".") == 0 and re.fullmatch(r"[a-zA-Z_]\w*", value) and value not in _PLAIN
+    return shown if speaks else f"{setting_name(key)} {shown}"
+
+
+def value_text(value: str) -> str:
+    """The value of a setting for people: names of components by their display names."""
+    if value in _PLAIN:
+        return _PLAIN[value]
+    listed = [component_name(each) if re.fullmatch(r"[A-Za-z_]\w*", each) else each for each in value.split(", ")]
+    return ", ".join(listed)
+
+
+def component_text(part: object) -> str:
+    """A component of a configuration in words, such as "4 x 4 cells, black" or "PGD (steps 10, restarts 1)".
+
+    Long lists, plain mappings, and places on somebody's disk are left out.
+    """
+    if isinstance(part, list):
+        return ", ".join(map(component_text, part))
+    if isinstance(part, bool) or not isinstance(part, Mapping):
+        return value_text(str(part)) if isinstance(part, bool | str) else f"{part}"
+    name = str(part.get("_target_", "")).rpartition(".")[2]
+    if name == "Constant" and part.get("value") in GREYS:
+        return GREYS[part["value"]]
+    if name == "PixelGrid":
+        return f"{part.get('rows')} x {part.get('columns')} cells, {component_text(part.get('fill', {}))}"
+    values = {key: value for key, value in part.items() if not str(key).startswith("_") and _brief(value)}
+    inside = ", ".join(f"{setting_name(str(key))} {component_text(value)}" for key, value in values.items())
+    return f"{component_name(name)} ({inside})" if inside else component_name(name)
+
+
+def _brief(value: object) -> bool:
+    """True if a value belongs into one line: not a long list, a plain mapping, or a place on somebody's disk."""
+    if isinstance(value, Mapping):
+        return "_target_" in value
+    if isinstance(value, list):
+        return 0 < len(value) <= 8
+    return value is not None and not (isinstance(value, str) and Path(value).is_absolute())

@@ -1,0 +1,89 @@
+"""Factors of a sweep: the settings in which its jobs differ, without those that follow from others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dovision.store.config_diff import flattened, split
+from dovision.store.display_names import setting_name, setting_text
+
+SEED_KEY = "seed"
+NO_FACTORS = ("output_root", "rerun", "on_failure", "threads", "num_workers", "logger", "trainer", "note", "reported")
+_GROUPS = ("attack", "autoencoder", "dataset", "intervention", "model")  # of which an override names the component
+
+
+def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """The factors of some jobs, as text: a row a job, a column a factor, by its dotted name; the seed comes last.
+
+    A setting that was given on the command line is a factor, unless it has the value of another one in every job.
+    Any other setting is one only if neither a factor nor all of them together determine it: the steps of an attack
+    follow from the choice of the attack, and a seed of the data from the seed.
+
+    Args:
+        configs: of the jobs, nested; empty where it is not known.
+        overrides: of the jobs, as typed.
+    """
+    records = [flattened({key: value for key, value in config.items() if key not in NO_FACTORS}) for config in configs]
+    typed = [_typed(own) for own in overrides]
+    for record, own in zip(records, typed, strict=True):
+        record.update({key: value for key, value in own.items() if key in (*_GROUPS, SEED_KEY) or key not in record})
+    names = dict.fromkeys(key for own in typed for key in own)
+    _, differing = split(records)
+    _, of_known = split([record for record, config in zip(records, configs, strict=True) if config])
+    given = [key for key in names if key in differing and key != SEED_KEY]
+    columns: dict[str, list[str]] = {}
+    for key in given:
+        values = [record.get(key, "-") for record in records]
+        if values not in columns.values():
+            columns[key] = values
+    seeds = {SEED_KEY: [record.get(SEED_KEY, "-") for record in records]} if SEED_KEY in differing else {}
+    for key in of_known:
+        values = [record.get(key, "-") for record in records]
+        if key not in (*given, SEED_KEY) and not _determined(values, [*columns.values(), *seeds.values()]):
+            columns[key] = values
+    columns = {key: _grids(key, values, columns, records) for key, values in columns.items()}
+    return pd.DataFrame(columns | seeds, index=range(len(records)))
+
+
+def factor_heads(keys: Sequence[str]) -> dict[str, str]:
+    """Display names of factors by their keys; the dotted name where two would have the same."""
+    names = [setting_name(key) for key in keys]
+    return {key: name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)}
+
+
+def factor_text(row: pd.Series[str], without: Sequence[str] = ()) -> str:
+    """The factors of a job with their values, such as "grid 4 x 4, PGD, epsilon 0.1"; without some of them."""
+    return ", ".join(setting_text(str(key), value) for key, value in row.items() if key not in without and value != "-")
+
+
+def _grids(
+    key: str, values: list[str], columns: Mapping[str, object], records: Sequence[Mapping[str, str]]
+) -> list[str]:
+    """Values of a factor; of the rows of a grid whose columns are no factor, both numbers."""
+    other = f"{key.removesuffix('rows')}columns"
+    if not key.endswith(".rows") or other in columns:
+        return values
+    return [
+        f"{value} x {record[other]}" if other in record else value
+        for value, record in zip(values, records, strict=True)
+    ]
+
+
+def _typed(overrides: Sequence[str]) -> dict[str, str]:
+    """Values of overrides by their dotted names, without those that are no factors."""
+    found = {}
+    for override in overrides:
+        key, _, value = override.lstrip("+~").partition("=")
+        key = key.rpartition("@")[2]
+        if not key.startswith("hydra") and key.partition(".")[0] not in NO_FACTORS:
+            found[key] = value.strip("'\"[]")
+    return found
+
+
+def _determined(values: Sequence[str], columns: Sequence[Sequence[str]]) -> bool:
+    """True if these values are a function of the columns together, as they are if they follow from one of them."""
+    rows = list(zip(*columns, strict=True)) if columns else [()] * len(values)
+    return len({*zip(rows, values, strict=True)}) == len(set(rows))

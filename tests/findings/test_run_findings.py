@@ -1,0 +1,93 @@
+"""Sentences of runs: what they say follows from intervals, and how many images they speak of."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dovision.findings import detection_findings, map_findings
+from dovision.findings.finding import Finding, direction, in_brackets
+from dovision.findings.run_findings import run_findings
+from dovision.store.run_record import read_run
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "way"), [(0.1, 0.3, 1), (-0.3, -0.1, -1), (-0.1, 0.3, 0), (0.0, 0.3, 0), (None, None, 0)]
+)
+def test_a_direction_is_claimed_only_where_the_interval_leaves_out_zero(low, high, way):
+    assert direction({"mean": 0.2, "low": low, "high": high}) == way
+    assert direction({"x": 0.2, "x_low": low, "x_high": high}, "x") == way
+
+
+def test_a_number_stands_with_its_interval_and_a_withheld_one_with_a_dash():
+    assert in_brackets({"mean": -0.15, "low": -0.21, "high": -0.1}) == "-0.150 [-0.210, -0.100]"
+    assert in_brackets({"mean": 0.15, "low": None, "high": None}, form=".2f") == "0.15 [-]"
+
+
+def test_loggers_get_the_number_and_its_ends_without_what_is_withheld():
+    assert Finding("auroc", "Text.", 0.5, math.nan, math.nan, 4).logged() == {"finding/auroc": 0.5}
+    logged = Finding("auroc", "Text.", 0.5, 0.4, 0.6, 4).logged()
+    assert logged == {"finding/auroc": 0.5, "finding/auroc_low": 0.4, "finding/auroc_high": 0.6}
+
+
+def test_the_largest_effect_of_noise_is_shown_to_be_nothing(tmp_path, write_run):
+    write_run(tmp_path, eps=(), images=12, grid=2, maps=0)
+    (largest,) = run_findings(read_run(tmp_path))
+    said = "no difference shown" in largest.text
+    assert said == (largest.low <= 0 <= largest.high)
+    assert "the largest of 40 average effects" in largest.text
+    assert largest.n == 12
+
+
+@pytest.mark.slow
+def test_maps_are_compared_with_grad_cam_and_then_come_true_effects(map_run):
+    maps, truth = run_findings(read_run(map_run))
+    assert maps.name == "true_effects_minus_grad_cam"
+    assert re.search(r"of the effect map is higher than that of Grad-CAM \(\+0\.\d+ \[\+", maps.text)
+    assert maps.low > 0
+    assert "energy in boxes: lower (-" in maps.text
+    assert "pointing game: no difference shown" in maps.text
+    assert truth.text.startswith("Taking the nodule away changes P(nodule) by -")
+    assert f"n = {truth.n} images" in truth.text
+
+
+def test_the_best_of_several_maps_has_a_wider_interval_that_says_so():
+    random = np.random.default_rng(0)
+    rows = [
+        {"explainer": name, "sample": sample, "class": "a", "group": sample, "energy": mean + random.normal(0, 0.3)}
+        for name, mean in (("grad_cam", 0.0), ("effect_map", 0.1), ("effect_map_mean", 0.12))
+        for sample in range(40)
+    ]
+    frame = pd.DataFrame(rows).assign(pointing=np.nan)
+    one = map_findings._against(frame, "effect_map_mean", "grad_cam", "energy", 0.95, 1)
+    two = map_findings._against(frame, "effect_map_mean", "grad_cam", "energy", 0.975, 2)
+    assert two.high - two.low > one.high - one.low
+    assert "the best of 2 effect maps" in two.text
+    assert "best of" not in one.text
+
+
+def difference(family, estimate, low, high):
+    return {
+        "detector": "effect_consistency",
+        "family": family,
+        "auroc_noise": estimate,
+        "auroc_noise_low": low,
+        "auroc_noise_high": high,
+        "successful": 50,
+    }
+
+
+def test_a_detector_is_ahead_only_on_families_whose_interval_says_so():
+    rows = pd.DataFrame([
+        difference("pgd", 0.05, 0.02, 0.08),
+        difference("square", 0.01, -0.02, 0.04),
+        difference("fgsm", -0.03, -0.05, -0.01),
+    ])  # fmt: skip
+    found = detection_findings._over_families(rows, "effect_consistency", "auroc_noise", "noise of the same size")
+    assert "higher on PGD, lower on FGSM, no difference shown on Square (ahead on 1 of 3" in found.text
+    assert "least on FGSM, -0.030 [-0.050, -0.010], n = 50 attacked images" in found.text
+    assert (found.name, found.estimate) == ("detection_minus_squeezing_noise", -0.03)

@@ -1,0 +1,74 @@
+"""Headline numbers of a sweep by its factors, with seeds pooled and nothing else."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
+from dovision.store.run_record import Run
+
+
+def run(rows, attack, eps, seed, success):
+    kind = {"_target_": f"dovision.attacks.gradient_ascent.{attack}", "eps": [eps]}
+    grid = {"_target_": "dovision.interventions.pixel_grid.PixelGrid", "rows": rows, "columns": rows}
+    names = ("accuracy", "success_8bit", "robust_accuracy", "mean_abs_expected_effect", "auroc")
+    nothing = dict.fromkeys(names) | {"images": 40}
+    number = {"estimate": success, "low": success - 0.01, "high": success + 0.01, "reason": ""}
+    conditions = {"clean": nothing | {"success_rate": None}, f"eps={eps}": nothing | {"success_rate": number}}
+    overrides = (f"intervention.rows={rows}", f"attack={attack.lower()}", f"attack.eps={eps}", f"seed={seed}")
+    config = {"seed": seed, "attack": kind, "intervention": grid}
+    return Run(None, "", "completed", {"overrides": overrides}, config, {"conditions": conditions})
+
+
+@pytest.fixture
+def runs():
+    """Two grids, two attacks, two epsilons, two seeds; success grows with epsilon alone, and by .1 with the seed."""
+    levels = itertools.product((4, 8), ("FGSM", "PGD"), (0.1, 0.2), (0, 1))
+    return [run(*each, success=2 * each[2] + 0.1 * each[3]) for each in levels]
+
+
+def test_seeds_are_pooled_with_their_number_and_spread_and_nothing_else(runs):
+    frame = by_factors(runs)
+    assert list(frame)[:4] == ["grid", "attack", "epsilon", "metric"]
+    assert len(frame) == 8
+    assert set(frame["seeds"]) == {2}
+    assert frame["estimate"].tolist() == pytest.approx([0.25, 0.45] * 4)
+    assert frame["sd"].tolist() == pytest.approx([0.1 / 2**0.5] * 8)
+    assert frame["low"].isna().all()
+
+
+def test_a_table_of_two_ways_has_the_last_factor_across(runs):
+    (table,) = pivots(by_factors(runs))
+    assert (table.metric, table.factors, table.across) == ("success_rate", ["grid", "attack"], "epsilon")
+    assert list(table.levels) == ["0.1", "0.2"]
+    assert [setting for setting, _ in table.rows] == [
+        ("4 x 4", "FGSM"), ("4 x 4", "PGD"), ("8 x 8", "FGSM"), ("8 x 8", "PGD"),
+    ]  # fmt: skip
+    assert table.rows[0][1] == ["0.250 ± 0.071 (n = 2 seeds)", "0.450 ± 0.071 (n = 2 seeds)"]
+
+
+def test_one_seed_has_its_interval(runs):
+    (table,) = pivots(by_factors(runs[::2]))
+    assert table.rows[0][1] == ["0.200 [0.190, 0.210]", "0.400 [0.390, 0.410]"]
+
+
+def test_sentences_name_the_range_and_count_pairs_that_are_alike_in_all_else(runs):
+    first, *others = sweep_sentences(by_factors(runs))
+    assert first.startswith("Of 8 settings, attack success ranges from 0.250 ± 0.071 (n = 2 seeds) (grid 4 x 4")
+    assert others[-1] == (
+        "The estimate of attack success is higher with epsilon 0.2 than with epsilon 0.1 in 4 of 4 pairs of settings "
+        "alike in all else."
+    )
+    assert "higher with grid 8 x 8 than with grid 4 x 4 in 0 of 4 pairs" in others[0]
+
+
+def test_ranges_whose_intervals_overlap_show_no_difference(runs):
+    near = [run(rows, "PGD", 0.1, 0, success=0.5 + rows / 1000) for rows in (4, 8)]
+    assert "their intervals overlap: no difference shown" in sweep_sentences(by_factors(near))[0]
+
+
+def test_a_sweep_without_factors_has_no_table(runs):
+    assert pivots(by_factors(runs[:1])) == []
+    assert sweep_sentences(by_factors([])) == []

@@ -1,0 +1,77 @@
+"""Words of pages and figures: none of the configuration's spelling, captions of two sentences, tables as tables."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+
+from dovision.report.report_figure import caption
+
+REPR = re.compile(r"\b[A-Z]\w+\(\w+=|<\w+ object|\{'|\['|_target_|\bNone\b")  # PixelGrid(rows=, a list, a dict
+OVERRIDE = re.compile(r"(?<![\w?&/#-])\+{0,2}[a-z_]+(\.[a-z_]+)*=[\w\[]")  # attack.eps=0.1, +a.b=c
+OF_CONDITIONS = re.compile(r"\beps=")  # names of conditions, in tables and figures
+
+
+def visible(page: str) -> str:
+    """The text of a page without scripts, styles and the commands that make its runs again."""
+    for left_out in ("script", "style", "pre"):
+        page = re.sub(rf"<{left_out}[ >].*?</{left_out}>", " ", page, flags=re.DOTALL)
+    return html.unescape(re.sub(r"<[^>]+>", " ", page))
+
+
+@pytest.fixture(scope="module", params=["grids", "maps"])
+def page(request, tmp_path_factory, page_of, write_run, map_run) -> Path:
+    """The pages of a sweep of two grids, two attacks, two epsilons and two seeds, and of maps."""
+    if request.param == "maps":
+        return page_of(map_run, tmp_path_factory.mktemp("maps"))
+    folder = tmp_path_factory.mktemp("grids")
+    for number in range(16):
+        grid, attack = 2 + 2 * (number & 1), ("fgsm", "pgd")[number >> 1 & 1]
+        eps, seed = (0.1, 0.2)[number >> 2 & 1], number >> 3
+        typed = [f"intervention.rows={grid}", f"intervention.columns={grid}", f"attack={attack}"]
+        typed += [f"++attack.eps={eps}", f"seed={seed}"]
+        write_run(folder / f"{number:02}", typed, eps=(eps,), grid=grid, images=12, seed=seed, maps=1)
+    return page_of(folder, folder / "report", details=2)
+
+
+@pytest.mark.slow
+def test_neither_page_nor_figures_have_overrides_or_the_spelling_of_python(page):
+    texts = {"page": visible(page.read_text())}
+    texts |= {str(path): visible(path.read_text()) for path in page.parent.rglob("*.svg")}
+    assert len(texts) > 5
+    for name, text in texts.items():
+        text = OF_CONDITIONS.sub("", text)
+        for pattern in (REPR, OVERRIDE, re.compile(r"(?<!CAM)\+\+")):
+            found = pattern.search(text)
+            assert found is None, (name, text[max(found.start() - 60, 0) : found.end() + 60])
+
+
+@pytest.mark.slow
+def test_captions_have_at_most_two_sentences_and_the_rest_is_in_the_method_of_the_job(page):
+    text = page.read_text()
+    captions = re.findall(r"<figcaption id=.*?>(.*?)<a href|<figcaption id=.*?>(.*?)Numbers: CSV", text, re.DOTALL)
+    assert captions
+    for pair in captions:
+        assert len(re.findall(r"[.](?= [A-Z]|\s*$)", html.unescape("".join(pair)).strip())) <= 2, pair
+    assert '<details class="method">' in text
+    assert "95% intervals over groups (patients or images)" in visible(text)
+
+
+@pytest.mark.slow
+def test_findings_come_before_all_numbers_and_tables_are_tables(page):
+    text = page.read_text()
+    assert text.index('<h2 id="findings">') < text.index('<h2 id="results">') < text.index('<h2 id="ran">')
+    tables = re.findall(r'<table class="listing"', text)
+    assert tables
+    assert "Drawn: the first" not in text or len(tables) > 1
+
+
+def test_a_caption_keeps_what_is_shown_the_count_and_the_whiskers_and_leaves_the_rest_to_the_method():
+    text = "Mean of it: the largest of 8. A masked image lies off the data."
+    found = caption(text, [], "n = 3 images. Seeds are pooled.", "Whiskers: 95% intervals over groups, of t.")
+    assert found.short == "Mean of it: the largest of 8. n = 3 images; whiskers: 95% intervals."
+    assert "off the data" in found
+    assert "of t." in found
