@@ -41,9 +41,9 @@ def traced(monkeypatch):
     """The sites of the traces made so far."""
     sites = []
 
-    def counting(classifier, site):
+    def counting(classifier, site, image):
         sites.append(site)
-        return trace(classifier, site)
+        return trace(classifier, site, image)
 
     monkeypatch.setattr(engine_choice, "trace", counting)
     return sites

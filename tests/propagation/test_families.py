@@ -31,6 +31,7 @@ LOCAL = {
     "googlenet": 1.5,
     "inception_v3": 1.5,
     "squeezenet1_1": 1.3,
+    "shufflenet_v2_x0_5": 1.3,
 }
 TIMM = {
     "resnet18d": 1.8,  # averages before its shortcuts, with windows cut at the border
@@ -41,6 +42,9 @@ TIMM = {
     "cspresnet50": 1.5,  # splits channels
     "dpn48b": 1.6,  # slices of channels
     "hrnet_w18_small": 1.2,  # adds maps that were enlarged
+    "tf_efficientnet_lite0": 1.4,  # pads by the size of each map
+    "tf_mobilenetv3_small_minimal_100": 1.4,
+    "resnetblur50": 1.4,  # blurs behind a mirrored border
 }
 
 
@@ -109,7 +113,7 @@ def test_an_edit_of_a_timm_model_costs_less_and_changes_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["vit", "swin_t", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("name", ["vit", "swin_t"])
 def test_families_without_locality_are_run_in_full_and_equal(
     name, painted, classifier_of, batch_of, expected_outcome, assert_equal
 ):

@@ -17,14 +17,20 @@ from torch.utils.flop_counter import flop_registry
 
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.edits import Pairs, all_pairs, edit_of
-from dovision.propagation.graph_passes import fold_batch_norm, lay_out_channels_last, take_splits_apart
+from dovision.propagation.graph_passes import (
+    compute_constants,
+    fold_batch_norm,
+    join_channel_shuffle,
+    lay_out_channels_last,
+    take_splits_apart,
+)
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.plain import CleanPass, Plain
 from dovision.propagation.sites import Site
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
-from dovision.types import Shape, Task
+from dovision.types import INPUT, Shape, Task
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +47,8 @@ class KnownSite:
     shape: Shape | None = None  # of its value, once an engine was chosen
     engines: list[tuple[Incremental, float]] = field(default_factory=list)
     chosen: dict[_Region, Incremental | None] = field(default_factory=dict)  # by the region edited; None: whole passes
+    saved: dict[_Region, float] = field(default_factory=dict)  # share of the operations of whole passes, likewise
+    reason: str = ""  # why there is no incremental engine, if one could not be made
     bytes_per_row: int = 0  # at the peak of a pass that computes all
 
 
@@ -103,15 +111,19 @@ def choose_engine(known: KnownSite, plain: Plain, intervention: Intervention, co
     region = None if pairs.box is None else tuple(pairs.box[0].tolist())
     if region not in known.chosen:
         clean = plain.clean(context.batch.image) if clean is None else clean
-        known.chosen[region] = _try(known, plain, clean, pairs, intervention, context)
+        known.chosen[region], known.saved[region] = _try(known, plain, clean, pairs, intervention, context)
+        _log_choice(known, region)
     plain.bytes_per_row = known.bytes_per_row
     return known.chosen[region] or plain
 
 
 def _try(
     known: KnownSite, plain: Plain, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context
-) -> Incremental | None:
-    """The incremental engine if it agrees on a pair, given twice, with the plain pass, and saves operations."""
+) -> tuple[Incremental | None, float]:
+    """The incremental engine if it agrees on a pair, given twice, with the plain pass, and saves operations.
+
+    With it comes the share of the operations of whole passes that it saves, or would save.
+    """
     classifier = plain.classifier
     with _Operations() as edit:  # which both engines make
         edited = edit_of(pairs, intervention, clean.site, context, local=False).value
@@ -126,28 +138,43 @@ def _try(
             f"{change:.2g} in a logit. Look for normalisation over the batch, or for weights that blow up rounding."
         )
     try:
-        for engine, tolerance in _engines(known, classifier):
+        for engine, tolerance in _engines(known, classifier, context.batch.image):
             background = engine.clean(context.batch.image)
             with _Operations() as part:
                 treated = engine.treated(background, pairs, intervention, context)
             if _agree(torch.cat([background.control, treated]), expected, classifier.task, tolerance):
-                if 2 * part.number <= WORTH_IT * (whole.number + 2 * edit.number):
-                    return engine
+                share = 2 * part.number / max(1, whole.number + 2 * edit.number)
+                if share <= WORTH_IT:
+                    return engine, 1 - share
                 known.bytes_per_row = max(known.bytes_per_row, engine.bytes_per_pair)
-                return None
-        reason = "the traced model gives other logits"
+                return None, 1 - share
+        known.reason = "the traced model gives other logits"
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
-        reason = f"{type(error).__name__}: {error}"
-    log.warning("the model is run in full for every edit, which is exact but slow: %s.", reason)
-    return None
+        known.reason = f"{type(error).__name__}: {error}"
+    return None, 0.0
 
 
-def _engines(known: KnownSite, classifier: Classifier) -> Iterator[tuple[Incremental, float]]:
+def _log_choice(known: KnownSite, region: _Region) -> None:
+    """Say once for a region how its edits are run, and what that saves."""
+    if known.reason:
+        log.warning("the model is run in full for every edit, which is exact but slow: %s.", known.reason)
+        return
+    how = "incrementally, which saves" if known.chosen[region] else "in full, since incrementally would save only"
+    of = "of the whole value" if region is None else "of such regions"
+    log.info("edits %s at %s are run %s %.0f %% of the operations.", of, _name(known), how, 100 * known.saved[region])
+
+
+def _name(known: KnownSite) -> str:
+    return INPUT if known.site is None else repr(known.site.name)
+
+
+def _engines(known: KnownSite, classifier: Classifier, image: Tensor) -> Iterator[tuple[Incremental, float]]:
     """Engines, fastest first, and the difference in probability up to which each is accepted; each traced once."""
     on_processor = classifier.mean.device.type == "cpu"
     for number, (fold, tolerance) in enumerate(((True, 1e-5), (False, 1.0))):
         if number == len(known.engines):
-            graph = take_splits_apart(trace(classifier, known.site))
+            graph = compute_constants(trace(classifier, known.site, image))
+            graph = join_channel_shuffle(take_splits_apart(graph))
             if fold:
                 graph = fold_batch_norm(graph)
             if on_processor:

@@ -15,10 +15,73 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from dovision.propagation.graph import Graph, Method, PartOf, Step
 
 _SPLITS = (torch.split, torch.chunk, Method("split"), Method("chunk"))
+_TRANSPOSES = (torch.transpose, Method("transpose"))
+_VIEWS = (torch.reshape, Method("reshape"), Method("view"))
 MAKE_NEW = (F.conv2d, F.batch_norm, F.linear, operator.add)  # their results share no memory with their operands
 _ONE_MORE = (0, 0, 0, 0, 0, 1)  # channel, as of F.pad
 CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
 BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+
+
+def compute_constants(graph: Graph) -> Graph:
+    """The graph with the results of steps that do not depend on the image in their place."""
+    of_image = graph.descendants(graph.image)
+    values: dict[Step, Any] = {}
+
+    def value(step: Step) -> Any:
+        return values.get(step, step)
+
+    for step in graph.steps:
+        args, kwargs = step.arguments(value)
+        if step in of_image:
+            step.args, step.kwargs = args, kwargs
+        else:
+            values[step] = step.function(*args, **kwargs)
+    return replace(graph, steps=tuple(step for step in graph.steps if step in of_image))
+
+
+def join_channel_shuffle(graph: Graph) -> Graph:
+    """The graph with channels that are mixed by way of two axes, (B, C) to (B, G, C / G) and back, by one step."""
+    for step in graph.steps:
+        shuffled = _shuffled(step)
+        if shuffled is not None:
+            step.function, step.args, step.kwargs = F.channel_shuffle, shuffled, {}
+    needed = {graph.output, graph.site, graph.image}
+    for step in reversed(graph.steps):
+        if step in needed:
+            needed.update(step.inputs())
+    return replace(graph, steps=tuple(step for step in graph.steps if step in needed))
+
+
+def _shuffled(step: Step) -> tuple[Step, int] | None:
+    """The map whose channels a view mixes by groups, and their number; None where it does something else."""
+    transposed = _operand(step)
+    if transposed is not None and transposed.function == Method("contiguous"):
+        transposed = _operand(transposed)
+    split = None if transposed is None else _operand(transposed)
+    if transposed is None or split is None or transposed.function not in _TRANSPOSES:
+        return None
+    before, after, source = _sizes(split), _sizes(step), _operand(split)
+    if transposed.args[1:] != (1, 2) or len(before) != 5 or len(after) != 4 or source is None:
+        return None
+    _, groups, channels, height, width = before
+    numbers = all(isinstance(each, int) and each > 0 for each in before[1:])
+    if not numbers or after[1:] not in ((groups * channels, height, width), (-1, height, width)):
+        return None
+    return source, groups
+
+
+def _operand(step: Step) -> Step | None:
+    source = step.args[0] if step.args else None
+    return source if isinstance(source, Step) else None
+
+
+def _sizes(step: Step) -> tuple[Any, ...]:
+    """The sizes that a view is given; none where the step is no view."""
+    if step.function not in _VIEWS:
+        return ()
+    sizes = step.args[1:]
+    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
 
 
 def fold_batch_norm(graph: Graph) -> Graph:

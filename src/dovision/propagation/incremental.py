@@ -26,7 +26,6 @@ class Incremental:
     def __init__(self, graph: Graph, memory_format: torch.memory_format) -> None:
         self.graph = graph
         self.memory_format = memory_format
-        self.of_image = graph.descendants(graph.image)
         self.of_site = graph.descendants(graph.site)
         self.rules = {step: rule_of(step) for step in self.of_site}
         self.edited_steps = [step for step in graph.steps if step in self.of_site and step is not graph.site]
@@ -126,12 +125,9 @@ class _Pass:
 
     def _patch(self, step: Step, rule: Rule, channel_axis: int) -> Patch | None:
         def operand(source: Step) -> Any:
-            if source not in self.engine.of_image:
-                return self.background.values[source]
             return Map(self.background, source, self.image, self.values.get(source), channel_axis)
 
-        inputs = [source for source in self.engine.inputs[step] if source in self.engine.of_image]
-        if any(len(self.background.shapes.get(source, ())) != 4 for source in (step, *inputs)):
+        if any(len(self.background.shapes.get(source, ())) != 4 for source in (step, *self.engine.inputs[step])):
             return None
         args, kwargs = step.arguments(operand)
         return rule(Map(self.background, step, self.image, None, channel_axis), *args, **kwargs)
@@ -147,8 +143,6 @@ class _Pass:
         if step in self.background.sizes:
             return self._resized(step)
         clean: Any = self.background.values[step]
-        if step not in self.engine.of_image:
-            return clean
         rows = torch.from_numpy(self.image)
         full: Any = fx.node.map_aggregate(clean, lambda leaf: leaf[rows] if isinstance(leaf, Tensor) else leaf)
         return full
@@ -157,8 +151,6 @@ class _Pass:
         """A size, or a number computed from sizes, as it is with N images; no value of a map is looked at."""
 
         def shape_only(source: Step) -> Any:
-            if source not in self.engine.of_image:
-                return self.background.values[source]
             if source in self.background.sizes:
                 return self._resized(source)
             return torch.empty((len(self.image), *self.background.shapes[source][1:]), device="meta")

@@ -11,7 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from dovision.propagation.graph import Method, PartOf, Step
 from dovision.propagation.patch import Map, Padding, Patch, gather, paste
-from dovision.propagation.spans import Span, Window
+from dovision.propagation.spans import Index, Span, Window
 
 Rule = Callable[..., "Patch | None"]
 Pair = int | tuple[int, int]
@@ -108,17 +108,20 @@ def avg_pool2d(
 
 
 def pointwise(output: Map, *args: Any, **kwargs: Any) -> Patch | None:
-    """Each value of the result comes from the values at the same place; constants do not vary over the map."""
+    """Each value of the result comes from the values at the same place, of maps and of constants that vary over it."""
     operands = (*args, *kwargs.values())
     maps = [operand for operand in operands if isinstance(operand, Map)]
-    flat = all(_uniform(operand, output.channel_axis) for operand in operands if isinstance(operand, Tensor))
-    if not flat or any(operand.size != output.size for operand in maps):
+    if any(operand.size != output.size for operand in maps):
+        return None
+    if any(isinstance(operand, Tensor) and operand.ndim > 4 for operand in operands):
         return None
     rows, columns = _union(output, maps)
     if almost_all(output.size, rows, columns):
         return None
 
     def inside(operand: Any) -> Any:
+        if isinstance(operand, Tensor):
+            return _constant(operand, output, rows, columns)
         return operand.window(rows, columns) if isinstance(operand, Map) else operand
 
     named = {name: inside(operand) for name, operand in kwargs.items()}
@@ -185,12 +188,43 @@ def pad(
     output: Map, input: Map, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Patch | None:
     """A constant border moves the patch and leaves it as it is; constant channels are added to it."""
+    if mode in _BORDERS and len(pad) == 4 and min(pad) >= 0 and input.channel_axis == 1:
+        return _repeated_border(output, input, tuple(pad), _BORDERS[mode])
     if mode != "constant" or len(pad) > 6 or min(pad) < 0 or input.patch is None or input.channel_axis != 1:
         return None
     left, _, above, _, *channels = (*pad, *(0,) * (6 - len(pad)))
     content = F.pad(input.patch.value, (0, 0, 0, 0, *channels), value=value or 0.0) if any(channels) else None
     rows, columns = input.patch.rows.shifted(above), input.patch.columns.shifted(left)
     return Patch(input.patch.value if content is None else content, rows, columns)
+
+
+_BORDERS: dict[str, Literal["reflect", "edge"]] = {"reflect": "reflect", "replicate": "edge"}  # numpy's names
+
+
+def _repeated_border(output: Map, input: Map, pad: tuple[int, ...], mode: Literal["reflect", "edge"]) -> Patch | None:
+    """The patch with what the border repeats of it; each place of the result has one that it comes from."""
+    assert input.patch is not None
+    changed = (input.patch.rows, input.patch.columns)
+    sources = [np.pad(np.arange(input.size[axis]), pad[2 - 2 * axis : 4 - 2 * axis], mode) for axis in (0, 1)]
+    rows, columns = (_coming_from(source, span) for source, span in zip(sources, changed, strict=True))
+    if almost_all(output.size, rows, columns):
+        return None
+    down, across = (
+        source[span.start[:, None] + np.arange(span.size)]
+        for source, span in zip(sources, (rows, columns), strict=True)
+    )
+    read = [Span.covering(each.min(1), each.max(1) + 1, input.size[axis]) for axis, each in enumerate((down, across))]
+    window = input.window(read[0], read[1])
+    place = (down - read[0].start[:, None])[:, :, None], (across - read[1].start[:, None])[:, None, :]
+    index = (np.arange(len(down))[:, None, None], *place)
+    value = window.movedim(1, -1)[tuple(torch.from_numpy(each).to(window.device) for each in index)]
+    return Patch(value.movedim(-1, 1), rows, columns)
+
+
+def _coming_from(source: Index, changed: Span) -> Span:
+    """The places that come from changed ones, where `source` is the place that each comes from."""
+    reached = (source >= changed.start[:, None]) & (source < changed.stop[:, None])
+    return Span.covering(reached.argmax(1), len(source) - reached[:, ::-1].argmax(1), len(source))
 
 
 def channel_slice(output: Map, input: Map, index: Any) -> Patch | None:
@@ -258,10 +292,16 @@ def _union(output: Map, maps: Sequence[Map]) -> tuple[Span, Span]:
     return rows, columns
 
 
-def _uniform(constant: Tensor, channel_axis: int) -> bool:
-    """Return whether a tensor that is broadcast to a map of four axes is the same on all rows and columns."""
+def _constant(constant: Tensor, output: Map, rows: Span, columns: Span) -> Tensor:
+    """A tensor that is broadcast to a map, inside a window of each image."""
     shape = (1,) * (4 - constant.ndim) + tuple(constant.shape)
-    return len(shape) == 4 and all(shape[axis] == 1 for axis in range(4) if axis != channel_axis)
+    axis = output.channel_axis
+    if all(size == 1 for number, size in enumerate(shape) if number != axis):
+        return constant
+    places = [-1] * 4
+    places[2 if axis == 1 else 1], places[3 if axis == 1 else 2] = output.size
+    pixels = constant.reshape(shape).expand(places).movedim(axis, -1).contiguous()
+    return gather(pixels, np.zeros_like(output.image), rows, columns).movedim(-1, axis)
 
 
 def _pair(value: Pair) -> tuple[int, int]:
@@ -297,6 +337,7 @@ RULES: dict[Any, Rule] = dict.fromkeys(POINTWISE, pointwise) | {
     F.avg_pool2d: avg_pool2d,
     F.batch_norm: mixes_channels(1),
     F.prelu: mixes_channels(1),
+    F.channel_shuffle: mixes_channels(1),
     F.linear: mixes_channels(3),
     F.layer_norm: layer_norm,
     F.pad: pad,

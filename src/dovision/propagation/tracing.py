@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import operator
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from dovision.interfaces import Classifier
 from dovision.propagation.graph import Graph, Method, Step
+from dovision.propagation.shaped_tracer import ShapedTracer
 from dovision.propagation.sites import Site
 
 
@@ -21,13 +21,15 @@ class Untraceable(Exception):
     """The tracer cannot follow the model; the message says where."""
 
 
-def trace(classifier: Classifier, site: Site | None) -> Graph:
+def trace(classifier: Classifier, site: Site | None, image: Tensor) -> Graph:
     """Follow the classifier, in eval mode, from the image to the logits; `site` None is the image.
+
+    The graph is right for any number of images of the shape of `image`, (B, C, H, W).
 
     Raises:
         Untraceable: control flow that depends on values, or the site lies inside a module that is taken as one step.
     """
-    tracer = _Tracer(site)
+    tracer = _Tracer(site, image)
     own = set(vars(classifier))
     try:
         graph = _Reader(classifier).read(tracer.trace(classifier))
@@ -48,27 +50,18 @@ def mark_site(value: Any) -> Any:
     return value
 
 
-class _Tracer(fx.Tracer):
-    """Puts `mark_site` where the site's value is entered and left, or behind the image.
+class _Tracer(ShapedTracer):
+    """Puts `mark_site` where the site's value is entered and left, or behind the image."""
 
-    While torch.fx traces, the modules of all threads call it; those of other threads go on as ever.
-    """
-
-    def __init__(self, site: Site | None) -> None:
-        super().__init__()
+    def __init__(self, site: Site | None, image: Tensor) -> None:
+        super().__init__(tuple(image.shape[1:]), image.dtype)
         self.site = site
         self.calls = 0  # of the site's module
         self.marked = False
-        self.thread = threading.get_ident()
-
-    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        return super().getattr(attr, attr_val, parameter_proxy_cache) if self._traced_here() else attr_val
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        if not self._traced_here():
-            return forward(*args, **kwargs)
         run = super().call_module
-        if self.site is None or m is not self.site.module:
+        if self.site is None or m is not self.site.module or not self.traced_here():
             return run(m, forward, args, kwargs)
         self.calls += 1
         if self.calls - 1 != (self.site.call or 0):
@@ -80,9 +73,6 @@ class _Tracer(fx.Tracer):
         self.marked = True
         value = self.site.enter(traced, *args, **kwargs)
         return self.site.leave(traced, self.create_proxy("call_function", mark_site, (value,), {}))
-
-    def _traced_here(self) -> bool:
-        return threading.get_ident() == self.thread
 
 
 class _Reader:
