@@ -73,6 +73,7 @@ def many(write_run: Callable[..., Any], page_of: Callable[..., Path], tmp_path_f
     folder = tmp_path_factory.mktemp("many")
     first = write_run(folder / "000", ["attack=pgd", "intervention.rows=2"], grid=2, images=12, maps=1, eps=(0.2,)).path
     facts, summary = (json.loads((first / name).read_text()) for name in ("run.json", "summary.json"))
+    config = (first / ".hydra" / "config.yaml").read_text()
     for number in range(400):
         run = folder / f"{number:03}"
         if number:
@@ -82,5 +83,7 @@ def many(write_run: Callable[..., Any], page_of: Callable[..., Path], tmp_path_f
             own |= {"state": "failed", "exception": {"type": "ValueError", "message": f"no {number}", "traceback": ""}}
         summary["conditions"]["clean"]["accuracy"]["estimate"] = ((number * 37) % 400) / 400
         (run / "summary.json").write_text(json.dumps(summary))
+        own_config = config.replace("rows: 2", f"rows: {number}").replace("columns: 2", f"columns: {number}")
+        (run / ".hydra" / "config.yaml").write_text(own_config)
         (run / "run.json").write_text(json.dumps(with_digest(own | {"digests": digests(run)})))
     return page_of(folder, details=1)

@@ -65,7 +65,7 @@ def test_jobs_are_filtered_by_words_and_by_state(open_page, page_of_sweep):
     page = open_page(page_of_sweep)
     tools = page.locator('[data-table="joblist"]')
     assert tools.locator("output").inner_text() == "5 of 5 rows"
-    tools.get_by_label("Filter").fill("ROWS=4 completed")
+    tools.get_by_label("Filter").fill("GRID 4 x 4 completed")
     assert column(page, "joblist", 0) == ["grid 4 x 4, grid of cells, seed 1"]
     tools.get_by_label("Filter").fill("")
     tools.get_by_label("State").select_option("failed")
@@ -134,7 +134,7 @@ def test_units_are_walked_with_the_arrow_keys(open_page, page_of_sweep):
 
 def test_units_without_a_place_are_bars(open_page, page_of_sweep):
     page = open_page(page_of_sweep)
-    page.locator("#pick-job").select_option("intervention=latent_channel")
+    page.locator("#pick-job").select_option("latent channel, seed 2")
     assert page.locator("#units [data-unit]").count() == 16
     page.locator("#units").press("ArrowRight")
     assert "do(channel " in page.locator("#readout").inner_text()
@@ -202,7 +202,7 @@ def test_a_class_called_script_stays_text(open_page, evil):
 def test_four_hundred_jobs_are_at_hand_within_seconds(open_page, many):
     page = open_page(many)
     page.locator("#joblist thead th", has_text="seconds").get_by_role("button").click()
-    page.locator('[data-table="joblist"]').get_by_label("Filter").fill("rows=39")
+    page.locator('[data-table="joblist"]').get_by_label("Filter").fill("grid 39")
     assert page.locator('[data-table="joblist"] output').inner_text() == "11 of 400 rows"
     assert processor_seconds(page) < 5  # one second where nothing else runs
     assert many.stat().st_size < 5_000_000
