@@ -64,6 +64,7 @@ def test_flagged_maps_are_told(shown):
 def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
     words = texts(shown["map_scores"].figure)
     assert words.count("effect_map") == 2
+    assert words.count("all cases") == words.count("cases that the classifier got right") == 1
     for title in TITLES.values():
         assert title in words
     data = shown["map_scores"].data
@@ -109,7 +110,9 @@ def test_estimates_stand_against_the_true_evidence_of_each_object(shown, map_run
     scores = (
         shown["map_scores"].data.query("metric == 'true_effects' and cases == 'all'").set_index("explainer")["mean"]
     )
-    for axes in report_figure.figure.axes[: len(scores)]:
+    panels = [axes for axes in report_figure.figure.axes if axes.get_title(loc="left")]
+    assert len(panels) == report_figure.data["explainer"].nunique()  # the controls are no maps
+    for axes in panels:
         name, _, mean = axes.get_title(loc="left").partition(": ")
         assert mean == f"{scores[name]:.2f}"
         drawn = sum(len(cloud.get_offsets()) for cloud in axes.collections)

@@ -100,7 +100,8 @@ def _counts(scores: pd.DataFrame) -> str:
 def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
     titles = {map_summary.ALL: "all cases", map_summary.CORRECT: "cases that the classifier got right"}
     rows = {}
-    for (cases, explainer), found in scores.groupby(["cases", "explainer"], sort=False):
+    ordered = scores.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
+    for (cases, explainer), found in ordered.groupby(["cases", "explainer"], sort=False):
         cells = dict(zip(found["metric"], _cells(found), strict=True))
         counts = {"explainer": str(explainer), "maps": f"{found['maps'].iloc[0]:,}", "passes": _passes(found)}
         rows[titles[cases], explainer] = counts | {
@@ -204,7 +205,7 @@ def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[
         axes.set_title(title)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=3)
     name_rows(panels[0], explainers)
     return figure
 
@@ -233,6 +234,7 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
 def _estimates(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
     frame = explanation_metrics.estimates(run.folder)
     of_all = scores[(scores["cases"] == map_summary.ALL) & (scores["metric"] == "true_effects")]
+    of_all = of_all[of_all["explainer"].isin(frame["explainer"])]  # maps, and no controls
     titles = {row["explainer"]: f"{row['explainer']}: {row['mean']:.2f}" for row in of_all.to_dict("records")}
     if len(frame) < 2 or of_all["mean"].isna().all():
         return
