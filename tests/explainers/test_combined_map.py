@@ -89,10 +89,17 @@ def test_a_map_of_zeros_leaves_the_others_and_what_is_not_finite_is_passed_on(cl
 
 
 def test_passes_are_those_of_all_maps_and_one_of_the_image(convolutional, images):
-    grids = {name: EffectMap(PixelGrid(size, size, Constant(0.5))) for name, size in (("coarse", 2), ("fine", 3))}
+    grids = {
+        name: EffectMap(PixelGrid(size, size, Constant(0.5)), "log_odds") for name, size in (("coarse", 2), ("fine", 3))
+    }
     whole = CombinedMap(grids)
     whole(images(2, 3, 12, 15), TARGET, convolutional())
     assert whole.passes == (1 + 4) + (1 + 9) + 1
+
+
+def test_a_map_in_probability_is_refused():
+    with pytest.raises(ValueError, match=r"explainers\.b\.scale must be log_odds, .* got probability\."):
+        CombinedMap({"a": Painted([1.0]), "b": EffectMap(PixelGrid(2, 2, Constant(0.5)), "probability")})
 
 
 def test_one_map_or_what_is_no_explainer_is_refused():

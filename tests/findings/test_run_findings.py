@@ -73,6 +73,7 @@ def test_the_best_of_several_maps_has_a_wider_interval_that_says_so():
 def difference(family, estimate, low, high):
     return {
         "detector": "effect_consistency",
+        "reference": "feature_squeezing",
         "family": family,
         "auroc_noise": estimate,
         "auroc_noise_low": low,
@@ -87,7 +88,7 @@ def test_a_detector_is_ahead_only_on_families_whose_interval_says_so():
         difference("square", 0.01, -0.02, 0.04),
         difference("fgsm", -0.03, -0.05, -0.01),
     ])  # fmt: skip
-    found = detection_findings._over_families(rows, "effect_consistency", "auroc_noise", "noise of the same size")
+    found = detection_findings._over_families(rows, "auroc_noise", "noise of the same size")
     assert "higher on PGD, lower on FGSM, no difference shown on Square (ahead on 1 of 3" in found.text
     assert "least on FGSM, -0.030 [-0.050, -0.010], n = 50 attacked images" in found.text
-    assert (found.name, found.estimate) == ("detection_minus_squeezing_noise", -0.03)
+    assert (found.name, found.estimate) == ("effect_consistency_minus_feature_squeezing_noise", -0.03)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,32 @@ def test_seeds_are_pooled_with_their_number_and_spread_and_nothing_else(runs):
     assert frame["estimate"].tolist() == pytest.approx([0.25, 0.45] * 4)
     assert frame["sd"].tolist() == pytest.approx([0.1 / 2**0.5] * 8)
     assert frame["low"].isna().all()
+
+
+def test_clean_images_of_jobs_that_differ_in_epsilon_alone_count_once(runs):
+    number = {"estimate": 0.9, "low": 0.8, "high": 1.0, "reason": ""}
+    for each in runs:
+        each.summary["conditions"]["clean"]["accuracy"] = number
+    frame = by_factors(runs)
+    clean = frame[frame["metric"] == "accuracy"]
+    assert len(clean) == 4
+    assert set(clean["seeds"]) == {2}
+
+
+def test_values_that_read_alike_are_not_pooled(runs):
+    """Both are shown as "yes" by themselves."""
+    settings = [{"seed": seed, "augmentation": name} for seed, name in enumerate(("True", "yes"))]
+    frame = by_factors([replace(runs[0], config=runs[0].config | own) for own in settings])
+    assert set(frame["seeds"]) == {1}
+    assert set(frame["augmentation"]) == {"True", "yes"}
+
+
+def test_jobs_of_one_seed_that_differ_in_no_factor_stand_by_themselves(runs):
+    twice = [replace(runs[0], label=name) for name in ("first", "second")]
+    frame = by_factors(twice)
+    assert frame["job"].tolist() == ["first", "second"]
+    assert frame["estimate"].tolist() == pytest.approx([0.2, 0.2])
+    assert set(frame["seeds"]) == {1}
 
 
 def test_a_table_of_two_ways_has_the_last_factor_across(runs):

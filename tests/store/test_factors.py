@@ -3,6 +3,7 @@
 import itertools
 
 from dovision.store.factors import factor_text, factor_values
+from dovision.store.run_record import Run, alike
 
 
 def job(rows=2, attack="PGD", seed=0, **more):
@@ -35,6 +36,13 @@ def test_a_difference_that_nobody_typed_is_a_factor_unless_others_determine_it()
     assert list(factor_values(jobs, [[], []])) == ["dataset.size"]
 
 
+def test_what_changes_with_the_seed_is_a_factor_but_for_seeds_of_parts():
+    jobs = [job(seed=0, epochs=10), job(seed=1, epochs=5)]
+    assert list(factor_values(jobs, [["seed=0"], ["seed=1"]])) == ["epochs", "seed"]
+    jobs = [job(seed=seed, attack_seed={"seed": seed}) for seed in (0, 1)]
+    assert list(factor_values(jobs, [["seed=0"], ["seed=1"]])) == ["seed"]
+
+
 def test_where_and_how_fast_a_job_ran_is_no_factor():
     jobs = [job(threads=n, output_root=f"/{n}") for n in (1, 2)]
     assert factor_values(jobs, [["threads=1", "hydra.run.dir=/1"], ["threads=2"]]).empty
@@ -43,3 +51,11 @@ def test_where_and_how_fast_a_job_ran_is_no_factor():
 def test_choices_that_the_configuration_does_not_name_are_factors():
     found = factor_values([job(), job()], [["experiment=demo"], []])
     assert found["experiment"].tolist() == ["demo", "-"]
+
+
+def test_runs_whose_factors_read_alike_are_not_put_together():
+    """Both are shown as "PGD"."""
+    runs = [Run(None, "", "completed", {}, job(augmentation=name), {}) for name in ("pgd", "PGD", "PGD")]
+    found = alike(runs, apart_from=["seed"])
+    assert [len(group) for group in found.values()] == [1, 2]
+    assert list(found) == ["augmentation=pgd", "augmentation=PGD"]

@@ -179,7 +179,7 @@ def test_another_programs_run_json_is_foreign_and_no_error(folder, page_of):
 def test_labels_do_not_suffer_from_a_run_that_cannot_be_read(folder, write_run):
     write_run(folder / "other", ["attack=pgd", "seed=3"], images=4, maps=0, eps=())
     (folder / "spoilt" / "run.json").write_text("{")
-    assert [run.label for run in survey(folder)] == ["seed 1", "seed 3", "spoilt"]
+    assert [run.label for run in survey(folder)] == ["epsilon 0.2, seed 1", "seed 3", "spoilt"]
 
 
 @pytest.mark.slow

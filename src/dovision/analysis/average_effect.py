@@ -125,7 +125,7 @@ def at_level(frame: pd.DataFrame, level: float) -> pd.DataFrame:
     """The result of `average_effects` with intervals of another level."""
     columns = ["mean", "error", "skewness", "effective", "clusters", "reason"]
     low, high = Means(*(frame[name].to_numpy() for name in columns)).ends(level)
-    return frame.assign(low=low, high=high)
+    return frame.assign(low=low.clip(-1, 1), high=high.clip(-1, 1))  # as any effect on a probability
 
 
 def grouped_means(

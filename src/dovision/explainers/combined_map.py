@@ -12,6 +12,8 @@ from dovision.functional.effects import evidence
 from dovision.interfaces import Classifier, Explainer, Images
 from dovision.types import Batch, Shape
 
+LOG_ODDS = "log_odds"  # the scale of the maps that are combined
+
 
 class CombinedMap(Explainer):
     """Maps of several explainers, such as effects with several fills and scales, each of which counts alike.
@@ -24,7 +26,7 @@ class CombinedMap(Explainer):
         explainers: at least two, by name, with maps in log-odds or logits.
 
     Raises:
-        ValueError: there are fewer than two, or one is no explainer.
+        ValueError: there are fewer than two, one is no explainer, or its maps are in probability.
     """
 
     counts_passes = True  # those of the explainers, and one for P(y | x)
@@ -36,6 +38,11 @@ class CombinedMap(Explainer):
         }
         if len(self.explainers) < 2:
             raise ValueError(f"explainers must be at least two, got {len(self.explainers)}. Name another one.")
+        for name, each in self.explainers.items():
+            if (scale := getattr(each, "scale", LOG_ODDS)) != LOG_ODDS:
+                raise ValueError(
+                    f"explainers.{name}.scale must be {LOG_ODDS}, as that of all maps that are combined, got {scale}."
+                )
 
     @property
     def passes(self) -> float:
@@ -63,6 +70,6 @@ class CombinedMap(Explainer):
     @torch.no_grad()
     def _lost(self, log_odds: Tensor, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         """Probability that the class loses with its log-odds, shape (B, 1, H, W)."""
-        control = evidence(classifier(batch.image).double(), classifier.task, "log_odds")
+        control = evidence(classifier(batch.image).double(), classifier.task, LOG_ODDS)
         control = control.take_along_dim(target.unsqueeze(1), 1)[:, :, None, None]
         return control.sigmoid() - (control - log_odds).sigmoid()

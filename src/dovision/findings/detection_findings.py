@@ -1,61 +1,57 @@
-"""Findings of detectors: effect_consistency against feature squeezing on attacks that it has not seen, paired."""
+"""Findings of detectors: effect_consistency minus the reference of the run, paired, on attacks that it has not seen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from dovision.analysis.detection_summary import DETECTION, WHOLE_FAMILY, read_detection, unseen
-from dovision.analysis.detector_comparison import DIFFERENCES, detector_differences, read_comparison
+from dovision.analysis.detector_comparison import DIFFERENCES, read_comparison
 from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding, in_brackets
-from dovision.store.detection_tables import ADAPTIVE, COMPARISON, SCORES, all_but, best_variant, preferred
+from dovision.store.detection_tables import ADAPTIVE, COMPARISON, all_but, best_variant, preferred
 from dovision.store.display_names import component_name
 from dovision.store.run_record import Run
 
-CLAIMED, REFERENCE = "effect_consistency", "feature_squeezing"
+CLAIMED = "effect_consistency"  # how the names of the detectors begin, of which the first is compared
 _AGAINST = dict(zip(DIFFERENCES, ("clean images", "noise of the same size"), strict=True))
 
 
 def detection_findings(run: Run) -> Iterator[Finding]:
-    """The claimed detector against the reference on clean images and on noise; without both, the best one's worst.
+    """The claimed detector against the reference on clean images and on noise; without either, the best one's worst.
 
     Then the success of the attacker who knows the detector, where the run has one.
     """
     if not (run.folder / DETECTION).is_file():
         return
     frame = read_detection(run.folder)
-    detectors = list(frame["detector"].unique())
-    claimed = next((name for name in detectors if str(name).startswith(CLAIMED)), None)
-    if claimed is not None and REFERENCE in detectors:
-        yield from _compared(_differences(run.folder), str(claimed))
-    else:
-        yield from _best(frame)
-    yield from _adaptive(frame, str(claimed or ""))
+    compared = _differences(run)
+    yield from _compared(compared) if len(compared) else _best(frame)
+    yield from _adaptive(frame, CLAIMED)
 
 
-def _differences(folder: Path) -> pd.DataFrame:
-    """Rows of whole families, unseen where there are several, of detectors minus the reference."""
-    frame = read_comparison(folder) if (folder / COMPARISON).is_file() else pd.DataFrame()
-    if frame.empty or frame["reference"].iloc[0] != REFERENCE:
-        frame = detector_differences(folder, REFERENCE) if (folder / SCORES).is_file() else frame
-    rows = frame[frame["attack"] == WHOLE_FAMILY] if len(frame) else frame
-    if len(rows) and rows["family"].nunique() > 1:
+def _differences(run: Run) -> pd.DataFrame:
+    """Rows of whole families, unseen where there are several, of the claimed detector minus the reference."""
+    if not (run.folder / COMPARISON).is_file():
+        return pd.DataFrame()
+    frame = read_comparison(run.folder)
+    rows = frame[(frame["attack"] == WHOLE_FAMILY) & frame["detector"].str.startswith(CLAIMED)]
+    rows = rows[rows["detector"] == rows["detector"].iloc[0]] if len(rows) else rows
+    if rows["family"].nunique() > 1:
         rows = rows[(rows["fitted_on"] == "") | (rows["fitted_on"] == rows["family"].map(all_but))]
-    return best_variant(rows) if len(rows) else rows
+    return best_variant(rows)
 
 
-def _compared(rows: pd.DataFrame, claimed: str) -> Iterator[Finding]:
-    own = rows[rows["detector"] == claimed] if len(rows) else rows
+def _compared(rows: pd.DataFrame) -> Iterator[Finding]:
     for column, negatives in _AGAINST.items():
-        known = own[own[column].notna()] if len(own) else own
+        known = rows[rows[column].notna()]
         if len(known):
-            yield _over_families(known, claimed, column, negatives)
+            yield _over_families(known, column, negatives)
 
 
-def _over_families(rows: pd.DataFrame, claimed: str, column: str, negatives: str) -> Finding:
+def _over_families(rows: pd.DataFrame, column: str, negatives: str) -> Finding:
     """Families on which the detector is ahead, behind, or not shown to differ, and its least difference."""
+    claimed, reference = (str(rows[name].iloc[0]) for name in ("detector", "reference"))
     signs = {str(row["family"]): direction(row, column) for row in rows.to_dict("records")}
     named = {way: _listed([family for family, sign in signs.items() if sign == way]) for way in (1, -1, 0)}
     words = {1: "higher on", -1: "lower on", 0: f"{NO_DIFFERENCE} on"}
@@ -64,12 +60,12 @@ def _over_families(rows: pd.DataFrame, claimed: str, column: str, negatives: str
     attacks = "attacks of families that it was not fitted to" if len(rows) > 1 else "attacks of the family"
     ahead = sum(sign > 0 for sign in signs.values())
     text = (
-        f"AUROC of {component_name(claimed)} minus that of {component_name(REFERENCE)}, {attacks} against {negatives}: "
+        f"AUROC of {component_name(claimed)} minus that of {component_name(reference)}, {attacks} against {negatives}: "
         f"{verdicts} (ahead on {ahead} of {len(rows)}; least on {component_name(least['family'])}, "
         f"{in_brackets(least, column)}, n = {least['successful']:,} attacked images; each interval by itself)"
     )
     end = "noise" if column.endswith("noise") else "clean"
-    return finding(f"detection_minus_squeezing_{end}", f"{text}.", least, least["successful"], column)
+    return finding(f"{claimed}_minus_{reference}_{end}", f"{text}.", least, least["successful"], column)
 
 
 def _best(frame: pd.DataFrame) -> Iterator[Finding]:
@@ -94,7 +90,7 @@ def _adaptive(frame: pd.DataFrame, detector: str) -> Iterator[Finding]:
     rows = frame[(frame["attack"] == ADAPTIVE) & frame["evasion_5"].notna()]
     if rows.empty:
         return
-    named = detector if (rows["detector"] == detector).any() else rows["detector"].iloc[0]
+    named = next((name for name in rows["detector"] if name.startswith(detector)), rows["detector"].iloc[0])
     own = rows[rows["detector"] == named]
     row = own.loc[own["eps"].idxmax()].to_dict()
     text = (

@@ -15,7 +15,7 @@ from dovision.store.factors import SEED_KEY, factor_heads
 from dovision.store.run_record import Run, factors_of
 from dovision.store.tables import CLEAN
 
-_EPSILON = "epsilon"
+_EPSILON, _JOB = "epsilon", "job"
 _FIRST = ("success_rate", "robust_accuracy", "mean_abs_expected_effect")  # metrics whose tables come first
 _NUMBERS = ["metric", "estimate", "low", "high", "sd", "seeds", "images"]
 _COMPARED = 3  # factors that have a sentence
@@ -35,9 +35,10 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     """Headline numbers of completed runs by their factors, with seeds pooled and nothing else.
 
     Returns:
-        A row a setting and metric: a column a factor, by its display name, of text; "epsilon" ("clean" for clean
-        images) where a run has attacked images; metric; estimate, low and high (of one seed, with its interval; of
-        several, their mean, without one); sd over seeds; seeds, how many; images, the fewest of a run.
+        A row a setting and metric: a column a factor, by its display name, of text; "job" where jobs have the same
+        factors and the same seed; "epsilon" ("clean" for clean images) where a run has attacked images; metric;
+        estimate, low and high (of one seed, with its interval; of several, their mean, without one); sd over seeds;
+        seeds, how many; images, the fewest of a run.
     """
     factors = factors_of(runs)
     attacked = any(len(run.summary["conditions"]) > 1 for run in runs)
@@ -45,7 +46,8 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     heads = factor_heads(keys)
     rows = []
     for run, (_, levels) in zip(runs, factors.iterrows(), strict=True):
-        setting = {head: value_text(str(levels[key])) for key, head in heads.items()}
+        setting = {head: str(levels[key]) for key, head in heads.items()}
+        setting |= {_JOB: run.label, SEED_KEY: levels.get(SEED_KEY)}
         for condition, found in run.summary["conditions"].items():
             own = setting | ({_EPSILON: condition.removeprefix("eps=")} if attacked else {})
             for metric in (name for name in HEADLINE_METRICS if found[name] is not None):
@@ -55,6 +57,10 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     if frame.empty:
         return frame
     names = [*heads.values(), *([_EPSILON] if attacked else [])]
+    of_attacks = frame[frame[_EPSILON] != CLEAN] if attacked else frame
+    if of_attacks.duplicated([*names, "metric", SEED_KEY]).any():
+        names.insert(len(heads), _JOB)
+    frame = frame.drop_duplicates([*names, "metric", SEED_KEY])  # clean images of jobs that differ in epsilon alone
     pooled = frame.astype(dict.fromkeys(("estimate", "low", "high"), float)).groupby([*names, "metric"], sort=False)
     found = pooled.agg(
         estimate=("estimate", "mean"),
@@ -65,7 +71,14 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
         images=("images", "min"),
     ).reset_index()
     several = found["seeds"] > 1
-    return found.assign(low=found["low"].mask(several), high=found["high"].mask(several))
+    shown = {head: _shown(found[head]) for head in heads.values()}
+    return found.assign(low=found["low"].mask(several), high=found["high"].mask(several), **shown)
+
+
+def _shown(values: pd.Series[str]) -> pd.Series[str]:
+    """Values of a factor for people; as they are where two would read alike."""
+    texts = {value: value_text(value) for value in values.unique()}
+    return values.map(texts) if len(set(texts.values())) == len(texts) else values
 
 
 def pivots(frame: pd.DataFrame) -> list[Pivot]:

@@ -48,7 +48,7 @@ class KnownSite:
     engines: list[tuple[Incremental, float]] = field(default_factory=list)
     chosen: dict[_Region, Incremental | None] = field(default_factory=dict)  # by the region edited; None: whole passes
     saved: dict[_Region, float] = field(default_factory=dict)  # share of the operations of whole passes, likewise
-    reason: str = ""  # why there is no incremental engine, if one could not be made
+    reason: str = ""  # why no incremental engine could be made for the region tried last
     bytes_per_row: int = 0  # at the peak of a pass that computes all
 
 
@@ -124,7 +124,7 @@ def _try(
 
     With it comes the share of the operations of whole passes that it saves, or would save.
     """
-    classifier = plain.classifier
+    classifier, known.reason = plain.classifier, ""
     with _Operations() as edit:  # which both engines make
         edited = edit_of(pairs, intervention, clean.site, context, local=False).value
     assert isinstance(edited, Tensor)

@@ -158,10 +158,15 @@ def best_variant(frame: pd.DataFrame) -> pd.DataFrame:
 
 def detectors_of(folder: Path) -> list[str]:
     """The detectors of scores.parquet, in the order of their first rows; errors as those of `read_scores`."""
-    names = dict.fromkeys(
-        str(name) for table in row_groups(folder / SCORES, ["detector"]) for name in table["detector"].unique()
-    )
-    return list(names) or read_scores(folder)["detector"].tolist()
+    tables = row_groups(folder / SCORES, ["detector"])
+    names = dict.fromkeys(str(name) for table in tables for name in table["detector"].unique())
+    if not names:
+        raise _no_rows(folder)
+    return list(names)
+
+
+def _no_rows(folder: Path, of: str = "") -> ValueError:
+    return ValueError(f"{folder / SCORES} must have rows{of}, got none. Delete the folder {folder} and run again.")
 
 
 def preferred_scores(folder: Path) -> pd.DataFrame:
@@ -184,7 +189,7 @@ def read_scores(folder: Path, detector: str | None = None) -> pd.DataFrame:
     table = read_table(path, detector=detector)
     frame: pd.DataFrame = table.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
     if frame.empty:
-        raise ValueError(f"{path} must have rows, got none. Delete the folder {folder} and run again.")
+        raise _no_rows(folder, "" if detector is None else f" of the detector {detector}")
     silent = frame.loc[frame["score"].isna(), "detector"]
     if len(silent):
         raise ValueError(f"{path} must have a score in each row, got nan in {len(silent):,}, from {silent.iloc[0]}.")

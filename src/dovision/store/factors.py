@@ -11,7 +11,7 @@ from dovision.store.config_diff import flattened, split
 from dovision.store.display_names import setting_name, setting_text
 
 SEED_KEY = "seed"
-NO_FACTORS = ("output_root", "rerun", "on_failure", "threads", "num_workers", "logger", "trainer", "note", "reported")
+NO_FACTORS = ("output_root", "rerun", "on_failure", "threads", "num_workers", "logger", "note", "reported")
 _GROUPS = ("attack", "autoencoder", "dataset", "intervention", "model")  # of which an override names the component
 
 
@@ -19,8 +19,9 @@ def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
     """The factors of some jobs, as text: a row a job, a column a factor, by its dotted name; the seed comes last.
 
     A setting that was given on the command line is a factor, unless it has the value of another one in every job.
-    Any other setting is one only if neither a factor nor all of them together determine it: the steps of an attack
-    follow from the choice of the attack, and a seed of the data from the seed.
+    Any other setting is one only if the factors, besides the seed, do not determine it, as the choice of an attack
+    determines its steps. A seed of a part is none if it follows from the seed; anything else that changes with the
+    seed is one, so that the jobs are not pooled over their seeds.
 
     Args:
         configs: of the jobs, nested; empty where it is not known.
@@ -42,7 +43,8 @@ def factor_values(configs: Sequence[Mapping[str, Any]], overrides: Sequence[Sequ
     seeds = {SEED_KEY: [record.get(SEED_KEY, "-") for record in records]} if SEED_KEY in differing else {}
     for key in of_known:
         values = [record.get(key, "-") for record in records]
-        if key not in (*given, SEED_KEY) and not _determined(values, [*columns.values(), *seeds.values()]):
+        known = [*columns.values(), *(seeds.values() if key.endswith(f".{SEED_KEY}") else ())]
+        if key not in (*given, SEED_KEY) and not _determined(values, known):
             columns[key] = values
     columns = {key: _grids(key, values, columns, records) for key, values in columns.items()}
     return pd.DataFrame(columns | seeds, index=range(len(records)))

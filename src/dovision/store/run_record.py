@@ -188,7 +188,10 @@ def alike(runs: Sequence[Run], apart_from: Sequence[str]) -> dict[str, list[Run]
     """
     factors = factors_of(runs)
     left = [key for key in factors if not any(key == name or key.startswith(f"{name}.") for name in apart_from)]
-    groups: dict[str, list[Run]] = {}
-    for run, (_, row) in zip(runs, factors[left].iterrows(), strict=True):
-        groups.setdefault(factor_text(row), []).append(run)
-    return groups
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run, values in zip(runs, factors[left].to_numpy(), strict=True):
+        groups.setdefault(tuple(values), []).append(run)
+    texts = [factor_text(pd.Series(values, left, dtype=object)) for values in groups]
+    exact = [", ".join(f"{key}={value}" for key, value in zip(left, values, strict=True)) for values in groups]
+    names = [text if texts.count(text) == 1 else long for text, long in zip(texts, exact, strict=True)]
+    return dict(zip(names, groups.values(), strict=True))

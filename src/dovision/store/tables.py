@@ -173,7 +173,7 @@ def row_groups(
 
     Args:
         path: the file.
-        columns: names of those that are read.
+        columns: names of those that are read, with "sample" or "detector" where it chooses the rows.
         samples: whose rows are read.
         detector: whose rows are read, of a table that has such a column.
 
@@ -186,7 +186,7 @@ def row_groups(
             first = file.metadata.row_group(number).column(0).statistics  # column 0 is `sample`
             if samples is not None and not any(first.min <= sample <= first.max for sample in samples):
                 continue
-            if detector is not None and not _may_hold(file, number, "detector", detector):
+            if detector is not None and not _may_hold(file, number, detector):
                 continue
             table = file.read_row_group(number, columns=columns)
             if samples is not None:
@@ -194,10 +194,10 @@ def row_groups(
             yield table if detector is None else table.filter(pc.equal(table["detector"], detector))
 
 
-def _may_hold(file: pq.ParquetFile, number: int, column: str, value: str) -> bool:
-    """Return whether a row group may have this name in a column of names, by its statistics."""
-    known = file.metadata.row_group(number).column(file.schema_arrow.get_field_index(column)).statistics
-    return known is None or not known.has_min_max or known.min <= value <= known.max
+def _may_hold(file: pq.ParquetFile, number: int, detector: str) -> bool:
+    """Return whether a row group may have rows of this detector, by its statistics."""
+    known = file.metadata.row_group(number).column(file.schema_arrow.get_field_index("detector")).statistics
+    return known is None or not known.has_min_max or known.min <= detector <= known.max
 
 
 def read_table(

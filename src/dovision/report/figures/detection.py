@@ -97,7 +97,8 @@ class Detectors(FigureComponent):
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
         detecting = alike([run for run in runs if (run.folder / DETECTION).is_file()], apart_from=["seed"])
-        for number, group in enumerate(group for group in detecting.values() if len(group) > 1):
+        several = (group for group in detecting.values() if len({run.seed for run in group}) == len(group) > 1)
+        for number, group in enumerate(several):
             seeds = ", ".join(str(run.seed) for run in group)
             text = f"Mean, and in brackets the range, over {len(group)} seeds ({seeds}); n is summed over them."
             frame = detection_over_seeds([run.folder for run in group])
