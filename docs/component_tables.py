@@ -1,4 +1,5 @@
-"""Write the tables of components and of run files in README.md and docs/, from conf/ and dovision.store.run_files:
+"""Write the tables of components and of run files in README.md and docs/, from conf/ and dovision.store.run_files,
+and the names of dovision for type checkers and editors, `src/dovision/__init__.pyi`:
 
 python docs/component_tables.py
 """
@@ -9,6 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import dovision
 from dovision.store.run_files import RUN_FILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +43,7 @@ PIECES = {  # of a component, or of a run
 SHORT = re.compile(
     r"(<!-- table of (\w+), made by `python docs/component_tables.py` -->\n).*?(<!-- end -->)", re.DOTALL
 )
+METRICS = "from dovision import metrics as metrics\n"
 HEAD = f"""# Configuration groups
 
 Made from `conf/` by `{COMMAND}`; a test fails when it is out of date. Choose a component by
@@ -92,12 +95,25 @@ def run_files() -> str:
     return table(["file", "what it is", "digest in run.json", "if the run was stopped"], rows)
 
 
+def public_names() -> str:
+    """src/dovision/__init__.pyi: the home of each public name."""
+    homes = sorted(dovision._homes().items(), key=lambda item: (item[1], _isort_key(item[0])))
+    lines = [f"from dovision.{home} import {name} as {name}\n" for name, home in homes]
+    return "".join([f"# Made by `{COMMAND}`; a test fails when it is out of date.\n", METRICS, *lines])
+
+
+def _isort_key(name: str) -> tuple[int, str]:
+    """Constants, then classes, then functions, as ruff sorts them."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+
 TABLES = {"groups": names, "kinds": kinds, "files": run_files}
 
 
 def pages() -> dict[Path, str]:
     """Content of each page, by its path."""
     pages = {ROOT / "docs" / "configuration.md": all_groups()}
+    pages[ROOT / "src" / "dovision" / "__init__.pyi"] = public_names()
     for name in ("README.md", "docs/extend/README.md"):
         text = (ROOT / name).read_text()
         pages[ROOT / name] = SHORT.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)

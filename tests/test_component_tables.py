@@ -19,7 +19,9 @@ def tables():
     return module
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/configuration.md", "docs/extend/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/configuration.md", "docs/extend/README.md", "src/dovision/__init__.pyi"]
+)
 def test_the_tables_of_a_page_are_those_of_the_components(page, tables):
     made = tables.pages()[ROOT / page]
     assert f"`{tables.COMMAND}`" in made

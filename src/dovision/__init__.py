@@ -6,136 +6,26 @@ In a notebook, with any torch module:
     >>> classifier = dv.wrap(network, classes=1000, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
     >>> dv.effect_map(classifier, image, dv.PixelGrid(7, 7)).map
 
-`dv.metrics` holds effects, attacks, localisation and detection as metrics for torchmetrics. Nothing here imports W&B,
-and only the callbacks (EffectEvaluation, MapEvaluation, Detection) import Lightning and Hydra; torch is imported with
-the first name that is used, so that the commands' --help need not wait for it.
+Every component has its class here by name, and so has every metric of `dv.metrics`: `dv.PGD`, `dv.GradCAM`,
+`dv.EffectConsistency`; `dv.component("detector", "ood_knn")` makes one with the settings of its yaml file.
+
+Nothing is imported before its name is used: `import dovision` takes neither torch nor Hydra, Lightning or W&B. What
+each name is stands in `__init__.pyi`, which `make tables` writes, for type checkers and editors.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path as _Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from dovision import metrics as metrics
-    from dovision.api import EffectResult, effect_map, to_batch, wrap
-    from dovision.attacks.gradient_ascent import BIM, FGSM, PGD
-    from dovision.evaluation.detection import Detection as Detection
-    from dovision.evaluation.effects import EffectEvaluation as EffectEvaluation
-    from dovision.evaluation.maps import MapEvaluation as MapEvaluation
-    from dovision.evaluation.on_validation import OnValidation as OnValidation
-    from dovision.functional.outputs import BoxScore, ClassShare, MeanLogit
-    from dovision.interfaces import Attack, Classifier, Images, Intervention
-    from dovision.interventions.activation import Activation
-    from dovision.interventions.brush import Brush
-    from dovision.interventions.fills import Blur, Constant, Mean, Noise, Transformed
-    from dovision.interventions.interchange import Interchange
-    from dovision.interventions.perturbation import Perturbation
-    from dovision.interventions.pixel_grid import PixelGrid
-    from dovision.interventions.segments import Segments
-    from dovision.interventions.sliding_window import SlidingWindow
-    from dovision.interventions.token_drop import TokenDrop
-    from dovision.interventions.transform import Transform
-    from dovision.interventions.transforms import (
-        BitDepth,
-        GaussianFilter,
-        JpegCompression,
-        MedianFilter,
-        NonLocalMeans,
-        Resampling,
-        Rotation,
-        Shift,
-        SignNoise,
-        TransformSequence,
-    )
-    from dovision.interventions.values import GaussianNoise, ReferenceMean, Resample, SampleMean, Steering, Zero
-    from dovision.models.checkpoint import load
-    from dovision.types import CODE, INPUT, Batch, Box, Task
-
-__all__ = [
-    "BIM",
-    "CODE",
-    "FGSM",
-    "INPUT",
-    "PGD",
-    "Activation",
-    "Attack",
-    "Batch",
-    "BitDepth",
-    "Blur",
-    "Box",
-    "BoxScore",
-    "Brush",
-    "ClassShare",
-    "Classifier",
-    "Constant",
-    "EffectResult",
-    "GaussianFilter",
-    "GaussianNoise",
-    "Images",
-    "Interchange",
-    "Intervention",
-    "JpegCompression",
-    "Mean",
-    "MeanLogit",
-    "MedianFilter",
-    "Noise",
-    "NonLocalMeans",
-    "Perturbation",
-    "PixelGrid",
-    "ReferenceMean",
-    "Resample",
-    "Resampling",
-    "Rotation",
-    "SampleMean",
-    "Segments",
-    "Shift",
-    "SignNoise",
-    "SlidingWindow",
-    "Steering",
-    "Task",
-    "TokenDrop",
-    "Transform",
-    "TransformSequence",
-    "Transformed",
-    "Zero",
-    "effect_map",
-    "load",
-    "to_batch",
-    "wrap",
-]
-
-_HOMES = {
-    "attacks.gradient_ascent": ("BIM", "FGSM", "PGD"),
-    "functional.outputs": ("BoxScore", "ClassShare", "MeanLogit"),
-    "interfaces": ("Attack", "Classifier", "Images", "Intervention"),
-    "interventions.activation": ("Activation",),
-    "interventions.brush": ("Brush",),
-    "interventions.fills": ("Blur", "Constant", "Mean", "Noise", "Transformed"),
-    "interventions.interchange": ("Interchange",),
-    "interventions.perturbation": ("Perturbation",),
-    "interventions.pixel_grid": ("PixelGrid",),
-    "interventions.segments": ("Segments",),
-    "interventions.sliding_window": ("SlidingWindow",),
-    "interventions.token_drop": ("TokenDrop",),
-    "interventions.transform": ("Transform",),
-    "interventions.transforms": (
-        "BitDepth",
-        "GaussianFilter",
-        "JpegCompression",
-        "MedianFilter",
-        "NonLocalMeans",
-        "Resampling",
-        "Rotation",
-        "Shift",
-        "SignNoise",
-        "TransformSequence",
-    ),
-    "interventions.values": ("GaussianNoise", "ReferenceMean", "Resample", "SampleMean", "Steering", "Zero"),
-    "models.checkpoint": ("load",),
-    "types": ("CODE", "INPUT", "Batch", "Box", "Task"),
+_HOMES = {  # of what is no component
     "api": ("EffectResult", "effect_map", "to_batch", "wrap"),
+    "functional.outputs": ("BoxScore", "ClassShare", "MeanLogit"),
+    "interfaces": ("Attack", "Classifier", "Detector", "Explainer", "Images", "Intervention"),
+    "interventions.brush": ("Brush",),
+    "notebook.by_name": ("component",),
+    "types": ("CODE", "INPUT", "Batch", "Box", "Task"),
 }
-
-_WITH_LIGHTNING = {  # which `from dovision import *` leaves alone
+_WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does metrics
     "evaluation.detection": ("Detection",),
     "evaluation.effects": ("EffectEvaluation",),
     "evaluation.maps": ("MapEvaluation",),
@@ -143,14 +33,31 @@ _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone
 }
 
 
+def _homes(*, heavy: bool = True) -> dict[str, str]:
+    """Module of each public name, below `dovision`, such as attacks.gradient_ascent of PGD.
+
+    Args:
+        heavy: also of names whose modules import Lightning or torchmetrics.
+    """
+    from dovision.config.component_names import component_homes, metric_homes
+
+    named = {**_HOMES, **_WITH_LIGHTNING} if heavy else _HOMES
+    own = {name: home for home, names in named.items() for name in names}
+    return {**component_homes(), **(metric_homes() if heavy else {}), **own}
+
+
 def __getattr__(name: str) -> Any:
-    for home, names in {**_HOMES, **_WITH_LIGHTNING}.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{home}"), name)
+    if name == "__all__":
+        return sorted(_homes(heavy=False))
     if name == "metrics":
         return import_module(f"{__name__}.metrics")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = _Path(__file__).with_name(name)  # which `from dovision import checks` asks for before it imports that
+    is_module = module.is_dir() or module.with_suffix(".py").is_file()
+    home = None if is_module or name.startswith("_") else _homes().get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *(name for names in _WITH_LIGHTNING.values() for name in names), "metrics"})
+    return sorted({*globals(), "metrics", *_homes()} - {"Any", "import_module"})

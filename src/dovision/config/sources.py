@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
-
-def configuration_folder() -> Path:
-    """The folder of the yaml files: inside the installed package, or at the top of a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
+from dovision.config.component_names import configuration_folder as configuration_folder
 
 
 def resolved(config: Any, without: Collection[str] = ()) -> Any:

@@ -1,0 +1,1 @@
+"""Notebook API: what the commands measure, on tensors, dataloaders and datasets, with results that show themselves."""

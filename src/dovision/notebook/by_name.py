@@ -1,0 +1,103 @@
+"""Components by their names in the configuration, made with the settings that the commands give them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from dovision import checks
+from dovision.config.component_names import configuration_folder
+
+GROUPS = ("attack", "dataset", "detector", "explainer", "fill", "intervention", "transform", "value")
+_SEVERAL = ("detector", "explainer")  # of which a command takes several, by name
+_SUCH_AS = {"attack": "pgd", "detector": "max_softmax", "explainer": "grad_cam", "intervention": "pixel_grid"}
+
+
+def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyType({}), seed: int = 0) -> Any:
+    """A component as the commands make it, by its name in `conf/`.
+
+    Its class is also an attribute of `dovision`, for arguments written out: `dv.PGD(eps=0.1, steps=20)`.
+
+    Args:
+        group: attack, dataset, detector, explainer, fill, intervention, transform or value.
+        name: such as pgd, grad_cam or ood_knn: the name of its yaml file.
+        settings: settings of that file, by name, with other values, such as {"eps": "8/255"}.
+        seed: of whatever it draws.
+
+    Returns:
+        The attack, dataset, detector, explainer, fill, intervention, transform or value.
+
+    Raises:
+        ValueError: there is no such group, component or setting; a setting has no default and is not given; the
+            component refuses its arguments.
+        ImportError: it needs an extra that is not installed; the error names it.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.component("attack", "pgd", {"eps": ["2/255", "8/255"], "steps": 5}).norm
+        'linf'
+        >>> dv.component("dataset", "digits").shape
+        (1, 32, 32)
+    """
+    from dovision.config.choices import composed_component
+    from dovision.config.sources import leaves
+
+    checks.choice("group", group, GROUPS)
+    checks.choice(group, name, sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml")))
+    checks.count("seed", seed)
+    found = composed_component(group, name, seed, several=group in _SEVERAL)
+    for key in checks.instance("settings", settings, Mapping, "a mapping, such as {'eps': 0.1}"):
+        if key not in found or key == "_target_":
+            raise ValueError(checks.unknown_key(f"{group} {name}", str(key), [own for own in found if own[0] != "_"]))
+    missing = [where for where, value in leaves(found) if value == "???" and where.split(".")[0] not in settings]
+    if missing:
+        raise ValueError(f"{group} {name} must be given {', '.join(missing)}, got no value. Add it to settings.")
+    return found.make(**settings)
+
+
+def named_components(group: str, given: object, seed: int = 0) -> dict[str, Any]:
+    """Components of a group by name, from names, objects, a list of these or a mapping.
+
+    Args:
+        group: as of `component`.
+        given: the name of a component, the component itself, a list of these, or a mapping from names to components.
+        seed: of those that are given by name.
+
+    Raises:
+        ValueError: none is given; one is neither a name nor a component of the group; two have one name.
+    """
+    if isinstance(given, Mapping):
+        pairs = [(str(name), each) for name, each in given.items()]
+    else:
+        listed = list(given) if isinstance(given, (list, tuple)) else [given]
+        pairs = [(each if isinstance(each, str) else snake_case(type(each).__name__), each) for each in listed]
+    if not pairs:
+        raise ValueError(f"{group} must name at least one, got none.")
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{group} must have different names, got {twice!r} twice. Name them: {{'NAME': ...}}.")
+    return {name: one_component(group, each, seed) for name, each in pairs}
+
+
+def one_component(group: str, given: object, seed: int = 0) -> Any:
+    """A component of a group from its name, or itself; arguments as those of `named_components`.
+
+    Raises:
+        ValueError: it is neither a name nor a component of the group.
+    """
+    from dovision import interfaces
+
+    if isinstance(given, str):
+        return component(group, given, seed=seed)
+    kind = getattr(interfaces, group.capitalize())
+    article = "an" if group[0] in "aei" else "a"
+    return checks.instance(group, given, kind, f"{article} {group}, or the name of one, such as {_SUCH_AS[group]!r}")
+
+
+def snake_case(name: str) -> str:
+    """The name of a class in snake case: pixel_grid of PixelGrid, pgd of PGD, grad_cam of GradCAM."""
+    joined = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return joined.lower()
