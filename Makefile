@@ -98,7 +98,7 @@ bench: $(VENV)/.dev ## times against captum, foolbox and a plain loop; hours in 
 chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="--sweeps 7 --launchers basic" for a few
 	@$(BIN)/python checks/faults/campaign.py $(or $(CHAOS),--sweeps 100 --launchers basic joblib submitit_local)
 
-tables: $(VENV)/.base ## the tables of components in README.md and docs/, after a change of conf/
+tables: $(VENV)/.base ## the tables of components in docs/, after a change of conf/
 	@$(BIN)/python docs/component_tables.py
 
 checks: $(VENV)/.dev ## programs that measure what tests do not, in checks/; CHECKS=--quick for a short form

@@ -1,4 +1,4 @@
-"""Write the tables of components and of run files in README.md and docs/, from conf/ and dovision.store.run_files,
+"""Write the tables of components and of run files in docs/, from conf/ and dovision.store.run_files,
 and the names of dovision for type checkers and editors, `src/dovision/__init__.pyi`:
 
 python docs/component_tables.py
@@ -76,7 +76,7 @@ def all_groups() -> str:
 
 
 def names() -> str:
-    """The table of README.md: the names of each group's components."""
+    """The table of docs/reference/components.md: the names of each group's components."""
     named = {group: ", ".join(f"`{path.stem}`" for path in components(group)) for group in KINDS | PIECES}
     rows = [(f"`{group}`", what, named[group]) for group, what in (KINDS | PIECES).items()]
     return table(["group", "what it is", "components"], rows)
@@ -89,7 +89,7 @@ def kinds() -> str:
 
 
 def run_files() -> str:
-    """The table of README.md: what a run leaves."""
+    """The table of docs/reference/run_directory.md: what a run leaves."""
     digest = {True: "yes", False: ""}
     rows = [(f"`{file.path}`", file.meaning, digest[file.digested], file.restart) for file in RUN_FILES]
     return table(["file", "what it is", "digest in run.json", "if the run was stopped"], rows)
@@ -114,7 +114,7 @@ def pages() -> dict[Path, str]:
     """Content of each page, by its path."""
     pages = {ROOT / "docs" / "configuration.md": all_groups()}
     pages[ROOT / "src" / "dovision" / "__init__.pyi"] = public_names()
-    for name in ("README.md", "docs/extend/README.md"):
+    for name in ("docs/reference/components.md", "docs/reference/run_directory.md", "docs/extend/README.md"):
         text = (ROOT / name).read_text()
         pages[ROOT / name] = SHORT.sub(lambda found: found[1] + TABLES[found[2]]() + found[3], text)
     return pages

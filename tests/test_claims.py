@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("*.py", "*.yaml", "*.md", "*.html", "*.j2", "*.js", "*.svg", "*.ipynb")
-TEXTS = [ROOT / "README.md", ROOT / "Makefile"]
+TEXTS = [*sorted(ROOT.glob("*.md")), ROOT / "Makefile"]
 TEXTS += [
     path
     for folder in ("conf", "src", "docs", "paper")

@@ -1,4 +1,4 @@
-"""Tables of components in README.md and docs/ are those that docs/component_tables.py makes of conf/."""
+"""Tables of components in docs/ are those that docs/component_tables.py makes of conf/."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ def tables():
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/configuration.md", "docs/extend/README.md", "src/dovision/__init__.pyi"]
+    "page",
+    [
+        "docs/reference/components.md",
+        "docs/reference/run_directory.md",
+        "docs/configuration.md",
+        "docs/extend/README.md",
+        "src/dovision/__init__.pyi",
+    ],
 )
 def test_the_tables_of_a_page_are_those_of_the_components(page, tables):
     made = tables.pages()[ROOT / page]
@@ -41,7 +48,7 @@ def test_a_new_component_is_in_the_tables(tables, tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "ROOT", tmp_path)
     made = tables.pages()
     assert "| `darken` | Darker \\| by epsilon. |" in made[tmp_path / "docs/configuration.md"]
-    assert "| `darken` |\n" in made[tmp_path / "README.md"]
+    assert "| `darken` |\n" in made[tmp_path / "docs/reference/components.md"]
 
 
 def test_every_yaml_says_what_it_is_in_its_first_line(tables):

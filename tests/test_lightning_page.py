@@ -1,4 +1,4 @@
-"""The script of docs/lightning.md, and effects of a fitted network in anybody's module, on one device and on two."""
+"""The script of docs/how-to/lightning.md, and effects of a fitted network in any module, on one device and two."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from dovision.store.run_record import read_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = (ROOT / "docs" / "lightning.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "lightning.md").read_text()
 SCRIPT = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
 ONE, TWO = 'accelerator="cpu", ', 'accelerator="cpu", devices=2, strategy="ddp", '
 RESULT = """    if trainer.is_global_zero:

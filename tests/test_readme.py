@@ -1,3 +1,5 @@
+"""README.md and the pages of docs/: commands compose, those on digits are planned, Python runs, links hold."""
+
 from __future__ import annotations
 
 import re
@@ -12,13 +14,27 @@ from hydra.core.override_parser.types import Override
 from dovision.config.errors import configuration_folder
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-LINES = re.findall(r"^    (dovision-.*)", README.replace("\\\n", ""), re.MULTILINE)
+OUTER = ["README.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md", "SECURITY.md"]
+EXTEND = sorted((ROOT / "docs" / "extend").glob("*.md"))  # whose examples tests/test_docs.py runs
+DOCS = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path not in EXTEND]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in [*map(ROOT.joinpath, OUTER), *DOCS, *EXTEND]}
+SHOWN = {name: text for name, text in TEXTS.items() if not name.startswith("docs/extend/")}
+LINES = dict.fromkeys(  # each command once, however many pages show it
+    line for text in SHOWN.values() for line in re.findall(r"^(?: {4})?(dovision-.*)", text.replace("\\\n", ""), re.M)
+)
 COMMANDS = [shlex.split(line, comments=True) for line in LINES]
-EXPERIMENTS = [["dovision-evaluate", *shlex.split(words)] for words in re.findall(r"`(experiment=[^`]+)`", README)]
+NAMED = dict.fromkeys(words for text in SHOWN.values() for words in re.findall(r"`(experiment=[\w./ =]+)`", text))
+EXPERIMENTS = [["dovision-evaluate", *shlex.split(words)] for words in NAMED]
 RUN = [
-    command for command in COMMANDS if "dataset=digits" in command and "hydra/launcher=submitit_slurm" not in command
+    command
+    for command in COMMANDS
+    if command[0] == "dovision-evaluate"
+    and "dataset=digits" in command
+    and "hydra/launcher=submitit_slurm" not in command
+    and not any(word.startswith(("checkpoint=", "model.name=vit")) for word in command)  # a file; a minute's network
 ]
+PYTHON = {name: found for name, text in SHOWN.items() if (found := re.findall(r"```python\n(.*?)```", text, re.DOTALL))}
+SCRIPTS = {"docs/how-to/lightning.md": "run by test_lightning_page.py"}
 
 
 def first(override: Override) -> str:
@@ -29,12 +45,21 @@ def first(override: Override) -> str:
     return f"{override.input_line.partition('=')[0]}={value}"
 
 
+def test_the_pages_show_commands_and_python():
+    assert len(COMMANDS) > 30
+    assert len(EXPERIMENTS) > 5
+    assert len(RUN) > 10
+    assert "README.md" in PYTHON
+
+
 @pytest.mark.slow
-def test_the_notebook_example_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+@pytest.mark.parametrize("page", [page for page in PYTHON if page not in SCRIPTS])
+def test_the_python_of_a_page_runs(page):
     names: dict[str, object] = {}
-    exec(code, names)
-    assert names["found"].map.shape == (1, 224, 224)
+    for code in PYTHON[page]:
+        exec(code, names)
+    if page == "README.md":
+        assert names["found"].map.shape == (1, 224, 224)
 
 
 @pytest.mark.parametrize("command", COMMANDS + EXPERIMENTS, ids=" ".join)
@@ -51,9 +76,8 @@ def test_every_command_composes(command):
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_dry_run")
 @pytest.mark.parametrize("command", RUN, ids=" ".join)
-def test_what_is_told_of_the_digits_is_planned_by_the_command(command, dovision_evaluate, tmp_path, capsys):
+def test_what_is_shown_of_the_digits_is_planned_by_the_command(command, dovision_evaluate, tmp_path, capsys):
     pytest.importorskip("timm")
-    assert command[0] == "dovision-evaluate"
     words = [word for word in command[1:] if word != "-m" and not word.startswith("hydra")]
     several = ["-m"] * ("-m" in command)
     assert dovision_evaluate(*words, "dry_run=true", f"output_root={tmp_path}", *several) == 0
@@ -61,17 +85,33 @@ def test_what_is_told_of_the_digits_is_planned_by_the_command(command, dovision_
 
 
 def test_every_make_target_exists():
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^    )make ([a-z-]+)", README, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    shown = "\n".join(TEXTS.values())
+    named = set(re.findall(r"(?:`|^(?: {4})?)make ([a-z-]+)", shown, re.M))
     assert {"demo", "test", "figures", "bench"} <= named <= targets
 
 
-@pytest.mark.parametrize("page", ["README.md", "SECURITY.md", "docs/glossary.md", "docs/extend/README.md"])
+@pytest.mark.parametrize("page", TEXTS)
 def test_every_file_of_the_project_that_is_named_exists(page):
-    named = set(re.findall(r"\b(?:src|tests|conf|checks|benchmarks|docs)/[\w/.-]+\.\w+", (ROOT / page).read_text()))
+    text = re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL)
+    named = set(re.findall(r"(?<![\w/])(?:src|tests|conf|checks|benchmarks|docs)/[\w/.-]+\.\w+", text))
     assert {path for path in named if not (ROOT / path).is_file()} == set()
 
 
-def test_every_file_that_is_linked_exists():
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", TEXTS)
+def test_every_file_that_is_linked_exists(page):
+    text = re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL)
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text)
+    here = (ROOT / page).parent
+    assert [link for link in links if "://" not in link and not (here / link).exists()] == []
+
+
+def test_readme_is_short_and_its_pictures_are_light():
+    assert len(TEXTS["README.md"].splitlines()) <= 150
+    assert all(path.stat().st_size < 300_000 for path in (ROOT / "docs").rglob("*") if path.suffix in (".png", ".svg"))
+
+
+def test_every_question_has_its_page():
+    linked = re.findall(r"\]\((\w+\.md)\)", TEXTS["docs/how-to/index.md"])
+    assert sorted([*linked, "index.md"]) == sorted(path.name for path in (ROOT / "docs" / "how-to").glob("*.md"))
+    assert len(linked) >= 20
