@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dovision import checks
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.io.text_files import make_folder
 from dovision.report.report_figure import save_report_figure
 from paper.lock import Locked, changes, lock, read_lock, write_lock
@@ -110,7 +110,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 print(f"not drawn: {name}: {why}", file=sys.stderr if asked.figure else sys.stdout)
             return int(bool(asked.figure and missing))
     except (ValueError, OSError) as error:
-        print(f"paper: {explain(error)}", file=sys.stderr)
+        print(f"paper: {error_text(error)}", file=sys.stderr)
         return 1
     return 0
 

@@ -18,18 +18,26 @@ from pathlib import Path as _Path
 from typing import Any
 
 _HOMES = {  # of what is no component
-    "api": ("EffectResult", "effect_map", "to_batch", "wrap"),
+    "api": ("to_batch", "wrap"),
     "functional.outputs": ("BoxScore", "ClassShare", "MeanLogit"),
     "interfaces": ("Attack", "Classifier", "Detector", "Explainer", "Images", "Intervention"),
     "interventions.brush": ("Brush",),
     "notebook.by_name": ("component",),
+    "notebook.effect_map": ("EffectResult", "effect_map"),
     "types": ("CODE", "INPUT", "Batch", "Box", "Task"),
 }
 _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does metrics
     "evaluation.detection": ("Detection",),
     "evaluation.effects": ("EffectEvaluation",),
     "evaluation.maps": ("MapEvaluation",),
+    "evaluation.explanation_config": ("MapSettings",),
     "evaluation.on_validation": ("OnValidation",),
+    "notebook.attack": ("AttackedImages", "attack"),
+    "notebook.compare": ("compare",),
+    "notebook.detect": ("DetectedAttacks", "detect"),
+    "notebook.effects": ("MeasuredEffects", "effects"),
+    "notebook.explain": ("ExplainedImages", "explain"),
+    "notebook.image_data": ("ImageData",),
 }
 
 

@@ -1,7 +1,5 @@
 # Made by `python docs/component_tables.py`; a test fails when it is out of date.
 from dovision import metrics as metrics
-from dovision.api import EffectResult as EffectResult
-from dovision.api import effect_map as effect_map
 from dovision.api import to_batch as to_batch
 from dovision.api import wrap as wrap
 from dovision.attacks.apgd import APGD as APGD
@@ -47,6 +45,7 @@ from dovision.detectors.ml_loo import MLLOO as MLLOO
 from dovision.detectors.pytorch_ood import PytorchOOD as PytorchOOD
 from dovision.evaluation.detection import Detection as Detection
 from dovision.evaluation.effects import EffectEvaluation as EffectEvaluation
+from dovision.evaluation.explanation_config import MapSettings as MapSettings
 from dovision.evaluation.maps import MapEvaluation as MapEvaluation
 from dovision.evaluation.on_validation import OnValidation as OnValidation
 from dovision.explainers.attention import AttentionRollout as AttentionRollout
@@ -132,7 +131,19 @@ from dovision.models.timm_model import timm_model as timm_model
 from dovision.models.topk_sae import TopkSae as TopkSae
 from dovision.models.torchvision_model import torchvision_model as torchvision_model
 from dovision.models.xrv_model import xrv_model as xrv_model
+from dovision.notebook.attack import AttackedImages as AttackedImages
+from dovision.notebook.attack import attack as attack
 from dovision.notebook.by_name import component as component
+from dovision.notebook.compare import compare as compare
+from dovision.notebook.detect import DetectedAttacks as DetectedAttacks
+from dovision.notebook.detect import detect as detect
+from dovision.notebook.effect_map import EffectResult as EffectResult
+from dovision.notebook.effect_map import effect_map as effect_map
+from dovision.notebook.effects import MeasuredEffects as MeasuredEffects
+from dovision.notebook.effects import effects as effects
+from dovision.notebook.explain import ExplainedImages as ExplainedImages
+from dovision.notebook.explain import explain as explain
+from dovision.notebook.image_data import ImageData as ImageData
 from dovision.types import CODE as CODE
 from dovision.types import INPUT as INPUT
 from dovision.types import Batch as Batch

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.config.instead import INSTEAD, replacement
 from dovision.config.sources import configuration_folder
 from dovision.sweeps import jobs
@@ -35,7 +35,7 @@ def refusal(command: str, override: str) -> str:
             config = compose(command, [override], return_hydra_config=True)
             Checks(command)(config, [override], config.hydra.runtime.choices)
         except (ValueError, HydraException) as error:
-            return explain(error)
+            return error_text(error)
     return ""
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import SwinTransformer, VisionTransformer
 
-from dovision import api
+import dovision as dv
 from dovision.explainers.effect_map import EffectMap
 from dovision.interfaces import Classifier
 from dovision.interventions.token_drop import TokenDrop
@@ -84,7 +84,7 @@ def test_timms_networks_equal_their_blocks_run_on_the_tokens_that_stay(name):
 
 def test_maps_of_effects_are_painted_where_the_tokens_lie():
     classifier, batch = of_torchvision(), batch_of(32)
-    found = api.effect_map(classifier, batch.image, TokenDrop(2, 2), target=1)
+    found = dv.effect_map(classifier, batch.image, TokenDrop(2, 2), target=1)
     assert torch.equal(found.map[:, 0, 0], found.effect[:, 0, 1])
     assert torch.equal(found.map[:, -1, -1], found.effect[:, 3, 1])
     maps = EffectMap(TokenDrop(2, 2))(batch, torch.ones(2, dtype=torch.long), classifier)

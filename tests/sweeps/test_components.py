@@ -17,7 +17,7 @@ from torch import nn
 
 from dovision.attacks.random_sign import RandomSign
 from dovision.config import settings
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.config.sources import configuration_folder
 from dovision.interfaces import Classifier
 from dovision.store import schemas
@@ -63,7 +63,7 @@ def check(components: Components, config: DictConfig, here: bool = True) -> None
 def refusal(components: Components, config: DictConfig) -> str:
     with pytest.raises((ValueError, OSError)) as raised:
         check(components, config)
-    return explain(raised.value)
+    return error_text(raised.value)
 
 
 def keys(node: DictConfig | ListConfig, where: str = "") -> list[str]:

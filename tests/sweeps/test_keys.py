@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from dovision.config import settings
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.config.sources import configuration_folder
 from dovision.sweeps import jobs
 from dovision.sweeps.keys import check_hydra, check_target, declared
@@ -101,7 +101,7 @@ def test_a_name_that_does_not_exist_is_refused_in_a_list_and_in_a_sweep(command)
             for value in ("[xyzzy]", "xyzzy"):
                 with pytest.raises(MissingConfigException) as raised:
                     list(jobs.compose(sweep, [[f"{name}={value}"]]))
-                assert f"{name.partition('@')[0]} has no component 'xyzzy'. It has: " in explain(raised.value)
+                assert f"{name.partition('@')[0]} has no component 'xyzzy'. It has: " in error_text(raised.value)
 
 
 @pytest.mark.slow
@@ -237,8 +237,8 @@ def test_what_is_wrong_with_a_command_line_is_said_in_a_sentence(overrides, mess
         jobs.read_once()
         with pytest.raises((ValueError, HydraException, OmegaConfBaseException)) as raised:
             check(overrides)
-    assert message in explain(raised.value)
-    assert len(explain(raised.value).splitlines()) == 1
+    assert message in error_text(raised.value)
+    assert len(error_text(raised.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.sweeps.launch import Launch, stand_in
 from dovision.sweeps.task import JobTask
 
@@ -36,4 +36,4 @@ def test_a_machine_that_does_not_share_the_folder_says_so(tmp_path):
 def test_what_was_raised_in_a_worker_is_told_without_its_wrapping():
     wrapped = RuntimeError("a traceback of many lines")
     wrapped.cause = ValueError("eps must be in [0, 1] pixel units, got 300.")
-    assert explain(wrapped) == "eps must be in [0, 1] pixel units, got 300."
+    assert error_text(wrapped) == "eps must be in [0, 1] pixel units, got 300."

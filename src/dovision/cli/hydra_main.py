@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml.error import MarkedYAMLError
 
 from dovision.config import hashing
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.config.null_choices import without_null
 from dovision.config.sources import configuration_folder
 from dovision.runtime.outcomes import JobFailed
@@ -59,7 +59,7 @@ def _launched(launch: Callable[[], None], task: JobTask) -> None:
         if not isinstance(error, (AssertionError, AttributeError, IndexError, KeyError, TypeError)):
             raise
         # of a configuration that could not be composed, such as one with a key below a list
-        why = explain(error).rstrip(".")
+        why = error_text(error).rstrip(".")
         raise ValueError(f"the command line does not fit the configuration: {why}.") from error
     if task.error is not None:
         raise task.error
@@ -78,12 +78,12 @@ def _outcome(name: str, launch: Callable[[], None]) -> int:
             print(f"dovision-{name}: interrupted: {stopped}{kept}", file=sys.stderr)
         return stopped.exit_code
     except (ValueError, OSError, HydraException, OmegaConfBaseException, MarkedYAMLError) as error:
-        print(f"dovision-{name}: {explain(error)}", file=sys.stderr)
+        print(f"dovision-{name}: {error_text(error)}", file=sys.stderr)
         return 1
     except Exception as error:
         if sweep.current() is None:
             raise
-        log.error("the launcher has failed, and with it the jobs that it was at: %s", explain(error))
+        log.error("the launcher has failed, and with it the jobs that it was at: %s", error_text(error))
         return 1
     return 0
 
@@ -101,6 +101,6 @@ def _finish(name: str, swept: sweep.Sweep, launch: Callable[[], None], code: int
     try:
         completed = swept.close()
     except OSError as error:
-        print(f"dovision-{name}: the summary of the sweep could not be written: {explain(error)}", file=sys.stderr)
+        print(f"dovision-{name}: the summary of the sweep could not be written: {error_text(error)}", file=sys.stderr)
         return code or 1
     return code or int(not completed)

@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from pytorch_lightning.loggers import Logger
 
 from dovision.config import hashing
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.config.sources import recorded
 from dovision.runtime.outcomes import ImagesLost, JobFailed
@@ -101,7 +101,7 @@ def _recorded(run: RunDirectory, limited: Mapping[str, Any]) -> Iterator[None]:
         run.leave_partial(str(lost), spent())
         raise JobFailed(str(run.path)) from lost
     except (Exception, SystemExit) as error:
-        log.error("failed: %s", explain(error))
+        log.error("failed: %s", error_text(error))
         run.fail(error, spent())
         log.error("the traceback is in %s", run.path / "run.json")
         raise JobFailed(str(run.path)) from error

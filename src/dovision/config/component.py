@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 
-from dovision.config.errors import explain, named
+from dovision.config.errors import error_text, named
 from dovision.config.sources import configuration_folder, resolved
 
 
@@ -62,10 +62,10 @@ class Component(Mapping[str, Any]):
             found = OmegaConf.select(OmegaConf.create(node), self.where)  # with its place, which an error then names
             return hydra.utils.instantiate(found, _convert_="all", **more)
         except InstantiationException as error:
-            raise ValueError(explain(error)) from error.__cause__
+            raise ValueError(error_text(error)) from error.__cause__
         except Exception as error:  # Hydra 1.4 hands on what the component raised, with its place in a line of its own
             message, _, where = str(error).partition("\nfull_key: ")
-            own = explain(error) if isinstance(error, OSError) else message
+            own = error_text(error) if isinstance(error, OSError) else message
             raise ValueError(named(where.strip() or self.where, own)) from error
 
 

@@ -19,14 +19,14 @@ from dovision.config.sources import configuration_folder
 from dovision.io import files
 
 
-def explain(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """The error in a sentence or two: what was wrong, what was got, and the nearest name that exists."""
     if isinstance(error, InstantiationException) and error.__cause__ is not None:
         where = re.search(r"full_key: (\S+)", str(error))
-        message = explain(error.__cause__)
+        message = error_text(error.__cause__)
         return named(where[1], message) if where else message
     if isinstance(cause := getattr(error, "cause", None), Exception):  # as Ray wraps what was raised in a worker
-        return explain(cause)
+        return error_text(cause)
     if isinstance(error, OverrideParseException):
         return f"the command line cannot be read at {error.override!r}: {_unread(error)}."
     if isinstance(error, MarkedYAMLError) and (mark := error.problem_mark):

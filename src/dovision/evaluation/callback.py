@@ -127,7 +127,7 @@ class Evaluation(Callback, ABC):
         if len(loaders) != self.dataloaders:
             raise ValueError(f"{type(self).__name__} needs dataloaders: {self.dataloaders}, got {len(loaders)}.")
         place = trainer.global_rank, trainer.world_size, self._mean, self._std
-        self.batches = [DeviceBatches(loader, *place) for loader in loaders]
+        self.batches = [DeviceBatches(loader, *place, number) for number, loader in enumerate(loaders)]
         self.images, self.tested, self._started = sum(each.images or 0 for each in self.batches), 0, False
 
     def on_test_batch_end(

@@ -132,7 +132,7 @@ def detection_setup(settings: EvaluateSettings) -> DetectionSetup | None:
     return DetectionSetup(make_each(settings.detector), make_each(settings.detection.attacks))
 
 
-def detect(
+def run_detection(
     settings: EvaluateSettings,
     folder: Path,
     images: Images,

@@ -12,6 +12,7 @@ from dovision import checks
 from dovision.types import Batch
 
 _ROUNDING = 1e-4  # pixel units by which an image may leave [0, 1] once its normalisation is undone
+_GROUPS = 2**40  # numbers of groups that the images of a loader may have
 
 
 class DeviceBatches:
@@ -25,16 +26,23 @@ class DeviceBatches:
         rank, devices: which of how many devices this is.
         mean, std: by which images were normalised, one number or one a channel, in pixel units; those of batches of
             class `Batch` were not.
+        place: of the loader among those of a test; images of different loaders are of different groups.
     """
 
     def __init__(
-        self, loader: DataLoader[Any], rank: int, devices: int, mean: Sequence[float], std: Sequence[float]
+        self,
+        loader: DataLoader[Any],
+        rank: int,
+        devices: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        place: int = 0,
     ) -> None:
         sampler: Any = loader.sampler
         self.mean, self.std = (torch.tensor(checks.pixel_units("mean and std", each)) for each in (mean, std))
         self.images: int | None = len(sampler) if hasattr(sampler, "__len__") else None  # None: not known
         self.brought = 0
-        self._rank, self._devices = rank, devices
+        self._rank, self._devices, self._first_group = rank, devices, place * _GROUPS
         if isinstance(sampler, DistributedSampler):
             self.images = len(range(sampler.rank, len(sampler.dataset), sampler.num_replicas))  # type: ignore[arg-type]
             if len(sampler.dataset) < sampler.num_replicas:  # type: ignore[arg-type]
@@ -66,4 +74,4 @@ class DeviceBatches:
         mean, std = (each.to(image).view(-1, 1, 1) for each in (self.mean, self.std))
         raw = image * std + mean
         unit = raw.clamp(0, 1)
-        return Batch(unit if (raw - unit).abs().max() <= _ROUNDING else raw, label, sample, sample)
+        return Batch(unit if (raw - unit).abs().max() <= _ROUNDING else raw, label, sample, sample + self._first_group)

@@ -22,7 +22,7 @@ from dovision.evaluation.explanation_config import TOKEN_DROP, MapSettings
 from dovision.evaluation.token_removal import TokenRemoval
 from dovision.functional import agreement
 from dovision.functional.rng import generator
-from dovision.interfaces import Classifier, Explainer
+from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.metrics import EnergyInBox, PointingGame
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, MapGrid, maps_schema
 from dovision.store.shards import join_shards, shard_path
@@ -153,8 +153,10 @@ class MapEvaluation(Evaluation):
     def _rows(self, name: str, asked: _Asked) -> Iterator[dict[str, Any]]:
         """Rows of one explainer: the maps as they are, then those that they are compared with."""
         started = time.perf_counter()
-        maps, spread = self._cells(name, asked, self.classifier)
+        found = self._explained(name, asked, self.classifier)
         self.seconds[name] += time.perf_counter() - started
+        self.see(name, asked.batch, asked.target, found.map)
+        maps, spread = self._cells(found)
         self.drawn[name] += len(maps)
         boxes = [self.boxes.get(key, []) for key in self._keys(asked)]
         for metrics in self.metrics.values():
@@ -164,24 +166,30 @@ class MapEvaluation(Evaluation):
         yield from self._described(name, AS_IS, asked, maps, measured)
         if self.settings.noise:
             perturbed = asked._replace(batch=self._perturbed(asked.batch))
-            yield from self._described(name, PERTURBED, asked, self._cells(name, perturbed, self.classifier)[0])
+            yield from self._described(
+                name, PERTURBED, asked, self._cells(self._explained(name, perturbed, self.classifier))[0]
+            )
         chosen = [row for row, sample in enumerate(asked.batch.sample.tolist()) if sample in self.sanity]
         if chosen:
             few = _Asked(asked.batch.rows(chosen), asked.target[chosen], asked.correct[chosen])
             for variant, classifier in self.sanity_classifiers.items():
-                yield from self._described(name, variant, few, self._cells(name, few, classifier)[0])
+                yield from self._described(name, variant, few, self._cells(self._explained(name, few, classifier))[0])
 
     def _keys(self, asked: _Asked) -> Iterator[tuple[int, str]]:
         """Sample and class of each map."""
         for sample, target in zip(asked.batch.sample.tolist(), asked.target.tolist(), strict=True):
             yield sample, self.classifier.task.classes[target]
 
-    def _cells(
-        self, name: str, asked: _Asked, classifier: Classifier
-    ) -> tuple[Tensor, list[npt.NDArray[np.float32] | None]]:
-        """Maps on the common grid, shape (B, rows, columns), and the spread of each, a number a cell, if it has one."""
+    def see(self, name: str, batch: Batch, target: Tensor, maps: Tensor) -> None:
+        """Look at maps at the images' size, shape (B, H, W), of class target[b] of image b; nothing by default."""
+
+    def _explained(self, name: str, asked: _Asked, classifier: Classifier) -> Explanation:
         found = self.explainers[name].explain(asked.batch, asked.target, classifier)
         self.progress.advance(self._drawing)
+        return found
+
+    def _cells(self, found: Explanation) -> tuple[Tensor, list[npt.NDArray[np.float32] | None]]:
+        """Maps on the common grid, shape (B, rows, columns), and the spread of each, a number a cell, if it has one."""
         maps, spread = (agreement.to_cells(each, self.settings.cells, self.settings.cells).cpu() for each in found)
         return maps, [None if cells.isnan().all() else cells.flatten().numpy() for cells in spread]
 

@@ -57,13 +57,15 @@ def component(group: str, name: str, settings: Mapping[str, Any] = MappingProxyT
     return found.make(**settings)
 
 
-def named_components(group: str, given: object, seed: int = 0) -> dict[str, Any]:
+def named_components(
+    group: str, given: object, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """Components of a group by name, from names, objects, a list of these or a mapping.
 
     Args:
         group: as of `component`.
         given: the name of a component, the component itself, a list of these, or a mapping from names to components.
-        seed: of those that are given by name.
+        seed, settings: of those that are given by name.
 
     Raises:
         ValueError: none is given; one is neither a name nor a component of the group; two have one name.
@@ -79,10 +81,10 @@ def named_components(group: str, given: object, seed: int = 0) -> dict[str, Any]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"{group} must have different names, got {twice!r} twice. Name them: {{'NAME': ...}}.")
-    return {name: one_component(group, each, seed) for name, each in pairs}
+    return {name: one_component(group, each, seed, settings) for name, each in pairs}
 
 
-def one_component(group: str, given: object, seed: int = 0) -> Any:
+def one_component(group: str, given: object, seed: int = 0, settings: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """A component of a group from its name, or itself; arguments as those of `named_components`.
 
     Raises:
@@ -91,7 +93,7 @@ def one_component(group: str, given: object, seed: int = 0) -> Any:
     from dovision import interfaces
 
     if isinstance(given, str):
-        return component(group, given, seed=seed)
+        return component(group, given, settings, seed)
     kind = getattr(interfaces, group.capitalize())
     article = "an" if group[0] in "aei" else "a"
     return checks.instance(group, given, kind, f"{article} {group}, or the name of one, such as {_SUCH_AS[group]!r}")

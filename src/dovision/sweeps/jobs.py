@@ -19,7 +19,7 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.sweeps.validation import Checks
 
 Planned = TypeVar("Planned")
@@ -164,7 +164,7 @@ def checked(jobs: Iterable[Composed], check: Checks, plan: Callable[[Job, Any], 
             check_devices(config)
             plans.append(plan(job, settings))
         except (ValueError, OSError, OmegaConfBaseException) as error:
-            refused.append(f"job {job.number} ({job.name}): {explain(error)}")
+            refused.append(f"job {job.number} ({job.name}): {error_text(error)}")
     if refused:
         more = [f"and {len(refused) - SHOWN} more"] if len(refused) > SHOWN else []
         head = f"{len(refused)} of {count} jobs cannot run, and none was started:"

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.store.run_directory import RunDirectory
@@ -82,7 +82,7 @@ class Start(Callback):
             planned.read_once()
             step(config)
         except Exception as error:
-            print(f"dovision-{self.command}: {explain(error)}", file=sys.stderr)
+            print(f"dovision-{self.command}: {error_text(error)}", file=sys.stderr)
             sys.exit(1)
 
 

@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from dovision.config.config_tree import config_tree
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.config.sources import recorded
 from dovision.runtime.outcomes import JobFailed
 from dovision.runtime.process_state import is_rank_zero
@@ -120,7 +120,7 @@ class JobTask:
         except (JobFailed, BeingWritten):
             raise
         except (Exception, SystemExit) as error:  # before the run was started, or from its very end
-            log.error("failed: %s", explain(error))
+            log.error("failed: %s", error_text(error))
             _record(run, config, overrides, error)
             raise JobFailed(str(run.path)) from error
 
@@ -142,4 +142,4 @@ def _record(run: RunDirectory, config: DictConfig, overrides: list[str], error: 
             run.start(recorded(config), overrides, {})
             run.fail(error)
     except (OSError, ValueError) as second:  # such as that of a full disk, which may be the first one, too
-        log.error("and that could not be recorded: %s", explain(second))
+        log.error("and that could not be recorded: %s", error_text(second))

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from dovision.attacks.none import NoAttack
 from dovision.config import hashing
 from dovision.config.component import Component
-from dovision.config.errors import explain
+from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings, plain
 from dovision.evaluation import callbacks
 from dovision.evaluation.adaptive_attack import DIRECTIONS, Adaptive, Opponent
@@ -72,7 +72,7 @@ class Timer:
                 with freeing_memory(), isolated(settings.seed, settings.threads or self._threads), DISPLAY.silenced():
                     self._paces[work.key] = timed()
             except Exception as error:  # whatever a job would raise once it came to it
-                log.warning("%s could not be timed: %s", work.kind, explain(error))
+                log.warning("%s could not be timed: %s", work.kind, error_text(error))
                 self._paces[work.key] = None
         return self._paces[work.key]
 

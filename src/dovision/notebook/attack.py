@@ -1,0 +1,147 @@
+"""Attacks on whole data sets: the images, and how far the attack succeeds, with intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.attacks.replay import FOLDER, KEYS, MAIN, adversarial_path
+from dovision.functional.norms import condition_name
+from dovision.interfaces import Attack, Classifier
+from dovision.interventions.fills import Constant
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.notebook.image_data import as_image_data
+from dovision.notebook.measuring import (
+    ResultFolder,
+    checked_classifier,
+    component_settings,
+    effect_callback,
+    measured_run,
+    one_attack,
+)
+from dovision.notebook.results import MeasuredImages
+from dovision.store.run_record import Run
+from dovision.store.tables import CLEAN
+from dovision.types import Batch, Epsilons
+
+_SHARES = ("success_rate", "success_8bit", "robust_accuracy", "accuracy")  # of a condition, in its table
+
+
+class AttackedImages(MeasuredImages):
+    """Attacked images by epsilon, and how far the attack succeeded.
+
+    Args:
+        run, folder: as of `MeasuredImages`.
+        made: the attack.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
+        >>> found = dv.attack(classifier, torch.rand(12, 1, 8, 8), dv.FGSM(eps=["4/255", "8/255"]))
+        >>> found.images("8/255").shape
+        torch.Size([12, 1, 8, 8])
+        >>> found.to_pandas()["condition"].unique().tolist()
+        ['eps=4/255', 'eps=8/255']
+    """
+
+    def __init__(self, run: Run, folder: ResultFolder, made: Attack) -> None:
+        super().__init__(run, folder)
+        self.eps = made.eps
+        self.norm = made.norm
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row per (condition, metric): estimate, low, high, reason, images, of success_rate, robust_accuracy, ...
+
+        success_rate: share of successful attacks among images that were right before; success_8bit: the same after
+        rounding to 8 bits; robust_accuracy: share right before and after; accuracy: share right after.
+        """
+        rows = []
+        for condition, found in self.summary["conditions"].items():
+            for metric in _SHARES if condition != CLEAN else ():
+                number = found[metric] or dict.fromkeys(("estimate", "low", "high"), np.nan)
+                columns = {name: number.get(name) for name in ("estimate", "low", "high", "reason")}
+                rows.append({"condition": condition, "metric": metric, **columns, "images": found["images"]})
+        return pd.DataFrame(rows)
+
+    def images(self, eps: float | str | None = None) -> Tensor:
+        """Attacked images, shape (N, C, H, W), in [0, 1], in the order of `samples`; data of the other functions.
+
+        Args:
+            eps: one of the attack's epsilons; None: where there is only one.
+
+        Raises:
+            ValueError: the attack had no such epsilon, or several and none is named.
+        """
+        return torch.from_numpy(np.load(adversarial_path(self.folder / FOLDER / MAIN, self._chosen(eps))))
+
+    def batch(self, eps: float | str | None = None) -> Batch:
+        """The same with their labels, sample numbers and groups; arguments and errors as of `images`."""
+        sample, group = torch.from_numpy(np.load(self.folder / FOLDER / MAIN / KEYS)).unbind(1)
+        clean = self.samples[self.samples["condition"] == CLEAN].set_index("sample")["label"]
+        label = torch.tensor(np.stack(clean.loc[sample.numpy()].tolist()))
+        return Batch(self.images(eps), label if label.ndim == 1 else label.float(), sample, group)
+
+    def _chosen(self, eps: float | str | None) -> float:
+        if eps is None:
+            if len(self.eps) > 1:
+                known = ", ".join(map(condition_name, self.eps))
+                raise ValueError(f"eps must name one of the attack's epsilons, {known}, got None.")
+            return self.eps[0]
+        wanted = checks.number("eps", eps)
+        if wanted not in self.eps:
+            known = ", ".join(f"{each:g}" for each in self.eps)
+            raise ValueError(f"eps must be one of the attack's epsilons, {known}, got {eps!r}.")
+        return wanted
+
+
+def attack(
+    classifier: Classifier,
+    data: Any,
+    attack: Attack | str,
+    eps: Epsilons | None = None,
+    seed: int = 0,
+    folder: Path | str | None = None,
+) -> AttackedImages:
+    """Attack a data set at one or several epsilons.
+
+    Images, success and intervals are those of `dovision-evaluate attack=...`, made by its callback and its tables.
+
+    Args:
+        classifier: of images in [0, 1]; see `wrap` for a plain torch module.
+        data: images, see `ImageData`. Without labels the attack is on what is predicted.
+        attack: such as PGD(eps="8/255", steps=20), or the name of one in `conf/attack`.
+        eps: of an attack given by name: one or several, in pixel units, numbers or fractions such as "8/255"; None:
+            those of its yaml file.
+        seed: of what an attack draws that is given by name.
+        folder: where images and tables go; None: a temporary folder, which goes with the result.
+
+    Returns:
+        The attacked images, and success with intervals.
+
+    Raises:
+        ValueError: an argument is not what it must be; eps is given beside an attack that has its own; the attack does
+            not fit the network.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
+        >>> found = dv.attack(classifier, torch.rand(6, 1, 8, 8), "pgd", eps="8/255")
+        >>> found.images().shape
+        torch.Size([6, 1, 8, 8])
+    """
+    images, made = as_image_data(data), one_attack(attack, eps, seed)
+    if not made.eps:
+        raise ValueError("attack must have an epsilon, got none. Name an attack, such as 'pgd'.")
+    first = images.first()
+    if first is not None:
+        made.check(checked_classifier(classifier), tuple(first.shape))
+    whole, place = PixelGrid(1, 1, fill=Constant(0.0)), ResultFolder(folder)
+    callback = effect_callback(checked_classifier(classifier), images, whole, made, place.path, store_adversarial=True)
+    config = {"intervention": component_settings(whole), "attack": component_settings(made)}
+    return AttackedImages(measured_run(classifier, images, [callback], place.path, config), place, made)

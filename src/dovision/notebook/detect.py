@@ -1,0 +1,177 @@
+"""Detection of attacks: detectors fitted on validation images and scored on test images, as the commands do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from dovision import checks
+from dovision.analysis.detection_summary import headlines, read_detection
+from dovision.evaluation.detection import Detection
+from dovision.findings.detection_findings import detection_findings
+from dovision.interfaces import Attack, Classifier, Detector, Images
+from dovision.notebook.by_name import named_components
+from dovision.notebook.image_data import ImageData, as_image_data
+from dovision.notebook.measuring import ResultFolder, attacks_by_name, checked_classifier, run_callbacks
+from dovision.notebook.results import MeasuredImages
+from dovision.store.detection_tables import TEST, VAL, read_scores
+from dovision.store.display_names import component_name
+from dovision.store.run_record import Run
+from dovision.types import Epsilons
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dovision.report.report_figure import ReportFigure
+
+_SHOWN = ["detector", "fitted_on", "attack", "eps", "auroc", "auroc_low", "auroc_high", "tpr_5", "successful"]
+
+
+class DetectedAttacks(MeasuredImages):
+    """Scores of detectors on clean and attacked images, and what they separate.
+
+    Args:
+        run, folder: as of `MeasuredImages`.
+        record: costs of detectors and attacks, and attacks that failed.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
+        >>> val, test = torch.rand(40, 1, 8, 8), torch.rand(40, 1, 8, 8)
+        >>> found = dv.detect(classifier, (val, test), ["max_softmax", "entropy"], "fgsm", eps=0.1)
+        >>> found.to_pandas()["detector"].unique().tolist()
+        ['max_softmax', 'entropy']
+        >>> found.scores("entropy").columns.tolist()[:4]
+        ['sample', 'split', 'group', 'attack']
+    """
+
+    def __init__(self, run: Run, folder: ResultFolder, record: Mapping[str, Any]) -> None:
+        super().__init__(run, folder)
+        self.record = dict(record)
+
+    @property
+    def findings(self) -> list[str]:
+        """One to three sentences, each with its number, interval and n."""
+        return [found.text for found in detection_findings(self.run)]
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """A row per (split, sample, attack, eps): whether the prediction is right, success, norms: attacks.parquet."""
+        from dovision.store.detection_tables import ATTACKS
+        from dovision.store.tables import read_table
+
+        return read_table(self.folder / ATTACKS).to_pandas()
+
+    def scores(self, detector: str) -> pd.DataFrame:
+        """A row per image and condition: score, the higher the likelier attacked: scores.parquet.
+
+        Args:
+            detector: its name.
+
+        Raises:
+            ValueError: there is no such detector.
+        """
+        names = self.to_pandas()["detector"].unique()
+        return read_scores(self.folder, checks.choice("detector", detector, names))
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row per (detector, variant, fitted_on, attack, eps, family): auroc, tpr_1, tpr_5, ..., with intervals.
+
+        Columns are those of `analysis.detection_summary.detection`.
+        """
+        return read_detection(self.folder)
+
+    def headlines(self) -> pd.DataFrame:
+        """The rows that a summary names: unseen families, the worst case, noise."""
+        return headlines(self.to_pandas())
+
+    def _drawn(self, groups: tuple[str, ...]) -> Iterator[ReportFigure]:
+        from dovision.notebook.results import figure_components
+
+        yield from figure_components()["detection"].of_run(self.run)
+
+    def _repr_html_(self) -> str:
+        from dovision.notebook.drawing import html
+
+        figure = next((each for each in self._drawn(()) if each.name == "detection_curves"), None)
+        rows = self.headlines()
+        return html("\n".join([self._title(), *self.findings]), None if figure is None else figure.figure, rows[_SHOWN])
+
+    def _title(self) -> str:
+        detectors = self.to_pandas()["detector"].unique()
+        attacks = ", ".join(map(component_name, self.record["condition_queries"]))
+        return f"detectors: {', '.join(map(component_name, detectors))}; attacks: {attacks}"
+
+    def __repr__(self) -> str:
+        frame = self.to_pandas()
+        return (
+            f"DetectedAttacks(detectors={frame['detector'].nunique()}, attacks={len(self.record['condition_queries'])})"
+        )
+
+
+def detect(
+    classifier: Classifier,
+    data: Any,
+    detectors: str | Detector | Sequence[str | Detector] | Mapping[str, Detector],
+    attacks: str | Attack | Sequence[str | Attack] | Mapping[str, Attack],
+    eps: Epsilons | None = None,
+    reference: str | None = None,
+    folder: Path | str | None = None,
+) -> DetectedAttacks:
+    """Fit detectors on clean and attacked validation images, and score test images, with intervals.
+
+    The numbers are those of `dovision-evaluate` with `detector=[...]`, made by its callback and its tables: two thirds
+    of the validation images are for fits, one third for thresholds; supervised detectors are fitted to each family of
+    attacks, to all, and to all but each.
+
+    Args:
+        classifier: of images in [0, 1]; see `wrap` for a plain torch module.
+        data: a dataset of dovision, of which the splits val and test are taken, or a pair of validation and test
+            images, each as `ImageData` takes them.
+        detectors: names in `conf/detector`, detectors such as MaxSoftmax(), a list of these, or a mapping from names.
+        attacks: likewise, of `conf/attack`; random_sign is the noise control.
+        eps: of attacks given by name: one or several, in pixel units, numbers or fractions such as "8/255".
+        reference: the detector that the others are compared with, by name; None: no comparison.
+        folder: where the tables go; None: a temporary folder, which goes with the result.
+
+    Returns:
+        Scores, AUROC and rates with intervals, and figures.
+
+    Raises:
+        ValueError: an argument is not what it must be; there are too few images for a fit; no attack runs; a detector
+            reads the code of an autoencoder, of which there is none here.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
+        >>> pair = torch.rand(40, 1, 8, 8), torch.rand(40, 1, 8, 8)
+        >>> dv.detect(classifier, pair, "max_softmax", ["fgsm", "random_sign"], eps="8/255")
+        DetectedAttacks(detectors=1, attacks=2)
+    """
+    checked_classifier(classifier)
+    val, test = _splits(data)
+    made: dict[str, Detector] = named_components("detector", detectors)
+    attacking = attacks_by_name(attacks, eps)
+    if reading := [name for name, detector in made.items() if detector.reads_code]:
+        raise ValueError(f"detectors must read the classifier alone, got {', '.join(reading)}, which reads a code.")
+    first = test.first()
+    for each in [*made.values(), *attacking.values()] if first is not None else []:
+        each.check(classifier, tuple(first.shape))  # type: ignore[union-attr]
+    place = ResultFolder(folder)
+    callback = Detection(place.path, attacking, made, classifier, reference=reference)
+    run_callbacks(classifier, [callback], [val.loader(classifier), test.loader(classifier, first_group=2**40)])
+    run = Run(place.path, place.path.name, "completed", callback.record, {}, {})
+    return DetectedAttacks(run, place, callback.record)
+
+
+def _splits(data: Any) -> tuple[ImageData, ImageData]:
+    if isinstance(data, Images):
+        return ImageData(data, split=VAL), ImageData(data, split=TEST)
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        got = type(data).__name__
+        raise ValueError(f"data must be a dataset of dovision, or a pair of validation and test images, got {got}.")
+    val, test = data
+    return as_image_data(val), as_image_data(test)

@@ -1,0 +1,62 @@
+"""Results of a notebook as pictures and HTML, drawn by what draws the page of a report."""
+
+from __future__ import annotations
+
+import base64
+import html as html_text
+import io
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from dovision.report.figures.overlay import overlay
+from dovision.report.style import PAPER
+from dovision.types import BOX_COLUMNS
+
+_ROWS = 10  # of a table in a notebook
+
+
+def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str]) -> Figure:
+    """Images side by side, each with values over it: red below 0, blue above, the clearer the smaller.
+
+    Args:
+        image: shape (B, C, H, W), in [0, 1]; of another number of channels than 1 or 3 their mean is shown.
+        values: shape (B, H, W), with the sign of effects.
+        titles: one an image.
+    """
+    shown = image if image.shape[1] in (1, 3) else image.mean(1, keepdim=True)
+    pictures = (shown.detach().cpu().float() * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    pictures = pictures[..., 0] if pictures.shape[-1] == 1 else pictures
+    numbers = values.detach().cpu().double().numpy()
+    none = pd.DataFrame(columns=BOX_COLUMNS)
+    panels = [(title, picture, own, none, "") for title, picture, own in zip(titles, pictures, numbers, strict=False)]
+    return shown_in_notebooks(overlay(panels, float(abs(numbers).max()) or 1.0))
+
+
+def shown_in_notebooks(figure: Figure) -> Figure:
+    """The figure; notebooks know how to show one as soon as pyplot is imported."""
+    import matplotlib.pyplot  # noqa: F401
+
+    return figure
+
+
+def html(text: str, figure: Figure | None, table: pd.DataFrame) -> str:
+    """A sentence or several, a figure, and the first rows of a table, as HTML that fetches nothing.
+
+    Args:
+        text: plain, a paragraph a line.
+        figure: None where there is none.
+        table: of which the first rows are shown.
+    """
+    words = "".join(f"<p>{html_text.escape(line)}</p>" for line in text.splitlines())
+    rows = table.head(_ROWS).to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="")
+    more = f"<p>{_ROWS} of {len(table):,} rows; all of them: .to_pandas()</p>" if len(table) > _ROWS else ""
+    return f"<div>{words}{'' if figure is None else _picture(figure)}{rows}{more}</div>"
+
+
+def _picture(figure: Figure) -> str:
+    held = io.BytesIO()
+    figure.savefig(held, format="png", dpi=110, facecolor=PAPER, metadata={"Software": None})
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}">'

@@ -1,0 +1,183 @@
+"""Effects of an intervention on a few images, with a map: plain arguments, nothing to configure."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.api import AT_A_TIME, checked_logits
+from dovision.functional import effects, logit_checks
+from dovision.interfaces import Classifier, Intervention
+from dovision.propagation import Propagation
+from dovision.types import Batch, Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+ENDINGS = {"softmax": "sum to 1", "sigmoid": "lie in [0, 1]"}  # how outputs show what a network ends in
+
+
+@dataclass(frozen=True)
+class EffectResult:
+    """Effects of an intervention on some images.
+
+    Args:
+        map: effect on the target class, painted where each unit lies, shape (B, H, W); zeros where none does.
+        effect: treated minus control, shape (B, U, K), in [-1, 1].
+        control: P(y | x), shape (B, K).
+        units: names of the U units.
+        image: the images, shape (B, C, H, W), in [0, 1].
+        target: number of each image's target class, shape (B,).
+        classes: names of the K classes.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> bright = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> found = dv.effect_map(dv.wrap(bright, ["dark", "bright"]), torch.rand(3, 1, 8, 8), dv.PixelGrid(2, 2))
+        >>> found.to_pandas().columns.tolist()
+        ['image', 'unit', 'class', 'control', 'treated', 'effect']
+        >>> len(found.to_pandas())
+        24
+        >>> found.plot().axes[0].get_title("left").startswith("image 0, ")
+        True
+    """
+
+    map: Tensor
+    effect: Tensor
+    control: Tensor
+    units: tuple[str, ...]
+    image: Tensor
+    target: Tensor
+    classes: tuple[str, ...]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row per (image, unit, class): image (its number), unit, class, control, treated, effect."""
+        import pandas as pd
+
+        images, units, classes = self.effect.shape
+        names = pd.MultiIndex.from_product([range(images), self.units, self.classes], names=["image", "unit", "class"])
+        control = self.control.unsqueeze(1).expand_as(self.effect)
+        numbers = {"control": control, "treated": control + self.effect, "effect": self.effect}
+        columns = {name: value.reshape(images * units * classes).cpu().numpy() for name, value in numbers.items()}
+        return names.to_frame(index=False).assign(**columns)
+
+    def plot(self, most: int = 4) -> Figure:
+        """The first images with the map over each: red where do(u) takes evidence for the class away.
+
+        Args:
+            most: images side by side.
+        """
+        from dovision.notebook.drawing import maps_over_images
+
+        titles = [
+            f"image {number}, {self.classes[target]} ({self.control[number, target]:.2f})"
+            for number, target in enumerate(self.target.tolist())
+        ]
+        return maps_over_images(self.image[:most], self.map[:most], titles)
+
+    def _repr_html_(self) -> str:
+        from dovision.notebook.drawing import html
+
+        images, units, classes = self.effect.shape
+        text = f"{images:,} images, {units:,} units, {classes:,} classes"
+        return html(text, self.plot(), self.to_pandas())
+
+    def __repr__(self) -> str:
+        images, units, classes = self.effect.shape
+        return f"EffectResult(images={images}, units={units}, classes={classes})"
+
+
+def effect_map(
+    classifier: Classifier,
+    image: Tensor,
+    intervention: Intervention,
+    target: int | str | Tensor | None = None,
+    label: Tensor | None = None,
+    chunk: int | str = "auto",
+) -> EffectResult:
+    """Effects of each unit of an intervention, P(y | do(u), x) - P(y | x).
+
+    Calls from several threads take turns. Outputs that look like probabilities are warned of.
+
+    Args:
+        classifier: of images in [0, 1]; see `wrap` for a plain torch module.
+        image: shape (B, C, H, W) in [0, 1], of the network's type and device; see `to_batch` for PIL images.
+        intervention: such as PixelGrid(7, 7).
+        target: the class whose effects are painted, its name or number, or a number for each image, shape (B,) int64;
+            None is each image's most probable one.
+        label: shape (B,) or (B, K), for interventions that need it (an attack); None is the prediction.
+        chunk: (image, unit) pairs a pass, 16 at least; "auto" follows from shapes.
+
+    Returns:
+        The map and the numbers behind it. Negative: do(u) took evidence for the class away.
+
+    Raises:
+        ValueError: an argument is not what it must be (a class in place of an instance, an image out of range, a class
+            that does not exist, ...); the network takes no such images, or returns no finite logits of its classes; the
+            intervention's site is not in the network, or holds no channels where they are edited.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> total = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2))
+        >>> found = dv.effect_map(dv.wrap(total, ["dark", "bright"]), torch.rand(1, 1, 4, 4), dv.PixelGrid(2, 2))
+        >>> found.map.shape, found.units
+        (torch.Size([1, 4, 4]), ('r0c0', 'r0c1', 'r1c0', 'r1c1'))
+    """
+    checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap(network, classes) makes one")
+    checks.instance("intervention", intervention, Intervention, "an intervention such as PixelGrid(7, 7)")
+    task, images = classifier.task, len(checks.image_batch(image))
+    chosen = None if target is None else _targets(target, images, task)
+    if label is not None:
+        checks.labels(label, images, len(task.classes), task.multilabel)
+    with torch.inference_mode(False):  # an attack needs gradients
+        image = image.detach().clone()
+        logits = checked_logits(classifier, image)
+        if ending := _ending(classifier, image, logits):
+            what, own = ENDINGS[ending], "sigmoid" if task.multilabel else "softmax"
+            warnings.warn(
+                f"the network's outputs {what}, as if it ended in a {ending}: the classifier's own {own} follows, "
+                f"and effects are measured behind both. Wrap the network without its {ending}.",
+                stacklevel=2,
+            )
+        label = task.prediction(task.probability(logits)) if label is None else label.to(image.device)
+        sample = torch.arange(images)
+        batch = Batch(image, label, sample, sample)
+        intervention = intervention.for_images(batch)
+        outcome = Propagation(classifier, intervention, chunk)(batch)
+        logit_checks.finite(outcome.treated, "logits after the intervention")
+        control = task.probability(outcome.control)
+        effect = effects.effect(task.probability(outcome.treated), control.unsqueeze(1).expand_as(outcome.treated))
+        chosen = (control.argmax(-1) if chosen is None else chosen).to(effect.device)
+        of_target = effect.take_along_dim(chosen.view(-1, 1, 1), dim=2).squeeze(2)
+        painted = _paint(image, intervention, of_target)
+        return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes)
+
+
+def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:
+    """Last layer that the network seems to have, by its outputs for these images and, since few may mislead, noise."""
+    if not logit_checks.ending(logits):
+        return ""
+    noise = torch.rand((AT_A_TIME, *image.shape[1:]), generator=torch.Generator().manual_seed(0))
+    return logit_checks.ending(checked_logits(classifier, noise.to(image)))
+
+
+def _targets(target: int | str | Tensor, images: int, task: Task) -> Tensor:
+    """The number of each image's target class, shape (B,)."""
+    if isinstance(target, Tensor) and target.ndim:
+        return checks.labels(target, images, len(task.classes), multilabel=False, name="target")
+    return torch.full((images,), task.number_of(target))  # type: ignore[arg-type]  # a tensor of one number is one
+
+
+def _paint(image: Tensor, intervention: Intervention, effect: Tensor) -> Tensor:
+    """Effects, shape (B, U), painted where the units lie in the image, shape (B, H, W)."""
+    painted = torch.zeros_like(image[:, 0])
+    shape = tuple(image.shape[1:])
+    for sample, values in enumerate(effect.tolist()):
+        painted[sample] = torch.from_numpy(intervention.on_pixels(shape, sample, values))
+    return painted

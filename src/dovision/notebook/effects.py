@@ -1,0 +1,117 @@
+"""Effects over whole data sets, with intervals: what dovision-evaluate measures, in a call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dovision.analysis.average_effect import average_effects
+from dovision.attacks.none import NoAttack
+from dovision.interfaces import Attack, Classifier, Intervention
+from dovision.notebook.by_name import one_component
+from dovision.notebook.image_data import as_image_data
+from dovision.notebook.measuring import (
+    ResultFolder,
+    checked_classifier,
+    component_settings,
+    effect_callback,
+    measured_run,
+    one_attack,
+)
+from dovision.notebook.results import MeasuredImages
+from dovision.store.run_record import Run
+from dovision.store.tables import read_effects
+from dovision.types import Epsilons
+
+
+class MeasuredEffects(MeasuredImages):
+    """Effects of an intervention on many images, clean and attacked.
+
+    Args:
+        run, folder: as of `MeasuredImages`.
+        target: the class whose effects the table has; None: all.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)), ["dark", "bright"])
+        >>> found = dv.effects(classifier, torch.rand(40, 1, 8, 8), dv.PixelGrid(2, 2), target="bright")
+        >>> found.to_pandas()[["condition", "unit", "class"]].iloc[0].tolist()
+        ['clean', 'r0c0', 'bright']
+        >>> sorted(found.to_pandas().columns)[:5]
+        ['class', 'clusters', 'condition', 'effective', 'error']
+        >>> len(found.rows([0, 1]))
+        16
+    """
+
+    def __init__(self, run: Run, folder: ResultFolder, target: str | None = None) -> None:
+        super().__init__(run, folder)
+        self.target = target
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Average effects: a row per (condition, unit, class) with mean in [-1, 1], low, high, reason, p, images.
+
+        Intervals are over groups (patients), of level .95; `reason` says why there is none. With a target only the rows
+        of that class.
+        """
+        frame = average_effects(self.folder)
+        return frame if self.target is None else frame[frame["class"] == self.target].reset_index(drop=True)
+
+    def rows(self, samples: Collection[int]) -> pd.DataFrame:
+        """Rows of effects.parquet of some samples: per (sample, condition, unit, class) control, treated, effect, ...
+
+        Args:
+            samples: their numbers, from 0.
+        """
+        return read_effects(self.folder, samples)
+
+
+def effects(
+    classifier: Classifier,
+    data: Any,
+    intervention: Intervention | str = "pixel_grid",
+    attack: Attack | str | None = None,
+    eps: Epsilons | None = None,
+    target: int | str | None = None,
+    folder: Path | str | None = None,
+) -> MeasuredEffects:
+    """Effects of each unit on each class over a data set, with intervals, on clean and on attacked images.
+
+    The numbers are those of `dovision-evaluate`, made by its callback and its tables.
+
+    Args:
+        classifier: of images in [0, 1]; see `wrap` for a plain torch module.
+        data: images, see `ImageData`, which also says how many of which split: a tensor, a pair of images and labels,
+            a DataLoader, a dataset of PyTorch or of dovision.
+        intervention: do(u), such as PixelGrid(7, 7), or the name of one in `conf/intervention`.
+        attack: whose epsilons are conditions beside the clean one: such as FGSM(eps="8/255"), or a name; None: none.
+        eps: of an attack given by name: one or several, in pixel units, numbers or fractions such as "8/255".
+        target: the name or number of the class whose effects the table shows; None: of all classes.
+        folder: where tables and pictures go; None: a temporary folder, which goes with the result.
+
+    Returns:
+        Average effects with intervals, headline numbers, sentences and figures.
+
+    Raises:
+        ValueError: an argument is not what it must be; the images are none of the network's; there is no such class.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
+        >>> data = torch.rand(30, 1, 8, 8), torch.arange(30) % 3
+        >>> found = dv.effects(classifier, data, dv.PixelGrid(2, 2), attack="fgsm", eps="8/255")
+        >>> found
+        MeasuredEffects(images=30, conditions=['clean', 'eps=8/255'])
+        >>> len(found.to_pandas())
+        24
+    """
+    task = checked_classifier(classifier).task
+    name = None if target is None else task.classes[task.number_of(target)]
+    images, made = as_image_data(data), one_component("intervention", intervention)
+    attacking = NoAttack() if attack is None and eps is None else one_attack(attack, eps)
+    place = ResultFolder(folder)
+    callback = effect_callback(classifier, images, made, attacking, place.path)
+    config = {"intervention": component_settings(made), "attack": component_settings(attacking)}
+    return MeasuredEffects(measured_run(classifier, images, [callback], place.path, config), place, name)

@@ -1,0 +1,247 @@
+"""Maps of explainers over whole data sets, judged as dovision-evaluate judges them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.analysis.explanation_metrics import agreements
+from dovision.attacks.none import NoAttack
+from dovision.evaluation.explanation_config import MapSettings
+from dovision.evaluation.maps import MapEvaluation
+from dovision.interfaces import Classifier, Explainer, Images, Intervention
+from dovision.interventions.fills import Constant
+from dovision.interventions.pixel_grid import PixelGrid
+from dovision.notebook.by_name import named_components, one_component
+from dovision.notebook.image_data import ImageData, as_image_data
+from dovision.notebook.measuring import (
+    ResultFolder,
+    checked_classifier,
+    component_settings,
+    effect_callback,
+    measured_run,
+)
+from dovision.notebook.results import MeasuredImages
+from dovision.store.display_names import component_name
+from dovision.store.map_tables import read_box_table
+from dovision.store.run_record import Run
+from dovision.types import Batch, Task
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CELLS = 16  # cells a side of the grid on which maps are compared, of images that are not smaller
+
+
+class FullMaps(MapEvaluation):
+    """The callback that judges maps, which holds them at the images' size as well; arguments as of the base."""
+
+    def __init__(
+        self,
+        folder: Path,
+        explainers: Mapping[str, Explainer],
+        settings: MapSettings,
+        classifier: Classifier,
+        boxes: pd.DataFrame,
+    ) -> None:
+        super().__init__(folder, explainers, settings, classifier, boxes=boxes)
+        self.maps: defaultdict[str, list[Tensor]] = defaultdict(list)
+        self.asked: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def see(self, name: str, batch: Batch, target: Tensor, maps: Tensor) -> None:
+        if name == next(iter(self.explainers)):
+            self.asked.append((batch.image.cpu(), batch.sample.cpu(), target.cpu()))
+        self.maps[name].append(maps.cpu())
+
+
+class ExplainedImages(MeasuredImages):
+    """Maps of explainers of some images, and how they fare.
+
+    Args:
+        run, folder: as of `MeasuredImages`.
+        callback: what has drawn the maps.
+        task: the classes.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+        ...                               torch.nn.Linear(144, 2))
+        >>> classifier = dv.wrap(network, ["dark", "bright"])
+        >>> found = dv.explain(classifier, torch.rand(6, 1, 8, 8), ["integrated_gradients", "random_map"])
+        >>> found.maps["random_map"].shape
+        torch.Size([6, 8, 8])
+        >>> found.scores.columns.tolist()[:5]
+        ['explainer', 'metric', 'cases', 'label', 'mean']
+    """
+
+    def __init__(self, run: Run, folder: ResultFolder, callback: FullMaps, task: Task) -> None:
+        super().__init__(run, folder)
+        self.task = task
+        columns: list[list[Tensor]] = [list(column) for column in zip(*callback.asked, strict=True)]
+        self.image, self.sample, self.target = (torch.cat(parts) for parts in columns)
+        self.maps = {name: torch.cat(parts) for name, parts in callback.maps.items()}
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """What each map is of: a row a map, with sample and class, in the order of `maps`, `image` and `target`."""
+        classes = [self.task.classes[number] for number in self.target.tolist()]
+        return pd.DataFrame({"sample": self.sample.tolist(), "class": classes})
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Mean of each metric for each explainer with low and high, and its difference from the reference, paired.
+
+        Columns explainer, metric, cases, label, mean, low, high, ..., difference, p, p_holm: those of
+        `analysis.map_summary.scores`.
+        """
+        return pd.DataFrame(self.summary["maps"])
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A row per (sample, class, explainer): pointing, energy, iou, deletion, insertion, true_effects, stability."""
+        return agreements(self.folder)
+
+    def plot(self, name: str | None = None, most: int = 4) -> Figure:
+        """The first images with each explainer's map over them; or a figure of the page.
+
+        Args:
+            name: one of `figures`, or of an explainer; None: the maps of the first explainer.
+            most: images side by side.
+
+        Raises:
+            ValueError: there is no such figure and no such explainer.
+        """
+        from dovision.notebook.drawing import maps_over_images
+
+        explainer = next(iter(self.maps)) if name is None else name
+        if explainer not in self.maps:
+            return super().plot(name)
+        size = self.maps[explainer][:most].abs().amax((1, 2), keepdim=True).clamp_min(1e-12)
+        titles = [f"{component_name(explainer)}: {label}" for label in self.pairs["class"][:most]]
+        return maps_over_images(self.image[:most], -self.maps[explainer][:most] / size, titles)
+
+    def to_npz(self, path: Path | str, explainer: str | None = None) -> Path:
+        """Write the images with the maps of one explainer for Quantus: x_batch, y_batch, a_batch, s_batch.
+
+        The file's arrays are the arguments of its metrics: metric(model=classifier, **dict(numpy.load(path))), where
+        the classifier is the one of this result, with its normalisation inside. s_batch, the boxes of known objects
+        that speak for the class, is there where the dataset knows boxes.
+
+        Args:
+            path: of the file; .npz is added where it is missing.
+            explainer: its name; None: the first.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ValueError: there is no such explainer.
+        """
+        from dovision.notebook.quantus import box_masks, write_quantus
+
+        name = next(iter(self.maps)) if explainer is None else checks.choice("explainer", explainer, self.maps)
+        height, width = self.image.shape[2:]
+        masks = box_masks(self.pairs, read_box_table(self.folder), height, width)
+        return write_quantus(path, self.image.numpy(), self.target.numpy(), self.maps[name].numpy(), masks)
+
+    def _repr_html_(self) -> str:
+        from dovision.notebook.drawing import html
+
+        scores = self.scores
+        rows = scores[scores["cases"] == "all"].dropna(subset="mean")
+        text = "\n".join([self._title(), *self.findings])
+        return html(text, self.plot(), rows[["explainer", "metric", "mean", "low", "high", "scored"]])
+
+    def _title(self) -> str:
+        return f"{len(self.target):,} maps each of {', '.join(map(component_name, self.maps))}"
+
+    def __repr__(self) -> str:
+        return f"ExplainedImages(maps={len(self.target)}, explainers={list(self.maps)})"
+
+
+def explain(
+    classifier: Classifier,
+    data: Any,
+    explainers: str | Explainer | Sequence[str | Explainer] | Mapping[str, Explainer] = "effect_map",
+    target: int | str | None = None,
+    intervention: Intervention | str | None = None,
+    settings: MapSettings | None = None,
+    folder: Path | str | None = None,
+) -> ExplainedImages:
+    """Maps of explainers over a data set, and their metrics, with intervals and paired differences.
+
+    The numbers are those of `dovision-evaluate` with `explainer=[...]`, made by its callback and its tables.
+
+    Args:
+        classifier: of images in [0, 1]; see `wrap` for a plain torch module.
+        data: images, see `ImageData`; maps, images and all are held in memory.
+        explainers: names in `conf/explainer`, explainers such as GradCAM(), a list of these, or a mapping from names.
+        target: the name or number of the class that is explained, "label" (each that the image has) or "prediction";
+            None: "prediction".
+        intervention: of which effects are measured as well, such as "counterfactual" of a dataset with known objects,
+            so that maps are held against true effects; None: the whole image, painted black, alone.
+        settings: of the common grid and of the tests, in place of target; None: those of the commands, on as many cells
+            as the images allow.
+        folder: where tables and pictures go; None: a temporary folder, which goes with the result.
+
+    Returns:
+        The maps, their scores, sentences and figures.
+
+    Raises:
+        ValueError: an argument is not what it must be; there is no such explainer or class; target comes beside
+            settings; the explainer does not fit the network.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(),
+        ...                               torch.nn.Linear(144, 2))
+        >>> classifier = dv.wrap(network, ["dark", "bright"])
+        >>> dv.explain(classifier, torch.rand(4, 1, 8, 8), [dv.IntegratedGradients()], target="bright")
+        ExplainedImages(maps=4, explainers=['integrated_gradients'])
+    """
+    task, images = checked_classifier(classifier).task, as_image_data(data)
+    made: dict[str, Explainer] = named_components("explainer", explainers)
+    shape = first_shape(images)
+    chosen = _settings(settings, target, task, shape)
+    whole = PixelGrid(1, 1, fill=Constant(0.0))
+    painted = whole if intervention is None else one_component("intervention", intervention)
+    for explainer in made.values():
+        if isinstance(images.images, Images):
+            explainer.bind(images.images, images.split)
+        if shape is not None:
+            explainer.check(classifier, shape)
+    if shape is not None:
+        chosen.check(classifier, shape)
+    place = ResultFolder(folder)
+    effects = effect_callback(classifier, images, painted, NoAttack(), place.path)
+    maps = FullMaps(place.path, made, chosen, classifier, images.boxes())
+    config = {"intervention": component_settings(painted), "attack": component_settings(NoAttack())}
+    config |= {"explainer": {name: component_settings(each) for name, each in made.items()}}
+    run = measured_run(classifier, images, [effects, maps], place.path, config)
+    if not maps.asked:
+        raise ValueError("target must be a class of some image, got none to explain. Choose another target.")
+    return ExplainedImages(run, place, maps, task)
+
+
+def first_shape(images: ImageData) -> tuple[int, ...] | None:
+    """Shape (C, H, W) of the images; None where it is not known before the first batch."""
+    found = images.first()
+    return None if found is None else tuple(found.shape)
+
+
+def _settings(
+    settings: MapSettings | None, target: int | str | None, task: Task, shape: tuple[int, ...] | None
+) -> MapSettings:
+    if settings is not None:
+        if target is not None:
+            raise ValueError(f"target must be given once, got {target!r} beside settings. Set it in settings.")
+        return checks.instance("settings", settings, MapSettings, "a MapSettings")
+    named = isinstance(target, str) and target in ("label", "prediction")
+    asked = "prediction" if target is None else target if named else task.classes[task.number_of(target)]
+    return MapSettings(str(asked), cells=CELLS if shape is None else min(CELLS, *shape[1:]))

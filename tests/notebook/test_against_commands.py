@@ -1,0 +1,207 @@
+"""The notebook API on digits gives the tables of dovision-evaluate, to 1e-6."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import dovision as dv
+from dovision.analysis.average_effect import average_effects
+from dovision.analysis.detection_summary import read_detection
+from dovision.analysis.explanation_metrics import agreements
+from dovision.store.run_record import Run, read_sweep
+from dovision.store.schemas import read_summary
+from dovision.store.tables import read_samples
+
+EPS = [0.1, "16/255"]
+EXPLAINERS = ["effect_map_mean", "grad_cam", "random_map"]
+
+
+@pytest.fixture(scope="module")
+def command(fitted, tmp_path_factory, dovision_evaluate) -> Run:
+    """A run of the command that attacks, explains and detects, with the network of the other runs."""
+    root = tmp_path_factory.mktemp("command")
+    shutil.copytree(fitted / "checkpoints", root / "checkpoints")
+    attacked = ["attack=pgd", "attack.steps=3", "attack.eps=[0.1,16/255]"]
+    explained = [f"explainer=[{','.join(EXPLAINERS)}]", "explanation.cells=8", "explanation.reference=random_map"]
+    detected = [
+        "detector=[max_softmax,margin]",
+        "+attack@detection.attacks.fgsm=fgsm",
+        "detection.attacks.fgsm.eps=0.1",
+    ]
+    detected += ["detection.val_images=40", "detection.test_images=20", "detection.reference=margin"]
+    own = ["evaluation.store_adversarial=true", f"output_root={root}"]
+    assert (
+        dovision_evaluate(*attacked, *explained, *detected, *own, "intervention.rows=4", "intervention.columns=3") == 0
+    )
+    (run,) = read_sweep(root / "evaluate")
+    return run
+
+
+@pytest.fixture(scope="module")
+def digits() -> dv.Images:
+    return dv.component("dataset", "digits")
+
+
+@pytest.fixture(scope="module")
+def classifier(command) -> dv.Classifier:
+    (path,) = (Path(command.folder).parents[1] / "checkpoints").rglob("*.ckpt")
+    return dv.load(str(path))
+
+
+@pytest.fixture(scope="module")
+def measured(classifier, digits) -> dv.MeasuredEffects:
+    attack = dv.component("attack", "pgd", {"eps": EPS, "steps": 3})
+    data = dv.ImageData(digits, most=12)
+    return dv.effects(classifier, data, dv.component("intervention", "pixel_grid", {"rows": 4, "columns": 3}), attack)
+
+
+@pytest.fixture(scope="module")
+def explained(classifier, digits) -> dv.ExplainedImages:
+    settings = dv.MapSettings(cells=8, reference="random_map")
+    return dv.explain(classifier, dv.ImageData(digits, most=12), EXPLAINERS, settings=settings)
+
+
+@pytest.fixture(scope="module")
+def detected(classifier, digits) -> dv.DetectedAttacks:
+    data = (dv.ImageData(digits, split="val", most=40), dv.ImageData(digits, most=20))
+    return dv.detect(classifier, data, ["max_softmax", "margin"], "fgsm", eps=0.1, reference="margin")
+
+
+def same(found: pd.DataFrame, expected: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(found, expected, check_exact=False, atol=1e-6, rtol=0)
+
+
+def scores_of(run: Run) -> pd.DataFrame:
+    """The scores of maps of its summary."""
+    return pd.DataFrame(read_summary(run.folder)["maps"])
+
+
+def test_average_effects_and_samples_are_those_of_the_command(measured, command):
+    same(measured.to_pandas(), average_effects(command.folder))
+    same(measured.samples, read_samples(command.folder))
+    assert set(measured.to_pandas()["condition"]) == {"clean", "eps=0.1", "eps=16/255"}
+
+
+def test_headline_numbers_are_those_of_the_command(measured, command):
+    expected = read_summary(command.folder)["conditions"]
+    found = json.loads(json.dumps(measured.summary["conditions"]))
+    for condition, numbers in expected.items():
+        for metric in ("accuracy", "success_rate", "mean_abs_expected_effect"):
+            assert found[condition][metric] == pytest.approx(numbers[metric], abs=1e-6)
+
+
+def test_a_tensor_a_dataset_and_a_dataloader_give_the_same_as_the_dataset_of_dovision(measured, classifier, digits):
+    split = digits.split("test").batch(range(12))
+    grid = dv.PixelGrid(4, 3)
+    pairs = torch.utils.data.TensorDataset(split.image, split.label)
+    clean = measured.to_pandas().query("condition == 'clean'")["mean"].to_numpy()
+    for data in (
+        (split.image, split.label),
+        split,
+        pairs,
+        torch.utils.data.DataLoader(pairs, batch_size=5),
+        dv.ImageData(pairs, most=12, batch_size=7),
+    ):
+        found = dv.effects(classifier, data, grid)
+        np.testing.assert_allclose(found.to_pandas()["mean"], clean, atol=1e-6)
+    unlabelled = dv.effects(classifier, split.image, grid).samples
+    assert unlabelled["correct"].all()
+
+
+def test_attacked_images_are_those_that_the_command_stores(classifier, digits, command):
+    found = dv.attack(
+        classifier, dv.ImageData(digits, most=12), dv.component("attack", "pgd", {"eps": EPS, "steps": 3})
+    )
+    for eps, number in zip(EPS, found.eps, strict=True):
+        stored = np.load(command.folder / "attacked" / "attack" / f"eps={number:g}.npy")
+        np.testing.assert_allclose(found.images(eps).numpy(), stored, atol=1e-6)
+    table = found.to_pandas().set_index(["condition", "metric"])["estimate"]
+    expected = read_summary(command.folder)["conditions"]
+    assert table["eps=0.1", "success_rate"] == pytest.approx(expected["eps=0.1"]["success_rate"]["estimate"])
+    again = dv.effects(classifier, found.batch(0.1), dv.PixelGrid(1, 1)).samples
+    attacked = found.samples.query("condition == 'eps=0.1'")
+    assert again["correct"].tolist() == attacked["correct"].tolist()
+
+
+def test_maps_and_their_metrics_are_those_of_the_command(explained, command):
+    found, expected = explained.to_pandas(), agreements(command.folder)
+    same(found.drop(columns="stability"), expected.drop(columns="stability"))
+    np.testing.assert_allclose(found["stability"], expected["stability"], atol=1e-3)  # ranks, of which last bits decide
+    rows = [frame.query("metric != 'stability'") for frame in (explained.scores, scores_of(command))]
+    same(*(frame[["explainer", "metric", "cases", "mean", "low", "high"]] for frame in rows))
+    assert explained.maps["grad_cam"].shape == (12, 32, 32)
+
+
+def test_detection_is_that_of_the_command(detected, command):
+    expected = read_detection(command.folder)
+    found = detected.to_pandas()
+    assert found["detector"].tolist() == expected["detector"].tolist()
+    for column in ("auroc", "auroc_low", "auroc_high", "tpr_5", "threshold_5"):
+        np.testing.assert_allclose(found[column], expected[column], atol=1e-6)
+
+
+def test_comparisons_are_paired(measured, explained, detected, classifier, digits):
+    other = dv.effects(classifier, dv.ImageData(digits, most=12), dv.PixelGrid(4, 3, dv.Mean()))
+    table = dv.compare({"black": measured, "mean": other}).set_index(["result", "condition", "metric"])
+    size = "mean_abs_expected_effect"
+    both = [each.samples.query("condition == 'clean'")[size].mean() for each in (other, measured)]
+    assert table.loc[("mean", "clean", size), "difference"] == pytest.approx(both[0] - both[1], abs=1e-6)
+    assert table.loc[("mean", "clean", size), "pairs"] == 12
+    maps = dv.compare(explained, "random_map").set_index(["explainer", "metric"])
+    scores = explained.scores.query("cases == 'all'").set_index(["explainer", "metric"])
+    for metric in ("deletion", "insertion", "stability"):
+        expected = scores.loc[("grad_cam", metric)]
+        assert maps.loc[("grad_cam", metric), "difference"] == pytest.approx(expected["difference"], abs=1e-6)
+    assert dv.compare(detected, "margin")["detector"].unique().tolist() == ["max_softmax"]
+
+
+@pytest.mark.parametrize("result", ["measured", "explained", "detected"])
+def test_results_show_themselves(result, request):
+    found = request.getfixturevalue(result)
+    shown = found._repr_html_()
+    assert shown.count("<img") == 1
+    assert "<table" in shown
+    words = html.unescape(re.sub(r"<img[^>]*>", "", shown))
+    assert not re.search(r"\+\+|\w=\[|['\"]\]", words)
+    assert all(sentence in words for sentence in found.findings)
+    assert len(found.to_pandas())
+    assert found.plot().axes
+    name = found.figures[-1]
+    assert found.plot(name).axes
+    with pytest.raises(ValueError, match="name must be one of .*, got 'nonsense'"):
+        found.plot("nonsense")
+
+
+def test_maps_are_exported_for_quantus(explained, tmp_path):
+    arrays = dict(np.load(explained.to_npz(tmp_path / "maps", "grad_cam")))
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "x_batch": (12, 1, 32, 32), "y_batch": (12,), "a_batch": (12, 1, 32, 32),
+    }  # fmt: skip
+    np.testing.assert_array_equal(arrays["a_batch"][:, 0], explained.maps["grad_cam"])
+    classes = [explained.task.classes[number] for number in arrays["y_batch"]]
+    assert classes == explained.pairs["class"].tolist()
+
+
+def test_boxes_of_known_objects_are_exported_as_masks(tmp_path):
+    phantom = dv.component("dataset", "phantom", {"train_images": 4, "val_images": 4, "test_images": 6})
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.AvgPool2d(12), torch.nn.Flatten(), torch.nn.Linear(64, 2))
+    found = dv.explain(dv.wrap(network, phantom.task.classes), phantom, "center_map", "disease")
+    masks = np.load(found.to_npz(tmp_path / "maps.npz"))["s_batch"]
+    assert masks.shape == (6, 1, 96, 96)
+    boxes = phantom.boxes("test").query("label == 'disease'")
+    for sample, own in boxes.groupby("sample"):
+        expected = np.zeros((96, 96), bool)
+        for top, left, bottom, right in own[["top", "left", "bottom", "right"]].to_numpy(int):
+            expected[top:bottom, left:right] = True
+        np.testing.assert_array_equal(masks[sample, 0], expected)
+    assert masks.any()

@@ -1,0 +1,172 @@
+"""What effects, explain, attack, detect and compare refuse, by enumeration: a sentence each, before anything runs."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+import dovision as dv
+
+IMAGES = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.arange(6) % 3
+torch.manual_seed(0)
+CLASSIFIER = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
+PAIRS = TensorDataset(IMAGES, LABELS)
+CALLS = {
+    dv.effects: {"intervention": dv.PixelGrid(2, 2)},
+    dv.explain: {"explainers": "center_map"},
+    dv.attack: {"attack": "fgsm"},
+    dv.detect: {"detectors": "max_softmax", "attacks": "fgsm"},
+}
+
+
+class Endless(IterableDataset):
+    def __iter__(self):
+        yield IMAGES[0], LABELS[0]
+
+
+@pytest.fixture
+def occupied(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    return tmp_path
+
+
+def call(function, **arguments):
+    """The function with what it needs besides, and these arguments."""
+    own = {"classifier": CLASSIFIER, "data": IMAGES} | CALLS[function] | arguments
+    if (function is dv.detect and "data" in arguments) or function is not dv.detect:
+        return function(**own)
+    return function(**own | {"data": (IMAGES, IMAGES)})
+
+
+DATA = {
+    "text": ("digits", "images must be a tensor, a pair of images and labels, a Batch, a dataset or dataloader of PyT"),
+    "list": ([1, 2, 3], "images must be a tensor, a pair of images and labels, a Batch"),
+    "8 bits": ((IMAGES * 255).byte(), "images must be float of shape (B, C, H, W), got torch.uint8"),
+    "normalised": (IMAGES * 4 - 2, "images must lie in [0, 1]"),
+    "one image": (IMAGES[0], "Give it an axis of images: image.unsqueeze(0)"),
+    "PIL": (Image.new("L", (8, 8)), "Convert it: dovision.to_batch(image)"),
+    "endless": (Endless(), "images must have a length, got an iterable dataset. Give a DataLoader of it."),
+    "labels": ((IMAGES, LABELS + 1), "labels must be the number of a class, 0 to 2, got 3"),
+    "fewer labels": ((IMAGES, LABELS[:2]), "labels must be int64 of shape (6,), got torch.int64 of shape (2,)"),
+    "size": (torch.rand(2, 1, 9, 9), "the network must take images of shape (1, 9, 9), but: "),
+    "no labels": (DataLoader(TensorDataset(IMAGES)), "a test batch must be a Batch, or images and labels, got"),
+}
+
+
+@pytest.mark.parametrize("function", [dv.effects, dv.attack, dv.explain], ids=lambda function: function.__name__)
+@pytest.mark.parametrize(("data", "message"), DATA.values(), ids=DATA)
+def test_images_are_refused(function, data, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call(function, data=data)
+
+
+@pytest.mark.parametrize("function", CALLS, ids=lambda function: function.__name__)
+def test_a_plain_network_and_a_folder_with_files_are_refused(function, occupied):
+    with pytest.raises(ValueError, match="classifier must be a Classifier, as wrap"):
+        call(function, classifier=CLASSIFIER.network)
+    with pytest.raises(ValueError, match=re.escape(f"folder must be new or empty, got {occupied}, which is not.")):
+        call(function, folder=occupied)
+    assert [path.name for path in occupied.iterdir()] == ["notes.txt"]
+
+
+REFUSED = {
+    "effects, intervention": (dv.effects, {"intervention": "grid"}, "intervention must be one of activation, "),
+    "effects, class": (dv.effects, {"intervention": dv.PixelGrid}, "got the class PixelGrid itself. Call it"),
+    "effects, attack": (dv.effects, {"attack": "pdg"}, "got 'pdg'. Did you mean pgd?"),
+    "effects, eps alone": (
+        dv.effects,
+        {"eps": 0.1},
+        "eps must be given once, with the name of an attack, got 0.1 with",
+    ),
+    "effects, eps twice": (dv.effects, {"attack": dv.FGSM(0.1), "eps": 0.1}, "got 0.1 beside one that has its own."),
+    "effects, eps": (dv.effects, {"attack": "fgsm", "eps": 8}, "eps must be in [0, 1] pixel units, got 8."),
+    "effects, target": (dv.effects, {"target": "d"}, "target must be one of a, b, c, got 'd'"),
+    "effects, number": (dv.effects, {"target": 3}, "target must be the name of a class or its number, 0 to 2, got 3"),
+    "effects, site": (dv.effects, {"intervention": dv.Activation(site="7")}, "site"),
+    "explain, explainer": (dv.explain, {"explainers": "gradcam"}, "Did you mean grad_cam"),
+    "explain, none": (dv.explain, {"explainers": []}, "explainer must name at least one, got none."),
+    "explain, target": (dv.explain, {"target": "d"}, "target must be one of a, b, c, got 'd'"),
+    "explain, layer": (dv.explain, {"explainers": "grad_cam"}, "the default layer of a Sequential is not known"),
+    "explain, both": (dv.explain, {"target": "a", "settings": dv.MapSettings()}, "target must be given once, got 'a'"),
+    "explain, cells": (dv.explain, {"settings": dv.MapSettings(cells=9)}, "cells must be at most the image's 8 pixels"),
+    "attack, none": (dv.attack, {"attack": "none"}, "attack must have an epsilon, got none."),
+    "attack, several": (dv.attack, {"attack": ["pgd", "fgsm"]}, "attack must be one, got 2."),
+    "attack, nothing": (
+        dv.attack,
+        {"attack": None},
+        "attack must be an attack, or the name of one, such as 'pgd', got",
+    ),
+    "attack, eps": (dv.attack, {"eps": "8/2555/3"}, 'eps must be a number or a fraction such as "8/255"'),
+    "detect, data": (
+        dv.detect,
+        {"data": IMAGES},
+        "data must be a dataset of dovision, or a pair of",
+    ),
+    "detect, detector": (dv.detect, {"detectors": "softmax"}, "Did you mean max_softmax"),
+    "detect, code": (dv.detect, {"detectors": "effect_profile_latent"}, "which reads a code."),
+    "detect, reference": (dv.detect, {"reference": "entropy"}, "reference must be one of max_softmax, got 'entropy'."),
+    "detect, eps": (dv.detect, {"attacks": [dv.FGSM(0.1)], "eps": 0.1}, "eps must be given once"),
+}
+
+
+@pytest.mark.parametrize(("function", "arguments", "message"), REFUSED.values(), ids=REFUSED)
+def test_arguments_are_refused(function, arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        call(function, **arguments)
+
+
+HELD = {
+    "labels": ({"images": PAIRS, "labels": LABELS}, "labels must come with a tensor of images; TensorDataset has its"),
+    "split": ({"images": IMAGES, "split": "all"}, "split must be one of train, val, test, got 'all'"),
+    "most": ({"images": IMAGES, "most": 0}, "most must be a whole number of at least 1, got 0"),
+    "most of a loader": ({"images": DataLoader(PAIRS), "most": 3}, "most must be None for a DataLoader"),
+    "batch_size": ({"images": IMAGES, "batch_size": 0.5}, "batch_size must be a whole number of at least 1, got 0.5"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), HELD.values(), ids=HELD)
+def test_image_data_refuses(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        dv.ImageData(**arguments)
+
+
+def test_compare_and_results_refuse():
+    one = dv.effects(CLASSIFIER, IMAGES, dv.PixelGrid(1, 2))
+    maps = dv.explain(CLASSIFIER, IMAGES, "center_map")
+    attacked = dv.attack(CLASSIFIER, IMAGES, dv.FGSM([0.1, "8/255"]))
+    refused = {
+        "results must be two or more of one kind, by name, or one of detect or explain, got MeasuredEffects.": (one,),
+        "got AttackedImages and MeasuredEffects.": ({"a": one, "b": attacked},),
+        "results must be a result of effects(...), got 3.": (3,),
+        "results['b'] must be a result of effects(...), got None.": ({"a": one, "b": None},),
+        "reference must be one of a, b, got 'c'.": ({"a": one, "b": one}, "c"),
+        "results must have two or more explainers, got center_map alone.": (maps,),
+    }
+    for message, arguments in refused.items():
+        with pytest.raises(ValueError, match=re.escape(message)):
+            dv.compare(*arguments)
+    with pytest.raises(ValueError, match="explainer must be one of center_map, got 'rise'"):
+        maps.to_npz("nowhere", "rise")
+    with pytest.raises(ValueError, match=re.escape("eps must name one of the attack's epsilons")):
+        attacked.images()
+    with pytest.raises(ValueError, match="eps must be one of the attack's epsilons, .*, got 0.3."):
+        attacked.images(0.3)
+
+
+def test_the_classifier_stays_as_it_was_also_after_a_failure():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(64, 3))
+    classifier = dv.wrap(network, 3)
+    network[1].eval()
+    modes = [module.training for module in classifier.modules()]
+    dv.effects(classifier, IMAGES, dv.PixelGrid(1, 2))
+    with pytest.raises(ValueError, match="a test batch must be"):
+        dv.effects(classifier, DataLoader(TensorDataset(IMAGES)), dv.PixelGrid(1, 2))
+    assert [module.training for module in classifier.modules()] == modes
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in classifier.parameters())
+    with torch.inference_mode():
+        dv.effects(classifier, IMAGES.clone(), dv.PixelGrid(1, 2), attack="fgsm")
