@@ -12,6 +12,7 @@ import torchvision
 from timm.models.mlp_mixer import MlpMixer
 from torch import Tensor, nn
 from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.resnet import BasicBlock
 
 from dovision.functional.effects import effect
 from dovision.interfaces import Classifier, Context, Intervention
@@ -88,8 +89,8 @@ MAXVIT = {
 VIT = {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 32, "num_heads": 4}
 SWIN = {"img_size": 64, "window_size": 4, "embed_dim": 16, "depths": (1, 2, 1), "num_heads": (1, 2, 4)}
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[Case]]] = {
-    "torchvision swin_t": (
-        lambda: torchvision.models.swin_t(num_classes=CLASSES),
+    "torchvision swin": (
+        lambda: torchvision.models.SwinTransformer([4, 4], 16, [1, 2, 1, 1], [1, 2, 4, 8], [7, 7], num_classes=CLASSES),
         [*last("features.7", "features.3.1.mlp"), *channels("features.0.0")],
     ),
     "timm swin": (
@@ -130,8 +131,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], list[Case]]] = {
         small("convnext_tiny", depths=(1, 1, 2, 1), dims=(8, 16, 32, 64), ls_init_value=0.5),
         [*last("stages.1.blocks.0.norm"), *channels("stages.1.blocks.0", "stages.3")],
     ),
-    "torchvision resnet18": (
-        lambda: torchvision.models.resnet18(num_classes=CLASSES),
+    "torchvision resnet": (
+        lambda: torchvision.models.ResNet(BasicBlock, [1, 1, 1, 1], CLASSES),
         [
             Case("layer1.0.relu#0", "channel", 1, 0),
             Case("layer1.0.relu#1", "channel", 1, 1),
@@ -244,7 +245,7 @@ def test_effects_are_those_of_zeroing_by_hand(name, case):
         ("timm maxvit", Case("stages.0.blocks.0.attn_block.attn", "channel", -1), "1 images; it may hold windows"),
         ("timm maxvit", Case("stages.0.blocks.0.attn_grid.attn.heads", HEAD, -1), "1 images; it may hold windows"),
         ("timm swin", Case("layers.0.blocks.0.attn.heads", HEAD, -1), "1 images; it may hold windows"),
-        ("torchvision swin_t", Case("features.1.0.attn.heads", HEAD, -1), "got 0 runs of its module. Choose another"),
+        ("torchvision swin", Case("features.1.0.attn.heads", HEAD, -1), "got 0 runs of its module. Choose another"),
     ],
     ids=lambda each: each.site if isinstance(each, Case) else None,
 )

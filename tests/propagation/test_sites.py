@@ -14,7 +14,7 @@ from torch import nn
 import dovision as dv
 from dovision.interfaces import Intervention
 from dovision.interventions.activation import Activation
-from dovision.propagation import presented_site
+from dovision.propagation import layouts, presented_site
 from dovision.propagation.layouts import Probes
 from dovision.propagation.sites import find_site, site_names
 from dovision.types import Layout
@@ -88,7 +88,8 @@ def layout(classifier, site, shape=SHAPE, unit="channel", given=None):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_layouts_are_found(name, size, sites):
+def test_layouts_are_found(name, size, sites, monkeypatch):
+    monkeypatch.setattr(layouts, "Probes", functools.cache(Probes))  # one set of passes for all sites of a network
     classifier = on_meta(name)
     assert {site: layout(classifier, site, (3, size, size)) for site in sites} == sites
 
