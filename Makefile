@@ -16,7 +16,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-fast test-long test-all test-ray test-next test-oracles check figures figures-check format bench chaos checks coverage-check tables hashes wheel clean
+.PHONY: help install develop demo test test-fast test-long test-all test-ray test-next test-oracles check figures figures-check format bench chaos checks coverage-check tables docs gallery links hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,7 +107,22 @@ checks: $(VENV)/.dev ## programs that measure what tests do not, in checks/; CHE
 coverage-check: $(VENV)/.dev ## what the intervals of nominal .95 cover, simulated; COVERAGE=--quick for a minute
 	@$(BIN)/python checks/interval_coverage.py $(COVERAGE)
 
-hashes: $(VENV)/.dev ## hashes of the packages of constraints.txt, after that was changed
+docs: $(VENV)/.docs ## the site, in docs/_build/html, without a network; a warning is an error
+	@OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+gallery: $(VENV)/.dev ## run the notebooks of the site again, and store what they print and draw; minutes
+	@OMP_NUM_THREADS=1 $(BIN)/python docs/run_notebooks.py
+
+links: $(VENV)/.docs ## follow the links of the site to other sites, which takes a network
+	@$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/links
+
+$(VENV)/.docs: $(VENV)/.dev hashes/docs.txt
+	@$(HASHED) hashes/docs.txt
+	@$(CONSTRAINED) --editable '.[docs]'
+	@touch $@
+
+hashes: $(VENV)/.docs ## hashes of the packages of constraints.txt, after that was changed
 	@$(PIP) uv
 	@$(BIN)/python hashes/update.py
 
@@ -115,4 +130,4 @@ wheel: $(VENV)/.dev ## a wheel in dist/
 	@$(BIN)/python -m build --wheel
 
 clean: ## remove the environments and what was built; outputs/ stays
-	rm -rf $(VENV) .venv-ray .venv-next .venv-oracles dist .benchmarks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) docs/_build .venv-ray .venv-next .venv-oracles dist .benchmarks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

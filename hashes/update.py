@@ -1,7 +1,7 @@
 """Write the hashes of all files of the pinned packages: `make hashes`, after constraints.txt was changed.
 
-base.txt has what the package itself needs, dev.txt the rest. The files of a release do not change: the same pins give
-the same hashes.
+base.txt has what the package itself needs, docs.txt what its site alone needs, dev.txt the rest. The
+files of a release do not change: the same pins give the same hashes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def pins() -> dict[str, str]:
     return {canonicalize_name(each.name): f"{each.name}{each.specifier}" for each in found}
 
 
-def needed(package: str) -> set[str]:
-    """The normalised names of all packages that an installed one needs, on this machine, without its own extras."""
-    seen, waiting = {(package, "")}, [(package, "")]
+def needed(package: str, extra: str = "") -> set[str]:
+    """The normalised names of all packages that an installed one needs on this machine, with one of its extras."""
+    seen, waiting = {(package, extra)}, [(package, extra)]
     while waiting:
         name, extra = waiting.pop()
         for need in map(Requirement, distribution(name).requires or ()):
@@ -51,9 +51,13 @@ def hashed(packages: list[str]) -> str:
 
 def main() -> None:
     pinned, base = pins(), needed("dovision")
-    titles = {"base.txt": "What dovision needs", "dev.txt": "What its tests and checks need besides"}
-    for file, title in titles.items():
-        packages = [pin for name, pin in pinned.items() if (name in base) == (file == "base.txt")]
+    docs, dev = needed("dovision", "docs") - base, needed("dovision", "dev") - base
+    for file, title, names in (
+        ("base.txt", "What dovision needs", base),
+        ("docs.txt", "What its site alone needs", docs - dev),
+        ("dev.txt", "What its tests and checks need besides", pinned.keys() - base - (docs - dev)),
+    ):
+        packages = [pin for name, pin in pinned.items() if name in names]
         (HERE / file).write_text(HEAD.format(title) + hashed(packages))
 
 

@@ -26,7 +26,8 @@ def hashed(name: str) -> dict[str, tuple[Requirement, list[str]]]:
     return found
 
 
-BASE, DEV = hashed("base.txt"), hashed("dev.txt")
+BASE, DEV, DOCS = hashed("base.txt"), hashed("dev.txt"), hashed("docs.txt")
+ALL = {**BASE, **DEV, **DOCS}
 
 
 def pins() -> dict[str, Requirement]:
@@ -36,10 +37,10 @@ def pins() -> dict[str, Requirement]:
 
 
 def test_each_pin_has_its_hashes_once():
-    assert BASE.keys() & DEV.keys() == set()
+    assert len(ALL) == len(BASE) + len(DEV) + len(DOCS)
     pinned = pins()
-    assert {**BASE, **DEV}.keys() == pinned.keys()
-    for name, (requirement, hashes) in {**BASE, **DEV}.items():
+    assert ALL.keys() == pinned.keys()
+    for name, (requirement, hashes) in ALL.items():
         assert str(requirement.specifier) == str(pinned[name].specifier), f"{name}: run make hashes"
         assert str(requirement.marker) == str(pinned[name].marker)
         assert hashes
@@ -54,10 +55,12 @@ def test_all_that_the_package_and_its_tests_ask_for_is_pinned():
         names = {canonicalize_name(Requirement(each).name) for each in re.findall(r'^    "([^"]+)",$', part, re.M)}
         assert len(names) > 15
         assert names - BY_MACHINE - known.keys() == set()
+    (docs,) = re.findall(r"^docs = \[(.*)\]", text, re.M)
+    assert {canonicalize_name(Requirement(each).name) for each in re.findall(r'"([^"]+)"', docs)} <= ALL.keys()
 
 
-@pytest.mark.parametrize("line", ["$(HASHED) hashes/base.txt", "$(HASHED) hashes/dev.txt"])
-def test_make_installs_them_by_their_hashes(line):
+@pytest.mark.parametrize("file", ["base.txt", "dev.txt", "docs.txt"])
+def test_make_installs_them_by_their_hashes(file):
     makefile = (ROOT / "Makefile").read_text()
-    assert f"\t@{line}\n" in makefile
+    assert f"\t@$(HASHED) hashes/{file}\n" in makefile
     assert re.search(r"^HASHED := .*--no-deps --require-hashes ", makefile, re.M)

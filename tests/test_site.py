@@ -1,0 +1,67 @@
+"""Pages of the site that are made from docstrings and conf/, the links to them, and what `make docs` needs."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+import dovision
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+
+
+@pytest.fixture(scope="module")
+def site_pages():
+    """The program that makes the pages, as a module."""
+    spec = importlib.util.spec_from_file_location("site_pages", DOCS / "site_pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_public_name_is_in_the_api_reference_once(site_pages):
+    shown = re.findall(r"^\.\. auto\w+:: dovision\.(\w+)$", "\n".join(site_pages.api_pages().values()), re.MULTILINE)
+    assert sorted(shown) == sorted(dovision._homes())
+
+
+def test_every_yaml_of_the_configuration_is_shown_as_it_stands(site_pages):
+    text = "\n".join(site_pages.configuration_pages().values())
+    left_out = {"help", "hydra_logging", "job_logging", "sweeper"}  # of Hydra itself
+    for path in (ROOT / "conf").rglob("*.yaml"):
+        assert path.parent.name in left_out or path.read_text() in text, path
+
+
+def test_what_is_written_is_what_git_ignores(site_pages, tmp_path):
+    site_pages.write(tmp_path)
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    for folder in (tmp_path / "reference").iterdir():
+        assert f"/docs/reference/{folder.name}/" in ignored
+        index = (folder / "index.md").read_text()
+        assert {path.stem for path in folder.glob("*.md")} - {"index"} <= set(index.split())
+
+
+def test_every_page_is_in_a_table_of_contents():
+    named = set()
+    for page in DOCS.rglob("*.md"):
+        for tree in re.findall(r"```\{toctree\}\n(.*?)```", page.read_text(), re.DOTALL):
+            lines = [
+                line.partition("<")[2].rstrip(">") or line for line in tree.splitlines() if line[:1] not in ("", ":")
+            ]
+            named |= {(page.parent / line).resolve().relative_to(DOCS).as_posix() for line in lines}
+    pages = {
+        path.relative_to(DOCS).with_suffix("").as_posix() for path in [*DOCS.rglob("*.md"), *DOCS.rglob("*.ipynb")]
+    }
+    pages = {page for page in pages if not page.startswith(("reference/api/", "reference/configuration/", "_build/"))}
+    assert pages - named == {"index"}
+
+
+def test_a_notebook_is_stored_with_its_outputs():
+    for path in DOCS.rglob("*.ipynb"):
+        if "_build" not in path.parts:
+            assert '"output_type"' in path.read_text(), f"{path.name}: run make gallery"
+            assert '"output_type": "error"' not in path.read_text(), path.name
+            assert path.stat().st_size < 1_000_000, path.name
