@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.proxy import Attribute
@@ -18,6 +20,12 @@ BATCH = 10007  # images of the values that are followed: a prime, so that sizes 
 _UNKNOWN = object()
 _SIZES = ("size", "dim", "ndimension")  # methods of tensors
 _PLAIN = (bool, int, float, str, torch.dtype, torch.device, torch.layout)
+_OF_DEVICE = ("device", "is_cpu", "is_cuda", "is_meta", "is_mps", "is_xpu")  # attributes of tensors
+_SAME_SIZES: tuple[Any, ...] = (  # as of their first argument; torch takes its time to find that out
+    *(nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, F.batch_norm, F.layer_norm, F.group_norm),
+    *(nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Dropout, nn.Identity),
+    *(F.relu, F.relu6, F.gelu, F.silu, F.hardswish, F.hardsigmoid, F.dropout),
+)
 
 
 class ShapedProxy(fx.Proxy):
@@ -31,25 +39,30 @@ class ShapedProxy(fx.Proxy):
 
 
 class ShapedTracer(fx.Tracer):
-    """Follows fake tensors along with the graph, so that the model's code sees sizes as numbers.
+    """Follows tensors without values along with the graph, so that the model's code sees sizes as numbers.
 
     Sizes that depend on the number of images stay symbols; comparisons of them are made as for many images. So
     paddings, windows and checks that look at sizes leave constants in the graph, which is for images of this size
     alone.
     While torch.fx traces, the modules of all threads call its tracer; those of other threads go on as ever.
 
+    They are on torch's meta device; where its kernels cannot follow, or a block of automatic mixed precision chooses
+    types by the device, they are shown to the step as fake tensors of the images' device.
+
     Args:
-        shape: (C, H, W) of the images.
-        dtype: of the images.
+        image: shape (B, C, H, W).
     """
 
-    def __init__(self, shape: Shape, dtype: torch.dtype) -> None:
+    def __init__(self, image: Tensor) -> None:
         super().__init__()
         self.thread = threading.get_ident()
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._following = False
-        with self._fake:
-            self._image = torch.empty(BATCH, *shape, dtype=dtype)
+        self._sample = image[:1]
+        self._image = torch.empty(BATCH, *image.shape[1:], dtype=image.dtype, device="meta")
+        self._mixed = torch.is_autocast_enabled(image.device.type)
+        self._names: dict[Tensor, str] = {}
+        self._weights: dict[Tensor, Tensor] = {}  # of the model, on the meta device
         self._input: Any = None
         self._number: Any = None  # of images, as a step
 
@@ -58,7 +71,16 @@ class ShapedTracer(fx.Tracer):
         return threading.get_ident() == self.thread and not self._following
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
-        return super().getattr(attr, attr_val, parameter_proxy_cache) if self.traced_here() else attr_val
+        name = self._name(attr_val) if self.traced_here() and isinstance(attr_val, nn.Parameter) else None
+        if name is None:
+            return attr_val
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
+        return parameter_proxy_cache[name]
+
+    def create_arg(self, a: Any) -> Any:
+        name = self._name(a) if isinstance(a, Tensor) else None
+        return super().create_arg(a) if name is None else self.create_node("get_attr", name, (), {})
 
     def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         return super().call_module(m, forward, args, kwargs) if self.traced_here() else forward(*args, **kwargs)
@@ -84,7 +106,7 @@ class ShapedTracer(fx.Tracer):
             return Attribute(owner, name)
         if name == "shape":
             return self._sizes(owner)
-        value = getattr(owner.like, name, _UNKNOWN)
+        value = getattr(self._sample if name in _OF_DEVICE else owner.like, name, _UNKNOWN)
         if isinstance(value, _PLAIN):
             return value
         return (
@@ -102,6 +124,12 @@ class ShapedTracer(fx.Tracer):
         if isinstance(like, (tuple, list)) or (isinstance(like, Tensor) and like.ndim and like.shape[0] % BATCH):
             return iter([operator.getitem(obj, number) for number in range(len(like))])
         return super().iter(obj)
+
+    def _name(self, tensor: Tensor) -> str | None:
+        """A parameter's or buffer's name in the model; torch.fx goes through all of them each time."""
+        if not self._names:
+            self._names = {each: name for name, each in (*self.root.named_buffers(), *self.root.named_parameters())}
+        return self._names.get(tensor)
 
     def _known_size(self, method: str, owner: ShapedProxy, dim: int | None = None) -> Any:
         """What size() and dim() give; None where they are to be steps."""
@@ -125,31 +153,76 @@ class ShapedTracer(fx.Tracer):
         return tuple(owner.size(dim) for dim in range(owner.like.ndim))
 
     def _like(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
-        """What a step gives for fake values, or unknown."""
+        """What a step gives for values without numbers, or unknown."""
         if kind == "placeholder":
             return self._image
         self._following = True
         try:
+            function = self._function(kind, target)
             args, kwargs = fx.node.map_aggregate((args, kwargs), _value)
-            with self._fake, torch.no_grad():
-                return self._run(kind, target, args, kwargs)
-        except Exception:  # whatever the step raises when it is shown a fake value
+            same = type(function) if isinstance(function, nn.Module) else function
+            if same in _SAME_SIZES and isinstance(args[0], Tensor) and not self._mixed:
+                return torch.empty(args[0].shape, dtype=args[0].dtype, device="meta")
+            return self._followed(function, args, kwargs)
+        except Exception:  # whatever the step raises when it is shown a value without numbers
             return _UNKNOWN
         finally:
             self._following = False
 
-    def _run(self, kind: str, target: Any, args: Any, kwargs: Any) -> Any:
+    @torch.no_grad()
+    def _followed(self, function: Any, args: Any, kwargs: Any) -> Any:
+        if not self._mixed:
+            try:
+                args_there, kwargs_there = fx.node.map_aggregate((args, kwargs), self._without_numbers)
+                return self._without_weights(function)(*args_there, **kwargs_there)
+            except Exception:  # no kernel of the meta device, or tensors of two devices
+                pass
+        with self._fake:
+            args, kwargs = fx.node.map_aggregate((args, kwargs), self._faked)
+            result = function(*args, **kwargs)
+        return fx.node.map_aggregate(result, self._without_numbers)
+
+    def _function(self, kind: str, target: Any) -> Any:
         if kind == "get_attr":
-            return operator.attrgetter(target)(self.root)
+            value = operator.attrgetter(target)(self.root)
+            return lambda: value
         if kind == "call_module":
-            return self.root.get_submodule(target).forward(*args, **kwargs)
+            return self.root.get_submodule(target)
         if kind == "call_method":
-            return getattr(args[0], target)(*args[1:], **kwargs)
-        return target(*args, **kwargs)
+            return lambda owner, *args, **kwargs: getattr(owner, target)(*args, **kwargs)
+        return target
+
+    def _without_numbers(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or leaf.device.type == "meta":
+            return leaf
+        if leaf not in self._weights:
+            self._weights[leaf] = torch.empty_strided(leaf.size(), leaf.stride(), dtype=leaf.dtype, device="meta")
+        return self._weights[leaf]
+
+    def _faked(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor) or leaf.device.type != "meta":
+            return leaf
+        return torch.empty_strided(leaf.size(), leaf.stride(), dtype=leaf.dtype, device=self._sample.device)
+
+    def _without_weights(self, function: Any) -> Any:
+        """A function, or a copy of a module's with its weights on the meta device, which other threads do not see."""
+        if not isinstance(function, nn.Module):
+            return function
+        module = copy.copy(function)
+        for tensors in ("_parameters", "_buffers"):
+            own = getattr(function, tensors).items()
+            module.__dict__[tensors] = {name: self._without_numbers(value) for name, value in own}
+        parts = function._modules.items()
+        module.__dict__["_modules"] = {name: part and self._copied(part) for name, part in parts}
+        return module.forward
+
+    def _copied(self, module: nn.Module) -> nn.Module:
+        copied: nn.Module = self._without_weights(module).__self__
+        return copied
 
 
 def _value(leaf: Any) -> Any:
-    """The fake value of an argument."""
+    """The value without numbers of an argument."""
     if isinstance(leaf, Attribute):
         raise TypeError("an attribute that is not known")
     if not isinstance(leaf, ShapedProxy):

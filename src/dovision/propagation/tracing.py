@@ -54,7 +54,7 @@ class _Tracer(ShapedTracer):
     """Puts `mark_site` where the site's value is entered and left, or behind the image."""
 
     def __init__(self, site: Site | None, image: Tensor) -> None:
-        super().__init__(tuple(image.shape[1:]), image.dtype)
+        super().__init__(image)
         self.site = site
         self.calls = 0  # of the site's module
         self.marked = False
