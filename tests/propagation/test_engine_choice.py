@@ -41,9 +41,9 @@ def traced(monkeypatch):
     """The sites of the traces made so far."""
     sites = []
 
-    def counting(classifier, site, image):
+    def counting(classifier, site, *others):
         sites.append(site)
-        return trace(classifier, site, image)
+        return trace(classifier, site, *others)
 
     monkeypatch.setattr(engine_choice, "trace", counting)
     return sites

@@ -10,6 +10,7 @@ from torch import nn
 from dovision.functional.geometry import grid_cell
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.plain import Plain
 
 SIZE, CHANNELS = 24, 8
 GRID = [[grid_cell((1, SIZE, SIZE), unit, 4, 4)] for unit in range(16)]
@@ -152,3 +153,37 @@ def test_images_of_another_size_are_traced_again(painted, classifier_of, batch_o
         propagation = Propagation(classifier, painted(GRID))
         assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
         assert isinstance(propagation.engine, Incremental)
+
+
+class Attending(nn.Module):
+    """Tokens of a map that attend to each other, again and again."""
+
+    def __init__(self, depth):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 16, 4, 4)
+        self.blocks = nn.ModuleList(nn.MultiheadAttention(16, 2, batch_first=True) for _ in range(depth))
+        self.head = nn.Linear(16, 5)
+        self.called = []  # no number, which would be a setting of the network
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            self.called.append(None)
+            x = x + block(x, x, x, need_weights=False)[0]
+        return self.head(x.mean(1))
+
+
+def test_tracing_ends_where_nothing_would_be_saved(monkeypatch, painted, classifier_of, batch_of, caplog):
+    monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
+    classifier, batch = classifier_of(Attending(20)), batch_of(2, 1, SIZE, SIZE)
+    propagation = Propagation(classifier, painted(GRID))
+    with caplog.at_level("INFO"):
+        outcome = propagation(batch)
+    assert type(propagation.engine) is Plain
+    assert "are run in full, since incrementally would save only" in caplog.text
+    rest = len(classifier.network.called) % 20
+    assert 0 < rest < 10  # blocks that the trace has followed
+    before = len(classifier.network.called)
+    again = Propagation(classifier, painted(GRID))(batch)
+    assert torch.equal(again.treated, outcome.treated)
+    assert (len(classifier.network.called) - before) % 20 == 0

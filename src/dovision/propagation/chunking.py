@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 
 import torch
@@ -12,9 +13,10 @@ STORE = 256 * 2**20  # bytes for the maps of clean images; more is no faster on 
 _CHUNK_BYTES = 64 * 2**20  # bytes for the changed values of a chunk; larger ones fall out of a processor's cache
 ACCELERATOR = 2**30  # bytes for either on any other device
 FIRST = 16  # pairs, or images, at a time before their size has been measured
-WHOLE_BYTES = 10 * 2**20  # the same for whole passes, which read no values but these
+WHOLE_BYTES = 8 * 2**20  # for the largest values of a whole pass
+BLOCK = 24 * 2**20  # for the largest value of part of a pass; the C library maps larger ones page by page, each time
+_PART_ROWS = 4, 8  # of a pass that is made in parts, at least and at most, if `ENOUGH_ROWS` would be too large
 _MAX_PAIRS = 1024  # pairs
-_LEAST_WHOLE = 8  # pairs of a whole pass, however large their values
 ENOUGH_ROWS = 16  # of a pass, from which on the bits of a row do not depend on how many there are
 _COMPARED = 4  # times the pairs of a pass, whose edits are compared with the value at a time where they are local
 
@@ -53,7 +55,7 @@ class PassLimits:
         """As many pairs as suit whole passes, at least some; no change if a number is set or the size is not known."""
         if self.chunk is None and self.limit is None and bytes_per_pair > 0:
             useful = _budget(WHOLE_BYTES, device) // bytes_per_pair
-            self.pairs = min(max(_LEAST_WHOLE, useful), _MAX_PAIRS)
+            self.pairs = min(max(FIRST, useful), _MAX_PAIRS)
 
     def compared(self, local: bool) -> int:
         """Pairs whose edits are compared with the value at a time; more than a pass where a region is held of each."""
@@ -81,6 +83,18 @@ class PassLimits:
             pairs,
             self.pairs,
         )
+
+
+def in_parts(rows: int, bytes_per_row: int) -> list[slice]:
+    """Parts of the rows of a pass, made one after the other, whose values suit a processor's memory.
+
+    They have either `ENOUGH_ROWS` and more or fewer, whatever the number of rows: torch chooses kernels by that.
+    """
+    suitable = BLOCK // max(1, bytes_per_row)
+    if suitable < ENOUGH_ROWS:
+        suitable = min(max(suitable, _PART_ROWS[0]), _PART_ROWS[1])
+    edges = [rows * number // max(1, rows // suitable) for number in range(max(1, rows // suitable) + 1)]
+    return [slice(first, last) for first, last in itertools.pairwise(edges)]
 
 
 def _budget(useful: int, device: torch.device) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,8 +12,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.edits import Pairs, all_pairs, edit_of
@@ -26,9 +24,10 @@ from dovision.propagation.graph_passes import (
 )
 from dovision.propagation.incremental import Incremental
 from dovision.propagation.layouts import presented_site
+from dovision.propagation.operations import Operations
 from dovision.propagation.plain import CleanPass, Plain
 from dovision.propagation.sites import Site
-from dovision.propagation.tracing import trace
+from dovision.propagation.tracing import NothingSaved, trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import INPUT, Shape, Task
 
@@ -36,6 +35,8 @@ log = logging.getLogger(__name__)
 
 SITES = 4  # of a classifier that are kept; each holds copies of the convolutions' weights
 WORTH_IT = 0.9  # the share of the operations of whole passes up to which incremental ones are taken
+TUNED = 0.8  # time of a traced convolution, in channels_last and with its batch-norm, over the classifier's own
+TOLERANCES = (1e-5, 1.0)  # of an engine, in probability, with batch-norm folded and as it is
 _Region = tuple[int, ...] | None
 
 
@@ -45,11 +46,12 @@ class KnownSite:
 
     site: Site | None  # with its layout; None: the input
     shape: Shape | None = None  # of its value, once an engine was chosen
-    engines: list[tuple[Incremental, float]] = field(default_factory=list)
+    engines: list[Incremental] = field(default_factory=list)
     chosen: dict[_Region, Incremental | None] = field(default_factory=dict)  # by the region edited; None: whole passes
     saved: dict[_Region, float] = field(default_factory=dict)  # share of the operations of whole passes, likewise
     reason: str = ""  # why no incremental engine could be made for the region tried last
-    bytes_per_row: int = 0  # at the peak of a pass that computes all
+    whole: Operations = field(default_factory=Operations)  # of the classifier's pass on one image
+    least: float | None = None  # share that is saved at most, where tracing ended early
 
 
 _KNOWN: MutableMapping[Classifier, tuple[int, OrderedDict[Any, KnownSite]]] = WeakKeyDictionary()
@@ -87,11 +89,11 @@ def known_site(classifier: Classifier, intervention: Intervention, shape: Shape)
 
 
 def choose_engine(known: KnownSite, plain: Plain, intervention: Intervention, context: Context) -> Incremental | Plain:
-    """The engine that takes fewest operations, of those that agree with the plain forward pass on the middle unit.
+    """The engine that takes least time by its operations, if it agrees with the plain pass on the middle unit.
 
-    The incremental one is taken where it saves a tenth of the multiply-adds of whole passes, counted on that unit: a
-    clock would choose now one, now the other, and the last bits of the outcome with it. An edit of the same region was
-    tried once for all interventions at the site.
+    The incremental one is taken where it saves a tenth of the multiply-adds of whole passes, counted on that unit, or
+    as much by faster convolutions: a clock would choose now one, now the other, and the last bits of the outcome with
+    it. An edit of the same region was tried once for all interventions at the site.
 
     Args:
         known: the site.
@@ -102,7 +104,7 @@ def choose_engine(known: KnownSite, plain: Plain, intervention: Intervention, co
     Raises:
         ValueError: the classifier's output for an image depends on the other images of its batch.
     """
-    clean = plain.clean(context.batch.image) if known.shape is None else None
+    clean = _counted_clean(known, plain, context) if known.shape is None else None
     shape = known.shape = tuple(clean.site.shape[1:]) if clean is not None else known.shape or ()
     streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
     if not streams:
@@ -110,48 +112,83 @@ def choose_engine(known: KnownSite, plain: Plain, intervention: Intervention, co
     pairs = streams[0].chosen(np.full(2, len(streams[0]) // 2))  # twice, so that edits outnumber the images
     region = None if pairs.box is None else tuple(pairs.box[0].tolist())
     if region not in known.chosen:
-        clean = plain.clean(context.batch.image) if clean is None else clean
+        clean = _counted_clean(known, plain, context) if clean is None else clean
         known.chosen[region], known.saved[region] = _try(known, plain, clean, pairs, intervention, context)
         _log_choice(known, region)
-    plain.bytes_per_row = known.bytes_per_row
+    if context.batch.image.device.type == "cpu":
+        plain.bytes_per_row = known.whole.largest
     return known.chosen[region] or plain
+
+
+def _counted_clean(known: KnownSite, plain: Plain, context: Context) -> CleanPass:
+    """The clean pass of the image, which the first batch finds again if it is the only one."""
+    with Operations() as known.whole:
+        clean = plain.clean(context.batch.image)
+    plain.recent = context.batch.image, clean
+    return clean
 
 
 def _try(
     known: KnownSite, plain: Plain, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context
 ) -> tuple[Incremental | None, float]:
-    """The incremental engine if it agrees on a pair, given twice, with the plain pass, and saves operations.
+    """The incremental engine if it agrees on a pair, given twice, with the plain pass, and takes less time.
 
     With it comes the share of the operations of whole passes that it saves, or would save.
     """
-    classifier, known.reason = plain.classifier, ""
-    with _Operations() as edit:  # which both engines make
+    classifier, image = plain.classifier, context.batch.image
+    with Operations() as edit:  # which both engines make
         edited = edit_of(pairs, intervention, clean.site, context, local=False).value
     assert isinstance(edited, Tensor)
-    beside = torch.cat([clean.site, edited, -clean.site])  # the last only keeps the others company
-    with _Operations() as whole:
-        expected = plain.forward(context.batch.image.repeat(4, 1, 1, 1), beside)[:3]
-    if not _agree(clean.control, expected[:1], classifier.task):
-        change = (clean.control - expected[:1]).abs().max().item()
-        raise ValueError(
-            "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
-            f"{change:.2g} in a logit. Look for normalisation over the batch, or for weights that blow up rounding."
-        )
+    if not _is_traced(known, classifier, image):
+        _in_company(plain, clean, edited[:0], image)
+        return None, known.least or 0.0
+    expected = _in_company(plain, clean, edited[:1], image)[[0, 1, 1]]
     try:
-        for engine, tolerance in _engines(known, classifier, context.batch.image):
-            background = engine.clean(context.batch.image)
-            with _Operations() as part:
+        for number, tolerance in enumerate(TOLERANCES):
+            engine = _engine(known, classifier, image, number)
+            background = engine.clean(image)
+            with Operations() as part:
                 treated = engine.treated(background, pairs, intervention, context)
             if _agree(torch.cat([background.control, treated]), expected, classifier.task, tolerance):
-                share = 2 * part.number / max(1, whole.number + 2 * edit.number)
-                if share <= WORTH_IT:
-                    return engine, 1 - share
-                known.bytes_per_row = max(known.bytes_per_row, engine.bytes_per_pair)
-                return None, 1 - share
+                engine.recent = image, background
+                whole = max(1, 2 * known.whole.number + edit.number)
+                faster = (1 - TUNED) * part.convolutions if engine.channels_last else 0.0
+                chosen = engine if part.number - faster <= WORTH_IT * whole else None
+                return chosen, 1 - part.number / whole
         known.reason = "the traced model gives other logits"
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
         known.reason = f"{type(error).__name__}: {error}"
     return None, 0.0
+
+
+def _in_company(plain: Plain, clean: CleanPass, edited: Tensor, image: Tensor) -> Tensor:
+    """Logits of the image as it is and with these values at the site, in a pass with another image.
+
+    Raises:
+        ValueError: they depend on the other images.
+    """
+    together = torch.cat([clean.site, edited, -clean.site])  # the last only keeps the others company
+    logits = plain.forward(image.repeat(len(together), 1, 1, 1), together)[:-1]
+    if not _agree(clean.control, logits[:1], plain.classifier.task):
+        change = (clean.control - logits[:1]).abs().max().item()
+        raise ValueError(
+            "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
+            f"{change:.2g} in a logit. Look for normalisation over the batch, or for weights that blow up rounding."
+        )
+    return logits
+
+
+def _is_traced(known: KnownSite, classifier: Classifier, image: Tensor) -> bool:
+    """Return whether there is an engine; if not, the site says why, or that nothing would be saved."""
+    known.reason = ""
+    try:
+        if known.least is None:
+            _engine(known, classifier, image, 0)
+    except NothingSaved as nothing:
+        known.least = nothing.saved
+    except Exception as error:
+        known.reason = f"{type(error).__name__}: {error}"
+    return known.least is None and not known.reason
 
 
 def _log_choice(known: KnownSite, region: _Region) -> None:
@@ -159,51 +196,38 @@ def _log_choice(known: KnownSite, region: _Region) -> None:
     if known.reason:
         log.warning("the model is run in full for every edit, which is exact but slow: %s.", known.reason)
         return
+    saved = known.saved[region]
     how = "incrementally, which saves" if known.chosen[region] else "in full, since incrementally would save only"
+    if known.chosen[region] and saved < 1 - WORTH_IT:
+        how = "with batch-norm folded into convolutions, and incrementally, which saves only"
     of = "of the whole value" if region is None else "of such regions"
-    log.info("edits %s at %s are run %s %.0f %% of the operations.", of, _name(known), how, 100 * known.saved[region])
+    log.info("edits %s at %s are run %s %.0f %% of the operations.", of, _name(known), how, 100 * saved)
 
 
 def _name(known: KnownSite) -> str:
     return INPUT if known.site is None else repr(known.site.name)
 
 
-def _engines(known: KnownSite, classifier: Classifier, image: Tensor) -> Iterator[tuple[Incremental, float]]:
-    """Engines, fastest first, and the difference in probability up to which each is accepted; each traced once."""
-    on_processor = classifier.mean.device.type == "cpu"
-    for number, (fold, tolerance) in enumerate(((True, 1e-5), (False, 1.0))):
-        if number == len(known.engines):
-            graph = compute_constants(trace(classifier, known.site, image))
-            graph = join_channel_shuffle(take_splits_apart(graph))
-            if fold:
-                graph = fold_batch_norm(graph)
-            if on_processor:
-                graph = lay_out_channels_last(graph)
-            layout = torch.channels_last if on_processor else torch.contiguous_format
-            known.engines.append((Incremental(graph, layout), tolerance))
-        yield known.engines[number]
+def _engine(known: KnownSite, classifier: Classifier, image: Tensor, number: int) -> Incremental:
+    """The engine of a number, traced once: the first has batch-norm folded.
 
-
-class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the multiply-adds of convolutions and matrix products in a block, in this thread."""
-
-    supports_higher_order_operators = True
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.number = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if isinstance(func, torch._ops.OpOverload) and func._overloadpacket not in flop_registry:
-            with self:  # in inference mode, composites come as one
-                made = func.decompose(*args, **kwargs)
-            if made is not NotImplemented:
-                return made
-        result = func(*args, **kwargs)
-        count = flop_registry.get(getattr(func, "_overloadpacket", None))
-        self.number += 0 if count is None else count(*args, **kwargs, out_val=result)
-        return result
+    Raises:
+        NothingSaved: most of the operations are neither convolutions nor saved.
+        Untraceable: as `trace`.
+    """
+    if number == len(known.engines):
+        on_processor = classifier.mean.device.type == "cpu"
+        faster = (1 - TUNED) * known.whole.convolutions if on_processor else 0.0
+        worth_it = faster >= (1 - WORTH_IT) * known.whole.number
+        least_saved = 0.0 if worth_it else 1 - WORTH_IT
+        graph = compute_constants(trace(classifier, known.site, image, known.whole.number, least_saved))
+        graph = join_channel_shuffle(take_splits_apart(graph))
+        if number == 0:
+            graph = fold_batch_norm(graph)
+        if on_processor:
+            graph = lay_out_channels_last(graph)
+        known.engines.append(Incremental(graph, on_processor))
+    return known.engines[number]
 
 
 def _agree(got: Tensor, expected: Tensor, task: Task, tolerance: float = 1.0) -> bool:

@@ -18,6 +18,7 @@ class Step:
     function: Callable[..., Any]
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
+    images_first: bool = False  # whether its result is known to have the images on its first axis
 
     def inputs(self) -> list[Step]:
         """The steps whose results it takes, each once."""

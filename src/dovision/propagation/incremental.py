@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor, fx
 
 from dovision.interfaces import Context, Intervention
+from dovision.propagation.chunking import in_parts
 from dovision.propagation.edits import Edit, Pairs, edit_of
 from dovision.propagation.graph import Graph, Step
 from dovision.propagation.graph_passes import use_in_place
 from dovision.propagation.patch import Background, Map, Patch
+from dovision.propagation.plain import same_images
 from dovision.propagation.rules import Rule, almost_all, pointwise, rule_of
 from dovision.propagation.spans import Index
 
@@ -23,9 +26,9 @@ class Incremental:
 
     passes_per_edit = 1
 
-    def __init__(self, graph: Graph, memory_format: torch.memory_format) -> None:
+    def __init__(self, graph: Graph, channels_last: bool) -> None:
         self.graph = graph
-        self.memory_format = memory_format
+        self.channels_last = channels_last
         self.of_site = graph.descendants(graph.site)
         self.rules = {step: rule_of(step) for step in self.of_site}
         self.edited_steps = [step for step in graph.steps if step in self.of_site and step is not graph.site]
@@ -36,6 +39,8 @@ class Incremental:
         self.edited_last_use = _last_use(self.edited_steps)
         self.bytes_per_image = 0  # stored by the first clean pass
         self.bytes_per_pair = 0  # at the peak of the last edited pass
+        self._largest: list[int] = []
+        self.recent: tuple[Tensor, Background] | None = None  # images and their clean pass, for whoever needs it next
 
     def _stored(self) -> set[Step]:
         """Steps whose clean results edits need: context around patches, and other operands.
@@ -53,7 +58,11 @@ class Incremental:
 
     def clean(self, image: Tensor) -> Background:
         """The pass on the images as they are; keeps what edits need and drops the rest on the way."""
-        values: dict[Step, Any] = {self.graph.image: image.contiguous(memory_format=self.memory_format)}
+        recent, self.recent = self.recent, None
+        if recent is not None and same_images(recent[0], image):
+            return recent[1]
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        values: dict[Step, Any] = {self.graph.image: image.contiguous(memory_format=layout)}
         shapes: dict[Step, torch.Size] = {}
         sizes: set[Step] = set()
         for position, step in enumerate(self.graph.steps):
@@ -70,6 +79,14 @@ class Incremental:
         stored = [value.nbytes for value in values.values() if isinstance(value, Tensor)]
         self.bytes_per_image = self.bytes_per_image or sum(stored) // len(image)
         return Background(values, shapes, frozenset(sizes), values[self.graph.site], values[self.graph.output])
+
+    def largest_from(self, position: int, clean: Background) -> int:
+        """Bytes per image of the largest value that an edited pass computes from a step on, on a processor."""
+        if not self._largest and self.channels_last:
+            images, width = len(clean.control), clean.control.element_size()
+            sizes = [clean.shapes[step].numel() // images if step in clean.shapes else 0 for step in self.edited_steps]
+            self._largest = [width * each for each in itertools.accumulate(reversed(sizes), max)][::-1]
+        return self._largest[position] if self._largest else 0
 
     def treated(self, clean: Background, pairs: Pairs, intervention: Intervention, context: Context) -> Tensor:
         """Logits, shape (P, K), after each pair's edit."""
@@ -95,6 +112,7 @@ class _Pass:
     background: Background
     image: Index  # (N,) rows of the background
     values: dict[Step, Any] = field(default_factory=dict)
+    is_part: bool = False  # of a pass, whose rows are no further taken apart
     peak: int = 0  # bytes of the changed values at a time
 
     def run(self, edit: Patch | Tensor) -> Tensor:
@@ -102,26 +120,52 @@ class _Pass:
         self.values[site] = edit
         if isinstance(edit, Patch) and almost_all(self.background.site.shape[2:], edit.rows, edit.columns):
             self._full(site)
-        for position, step in enumerate(self.engine.edited_steps):
-            self.values[step] = self._result(step)
+        return self._from(0)
+
+    def _from(self, start: int) -> Tensor:
+        """The logits, from a step on; in parts of the rows from where whole maps are computed."""
+        for position in range(start, len(self.engine.edited_steps)):
+            step = self.engine.edited_steps[position]
+            result = self._local(step)
+            if result is None:
+                parts = self._parts(position)
+                if parts:
+                    logits = torch.cat([part._from(position) for part in parts])
+                    self.peak = max(self.peak, sum(map(_nbytes, self.values.values())) + max(p.peak for p in parts))
+                    return logits
+                args, kwargs = step.arguments(self._full)
+                result = step.function(*args, **kwargs)
+            self.values[step] = result
             self.peak = max(self.peak, sum(map(_nbytes, self.values.values())))
             for dead in self.engine.edited_last_use.get(position, ()):
                 if dead is not self.engine.graph.output:
                     self.values.pop(dead, None)
         return self._full(self.engine.graph.output)
 
-    def _result(self, step: Step) -> Any:
-        """By the operator's rule if the edit is still local there; otherwise in full."""
+    def _local(self, step: Step) -> Any:
+        """By the operator's rule if the edit is still local there; None if the step must be run in full."""
         if step in self.background.sizes:
             return self._resized(step)
         changed = [self.values[source] for source in self.engine.inputs[step] if source in self.values]
         rule = self.engine.rules[step]
         if rule is not None and changed and all(isinstance(value, Patch) for value in changed):
-            patch = self._patch(step, rule, changed[0].channel_axis)
-            if patch is not None:
-                return patch
-        args, kwargs = step.arguments(self._full)
-        return step.function(*args, **kwargs)
+            return self._patch(step, rule, changed[0].channel_axis)
+        return None
+
+    def _parts(self, position: int) -> list[_Pass]:
+        """Passes of some of the rows each, if the maps from here on are so large and all values can be taken apart."""
+        rows = in_parts(len(self.image), self.engine.largest_from(position, self.background))
+        if self.is_part or len(rows) == 1:
+            self.is_part = True  # for good: later maps are no larger
+            return []
+        values = {step: value for step, value in self.values.items() if step not in self.background.sizes}
+        if not all(step.images_first or isinstance(value, Patch) for step, value in values.items()):
+            return []
+        return [self._part(part, values) for part in rows]
+
+    def _part(self, rows: slice, values: dict[Step, Any]) -> _Pass:
+        own = {step: value.part(rows) if isinstance(value, Patch) else value[rows] for step, value in values.items()}
+        return _Pass(self.engine, self.background, self.image[rows], own, is_part=True)
 
     def _patch(self, step: Step, rule: Rule, channel_axis: int) -> Patch | None:
         def operand(source: Step) -> Any:

@@ -43,6 +43,11 @@ class Patch:
     columns: Span
     channel_axis: int = 1
 
+    def part(self, rows: slice) -> Patch:
+        """The same of some of the images."""
+        down, across = (Span(each.start[rows], each.size) for each in (self.rows, self.columns))
+        return Patch(self.value[rows], down, across, self.channel_axis)
+
 
 @dataclass(eq=False)
 class Background:

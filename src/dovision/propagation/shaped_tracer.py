@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.proxy import Attribute
 
-from dovision.types import Shape
+from dovision.propagation.operations import Operations
 
 BATCH = 10007  # images of the values that are followed: a prime, so that sizes that depend on it are its multiples
 _UNKNOWN = object()
@@ -60,6 +60,7 @@ class ShapedTracer(fx.Tracer):
         self._following = False
         self._sample = image[:1]
         self._image = torch.empty(BATCH, *image.shape[1:], dtype=image.dtype, device="meta")
+        self.operations = Operations()  # of all steps so far, on `BATCH` images
         self._mixed = torch.is_autocast_enabled(image.device.type)
         self._names: dict[Tensor, str] = {}
         self._weights: dict[Tensor, Tensor] = {}  # of the model, on the meta device
@@ -95,7 +96,8 @@ class ShapedTracer(fx.Tracer):
                 return known
         proxy = super().create_proxy(kind, target, args, kwargs, *others, **options)
         if isinstance(proxy, ShapedProxy):
-            proxy.like = self._like(kind, target, args, kwargs)
+            proxy.like = like = self._like(kind, target, args, kwargs)
+            proxy.node.meta["images_first"] = isinstance(like, Tensor) and like.shape[:1] == (BATCH,)
         if kind == "placeholder":
             self._input = proxy
         return proxy
@@ -174,7 +176,8 @@ class ShapedTracer(fx.Tracer):
         if not self._mixed:
             try:
                 args_there, kwargs_there = fx.node.map_aggregate((args, kwargs), self._without_numbers)
-                return self._without_weights(function)(*args_there, **kwargs_there)
+                with self.operations:
+                    return self._without_weights(function)(*args_there, **kwargs_there)
             except Exception:  # no kernel of the meta device, or tensors of two devices
                 pass
         with self._fake:
