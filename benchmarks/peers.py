@@ -64,6 +64,7 @@ class Row(NamedTuple):
     images: int
     peer: str
     ratio: float | None = None
+    first_ratio: float | None = None  # the same, of our first call, which prepares the engine
     seconds: float | None = None
     peer_seconds: float | None = None
     peer_chunk: int | None = None
@@ -99,12 +100,13 @@ def batch_of(images: int) -> Batch:
 
 
 def grid_rows(
-    name: str, grids: Sequence[int], images: int, rounds: int, peers: Sequence[str], most: int
+    name: str, grids: Sequence[int], images: int, rounds: int, peers: Sequence[str], most: int, trials: int = 3
 ) -> Iterator[Row]:
     """The engine against captum's two ablations and a plain loop, or some of them, on the same cells, painted black.
 
     Args:
         most: cells that are painted, of each grid; Occlusion paints all.
+        trials: rounds in which the peers' chunks are chosen.
     """
     classifier, batch = classifier_of(name), batch_of(images)
     label = predicted(classifier, batch)
@@ -120,15 +122,20 @@ def grid_rows(
         )
         return {peer: run for peer, run in zip(PEERS, runs, strict=True) if peer in peers}
 
-    trials = runs_on(6 if images == 1 else 4)  # these few cells do to choose the chunk
-    chunks = {peer: best_chunk(trial) for peer, trial in trials.items()}
+    few = runs_on(6 if images == 1 else 4)  # cells that do to choose the chunk
+    chunks = {peer: best_chunk(run, trials) for peer, run in few.items()}
     for grid in grids:
         cells = Cells(grid, most)
         propagation = Propagation(classifier, cells)
         ours = partial(effect_on, propagation, batch, label)
         runs = {peer: partial(run, chunks[peer]) for peer, run in runs_on(grid).items()}
         of = f", {len(cells.chosen)} of them" if len(cells.chosen) < grid * grid else ""
-        yield from compare(f"{name}, {grid} x {grid}{of}", images, ours, runs, rounds)
+
+        def first(cells: Cells = cells) -> Callable[[], Tensor]:
+            """A call on a classifier that was not seen before."""
+            return partial(effect_on, Propagation(copy.deepcopy(classifier), cells), batch, label)
+
+        yield from compare(f"{name}, {grid} x {grid}{of}", images, ours, runs, rounds, first)
 
 
 def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
@@ -144,23 +151,34 @@ def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
 
 
 def compare(
-    what: str, images: int, ours: Callable[[], Tensor], peers: dict[str, partial[Tensor]], rounds: int
+    what: str,
+    images: int,
+    ours: Callable[[], Tensor],
+    peers: dict[str, partial[Tensor]],
+    rounds: int,
+    first: Callable[[], Callable[[], Tensor]] | None = None,
 ) -> Iterator[Row]:
-    """The engine and each peer, whose last argument is its chunk, one after the other in every round."""
+    """The engine and each peer, whose last argument is its chunk, one after the other in every round.
+
+    Args:
+        first: gives a call that prepares its engine, for each round, if these are measured too.
+    """
     ours()  # the first call prepares the engine
     effects, operations = counted(ours)
     found = {peer: counted(run) for peer, run in peers.items()}
-    mine, *others = medians((ours, *peers.values()), rounds)
+    mine, beginning, *others = medians((ours, ours if first is None else first, *peers.values()), rounds, first)
     for (peer, run), other in zip(peers.items(), others, strict=True):
         theirs, more = found[peer]
         same = slice(None, -1) if " of them" in what else slice(None)  # but for what captum paints with the last cell
         difference = (effects[:, same] - theirs[:, same]).abs().max().item()
-        yield Row(what, images, peer, other / mine, mine, other, run.args[-1], difference, more / operations)
+        with_first = None if first is None else other / beginning
+        chunk = run.args[-1]
+        yield Row(what, images, peer, other / mine, with_first, mine, other, chunk, difference, more / operations)
 
 
-def best_chunk(trial: Callable[[int], Tensor]) -> int:
-    trials = [{chunk: seconds(partial(trial, chunk)) for chunk in CHUNKS} for _ in range(3)]
-    return min(CHUNKS, key=lambda chunk: min(times[chunk] for times in trials))
+def best_chunk(run: Callable[[int], Tensor], trials: int = 3) -> int:
+    found = [{chunk: seconds(partial(run, chunk)) for chunk in CHUNKS} for _ in range(trials)]
+    return min(CHUNKS, key=lambda chunk: min(times[chunk] for times in found))
 
 
 def attack_rows(rounds: int, steps: int = 20) -> Iterator[Row]:
@@ -181,7 +199,7 @@ def attack_rows(rounds: int, steps: int = 20) -> Iterator[Row]:
     ours()
     mine, *others = medians((ours, *peers.values()), rounds)
     for peer, other in zip(peers, others, strict=True):
-        yield Row(f"pgd-{steps}, resnet18", 8, peer, other / mine, mine, other)
+        yield Row(f"pgd-{steps}, resnet18", 8, peer, other / mine, None, mine, other)
 
 
 def effect_on(propagation: Propagation, batch: Batch, label: Tensor) -> Tensor:
@@ -286,9 +304,11 @@ def seconds(run: Callable[[], object]) -> float:
     return clock() - start
 
 
-def medians(runs: Sequence[Callable[[], object]], rounds: int) -> list[float]:
-    """Seconds of each run, one after the other in every round."""
-    times = [[seconds(run) for run in runs] for _ in range(rounds)]
+def medians(
+    runs: Sequence[Callable[[], object]], rounds: int, prepares: Callable[[], object] | None = None
+) -> list[float]:
+    """Seconds of each run, one after the other in every round; of one, only what it `prepares` is timed."""
+    times = [[seconds(run() if run is prepares else run) for run in runs] for _ in range(rounds)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
 
 

@@ -7,6 +7,8 @@
         --peers "captum FeatureAblation" "plain loop" --cells 16
     python benchmarks/table.py --rows grid --models swin_t efficientnet_b0 deit_small_patch16_224 convnextv2_atto \
         maxvit_tiny_rw_224 --grids 7 14 --images 1 --threads 1 --rounds 3 --peers "plain loop" --cells 48
+    python benchmarks/table.py --rows grid --models vit_tiny_patch16_224 swin_t efficientnet_b0 resnet18 --grids 14 \
+        --images 1 --threads 1 --rounds 3 --trials 1 --cells 49 --peers "channels_last loop" "plain loop"
 
 Written to outputs/bench/table.md and table.csv, with the machine and the versions.
 """
@@ -38,7 +40,9 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
     if "grid" in options.rows:
         for name in options.models:
             for images in options.images:
-                yield from peers.grid_rows(name, options.grids, images, options.rounds, options.peers, options.cells)
+                yield from peers.grid_rows(
+                    name, options.grids, images, options.rounds, options.peers, options.cells, options.trials
+                )
     if "latent" in options.rows:
         for layer in ("features.transition1", "features.transition2", "features.transition3"):
             yield from peers.latent_rows(layer, options.rounds)
@@ -99,6 +103,7 @@ def main() -> None:
     parser.add_argument("--images", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--memory-images", nargs="+", type=int, default=[10, 1000], help="of resnet18 on 7 x 7 cells")
     parser.add_argument("--rounds", type=int, default=5, help="alternating runs, of which the median counts")
+    parser.add_argument("--trials", type=int, default=3, help="rounds in which the peers' chunks are chosen")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
     options = parser.parse_args()
