@@ -24,6 +24,7 @@ _HOMES = {  # of what is no component
     "interventions.brush": ("Brush",),
     "notebook.by_name": ("component",),
     "notebook.effect_map": ("EffectResult", "effect_map"),
+    "notebook.example": ("example",),
     "types": ("CODE", "INPUT", "Batch", "Box", "Task"),
 }
 _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does metrics

@@ -141,6 +141,7 @@ from dovision.notebook.effect_map import EffectResult as EffectResult
 from dovision.notebook.effect_map import effect_map as effect_map
 from dovision.notebook.effects import MeasuredEffects as MeasuredEffects
 from dovision.notebook.effects import effects as effects
+from dovision.notebook.example import example as example
 from dovision.notebook.explain import ExplainedImages as ExplainedImages
 from dovision.notebook.explain import explain as explain
 from dovision.notebook.image_data import ImageData as ImageData

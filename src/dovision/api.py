@@ -45,6 +45,14 @@ def wrap(
     Raises:
         ValueError: the network is no module, or does not return one tensor of K logits; mean or std are not in
             [0, 1]; the names are no names, or not different.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> classifier = dv.wrap(network, ["dark", "bright"], mean=[0.5], std=[0.25], shape=(1, 8, 8))
+        >>> classifier(torch.rand(5, 1, 8, 8)).shape
+        torch.Size([5, 2])
     """
     checks.instance("network", network, nn.Module, "a torch module from normalised images to logits")
     if isinstance(network, Classifier):
@@ -68,6 +76,12 @@ def to_batch(images: Image.Image | Sequence[Image.Image], size: int | tuple[int,
 
     Raises:
         ValueError: an image is none of PIL's, or of a mode whose range is not known; there is none.
+
+    Example:
+        >>> from PIL import Image
+        >>> import dovision as dv
+        >>> dv.to_batch([Image.new("L", (40, 30)), Image.new("RGB", (20, 20))], size=16).shape
+        torch.Size([2, 3, 16, 16])
     """
     listed = [images] if isinstance(images, Image.Image) else list(images)
     shape = _image_io.grey_or_rgb_shape((channels, *(size if isinstance(size, (tuple, list)) else (size, size))))

@@ -309,6 +309,13 @@ def epsilons(value: float | str | Sequence[float | str], norm: str) -> tuple[flo
     return parsed
 
 
+def single_epsilon(known: Sequence[float]) -> float:
+    """Return the epsilon of an attack that has a single one."""
+    if len(known) != 1:
+        raise ValueError(f"eps must be one of the attack's, {', '.join(f'{eps:g}' for eps in known)}, got None.")
+    return known[0]
+
+
 def plain_value(name: str, value: object) -> object:
     """Return `value` if it is made of dict, list, str, int, float, bool and None only."""
     if isinstance(value, Mapping):

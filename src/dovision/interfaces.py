@@ -57,6 +57,14 @@ class Classifier(nn.Module):
         ValueError: the network is no module, mean and std are no pixel units, or output is no reading; in a call, the
             image has another type, device or number of channels, or the network returns no logits, or those of other
             classes.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))
+        >>> classifier = dv.Classifier(network, dv.Task("multiclass", ("dark", "bright")), mean=[0.5], std=[0.25])
+        >>> classifier(torch.rand(3, 1, 8, 8)).shape
+        torch.Size([3, 2])
     """
 
     mean: Tensor
@@ -179,6 +187,14 @@ class Images(ABC):
     `content`, since that takes long; they are read when the fingerprint is asked for. `files` are all files, and
     folders with what is below them, that the fingerprint depends on: as long as none has changed it is not computed
     again. None where they are not known.
+
+    Example:
+        >>> import dovision as dv
+        >>> digits = dv.component("dataset", "digits")
+        >>> digits.task.classes[:3], digits.table("test").columns.tolist()
+        (('0', '1', '2'), ['sample', 'name', 'group'])
+        >>> digits.split("test").batch([0, 1]).image.shape
+        torch.Size([2, 1, 32, 32])
     """
 
     task: Task
@@ -326,7 +342,20 @@ class Context(NamedTuple):
 
 
 class Intervention(ABC):
-    """do(u): an edit at one node of the classifier's computation graph, with a finite, named family of units."""
+    """do(u): an edit at one node of the classifier's computation graph, with a finite, named family of units.
+
+    Example:
+        >>> import dovision as dv
+        >>> class Negative(dv.Intervention):
+        ...     site = dv.INPUT
+        ...     def units(self, shape):
+        ...         return ("negative",)
+        ...     def do(self, value, unit, context):
+        ...         return 1 - value
+        >>> classifier, digits = dv.example()
+        >>> dv.effect_map(classifier, digits.image, Negative()).effect.shape
+        torch.Size([8, 1, 10])
+    """
 
     site: str  # INPUT, CODE, or the name of a layer of the network, whose output is edited
     unit: str | None = None  # channel, token, position or head of the site's value; None: the value as it comes
@@ -449,6 +478,15 @@ class Attack(ClassifierComponent, ABC):
     Args:
         eps: one epsilon or several, numbers or fractions such as "8/255".
         norm: linf or l2.
+
+    Example:
+        >>> import dovision as dv
+        >>> class Brighter(dv.Attack):
+        ...     def run(self, batch, classifier, eps):
+        ...         return (batch.image + eps).clamp(0, 1)
+        >>> classifier, digits = dv.example()
+        >>> Brighter(eps="8/255")(digits, classifier).shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(self, eps: Epsilons, norm: str = "linf") -> None:
@@ -473,11 +511,20 @@ class Attack(ClassifierComponent, ABC):
     def run(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
         """Attacked images, shape (B, C, H, W); called with gradients enabled and the classifier in eval mode."""
 
-    def __call__(self, batch: Batch, classifier: Classifier, eps: float) -> Tensor:
+    def __call__(self, batch: Batch, classifier: Classifier, eps: float | None = None) -> Tensor:
         """Attacked images in [0, 1], within eps of `batch.image`; the image itself, bit for bit, at eps = 0.
 
         Leaves no gradient in the parameters, and the mode of every submodule as it was.
+
+        Args:
+            batch: images in [0, 1], shape (B, C, H, W), and their labels.
+            classifier: the one under attack.
+            eps: in pixel units; None: that of the attack, if it has a single one.
+
+        Raises:
+            ValueError: eps is None and the attack has several; the images or labels are not those of the classifier.
         """
+        eps = checks.single_epsilon(self.eps) if eps is None else eps
         checks.image_batch(batch.image)
         checks.labels(batch.label, len(batch.image), len(classifier.task.classes), classifier.task.multilabel)
         if eps == 0:
@@ -504,6 +551,15 @@ class Explainer(ClassifierComponent, ABC):
 
     A subclass writes `run`, or also `run_each` if its map is the mean of several; this class guards the range and the
     classifier's state, brings maps to the image's size, and counts forward passes.
+
+    Example:
+        >>> import dovision as dv
+        >>> class Bright(dv.Explainer):
+        ...     def run(self, batch, target, classifier):
+        ...         return batch.image.mean(1)
+        >>> classifier, digits = dv.example()
+        >>> Bright()(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     counts_passes = False  # whether `run` does so itself, since it does not run the classifier as a whole
@@ -566,6 +622,17 @@ class Detector(ClassifierComponent, ABC):
 
     All in torch, so that an adaptive attacker can follow the gradient from the score to the image. An unsupervised
     detector is fitted to clean images only. One whose features depend on clean images is prepared with these first.
+
+    Example:
+        >>> import dovision as dv
+        >>> class Darkness(dv.Detector):
+        ...     passes = 0
+        ...     def read_features(self, batch, classifier, with_autoencoder):
+        ...         return 1 - batch.image.mean((2, 3))
+        >>> classifier, digits = dv.example()
+        >>> detector = Darkness()
+        >>> detector.score(detector.read(digits, classifier, None)).shape
+        torch.Size([8])
     """
 
     supervised = False  # is fitted to attacked images as well

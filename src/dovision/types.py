@@ -32,7 +32,14 @@ CODE = "code"  # the site of an edit of an inserted autoencoder's code
 
 
 class Box(NamedTuple):
-    """Rows top <= r < bottom and columns left <= c < right of an image or a feature map."""
+    """Rows top <= r < bottom and columns left <= c < right of an image or a feature map.
+
+    Example:
+        >>> import dovision as dv
+        >>> box = dv.Box(top=1, left=2, bottom=4, right=8)
+        >>> box.height, box.width, box.area
+        (3, 6, 18)
+    """
 
     top: int
     left: int
@@ -41,14 +48,17 @@ class Box(NamedTuple):
 
     @property
     def height(self) -> int:
+        """Rows, in pixels."""
         return self.bottom - self.top
 
     @property
     def width(self) -> int:
+        """Columns, in pixels."""
         return self.right - self.left
 
     @property
     def area(self) -> int:
+        """Number of pixels."""
         return self.height * self.width
 
     @property
@@ -99,7 +109,14 @@ class Layout(str, Enum):
 
 
 class Batch(NamedTuple):
-    """Images and what is known of each; one item of a dataset is a Batch without the leading axis."""
+    """Images and what is known of each; one item of a dataset is a Batch without the leading axis.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> digits.rows(slice(0, 3)).image.shape
+        torch.Size([3, 1, 8, 8])
+    """
 
     image: Tensor  # (B, C, H, W) float in [0, 1]
     label: Tensor  # (B,) int64, or (B, K) float for multilabel
@@ -126,11 +143,25 @@ class Task:
 
     A label of nan is not known: it counts neither in the loss nor in what is right. Tasks of other `thresholds` are
     equal, since these belong to a fitted classifier and not to the data.
+
+    Args:
+        kind: multiclass or multilabel.
+        classes: their names, in the order of the logits.
+        thresholds: of each label, for multilabel, from which on it is predicted; a half if empty.
+
+    Raises:
+        ValueError: there are too few classes, or two of one name; the thresholds are not one for each label.
+
+    Example:
+        >>> import dovision as dv
+        >>> task = dv.Task("multiclass", ("cat", "dog"))
+        >>> task.number_of("dog"), task.multilabel
+        (1, False)
     """
 
     kind: str
     classes: tuple[str, ...]
-    thresholds: tuple[float, ...] = field(default=(), compare=False)  # of each label, for multilabel; a half if empty
+    thresholds: tuple[float, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         checks.choice("task", self.kind, ("multiclass", "multilabel"))
@@ -145,6 +176,7 @@ class Task:
 
     @property
     def multilabel(self) -> bool:
+        """True where the classes are independent."""
         return self.kind == "multilabel"
 
     def number_of(self, target: int | str) -> int:

@@ -170,3 +170,11 @@ def test_the_classifier_stays_as_it_was_also_after_a_failure():
     assert all(parameter.requires_grad and parameter.grad is None for parameter in classifier.parameters())
     with torch.inference_mode():
         dv.effects(classifier, IMAGES.clone(), dv.PixelGrid(1, 2), attack="fgsm")
+
+
+def test_an_attack_with_one_epsilon_needs_no_other_and_one_with_several_does():
+    classifier, digits = dv.example()
+    attack = dv.FGSM("8/255")
+    assert attack(digits, classifier).equal(attack(digits, classifier, 8 / 255))
+    with pytest.raises(ValueError, match=re.escape("eps must be one of the attack's, 0.1, 0.2, got None.")):
+        dv.FGSM([0.1, 0.2])(digits, classifier)

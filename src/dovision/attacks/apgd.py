@@ -29,6 +29,13 @@ class APGD(PGD):
         eps, steps, restarts, norm, loss, target, seed: as of PGD.
 
     Source: arXiv:2003.01690, algorithm 1; the attack that AutoAttack begins with.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.APGD(eps="8/255", steps=5)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(

@@ -27,6 +27,13 @@ class TargetedAPGD(APGD):
         targets: answers that are tried at most.
 
     Source: arXiv:2003.01690, equation 7; the attack APGD-T of AutoAttack.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.TargetedAPGD(eps="8/255", steps=5, targets=2)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(

@@ -29,6 +29,13 @@ class AutoAttack(Attack):
         seed: of all draws; they depend on (seed, sample) alone.
 
     Source: arXiv:2003.01690.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.AutoAttack(eps="8/255", steps=3, targets=2, queries=20)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(

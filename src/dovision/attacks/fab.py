@@ -33,6 +33,13 @@ class FAB(NearestAttack):
         seed: of the starts; they depend on (seed, sample) alone.
 
     Source: Croce and Hein, arXiv:1907.02044; with 9 targets FAB-T of arXiv:2003.01690.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.FAB(eps="8/255", steps=3, targets=2)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(

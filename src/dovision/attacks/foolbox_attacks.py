@@ -57,6 +57,13 @@ class DeepFool(FoolboxAttack):
         candidates: only so many classes, the most likely ones, are considered.
 
     Source: arXiv:1511.04599.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.DeepFool(eps="8/255", steps=5)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(
@@ -93,6 +100,13 @@ class CarliniWagner(FoolboxAttack):
         first_constant: with which the search begins.
 
     Source: arXiv:1608.04644.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.CarliniWagner(eps=0.5, steps=5, searches=2)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(
@@ -135,6 +149,13 @@ class Boundary(FoolboxAttack):
         seed: of all draws; they depend on (seed, sample) alone.
 
     Source: arXiv:1712.04248.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.Boundary(eps=0.5, steps=10)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(

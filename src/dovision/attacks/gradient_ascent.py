@@ -26,6 +26,13 @@ class BIM(Attack):
         target: a class, name or number, as of `Objective`; None for any wrong answer.
 
     Source: arXiv:1607.02533; the step rule is that of arXiv:1706.06083, appendix.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.BIM(eps="8/255", steps=5)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     reach = 2.5  # length of all steps together, in epsilons, if no step size is given
@@ -70,6 +77,13 @@ class FGSM(BIM):
         norm: linf; l2 is the fast gradient method, without the sign.
 
     Source: arXiv:1412.6572.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.FGSM(eps="8/255")(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     reach = 1.0
@@ -89,6 +103,13 @@ class MIFGSM(BIM):
         momentum: share of the sum so far that each step keeps; 0 is BIM.
 
     Source: arXiv:1710.06081.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.MIFGSM(eps="8/255", steps=5)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(
@@ -118,6 +139,13 @@ class PGD(BIM):
         seed: of the starts; each depends on (seed, sample, restart) alone.
 
     Source: arXiv:1706.06083.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.PGD(eps="8/255", steps=5)(digits, classifier)
+        >>> round(float(255 * (attacked - digits.image).abs().max()), 3)
+        8.0
     """
 
     def __init__(

@@ -16,6 +16,17 @@ def task_loss(logits: Tensor, label: Tensor, task: Task) -> Tensor:
     """The loss that the classifier was trained with, in nats, shape (B,).
 
     Cross-entropy, or the sum of the known labels' binary cross-entropies.
+
+    Args:
+        logits: shape (B, K).
+        label: of each image, shape (B,) int64, or (B, K) of zeros, ones and, where it is not known, nan for multilabel.
+        task: the classes.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> dv.task_loss(torch.zeros(1, 4), torch.tensor([0]), dv.Task("multiclass", ("a", "b", "c", "d")))
+        tensor([1.3863])
     """
     return task.loss(logits, label)
 
@@ -26,7 +37,18 @@ def margin(logits: Tensor, label: Tensor, task: Task) -> Tensor:
     Multiclass: the best other logit minus the label's. Multilabel: the sum over the known labels of how far the logit
     lies from its threshold, negative on the side of the right answer.
 
+    Args:
+        logits: shape (B, K).
+        label: of each image, shape (B,) int64, or (B, K) of zeros, ones and, where it is not known, nan for multilabel.
+        task: the classes.
+
     Source: arXiv:1608.04644, the loss f6.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> dv.margin(torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([0]), dv.Task("multiclass", ("a", "b", "c")))
+        tensor([-1.])
     """
     lead = leads(logits, label, task)
     return lead.masked_fill(lead.isneginf(), 0).sum(1) if task.multilabel else lead.amax(1)
@@ -37,10 +59,21 @@ def dlr(logits: Tensor, label: Tensor, task: Task) -> Tensor:
 
     The margin is divided by the distance between the largest and the third largest logit.
 
+    Args:
+        logits: shape (B, K).
+        label: of each image, shape (B,) int64.
+        task: the classes.
+
     Raises:
         ValueError: the task is multilabel, or has fewer than 3 classes.
 
     Source: arXiv:2003.01690, equation 6.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> dv.dlr(torch.tensor([[2.0, 1.0, 0.0, 0.0]]), torch.tensor([0]), dv.Task("multiclass", ("a", "b", "c", "d")))
+        tensor([-0.5000])
     """
     if task.multilabel or len(task.classes) < 3:
         raise ValueError(

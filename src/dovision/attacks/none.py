@@ -9,7 +9,13 @@ from dovision.types import Batch
 
 
 class NoAttack(Attack):
-    """The clean condition alone: no epsilon, and every image as it is."""
+    """The clean condition alone: no epsilon, and every image as it is.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.NoAttack().eps
+        ()
+    """
 
     def __init__(self) -> None:
         super().__init__(eps=0)

@@ -21,6 +21,13 @@ class RandomSign(Attack):
         eps: as of Attack.
         norm: linf, each pixel by eps; or l2, each by eps / sqrt(number of pixels). Clipped to [0, 1] after that.
         seed: of the tosses; they depend on (seed, sample) alone.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.RandomSign(eps="8/255", seed=0)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(self, eps: Epsilons, norm: str = "linf", seed: int = 0) -> None:

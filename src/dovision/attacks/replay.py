@@ -36,6 +36,15 @@ class Replay(Attack):
     Raises:
         FileNotFoundError: the run has stored no such images.
         ValueError: the attack had no such epsilon; or, at the first image, they are of other images.
+
+    Example:
+        >>> import tempfile
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> folder = tempfile.mkdtemp()
+        >>> stored = dv.attack(classifier, digits, dv.FGSM(eps="8/255"), folder=folder)
+        >>> dv.Replay(folder)(digits, classifier).equal(stored.images())
+        True
     """
 
     def __init__(self, run: str, attack: str = MAIN, eps: Epsilons | None = None) -> None:

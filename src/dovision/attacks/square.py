@@ -32,6 +32,13 @@ class Square(Attack):
         seed: of all draws; they depend on (seed, sample) alone.
 
     Source: arXiv:1912.00049.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacked = dv.Square(eps="8/255", queries=20)(digits, classifier)
+        >>> attacked.shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(

@@ -17,6 +17,13 @@ class Transfer(Attack):
         source: a classifier of the same classes, such as one fitted with another seed.
 
     Source: Papernot et al., arXiv:1605.07277.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attack = dv.Transfer(dv.FGSM(eps="8/255"), source=classifier)
+        >>> attack(digits, classifier).shape
+        torch.Size([8, 1, 8, 8])
     """
 
     def __init__(self, attack: Attack, source: Classifier) -> None:

@@ -50,6 +50,13 @@ class ChestMNIST(Images):
         ValueError: the file is wrong or damaged, or a fact is not possible.
 
     Source: Yang et al., MedMNIST v2, Scientific Data 10, 41, 2023.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.component("dataset", "chest_mnist", {"root": "nowhere"})
+        Traceback (most recent call last):
+            ...
+        ValueError: dataset.chest_mnist: chestmnist.npz is not ...
     """
 
     def __init__(

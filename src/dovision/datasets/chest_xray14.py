@@ -48,6 +48,13 @@ class ChestXray14(Images):
         ValueError: a row of a table is wrong, a patient is in both lists, a split is empty, a fact is not possible.
 
     Source: Wang et al., ChestX-ray8, CVPR 2017, arXiv:1705.02315.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.component("dataset", "chest_xray14", {"root": "nowhere"})
+        Traceback (most recent call last):
+            ...
+        ValueError: dataset.chest_xray14: Data_Entry_2017_v2020.csv or ...
     """
 
     def __init__(

@@ -29,6 +29,12 @@ class Digits(Images):
         ValueError: a fact is not what the data say.
 
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI repository, 1998 (its test part).
+
+    Example:
+        >>> import dovision as dv
+        >>> digits = dv.component("dataset", "digits")
+        >>> digits.shape, len(digits.split("test")), digits.split("test")[0].image.shape
+        ((1, 32, 32), 450, torch.Size([1, 32, 32]))
     """
 
     def __init__(

@@ -52,6 +52,13 @@ class FunnyBirds(Counterfactuals):
         ValueError: a table is wrong, or a fact is not what the data say.
 
     Source: Hesse, Schaub-Meyer and Roth, FunnyBirds, ICCV 2023, arXiv:2308.06248.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.component("dataset", "funnybirds", {"root": "nowhere"})
+        Traceback (most recent call last):
+            ...
+        ValueError: dataset.funnybirds: root must be a folder as FunnyBirds is ...
     """
 
     def __init__(

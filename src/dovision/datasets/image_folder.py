@@ -46,6 +46,21 @@ class ImageFolder(Images):
         FileNotFoundError: the root is not a folder.
         ValueError: a fact is not what the folders say, a class has no image in a split, a file is bad, the group's
             expression is wrong or does not match, a group lies in two splits.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> import dovision as dv
+        >>> root = Path(tempfile.mkdtemp())
+        >>> for number in range(40):
+        ...     folder = root / ("cat", "dog")[number % 2]
+        ...     folder.mkdir(exist_ok=True)
+        ...     Image.new("RGB", (20, 20), (6 * number, 0, 0)).save(folder / f"{number}.png")
+        >>> settings = {"root": str(root), "shape": [3, 16, 16], "classes": ["cat", "dog"]}
+        >>> pictures = dv.component("dataset", "image_folder", settings)
+        >>> pictures.task.classes, pictures.split("test")[0].image.shape
+        (('cat', 'dog'), torch.Size([3, 16, 16]))
     """
 
     def __init__(

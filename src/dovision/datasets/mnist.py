@@ -39,6 +39,13 @@ class MNIST(Images):
         ValueError: a file is wrong or truncated, or a fact is not what the data say.
 
     Source: LeCun, Cortes, Burges, The MNIST database of handwritten digits, 1998.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.component("dataset", "mnist", {"root": "nowhere"})
+        Traceback (most recent call last):
+            ...
+        ValueError: dataset.mnist: train-images-idx3-ubyte.gz is not ...
     """
 
     def __init__(

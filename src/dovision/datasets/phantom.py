@@ -42,6 +42,15 @@ class Phantom(Counterfactuals):
 
     Raises:
         ValueError: a fact does not belong to the label, or a number is out of its range.
+
+    Example:
+        >>> import dovision as dv
+        >>> settings = {"train_images": 4, "val_images": 4, "test_images": 4}
+        >>> films = dv.component("dataset", "phantom", settings)
+        >>> films.task.classes, films.split("test")[0].image.shape
+        (('healthy', 'disease'), torch.Size([1, 96, 96]))
+        >>> films.boxes("test").columns.tolist()
+        ['sample', 'object', 'label', 'top', 'left', 'bottom', 'right']
     """
 
     def __init__(

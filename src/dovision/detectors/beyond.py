@@ -28,6 +28,13 @@ class BEYOND(Detector):
         intervention: on the image, whose units make its neighbours, such as a Transform of several transforms.
 
     Source: He, Yang, Chen, Xu and Ho, ICML 2024, arXiv:2209.00005.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.BEYOND(dv.Transform({"bits": dv.BitDepth(1), "median": dv.MedianFilter(2)}))
+        >>> detector.read(digits, classifier, None).shape
+        torch.Size([8, 2])
     """
 
     mean: Tensor  # (2,) of clean images: probability and cosine

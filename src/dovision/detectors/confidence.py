@@ -65,6 +65,13 @@ class MaxSoftmax(_Confidence):
     Multilabel: one minus the probability of the likeliest combination of labels.
 
     Source: Hendrycks and Gimpel, arXiv:1610.02136.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.MaxSoftmax()
+        >>> detector.score(detector.read(digits, classifier, None)).shape
+        torch.Size([8])
     """
 
     statistic = staticmethod(doubt)
@@ -75,6 +82,13 @@ class Margin(_Confidence):
 
     Multilabel: the same of the two likeliest combinations of labels; the second one differs from the first in the
     label that is least sure.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.Margin()
+        >>> detector.score(detector.read(digits, classifier, None)).shape
+        torch.Size([8])
     """
 
     statistic = staticmethod(closeness)
@@ -84,6 +98,13 @@ class Entropy(_Confidence):
     """Entropy of the class probabilities, in nats.
 
     Multilabel: the sum of the labels' entropies, which is that of the combination of labels.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.Entropy()
+        >>> detector.score(detector.read(digits, classifier, None)).shape
+        torch.Size([8])
     """
 
     statistic = staticmethod(logit_entropy)
@@ -102,6 +123,13 @@ class ODIN(Detector):
         steps: pixel units, numbers or fractions such as "1/255"; 0 is none; one or several.
 
     Source: Liang, Li and Srikant, ICLR 2018, arXiv:1706.02690, there for images of other classes.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.ODIN(temperatures=[1.0, 10.0], steps=[0.0, "1/255"])
+        >>> detector.read(digits, classifier, None).shape
+        torch.Size([8, 4])
     """
 
     chosen = 0  # of the pairs

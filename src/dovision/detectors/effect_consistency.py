@@ -23,6 +23,13 @@ class LogOddsEffect(Detector):
 
     Args:
         interventions: by name, such as {"transform": Transform({"median3": MedianFilter(3)})}.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.component("detector", "log_odds_effect")
+        >>> detector.score(detector.read(digits, classifier, None)).shape
+        torch.Size([8])
     """
 
     def __init__(self, interventions: Mapping[str, Intervention]) -> None:
@@ -59,6 +66,15 @@ class EffectConsistency(LogOddsEffect):
 
     Source: the idea, arXiv:1902.03380; transforms of the image as a test, Xu, Evans and Qi, NDSS 2018,
     arXiv:1704.01155; trees under constraints, Ke et al., NeurIPS 2017.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.component("detector", "effect_consistency")
+        >>> features = detector.read(digits, classifier, None)
+        >>> detector.fit(features[:4], features[4:])
+        >>> detector.score(features).shape
+        torch.Size([8])
     """
 
     supervised = True

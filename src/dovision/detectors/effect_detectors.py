@@ -25,6 +25,15 @@ class EffectProfile(Detector):
         resolution: below it effects are on a linear scale; in the unit of `scale`, above 0.
 
     Source: the idea, arXiv:1902.03380; the distance with a shrunk covariance, Ledoit and Wolf, 2004.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.component("detector", "effect_profile")
+        >>> features = detector.read(digits, classifier, None)
+        >>> detector.fit(features, features[:0])
+        >>> detector.score(features).shape
+        torch.Size([8])
     """
 
     gaussian: Gaussians
@@ -65,6 +74,15 @@ class EffectClassifier(EffectProfile):
         seed: of the network's first weights and of the order of the images.
 
     Source: the idea, arXiv:1902.03380.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.component("detector", "effect_classifier", {"epochs": 2})
+        >>> features = detector.read(digits, classifier, None)
+        >>> detector.fit(features[:4], features[4:])
+        >>> detector.score(features).shape
+        torch.Size([8])
     """
 
     supervised = True

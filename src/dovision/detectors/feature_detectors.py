@@ -35,6 +35,14 @@ class MahalanobisFeatures(Detector):
 
     Source: Lee, Lee, Lee and Shin, NeurIPS 2018, arXiv:1807.03888; there Gaussians are fitted to training images, and
     their covariance is not shrunk.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.MahalanobisFeatures(layers=["relu"], steps=[0.0])
+        >>> detector.prepare([digits], classifier, None)
+        >>> detector.read(digits, classifier, None).shape
+        torch.Size([8, 1])
     """
 
     supervised = True
@@ -110,6 +118,14 @@ class LocalIntrinsicDimensionality(Detector):
         reference: images in the reference, the first ones that the detector is fitted to.
 
     Source: Ma et al., ICLR 2018, arXiv:1801.02613; there each minibatch that is read has a reference of its own.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.LocalIntrinsicDimensionality(layers=["relu"], cells=1, neighbours=[2], reference=8)
+        >>> detector.prepare([digits], classifier, None)
+        >>> detector.read(digits, classifier, None).shape
+        torch.Size([8, 1])
     """
 
     supervised = True

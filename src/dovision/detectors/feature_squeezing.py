@@ -33,6 +33,13 @@ class FeatureSqueezing(Detector):
 
     Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155, whose non-local means are OpenCV's, with equal weights over a
     patch and, of colours, in Lab; the gradient: Athalye et al., arXiv:1802.00420.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.FeatureSqueezing(bits=[1], windows=[2])
+        >>> detector.score(detector.read(digits, classifier, None)).shape
+        torch.Size([8])
     """
 
     def __init__(
@@ -66,6 +73,15 @@ class SupervisedFeatureSqueezing(FeatureSqueezing):
 
     Args:
         bits, windows, smoothings: as of FeatureSqueezing.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.SupervisedFeatureSqueezing(bits=[1], windows=[2])
+        >>> features = detector.read(digits, classifier, None)
+        >>> detector.fit(features[:4], features[4:])
+        >>> detector.score(features).shape
+        torch.Size([8])
     """
 
     supervised = True

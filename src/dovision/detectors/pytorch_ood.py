@@ -47,6 +47,13 @@ class PytorchOOD(Detector):
             layer, or the task is multilabel and the method is not.
 
     Source: Kirchheim, Filax and Ortmeier, PyTorch-OOD, CVPR workshops 2022; each class names the work that it follows.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> detector = dv.PytorchOOD("EnergyBased", {"t": [1.0]})
+        >>> detector.read(digits, classifier, None).shape
+        torch.Size([8, 10])
     """
 
     passes = 1

@@ -73,6 +73,15 @@ class Detection(Evaluation):
         reference: the detector that the others are compared with in comparison.parquet, by name; None: no comparison.
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
         whole: whether it is an error if some images of the dataloaders are not tested.
+
+    Example:
+        >>> import tempfile
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> attacks, detectors = {"fgsm": dv.FGSM(eps=0.1)}, {"entropy": dv.Entropy()}
+        >>> callback = dv.Detection(tempfile.mkdtemp(), attacks, detectors, classifier)
+        >>> callback.dataloaders
+        2
     """
 
     dataloaders = 2

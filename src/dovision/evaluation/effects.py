@@ -62,6 +62,21 @@ class EffectEvaluation(Evaluation):
         checkpoint_every: images after which their rows are finished on disk.
         origin: what the rows depend on besides the configuration; a change of it is the end of finished shards. None:
             nothing is resumed.
+
+    Example:
+        >>> import pytorch_lightning as pl
+        >>> import tempfile
+        >>> from torch.utils.data import DataLoader, TensorDataset
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> effects = dv.EffectEvaluation(dv.PixelGrid(2, 2), tempfile.mkdtemp(), classifier=classifier)
+        >>> trainer = pl.Trainer(inference_mode=False, callbacks=[effects], logger=False, enable_progress_bar=False)
+        >>> class Module(pl.LightningModule):
+        ...     def test_step(self, batch, batch_idx):
+        ...         pass
+        >>> numbers = trainer.test(Module(), DataLoader(TensorDataset(digits.image, digits.label)), verbose=False)
+        >>> effects.average_effects["clean"].shape
+        torch.Size([4, 10])
     """
 
     def __init__(

@@ -36,6 +36,12 @@ class MapSettings:
         seed: of the noise, and of the new weights.
         reference: the explainer that the others are compared with, by name; None: grad_cam, or the first if there is
             none of this name.
+
+    Example:
+        >>> import dovision as dv
+        >>> settings = dv.MapSettings("prediction", cells=8, noise=0.0)
+        >>> settings.target, settings.cells, settings.compared(["effect_map", "grad_cam"])
+        ('prediction', 8, 'grad_cam')
     """
 
     def __init__(

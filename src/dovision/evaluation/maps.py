@@ -53,6 +53,14 @@ class MapEvaluation(Evaluation):
         samples: those that are evaluated, in order; the first ones get the sanity tests. None: all.
         permuted: a classifier of the same data that was fitted to permuted labels, or None.
         boxes: of known objects, as `Images.boxes` has them; None where none is known.
+
+    Example:
+        >>> import tempfile
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> maps = dv.MapEvaluation(tempfile.mkdtemp(), {"center": dv.CenterMap()}, dv.MapSettings(cells=8), classifier)
+        >>> list(maps.explainers)
+        ['center']
     """
 
     def __init__(

@@ -18,6 +18,13 @@ class OnValidation(Callback):
 
     Args:
         evaluation: such as EffectEvaluation; it is not itself among the trainer's callbacks.
+
+    Example:
+        >>> import tempfile
+        >>> import dovision as dv
+        >>> effects = dv.EffectEvaluation(dv.PixelGrid(2, 2), tempfile.mkdtemp())
+        >>> dv.OnValidation(effects).evaluation is effects
+        True
     """
 
     def __init__(self, evaluation: Evaluation) -> None:

@@ -23,6 +23,18 @@ class AttentionRollout(Explainer):
     Blind to the class. Needs a transformer whose blocks all attend over all tokens.
 
     Source: Abnar and Zuidema, arXiv:2005.00928.
+
+    Example:
+        >>> import torch
+        >>> import torchvision
+        >>> import dovision as dv
+        >>> sizes = {"image_size": 8, "patch_size": 4, "hidden_dim": 8, "mlp_dim": 8, "num_classes": 2}
+        >>> network = torchvision.models.VisionTransformer(num_layers=2, num_heads=2, **sizes)
+        >>> classifier = dv.wrap(network, 2)
+        >>> images = torch.rand(3, 3, 8, 8)
+        >>> batch = dv.Batch(images, torch.zeros(3).long(), torch.arange(3), torch.arange(3))
+        >>> dv.AttentionRollout()(batch, batch.label, classifier).shape
+        torch.Size([3, 8, 8])
     """
 
     def check(self, classifier: Classifier, shape: Shape) -> None:
@@ -50,6 +62,18 @@ class GradientAttention(AttentionRollout):
     Relevance is read as by AttentionRollout. Needs a transformer whose blocks all attend over all tokens.
 
     Source: Chefer, Gur and Wolf, arXiv:2103.15679.
+
+    Example:
+        >>> import torch
+        >>> import torchvision
+        >>> import dovision as dv
+        >>> sizes = {"image_size": 8, "patch_size": 4, "hidden_dim": 8, "mlp_dim": 8, "num_classes": 2}
+        >>> network = torchvision.models.VisionTransformer(num_layers=2, num_heads=2, **sizes)
+        >>> classifier = dv.wrap(network, 2)
+        >>> images = torch.rand(3, 3, 8, 8)
+        >>> batch = dv.Batch(images, torch.zeros(3).long(), torch.arange(3), torch.arange(3))
+        >>> dv.GradientAttention()(batch, batch.label, classifier).shape
+        torch.Size([3, 8, 8])
     """
 
     def _relevance(self, weights: Sequence[Tensor], score: Tensor) -> Tensor:

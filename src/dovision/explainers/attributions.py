@@ -33,6 +33,12 @@ class IntegratedGradients(Explainer):
         batch_size: images a pass; the map depends on it in its last bits.
 
     Source: Sundararajan et al., arXiv:1703.01365.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.IntegratedGradients(steps=5)(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def __init__(
@@ -82,6 +88,12 @@ class SmoothGrad(Explainer):
         batch_size: noisy copies a pass; the map depends on it in its last bits.
 
     Source: Smilkov et al., arXiv:1706.03825.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.SmoothGrad(seed=0, draws=4)(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def __init__(self, seed: int, draws: int = 50, sigma: float = 0.15, batch_size: int = 16) -> None:
@@ -113,6 +125,12 @@ class KernelSHAP(Explainer):
         batch_size: coalitions a pass; the map depends on it in its last bits.
 
     Source: Lundberg and Lee, arXiv:1705.07874.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.KernelSHAP(seed=0, rows=2, columns=2, draws=20)(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def __init__(
@@ -164,6 +182,12 @@ class Occlusion(Explainer):
         batch_size: images a pass; the map depends on it in its last bits.
 
     Source: Zeiler and Fergus, arXiv:1311.2901.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.Occlusion(window=2, stride=2)(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def __init__(

@@ -22,6 +22,12 @@ class GradCAM(Explainer):
         layer: whose channels; None is the last spatial layer of a known network.
 
     Source: Selvaraju et al., Grad-CAM, arXiv:1610.02391.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.GradCAM(layer="relu")(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def __init__(self, layer: str | None = None) -> None:
@@ -78,6 +84,12 @@ class GradCAMPlusPlus(GradCAM):
         ImportError: the grad-cam package is not installed.
 
     Source: Chattopadhyay et al., Grad-CAM++, arXiv:1710.11063.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.GradCAMPlusPlus(layer="relu")(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def __init__(self, layer: str | None = None) -> None:
@@ -104,6 +116,12 @@ class ScoreCAM(GradCAM):
         batch_size: masked images a pass; the map depends on it in its last bits.
 
     Source: Wang et al., Score-CAM, arXiv:1910.01279.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.ScoreCAM(layer="relu")(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def __init__(self, layer: str | None = None, batch_size: int = 16) -> None:

@@ -27,6 +27,14 @@ class CombinedMap(Explainer):
 
     Raises:
         ValueError: there are fewer than two, one is no explainer, or its maps are in probability.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> fills = {"black": dv.Constant(0.0), "mean": dv.Mean()}
+        >>> parts = {name: dv.EffectMap(dv.PixelGrid(4, 4, fill), scale="log_odds") for name, fill in fills.items()}
+        >>> dv.CombinedMap(parts).explain(digits, digits.label, classifier).spread.shape
+        torch.Size([8, 8, 8])
     """
 
     counts_passes = True  # those of the explainers, and one for P(y | x)

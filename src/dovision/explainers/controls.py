@@ -19,6 +19,12 @@ class CenterMap(Explainer):
 
     Args:
         sigma: standard deviation along each axis, as a share of the image's side.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.CenterMap()(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def __init__(self, sigma: float = 0.25) -> None:
@@ -38,6 +44,12 @@ class EdgeMap(Explainer):
     """Size of the Sobel gradient of the mean over the image's channels, whatever the class; edges go on as they end.
 
     Source of the control: Adebayo et al., Sanity checks for saliency maps, arXiv:1810.03292.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.EdgeMap()(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
@@ -51,6 +63,12 @@ class RandomMap(Explainer):
 
     Args:
         seed: of the draws; the same seed, sample and class give the same map.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.RandomMap(seed=0)(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def __init__(self, seed: int) -> None:
@@ -64,7 +82,14 @@ class RandomMap(Explainer):
 
 
 class BrightnessMap(Explainer):
-    """The mean over the image's channels, whatever the class: bright objects have large values."""
+    """The mean over the image's channels, whatever the class: bright objects have large values.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.BrightnessMap()(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
+    """
 
     def run(self, batch: Batch, target: Tensor, classifier: Classifier) -> Tensor:
         return batch.image.detach().mean(1)

@@ -27,6 +27,12 @@ class EffectMap(Explainer):
         ValueError: the intervention acts on a layer, or a unit of it has no region.
 
     Source: arXiv:1902.03380.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.EffectMap(dv.PixelGrid(4, 4))(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     counts_passes = True

@@ -28,6 +28,12 @@ class RISE(Explainer):
         batch_size: masked images a pass; the map depends on it in its last bits.
 
     Source: Petsiuk et al., arXiv:1806.07421.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.RISE(seed=0, masks=20, cells=4)(digits, digits.label, classifier).shape
+        torch.Size([8, 8, 8])
     """
 
     def __init__(

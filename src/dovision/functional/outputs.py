@@ -155,6 +155,13 @@ class MeanLogit(_Maps):
 
     Arguments as of the maps of a segmentation network: `classes` by number (None is all), `region` (a box or a mask in
     pixels of the maps, None is all) and `output` (the place of the maps, by default "out" or "logits").
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> dv.MeanLogit(region=dv.Box(0, 0, 2, 2))(torch.ones(2, 3, 4, 4))
+        tensor([[1., 1., 1.],
+                [1., 1., 1.]])
     """
 
     def __call__(self, value: Any) -> Any:
@@ -166,6 +173,12 @@ class ClassShare(_Maps):
 
     A pixel has the probabilities that the softmax over all classes of the network gives it. Arguments as of
     `MeanLogit`.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> dv.ClassShare([1])(torch.zeros(2, 3, 4, 4)).shape
+        torch.Size([2, 1])
     """
 
     def __call__(self, value: Any) -> Any:
@@ -182,6 +195,14 @@ class BoxScore:
         boxes: K boxes in pixels of the image, in the order of the task's classes.
         labels: the label of each, as the detector numbers them.
         iou: intersection over union from which on a detection is one of the box.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> box, score, label = torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.tensor([0.5]), torch.tensor([1])
+        >>> detections = [{"boxes": box, "scores": score, "labels": label}]
+        >>> dv.BoxScore([dv.Box(0, 0, 4, 4)], [1])(detections)
+        tensor([[0.]])
     """
 
     def __init__(self, boxes: Sequence[Box], labels: Sequence[int], iou: float = 0.5) -> None:

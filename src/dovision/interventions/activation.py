@@ -75,6 +75,12 @@ class Activation(Intervention):
     Raises:
         ValueError: in `units`: the site has no units of this kind, a chosen unit is not there, or a set has more units
             than there are.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=dv.Zero())).units[:3]
+        ('c0', 'c1', 'c2')
     """
 
     def __init__(

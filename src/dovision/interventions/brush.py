@@ -28,6 +28,15 @@ class Brush(MaskIntervention):
     Raises:
         ValueError: a mask is no bool tensor of such a shape, or empty; with an image, its size is another, or there
             are more or fewer images than masks.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> left = torch.zeros(8, 8, dtype=torch.bool)
+        >>> left[:, :4] = True
+        >>> dv.effect_map(classifier, digits.image, dv.Brush({"left": left})).units
+        ('left',)
     """
 
     def __init__(

@@ -34,6 +34,14 @@ class Counterfactual(Intervention):
     One unit for each object of the split, and "all labelled" for all objects of an image that speak for a class
     together, if the dataset has the image without them. In an attacked condition the image changes by as much as the
     clean one would: x + (counterfactual - original), cut off at 0 and 1.
+
+    Example:
+        >>> import dovision as dv
+        >>> films = dv.component("dataset", "phantom", {"train_images": 4, "val_images": 4, "test_images": 4})
+        >>> without = dv.Counterfactual()
+        >>> without.bind(films, "test")
+        >>> without.units(films.shape)
+        ('nodule0', 'nodule1', 'nodule2', 'opacity0', 'opacity1', 'rib', 'tag', 'all labelled')
     """
 
     site = INPUT

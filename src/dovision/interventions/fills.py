@@ -28,7 +28,18 @@ def checked_fill(fill: Fill) -> Fill:
 
 
 class Constant:
-    """One value for every pixel; 0 is black and 1 is white, whatever the classifier's normalisation."""
+    """One value for every pixel; 0 is black and 1 is white, whatever the classifier's normalisation.
+
+    Args:
+        value: in [0, 1], pixel units.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> grid = dv.PixelGrid(2, 2, fill=dv.Constant(0.0))
+        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        torch.Size([8, 4, 10])
+    """
 
     def __init__(self, value: float) -> None:
         self.value = checks.within("value", value, 0, 1, "A fill is in pixel units.")
@@ -38,7 +49,15 @@ class Constant:
 
 
 class Mean:
-    """The mean of the image itself, channel by channel."""
+    """The mean of the image itself, channel by channel.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> grid = dv.PixelGrid(2, 2, fill=dv.Mean())
+        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        torch.Size([8, 4, 10])
+    """
 
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
         return value.mean((-2, -1), keepdim=True).expand(*value.shape[:2], region.height, region.width)
@@ -49,6 +68,13 @@ class Blur:
 
     Args:
         sigma: the Gaussian's standard deviation, in pixels.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> grid = dv.PixelGrid(2, 2, fill=dv.Blur(sigma=2.0))
+        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        torch.Size([8, 4, 10])
     """
 
     def __init__(self, sigma: float) -> None:
@@ -65,6 +91,13 @@ class Noise:
 
     Args:
         seed: of the draws; the same seed, sample and region give the same noise.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> grid = dv.PixelGrid(2, 2, fill=dv.Noise(seed=0))
+        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        torch.Size([8, 4, 10])
     """
 
     def __init__(self, seed: int) -> None:
@@ -83,6 +116,13 @@ class Inpaint:
 
     Raises:
         ValueError: the region is the whole image.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> grid = dv.PixelGrid(2, 2, fill=dv.Inpaint())
+        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        torch.Size([8, 4, 10])
     """
 
     def __call__(self, value: Tensor, region: Box, context: Context) -> Tensor:
@@ -107,6 +147,13 @@ class Transformed:
 
     Args:
         transform: of whole images, such as MedianFilter(2).
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> grid = dv.PixelGrid(2, 2, fill=dv.Transformed(dv.MedianFilter(2)))
+        >>> dv.effect_map(classifier, digits.image, grid).effect.shape
+        torch.Size([8, 4, 10])
     """
 
     def __init__(self, transform: ImageTransform) -> None:

@@ -82,6 +82,11 @@ class PairedInterchange(SplitInterchange):
 
     Args:
         pairs: the name of the source of each image by the image's name, or a CSV file with the columns name and source.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.Activation("relu", value=dv.PairedInterchange({"a.png": "b.png"})).site
+        'relu'
     """
 
     def __init__(self, pairs: Mapping[str, str] | str) -> None:
@@ -120,6 +125,11 @@ class ClassInterchange(SplitInterchange):
     Args:
         source_class: same (the source is of the sample's class) or other.
         seed: of the draws; the same seed and sample give the same source.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.Activation("relu", value=dv.ClassInterchange("other", seed=0)).site
+        'relu'
     """
 
     def __init__(self, source_class: str, seed: int) -> None:
@@ -160,6 +170,11 @@ class CounterfactualInterchange(Interchange):
 
     Args:
         without: the object that is left out, a unit of intervention=counterfactual, such as tag or "all labelled".
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.Activation("relu", value=dv.CounterfactualInterchange(without="tag")).site
+        'relu'
     """
 
     def __init__(self, without: str) -> None:

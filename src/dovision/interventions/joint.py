@@ -63,6 +63,13 @@ class Joint(FirstOfTwo):
     Args:
         first: its units are combined, one at a time, with the other intervention.
         held: an intervention of one unit at another site, which comes later in the pass.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> both = dv.Joint(dv.PixelGrid(2, 2), held=dv.Activation("relu", choose=[0]))
+        >>> dv.effect_map(classifier, digits.image, both).units[:3]
+        ('r0c0', 'r0c1', 'r1c0')
     """
 
     def __init__(self, first: Intervention, held: Intervention) -> None:
@@ -119,6 +126,13 @@ class Path(FirstOfTwo):
     Args:
         first: whose units are made.
         through: the name of a site that comes later in the pass.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> through = dv.Path(dv.PixelGrid(2, 2), through="relu")
+        >>> dv.effect_map(classifier, digits.image, through).units
+        ('r0c0', 'r0c1', 'r1c0', 'r1c1')
     """
 
     def __init__(self, first: Intervention, through: str) -> None:

@@ -43,6 +43,12 @@ class MaskFiles(MaskIntervention):
     Raises:
         FileNotFoundError: the root is not a folder; once bound, an image has no file.
         ValueError: a file is damaged, has another aspect than its image, or no pixel of any unit.
+
+    Example:
+        >>> import tempfile
+        >>> import dovision as dv
+        >>> dv.MaskFiles(tempfile.mkdtemp(), {"left lung": 1, "right lung": 2}, dv.Mean()).units((1, 8, 8))
+        ('left lung', 'right lung')
     """
 
     def __init__(

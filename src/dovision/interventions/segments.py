@@ -37,6 +37,12 @@ class Segments(MaskIntervention):
         ImportError: scikit-image is not installed.
 
     Source: Achanta et al., IEEE TPAMI 34(11), 2012.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> len(dv.effect_map(classifier, digits.image, dv.Segments(4)).units) > 0
+        True
     """
 
     def __init__(

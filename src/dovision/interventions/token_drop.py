@@ -28,6 +28,11 @@ class TokenDrop(Intervention):
         ValueError: in `do`: no token lies in the cell, or the tokens fill no grid of the image's aspect.
 
     Source: Jain et al., Missingness bias in model debugging, arXiv:2204.08945.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.TokenDrop(2, 2).units((1, 32, 32))
+        ('r0c0', 'r0c1', 'r1c0', 'r1c1')
     """
 
     unit = "token"

@@ -45,6 +45,13 @@ class BitDepth:
         bits: 1 to 8.
 
     Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.BitDepth(1)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
+        ('own',)
     """
 
     def __init__(self, bits: int) -> None:
@@ -61,6 +68,13 @@ class MedianFilter:
         window: its side in pixels.
 
     Source: Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.MedianFilter(2)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
+        ('own',)
     """
 
     def __init__(self, window: int) -> None:
@@ -77,6 +91,13 @@ class GaussianFilter:
         sigma: its standard deviation in pixels.
 
     Source: smoothing as a test for attacks, Liang et al., arXiv:1705.08378.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.GaussianFilter(0.7)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
+        ('own',)
     """
 
     def __init__(self, sigma: float) -> None:
@@ -95,6 +116,13 @@ class NonLocalMeans:
         h: difference of patches that is taken for noise, in pixel units; a number or a fraction such as "4/255".
 
     Source: Buades, Coll and Morel, CVPR 2005; as a test for attacks, Xu, Evans and Qi, NDSS 2018, arXiv:1704.01155.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.NonLocalMeans(patch_size=3, patch_distance=2, h="10/255")
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
+        ('own',)
     """
 
     def __init__(self, patch_size: int, patch_distance: int, h: float | str) -> None:
@@ -115,6 +143,13 @@ class JpegCompression:
         quality: 1 to 100.
 
     Source: Dziugaite, Ghahramani and Roy, 2016, arXiv:1608.00853.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.JpegCompression(50)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
+        ('own',)
     """
 
     def __init__(self, quality: int) -> None:
@@ -133,6 +168,13 @@ class SignNoise:
         draw: one of several draws of a seed; the tosses depend on (seed, sample, draw) alone.
 
     Source: answers to noise as a test for attacks, Roth, Kilcher and Hofmann, ICML 2019, arXiv:1902.04818.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.SignNoise(eps="8/255", seed=0)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
+        ('own',)
     """
 
     def __init__(self, eps: float | str, seed: int, draw: int = 0) -> None:
@@ -152,6 +194,13 @@ class Shift:
         rows, columns: pixels down and to the right; negative: up and to the left.
 
     Source: as a test for attacks, Tian, Yang and Cai, AAAI 2018.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.Shift(rows=1, columns=0)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
+        ('own',)
     """
 
     def __init__(self, rows: int, columns: int) -> None:
@@ -169,6 +218,13 @@ class Rotation:
         degrees: counter-clockwise, -180 to 180.
 
     Source: as a test for attacks, Tian, Yang and Cai, AAAI 2018.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.Rotation(8.0)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
+        ('own',)
     """
 
     def __init__(self, degrees: float) -> None:
@@ -185,6 +241,13 @@ class Resampling:
         factor: between the sides of the resized image and its own, such as 0.5.
 
     Source: Guo, Rana, Cisse and van der Maaten, ICLR 2018, arXiv:1711.00117, who crop and rescale.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.Resampling(0.5)
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
+        ('own',)
     """
 
     def __init__(self, factor: float) -> None:
@@ -199,6 +262,13 @@ class TransformSequence:
 
     Args:
         steps: by any names, in their order.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> transform = dv.TransformSequence({"blur": dv.GaussianFilter(0.8), "bits": dv.BitDepth(1)})
+        >>> dv.effect_map(classifier, digits.image, dv.Transform({"own": transform})).units
+        ('own',)
     """
 
     def __init__(self, steps: Mapping[str, ImageTransform]) -> None:

@@ -63,14 +63,30 @@ class ActivationValue(ABC):
 
 
 class Zero(ActivationValue):
-    """The unit is silent."""
+    """The unit is silent.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> edit = dv.Activation("relu", value=dv.Zero())
+        >>> dv.effect_map(classifier, digits.image, edit).effect.shape
+        torch.Size([8, 16, 10])
+    """
 
     def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
         return torch.zeros_like(unit.of(value))
 
 
 class SampleMean(ActivationValue):
-    """The mean over all positions of the sample, channel by channel: every position of the unit is the same."""
+    """The mean over all positions of the sample, channel by channel: every position of the unit is the same.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> edit = dv.Activation("relu", value=dv.SampleMean())
+        >>> dv.effect_map(classifier, digits.image, edit).effect.shape
+        torch.Size([8, 16, 10])
+    """
 
     def __call__(self, value: Tensor, unit: SiteUnit, context: Context) -> Tensor:
         own = unit.of(value)
@@ -84,6 +100,13 @@ class Resample(ActivationValue):
 
     Args:
         seed: of the draws; the same seed, sample and unit give the same order.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> edit = dv.Activation("relu", value=dv.Resample(seed=0))
+        >>> dv.effect_map(classifier, digits.image, edit).effect.shape
+        torch.Size([8, 16, 10])
     """
 
     def __init__(self, seed: int) -> None:
@@ -112,6 +135,13 @@ class GaussianNoise(ActivationValue):
     Args:
         scale: standard deviations of the noise, in those of the unit.
         seed: of the draws; the same seed, sample and unit give the same noise.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> edit = dv.Activation("relu", value=dv.GaussianNoise(scale=0.1, seed=0))
+        >>> dv.effect_map(classifier, digits.image, edit).effect.shape
+        torch.Size([8, 16, 10])
     """
 
     def __init__(self, scale: float, seed: int) -> None:
@@ -140,6 +170,13 @@ class Steering(ActivationValue):
 
     Raises:
         ValueError: there are other numbers than channels.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> along = dv.Steering([1.0] + [0.0] * 15, strength=0.5)
+        >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", unit=None, value=along)).effect.shape
+        torch.Size([8, 1, 10])
     """
 
     def __init__(self, direction: Tensor | Sequence[float] | str, strength: float) -> None:
@@ -164,6 +201,13 @@ class ReferenceMean(ActivationValue):
         count: reference images, the first ones of a split, at most all of it.
         split: train, val or test.
         images: the reference images themselves, shape (N, C, H, W) in [0, 1], in place of a dataset's.
+
+    Example:
+        >>> import dovision as dv
+        >>> classifier, digits = dv.example()
+        >>> mean = dv.ReferenceMean(images=digits.image)
+        >>> dv.effect_map(classifier, digits.image, dv.Activation("relu", value=mean)).effect.shape
+        torch.Size([8, 16, 10])
     """
 
     def __init__(self, count: int = 64, split: str = SPLITS[0], images: Tensor | None = None) -> None:

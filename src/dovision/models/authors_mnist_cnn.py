@@ -24,6 +24,12 @@ def authors_mnist_cnn(
         task, classes, mean, std: as of `dovision.models`.
 
     Source: arXiv:1902.03380, mnist.ipynb of the authors' notebooks (jjaacckkyy63/Causal-Intervention-AE-wAdvImg).
+
+    Example:
+        >>> import dovision as dv
+        >>> classes = [str(digit) for digit in range(10)]
+        >>> dv.authors_mnist_cnn((1, 28, 28), "multiclass", classes, mean=[0.5], std=[0.5]).task.kind
+        'multiclass'
     """
     channels, *size = check_size("authors_mnist_cnn", shape, SMALLEST)
     height, width = (((length - 2) // 2 - 2) // 2 for length in size)

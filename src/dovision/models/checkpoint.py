@@ -59,6 +59,13 @@ def load(path: str | Path, trust_checkpoint: bool = False) -> Classifier:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no checkpoint of this package, is damaged, or names what is none of its models.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.load("nowhere.ckpt")
+        Traceback (most recent call last):
+            ...
+        FileNotFoundError: there is no checkpoint nowhere.ckpt. Name a file that exists, or null for none.
     """
     return rebuilt(path, read_checkpoint(path), _catalogue.make_any if trust_checkpoint else _catalogue.build)
 

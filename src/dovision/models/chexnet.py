@@ -39,6 +39,11 @@ def chexnet(checkpoint_file: str | None, shape: Shape, task: str, classes: Seque
             among its outputs; the task is not multilabel.
 
     Source: Rajpurkar et al., CheXNet, arXiv:1711.05225.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.chexnet(None, (1, 32, 32), "multilabel", ["Atelectasis", "Effusion"]).task.classes
+        ('Atelectasis', 'Effusion')
     """
     if task != "multilabel":
         raise ValueError(f"chexnet's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")

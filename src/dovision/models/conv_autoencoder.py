@@ -38,6 +38,13 @@ class ConvAutoencoder(Autoencoder):
             code's channel at 0 is in the middle of its range, after a ReLU at its border.
 
     Source: arXiv:1802.00541.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> autoencoder = dv.ConvAutoencoder("relu", channels=[16, 4, 16], code=1, kernel_size=3)
+        >>> autoencoder(torch.rand(2, 16, 6, 6)).shape
+        torch.Size([2, 16, 6, 6])
     """
 
     def __init__(

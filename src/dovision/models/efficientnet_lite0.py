@@ -30,6 +30,11 @@ def efficientnet_lite0(pretrained: bool, shape: Shape, task: str, classes: Seque
         task, classes: as of `dovision.models`.
 
     Source: Tan and Le, EfficientNet, arXiv:1905.11946; the lite variant and its weights are TensorFlow's.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.efficientnet_lite0(False, (3, 32, 32), "multiclass", ["a", "b"]).task.classes
+        ('a', 'b')
     """
     check_colours("efficientnet_lite0", shape)
     network = _network(pretrained, classes)

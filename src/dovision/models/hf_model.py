@@ -54,6 +54,13 @@ def hf_model(
         ValueError: the model classifies no images, or other classes; its weights have no head; its image processor does
             something else than scaling and normalising pixels.
         ConnectionError: the files are not on this machine, and cannot be downloaded.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.hf_model(None, False, (3, 32, 32), "multiclass", ["a", "b"])
+        Traceback (most recent call last):
+            ...
+        ValueError: model.source must be a name on the Hugging Face hub, or a folder, got null.
     """
     library = checks.import_extra("transformers", "hf")
     if source is not None and source.startswith(_PATH_STARTS) and not Path(source).expanduser().is_dir():

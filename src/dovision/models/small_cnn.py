@@ -51,6 +51,13 @@ def small_cnn(
 
     Source: none; the widths are those of the MNIST network in the notebooks of arXiv:1902.03380, which has a second
     pooling and no dropout.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> classifier = dv.small_cnn((1, 28, 28), "multiclass", ["a", "b"], mean=[0.5], std=[0.5]).eval()
+        >>> classifier(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 2])
     """
     channels, height, width = check_size("small_cnn", shape, 28)
     return Classifier(SmallCNN(channels, len(classes), (height, width)), Task(task, tuple(classes)), mean, std)

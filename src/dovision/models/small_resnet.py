@@ -60,6 +60,13 @@ def small_resnet(
         task, classes, mean, std: as of `dovision.models`.
 
     Source: blocks as in He et al., Deep residual learning, arXiv:1512.03385.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> classifier = dv.small_resnet(8, (1, 32, 32), "multiclass", ["a", "b"], mean=[0.5], std=[0.5]).eval()
+        >>> classifier(torch.rand(2, 1, 32, 32)).shape
+        torch.Size([2, 2])
     """
     network = SmallResNet(shape[0], checks.positive_int("model.width", width), len(classes))
     return Classifier(network, Task(task, tuple(classes)), mean, std)

@@ -41,6 +41,11 @@ def timm_model(
     Raises:
         ValueError: timm has no network, or no weights, of that name.
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.timm_model("resnet10t", False, (3, 32, 32), "multiclass", ["a", "b"], [0.5], [0.5]).task.classes
+        ('a', 'b')
     """
     timm = checks.import_extra("timm", "timm")
     known = [*timm.list_models(), *timm.list_models(pretrained=True)]

@@ -34,6 +34,13 @@ class TopkSae(Autoencoder):
 
     Source: Gao et al., Scaling and evaluating sparse autoencoders, arXiv:2406.04093, sections 2.3, 2.4 and A.2; b
     begins as the mean of the first batch, not as a geometric median.
+
+    Example:
+        >>> import torch
+        >>> import dovision as dv
+        >>> autoencoder = dv.TopkSae("relu", channels=16, expansion=4, k=4, dead_after=100)
+        >>> autoencoder(torch.rand(2, 16, 3, 3)).shape
+        torch.Size([2, 16, 3, 3])
     """
 
     loss_terms = ("reconstruction", "auxiliary")

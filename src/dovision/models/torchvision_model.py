@@ -38,6 +38,11 @@ def torchvision_model(
     Raises:
         ValueError: torchvision has no classification network, or no weights, of that name.
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.torchvision_model("resnet18", None, (3, 32, 32), "multiclass", ["a", "b"], [0.5], [0.5]).task.classes
+        ('a', 'b')
     """
     checks.choice("model.name", name, torchvision.models.list_models(torchvision.models))
     network = _network(name, weights, len(classes))

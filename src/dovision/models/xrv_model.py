@@ -48,6 +48,11 @@ def xrv_model(name: str, pretrained: bool, shape: Shape, task: str, classes: Seq
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
 
     Source: Cohen et al., TorchXRayVision, arXiv:2111.00595.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.xrv_model("densenet121-res224-nih", False, (1, 224, 224), "multilabel", ["Effusion"]).task.classes
+        ('Effusion',)
     """
     if task != "multilabel":
         raise ValueError(f"xrv_model's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
