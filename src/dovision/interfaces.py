@@ -204,6 +204,7 @@ class Images(ABC):
     files: tuple[Path, ...] | None = None
     bad_files: tuple[str, ...] = ()
     facts: Mapping[str, object] = MappingProxyType({})
+    mask_names: tuple[str, ...] = ()  # of all that `masks` gives
 
     @abstractmethod
     def source(self, split: str) -> Source:
@@ -216,6 +217,10 @@ class Images(ABC):
     def source_boxes(self, split: str) -> pd.DataFrame:
         """As `boxes`, with the column `row` in place of `sample`."""
         return pd.DataFrame(columns=SOURCE_BOXES)
+
+    def source_masks(self, split: str, row: int) -> Mapping[str, Mask]:
+        """As `masks`, of a row; none by default."""
+        return {}
 
     def prepare(self) -> None:  # noqa: B027
         """Make, once, what reads faster than the files as they come; nothing by default. May be stopped and resumed."""
@@ -276,6 +281,15 @@ class Images(ABC):
             return pd.DataFrame(columns=BOX_COLUMNS)
         boxes.insert(0, "sample", sample[boxes.pop("row").to_numpy(np.int64)])
         return boxes.sort_values("sample", kind="stable", ignore_index=True)
+
+    @final
+    def masks(self, split: str, sample: int) -> Mapping[str, Mask]:
+        """Masks of known objects of an image, each of shape (H, W), by name; a name that it does not have is left out.
+
+        Raises:
+            ValueError: a file of masks is damaged, or not of its image's aspect.
+        """
+        return self.source_masks(split, int(self.order(split)[sample])) if self.mask_names else {}
 
     @final
     def strata(self, split: str) -> npt.NDArray[np.int64]:

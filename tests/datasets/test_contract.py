@@ -19,6 +19,7 @@ from dovision.functional.sample_order import RARE_SHARE, strata
 from dovision.interfaces import Counterfactuals, Images
 from dovision.types import BOX_COLUMNS, SOURCE_BOXES, Batch
 from made_birds import write_birds
+from made_tables import write_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = sorted((ROOT / "conf" / "dataset").glob("*.yaml"))
@@ -52,8 +53,13 @@ def birds(tmp_path_factory) -> Path:
     return write_birds(tmp_path_factory.mktemp("birds"), train=20, test=4)
 
 
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    return write_table(tmp_path_factory.mktemp("table"))
+
+
 @pytest.fixture(scope="module", params=PARTS, ids=lambda path: path.stem)
-def config(request, shared_folder, birds):
+def config(request, shared_folder, birds, table):
     """The part's config; one whose files are not on this machine is pointed to small ones, or skipped."""
     stem = request.param.stem
     data = Path(os.environ.get("DOVISION_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -61,6 +67,7 @@ def config(request, shared_folder, birds):
         "mnist": {"root": str(data / "mnist")},
         "chest_xray14": {"root": str(data / "nih"), "split": "patients"},
         "image_folder": {"root": str(shared_folder), "classes": ["cat", "dog"]},
+        "table": {"root": str(table), "classes": ["cat", "dog"], "shape": [1, 20, 30]},
         "phantom": {"train_images": 30, "val_images": 20, "test_images": 20},
         "funnybirds": {"root": str(birds), "classes": ["0", "1"], "shape": [3, 32, 32], "val_fraction": 0.3},
     }

@@ -17,6 +17,7 @@ from dovision.interfaces import Images
 from dovision.runtime import fingerprints
 from dovision.runtime.fingerprints import CACHE_FILE, MANY, Fingerprints, stat_files
 from made_birds import write_birds
+from made_tables import write_table
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "dataset"
 RANDOM = np.random.default_rng(0)
@@ -152,7 +153,17 @@ class FunnyBirds(Case):
         exchange(self.folder / "test_interventions" / "1" / "000003" / "body_beak_foot.png", last_bit)
 
 
+class Table(Case):
+    def write(self):
+        write_table(self.folder)
+        return {"root": str(self.folder), "classes": ["cat", "dog"], "shape": [1, 20, 30], "check": "headers"}
+
+    def exchange(self):
+        exchange(self.folder / "images" / "9.png", last_bit)
+
+
 CASES = {
+    "table": Table,
     "funnybirds": FunnyBirds,
     "mnist": Mnist,
     "chest_mnist": ChestMnist,

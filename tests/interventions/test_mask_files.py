@@ -148,7 +148,7 @@ def test_colours_damage_and_arrays_of_other_types_are_refused(pictures, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"files": "mask.jpg"}, r"files must be a pattern of {stem}, {folder}, {name} that ends in .png or .npz"),
+        ({"files": "mask.jpg"}, r"files must be a pattern of {stem}, {folder}, {name} that ends in .png, .* or .npz"),
         ({"files": "{sample}.png"}, r"files must be a pattern .* got '{sample}.png'"),
         ({"units": ["lung"]}, r"units must give each mask's number in a label map, such as {lung: 255}"),
         ({"units": {}}, "units must name at least one mask, got none"),

@@ -1,21 +1,23 @@
-"""Images of files of any usual kind, and of arrays of grey bytes, in [0, 1]."""
+"""Images of files of any kind (usual ones, DICOM, NIfTI), and of arrays of grey bytes, in [0, 1]."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from dovision.datasets import _checks
+from dovision.datasets.readers import dicom, nifti
 from dovision.functional import geometry
-from dovision.io import images
+from dovision.io import files, images
 from dovision.io.arrays import FileArray
 from dovision.io.images import BadFile
 from dovision.types import Shape
@@ -29,24 +31,93 @@ def grey_or_rgb_shape(stated: Sequence[int]) -> Shape:
     return whole
 
 
-def decoded_size(data: bytes) -> tuple[int, int]:
-    """Height and width of the image in a file's bytes, which is decoded to its end; BadFile if it cannot be."""
+class ImageHeader(NamedTuple):
+    """What is known of an image before its pixels are decoded."""
+
+    height: int
+    width: int
+    burnt_in: bool = False  # a DICOM file says that names or other text are part of its pixels
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How files become images in [0, 1].
+
+    Usual image files (see `io.images`) are turned as their EXIF orientation has it; transparency is dropped, and grey
+    is the luma of ITU-R 601. Files of 16 bits keep their depth. Of DICOM see `dicom.dicom_image`, of NIfTI
+    `nifti.slice_image`.
+
+    Args:
+        window: centre and width of the values that become [0, 1], for DICOM, NIfTI and grey files of more than 8 bits,
+            whose range it replaces; None is the file's own.
+        plane: of NIfTI slices, one of `nifti.PLANES`.
+    """
+
+    window: tuple[float, float] | None = None
+    plane: str = "axial"
+
+    def header(self, path: Path, number: int | None = None) -> ImageHeader:
+        """Size of the image as `pixels` gives it, read without decoding; arguments and errors as those of `pixels`."""
+        if nifti.is_nifti(path.name):
+            return ImageHeader(*nifti.slice_size(path, number, self.plane))
+        data = _bytes(path)
+        if dicom.is_dicom(path.name, data):
+            return ImageHeader(*dicom.dicom_header(data, number))
+        _one_frame(number)
+        return ImageHeader(*images.upright_size(data))
+
+    def pixels(self, path: Path, channels: int, number: int | None = None) -> Tensor:
+        """The image as it is in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].
+
+        Args:
+            path: of the file.
+            channels: 1 or 3.
+            number: of a volume's slice or of a DICOM file's frame, from 0; None where there is one.
+
+        Raises:
+            BadFile: the file is no whole image; the message says why, without the file's name.
+        """
+        if nifti.is_nifti(path.name):
+            return _tensor(nifti.slice_image(path, number, self.plane, self.window), channels)
+        data = _bytes(path)
+        if dicom.is_dicom(path.name, data):
+            return _tensor(dicom.dicom_image(data, number, self.window), channels)
+        _one_frame(number)
+        return self._of_pil(images.decode(data), channels)
+
+    def _of_pil(self, image: Image.Image, channels: int) -> Tensor:
+        deep = image.mode == "F" or image.mode.startswith("I")
+        if self.window is not None and deep:
+            values = np.asarray(_upright(image), dtype=np.float64)
+            return _tensor(dicom.window_values(values, *self.window), channels)
+        return _channels(_known(image), channels)
+
+
+def decoded_size(data: bytes, name: str = "") -> tuple[int, int]:
+    """Height and width of the image in a file's bytes, which is decoded to its end; BadFile if it cannot be.
+
+    Args:
+        data: of the file.
+        name: of the file, whose suffix shows that it is DICOM or NIfTI.
+    """
+    if nifti.is_nifti(name):
+        raise BadFile("a NIfTI volume, of which an image is a slice: name the slices in a table (dataset=table)")
+    if dicom.is_dicom(name, data):
+        height, width = dicom.dicom_image(data, None, None).shape[:2]
+        return height, width
     image = _known(images.decode(data))
     return image.height, image.width
 
 
-def image_from_file(path: Path, shape: Shape) -> Tensor:
+def image_from_file(path: Path, shape: Shape, decoding: Decoding | None = None, number: int | None = None) -> Tensor:
     """The image, shape `shape`, float in [0, 1]: made grey or RGB, resized to cover the shape, its centre taken."""
-    return resize_to_cover(pixels(path, shape[0]), shape)
+    return resize_to_cover(pixels(path, shape[0], decoding, number), shape)
 
 
-def pixels(path: Path, channels: int) -> Tensor:
-    """The image as it is in the file, made grey or RGB, shape (channels, H, W), float in [0, 1].
-
-    Grey is the luma of ITU-R 601; transparency is dropped; 16-bit files keep their depth.
-    """
+def pixels(path: Path, channels: int, decoding: Decoding | None = None, number: int | None = None) -> Tensor:
+    """As `Decoding.pixels`, with the file's name in the error."""
     try:
-        return _channels(_known(images.open_image(path)), channels)
+        return (decoding or Decoding()).pixels(path, channels, number)
     except BadFile as error:
         raise ValueError(f"{path} must be a whole image, but is {error}.") from error
 
@@ -96,12 +167,32 @@ def resize_to_cover(value: Tensor, shape: Shape) -> Tensor:
     return where.window.crop(value).clamp(0, 1).contiguous()
 
 
+def _bytes(path: Path) -> bytes:
+    try:
+        return files.read_bytes(path, images.MAX_FILE_BYTES)
+    except ValueError as error:
+        raise BadFile(str(error)) from error
+
+
+def _one_frame(number: int | None) -> None:
+    if number is not None:
+        raise BadFile(f"a file of one image, without slice {number}: leave the column slice empty")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image turned and mirrored as its EXIF orientation has it."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception as error:  # whatever damaged EXIF data lead to
+        raise BadFile(f"of EXIF data that cannot be read ({error})") from error
+
+
 def _known(image: Image.Image) -> Image.Image:
-    """The image, unless the range of its numbers is not known."""
+    """The image upright, unless the range of its numbers is not known."""
     whole = np.asarray(image) if image.mode == "I" else np.zeros(1)
     if image.mode == "F" or whole.min() < 0 or whole.max() > 65535:
         raise BadFile(f"of mode {image.mode}, whose range is not known")
-    return image
+    return _upright(image)
 
 
 def _channels(image: Image.Image, channels: int) -> Tensor:
@@ -111,3 +202,13 @@ def _channels(image: Image.Image, channels: int) -> Tensor:
         return grey.expand(channels, *grey.shape)
     values = torch.from_numpy(np.array(image.convert("L" if channels == 1 else "RGB")))
     return values.reshape(image.height, image.width, channels).permute(2, 0, 1).float().div_(255)
+
+
+def _tensor(values: npt.NDArray[np.float64], channels: int) -> Tensor:
+    """Values, shape (H, W) or (H, W, 3), as a float tensor of shape (channels, H, W)."""
+    value = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+    if value.ndim == 2:
+        return value.expand(channels, *value.shape)
+    if channels == 1:
+        return (value @ value.new_tensor([0.299, 0.587, 0.114])).unsqueeze(0)
+    return value.movedim(-1, 0)

@@ -63,3 +63,36 @@ def check_disjoint(groups: Mapping[str, Collection[Any]], what: str, remedy: str
                 f"a {what} must be in {one} or in {other}, but {len(shared):,} are in both, such as {what} "
                 f"{shared[0]}. {remedy}"
             )
+
+
+def complete_splits(
+    given: Sequence[str], groups: Sequence[Hashable], labels: Sequence[int], val: float, seed: int
+) -> dict[str, tuple[int, ...]]:
+    """Row numbers of each split, from the split that each row has; val is cut from train where no row has it.
+
+    Rows of test alone leave train and val empty: they can be measured, but nothing can be fitted.
+
+    Args:
+        given: of each row, train, val or test.
+        groups, labels, val, seed: of the cut, see `split_groups`.
+
+    Raises:
+        ValueError: no row is of test, or a val split has no train beside it.
+    """
+    rows = {name: tuple(row for row, own in enumerate(given) if own == name) for name in SPLITS}
+    if not rows["test"] or (rows["val"] and not rows["train"]):
+        found = ", ".join(name for name in SPLITS if rows[name])
+        raise ValueError(
+            f"splits must be train, val and test, train and test, or test alone, got {found}. Give each image one of "
+            "these, or none to have them cut."
+        )
+    if rows["train"] and not rows["val"]:
+        train = rows["train"]
+        cut = split_groups([groups[row] for row in train], [labels[row] for row in train], val, 0, seed)
+        rows |= {name: tuple(train[row] for row in cut[name]) for name in ("train", "val")}
+        if not rows["val"]:
+            raise ValueError(
+                f"val must have an image, but a share of {val:g} of {len(set(groups[row] for row in train)):,} groups "
+                "is none. Set dataset.val_fraction."
+            )
+    return rows

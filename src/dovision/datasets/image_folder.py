@@ -169,7 +169,7 @@ def _decoded(root: Path, names: Sequence[str]) -> list[tuple[int, int, bytes] | 
     def decode(name: str) -> tuple[int, int, bytes] | str:
         try:
             data = files.read_bytes(root / name, images.MAX_FILE_BYTES)
-            return *_image_io.decoded_size(data), hashlib.sha256(data).digest()
+            return *_image_io.decoded_size(data, name), hashlib.sha256(data).digest()
         except ValueError as error:
             return f"{name}: {error}"
 

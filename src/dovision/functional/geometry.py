@@ -79,6 +79,31 @@ def fit_box(box: Box, fit: Fit) -> Box:
     return clip(Box(top, left, bottom, right), fit.window.height, fit.window.width)
 
 
+def mask_fits(mask: Sequence[int], source: Sequence[int], shape: Shape) -> bool:
+    """Return whether a mask can lie on an image: it has its aspect, at any resolution, or the size it is brought to.
+
+    Args:
+        mask, source: height and width of the mask, and of the image as it was.
+        shape: of the image that is made of it, (C, H, W).
+    """
+    return tuple(mask) == shape[1:] or abs(mask[0] * source[1] / source[0] - mask[1]) <= 1
+
+
+def fit_mask(mask: Mask, shape: Shape) -> Mask:
+    """A mask of an image as it was, resized as `central_fit` has it, to the nearest pixel; shape (H, W).
+
+    One that has this shape already is left as it is.
+    """
+    if mask.shape == shape[1:]:
+        return mask
+    fit = central_fit(mask.shape[0], mask.shape[1], shape)
+    down, across = (
+        (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(fit.resized, fit.source, strict=True)
+    )
+    rows, columns = fit.window.slices
+    return mask[np.ix_(down[rows], across[columns])]
+
+
 def windows(length: int, window: int, stride: int) -> list[tuple[int, int]]:
     """Start and end of each window that slides along one side of an image, in pixels; the last one is cut off there.
 

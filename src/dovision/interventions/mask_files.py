@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
-
-import numpy as np
-import torch
-import torch.nn.functional as F
+from pathlib import Path
 
 from dovision import checks
 from dovision.functional import geometry
@@ -15,13 +11,8 @@ from dovision.interfaces import Images
 from dovision.interventions._masks import MaskIntervention
 from dovision.interventions._objects import bound
 from dovision.interventions.fills import Fill
-from dovision.io import arrays
-from dovision.io.images import BadFile, open_image
+from dovision.io.mask_files import mask_file, mask_numbers, mask_pattern, read_mask_file
 from dovision.types import Mask, Shape
-
-_ANY = -1  # stands for all numbers of a label map but 0
-_SUFFIXES = (".png", ".npz")
-_FIELDS = ("stem", "folder", "name")  # of an image's name, in the pattern of a mask file's name
 
 
 class MaskFiles(MaskIntervention):
@@ -62,8 +53,8 @@ class MaskFiles(MaskIntervention):
         seed: int = 0,
     ) -> None:
         super().__init__(fill, controls, seed)
-        self.files = _pattern(files)
-        self.numbers = _numbers(units, self.files)
+        self.files = mask_pattern(files)
+        self.numbers = mask_numbers(units, self.files.endswith(".npz"))
         self.missing = checks.choice("missing", missing, ("error", "skip"))
         self.root = Path(checks.instance("root", root, str, "a folder"))
         self._paths: Sequence[Path] = ()
@@ -83,7 +74,7 @@ class MaskFiles(MaskIntervention):
         """
         super().bind(images, split)
         table, self._shape = images.table(split), images.shape
-        self._paths = [self.root / self._file(name) for name in table["name"]]
+        self._paths = [self.root / mask_file(self.files, name) for name in table["name"]]
         if "height" not in table:
             table = table.assign(height=images.shape[1], width=images.shape[2])
         self._aspects = [*table[["height", "width"]].itertuples(index=False, name=None)]
@@ -103,7 +94,7 @@ class MaskFiles(MaskIntervention):
         path = bound(self._paths)[sample]
         if not path.is_file():
             return {}
-        found = self._read(path)
+        found = read_mask_file(path, self.numbers)
         if self.missing == "error" and not any(mask.any() for mask in found.values()):
             raise ValueError(
                 f"masks must have a pixel of {' or '.join(self.numbers)}, got an empty file: {path}. Leave such images "
@@ -111,62 +102,11 @@ class MaskFiles(MaskIntervention):
             )
         return {name: self._fitted(mask, self._aspects[sample], path) for name, mask in found.items()}
 
-    def _file(self, name: str) -> str:
-        own = PurePosixPath(name)
-        return self.files.format(stem=own.stem, folder=own.parent, name=name)
-
-    def _read(self, path: Path) -> dict[str, Mask]:
-        """The masks of a file as they are, shape (h, w), by name."""
-        if path.suffix == ".npz":
-            return {name: arrays.member(path, name, bool, (None, None)) for name in self.numbers}
-        try:
-            labels = np.asarray(open_image(path))
-        except BadFile as error:
-            raise ValueError(f"{path} must be a whole image, but is {error}.") from error
-        if labels.ndim != 2:
-            raise ValueError(f"{path} must be a label map, one number a pixel, got {labels.shape[2]} channels.")
-        return {name: labels != 0 if number == _ANY else labels == number for name, number in self.numbers.items()}
-
     def _fitted(self, mask: Mask, size: tuple[int, int], path: Path) -> Mask:
         """The mask as it lies on the image of the dataset, shape (H, W); its image's file has, or had, this size."""
-        height, width = mask.shape
-        if mask.shape == self._shape[1:]:
-            return mask
-        if abs(height * size[1] / size[0] - width) > 1:
+        if not geometry.mask_fits(mask.shape, size, self._shape):
             raise ValueError(
-                f"a mask must have the aspect of its image, {size[0]} x {size[1]} pixels, got {height} x {width} in "
-                f"{path}."
+                f"a mask must have the aspect of its image, {size[0]} x {size[1]} pixels, got "
+                f"{mask.shape[0]} x {mask.shape[1]} in {path}."
             )
-        fit = geometry.central_fit(height, width, self._shape)
-        pixels = torch.from_numpy(mask[None, None].astype(np.float32))
-        resized = F.interpolate(pixels, size=fit.resized, mode="nearest-exact")[0, 0]
-        return fit.window.crop(resized).numpy() > 0.5
-
-
-def _pattern(files: str) -> str:
-    checks.instance("files", files, str, 'a pattern such as "{stem}.png"')
-    try:
-        example = files.format(stem="a", folder="b", name="b/a.png")
-    except (KeyError, IndexError, ValueError):
-        example = ""
-    if not example.endswith(_SUFFIXES):
-        raise ValueError(
-            f"files must be a pattern of {', '.join(f'{{{field}}}' for field in _FIELDS)} that ends in "
-            f"{' or '.join(_SUFFIXES)}, got {files!r}."
-        )
-    return files
-
-
-def _numbers(units: Mapping[str, int] | Sequence[str] | None, files: str) -> dict[str, int]:
-    """The number of each unit in a label map, or _ANY; of no meaning where arrays have names."""
-    if units is None:
-        return {"mask": _ANY}
-    if isinstance(units, Mapping):
-        numbers = {str(name): checks.count(f"units.{name}", number) for name, number in units.items()}
-    elif files.endswith(".npz"):
-        numbers = dict.fromkeys(checks.names("units", units), _ANY)
-    else:
-        raise ValueError(f"units must give each mask's number in a label map, such as {{lung: 255}}, got {units!r}.")
-    if not numbers:
-        raise ValueError("units must name at least one mask, got none.")
-    return numbers
+        return geometry.fit_mask(mask, self._shape)

@@ -15,6 +15,7 @@ MAX_FILE_BYTES = 1 << 28  # the most of its file
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags
+ORIENTATION, TURNED = 274, (5, 6, 7, 8)  # the tag, and its values that exchange height and width
 
 
 class BadFile(ValueError):
@@ -54,6 +55,25 @@ def decode(data: bytes) -> Image.Image:
     except Exception as error:  # Pillow's readers raise whatever their format's damage leads to
         raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
     return image
+
+
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Height and width of the image in a file's bytes by its header, as its EXIF orientation has it.
+
+    Raises:
+        BadFile: as of `decode`, but for damage behind the header.
+    """
+    if not data:
+        raise BadFile("empty")
+    try:
+        image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+        _check(image)
+        turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in TURNED  # Pillow turns TIFF by itself
+    except BadFile:
+        raise
+    except Exception as error:  # as in `decode`
+        raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def _check(image: Image.Image) -> None:

@@ -1,0 +1,106 @@
+"""Boxes in a table: of whichever of the usual four columns, in pixels of the images' files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dovision.datasets.readers.manifest import Manifest, cell_numbers
+from dovision.functional import geometry
+from dovision.types import SOURCE_BOXES, Box, Shape
+
+_CORNERS = (
+    ("left", "top", "right", "bottom"),
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("x1", "y1", "x2", "y2"),
+)
+_SIZES = (("left", "top", "width", "height"), ("x", "y", "width", "height"), ("x", "y", "w", "h"))
+BOX_FIELDS = ["row", "object", "label", "top", "left", "bottom", "right"]  # of `file_boxes`, in pixels of the file
+
+
+def box_columns(manifest: Manifest) -> tuple[str, ...] | None:
+    """The four columns of a table's boxes; None if it has none."""
+    return next((names for names in (*_CORNERS, *_SIZES) if set(names) <= set(manifest.cells)), None)
+
+
+def file_boxes(
+    manifest: Manifest,
+    rows: Mapping[str, int],
+    names: pd.Series[str],
+    sizes: Sequence[tuple[int, int]],
+    labels: pd.Series[str],
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    """A row a box: row, object, label, and top, left, bottom, right to the nearest pixel of the file.
+
+    A table's row without any of the four numbers has no box. An object is named after its label, with a number from 2
+    on where the image has several of it; one of a label that is no class speaks for none.
+
+    Args:
+        manifest: the table of boxes.
+        rows: row of each image, by its name.
+        names: of each of the table's rows, the image.
+        sizes: height and width of each image's file.
+        labels: of each of the table's rows; an empty one is named "object".
+        classes: those that a box may speak for.
+
+    Raises:
+        ValueError: there are no such columns; a box has some of four numbers, no size, or lies outside its image.
+    """
+    columns = box_columns(manifest)
+    if columns is None:
+        known = "; ".join(", ".join(each) for each in (*_CORNERS, *_SIZES))
+        raise ValueError(f"{manifest.path} must have the four columns of a box, one of {known}; got none of these.")
+    edges = np.stack([cell_numbers(manifest, column, "a number of pixels") for column in columns], axis=1)
+    for place, column in enumerate(columns):
+        some = np.isfinite(edges).any(1) & ~np.isfinite(edges[:, place])
+        manifest.refuse(column, some, "a number of pixels, as the box's other numbers are")
+    given = np.isfinite(edges).all(1)
+    if columns in _SIZES:
+        edges[:, 2:] += edges[:, :2]
+    image = np.array([rows.get(name, -1) for name in names])
+    size = np.array([sizes[row] if row >= 0 else (np.inf, np.inf) for row in image]).reshape(-1, 2)
+    _check(manifest, columns, edges, size, given & (image >= 0))
+    found = pd.DataFrame({"row": image, "label": labels.to_numpy()}, dtype=object)
+    found["object"] = found["label"].where(found["label"] != "", "object")
+    found["label"] = pd.Series([one if one in classes else None for one in found["label"]], dtype=object)
+    found[["left", "top", "right", "bottom"]] = edges
+    found = found[given & (image >= 0)].reset_index(drop=True)
+    number = found.groupby(["row", "object"]).cumcount() + 1
+    found["object"] += number.astype(str).where(number > 1, "")
+    for edge in Box._fields:
+        found[edge] = found[edge].astype(float).round().astype(np.int64)
+    return found[BOX_FIELDS]
+
+
+def fitted_boxes(boxes: pd.DataFrame, sizes: Sequence[tuple[int, int]], shape: Shape) -> pd.DataFrame:
+    """Boxes of files as they lie on the dataset's images; those outside the centre that is taken are left out."""
+    rows = []
+    for row, obj, label, *edges in boxes[BOX_FIELDS].itertuples(index=False):
+        box = geometry.fit_box(Box(*edges), geometry.central_fit(sizes[row][0], sizes[row][1], shape))
+        if box.area:
+            rows.append((row, obj, label, *box))
+    return pd.DataFrame(rows, columns=SOURCE_BOXES)
+
+
+def _check(
+    manifest: Manifest,
+    columns: Sequence[str],
+    edges: npt.NDArray[np.float64],
+    size: npt.NDArray[np.float64],
+    given: npt.NDArray[np.bool_],
+) -> None:
+    for axis, (start, end) in enumerate(((0, 2), (1, 3))):
+        length = size[:, 1 - axis]
+        empty = given & ~(edges[:, end] > edges[:, start])
+        manifest.refuse(columns[end], empty, f"above {'0' if columns in _SIZES else columns[start]}")
+        for edge, outside in ((start, edges[:, start] < -1), (end, edges[:, end] > length + 1)):
+            wrong = np.flatnonzero(given & outside)
+            if len(wrong):
+                height, width = (int(each) for each in size[wrong[0]])
+                rule = f"inside its image, {height} x {width} pixels"
+                manifest.refuse(columns[edge], given & outside, rule, "Give boxes in pixels of the files.")

@@ -1,0 +1,152 @@
+"""Images of DICOM files, as a viewer shows them: rescaled, windowed, MONOCHROME1 inverted. Needs the extra `dicom`."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dovision import checks
+from dovision.io.images import PIXELS, BadFile
+
+GreyWindow = tuple[float, float]  # centre and width
+GreyValues = npt.NDArray[np.float64]
+_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
+_MAGIC = slice(128, 132), b"DICM"
+
+
+class DicomHeader(NamedTuple):
+    """What is known of a file before its pixels are decoded."""
+
+    height: int
+    width: int
+    burnt_in: bool  # the file says that names or other text are part of its pixels
+
+
+def is_dicom(name: str, start: bytes) -> bool:
+    """True for a file of DICOM's suffixes, or one that begins as DICOM files do."""
+    return name.lower().endswith(_SUFFIXES) or start[_MAGIC[0]] == _MAGIC[1]
+
+
+def dicom_header(data: bytes, number: int | None) -> DicomHeader:
+    """Read the header of a file.
+
+    Args:
+        data: the file's bytes, or those before its pixels.
+        number: of the frame, from 0.
+
+    Raises:
+        BadFile: it is no DICOM file, has no pixels, too many of them, or several frames of which none is named.
+    """
+    file = _read(data, header_only=True)
+    size = file.get("Rows"), file.get("Columns")
+    if not all(isinstance(length, int) and length > 0 for length in size):
+        raise BadFile("a DICOM file without pixels (Rows and Columns)")
+    if size[0] * size[1] > PIXELS:
+        raise BadFile(f"of {size[0]:,} x {size[1]:,} pixels, more than {PIXELS:,} in all: make it smaller")
+    frames = int(file.get("NumberOfFrames", None) or 1)
+    if number is None and frames > 1:
+        raise BadFile(f"of {frames} frames, and an image has one: name it in a table's column slice")
+    if number is not None and not 0 <= number < frames:
+        raise BadFile(f"of {frames} frames, 0 to {frames - 1}, without frame {number}")
+    return DicomHeader(*size, str(file.get("BurnedInAnnotation", "")).upper() == "YES")
+
+
+def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> GreyValues:
+    """The image, shape (H, W), or (H, W, 3) for colours, in [0, 1].
+
+    Stored values are rescaled by slope and intercept (or the file's modality LUT), then windowed: by `window`, else by
+    the file's VOI LUT or its first window; where it has neither, by the range that its bits can hold. MONOCHROME1,
+    in which low values are bright, is inverted.
+
+    Args:
+        data: the file's bytes.
+        number: of the frame, from 0; None for a file of one.
+        window: centre and width, in rescaled values (Hounsfield units for CT).
+
+    Raises:
+        BadFile: the pixels cannot be decoded.
+    """
+    dicom_header(data, number)
+    pixels = checks.import_extra("pydicom.pixels", "dicom")
+    file = _read(data, header_only=False)
+    kind = str(file.get("PhotometricInterpretation", ""))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that are padded, or longer than the standard has it
+            stored = pixels.pixel_array(file, index=number or 0)
+            if stored.ndim == 3:
+                return stored / float(2 ** int(file.BitsAllocated) - 1)
+            if kind == "PALETTE COLOR":
+                coloured = pixels.apply_color_lut(stored, file)
+                return coloured[..., :3] / float(np.iinfo(coloured.dtype).max)
+            grey = _windowed(file, pixels, stored, window)
+    except Exception as error:  # pydicom's decoders raise whatever their format's damage leads to
+        if isinstance(error, BadFile):
+            raise
+        raise BadFile(
+            f"a DICOM file whose pixels cannot be decoded ({str(error).splitlines()[0].rstrip('.')})"
+        ) from error
+    return 1 - grey if kind == "MONOCHROME1" else grey
+
+
+def window_values(values: GreyValues, center: float, width: float, function: str = "LINEAR") -> GreyValues:
+    """Values brought to [0, 1] by a window; DICOM PS3.3, C.11.2.1.2 and C.11.2.1.3.
+
+    Raises:
+        BadFile: the width is not positive, or the function is none of the standard's.
+    """
+    if width <= 0 or (function == "LINEAR" and width < 1):
+        raise BadFile(f"of a window of width {width:g}, which must be at least 1")
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700)))
+    if function not in ("LINEAR", "LINEAR_EXACT"):
+        raise BadFile(f"of a VOI LUT function {function!r}, not LINEAR, LINEAR_EXACT or SIGMOID")
+    if function == "LINEAR" and width > 1:
+        center, width = center - 0.5, width - 1
+    elif function == "LINEAR":  # a threshold
+        return (values > center - 0.5).astype(np.float64)
+    return np.clip((values - center) / width + 0.5, 0, 1)
+
+
+def _windowed(file: Any, pixels: Any, stored: Any, window: GreyWindow | None) -> GreyValues:
+    rescaled = np.asarray(pixels.apply_modality_lut(stored, file), dtype=np.float64)
+    if window is not None:
+        return window_values(rescaled, *window)
+    if file.get("VOILUTSequence"):
+        table = np.asarray(pixels.apply_voi(rescaled.astype(np.int64), file), dtype=np.float64)
+        return np.clip(table / (2 ** int(file.VOILUTSequence[0].LUTDescriptor[2]) - 1), 0, 1)
+    center, width = _first(file.get("WindowCenter")), _first(file.get("WindowWidth"))
+    if center is not None and width is not None:
+        return window_values(rescaled, center, width, str(file.get("VOILUTFunction", None) or "LINEAR"))
+    low, high = _range(file, pixels)
+    return np.clip((rescaled - low) / max(high - low, 1e-9), 0, 1)
+
+
+def _range(file: Any, pixels: Any) -> tuple[float, float]:
+    """The least and the greatest value that the file's bits can hold, rescaled."""
+    bits, signed = int(file.BitsStored), bool(file.PixelRepresentation)
+    ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
+    if file.get("ModalityLUTSequence"):
+        return 0.0, float(2 ** int(file.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
+    low, high = sorted(map(float, pixels.apply_modality_lut(ends, file)))
+    return low, high
+
+
+def _first(value: Any) -> float | None:
+    """The first of one or several numbers."""
+    several = value if hasattr(value, "__len__") and not isinstance(value, str) else [value]
+    return None if not len(several) or several[0] is None else float(several[0])
+
+
+def _read(data: bytes, header_only: bool) -> Any:
+    pydicom = checks.import_extra("pydicom", "dicom")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return pydicom.dcmread(BytesIO(data), stop_before_pixels=header_only)
+    except Exception as error:  # whatever a damaged file leads to
+        raise BadFile(f"no readable DICOM file ({str(error).splitlines()[0].rstrip('.')})") from error

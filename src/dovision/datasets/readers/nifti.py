@@ -1,0 +1,118 @@
+"""Slices of NIfTI volumes, as radiologists look at them. Needs the extra `nifti`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from dovision import checks
+from dovision.datasets.readers.dicom import GreyWindow, window_values
+from dovision.io import files
+from dovision.io.images import MAX_FILE_BYTES, PIXELS, BadFile
+
+PLANES = (
+    "sagittal",
+    "coronal",
+    "axial",
+)  # a slice's normal is the patient's axis from left to right, back to front, feet to head
+_SUFFIXES = (".nii", ".nii.gz")
+
+
+class _Slice(NamedTuple):
+    """A slice as it lies in its volume."""
+
+    axis: int  # of the stored array, along which slices are counted
+    place: int  # of the slice there
+    rows: tuple[int, bool]  # axis of the slice's array that runs up the image, and whether it must be turned around
+    columns: tuple[int, bool]
+    size: tuple[int, int]  # height and width
+
+
+def is_nifti(name: str) -> bool:
+    """True for a file of NIfTI's suffixes."""
+    return name.lower().endswith(_SUFFIXES)
+
+
+def slice_size(path: Path, number: int | None, plane: str) -> tuple[int, int]:
+    """Height and width of a slice; arguments and errors as those of `slice_image`."""
+    volume = _open(path)
+    return _placed(volume, number, plane).size
+
+
+def slice_image(path: Path, number: int | None, plane: str, window: GreyWindow | None) -> npt.NDArray[np.float64]:
+    """A slice, shape (H, W), in [0, 1], with the patient's front or head at the top and the right side on the left.
+
+    Values are scaled as the header has it and windowed: by `window`, else by the header's cal_min and cal_max, else by
+    the least and greatest value of the volume.
+
+    Args:
+        path: of the volume, .nii or .nii.gz.
+        number: of the slice, from 0, counted from the patient's feet, back or left side.
+        plane: one of PLANES.
+        window: centre and width.
+
+    Raises:
+        BadFile: it is no volume of three axes, or has no such slice, or values that are not finite.
+    """
+    volume = _open(path)
+    own = _placed(volume, number, plane)
+    try:
+        index = tuple(own.place if axis == own.axis else slice(None) for axis in range(3))
+        values = np.asarray(volume.dataobj[index + (0,) * (len(volume.shape) - 3)], dtype=np.float64)
+        low, high = (float(volume.header[name]) for name in ("cal_min", "cal_max"))
+        if window is None and not low < high:
+            every = np.asarray(volume.dataobj)
+            low, high = float(every.min()), float(every.max())
+    except Exception as error:  # whatever a damaged file leads to
+        raise BadFile(f"a NIfTI volume that cannot be read ({str(error).splitlines()[0].rstrip('.')})") from error
+    if not np.isfinite(values).all() or not np.isfinite([low, high]).all():
+        raise BadFile("a NIfTI volume with values that are not finite")
+    rows, columns = own.rows, own.columns
+    upright = values if rows[0] < columns[0] else values.T
+    upright = upright[:: -1 if rows[1] else 1, :: -1 if columns[1] else 1]
+    if window is not None:
+        return window_values(upright, *window)
+    return np.clip((upright - low) / (high - low), 0, 1) if high > low else np.zeros(own.size)
+
+
+def _placed(volume: Any, number: int | None, plane: str) -> _Slice:
+    """The slice in the stored array; the header says which way the array lies."""
+    shape = volume.shape
+    if len(shape) < 3 or any(length != 1 for length in shape[3:]):
+        raise BadFile(f"a NIfTI file of shape {tuple(shape)}, and a volume has three axes: split it")
+    orientation = checks.import_extra("nibabel", "nifti").io_orientation(volume.affine)
+    if not np.isfinite(orientation).all():
+        raise BadFile("a NIfTI volume whose header does not say how it lies in space")
+    stored = {int(axis): (index, sign) for index, (axis, sign) in enumerate(orientation)}
+    normal = PLANES.index(plane)
+    axis, sign = stored[normal]
+    if number is None:
+        raise BadFile(
+            f"a volume of {shape[axis]} {plane} slices, and an image has one: name it in a table's column slice"
+        )
+    if not 0 <= number < shape[axis]:
+        raise BadFile(f"a volume of {shape[axis]} {plane} slices, 0 to {shape[axis] - 1}, without slice {number}")
+    across, up = (each for each in range(3) if each != normal)
+    up_index, up_sign = stored[up]
+    across_index, across_sign = stored[across]
+    size = shape[up_index], shape[across_index]
+    if size[0] * size[1] > PIXELS:
+        raise BadFile(f"of {size[0]:,} x {size[1]:,} pixels, more than {PIXELS:,} in all: make it smaller")
+    place = number if sign > 0 else shape[axis] - 1 - number
+    # Rows go down from the patient's front or head, columns from the right side or the front: against the axes.
+    return _Slice(axis, place, (up_index, up_sign > 0), (across_index, across_sign > 0), size)
+
+
+def _open(path: Path) -> Any:
+    nibabel = checks.import_extra("nibabel", "nifti")
+    try:
+        files.regular(path, MAX_FILE_BYTES)
+        volume = nibabel.load(str(path))
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise BadFile(f"no readable NIfTI file ({str(error).splitlines()[0].rstrip('.')})") from error
+    return volume

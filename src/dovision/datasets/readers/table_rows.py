@@ -1,0 +1,177 @@
+"""Rows of a manifest: which are used, the file, split and size of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from dovision import checks
+from dovision.datasets._image_io import Decoding, ImageHeader
+from dovision.datasets.readers.boxes import box_columns
+from dovision.datasets.readers.manifest import Manifest, cell_numbers
+from dovision.io.images import BadFile
+from dovision.runtime.progress import DISPLAY
+from dovision.types import SPLITS
+
+NAME, FILE, NUMBER = "\0name", "\0file", "\0number"  # columns that are made here, which no table has
+
+
+class Columns(NamedTuple):
+    """Names of a manifest's columns; an optional one that is named as here is used only where the table has it."""
+
+    path: str = "path"
+    label: str | None = "label"  # None: a column of 0 and 1 for each class
+    patient: str | None = "patient"
+    split: str | None = "split"
+    slice: str | None = "slice"  # of a NIfTI volume, or frame of a DICOM file, from 0
+    mask: str | Mapping[str, str] | None = "mask"  # of paths of masks; or a column for each mask, by the mask's name
+
+
+def present_columns(manifest: Manifest, columns: Columns) -> Columns:
+    """The columns that are used, None for an optional one that the table does not have.
+
+    Raises:
+        ValueError: a column that was named is not there.
+    """
+    absent = {
+        role
+        for role in ("patient", "split", "slice", "mask")
+        if getattr(columns, role) == Columns._field_defaults[role] and role not in manifest.cells
+    }
+    used = columns._replace(
+        patient=None if "patient" in absent else columns.patient,
+        split=None if "split" in absent else columns.split,
+        slice=None if "slice" in absent else columns.slice,
+        mask=None if "mask" in absent else columns.mask,
+    )
+    for role in ("path", "patient", "split", "slice", "mask"):
+        name = getattr(used, role)
+        for own in name.values() if isinstance(name, Mapping) else [name] if name else []:
+            manifest.column(str(own), f"columns.{role}")
+    return used
+
+
+def rows_where(manifest: Manifest, where: Mapping[str, Any] | None) -> Manifest:
+    """The rows whose cells have one of the values that are given for their columns.
+
+    Raises:
+        ValueError: there is no such column, or no such row.
+    """
+    for column, values in (where or {}).items():
+        cells = manifest.column(str(column), "where")
+        wanted = {str(value) for value in (values if isinstance(values, (list, tuple)) else [values])}
+        if not cells.isin(wanted).any():
+            found = checks.listed(sorted(set(cells)))
+            raise ValueError(
+                f"where.{column} must be a value of that column, {found}, got {checks.listed(sorted(wanted))}."
+            )
+        manifest = manifest.chosen(cells.isin(wanted).to_numpy())
+    return manifest
+
+
+def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) -> Manifest:
+    """The rows with the image's name, its file, and the number of its slice in columns of their own.
+
+    Raises:
+        ValueError: a path is empty or a URL, a number is no whole one.
+    """
+    cells = manifest.column(path, "columns.path")
+    manifest.refuse(path, cells == "", "the path of an image")
+    manifest.refuse(
+        path, cells.str.match(r"[A-Za-z][A-Za-z0-9+.-]+://"), "the path of a file, not a URL", "Fetch the files first."
+    )
+    numbers = np.full(len(cells), np.nan)
+    if number is not None:
+        numbers = cell_numbers(manifest, number, "a whole number from 0 on", whole=True)
+    slices = [None if np.isnan(each) else int(each) for each in numbers]
+    posix = [Path(cell).as_posix() for cell in cells]
+    names = [name if own is None else f"{name}#{own}" for name, own in zip(posix, slices, strict=True)]
+    files = [str(root / name) for name in posix]
+    made = manifest.cells.assign(**{NAME: names, FILE: files, NUMBER: pd.Series(slices, cells.index, dtype=object)})
+    return manifest._replace(cells=made)
+
+
+def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
+    """The first row of each image; the others may differ from it in their box alone.
+
+    Raises:
+        ValueError: they differ in something else, or are no boxes.
+    """
+    edges = box_columns(manifest)
+    first = manifest.cells.groupby(NAME, sort=False).head(1)
+    repeated = manifest.cells[NAME].duplicated()
+    if edges is None:
+        manifest.refuse(path, repeated, "an image that no other row has", "Leave one of the rows out.")
+    of_first = first.set_index(NAME).loc[manifest.cells[NAME]]
+    for column in manifest.cells.columns.difference([*(edges or ()), NAME, FILE, NUMBER], sort=False):
+        other = repeated.to_numpy() & (manifest.cells[column].to_numpy() != of_first[column].to_numpy())
+        manifest.refuse(
+            column, other, "that of the first row of the same image", "Further rows may have other boxes alone."
+        )
+    return manifest._replace(cells=first)
+
+
+def given_splits(manifest: Manifest, split: str | None, patient: str | None) -> list[str] | None:
+    """The split of each row; None where the table has none.
+
+    Raises:
+        ValueError: a cell is none of train, val and test; a patient is in two of them, or a row has none.
+    """
+    if patient is not None:
+        manifest.refuse(
+            patient,
+            manifest.cells[patient] == "",
+            "the patient",
+            "Leave dataset.columns.patient=null if all are unknown.",
+        )
+    if split is None:
+        return None
+    cells = manifest.cells[split]
+    manifest.refuse(
+        split, ~cells.isin(SPLITS), "train, val or test", "Leave dataset.columns.split=null to have it cut."
+    )
+    if patient is not None:
+        people = manifest.cells[patient]
+        first = people.drop_duplicates()
+        own = pd.Series(cells[first.index].to_numpy(), first.to_numpy())[people].to_numpy()
+        wrong = np.flatnonzero(cells.to_numpy() != own)
+        if len(wrong):
+            person = people.iloc[wrong[0]]
+            rule = f"{own[wrong[0]]}, the split of patient {person} in row {first.index[first == person][0]}"
+            manifest.refuse(split, cells.to_numpy() != own, rule, "A patient must be in one split.")
+    return cells.tolist()
+
+
+def checked_files(
+    manifest: Manifest, path: str, channels: int, decoding: Decoding, decode: bool
+) -> list[ImageHeader | str]:
+    """Size of each row's image, or what is wrong with its file; with a progress bar.
+
+    Args:
+        manifest: rows with their files.
+        path: the column of paths.
+        channels, decoding: as they are read.
+        decode: whether files are decoded to their end.
+    """
+    cells = manifest.cells
+
+    def checked(place: int) -> ImageHeader | str:
+        own, number = Path(cells[FILE].iloc[place]), cells[NUMBER].iloc[place]
+        try:
+            header = decoding.header(own, number)
+            if decode:
+                height, width = decoding.pixels(own, channels, number).shape[1:]
+                header = header._replace(height=height, width=width)
+            return header
+        except FileNotFoundError:
+            return manifest.error(path, place, "the path of a file that is there")
+        except BadFile as error:
+            return manifest.error(path, place, "a whole image", f"It is {str(error).rstrip('.')}.")
+
+    with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
+        return list(DISPLAY.track(pool.map(checked, range(len(cells))), "checking images", "files", len(cells)))

@@ -1,0 +1,238 @@
+"""Images that a table lists: CSV, JSON lines or parquet, with labels, patients, splits, boxes and masks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from dovision import checks
+from dovision.datasets import _checks, _image_io, _splits
+from dovision.datasets.readers import boxes as box_tables
+from dovision.datasets.readers import labels as label_columns
+from dovision.datasets.readers import table_rows
+from dovision.datasets.readers.file_images import FileImages
+from dovision.datasets.readers.manifest import Manifest, read_manifest
+from dovision.datasets.readers.mask_sources import MaskSettings, check_masks, mask_sources
+from dovision.datasets.readers.nifti import PLANES
+from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
+from dovision.functional import sample_order
+from dovision.types import SPLITS
+
+log = logging.getLogger(__name__)
+_Group = TypeVar("_Group", Columns, MaskSettings)
+
+
+class Table(FileImages):
+    """Images that a table lists, a row an image: its path, label, patient, split, boxes and masks.
+
+    Paths are relative to the root. A file is a usual image (see `ImageFolder`), DICOM, or a slice of a NIfTI volume; it
+    is resized to cover the shape, its centre taken, and its boxes and masks with it. Rows that repeat an image, equal
+    but for their box, are further boxes of it.
+
+    Args:
+        root: folder that paths are relative to.
+        manifest: the table, below the root: .csv, .tsv, .jsonl, .ndjson (each may be gzipped) or .parquet.
+        task, classes, shape: facts; 1 or 3 channels.
+        columns: names of the columns, as of `table_rows.Columns`.
+        separator: between the labels of a cell.
+        ignored_labels: names of labels that are no class, such as "No Finding": a multiclass row of one is left out.
+        where: columns, and the value or values that a row must have there to be used; None: all rows.
+        boxes: a second table, below the root, with a row a box: the image's path, its four numbers, a label.
+            None: the boxes are in the manifest, if it has such columns.
+        masks: files of masks, as of `mask_sources.MaskSettings`.
+        window, plane: of DICOM, NIfTI and 16-bit files, as of `_image_io.Decoding`.
+        val_fraction, test_fraction: shares of the patients, where the table has no splits; the first also where it has
+            no val.
+        seed: of the cut.
+        check: pixels, which decodes each file once at start, or headers.
+        on_bad_file: error, or skip, which lists them in `bad_files`.
+
+    Raises:
+        FileNotFoundError: the root, or a table, is not there.
+        ValueError: a row is wrong, and the message has its number and its column; a split is empty.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        manifest: str,
+        task: str,
+        classes: Sequence[str] | None,
+        shape: Sequence[int],
+        columns: Mapping[str, Any],
+        separator: str,
+        ignored_labels: Sequence[str],
+        where: Mapping[str, Any] | None,
+        boxes: str | None,
+        masks: Mapping[str, Any],
+        window: Sequence[float] | None,
+        plane: str,
+        val_fraction: float,
+        test_fraction: float,
+        seed: int,
+        check: str,
+        on_bad_file: str,
+    ) -> None:
+        self._root = _folder(root)
+        self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a table")
+        self.shape = _image_io.grey_or_rgb_shape(shape)
+        self.decoding = _image_io.Decoding(_window(window), checks.choice("plane", plane, PLANES))
+        decode = checks.choice("check", check, ("pixels", "headers")) == "pixels"
+        checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
+        _splits.check_fractions(val_fraction, test_fraction)
+        settings = _group("masks", MaskSettings, masks)
+        listed = table_rows.rows_where(read_manifest(self._root / manifest, "manifest"), where)
+        self._columns = table_rows.present_columns(listed, _group("columns", Columns, columns))
+        listed = table_rows.named_rows(listed, self._columns.path, self._columns.slice, self._root)
+        rows = table_rows.one_row_an_image(listed, self._columns.path)
+        self._listed = frozenset(rows.cells[NAME])
+        label = self._label(rows, separator, checks.names("ignored_labels", ignored_labels))
+        splits = table_rows.given_splits(rows, self._columns.split, self._columns.patient)
+        rows, splits = self._used(rows, label, splits, decode, on_bad_file == "skip")
+        groups, strata = self.records["group"].tolist(), sample_order.strata(self.labels.numpy()).tolist()
+        self.rows = (
+            _splits.split_groups(groups, strata, val_fraction, test_fraction, seed)
+            if splits is None
+            else _splits.complete_splits(splits, groups, strata, val_fraction, seed)
+        )
+        self._check_splits()
+        self._find_boxes(listed, boxes)
+        sizes = [*self.records[["height", "width"]].itertuples(index=False, name=None)]
+        self.mask_sources = mask_sources(rows, self._columns.mask, settings, self._root)
+        check_masks(rows, self.mask_sources, sizes, self.shape, settings.missing == "skip", decode)
+        self.mask_names = tuple(dict.fromkeys(name for source in self.mask_sources for name in source.numbers))
+        self._identify([self._root / manifest, *([] if boxes is None else [self._root / boxes])])
+
+    def _label(self, rows: Manifest, separator: str, ignored: Sequence[str]) -> label_columns.Labels:
+        if self._columns.label is None:
+            return label_columns.labels_from_columns(rows, self.task)
+        if self._columns.label not in rows.cells and set(self.task.classes) <= set(rows.cells):
+            raise ValueError(
+                f"{rows.path} must have a column {self._columns.label!r} for labels, but has one for each class. Use "
+                "dataset.columns.label=null."
+            )
+        return label_columns.labels_from_names(rows, self._columns.label, self.task, separator, ignored)
+
+    def _used(
+        self, rows: Manifest, label: label_columns.Labels, splits: list[str] | None, decode: bool, skip: bool
+    ) -> tuple[Manifest, list[str] | None]:
+        """Take the rows that have a label and a whole file as records; returns them, and their splits."""
+        if not label.has_label.all():
+            log.info("%d rows of ignored labels are left out", (~label.has_label).sum())
+        rows = rows.chosen(label.has_label)
+        found = table_rows.checked_files(rows, self._columns.path, self.shape[0], self.decoding, decode)
+        self.bad_files = tuple(each for each in found if isinstance(each, str))
+        if self.bad_files and not skip:
+            raise ValueError(
+                f"each file of a table must be a whole image, got {len(self.bad_files)} bad:"
+                f"{checks.bullet_lines(self.bad_files)}\n"
+                "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
+            )
+        whole = np.array([not isinstance(each, str) for each in found], dtype=bool)
+        if not whole.any():
+            raise ValueError(f"{rows.path} must have a row that can be used, got none.")
+        use = label.has_label.copy()
+        use[use] = whole
+        rows, headers = rows.chosen(whole), [each for each in found if not isinstance(each, str)]
+        self._warn_of_text(rows, [header.burnt_in for header in headers])
+        cells = rows.cells
+        group = cells[NAME] if self._columns.patient is None else cells[self._columns.patient]
+        self.records = pd.DataFrame(
+            {
+                "name": cells[NAME].to_numpy(),
+                "path": cells[FILE].to_numpy(),
+                "number": cells[NUMBER].to_numpy(),
+                "group": group.to_numpy(),
+                "height": [header.height for header in headers],
+                "width": [header.width for header in headers],
+            }
+        )
+        self.labels = label.label[use]
+        return rows, None if splits is None else [own for own, used in zip(splits, use, strict=True) if used]
+
+    def _warn_of_text(self, rows: Manifest, burnt_in: Sequence[bool]) -> None:
+        if any(burnt_in):
+            log.warning(
+                "%d DICOM files say that names or other text are burnt into their pixels, such as %s in row %s: a "
+                "classifier can read them, and figures show them",
+                sum(burnt_in),
+                rows.cells[NAME].iloc[burnt_in.index(True)],
+                rows.cells.index[burnt_in.index(True)],
+            )
+
+    def _check_splits(self) -> None:
+        counts = {name: len(self.rows[name]) for name in SPLITS}
+        log.info("table: %s", ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+        for name in SPLITS if counts["train"] else ("test",):
+            if not counts[name]:
+                raise ValueError(
+                    f"each split must have an image, but {name} has none. Set dataset.val_fraction and "
+                    "dataset.test_fraction, or give each row its split."
+                )
+            label = self.labels[list(self.rows[name])]
+            count = (label == 1).sum(0) if self.task.multilabel else label.bincount(minlength=len(self.task.classes))
+            missing = [own for own, some in zip(self.task.classes, count.tolist(), strict=True) if not some]
+            if missing and name == "train":
+                raise ValueError(
+                    f"each class must have an image in train, but {checks.listed(missing)} has none. Leave it out of "
+                    "dataset.classes, or give its rows another split."
+                )
+            if missing:
+                log.warning("%s has no image of %s", name, checks.listed(missing))
+
+    def _find_boxes(self, listed: Manifest, second: str | None) -> None:
+        """The boxes of the second table, or those in the manifest's rows."""
+        place = {name: number for number, name in enumerate(self.records["name"])}
+        sizes = [*self.records[["height", "width"]].itertuples(index=False, name=None)]
+        if second is not None:
+            own = read_manifest(self._root / second, "boxes")
+            number = self._columns.slice if self._columns.slice in own.cells else None
+            listed = table_rows.named_rows(own, self._columns.path, number, self._root)
+            unknown = ~listed.cells[NAME].isin(self._listed)
+            listed.refuse(self._columns.path, unknown, f"an image of the {len(self._listed):,} of the manifest")
+        elif box_tables.box_columns(listed) is None:
+            return
+        column = self._columns.label if self._columns.label in listed.cells else None
+        labels = listed.cells[column] if column else pd.Series("", listed.cells.index)
+        self.known_boxes = box_tables.file_boxes(listed, place, listed.cells[NAME], sizes, labels, self.task.classes)
+
+    def _identify(self, tables: Sequence[Path]) -> None:
+        """The content, and the files that are part of it."""
+        masks = [path for source in self.mask_sources for path in source.paths if path]
+        self.unread = tuple(map(Path, dict.fromkeys([*self.records["path"], *masks])))
+        folders = {path.parent for path in self.unread}
+        self.files = (*tables, *sorted(folders))
+        described = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist()))
+        own = self.records.drop(columns="path").to_csv(index=False)
+        numbers = repr([(dict(source.numbers), [bool(path) for path in source.paths]) for source in self.mask_sources])
+        content = (described, own, self.known_boxes.to_csv(index=False), numbers)
+        self.content = _checks.fingerprint((text.encode() for text in content), self.rows)
+
+
+def _folder(root: str) -> Path:
+    folder = Path(root).resolve()
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"root must be the folder of a table and its images, but {folder} is not one. Set dataset.root."
+        )
+    return folder
+
+
+def _window(window: Sequence[float] | None) -> tuple[float, float] | None:
+    if window is None:
+        return None
+    if isinstance(window, str) or not isinstance(window, Sequence) or len(window) != 2:
+        raise ValueError(f"window must be a centre and a width, such as [40, 400], got {window!r}.")
+    return checks.number("window", window[0]), checks.at_least("window", checks.number("window", window[1]), 1)
+
+
+def _group(name: str, kind: type[_Group], values: Mapping[str, Any]) -> _Group:
+    """Settings of a mapping, each of which must be known."""
+    for key in values:
+        checks.choice(f"{name}.{key}", str(key), kind._fields)
+    return kind(**values)

@@ -1,0 +1,525 @@
+"""Tables of images in every layout, and broken ones, each told in a sentence with its row and column."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hydra.errors import InstantiationException
+from PIL import Image
+
+from dovision.datasets.table import Table
+from dovision.types import SPLITS, Box
+from made_medical import write_dicom, write_nifti
+from made_tables import HEIGHT, WIDTH, open_table, read_csv, with_cell, write_csv, write_table
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_table(tmp_path / "data")
+
+
+def names(dataset: Table) -> dict[str, list[str]]:
+    return {split: sorted(dataset.table(split)["name"]) for split in SPLITS}
+
+
+def refusal(root: Path, settings=None) -> str:
+    """The message of the error that a table raises, without the folder."""
+    with pytest.raises((InstantiationException, ValueError, FileNotFoundError)) as caught:
+        open_table(root, settings)
+    error = caught.value.__cause__ if isinstance(caught.value, InstantiationException) else caught.value
+    assert isinstance(error, (ValueError, FileNotFoundError)), repr(error)
+    return str(error).replace(f"{root.resolve()}/", "")
+
+
+def test_each_item_is_its_file_with_label_patient_split_box_and_mask(root):
+    dataset = open_table(root)
+    assert names(dataset)["val"] == ["images/6.png", "images/7.png"]
+    for split in SPLITS:
+        table, boxes = dataset.table(split), dataset.boxes(split)
+        assert len(boxes) == len(table)
+        for sample, item in enumerate(dataset.split(split)):
+            number = int(Path(table["name"][sample]).stem)
+            pixels = np.array(Image.open(root / table["name"][sample]))
+            assert torch.equal(item.image[0], torch.from_numpy(pixels) / 255)
+            assert item.label == number % 2
+            assert table["group"][sample] == f"p{number // 2}"
+            box = boxes[boxes["sample"] == sample].iloc[0]
+            assert box["label"] == box["object"] == ("cat", "dog")[number % 2]
+            assert Box(*box[["top", "left", "bottom", "right"]]) == Box(3, 2 + number % 4, 11, 12 + number % 4)
+            mask = np.zeros((HEIGHT, WIDTH), bool)
+            mask[3:11, 2 + number % 4 : 12 + number % 4] = True
+            assert np.array_equal(dataset.masks(split, sample)["mask"], mask)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv", ".jsonl", ".parquet", ";"])
+def test_every_kind_of_table_gives_the_same_dataset(root, suffix):
+    before = open_table(root)
+    cells = pd.read_csv(root / "metadata.csv")
+    path = root / f"other{suffix if suffix != ';' else '.csv'}"
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in cells.to_dict("records")))
+    elif suffix == ".parquet":
+        cells.to_parquet(path)
+    elif suffix == ".csv.gz":
+        path.write_bytes(gzip.compress((root / "metadata.csv").read_bytes()))
+    else:
+        cells.to_csv(path, sep={".tsv": "\t", ";": ";"}.get(suffix, ","), index=False)
+    dataset = open_table(root, {"manifest": path.name})
+    assert names(dataset) == names(before)
+    assert dataset.fingerprint == before.fingerprint
+
+
+def test_without_splits_patients_are_cut(root):
+    settings = {"columns": {"split": None}, "val_fraction": 0.34, "test_fraction": 0.34}
+    dataset = open_table(root, settings)
+    groups = {split: set(dataset.table(split)["group"]) for split in SPLITS}
+    assert [len(groups[split]) for split in SPLITS] == [2, 2, 2]
+    assert len(set.union(*groups.values())) == 6
+
+
+def test_val_is_cut_from_train_where_the_table_has_none(tmp_path):
+    root = write_table(tmp_path, ["train"] * 8 + ["test"] * 4)
+    dataset = open_table(root, {"val_fraction": 0.25})
+    assert {split: len(dataset.split(split)) for split in SPLITS} == {"train": 6, "val": 2, "test": 4}
+    assert len(set(dataset.table("val")["group"])) == 1
+
+
+def test_a_table_of_test_images_alone_is_read(tmp_path):
+    dataset = open_table(write_table(tmp_path, ["test"] * 12))
+    assert {split: len(dataset.split(split)) for split in SPLITS} == {"train": 0, "val": 0, "test": 12}
+    assert len(dataset.boxes("train")) == 0
+    assert len(dataset.table("val")) == 0
+
+
+def relabelled(root: Path, column: str, values: list[str], header: str | None = None) -> None:
+    rows = read_csv(root / "metadata.csv")
+    place = rows[0].index(column)
+    for row, value in zip(rows[1:], values * len(rows), strict=False):
+        row[place] = value
+    rows[0][place] = header or column
+    write_csv(root / "metadata.csv", rows)
+
+
+def test_labels_are_names_joined_by_a_separator(root):
+    relabelled(root, "label", ["cat|dog", "dog", "", "No Finding"])
+    dataset = open_table(root, {"task": "multilabel", "ignored_labels": ["No Finding"]})
+    expected = {0: [1, 1], 1: [0, 1], 2: [0, 0], 3: [0, 0]}
+    for item, name in zip(dataset.split("test"), dataset.table("test")["name"], strict=True):
+        assert item.label.tolist() == expected[int(Path(name).stem) % 4]
+
+
+def test_labels_are_columns_of_zeros_and_ones_and_unknown(root):
+    rows = read_csv(root / "metadata.csv")
+    cells = [("1", "0"), ("0.0", "1.0"), ("", "1"), ("-1", "0")]
+    table = [[*rows[0], "cat", "dog"], *([*row, *cells[n % 4]] for n, row in enumerate(rows[1:]))]
+    write_csv(root / "metadata.csv", table)
+    dataset = open_table(root, {"task": "multilabel", "columns": {"label": None}})
+    expected = {0: [1.0, 0.0], 1: [0.0, 1.0], 2: [np.nan, 1.0], 3: [np.nan, 0.0]}
+    for item, name in zip(dataset.split("test"), dataset.table("test")["name"], strict=True):
+        assert np.array_equal(item.label.numpy(), expected[int(Path(name).stem) % 4], equal_nan=True)
+    write_csv(
+        root / "metadata.csv", [[*rows[0], "cat", "dog"], *([*row, *cells[n % 2]] for n, row in enumerate(rows[1:]))]
+    )
+    assert open_table(root, {"columns": {"label": None}}).split("test")[0].label.dtype == torch.int64
+
+
+def test_rows_are_chosen_by_columns_and_by_their_labels(root):
+    relabelled(root, "label", ["cat", "dog", "unknown", "dog", "cat", "dog"])
+    dataset = open_table(root, {"ignored_labels": ["unknown"], "where": {"split": ["train", "val", "test"]}})
+    assert sum(map(len, names(dataset).values())) == 10
+    assert len(open_table(root, {"ignored_labels": ["unknown"], "where": {"split": "test"}}).split("test")) == 3
+
+
+def test_rows_that_repeat_an_image_are_further_boxes(root):
+    rows = read_csv(root / "metadata.csv")
+    again = [*rows[-1][:4], "0", "0", "5", "5", *rows[-1][8:]]
+    write_csv(root / "metadata.csv", [*rows, again])
+    boxes = open_table(root).boxes("test")
+    assert len(boxes) == 5
+    assert sorted(boxes["object"]) == ["cat", "cat", "dog", "dog", "dog2"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "box"),
+    [
+        (["x", "y", "width", "height"], ["4", "3", "10", "8"]),
+        (["xmin", "ymin", "xmax", "ymax"], ["4", "3", "14", "11"]),
+        (["x_min", "y_min", "x_max", "y_max"], ["4.2", "3", "13.9", "11"]),
+    ],
+)
+def test_boxes_come_from_a_second_table(root, columns, box):
+    write_csv(
+        root / "boxes.csv", [["path", "label", *columns], ["images/8.png", "tag", *box], ["images/8.png", "cat", *box]]
+    )
+    dataset = open_table(root, {"boxes": "boxes.csv"})
+    boxes = dataset.boxes("test")
+    assert boxes["object"].tolist() == ["tag", "cat"]
+    assert boxes["label"].isna().tolist() == [True, False]
+    assert [Box(*row) for row in boxes[["top", "left", "bottom", "right"]].values.tolist()] == [Box(3, 4, 11, 14)] * 2
+    assert len(dataset.boxes("train")) == 0
+
+
+def test_boxes_and_masks_are_resized_and_cropped_with_their_images(root):
+    dataset = open_table(root, {"shape": [1, 40, 40]})  # twice as large, then 10 pixels are cut off each side
+    sample = dataset.table("test")["name"].tolist().index("images/8.png")
+    box = dataset.boxes("test").set_index("sample").loc[sample]
+    assert Box(*box[["top", "left", "bottom", "right"]]) == Box(6, 0, 22, 14)
+    mask = np.zeros((40, 40), bool)
+    mask[6:22, :14] = True
+    assert np.array_equal(dataset.masks("test", sample)["mask"], mask)
+    assert dataset.split("test")[sample].image[0][mask].mean() > 0.5
+
+
+def test_masks_come_from_a_folder_by_name_and_by_number(root):
+    for path in (root / "masks").iterdir():
+        path.rename(path.with_name(f"{path.stem}_lungs.png"))
+    masks = {"folder": "masks", "files": "{stem}_lungs.png", "units": {"lung": 255, "heart": 7}}
+    dataset = open_table(root, {"masks": masks, "columns": {"mask": None}})
+    assert dataset.mask_names == ("lung", "heart")
+    assert list(dataset.masks("test", 0)) == ["lung"]
+    (root / "masks" / "8_lungs.png").unlink()
+    assert "mask in row 10 of metadata.csv must be a file that is there" in refusal(
+        root, {"masks": masks, "columns": {"mask": None}}
+    )
+    dataset = open_table(root, {"masks": {**masks, "missing": "skip"}, "columns": {"mask": None}})
+    assert sum(bool(dataset.masks("test", sample)) for sample in range(4)) == 3
+
+
+def test_masks_of_several_columns_have_their_names(root):
+    dataset = open_table(root, {"columns": {"mask": {"square": "mask", "all": "path"}}})
+    assert dataset.mask_names == ("square", "all")
+    assert {name: int(mask.sum()) for name, mask in dataset.masks("test", 0).items()}["square"] == 80
+
+
+def test_dicom_nifti_and_deep_files_stand_side_by_side(root, caplog):
+    deep = np.linspace(0, 4095, HEIGHT * WIDTH).astype(np.uint16).reshape(HEIGHT, WIDTH)
+    write_dicom(root / "images" / "8.dcm", deep, PhotometricInterpretation="MONOCHROME1", BurnedInAnnotation="YES")
+    volume = np.arange(WIDTH * HEIGHT * 2, dtype=np.int16).reshape(WIDTH, HEIGHT, 2)
+    write_nifti(root / "images" / "9.nii.gz", volume)
+    Image.fromarray(deep * 16).save(root / "images" / "10.tif")
+    rows = read_csv(root / "metadata.csv")
+    for row, name in ((9, "8.dcm"), (10, "9.nii.gz"), (11, "10.tif")):
+        rows[row][0] = f"images/{name}"
+    rows = [[*row, "slice" if number == 0 else "1" if number == 10 else ""] for number, row in enumerate(rows)]
+    write_csv(root / "metadata.csv", rows)
+    with caplog.at_level(logging.WARNING):
+        dataset = open_table(root, {"columns": {"mask": None}})
+    assert "1 DICOM files say that names or other text are burnt into their pixels, such as images/8.dcm" in caplog.text
+    items = dict(zip(dataset.table("test")["name"], dataset.split("test"), strict=True))
+    torch.testing.assert_close(items["images/8.dcm"].image[0], torch.from_numpy(1 - deep / 4095).float())
+    expected = volume[::-1, ::-1, 1].T / volume.max()
+    torch.testing.assert_close(items["images/9.nii.gz#1"].image[0], torch.from_numpy(expected.copy()).float())
+    torch.testing.assert_close(items["images/10.tif"].image[0], torch.from_numpy(deep * 16 / 65535).float())
+    window = open_table(root, {"columns": {"mask": None}, "window": [2048, 4096]})
+    items = dict(zip(window.table("test")["name"], window.split("test"), strict=True))
+    expected = np.clip((deep * 16.0 - 2047.5) / 4095 + 0.5, 0, 1)
+    torch.testing.assert_close(items["images/10.tif"].image[0], torch.from_numpy(expected).float())
+
+
+def test_a_phone_picture_lies_as_its_orientation_has_it(root):
+    path = root / "images" / "8.jpg"
+    pixels = np.zeros((WIDTH, HEIGHT), np.uint8)
+    pixels[:, :5] = 255  # the left side, which is the top after a turn to the right
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    with_cell(root, 10, "path", "images/8.jpg")
+    for check in ("pixels", "headers"):
+        dataset = open_table(root, {"check": check})
+        sample = dataset.table("test")["name"].tolist().index("images/8.jpg")
+        assert dataset.table("test").loc[sample, ["height", "width"]].tolist() == [HEIGHT, WIDTH]
+        image = dataset.split("test")[sample].image[0]
+        assert image[:4].min() > 0.9
+        assert image[6:].max() < 0.1
+
+
+def test_bad_and_missing_files_are_left_out_and_counted_if_asked(root):
+    (root / "images" / "8.png").unlink()
+    (root / "images" / "9.png").write_bytes(b"no image")
+    dataset = open_table(root, {"on_bad_file": "skip"})
+    assert len(dataset.bad_files) == 2
+    assert names(dataset)["test"] == ["images/10.png", "images/11.png"]
+    assert len(dataset.boxes("test")) == 2
+
+
+def test_the_fingerprint_follows_the_content_and_not_the_place(root, tmp_path):
+    first = open_table(root).fingerprint
+    assert open_table(write_table(tmp_path / "elsewhere")).fingerprint == first
+    with_cell(root, 10, "label", "dog")
+    assert open_table(root).fingerprint != first
+    with_cell(root, 10, "label", "cat")
+    Image.new("L", (WIDTH, HEIGHT), 1).save(root / "masks" / "8.png")
+    assert open_table(root).fingerprint != first
+
+
+def cell(row, column, value):
+    return lambda root: with_cell(root, row, column, value)
+
+
+def text(change):
+    """Change the text of the table."""
+
+    def changed(root):
+        path = root / "metadata.csv"
+        path.write_text(change(path.read_text()))
+
+    return changed
+
+
+def mask_of(pixels):
+    return lambda root: Image.fromarray(pixels).save(root / "masks" / "3.png")
+
+
+def nothing(root):
+    """Leave the table as it is."""
+
+
+SQUARE, EMPTY = np.full((20, 20), 255, np.uint8), np.zeros((HEIGHT, WIDTH), np.uint8)
+BROKEN = {  # what is broken, the settings, and the sentence
+    "no path": (cell(5, "path", ""), {}, "path in row 5 of metadata.csv must be the path of an image, got ''."),
+    "a url": (
+        cell(5, "path", "s3://films/3.png"),
+        {},
+        "path in row 5 of metadata.csv must be the path of a file, not a URL, got 's3://films/3.png'. Fetch",
+    ),
+    "no such file": (
+        cell(5, "path", "images/33.png"),
+        {},
+        "path in row 5 of metadata.csv must be the path of a file that is there, got 'images/33.png'.",
+    ),
+    "a bad file": (
+        lambda root: (root / "images" / "3.png").write_bytes(b"text"),
+        {},
+        "path in row 5 of metadata.csv must be a whole image, got 'images/3.png'. It is not readable as an image",
+    ),
+    "a folder for a file": (
+        cell(5, "path", "images"),
+        {},
+        "path in row 5 of metadata.csv must be a whole image, got 'images'. It is",
+    ),
+    "an image twice": (
+        cell(5, "path", "images/2.png"),
+        {},
+        "label in row 5 of metadata.csv must be that of the first row of the same image, got 'dog'. Further rows",
+    ),
+    "an unknown label": (
+        cell(5, "label", "dgo"),
+        {},
+        "label in row 5 of metadata.csv must be of the classes cat, dog, got 'dgo'. Did you mean dog? Name others in",
+    ),
+    "no label": (cell(5, "label", ""), {}, "label in row 5 of metadata.csv must be the name of a class, got ''."),
+    "two labels": (
+        cell(5, "label", "cat|dog"),
+        {},
+        "label in row 5 of metadata.csv must be one class, since the task is multiclass, got 'cat|dog'. Use",
+    ),
+    "an unknown one of two": (
+        cell(5, "label", "cat|cow"),
+        {"task": "multilabel"},
+        "label in row 5 of metadata.csv must be of the classes cat, dog, got 'cat|cow'.",
+    ),
+    "a class without an image": (
+        nothing,
+        {"classes": ["cat", "dog", "eel"]},
+        "each class must have an image in train, but eel has none.",
+    ),
+    "no patient": (cell(5, "patient", ""), {}, "patient in row 5 of metadata.csv must be the patient, got ''. Leave"),
+    "a patient in two splits": (
+        cell(5, "split", "test"),
+        {},
+        "split in row 5 of metadata.csv must be train, the split of patient p1 in row 4, got 'test'. A patient must",
+    ),
+    "an unknown split": (
+        cell(5, "split", "valid"),
+        {},
+        "split in row 5 of metadata.csv must be train, val or test, got 'valid'.",
+    ),
+    "no test": (
+        text(lambda old: old.replace("test", "val")),
+        {},
+        "splits must be train, val and test, train and test, or test alone, got train, val.",
+    ),
+    "a slice that is no number": (
+        text(lambda old: old.replace("mask\n", "slice\n").replace("mask\r\n", "slice\r\n")),
+        {},
+        "slice in row 2 of metadata.csv must be a whole number from 0 on, got 'masks/0.png'. 11 more rows are like it.",
+    ),
+    "a box without a side": (
+        cell(5, "right", ""),
+        {},
+        "right in row 5 of metadata.csv must be a number of pixels, as the box's other numbers are, got ''.",
+    ),
+    "a box that is text": (
+        cell(5, "top", "up"),
+        {},
+        "top in row 5 of metadata.csv must be a number of pixels, got 'up'.",
+    ),
+    "a box turned around": (cell(5, "right", "1"), {}, "right in row 5 of metadata.csv must be above left, got '1'."),
+    "a box outside": (
+        cell(5, "bottom", "90"),
+        {},
+        "bottom in row 5 of metadata.csv must be inside its image, 20 x 30 pixels, got '90'. Give boxes in pixels",
+    ),
+    "a mask that is not there": (
+        cell(5, "mask", "masks/33.png"),
+        {},
+        "mask in row 5 of metadata.csv must be a file that is there, got 'masks/33.png'. There is no",
+    ),
+    "a mask of another size": (
+        mask_of(SQUARE),
+        {},
+        "must be of its image's aspect, 20 x 30 pixels, got 'masks/3.png'. masks/3.png has 20 x 20. Save the mask",
+    ),
+    "an empty mask": (
+        mask_of(EMPTY),
+        {},
+        "mask in row 5 of metadata.csv must be a mask with a pixel of mask, got 'masks/3.png'. masks/3.png is empty",
+    ),
+    "a coloured mask": (
+        mask_of(np.stack([EMPTY, EMPTY + 1, EMPTY], -1)),
+        {},
+        "mask in row 5 of metadata.csv must be a file of masks, got 'masks/3.png'. masks/3.png must be a label map",
+    ),
+    "a row that is short": (
+        text(lambda old: old.replace(",masks/3.png", "")),
+        {},
+        "each row of metadata.csv must have as many cells as the header, 9, but row 5 has 8:",
+    ),
+    "a row that is long": (
+        text(lambda old: old.replace("images/3.png", "images,3.png")),
+        {},
+        "each row of metadata.csv must have as many cells as the header, 9, but row 5 has 10:",
+    ),
+    "an open quote": (
+        text(lambda old: old.replace("images/3.png", '"images/3.png')),
+        {},
+        "metadata.csv must be a whole table of cells, but row 5 is not: unexpected end of data.",
+    ),
+    "a column twice": (
+        text(lambda old: old.replace("patient", "label", 1)),
+        {},
+        "columns of metadata.csv must have different names, got 'label' twice.",
+    ),
+    "no column of paths": (
+        text(lambda old: old.replace("path", "file", 1)),
+        {},
+        "metadata.csv must have a column 'path' for columns.path, got file, label, patient",
+    ),
+    "no column of labels": (
+        text(lambda old: old.replace("label", "finding", 1)),
+        {},
+        "metadata.csv must have a column 'label' for labels, got path, finding",
+    ),
+    "a column that was named": (
+        nothing,
+        {"columns": {"patient": "pateint"}},
+        "metadata.csv must have a column 'pateint' for columns.patient, got",
+    ),
+    "no column of a class": (
+        nothing,
+        {"columns": {"label": None}},
+        "metadata.csv must have a column 'cat' for the class cat, got",
+    ),
+    "no rows": (text(lambda old: old.splitlines()[0]), {}, "metadata.csv must have a row an image, got none."),
+    "an empty file": (text(lambda old: ""), {}, "metadata.csv must have a row an image, got none."),
+    "not UTF-8": (
+        lambda root: (root / "metadata.csv").write_bytes("path\nß".encode("latin-1")),
+        {},
+        "metadata.csv must be a text in UTF-8:",
+    ),
+    "no table": (nothing, {"manifest": "films.csv"}, "manifest must be a file, but there is no films.csv."),
+    "a table of another kind": (
+        nothing,
+        {"manifest": "films.xlsx"},
+        "manifest must be a file that ends in .csv, .tsv, .jsonl, .ndjson, .parquet (or .csv.gz), got films.xlsx.",
+    ),
+    "no such value": (
+        nothing,
+        {"where": {"split": "trian"}},
+        "where.split must be a value of that column, test, train, val, got trian.",
+    ),
+    "an unknown setting": (nothing, {"masks": {"foldr": "masks"}}, "masks.foldr must be one of folder, files, units"),
+    "a window without a width": (
+        nothing,
+        {"window": [40]},
+        "window must be a centre and a width, such as [40, 400], got",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_table_is_refused_in_a_sentence_with_row_and_column(root, case):
+    spoil, settings, sentence = BROKEN[case]
+    spoil(root)
+    message = refusal(root, settings)
+    assert sentence in message
+    assert message.count("\n") == (2 if message.startswith("each file of a table") else 0)
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ('{"path": "a"}\n{"path": ', "each row of rows.jsonl must be a JSON object, but row 2 is not:"),
+        ('{"path": "a"}\n[1]\n', "each row of rows.jsonl must be a JSON object, got list in row 2."),
+        ('{"path": {"a": 1}}\n', "path in row 1 of rows.jsonl must be text, a number or a list, got dict."),
+    ],
+)
+def test_broken_json_lines_are_refused(root, lines, sentence):
+    (root / "rows.jsonl").write_text(lines)
+    assert sentence in refusal(root, {"manifest": "rows.jsonl"})
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        (["images/33.png", "cat", "1", "1", "5", "5"], "path in row 2 of boxes.csv must be an image of the 12 of"),
+        (["images/3.png", "cat", "1", "1", "0", "5"], "width in row 2 of boxes.csv must be above 0, got '0'."),
+        (["images/3.png", "cat", "25", "1", "9", "5"], "width in row 2 of boxes.csv must be inside its image, 20 x 30"),
+        (["images/3.png", "cat", "-5", "1", "9", "5"], "x in row 2 of boxes.csv must be inside its image, 20 x 30"),
+    ],
+)
+def test_a_broken_table_of_boxes_is_refused(root, row, sentence):
+    write_csv(root / "boxes.csv", [["path", "label", "x", "y", "width", "height"], row])
+    assert sentence in refusal(root, {"boxes": "boxes.csv"})
+
+
+def test_a_table_of_boxes_without_edges_is_refused(root):
+    write_csv(root / "boxes.csv", [["path", "label"], ["images/3.png", "cat"]])
+    assert "boxes.csv must have the four columns of a box, one of left, top" in refusal(root, {"boxes": "boxes.csv"})
+
+
+def test_a_parquet_file_that_is_cut_off_is_refused(root):
+    (root / "rows.parquet").write_bytes(b"PAR1")
+    assert "rows.parquet must be a whole parquet file:" in refusal(root, {"manifest": "rows.parquet"})
+
+
+@pytest.mark.real
+def test_the_films_of_the_nih_are_read_by_their_own_table(real_data):
+    folder = real_data / "nih"
+    entries = pd.read_csv(folder / "Data_Entry_2017.csv").rename(columns=str.strip)
+    there = {path.name for path in (folder / "images").glob("*.png")}
+    labels = sorted({name for cell in entries["Finding Labels"] for name in cell.split("|")} - {"No Finding"})
+    present = entries[entries["Image Index"].isin(there)]["Finding Labels"].str.get_dummies("|").sum()
+    classes = [name for name in labels if present.get(name, 0) > 5]
+    columns = {"path": "Image Index", "label": "Finding Labels", "patient": "Patient ID"}
+    dataset = open_table(
+        folder / "images",
+        {
+            "manifest": "../Data_Entry_2017.csv",
+            "task": "multilabel",
+            "classes": classes,
+            "shape": [1, 64, 64],
+            "columns": columns,
+            "ignored_labels": [name for name in labels if name not in classes] + ["No Finding"],
+            "on_bad_file": "skip",
+        },
+    )
+    assert sum(len(dataset.split(split)) for split in SPLITS) == 64
+    assert len(dataset.bad_files) == 2
