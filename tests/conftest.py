@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import settings
 
-pytest_plugins = ["made_runs"]
+pytest_plugins = ["made_runs", "made_once"]
 ROOT = Path(__file__).resolve().parents[1]
 Command = Callable[..., int]
 
 torch.set_num_threads(1)
+settings.register_profile("quick", max_examples=25, deadline=None)
+settings.load_profile("quick")  # --hypothesis-profile=default takes four times as many
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; commands would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

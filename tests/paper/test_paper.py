@@ -129,15 +129,7 @@ def test_a_damaged_run_is_an_error_that_says_what_to_do(run, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("svg_only")
-@pytest.mark.parametrize(
-    ("change", "what"),
-    [
-        ({"code": "0" * 12}, "code"),
-        ({"dataset_fingerprint": "f" * 64}, "data"),
-        ({"checkpoints": {"classifier": "e" * 12}}, "weights of the classifier"),
-    ],
-)
-def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, change, what, monkeypatch):
+def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, monkeypatch):
     sweep = tmp_path / "outputs" / "phantom_grid"
     name, folder = "effect_against_grid", tmp_path / "outputs" / "figures"
     several = sources.FromSweep("phantom_grid", "effect_against_epsilon")
@@ -145,18 +137,25 @@ def test_a_figure_of_runs_that_mix_origins_says_so(run, tmp_path, change, what, 
     monkeypatch.setattr("paper.__main__.FIGURES", sources.FIGURES)
     copied = next(path.parent for path in sweep.rglob("run.json")).rename(sweep / "one")
     shutil.copytree(copied, sweep / "two")
-    asked = ("effect_distribution", name)
     facts = RunDirectory(copied).facts()
-    (sweep / "two" / "run.json").write_text(json.dumps(with_digest({**facts, "settings": "1" * 12})))
-    _, out, err = run(*asked)
-    assert "mix" not in out + err
+
+    def drawn(*asked: str, **changes: object) -> str:
+        (sweep / "two" / "run.json").write_text(json.dumps(with_digest({**facts, "settings": "1" * 12, **changes})))
+        _, out, err = run(*asked)
+        return out + err
+
+    assert "mix" not in drawn(name)
     assert "cannot be compared" not in (folder / f"{name}.tex").read_text()
-    (sweep / "two" / "run.json").write_text(json.dumps(with_digest({**facts, "settings": "1" * 12, **change})))
-    for also in ((), ("--check",)):
-        _, out, err = run(*asked, *also)
-        (line,) = [line for line in out.splitlines() if line.startswith("mixed: ")]
+    for what, change in (
+        ("code", {"code": "0" * 12}),
+        ("data", {"dataset_fingerprint": "f" * 64}),
+        ("weights of the classifier", {"checkpoints": {"classifier": "e" * 12}}),
+    ):
+        (line,) = [line for line in drawn(name, **change).splitlines() if line.startswith("mixed: ")]
         assert line.startswith(f"mixed: {name}: These runs differ in the {what}, which their settings do")
-    assert f"These runs differ in the {what}, which" in (folder / f"{name}.tex").read_text()
+        assert f"These runs differ in the {what}, which" in (folder / f"{name}.tex").read_text()
+    assert f"mixed: {name}: These runs differ in the {what}, which" in drawn(name, "--check", **change)
+    drawn("effect_distribution", **change)
     assert "These runs differ" not in (folder / "effect_distribution.tex").read_text()  # a figure of one run
 
 

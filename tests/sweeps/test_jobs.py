@@ -25,6 +25,13 @@ from dovision.sweeps.timing import Timer
 
 pytestmark = pytest.mark.usefixtures("quick_dry_run")
 
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a minute for each job without timing it, where the minutes are not looked at."""
+    monkeypatch.setattr(Timer, "__call__", lambda timer, asked: Estimate(1.0, 1.0))
+
+
 THREE = ("intervention.rows=1,2,3", "-m")
 
 
@@ -126,7 +133,7 @@ def test_a_job_composed_after_others_is_the_job_composed_alone():
 @pytest.mark.parametrize(
     ("autoencoder", "units"), [("conv_1x1", 16), ("topk_sae autoencoder.after=relu1 autoencoder.channels=32", 256)]
 )
-def test_a_dry_run_counts_the_units_of_a_code(small, capsys, autoencoder, units):
+def test_a_dry_run_counts_the_units_of_a_code(untimed, small, capsys, autoencoder, units):
     words = f"intervention=latent autoencoder={autoencoder} evaluation.images=2"
     assert small(*words.split(), "dry_run=true") == 0
     assert f" {4 * (1 + units):,} forward passes" in capsys.readouterr().out
@@ -166,7 +173,7 @@ def test_a_dry_run_knows_what_is_done_what_is_fitted_and_times_what_is_alike_onc
 
 
 @pytest.mark.slow
-def test_a_dry_run_of_one_job_starts_nothing(small, capsys):
+def test_a_dry_run_of_one_job_starts_nothing(untimed, small, capsys):
     assert small("dry_run=true") == 0
     assert "1 jobs, 1 to do" in capsys.readouterr().out
     assert not small.root.exists()

@@ -1,0 +1,64 @@
+"""What a command does again and again, done once in tests: parse a file, compose a configuration, wait for a disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+
+@pytest.fixture(scope="session", autouse=True)
+def once() -> Iterator[None]:
+    """A command that is refused takes half as long so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OmegaConf, "load", staticmethod(_parsed_once(OmegaConf.load)))
+        patch.setattr(ConfigLoaderImpl, "load_configuration", _composed_once(ConfigLoaderImpl.load_configuration))
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+def _parsed_once(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Keeps the values of a text, of which each configuration is made anew."""
+    parsed: dict[str, Any] = {}
+
+    def read(file: Any) -> Any:
+        if not hasattr(file, "read"):
+            return load(file)
+        text = file.read()
+        if text not in parsed:
+            file.seek(0)  # an error names the file
+            parsed[text] = OmegaConf.to_container(load(file))
+        return OmegaConf.create(parsed[text])
+
+    return read
+
+
+def _composed_once(compose: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Hydra composes a command line to find out its mode, and then again in this mode."""
+
+    def load(
+        self: Any,
+        config_name: str,
+        overrides: Sequence[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        asked, kept = (config_name, tuple(overrides)), getattr(self, "composed", None)
+        self.composed = None
+        if kept is None or kept[0] != asked or not validate_sweep_overrides:
+            config = compose(self, config_name, list(overrides), run_mode, from_shell, validate_sweep_overrides)
+            if not validate_sweep_overrides:
+                self.composed = asked, config
+            return config
+        parsed = OverridesParser.create(config_loader=self).parse_overrides(list(overrides))
+        self.validate_sweep_overrides_legal(parsed, run_mode, from_shell)
+        return kept[1]
+
+    return load
