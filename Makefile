@@ -126,8 +126,8 @@ hashes: $(VENV)/.docs ## hashes of the packages of constraints.txt, after that w
 	@$(PIP) uv
 	@$(BIN)/python hashes/update.py
 
-wheel: $(VENV)/.dev ## a wheel in dist/
-	@$(BIN)/python -m build --wheel
+wheel: $(VENV)/.dev ## a wheel and an sdist in dist/
+	@$(BIN)/python -m build
 
 clean: ## remove the environments and what was built; outputs/ stays
 	rm -rf $(VENV) docs/_build .venv-ray .venv-next .venv-oracles dist .benchmarks .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

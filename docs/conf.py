@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import site_pages  # noqa: E402
 
 project = "dovision"
 author = copyright = "dovision developers"
-version = release = installed("dovision")
+(version,) = re.findall(r'^version = "(.+)"', (HERE.parent / "pyproject.toml").read_text(), re.MULTILINE)
+release = version
 html_title = f"dovision {version}"
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_nb", "sphinx_copybutton"]

@@ -1,8 +1,11 @@
+"""Wheel and sdist, each installed by pip into an environment that has nothing of this checkout."""
+
 from __future__ import annotations
 
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 from pathlib import Path
 
@@ -12,23 +15,45 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.slow
-def test_a_console_script_from_a_wheel_works_in_any_folder_without_the_checkout(tmp_path):
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+def built(kind: str, folder: Path) -> Path:
+    """The wheel or the sdist of this checkout."""
+    build = [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run(build, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("dovision-*.whl")
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
+    (found,) = folder.glob("dovision-*")
+    return found
+
+
+def empty_environment(folder: Path) -> tuple[Path, str]:
+    """Python of a new environment, whose needs come from this one, and its folder of packages."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
     site = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], capture_output=True, text=True
     ).stdout.strip()
-    # what the package needs comes from this environment, the package itself from the wheel
-    with open(f"{site}/needs.pth", "w") as file:
-        file.write(sysconfig.get_path("purelib"))
+    # what the package needs comes from this environment, the package itself from the file that was built
+    Path(site, "needs.pth").write_text(sysconfig.get_path("purelib"))
+    return python, site
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param("wheel", marks=pytest.mark.slow), pytest.param("sdist", marks=pytest.mark.long)]
+)
+def test_a_console_script_works_in_any_folder_without_the_checkout(kind, tmp_path):
+    found = built(kind, tmp_path)
+    python, site = empty_environment(tmp_path / "venv")
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--ignore-installed"]
+    subprocess.run([*install, found], check=True)
     where = [python, "-c", "import dovision; print(dovision.__file__)"]
     assert subprocess.run(where, capture_output=True, text=True, cwd=tmp_path).stdout.startswith(site)
     command = [tmp_path / "venv" / "bin" / "dovision-evaluate", "experiment=demo", "--cfg", "job"]
     out = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert out.returncode == 0, out.stderr
     assert yaml.safe_load(out.stdout)["name"] == "demo"
+
+
+@pytest.mark.long
+def test_the_sdist_has_what_a_build_and_its_tests_need_and_nothing_that_git_ignores(tmp_path):
+    with tarfile.open(built("sdist", tmp_path)) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "LICENSE", "README.md", "Makefile", "conf/evaluate.yaml", "tests/conftest.py"} <= names
+    assert not [name for name in names if name.startswith(("outputs/evaluate", "docs/_build", "docs/reference/api"))]

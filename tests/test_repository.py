@@ -1,0 +1,61 @@
+"""Files by which the project is found, joined and released: they agree with each other and with the Makefile."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text()
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}  # of Keep a Changelog
+
+
+def test_the_version_is_the_same_everywhere():
+    (version,) = re.findall(r'^version = "(.+)"', PYPROJECT, re.M)
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert CHANGELOG.index("## [Unreleased]") < CHANGELOG.index(f"## [{version}]")
+
+
+def test_the_changelog_keeps_its_form():
+    assert set(re.findall(r"^### (.+)$", CHANGELOG, re.M)) <= KINDS
+    assert all(re.fullmatch(r"\[Unreleased\]|\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", each)
+               for each in re.findall(r"^## (.+)$", CHANGELOG, re.M))  # fmt: skip
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_runs_what_there_is(path):
+    text = path.read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    assert all({"runs-on", "timeout-minutes", "steps"} <= job.keys() for job in jobs.values())
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"run: make ([a-z-]+)", text)) <= targets
+    extras = set(re.findall(r"^([a-z-]+) = \[", PYPROJECT, re.M))
+    assert set(re.findall(r"--editable '\.\[([a-z-]+)\]'", text)) <= extras
+
+
+def test_the_checks_run_on_each_python_that_is_promised():
+    matrix = yaml.safe_load((ROOT / ".github" / "workflows" / "checks.yml").read_text())["jobs"]["pinned"]["strategy"]
+    (low, high) = re.findall(r'^requires-python = ">=3\.(\d+),<3\.(\d+)"', PYPROJECT, re.M)[0]
+    assert matrix["matrix"]["python"] == [f"3.{minor}" for minor in range(int(low), int(high))]
+
+
+def test_every_form_of_an_issue_can_be_filled_in():
+    for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("[bf]*.yml"):
+        form = yaml.safe_load(path.read_text())
+        assert {"name", "description", "body"} <= form.keys()
+        named = [each["id"] for each in form["body"] if each["type"] != "markdown"]
+        assert len(named) == len(set(named)) > 2
+
+
+def test_llms_txt_leads_to_every_how_to_page_and_to_nothing_that_is_not_there():
+    text = (ROOT / "llms.txt").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "how-to").glob("*.md")}
+    assert pages <= set(links)
+    assert re.match(r"# \w+\n\n> .+\n\n", text)
