@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from PIL import Image
 
+from dovision.config import settings
+from dovision.config.sources import configuration_folder
 from dovision.datasets.image_folder import ImageFolder
 
 SPLITS = ("train", "val", "test")
+SPLIT_FOLDERS = dict(zip(SPLITS, SPLITS, strict=True))
 
 
 def open_folder(
@@ -25,10 +29,22 @@ def open_folder(
     on_bad_file="error",
     val=0.2,
     test=0.2,
+    class_file=None,
+    split_folders=None,
+    boxes=None,
+    masks=None,
 ) -> ImageFolder:
+    own = {"class_file": class_file, "split_folders": split_folders or SPLIT_FOLDERS, "boxes": boxes}
+    cut = {"val_fraction": val, "test_fraction": test, "seed": seed}
     return ImageFolder(
-        str(root), task, classes, shape, group, val_fraction=val, test_fraction=test, seed=seed, on_bad_file=on_bad_file
+        str(root), task, classes, shape, group=group, masks=masks or {}, on_bad_file=on_bad_file, **own, **cut
     )
+
+
+def composed(*words: str):
+    """The configuration of dovision-evaluate with these words."""
+    with initialize_config_dir(str(configuration_folder()), version_base=None):
+        return compose("evaluate", overrides=list(words))
 
 
 def names(dataset: ImageFolder) -> dict[str, list[str]]:
@@ -164,13 +180,92 @@ def test_an_empty_class_is_refused(folder_of_images):
         open_folder(folder_of_images, classes=["cat", "dog", "eel"])
 
 
-def test_a_missing_split_and_a_missing_root_are_named(folder_of_images):
+def test_missing_splits_and_a_missing_root_are_named(folder_of_images):
     with pytest.raises(FileNotFoundError, match=r"root must be a folder of images, but .*nowhere is not one"):
         open_folder(folder_of_images / "nowhere")
     into_splits(folder_of_images)
-    shutil.rmtree(folder_of_images / "val")
-    with pytest.raises(ValueError, match="must hold train, val and test, or classes only; val is missing"):
+    shutil.rmtree(folder_of_images / "test")
+    message = "train and test, test alone, or classes only; test is missing. Make the folder, or name another one"
+    with pytest.raises(ValueError, match=message):
         open_folder(folder_of_images)
+    (folder_of_images / "train").rename(folder_of_images / "test")
+    with pytest.raises(ValueError, match="must hold train beside val, but has none"):
+        open_folder(folder_of_images)
+
+
+def test_val_is_cut_by_group_from_train_where_it_has_no_folder(folder_of_images):
+    into_splits(folder_of_images)
+    shutil.rmtree(folder_of_images / "val")
+    for path in folder_of_images.glob("test/*/patient4*"):
+        path.rename(path.with_name(path.name.replace("patient4", "patient5")))
+    dataset = open_folder(folder_of_images, group="patient[0-9]+-[a-z]+", val=0.25)
+    own = names(dataset)
+    assert {name: len(own[name]) for name in SPLITS} == {"train": 12, "val": 4, "test": 2}
+    assert all(path.startswith("train/") for path in own["val"])
+    groups = [set(dataset.table(name)["group"]) for name in SPLITS]
+    assert len(set.union(*groups)) == sum(map(len, groups))
+
+
+def test_a_test_folder_alone_is_read_without_a_train_image(folder_of_images):
+    (folder_of_images / "test").mkdir()
+    for name in ("cat", "dog"):
+        (folder_of_images / name).rename(folder_of_images / "test" / name)
+    dataset = open_folder(folder_of_images)
+    assert {name: len(dataset.split(name)) for name in SPLITS} == {"train": 0, "val": 0, "test": 20}
+    assert len(dataset.boxes("train")) == len(dataset.table("val")) == 0
+
+
+def test_folders_of_imagenet_are_named_by_its_file(folder_of_images):
+    (folder_of_images / "val").mkdir()
+    for name, wnid in (("cat", "n02123045"), ("dog", "n02084071")):
+        (folder_of_images / name).rename(folder_of_images / "val" / wnid)
+    (folder_of_images / "synsets.txt").write_text(
+        "n02123045 tabby, tabby cat\nn02084071 dog, domestic dog\nn02012849 crane\nn03126707 crane\n"
+    )
+    folders = {"train": "train", "val": None, "test": "val"}
+    settings = {"root": str(folder_of_images), "split_folders": folders, "class_file": "synsets.txt"}
+    classes = ImageFolder.found_classes(settings)
+    assert classes == ["tabby", "dog", "crane (n02012849)", "crane (n03126707)"]
+    dataset = open_folder(folder_of_images, classes, class_file="synsets.txt", split_folders=folders)
+    own = zip(names(dataset)["test"], dataset.split("test"), strict=True)
+    assert {(Path(name).parts[1], int(item.label)) for name, item in own} == {("n02123045", 0), ("n02084071", 1)}
+    (folder_of_images / "synsets.txt").write_text("n02123045 tabby\n")
+    with pytest.raises(ValueError, match=r"synsets.txt must have a line for each class folder, but has none for n0208"):
+        open_folder(folder_of_images, classes, class_file="synsets.txt", split_folders=folders)
+    with pytest.raises(FileNotFoundError, match="class_file must be a file, but there is no"):
+        open_folder(folder_of_images, class_file="nowhere.txt", split_folders=folders)
+
+
+def test_classes_are_found_in_the_folders_where_the_command_names_none(folder_of_images):
+    job = composed("dataset=image_folder", f"dataset.root={folder_of_images}", "model=small_cnn")
+    found = settings.read("evaluate", job)
+    assert found.dataset["classes"] == ["cat", "dog"]
+    assert found.record()["dataset"]["classes"] == ["cat", "dog"]
+    with pytest.raises(ValueError, match="dataset: root must be a folder of images, but .*nowhere is not one"):
+        settings.read("evaluate", composed("dataset=image_folder", "dataset.root=/nowhere"))
+
+
+def test_boxes_and_masks_lie_in_a_table_and_a_folder_beside_the_classes(folder_of_images):
+    (folder_of_images / "masks").mkdir()
+    (folder_of_images / "test").mkdir()
+    for name in ("cat", "dog"):
+        (folder_of_images / name).rename(folder_of_images / "test" / name)
+    boxes = ["path,label,left,top,right,bottom"]
+    for path in sorted(folder_of_images.glob("test/*/*.png")):
+        mask = np.zeros((20, 30), np.uint8)
+        mask[2:8, 5:10] = 1
+        Image.fromarray(mask).save(folder_of_images / "masks" / path.name)
+        boxes.append(f"{path.relative_to(folder_of_images)},{path.parent.name},5,2,10,8")
+    (folder_of_images / "boxes.csv").write_text("\n".join(boxes))
+    masks = {"folder": "masks", "units": {"ear": 1}}
+    dataset = open_folder(folder_of_images, boxes="boxes.csv", masks=masks)
+    own, box = dataset.masks("test", 3)["ear"], dataset.boxes("test").iloc[3]
+    assert own.sum() == 30
+    assert own[2:8, 5:10].all()
+    assert box[["top", "left", "bottom", "right"]].tolist() == [2, 5, 8, 10]
+    Image.fromarray(mask[:10]).save(folder_of_images / "masks" / "patient0-cat-0.png")
+    with pytest.raises(ValueError, match=r"mask of test/cat/patient0-cat-0.png must be of its image's aspect, 20 x 30"):
+        open_folder(folder_of_images, masks=masks)
 
 
 def test_a_group_in_two_splits_is_refused(folder_of_images):

@@ -445,7 +445,11 @@ BROKEN = {  # what is broken, the settings, and the sentence
         {"where": {"split": "trian"}},
         "where.split must be a value of that column, test, train, val, got trian.",
     ),
-    "an unknown setting": (nothing, {"masks": {"foldr": "masks"}}, "masks.foldr must be one of folder, files, units"),
+    "an unknown setting": (
+        nothing,
+        {"masks": {"foldr": "masks"}},
+        "masks must be one of folder, files, units, missing, got 'foldr'. Did you",
+    ),
     "a window without a width": (
         nothing,
         {"window": [40]},
@@ -479,7 +483,10 @@ def test_broken_json_lines_are_refused(root, lines, sentence):
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        (["images/33.png", "cat", "1", "1", "5", "5"], "path in row 2 of boxes.csv must be an image of the 12 of"),
+        (
+            ["images/33.png", "cat", "1", "1", "5", "5"],
+            "path in row 2 of boxes.csv must be the path of an image of",
+        ),
         (["images/3.png", "cat", "1", "1", "0", "5"], "width in row 2 of boxes.csv must be above 0, got '0'."),
         (["images/3.png", "cat", "25", "1", "9", "5"], "width in row 2 of boxes.csv must be inside its image, 20 x 30"),
         (["images/3.png", "cat", "-5", "1", "9", "5"], "x in row 2 of boxes.csv must be inside its image, 20 x 30"),

@@ -27,7 +27,21 @@ def pictures(tmp_path: Path) -> ImageFolder:
             folder.mkdir(parents=True)
             for number in range(2):
                 Image.fromarray(image).save(folder / f"{name}{number}.png")
-    return ImageFolder(str(tmp_path / "images"), "multiclass", CLASSES, (1, 8, 8), None, 0.15, 0.15, 0, "error")
+    return ImageFolder(
+        str(tmp_path / "images"),
+        "multiclass",
+        CLASSES,
+        (1, 8, 8),
+        class_file=None,
+        split_folders={"train": "train", "val": "val", "test": "test"},
+        group=None,
+        boxes=None,
+        masks={},
+        val_fraction=0.15,
+        test_fraction=0.15,
+        seed=0,
+        on_bad_file="error",
+    )
 
 
 def right_half(height: int, width: int, value: int = 255) -> Image.Image:

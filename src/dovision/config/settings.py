@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, Validat
 from dovision import checks
 from dovision.config.component import Component
 from dovision.config.errors import elsewhere, is_listed, readable
+from dovision.config.found_classes import with_found_classes
 from dovision.config.instead import replacement
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 
@@ -334,7 +335,7 @@ def read(command: str, config: DictConfig) -> Any:
     Raises:
         ValueError: a key is unknown or missing, or a value is empty or not as its field declares; the error names it.
     """
-    foreign = of_experiments(command)
+    config, foreign = with_found_classes(config), of_experiments(command)
     content, record = resolved(config, foreign), recorded(config, foreign)
     for key, value in leaves(content):
         if value == _MISSING:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
+from dovision import checks
 from dovision.types import Shape, Task
+
+_Group = TypeVar("_Group")
 
 
 def task(kind: str, classes: Sequence[str] | None, possible: Sequence[str], what: str) -> Task:
@@ -38,6 +42,13 @@ def image_shape(stated: Sequence[int]) -> Shape:
         got = list(whole) if whole else stated
         raise ValueError(f"shape must be three whole numbers (channels, height, width), got {got!r}.")
     return whole
+
+
+def group(name: str, kind: Callable[..., _Group], values: Mapping[str, Any]) -> _Group:
+    """Settings that belong together, a NamedTuple with defaults, from a mapping of some of them."""
+    for key in values:
+        checks.choice(name, str(key), kind._fields)  # type: ignore[attr-defined]
+    return kind(**values)
 
 
 def fingerprint(content: Iterable[bytes], splits: Mapping[str, Sequence[int]]) -> str:

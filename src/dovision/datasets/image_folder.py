@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,27 +18,56 @@ import torch
 
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
-from dovision.interfaces import Images, Source
+from dovision.datasets.readers.class_folders import class_folders
+from dovision.datasets.readers.file_images import FileImages
+from dovision.datasets.readers.mask_sources import MaskSettings, masks_by_name
+from dovision.datasets.readers.table_rows import boxes_of_images
 from dovision.io import files, images
 from dovision.runtime.progress import DISPLAY
 from dovision.types import SPLITS
 
-_COLUMNS = ["name", "label", "group", "split", "height", "width", "digest"]  # of the table of files
+log = logging.getLogger(__name__)
+FLAT = ""  # the split of files that are still to be cut
 
 
-class ImageFolder(Images):
+class _Listed(NamedTuple):
+    """A file of a class folder."""
+
+    name: str  # path below the root
+    label: int
+    group: str
+    split: str
+
+
+class _Facts(NamedTuple):
+    """What is known of a file that is a whole image."""
+
+    height: int
+    width: int
+    digest: bytes
+
+
+class ImageFolder(FileImages):
     """root/train|val|test/<class>/..., or root/<class>/... cut by a seed, whole groups together.
 
-    Every file below a class folder is an image, but for hidden ones: BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, of one
-    frame and at most 67 million pixels. Greyscale, RGB, RGBA, palette and 16-bit files are brought to [0, 1] and to the
-    shape's channels, resized to cover the shape, and their centre taken. Files are decoded once at start, to find bad
-    ones, and read again when asked for.
+    Of the folders of splits there may be train and test, and val is then cut from train; or test alone, for images that
+    are measured and nothing is fitted to. Every file below a class folder is an image, but for hidden ones: BMP, GIF,
+    JPEG, PNG, PPM, TIFF, WebP or DICOM, of one frame and at most 67 million pixels. Greyscale, RGB, RGBA, palette and
+    16-bit files are turned as their EXIF orientation has it, brought to [0, 1] and to the shape's channels, resized to
+    cover the shape, and their centre taken. Files are decoded once at start, to find bad ones, and read again when
+    asked for.
 
     Args:
         root: the folder.
         task, classes, shape: facts; classes in the order of the labels, 1 or 3 channels.
+        class_file: a file below the root with a line a class, its folder and, behind a tab, or behind an ImageNet
+            number such as n01440764, its name; None: folders are named after their classes.
+        split_folders: names of the folders of train, val and test; None for a split that has none.
         group: regular expression found in each file's name, such as "person[0-9]+|IM-[0-9]+"; files of one match
             belong together. None: each file is its own group.
+        boxes: a table below the root with a row a box: path (of the image, below the root), label, and four numbers as
+            of `readers.boxes`. None: none.
+        masks: files of masks in a folder, as of `mask_sources.MaskSettings`.
         val_fraction, test_fraction: shares of the groups, where the splits are not folders.
         seed: of the cut.
         on_bad_file: error, or skip, which lists them in `bad_files`.
@@ -69,7 +99,11 @@ class ImageFolder(Images):
         task: str,
         classes: Sequence[str] | None,
         shape: Sequence[int],
+        class_file: str | None,
+        split_folders: Mapping[str, str | None],
         group: str | None,
+        boxes: str | None,
+        masks: Mapping[str, Any],
         val_fraction: float,
         test_fraction: float,
         seed: int,
@@ -79,12 +113,15 @@ class ImageFolder(Images):
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
         _splits.check_fractions(val_fraction, test_fraction)
         self.shape = _image_io.grey_or_rgb_shape(shape)
-        folders = _split_folders(self._root)
+        settings = _checks.group("masks", MaskSettings, masks)
+        folders = _split_folders(self._root, split_folders)
+        known = class_folders(self._root, list(folders.values()), class_file)
         stated = None if classes is None else sorted(map(str, classes))
-        _checks.agree("classes", stated, _class_names(self._root, folders))
+        _checks.agree("classes", stated, sorted(each.name for each in known))
         self.task = _checks.task(task, classes, ("multiclass",), "an image folder")
-        listed = sorted(_listed(self._root, folders, self.task.classes, group))
-        read = _decoded(self._root, [name for name, *_ in listed])
+        label = {name: number for number, name in enumerate(self.task.classes)}
+        listed = sorted(_listed(self._root, folders, [(each.folder, label[each.name]) for each in known], group))
+        read = _decoded(self._root, [file.name for file in listed])
         self.bad_files = tuple(facts for facts in read if isinstance(facts, str))
         if self.bad_files and on_bad_file == "error":
             raise ValueError(
@@ -92,69 +129,89 @@ class ImageFolder(Images):
                 f"{checks.bullet_lines(self.bad_files)}\n"
                 "Mend or remove them, or leave them out with dataset.on_bad_file=skip."
             )
-        rows = [(*file, *facts) for file, facts in zip(listed, read, strict=True) if not isinstance(facts, str)]
-        found = pd.DataFrame(rows, columns=_COLUMNS)
-        self._rows: Mapping[str, Sequence[int]] = (
-            _splits.split_groups(found["group"].tolist(), found["label"].tolist(), val_fraction, test_fraction, seed)
-            if "" in folders
-            else {name: np.flatnonzero(found["split"] == name).tolist() for name in SPLITS}
+        whole = [(file, facts) for file, facts in zip(listed, read, strict=True) if not isinstance(facts, str)]
+        self._hold(whole)
+        groups, labels = self.records["group"].tolist(), self.labels.tolist()
+        self.rows = (
+            _splits.split_groups(groups, labels, val_fraction, test_fraction, seed)
+            if FLAT in folders
+            else _splits.complete_splits([file.split for file, _ in whole], groups, labels, val_fraction, seed)
         )
-        _check_splits(found, self._rows, self.task.classes)
-        found["number"], groups = pd.factorize(found["group"], sort=True)
-        self._files = found
-        facts_of = repr((self.task.classes, self.shape, {name: number for number, name in enumerate(groups)})).encode()
-        content = (name.encode() + digest for name, digest in zip(found["name"], found["digest"], strict=True))
-        self.files = (self._root,)
-        self.content = _checks.fingerprint((facts_of, *content), self._rows)
+        self._check_splits()
+        if boxes is not None:
+            self.known_boxes = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
+        self.take_masks(masks_by_name(self.records["name"], settings, self._root), settings.missing, decode=True)
+        groups_of = dict(enumerate(sorted(set(groups))))
+        digests = b"".join(facts.digest for _, facts in whole)
+        self.identify(repr(groups_of).encode() + digests, [self._root], images_read=True)
 
-    def source(self, split: str) -> Source:
-        found = self._files.iloc[list(self._rows[split])]
-        paths = [str(self._root / name) for name in found["name"]]
-        read = _image_io.FromFiles(paths, partial(_image_io.image_from_file, shape=self.shape))
-        return Source(read, torch.tensor(found["label"].to_numpy()), torch.tensor(found["number"].to_numpy()))
+    @classmethod
+    def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
+        """The names of the classes, where the configuration has none: those of the class file or of the folders."""
+        root = Path(settings["root"]).resolve()
+        folders = _split_folders(root, settings["split_folders"])
+        return [each.name for each in class_folders(root, list(folders.values()), settings["class_file"])]
 
-    def source_table(self, split: str) -> pd.DataFrame:
-        """Besides `name`, the path below the root: `height` and `width` of the file's image, in pixels."""
-        return self._files.iloc[list(self._rows[split])][["name", "group", "height", "width"]].reset_index(drop=True)
+    def _hold(self, whole: Sequence[tuple[_Listed, _Facts]]) -> None:
+        """The records and labels of the files that are used."""
+        self.labels = torch.tensor([file.label for file, _ in whole], dtype=torch.int64)
+        self.records = pd.DataFrame(
+            {
+                "name": [file.name for file, _ in whole],
+                "path": [str(self._root / file.name) for file, _ in whole],
+                "number": np.full(len(whole), None),
+                "group": [file.group for file, _ in whole],
+                "height": [facts.height for _, facts in whole],
+                "width": [facts.width for _, facts in whole],
+            }
+        )
+
+    def _check_splits(self) -> None:
+        for split in SPLITS if len(self.rows["train"]) else ("test",):
+            own = list(self.rows[split])
+            present = set(self.labels[own].tolist())
+            missing = [name for label, name in enumerate(self.task.classes) if label not in present]
+            if missing and split != "test":
+                raise ValueError(f"each class must have an image in each split, but {missing[0]} has none in {split}.")
+            if missing:
+                log.warning("%s has no image of %s", split, checks.listed(missing))
+        groups = {split: set(self.records["group"].iloc[list(own)]) for split, own in self.rows.items()}
+        _splits.check_disjoint(groups, "group", "Choose another dataset.group, or move the files.")
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
-    """The folder of each split, or of everything, under the name ""."""
+def _split_folders(root: Path, names: Mapping[str, str | None]) -> dict[str, Path]:
+    """The folder of each split that there is, or of everything, under the name FLAT."""
     if not root.is_dir():
         raise FileNotFoundError(f"root must be a folder of images, but {root} is not one. Set dataset.root.")
-    present = [name for name in SPLITS if (root / name).is_dir()]
-    if present and len(present) < len(SPLITS):
-        missing = ", ".join(name for name in SPLITS if name not in present)
+    for split in names:
+        checks.choice("split_folders", split, SPLITS)
+    present = {split: root / name for split in SPLITS if (name := names.get(split)) and (root / name).is_dir()}
+    if present and "test" not in present:
+        missing = names.get("test") or "test"
         raise ValueError(
-            f"{root} must hold train, val and test, or classes only; {missing} is missing. Make the folder, or take "
-            "the others away."
+            f"{root} must hold train, val and test, train and test, test alone, or classes only; {missing} is missing. "
+            "Make the folder, or name another one, as for ImageNet: 'dataset.split_folders={train: train, val: null, "
+            "test: val}'."
         )
-    return {name: root / name for name in present} or {"": root}
-
-
-def _class_names(root: Path, folders: Mapping[str, Path]) -> tuple[str, ...]:
-    """The names of all class folders, in alphabetical order."""
-    names = {path.name for folder in folders.values() for path in folder.iterdir() if path.is_dir()}
-    found = tuple(sorted(name for name in names if not name.startswith(".")))
-    if len(found) < 2:
-        raise ValueError(f"{root} must hold at least 2 class folders, got {list(found)!r}.")
-    return found
+    if "val" in present and "train" not in present:
+        raise ValueError(f"{root} must hold train beside val, but has none. Make the folder, or take val away.")
+    return present or {FLAT: root}
 
 
 def _listed(
-    root: Path, folders: Mapping[str, Path], classes: Sequence[str], group: str | None
-) -> Iterator[tuple[str, int, str, str]]:
-    """Path below the root, label, group and split of every file that is not hidden."""
+    root: Path, folders: Mapping[str, Path], classes: Sequence[tuple[str, int]], group: str | None
+) -> Iterator[_Listed]:
+    """Every file that is not hidden."""
     try:
         expression = re.compile("" if group is None else group)
     except re.error as error:
         raise ValueError(f"group must be a regular expression, got {group!r}: {error}.") from error
-    for (split, folder), (label, class_name) in itertools.product(folders.items(), enumerate(classes)):
-        for path in _visible(folder / class_name):
+    for (split, folder), (inner, label) in itertools.product(folders.items(), classes):
+        for path in _visible(folder / inner):
             name, match = path.relative_to(root).as_posix(), expression.search(path.name)
             if match is None:
                 raise ValueError(f"group must match each file's name, but {group!r} does not match {name}.")
-            yield name, label, name if group is None else match[0], split
+            yield _Listed(name, label, name if group is None else match[0], split)
 
 
 def _visible(folder: Path) -> Iterator[Path]:
@@ -163,25 +220,15 @@ def _visible(folder: Path) -> Iterator[Path]:
         yield from (Path(where, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _decoded(root: Path, names: Sequence[str]) -> list[tuple[int, int, bytes] | str]:
-    """Height, width and SHA-256 of each file, or what is wrong with it; with a progress bar."""
+def _decoded(root: Path, names: Sequence[str]) -> list[_Facts | str]:
+    """Size and SHA-256 of each file, or what is wrong with it; with a progress bar."""
 
-    def decode(name: str) -> tuple[int, int, bytes] | str:
+    def decode(name: str) -> _Facts | str:
         try:
             data = files.read_bytes(root / name, images.MAX_FILE_BYTES)
-            return *_image_io.decoded_size(data, name), hashlib.sha256(data).digest()
+            return _Facts(*_image_io.decoded_size(data, name), hashlib.sha256(data).digest())
         except ValueError as error:
             return f"{name}: {error}"
 
     with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
         return list(DISPLAY.track(pool.map(decode, names), "checking images", "files", len(names)))
-
-
-def _check_splits(found: pd.DataFrame, rows: Mapping[str, Sequence[int]], classes: Sequence[str]) -> None:
-    for split, own in rows.items():
-        present = set(found["label"].iloc[list(own)])
-        for label, name in enumerate(classes):
-            if label not in present:
-                raise ValueError(f"each class must have an image in each split, but {name} has none in {split}.")
-    groups = {split: set(found["group"].iloc[list(own)]) for split, own in rows.items()}
-    _splits.check_disjoint(groups, "group", "Choose another dataset.group, or move the files.")

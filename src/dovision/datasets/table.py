@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,13 @@ from dovision.datasets.readers import labels as label_columns
 from dovision.datasets.readers import table_rows
 from dovision.datasets.readers.file_images import FileImages
 from dovision.datasets.readers.manifest import Manifest, read_manifest
-from dovision.datasets.readers.mask_sources import MaskSettings, check_masks, mask_sources
+from dovision.datasets.readers.mask_sources import MaskSettings, mask_sources
 from dovision.datasets.readers.nifti import PLANES
 from dovision.datasets.readers.table_rows import FILE, NAME, NUMBER, Columns
 from dovision.functional import sample_order
 from dovision.types import SPLITS
 
 log = logging.getLogger(__name__)
-_Group = TypeVar("_Group", Columns, MaskSettings)
 
 
 class Table(FileImages):
@@ -85,9 +84,9 @@ class Table(FileImages):
         decode = checks.choice("check", check, ("pixels", "headers")) == "pixels"
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
         _splits.check_fractions(val_fraction, test_fraction)
-        settings = _group("masks", MaskSettings, masks)
+        settings = _checks.group("masks", MaskSettings, masks)
         listed = table_rows.rows_where(read_manifest(self._root / manifest, "manifest"), where)
-        self._columns = table_rows.present_columns(listed, _group("columns", Columns, columns))
+        self._columns = table_rows.present_columns(listed, _checks.group("columns", Columns, columns))
         listed = table_rows.named_rows(listed, self._columns.path, self._columns.slice, self._root)
         rows = table_rows.one_row_an_image(listed, self._columns.path)
         self._listed = frozenset(rows.cells[NAME])
@@ -102,11 +101,24 @@ class Table(FileImages):
         )
         self._check_splits()
         self._find_boxes(listed, boxes)
-        sizes = [*self.records[["height", "width"]].itertuples(index=False, name=None)]
-        self.mask_sources = mask_sources(rows, self._columns.mask, settings, self._root)
-        check_masks(rows, self.mask_sources, sizes, self.shape, settings.missing == "skip", decode)
-        self.mask_names = tuple(dict.fromkeys(name for source in self.mask_sources for name in source.numbers))
-        self._identify([self._root / manifest, *([] if boxes is None else [self._root / boxes])])
+        sources = mask_sources(rows, self._columns.mask, settings, self._root)
+        self.take_masks(sources, settings.missing, decode, rows.error)
+        tables = [self._root / each for each in (manifest, boxes) if each is not None]
+        self.identify(b"", tables, images_read=False)
+
+    @classmethod
+    def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
+        """The names of the classes, where the configuration has none: all labels of the rows that are used."""
+        columns = _checks.group("columns", Columns, settings["columns"])
+        if columns.label is None:
+            raise ValueError("classes must name the columns of 0 and 1, got None. Use 'dataset.classes=[cat,dog]'.")
+        rows = read_manifest(_folder(settings["root"]) / settings["manifest"], "manifest")
+        cells = table_rows.rows_where(rows, settings["where"]).column(columns.label, "labels")
+        several = settings["task"] == "multilabel"
+        names = {
+            name.strip() for cell in set(cells) for name in (cell.split(settings["separator"]) if several else [cell])
+        }
+        return sorted(names - {"", *settings["ignored_labels"]})
 
     def _label(self, rows: Manifest, separator: str, ignored: Sequence[str]) -> label_columns.Labels:
         if self._columns.label is None:
@@ -187,31 +199,16 @@ class Table(FileImages):
 
     def _find_boxes(self, listed: Manifest, second: str | None) -> None:
         """The boxes of the second table, or those in the manifest's rows."""
-        place = {name: number for number, name in enumerate(self.records["name"])}
-        sizes = [*self.records[["height", "width"]].itertuples(index=False, name=None)]
         if second is not None:
-            own = read_manifest(self._root / second, "boxes")
-            number = self._columns.slice if self._columns.slice in own.cells else None
-            listed = table_rows.named_rows(own, self._columns.path, number, self._root)
-            unknown = ~listed.cells[NAME].isin(self._listed)
-            listed.refuse(self._columns.path, unknown, f"an image of the {len(self._listed):,} of the manifest")
-        elif box_tables.box_columns(listed) is None:
-            return
-        column = self._columns.label if self._columns.label in listed.cells else None
-        labels = listed.cells[column] if column else pd.Series("", listed.cells.index)
-        self.known_boxes = box_tables.file_boxes(listed, place, listed.cells[NAME], sizes, labels, self.task.classes)
-
-    def _identify(self, tables: Sequence[Path]) -> None:
-        """The content, and the files that are part of it."""
-        masks = [path for source in self.mask_sources for path in source.paths if path]
-        self.unread = tuple(map(Path, dict.fromkeys([*self.records["path"], *masks])))
-        folders = {path.parent for path in self.unread}
-        self.files = (*tables, *sorted(folders))
-        described = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist()))
-        own = self.records.drop(columns="path").to_csv(index=False)
-        numbers = repr([(dict(source.numbers), [bool(path) for path in source.paths]) for source in self.mask_sources])
-        content = (described, own, self.known_boxes.to_csv(index=False), numbers)
-        self.content = _checks.fingerprint((text.encode() for text in content), self.rows)
+            self.known_boxes = table_rows.boxes_of_images(
+                self._root / second, self._root, self.records, self.task.classes, self._columns, self._listed
+            )
+        elif box_tables.box_columns(listed) is not None:
+            column = self._columns.label
+            labels = pd.Series("", listed.cells.index) if column is None else listed.cells[column]
+            self.known_boxes = box_tables.file_boxes(
+                listed, self.records, listed.cells[NAME], labels, self.task.classes
+            )
 
 
 def _folder(root: str) -> Path:
@@ -229,10 +226,3 @@ def _window(window: Sequence[float] | None) -> tuple[float, float] | None:
     if isinstance(window, str) or not isinstance(window, Sequence) or len(window) != 2:
         raise ValueError(f"window must be a centre and a width, such as [40, 400], got {window!r}.")
     return checks.number("window", window[0]), checks.at_least("window", checks.number("window", window[1]), 1)
-
-
-def _group(name: str, kind: type[_Group], values: Mapping[str, Any]) -> _Group:
-    """Settings of a mapping, each of which must be known."""
-    for key in values:
-        checks.choice(f"{name}.{key}", str(key), kind._fields)
-    return kind(**values)

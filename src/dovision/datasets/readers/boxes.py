@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -29,9 +29,8 @@ def box_columns(manifest: Manifest) -> tuple[str, ...] | None:
 
 def file_boxes(
     manifest: Manifest,
-    rows: Mapping[str, int],
+    records: pd.DataFrame,
     names: pd.Series[str],
-    sizes: Sequence[tuple[int, int]],
     labels: pd.Series[str],
     classes: Sequence[str],
 ) -> pd.DataFrame:
@@ -42,9 +41,8 @@ def file_boxes(
 
     Args:
         manifest: the table of boxes.
-        rows: row of each image, by its name.
+        records: name, height and width of each image's file; `row` is its place among them.
         names: of each of the table's rows, the image.
-        sizes: height and width of each image's file.
         labels: of each of the table's rows; an empty one is named "object".
         classes: those that a box may speak for.
 
@@ -62,8 +60,8 @@ def file_boxes(
     given = np.isfinite(edges).all(1)
     if columns in _SIZES:
         edges[:, 2:] += edges[:, :2]
-    image = np.array([rows.get(name, -1) for name in names])
-    size = np.array([sizes[row] if row >= 0 else (np.inf, np.inf) for row in image]).reshape(-1, 2)
+    image = pd.Index(records["name"]).get_indexer(names)  # -1: of an image that is not used
+    size = np.vstack([records[["height", "width"]].to_numpy(np.float64), [np.inf, np.inf]])[image]
     _check(manifest, columns, edges, size, given & (image >= 0))
     found = pd.DataFrame({"row": image, "label": labels.to_numpy()}, dtype=object)
     found["object"] = found["label"].where(found["label"] != "", "object")

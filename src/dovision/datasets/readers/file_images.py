@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from dovision.datasets import _image_io
+from dovision.datasets import _checks, _image_io
 from dovision.datasets.readers import boxes as box_tables
+from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, error_by_name
 from dovision.functional import geometry
 from dovision.interfaces import Images, Source
 from dovision.io.mask_files import read_mask_file
 from dovision.types import SOURCE_BOXES, Mask, Shape
-
-log = logging.getLogger(__name__)
-
-
-class MaskSource(NamedTuple):
-    """A file of masks for each image, and the masks that it holds."""
-
-    paths: Sequence[str]  # one an image; empty where it has none
-    column: str  # that names them, for errors
-    numbers: Mapping[str, int]  # of each mask in a label map, by name; see `io.mask_files.mask_numbers`
 
 
 @dataclass(frozen=True)
@@ -93,6 +82,42 @@ class FileImages(Images):
                 masks = read_mask_file(Path(path), source.numbers)
                 found |= {name: self._fitted(mask, size, path) for name, mask in masks.items() if mask.any()}
         return found
+
+    def take_masks(
+        self, sources: Sequence[MaskSource], missing: str, decode: bool, error: ErrorText | None = None
+    ) -> None:
+        """Set the files of masks, once `records` are there.
+
+        Args:
+            sources: files, for each record.
+            missing: error or skip, of masks that are empty.
+            decode: whether masks are read to their end.
+            error: makes the message about a record's mask; None names the image.
+
+        Raises:
+            ValueError: a mask is damaged, empty, or of another aspect than its image.
+        """
+        sizes = [*self.records[["height", "width"]].itertuples(index=False, name=None)]
+        check_masks(sources, sizes, self.shape, missing == "skip", decode, error or error_by_name(self.records["name"]))
+        self.mask_sources = sources
+        self.mask_names = tuple(dict.fromkeys(name for source in sources for name in source.numbers))
+
+    def identify(self, described: bytes, tables: Sequence[Path], images_read: bool) -> None:
+        """Set the content, and the files that are part of it, once all else is there.
+
+        Args:
+            described: what is part of the content besides records, labels, splits, boxes and masks.
+            tables: files and folders that were read.
+            images_read: whether `described` has the bytes of all images.
+        """
+        masks = [path for source in self.mask_sources for path in source.paths if path]
+        self.unread = tuple(map(Path, dict.fromkeys([*([] if images_read else self.records["path"]), *masks])))
+        self.files = (*tables, *sorted({path.parent for path in self.unread}))
+        facts = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist()))
+        of_masks = repr([(dict(source.numbers), [bool(path) for path in source.paths]) for source in self.mask_sources])
+        records = self.records.drop(columns="path").to_csv(index=False)
+        texts = (facts, records, self.known_boxes.to_csv(index=False), of_masks)
+        self.content = _checks.fingerprint((described, *(text.encode() for text in texts)), self.rows)
 
     def _fitted(self, mask: Mask, size: tuple[int, int], path: str) -> Mask:
         if not geometry.mask_fits(mask.shape, size, self.shape):

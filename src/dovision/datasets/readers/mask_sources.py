@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from dovision import checks
-from dovision.datasets.readers.file_images import MaskSource
 from dovision.datasets.readers.manifest import Manifest
 from dovision.datasets.readers.table_rows import NAME
 from dovision.functional import geometry
@@ -19,6 +18,17 @@ _SKIP = "Leave such images without masks with dataset.masks.missing=skip."
 
 
 _BY_NAME = "mask"  # stands in errors for the column, where files are found by their names
+
+
+ErrorText = Callable[[str, int, str, str], str]  # of a column, the place of a row, the rule and the remedy
+
+
+class MaskSource(NamedTuple):
+    """A file of masks for each image, and the masks that it holds."""
+
+    paths: Sequence[str]  # one an image; empty where it has none
+    column: str  # that names them, for errors
+    numbers: Mapping[str, int]  # of each mask in a label map, by name; see `io.mask_files.mask_numbers`
 
 
 class MaskSettings(NamedTuple):
@@ -33,56 +43,77 @@ class MaskSettings(NamedTuple):
 def mask_sources(
     manifest: Manifest, column: str | Mapping[str, str] | None, settings: MaskSettings, root: Path
 ) -> list[MaskSource]:
-    """The files of masks of each row.
+    """The files of masks of each row, found by the images' names if there is a folder of them, else in the rows.
 
     Raises:
         FileNotFoundError: the folder of masks is not there.
         ValueError: a file is missing, though `missing` is error; the message names its row.
     """
-    cells, skip = manifest.cells, checks.choice("masks.missing", settings.missing, ("error", "skip")) == "skip"
     if settings.folder is not None:
-        folder, pattern = root / settings.folder, mask_pattern(settings.files)
-        if not folder.is_dir():
-            raise FileNotFoundError(f"masks.folder must be a folder of masks, but {folder} is not one.")
-        paths = [str(folder / mask_file(pattern, name.partition("#")[0])) for name in cells[NAME]]
-        columns = {_BY_NAME: (paths, mask_numbers(settings.units, pattern.endswith(".npz")))}
-    elif isinstance(column, Mapping):
-        columns = {own: (_below(root, cells[own]), {str(name): ANY}) for name, own in column.items()}
-    elif column is not None:
-        paths = _below(root, cells[column])
-        columns = {column: (paths, mask_numbers(settings.units, all(path.endswith(".npz") for path in paths if path)))}
-    else:
+        return masks_by_name(manifest.cells[NAME], settings, root, manifest.error)
+    if column is None:
         return []
+    of_columns = {column: ""} if isinstance(column, str) else {own: str(name) for name, own in column.items()}
     sources = []
-    for own, (paths, numbers) in columns.items():
-        there = [bool(path) and Path(path).is_file() for path in paths]
-        lacking = [bool(path) and not found for path, found in zip(paths, there, strict=True)]
-        if any(lacking) and (not skip or not any(there)):
-            place = lacking.index(True)
-            remedy = f"There is no {paths[place]}. {_SKIP}"
-            raise ValueError(manifest.error(own, place, "a file that is there", remedy, sum(lacking) - 1))
-        whole = [path if found else "" for path, found in zip(paths, there, strict=True)]
-        sources.append(MaskSource(whole, own, numbers))
+    for own, name in of_columns.items():
+        paths = [str(root / cell) if cell else "" for cell in manifest.cells[own]]
+        arrays_only = all(path.endswith(".npz") for path in paths if path)
+        numbers = {name: ANY} if name else mask_numbers(settings.units, arrays_only)
+        sources.append(_there(MaskSource(paths, own, numbers), settings.missing, manifest.error))
     return sources
 
 
+def masks_by_name(
+    names: Sequence[str], settings: MaskSettings, root: Path, error: ErrorText | None = None
+) -> list[MaskSource]:
+    """The files of masks in a folder, by the names of the images; errors as those of `mask_sources`."""
+    if settings.folder is None:
+        return []
+    folder, pattern = root / settings.folder, mask_pattern(settings.files)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"masks.folder must be a folder of masks, but {folder} is not one.")
+    paths = [str(folder / mask_file(pattern, name.partition("#")[0])) for name in names]
+    source = MaskSource(paths, _BY_NAME, mask_numbers(settings.units, pattern.endswith(".npz")))
+    return [_there(source, settings.missing, error or error_by_name(names))]
+
+
+def error_by_name(names: Sequence[str]) -> ErrorText:
+    """Errors that name an image, where there are no rows."""
+    own = list(names)
+    return lambda column, place, rule, remedy: f"{column} of {own[place]} must be {rule}. {remedy}"
+
+
+def _there(source: MaskSource, missing: str, error: ErrorText) -> MaskSource:
+    """The source without the files that are missing, if these may be."""
+    skip = checks.choice("masks.missing", missing, ("error", "skip")) == "skip"
+    there = [bool(path) and Path(path).is_file() for path in source.paths]
+    lacking = [bool(path) and not found for path, found in zip(source.paths, there, strict=True)]
+    if any(lacking) and (not skip or not any(there)):
+        place = lacking.index(True)
+        more = f" {sum(lacking) - 1:,} more are missing." if sum(lacking) > 1 else ""
+        raise ValueError(
+            error(source.column, place, "a file that is there", f"There is no {source.paths[place]}.{more} {_SKIP}")
+        )
+    return source._replace(paths=[path if found else "" for path, found in zip(source.paths, there, strict=True)])
+
+
 def check_masks(
-    manifest: Manifest,
     sources: Sequence[MaskSource],
     sizes: Sequence[tuple[int, int]],
     shape: Shape,
     skip: bool,
     decode: bool,
+    error_text: ErrorText,
 ) -> None:
     """Refuse masks of another aspect than their images and, if they are decoded, damaged and empty ones.
 
     Args:
-        manifest: the rows.
-        sources: files of masks, for each row.
-        sizes: height and width of each row's image.
+        sources: files of masks, for each image.
+        sizes: height and width of each image.
         shape: that images are brought to.
         skip: whether a mask may be empty.
         decode: whether masks are read to their end, not their size alone.
+        error_text: makes the message about an image's mask.
 
     Raises:
         ValueError: a mask is wrong; the message names its row.
@@ -94,15 +125,15 @@ def check_masks(
             try:
                 size, empty = _looked_at(Path(path), source.numbers, decode)
             except ValueError as error:
-                raise ValueError(manifest.error(source.column, place, "a file of masks", str(error))) from error
+                raise ValueError(error_text(source.column, place, "a file of masks", str(error))) from error
             if not geometry.mask_fits(size, sizes[place], shape):
                 height, width = sizes[place]
                 remedy = f"{path} has {size[0]} x {size[1]}. Save the mask as it lies on the whole image."
                 rule = f"of its image's aspect, {height} x {width} pixels"
-                raise ValueError(manifest.error(source.column, place, rule, remedy))
+                raise ValueError(error_text(source.column, place, rule, remedy))
             if empty and not skip:
                 rule, remedy = f"a mask with a pixel of {' or '.join(source.numbers)}", f"{path} is empty. {_SKIP}"
-                raise ValueError(manifest.error(source.column, place, rule, remedy))
+                raise ValueError(error_text(source.column, place, rule, remedy))
 
 
 def _looked_at(path: Path, numbers: Mapping[str, int], decode: bool) -> tuple[tuple[int, int], bool]:
@@ -111,7 +142,3 @@ def _looked_at(path: Path, numbers: Mapping[str, int], decode: bool) -> tuple[tu
         masks = read_mask_file(path, numbers)
         return next(iter(masks.values())).shape, not any(mask.any() for mask in masks.values())
     return images.upright_size(files.read_bytes(path, images.MAX_FILE_BYTES)), False
-
-
-def _below(root: Path, cells: Sequence[str]) -> list[str]:
-    return [str(root / cell) if cell else "" for cell in cells]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +12,8 @@ import pandas as pd
 
 from dovision import checks
 from dovision.datasets._image_io import Decoding, ImageHeader
-from dovision.datasets.readers.boxes import box_columns
-from dovision.datasets.readers.manifest import Manifest, cell_numbers
+from dovision.datasets.readers.boxes import box_columns, file_boxes
+from dovision.datasets.readers.manifest import Manifest, cell_numbers, read_manifest
 from dovision.io.images import BadFile
 from dovision.runtime.progress import DISPLAY
 from dovision.types import SPLITS
@@ -114,6 +114,39 @@ def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
             column, other, "that of the first row of the same image", "Further rows may have other boxes alone."
         )
     return manifest._replace(cells=first)
+
+
+def boxes_of_images(
+    path: Path,
+    root: Path,
+    records: pd.DataFrame,
+    classes: Sequence[str],
+    columns: Columns = Columns(),  # noqa: B008
+    known: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """The boxes of a table that has a row a box, as of `file_boxes`.
+
+    Args:
+        path: of the table.
+        root: that paths in it are relative to.
+        records: the images, as of `FileImages`.
+        classes: those that a box may speak for.
+        columns: names of the table's columns; of these path, slice and label count.
+        known: names that a box may have, besides those of the records; None: no others.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+        ValueError: a row is wrong; the message has its number and its column.
+    """
+    table = read_manifest(path, "boxes")
+    number = columns.slice if columns.slice in table.cells else None
+    table = named_rows(table, columns.path, number, root)
+    names = table.cells[NAME]
+    wrong = ~names.isin(records["name"]) & ~names.isin(known or ())
+    table.refuse(columns.path, wrong, "the path of an image of the dataset")
+    own = columns.label if columns.label in table.cells else None
+    labels = pd.Series("", names.index) if own is None else table.cells[own]
+    return file_boxes(table, records, names, labels, classes)
 
 
 def given_splits(manifest: Manifest, split: str | None, patient: str | None) -> list[str] | None:
