@@ -14,8 +14,8 @@ _CHUNK_BYTES = 64 * 2**20  # bytes for the changed values of a chunk; larger one
 ACCELERATOR = 2**30  # bytes for either on any other device
 FIRST = 16  # pairs, or images, at a time before their size has been measured
 WHOLE_BYTES = 8 * 2**20  # for the largest values of a whole pass
-BLOCK = 24 * 2**20  # for the largest value of part of a pass; the C library maps larger ones page by page, each time
-_PART_ROWS = 4, 8  # of a pass that is made in parts, at least and at most, if `ENOUGH_ROWS` would be too large
+BLOCK = 16 * 2**20  # for the largest value of part of a pass, which the processor's cache or much of it holds
+_PART_ROWS = 4  # of a part, and up to 7, where `ENOUGH_ROWS` would be larger than a block
 _MAX_PAIRS = 1024  # pairs
 ENOUGH_ROWS = 16  # of a pass, from which on the bits of a row do not depend on how many there are
 _COMPARED = 4  # times the pairs of a pass, whose edits are compared with the value at a time where they are local
@@ -92,7 +92,7 @@ def in_parts(rows: int, bytes_per_row: int) -> list[slice]:
     """
     suitable = BLOCK // max(1, bytes_per_row)
     if suitable < ENOUGH_ROWS:
-        suitable = min(max(suitable, _PART_ROWS[0]), _PART_ROWS[1])
+        suitable = _PART_ROWS
     edges = [rows * number // max(1, rows // suitable) for number in range(max(1, rows // suitable) + 1)]
     return [slice(first, last) for first, last in itertools.pairwise(edges)]
 

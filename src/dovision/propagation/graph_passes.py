@@ -15,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from dovision.propagation.graph import Graph, Method, PartOf, Step
 
 _SPLITS = (torch.split, torch.chunk, Method("split"), Method("chunk"))
+_IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in eval mode
 _TRANSPOSES = (torch.transpose, Method("transpose"))
 _VIEWS = (torch.reshape, Method("reshape"), Method("view"))
 MAKE_NEW = (F.conv2d, F.batch_norm, F.linear, operator.add)  # their results share no memory with their operands
@@ -106,6 +107,26 @@ def fold_batch_norm(graph: Graph) -> Graph:
         norm.function, norm.args, norm.kwargs = F.conv2d, (settings.pop("input"),), settings
         folded.add(convolution)
     return replace(graph, steps=tuple(step for step in graph.steps if step not in folded))
+
+
+def drop_identities(graph: Graph) -> Graph:
+    """The graph without steps that give back their operand."""
+    source_of: dict[Step, Step] = {}
+
+    def source(step: Step) -> Step:
+        return source_of.get(step, step)
+
+    for step in graph.steps:
+        step.args, step.kwargs = step.arguments(source)
+        operand = _operand(step)
+        if _is_identity(step.function) and operand is not None and step is not graph.output:
+            source_of[step] = operand
+    return replace(graph, steps=tuple(step for step in graph.steps if step not in source_of))
+
+
+def _is_identity(function: Any) -> bool:
+    hooked = isinstance(function, nn.Module) and (function._forward_hooks or function._forward_pre_hooks)
+    return type(function) in _IDENTITIES and not hooked
 
 
 def take_splits_apart(graph: Graph) -> Graph:

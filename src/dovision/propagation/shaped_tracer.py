@@ -6,6 +6,7 @@ import copy
 import operator
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -51,10 +52,12 @@ class ShapedTracer(fx.Tracer):
 
     Args:
         image: shape (B, C, H, W).
+        counts: whether to count operations.
     """
 
-    def __init__(self, image: Tensor) -> None:
+    def __init__(self, image: Tensor, counts: bool) -> None:
         super().__init__()
+        self.counts = counts
         self.thread = threading.get_ident()
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._following = False
@@ -176,7 +179,7 @@ class ShapedTracer(fx.Tracer):
         if not self._mixed:
             try:
                 args_there, kwargs_there = fx.node.map_aggregate((args, kwargs), self._without_numbers)
-                with self.operations:
+                with self.operations if self.counts else nullcontext():
                     return self._without_weights(function)(*args_there, **kwargs_there)
             except Exception:  # no kernel of the meta device, or tensors of two devices
                 pass

@@ -81,7 +81,7 @@ class _Tracer(ShapedTracer):
     """
 
     def __init__(self, site: Site | None, image: Tensor, least_saved: float, give_up: float) -> None:
-        super().__init__(image)
+        super().__init__(image, counts=least_saved > 0)
         self.site = site
         self.least_saved, self.give_up = least_saved, give_up
         self.calls = 0  # of the site's module
@@ -92,7 +92,7 @@ class _Tracer(ShapedTracer):
     def create_proxy(self, kind: str, target: Any, args: Any, kwargs: Any, *others: Any, **options: Any) -> Any:
         before = self.operations.number
         proxy = super().create_proxy(kind, target, args, kwargs, *others, **options)
-        if isinstance(proxy, fx.Proxy):
+        if self.counts and isinstance(proxy, fx.Proxy):
             self._weigh(proxy.node, (self.operations.number - before) / BATCH)
         return proxy
 
