@@ -65,7 +65,7 @@ def mask_folder(phantom: Phantom, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(params=CHOICES, ids=lambda choice: " ".join(choice).replace("intervention", ""))
+@pytest.fixture(scope="module", params=CHOICES, ids=lambda choice: " ".join(choice).replace("intervention", ""))
 def intervention(request, phantom: Phantom, mask_folder: Path) -> Intervention:
     config = composed(*request.param).intervention
     if "root" in config:
@@ -75,20 +75,20 @@ def intervention(request, phantom: Phantom, mask_folder: Path) -> Intervention:
     return intervention
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def images(films: Context, transformer: Classifier, intervention: Intervention) -> Context:
     """A film with all kinds of parts, two with some, and one with the rib alone."""
     classifier = transformer if intervention.site == TOKENS else films.classifier
     return films._replace(classifier=classifier).rows([3, 1, 2, 7])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def value(intervention: Intervention, images: Context) -> Tensor:
     """What the site holds: the images, or a code or feature map for them."""
     return at_site(intervention, images, images.batch.image)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def context(intervention: Intervention, images: Context) -> Context:
     """The condition with all that the intervention asks for."""
     source, reference = intervention.sources(images.batch), intervention.references()
