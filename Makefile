@@ -16,7 +16,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-fast test-long test-all test-ray test-next test-oracles check figures figures-check format bench chaos checks coverage-check tables docs gallery links hashes wheel clean
+.PHONY: help install develop demo test test-fast test-slow test-long test-all test-ray test-next test-oracles check figures figures-check format bench chaos checks coverage-check tables docs gallery links hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test: $(VENV)/.dev ## the tests but for the long ones, in two processes of one t
 
 test-fast: $(VENV)/.dev ## the tests that take less than half a second each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not long"
+
+test-slow: $(VENV)/.dev ## the tests, timed: which of them make test-fast leaves out, in tests/slow.txt
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not long" --record-slow
 
 test-long: $(VENV)/.dev ## the tests that take tens of seconds each: killed workers, launchers, 400 jobs on a page
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m long
