@@ -13,11 +13,13 @@ HERE = Path(__file__).parent
 
 
 def run(path: Path) -> None:
-    """Run a notebook in its folder, and write it back with its outputs, without the times of its cells."""
+    """Run a notebook in its folder, and write it back with its outputs, without times of its cells and warnings."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the times of its start and end
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.metadata = {"kernelspec": notebook.metadata.get("kernelspec"), "language_info": {"name": "python"}}
     nbformat.write(notebook, path)
 

@@ -14,9 +14,13 @@ def test_the_quickstart_runs():
     nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
-    assert "changes it by -" in printed
-    assert "attacked: mean |expected effect|" in printed
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    assert "the strongest effect on 7: 0." in "".join(output.get("text", "") for output in outputs)
+    shown = [output.get("data", {}) for output in outputs]
+    assert sum("image/png" in data for data in shown) == 2  # of plot(...)
+    pages = [data["text/html"] for data in shown if "text/html" in data]
+    assert sum('src="data:image/png' in page for page in pages) == 3  # of results as they are
+    assert any("epsilon 0.1 succeeds on" in page for page in pages)
 
 
 def test_the_quickstart_is_stored_as_one_run_from_its_first_cell_to_its_last():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html as html_text
 import io
 from collections.abc import Sequence
@@ -36,9 +37,8 @@ def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str]) -> Fi
 
 
 def shown_in_notebooks(figure: Figure) -> Figure:
-    """The figure; notebooks know how to show one as soon as pyplot is imported."""
-    import matplotlib.pyplot  # noqa: F401
-
+    """The figure, which a notebook shows as a picture without pyplot having been imported."""
+    figure._repr_png_ = functools.partial(_png, figure)  # type: ignore[attr-defined]  # IPython asks for it
     return figure
 
 
@@ -52,11 +52,15 @@ def html(text: str, figure: Figure | None, table: pd.DataFrame) -> str:
     """
     words = "".join(f"<p>{html_text.escape(line)}</p>" for line in text.splitlines())
     rows = table.head(_ROWS).to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="")
-    more = f"<p>{_ROWS} of {len(table):,} rows; all of them: .to_pandas()</p>" if len(table) > _ROWS else ""
+    more = f"<p>{_ROWS} of {len(table):,} rows; the whole table: .to_pandas()</p>" if len(table) > _ROWS else ""
     return f"<div>{words}{'' if figure is None else _picture(figure)}{rows}{more}</div>"
 
 
 def _picture(figure: Figure) -> str:
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(_png(figure)).decode()}">'
+
+
+def _png(figure: Figure) -> bytes:
     held = io.BytesIO()
     figure.savefig(held, format="png", dpi=110, facecolor=PAPER, metadata={"Software": None})
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(held.getvalue()).decode()}">'
+    return held.getvalue()

@@ -86,7 +86,10 @@ class EffectResult:
 
         images, units, classes = self.effect.shape
         text = f"{images:,} images, {units:,} units, {classes:,} classes"
-        return html(text, self.plot(), self.to_pandas())
+        frame = self.to_pandas()
+        targets = frame["image"].map(lambda image: self.classes[int(self.target[image])])
+        own = frame[frame["class"] == targets].sort_values("effect", key=abs, ascending=False, kind="stable")
+        return html(text, self.plot(), own)
 
     def __repr__(self) -> str:
         images, units, classes = self.effect.shape

@@ -59,6 +59,10 @@ class MeasuredEffects(MeasuredImages):
         frame = average_effects(self.folder)
         return frame if self.target is None else frame[frame["class"] == self.target].reset_index(drop=True)
 
+    def _first_rows(self) -> pd.DataFrame:
+        frame = self.to_pandas().sort_values("mean", key=abs, ascending=False, kind="stable")
+        return frame[["condition", "unit", "class", "mean", "low", "high", "images"]]
+
     def rows(self, samples: Collection[int]) -> pd.DataFrame:
         """Rows of effects.parquet of some samples: per (sample, condition, unit, class) control, treated, effect, ...
 

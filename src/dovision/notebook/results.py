@@ -93,7 +93,11 @@ class MeasuredImages:
 
         figure = next(self._drawn(self.shown), None)
         text = "\n".join([self._title(), *self.findings])
-        return html(text, None if figure is None else figure.figure, self.to_pandas())
+        return html(text, None if figure is None else figure.figure, self._first_rows())
+
+    def _first_rows(self) -> pd.DataFrame:
+        """The rows and columns of the main table that a notebook shows, the first of them."""
+        return self.to_pandas()
 
     def _title(self) -> str:
         """Images and conditions, in words."""
