@@ -157,6 +157,7 @@ def test_comparisons_are_paired(measured, explained, detected, classifier, digit
     assert table.loc[("mean", "clean", size), "difference"] == pytest.approx(both[0] - both[1], abs=1e-6)
     assert table.loc[("mean", "clean", size), "pairs"] == 12
     maps = dv.compare(explained, "random_map").set_index(["explainer", "metric"])
+    assert set(maps.index.get_level_values("metric")) == {"deletion", "insertion", "stability"}  # no box is known
     scores = explained.scores.query("cases == 'all'").set_index(["explainer", "metric"])
     for metric in ("deletion", "insertion", "stability"):
         expected = scores.loc[("grad_cam", metric)]

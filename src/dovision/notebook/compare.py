@@ -116,5 +116,7 @@ def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> pd.Data
         for metric in MAP_METRICS:
             row: dict[str, Any] = {"explainer": name, "metric": metric, "mean": own[metric].mean()}
             row["maps"] = int(own[metric].count())
+            if not row["maps"]:  # as pointing where no box is known
+                continue
             rows.append(row if name == compared else row | paired_difference(frame, name, compared, metric, LEVEL))
     return pd.DataFrame(rows)
