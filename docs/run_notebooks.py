@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 HERE = Path(__file__).parent
 
 
 def run(path: Path) -> None:
-    """Run a notebook in its folder, and write it back with its outputs, without times of its cells and warnings."""
+    """Run a notebook in its folder, and write it back with its outputs; one of the gallery with a picture beside it."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()
+    store(path, notebook)
+
+
+def store(path: Path, notebook: Any) -> None:
+    """Write what was run, without times and what libraries warn of, its pictures in few colours."""
+    first = None
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the times of its start and end
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+        if "outputs" in cell:
+            cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
+        for data in (each.data for each in cell.get("outputs", []) if "image/png" in each.get("data", {})):
+            data["image/png"] = base64.b64encode(lighter(base64.b64decode(data["image/png"]))).decode()
+            first = first or data["image/png"]
     notebook.metadata = {"kernelspec": notebook.metadata.get("kernelspec"), "language_info": {"name": "python"}}
     nbformat.write(notebook, path)
+    if first and path.parent.name == "gallery":
+        path.with_suffix(".png").write_bytes(base64.b64decode(first))
+
+
+def lighter(png: bytes) -> bytes:
+    """The same picture in 160 colours."""
+    held = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").quantize(160).save(held, "png", optimize=True)
+    return held.getvalue()
 
 
 def main() -> None:
