@@ -163,3 +163,21 @@ def test_the_box_around_a_mask_holds_all_of_it_and_no_empty_border(mask):
     assert (box == Box(0, 0, 0, 0)) == (not mask.any())
     for side in (inside[:1], inside[-1:], inside[:, :1], inside[:, -1:]):
         assert side.any() or not mask.any()
+
+
+def test_a_mask_is_moved_around_the_edges_to_where_it_overlaps_itself_least():
+    half = np.zeros((4, 6), dtype=bool)
+    half[:, :3] = True
+    assert geometry.least_overlapping_shifts(half).tolist() == [[row, 3] for row in range(4)]
+    for rows, columns in geometry.least_overlapping_shifts(~half[:, 2:], slack=0):
+        assert np.roll(~half[:, 2:], (rows, columns), (0, 1)).sum() == 12
+
+
+@pytest.mark.parametrize("size", [(24, 36), (8, 8), (12, 18), (31, 47), (5, 9)])
+def test_a_mask_is_fitted_as_torch_resizes_by_the_nearest_pixel(size):
+    mask = np.random.default_rng(0).random(size) > 0.5
+    shape = (1, 7, 10)
+    fit = geometry.central_fit(*size, shape)
+    pixels = torch.from_numpy(mask[None, None].astype(np.float32))
+    expected = fit.window.crop(F.interpolate(pixels, size=fit.resized, mode="nearest-exact"))[0, 0].numpy() > 0.5
+    assert np.array_equal(geometry.fit_mask(mask, shape), expected)

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from PIL import Image
 
+from dovision.config.sources import configuration_folder
 from dovision.datasets.image_folder import ImageFolder
+from dovision.datasets.table import Table
 from dovision.interventions.fills import Constant
-from dovision.interventions.mask_files import MaskFiles
+from dovision.interventions.mask_files import OUTSIDE, MaskFiles
+from made_covid import COVID, HEALTHY, write_covid
 
 BLACK = Constant(0.0)
 CLASSES = ("cat", "dog")
@@ -183,3 +188,43 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 def test_masks_that_are_asked_for_before_the_images_are_known_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must be bound to a dataset"):
         MaskFiles(str(tmp_path), {"lung": 255}, BLACK).region((1, 8, 8), 0, 0)
+
+
+@pytest.fixture(scope="module")
+def lungs(tmp_path_factory) -> tuple[Table, MaskFiles]:
+    """Films with masks of both lungs, and the intervention of experiment=lung_masks bound to them."""
+    root = write_covid(tmp_path_factory.mktemp("covid"), patients=24)
+    with initialize_config_dir(str(configuration_folder()), version_base=None):
+        own = compose("evaluate", overrides=["experiment=lung_masks", f"dataset.root={root}"])
+        images, intervention = (instantiate(own[name], _convert_="all") for name in ("dataset", "intervention"))
+    intervention.bind(images, "test")
+    return images, intervention
+
+
+def test_masks_of_the_dataset_are_painted_inside_outside_and_moved(lungs):
+    images, intervention = lungs
+    assert images.task.classes == (COVID, HEALTHY)
+    assert sum(len(images.split(split)) for split in ("train", "val", "test")) == 48
+    units = intervention.units(images.shape)
+    assert units[0] == "mask"
+    assert units[4] == OUTSIDE
+    film = np.zeros(images.shape[1:], dtype=bool)
+    painted = {}
+    for unit in range(5):
+        painted[units[unit]] = film.copy()
+        where = intervention.region(images.shape, unit, 1).slices
+        painted[units[unit]][where] = intervention.mask(images.shape, unit, 1)
+    own = images.masks("test", 1)["mask"]
+    assert np.array_equal(painted["mask"], own)
+    assert np.array_equal(painted[OUTSIDE], ~own)
+    for control in (f"mask control {number}" for number in range(3)):
+        assert painted[control].sum() == own.sum()
+        assert (painted[control] & own).sum() < 0.55 * own.sum()
+    assert intervention.region(images.shape, 5, 1).area == 0  # what is outside has no control
+
+
+def test_a_dataset_without_masks_is_refused(lungs, pictures):
+    with pytest.raises(ValueError, match="root must be a folder of masks for a dataset without masks of its own"):
+        MaskFiles(None, None, BLACK).bind(pictures, "test")
+    with pytest.raises(ValueError, match="units must be one of mask, got 'heart'"):
+        MaskFiles(None, ["heart"], BLACK).bind(lungs[0], "test")

@@ -29,13 +29,14 @@ log = logging.getLogger(__name__)
 class Table(FileImages):
     """Images that a table lists, a row an image: its path, label, patient, split, boxes and masks.
 
-    Paths are relative to the root. A file is a usual image (see `ImageFolder`), DICOM, or a slice of a NIfTI volume; it
+    Paths are relative to a folder. A file is a usual image (see `ImageFolder`), DICOM, or a slice of a NIfTI volume; it
     is resized to cover the shape, its centre taken, and its boxes and masks with it. Rows that repeat an image, equal
     but for their box, are further boxes of it.
 
     Args:
-        root: folder that paths are relative to.
+        root: the folder of the table and its images.
         manifest: the table, below the root: .csv, .tsv, .jsonl, .ndjson (each may be gzipped) or .parquet.
+        folder: that paths are relative to, below the root; None: the root.
         task, classes, shape: facts; 1 or 3 channels.
         columns: names of the columns, as of `table_rows.Columns`.
         separator: between the labels of a cell.
@@ -60,6 +61,7 @@ class Table(FileImages):
         self,
         root: str,
         manifest: str,
+        folder: str | None,
         task: str,
         classes: Sequence[str] | None,
         shape: Sequence[int],
@@ -78,6 +80,7 @@ class Table(FileImages):
         on_bad_file: str,
     ) -> None:
         self._root = _folder(root)
+        self._folder = self._root if folder is None else self._root / folder
         self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a table")
         self.shape = _image_io.grey_or_rgb_shape(shape)
         self.decoding = _image_io.Decoding(_window(window), checks.choice("plane", plane, PLANES))
@@ -87,7 +90,7 @@ class Table(FileImages):
         settings = _checks.group("masks", MaskSettings, masks)
         listed = table_rows.rows_where(read_manifest(self._root / manifest, "manifest"), where)
         self._columns = table_rows.present_columns(listed, _checks.group("columns", Columns, columns))
-        listed = table_rows.named_rows(listed, self._columns.path, self._columns.slice, self._root)
+        listed = table_rows.named_rows(listed, self._columns.path, self._columns.slice, self._folder)
         rows = table_rows.one_row_an_image(listed, self._columns.path)
         self._listed = frozenset(rows.cells[NAME])
         label = self._label(rows, separator, checks.names("ignored_labels", ignored_labels))
@@ -201,7 +204,7 @@ class Table(FileImages):
         """The boxes of the second table, or those in the manifest's rows."""
         if second is not None:
             self.known_boxes = table_rows.boxes_of_images(
-                self._root / second, self._root, self.records, self.task.classes, self._columns, self._listed
+                self._root / second, self._folder, self.records, self.task.classes, self._columns, self._listed
             )
         elif box_tables.box_columns(listed) is not None:
             column = self._columns.label

@@ -135,6 +135,23 @@ def mask_places(mask: Mask, taken: Mask) -> npt.NDArray[np.int64]:
     return np.argwhere(overlap[: len(overlap) - height + 1, : overlap.shape[1] - width + 1] < 0.5)
 
 
+def least_overlapping_shifts(mask: Mask, slack: float = 0.01) -> npt.NDArray[np.int64]:
+    """Each cyclic shift by which a mask overlaps itself least, give or take a share `slack` of its pixels.
+
+    What leaves the image on one side comes back on the other, so that the area stays and any mask can be moved.
+
+    Args:
+        mask: shape (H, W).
+        slack: in [0, 1].
+
+    Returns:
+        Rows and columns to move by, as of `numpy.roll`, shape (N, 2), N at least 1.
+    """
+    spectrum = np.fft.rfft2(mask)
+    overlap = np.rint(np.fft.irfft2(spectrum * spectrum.conj(), mask.shape))
+    return np.argwhere(overlap <= overlap.min() + slack * mask.sum())
+
+
 def orientations(mask: Mask) -> list[Mask]:
     """The mask as it is, then flipped and turned by right angles; those that look alike once."""
     turned = [np.ascontiguousarray(np.rot90(each, turns)) for each in (mask, np.fliplr(mask)) for turns in range(4)]

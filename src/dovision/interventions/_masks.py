@@ -47,11 +47,15 @@ class MaskIntervention(Intervention):
             `Inpaint`.
         controls: how many control masks a mask has.
         seed: of the controls' places; the same seed and sample give the same places.
+        wrap: where a control fits nowhere, as that of both lungs, move it around the edges of the image, to one of the
+            places where it overlaps its own mask least.
     """
 
     site = INPUT
+    outside: str | None = None  # name of a mask of all that is in no other one, which takes no room, without controls
 
-    def __init__(self, fill: Fill, controls: int, seed: int) -> None:
+    def __init__(self, fill: Fill, controls: int, seed: int, wrap: bool = False) -> None:
+        self.wrap = checks.switch("wrap", wrap)
         self.fill = checked_fill(fill)
         self.suffixes = ("", *(f"{MATCHED_CONTROL}{number}" for number in range(checks.count("controls", controls))))
         self.seed = checks.count("seed", seed)
@@ -107,7 +111,11 @@ class MaskIntervention(Intervention):
         for name, mask in masks.items():
             number, box = names.index(name), geometry.bounding_box(mask)
             own = PlacedMask(box, np.ascontiguousarray(mask[box.slices]))
-            several = [own, *self._controls((sample, number), own.mask, self._taken(shape, sample, mask, masks))]
+            several = [own]
+            if name != self.outside:
+                inside = {other: each for other, each in masks.items() if other != self.outside}
+                controls = list(self._controls((sample, number), own.mask, self._taken(shape, sample, mask, inside)))
+                several += controls or (self._wrapped((sample, number), mask) if self.wrap else [])
             placed |= {number * len(self.suffixes) + control: each for control, each in enumerate(several)}
         return placed
 
@@ -128,6 +136,15 @@ class MaskIntervention(Intervention):
             number, top, left = places[int(drawn)].tolist()
             height, width = shapes[number].shape
             yield PlacedMask(Box(top, left, top + height, left + width), shapes[number])
+
+    def _wrapped(self, keys: tuple[int, int], mask: Mask) -> Iterator[PlacedMask]:
+        """Controls moved around the edges of the image, shape (H, W) each before they are cut to their boxes."""
+        shifts = geometry.least_overlapping_shifts(mask)
+        for control in range(len(self.suffixes) - 1):
+            drawn = torch.randint(len(shifts), (), generator=generator(self.seed, *keys, control))
+            moved = np.roll(mask, tuple(shifts[int(drawn)]), (0, 1))
+            box = geometry.bounding_box(moved)
+            yield PlacedMask(box, np.ascontiguousarray(moved[box.slices]))
 
 
 def _places(mask: Mask, taken: Iterator[Mask]) -> tuple[list[Mask], npt.NDArray[np.int64]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from dovision import checks
 from dovision.functional import geometry
@@ -11,8 +13,10 @@ from dovision.interfaces import Images
 from dovision.interventions._masks import MaskIntervention
 from dovision.interventions._objects import bound
 from dovision.interventions.fills import Fill
-from dovision.io.mask_files import mask_file, mask_numbers, mask_pattern, read_mask_file
+from dovision.io.mask_files import ANY, mask_file, mask_numbers, mask_pattern, read_mask_file
 from dovision.types import Mask, Shape
+
+OUTSIDE = "outside"  # the unit of all that is in no mask
 
 
 class MaskFiles(MaskIntervention):
@@ -22,14 +26,15 @@ class MaskFiles(MaskIntervention):
     may be another one, its aspect may not; or it has the size to which the images are brought.
 
     Args:
-        root: the folder of the files.
+        root: the folder of the files; None: the masks that the dataset has of its images.
         units: names of the masks; for PNG, the number that each has in the label maps, such as {lung: 255}.
-            None is one mask, of all that is not 0, in an .npz the array "mask".
+            None is one mask, of all that is not 0, in an .npz the array "mask"; or all masks of the dataset.
         fill: what a mask is painted with.
         files: name of an image's file below `root`, of {stem}, {folder} and {name} of the image: its file's name
             without the suffix, the folder that it is in, and the whole name.
         missing: error, or skip, by which images without a file, or without a pixel of any unit, have no units.
-        controls, seed: of control masks, see `MaskIntervention`.
+        outside: whether there is a unit OUTSIDE of all that is in no mask of an image.
+        controls, seed, wrap: of control masks, see `MaskIntervention`.
 
     Raises:
         FileNotFoundError: the root is not a folder; once bound, an image has no file.
@@ -44,23 +49,28 @@ class MaskFiles(MaskIntervention):
 
     def __init__(
         self,
-        root: str,
+        root: str | None,
         units: Mapping[str, int] | Sequence[str] | None,
         fill: Fill,
         files: str = "{stem}.png",
         missing: str = "error",
         controls: int = 0,
         seed: int = 0,
+        outside: bool = False,
+        wrap: bool = False,
     ) -> None:
-        super().__init__(fill, controls, seed)
+        super().__init__(fill, controls, seed, wrap)
+        self.outside = OUTSIDE if checks.switch("outside", outside) else None
         self.files = mask_pattern(files)
-        self.numbers = mask_numbers(units, self.files.endswith(".npz"))
+        self.numbers = mask_numbers(units, root is None or self.files.endswith(".npz"))
+        self._known: Callable[[int], Mapping[str, Mask]] | None = None  # masks of a sample, by the dataset
+        self._all = units is None
         self.missing = checks.choice("missing", missing, ("error", "skip"))
-        self.root = Path(checks.instance("root", root, str, "a folder"))
+        self.root = None if root is None else Path(checks.instance("root", root, str, "a folder"))
         self._paths: Sequence[Path] = ()
         self._aspects: Sequence[tuple[int, int]] = ()  # height and width of the images as they came
         self._shape: Shape = ()
-        if not self.root.is_dir():
+        if self.root is not None and not self.root.is_dir():
             raise FileNotFoundError(
                 f"root must be a folder of masks, but {self.root} is not one. Set intervention.root."
             )
@@ -73,6 +83,9 @@ class MaskFiles(MaskIntervention):
             ValueError: as of the class.
         """
         super().bind(images, split)
+        if self.root is None:
+            self._bind_to_masks(images, split)
+            return
         table, self._shape = images.table(split), images.shape
         self._paths = [self.root / mask_file(self.files, name) for name in table["name"]]
         if "height" not in table:
@@ -88,9 +101,33 @@ class MaskFiles(MaskIntervention):
         self.masks(next(sample for sample, path in enumerate(self._paths) if path.is_file()))
 
     def names(self) -> tuple[str, ...]:
-        return tuple(self.numbers)
+        own = bound(tuple(self.numbers) if self.root is not None or self._known is not None else ())
+        return (*own, *([] if self.outside is None else [self.outside]))
 
     def masks(self, sample: int) -> Mapping[str, Mask]:
+        found = self._own_masks(sample) if self.root is not None else bound(self._known)(sample)
+        if self.outside is None or not found:
+            return found
+        return {**found, self.outside: ~np.any([*found.values()], axis=0)}
+
+    def _bind_to_masks(self, images: Images, split: str) -> None:
+        """Take the masks that the dataset has."""
+        if not images.mask_names:
+            raise ValueError(
+                "root must be a folder of masks for a dataset without masks of its own, got None. Set "
+                "intervention.root, or dataset.masks.folder."
+            )
+        if self._all:
+            self.numbers = dict.fromkeys(images.mask_names, ANY)
+        chosen = [checks.choice("units", name, images.mask_names) for name in self.numbers]
+
+        def known(sample: int) -> Mapping[str, Mask]:
+            masks = images.masks(split, sample)
+            return {name: masks[name] for name in chosen if name in masks}
+
+        self._known = known
+
+    def _own_masks(self, sample: int) -> Mapping[str, Mask]:
         path = bound(self._paths)[sample]
         if not path.is_file():
             return {}
