@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dovision.io import files
 from dovision.report.report_figure import ReportFigure
-from dovision.report.style import INK, points, series, shortened, styled
+from dovision.report.style import INK, canvas, points, series, shortened, styled
 
 
 def bench_figure(folder: Path) -> ReportFigure:
@@ -46,7 +46,7 @@ def ratio_dots(frame: pd.DataFrame) -> Figure:
     """
     names = frame["what"] + ", " + frame["images"].map(lambda count: "1 image" if count == 1 else f"{count} images")
     rows, peers = list(dict.fromkeys(names)), list(dict.fromkeys(frame["peer"]))
-    figure = Figure(figsize=(7.16, 1.0 + 0.22 * len(rows)), layout="constrained")
+    figure = canvas(6.0, 0.8 + 0.17 * len(rows))
     axes = figure.subplots()
     for number, peer in enumerate(peers):
         own = frame["peer"] == peer
@@ -62,5 +62,5 @@ def ratio_dots(frame: pd.DataFrame) -> Figure:
     axes.invert_yaxis()
     axes.grid(axis="x")
     axes.set_xlabel("time of the peer / time of dovision")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7.5)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

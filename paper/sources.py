@@ -10,11 +10,12 @@ from pathlib import Path
 from dovision import checks
 from dovision.analysis.mixed_origins import mixed
 from dovision.report.report_figure import Catalogue, ReportFigure
+from dovision.report.style import WIDTHS
 from dovision.store.run_record import UNREADABLE, survey
 from paper.bench import bench_figure
 from paper.framework import framework_figure
 
-SINGLE, DOUBLE = 3.5, 7.16  # inches: one and two columns of a journal
+SINGLE, _, DOUBLE = WIDTHS
 
 Source = Callable[[Path], ReportFigure]
 """Draws a figure, given the folder of all sweeps.

@@ -20,6 +20,7 @@ from dovision.functional.intervals import (
     ONE_LARGE,
     SATURATED,
     SHARE,
+    Interval,
     balanced_interval,
     benjamini_hochberg,
     has_quantile,
@@ -29,6 +30,7 @@ from dovision.functional.intervals import (
     mean_p_value,
     means,
     share_interval,
+    withheld,
 )
 
 ROWS = st.lists(st.tuples(st.integers(0, 9), st.integers(-5, 5)), min_size=4, max_size=60)
@@ -277,3 +279,10 @@ def test_a_balanced_accuracy_with_one_group_of_a_class_has_no_interval():
     found = balanced_interval(label == 0, label, np.array([0, 1, 2, 3, 3]))
     assert (found.estimate, found.reason) == (0.5, ONE_GROUP)
     assert np.isnan(found.low)
+
+
+def test_an_interval_stays_within_the_range_of_its_quantity_and_a_withheld_one_withheld():
+    made = Interval(0.4, -0.3, 1.2, 5, "", "")
+    assert made.within(0, 1) == made._replace(low=0, high=1)
+    assert made.within(-1, 2) == made
+    assert np.isnan(withheld(0.4, 2, "few").within(0, 1).low)

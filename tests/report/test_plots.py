@@ -114,12 +114,12 @@ def test_of_many_jobs_the_outstanding_are_named_and_the_others_grey():
     assert sum(line.get_color() == "#8a92a0" for line in drawn.axes[0].lines) == 7
 
 
-def test_many_panels_stand_in_rows_of_four():
+def test_many_panels_stand_in_rows_as_wide_as_the_page():
     ends = dict.fromkeys(("low", "lower", "median", "upper", "high"), 0.1)
     rows = [{"panel": f"rows={n}", "attack": "PGD", "eps": eps, **ends} for n in range(6) for eps in (0.0, 0.1)]
     shown = [axes for axes in spread_against_epsilon(pd.DataFrame(rows)).axes if axes.axison]
     assert [axes.get_title("left") for axes in shown] == [f"rows={n}" for n in range(6)]
-    assert [axes.get_subplotspec().colspan.start for axes in shown] == [0, 1, 2, 3, 0, 1]
+    assert [axes.get_subplotspec().colspan.start for axes in shown] == [0, 1, 2, 0, 1, 2]
 
 
 @pytest.mark.parametrize(("least", "scale"), [(0.06, "linear"), (0.0, "log")])

@@ -25,7 +25,18 @@ from dovision.store.map_tables import (
 from dovision.store.tables import CLEAN, boxes_of
 from dovision.types import Box, object_kind
 
-MAP_METRICS = ("pointing", "energy", "iou", "deletion", "insertion", "true_effects", "stability")
+CORRELATION = (-1.0, 1.0)  # least and largest value
+SHARE = (0.0, 1.0)
+RANGES = {  # of the metrics of a map
+    "pointing": SHARE,
+    "energy": SHARE,
+    "iou": SHARE,
+    "deletion": SHARE,
+    "insertion": SHARE,
+    "true_effects": CORRELATION,
+    "stability": CORRELATION,
+}
+MAP_METRICS = tuple(RANGES)
 BOX_AREA, CENTRE_DISTANCE = "area of the box", "distance to the centre"  # controls of true_effects that are no maps
 TRUTH_CONTROLS = (BOX_AREA, CENTRE_DISTANCE)
 _PAIR = ["sample", "class"]
@@ -184,7 +195,7 @@ def sanity(folder: Path) -> pd.DataFrame:
         similar = variant_similarity(maps, variant)
         for explainer in maps["explainer"].unique():
             found = similar[similar["explainer"] == explainer]
-            interval = mean_interval(found["similarity"].to_numpy(), found["group"].to_numpy())
+            interval = mean_interval(found["similarity"].to_numpy(), found["group"].to_numpy()).within(*CORRELATION)
             counts = {"clusters": interval.clusters, "maps": found["similarity"].count()}
             rows.append({"explainer": explainer, "variant": variant} | interval.columns() | counts)
     return pd.DataFrame(rows)

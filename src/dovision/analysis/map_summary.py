@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dovision.analysis.explanation_metrics import MAP_METRICS, truth_ranks
+from dovision.analysis.explanation_metrics import CORRELATION, MAP_METRICS, RANGES, truth_ranks
 from dovision.functional.agreement import OK, pooled_spearman
 from dovision.functional.intervals import benjamini_hochberg, holm, mean_interval, mean_p_value, share_interval
 
@@ -110,7 +110,7 @@ def reliability(parts: pd.DataFrame) -> pd.DataFrame:
         agree = relative <= relative.median()
         for half, chosen in (("agree", own[agree]), ("differ", own[~agree])):
             of_groups = _correlation(chosen, "density")
-            interval = mean_interval(of_groups, np.arange(len(of_groups)))
+            interval = mean_interval(of_groups, np.arange(len(of_groups))).within(*CORRELATION)
             counts = {"clusters": interval.clusters, "objects": len(chosen)}
             rows.append({"explainer": explainer, "half": half, **interval.columns(), **counts})
     return pd.DataFrame(rows)
@@ -119,7 +119,7 @@ def reliability(parts: pd.DataFrame) -> pd.DataFrame:
 def _pooled(own: pd.DataFrame, itself: bool) -> dict[str, Any]:
     """The correlation over all objects, and that minus the reference's over the objects that both have."""
     of_groups = _correlation(own, "density")
-    interval = mean_interval(of_groups, np.arange(len(of_groups)))
+    interval = mean_interval(of_groups, np.arange(len(of_groups))).within(*CORRELATION)
     found = {**interval.columns(), "clusters": interval.clusters, "scored": own["density"].count()}
     common = own.dropna(subset="density_reference")
     if itself or common.empty:
@@ -150,7 +150,8 @@ def _table(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
 
 def _score(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     values = rows[metric].to_numpy(float)
-    interval = (share_interval if metric in _SHARES else mean_interval)(values, rows["group"].to_numpy())
+    measure = share_interval if metric in _SHARES else mean_interval
+    interval = measure(values, rows["group"].to_numpy()).within(*RANGES[metric])
     counts = {"scored": np.isfinite(values).sum(), "maps": len(rows), "flagged": (rows["state"] != OK).sum()}
     return {**interval.columns(), "clusters": interval.clusters, **counts}
 

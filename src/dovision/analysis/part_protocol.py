@@ -61,7 +61,7 @@ def part_protocol(folder: Path, parts: Models) -> pd.DataFrame:
         found.append(_row("background independence", EFFECTS_ROW, interval, background["sample"].nunique()))
     sensitive = pd.DataFrame(_target_sensitivity(rows, probabilities, parts), columns=["sample", "group", "share"])
     if len(sensitive):
-        interval = mean_interval(sensitive["share"].to_numpy(), sensitive["group"].to_numpy())
+        interval = mean_interval(sensitive["share"].to_numpy(), sensitive["group"].to_numpy()).within(0, 1)
         found.append(_row("target sensitivity", EFFECTS_ROW, interval, len(sensitive)))
     return pd.DataFrame([*found, *_single_deletion(folder, rows)], columns=PROTOCOL)
 
@@ -132,5 +132,5 @@ def _single_deletion(folder: Path, rows: pd.DataFrame) -> Iterator[dict[str, obj
             for sample, image in own.groupby("sample", sort=False)
         }
         rho = pd.Series(ranks, dtype=float).dropna()
-        interval = mean_interval((1 + rho.to_numpy()) / 2, groups[rho.index].to_numpy())
+        interval = mean_interval((1 + rho.to_numpy()) / 2, groups[rho.index].to_numpy()).within(0, 1)
         yield _row("single deletion", str(explainer), interval, len(rho))

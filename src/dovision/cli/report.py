@@ -14,27 +14,33 @@ from dovision.config.settings import ReportSettings
 from dovision.io.text_files import make_folder, write_text
 from dovision.report import page
 from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
+from dovision.report.style import WIDTHS, page_width
 from dovision.store.run_record import UNREADABLE, Run, survey
 from dovision.tracking.loggers import FigureLogger, closing_loggers, log_report, make_loggers
 
 FIGURES_FOLDER = "figures"
 
 
-def report_of_sweep(sweep: Path, output: Path | None = None, details: int = 40) -> Path:
+def report_of_sweep(
+    sweep: Path, output: Path | None = None, details: int = 40, figure_width: float = WIDTHS[-1]
+) -> Path:
     """Draw all figures of a sweep and write its page.
 
     Args:
         sweep: a folder with run directories below it, or one run directory.
         output: where to write; <sweep>/report if None.
         details: completed runs, the first ones, whose own figures are drawn as well.
+        figure_width: inches that a figure has at most, one of 3.25, 5.5 and 6.75.
 
     Returns:
         The page's path. The figures lie beside it, in figures/, as SVG, PDF, PNG and CSV, tables as LaTeX too.
 
     Raises:
         FileNotFoundError: there is no such folder, or no run in it.
+        ValueError: there is no such width.
     """
-    return write_report(sweep, survey(sweep), output or sweep / "report", details, Catalogue())
+    with page_width(figure_width):
+        return write_report(sweep, survey(sweep), output or sweep / "report", details, Catalogue())
 
 
 def write_report(sweep: Path, runs: Sequence[Run], output: Path, details: int, catalogue: Catalogue) -> Path:
@@ -92,7 +98,8 @@ def report_of_settings(settings: ReportSettings) -> None:
     output = settings.output or sweep / "report"
     loggers = _loggers(settings, output)
     runs, catalogue = survey(sweep), Catalogue()
-    page = write_report(sweep, runs, output, settings.details, catalogue)
+    with page_width(settings.figure_width):
+        page = write_report(sweep, runs, output, settings.details, catalogue)
     print(page)
     with closing_loggers(loggers):
         log_report(loggers, output)

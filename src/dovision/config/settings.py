@@ -311,6 +311,7 @@ class ReportSettings(CommandSettings):
 
     sweep: Folder
     output: Folder | None
+    figure_width: Annotated[float, _rule(checks.number)]  # inches
     details: Whole  # runs
     log_to: Chosen  # components of the group logger
 

@@ -52,6 +52,11 @@ class Interval(NamedTuple):
     method: str
     reason: str
 
+    def within(self, least: float, most: float) -> Interval:
+        """The interval of a quantity that has no values below `least` or above `most`."""
+        low, high = (min(max(end, least), most) if end == end else end for end in (self.low, self.high))
+        return self._replace(low=low, high=high)
+
     def columns(self, name: str = "") -> dict[str, float | str]:
         """NAME, NAME_low, NAME_high and NAME_reason (why there are no ends); without a name mean, low, high, reason."""
         start = f"{name}_" if name else ""

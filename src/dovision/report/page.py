@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import pandas as pd
@@ -28,7 +28,7 @@ from dovision.report.figures.overlay import OVERLAY
 from dovision.report.figures.results import MEANING
 from dovision.report.inline_assets import SizeBudget, lighter
 from dovision.report.report_figure import Caption, ReportFigure, missing_intervals, setup_sentence
-from dovision.report.style import CSV, inline_svg
+from dovision.report.style import CSV, BestText, inline_svg
 from dovision.report.tables import DRAWN
 from dovision.store import config_diff
 from dovision.store.display_names import METRIC_HEADS, value_text
@@ -39,10 +39,21 @@ from dovision.store.spreadsheet import guarded
 
 _NOT_LISTED = ("state", "overrides", "exception", "reason", "checkpoint_files", REPORTED, DIGESTS, QUESTIONS)  # facts
 _ELSEWHERE = ("output_root", "note", "reported")  # settings
-_COLUMN = 7  # inches; a wider figure takes the whole width
+_COLUMN = 5.5  # inches; a wider figure takes the whole width
 _TEMPLATES = Path(__file__).with_name("templates")
 _FEW = 4  # jobs that are named in a note
 FIGURES, PICTURES, NUMBERS = 1_800_000, 600_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
+
+
+class TableCell(NamedTuple):
+    """A cell of a table."""
+
+    lines: Sequence[str]
+    best: bool  # of its column
+
+    @classmethod
+    def of(cls, text: object) -> TableCell:
+        return cls(str(text).split("\n"), isinstance(text, BestText))
 
 
 @dataclass(frozen=True)
@@ -57,12 +68,12 @@ class Shown:
     wide: bool  # takes the page's whole width
     method: str = ""  # what the caption leaves to the box of its job
     heads: Sequence[str] = ()  # of a table
-    rows: Sequence[Sequence[Sequence[str]]] = ()  # of a table: the lines of each cell
+    rows: Sequence[Sequence[TableCell]] = ()  # of a table
 
     @property
     def size(self) -> str:
         """The text that counts against the page's size."""
-        return self.svg or "".join(line for row in self.rows for cell in row for line in cell)
+        return self.svg or "".join(line for row in self.rows for cell in row for line in cell.lines)
 
     @classmethod
     def of(cls, report_figure: ReportFigure, svg: str, prefix: str = "") -> Shown:
@@ -70,14 +81,13 @@ class Shown:
         name = prefix + report_figure.name
         caption, link = report_figure.caption, _link(report_figure.data)
         short = caption.short if isinstance(caption, Caption) else caption
-        words = {"caption": short, "method": caption if caption != short else ""}
+        method = caption if caption != short else ""
         if (table := report_figure.table) is not None:
-            rows = [[str(cell).split("\n") for cell in cells] for cells in table.iloc[:DRAWN].itertuples(name=None)]
+            rows = [list(map(TableCell.of, cells)) for cells in table.iloc[:DRAWN].itertuples(name=None)]
             heads = [str(table.index.name or ""), *(str(head).replace("\n", " ") for head in table.columns)]
-            return cls(name, report_figure.title, svg=Markup(), csv=link, wide=True, heads=heads, rows=rows, **words)
+            return cls(name, report_figure.title, short, Markup(), link, True, method, heads, rows)
         drawn = Markup(lighter(inline_svg(svg, name)))
-        wide = report_figure.figure.get_figwidth() > _COLUMN
-        return cls(name, report_figure.title, svg=drawn, csv=link, wide=wide, **words)
+        return cls(name, report_figure.title, short, drawn, link, report_figure.figure.get_figwidth() > _COLUMN, method)
 
 
 @dataclass(frozen=True)

@@ -15,33 +15,47 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from dovision.functional.intervals import has_quantile
-from dovision.report.style import DIVERGING, FEWEST_FOR_CURVE, INK, LINE, points, series, shortened, styled
+from dovision.report.style import (
+    DIVERGING,
+    FEWEST_FOR_CURVE,
+    INK,
+    LINE,
+    WIDTHS,
+    BestText,
+    canvas,
+    panels_across,
+    points,
+    series,
+    shortened,
+    styled,
+)
+from dovision.store.display_names import display_name
 
 # They know nothing of the classifier; drawn in grey.
 REFERENCE_MAPS = ("random_map", "center_map", "edge_map", "brightness_map")
-_CELL = 0.34  # inches, of a heat map
+_CELL, _CELL_TYPE = 0.28, 6.5  # inches, and points, of a heat map
 _MOST = 200  # values that stand for a distribution
 
 
 def panel_rows(
-    names: Iterable[str], labels: tuple[str, str], size: tuple[float, float], across: int = 3, **shared: Any
+    names: Iterable[str], labels: tuple[str, str], size: tuple[float, float], **shared: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A panel for each name, in rows of at most `across`.
+    """A panel for each name, in as many rows as they take.
 
     Args:
         names: titles of the panels.
         labels: of x, below each panel, and of y, at the first panel of each row.
-        size: width and height of a panel, in inches.
-        across: panels in a row.
+        size: least width, and height of a panel, in inches.
         shared: which axes the panels share.
     """
     titles = list(names)
-    columns, rows = min(len(titles), across), -(-len(titles) // across)
-    figure = Figure(figsize=(max(0.5 + size[0] * columns, 5.0), 0.7 + size[1] * rows), layout="constrained")
+    columns = min(len(titles), panels_across(size[0]))
+    rows = -(-len(titles) // columns)
+    figure = canvas(0.5 + size[0] * columns, 0.7 + size[1] * rows)
     panels = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
     for axes, title in zip(panels, titles, strict=False):
         axes.set(title=title, xlabel=labels[0])
-    for axes in panels[::across]:
+    for axes in panels[::columns]:
         axes.set_ylabel(labels[1])
     for axes in panels[len(titles) :]:
         axes.set_axis_off()
@@ -54,8 +68,8 @@ def with_legend(figure: Figure, panels: Iterable[Axes] | None = None) -> Figure:
     for axes in figure.axes if panels is None else panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    columns = max(1, int(figure.get_figwidth() / (0.065 * max(map(len, found)) + 0.6)))
-    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns, fontsize=7.5)
+    columns = max(1, int(figure.get_figwidth() / (0.06 * max(map(len, found)) + 0.5)))
+    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -146,13 +160,13 @@ def average_effects_plot(frame: pd.DataFrame, label: str = "average effect on th
     """
     pairs = list(dict.fromkeys(zip(frame["unit"], frame["class"], strict=True)))
     conditions = list(dict.fromkeys(frame["condition"]))
-    figure = Figure(figsize=(6.4, 0.7 + (0.2 + 0.1 * len(conditions)) * len(pairs)), layout="constrained")
+    figure = canvas(5.0, 0.6 + (0.14 + 0.09 * len(conditions)) * len(pairs))
     axes = figure.subplots()
     indexed = frame.set_index(["unit", "class"])
     for number, condition in enumerate(conditions):
         rows = indexed[indexed["condition"] == condition].reindex(pairs)
         place = np.arange(len(pairs)) + (number - (len(conditions) - 1) / 2) * 0.7 / len(conditions)
-        draw_means(axes, place, rows, number - 1, condition, across=True, **points(number))
+        draw_means(axes, place, rows, number - 1, display_name(condition), across=True, **points(number))
     axes.axvline(0, color=INK, linewidth=0.8)
     name_rows(axes, [f"do({shortened(unit, 24)}) on {shortened(name, 24)}" for unit, name in pairs], 60)
     axes.set_xlabel(label)
@@ -167,7 +181,7 @@ def heat_maps(
     limit: float | None = None,
     colours: str = DIVERGING,
 ) -> Figure:
-    """Panels side by side with the same rows, on one colour scale that is white at 0.
+    """Panels with the same rows, on one colour scale that is white at 0.
 
     Args:
         panels: by title, a table of numbers; nan stays empty.
@@ -176,28 +190,40 @@ def heat_maps(
         limit: the size of number that has the deepest colour; None takes the largest there is.
         colours: DIVERGING, or EFFECT_COLOURS for effects.
     """
-    first = next(iter(panels.values()))
     largest = max(float(np.nanmax(np.abs(values))) for values in panels.values() if values.notna().any(axis=None))
     scale = Normalize(-(limit or largest or 1), limit or largest or 1)
-    widths = [values.shape[1] for values in panels.values()]
-    size = (3.0 + _CELL * sum(widths), max(2.8, 1.5 + _CELL * 0.75 * len(first)))
-    figure = Figure(figsize=size, layout="constrained")
-    drawn = figure.subplots(1, len(panels), squeeze=False, sharey=True, width_ratios=widths)[0]
+    figure, drawn = _heat_map_panels(panels)
     for axes, (title, values) in zip(drawn, panels.items(), strict=True):
         numbers = values.to_numpy(float)
         axes.pcolormesh(numbers, cmap=colours, norm=scale, edgecolor=LINE, linewidth=0.4)
         for (row, column), text in np.ndenumerate(texts[title].to_numpy()):
-            ink = _ink(colormaps[colours](scale(numbers[row, column])))
-            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6.5, color=ink)
-        names = [shortened(str(name), 22) for name in values.columns]
-        axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=45, ha="right", rotation_mode="anchor")
+            look: Any = {"color": _ink(colormaps[colours](scale(numbers[row, column]))), "fontsize": _CELL_TYPE}
+            look["weight"] = "bold" if isinstance(text, BestText) else "normal"
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", **look)
         axes.set_title(title)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    drawn[0].set_yticks(np.arange(len(first)) + 0.5, [shortened(str(name), 22) for name in first.index])
-    drawn[0].invert_yaxis()
-    figure.colorbar(ScalarMappable(scale, colours), ax=list(drawn), label=label, aspect=25, pad=0.02)
+    figure.colorbar(ScalarMappable(scale, colours), ax=drawn, label=label, aspect=25, pad=0.02)
     return figure
+
+
+def _heat_map_panels(panels: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[Axes]]:
+    """Empty panels with named rows and columns: side by side, or, where that is too wide, one below the other."""
+    tables = list(panels.values())
+    widths, height = [table.shape[1] for table in tables], _CELL * 0.75 * len(tables[0])
+    stacked = 1.9 + _CELL * sum(widths) > WIDTHS[-1] and len(tables) > 1
+    if stacked:
+        figure = canvas(1.9 + _CELL * max(widths), 1.2 + (height + 0.3) * len(tables))
+        drawn = list(figure.subplots(len(tables), 1, squeeze=False, sharex=True, sharey=True)[:, 0])
+    else:
+        figure = canvas(1.9 + _CELL * sum(widths), max(2.0, 1.2 + height))
+        drawn = list(figure.subplots(1, len(tables), squeeze=False, sharey=True, width_ratios=widths)[0])
+    for axes, table in zip(drawn, tables, strict=True):
+        names = [shortened(str(name), 22) for name in table.columns]
+        axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=45, ha="right", rotation_mode="anchor")
+    drawn[0].set_yticks(np.arange(len(tables[0])) + 0.5, [shortened(str(name), 28) for name in tables[0].index])
+    drawn[0].set_ylim(len(tables[0]), 0)
+    return figure, drawn
 
 
 def _ink(background: tuple[float, float, float, float]) -> str:

@@ -18,13 +18,12 @@ from dovision.config.component import make_group
 from dovision.functional.intervals import NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
-from dovision.report.style import save_figure
+from dovision.report.style import WIDTHS, save_figure
 from dovision.report.tables import DRAWN, latex_figure, latex_table, table_figure
 from dovision.store.display_names import component_text
 from dovision.store.run_record import Run
 
 log = logging.getLogger(__name__)
-_COLUMN = 5  # inches; a wider figure spans both columns of a paper
 
 
 class Caption(str):
@@ -140,7 +139,7 @@ def save_report_figure(report_figure: ReportFigure, folder: Path) -> str:
     paths.file_name("the name of a figure", report_figure.name)
     save_figure(report_figure.figure, report_figure.data, folder, report_figure.name)
     if report_figure.table is None:
-        wide = report_figure.figure.get_figwidth() > _COLUMN
+        wide = report_figure.figure.get_figwidth() > WIDTHS[0]
         tex = latex_figure(report_figure.name, report_figure.caption, wide)
     else:
         tex = latex_table(report_figure.table, report_figure.caption, report_figure.name)

@@ -1,8 +1,11 @@
-"""The style of all figures, and their saving: the same bytes for the same numbers."""
+"""The style of all figures, sized for print, and their saving: the same bytes for the same numbers."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DIVERGING = "RdBu_r"  # of a map, and of any signed number: red above 0; in a map, evidence for the class
 EFFECT_COLOURS = "RdBu"  # of an effect, treated - control: red below 0, where do(unit) took away evidence for the class
 SIGN = "red: evidence for the class, which do(unit) takes away; blue: evidence against it"  # the same in a map
+WIDTHS = (3.25, 5.5, 6.75)  # inches: a column of two, the text of a page without columns, and both columns
+TYPE, SMALL = 8, 7  # points in print: titles and labels; numbers of axes, legends, tables and notes
 FEWEST_FOR_CURVE = 20  # images; of fewer each is drawn, and no curve
 
 STYLE: Any = {
@@ -33,8 +38,11 @@ STYLE: Any = {
     "text.parse_math": False,  # a class may be called $x$
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "Helvetica"],
-    "font.size": 9,
-    "axes.titlesize": 9,
+    "font.size": TYPE,
+    "axes.titlesize": TYPE,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -45,7 +53,10 @@ STYLE: Any = {
     "grid.color": LINE,
     "grid.linewidth": 0.6,
     "legend.frameon": False,
-    "savefig.dpi": 200,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "savefig.dpi": 300,
 } | dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 
 FORMS = {  # how figures are saved, and what is left out so that the same numbers give the same bytes
@@ -56,6 +67,41 @@ FORMS = {  # how figures are saved, and what is left out so that the same number
 CSV: Any = {"index": False, "lineterminator": "\n", "float_format": "%.7g"}  # how numbers are written
 
 styled = matplotlib.rc_context(STYLE)  # decorates a function that draws
+_WIDEST: ContextVar[float] = ContextVar("page_width", default=WIDTHS[-1])
+
+
+@contextmanager
+def page_width(inches: float) -> Iterator[None]:
+    """Draw no figure wider than this within the block.
+
+    Raises:
+        ValueError: `inches` is not one of WIDTHS.
+    """
+    if inches not in WIDTHS:
+        raise ValueError(f"figure_width must be one of {', '.join(map(str, WIDTHS))} inches, got {inches!r}.")
+    before = _WIDEST.set(inches)
+    try:
+        yield
+    finally:
+        _WIDEST.reset(before)
+
+
+def canvas(width: float, height: float, pictures: bool = False) -> Figure:
+    """An empty figure as wide as the least of WIDTHS that holds its content.
+
+    Args:
+        width: that the content takes at best, in inches; what takes more than the page is narrowed.
+        height: in inches.
+        pictures: the content keeps its shape, so that the height follows the width.
+    """
+    most = _WIDEST.get()
+    chosen = min((each for each in WIDTHS if width <= each <= most), default=most)
+    return Figure(figsize=(chosen, height * chosen / width if pictures else height), layout="constrained")
+
+
+def panels_across(width: float, margin: float = 0.5) -> int:
+    """How many panels of a width stand side by side, beside a margin; all in inches."""
+    return max(1, int((_WIDEST.get() - margin + 0.01) / width))
 
 
 @styled
@@ -79,6 +125,10 @@ def inline_svg(text: str, prefix: str) -> str:
     return text.replace(INK, "currentColor").replace(LINE, "var(--line)")
 
 
+class BestText(str):
+    """The text of the best number of a column, which figures, LaTeX and the page write in bold."""
+
+
 def shortened(text: str, length: int) -> str:
     """The text, with its end left out where it is longer than `length`."""
     return text if len(text) <= length else text[: length - 1] + "…"
@@ -88,12 +138,12 @@ def series(number: int) -> dict[str, Any]:
     """The look of series `number`; -1 is the clean condition, in the colour of the text."""
     colour = INK if number < 0 else COLOURS[number % len(COLOURS)]
     dashes = ("-", "--", "-.", ":")[max(number, 0) // len(COLOURS) % 4]
-    return {"color": colour, "linestyle": dashes, "linewidth": 2.2 if number < 0 else 1.5}
+    return {"color": colour, "linestyle": dashes, "linewidth": 1.6 if number < 0 else 1.2}
 
 
 def points(number: int) -> dict[str, Any]:
     """The marker and the whiskers of series `number`."""
-    return {"marker": MARKERS[number % len(MARKERS)], "markersize": 4.5, "elinewidth": 1.2, "capsize": 2.5}
+    return {"marker": MARKERS[number % len(MARKERS)], "markersize": 3.5, "elinewidth": 0.9, "capsize": 2}
 
 
 def logarithmic(axes: Axes, which: str = "x", ticks: int = 6) -> None:

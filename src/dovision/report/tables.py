@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.report.style import INK, LINE, styled
+from dovision.report.style import INK, LINE, SMALL, BestText, styled
 
 DRAWN = 100  # rows of a table that its figure has; its CSV and its LaTeX have all
 WIDE = 6  # columns from which a table spans both columns of a page
@@ -52,7 +52,7 @@ def table_figure(table: pd.DataFrame) -> Figure:
     """
     lines = [("head", table.columns), *_lines(table.iloc[:DRAWN])]
     wide = [max(len(line) for cell in [head, *table[head][:DRAWN]] for line in cell.split("\n")) for head in table]
-    left = np.cumsum([0, *(0.062 * letters + 0.18 for letters in wide)])  # inches
+    left = np.cumsum([0, *(0.058 * letters + 0.17 for letters in wide)])  # inches
     height = np.cumsum([0, *(0.06 + 0.15 * max(1 + cell.count("\n") for cell in cells) for _, cells in lines)])
     figure = Figure(figsize=(float(left[-1]), float(height[-1])))
     axes = figure.add_axes((0.005, 0, 0.99, 1))
@@ -60,8 +60,8 @@ def table_figure(table: pd.DataFrame) -> Figure:
     axes.set(xlim=(0, left[-1]), ylim=(height[-1], 0))
     for top, bottom, (kind, cells) in zip(height, height[1:], lines, strict=False):
         for place, cell in zip(left, cells, strict=False):
-            weight = "normal" if kind == "row" else "bold"
-            axes.text(place, (top + bottom) / 2, cell, fontsize=7.5, va="center", weight=weight, linespacing=1.15)
+            weight = "normal" if kind == "row" and not isinstance(cell, BestText) else "bold"
+            axes.text(place, (top + bottom) / 2, cell, fontsize=SMALL, va="center", weight=weight, linespacing=1.15)
     axes.hlines([0.01, height[1], height[-1] - 0.01], 0, left[-1], colors=[INK, LINE, INK], linewidth=0.9)
     return figure
 
@@ -118,6 +118,10 @@ def _float(kind: str, *lines: str) -> str:
 
 
 def _row(cells: Iterable[str]) -> str:
-    lines = [[escaped(line) for line in cell.split("\n")] for cell in cells]
+    lines = [[_set(line, isinstance(cell, BestText)) for line in cell.split("\n")] for cell in cells]
     several = r"\begin{tabular}[t]{@{}l@{}}%s\end{tabular}"
     return " & ".join(own[0] if len(own) == 1 else several % r" \\ ".join(own) for own in lines) + r" \\"
+
+
+def _set(line: str, bold: bool) -> str:
+    return rf"\textbf{{{escaped(line)}}}" if bold else escaped(line)

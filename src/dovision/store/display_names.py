@@ -33,6 +33,7 @@ METRIC_HEADS = {
 }
 SETTINGS = {  # by the end of their dotted name
     "attack": "attack",
+    "dataset.shortcut": "strength of the shortcut",
     "attack.eps": "epsilon",
     "attack.steps": "steps",
     "intervention.rows": "grid",
@@ -112,6 +113,13 @@ def component_name(name: str) -> str:
         return COMPONENTS[name]
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ")
     return words if words.isupper() else words.lower()
+
+
+def display_name(name: str) -> str:
+    """An explainer, a detector with its variant, an attack or a condition for people, such as "FGSM, epsilon 0.1"."""
+    head, comma, rest = name.partition(",")
+    head = re.sub(r"^[a-z][a-z0-9_]*(?=$| eps=|: )", lambda found: component_name(found[0]), head)
+    return re.sub(r"\beps=", "epsilon ", head) + comma + rest
 
 
 def setting_name(key: str) -> str:

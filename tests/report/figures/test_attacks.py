@@ -55,7 +55,7 @@ def report_figure(folder):
 
 def test_the_table_has_a_row_for_each_label_and_condition(report_figure):
     table = report_figure.table[["condition", "known", "right when clean"]]
-    assert table.T.to_dict("list") == {"nodule": ["eps=0.1", "4", "4"], "opacity": ["eps=0.1", "3", "2"]}
+    assert table.T.to_dict("list") == {"nodule": ["epsilon 0.1", "4", "4"], "opacity": ["epsilon 0.1", "3", "2"]}
 
 
 def test_the_table_is_set_by_latex_and_fits_its_column(report_figure, typeset):

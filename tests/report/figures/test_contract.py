@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.text
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from dovision.io.paths import file_name
 from dovision.report.report_figure import Catalogue, FigureComponent
+from dovision.report.style import WIDTHS, page_width
 from dovision.store.run_record import Run, read_sweep
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
@@ -55,3 +57,21 @@ def test_figures_have_names_that_are_files_words_and_numbers_and_the_same_runs_g
         assert len(one.data)
         assert one.data.equals(again.data)
         assert one.caption == again.caption
+
+
+@pytest.mark.parametrize("most", WIDTHS)
+def test_figures_have_a_width_of_print_and_no_small_type(component, sweeps, most):
+    with page_width(most):
+        drawn = [one for runs in sweeps for one in component.of_run(runs[-1])]
+        drawn += [one for runs in sweeps for one in component.of_sweep(runs)]
+    for one in drawn:
+        if one.table is None:
+            assert one.figure.get_figwidth() in [width for width in WIDTHS if width <= most]
+        sizes = [text.get_fontsize() for text in one.figure.findobj(matplotlib.text.Text) if text.get_text()]
+        assert min(sizes) >= 6.5
+        assert max(sizes) <= 8
+
+
+def test_a_width_that_no_page_has_is_refused():
+    with pytest.raises(ValueError, match="figure_width must be one of 3.25, 5.5, 6.75 inches, got 4"), page_width(4):
+        pass

@@ -196,8 +196,8 @@ def test_captions_state_counts_thresholds_denominators_intervals_and_seeds(repor
 
 def test_the_table_has_cost_noise_control_and_the_adaptive_attacker_last(report_figures):
     table = texts(report_figures["detection_table_eps_0.3"])
-    heads = table[: table.index("max_softmax")]
-    assert heads[-4:] == [f"{attack}\nnot adaptive" for attack in (*ATTACKS, "worst case")] + ["adaptive"]
+    heads = table[: table.index("maximum softmax probability")]
+    assert heads[-4:] == [f"{attack}\nnot adaptive" for attack in ("FGSM", "PGD", "worst case")] + ["adaptive"]
     assert table[len(heads) + 1 : len(heads) + 4] == ["as is", "1", "0.21"]
     assert table.count("-") == 5 + 4  # detectors without an adaptive attack; the cost of effect_profile is not known
     assert not any(text == "adaptive" for text in texts(report_figures["detection_table_eps_0.1"]))
@@ -224,21 +224,21 @@ def test_the_tables_are_set_by_latex_and_fit_the_page(report_figures, typeset):
 def test_the_matrix_has_the_unseen_above_the_fits_to_each_attack(report_figures):
     axes = report_figures["detection_matrix_effect_classifier"].figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names[:3] == ["max_softmax", "feature_squeezing", "effect_profile"]
-    hardened = ["fgsm", "pgd", "all attacks", "all others"]
+    assert names[:3] == ["maximum softmax probability", "feature squeezing", "effect profile"]
+    hardened = ["FGSM", "PGD", "all attacks", "all others"]
     assert names[3:] == ["all attacks", *(f"hardened: {fit}" for fit in hardened)]
 
 
 def test_the_comparison_has_a_panel_a_family_and_a_row_a_detector(report_figures):
     report_figure = report_figures["detection_comparison"]
     panels = report_figure.figure.axes
-    assert [axes.get_title("left") for axes in panels] == ["fgsm", "pgd"]
+    assert [axes.get_title("left") for axes in panels] == ["FGSM", "PGD"]
     names = [label.get_text() for label in panels[0].get_yticklabels()]
-    assert names == ["max_softmax", "effect_profile", "effect_classifier"]
-    assert "minus that of feature_squeezing" in report_figure.caption
+    assert names == ["maximum softmax probability", "effect profile", "effect classifier"]
+    assert "minus that of feature squeezing" in report_figure.caption
     data = report_figure.data
     own = data[(data["detector"] == "max_softmax") & (data["family"] == "pgd")].iloc[0]
-    lines = report_figure.table.loc["max_softmax", "pgd"].splitlines()
+    lines = report_figure.table.loc["maximum softmax probability", "PGD"].splitlines()
     assert lines[0] == f"clean {own['auroc']:.3f} [{own['auroc_low']:.3f}, {own['auroc_high']:.3f}]".replace("0.", ".")
 
 
@@ -246,23 +246,23 @@ def test_the_unseen_families_are_shown_as_a_picture_and_with_intervals(report_fi
     figure = report_figures["detection_unseen"].figure
     against_clean, against_noise = figure.axes[:2]
     assert [axes.get_title("left") for axes in (against_clean, against_noise)] == ["against clean", "against noise"]
-    assert [label.get_text() for label in against_noise.get_xticklabels()] == ["fgsm", "pgd"]
+    assert [label.get_text() for label in against_noise.get_xticklabels()] == ["FGSM", "PGD"]
     names = [label.get_text() for label in against_clean.get_yticklabels()]
-    assert names[:2] == ["max_softmax", "feature_squeezing"]
+    assert names[:2] == ["maximum softmax probability", "feature squeezing"]
     assert len(names) == 4  # of each detector the preferred variant
     table = report_figures["detection_families"].table
-    assert table.index.tolist()[-1] == "effect_classifier, supervised, hardened, family unseen"
+    assert table.index.tolist()[-1] == "effect classifier, supervised, hardened, family unseen"
     data = report_figures["detection_families"].data
     own = data[(data["detector"] == "effect_classifier") & (data["family"] == "pgd")].iloc[0]
     assert own["fitted_on"] == all_but("pgd")
-    lines = table.loc[table.index[-1], "pgd"].splitlines()
+    lines = table.loc[table.index[-1], "PGD"].splitlines()
     assert lines[0].startswith(f"clean {own['auroc']:.3f} [".replace("0.", "."))
     assert [line.split()[0] for line in lines if line[0].isalpha()] == ["clean", "noise", "TPR", "TPR"]
 
 
 def test_the_adaptive_attacker_is_shown_for_every_detector_and_epsilon(report_figures):
     report_figure = report_figures["detection_adaptive"]
-    assert report_figure.table.index.tolist() == ["effect_classifier, supervised, hardened"]
+    assert report_figure.table.index.tolist() == ["effect classifier, supervised, hardened"]
     measures = ["attack succeeds", "succeeds undetected, 5 %", "success detected, 5 %", "success detected, 1 %"]
     assert report_figure.table.columns.tolist() == [f"{name}\nepsilon 0.3" for name in measures]
 

@@ -10,6 +10,7 @@ import pytest
 from dovision.analysis.object_effects import true_effects
 from dovision.report.figures.maps import TITLES, Maps
 from dovision.report.style import FAINT, INK
+from dovision.store.display_names import display_name
 from dovision.store.map_tables import MAPS_FILE
 from dovision.store.run_record import read_sweep
 
@@ -58,12 +59,12 @@ def test_captions_of_means_state_the_interval(shown, name):
 
 
 def test_flagged_maps_are_told(shown):
-    assert "not scored: 1 of grad_cam" in shown["map_scores"].caption
+    assert "not scored: 1 of Grad-CAM" in shown["map_scores"].caption
 
 
 def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
     words = texts(shown["map_scores"].figure)
-    assert words.count("effect_map") == 2
+    assert words.count("effect map") == 2
     assert words.count("all cases") == words.count("cases that the classifier got right") == 1
     for title in TITLES.values():
         assert title in words
@@ -99,7 +100,7 @@ def test_the_gallery_draws_boxes_and_names_a_zero_map(shown):
     assert sorted(films) == [0, 1, 2]
     for film, axes in zip(films, figure.axes[::4], strict=True):
         assert len(axes.patches) == 2 * (3 if film == 0 else 4)  # film 0 has no nodule; each outline is drawn twice
-    assert [axes.get_title() for axes in figure.axes[:4]] == ["image", "grad_cam", "effect_map", "random_map"]
+    assert [axes.get_title() for axes in figure.axes[:4]] == ["image", "Grad-CAM", "effect map", "random map"]
 
 
 def test_estimates_stand_against_the_true_evidence_of_each_object(shown, map_run):
@@ -114,9 +115,10 @@ def test_estimates_stand_against_the_true_evidence_of_each_object(shown, map_run
     assert len(panels) == report_figure.data["explainer"].nunique()  # the controls are no maps
     for axes in panels:
         name, _, mean = axes.get_title(loc="left").partition(": ")
-        assert mean == f"{scores[name]:.2f}"
+        own = report_figure.data[report_figure.data["explainer"].map(display_name) == name]
+        assert mean == f"{scores[own['explainer'].iloc[0]]:.2f}"
         drawn = sum(len(cloud.get_offsets()) for cloud in axes.collections)
-        assert drawn == (report_figure.data["explainer"] == name).sum()
+        assert drawn == len(own)
 
 
 def test_the_sanity_figure_starts_at_the_map_as_it_is(shown):

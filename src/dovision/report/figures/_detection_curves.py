@@ -13,8 +13,9 @@ from matplotlib.ticker import NullFormatter
 from dovision.analysis.detection_summary import worst_case
 from dovision.functional.detection import Floats
 from dovision.report.plots import draw_ecdf, ecdf, panel_rows, with_legend
-from dovision.report.style import FAINT, PAPER, logarithmic, series, shortened, styled
+from dovision.report.style import FAINT, PAPER, canvas, logarithmic, series, shortened, styled
 from dovision.store.detection_tables import DETECTOR, NOISE, TEST, detector_label, preferred
+from dovision.store.display_names import display_name
 from dovision.store.tables import CLEAN
 
 RATE_MARKERS = {"1": "o", "5": "s"}  # of the points in use, by the rate in percent
@@ -103,14 +104,14 @@ def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figu
         operating: from `operating_points`, the points in use.
     """
     known, detectors = list(dict.fromkeys(curves["eps"])), list(dict.fromkeys(curves["detector"]))
-    figure = Figure(figsize=(0.6 + 2.9 * max(len(known), 2), 5.6), layout="constrained")
+    figure = canvas(0.5 + 2.0 * max(len(known), 2), 4.4)
     panels = figure.subplots(2, len(known), squeeze=False, sharex="row", sharey=True)
     lowest = max(curves.loc[curves["false"] > 0, "false"].min(), 1e-4)
     for eps, (roc, precision_recall) in zip(known, panels.T, strict=True):
         for axes, across, up in ((roc, "false", "found"), (precision_recall, "found", "precision")):
             for name, rows in curves[curves["eps"] == eps].groupby("detector", sort=False):
                 look = series(detectors.index(str(name))) | {"drawstyle": "steps-post"}
-                axes.plot(rows[across].clip(lower=lowest), rows[up], label=name, **look)
+                axes.plot(rows[across].clip(lower=lowest), rows[up], label=display_name(str(name)), **look)
             for name, rate, *place in operating.loc[operating["eps"] == eps, ["detector", "rate", across, up]].values:
                 colour = series(detectors.index(name))["color"]
                 axes.plot(*place, color=colour, marker=RATE_MARKERS[rate], markersize=5, markeredgecolor=PAPER)
@@ -134,11 +135,11 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
         frame: columns detector, condition, images, share (0 to 1), value.
         limits: by detector the threshold in use, drawn as a line.
     """
-    figure, panels = detector_panels(frame["detector"], "score", "share at or below", height=2.2)
+    figure, panels = detector_panels(frame["detector"], "score", "share at or below", height=1.7)
     looks: dict[str, dict[str, Any]] = {CLEAN: series(-1), NOISE: series(0) | {"linestyle": "--"}}
     for axes, (name, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         for condition, rows in own.groupby("condition", sort=False):
-            draw_ecdf(axes, rows, str(condition), looks.get(str(condition), series(1)))
+            draw_ecdf(axes, rows, display_name(str(condition)), looks.get(str(condition), series(1)))
         axes.axvline(limits[str(name)], color=FAINT, linewidth=1.2, label="threshold")
         inner = own[own["share"].between(0.01, 0.99)]["value"]
         low, high = float(inner.min()), float(inner.max())
@@ -154,7 +155,7 @@ def score_distributions(frame: pd.DataFrame, limits: dict[str, float]) -> Figure
 def detector_panels(detectors: pd.Series[str], x: str, y: str, height: float) -> tuple[Figure, list[Axes]]:
     """A panel a detector, under its name."""
     titles = (
-        "\n".join(shortened(line, 40) for line in name.replace(", ", "\n", 1).splitlines())
+        "\n".join(shortened(line, 40) for line in display_name(name).replace(", ", "\n", 1).splitlines())
         for name in dict.fromkeys(detectors)
     )
-    return panel_rows(titles, (x, y), (2.9, height))
+    return panel_rows(titles, (x, y), (1.9, height))

@@ -15,6 +15,7 @@ from dovision.report.plots import panel_rows, with_legend
 from dovision.report.report_figure import ReportFigure, caption, span
 from dovision.report.style import LINE, series, shortened, styled
 from dovision.store.detection_tables import COMPARISON, all_but, best_variant
+from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
 
 _AGAINST = {"clean": "auroc", "noise": "auroc_noise"}
@@ -25,7 +26,7 @@ def comparison_figures(run: Run) -> Iterator[ReportFigure]:
     rows = _compared(read_comparison(run.folder)) if (run.folder / COMPARISON).is_file() else pd.DataFrame()
     if rows.empty:
         return
-    reference = rows["reference"].iloc[0]
+    reference = display_name(rows["reference"].iloc[0])
     text = (
         f"AUROC of each detector minus that of {reference} on the same images, of successful attacks of a family at "
         f"all epsilons together, against clean images and against noise; above 0: ahead of {reference}. A supervised "
@@ -49,7 +50,9 @@ def family_table(rows: pd.DataFrame, metrics: Mapping[str, str]) -> pd.DataFrame
         for key, own in rows.groupby(["label", "family"], sort=False)
     }
     labels, families = (list(dict.fromkeys(rows[name])) for name in ("label", "family"))
-    return pd.Series(cells).unstack(fill_value="-").loc[labels, families]
+    return (
+        pd.Series(cells).unstack(fill_value="-").loc[labels, families].rename(index=display_name, columns=display_name)
+    )
 
 
 def cell(rows: pd.DataFrame, *columns: str) -> str:
@@ -71,7 +74,9 @@ def _compared(frame: pd.DataFrame) -> pd.DataFrame:
 def _difference_plot(rows: pd.DataFrame) -> Figure:
     """Differences of AUROC with whiskers, a panel a family, a row a detector."""
     labels, families = (list(dict.fromkeys(rows[name])) for name in ("label", "family"))
-    figure, panels = panel_rows(families, ("difference of AUROC", ""), (2.9, 1.0 + 0.3 * len(labels)), sharey=True)
+    figure, panels = panel_rows(
+        map(display_name, families), ("difference of AUROC", ""), (1.9, 0.8 + 0.2 * len(labels)), sharey=True
+    )
     for axes, family in zip(panels, families, strict=True):
         own = rows[rows["family"] == family]
         axes.axvline(0, color=LINE, linewidth=0.9)
@@ -82,6 +87,6 @@ def _difference_plot(rows: pd.DataFrame) -> Figure:
             look = {"color": series(number)["color"], "label": f"against {head}"}
             axes.errorbar(own[name], places, xerr=whiskers, fmt="o", markersize=3, linewidth=0.9, **look)
         axes.grid(axis="x")
-    panels[0].set_yticks(range(len(labels)), [shortened(label, 40) for label in labels])
+    panels[0].set_yticks(range(len(labels)), [shortened(display_name(label), 40) for label in labels])
     panels[0].set_ylim(len(labels) - 0.4, -0.6)
     return with_legend(figure)

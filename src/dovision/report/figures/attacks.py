@@ -13,6 +13,7 @@ from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import SHARE_INTERVALS, share_interval
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.store.detection_tables import ATTACKS, MASKED, SHARES, attack_rates
+from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, read_samples, read_task
 
@@ -49,7 +50,7 @@ def _strength(run: Run) -> ReportFigure:
         columns[head] = bracketed(frame, name)
     for head, name in (("largest Linf", "linf"), ("mean L2", "l2"), ("passes", "passes")):
         columns[head] = ["-" if pd.isna(number) else f"{number:,.4g}" for number in frame[name]]
-    table = pd.DataFrame(columns).set_axis(frame["attack"])
+    table = pd.DataFrame(columns).set_axis(frame["attack"].map(display_name))
     words = caption(text, [run], f"n = {span(frame['images'])} images.", BRACKETS, frame)
     return ReportFigure.of_table("detection_attacks", "The attacks", words, frame, table)
 
@@ -98,7 +99,7 @@ def _labels(run: Run, frame: pd.DataFrame) -> ReportFigure:
         "each of its known labels is, and an attack succeeds if it changes one of them."
     )
     words = caption(text, [run], f"n = {span(frame['known'])} images.", BRACKETS, frame)
-    columns = {"condition": frame["condition"]}
+    columns = {"condition": frame["condition"].map(display_name)}
     columns |= {
         head: frame[name].map("{:,}".format) for head, name in (("known", "known"), ("right when clean", "right"))
     }

@@ -26,7 +26,7 @@ from dovision.report.figures import _detection_curves as curves
 from dovision.report.figures._detector_comparison import cell, comparison_figures, family_table
 from dovision.report.plots import draw_means, heat_maps, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
-from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, styled
+from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, BestText, logarithmic, styled
 from dovision.store.detection_tables import (
     ADAPTIVE,
     DETECTOR,
@@ -40,6 +40,7 @@ from dovision.store.detection_tables import (
     read_adaptive,
     widest,
 )
+from dovision.store.display_names import display_name
 from dovision.store.run_record import Run, alike
 
 THRESHOLDS = (
@@ -137,8 +138,10 @@ def _panels(
     for title, column in columns.items():
         table = rows.pivot(index=index, columns="family", values=column)
         table = table.loc[list(dict.fromkeys(rows[index])), list(dict.fromkeys(rows["family"]))]
+        table = table.rename(index=display_name, columns=display_name)
         panels[title] = table - 0.5
-        texts[title] = table.map(lambda value: "-" if pd.isna(value) else f"{value:.3f}".replace("0.", "."))
+        text = table.map(lambda value: "-" if pd.isna(value) else f"{value:.3f}".replace("0.", "."))
+        texts[title] = text.mask(table.eq(table.max()), text.map(BestText))
     return panels, texts
 
 
@@ -148,7 +151,11 @@ def _controls(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     if rows.empty:
         return
     cells = rows.assign(text=[cell(rows[place : place + 1], "auroc") for place in range(len(rows))])
-    table = cells.pivot(index="detector", columns="fitted_on", values="text").fillna("-")
+    table = (
+        cells.pivot(index="detector", columns="fitted_on", values="text")
+        .fillna("-")
+        .rename(index=display_name, columns=display_name)
+    )
     text = (
         "AUROC where there is nothing to detect, which is to be one half; of 20 intervals one misses it by chance. "
         "Permuted labels: fitted to clean and successfully attacked validation images that are exchanged for half of "
@@ -166,7 +173,9 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
     for eps, rows in widest(frame).groupby("eps"):
         attacks = [name for name in dict.fromkeys(rows["attack"]) if name not in (NOISE, ADAPTIVE)]
         detectors = list(rows.groupby(DETECTOR, sort=False))
-        table = pd.DataFrame([_row(own, attacks, costs) for _, own in detectors], [str(key[0]) for key, _ in detectors])
+        table = pd.DataFrame(
+            [_row(own, attacks, costs) for _, own in detectors], [display_name(str(key[0])) for key, _ in detectors]
+        )
         if not (rows["attack"] == ADAPTIVE).any():
             table = table.iloc[:, :-1]
         if not rows["tuned"].any():
@@ -195,7 +204,10 @@ def _row(own: pd.DataFrame, attacks: Sequence[str], costs: Mapping[str, Mapping[
         "clean images\nrejected, 5 %": cell(own, "false_clean_5"),
         "noise\nrejected, 5 %": cell(own, "false_noise_5"),
         "noise against\nclean, AUROC": cell(own[own["attack"] == NOISE], "auroc_all"),
-        **{f"{name}\n{NOT_ADAPTIVE}": cell(own[own["attack"] == name], "auroc", "auroc_noise") for name in attacks},
+        **{
+            f"{display_name(name)}\n{NOT_ADAPTIVE}": cell(own[own["attack"] == name], "auroc", "auroc_noise")
+            for name in attacks
+        },
         ADAPTIVE: cell(own[own["attack"] == ADAPTIVE], "auroc", "auroc_noise"),
     }
 
@@ -209,7 +221,7 @@ def _adaptive(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         for eps, own in rows.groupby("eps")
         for name, title in MEASURES.items()
     }
-    table = pd.DataFrame(cells, list(dict.fromkeys(rows["label"])))
+    table = pd.DataFrame(cells, [display_name(label) for label in dict.fromkeys(rows["label"])])
     counted = f"n = {span(rows['images'])} attacked images."
     text = (
         f"{KNOWING} Success and undetected success: of the images that were right when clean, with the image that "
@@ -239,12 +251,12 @@ def _convergence(run: Run) -> Iterator[ReportFigure]:
 @styled
 def _convergence_curves(frame: pd.DataFrame) -> Figure:
     """Undetected success against the number of steps, a panel a detector and epsilon, a line a direction."""
-    figure, panels = curves.detector_panels(frame["detector"], "steps", "succeeds undetected, 5 %", height=2.3)
+    figure, panels = curves.detector_panels(frame["detector"], "steps", "succeeds undetected, 5 %", height=1.7)
     directions = list(dict.fromkeys(frame["direction"]))
     for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         for direction, rows in own.groupby("direction", sort=False):
             draw_means(axes, rows["steps"], rows, directions.index(str(direction)), str(direction))
-        axes.set_xscale("log")
+        logarithmic(axes, ticks=4)
         axes.set_ylim(0, 1.03)
         axes.grid(axis="y")
     return with_legend(figure)
@@ -282,7 +294,7 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
             part = over.agg(mean="mean", low="min", high="max")
         parts.append(part.assign(line=line))
     data = pd.concat(parts, ignore_index=True)
-    names = ", ".join(dict.fromkeys(attacks["attack"]))
+    names = ", ".join(map(display_name, dict.fromkeys(attacks["attack"])))
     text = (
         f"AUROC of successful attacks. Coloured: mean over attacks ({names}), bands from the least to the largest; "
         "solid: against all clean images; dashed: against random-sign noise of the same epsilon. Dotted: all noise "
@@ -296,7 +308,7 @@ def _epsilons(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
 @styled
 def _auroc_against_epsilon(frame: pd.DataFrame) -> Figure:
     """AUROC against epsilon, a panel a detector; LINES with a band for the attacks, with whiskers for others."""
-    figure, panels = curves.detector_panels(frame["detector"], "epsilon (pixel units)", "AUROC", height=2.3)
+    figure, panels = curves.detector_panels(frame["detector"], "epsilon (pixel units)", "AUROC", height=1.7)
     for axes, (_, own) in zip(panels, frame.groupby("detector", sort=False), strict=False):
         axes.axhline(0.5, color=LINE, linewidth=0.9)
         for line, (of, _, look) in LINES.items():
@@ -316,7 +328,7 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
     plain = preferred(means[means["fitted_on"] == ""])
     for name, own in means[means["fitted_on"] != ""].groupby("detector", sort=False):
         seen = own["fitted_on"].where(~own["fitted_on"].map(leaves_out), "all others")
-        own = own.assign(fit=own["variant"].map(_FITTED) + seen)
+        own = own.assign(fit=own["variant"].map(_FITTED) + seen.map(display_name))
         rows = pd.concat([plain.assign(fit=plain["detector"]), own], ignore_index=True)
         panels, texts = _panels(rows, "fit", {"against clean": "auroc", "against noise": "auroc_noise"})
         text = (
@@ -327,7 +339,9 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         )
         words = caption(text, [run], _n(own), _ONE_SEED)
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
-        yield ReportFigure(f"detection_matrix_{name}", f"Fitted to and tested on: {name}", words, figure, rows)
+        yield ReportFigure(
+            f"detection_matrix_{name}", f"Fitted to and tested on: {display_name(str(name))}", words, figure, rows
+        )
 
 
 def _distributions(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[ReportFigure]:

@@ -13,8 +13,8 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
-from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, logarithmic, series, styled
-from dovision.store.display_names import MEAN_EFFECT
+from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, canvas, logarithmic, series, styled
+from dovision.store.display_names import MEAN_EFFECT, display_name
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, EFFECTS, read_samples, row_groups
 
@@ -67,12 +67,12 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
     Args:
         frame: from `ecdf`, with condition and images.
     """
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    figure = canvas(3.25, 2.4)
     axes = figure.subplots()
     largest = max(float(frame["value"].max()), RESOLUTION)
     frame = frame.assign(value=frame["value"].clip(lower=max(largest / 1e4, RESOLUTION)))
     for number, (condition, rows) in enumerate(frame.groupby("condition", sort=False)):
-        draw_ecdf(axes, rows, f"{condition} (n = {rows['images'].iloc[0]:,})", series(number - 1))
+        draw_ecdf(axes, rows, f"{display_name(str(condition))} (n = {rows['images'].iloc[0]:,})", series(number - 1))
     if largest > 10 * frame["value"].min():
         logarithmic(axes)
     axes.set(xlabel="mean |expected effect| of an image", ylabel="share of images at or below", ylim=(0, 1.02))

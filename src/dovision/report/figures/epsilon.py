@@ -13,8 +13,8 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS
 from dovision.report.plots import draw_means, panel_rows, quantile, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span
-from dovision.report.style import FAINT, MARKERS, logarithmic, series, shortened, styled
-from dovision.store.display_names import MEAN_EFFECT, component_text
+from dovision.report.style import FAINT, MARKERS, canvas, logarithmic, series, shortened, styled
+from dovision.store.display_names import MEAN_EFFECT, component_text, display_name
 from dovision.store.run_record import Run, alike
 from dovision.store.tables import CLEAN, read_samples
 
@@ -62,7 +62,7 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
         frame: columns job, eps (pixel units, 0 for clean), mean, low, high.
     """
     named, jobs = outstanding(frame), list(dict.fromkeys(frame["job"]))
-    figure = Figure(figsize=(6.4, 3.3 + 0.2 * len(named)), layout="constrained")
+    figure = canvas(5.0, 2.4 + 0.15 * len(named))
     axes = figure.subplots()
     for job in jobs:
         rows = frame[frame["job"] == job].sort_values("eps")
@@ -74,7 +74,7 @@ def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
     axes.set_ylim(bottom=0)
     axes.grid(axis="y")
     if len(jobs) > 1:
-        figure.legend(loc="outside lower center", fontsize=7.5)
+        figure.legend(loc="outside lower center")
     return figure
 
 
@@ -141,7 +141,7 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
     """
     names, attacks = (list(dict.fromkeys(frame[column])) for column in ("panel", "attack"))
     labels = EPSILON, "mean |expected effect| of an image"
-    figure, panels = panel_rows([shortened(name, 44) for name in names], labels, (3.3, 2.7), across=4, sharey=True)
+    figure, panels = panel_rows([shortened(name, 44) for name in names], labels, (2.0, 1.9), sharey=True)
     floor = max(float(frame["high"].max()) / 1e4, RESOLUTION)  # smaller values stand at the lower edge
     bounds = frame.assign(**{end: frame[end].clip(lower=floor) for end in QUANTILES})
     for axes, name in zip(panels, names, strict=True):
@@ -151,7 +151,14 @@ def spread_against_epsilon(frame: pd.DataFrame) -> Figure:
             axes.fill_between(rows["eps"], rows["lower"], rows["upper"], color=look["color"], alpha=0.15, lw=0)
             for end in ("low", "high"):
                 axes.plot(rows["eps"], rows[end], color=look["color"], linestyle=":", linewidth=0.9)
-            axes.plot(rows["eps"], rows["median"], label=attack, marker=MARKERS[number % 7], markersize=4.5, **look)
+            axes.plot(
+                rows["eps"],
+                rows["median"],
+                label=display_name(attack),
+                marker=MARKERS[number % 7],
+                markersize=3.5,
+                **look,
+            )
         logarithmic(axes, "y")
         axes.grid(axis="y")
     return with_legend(figure, panels[:1])

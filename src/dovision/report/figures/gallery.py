@@ -19,7 +19,20 @@ from matplotlib.patches import Rectangle
 from dovision.functional.agreement import OK
 from dovision.functional.geometry import cell_edges, stack
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, label_names
-from dovision.report.style import COLOURS, DIVERGING, EFFECT_COLOURS, INK, LINE, PAPER, SIGN, shortened, styled
+from dovision.report.style import (
+    COLOURS,
+    DIVERGING,
+    EFFECT_COLOURS,
+    INK,
+    LINE,
+    PAPER,
+    SIGN,
+    SMALL,
+    canvas,
+    shortened,
+    styled,
+)
+from dovision.store.display_names import display_name
 from dovision.store.map_tables import MapGrid
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, largest_effect, read_effects, read_samples
@@ -93,7 +106,7 @@ def gallery(
         masks: the pixels that units touch, where these are not all of the box.
     """
     samples, conditions = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["condition"]))
-    figure = Figure(figsize=(max(4.0, 2.5 * len(conditions)), 0.5 + 1.45 * len(samples)), layout="constrained")
+    figure = canvas(0.7 + 2.2 * len(conditions), 0.4 + 1.35 * len(samples), pictures=True)
     panels = figure.subplots(len(samples), 2 * len(conditions), squeeze=False)
     scale = Normalize(-largest, largest)
     for (sample, condition), units in frame.groupby(["sample", "condition"], sort=False):
@@ -102,10 +115,10 @@ def gallery(
         picture, facts = pictures[sample, condition], units.iloc[0]
         _picture(image, picture)
         predicted, label = shortened(facts["predicted"], 14), shortened(facts["label"], 18)
-        image.set_xlabel(f"predicted: {predicted} ({facts['control']:.2f})\ntrue: {label}", fontsize=7, loc="left")
+        image.set_xlabel(f"predicted: {predicted} ({facts['control']:.2f})\ntrue: {label}", fontsize=SMALL, loc="left")
         _effects(effects, picture, units, scale, masks)
         if row == 0:
-            image.set_title(condition, weight="bold")
+            image.set_title(display_name(condition), weight="bold")
     for axes in panels.flat:
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color=LINE)
@@ -130,7 +143,7 @@ def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize
     axes.bar(place, effects, width=0.9, color=colormaps[EFFECT_COLOURS](scale(effects)), edgecolor=INK, linewidth=0.3)
     axes.axhline(0, color=INK, linewidth=0.6)
     axes.set(ylim=(scale.vmin, scale.vmax), box_aspect=1)
-    axes.set_xlabel(f"units 1 to {len(units)}", fontsize=7, loc="right")
+    axes.set_xlabel(f"units 1 to {len(units)}", fontsize=SMALL, loc="right")
 
 
 @styled
@@ -146,13 +159,13 @@ def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.
     explainers = list(dict.fromkeys(frame["explainer"]))
     sizes = frame.loc[frame["state"] == OK, "cells"].map(lambda cells: float(np.abs(cells).max()))
     largest = sizes.groupby(frame["explainer"], observed=True).max()
-    figure = Figure(figsize=(1.15 * (len(explainers) + 1), 0.35 + 1.3 * len(pictures)), layout="constrained")
+    figure = canvas(1.15 * (len(explainers) + 1), 0.35 + 1.3 * len(pictures), pictures=True)
     panels = figure.subplots(len(pictures), len(explainers) + 1, squeeze=False)
     for row, (sample, picture) in zip(panels, pictures.items(), strict=True):
         maps = frame[frame["sample"] == sample].set_index("explainer")
         label, edges = maps["class"].iloc[0], (0, picture.shape[1], picture.shape[0], 0)
         _picture(row[0], picture, extent=edges)
-        row[0].set_xlabel(f"{shortened(label, 14)} ({'right' if maps['correct'].iloc[0] else 'wrong'})", fontsize=7)
+        row[0].set_xlabel(f"{shortened(label, 14)} ({'right' if maps['correct'].iloc[0] else 'wrong'})", fontsize=SMALL)
         for axes, explainer in zip(row[1:], explainers, strict=True):
             _map(axes, maps.loc[explainer], grid, edges, largest.get(explainer, 1.0))
         for axes in row:
@@ -160,13 +173,14 @@ def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.
             axes.set(xticks=[], yticks=[], xlim=edges[:2], ylim=edges[2:], aspect="equal")
             axes.spines[:].set(visible=True, color=LINE)
     for axes, title in zip(panels[0], ["image", *explainers], strict=True):
-        axes.set_title("\n".join(title.rsplit("_", 1)) if len(title) > 10 else title, fontsize=7.5, loc="center")
+        title = display_name(title)
+        axes.set_title("\n".join(title.rsplit(" ", 1)) if len(title) > 12 else title, fontsize=SMALL, loc="center")
     return figure
 
 
 def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, int], largest: float) -> None:
     if row["state"] != OK:
-        axes.text(edges[1] / 2, edges[2] / 2, row["state"], ha="center", va="center", fontsize=7, color=INK)
+        axes.text(edges[1] / 2, edges[2] / 2, row["state"], ha="center", va="center", fontsize=SMALL, color=INK)
         return
     cells = row["cells"].reshape(grid.rows, grid.columns)
     across, down = cell_edges(grid.width, grid.columns), cell_edges(grid.height, grid.rows)

@@ -13,8 +13,8 @@ from dovision.findings.headline_numbers import mean_effect_rows
 from dovision.functional.intervals import MEAN_INTERVALS
 from dovision.report.plots import draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
-from dovision.report.style import shortened, styled
-from dovision.store.display_names import component_text
+from dovision.report.style import canvas, shortened, styled
+from dovision.store.display_names import component_text, display_name
 from dovision.store.run_record import Run, alike
 from dovision.store.tables import CLEAN
 
@@ -84,7 +84,7 @@ def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
 def _grid_lines(frame: pd.DataFrame) -> Figure:
     """Against the number of cells: of a cell, and times that number; a row a condition."""
     conditions = list(dict.fromkeys(frame["condition"]))
-    figure = Figure(figsize=(7.16, 0.9 + 2.1 * len(conditions)), layout="constrained")
+    figure = canvas(5.0, 0.7 + 1.6 * len(conditions))
     panels = figure.subplots(len(conditions), 2, sharex=True, squeeze=False)
     lines = list(dict.fromkeys(zip(frame["series"], frame["fill"], strict=True)))
     for (condition, series, fill), rows in frame.groupby(["condition", "series", "fill"], sort=False):
@@ -96,7 +96,7 @@ def _grid_lines(frame: pd.DataFrame) -> Figure:
     for (row, column), axes in np.ndenumerate(panels):
         axes.set_ylim(bottom=0)
         axes.grid(axis="y")
-        axes.set_title(f"{conditions[row]}: {('of a cell', 'times the number of cells')[column]}")
+        axes.set_title(f"{display_name(conditions[row])}: {('of a cell', 'times the number of cells')[column]}")
     ticks = sorted(frame["cells"].unique())
     for axes in panels[-1]:
         axes.set_xscale("log")

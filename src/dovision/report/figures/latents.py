@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from dovision.analysis.object_units import latent_places
 from dovision.findings.number_text import bracketed
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
-from dovision.report.style import LINE, styled
+from dovision.report.style import LINE, SMALL, canvas, styled
 from dovision.store.activity import ACTIVITY, read_activity
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.run_record import Run
@@ -101,7 +101,7 @@ def latent_images(frame: pd.DataFrame, pictures: Mapping[int, Picture]) -> Figur
     """
     units = frame.groupby("unit", sort=False)
     most = int(units.size().max())
-    figure = Figure(figsize=(0.8 + 1.3 * most, 0.3 + 1.45 * len(units)), layout="constrained")
+    figure = canvas(0.8 + 1.1 * most, 0.3 + 1.25 * len(units), pictures=True)
     axes = figure.subplots(len(units), most, squeeze=False)
     for row, (unit, own) in enumerate(units):
         for place, panel in enumerate(axes[row]):
@@ -114,7 +114,7 @@ def latent_images(frame: pd.DataFrame, pictures: Mapping[int, Picture]) -> Figur
             extent = (-0.5, width - 0.5, height - 0.5, -0.5)
             strength = np.clip(values / max(float(values.max()), 1e-12), 0, 1) * 0.7
             panel.imshow(values, cmap="inferno", alpha=strength, extent=extent, interpolation="nearest")
-            panel.set_xlabel(f"image {found.sample}: {found.largest:.2f}", fontsize=6)
+            panel.set_xlabel(f"image {found.sample}: {found.largest:.2f}", fontsize=SMALL)
         first = own.iloc[0]
-        axes[row, 0].set_ylabel(f"{unit}\n{first['class']}: {first['effect']:+.3f}", fontsize=7)
+        axes[row, 0].set_ylabel(f"{unit}\n{first['class']}: {first['effect']:+.3f}", fontsize=SMALL)
     return figure

@@ -23,8 +23,8 @@ from dovision.report.plots import (
     with_legend,
 )
 from dovision.report.report_figure import Caption, FigureComponent, ReportFigure, caption, span
-from dovision.report.style import FAINT, INK, LINE, MARKERS, series, styled
-from dovision.store.display_names import component_text
+from dovision.report.style import FAINT, INK, LINE, MARKERS, BestText, canvas, series, styled
+from dovision.store.display_names import component_text, display_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
@@ -89,7 +89,7 @@ def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: 
 def _counts(scores: pd.DataFrame) -> str:
     of_all = scores[scores["cases"] == map_summary.ALL]
     flagged = of_all.groupby("explainer", sort=False)["flagged"].first()
-    listed = ", ".join(f"{count} of {name}" for name, count in flagged.items() if count)
+    listed = ", ".join(f"{count} of {display_name(str(name))}" for name, count in flagged.items() if count)
     return (
         f"n = {of_all['maps'].max():,} maps of an explainer; flagged as zero or not finite, and not scored: "
         f"{listed or 'none'}; a metric is the mean of {span(of_all.loc[of_all['scored'] > 0, 'scored'])} maps that it "
@@ -100,20 +100,25 @@ def _counts(scores: pd.DataFrame) -> str:
 def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
     titles = {map_summary.ALL: "all cases", map_summary.CORRECT: "cases that the classifier got right"}
     rows = {}
+    best = _best(scores)
     ordered = scores.sort_values("cases", kind="stable")  # controls, which come last, with the maps of their cases
     for (cases, explainer), found in ordered.groupby(["cases", "explainer"], sort=False):
-        cells = dict(zip(found["metric"], _cells(found), strict=True))
-        counts = {"explainer": str(explainer), "maps": f"{found['maps'].iloc[0]:,}", "passes": _passes(found)}
+        cells = dict(zip(found["metric"], _cells(found, best), strict=True))
+        counts = {
+            "explainer": display_name(str(explainer)),
+            "maps": f"{found['maps'].iloc[0]:,}",
+            "passes": _passes(found),
+        }
         rows[titles[cases], explainer] = counts | {
             title: cells.get(metric, "") for metric, title in _titles(scores).items()
         }
     table = pd.DataFrame(rows.values(), [title for title, _ in rows])
-    compared = read_reference(run.folder)
+    compared = display_name(read_reference(run.folder))
     text = (
         f"Mean of each metric, with its interval; pooled: over all objects of all images, of which the jackknife over "
         f"groups gives the interval. Passes: forward passes of one image that a map took. A star: the difference to "
-        f"{compared} on the same images and classes has p < .05, two-sided, Holm-adjusted over the table. A map that "
-        "finds the boxes need not be faithful to the classifier, nor the reverse."
+        f"{compared} on the same images and classes has p < .05, two-sided, Holm-adjusted over the table. Bold: "
+        "the best of a column. A map that finds the boxes need not be faithful to the classifier, nor the reverse."
     )
     words = _map_caption(run, text, _counts(scores), f"In brackets: {_SCORE_INTERVALS}.", scores)
     return ReportFigure.of_table("map_scores", "Explainers and metrics", words, scores, table)
@@ -136,6 +141,7 @@ def _differences(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
     titles = {metric: TITLES[metric] for metric in COMPARED if metric in text}
     table = text[list(titles)].rename(columns=titles).rename_axis(columns=None)
     table.insert(0, "passes", [_passes(chosen[chosen["explainer"] == explainer]) for explainer in table.index])
+    table.index, compared = table.index.map(display_name), display_name(compared)
     words = _map_caption(
         run,
         f"Each explainer minus {compared}, on the same images, classes and objects. Area and distance are no maps: "
@@ -152,7 +158,9 @@ def _reliability(run: Run, parts: pd.DataFrame) -> Iterator[ReportFigure]:
     if frame.empty:
         return
     table = frame.assign(text=bracketed(frame, "")).pivot(index="explainer", columns="half", values="text")
-    table = table.rename(columns={"agree": "maps agree", "differ": "maps differ"}).rename_axis(columns=None)
+    table = table.rename(columns={"agree": "maps agree", "differ": "maps differ"}, index=display_name).rename_axis(
+        columns=None
+    )
     text = (
         "Of maps that are means of several: rank correlation with true effects over all objects of all images, of the "
         "half of the objects in whose box these maps agree best, by their standard deviation divided by the size of "
@@ -168,10 +176,18 @@ def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
     return {metric: title for metric, title in TITLES.items() if known.get(metric, False)}
 
 
-def _cells(rows: pd.DataFrame) -> list[str]:
+def _best(scores: pd.DataFrame) -> pd.Index:
+    """The rows of the explainer with the best mean of each metric and cases; none of the controls that are no maps."""
+    signed = scores["mean"].where(~scores["metric"].map(TITLES).str.endswith("↓"), -scores["mean"])
+    mapped = signed[~scores["explainer"].isin(explanation_metrics.TRUTH_CONTROLS)].dropna()
+    return pd.Index(mapped.groupby([scores["cases"], scores["metric"]]).idxmax())
+
+
+def _cells(rows: pd.DataFrame, best: pd.Index) -> list[str]:
     """Each mean with its interval below it, and with a star where it differs from the reference."""
     stars = rows["p_holm"].lt(1 - LEVEL).map({True: "*", False: ""})
-    return [text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows, ""), stars, strict=True)]
+    texts = (text.replace(" ", f"{star}\n", 1) for text, star in zip(bracketed(rows, ""), stars, strict=True))
+    return [BestText(text) if row in best else text for row, text in zip(rows.index, texts, strict=True)]
 
 
 def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
@@ -190,7 +206,7 @@ def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
 def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[str, float]) -> Figure:
     """The mean of each metric for each explainer, side by side: filled over all cases, hollow over the correct ones."""
     explainers = list(dict.fromkeys(frame["explainer"]))
-    figure = Figure(figsize=(1.6 + 1.35 * len(titles), 0.9 + 0.3 * len(explainers)), layout="constrained")
+    figure = canvas(1.4 + 0.85 * len(titles), 0.7 + 0.2 * len(explainers))
     panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
     for axes, (metric, title) in zip(panels, titles.items(), strict=True):
         for cases, shift in ((map_summary.ALL, -0.12), (map_summary.CORRECT, 0.12)):
@@ -206,7 +222,7 @@ def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         axes.locator_params(axis="x", nbins=3)
-    name_rows(panels[0], explainers)
+    name_rows(panels[0], map(display_name, explainers))
     return figure
 
 
@@ -235,7 +251,9 @@ def _estimates(run: Run, scores: pd.DataFrame) -> Iterator[ReportFigure]:
     frame = explanation_metrics.estimates(run.folder)
     of_all = scores[(scores["cases"] == map_summary.ALL) & (scores["metric"] == "true_effects")]
     of_all = of_all[of_all["explainer"].isin(frame["explainer"])]  # maps, and no controls
-    titles = {row["explainer"]: f"{row['explainer']}: {row['mean']:.2f}" for row in of_all.to_dict("records")}
+    titles = {
+        row["explainer"]: f"{display_name(row['explainer'])}: {row['mean']:.2f}" for row in of_all.to_dict("records")
+    }
     if len(frame) < 2 or of_all["mean"].isna().all():
         return
     text = (
@@ -253,7 +271,7 @@ def _estimate_clouds(frame: pd.DataFrame, titles: Mapping[str, str]) -> Figure:
     """Estimates of maps for objects against the evidence that these give, a point an object, a panel an explainer."""
     kinds = list(dict.fromkeys(frame["kind"]))
     labels = "true evidence: minus the effect", "mean of the map"
-    figure, panels = panel_rows(titles.values(), labels, (2.6, 2.1))
+    figure, panels = panel_rows(titles.values(), labels, (1.9, 1.7))
     for axes, explainer in zip(panels, titles, strict=True):
         own = frame[frame["explainer"] == explainer]
         for number, kind in enumerate(kinds):
@@ -279,9 +297,11 @@ def _labels(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         known = chosen[chosen["metric"] == metric].dropna(subset=["difference"])
         table, p = (known.pivot(index="label", columns="explainer", values=name) for name in ("difference", "p_holm"))
         order = known["explainer"].unique()
-        panels[title], texts[title] = table[order], p[order].lt(1 - LEVEL).replace({True: "*", False: ""})
+        stars = p[order].lt(1 - LEVEL).replace({True: "*", False: ""})
+        panels[title], texts[title] = (own.rename(columns=display_name) for own in (table[order], stars))
     if len(panels["energy"]) < 2:
         return
+    compared = display_name(compared)
     text = (
         f"Score minus that of {compared} on the same images and classes, class by class; a star: p < .05, two-sided, "
         "Holm-adjusted over the explainers and classes of a metric. Intervals are in the numbers."
@@ -310,7 +330,7 @@ def _sanity(run: Run) -> Iterator[ReportFigure]:
 @styled
 def _sanity_lines(frame: pd.DataFrame) -> Figure:
     """Rank correlation with the original map against the depth of randomisation; permuted labels stand apart."""
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = canvas(5.0, 3.0)
     axes = figure.subplots()
     explainers = list(dict.fromkeys(frame["explainer"]))
     deepest = int(frame["depth"].max()) if frame["depth"].notna().any() else 0
@@ -320,7 +340,9 @@ def _sanity_lines(frame: pd.DataFrame) -> Figure:
         look: dict[str, Any] = {"color": FAINT} if explainer in REFERENCE_MAPS else {}
         shift = (number - (len(explainers) - 1) / 2) * 0.03
         layers = pd.concat([start, rows.loc[rows["depth"].notna(), list(start)]])
-        draw_means(axes, layers["depth"] + shift * (layers["depth"] > 0), layers, number, explainer, **look)
+        draw_means(
+            axes, layers["depth"] + shift * (layers["depth"] > 0), layers, number, display_name(explainer), **look
+        )
         apart = rows[rows["depth"].isna()]
         draw_means(axes, np.full(len(apart), deepest + 1 + shift), apart, number, **look)
     ticks = {0: "as is", **{depth: f"{depth} of {deepest}" for depth in range(1, deepest + 1)}}
@@ -341,7 +363,7 @@ def _similarity(run: Run) -> Iterator[ReportFigure]:
     both = pd.concat([frame, frame.rename(columns={"explainer": "other", "other": "explainer"})])
     names = both["explainer"].unique()
     table = both.pivot(index="explainer", columns="other", values="similarity").loc[names, names]
-    table = table.mask(np.eye(len(names), dtype=bool), 1.0)
+    table = table.mask(np.eye(len(names), dtype=bool), 1.0).rename(index=display_name, columns=display_name)
     texts = table.map(lambda value: "" if pd.isna(value) else f"{round(value, 2) + 0:.2f}".replace("0.", "."))
     text = (
         "Mean rank correlation of the cells of two explainers' maps of the same image and class; between effect maps "

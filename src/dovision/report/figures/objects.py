@@ -21,7 +21,7 @@ from dovision.analysis.object_effects import (
 from dovision.functional.intervals import MEAN_INTERVALS, level_of_selected
 from dovision.report.plots import average_effects_plot, draw_means, name_rows, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, selected, span
-from dovision.report.style import FAINT, INK, MARKERS, PAPER, series, shortened, styled
+from dovision.report.style import FAINT, INK, MARKERS, PAPER, SMALL, canvas, series, shortened, styled
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 
@@ -116,7 +116,7 @@ def _moves(run: Run) -> Iterator[ReportFigure]:
 def _cause_against_tag(pairs: pd.DataFrame, changes: pd.DataFrame) -> Figure:
     """A row a class: effect of the cause against that of the tag, a point an image; and what attacks change."""
     classes, conditions = list(dict.fromkeys(changes["class"])), list(dict.fromkeys(pairs["condition"]))
-    figure = Figure(figsize=(9.2, 0.8 + 2.6 * len(classes)), layout="constrained")
+    figure = canvas(6.75, 0.6 + 2.0 * len(classes))
     panels = figure.subplots(len(classes), 3, squeeze=False, width_ratios=(1.3, 1, 1))
     for (cloud, signed, sizes), label in zip(panels, classes, strict=True):
         own = changes[changes["class"] == label]
@@ -168,7 +168,7 @@ def _forest(run: Run) -> Iterator[ReportFigure]:
 @styled
 def _forest_plot(frame: pd.DataFrame) -> Figure:
     """Each object's box against its control boxes, and beside it their difference."""
-    figure = Figure(figsize=(8.6, 0.9 + 0.36 * len(frame)), layout="constrained")
+    figure = canvas(6.0, 0.7 + 0.25 * len(frame))
     means, difference = figure.subplots(1, 2, sharey=True, width_ratios=(1, 1))
     place = np.arange(float(len(frame)))
     hollow: dict[str, Any] = {"color": FAINT, "markerfacecolor": "none"}
@@ -186,7 +186,7 @@ def _forest_plot(frame: pd.DataFrame) -> Figure:
     for height, (images, p) in enumerate(zip(frame["images"], frame["p_holm"], strict=True)):
         note = f"n = {images:,}" + ("" if pd.isna(p) else f", p = {p:.2g}")
         at = (1, height), (6, 0), ("axes fraction", "data"), "offset points"
-        difference.annotate(note, *at, va="center", fontsize=7.5)
+        difference.annotate(note, *at, va="center", fontsize=SMALL)
     return figure
 
 

@@ -21,7 +21,7 @@ from dovision.functional.geometry import stack
 from dovision.report.figures.gallery import on_likeliest, outline_boxes
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
-from dovision.report.style import EFFECT_COLOURS, LINE, SIGN, shortened, styled
+from dovision.report.style import EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened, styled
 from dovision.store.display_names import component_name
 from dovision.store.map_tables import AS_IS, BOXES_FILE, MAPS_FILE, read_box_table, read_grid, read_maps
 from dovision.store.run_record import Run
@@ -116,7 +116,7 @@ def overlay(panels: Sequence[_Panel], limit: float) -> Figure:
         limit: the size of value that has the deepest colour.
     """
     scale, colours = Normalize(-limit, limit), colormaps[EFFECT_COLOURS]
-    figure = Figure(figsize=(max(2.0 * len(panels), 3.2), 2.5), layout="constrained")
+    figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, (title, picture, values, boxes, label) in zip(drawn, panels, strict=True):
         extent: Any = (0, values.shape[1], values.shape[0], 0)
@@ -126,14 +126,14 @@ def overlay(panels: Sequence[_Panel], limit: float) -> Figure:
         axes.imshow(painted, interpolation="none", extent=extent)
         outline_boxes(axes, boxes, label)
         _frame(axes, title)
-    label = "effect on the class" if limit != 1.0 else "share of the map's largest value, sign of an effect"
+    label = "effect on the class" if limit != 1.0 else "relative to the map's largest"
     figure.colorbar(ScalarMappable(scale, colours), ax=list(drawn), label=shortened(label, 30), aspect=20, pad=0.02)
     return figure
 
 
 def _frame(axes: Axes, title: str) -> None:
     axes.set(xticks=[], yticks=[])
-    axes.set_title(title, fontsize=7.5)
+    axes.set_title(title, fontsize=SMALL)
     axes.spines[:].set(visible=True, color=LINE)
 
 

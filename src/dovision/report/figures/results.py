@@ -11,7 +11,7 @@ from dovision.findings.headline_numbers import INTERVAL_FIELDS, intervals_of, re
 from dovision.findings.number_text import HEADLINE_METRICS, bracketed
 from dovision.functional.intervals import BOTH_INTERVALS, SHARE_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
-from dovision.store.display_names import METRIC_HEADS
+from dovision.store.display_names import METRIC_HEADS, display_name
 from dovision.store.run_record import Run
 
 MEANING = (  # of the metrics of the classifier
@@ -37,7 +37,7 @@ class Results(FigureComponent):
             ("classifier_quality", "Quality of the classifier", MEANING, summary.QUALITY),
         )
         for name, title, text, metrics in shown:
-            columns = {"condition": frame["condition"], "images": frame["images"].map("{:,}".format)}
+            columns = {"condition": frame["condition"].map(display_name), "images": frame["images"].map("{:,}".format)}
             columns |= {"images by class": frame["labels"], **{METRIC_HEADS[name]: texts[name] for name in metrics}}
             table = pd.DataFrame(columns).set_axis(frame["job"])
             data = frame[[*frame.columns[:5], *(f"{metric}{end}" for metric in metrics for end in INTERVAL_FIELDS)]]
@@ -59,7 +59,9 @@ class Results(FigureComponent):
         if frame["accuracy"].equals(frame["sensitivity"]):
             del heads["accuracy"]
         columns = {"class": frame["class"]} | {head: bracketed(frame, name) for name, head in heads.items()}
-        table = pd.DataFrame(columns | {"images": frame["images"].map("{:,.0f}".format)}).set_axis(frame["condition"])
+        table = pd.DataFrame(columns | {"images": frame["images"].map("{:,.0f}".format)}).set_axis(
+            frame["condition"].map(display_name)
+        )
         text = (
             "Each class against all others. Sensitivity: the share of its images for which it is predicted. A label is "
             "predicted if its probability reaches its threshold; its accuracy is the share of right predictions. "

@@ -16,15 +16,15 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS, mean_interval
 from dovision.report.plots import REFERENCE_MAPS, draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
-from dovision.report.style import FAINT, INK, shortened, styled
-from dovision.store.display_names import component_text
+from dovision.report.style import FAINT, INK, canvas, shortened, styled
+from dovision.store.display_names import component_text, display_name, setting_name
 from dovision.store.map_tables import MAPS_FILE
 from dovision.store.run_record import Run, alike
 from dovision.store.tables import CLEAN
 
 SHORTCUT = "dataset.shortcut"
 TRUE, PAINTED = "true effect", "box minus control"
-EFFECT, SHARE = "mean effect on the probability", "share of the map's positive part"
+EFFECT, SHARE = "mean effect on\nthe probability", "share of the\nmap's positive part"
 AREA = "area"  # the series of what a uniform map would have
 
 
@@ -108,7 +108,7 @@ def _point(found: pd.DataFrame, value: str) -> dict[str, Any]:
 def _shortcut_lines(frame: pd.DataFrame) -> Figure:
     """A row of panels a class, a line a series; panels of one measure share its axis."""
     classes, titles, names = (list(dict.fromkeys(frame[column])) for column in ("class", "panel", "series"))
-    figure = Figure(figsize=(1 + 2.7 * len(titles), 1.1 + 2.5 * len(classes)), layout="constrained")
+    figure = canvas(0.6 + 1.6 * len(titles), 0.8 + 1.8 * len(classes))
     panels = figure.subplots(len(classes), len(titles), squeeze=False, sharex=True)
     first: dict[str, Axes] = {}  # of each measure
     for (row, column), axes in np.ndenumerate(panels):
@@ -118,12 +118,12 @@ def _shortcut_lines(frame: pd.DataFrame) -> Figure:
         for name, rows in chosen[chosen["class"] == classes[row]].sort_values("x").groupby("series", sort=False):
             look: dict[str, Any] = {"color": FAINT, "linestyle": ":" if name == AREA else "-"}
             compared = name in (*REFERENCE_MAPS, AREA)  # series that are there for comparison
-            draw_means(axes, rows["x"], rows, names.index(name), str(name), **(look if compared else {}))
+            draw_means(axes, rows["x"], rows, names.index(name), display_name(str(name)), **(look if compared else {}))
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.grid(axis="y")
-        axes.set_title(titles[column] if len(classes) == 1 else f"{titles[column]}; {shortened(classes[row], 20)}")
+        axes.set_title(titles[column] if len(classes) == 1 else f"{titles[column]}\n{shortened(classes[row], 20)}")
         if first[measure] is panels[0, column]:
             axes.set_ylabel(measure)
     for axes in panels[-1]:
-        axes.set_xlabel(SHORTCUT)
+        axes.set_xlabel(setting_name(SHORTCUT))
     return with_legend(figure)

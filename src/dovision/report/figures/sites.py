@@ -12,7 +12,7 @@ from dovision.analysis.object_effects import TAG
 from dovision.analysis.object_units import best_unit, first_half, matched_effects, unit_matches
 from dovision.findings.number_text import bracketed
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
-from dovision.report.style import COLOURS, FAINT, INK, shortened, styled
+from dovision.report.style import COLOURS, FAINT, INK, canvas, shortened, styled
 from dovision.store.display_names import component_text
 from dovision.store.run_record import Run
 from dovision.types import CODE, INPUT
@@ -108,7 +108,7 @@ def site_scatter(points: pd.DataFrame) -> Figure:
         points: a row per site and sample: true, measured, has_tag.
     """
     panels = dict(list(points.groupby("site", sort=False)))
-    figure = Figure(figsize=(0.6 + 2.4 * len(panels), 2.9), layout="constrained")
+    figure = canvas(0.5 + 1.55 * len(panels), 2.2)
     axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
     ends = np.array([points[["true", "measured"]].min().min(), points[["true", "measured"]].max().max()])
     for place, (panel, (site, own)) in enumerate(zip(axes, panels.items(), strict=True)):
@@ -116,7 +116,7 @@ def site_scatter(points: pd.DataFrame) -> Figure:
         for has_tag, colour in ((False, FAINT), (True, COLOURS[place % len(COLOURS)])):
             chosen = own[own["has_tag"] == has_tag]
             panel.scatter(chosen["true"], chosen["measured"], s=9, color=colour, linewidth=0)
-        panel.set_title(shortened(str(site), 34), fontsize=8)
+        panel.set_title(shortened(str(site), 34))
         panel.set_xlabel("true effect of the tag")
         panel.grid()
     axes[0].set_ylabel("effect of the unit")
