@@ -187,3 +187,15 @@ def test_tracing_ends_where_nothing_would_be_saved(monkeypatch, painted, classif
     again = Propagation(classifier, painted(GRID))(batch)
     assert torch.equal(again.treated, outcome.treated)
     assert (len(classifier.network.called) - before) % 20 == 0
+
+
+def test_an_identity_with_a_hook_is_kept(painted, classifier_of, batch_of, expected_outcome, assert_equal):
+    hooked = nn.Sequential(nn.Identity(), nn.Dropout(), nn.Identity())
+    hooked[2].register_forward_hook(lambda module, args, output: 2 * output)
+    classifier, batch = classifier_of(network_of(hooked)), batch_of(2, 1, SIZE, SIZE)
+    propagation = Propagation(classifier, painted(GRID))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert isinstance(propagation.engine, Incremental)
+    functions = [type(step.function) for step in propagation.engine.graph.steps]
+    assert nn.Dropout not in functions
+    assert functions.count(nn.Identity) == 1
