@@ -55,6 +55,22 @@ class Table(FileImages):
     Raises:
         FileNotFoundError: the root, or a table, is not there.
         ValueError: a row is wrong, and the message has its number and its column; a split is empty.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> import dovision as dv
+        >>> root, rows = Path(tempfile.mkdtemp()), ["path,label"]
+        >>> for number in range(40):
+        ...     Image.new("L", (20, 20), 6 * number).save(root / f"{number}.png")
+        ...     rows.append(f"{number}.png,{('cat', 'dog')[number % 2]}")
+        >>> (root / "metadata.csv").write_text("\\n".join(rows)) > 0
+        True
+        >>> settings = {"root": str(root), "shape": [1, 16, 16], "classes": ["cat", "dog"]}
+        >>> pictures = dv.component("dataset", "table", settings)
+        >>> pictures.task.classes, pictures.split("test")[0].image.shape
+        (('cat', 'dog'), torch.Size([1, 16, 16]))
     """
 
     def __init__(
