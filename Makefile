@@ -16,7 +16,7 @@ HASHED := $(PIP) --no-deps --require-hashes --requirement
 EXPERIMENTS ?= $(basename $(notdir $(wildcard conf/experiment/mnist_*.yaml conf/experiment/phantom_*.yaml)))
 DATA ?=
 
-.PHONY: help install develop demo test test-fast test-slow test-long test-all test-ray test-next test-oracles check figures figures-check format bench chaos checks coverage-check tables docs gallery links hashes wheel clean
+.PHONY: help install develop demo photo test test-fast test-slow test-long test-all test-ray test-next test-oracles check figures figures-check format bench chaos checks coverage-check tables docs gallery links hashes wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ $(VENV)/.dev: $(VENV)/.base hashes/dev.txt
 demo: $(VENV)/.base ## the main job on the built-in phantom, and its report
 	@$(BIN)/dovision-evaluate experiment=demo
 	@$(BIN)/dovision-report sweep=outputs/demo
+
+photo: $(VENV)/.base ## what a network of ImageNet's classes uses of your own pictures, and its page: PHOTO=my.jpg, or a folder
+	@test -n "$(PHOTO)" || { echo "PHOTO must name a picture or a folder of them: make photo PHOTO=my.jpg"; exit 1; }
+	@$(CONSTRAINED) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[lite0]'
+	@$(BIN)/dovision-evaluate experiment=photo "dataset.root='$(PHOTO)'"
+	@$(BIN)/dovision-report sweep=outputs/photo
 
 test: $(VENV)/.dev ## the tests but for the long ones, in two processes of one thread each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not long"

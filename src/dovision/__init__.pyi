@@ -28,6 +28,7 @@ from dovision.datasets.funnybirds import FunnyBirds as FunnyBirds
 from dovision.datasets.image_folder import ImageFolder as ImageFolder
 from dovision.datasets.mnist import MNIST as MNIST
 from dovision.datasets.phantom import Phantom as Phantom
+from dovision.datasets.pictures import Pictures as Pictures
 from dovision.datasets.table import Table as Table
 from dovision.detectors.beyond import BEYOND as BEYOND
 from dovision.detectors.confidence import ODIN as ODIN

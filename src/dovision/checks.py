@@ -216,8 +216,13 @@ def pixel_units(name: str, value: float | Iterable[float]) -> tuple[float, ...]:
     return numbers
 
 
-def labels(label: Tensor, images: int, classes: int, multilabel: bool, name: str = "label") -> Tensor:
-    """Return `label` if it is a class number an image, shape (B,) int64, or, multilabel, an answer a class, (B, K)."""
+def labels(
+    label: Tensor, images: int, classes: int, multilabel: bool, name: str = "label", unknown: bool = False
+) -> Tensor:
+    """Return `label` if it is a class number an image, shape (B,) int64, or, multilabel, an answer a class, (B, K).
+
+    With `unknown`, the number may be -1, for an image without a label.
+    """
     shape = (images, classes) if multilabel else (images,)
     rule = f"of shape {shape} for a multilabel task" if multilabel else f"int64 of shape {shape}"
     if not isinstance(label, Tensor):
@@ -225,9 +230,11 @@ def labels(label: Tensor, images: int, classes: int, multilabel: bool, name: str
     dense(name, label)
     if tuple(label.shape) != shape or (label.dtype != torch.int64 and not multilabel):
         raise ValueError(f"{name} must be {rule}, got {label.dtype} of shape {tuple(label.shape)}.")
-    outside = (label < 0) | (label > (1 if multilabel else classes - 1))
+    least = -1 if unknown and not multilabel else 0
+    outside = (label < least) | (label > (1 if multilabel else classes - 1))
     if outside.any():
         legal = "0, 1 or, where it is not known, nan" if multilabel else f"the number of a class, 0 to {classes - 1}"
+        legal += ", or -1 where it is not known" if least < 0 else ""
         raise ValueError(f"{name} must be {legal}, got {label[outside][0].item():g}.")
     return label
 

@@ -198,6 +198,7 @@ class Images(ABC):
     """
 
     task: Task
+    labelled: bool = True  # False: nothing can be fitted to the images, and their classes may be those of a classifier
     shape: Shape
     content: str
     unread: tuple[Path, ...] = ()
@@ -221,6 +222,9 @@ class Images(ABC):
     def source_masks(self, split: str, row: int) -> Mapping[str, Mask]:
         """As `masks`, of a row; none by default."""
         return {}
+
+    def take_classes(self, task: Task) -> None:  # noqa: B027
+        """Take over the classes of the classifier that sees them, where images have none; nothing by default."""
 
     def prepare(self) -> None:  # noqa: B027
         """Make, once, what reads faster than the files as they come; nothing by default. May be stopped and resumed."""

@@ -141,8 +141,8 @@ def object_kind(obj: str) -> str:
 class Task:
     """Meaning of the classes: one of K (multiclass), or K independent ones (multilabel).
 
-    A label of nan is not known: it counts neither in the loss nor in what is right. Tasks of other `thresholds` are
-    equal, since these belong to a fitted classifier and not to the data.
+    A label of nan, or a class number of -1, is not known: it counts neither in the loss nor in what is right. Tasks of
+    other `thresholds` are equal, since these belong to a fitted classifier and not to the data.
 
     Args:
         kind: multiclass or multilabel.
@@ -217,6 +217,19 @@ class Task:
             each = F.binary_cross_entropy_with_logits(logits, label.nan_to_num().to(logits), reduction="none")
             return (each * known).sum(-1)
         return F.cross_entropy(logits, label, reduction="none")
+
+    def unknown(self, count: int) -> Tensor:
+        """Labels of which nothing is known: (count,) int64 of -1, or (count, K) of nan for multilabel."""
+        return torch.full((count, len(self.classes)), torch.nan) if self.multilabel else torch.full((count,), -1)
+
+    def is_known(self, label: Tensor) -> Tensor:
+        """Return whether an image's label, or any of its labels, is known; shape (B,) bool."""
+        return label.isfinite().any(-1) if self.multilabel else label >= 0
+
+    def label_or_prediction(self, label: Tensor, prediction: Tensor) -> Tensor:
+        """The label of each image, and of images without one what is predicted, as shaped as `label`."""
+        known = self.is_known(label)
+        return torch.where(known.unsqueeze(-1) if self.multilabel else known, label, prediction.to(label))
 
     def prediction(self, probability: Tensor) -> Tensor:
         """The predicted label: (B,) int64, or (B, K) int64 of zeros and ones, at the thresholds, for multilabel."""

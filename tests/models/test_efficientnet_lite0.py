@@ -41,7 +41,9 @@ def test_classes_out_of_imagenets_are_found_by_name(classifier, photographs):
 
 
 def test_other_classes_start_from_the_weights_with_a_head_drawn_anew(classifier):
-    other = efficientnet_lite0(True, SHAPE, "multilabel", ["espresso", "pneumonia"])
+    with pytest.raises(ValueError, match=r"got 'pneumonia'.*model.new_head=true"):
+        efficientnet_lite0(True, SHAPE, "multilabel", ["espresso", "pneumonia"])
+    other = efficientnet_lite0(True, SHAPE, "multilabel", ["espresso", "pneumonia"], new_head=True)
     assert torch.equal(other.network.conv_head.weight, classifier.network.conv_head.weight)
     assert other.network.classifier.out_features == 2
 

@@ -12,7 +12,7 @@ CLASSES = ["normal", "pneumonia", "other"]
 
 def make(name="resnet18", pretrained=False, shape=(3, 64, 64)):
     torch.manual_seed(0)
-    return timm_model(name, pretrained, shape, "multiclass", CLASSES, [0.449], [0.226])
+    return timm_model(name, pretrained, shape, "multiclass", CLASSES, [0.449], [0.226], new_head=pretrained)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -35,6 +35,17 @@ def test_pretrained_weights_are_asked_of_timm(monkeypatch):
     monkeypatch.setattr(timm, "create_model", lambda name, **settings: asked.update(settings) or network)
     make("resnet18.a1_in1k", pretrained=True, shape=(1, 64, 64))
     assert asked == {"pretrained": True, "in_chans": 1, "num_classes": 3}
+
+
+def test_classes_by_name_keep_their_part_of_the_head(monkeypatch):
+    network = timm.create_model("resnet18")
+    old = network.fc.weight.detach().clone()
+    monkeypatch.setattr(timm, "create_model", lambda name, **settings: network)
+    classifier = timm_model("resnet18", True, (3, 64, 64), "multiclass", ["goldfish", "tench"], None, None)
+    assert torch.equal(classifier.network.fc.weight, old[[1, 0]])
+    torch.testing.assert_close(classifier.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    with pytest.raises(ValueError, match=r"got 'cat'.*model.new_head=true"):
+        timm_model("resnet18", True, (3, 64, 64), "multiclass", ["goldfish", "cat"], None, None)
 
 
 def test_an_unknown_network_names_the_nearest():

@@ -12,7 +12,7 @@ CLASSES = ["normal", "pneumonia", "other"]
 
 def make(name: str = "resnet18", weights: str | None = None, shape: tuple[int, ...] = (3, 64, 64)):
     torch.manual_seed(0)
-    return torchvision_model(name, weights, shape, "multiclass", CLASSES, [0.449], [0.226])
+    return torchvision_model(name, weights, shape, "multiclass", CLASSES, None, None, new_head=weights is not None)
 
 
 @pytest.fixture
@@ -49,10 +49,38 @@ def test_one_grey_channel_sees_what_the_pretrained_network_sees_in_three_equal_o
     torch.testing.assert_close(convolution(grey), pretrained.conv1(grey.expand(-1, 3, -1, -1)), atol=1e-5, rtol=1e-5)
 
 
-def test_pretrained_weights_are_kept_but_for_a_head_that_does_not_fit(pretrained):
+def test_pretrained_weights_are_kept_but_for_a_new_head(pretrained):
     network = make(weights="DEFAULT").network
     assert torch.equal(network.layer4[1].conv2.weight, pretrained.layer4[1].conv2.weight)
     assert network.fc.out_features == 3
+
+
+def test_classes_of_the_weights_keep_their_part_of_the_head_and_the_log_says_so(pretrained, caplog):
+    caplog.set_level("INFO")
+    classifier = torchvision_model("resnet18", "DEFAULT", (3, 64, 64), "multiclass", ["goldfish", "tench"], None, None)
+    assert torch.equal(classifier.network.fc.weight, pretrained.fc.weight[[1, 0]])
+    assert torch.equal(classifier.network.fc.bias, pretrained.fc.bias[[1, 0]])
+    assert "kept the head, 2 of its 1,000 classes by name" in caplog.text
+
+
+def test_without_classes_all_of_the_weights_are_there_with_their_names_and_normalisation(pretrained):
+    classifier = torchvision_model("resnet18", "DEFAULT", (3, 64, 64), None, None, None, None)
+    assert classifier.task.classes[:2] == ("tench", "goldfish")
+    assert len(classifier.task.classes) == 1000
+    torch.testing.assert_close(classifier.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
+    assert torch.equal(classifier.network.fc.weight, pretrained.fc.weight)
+    assert classifier.arguments["classes"][1] == "goldfish"
+
+
+def test_imagenets_identifiers_in_their_order_keep_the_head(pretrained):
+    identifiers = [f"n{number:08}" for number in range(1000)]
+    classifier = torchvision_model("resnet18", "DEFAULT", (3, 64, 64), "multiclass", identifiers, None, None)
+    assert torch.equal(classifier.network.fc.weight, pretrained.fc.weight)
+
+
+def test_a_head_that_is_not_asked_for_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r"names .*IMAGENET1K_V1 of resnet18, got 'cat'.*model.new_head=true"):
+        torchvision_model("resnet18", "DEFAULT", (3, 64, 64), "multiclass", ["tench", "cat"], None, None)
 
 
 def test_an_inception_network_has_no_auxiliary_output_while_training():

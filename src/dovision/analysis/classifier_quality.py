@@ -60,6 +60,11 @@ def classifier_quality(
         group: group (patient) of each image, shape (N,).
         task: the classes.
     """
+    if not (label >= 0).any():
+        return Quality({}, {}, [])
+    if not task.multilabel:
+        rows = label >= 0
+        label, prediction, probability, group = label[rows], prediction[rows], probability[rows], group[rows]
     number = np.arange(len(task.classes))
     known, true, predicted = label >= 0, label == 1, prediction == 1
     if not task.multilabel:
@@ -67,8 +72,8 @@ def classifier_quality(
         known = np.ones_like(true)
     classes = {}
     for k, name in enumerate(task.classes):
-        rows = known[:, k]
-        answers = true[rows, k], predicted[rows, k], probability[rows, k].astype(np.float64), group[rows]
+        own = known[:, k]
+        answers = true[own, k], predicted[own, k], probability[own, k].astype(np.float64), group[own]
         classes[name] = _of_class(*answers) | (_of_label(*answers) if task.multilabel else {})
         if not task.multilabel and "sensitivity" in classes[name]:
             classes[name]["accuracy"] = classes[name]["sensitivity"]

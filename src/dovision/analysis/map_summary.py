@@ -60,12 +60,12 @@ def _truth(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, com
     table = _table(pd.concat([mapped, ranks.assign(**missing, state=OK)]).assign(label=ALL), compared)
     rows = [table[(table["explainer"] != compared) & (table["metric"] == "true_effects")]]
     every = pd.concat([parts, controls])
-    for cases, chosen in ((ALL, every), (CORRECT, every[every["correct"]])):
+    for cases, chosen in ((ALL, every), (CORRECT, every[every["correct"].eq(True)])):
         against = chosen.loc[chosen["explainer"] == compared, [*_OBJECT, "density"]]
         both = chosen.merge(against, on=_OBJECT, suffixes=("", "_reference"), how="left")
         for explainer, own in both.groupby("explainer", sort=False):
             key = {"explainer": explainer, "metric": POOLED, "cases": cases, "label": ALL}
-            maps = frame[(frame["explainer"] == explainer) & (frame["correct"] | (cases == ALL))]
+            maps = frame[(frame["explainer"] == explainer) & (frame["correct"].eq(True) | (cases == ALL))]
             counts = {
                 "maps": len(maps) or own[_PAIR].drop_duplicates().shape[0],
                 "flagged": (maps["state"] != OK).sum(),
@@ -139,7 +139,7 @@ def _table(frame: pd.DataFrame, compared: str) -> pd.DataFrame:
     against = frame.loc[frame["explainer"] == compared, [*_PAIR, *MAP_METRICS]]
     both = frame.merge(against, on=_PAIR, suffixes=("", "_reference"), how="left")
     rows = []
-    for cases, chosen in ((ALL, both), (CORRECT, both[both["correct"]])):
+    for cases, chosen in ((ALL, both), (CORRECT, both[both["correct"].eq(True)])):
         for label, of_label in chosen.groupby("label", sort=False):
             for explainer, own in of_label.groupby("explainer", sort=False):
                 for metric in MAP_METRICS:

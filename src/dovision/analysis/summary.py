@@ -37,13 +37,14 @@ def write_summary(folder: Path) -> dict[str, Any]:
 
 
 def summarise(folder: Path) -> dict[str, Any]:
-    """Images of each class; by condition their number and {estimate, low, high, clusters, method, reason} of
+    """Images of each class, none without labels; by condition their number and {estimate, low, high, clusters, method,
+    reason} of
 
     accuracy                  share of all images predicted rightly in the condition
     balanced_accuracy, classifier_auroc, sensitivity, specificity, calibration_error  see `classifier_quality`
-    success_rate              share of attacks that succeeded, among images right before
+    success_rate              share of attacks that succeeded, among images right before or without a label
     success_8bit              the same after rounding to 8 bits
-    robust_accuracy           share of all images right before and after the attack
+    robust_accuracy           share of all images with a label right before and after the attack
     mean_abs_expected_effect  mean of |expected effect| over images and units
     mean_expected_logit_effect  mean of the expected effect on logits over images and units, with its sign
     auroc                     of |expected effect|, all clean images against successfully attacked ones; > 0.5 if
@@ -57,7 +58,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     samples, task = read_samples(folder, ["probabilities"]), read_task(folder)
     clean = samples[samples["condition"] == CLEAN]
     known = np.stack(clean["label"].tolist())
-    images = (known == 1).sum(0) if task.multilabel else np.bincount(known, minlength=len(task.classes))
+    images = (known == 1).sum(0) if task.multilabel else np.bincount(known[known >= 0], minlength=len(task.classes))
     tables = {"object_effects": object_effects(folder), "contrasts": contrasts(folder)}
     if (folder / MAPS_FILE).is_file():
         truth = explanation_metrics.estimates(folder), explanation_metrics.control_estimates(folder)
@@ -67,7 +68,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         tables["detection"] = headlines(read_detection(folder))
     return {
         "interval": BOTH_INTERVALS,
-        "labels": dict(zip(task.classes, images.tolist(), strict=True)),
+        "labels": dict(zip(task.classes, images.tolist(), strict=True)) if (known >= 0).any() else {},
         "conditions": {
             str(name): _condition(rows, clean, task) for name, rows in samples.groupby("condition", sort=False)
         },
@@ -89,12 +90,13 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _condition(rows: pd.DataFrame, clean: pd.DataFrame, task: Task) -> dict[str, Any]:
     condition, success, groups = rows["condition"].iloc[0], rows["success"].to_numpy(float), rows["group"].to_numpy()
-    attacked = condition != CLEAN
+    attacked, correct = condition != CLEAN, rows["correct"].to_numpy(float)  # nan where null
+    held = (success == 0).astype(float) if attacked else np.full(len(rows), np.nan)
     shares = {
-        "accuracy": rows["correct"].to_numpy(float),
-        "success_rate": success,  # nan where null
+        "accuracy": correct,
+        "success_rate": success,
         "success_8bit": rows["success_8bit"].to_numpy(float),
-        "robust_accuracy": (success == 0).astype(float) if attacked else np.full(len(rows), np.nan),
+        "robust_accuracy": np.where(np.isnan(correct), np.nan, held),
     }
     intervals = {name: share_interval(hits, groups) for name, hits in shares.items()}
     for name, resolution in ((_SIZE, RESOLUTION), ("mean_expected_logit_effect", 0.0)):

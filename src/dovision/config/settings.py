@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
+import hydra
 from omegaconf import DictConfig
 from pydantic import BaseModel, ConfigDict, PlainValidator, PrivateAttr, ValidationError, model_validator
 
@@ -140,6 +141,7 @@ class FitSettings(Section):
 class ClassifierFitSettings(FitSettings):
     """How the classifier is fitted."""
 
+    fit: Switch
     loss: OneComponent
     metrics: ByName
     frozen_epochs: Count
@@ -200,6 +202,19 @@ class TrainSettings(SitesSettings):
     print_config: Switch
     ckpt_path: Folder | None
     rerun: Annotated[str, _rule(checks.choice, ("all",))] | None
+
+    @property
+    def fits_classifier(self) -> bool:
+        """False if the classifier keeps the weights of its model: no fit is asked for, or there are no labels."""
+        return self.training.classifier.fit and self.has_labels
+
+    @property
+    def has_labels(self) -> bool:
+        """False if the dataset has no labels, so that nothing can be fitted to it."""
+        try:
+            return bool(getattr(hydra.utils.get_class(self.dataset["_target_"]), "labelled", True))
+        except Exception:  # a target that is no class, or cannot be imported: the component's own error reports it
+            return True
 
     @model_validator(mode="after")
     def _need_gradients(self) -> TrainSettings:

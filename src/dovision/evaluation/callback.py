@@ -147,7 +147,7 @@ class Evaluation(Callback, ABC):
         if len(images.image):
             task = self.classifier.task
             checks.image_batch(images.image)
-            checks.labels(images.label, len(images.label), len(task.classes), task.multilabel)
+            checks.labels(images.label, len(images.label), len(task.classes), task.multilabel, unknown=True)
             self.measure(images, finite(self.logits(images.image), "logits"), batch_idx, dataloader_idx)
         self.tested += len(images.image)
 
@@ -172,9 +172,18 @@ class Evaluation(Callback, ABC):
         return Condition(attack, eps, batch, logits, self.correct(logits, batch))
 
     def correct(self, logits: Tensor, batch: Batch) -> Tensor:
-        """True where logits, shape (B, K), predict the labels of the batch; shape (B,) bool, on the CPU."""
+        """True where logits, shape (B, K), predict the labels of the batch; shape (B,) bool, on the CPU.
+
+        Also where an image has no label.
+        """
         task = self.classifier.task
-        return task.correct(task.probability(logits), batch.label).cpu()
+        return task.correct(task.probability(logits), self.aimed(batch, logits).label).cpu()
+
+    def aimed(self, batch: Batch, logits: Tensor) -> Batch:
+        """The batch with what logits, shape (B, K), predict in place of labels where there are none."""
+        task = self.classifier.task
+        label = task.label_or_prediction(batch.label, task.prediction(task.probability(logits)))
+        return batch._replace(label=label)
 
     @torch.no_grad()
     def _classifier_of(self, module: pl.LightningModule, image: Tensor) -> Classifier:

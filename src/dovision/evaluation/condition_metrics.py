@@ -112,6 +112,7 @@ def _update(metrics: Mapping[str, Metric], values: Mapping[str, Tensor]) -> None
     metrics["mean_expected_logit_effect"].update(values["mean_expected_logit_effect"])
     if "success_rate" in metrics:
         right = values["success"].isfinite()  # when clean
-        for name in ("success_rate", "robust_accuracy"):
-            metrics[name].update(right, values["success"] == 0)
+        metrics["success_rate"].update(right, values["success"] == 0)
         metrics["success_8bit"].update(right, values["success_8bit"] == 0)
+        known = values["correct"].isfinite()
+        metrics["robust_accuracy"].update(right[known], values["success"][known] == 0)

@@ -166,7 +166,7 @@ class EffectEvaluation(Evaluation):
 
     def _evaluate(self, batch: Batch, logits: Tensor) -> None:
         if self.attack.eps:
-            self.health.update(dead_gradients(batch, self.classifier))
+            self.health.update(dead_gradients(self.aimed(batch, logits), self.classifier))
         conditions = list(self.conditions(batch, logits))
         samples, effects = [], []
         for condition in conditions:
@@ -217,8 +217,9 @@ class EffectEvaluation(Evaluation):
     def conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
         """The clean condition, then one for each epsilon of the attack."""
         yield self.condition(CLEAN, 0.0, batch, logits)
+        aimed = self.aimed(batch, logits)
         for eps in self.attack.eps:
-            attacked = batch._replace(image=self.attack(batch, self.classifier, eps))
+            attacked = aimed._replace(image=self.attack(aimed, self.classifier, eps))
             yield self.condition(MAIN, eps, attacked, self.logits(attacked.image))
 
     def _origin(self) -> Mapping[str, Any]:
@@ -277,13 +278,13 @@ class EffectEvaluation(Evaluation):
         return sample_columns(
             condition=condition.name,
             eps=condition.eps,
-            batch=condition.batch,
+            batch=condition.batch._replace(label=clean.batch.label),
             names=[self.names[sample] if self.names else str(sample) for sample in condition.batch.sample.tolist()],
             task=self.classifier.task,
             logits=condition.logits,
             control_logits=outcome.control,
             treated_logits=outcome.treated,
-            clean=CleanImages(clean.batch.image, self.correct(clean.logits, clean.batch)) if attacked else None,
+            clean=CleanImages(clean.batch.image, clean.correct, condition.batch.label) if attacked else None,
             logits_8bit=self.logits(round_to_8_bits(condition.batch.image)) if attacked else None,
             done=touched(regions),
         )
@@ -303,8 +304,8 @@ class EffectEvaluation(Evaluation):
         """Save the images that are chosen, and remove those that give way to them."""
         clean = conditions[0]
         samples = clean.batch.sample.tolist()
-        correct = self.correct(clean.logits, clean.batch).tolist()
-        left = set().union(*(self.pictures.offer(*each) for each in zip(samples, correct, strict=True)))
+        correct = zip(samples, clean.correct.tolist(), strict=True)
+        left = set().union(*(self.pictures.offer(*each) for each in correct))
         chosen = set(self.pictures.samples)
         for condition in conditions:
             for image, sample in zip(condition.batch.image, samples, strict=True):

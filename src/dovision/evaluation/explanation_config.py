@@ -22,7 +22,8 @@ class MapSettings:
     """The common grid, the classes that are explained, and the tests that a map is put to.
 
     Args:
-        target: label (each class that the image has), prediction (each that is predicted), or the name of one class.
+        target: label (each class that the image has; without a label, that is predicted), prediction (each that is
+            predicted), or the name of one class.
         cells: cells a side of the grid that all maps are brought to.
         margin: by which pointing may miss a box, as a share of the image's side; 15/224 in the literature.
         steps: of deletion and of insertion.

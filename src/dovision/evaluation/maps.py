@@ -36,7 +36,7 @@ class _Asked(NamedTuple):
 
     batch: Batch
     target: Tensor  # (P,) int64
-    correct: Tensor  # (P,) bool, whether the classifier is right on this class
+    correct: Tensor  # (P,) float, 1 where the classifier is right on this class, nan where the label is not known
 
 
 class MapEvaluation(Evaluation):
@@ -151,9 +151,10 @@ class MapEvaluation(Evaluation):
     def _asked(self, batch: Batch, logits: Tensor) -> _Asked:
         task = self.classifier.task
         probability = task.probability(logits)
-        image, target = self.settings.pairs(batch, probability, task)
+        image, target = self.settings.pairs(self.aimed(batch, logits), probability, task)
         predicted, label = task.prediction(probability).cpu()[image], batch.label.cpu()[image]
-        correct = predicted == label
+        known = label.isfinite() if task.multilabel else label >= 0
+        correct = (predicted == label).float().masked_fill(~known, torch.nan)
         if task.multilabel:
             correct = correct.gather(1, target.unsqueeze(1))[:, 0]
         return _Asked(batch.rows(image), target.to(batch.image.device), correct)
@@ -216,7 +217,7 @@ class MapEvaluation(Evaluation):
                 "explainer": name,
                 "class": label,
                 "variant": variant,
-                "correct": bool(asked.correct[row]),
+                "correct": None if asked.correct[row].isnan() else bool(asked.correct[row]),
                 "state": agreement.state(cells),
                 "cells": cells.reshape(-1),
                 **{column: values[row] for column, values in measured.items()},

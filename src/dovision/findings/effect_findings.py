@@ -15,17 +15,25 @@ from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import component_name, component_text
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN
+from dovision.store.tables import CLEAN, read_effects, read_samples
+from dovision.store.thumbnails import samples_in_conditions
 
 _KINDS = 2  # of objects that have a sentence
+_PICTURES = 3  # without labels that have one
 _KEYS = {"": "estimate", "low": "low", "high": "high"}  # of a number of the summary
 _FORMS = {"lowers": -1, "raises": 1}
 
 
 def effect_findings(run: Run) -> Iterator[Finding]:
-    """The largest average effect on clean images, the effects on objects, and the success of the attack."""
+    """The largest average effect on clean images, the effects on objects, and the success of the attack.
+
+    Of images without labels it is the largest effect on what is predicted of each of the first ones.
+    """
     objects = list(_objects(run))
-    yield from objects or _largest(run)
+    if not run.summary["labels"]:
+        yield from _each_picture(run)
+    else:
+        yield from objects or _largest(run)
     yield from _attack(run)
 
 
@@ -45,6 +53,26 @@ def _largest(run: Run) -> Iterator[Finding]:
     else:
         text = f"The average effect of {what} is {number}, {among}: {NO_DIFFERENCE} from 0 ({images})."
     yield finding("largest_effect", text, row, row["images"])
+
+
+def _each_picture(run: Run) -> Iterator[Finding]:
+    """The largest effect on the predicted class of each of the first pictures; single ones, so without an interval."""
+    samples = read_samples(run.folder)
+    names = samples[samples["condition"] == CLEAN].set_index("sample")["name"]
+    pictured = samples_in_conditions(run.folder, [CLEAN])[:_PICTURES]
+    effects = read_effects(run.folder, pictured)
+    effects = effects[effects["condition"] == CLEAN]
+    for number, sample in enumerate(pictured):
+        own = effects[effects["sample"] == sample]
+        if own.empty:
+            continue
+        own = own[own["class"] == own.loc[own["control"].idxmax(), "class"]]
+        row = own.loc[own["effect"].abs().idxmax()]
+        verb = "takes {:.3f} off" if row["effect"] < 0 else "adds {:.3f} to"
+        change = f"{verb.format(abs(row['effect']))} P({row['class']}) = {row['control']:.3f}"
+        units = f"the largest effect of {len(own):,} units"
+        text = f"{names[sample]}: do({row['unit']}{_fill(run)}) {change}, {units} (one picture, no interval)."
+        yield finding(f"largest_effect_{number}", text, {"mean": row["effect"]}, 1)
 
 
 def _objects(run: Run) -> Iterator[Finding]:
@@ -97,7 +125,10 @@ def _attack(run: Run) -> Iterator[Finding]:
     rate = {end or "mean": found["success_rate"][key] for end, key in _KEYS.items()}
     share = in_brackets(rate, form=".3f")
     eps = name.removeprefix("eps=")
-    text = f"{attack} at epsilon {eps} succeeds on {share} of the images that were predicted rightly before"
+    if found["accuracy"] is None:  # without labels
+        text = f"{attack} at epsilon {eps} changes the predicted class of {share} of the images"
+    else:
+        text = f"{attack} at epsilon {eps} succeeds on {share} of the images that were predicted rightly before"
     yield finding("attack_success", f"{text} ({found['images']:,} images in all).", rate, found["images"])
     if found["auroc"] is not None:
         area = {end or "mean": found["auroc"][key] for end, key in _KEYS.items()}

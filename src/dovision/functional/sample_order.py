@@ -31,7 +31,8 @@ def sample_order(label: npt.NDArray[Any], group: npt.NDArray[np.int64]) -> _Inte
     so all k are within k of theirs, and R within 1 of its share of the whole.
 
     Args:
-        label: class numbers, shape (N,), or for multilabel ones, zeros and nan (not known), shape (N, K).
+        label: class numbers, -1 if not known, shape (N,); or for multilabel ones, zeros and nan (not known), shape
+            (N, K).
         group: group (patient) of each row, shape (N,).
     """
     random = np.random.default_rng(SEED)
@@ -50,11 +51,15 @@ def sample_order(label: npt.NDArray[Any], group: npt.NDArray[np.int64]) -> _Inte
 def strata(label: npt.NDArray[Any]) -> _Integers:
     """The class that each row is stratified by, shape (N,): its label; for multilabel the rarest of its labels, or K.
 
+    Rows of which no label is known are one class, which is 0 where there is no other.
+
     Args:
         label: as in `sample_order`.
     """
+    if not (label >= 0).any():
+        return np.zeros(len(label), np.int64)
     if label.ndim == 1:
-        return label.astype(np.int64)
+        return np.where(label < 0, label.max() + 1, label).astype(np.int64)
     present = np.concatenate([label == 1, np.ones((len(label), 1), bool)], axis=1)
     count = present.sum(0)  # the last column, of rows without any label, is the most frequent
     return np.where(present, count, len(label) + 1).argmin(1)

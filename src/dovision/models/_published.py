@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from statistics import fmean
 
 import torch
 from torch import nn
 
 from dovision import checks
-from dovision.types import Shape
+from dovision.types import Shape, Task
+
+log = logging.getLogger(__name__)
+GREY_MEAN, GREY_STD = (0.449,), (0.226,)  # pixel units: ImageNet's, averaged over colours
 
 
 def has_numbers() -> bool:
@@ -48,20 +55,120 @@ def check_size(name: str, shape: Shape, least: int) -> Shape:
     return shape
 
 
-def choose_outputs(network: nn.Module, head: str, names: Sequence[str], classes: Sequence[str]) -> None:
-    """Give the network an output for each class: that of this name, or 0 where no output has it.
+def stated_or_own(what: str, kind: str | None, classes: Sequence[str] | None, task: Task | None) -> Task:
+    """The stated task, or that of the weights of a network, `what`, where neither kind nor classes are stated.
+
+    Raises:
+        ValueError: nothing is stated, and the weights have no names for their outputs.
+    """
+    if kind is not None and classes is not None:
+        return Task(kind, tuple(classes))
+    if task is None:
+        raise ValueError(
+            f"{what} names no classes of its own, so that they must be given. Set dataset.classes and dataset.task, or "
+            "choose weights that name them."
+        )
+    return task
+
+
+def of_names(names: Sequence[str] | None) -> Task | None:
+    """A multiclass task of classes that may share a name: the second one called crane is crane (2). None for None."""
+    if names is None:
+        return None
+    seen: Counter[str] = Counter()
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return Task("multiclass", tuple(distinct))
+
+
+def outputs_of(what: str, known: Sequence[str] | None, count: int, task: Task, new_head: bool) -> list[int] | None:
+    """The output of each class, of a head of which the outputs have these names; None for a new head.
+
+    Without names, or for ImageNet's identifiers in their order (n01440764, ...), outputs are taken in theirs.
 
     Args:
-        head: the name of the linear layer that ends the network, which is replaced.
-        names: of its outputs, in their order.
-        classes: names, in any order.
+        what: the weights, for the log and the error.
+        known: names of the outputs; None: they have none.
+        count: of the outputs.
+        task: the classes.
+        new_head: whether the head is to be drawn at random.
+
+    Raises:
+        ValueError: a class is not among the names, and no new head is asked for.
+    """
+    classes = task.classes
+    if new_head:
+        _say("%s: a new head for %s classes, drawn at random", what, f"{len(classes):,}")
+        return None
+    if known is not None and set(classes) <= set(known):
+        _say("%s: kept the head, %s of its %s classes by name", what, f"{len(classes):,}", f"{count:,}")
+        places = {name: number for number, name in enumerate(known)}
+        return [places[name] for name in classes]
+    numbered = list(classes) == sorted(classes) and all(re.fullmatch(r"n\d{8}", name) for name in classes)
+    if len(classes) == count and (known is None or numbered):
+        _say("%s: kept the head, its %s classes in their order", what, f"{count:,}")
+        return list(range(count))
+    if known is None:
+        rule, near = f"as many as the {count:,} outputs of {what}, got {len(classes):,}", ""
+    else:
+        name = next(each for each in classes if each not in known)
+        rule, near = f"among the {count:,} names of the outputs of {what}, got {name!r}", checks.suggestion(name, known)
+    raise ValueError(
+        f"classes must be {rule}.{near} Name them so in dataset.classes, or fit a new head: model.new_head=true."
+    )
+
+
+def normalisation(
+    channels: int,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    own: tuple[Sequence[float], Sequence[float]] | None,
+) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and std in pixel units: as given, or those of the weights, averaged over colours unless there are three."""
+    if own is None:
+        own = GREY_MEAN, GREY_STD
+    elif channels != 3:
+        own = [fmean(own[0])], [fmean(own[1])]
+    return (own[0] if mean is None else mean), (own[1] if std is None else std)
+
+
+def choose_outputs(network: nn.Module, head: str, outputs: Sequence[int | None]) -> None:
+    """Give the network these of its outputs, in this order; None: 0.
+
+    Args:
+        network: is changed.
+        head: the name of the linear layer or the convolution that ends the network, which is replaced.
+        outputs: numbers of its outputs.
     """
     old = network.get_submodule(head)
-    assert isinstance(old, nn.Linear)
-    new = nn.Linear(old.in_features, len(classes))
+    assert isinstance(old, nn.Linear | nn.Conv2d)
+    if list(outputs) == list(range(len(old.weight))):
+        return
+    new = head_like(old, len(outputs))
     with torch.no_grad():
-        for output, name in enumerate(classes):
-            row = names.index(name) if name in names else None
-            new.weight[output] = 0 if row is None else old.weight[row]
-            new.bias[output] = 0 if row is None else old.bias[row]
+        for place, output in enumerate(outputs):
+            new.weight[place] = 0 if output is None else old.weight[output]
+            if old.bias is not None and new.bias is not None:
+                new.bias[place] = 0 if output is None else old.bias[output]
     network.set_submodule(head, new)
+
+
+def head_like(old: nn.Linear | nn.Conv2d, outputs: int) -> nn.Linear | nn.Conv2d:
+    """A layer like the one that ends a network, with random weights, for another number of outputs."""
+    if isinstance(old, nn.Conv2d):
+        kernel, stride = old.kernel_size, old.stride
+        return nn.Conv2d(old.in_channels, outputs, kernel, stride, bias=old.bias is not None)  # type: ignore[arg-type]
+    return nn.Linear(old.in_features, outputs, bias=old.bias is not None)
+
+
+def output_numbers(names: Sequence[str], classes: Sequence[str]) -> list[int | None]:
+    """The place of each class among names; None for one that is not there."""
+    return [names.index(name) if name in names else None for name in classes]
+
+
+def _say(message: str, *values: str) -> None:
+    """A line in the log, of a network that is made to be used, not of one that is only checked."""
+    if has_numbers():
+        log.info(message, *values)

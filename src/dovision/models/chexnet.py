@@ -12,7 +12,7 @@ from torchvision.models import densenet121
 from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.io import sealed
-from dovision.models._published import check_colours, check_size, choose_outputs
+from dovision.models._published import check_colours, check_size, choose_outputs, output_numbers, stated_or_own
 from dovision.types import Shape, Task
 
 # The outputs of the public checkpoint, in its order.
@@ -23,15 +23,15 @@ CHECKPOINT_LABELS = (
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, of red, green and blue, in pixel units
 
 
-def chexnet(checkpoint_file: str | None, shape: Shape, task: str, classes: Sequence[str]) -> Classifier:
+def chexnet(checkpoint_file: str | None, shape: Shape, task: str | None, classes: Sequence[str] | None) -> Classifier:
     """CheXNet as a classifier.
 
     Args:
         checkpoint_file: where training starts from: a file in the layout of the public checkpoint, whose outputs are
             matched to the classes by name; or None for random weights.
         shape: (C, H, W) of the images, C 1 or 3, H and W at least 32; the public checkpoint is of 224.
-        task: multilabel.
-        classes: names, one an output; any of LABELS, in any order, with a checkpoint_file.
+        task: multilabel, or None with a checkpoint_file.
+        classes: names, one an output; any of LABELS, in any order, with a checkpoint_file; None: all of these.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -45,12 +45,17 @@ def chexnet(checkpoint_file: str | None, shape: Shape, task: str, classes: Seque
         >>> dv.chexnet(None, (1, 32, 32), "multilabel", ["Atelectasis", "Effusion"]).task.classes
         ('Atelectasis', 'Effusion')
     """
+    own = None if checkpoint_file is None else Task("multilabel", CHECKPOINT_LABELS)
+    stated = stated_or_own("chexnet", task, classes, own)
+    task, classes = stated.kind, stated.classes
     if task != "multilabel":
         raise ValueError(f"chexnet's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
     check_colours("chexnet", shape)
     check_size("chexnet", shape, 32)
     network = densenet121(num_classes=len(classes)) if checkpoint_file is None else _public(checkpoint_file, classes)
-    return Classifier(network, Task(task, tuple(classes)), MEAN, STD)
+    classifier = Classifier(network, stated, MEAN, STD)
+    classifier.arguments = {"task": task, "classes": list(classes)}
+    return classifier
 
 
 def _public(path: str, classes: Sequence[str]) -> nn.Module:
@@ -69,7 +74,7 @@ def _public(path: str, classes: Sequence[str]) -> nn.Module:
             f"the checkpoint {path} must hold the tensors of a DenseNet-121 of {len(CHECKPOINT_LABELS)} outputs, got "
             f"others: {shorten(str(error), 400)}"
         ) from error
-    choose_outputs(network, "classifier", CHECKPOINT_LABELS, classes)
+    choose_outputs(network, "classifier", output_numbers(CHECKPOINT_LABELS, classes))
     return network
 
 

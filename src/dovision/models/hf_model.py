@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import fetching, has_numbers
+from dovision.models._published import fetching, has_numbers, of_names, stated_or_own
 from dovision.types import Shape, Task
 
 NOT_PLAIN = ("auto_map", "attn_implementation", "quantization_config")  # of a configuration: they may name code to run
@@ -26,8 +26,8 @@ def hf_model(
     source: str | None,
     pretrained: bool,
     shape: Shape,
-    task: str,
-    classes: Sequence[str],
+    task: str | None,
+    classes: Sequence[str] | None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     revision: str | None = None,
@@ -44,7 +44,7 @@ def hf_model(
         pretrained: start from the weights there. Their head must know the classes by name (id2label), and is read in
             the order of `classes`; random weights have a head for the classes.
         shape: (C, H, W) of the images; C may be 1, which the network sees as equal channels.
-        task, classes: as of `dovision.models`.
+        task, classes: as of `dovision.models`; both None: as the model's configuration names its labels.
         mean, std: as of `dovision.models`; None: as the image processor of `source` normalises.
         revision: of a name on the hub: a branch, a tag or a commit. None: main.
         new_head: start from the weights, but for the head, which is initialised for the classes.
@@ -78,6 +78,10 @@ def hf_model(
     if mean is None or std is None:
         raise ValueError("model.mean and model.std must be given where a configuration is, got null.")
     _check_kind(library, own, shape)
+    stated = stated_or_own(str(source), task, classes, _own_task(own))
+    if classes is None:
+        own = _labelled(own, stated.classes)  # some labels may have had one name
+    classes = stated.classes
     fresh = config is None and (new_head or not pretrained)
     if fresh:
         own = _labelled(own, classes)
@@ -88,8 +92,9 @@ def hf_model(
     else:
         network = _made(library, own)
     output = None if rows == list(range(len(own.id2label))) else ChosenLogits(rows)
-    classifier = Classifier(network, Task(task, tuple(classes)), mean, std, output)
+    classifier = Classifier(network, stated, mean, std, output)
     known = {"config": _plain(json.loads(own.to_json_string(use_diff=False))), "mean": list(mean), "std": list(std)}
+    known |= {"task": stated.kind, "classes": list(classes)}
     classifier.arguments = {**known, "revision": getattr(own, "_commit_hash", None) or revision}
     return classifier
 
@@ -102,6 +107,20 @@ class ChosenLogits:
 
     def __call__(self, value: Any) -> Tensor:
         return value.logits[:, self.numbers]
+
+
+def _own_task(config: Any) -> Task | None:
+    """The labels of a configuration; None where it gives them numbers alone, as LABEL_0."""
+    labels = list(config.id2label.values())
+    if _nameless(labels):
+        return None
+    names = of_names(labels)
+    several = config.problem_type == "multi_label_classification"
+    return Task("multilabel", names.classes) if several and names is not None else names
+
+
+def _nameless(labels: Sequence[str]) -> bool:
+    return list(labels) == [f"LABEL_{number}" for number in range(len(labels))]
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,8 +152,7 @@ def _labelled(config: Any, classes: Sequence[str]) -> Any:
 
 def _rows(labels: Sequence[str], classes: Sequence[str]) -> list[int]:
     """The output of each class, by the labels of a head; in their order if the labels say nothing, as LABEL_0 does."""
-    nameless = list(labels) == [f"LABEL_{number}" for number in range(len(labels))]
-    if list(labels) == list(classes) or (nameless and len(labels) == len(classes)):
+    if list(labels) == list(classes) or (_nameless(labels) and len(labels) == len(classes)):
         return list(range(len(classes)))
     for name in classes:
         if labels.count(name) != 1:

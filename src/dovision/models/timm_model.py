@@ -12,34 +12,45 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import fetching, has_numbers
+from dovision.models._published import (
+    choose_outputs,
+    fetching,
+    has_numbers,
+    normalisation,
+    of_names,
+    outputs_of,
+    stated_or_own,
+)
 from dovision.module_state import evaluating
-from dovision.types import Shape, Task
+from dovision.types import Shape
 
 
 def timm_model(
     name: str,
     pretrained: bool,
     shape: Shape,
-    task: str,
-    classes: Sequence[str],
-    mean: Sequence[float],
-    std: Sequence[float],
+    task: str | None,
+    classes: Sequence[str] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
     output: str | Sequence[int] | None = None,
+    new_head: bool = False,
 ) -> Classifier:
     """A timm network as a classifier. Needs the extra timm.
 
     Args:
         name: as timm names it, such as resnet18 or vit_tiny_patch16_224.augreg_in21k.
-        pretrained: start from timm's weights for that name. The head is kept where it fits the classes, and initialised
-            otherwise.
+        pretrained: start from timm's weights for that name.
         shape: (C, H, W) of the images. With pretrained weights, the first convolution's are summed over colours for one
             channel, as if the grey image were given three times. A network made for one size is made for this one.
-        task, classes, mean, std: as of `dovision.models`.
+        task, classes: as of `dovision.models`, names of the weights' own classes; both None: all of these.
+        mean, std: as of `dovision.models`; None: as the weights were trained, or ImageNet's, averaged over colours.
         output: as of `Classifier`.
+        new_head: start from the weights, but for the head, which is initialised for the classes.
 
     Raises:
-        ValueError: timm has no network, or no weights, of that name.
+        ValueError: timm has no network, or no weights, of that name; a class is not among those of the weights, and no
+            new head is asked for.
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
 
     Example:
@@ -54,14 +65,38 @@ def timm_model(
     if pretrained and not timm.is_model_pretrained(name):
         raise ValueError(f"timm has no weights of {name}. Start from random ones: model.pretrained=false.")
     facts = timm.get_pretrained_cfg(name)
-    settings: dict[str, Any] = {"in_chans": shape[0], "num_classes": len(classes)}
+    names = of_names(_class_names(facts)) if pretrained else None
+    stated = stated_or_own(f"{name} with pretrained={str(pretrained).lower()}", task, classes, names)
+    outputs = None
+    if pretrained:
+        own = None if names is None else names.classes
+        outputs = outputs_of(f"timm's weights of {name}", own, facts.num_classes, stated, new_head)
+    keeps = outputs is not None and has_numbers()
+    settings: dict[str, Any] = {"in_chans": shape[0]}
+    settings["num_classes"] = facts.num_classes if keeps else len(stated.classes)
     if facts.fixed_input_size:
         settings["img_size"] = tuple(shape[1:])
     remedy = "Fetch them once where there is a network and copy the cache (the folder HF_HOME) here, or start from "
     with fetching(f"of {name}", facts.hf_hub_id or facts.url, f"{remedy}random weights: model.pretrained=false."):
         network = timm.create_model(name, pretrained=pretrained and has_numbers(), **settings)
+    if keeps and outputs is not None:
+        for head in [facts.classifier] if isinstance(facts.classifier, str) else facts.classifier:
+            choose_outputs(network, head, outputs)
     fix_same_padding(network, shape)
-    return Classifier(network, Task(task, tuple(classes)), mean, std, output)
+    mean, std = normalisation(shape[0], mean, std, (facts.mean, facts.std) if pretrained else None)
+    classifier = Classifier(network, stated, mean, std, output)
+    classifier.arguments = {"task": stated.kind, "classes": list(stated.classes), "mean": list(mean), "std": list(std)}
+    return classifier
+
+
+def _class_names(facts: Any) -> list[str] | None:
+    """The names of a network's outputs, short ones where these differ; None where timm does not know them."""
+    data = checks.import_extra("timm.data", "timm")
+    subset = data.infer_imagenet_subset(facts.to_dict())
+    if not subset:
+        return None if facts.label_names is None else list(facts.label_names)
+    info = data.ImageNetInfo(subset)
+    return [info.index_to_description(number).partition(",")[0] for number in range(info.num_classes())]
 
 
 class PaddedConvolution(nn.Module):

@@ -7,10 +7,20 @@ from collections.abc import Sequence
 import torch
 import torchvision
 from torch import nn
+from torchvision.models import WeightsEnum
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import fetching, has_numbers
+from dovision.models._published import (
+    choose_outputs,
+    fetching,
+    has_numbers,
+    head_like,
+    normalisation,
+    of_names,
+    outputs_of,
+    stated_or_own,
+)
 from dovision.types import Shape, Task
 
 
@@ -18,25 +28,28 @@ def torchvision_model(
     name: str,
     weights: str | None,
     shape: Shape,
-    task: str,
-    classes: Sequence[str],
-    mean: Sequence[float],
-    std: Sequence[float],
+    task: str | None,
+    classes: Sequence[str] | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
     output: str | Sequence[int] | None = None,
+    new_head: bool = False,
 ) -> Classifier:
     """A torchvision network as a classifier.
 
     Args:
         name: as torchvision names it, such as resnet18 or densenet121.
         weights: where training starts from: a name such as DEFAULT or IMAGENET1K_V1, or None for random weights.
-            The head is kept where it fits the classes, and initialised otherwise.
         shape: (C, H, W) of the images. With pretrained weights, the first convolution's are summed over colours for one
             channel, as if the grey image were given three times.
-        task, classes, mean, std: as of `dovision.models`.
+        task, classes: as of `dovision.models`, names of the weights' own categories; both None: all of these.
+        mean, std: as of `dovision.models`; None: as the weights were trained, or ImageNet's, averaged over colours.
         output: as of `Classifier`.
+        new_head: start from the weights, but for the head, which is initialised for the classes.
 
     Raises:
-        ValueError: torchvision has no classification network, or no weights, of that name.
+        ValueError: torchvision has no classification network, or no weights, of that name; a class is not among those
+            of the weights, and no new head is asked for.
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
 
     Example:
@@ -45,37 +58,41 @@ def torchvision_model(
         ('a', 'b')
     """
     checks.choice("model.name", name, torchvision.models.list_models(torchvision.models))
-    network = _network(name, weights, len(classes))
-    _drop_auxiliary_heads(network)
-    if shape[0] != 3:
-        _replace_first_convolution(network, shape[0], pretrained=weights is not None)
-    return Classifier(network, Task(task, tuple(classes)), mean, std, output)
-
-
-def _network(name: str, weights: str | None, outputs: int) -> nn.Module:
     choices = torchvision.models.get_model_weights(name)
     if weights is not None:
         checks.choice("model.weights", weights, ["DEFAULT", *(choice.name for choice in choices)])
-    if weights is None or not has_numbers():
-        return torchvision.models.get_model(name, weights=None, num_classes=outputs)
+    own = None if weights is None else choices[weights]
+    names = of_names(None if own is None else own.meta.get("categories"))
+    stated = stated_or_own(f"{name} with weights={weights or 'null'}", task, classes, names)
+    network = _network(name, own, stated, names, new_head)
+    _drop_auxiliary_heads(network)
+    if shape[0] != 3:
+        _replace_first_convolution(network, shape[0], pretrained=weights is not None)
+    known = own.transforms() if own is not None else None
+    mean, std = normalisation(shape[0], mean, std, None if known is None else (known.mean, known.std))
+    classifier = Classifier(network, stated, mean, std, output)
+    classifier.arguments = {"task": stated.kind, "classes": list(stated.classes), "mean": list(mean), "std": list(std)}
+    return classifier
+
+
+def _network(name: str, weights: WeightsEnum | None, task: Task, names: Task | None, new_head: bool) -> nn.Module:
+    if weights is None:
+        return torchvision.models.get_model(name, weights=None, num_classes=len(task.classes))
+    what, count = f"{weights.name} of {name}", len(weights.meta["categories"])
+    outputs = outputs_of(what, None if names is None else names.classes, count, task, new_head)
+    if not has_numbers():
+        return torchvision.models.get_model(name, weights=None, num_classes=len(task.classes))
     folder = f"{torch.hub.get_dir()}/checkpoints"
     remedy = f"Put the file into {folder}, or start from random weights: model.weights=null."
-    with fetching(f"{weights} of {name}", choices[weights].url, remedy):
-        network = torchvision.models.get_model(name, weights=weights)
-    _replace_head(network, outputs)
-    return network
-
-
-def _replace_head(network: nn.Module, outputs: int) -> None:
-    if outputs == 1000:
-        return
+    with fetching(what, weights.url, remedy):
+        network = torchvision.models.get_model(name, weights=weights.name)
     layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    name, head = [each for each in layers if len(each[1].weight) == 1000][-1]
-    if isinstance(head, nn.Conv2d):
-        new: nn.Module = nn.Conv2d(head.in_channels, outputs, head.kernel_size, head.stride)  # type: ignore[arg-type]
+    head, old = [each for each in layers if len(each[1].weight) == count][-1]
+    if outputs is None:
+        network.set_submodule(head, head_like(old, len(task.classes)))
     else:
-        new = nn.Linear(head.in_features, outputs)
-    network.set_submodule(name, new)
+        choose_outputs(network, head, outputs)
+    return network
 
 
 def _drop_auxiliary_heads(network: nn.Module) -> None:

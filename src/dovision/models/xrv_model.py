@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torchvision
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
-from dovision.models._published import choose_outputs, fetching, has_numbers
+from dovision.models._published import choose_outputs, fetching, has_numbers, output_numbers, stated_or_own
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ class XrvClassifier(Classifier):
         self.untrained = tuple(untrained)
 
 
-def xrv_model(name: str, pretrained: bool, shape: Shape, task: str, classes: Sequence[str]) -> XrvClassifier:
+def xrv_model(
+    name: str, pretrained: bool, shape: Shape, task: str | None, classes: Sequence[str] | None
+) -> XrvClassifier:
     """A torchxrayvision network as a classifier. Needs the extra xrv.
 
     The library's own output is a sigmoid, stretched so that each label's operating point becomes a half. Here the
@@ -40,8 +43,8 @@ def xrv_model(name: str, pretrained: bool, shape: Shape, task: str, classes: Seq
         name: of the library's weights, such as densenet121-res224-nih; it determines architecture and labels.
         pretrained: start from these weights, which the library downloads, and reads by unpickling.
         shape: (1, H, W) of the images, of the size that the network was trained at.
-        task: multilabel.
-        classes: names, one an output, matched to the network's labels.
+        task: multilabel, or None if `classes` is.
+        classes: names, one an output, matched to the network's labels; None: those that it was trained on.
 
     Raises:
         ValueError: there are no such weights; the images are of another shape; no class is among the trained labels.
@@ -54,11 +57,13 @@ def xrv_model(name: str, pretrained: bool, shape: Shape, task: str, classes: Seq
         >>> dv.xrv_model("densenet121-res224-nih", False, (1, 224, 224), "multilabel", ["Effusion"]).task.classes
         ('Effusion',)
     """
-    if task != "multilabel":
+    if task not in ("multilabel", None):
         raise ValueError(f"xrv_model's task must be multilabel, got {task!r}. Choose model=torchvision_model for it.")
     library = checks.import_extra("torchxrayvision", "xrv").models
     facts = _facts(library, name, shape)
     points = {label: at for label, at in zip(facts["labels"], facts["op_threshs"], strict=True) if math.isfinite(at)}
+    stated = stated_or_own(name, task, classes, Task("multilabel", tuple(points)))
+    classes = stated.classes
     untrained = [label for label in classes if label not in points]  # never trained: without an operating point
     if len(untrained) == len(classes):
         raise ValueError(
@@ -71,9 +76,11 @@ def xrv_model(name: str, pretrained: bool, shape: Shape, task: str, classes: Seq
         if untrained:
             log.warning("%s has no trained head for %s: the logits start as 0.", name, ", ".join(untrained))
     names = [label if label in points else "" for label in facts["labels"]]
-    choose_outputs(network, "classifier" if name.startswith("densenet") else "fc", names, classes)
+    choose_outputs(network, "classifier" if name.startswith("densenet") else "fc", output_numbers(names, classes))
     thresholds = [points.get(label, 0.5) for label in classes] if pretrained else []
-    return XrvClassifier(network, Task(task, tuple(classes), tuple(thresholds)), untrained)
+    classifier = XrvClassifier(network, replace(stated, thresholds=tuple(thresholds)), untrained)
+    classifier.arguments = {"task": stated.kind, "classes": list(classes)}
+    return classifier
 
 
 def _facts(library: Any, name: str, shape: Shape) -> dict[str, Any]:

@@ -27,7 +27,8 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]
     """An entry per (run, image), the first image of each run, then the second of each, as long as they fit.
 
     Returns:
-        job, image, label; classes, units, boxes (top, left, bottom, right of each unit, or None), masks (of each unit
+        job, image, label, "" if it has none;
+        classes, units, boxes (top, left, bottom, right of each unit, or None), masks (of each unit
         the pixels of its box that it touches, bits row by row in base64, or None for all), size (height, width);
         scale (the size of effect that has the deepest colour: the largest of all saved images, conditions and classes
         of the job);

@@ -140,8 +140,8 @@ def render_page(
         **_settings(runs),
         results=results.to_dict("records"),
         texts=result_texts(results) if completed else {},
-        headlines={name: METRIC_HEADS[name] for name in HEADLINE_METRICS},
-        quality={name: METRIC_HEADS[name] for name in QUALITY},
+        headlines=_heads(results, HEADLINE_METRICS),
+        quality=_heads(results, QUALITY),
         meaning=MEANING,
         reported={run.label: run.facts[REPORTED] for run in completed if run.facts.get(REPORTED)},
         comparison=comparison,
@@ -202,6 +202,11 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         for note in [*own, *(note for found in run.summary["conditions"].values() for note in found["notes"])]:
             jobs.setdefault(str(note), []).append(run.label)
     return [note if len(runs) == 1 else f"{note} ({_named(labels)})" for note, labels in jobs.items()]
+
+
+def _heads(results: pd.DataFrame, metrics: Sequence[str]) -> dict[str, str]:
+    """The metrics that some run has, with their heads; images without labels have few."""
+    return {name: METRIC_HEADS[name] for name in metrics if name in results and results[name].notna().any()}
 
 
 def _named(labels: Sequence[str]) -> str:

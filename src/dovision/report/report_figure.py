@@ -219,7 +219,9 @@ def span(counts: pd.Series) -> str:
 
 
 def label_names(label: Any, classes: Sequence[str]) -> str:
-    """The name of a class number, or the names of the labels that a list of zeros and ones has."""
+    """The name of a class number, or the names of the labels that a list of zeros and ones has; "" if none is known."""
+    if np.max(label) < 0:
+        return ""
     if np.ndim(label) == 0:
         return classes[int(label)]
     return ", ".join(name for name, is_set in zip(classes, label, strict=True) if is_set == 1) or "none"

@@ -38,7 +38,7 @@ def maps_schema(rows: int, columns: int, height: int, width: int, margin: float,
     sample, group           the row in the split, the patient
     explainer, class        whose map it is, and the class that it speaks for
     variant                 "as is", "perturbed", "randomised 1 of 3", ..., "permuted labels"
-    correct                 whether the classifier is right about that class on that image
+    correct                 whether the classifier is right about that class on that image; null without a label
     state                   "ok", "zero" (no positive cell) or "not finite"
     cells                   the map: rows * columns area means, row by row
     spread                  the standard deviation over the maps of which the map is the mean, cell by cell, as of

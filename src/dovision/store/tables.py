@@ -56,13 +56,14 @@ def samples_schema(task: Task) -> pa.Schema:
 
     sample, name, group     the place in the split's order, the file or name of the image, the patient
     condition, eps                "clean", or such as "eps=0.1" and "eps=8/255"; the epsilon in pixel units, 0 for clean
-    label, prediction       a class number; for multilabel a list of zeros and ones, -1 where not known
+    label, prediction       a class number; for multilabel a list of zeros and ones; -1 where not known
     probability             the highest class probability
     entropy                 nats; for multilabel the sum of the labels' binary entropies
     probabilities, logits   P(y_k | x) and the logit of each class, a list
     margin                  highest minus second-highest probability; for multilabel the smallest 2 |P - threshold|
-    correct                 the label, or each of the labels, was predicted
-    success                 right before the attack and wrong after it; null for clean and for images wrong before
+    correct                 the label, or each of the known labels, was predicted; null where none is known
+    success                 right before the attack and wrong after it; null for clean and for images wrong before.
+                            Of an image without a label: the prediction is another
     success_8bit            the same after the attacked image was rounded to 8 bits
     linf, l2                norms of attacked minus clean image, pixel units
     mean_abs_expected_effect  mean of |expected effect| over units; for multilabel over units and labels

@@ -20,10 +20,15 @@ from dovision.io.atomic import replacing
 from dovision.store.tables import CLEAN, SAMPLES, read_table
 
 EFFECT_MAPS_FOLDER = "maps"  # the folder inside a run directory
-CHOSEN = "of each class, predicted rightly and wrongly, in turn the first ones"
+_CHOSEN = "of each class, predicted rightly and wrongly, in turn the first ones"
 PLAIN = str.maketrans("=/", "--")  # of a condition's name what a file's name should not hold
 
 Picture = npt.NDArray[np.uint8]  # (H, W) or (H, W, 3)
+
+
+def chosen_in_words(labels: Mapping[str, int]) -> str:
+    """The way in which pictures are chosen of images, of which so many are of each class; none are without labels."""
+    return _CHOSEN if labels else "the first ones"
 
 
 def thumbnail_path(folder: Path, sample: int, condition: str) -> Path:
@@ -67,7 +72,7 @@ class PictureChoice:
         for table in tables:
             clean = table.filter(pc.equal(table["condition"].cast(pa.string()), CLEAN))
             for sample, correct in zip(clean["sample"].to_pylist(), clean["correct"].to_pylist(), strict=True):
-                self.offer(sample, correct)
+                self.offer(sample, correct is not False)  # null where there is no label
         return self
 
 

@@ -22,6 +22,7 @@ class CleanImages(NamedTuple):
 
     image: Tensor  # (B, C, H, W) in [0, 1]
     correct: Tensor  # (B,) bool, from Task.correct
+    aim: Tensor | None = None  # what is attacked, as shaped as labels: these, or a prediction; None: the labels
 
 
 def sample_columns(
@@ -46,7 +47,8 @@ def sample_columns(
         names: a name per image, B of them.
         logits: of the classifier under test, shape (B, K), in the condition.
         control_logits, treated_logits: of the measured one, shapes (B, K) and (B, U, K), in the same condition.
-        clean: the same images before the attack; None in the clean condition.
+        clean: the same images before the attack; None in the clean condition. The attack on an image without a label
+            succeeds if it changes what is predicted.
         logits_8bit: (B, K), of the attacked images rounded to 8 bits; None in the clean condition.
         done: (B, U) bool, from `touched`; None is all.
 
@@ -55,6 +57,8 @@ def sample_columns(
     """
     probability = task.probability(logits.detach().float().cpu())
     label = batch.label.cpu()
+    known = task.is_known(label)
+    aim = label if clean is None or clean.aim is None else clean.aim.cpu()
     delta = torch.zeros_like(batch.image) if clean is None else batch.image - clean.image
     columns = {
         "sample": batch.sample.cpu().numpy(),
@@ -69,9 +73,9 @@ def sample_columns(
         "logits": _listed(logits.detach().float().cpu()),
         "entropy": task_entropy(probability, task).numpy(),
         "margin": probability_margin(probability, task).numpy(),
-        "correct": task.correct(probability, label).numpy(),
-        "success": _success(logits, label, task, clean),
-        "success_8bit": _success(logits_8bit, label, task, clean),
+        "correct": pa.array(task.correct(probability, label).numpy(), mask=~known.numpy()),
+        "success": _success(logits, aim, task, clean),
+        "success_8bit": _success(logits_8bit, aim, task, clean),
         "linf": size(delta, "linf").float().cpu().numpy(),
         "l2": size(delta, "l2").float().cpu().numpy(),
     }

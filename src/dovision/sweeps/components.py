@@ -30,6 +30,7 @@ from dovision.runtime.process_state import isolated
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.sweeps.meta_networks import Networks
+from dovision.sweeps.without_fit import check_without_fit
 from dovision.tracking.loggers import check_logger
 from dovision.training.augmentation import Augmentation
 from dovision.training.checkpointing import check_resumable
@@ -64,8 +65,9 @@ class Components:
         self._once(["dataset", content["dataset"]], lambda: _check_dataset(dataset))
         if here:
             self._once(["trainer", content["trainer"]], lambda: _check_trainer(settings))
-        if dataset["classes"] is None:  # which the dataset refuses, since it knows them
+        if dataset["classes"] is None and settings.has_labels:  # which the dataset refuses, since it knows them
             return
+        check_without_fit(settings)
         facts = [dataset[name] for name in ("task", "classes", "shape")]
         network = [content["model"], _file(settings.checkpoint), facts]
         self._once(network, lambda: self._networks.plain(settings))
@@ -133,7 +135,8 @@ def _check_dataset(dataset: Component) -> None:
     """Make what is quickly made: a dataset without files, or one that refuses a folder that is not there."""
     if dataset["classes"] is not None and not isinstance(dataset["classes"], list):
         raise ValueError(f"dataset.classes must be a list of names, such as [cat,dog], got {dataset['classes']!r}.")
-    if "root" not in dataset or not (dataset.get("download") or Path(dataset["root"]).is_dir()):
+    root = dataset.get("root")
+    if not (dataset.get("download") or (isinstance(root, str) and Path(root).is_dir())):
         dataset.make()
 
 
@@ -191,6 +194,8 @@ def _check_optimizer(partial: Any) -> None:
 
 def _check_fits(settings: TrainSettings, networks: Networks) -> None:
     """Refuse metrics and frozen layers that the network does not have, and names of what no fit logs."""
+    if settings.checkpoint is None and not settings.fits_classifier:
+        return
     own = settings.training
     try:
         module = classifier_module(own, networks.plain(settings))

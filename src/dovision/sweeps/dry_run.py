@@ -26,6 +26,7 @@ from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.sweeps.costs import Estimate, on_workers
 from dovision.sweeps.jobs import Job
+from dovision.sweeps.meta_networks import Networks
 from dovision.sweeps.reuse import DONE, decide
 from dovision.sweeps.timing import Asked, Timer
 from dovision.training import model_cache
@@ -72,6 +73,7 @@ class JobEstimator:
         self._timer = Timer(threads)
         self._memory = _memory(output_root)
         self._prints = Fingerprints(output_root)
+        self._meta = Networks()
         self._made: dict[str, Any] = {}  # datasets, interventions and attacks by their configuration
         self._extents: dict[str, Extent] = {}
         self._fitted: set[Path] = set()
@@ -112,6 +114,8 @@ class JobEstimator:
         own = settings.evaluation
         key = json.dumps([*parts, own.split, own.images, own.only_with_boxes])
         if key not in self._extents:
+            if not images.labelled:
+                images.take_classes(self._meta.plain(settings).task)
             units = _units(settings, images, intervention)
             samples = first_samples(images, own.split, own.images, own.only_with_boxes)
             self._extents[key] = Extent(samples, units, len(images.task.classes))

@@ -79,7 +79,7 @@ def _key(settings: SitesSettings) -> list[Any]:
 def _unfitted(settings: SitesSettings) -> Classifier:
     """The configured model, as it is before any fit."""
     classifier, logits = _tried(settings)
-    expected = (1, len(settings.dataset["classes"]))
+    expected = (1, len(classifier.task.classes if (named := settings.dataset["classes"]) is None else named))
     got = f"shape {tuple(logits.shape)}" if isinstance(logits, torch.Tensor) else type(logits).__name__
     if got != f"shape {expected}":
         raise ValueError(
@@ -121,7 +121,7 @@ def _fitted(settings: TrainSettings, file: Path) -> Classifier:
     with torch.device("meta"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
         stage = model_cache.read_model(settings, file)
-    model_cache.check_fits(
-        stage, Task(settings.dataset["task"], tuple(settings.dataset["classes"])), tuple(settings.dataset["shape"])
-    )
+    named = settings.dataset["classes"]
+    task = stage.classifier.task if named is None else Task(settings.dataset["task"], tuple(named))
+    model_cache.check_fits(stage, task, tuple(settings.dataset["shape"]))
     return stage.classifier

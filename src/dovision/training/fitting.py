@@ -51,6 +51,12 @@ def fit_classifier(
     checkpoint.save_checkpoint(path, network, settings.model.record(), None, facts)
 
 
+def save_as_given(settings: TrainSettings, path: Path) -> None:
+    """Write the checkpoint of the configured model with the weights that it begins from, and without scores."""
+    facts = {"fit": path.parent.name, "scores": {}, "limits": {}}
+    checkpoint.save_checkpoint(path, laid_out(settings.model.make()), settings.model.record(), None, facts)
+
+
 def fit_autoencoder(
     settings: TrainSettings, images: Images, plain: Classifier, fitted: Path, path: Path, loggers: Sequence[Logger]
 ) -> None:

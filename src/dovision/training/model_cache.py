@@ -29,7 +29,7 @@ from dovision.store import config_diff
 from dovision.store.provenance import files_named, software
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fit_callbacks import of_fit
-from dovision.training.fitting import fit_autoencoder, fit_classifier, laid_out
+from dovision.training.fitting import fit_autoencoder, fit_classifier, laid_out, save_as_given
 from dovision.training.named_loggers import named_loggers
 from dovision.training.sanity_checks import PermutedLabels
 from dovision.training.trainer import limits, limits_in_words
@@ -72,6 +72,8 @@ def classifier(
 ) -> FittedModel:
     """The classifier of `checkpoint`, or that of the configured data, model, training and seed, fitted if need be.
 
+    One that is not fitted has the weights of its model; images without labels take its classes.
+
     Args:
         settings: of the job.
         images: which it is fitted to.
@@ -83,9 +85,15 @@ def classifier(
     """
     if settings.checkpoint is not None:
         model = read_model(settings, settings.checkpoint)
-        check_fits(model, images.task, images.shape)
-        return model
-    return _fitted(settings, images, images.fingerprint, loggers, again=again)
+    elif not settings.fits_classifier:
+        networks = settings.model.record(), None
+        key = _classifier_key(settings, "", False)
+        model = _cached_or_fitted(settings, key, networks, lambda path: save_as_given(settings, path), again)
+    else:
+        return _fitted(settings, images, images.fingerprint, loggers, again=again)
+    images.take_classes(model.classifier.task)
+    check_fits(model, images.task, images.shape)
+    return model
 
 
 def permuted(settings: TrainSettings, images: Images, loggers: Sequence[Logger] = ()) -> FittedModel:
@@ -190,6 +198,9 @@ def _fitted(
 
 
 def _classifier_key(settings: TrainSettings, data: str, permuted: bool, digest: Digest = sha256) -> Key:
+    if not settings.fits_classifier:
+        code = hashing.fitting_code_hash()
+        return _key(CLASSIFIER, {"model": settings.model}, digest, code=code, labels="none", fit=False)
     parts: Parts = {
         "model": settings.model,
         "training": settings.training.classifier,
@@ -240,7 +251,8 @@ def _cached_or_fitted(
         if not again and _is_found(path, networks):
             log.info("found the fitted %s: %s", path.stem, path)
         else:
-            log.info("fitting the %s: %s%s", path.stem, path, _unlike(path.parent, key))
+            how = "fitting" if key.around.get("fit", True) else "not fitting, but taking the model's weights for"
+            log.info("%s the %s: %s%s", how, path.stem, path, _unlike(path.parent, key))
             if limited := limits(settings.trainer):
                 log.warning("for trying out, and no result, since it is limited by %s", limits_in_words(limited))
             write_json(path.parent / _KEY_FILE, key.content)

@@ -80,6 +80,8 @@ def label_success(folder: Path) -> pd.DataFrame:
     rows, groups = [], clean["group"].to_numpy()
     for number, label in enumerate(task.classes):
         known = truth[:, number] >= 0
+        if not known.any():
+            continue
         right = known & (before[:, number] == truth[:, number])
         for condition, own in attacked.groupby("condition", sort=False):
             after = np.stack(own.loc[clean.index, "prediction"])[:, number]

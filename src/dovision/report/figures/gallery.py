@@ -36,7 +36,7 @@ from dovision.store.display_names import display_name
 from dovision.store.map_tables import MapGrid
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, largest_effect, read_effects, read_samples
-from dovision.store.thumbnails import CHOSEN, Picture, load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import UnitMasks, masks_of, read_masks
 from dovision.types import Box
 
@@ -68,7 +68,8 @@ class Gallery(FigureComponent):
             f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all saved images, "
             "conditions and classes of the job."
         )
-        words = caption(text, [run], f"n = {len(chosen)}, {CHOSEN}; single images, so no interval.")
+        how = chosen_in_words(run.summary["labels"])
+        words = caption(text, [run], f"n = {len(chosen)}, {how}; single images, so no interval.")
         figure = gallery(pictures, frame, largest_effect(effects), read_masks(run.folder))
         yield ReportFigure(GALLERY, "Images and effect maps", words, figure, frame)
 
@@ -100,8 +101,8 @@ def gallery(
 
     Args:
         pictures: the image of each (sample, condition), shape (H, W) or (H, W, 3), 8 bits.
-        frame: a row per (sample, condition, unit): predicted (the likeliest class), control (its probability), label,
-            effect (on that class), top, left, bottom, right (pixels of the image, or nan).
+        frame: a row per (sample, condition, unit): predicted (the likeliest class), control (its probability), label
+            ("" where there is none), effect (on that class), top, left, bottom, right (pixels of the image, or nan).
         largest: the size of effect that has the deepest colour.
         masks: the pixels that units touch, where these are not all of the box.
     """
@@ -114,8 +115,9 @@ def gallery(
         image, effects = panels[row, column : column + 2]
         picture, facts = pictures[sample, condition], units.iloc[0]
         _picture(image, picture)
-        predicted, label = shortened(facts["predicted"], 14), shortened(facts["label"], 18)
-        image.set_xlabel(f"predicted: {predicted} ({facts['control']:.2f})\ntrue: {label}", fontsize=SMALL, loc="left")
+        text = f"predicted: {shortened(facts['predicted'], 14)} ({facts['control']:.2f})"
+        true = f"\ntrue: {shortened(facts['label'], 18)}" if facts["label"] else ""
+        image.set_xlabel(text + true, fontsize=SMALL, loc="left")
         _effects(effects, picture, units, scale, masks)
         if row == 0:
             image.set_title(display_name(condition), weight="bold")
@@ -152,7 +154,7 @@ def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.
 
     Args:
         pictures: the image of each sample, shape (H, W) or (H, W, 3), 8 bits.
-        frame: a row per (sample, explainer): class, correct, state, cells.
+        frame: a row per (sample, explainer): class, correct (None without a label), state, cells.
         boxes: of these samples, with label.
         grid: what the cells and the boxes lie on.
     """
@@ -165,7 +167,8 @@ def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.
         maps = frame[frame["sample"] == sample].set_index("explainer")
         label, edges = maps["class"].iloc[0], (0, picture.shape[1], picture.shape[0], 0)
         _picture(row[0], picture, extent=edges)
-        row[0].set_xlabel(f"{shortened(label, 14)} ({'right' if maps['correct'].iloc[0] else 'wrong'})", fontsize=SMALL)
+        judged = {True: " (right)", False: " (wrong)"}.get(maps["correct"].iloc[0], "")
+        row[0].set_xlabel(f"{shortened(label, 14)}{judged}", fontsize=SMALL)
         for axes, explainer in zip(row[1:], explainers, strict=True):
             _map(axes, maps.loc[explainer], grid, edges, largest.get(explainer, 1.0))
         for axes in row:

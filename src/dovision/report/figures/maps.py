@@ -28,7 +28,7 @@ from dovision.store.display_names import component_text, display_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
-from dovision.store.thumbnails import CHOSEN, load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.thumbnails import chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
 
 TITLES = {
     "pointing": "pointing\ngame ↑",
@@ -241,7 +241,8 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
         "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer. Yellow: boxes "
         "that speak for the class; light blue: other objects. Images with a box come first."
     )
-    words = _map_caption(run, text, f"n = {len(pictures)}, {CHOSEN}; single images, so no interval.")
+    how = chosen_in_words(run.summary["labels"])
+    words = _map_caption(run, text, f"n = {len(pictures)}, {how}; single images, so no interval.")
     figure = map_gallery(pictures, frame, boxes[boxes["sample"].isin(pictures)], read_grid(run.folder))
     data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])
     yield ReportFigure("map_gallery", "Images, boxes and maps", words, figure, data)

@@ -26,7 +26,7 @@ from dovision.store.display_names import component_name
 from dovision.store.map_tables import AS_IS, BOXES_FILE, MAPS_FILE, read_box_table, read_grid, read_maps
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, boxes_of, read_effects, read_samples
-from dovision.store.thumbnails import CHOSEN, Picture, load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import masks_of, read_masks
 from dovision.types import BOX_COLUMNS
 
@@ -44,14 +44,18 @@ class Overlay(FigureComponent):
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         if (run.folder / MAPS_FILE).is_file():
             panels, limit, what = *self._maps(run), "Each map of an explainer over the same image, by its largest value"
+            count = 1
         else:
             panels, limit, what = *self._effects(run), "Effect of each unit on the likeliest class, over the image"
+            count = len(panels)
         if not panels:
             return
         boxed = any(len(boxes) for _, _, _, boxes, _ in panels)
         objects = "; yellow boxes: objects that speak for the class, light blue ones: others" if boxed else ""
         text = f"{what}; {SIGN}{objects}."
-        words = caption(text, [run], f"n = {len(panels)} pictures; {CHOSEN}; single images, so no interval.")
+        how = chosen_in_words(run.summary["labels"])
+        pictures = f"n = {count} {'picture' if count == 1 else 'pictures'}"
+        words = caption(text, [run], f"{pictures}; {how}; single images, so no interval.")
         data = pd.DataFrame(
             [
                 {"panel": title, "row": row, "column": column, "value": value}
@@ -70,6 +74,7 @@ class Overlay(FigureComponent):
         measured = [sample for sample in pictured if sample in set(effects["sample"])]
         if not measured:
             return [], 1.0
+        names = clean.set_index("sample")["name"]
         masks, known = read_masks(run.folder), set(boxes["sample"])
         panels: list[_Panel] = []
         size = effects["effect"].abs().groupby(effects["sample"]).max()
@@ -80,6 +85,8 @@ class Overlay(FigureComponent):
             values = stack(height, width, boxes_of(units), units["effect"].tolist(), 0.0, masks_of(units, masks))
             title = f"predicted: {shortened(first['predicted'], 18)} ({first['control']:.2f})"
             label = f"\ntrue: {shortened(first['label'], 22)}" if first["label"] != first["predicted"] else ""
+            if not first["label"]:
+                label = f"\n{shortened(names[sample], 26)}"
             panels.append((title + label, picture, values, boxes[boxes["sample"] == sample], first["predicted"]))
         return panels, float(max(np.abs(values).max() for _, _, values, _, _ in panels)) or 1.0
 

@@ -36,9 +36,13 @@ class Results(FigureComponent):
             ("results", "Headline numbers", "", HEADLINE_METRICS),
             ("classifier_quality", "Quality of the classifier", MEANING, summary.QUALITY),
         )
-        for name, title, text, metrics in shown:
+        for name, title, text, possible in shown:
             columns = {"condition": frame["condition"].map(display_name), "images": frame["images"].map("{:,}".format)}
-            columns |= {"images by class": frame["labels"], **{METRIC_HEADS[name]: texts[name] for name in metrics}}
+            columns |= {"images by class": frame["labels"]} if frame["labels"].any() else {}
+            metrics = [name for name in possible if frame[name].notna().any()]
+            if not metrics:  # without labels
+                continue
+            columns |= {METRIC_HEADS[name]: texts[name] for name in metrics}
             table = pd.DataFrame(columns).set_axis(frame["job"])
             data = frame[[*frame.columns[:5], *(f"{metric}{end}" for metric in metrics for end in INTERVAL_FIELDS)]]
             words = caption(text, runs, images(frame["images"]), f"In brackets: {BOTH_INTERVALS}.", data)

