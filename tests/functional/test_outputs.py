@@ -260,7 +260,7 @@ def test_networks_that_return_something_else_are_refused_in_a_sentence(network, 
     [
         (lambda: dv.ClassShare([]), "classes must name different channels"),
         (lambda: dv.ClassShare(region=torch.zeros(3, 3, dtype=torch.bool)), "region must be bool .* with a pixel"),
-        (lambda: dv.ClassShare(region=(0, 0, 3, 3)), "region must be a Box of at least a pixel, a mask or None"),
+        (lambda: dv.ClassShare(region=(0, 0, 3)), "region must be a Box of at least a pixel, a mask or None"),
         (lambda: dv.MeanLogit(output="a b"), "output must be a function .*got 'a b'"),
         (lambda: dv.BoxScore([], []), "boxes must be at least one Box"),
         (lambda: dv.BoxScore([BOX], [1, 2]), "boxes must be at least one Box .* with a label each"),

@@ -12,9 +12,12 @@ import torch
 import yaml
 
 import dovision
+from dovision.config.component import Component
+from dovision.functional.outputs import ClassShare
 from dovision.io import sealed
 from dovision.models import _catalogue, checkpoint
 from dovision.models.small_cnn import small_cnn
+from dovision.types import Box
 
 CONF = Path(__file__).parents[2] / "conf"
 NAMED = {yaml.safe_load(file.read_text())["_target_"] for file in CONF.glob("model/*.yaml")} | {
@@ -175,3 +178,29 @@ def test_the_start_of_training_is_left_out():
 def test_a_model_of_the_catalogue_is_made():
     made = _catalogue.build(MODEL)
     assert made(torch.zeros(1, 1, 28, 28)).shape == (1, 2)
+
+
+SHARE = {"_target_": "dovision.functional.outputs.ClassShare", "classes": [1], "region": [0, 0, 4, 4]}
+
+
+def test_a_model_may_read_its_output_by_a_function_of_the_package_and_by_no_other(monkeypatch):
+    given = {}
+    monkeypatch.setattr(_catalogue, "factories", lambda: {"made": lambda output: given.update(output=output)})
+    _catalogue.build({"_target_": "made", "output": SHARE})
+    assert isinstance(given["output"], ClassShare)
+    assert given["output"].region == Box(0, 0, 4, 4)
+    with pytest.raises(ValueError, match=r"names os.system, .*readings of outputs.*trust_checkpoint=true"):
+        _catalogue.build({"_target_": "made", "output": {"_target_": "os.system", "command": "true"}})
+
+
+def test_a_trusted_checkpoint_may_name_any_function_with_arguments_or_without():
+    function = {"_target_": "operator.itemgetter", "_partial_": True}
+    made = _catalogue.make_any({"_target_": "builtins.dict", "output": function, "index": 3})
+    assert made["output"]("out")({"out": 5}) == 5
+
+
+def test_the_yaml_of_a_model_takes_a_function():
+    settings = yaml.safe_load((CONF / "model" / "torchvision_model.yaml").read_text())
+    data = {"shape": [1, 64, 64], "task": "multilabel", "classes": ["a", "b"]}
+    with torch.device("meta"):
+        assert isinstance(Component("model", settings | data | {"output": SHARE}).make().output, ClassShare)

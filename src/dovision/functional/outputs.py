@@ -89,19 +89,24 @@ class _Maps:
 
     Args:
         classes: numbers of the classes, in the order of the task's; None is all.
-        region: of the network's maps, in their pixels: a box, or a mask, bool of shape (H, W). None is all.
+        region: of the network's maps, in their pixels: a box (or its top, left, bottom and right), or a mask, bool of
+            shape (H, W). None is all.
         output: where the maps are in what the network returns, shape (B, C, H, W), as of `reading`. None: the maps
             themselves, or "out", or "logits".
     """
 
     def __init__(
-        self, classes: Sequence[int] | None = None, region: Box | Tensor | None = None, output: str | None = None
+        self,
+        classes: Sequence[int] | None = None,
+        region: Box | Sequence[int] | Tensor | None = None,
+        output: str | None = None,
     ) -> None:
         self.classes = None if classes is None else list(checks.channels("classes", classes))
         if isinstance(region, Tensor) and not (region.dtype == torch.bool and region.ndim == 2 and region.any()):
             raise ValueError(
                 f"region must be bool of shape (H, W) with a pixel, got {region.dtype} of shape {tuple(region.shape)}."
             )
+        region = _as_box(region)
         if region is not None and not isinstance(region, Tensor) and not (isinstance(region, Box) and region.area):
             raise ValueError(f"region must be a Box of at least a pixel, a mask or None, got {region!r}.")
         self.region = region
@@ -192,7 +197,8 @@ class BoxScore:
     are none.
 
     Args:
-        boxes: K boxes in pixels of the image, in the order of the task's classes.
+        boxes: K boxes in pixels of the image, each also as its top, left, bottom and right, in the order of the task's
+            classes.
         labels: the label of each, as the detector numbers them.
         iou: intersection over union from which on a detection is one of the box.
 
@@ -205,12 +211,13 @@ class BoxScore:
         tensor([[0.]])
     """
 
-    def __init__(self, boxes: Sequence[Box], labels: Sequence[int], iou: float = 0.5) -> None:
-        if not boxes or len(boxes) != len(labels) or not all(isinstance(box, Box) and box.area for box in boxes):
+    def __init__(self, boxes: Sequence[Box | Sequence[int]], labels: Sequence[int], iou: float = 0.5) -> None:
+        known: list[Box] = [_as_box(box) for box in boxes]
+        if not known or len(known) != len(labels) or not all(isinstance(box, Box) and box.area for box in known):
             raise ValueError(
                 f"boxes must be at least one Box of at least a pixel, with a label each, got {boxes!r} and {labels!r}."
             )
-        self.boxes = torch.tensor([(box.left, box.top, box.right, box.bottom) for box in boxes], dtype=torch.float)
+        self.boxes = torch.tensor([(box.left, box.top, box.right, box.bottom) for box in known], dtype=torch.float)
         self.labels = torch.tensor([checks.count("labels", label) for label in labels])
         self.iou = checks.within("iou", iou, 0, 1)
 
@@ -232,6 +239,13 @@ class BoxScore:
         matched = common / (area[:, None] + own - common) >= self.iou
         matched &= self.labels.to(labels)[:, None] == labels
         return torch.cat([(matched * scores), scores.new_zeros(len(known), 1)], 1).amax(1)
+
+
+def _as_box(region: Any) -> Any:
+    """Four whole numbers as a box, such as YAML has them; all else as it is."""
+    if isinstance(region, Sequence) and len(region) == 4 and all(type(end) is int for end in region):
+        return Box(*region)
+    return region
 
 
 _DETECTION = ("boxes", "labels", "scores")

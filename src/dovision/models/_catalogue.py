@@ -13,8 +13,15 @@ from typing import Any
 from torch import nn
 
 from dovision import checks, models
+from dovision.functional import outputs
 
 Factory = Callable[..., Any]
+READINGS: Mapping[str, Factory] = MappingProxyType(  # of what networks return, that an argument of a model may be
+    {
+        f"{outputs.__name__}.{reading.__name__}": reading
+        for reading in (outputs.BoxScore, outputs.ClassShare, outputs.MeanLogit)
+    }
+)
 
 
 @functools.cache
@@ -44,14 +51,7 @@ def build(settings: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: the target is none of them, or refuses its arguments.
     """
-    target = str(settings.get("_target_"))
-    factory = factories().get(target)
-    if factory is None:
-        raise ValueError(
-            f"it names {target}, which is not one of dovision's models.{checks.suggestion(target, factories())} "
-            "If you trust the file and the code that it names, say so: trust_checkpoint=true."
-        )
-    return _call(factory, settings)
+    return _call(_listed(factories(), "models"), settings, _listed(READINGS, "readings of outputs"))
 
 
 def make_any(settings: Mapping[str, Any]) -> Any:
@@ -60,18 +60,45 @@ def make_any(settings: Mapping[str, Any]) -> Any:
     Raises:
         ValueError: there is no such target, or it refuses its arguments.
     """
-    target = str(settings.get("_target_"))
+    return _call(_imported, settings, _imported)
+
+
+def _listed(known: Mapping[str, Factory], what: str) -> Callable[[str], Factory]:
+    """Finds a target in a closed list."""
+
+    def find(target: str) -> Factory:
+        if target not in known:
+            raise ValueError(
+                f"it names {target}, which is not one of dovision's {what}.{checks.suggestion(target, known)} "
+                "If you trust the file and the code that it names, say so: trust_checkpoint=true."
+            )
+        return known[target]
+
+    return find
+
+
+def _imported(target: str) -> Factory:
     module, _, name = target.rpartition(".")
     try:
-        factory = getattr(import_module(module), name)
+        return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"it names {target}, which cannot be imported: {error}.") from error
-    return _call(factory, settings)
 
 
-def _call(factory: Factory, settings: Mapping[str, Any]) -> Any:
-    arguments = {name: value for name, value in settings.items() if name != "_target_"}
+def _call(find: Callable[[str], Factory], settings: Mapping[str, Any], find_part: Callable[[str], Factory]) -> Any:
+    """What the target of some settings returns; an argument with a target of its own is made first.
+
+    Args:
+        find: the function that a target names.
+        settings: `_target_`, arguments, and `_partial_`: true where the function itself is meant.
+        find_part: as `find`, for arguments.
+    """
+    factory = find(str(settings.get("_target_")))
+    arguments = {name: value for name, value in settings.items() if name not in ("_target_", "_partial_")}
+    for name, value in arguments.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            arguments[name] = _call(find_part, value, find_part)
     try:
-        return factory(**arguments)
+        return functools.partial(factory, **arguments) if settings.get("_partial_") else factory(**arguments)
     except (TypeError, ValueError, RuntimeError, KeyError, IndexError, OverflowError, MemoryError) as error:
         raise ValueError(f"{settings['_target_']} refuses its arguments: {error}") from error

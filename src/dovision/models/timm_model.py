@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dovision import checks
+from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
 from dovision.models._published import (
     choose_outputs,
@@ -33,7 +34,7 @@ def timm_model(
     classes: Sequence[str] | None,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-    output: str | Sequence[int] | None = None,
+    output: str | Sequence[int] | Reading | None = None,
     new_head: bool = False,
 ) -> Classifier:
     """A timm network as a classifier. Needs the extra timm.

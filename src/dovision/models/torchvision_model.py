@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.models import WeightsEnum
 
 from dovision import checks
+from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
 from dovision.models._published import (
     choose_outputs,
@@ -32,7 +33,7 @@ def torchvision_model(
     classes: Sequence[str] | None,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-    output: str | Sequence[int] | None = None,
+    output: str | Sequence[int] | Reading | None = None,
     new_head: bool = False,
 ) -> Classifier:
     """A torchvision network as a classifier.
