@@ -77,7 +77,9 @@ def test_every_setting_of_model_training_and_autoencoder_is_part_of_its_fit(conf
     nodes = {"model": 0, "training__classifier": 0, "augmentation": 0, "autoencoder": 2, "training__autoencoder": 2}
     for node, place in nodes.items():
         for name in leaves(OmegaConf.select(config, node.replace("__", ".")), node):
-            value = {"_target_": "collections.Counter"} if name.endswith(("__scheduler", "__attack")) else 17
+            now = OmegaConf.select(config, name.replace("__", "."))
+            value = not now if isinstance(now, bool) else 17
+            value = {"_target_": "collections.Counter"} if name.endswith(("__scheduler", "__attack")) else value
             assert found(config, **{name: value})[place] != found(config)[place], name
 
 

@@ -26,6 +26,7 @@ EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("training/checkpointing.py", "trainer.save_checkpoint"): "by io.sealed, see SealedIO",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "in a folder that is published when it is whole",
     ("store/adversarial_cache.py", "np.save"): "in that folder",
+    ("notebook/drawing.py", "figure.savefig"): "to memory",
     ("report/inline_assets.py", "plain.save"): "to memory",
     ("store/tables.py", "self._file.write_table"): "by a writer to a file that is written aside",
     ("cli/session.py", "logging.FileHandler"): "a log, that comes as it comes",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from dovision.cli.train import main as train
 from dovision.config import settings
@@ -27,7 +28,10 @@ def names(group: str) -> list[str]:
 
 def composed(command: str, *overrides: str):
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return settings.read(command, compose(command, list(overrides)))
+        config = compose(command, list(overrides))
+    if OmegaConf.is_missing(config.dataset, "root"):
+        config.dataset.root = "."
+    return settings.read(command, config)
 
 
 def fitted(root: Path) -> list[Path]:

@@ -114,6 +114,17 @@ class ImageFolder(Case):
         exchange(self.folder / "dog" / "3.bmp", last_bit)
 
 
+class Pictures(Case):
+    def write(self):
+        for number in range(2):
+            pixels = RANDOM.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(self.folder / f"{number}.bmp")
+        return {"root": str(self.folder), "shape": [3, 8, 8]}
+
+    def exchange(self):
+        exchange(self.folder / "1.bmp", last_bit)
+
+
 class ChestXray14(Case):
     def write(self):
         return {**FILMS, "root": str(self.folder), "store_size": None}
@@ -171,6 +182,7 @@ CASES = {
     "chest_xray14": ChestXray14,
     "digits": Digits,
     "phantom": Phantom,
+    "pictures": Pictures,
 }
 
 

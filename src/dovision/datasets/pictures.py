@@ -89,7 +89,12 @@ class Pictures(Images):
         self.content = _checks.fingerprint((repr((self._task, self.shape)).encode(), *digests), {})
 
     @property
-    def task(self) -> Task:  # type: ignore[override]  # of the classifier, once it is known
+    def task(self) -> Task:  # type: ignore[override]
+        """That of the classifier, once `take_classes` has given it.
+
+        Raises:
+            ValueError: it has not.
+        """
         if self._task is None:
             raise ValueError("pictures have no classes before a classifier gives them its own, by take_classes.")
         return self._task

@@ -16,6 +16,7 @@ from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier
 from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
+from dovision.io import arrays
 from dovision.notebook.image_data import as_image_data
 from dovision.notebook.measuring import (
     ResultFolder,
@@ -78,11 +79,14 @@ class AttackedImages(MeasuredImages):
         Raises:
             ValueError: the attack had no such epsilon, or several and none is named.
         """
-        return torch.from_numpy(np.load(adversarial_path(self.folder / FOLDER / MAIN, self._chosen(eps))))
+        path = adversarial_path(self.folder / FOLDER / MAIN, self._chosen(eps))
+        return torch.from_numpy(np.array(arrays.mapped(path, np.float32, (None, None, None, None))))
 
     def batch(self, eps: float | str | None = None) -> Batch:
         """The same with their labels, sample numbers and groups; arguments and errors as of `images`."""
-        sample, group = torch.from_numpy(np.load(self.folder / FOLDER / MAIN / KEYS)).unbind(1)
+        sample, group = torch.from_numpy(
+            np.array(arrays.mapped(self.folder / FOLDER / MAIN / KEYS, np.int64, (None, 2)))
+        ).unbind(1)
         clean = self.samples[self.samples["condition"] == CLEAN].set_index("sample")["label"]
         label = torch.tensor(np.stack(clean.loc[sample.numpy()].tolist()))
         return Batch(self.images(eps), label if label.ndim == 1 else label.float(), sample, group)

@@ -37,10 +37,10 @@ def write_quantus(
         ValueError: there are not as many of each.
 
     Example:
-        >>> import numpy as np, tempfile
+        >>> import numpy, tempfile
         >>> folder = tempfile.mkdtemp()
-        >>> path = write_quantus(f"{folder}/a", np.zeros((2, 3, 8, 8)), np.array([0, 1]), np.ones((2, 8, 8)))
-        >>> {name: array.shape for name, array in np.load(path).items()}
+        >>> path = write_quantus(f"{folder}/a", numpy.zeros((2, 3, 8, 8)), numpy.array([0, 1]), numpy.ones((2, 8, 8)))
+        >>> {name: array.shape for name, array in numpy.load(path).items()}
         {'x_batch': (2, 3, 8, 8), 'y_batch': (2,), 'a_batch': (2, 1, 8, 8)}
     """
     counts = {"image": len(image), "target": len(target), "maps": len(maps)}
