@@ -22,6 +22,7 @@ _HOMES = {  # of what is no component
     "functional.outputs": ("BoxScore", "ClassShare", "MeanLogit"),
     "interfaces": ("Attack", "Classifier", "Detector", "Explainer", "Images", "Intervention"),
     "interventions.brush": ("Brush",),
+    "interventions.interchange": ("Interchange",),
     "notebook.by_name": ("component",),
     "notebook.effect_map": ("EffectResult", "effect_map"),
     "notebook.example": ("example",),

@@ -86,6 +86,7 @@ from dovision.interventions.fills import Noise as Noise
 from dovision.interventions.fills import Transformed as Transformed
 from dovision.interventions.interchange import ClassInterchange as ClassInterchange
 from dovision.interventions.interchange import CounterfactualInterchange as CounterfactualInterchange
+from dovision.interventions.interchange import Interchange as Interchange
 from dovision.interventions.interchange import PairedInterchange as PairedInterchange
 from dovision.interventions.joint import Joint as Joint
 from dovision.interventions.joint import Path as Path

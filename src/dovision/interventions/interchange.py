@@ -33,6 +33,14 @@ class Interchange(ActivationValue):
 
     Args:
         images: the source of each sample, shape (N, C, H, W) in [0, 1], or one source for all, shape (1, C, H, W).
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 2))
+        >>> image, source = torch.rand(2, 1, 1, 8, 8)
+        >>> swapped = dv.Activation("0", value=dv.Interchange(source))
+        >>> dv.effect_map(dv.wrap(network, classes=2), image, swapped).units
+        ('c0', 'c1', 'c2', 'c3')
     """
 
     def __init__(self, images: Tensor) -> None:
