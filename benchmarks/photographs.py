@@ -31,10 +31,10 @@ TRAIN_WIDTH = 0.6  # share of each photograph, from the left
 SPLITS = {"train": (0, 60), "val": (1, 20), "test": (1, 20)}  # left or right, and crops of each photograph
 LEAST, PIXELS = 96, 160  # side of the smallest crop in the photograph, and of all once resized
 COMMAND = """\
-dovision-evaluate dataset=image_folder dataset.root={root} 'dataset.classes=[{classes}]' \\
+dovision-evaluate -m dataset=image_folder dataset.root={root} 'dataset.classes=[{classes}]' \\
   'dataset.shape=[3,{pixels},{pixels}]' model=efficientnet_lite0 training.classifier.epochs=0 intervention=latent \\
   autoencoder=topk_sae autoencoder.after=blocks.4 autoencoder.channels=112 autoencoder.k=16,32 \\
-  training.autoencoder.epochs=30 attack=none evaluation.images=70 name=photographs -m"""
+  training.autoencoder.epochs=30 attack=none evaluation.images=70 name=photographs"""
 
 
 def parts(photograph: Image.Image) -> tuple[Image.Image, Image.Image]:

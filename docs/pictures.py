@@ -67,7 +67,7 @@ def draw_page(sweep: Path, path: Path) -> None:
     window = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1280,900"]
     subprocess.run(["chromium", *window, f"--screenshot={path}", page], check=True, capture_output=True)
     with Image.open(path) as taken:
-        taken.convert("RGB").quantize(128).save(path, optimize=True)
+        taken.convert("RGB").save(path, optimize=True)
 
 
 def main() -> None:

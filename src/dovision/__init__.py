@@ -9,8 +9,8 @@ In a notebook, with any torch module:
 Every component has its class here by name, and so has every metric of `dv.metrics`: `dv.PGD`, `dv.GradCAM`,
 `dv.EffectConsistency`; `dv.component("detector", "ood_knn")` makes one with the settings of its yaml file.
 
-Nothing is imported before its name is used: `import dovision` takes neither torch nor Hydra, Lightning or W&B. What
-each name is stands in `__init__.pyi`, which `make tables` writes, for type checkers and editors.
+Nothing is imported before its name is used: `import dovision` imports neither torch nor Hydra, Lightning or W&B. The
+stub `__init__.pyi`, which `make tables` writes, gives type checkers and editors the type of each name.
 """
 
 from importlib import import_module

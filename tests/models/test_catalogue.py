@@ -191,6 +191,8 @@ def test_a_model_may_read_its_output_by_a_function_of_the_package_and_by_no_othe
     assert given["output"].region == Box(0, 0, 4, 4)
     with pytest.raises(ValueError, match=r"names os.system, .*readings of outputs.*trust_checkpoint=true"):
         _catalogue.build({"_target_": "made", "output": {"_target_": "os.system", "command": "true"}})
+    with pytest.raises(ValueError, match="made refuses its arguments"):
+        _catalogue.build({"_target_": "made", "output": None, "_partial_": True})
 
 
 def test_a_trusted_checkpoint_may_name_any_function_with_arguments_or_without():

@@ -26,13 +26,13 @@ from dovision.store.tables import CLEAN, boxes_of
 from dovision.types import Box, object_kind
 
 CORRELATION = (-1.0, 1.0)  # least and largest value
-SHARE = (0.0, 1.0)
+_SHARE = (0.0, 1.0)
 RANGES = {  # of the metrics of a map
-    "pointing": SHARE,
-    "energy": SHARE,
-    "iou": SHARE,
-    "deletion": SHARE,
-    "insertion": SHARE,
+    "pointing": _SHARE,
+    "energy": _SHARE,
+    "iou": _SHARE,
+    "deletion": _SHARE,
+    "insertion": _SHARE,
     "true_effects": CORRELATION,
     "stability": CORRELATION,
 }

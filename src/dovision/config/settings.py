@@ -326,7 +326,7 @@ class ReportSettings(CommandSettings):
 
     sweep: Folder
     output: Folder | None
-    figure_width: Annotated[float, _rule(checks.number)]  # inches
+    figure_width: Annotated[float, _rule(checks.within, 3.25, 6.75)]  # inches
     details: Whole  # runs
     log_to: Chosen  # components of the group logger
 

@@ -30,8 +30,7 @@ class Pictures(Images):
     BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, in folders known by the ending of their names, of one frame and at most 67
     million pixels: greyscale, RGB, RGBA, CMYK, palette, 16-bit. They are turned as their EXIF orientation says, brought
     to [0, 1] and to the shape's channels, resized to cover the shape, and their centre is taken. All are of the split
-    test. Their classes are those of the
-    classifier that sees them (`take_classes`), and no label is known.
+    test. Their classes are those of the classifier that sees them (`take_classes`), and no label is known.
 
     Args:
         root: a folder; a picture; a text file with the path of a picture a line, relative to its own folder; or a list

@@ -212,7 +212,7 @@ class BoxScore:
     """
 
     def __init__(self, boxes: Sequence[Box | Sequence[int]], labels: Sequence[int], iou: float = 0.5) -> None:
-        known: list[Box] = [_as_box(box) for box in boxes]
+        known: list[Box] = [_as_box(box) for box in boxes or ()]
         if not known or len(known) != len(labels) or not all(isinstance(box, Box) and box.area for box in known):
             raise ValueError(
                 f"boxes must be at least one Box of at least a pixel, with a label each, got {boxes!r} and {labels!r}."

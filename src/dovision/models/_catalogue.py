@@ -90,15 +90,24 @@ def _call(find: Callable[[str], Factory], settings: Mapping[str, Any], find_part
 
     Args:
         find: the function that a target names.
-        settings: `_target_`, arguments, and `_partial_`: true where the function itself is meant.
+        settings: `_target_` and arguments; an argument with `_partial_: true` is the function itself.
         find_part: as `find`, for arguments.
     """
     factory = find(str(settings.get("_target_")))
-    arguments = {name: value for name, value in settings.items() if name not in ("_target_", "_partial_")}
+    arguments = {name: value for name, value in settings.items() if name != "_target_"}
     for name, value in arguments.items():
         if isinstance(value, Mapping) and "_target_" in value:
-            arguments[name] = _call(find_part, value, find_part)
+            arguments[name] = _part(find_part, value)
     try:
-        return functools.partial(factory, **arguments) if settings.get("_partial_") else factory(**arguments)
+        return factory(**arguments)
     except (TypeError, ValueError, RuntimeError, KeyError, IndexError, OverflowError, MemoryError) as error:
         raise ValueError(f"{settings['_target_']} refuses its arguments: {error}") from error
+
+
+def _part(find: Callable[[str], Factory], settings: Mapping[str, Any]) -> Any:
+    """What an argument with a target is, or with `_partial_` the function that the target names, with its arguments."""
+    rest = {name: value for name, value in settings.items() if name != "_partial_"}
+    if not settings.get("_partial_"):
+        return _call(find, rest, find)
+    target = str(rest.pop("_target_"))
+    return functools.partial(find(target), **rest)

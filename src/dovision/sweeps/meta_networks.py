@@ -106,7 +106,8 @@ def _tried(settings: SitesSettings) -> tuple[Classifier, Any]:
     except Exception as error:
         raise ValueError(
             f"model must take the dataset's images, of shape {list(shape)}, but it raises: "
-            f"{str(error).strip().splitlines()[0].rstrip('.')}. Set dataset.shape, or choose another model."
+            f"{str(error).strip().splitlines()[0].rstrip('.')}. "
+            "Set dataset.shape or model.output, or choose another model."
         ) from error
 
 

@@ -16,9 +16,7 @@ from dovision.types import Shape
 
 _SKIP = "Leave such images without masks with dataset.masks.missing=skip."
 
-
-_BY_NAME = "mask"  # stands in errors for the column, where files are found by their names
-
+_BY_NAME = "mask"  # the column that errors name where masks are found by the names of their images
 
 ErrorText = Callable[[str, int, str, str], str]  # of a column, the place of a row, the rule and the remedy
 
