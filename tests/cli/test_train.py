@@ -149,3 +149,17 @@ def test_the_logs_go_to_the_folder_of_the_name(tmp_path, run_command):
     assert run_command(train, *SMALL, f"output_root={tmp_path}") == 0
     assert len(fitted(tmp_path)) == 1
     assert len(list(tmp_path.glob("first_try/*/csv/metrics.csv"))) == 1
+
+
+@pytest.mark.slow
+def test_a_linear_probe_changes_the_last_layer_and_nothing_else(tmp_path, run_command):
+    found = []
+    for epochs in (0, 1):
+        chosen = ("training=linear_probe", f"training.classifier.epochs={epochs}", "trainer.limit_train_batches=3")
+        assert run_command(train, "dataset=digits", *chosen, f"output_root={tmp_path / str(epochs)}") == 0
+        (path,) = fitted(tmp_path / str(epochs))
+        found.append(torch.load(path, weights_only=True)["state"])
+    before, after = found
+    changed = [name for name, value in before.items() if not torch.equal(value, after[name])]
+    assert changed == [name for name in before if name.startswith(list(before)[-1].rpartition(".")[0])]
+    assert 0 < len(changed) < len(before)
