@@ -101,7 +101,8 @@ format: $(VENV)/.dev ## put the code into its form
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: $(VENV)/.dev ## times against captum, foolbox and a plain loop; hours in full, BENCH="--grids 14 --images 1" for a part
+bench: $(VENV)/.dev ## times against loops, captum, other runtimes and foolbox; BENCH=--quick for five minutes, hours in full
+	@$(CONSTRAINED) --editable '.[bench]'
 	@$(BIN)/python benchmarks/table.py $(BENCH)
 
 chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="--sweeps 7 --launchers basic" for a few

@@ -18,6 +18,7 @@ from captum.attr import FeatureAblation, Occlusion
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import runtimes
 from dovision.attacks.gradient_ascent import PGD
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.interventions.activation import Activation
@@ -33,7 +34,9 @@ MODELS = (
     *("mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"),
     *("vit_tiny_patch16_224", "vit_base_patch16_224"),  # timm's
 )
-PEERS = ("captum FeatureAblation", "captum Occlusion", "plain loop", "channels_last loop")
+LOOPS = ("channels_last loop", "plain loop")
+RUNTIMES = ("ONNX Runtime", "OpenVINO", "OpenVINO bfloat16")  # which must be installed: pip install 'dovision[bench]'
+PEERS = (*LOOPS, "captum FeatureAblation", "captum Occlusion", *RUNTIMES)
 SIZE = 224
 CHUNKS = (4, 8, 16, 32)  # tried for each peer
 SPREAD = 3.0  # standard deviation of the logits: a probability near 0 or 1 would hide every difference
@@ -58,13 +61,15 @@ class Cells(PixelGrid):
 
 
 class Row(NamedTuple):
-    """One line of the table; seconds are medians, `ratio` is the peer's over ours."""
+    """One line of the table; seconds are medians, ratios are the peer's over ours."""
 
     what: str
     images: int
+    threads: int
     peer: str
-    ratio: float | None = None
+    ratio: float | None = None  # of processor time with one thread, which other programs do not lengthen; else of wall
     first_ratio: float | None = None  # the same, of our first call, which prepares the engine
+    wall_ratio: float | None = None
     seconds: float | None = None
     peer_seconds: float | None = None
     peer_chunk: int | None = None
@@ -111,16 +116,22 @@ def grid_rows(
     classifier, batch = classifier_of(name), batch_of(images)
     label = predicted(classifier, batch)
     laid_out = copy.deepcopy(classifier).to(memory_format=torch.channels_last)
+    wanted = {peer: of_runtime(peer, classifier, batch) for peer in RUNTIMES if peer in peers}
+    compiled = {peer: runtime for peer, runtime in wanted.items() if runtime is not None}
 
     def runs_on(grid: int) -> dict[str, Callable[[int], Tensor]]:
         cells = Cells(grid, most)
-        runs: tuple[Callable[[int], Tensor], ...] = (
-            lambda chunk: ablated(classifier, batch, label, cells, chunk),
-            lambda chunk: occluded(classifier, batch, label, grid, chunk),
-            lambda chunk: of_class(looped(classifier, cells, batch, chunk), label),
-            lambda chunk: of_class(looped_channels_last(laid_out, cells, batch, chunk), label),
-        )
-        return {peer: run for peer, run in zip(PEERS, runs, strict=True) if peer in peers}
+        runs: dict[str, Callable[[int], Tensor]] = {
+            "channels_last loop": lambda chunk: of_class(looped_channels_last(laid_out, cells, batch, chunk), label),
+            "plain loop": lambda chunk: of_class(looped(classifier, cells, batch, chunk), label),
+            "captum FeatureAblation": lambda chunk: ablated(classifier, batch, label, cells, chunk),
+            "captum Occlusion": lambda chunk: occluded(classifier, batch, label, grid, chunk),
+        }
+        if most < grid * grid:
+            del runs["captum Occlusion"]  # which paints all cells
+        for peer, runtime in compiled.items():
+            runs[peer] = partial(by_runtime, runtime, cells, batch, label)
+        return {peer: run for peer, run in runs.items() if peer in peers}
 
     few = runs_on(6 if images == 1 else 4)  # cells that do to choose the chunk
     chunks = {peer: best_chunk(run, trials) for peer, run in few.items()}
@@ -129,13 +140,36 @@ def grid_rows(
         propagation = Propagation(classifier, cells)
         ours = partial(effect_on, propagation, batch, label)
         runs = {peer: partial(run, chunks[peer]) for peer, run in runs_on(grid).items()}
-        of = f", {len(cells.chosen)} of them" if len(cells.chosen) < grid * grid else ""
 
         def first(cells: Cells = cells) -> Callable[[], Tensor]:
             """A call on a classifier that was not seen before."""
             return partial(effect_on, Propagation(copy.deepcopy(classifier), cells), batch, label)
 
-        yield from compare(f"{name}, {grid} x {grid}{of}", images, ours, runs, rounds, first)
+        yield from compare(grid_name(name, grid, most), images, ours, runs, rounds, first)
+        for peer in (peer for peer in peers if peer not in runs):  # that cannot be had, or not on some cells alone
+            yield Row(grid_name(name, grid, most), images, torch.get_num_threads(), peer)
+
+
+def grid_name(name: str, grid: int, most: int) -> str:
+    """Of the row of a network and a grid of which no more than so many cells are painted."""
+    return f"{name}, {grid} x {grid}" + (f", {most} of them" if most < grid * grid else "")
+
+
+def of_runtime(peer: str, classifier: Classifier, batch: Batch) -> runtimes.Run | None:
+    """The network in another runtime; None, and a line that says why, where it cannot be had."""
+    try:
+        if peer == "ONNX Runtime":
+            return runtimes.onnx_runtime(classifier, batch.image)
+        return runtimes.openvino(classifier, batch.image, "bf16" if "bfloat16" in peer else "f32")
+    except Exception as error:  # of an exporter or a compiler that does not know an operator
+        print(f"without {peer}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", flush=True)
+        return None
+
+
+def by_runtime(runtime: runtimes.Run, cells: Cells, batch: Batch, label: Tensor, chunk: int) -> Tensor:
+    """The effects on one class of each image, shape (B, U), by whole passes in another runtime."""
+    boxes = [cells.region((3, SIZE, SIZE), unit, 0) for unit in range(len(cells.chosen))]
+    return of_class(runtimes.painted_passes(runtime, boxes, batch, chunk), label)
 
 
 def latent_rows(layer: str, rounds: int) -> Iterator[Row]:
@@ -170,20 +204,30 @@ def compare(
     for (peer, run), other in zip(peers.items(), others, strict=True):
         theirs, more = found[peer]
         same = slice(None, -1) if " of them" in what else slice(None)  # but for what captum paints with the last cell
-        difference = (effects[:, same] - theirs[:, same]).abs().max().item()
-        with_first = None if first is None else other / beginning
-        chunk = run.args[-1]
-        yield Row(what, images, peer, other / mine, with_first, mine, other, chunk, difference, more / operations)
+        yield Row(
+            *(what, images, torch.get_num_threads(), peer),
+            ratio=other.counted / mine.counted,
+            first_ratio=None if first is None else other.counted / beginning.counted,
+            wall_ratio=other.wall / mine.wall,
+            seconds=mine.counted,
+            peer_seconds=other.counted,
+            peer_chunk=run.args[-1],
+            difference=(effects[:, same] - theirs[:, same]).abs().max().item(),
+            operations=more / operations if more else None,  # other runtimes' are not counted
+        )
 
 
 def best_chunk(run: Callable[[int], Tensor], trials: int = 3) -> int:
-    found = [{chunk: seconds(partial(run, chunk)) for chunk in CHUNKS} for _ in range(trials)]
+    found = [{chunk: seconds(partial(run, chunk)).counted for chunk in CHUNKS} for _ in range(trials)]
     return min(CHUNKS, key=lambda chunk: min(times[chunk] for times in found))
 
 
-def attack_rows(rounds: int, steps: int = 20) -> Iterator[Row]:
+ATTACK = "pgd-20, resnet18"
+
+
+def attack_rows(rounds: int) -> Iterator[Row]:
     """PGD of one random start, against foolbox's and captum's, eight images on a small model."""
-    classifier, batch, eps = classifier_of("resnet18"), batch_of(8), 2 / 255
+    classifier, batch, eps, steps = classifier_of("resnet18"), batch_of(8), 2 / 255, 20
     attack = PGD(eps, steps=steps, step_size=eps / 4)
     foolbox_attack = foolbox.attacks.LinfPGD(steps=steps, abs_stepsize=eps / 4)
     model = foolbox.PyTorchModel(classifier, bounds=(0, 1), device="cpu")
@@ -199,7 +243,11 @@ def attack_rows(rounds: int, steps: int = 20) -> Iterator[Row]:
     ours()
     mine, *others = medians((ours, *peers.values()), rounds)
     for peer, other in zip(peers, others, strict=True):
-        yield Row(f"pgd-{steps}, resnet18", 8, peer, other / mine, None, mine, other)
+        ratio, wall = other.counted / mine.counted, other.wall / mine.wall
+        yield Row(
+            *(ATTACK, 8, torch.get_num_threads(), peer),
+            *(ratio, None, wall, mine.counted, other.counted),
+        )
 
 
 def effect_on(propagation: Propagation, batch: Batch, label: Tensor) -> Tensor:
@@ -296,20 +344,30 @@ def occluded(classifier: Classifier, batch: Batch, label: Tensor, grid: int, chu
     return -found[:, 0, ::side, ::side].flatten(1)
 
 
-def seconds(run: Callable[[], object]) -> float:
-    """Of a run; with one thread of the processor alone, which other programs on the machine do not lengthen."""
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    start = clock()
+class Seconds(NamedTuple):
+    """Of a run, by the wall and by the processor, all threads together."""
+
+    wall: float
+    processor: float
+
+    @property
+    def counted(self) -> float:
+        """By the processor where there is one thread, which other programs on the machine do not lengthen."""
+        return self.processor if torch.get_num_threads() == 1 else self.wall
+
+
+def seconds(run: Callable[[], object]) -> Seconds:
+    wall, processor = time.perf_counter(), time.process_time()
     run()
-    return clock() - start
+    return Seconds(time.perf_counter() - wall, time.process_time() - processor)
 
 
 def medians(
     runs: Sequence[Callable[[], object]], rounds: int, prepares: Callable[[], object] | None = None
-) -> list[float]:
+) -> list[Seconds]:
     """Seconds of each run, one after the other in every round; of one, only what it `prepares` is timed."""
     times = [[seconds(run() if run is prepares else run) for run in runs] for _ in range(rounds)]
-    return [statistics.median(column) for column in zip(*times, strict=True)]
+    return [Seconds(*map(statistics.median, zip(*column, strict=True))) for column in zip(*times, strict=True)]
 
 
 def counted(run: Callable[[], Tensor]) -> tuple[Tensor, int]:

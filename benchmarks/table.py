@@ -1,96 +1,112 @@
 """The table of `make bench`: how many times less time than the peers, each row measured in one run, alternating.
 
-    python benchmarks/table.py                                     every row
-    python benchmarks/table.py --rows grid --models vgg16 resnet18 --grids 14 --images 1
-    python benchmarks/table.py --rows grid --models vit_tiny_patch16_224 --grids 3 7 14 --images 1 --threads 1
-    python benchmarks/table.py --rows grid --models vit_base_patch16_224 --grids 3 7 14 --images 1 --threads 1 \
-        --peers "captum FeatureAblation" "plain loop" --cells 16
-    python benchmarks/table.py --rows grid --models swin_t efficientnet_b0 deit_small_patch16_224 convnextv2_atto \
-        maxvit_tiny_rw_224 --grids 7 14 --images 1 --threads 1 --rounds 3 --peers "plain loop" --cells 48
-    python benchmarks/table.py --rows grid --models vit_tiny_patch16_224 swin_t efficientnet_b0 resnet18 --grids 14 \
-        --images 1 --threads 1 --rounds 3 --trials 1 --cells 49 --peers "channels_last loop" "plain loop"
+    python benchmarks/table.py --quick                    three networks against the loops, some five minutes
+    python benchmarks/table.py                            every row, hours; the same command again goes on
+    python benchmarks/table.py --rows grid --models vgg16 resnet18 --grids 14 --images 1 --threads 1 2
+    python benchmarks/table.py --rows grid --models swin_t deit_small_patch16_224 --grids 14 --images 1 --threads 1 \
+        --cells 49 --peers "channels_last loop" "ONNX Runtime"
+    python benchmarks/table.py --quick --gate benchmarks/ratios.json     exit code 1 if a ratio fell by 15 %
 
-Written to outputs/bench/table.md and table.csv, with the machine and the versions.
+Written to outputs/bench/table.json, table.md and table.csv, with the machine, the versions and a digest of the code;
+rows of other code are put aside. The headline peer is the loop that a user who knows torch would write: channels_last,
+inference mode, in its best chunk. Times are of the processor with one thread, and of the wall with more.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import captum
-import pandas as pd
 import torch
-import torchvision
 
 import peers
-from peers import MODELS, PEERS, Row
+from peers import LOOPS, MODELS, PEERS, Row
+from recorded import Table, code_digest, read, slower
 from share import share
 
 KINDS = ("grid", "latent", "attack", "share", "memory")
+QUICK = {
+    "rows": ["grid"],
+    "models": ["resnet18", "efficientnet_b0", "vit_tiny_patch16_224"],
+    "peers": LOOPS,
+    "grids": [14],
+    "cells": 49,
+    "images": [1],
+    "threads": [1],
+    "rounds": 3,
+    "trials": 1,
+}
 
 
-def rows(options: argparse.Namespace) -> Iterator[Row]:
-    """The chosen rows, measured one after the other."""
+def rows(options: argparse.Namespace, table: Table) -> Iterator[Row]:
+    """The chosen rows that the table does not have, measured one after the other."""
     if "grid" in options.rows:
-        for name in options.models:
-            for images in options.images:
-                yield from peers.grid_rows(
-                    name, options.grids, images, options.rounds, options.peers, options.cells, options.trials
-                )
+        for threads, name, images in itertools.product(options.threads, options.models, options.images):
+            missing = [grid for grid in options.grids if not _has_grid(table, options, name, grid, images, threads)]
+            if missing:
+                torch.set_num_threads(threads)
+                found = (options.rounds, options.peers, options.cells, options.trials)
+                yield from peers.grid_rows(name, missing, images, *found)
+    torch.set_num_threads(options.threads[-1])
     if "latent" in options.rows:
         for layer in ("features.transition1", "features.transition2", "features.transition3"):
-            yield from peers.latent_rows(layer, options.rounds)
-    if "attack" in options.rows:
+            if not table.has(what=f"densenet121, 16 channels after {layer}"):
+                yield from peers.latent_rows(layer, options.rounds)
+    if "attack" in options.rows and not table.has(what=peers.ATTACK):
         yield from peers.attack_rows(options.rounds)
-    if "share" in options.rows:
-        yield Row("share of forward passes and attack, densenet121, 14 x 14, pgd-10", 8, "wall time", share(8))
+    if "share" in options.rows and not table.has(peer="wall time"):
+        what = "share of forward passes and attack, densenet121, 14 x 14, pgd-10"
+        yield Row(what, 8, torch.get_num_threads(), "wall time", share(8))
     if "memory" in options.rows:
         for name, cells, images in (("vgg16", 28, 10), *(("resnet18", 7, images) for images in options.memory_images)):
-            yield memory_row(name, cells, images)
+            if not table.has(what=_memory(name, cells), images=images):
+                yield memory_row(name, cells, images)
+
+
+def _has_grid(table: Table, options: argparse.Namespace, name: str, grid: int, images: int, threads: int) -> bool:
+    what = peers.grid_name(name, grid, options.cells)
+    return all(table.has(what=what, images=images, threads=threads, peer=peer) for peer in options.peers)
+
+
+def _memory(name: str, cells: int) -> str:
+    return f"memory, {name}, {cells} x {cells}"
 
 
 def memory_row(name: str, cells: int, images: int) -> Row:
     """Peak memory of a fresh process that measures a grid on this many images."""
     peak = [sys.executable, str(Path(__file__).with_name("peak.py")), name, str(cells), str(images)]
     done = subprocess.run(peak, capture_output=True, text=True, check=True)
-    return Row(f"memory, {name}, {cells} x {cells}", images, "2 GiB", peak_gib=float(done.stdout) / 2**20)
+    return Row(_memory(name, cells), images, torch.get_num_threads(), "2 GiB", peak_gib=float(done.stdout) / 2**20)
 
 
-def machine(threads: int) -> str:
-    """One line that names what the figures were measured on."""
+def origin() -> dict[str, str]:
+    """What the figures were measured on."""
     names = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    processor = names[0] if names else platform.processor()
-    versions = f"torch {torch.__version__}, torchvision {torchvision.__version__}, captum {captum.__version__}"
-    cores = f"{os.cpu_count()} cores, {threads} threads, float32"
-    return f"{processor}, {cores}; {versions}, Python {platform.python_version()}"
+    packages = ("torch", "torchvision", "timm", "captum", "foolbox", "onnxruntime", "openvino")
+    versions = [f"{package} {found}" for package in packages if (found := _version(package))]
+    return {
+        "machine": f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores, float32",
+        "versions": ", ".join([*versions, f"Python {platform.python_version()}"]),
+        "code": code_digest(Path(__file__).resolve().parent.parent),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
-
-
-def save(measured: list[Row], folder: Path, threads: int) -> str:
-    """Write the rows and return them as text."""
-    table = pd.DataFrame(measured)
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "table.csv", index=False)
-    lines = [machine(threads), "", " | ".join(table.columns), " | ".join(["---"] * len(table.columns))]
-    lines += [
-        " | ".join("" if pd.isna(cell) else _shown(cell) for cell in row) for row in table.itertuples(index=False)
-    ]
-    text = "\n".join(lines) + "\n"
-    (folder / "table.md").write_text(text)
-    return text
-
-
-def _shown(cell: object) -> str:
-    return f"{cell:.3g}" if isinstance(cell, float) else str(cell)
 
 
 def main() -> None:
@@ -104,16 +120,21 @@ def main() -> None:
     parser.add_argument("--memory-images", nargs="+", type=int, default=[10, 1000], help="of resnet18 on 7 x 7 cells")
     parser.add_argument("--rounds", type=int, default=5, help="alternating runs, of which the median counts")
     parser.add_argument("--trials", type=int, default=3, help="rounds in which the peers' chunks are chosen")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
+    parser.add_argument("--quick", action="store_true", help="three networks, 49 cells of 14 x 14, against the loops")
+    parser.add_argument("--gate", type=Path, help="an earlier table.json: fail where a ratio has fallen by 15 %%")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    measured: list[Row] = []
-    for row in rows(options):
-        measured.append(row)
+    if options.quick:
+        vars(options).update(QUICK)
+    earlier = read(options.gate)["rows"] if options.gate else []
+    table = Table(options.out, origin())
+    for row in rows(options, table):
+        table.add(row._asdict())
         print(row, flush=True)
-        text = save(measured, options.out, options.threads)  # after each row, so that an interrupted run is not lost
-    print(text)
+    print(table.markdown())
+    if worse := slower(table.rows, earlier):
+        sys.exit("slower than before:\n" + "\n".join(worse))
 
 
 if __name__ == "__main__":

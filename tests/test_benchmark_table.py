@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    sys.modules.pop("recorded", None)
+    import recorded
+
+    return recorded
+
+
+def row(peer: str = "plain loop", ratio: float | None = 2.0) -> dict[str, object]:
+    return {"what": "resnet18, 7 x 7", "images": 1, "threads": 1, "peer": peer, "ratio": ratio}
+
+
+ORIGIN = {"machine": "one", "versions": "torch 2", "code": "abc"}
+
+
+def test_rows_are_taken_up_after_an_interruption(recorded, tmp_path):
+    table = recorded.Table(tmp_path, ORIGIN)
+    table.add(row())
+    again = recorded.Table(tmp_path, ORIGIN)
+    assert again.has(what="resnet18, 7 x 7", images=1, threads=1, peer="plain loop")
+    assert not again.has(what="resnet18, 7 x 7", images=1, threads=2, peer="plain loop")
+
+
+def test_a_row_takes_the_place_of_one_of_its_name(recorded, tmp_path):
+    table = recorded.Table(tmp_path, ORIGIN)
+    table.add(row(ratio=1.0))
+    table.add(row(ratio=3.0))
+    assert [found["ratio"] for found in table.rows] == [3.0]
+    assert "| 3 |" in (tmp_path / "table.md").read_text()
+    assert len((tmp_path / "table.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("part", ORIGIN)
+def test_rows_of_another_origin_are_put_aside(recorded, tmp_path, part):
+    recorded.Table(tmp_path, ORIGIN).add(row())
+    other = recorded.Table(tmp_path, {**ORIGIN, part: "other"})
+    assert other.rows == []
+    assert json.loads((tmp_path / "table-abc.json").read_text())["rows"] == [row()]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"rows": 1, "origin": {}}', '{"rows": []}'])
+def test_what_is_no_table_is_refused(recorded, tmp_path, text):
+    (tmp_path / "table.json").write_text(text)
+    with pytest.raises(ValueError, match="must be a table of the benchmark"):
+        recorded.Table(tmp_path, ORIGIN)
+    assert (tmp_path / "table.json").read_text() == text
+
+
+def test_a_ratio_that_fell_is_named(recorded):
+    before = [row(ratio=2.0), row("captum", 3.0), row("ONNX Runtime", None)]
+    now = [row(ratio=1.6), row("captum", 2.6), row("ONNX Runtime", 1.0), row("OpenVINO", 0.1)]
+    assert recorded.slower(now, before) == ["resnet18, 7 x 7, 1 images, against plain loop: 1.60, was 2.00."]
+
+
+def test_the_digest_is_of_the_content_of_the_code(recorded, tmp_path):
+    for folder in recorded.CODE:
+        (tmp_path / folder).mkdir(parents=True)
+    file = tmp_path / recorded.CODE[0] / "a.py"
+    file.write_text("one")
+    one = recorded.code_digest(tmp_path)
+    file.write_text("two")
+    assert recorded.code_digest(tmp_path) != one
+    file.write_text("one")
+    assert recorded.code_digest(tmp_path) == one
