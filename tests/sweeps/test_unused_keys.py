@@ -29,6 +29,7 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "augmentation": ([[CHECKPOINT]], [[], [CHECKPOINT, *PERMUTED]]),
     "model": ([[CHECKPOINT]], [[], [CHECKPOINT, "model._target_=collections.Counter"]]),
     "trust_checkpoint": ([[]], [[CHECKPOINT]]),
+    "checkpoint_mapping": ([[], [CHECKPOINT]], [[f"checkpoint={__file__}"]]),  # a file that dovision has not written
     "on_failure": ([["hydra.mode=RUN"]], [["hydra.mode=MULTIRUN"]]),
     "explanation": ([[]], [["explainer=[random_map]"]]),
     "evaluation.permuted_labels": ([[], PERMUTED, ["explanation.num_sanity_images=2"]], [SANITY]),

@@ -66,6 +66,7 @@ IRRELEVANT_TO_FITS = ("trainer.limit_test_batches",)
 OF_DATA_AND_WEIGHTS = (
     "dataset",
     "checkpoint",
+    "checkpoint_mapping",
     "model",
     "autoencoder",
     "training",
@@ -183,7 +184,10 @@ def questions(settings: EvaluateSettings) -> dict[str, str]:
         "data": data,
         **{
             name: own[name]
-            for name in ("model", "augmentation", "callbacks", "ckpt_path", "trainer", "seed", "checkpoint")
+            for name in (
+                *("model", "augmentation", "callbacks", "ckpt_path", "trainer", "seed"),
+                *("checkpoint", "checkpoint_mapping"),
+            )
         },
     }
     classifier = content_hash({**fit, "training": own["training"]["classifier"]})

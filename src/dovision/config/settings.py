@@ -16,6 +16,7 @@ from dovision.config.errors import elsewhere, is_listed, readable
 from dovision.config.found_classes import with_found_classes
 from dovision.config.instead import replacement
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
+from dovision.io.sealed import is_foreign
 
 WITHOUT_AUTOENCODER = "without_autoencoder"
 MEASURING = ("effects", "maps", "detection")  # callbacks that an evaluation has, and completes
@@ -195,6 +196,7 @@ class TrainSettings(SitesSettings):
     name: Text
     output_root: Folder
     checkpoint: Folder | None
+    checkpoint_mapping: Folder | None
     trust_checkpoint: Switch
     num_workers: Workers
     tags: Names
@@ -207,6 +209,11 @@ class TrainSettings(SitesSettings):
     def fits_classifier(self) -> bool:
         """False if the classifier keeps the weights of its model: no fit is asked for, or there are no labels."""
         return self.training.classifier.fit and self.has_labels
+
+    @property
+    def foreign_checkpoint(self) -> Path | None:
+        """The checkpoint, if another program wrote it: its weights go into the configured model."""
+        return None if self.checkpoint is None or not is_foreign(self.checkpoint) else self.checkpoint
 
     @property
     def has_labels(self) -> bool:

@@ -47,7 +47,7 @@ def read_sealed(path: str | Path) -> Any:
     """
     with require(path).open("rb") as file:
         verify(path, file)
-        return _load(path, file, "Fit it again.")
+        return _load(path, file, "Fit it again.", "Fit it again, or copy it again.")
 
 
 def read_plain(path: str | Path, remedy: str) -> Any:
@@ -58,7 +58,17 @@ def read_plain(path: str | Path, remedy: str) -> Any:
         ValueError: the file holds other objects, with the sentence `remedy`; or cannot be read.
     """
     with require(path).open("rb") as file:
-        return _load(path, file, remedy)
+        return _load(path, file, remedy, "Copy it again, or name a file of torch.save.")
+
+
+def is_foreign(path: str | Path) -> bool:
+    """Return whether there is a file that does not end as `write_sealed` ends it."""
+    try:
+        with files.open_file(path) as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - MARK_LENGTH, 0))
+            return MARK.fullmatch(file.read()) is None
+    except (OSError, ValueError):
+        return False
 
 
 def require(path: str | Path) -> Path:
@@ -100,7 +110,7 @@ def verify(path: str | Path, file: BinaryIO) -> None:
         )
 
 
-def _load(path: str | Path, file: BinaryIO, remedy: str) -> Any:
+def _load(path: str | Path, file: BinaryIO, remedy: str, unreadable: str) -> Any:
     try:
         _check_sizes(file)
         file.seek(0)
@@ -113,7 +123,7 @@ def _load(path: str | Path, file: BinaryIO, remedy: str) -> Any:
         ) from error
     except Exception as error:  # a damaged archive or pickle raises whatever its bytes lead to
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise ValueError(f"the checkpoint {path} cannot be read: {reason}. Fit it again, or copy it again.") from error
+        raise ValueError(f"the checkpoint {path} cannot be read: {reason}. {unreadable}") from error
 
 
 def _unshared(node: Any) -> Any:

@@ -101,6 +101,7 @@ class RunRecord(Record):
     bad_files: list[str] = []
     checkpoints: dict[str, str] = {}  # hashes of the weights of each network
     checkpoint_files: dict[str, str] = {}
+    foreign_weights: dict[str, str] = {}  # hashes of the file of another program, and of the mapping of its names
     scores: dict[str, dict[str, Any]] = {}
     seconds_per_map: dict[str, NonNegativeFloat] = {}
     passes_per_map: dict[str, NonNegativeFloat] = {}

@@ -69,7 +69,7 @@ class Components:
             return
         check_without_fit(settings)
         facts = [dataset[name] for name in ("task", "classes", "shape")]
-        network = [content["model"], _file(settings.checkpoint), facts]
+        network = [content["model"], _file(settings.checkpoint), _file(settings.checkpoint_mapping), facts]
         self._once(network, lambda: self._networks.plain(settings))
         network.append(content["autoencoder"])
         for component in components(settings):
@@ -215,7 +215,9 @@ def _scores(settings: TrainSettings, logged: Mapping[str, list[str]]) -> list[st
     """The names of the scores that a training ends with."""
     own = settings.training
     found = scored(own.classifier, logged["classifier"])
-    if settings.checkpoint is not None:
+    if settings.foreign_checkpoint is not None:
+        found = []
+    elif settings.checkpoint is not None:
         found = list(read_checkpoint(settings.checkpoint)["facts"].get("scores", {}))
     more = [] if settings.autoencoder is None else scored(own.autoencoder, logged["autoencoder"])
     return [*found, *(f"autoencoder/{name}" for name in more)]

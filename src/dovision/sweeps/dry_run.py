@@ -30,6 +30,7 @@ from dovision.sweeps.meta_networks import Networks
 from dovision.sweeps.reuse import DONE, decide
 from dovision.sweeps.timing import Asked, Timer
 from dovision.training import model_cache
+from dovision.training.model_cache import CLASSIFIER
 from dovision.types import CODE, INPUT
 
 log = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ class JobEstimator:
         extent = self._extent(settings, images, intervention)
         networks = self._networks(settings, images, intervention)
         lacking = [name for name, path in networks.items() if not path.exists() and path not in self._fitted]
+        if settings.foreign_checkpoint is not None or not settings.fits_classifier:
+            lacking = [name for name in lacking if name != CLASSIFIER]
         self._fitted |= {networks[name] for name in lacking}
         time = self._timer(Asked(settings, images, intervention, attack, extent.samples, networks, lacking))
         memory = self._memory.get(hashing.work_hash(settings))

@@ -14,6 +14,7 @@ from dovision.config.component import Component
 from dovision.config.settings import SitesSettings, TrainSettings
 from dovision.interfaces import Classifier
 from dovision.models import checkpoint
+from dovision.models._foreign_weights import matched
 from dovision.models.conv_autoencoder import insert
 from dovision.module_state import evaluating
 from dovision.training import model_cache
@@ -40,6 +41,10 @@ class Networks:
         """
 
         def made() -> Classifier:
+            if isinstance(settings, TrainSettings) and settings.foreign_checkpoint is not None:
+                classifier = _unfitted(settings)
+                matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
+                return classifier
             if isinstance(settings, TrainSettings) and settings.checkpoint is not None:
                 return _fitted(settings, settings.checkpoint)
             return _unfitted(settings)
@@ -73,7 +78,10 @@ def _key(settings: SitesSettings) -> list[Any]:
     if not isinstance(settings, TrainSettings) or settings.checkpoint is None:
         return [dict(settings.model), facts]
     file = settings.checkpoint.stat()
-    return [str(settings.checkpoint), file.st_mtime_ns, file.st_size, facts]
+    own = [str(settings.checkpoint), file.st_mtime_ns, file.st_size, facts]
+    return (
+        own if settings.foreign_checkpoint is None else [*own, dict(settings.model), str(settings.checkpoint_mapping)]
+    )
 
 
 def _unfitted(settings: SitesSettings) -> Classifier:

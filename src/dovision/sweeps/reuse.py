@@ -130,7 +130,7 @@ def _weights(settings: EvaluateSettings, facts: Mapping[str, Any], data: str, pr
         now = prints.file(path)[: len(before)] if path.exists() else None
         if now == before:
             continue
-        if name == model_cache.CLASSIFIER and settings.checkpoint is not None:
+        if name == model_cache.CLASSIFIER and settings.checkpoint is not None and settings.foreign_checkpoint is None:
             checkpoint.read_checkpoint(path)  # raises if missing or damaged, before a completed run is given up for it
         what = f"weights of the {name.replace('_', ' ')}"
         if now is not None:

@@ -75,8 +75,17 @@ CONSUMERS = (
     Consumer(("training.classifier", "augmentation"), _fits_classifier, "a classifier to fit (checkpoint=null)"),
     Consumer(
         ("model",),
-        lambda settings: _fits_classifier(settings) or not settings.model["_target_"].startswith("dovision."),
+        lambda settings: (
+            _fits_classifier(settings)
+            or settings.foreign_checkpoint is not None
+            or not settings.model["_target_"].startswith("dovision.")
+        ),
         "a classifier to fit (checkpoint=null), since a checkpoint names its own model",
+    ),
+    Consumer(
+        ("checkpoint_mapping",),
+        lambda settings: settings.foreign_checkpoint is not None,
+        "a checkpoint of another program (checkpoint=FILE)",
     ),
     Consumer(("trust_checkpoint",), lambda settings: settings.checkpoint is not None, "checkpoint=FILE"),
     Consumer(
@@ -159,6 +168,8 @@ class Checks:
                     sealed.require(file)
                 except FileNotFoundError as error:
                     raise FileNotFoundError(f"{key}: {error}") from None
+            if job.checkpoint_mapping is not None and not job.checkpoint_mapping.is_file():
+                raise FileNotFoundError(f"checkpoint_mapping must be a file that exists, got {job.checkpoint_mapping}.")
             self._components.check(job, here)
             _check_families(job)
             found = unused(job, overrides, OmegaConf.select(config, "hydra.mode"))

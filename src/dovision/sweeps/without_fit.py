@@ -22,6 +22,10 @@ def check_without_fit(settings: TrainSettings) -> None:
     """
     if settings.checkpoint is None and not settings.fits_classifier:
         _check_start(settings)
+    if settings.foreign_checkpoint is not None and settings.model.get("new_head"):
+        raise ValueError(
+            "model.new_head=true draws a head, but checkpoint=FILE brings its own. Set model.new_head=false."
+        )
     permutes = isinstance(settings, EvaluateSettings) and settings.explainer and settings.evaluation.permuted_labels
     if permutes and not settings.fits_classifier:
         raise ValueError("evaluation.permuted_labels needs a classifier to be fitted, and none is. Set it to false.")

@@ -29,7 +29,14 @@ from dovision.store import config_diff
 from dovision.store.provenance import files_named, software
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fit_callbacks import of_fit
-from dovision.training.fitting import fit_autoencoder, fit_classifier, laid_out, save_as_given
+from dovision.training.fitting import (
+    FOREIGN_WEIGHTS,
+    fit_autoencoder,
+    fit_classifier,
+    laid_out,
+    save_as_given,
+    save_foreign,
+)
 from dovision.training.named_loggers import named_loggers
 from dovision.training.sanity_checks import PermutedLabels
 from dovision.training.trainer import limits, limits_in_words
@@ -51,6 +58,7 @@ class FittedModel(NamedTuple):
     weights: str  # a hash of the file
     scores: Mapping[str, float]
     model: Mapping[str, Any]
+    foreign: Mapping[str, str]  # hashes of the files of another program that the weights come from
 
 
 class Key(NamedTuple):
@@ -83,12 +91,12 @@ def classifier(
     Raises:
         ValueError: the checkpoint's classes or image shape are not the dataset's.
     """
-    if settings.checkpoint is not None:
+    if settings.checkpoint is not None and settings.foreign_checkpoint is None:
         model = read_model(settings, settings.checkpoint)
-    elif not settings.fits_classifier:
+    elif settings.foreign_checkpoint is not None or not settings.fits_classifier:
         networks = settings.model.record(), None
         key = _classifier_key(settings, "", False)
-        model = _cached_or_fitted(settings, key, networks, lambda path: save_as_given(settings, path), again)
+        model = _cached_or_fitted(settings, key, networks, lambda path: _save_unfitted(settings, path, key), again)
     else:
         return _fitted(settings, images, images.fingerprint, loggers, again=again)
     images.take_classes(model.classifier.task)
@@ -138,7 +146,7 @@ def file(settings: TrainSettings, name: str, data: str, classifier: str, digest:
     """
     if name == AUTOENCODER:
         return _path(settings, _autoencoder_key(settings, data, classifier, digest))
-    if name == CLASSIFIER and settings.checkpoint is not None:
+    if name == CLASSIFIER and settings.checkpoint is not None and settings.foreign_checkpoint is None:
         return settings.checkpoint
     return _path(settings, _classifier_key(settings, data, name == PERMUTED, digest))
 
@@ -168,6 +176,7 @@ def checkpoint_paths(settings: TrainSettings, data: str, names: Collection[str])
 
 def facts(images: Images, models: Mapping[str, FittedModel]) -> dict[str, Any]:
     """Record of a run's data and of the networks that it used, by their names (see `file`)."""
+    foreign = dict(models[CLASSIFIER].foreign)
     return {
         "dataset_fingerprint": images.fingerprint,
         "dataset": dict(images.facts),
@@ -175,7 +184,15 @@ def facts(images: Images, models: Mapping[str, FittedModel]) -> dict[str, Any]:
         "checkpoints": {name: model.weights for name, model in models.items()},
         "checkpoint_files": {name: str(model.path) for name, model in models.items()},
         "scores": {name: dict(model.scores) for name, model in models.items()},
+        **({FOREIGN_WEIGHTS: foreign} if foreign else {}),
     }
+
+
+def _save_unfitted(settings: TrainSettings, path: Path, key: Key) -> None:
+    if settings.foreign_checkpoint is None:
+        save_as_given(settings, path)
+    else:
+        save_foreign(settings, path, key.around[FOREIGN_WEIGHTS])
 
 
 def _fitted(
@@ -198,6 +215,11 @@ def _fitted(
 
 
 def _classifier_key(settings: TrainSettings, data: str, permuted: bool, digest: Digest = sha256) -> Key:
+    if settings.foreign_checkpoint is not None and not permuted:
+        named = {"checkpoint": settings.checkpoint, "checkpoint_mapping": settings.checkpoint_mapping}
+        origin = {name: digest(path) for name, path in named.items() if path is not None}
+        code = hashing.fitting_code_hash()
+        return _key(CLASSIFIER, {"model": settings.model}, digest, code=code, fit=False, **{FOREIGN_WEIGHTS: origin})
     if not settings.fits_classifier:
         code = hashing.fitting_code_hash()
         return _key(CLASSIFIER, {"model": settings.model}, digest, code=code, labels="none", fit=False)
@@ -251,7 +273,7 @@ def _cached_or_fitted(
         if not again and _is_found(path, networks):
             log.info("found the fitted %s: %s", path.stem, path)
         else:
-            how = "fitting" if key.around.get("fit", True) else "not fitting, but taking the model's weights for"
+            how = "fitting" if key.around.get("fit", True) else "not fitting, but taking the given weights for"
             log.info("%s the %s: %s%s", how, path.stem, path, _unlike(path.parent, key))
             if limited := limits(settings.trainer):
                 log.warning("for trying out, and no result, since it is limited by %s", limits_in_words(limited))
@@ -315,7 +337,9 @@ def read_model(settings: TrainSettings, path: Path) -> FittedModel:
         return (_catalogue.make_any if settings.trust_checkpoint else _catalogue.build)(network)
 
     classifier = laid_out(checkpoint.rebuilt(path, content, made))
-    return FittedModel(classifier, path, hashing.file_hash(path), content["facts"].get("scores", {}), content["model"])
+    own = content["facts"]
+    hashed = hashing.file_hash(path)
+    return FittedModel(classifier, path, hashed, own.get("scores", {}), content["model"], own.get(FOREIGN_WEIGHTS, {}))
 
 
 def check_fits(model: FittedModel, task: Task, shape: Shape) -> None:

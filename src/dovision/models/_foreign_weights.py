@@ -1,0 +1,230 @@
+"""Weights that another program wrote, matched by name and shape to a network: all of them, or none."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from dovision import checks
+from dovision.io import sealed
+from dovision.io.text_files import read_yaml
+
+_COUNTS = "num_batches_tracked"  # of batch-norm, which networks of before torch 0.4.1 do not have, and no pass reads
+_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")  # torchvision's names of before torch 0.4.1
+_REMEDY = "Choose the model that it was saved from, or give its names in a file, checkpoint_mapping=FILE"
+_State = Mapping[str, Tensor]
+
+
+def matched(path: str | Path, own: _State, mapping: Path | None = None) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of a file by the names of a network, and what was done to get there, in words.
+
+    A state dict alone, or with other entries beside it, as of Lightning, timm and torchvision. A prefix under which the
+    network's names stand, such as module. or model., is taken off where there is only one.
+
+    Args:
+        path: of torch.save (.pt, .pth, .ckpt), or .safetensors.
+        own: what `network.state_dict()` gives; may be on the meta device.
+        mapping: a yaml of their name: our name, in which `*` stands for any text, and null leaves a tensor out; of
+            several patterns the first counts, and names that have none stay as they are.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, or has other names or shapes; the sentence names the first ones, and the remedy.
+    """
+    steps: list[str] = []
+    state = _tensors(path, _content(path), steps)
+    fixed: set[str] = set()
+    if mapping is not None:
+        state, fixed = _mapped(path, state, mapping, steps)
+    state = _without_prefix(path, state, own, fixed, steps)
+    state = _with_names_of_today(path, state, own, steps)
+    _check_names(path, state, own)
+    _check_shapes(path, state, own)
+    if halved := sorted({str(each.dtype) for name, each in state.items() if each.dtype != own[name].dtype}):
+        steps.append(f"made {', '.join(halved)} into the model's numbers")
+    return state, steps
+
+
+def _content(path: str | Path) -> Any:
+    if Path(path).suffix != ".safetensors":
+        anyway = "read it where you trust it, with weights_only=False, and save its state_dict"
+        return sealed.read_plain(path, f"Save its weights alone: {anyway}.")
+    torch_files = checks.import_extra("safetensors.torch", "timm")
+    try:
+        return torch_files.load_file(sealed.require(path))
+    except checks.import_extra("safetensors", "timm").SafetensorError as error:
+        raise ValueError(f"the checkpoint {path} must be of safetensors: {error}. Copy it again.") from error
+
+
+def _tensors(path: str | Path, content: object, steps: list[str]) -> dict[str, Tensor]:
+    """The tensors of a file by their names there; of several entries that hold some, with the entry before the name."""
+    if not isinstance(content, Mapping):
+        raise ValueError(
+            f"the checkpoint {path} must hold a dictionary of tensors by name, got {type(content).__name__}. "
+            "Save the state_dict of the network."
+        )
+    entries = {str(name): value for name, value in content.items() if _is_state(value)}
+    if len(entries) == 1:
+        ((name, state),) = entries.items()
+        steps.append(f"took its entry {name}")
+        return dict(state)
+    if entries:
+        return {f"{name}.{key}": tensor for name, state in entries.items() for key, tensor in state.items()}
+    found = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not found:
+        got = checks.listed([str(name) for name in content], 6) or "nothing"
+        raise ValueError(
+            f"the checkpoint {path} must hold tensors by name, alone or in one of its entries, got the entries {got}. "
+            "Save the state_dict of the network."
+        )
+    if others := [str(name) for name in content if str(name) not in found]:
+        steps.append(f"left out {checks.listed(others, 6)}, which are no tensors")
+    return found
+
+
+def _is_state(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(each, Tensor) for each in value.values())
+
+
+def _mapped(path: str | Path, state: _State, mapping: Path, steps: list[str]) -> tuple[dict[str, Tensor], set[str]]:
+    """The tensors by the names that a mapping gives them, and these names."""
+    patterns = _patterns(mapping)
+    renamed: dict[str, Tensor] = {}
+    fixed: set[str] = set()
+    used: Counter[str] = Counter()
+    for name, tensor in state.items():
+        pattern = next((each for each in patterns if _expression(each).fullmatch(name)), None)
+        new = name if pattern is None else _renamed(name, pattern, patterns[pattern])
+        if pattern is not None:
+            used[pattern] += 1
+            fixed |= set() if new is None else {new}
+        if new in renamed:
+            raise ValueError(
+                f"{mapping} must give each tensor of {path} a name of its own, got {new} twice, the second time for "
+                f"{name}. Leave one of them out: {name}: null."
+            )
+        if new is not None:
+            renamed[new] = tensor
+    for pattern in patterns:
+        if not used[pattern]:
+            near = checks.suggestion(pattern, state) or f" Its names are {checks.listed(list(state), 3)}."
+            raise ValueError(f"{mapping} names {pattern}, which is no tensor of {path}.{near}")
+    left_out = len(state) - len(renamed)
+    steps.append(f"named {len(fixed)} tensors by {mapping.name}" + (f", left out {left_out}" if left_out else ""))
+    return renamed, fixed
+
+
+def _patterns(mapping: Path) -> dict[str, str | None]:
+    content = read_yaml(mapping)
+    for pattern, name in content.items():
+        if not isinstance(pattern, str) or not (name is None or isinstance(name, str)):
+            raise ValueError(
+                f"{mapping} must have lines of their name: our name, or null, got {pattern!r}: {name!r}. "
+                "Put quotes around a name of which YAML makes something else."
+            )
+        if name is not None and name.count("*") > pattern.count("*"):
+            raise ValueError(f"{mapping}: {name} must have at most the * of {pattern}, got {name.count('*')}.")
+    return content
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    return re.compile("(.*)".join(map(re.escape, pattern.split("*"))))
+
+
+def _renamed(name: str, pattern: str, new: str | None) -> str | None:
+    """The new name, with what each * of the pattern stands for."""
+    found = _expression(pattern).fullmatch(name)
+    if new is None or found is None:
+        return None
+    first, *rest = new.split("*")
+    return first + "".join(f"{found[number]}{text}" for number, text in enumerate(rest, 1))
+
+
+def _without_prefix(
+    path: str | Path, state: _State, own: _State, fixed: set[str], steps: list[str]
+) -> dict[str, Tensor]:
+    """The tensors without the one prefix under which most of the network's names stand."""
+    known: Counter[str] = Counter()
+    for name in state:
+        parts = name.split(".")
+        if name not in fixed:
+            known.update(
+                ".".join([*parts[:cut], ""]) if cut else "" for cut in range(len(parts)) if ".".join(parts[cut:]) in own
+            )
+    ranked = known.most_common(2)
+    if not ranked or known[""] == ranked[0][1]:
+        return dict(state)
+    prefix, most = ranked[0]
+    if len(ranked) > 1 and ranked[1][1] == most:
+        raise ValueError(
+            f"the checkpoint {path} has tensors of the model's names under {prefix[:-1]} and under "
+            f"{ranked[1][0][:-1]}, so that it is not known which are meant. Leave one out by checkpoint_mapping=FILE, "
+            "a yaml with the line "
+            f'"{ranked[1][0]}*": null.'
+        )
+    found = {name if name in fixed else name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    if len(found) < len(state):
+        raise ValueError(
+            f"the checkpoint {path} has some names both with and without {prefix}, so that it is not known which are "
+            f'meant. Leave one out by checkpoint_mapping=FILE, a yaml with the line "{prefix}*": null.'
+        )
+    steps.append(f"took off the prefix {prefix}")
+    return found
+
+
+def _with_names_of_today(path: str | Path, state: _State, own: _State, steps: list[str]) -> dict[str, Tensor]:
+    """The tensors of torchvision's published DenseNets, whose files have the names of an older version."""
+    renamed = {name: _DENSE_LAYER.sub(r"\1\2", name) for name in state}
+    changed = [name for name, new in renamed.items() if name != new and name not in own and new in own]
+    if not changed:
+        return dict(state)
+    steps.append(f"gave {len(changed)} tensors the names that torchvision has for them today")
+    return {renamed[name] if name in changed else name: tensor for name, tensor in state.items()}
+
+
+def _check_names(path: str | Path, state: _State, own: _State) -> None:
+    lacking = [name for name in own if name not in state and not name.endswith(_COUNTS)]
+    others = [name for name in state if name not in own]
+    if not lacking and not others:
+        return
+    found = [f"lacks {len(lacking)}: {checks.listed(lacking, 3)}"] if lacking else []
+    found += [f"has {len(others)} others: {checks.listed(others, 3)}"] if others else []
+    line = f'"{others[0]}": {lacking[0] if lacking else "null"}' if others else ""
+    raise ValueError(
+        f"the checkpoint {path} must have the {len(own)} tensors of the model, but {' and '.join(found)}. {_REMEDY}"
+        f"{f' (a line as {line})' if line else ''}."
+    )
+
+
+def _check_shapes(path: str | Path, state: _State, own: _State) -> None:
+    unlike = [name for name in state if state[name].shape != own[name].shape]
+    if unlike:
+        name = unlike[0]
+        raise ValueError(
+            f"the checkpoint {path} must have the shapes of the model's tensors, but differs in {len(unlike)}, such as "
+            f"{name}, {list(state[name].shape)} where the model has {list(own[name].shape)}. "
+            f"{_shape_remedy(state[name], own[name])}"
+        )
+    for name, tensor in state.items():
+        if tensor.is_floating_point() != own[name].is_floating_point():
+            raise ValueError(
+                f"the checkpoint {path} must have numbers of the model's kind, but {name} is of {tensor.dtype} where "
+                f"the model has {own[name].dtype}. Save it as the model has it."
+            )
+
+
+def _shape_remedy(there: Tensor, here: Tensor) -> str:
+    """What to do about a tensor of another shape: it is of a head, of a first convolution, or of another network."""
+    if there.shape[1:] == here.shape[1:]:
+        return (
+            f"If it is the head, of {len(there)} classes, name these in dataset.classes, in its order; a head of other "
+            "classes is not put in its place."
+        )
+    if there.dim() == here.dim() == 4 and len(there) == len(here) and there.shape[2:] == here.shape[2:]:
+        return f"Set dataset.shape to images of {there.shape[1]} channels, as it was fitted to."
+    return "Choose the model that it was saved from."
