@@ -14,7 +14,7 @@ import dovision
 from dovision.cli import scripts
 from dovision.config.sources import configuration_folder
 
-COMMANDS = ("train", "evaluate", "prepare", "report", "sites")
+COMMANDS = ("train", "evaluate", "prepare", "report", "sites", "view")
 
 
 @functools.cache

@@ -53,6 +53,6 @@ def _nothing(config: DictConfig) -> None:
     """The task of a configuration that is only printed."""
 
 
-train, evaluate, prepare, report, sites = (
-    partial(_run, name) for name in ("train", "evaluate", "prepare", "report", "sites")
+train, evaluate, prepare, report, sites, view = (
+    partial(_run, name) for name in ("train", "evaluate", "prepare", "report", "sites", "view")
 )

@@ -25,7 +25,7 @@ PACKAGE = "dovision"
 # Packages of dovision through which no model is fitted.
 NOT_IN_A_FIT = (
     *("analysis", "attacks", "cli", "detectors", "evaluation", "explainers", "interventions", "metrics", "report"),
-    *("store", "sweeps", "tracking"),
+    *("store", "sweeps", "tracking", "view"),
 )
 IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "hydra",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import hydra
 from omegaconf import DictConfig
@@ -118,6 +119,8 @@ class Section(BaseModel):
 class CommandSettings(Section):
     """All settings of a command."""
 
+    may_be_missing: ClassVar[frozenset[str]] = frozenset()  # keys that need no value
+
     _record: dict[str, Any] = PrivateAttr(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
@@ -204,6 +207,11 @@ class TrainSettings(SitesSettings):
     print_config: Switch
     ckpt_path: Folder | None
     rerun: Annotated[str, _rule(checks.choice, ("all",))] | None
+
+    @property
+    def composes_networks(self) -> bool:
+        """False if the networks are others than the configured ones."""
+        return True
 
     @property
     def fits_classifier(self) -> bool:
@@ -338,12 +346,44 @@ class ReportSettings(CommandSettings):
     log_to: Chosen  # components of the group logger
 
 
+class ViewSettings(TrainSettings):
+    """Settings of dovision-view."""
+
+    may_be_missing: ClassVar[frozenset[str]] = frozenset({"dataset.root"})  # pictures can also be dropped on the page
+
+    run: Folder | None
+    split: Annotated[str, _rule(checks.choice, ("train", "val", "test"))]
+    host: Text
+    port: Annotated[int, _rule(checks.bounded, 0, 65535)]
+
+    @property
+    def composes_networks(self) -> bool:
+        return self.run is None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _open_a_photograph(cls, content: Any) -> Any:
+        dataset = content["dataset"]
+        if not isinstance(dataset, Component) or dataset.get("root") != _MISSING:
+            return content
+        return {**content, "dataset": dataset.replaced(root=str(_photograph()))}
+
+
+def _photograph() -> Path:
+    """A photograph that scikit-learn comes with."""
+    found = find_spec("sklearn")
+    assert found is not None
+    assert found.origin is not None
+    return Path(found.origin).parent / "datasets" / "images" / "flower.jpg"
+
+
 OF_COMMAND: Mapping[str, type[CommandSettings]] = {
     "evaluate": EvaluateSettings,
     "train": TrainSettings,
     "prepare": PrepareSettings,
     "report": ReportSettings,
     "sites": SitesSettings,
+    "view": ViewSettings,
 }
 
 
@@ -360,12 +400,12 @@ def read(command: str, config: DictConfig) -> Any:
     """
     config, foreign = with_found_classes(config), of_experiments(command)
     content, record = resolved(config, foreign), recorded(config, foreign)
+    kind = OF_COMMAND[command]
     for key, value in leaves(content):
-        if value == _MISSING:
+        if value == _MISSING and key not in kind.may_be_missing:
             raise ValueError(f"{key} must be given, got nothing. Set {key}=...")
         if isinstance(value, str) and not value.strip():
             raise ValueError(f"{key} must not be empty. Give it a value, or leave it out.")
-    kind = OF_COMMAND[command]
     try:
         settings = kind.model_validate(_with_components(content, record, ""))
     except ValidationError as error:

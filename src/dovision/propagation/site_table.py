@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack
 from typing import NamedTuple
 
@@ -25,32 +26,65 @@ class SiteRow(NamedTuple):
 
 
 @torch.no_grad()
-def site_table(classifier: Classifier, shape: Shape) -> list[SiteRow]:
+def site_table(classifier: Classifier, shape: Shape, only: Collection[str] | None = None) -> list[SiteRow]:
     """All sites that run on images of a shape, (C, H, W), and put out one tensor.
 
     On the meta device nothing is computed. A module that runs several times has a row for each of its calls.
+
+    Args:
+        classifier: whose sites they are.
+        shape: (C, H, W) of the images.
+        only: names of the sites that are looked at; None: all.
     """
-    rows = [_row(INPUT, (1, *shape), Seen(Layout.NCHW, ""))]
     with evaluating(classifier):
         probes = Probes(classifier, shape)
-        sites = [site for name in site_names(classifier) if (site := find_site(classifier, name)) is not None]
-        heads = _head_shapes(classifier, [site for site in sites if site.layout is not None], shape)
-        for site in sites:
-            if site.layout is not None:
-                seen = Seen(site.layout, "windows of the image on the batch axis")
-                value = heads.get(site.name)
-                if value is not None:
-                    rows.append(_row(site.name, value, seen if value[0] == 1 else Seen(None, seen.reason)))
-                continue
-            calls = probes.plain.shapes.get(site.module, [])
-            for call, value in enumerate(calls):
-                if value is not None and len(value) > 1:
-                    numbered = len(calls) > 1
-                    name = f"{site.name}#{call}" if numbered else site.name
-                    one = find_site(classifier, name) if numbered else site
-                    assert one is not None
-                    rows.append(_row(name, value, probes.layout(one)))
-    return rows
+        return [
+            _row(found.name, found.value, found.seen if found.seen is not None else probes.layout(found.site))
+            for found in _found(classifier, shape, probes)
+            if only is None or found.name in only
+        ]
+
+
+@torch.no_grad()
+def site_shapes(classifier: Classifier, shape: Shape) -> dict[str, Shape]:
+    """Shape of the value of each site for one image, without the batch axis: `site_table` in a pass, without layouts.
+
+    Args:
+        classifier: whose sites they are.
+        shape: (C, H, W) of the images.
+    """
+    with evaluating(classifier):
+        return {found.name: found.value[1:] for found in _found(classifier, shape, Probes(classifier, shape))}
+
+
+class _FoundSite(NamedTuple):
+    """A site with its value's shape, and its layout where that needs no look."""
+
+    name: str
+    site: Site
+    value: Shape
+    seen: Seen | None
+
+
+def _found(classifier: Classifier, shape: Shape, probes: Probes) -> Iterator[_FoundSite]:
+    sites = [site for name in site_names(classifier) if (site := find_site(classifier, name)) is not None]
+    yield _FoundSite(INPUT, sites[0], (1, *shape), Seen(Layout.NCHW, ""))
+    heads = _head_shapes(classifier, [site for site in sites if site.layout is not None], shape)
+    for site in sites:
+        if site.layout is not None:
+            seen = Seen(site.layout, "windows of the image on the batch axis")
+            value = heads.get(site.name)
+            if value is not None:
+                yield _FoundSite(site.name, site, value, seen if value[0] == 1 else Seen(None, seen.reason))
+            continue
+        calls = probes.plain.shapes.get(site.module, [])
+        for call, value in enumerate(calls):
+            if value is not None and len(value) > 1:
+                numbered = len(calls) > 1
+                name = f"{site.name}#{call}" if numbered else site.name
+                one = find_site(classifier, name) if numbered else site
+                assert one is not None
+                yield _FoundSite(name, one, value, None)
 
 
 def _head_shapes(classifier: Classifier, sites: list[Site], shape: Shape) -> dict[str, Shape]:

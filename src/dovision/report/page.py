@@ -99,6 +99,11 @@ class Details:
     shown: Sequence[Shown]
 
 
+def style_sheet() -> str:
+    """Styles of the page, as CSS: colours for light and dark, type, tables."""
+    return (_TEMPLATES / "page.css").read_text(encoding="utf-8")
+
+
 def render_page(
     title: str, runs: Sequence[Run], overview: Sequence[Shown], details: Sequence[Details], notes: Sequence[str] = ()
 ) -> str:
@@ -122,7 +127,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = (Markup((_TEMPLATES / name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    style, script = Markup(style_sheet()), Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8"))
     return environment.get_template("page.html.j2").render(
         title=title,
         style=style,

@@ -160,7 +160,7 @@ class Checks:
         job = settings.read(self._command, config)
         for component in settings.components(job):
             check_target(component.where, component)
-        if isinstance(job, TrainSettings):
+        if isinstance(job, TrainSettings) and job.composes_networks:
             _check_autoencoder(job)
             _check_optimized(job)
             for key, file in _files(job).items():

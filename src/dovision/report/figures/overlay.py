@@ -128,14 +128,24 @@ def overlay(panels: Sequence[_Panel], limit: float) -> Figure:
     for axes, (title, picture, values, boxes, label) in zip(drawn, panels, strict=True):
         extent: Any = (0, values.shape[1], values.shape[0], 0)
         axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
-        painted = colours(scale(values))
-        painted[..., 3] = np.clip(np.abs(values) / limit, 0, 1) ** 0.5 * _OPAQUE
-        axes.imshow(painted, interpolation="none", extent=extent)
+        axes.imshow(painted_effects(values, limit), interpolation="none", extent=extent)
         outline_boxes(axes, boxes, label)
         _frame(axes, title)
     label = "effect on the class" if limit != 1.0 else "relative to the map's largest"
     figure.colorbar(ScalarMappable(scale, colours), ax=list(drawn), label=shortened(label, 30), aspect=20, pad=0.02)
     return figure
+
+
+def painted_effects(values: npt.NDArray[np.float64], limit: float) -> npt.NDArray[np.float64]:
+    """Colours of effects, shape (H, W), to lie over an image, shape (H, W, 4) in [0, 1]: the clearer the smaller.
+
+    Args:
+        values: red below 0, blue above.
+        limit: the size of value that has the deepest colour.
+    """
+    painted: npt.NDArray[np.float64] = colormaps[EFFECT_COLOURS](Normalize(-limit, limit)(values))
+    painted[..., 3] = np.clip(np.abs(values) / limit, 0, 1) ** 0.5 * _OPAQUE
+    return painted
 
 
 def _frame(axes: Axes, title: str) -> None:

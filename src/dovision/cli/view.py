@@ -1,0 +1,76 @@
+"""The command dovision-view: a page on which an image is brushed over, and P(y | do) moves."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from contextlib import suppress
+
+from dovision import checks
+from dovision.cli.hydra_main import hydra_main
+from dovision.config.settings import ViewSettings
+from dovision.runtime.progress import DISPLAY
+from dovision.runtime.signals import Stopped
+from dovision.view import opened_network
+from dovision.view.server import LOOPBACK, application
+from dovision.view.view_session import ViewSession
+from dovision.view.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+def view(settings: ViewSettings) -> None:
+    """Open the network and the images, and answer the page until Ctrl-C.
+
+    Raises:
+        ValueError: the extra view is not installed.
+        OSError: the address cannot be listened to.
+    """
+    try:
+        uvicorn = checks.import_extra("uvicorn", "view")
+        checks.import_extra("starlette.applications", "view")
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    worker = Worker()
+    with DISPLAY.job(["data", "classifier"]):
+        session = ViewSession(worker.ask(lambda: opened_network.of_settings(settings)))
+    local = settings.host in LOOPBACK
+    app = application(session, worker, LOOPBACK if local else ("*",))
+    with listening(settings.host, settings.port) as own:
+        if not local:
+            log.warning(
+                "host=%s lets other machines in, without a password: whoever reaches this port can open images, runs "
+                "and checkpoints of this machine. With host=127.0.0.1 only this machine can; from afar use ssh -L.",
+                settings.host,
+            )
+        name = f"[{settings.host}]" if ":" in settings.host else settings.host
+        print(f"http://{name}:{own.getsockname()[1]}  (Ctrl-C ends it)", flush=True)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off"))
+        with suppress(KeyboardInterrupt, Stopped):  # the usual end
+            server.run(sockets=[own])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        OSError: it cannot; the message names the setting.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    own = socket.socket(family, socket.SOCK_STREAM)
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        own.bind((host, port))
+        own.listen(128)
+    except OSError as error:
+        own.close()
+        raise OSError(
+            f"host={host} port={port} cannot be listened to ({error.strerror}). For a free port: port=0."
+        ) from error
+    return own
+
+
+main = hydra_main("view", view)
+
+if __name__ == "__main__":
+    main()

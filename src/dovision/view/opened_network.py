@@ -1,0 +1,196 @@
+"""Networks that are looked at, opened as the commands open them: of settings, of a run, of a checkpoint's file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from omegaconf import OmegaConf
+
+from dovision.config import settings as settings_of
+from dovision.config.settings import EvaluateSettings, TrainSettings, ViewSettings
+from dovision.interfaces import Classifier, Images
+from dovision.models.checkpoint import read_checkpoint
+from dovision.propagation.site_table import SiteRow, site_shapes, site_table
+from dovision.store.run_record import read_run
+from dovision.sweeps.validation import Checks
+from dovision.training import model_cache
+from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, FittedModel
+from dovision.types import CODE, INPUT, Shape
+
+PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
+_PICTURES = "dovision.datasets.pictures.Pictures"
+
+
+@dataclass(frozen=True)
+class OpenedNetwork:
+    """A classifier, the images that can be shown to it, and the settings that both are made from."""
+
+    title: str
+    settings: TrainSettings
+    images: Images
+    split: str
+    fitted: Mapping[str, FittedModel] = field(repr=False)  # classifier and perhaps autoencoder
+    run: Path | None = None
+
+    @property
+    def classifier(self) -> Classifier:
+        return self.fitted[CLASSIFIER].classifier
+
+    @property
+    def with_autoencoder(self) -> Classifier | None:
+        """The classifier with its autoencoder, None without one."""
+        found = self.fitted.get(AUTOENCODER)
+        return None if found is None else found.classifier
+
+    @property
+    def shape(self) -> Shape:
+        """(C, H, W) of the images."""
+        return tuple(self.images.shape)
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The file of a classifier that was fitted, or that was given by a file; None for published weights."""
+        is_own = self.settings.checkpoint is not None or self.settings.fits_classifier
+        return self.fitted[CLASSIFIER].path if is_own else None
+
+    def with_site(self, name: str) -> Classifier:
+        """The classifier that has a site: with its autoencoder for the code.
+
+        Raises:
+            ValueError: it is the code, and there is no autoencoder.
+        """
+        if name != CODE:
+            return self.classifier
+        if self.with_autoencoder is None:
+            raise ValueError("latents need an autoencoder, got none. Start with autoencoder=conv_1x1, or open a run.")
+        return self.with_autoencoder
+
+    def sites(self) -> dict[str, Shape]:
+        """Sites inside the network, with the shape of their values for an image; found without running it."""
+        shapes = site_shapes(self.classifier, self.shape)
+        code = {} if self.with_autoencoder is None else site_shapes(self.with_autoencoder, self.shape)
+        first = {name: shape for name, shape in code.items() if name == CODE}
+        return {**first, **{name: shape for name, shape in shapes.items() if name != INPUT}}
+
+    def site(self, name: str) -> SiteRow:
+        """Layout and units of a site.
+
+        Raises:
+            ValueError: there is no such site, or nothing shows its layout.
+        """
+        rows = site_table(self.with_site(name), self.shape, [name])
+        if not rows:
+            raise ValueError(f"the network has no site {name!r}.")
+        if rows[0].layout == "unknown":
+            raise ValueError(f"the layout of {name!r} is not known: its shape is {rows[0].shape}, {rows[0].units}.")
+        return rows[0]
+
+
+def of_settings(settings: ViewSettings) -> OpenedNetwork:
+    """The network and the images that dovision-view was given; fitted if need be.
+
+    Raises:
+        FileNotFoundError, ValueError: as of `of_run`, or as dovision-evaluate refuses such settings.
+    """
+    if settings.run is not None:
+        return of_run(settings.run, settings.split)
+    images: Images = settings.dataset.make()
+    fitted = {CLASSIFIER: model_cache.classifier(settings, images)}
+    if settings.autoencoder is not None:
+        fitted[AUTOENCODER] = model_cache.with_autoencoder(settings, images, fitted[CLASSIFIER])
+    own = settings.model if settings.checkpoint is None else {"name": settings.checkpoint.name}
+    title = str(own.get("name") or own["_target_"].rpartition(".")[2])
+    return OpenedNetwork(title, settings, images, settings.split if settings.has_labels else "test", fitted)
+
+
+def of_run(folder: Path, split: str | None = None) -> OpenedNetwork:
+    """The images and the networks of a run of dovision-evaluate.
+
+    Args:
+        folder: the run directory.
+        split: of its images; None: the one that was measured.
+
+    Raises:
+        FileNotFoundError: there is no such run, or a checkpoint of it is gone.
+        ValueError: the run is damaged or not finished, or the weights are others than those that it has measured.
+    """
+    if not (folder / "run.json").is_file():
+        raise FileNotFoundError(f"run must be a folder that dovision-evaluate wrote, got {folder}, without run.json.")
+    run = read_run(folder)
+    files = run.facts.get("checkpoint_files", {})
+    if not run.config or CLASSIFIER not in files:
+        raise ValueError(f"run must be one whose networks were fitted, got {folder}, which is {run.state}.")
+    settings: EvaluateSettings = settings_of.read("evaluate", OmegaConf.create(dict(run.config)))
+    settings = settings.model_copy(update={"checkpoint": Path(files[CLASSIFIER])})
+    fitted = {}
+    for name in (CLASSIFIER, AUTOENCODER):
+        if name in files:
+            fitted[name] = model_cache.read_model(settings, Path(files[name]))
+            measured = run.facts["checkpoints"][name]
+            if not fitted[name].weights.startswith(measured):
+                raise ValueError(
+                    f"the weights in {files[name]} must be those that the run has measured ({measured}), got "
+                    f"{fitted[name].weights[: len(measured)]}. Measure it again, or put the file back."
+                )
+    images: Images = settings.dataset.make()
+    images.take_classes(fitted[CLASSIFIER].classifier.task)
+    model_cache.check_fits(fitted[CLASSIFIER], images.task, images.shape)
+    return OpenedNetwork(folder.name, settings, images, split or settings.evaluation.split, fitted, folder)
+
+
+def of_words(words: Sequence[str]) -> OpenedNetwork:
+    """The network that dovision-view would open, given these words; to be called while Hydra runs.
+
+    Raises:
+        ValueError, FileNotFoundError, ConnectionError, ImportError: as of dovision-view.
+    """
+    config = hydra.compose("view", overrides=list(words), return_hydra_config=True)
+    settings: ViewSettings = Checks("view")(config, words, config.hydra.runtime.choices)
+    return of_settings(settings)
+
+
+def published_words(
+    model: str, name: str, weights: bool, size: int | None, like: OpenedNetwork, checkpoint: str = ""
+) -> list[str]:
+    """Words of dovision-view that open another network for the pictures that are shown.
+
+    Args:
+        model: one of PUBLISHED, or "checkpoint".
+        name: of the network, as the library has it.
+        weights: whether it has the library's weights.
+        size: height and width of the images, in pixels; None: what suits the network.
+        like: the network that is open.
+        checkpoint: the file, if it is one.
+    """
+    root = like.settings.dataset.get("root") if like.settings.dataset["_target_"] == _PICTURES else None
+    words = ["dataset=pictures"] + ([] if root is None else [f"dataset.root={quoted(root)}"])
+    if model == "checkpoint":
+        channels, *own = read_checkpoint(checkpoint)["model"]["shape"]
+        sides = own if size is None else [size, size]
+        return [*words, f"dataset.shape=[{channels},{sides[0]},{sides[1]}]", f"checkpoint={quoted(checkpoint)}"]
+    side = size or 224
+    words += [f"dataset.shape=[{1 if model == 'xrv_model' else 3},{side},{side}]", f"model={model}"]
+    words += [f"model.name={quoted(name)}"] if name and model != "efficientnet_lite0" else []
+    if model == "torchvision_model":
+        return [*words, f"model.weights={'DEFAULT' if weights else 'null'}"]
+    return [*words, f"model.pretrained={str(weights).lower()}"]
+
+
+def quoted(value: Any) -> str:
+    """A value as an override of Hydra has it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{quoted(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(quoted, value)) + "]"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    text = str(value)
+    plain = text and all(each.isalnum() or each in "_./-" for each in text) and not text[0].isdigit()
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return text if plain and text.lower() not in ("null", "true", "false") else f"'{escaped}'"

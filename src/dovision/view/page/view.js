@@ -1,0 +1,377 @@
+"use strict";
+const $ = (id) => document.getElementById(id);
+const picked = (name) => document.querySelector(`input[name="${name}"]:checked`).value;
+const pick = (name, value) => { document.querySelector(`input[name="${name}"][value="${value}"]`).checked = true; };
+
+const state = {
+  clean: null, attacked: null, // answers about the two images
+  mask: null, height: 0, width: 0, // of the region, a byte a pixel
+  rows: [], target: null, choices: null, sites: null, asking: false, again: false, cursor: null, seen: null, maps: {},
+};
+
+/* ---- questions ---- */
+async function ask(question, body, headers = {}) {
+  const json = !(body instanceof Blob);
+  const answer = await fetch(question, {
+    method: "POST", body: json ? JSON.stringify(body ?? {}) : body, headers: { "x-dovision-view": "1", ...headers },
+  }).catch(() => { throw new Error("the server does not answer. Is dovision-view still running?"); });
+  const found = answer.headers.get("content-type")?.includes("json") ? await answer.json() : await answer.blob();
+  if (!answer.ok) throw new Error(found.error ?? answer.statusText);
+  return found;
+}
+function problem(text) { $("problem").hidden = !text; $("problem").textContent = text ?? ""; }
+async function waiting(what, work) { // with the reason on the page, if it fails
+  document.body.classList.add("waiting");
+  const before = $("opened").textContent;
+  if (what) $("opened").textContent = what;
+  try { const found = await work(); problem(""); return found; }
+  catch (error) { $("opened").textContent = before; problem(error.message); return null; }
+  finally { document.body.classList.remove("waiting"); }
+}
+
+/* ---- what is open ---- */
+const image = () => (picked("shown") === "attacked" && state.attacked ? state.attacked : state.clean);
+function setOptions(select, names, chosen) {
+  select.replaceChildren(...names.map((name) => new Option(name.replaceAll("_", " "), name, false, name === chosen)));
+}
+function settingsOf(place, known) { // number fields for the settings of a component
+  place.className = "settings";
+  place.replaceChildren(...Object.entries(known).map(([name, value]) => {
+    const label = document.createElement("label"), field = document.createElement("input");
+    Object.assign(field, { type: "number", step: "any", value }); field.dataset.key = name;
+    label.append(name.replaceAll("_", " "), field); return label;
+  }));
+}
+function chosen(select, place) {
+  const fields = [...place.querySelectorAll("input")];
+  return { name: select.value, settings: Object.fromEntries(fields.map((each) => [each.dataset.key, Number(each.value)])) };
+}
+const fill = () => chosen($("fill"), $("fill-settings"));
+
+function showChoices(choices) {
+  state.choices = choices; state.sites = null; state.target = null;
+  setOptions($("fill"), Object.keys(choices.fills), $("fill").value || "blur");
+  setOptions($("value"), Object.keys(choices.values), $("value").value || "zero");
+  setOptions($("attack"), Object.keys(choices.attacks), $("attack").value || "fgsm");
+  settingsOf($("fill-settings"), choices.fills[$("fill").value]);
+  settingsOf($("attack-settings"), choices.attacks[$("attack").value]);
+  const small = Math.min(choices.shape[1], choices.shape[2]);
+  $("width").max = Math.max(2, Math.round(small / 2)); $("width").value = Math.max(1, Math.round(small / 6));
+  for (const option of $("grid").options) option.disabled = Number(option.value) > small;
+  $("samples").replaceChildren(...choices.samples.map(({ sample, name }) => {
+    const button = document.createElement("button"), picture = new Image();
+    Object.assign(button, { type: "button", title: name }); Object.assign(picture, { src: `/thumbnail/${sample}?${choices.network}`, alt: name });
+    button.append(picture); button.onclick = () => openSample(sample); return button;
+  }));
+  $("canvases").classList.toggle("small", small < 128);
+  document.querySelectorAll(".pane").forEach((each) => each.classList.toggle("small", small < 128));
+}
+async function openSample(sample) {
+  const found = await waiting("opening…", () => ask("sample", { sample }));
+  if (found) await showImage(found);
+}
+async function openFile(file) {
+  if (!file) return;
+  const found = await waiting(`opening ${file.name}…`, () => ask(`picture?name=${encodeURIComponent(file.name)}`, file));
+  if (found) await showImage(found);
+}
+async function openNetwork(event) {
+  event.preventDefault();
+  const size = $("size").value ? Number($("size").value) : null;
+  const asked = { model: $("model").value, name: $("name").value, path: $("path").value, size };
+  const found = await waiting("opening the network; weights that are not here yet are downloaded…", () => ask("network", asked));
+  if (found) { showChoices(found); await openSample(0); }
+}
+async function showImage(found) {
+  state.clean = found; state.attacked = null; state.target = null;
+  $("attacked-choice").hidden = $("attacked-figure").hidden = true; pick("shown", "clean");
+  $("eps").value = "0/255"; $("eps-slider").value = 0; $("attack-state").textContent = "";
+  $("title").textContent = state.choices.network;
+  $("opened").textContent = `${found.name} · ${found.width} × ${found.height} pixels · ${state.choices.classes.length.toLocaleString("en")} classes`;
+  state.height = found.height; state.width = found.width; state.mask = new Uint8Array(found.height * found.width);
+  for (const canvas of [$("image"), $("region")]) Object.assign(canvas, { width: found.width, height: found.height });
+  $("canvases").style.aspectRatio = `${found.width} / ${found.height}`;
+  document.querySelectorAll(".pane").forEach((each) => { each.style.aspectRatio = `${found.width} / ${found.height}`; });
+  $("clean-picture").src = found.picture; $("clean-map").removeAttribute("src"); $("attacked-map").removeAttribute("src");
+  state.maps = {}; cleared(); beginMap(found);
+}
+function cleared() {
+  state.mask?.fill(0); state.seen = null; draw(); showRows(image().rows);
+  $("sentence").textContent = image() === state.attacked ? attackSentence() : "Brush over the image: what does the network use?";
+}
+
+/* ---- drawing ---- */
+const decoded = new Map();
+function picture(link, then) {
+  if (!decoded.has(link)) {
+    if (decoded.size > 12) decoded.clear();
+    const made = new Image(); made.src = link; decoded.set(link, made);
+  }
+  const found = decoded.get(link);
+  if (found.complete && found.naturalWidth) then(found); else found.addEventListener("load", () => then(found), { once: true });
+}
+function draw() {
+  const context = $("image").getContext("2d"), link = state.seen ?? image().picture;
+  picture(link, (made) => {
+    context.drawImage(made, 0, 0);
+    const map = state.maps[image().image]?.picture;
+    if ($("over").checked && map) picture(map, (over) => context.drawImage(over, 0, 0));
+  });
+  drawRegion();
+}
+function drawRegion() {
+  const canvas = $("region"), context = canvas.getContext("2d"), { width, height, mask } = state;
+  const pixels = context.createImageData(width, height);
+  if ($("outline").checked) {
+    for (let y = 0, at = 0; y < height; y++) for (let x = 0; x < width; x++, at++) {
+      if (!mask[at]) continue;
+      const edge = !x || !y || x === width - 1 || y === height - 1 || !mask[at - 1] || !mask[at + 1] || !mask[at - width] || !mask[at + width];
+      pixels.data.set([230, 159, 0, edge ? 255 : 40], at * 4);
+    }
+  }
+  context.putImageData(pixels, 0, 0);
+  if (state.rectangle) { const [x, y, w, h] = box(...state.rectangle); context.strokeStyle = "#E69F00"; context.strokeRect(x + .5, y + .5, w - 1, h - 1); }
+  if (state.cursor && document.activeElement === canvas) {
+    context.beginPath(); context.strokeStyle = "#ffffff"; context.lineWidth = Math.max(1, width / 224);
+    context.arc(state.cursor[0] + .5, state.cursor[1] + .5, Number($("width").value) / 2, 0, 7); context.stroke();
+    context.strokeStyle = "#000000"; context.setLineDash([3, 3]); context.stroke(); context.setLineDash([]);
+  }
+}
+
+/* ---- brushing ---- */
+function box(x0, y0, x1, y1) {
+  const left = Math.max(0, Math.min(x0, x1)), top = Math.max(0, Math.min(y0, y1));
+  return [left, top, Math.min(state.width, Math.max(x0, x1) + 1) - left, Math.min(state.height, Math.max(y0, y1) + 1) - top];
+}
+function stamp(x, y) {
+  const radius = Number($("width").value) / 2, on = picked("tool") === "erase" ? 0 : 1;
+  for (let row = Math.max(0, Math.floor(y - radius)); row <= Math.min(state.height - 1, y + radius); row++)
+    for (let column = Math.max(0, Math.floor(x - radius)); column <= Math.min(state.width - 1, x + radius); column++)
+      if ((row - y) ** 2 + (column - x) ** 2 <= radius ** 2) state.mask[row * state.width + column] = on;
+  if (radius < 1) state.mask[y * state.width + x] = on;
+}
+function line(from, to) {
+  const steps = Math.max(1, Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1])));
+  for (let step = 0; step <= steps; step++)
+    stamp(Math.round(from[0] + (to[0] - from[0]) * step / steps), Math.round(from[1] + (to[1] - from[1]) * step / steps));
+}
+function place(event) {
+  const frame = $("region").getBoundingClientRect();
+  const at = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
+  return [at((event.clientX - frame.left) / frame.width, state.width), at((event.clientY - frame.top) / frame.height, state.height)];
+}
+function rectangle(x0, y0, x1, y1) {
+  const [left, top, width, height] = box(x0, y0, x1, y1);
+  for (let row = top; row < top + height; row++) state.mask.fill(1, row * state.width + left, row * state.width + left + width);
+}
+let last = null;
+$("region").addEventListener("pointerdown", (event) => {
+  if (!state.clean) return;
+  $("region").setPointerCapture(event.pointerId); last = place(event); pick("kind", "region"); showKind();
+  if (picked("tool") === "rectangle") state.rectangle = [...last, ...last]; else { line(last, last); brushed(); }
+});
+$("region").addEventListener("pointermove", (event) => {
+  if (!last) return;
+  const now = place(event);
+  if (state.rectangle) { state.rectangle.splice(2, 2, ...now); drawRegion(); return; }
+  line(last, now); last = now; brushed();
+});
+for (const end of ["pointerup", "pointercancel"]) $("region").addEventListener(end, () => {
+  if (state.rectangle) { rectangle(...state.rectangle); state.rectangle = null; brushed(); }
+  last = null;
+});
+$("region").addEventListener("keydown", (event) => {
+  const step = event.shiftKey ? 1 : Math.max(1, Math.round(Number($("width").value) / 4));
+  const move = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key];
+  state.cursor ??= [state.width >> 1, state.height >> 1];
+  if (move) state.cursor = [Math.min(state.width - 1, Math.max(0, state.cursor[0] + move[0])), Math.min(state.height - 1, Math.max(0, state.cursor[1] + move[1]))];
+  else if (event.key === " " || event.key === "Enter") { stamp(...state.cursor); brushed(); }
+  else if (event.key === "Escape") cleared();
+  else return;
+  event.preventDefault(); drawRegion();
+});
+function packed() {
+  const bytes = new Uint8Array(Math.ceil(state.mask.length / 8));
+  state.mask.forEach((on, at) => { if (on) bytes[at >> 3] |= 128 >> (at & 7); });
+  let text = ""; for (const byte of bytes) text += String.fromCharCode(byte);
+  return btoa(text);
+}
+function asked() { // what is done, as the server is asked
+  const own = { image: image().image, target: state.target, fill: fill() };
+  if (picked("kind") === "region") return { ...own, mask: packed() };
+  return { ...own, unit: { site: $("site").value, kind: $("unit-kind").value, number: Number($("unit-number").value), value: { name: $("value").value } } };
+}
+function brushed() { drawRegion(); measure(); }
+async function measure() { // one question at a time; the newest state of the brush next
+  if (!state.clean) return;
+  if (picked("kind") === "region" && !state.mask.some(Boolean)) { cleared(); return; }
+  if (state.asking) { state.again = true; return; }
+  state.asking = true;
+  do {
+    state.again = false;
+    const begun = performance.now();
+    try {
+      const found = await ask("effect", asked());
+      state.seen = found.seen; draw(); showRows(found.rows); sentence(found.rows); problem("");
+      $("time").textContent = `${Math.round(performance.now() - begun)} ms`;
+      $("time").dataset.count = Number($("time").dataset.count ?? 0) + 1;
+    } catch (error) { problem(error.message); }
+  } while (state.again);
+  state.asking = false;
+}
+
+/* ---- numbers ---- */
+const number = (value) => (Math.abs(value) < 5e-4 ? "0.000" : value.toFixed(3)).replace("-", "\u2212");
+const signed = (value) => (value > 5e-4 ? "+" : "") + number(value);
+function showRows(rows) {
+  state.rows = rows;
+  const odds = picked("scale") === "log_odds";
+  const [control, treated, effect] = odds ? ["control_log_odds", "treated_log_odds", "log_odds_effect"] : ["control", "treated", "effect"];
+  const what = image() === state.attacked && !state.seen ? "attack" : "do, x";
+  $("head-before").textContent = odds ? "log-odds" : "P(y | x)"; $("head-after").textContent = odds ? "after" : `P(y | ${what})`;
+  const most = Math.max(odds ? 1 : .05, ...rows.map((row) => Math.abs(row[effect])));
+  $("rows").tBodies[0].replaceChildren(...rows.map((row) => {
+    const line = document.createElement("tr"), head = document.createElement("th"), label = document.createElement("label"), radio = document.createElement("input");
+    Object.assign(radio, { type: "radio", name: "target", checked: row.number === (state.target ?? state.clean.predicted) });
+    radio.onchange = () => { state.target = row.number; sentence(state.rows); beginMaps(); };
+    label.append(radio, row.name); head.scope = "row"; head.append(label);
+    const cells = [number(row[control]), number(row[treated]), signed(row[effect])].map((text) => { const cell = document.createElement("td"); cell.className = "number"; cell.textContent = text; return cell; });
+    const graph = document.createElement("td"), bar = document.createElement("span"), part = document.createElement("i");
+    graph.className = "graph"; bar.className = "effect-bar"; part.className = row[effect] < 0 ? "less" : "more"; part.style.width = `${50 * Math.abs(row[effect]) / most}%`;
+    bar.append(part); graph.append(bar); line.append(head, ...cells, graph); return line;
+  }));
+}
+function sentence(rows) {
+  const row = rows.find((each) => each.number === (state.target ?? state.clean.predicted)) ?? rows[0];
+  const share = (100 * state.mask.reduce((sum, on) => sum + on, 0) / state.mask.length).toFixed(1);
+  const did = picked("kind") === "region" ? `Painting ${share} % of the image (${$("fill").value.replaceAll("_", " ")})` : `Setting ${$("unit-kind").value} ${$("unit-number").value} of ${$("site").value} (${$("value").value})`;
+  const odds = picked("scale") === "log_odds", change = odds ? row.log_odds_effect : row.effect, what = odds ? "the log-odds of" : "P";
+  const moved = Math.abs(change) < 5e-4 ? `changes nothing of ${what}` : change < 0 ? `takes ${number(-change)} off ${what}` : `adds ${number(change)} to ${what}`;
+  const [before, after] = odds ? [row.control_log_odds, row.treated_log_odds] : [row.control, row.treated];
+  $("sentence").textContent = `${did} ${moved}${odds ? " " : "("}${row.name}${odds ? "" : ")"}: ${number(before)} to ${number(after)}.`;
+}
+
+/* ---- maps and attack ---- */
+let polling = null;
+async function beginMap(one) {
+  try { await ask("map", { image: one.image, rows: Number($("grid").value), fill: fill(), target: state.target ?? state.clean.predicted }); }
+  catch (error) { problem(error.message); return; }
+  if (!polling) poll();
+}
+async function beginMaps() { await beginMap(state.clean); if (state.attacked) await beginMap(state.attacked); }
+async function poll() {
+  polling = true;
+  for (;;) {
+    const images = [state.clean, state.attacked].filter(Boolean).map((each) => each.image);
+    let found;
+    try { found = await ask("maps", { images, scale: picked("scale") }); } catch (error) { problem(error.message); break; }
+    showMaps(found);
+    const all = Object.values(found.maps);
+    if (all.length === images.length && all.every((each) => each.done === each.units || each.problem)) break;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+  polling = null;
+}
+function showMaps(found) {
+  state.maps = found.maps;
+  for (const [name, own] of [["clean", state.clean], ["attacked", state.attacked]]) {
+    const map = own && found.maps[own.image];
+    if (!map) continue;
+    $(`${name}-map`).src = map.picture;
+    const row = own.rows.find((each) => each.name === map.target), left = map.done < map.units;
+    const caption = $(`${name}-caption`), bar = document.createElement("progress");
+    caption.textContent = map.problem || `${name === "clean" ? "Clean" : `Attacked, ε = ${$("eps").value}`}: effect on ${map.target}${row ? `, P = ${number(row.treated)}` : ""}`;
+    if (left && !map.problem) { Object.assign(bar, { value: map.done, max: map.units }); bar.setAttribute("aria-label", "cells measured"); caption.append(bar); }
+    caption.dataset.done = String(!left);
+  }
+  $("low").textContent = number(-found.limit); $("high").textContent = signed(found.limit);
+  if ($("over").checked) draw();
+}
+function fraction(text) { const [above, below] = text.split("/").map(Number); return below ? above / below : above; }
+let attacking = false, attackAgain = false;
+async function attack() {
+  if (!state.clean) return;
+  if (attacking) { attackAgain = true; return; }
+  attacking = true;
+  do {
+    attackAgain = false;
+    const eps = $("eps").value.trim();
+    if (fraction(eps) === 0) { withoutAttack(); continue; }
+    $("attack-state").textContent = "attacking…";
+    try {
+      const found = await ask("attack", { image: state.clean.image, target: state.target, attack: { ...chosen($("attack"), $("attack-settings")), eps } });
+      problem(""); state.attacked = found; $("attack-state").textContent = "";
+      $("attacked-choice").hidden = $("attacked-figure").hidden = false; pick("shown", "attacked");
+      $("attacked-picture").src = found.picture; $("attacked-map").removeAttribute("src");
+      cleared(); await beginMap(found);
+    } catch (error) { $("attack-state").textContent = ""; problem(error.message); }
+  } while (attackAgain);
+  attacking = false;
+}
+function withoutAttack() {
+  state.attacked = null; $("attacked-choice").hidden = $("attacked-figure").hidden = true; pick("shown", "clean"); cleared();
+}
+function attackSentence() {
+  const rows = state.attacked.rows, before = rows.find((each) => each.number === state.clean.predicted) ?? rows[0];
+  const now = rows.find((each) => each.number === state.attacked.predicted) ?? rows[0];
+  const moved = `P(${before.name}) goes from ${number(before.control)} to ${number(before.treated)}`;
+  return now.number === before.number ? `Under attack ${moved}.` : `Under attack ${moved}; predicted: ${now.name} (${number(now.treated)}).`;
+}
+
+/* ---- units inside ---- */
+async function showKind() {
+  const unit = picked("kind") === "unit";
+  $("unit-tools").hidden = !unit; $("region-tools").hidden = unit;
+  if (!unit || state.sites) return;
+  const found = await waiting("", () => ask("sites"));
+  if (!found) return;
+  state.sites = found;
+  const names = Object.keys(found), last = names.filter((name) => found[name].length === 3 && found[name][1] * found[name][2] > 1).at(-1);
+  setOptions($("site"), names, "code" in found ? "code" : last ?? names.at(-1));
+  for (const option of $("site").options) option.text = `${option.value} (${found[option.value].join(" × ")})`;
+  await showUnits();
+}
+async function showUnits() { // of the chosen site
+  const found = await waiting("", () => ask("units", { site: $("site").value }));
+  if (!found) return;
+  state.units = found; setOptions($("unit-kind"), Object.keys(found), $("unit-kind").value); limitUnit();
+}
+function limitUnit() {
+  const most = state.units[$("unit-kind").value] - 1;
+  $("unit-number").max = most; $("unit-number").value = Math.min(Number($("unit-number").value), most); $("unit-most").textContent = `of ${most + 1}`;
+}
+
+/* ---- wiring ---- */
+$("picture-form").onsubmit = (event) => event.preventDefault();
+$("file").onchange = () => openFile($("file").files[0]);
+for (const kind of ["dragover", "dragleave", "drop"]) document.addEventListener(kind, (event) => {
+  event.preventDefault(); for (const each of [$("drop"), $("canvases")]) each.classList.toggle("dragged", kind === "dragover");
+  if (kind === "drop") openFile(event.dataTransfer.files[0]);
+});
+$("network-form").onsubmit = openNetwork;
+$("model").onchange = () => {
+  const kind = $("model").value, path = kind === "checkpoint" || kind === "run";
+  $("path-label").hidden = !path; $("name-label").hidden = path || kind === "efficientnet_lite0"; $("size-label").hidden = kind === "run";
+  $("name").value = { torchvision_model: "resnet50", timm_model: "resnet50", xrv_model: "densenet121-res224-all" }[kind] ?? $("name").value;
+};
+$("clear").onclick = cleared;
+$("fill").onchange = () => { settingsOf($("fill-settings"), state.choices.fills[$("fill").value]); if (state.mask.some(Boolean)) measure(); beginMaps(); };
+$("fill-settings").onchange = () => { if (state.mask.some(Boolean)) measure(); beginMaps(); };
+$("grid").onchange = beginMaps;
+$("attack").onchange = () => { settingsOf($("attack-settings"), state.choices.attacks[$("attack").value]); attack(); };
+$("attack-settings").onchange = attack;
+let soon;
+$("eps-slider").oninput = () => { $("eps").value = `${$("eps-slider").value}/255`; clearTimeout(soon); soon = setTimeout(attack, 150); };
+$("eps").onchange = () => { $("eps-slider").value = Math.round(255 * fraction($("eps").value)) || 0; attack(); };
+for (const each of document.getElementsByName("scale")) each.onchange = () => { showRows(state.rows); if (state.seen || picked("kind") === "unit") sentence(state.rows); if (!polling) poll(); };
+for (const each of document.getElementsByName("shown")) each.onchange = () => { if (state.mask.some(Boolean)) measure(); else cleared(); };
+for (const each of document.getElementsByName("kind")) each.onchange = async () => { await showKind(); if (picked("kind") === "unit") { state.seen = null; draw(); measure(); } else if (state.mask.some(Boolean)) measure(); else cleared(); };
+$("site").onchange = async () => { await showUnits(); measure(); };
+for (const id of ["unit-kind", "unit-number", "value"]) $(id).oninput = () => { if (id === "unit-kind") limitUnit(); measure(); };
+for (const id of ["outline", "over"]) $(id).onchange = draw;
+for (const kind of ["focus", "blur"]) $("region").addEventListener(kind, drawRegion);
+$("width").oninput = drawRegion;
+(async () => {
+  const found = await waiting("", () => ask("choices"));
+  if (found) { showChoices(found); await openSample(0); }
+})();

@@ -1,0 +1,86 @@
+"""Networks that are opened without the command, and the page served to this process."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import dovision as dv
+from dovision.interfaces import Images, Source
+from dovision.training.model_cache import CLASSIFIER, FittedModel
+from dovision.view.opened_network import OpenedNetwork
+
+
+class Shown(Images):
+    """Images of a batch, as a dataset."""
+
+    def __init__(self, batch: dv.Batch, task: dv.Task) -> None:
+        self.task, self.shape, self.content, self.batch = task, tuple(batch.image.shape[1:]), "shown", batch
+
+    def source(self, split: str) -> Source:
+        return Source(lambda row: self.batch.image[row], self.batch.label, self.batch.sample)
+
+    def source_table(self, split: str) -> Any:
+        names = [f"digit {row}" for row in range(len(self.batch.image))]
+        return pd.DataFrame({"name": names, "group": names})
+
+
+@pytest.fixture(scope="session")
+def opened() -> OpenedNetwork:
+    """The example of the notebook: a classifier of digits and eight of them."""
+    classifier, digits = dv.example()
+    fitted = FittedModel(classifier, Path("example.ckpt"), "", {}, {}, {})
+    settings: Any = SimpleNamespace(
+        seed=0, checkpoint=None, fits_classifier=False, dataset={"_target_": "", "root": None}
+    )
+    return OpenedNetwork("example", settings, Shown(digits, classifier.task), "test", {CLASSIFIER: fitted})
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """Serves an application on a free port of this machine, and gives its address."""
+    uvicorn = pytest.importorskip("uvicorn", reason="needs the extra view")
+    from dovision.cli.view import listening
+
+    running: list[tuple[Any, threading.Thread]] = []
+
+    def start(application: Any) -> str:
+        own = listening("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(application, log_level="warning", lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [own]}, daemon=True)
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{own.getsockname()[1]}"
+
+    yield start
+    for server, thread in running:
+        server.should_exit = True
+        thread.join(10)
+
+
+def post(address: str, asked: Any = None, **headers: str) -> tuple[int, Any]:
+    """Status and answer of a question, from a page that is the server's own."""
+    body = asked if isinstance(asked, bytes) else json.dumps(asked or {}).encode()
+    request = urllib.request.Request(address, body, {"x-dovision-view": "1", **headers}, method="POST")
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            text = refused.read()
+        return refused.code, json.loads(text) if text.startswith(b"{") else text.decode()
+
+
+@pytest.fixture(scope="session")
+def ask() -> Callable[..., tuple[int, Any]]:
+    """Asks the server a question."""
+    return post

@@ -1,0 +1,74 @@
+"""Effects on one image: the numbers of the notebook and of the commands, from clean values that are kept."""
+
+import pytest
+import torch
+
+import dovision as dv
+from dovision.view.image_effects import ImageEffects, class_rows
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """The first digit of the example in front of its classifier."""
+    classifier, digits = dv.example()
+    return ImageEffects(classifier, digits.rows(slice(0, 1)))
+
+
+def rectangle(top, left, bottom, right):
+    mask = torch.zeros(8, 8, dtype=torch.bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+@pytest.mark.parametrize("fill", [dv.Constant(0.5), dv.Mean(), dv.Blur(1.5), dv.Noise(seed=3), dv.Inpaint()])
+def test_a_brushed_rectangle_has_the_effect_of_the_cell(shown, fill):
+    grid = dv.PixelGrid(4, 2, fill)
+    whole = dv.effect_map(shown.classifier, shown.batch.image, grid)
+    found = shown.effect(dv.Brush(rectangle(2, 4, 4, 8), fill))
+    effect = shown.task.probability(found.treated) - shown.task.probability(found.control)
+    torch.testing.assert_close(effect, whole.effect[0, whole.units.index("r1c1")], atol=1e-6, rtol=0)
+    untouched = ~rectangle(2, 4, 4, 8)
+    assert torch.equal(found.image[:, untouched], shown.batch.image[0][:, untouched])
+
+
+@pytest.mark.parametrize(
+    "intervention",
+    [dv.PixelGrid(3, 3, dv.Mean()), dv.Activation("relu", "channel"), dv.Activation("pool", "position", dv.Zero())],
+)
+def test_a_map_that_is_measured_a_few_units_at_a_time_is_that_of_the_notebook(shown, intervention):
+    whole = dv.effect_map(shown.classifier, shown.batch.image, intervention)
+    treated = {}
+    for units, logits in shown.map_steps(intervention, at_a_time=2):
+        treated.update(zip(units, logits, strict=True))
+    effect = torch.stack([shown.task.probability(treated[unit]) for unit in range(len(treated))]) - whole.control[0]
+    torch.testing.assert_close(effect, whole.effect[0], atol=1e-6, rtol=0)
+
+
+def test_an_attacked_image_is_that_of_the_attack(shown):
+    attack = dv.PGD(eps="16/255", steps=3, seed=5)
+    attacked = shown.attacked(attack)
+    assert torch.equal(attacked.batch.image, attack(shown.batch, shown.classifier))
+    assert attacked.batch.label.tolist() == shown.batch.label.tolist()
+
+
+def test_an_image_without_a_label_is_attacked_away_from_what_is_predicted():
+    classifier, digits = dv.example()
+    batch = digits.rows(slice(0, 1))._replace(label=torch.tensor([-1]))
+    assert ImageEffects(classifier, batch).batch.label.tolist() == [1]
+
+
+def test_the_rows_have_the_predicted_class_first_and_all_that_matters_after_the_edit():
+    task = dv.Task("multiclass", tuple("abcdefgh"))
+    control, treated = torch.tensor([5.0, 4, 3, 2, 1, 0, 0, 0]), torch.tensor([0.0, 4, 3, 2, 1, 0, 9, 0])
+    rows = class_rows(task, control, treated, shown=7)
+    assert [row.name for row in rows] == ["a", "b", "c", "d", "e", "g", "h"]
+    probability = treated.softmax(0) - control.softmax(0)
+    assert rows[0].effect == pytest.approx(float(probability[0]), abs=1e-6)
+    odds = task.log_odds(treated) - task.log_odds(control)
+    assert rows[5].log_odds_effect == pytest.approx(float(odds[6]), abs=1e-5)
+
+
+def test_an_image_out_of_range_is_refused():
+    classifier, digits = dv.example()
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        ImageEffects(classifier, digits.rows(slice(0, 1))._replace(image=digits.image[:1] * 300))

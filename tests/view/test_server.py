@@ -1,0 +1,60 @@
+"""The server: the page's own questions are answered, those of other pages are not."""
+
+import urllib.error
+import urllib.request
+
+import pytest
+
+from dovision.view.server import LOOPBACK, application
+from dovision.view.view_session import ViewSession
+from dovision.view.worker import Worker
+
+
+@pytest.fixture
+def address(opened, serve):
+    pytest.importorskip("starlette", reason="needs the extra view")
+    worker = Worker()
+    yield serve(application(ViewSession(opened), worker, LOOPBACK))
+    worker.close()
+
+
+def test_the_page_and_its_files_come_from_the_server_alone(address):
+    for path, kind in (("/", "text/html"), ("/view.js", "text/javascript"), ("/view.css", "text/css")):
+        with urllib.request.urlopen(address + path) as answer:
+            text = answer.read().decode()
+            assert answer.headers["content-type"].startswith(kind)
+        assert "http://" not in text
+        assert "https://" not in text
+    with urllib.request.urlopen(address) as answer:
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_questions_are_answered_and_errors_are_sentences(address, ask):
+    status, choices = ask(f"{address}/choices")
+    assert (status, choices["network"], len(choices["classes"])) == (200, "example", 10)
+    assert choices["fills"]["blur"] == {"sigma": 8.0}
+    assert ask(f"{address}/sample", {"sample": 0})[1]["predicted"] == 1
+    assert ask(f"{address}/sample", {"sample": 8}) == (
+        400,
+        {"error": "sample must be a whole number from 0 to 7, got 8."},
+    )
+    assert ask(f"{address}/effect", {"image": 7})[0] == 400
+    status, answer = ask(f"{address}/picture?name=a.jpg", b"no picture")
+    assert status == 400
+    assert answer["error"].startswith("a.jpg must be a whole image, but is")
+
+
+def test_a_map_is_measured_in_the_background(address, ask):
+    image = ask(f"{address}/sample", {"sample": 0})[1]["image"]
+    assert ask(f"{address}/map", {"image": image, "rows": 4, "fill": {"name": "mean"}}) == (200, {})
+    for _ in range(200):
+        found = ask(f"{address}/maps", {"images": [image], "scale": "probability"})[1]["maps"][str(image)]
+        if found["done"] == found["units"]:
+            break
+    assert (found["done"], len(found["values"])) == (16, 16)
+
+
+def test_another_page_and_another_name_of_this_machine_are_refused(address, ask):
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(urllib.request.Request(f"{address}/choices", b"{}", method="POST"))
+    assert ask(f"{address}/choices", {}, Host="evil.example")[0] == 400

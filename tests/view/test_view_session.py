@@ -1,0 +1,125 @@
+"""Questions of the page and their answers."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dovision as dv
+from dovision.view.view_session import ViewSession
+
+
+@pytest.fixture
+def session(opened):
+    return ViewSession(opened)
+
+
+def packed(mask):
+    return base64.b64encode(np.packbits(np.asarray(mask, bool))).decode()
+
+
+@pytest.fixture
+def cell():
+    """The cell r1c0 of a grid of 4 x 2 on 8 x 8 pixels, as the page sends it."""
+    mask = np.zeros((8, 8), bool)
+    mask[2:4, :4] = True
+    return packed(mask)
+
+
+def test_a_brush_moves_the_probabilities_as_the_cell_of_the_notebook_does(session, opened, cell):
+    shown = session.open_sample(3)
+    asked = {"image": shown["image"], "mask": cell, "fill": {"name": "constant", "settings": {"value": 0.25}}}
+    answer = session.effect(asked)
+    batch = opened.images.split("test").batch([3])
+    whole = dv.effect_map(opened.classifier, batch.image, dv.PixelGrid(4, 2, dv.Constant(0.25)))
+    for row in answer["rows"]:
+        assert row["effect"] == pytest.approx(float(whole.effect[0, 2, row["number"]]), abs=1e-6)
+        assert row["treated"] - row["control"] == pytest.approx(row["effect"])
+    assert answer["seen"].startswith("data:image/png;base64,")
+    assert shown["rows"][0]["name"] == str(int(batch.label))
+
+
+def test_the_map_in_the_background_is_that_of_the_notebook_in_both_scales(session, opened):
+    shown = session.open_sample(0)
+    steps = session.begin_map({"image": shown["image"], "rows": 4, "fill": {"name": "mean"}})
+    next(steps)
+    part = session.map_pictures([shown["image"]], "probability")["maps"][str(shown["image"])]
+    assert (part["done"], part["units"]) == (2, 16)
+    for _ in steps:
+        pass
+    batch = opened.images.split("test").batch([0])
+    whole = dv.effect_map(opened.classifier, batch.image, dv.PixelGrid(4, 4, dv.Mean()))
+    target = int(whole.target[0])
+    found = session.map_pictures([shown["image"]], "probability")
+    values = found["maps"][str(shown["image"])]["values"]
+    np.testing.assert_allclose(values, whole.effect[0, :, target], atol=1e-6)
+    assert found["limit"] == pytest.approx(max(map(abs, values)))
+    odds = session.map_pictures([shown["image"]], "log_odds")["maps"][str(shown["image"])]["values"]
+    treated = (whole.control[0] + whole.effect[0])[:, target].double()
+    expected = treated.logit() - whole.control[0, target].double().logit()
+    np.testing.assert_allclose(odds, expected, atol=1e-3)
+
+
+def test_a_channel_of_a_site_is_set(session, opened):
+    shown = session.open_sample(1)
+    assert session.sites()["relu"] == [16, 6, 6]
+    assert session.units("relu") == {"channel": 16, "position": 36}
+    unit = {"site": "relu", "kind": "channel", "number": 5, "value": {"name": "zero"}}
+    rows = session.effect({"image": shown["image"], "unit": unit})["rows"]
+    batch = opened.images.split("test").batch([1])
+    whole = dv.effect_map(opened.classifier, batch.image, dv.Activation("relu", "channel", choose=[5]))
+    assert rows[0]["effect"] == pytest.approx(float(whole.effect[0, 0, rows[0]["number"]]), abs=1e-6)
+
+
+def test_an_attacked_image_stands_beside_the_clean_one(session, opened):
+    shown = session.open_sample(2)
+    attack = {"name": "fgsm", "eps": "32/255"}
+    found = session.attacked({"image": shown["image"], "attack": attack})
+    assert found["image"] != shown["image"]
+    batch = opened.images.split("test").batch([2])
+    attacked = dv.component("attack", "fgsm", {"eps": "32/255"})(batch, opened.classifier)
+    assert torch.equal(session.images[found["image"]].effects.batch.image, attacked)
+    row = next(row for row in found["rows"] if row["number"] == shown["predicted"])
+    assert row["treated"] < row["control"]
+    same = session.attacked({"image": shown["image"], "attack": {"name": "fgsm", "eps": 0}})
+    assert same["image"] == shown["image"]
+
+
+def test_a_dropped_picture_is_read_as_the_commands_read_files(session, opened):
+    held, picture = io.BytesIO(), Image.radial_gradient("L").resize((20, 16))
+    picture.save(held, "PNG")
+    shown = session.open_picture(held.getvalue(), "circle.png")
+    assert torch.equal(session.images[shown["image"]].effects.batch.image, dv.to_batch(picture, 8, channels=1))
+    assert (shown["height"], shown["width"], shown["name"]) == (8, 8, "circle.png")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"image": 99}, "not open any more"),
+        ({"image": 1, "mask": packed(np.zeros((8, 8))), "fill": {"name": "mean"}}, "must have a pixel"),
+        ({"image": 1, "mask": packed(np.ones((9, 9))), "fill": {"name": "mean"}}, "8 x 8 pixels"),
+        ({"image": 1, "rows": 2, "fill": {"name": "mist"}}, "fill must be"),
+        ({"image": 1, "mask": packed(np.ones((8, 8))), "fill": {"name": "inpaint"}}, "must have pixels around it"),
+        ({"image": 1, "unit": {"site": "rely", "kind": "channel", "number": 0, "value": {"name": "zero"}}}, "relu"),
+        ({"image": 1, "unit": {"site": "code", "kind": "channel", "number": 0, "value": {"name": "zero"}}}, "autoenc"),
+        ({"image": 1, "unit": {"site": "relu", "kind": "channel", "number": 16, "value": {"name": "zero"}}}, "choose"),
+    ],
+)
+def test_bad_questions_are_answered_in_a_sentence(session, asked, message):
+    session.open_sample(0)
+    with pytest.raises(ValueError, match=message):
+        session.effect(asked)
+
+
+def test_a_file_that_is_no_picture_is_named(session):
+    with pytest.raises(ValueError, match=r"notes.txt must be a whole image, but is not readable"):
+        session.open_picture(b"not a picture", "notes.txt")
+
+
+def test_only_the_last_images_are_held(session):
+    numbers = [session.open_sample(sample)["image"] for sample in (0, 1, 2, 3, 4, 5, 6, 7, 0)]
+    assert list(session.images) == numbers[1:]

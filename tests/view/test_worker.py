@@ -1,0 +1,69 @@
+"""The thread that computes: questions before background work, and errors where they were asked for."""
+
+import threading
+
+import pytest
+
+from dovision.view.worker import Worker
+
+
+@pytest.fixture
+def worker():
+    own = Worker()
+    yield own
+    own.close()
+
+
+def test_questions_are_answered_in_one_thread_and_raise_what_they_raise(worker):
+    threads = {worker.ask(threading.current_thread) for _ in range(3)}
+    assert len(threads) == 1
+    with pytest.raises(ZeroDivisionError):
+        worker.ask(lambda: 1 / 0)
+    assert worker.ask(lambda: 2) == 2
+
+
+def test_a_question_is_answered_between_two_steps_of_background_work(worker):
+    done, reached, ended = [], threading.Event(), threading.Event()
+
+    def steps():
+        for step in range(1000):
+            done.append(step)
+            if step == 3:
+                reached.set()
+            yield
+            if step == 3:
+                assert worker_waits.wait(5)
+        ended.set()
+
+    worker_waits = threading.Event()
+    worker.ask(lambda: worker.begin("map", steps()))
+    assert reached.wait(5)
+    asker = threading.Thread(target=lambda: asked.append(worker.ask(lambda: len(done))))
+    asked: list[int] = []
+    asker.start()
+    worker_waits.set()
+    asker.join()
+    assert asked[0] < 1000
+    assert ended.wait(5)
+
+
+def test_work_of_a_name_takes_the_place_of_what_was_begun_before_and_its_error_ends_it_alone(worker, caplog):
+    ended = threading.Event()
+
+    def endless():
+        while True:
+            yield
+
+    def fails():
+        yield
+        raise ValueError("no such cell")
+
+    def last():
+        yield
+        ended.set()
+
+    worker.ask(lambda: worker.begin("map", endless()))
+    worker.ask(lambda: worker.begin("map", fails()))
+    worker.ask(lambda: worker.begin("other", last()))
+    assert ended.wait(5)
+    assert "map has failed" in caplog.text
