@@ -6,6 +6,7 @@ import functools
 import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,21 +14,21 @@ import pandas as pd
 
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, Means, mean_interval, means
-from dovision.store.tables import EFFECTS, read_groups, row_groups
+from dovision.store.effect_sums import CELL, QUANTUM, SUMS_AT_ONCE, has_sums, read_cells, sum_rows
+from dovision.store.tables import EFFECTS, has_all_rows, read_groups, row_groups
 from dovision.types import MATCHED_CONTROL, SET_JOIN
 
 _Array = npt.NDArray[np.float64]
 _Places = npt.NDArray[np.int64]
-CELL = ("condition", "unit", "class")
 INTERVAL_COLUMNS = ("low", "high", "reason", "p", "error", "skewness", "effective", "clusters", "images")
 INTERACTIONS = [*CELL, "effect", "additive", "interaction", *INTERVAL_COLUMNS]
-SUMS_AT_ONCE = 8_000_000  # sums of groups that are held at once, of 8 bytes each
 
 
 def average_effects(folder: Path) -> pd.DataFrame:
     """ACE, the mean effect over images of each unit on each class in each condition, with its interval over groups.
 
-    The table is read row group by row group, once for every SUMS_AT_ONCE sums of a group's effects.
+    The table is read row group by row group, once for every SUMS_AT_ONCE sums of a group's effects. It is that of sums
+    where the run has one, since it keeps the rows of some classes alone; the numbers are the same.
 
     Returns:
         Columns condition, unit, class, mean, low, high, reason (why there is no interval), p (two-sided, of "the mean
@@ -36,19 +37,19 @@ def average_effects(folder: Path) -> pd.DataFrame:
     """
     group_of = read_groups(folder)
     groups = np.unique(group_of.to_numpy())
-    names = [_names(folder, column) for column in CELL]
+    summed = has_sums(folder)
+    names = [pd.Index(own) for own in read_cells(folder)] if summed else [_names(folder, column) for column in CELL]
     cells = pd.MultiIndex.from_product(names, names=CELL)
     width = max(1, SUMS_AT_ONCE // max(len(groups), 1))
     frames = []
     for start in range(0, len(cells), width):
         block = cells[start : start + width]
         totals, counts = np.zeros((2, len(groups) * len(block)))
-        for cell, sample, effect in _rows(folder, names):
-            here = (cell >= start) & (cell < start + len(block))
-            group = np.searchsorted(groups, group_of.loc[sample[here]])
-            place = group * len(block) + cell[here] - start
-            np.add.at(totals, place, effect[here])
-            np.add.at(counts, place, 1)
+        for rows in _summed_rows(folder) if summed else _rows(folder, names, group_of):
+            here = (rows.cell >= start) & (rows.cell < start + len(block))
+            place = np.searchsorted(groups, rows.group[here]) * len(block) + rows.cell[here] - start
+            np.add.at(totals, place, rows.effect[here])
+            np.add.at(counts, place, rows.images[here])
         frames.append(_frame(block, totals.reshape(len(groups), -1), counts.reshape(len(groups), -1)))
     return pd.concat(frames, ignore_index=True)
 
@@ -62,8 +63,11 @@ def interactions(folder: Path) -> pd.DataFrame:
     Returns:
         Columns condition, unit (the set), class, effect (mean of the set's), additive (mean of the sum of its units'),
         interaction (mean of the difference), and low, high, reason, p, error, skewness, effective, clusters, images of
-        the interaction as of `average_effects`; no rows where the run has no sets of units.
+        the interaction as of `average_effects`; no rows where the run has no sets of units, or not the rows of all
+        classes.
     """
+    if not has_all_rows(folder):
+        return pd.DataFrame(columns=INTERACTIONS)
     units = _names(folder, "unit")
     sets = {name: tuple(name.split(SET_JOIN)) for name in units if SET_JOIN in name and MATCHED_CONTROL not in name}
     sets = {name: members for name, members in sets.items() if set(members) <= set(units)}
@@ -101,15 +105,33 @@ def _names(folder: Path, column: str) -> pd.Index[str]:
     return pd.Index(dict.fromkeys(name for table in tables for name in table[column].to_pandas().unique()))
 
 
-def _rows(folder: Path, names: Sequence[pd.Index[str]]) -> Iterator[tuple[_Places, _Places, _Array]]:
-    """Number of the cell, sample, and effect of each row, a row group at a time."""
+class _Rows(NamedTuple):
+    """Number of the cell, group, effect or sum of effects, and images, of each row; shapes (N,)."""
+
+    cell: _Places
+    group: _Places
+    effect: _Array
+    images: _Places
+
+
+def _rows(folder: Path, names: Sequence[pd.Index[str]], group_of: pd.Series[int]) -> Iterator[_Rows]:
+    """The rows of effects, a row group at a time."""
     for table in row_groups(folder / EFFECTS, ["sample", *CELL, "effect"]):
         rows = table.to_pandas()
         columns = [rows[name].cat for name in CELL]
         codes = [known.get_indexer(own.categories)[own.codes] for known, own in zip(names, columns, strict=True)]
+        cell = np.ravel_multi_index(codes, [len(known) for known in names])
         effect = rows["effect"].to_numpy(float)
         rounded = np.where(np.abs(effect) < RESOLUTION, 0.0, effect)
-        yield np.ravel_multi_index(codes, [len(known) for known in names]), rows["sample"].to_numpy(), rounded
+        yield _Rows(cell, group_of.loc[rows["sample"]].to_numpy(), rounded, np.ones(len(rows), np.int64))
+
+
+def _summed_rows(folder: Path) -> Iterator[_Rows]:
+    """The rows of sums, a row group at a time."""
+    cells = read_cells(folder)
+    for table in sum_rows(folder):
+        group, total, images = (table[name].to_numpy() for name in ("group", "total", "images"))
+        yield _Rows(cells.places(table), group, total * QUANTUM, images)
 
 
 def _frame(cells: pd.MultiIndex, totals: _Array, counts: _Array) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from dovision.analysis.average_effect import grouped_means
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, holm, mean_p_value
 from dovision.store.map_tables import BOXES_FILE, read_box_table
-from dovision.store.tables import CLEAN, EFFECTS, read_groups, row_groups
+from dovision.store.tables import CLEAN, EFFECTS, has_all_rows, read_groups, row_groups
 from dovision.types import MATCHED_CONTROL, object_kind
 
 TAG = "tag"  # the kind of object that is only correlated with the class
@@ -29,10 +29,11 @@ def object_rows(folder: Path) -> pd.DataFrame:
 
     Returns:
         sample, group, condition, class, object, kind, label, control (the unit is a control box), effect,
-        log_odds_effect; no rows where the run measured something else, or knows no boxes.
+        log_odds_effect; no rows where the run measured something else, knows no boxes, or has not the rows of all
+        classes.
     """
     columns = [*_KEY, "group", "kind", "label", "control", "effect", "log_odds_effect"]
-    if not (folder / BOXES_FILE).is_file():
+    if not (folder / BOXES_FILE).is_file() or not has_all_rows(folder):
         return pd.DataFrame(columns=columns)
     boxes = read_box_table(folder)[["sample", "object", "label"]]
     found = []

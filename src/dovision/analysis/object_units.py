@@ -18,7 +18,17 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import share_interval
 from dovision.store.activity import read_activity
 from dovision.store.map_tables import BOXES_FILE, read_box_table
-from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, boxes_of, read_groups, read_table, read_task, row_groups
+from dovision.store.tables import (
+    CLEAN,
+    EFFECTS,
+    SAMPLES,
+    boxes_of,
+    has_all_rows,
+    read_groups,
+    read_table,
+    read_task,
+    row_groups,
+)
 from dovision.types import Box, Shape, object_kind
 
 MATCHES = ["class", "kind", "unit", "units", "r", "r_low", "r_high", "true", "measured", "elsewhere"]
@@ -88,11 +98,11 @@ def effects_over_objects(folder: Path) -> pd.DataFrame:
 
     Returns:
         As `object_effects.object_effects`, by condition, kind and class; no row where no object is known, where units
-        have no place in the image, or where they are objects.
+        have no place in the image, or where they are objects, or where not all classes have rows.
     """
     columns = ["sample", "condition", "unit", "class", "effect", *Box._fields]
     boxes = read_box_table(folder) if (folder / BOXES_FILE).is_file() else pd.DataFrame()
-    if boxes.empty or len(object_rows(folder)):
+    if boxes.empty or not has_all_rows(folder) or len(object_rows(folder)):
         return pd.DataFrame(columns=TRUE)
     rows = pd.concat([_over(table.to_pandas(), boxes) for table in row_groups(folder / EFFECTS, columns)])
     rows = rows.assign(kind=rows["object"].map(object_kind), group=rows["sample"].map(read_groups(folder)))

@@ -10,8 +10,8 @@ import pandas as pd
 
 from dovision import checks
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import Interval, mean_interval, share_interval
-from dovision.store.tables import CLEAN, EFFECTS, effects_schema, read_samples, row_groups, samples_schema
+from dovision.functional.intervals import NOT_MEASURED, Interval, mean_interval, share_interval, withheld
+from dovision.store.tables import CLEAN, EFFECTS, effects_schema, has_all_rows, read_samples, row_groups, samples_schema
 from dovision.types import Task
 
 SELECTORS = ("name", "condition", "unit", "class")  # columns that choose rows; all but `condition` are optional
@@ -45,7 +45,12 @@ class ReportedNumber:
             checks.choice("where", name, known)
 
     def measure(self, folder: Path) -> Interval:
-        """The mean of the rows in the tables of a run directory, with its interval; nan where there is no such row."""
+        """The mean of the rows in the tables of a run directory, with its interval; nan where there is no such row.
+
+        So it is of effects where the run keeps the rows of some classes alone.
+        """
+        if self.column not in PER_SAMPLE and not has_all_rows(folder):
+            return withheld(float("nan"), 0, NOT_MEASURED)
         samples = self._chosen(read_samples(folder))
         rows = samples if self.column in PER_SAMPLE else self._effects(folder, samples)
         values, groups = rows[self.column].to_numpy(float), rows["group"].to_numpy()

@@ -16,6 +16,7 @@ from dovision.config.component import Component
 from dovision.config.errors import elsewhere, is_listed, readable
 from dovision.config.found_classes import with_found_classes
 from dovision.config.instead import replacement
+from dovision.config.keep import KEEPS
 from dovision.config.sources import configuration_folder, leaves, recorded, resolved
 from dovision.io.sealed import is_foreign
 
@@ -247,6 +248,8 @@ class EvaluationSettings(Section):
     batch_size: Whole  # images
     chunk: Annotated[int | str, _rule(_auto_or_whole)]  # (image, unit) pairs, or auto
     reference: Annotated[str, _rule(checks.choice, REFERENCES)]
+    keep: Annotated[str, _rule(checks.choice, KEEPS)]
+    top_k: Whole  # classes, of keep=top_k
     permuted_labels: Switch
     store_adversarial: Switch
     checkpoint_every: Whole  # images

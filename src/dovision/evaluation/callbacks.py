@@ -88,6 +88,8 @@ def effect_evaluation(
         networks[CLASSIFIER],
         measured=networks[AUTOENCODER if intervention.on_code else CLASSIFIER],
         reference=own.reference,
+        keep=own.keep,
+        top_k=own.top_k,
         chunk=own.chunk,
         names=images.table(own.split)["name"].tolist(),
         pictures=PictureChoice(own.num_thumbnails, dict(enumerate(images.strata(own.split).tolist()))),

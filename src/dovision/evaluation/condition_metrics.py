@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -13,8 +15,10 @@ from torchmetrics import CatMetric, MeanMetric, Metric
 
 from dovision.functional.effects import above_resolution
 from dovision.metrics import AttackSuccess, AverageEffect, DetectionAUROC, MeanAbsoluteExpectedEffect, RobustAccuracy
+from dovision.store.effect_sums import QUANTUM, Cells
 from dovision.store.tables import CLEAN
 
+_Rows: TypeAlias = pa.Table | pa.RecordBatch
 SIZE = "mean_abs_expected_effect"
 SAMPLE_COLUMNS = ["condition", "correct", "success", "success_8bit", SIZE, "mean_expected_logit_effect"]
 EFFECT_COLUMNS = ["sample", "condition", "unit", "class", "effect"]
@@ -25,12 +29,12 @@ class ConditionMetrics:
     """The numbers of summary.json that are no curves of classes, and average effects, in each condition.
 
     Args:
-        conditions: their names; "clean" is the one without an attack.
-        units, classes: names, in the order of their numbers.
+        cells: names of the conditions, of which "clean" is the one without an attack, of the units, and of the classes.
     """
 
-    def __init__(self, conditions: Sequence[str], units: Sequence[str], classes: Sequence[str]) -> None:
-        self.units, self.classes = units, classes
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        conditions, units, classes = cells
         self.average_effects = {name: AverageEffect(len(units), len(classes)) for name in conditions}
         self.metrics = {name: _metrics(attacked=name != CLEAN) for name in conditions}
         self.clean = CatMetric(nan_strategy="ignore")  # sizes of effects of all clean images
@@ -44,8 +48,11 @@ class ConditionMetrics:
                 metric.to(device)
         self.clean.to(device)
 
-    def add(self, samples: pa.Table | pa.RecordBatch, effects: pa.Table | pa.RecordBatch) -> None:
-        """Take images into account, by all their rows of samples.parquet and of effects.parquet."""
+    def add(self, samples: _Rows, effects: _Rows, sums: _Rows | None = None) -> None:
+        """Take images into account, by all their rows of samples.parquet and of effects.parquet.
+
+        Where not all of the latter are kept, average effects are those of the sums over all, from effect_sums.parquet.
+        """
         frame: pd.DataFrame = samples.select(SAMPLE_COLUMNS).to_pandas()
         for condition, rows in frame.groupby("condition", observed=True):
             values = {name: torch.tensor(rows[name].to_numpy(float)) for name in SAMPLE_COLUMNS[1:]}
@@ -54,9 +61,23 @@ class ConditionMetrics:
                 self.clean.update(above_resolution(values[SIZE]))
             else:
                 self.successful[condition].append(above_resolution(values[SIZE][values["success"] == 1]))
+        if sums is not None:
+            self._add_sums(sums)
+            return
         frame = effects.select(EFFECT_COLUMNS).to_pandas()
         for condition, rows in frame.groupby("condition", observed=True):
             self.average_effects[condition].update(*self._by_unit(rows))
+
+    def _add_sums(self, sums: _Rows) -> None:
+        place, shape = self.cells.places(sums), self.cells.shape
+        total, count = np.zeros((2, self.cells.number))
+        np.add.at(total, place, sums["total"].to_numpy() * QUANTUM)
+        np.add.at(count, place, sums["images"].to_numpy())
+        of_units = total.reshape(shape), count.reshape(shape)[..., :1].astype(np.int64)
+        for metric, own, images in zip(self.average_effects.values(), *of_units, strict=True):
+            metric.update(torch.zeros(0, *shape[1:]))  # a metric that was never updated warns
+            metric.total += torch.from_numpy(own).to(metric.total.device)
+            metric.count += torch.from_numpy(images).to(metric.count.device)
 
     def compute(self) -> dict[str, Tensor]:
         """Scalars by metric/condition, and average_effect/condition/unit/class where there are few."""
@@ -64,7 +85,8 @@ class ConditionMetrics:
         for condition, metrics in self.metrics.items():
             found |= {f"{name}/{condition}": metric.compute() for name, metric in metrics.items()}
             average = self.average_effects[condition].compute().view(-1)
-            names = [f"average_effect/{condition}/{unit}/{label}" for unit in self.units for label in self.classes]
+            cells = itertools.product(self.cells.unit, self.cells.classes)
+            names = [f"average_effect/{condition}/{unit}/{label}" for unit, label in cells]
             found |= dict(zip(names, average, strict=True)) if len(names) <= MOST_NAMED else {}
         return found | self._areas()
 
@@ -83,9 +105,9 @@ class ConditionMetrics:
         image, images = pd.factorize(rows["sample"])
         unit, label = (
             rows[column].cat.set_categories(names).cat.codes.to_numpy(np.int64)
-            for column, names in (("unit", self.units), ("class", self.classes))
+            for column, names in (("unit", self.cells.unit), ("class", self.cells.classes))
         )
-        effect = torch.zeros(len(images), len(self.units), len(self.classes))
+        effect = torch.zeros(len(images), *self.cells.shape[1:])
         effect[image, unit, label] = torch.tensor(rows["effect"].to_numpy(np.float32))
         done = torch.zeros(effect.shape[:2], dtype=torch.bool)
         done[image, unit] = True

@@ -17,11 +17,13 @@ from dovision import checks
 from dovision.attacks._gradients import dead_gradients
 from dovision.attacks.none import NoAttack
 from dovision.attacks.replay import MAIN
+from dovision.config.keep import KEEP_ALL, KEEPS
 from dovision.config.settings import REFERENCES, WITHOUT_AUTOENCODER
 from dovision.evaluation.callback import Evaluation, round_to_8_bits
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.condition_metrics import ConditionMetrics
 from dovision.evaluation.gradient_health import GradientHealth, Queries, load_plain_state, plain_state
+from dovision.evaluation.kept_classes import kept_classes
 from dovision.functional.logit_checks import finite
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
@@ -29,6 +31,7 @@ from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
 from dovision.store.activity import ACTIVITY, activity_columns, activity_schema
 from dovision.store.adversarial_cache import Keeper
+from dovision.store.effect_sums import SUMS, Cells, merged_sums, sums_columns, sums_schema
 from dovision.store.shards import Shards, by_sample
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
 from dovision.store.thumbnails import PictureChoice, pictured_samples, remove_images, save_image, thumbnail_path
@@ -55,6 +58,9 @@ class EffectEvaluation(Evaluation):
         measured: the classifier in which the effects are measured, such as that with an autoencoder; None is the one
             under test.
         reference: control network: with_autoencoder, or without_autoencoder (the classifier under test).
+        keep: the classes of which rows of effects are kept: all, predicted, labels, top_k or summary (none), see
+            `kept_classes`. Averages and their intervals are over all images in any case.
+        top_k: classes of an image and condition, with keep="top_k".
         chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
         names: a name per sample of the test split; None is its number.
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
@@ -91,6 +97,8 @@ class EffectEvaluation(Evaluation):
         std: Sequence[float] = (1.0,),
         measured: Classifier | None = None,
         reference: str = REFERENCES[0],
+        keep: str = KEEP_ALL,
+        top_k: int = 5,
         chunk: int | str = "auto",
         names: Sequence[str] | None = None,
         pictures: PictureChoice | None = None,
@@ -104,6 +112,8 @@ class EffectEvaluation(Evaluation):
         self.attack = NoAttack() if attack is None else checks.instance("attack", attack, Attack, "such as FGSM(0.1)")
         self.measured = measured
         self.reference = checks.choice("evaluation.reference", reference, REFERENCES)
+        self.keep = checks.choice("evaluation.keep", keep, KEEPS)
+        self.top_k = checks.positive_int("evaluation.top_k", top_k)
         self.chunk = chunk
         self.names = names
         self.pictures = PictureChoice(0, {}) if pictures is None else pictures
@@ -145,11 +155,13 @@ class EffectEvaluation(Evaluation):
         self.has_latents = self.intervention.site == CODE and has_dictionary(measured)
         self.forward_passes = self.skipped_edits = 0
         self.queries, self.health = Queries(self.attack), GradientHealth()
-        ranks = {"rank": trainer.global_rank, "devices": trainer.world_size}
-        self.shards = Shards(self.folder, self._schemas(), self.checkpoint_every, self._origin(), **ranks)
+        names = self._condition_names(), self.propagation.units(batch), self.classifier.task.classes
+        self.cells = Cells(*map(tuple, names))
+        place, merged = (trainer.global_rank, trainer.world_size), {SUMS: merged_sums}
+        self.shards = Shards(self.folder, self._schemas(), self.checkpoint_every, self._origin(), *place, merged)
         self._load_state(self.shards.state)
         self.pictures.offer_rows(self.shards.finished(SAMPLES))
-        self.metrics = self._metrics(batch)
+        self.metrics = self._metrics()
         self.shape: Shape = tuple(batch.image.shape[1:])
         if trainer.world_size > 1:
             for metric in (self.metrics, self.queries, self.health):
@@ -168,24 +180,27 @@ class EffectEvaluation(Evaluation):
         if self.attack.eps:
             self.health.update(dead_gradients(self.aimed(batch, logits), self.classifier))
         conditions = list(self.conditions(batch, logits))
-        samples, effects = [], []
+        samples, effects, controls, done = [], [], [], []
         for condition in conditions:
             outcome = self._outcome(condition)
             regions = self._regions(condition, len(outcome.units))
             samples.append(self._sample_rows(condition, outcome, regions, conditions[0]))
             effects.append(self._effect_rows(condition, outcome, regions))
+            controls.append(outcome.control)
+            done.append(touched(regions))
         self._keep_pictures(conditions)
         if self.keeper is not None:
             for condition in conditions[1:]:
                 self.keeper.add(condition.eps, condition.batch)
         images = len(batch.image)
         self.queries.update(images)
-        rows = {SAMPLES: by_sample(samples, images), EFFECTS: done_rows(by_sample(effects, images))}
+        every = by_sample(effects, images)
+        rows = {SAMPLES: by_sample(samples, images), **self._kept_rows(batch, every, controls, torch.stack(done, 1))}
         if self.has_latents:
             code = code_of(self.propagation.classifier, batch.image)
             self._count(images)
             rows[ACTIVITY] = activity_columns(batch.sample, outcome.units, code)
-        self.metrics.add(rows[SAMPLES], rows[EFFECTS])
+        self.metrics.add(rows[SAMPLES], rows[EFFECTS], rows.get(SUMS))
         self.shards.add(images, rows, self._state())
 
     def numbers(self) -> dict[str, Tensor]:
@@ -229,7 +244,8 @@ class EffectEvaluation(Evaluation):
 
     def _schemas(self) -> dict[str, pa.Schema]:
         activity = {ACTIVITY: activity_schema()} if self.has_latents else {}
-        return {EFFECTS: effects_schema(), SAMPLES: samples_schema(self.classifier.task), **activity}
+        sums = {} if self.keep == KEEP_ALL else {SUMS: sums_schema(self.cells)}
+        return {EFFECTS: effects_schema(self.keep), SAMPLES: samples_schema(self.classifier.task), **sums, **activity}
 
     def _state(self) -> dict[str, Any]:
         """Counts over all images so far, from which a later start resumes."""
@@ -244,11 +260,14 @@ class EffectEvaluation(Evaluation):
             self.health.update(torch.zeros(0))  # a metric that was never updated warns
             self.queries.update(0)
 
-    def _metrics(self, batch: Batch) -> ConditionMetrics:
+    def _condition_names(self) -> list[str]:
+        return [CLEAN, *map(condition_name, self.attack.eps)]
+
+    def _metrics(self) -> ConditionMetrics:
         """Metrics of all conditions, over the images that stand in finished shards."""
-        conditions = [CLEAN, *map(condition_name, self.attack.eps)]
-        metrics = ConditionMetrics(conditions, self.propagation.units(batch), self.classifier.task.classes)
-        for rows in zip(*map(self.shards.finished, (SAMPLES, EFFECTS)), strict=True):
+        metrics = ConditionMetrics(self.cells)
+        tables = [name for name in (SAMPLES, EFFECTS, SUMS) if name in self.shards.schemas]
+        for rows in zip(*map(self.shards.finished, tables), strict=True):
             metrics.add(*rows)
         return metrics
 
@@ -299,6 +318,25 @@ class EffectEvaluation(Evaluation):
             treated_logits=outcome.treated,
             regions=regions,
         )
+
+    def _kept_rows(
+        self, batch: Batch, every: pa.RecordBatch, controls: Sequence[Tensor], done: Tensor
+    ) -> dict[str, pa.RecordBatch]:
+        """The rows of effects that are kept and, where these are not all, the sums over all.
+
+        Args:
+            batch: in the clean condition.
+            every: rows of all images, conditions, units and classes, in this order.
+            controls: logits of each condition, shapes (B, K).
+            done: whether a unit touches anything, shape (B, C, U) bool.
+        """
+        if self.keep == KEEP_ALL:
+            return {EFFECTS: done_rows(every)}
+        effect = every["effect"].to_numpy().reshape(len(done), *self.cells.shape)
+        sums = sums_columns(self.cells, batch.group.cpu().numpy(), effect, done.numpy())
+        kept = kept_classes(self.keep, self.top_k, self.classifier.task, batch.label, controls)
+        chosen = done.unsqueeze(-1) & kept[:, None, None]
+        return {EFFECTS: every.filter(pa.array(chosen.view(-1).numpy())), SUMS: sums}
 
     def _keep_pictures(self, conditions: Sequence[Condition]) -> None:
         """Save the images that are chosen, and remove those that give way to them."""

@@ -15,7 +15,7 @@ from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import component_name, component_text
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, read_effects, read_samples
+from dovision.store.tables import CLEAN, has_rows, read_effects, read_samples
 from dovision.store.thumbnails import samples_in_conditions
 
 _KINDS = 2  # of objects that have a sentence
@@ -27,10 +27,10 @@ _FORMS = {"lowers": -1, "raises": 1}
 def effect_findings(run: Run) -> Iterator[Finding]:
     """The largest average effect on clean images, the effects on objects, and the success of the attack.
 
-    Of images without labels it is the largest effect on what is predicted of each of the first ones.
+    Of images without labels it is the largest effect on what is predicted of each of the first ones, if it is kept.
     """
     objects = list(_objects(run))
-    if not run.summary["labels"]:
+    if not run.summary["labels"] and has_rows(run.folder):
         yield from _each_picture(run)
     else:
         yield from objects or _largest(run)

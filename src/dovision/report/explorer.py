@@ -14,7 +14,7 @@ from dovision.io import files, images
 from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.report.report_figure import label_names
 from dovision.store.run_record import Run
-from dovision.store.tables import largest_effect, read_effects, read_samples
+from dovision.store.tables import largest_effect, likeliest_word, read_effects, read_samples, read_task
 from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import UnitMasks, masks_of, packed, read_masks
 from dovision.types import Box
@@ -27,7 +27,7 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]
     """An entry per (run, image), the first image of each run, then the second of each, as long as they fit.
 
     Returns:
-        job, image, label, "" if it has none;
+        job, image, label, "" if it has none; word, before the likeliest class;
         classes, units, boxes (top, left, bottom, right of each unit, or None), masks (of each unit
         the pixels of its box that it touches, bits row by row in base64, or None for all), size (height, width);
         scale (the size of effect that has the deepest colour: the largest of all saved images, conditions and classes
@@ -60,7 +60,7 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
 
 
 def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float, masks: UnitMasks) -> dict[str, Any]:
-    names = list(dict.fromkeys(effects["class"]))
+    names = read_task(run.folder).classes
     units = effects.drop_duplicates("unit")
     strongest = effects["effect"].abs().groupby(effects["class"], sort=False).max().nlargest(MOST_CLASSES, keep="first")
     predicted = effects.loc[effects.groupby("condition", sort=False)["control"].idxmax(), "class"]
@@ -72,6 +72,7 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float,
         "job": run.label,
         "image": str(first["name"]),
         "label": label_names(first["label"], names),
+        "word": likeliest_word(run.folder),
         "classes": classes,
         "units": units["unit"].tolist(),
         "size": list(picture.shape[:2]),

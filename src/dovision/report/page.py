@@ -18,6 +18,7 @@ from markupsafe import Markup
 from dovision.analysis.mixed_origins import QUESTIONS, mixed
 from dovision.analysis.reported import REPORTED, comparison
 from dovision.analysis.summary import QUALITY
+from dovision.config.keep import KEEP_ALL
 from dovision.findings.headline_numbers import result_texts, results_frame
 from dovision.findings.number_text import HEADLINE_METRICS
 from dovision.findings.run_findings import run_findings
@@ -31,11 +32,12 @@ from dovision.report.report_figure import Caption, ReportFigure, missing_interva
 from dovision.report.style import CSV, BestText, inline_svg
 from dovision.report.tables import DRAWN
 from dovision.store import config_diff
-from dovision.store.display_names import METRIC_HEADS, value_text
+from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, value_text
 from dovision.store.factors import factor_heads
 from dovision.store.run_record import COPY, FOREIGN, UNREADABLE, Run, factors_of
 from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
+from dovision.store.tables import read_keep
 
 _NOT_LISTED = ("state", "overrides", "exception", "reason", "checkpoint_files", REPORTED, DIGESTS, QUESTIONS)  # facts
 _ELSEWHERE = ("output_root", "note", "reported")  # settings
@@ -204,6 +206,7 @@ def _notes(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         own = [run.config["note"]] if run.config.get("note") else []
         own += [f"Tag: {tag}" for tag in run.facts.get("tags", ())]
+        own += [KEPT_NOTE[keep]] if (keep := read_keep(run.folder)) != KEEP_ALL else []
         for note in [*own, *(note for found in run.summary["conditions"].values() for note in found["notes"])]:
             jobs.setdefault(str(note), []).append(run.label)
     return [note if len(runs) == 1 else f"{note} ({_named(labels)})" for note, labels in jobs.items()]

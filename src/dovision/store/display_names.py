@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from dovision.config.keep import KEEP_LABELS, KEEP_PREDICTED, KEEP_SUMMARY, KEEP_TOP
+
 MEAN_EFFECT = "mean_abs_expected_effect"
 METRIC_HEADS = {
     "images": "images",
@@ -170,3 +172,13 @@ def _brief(value: object) -> bool:
     if isinstance(value, list):
         return 0 < len(value) <= 8
     return value is not None and not (isinstance(value, str) and Path(value).is_absolute())
+
+
+_KEPT = "Averages and intervals are over all images and classes"
+_LEFT_OUT = "effects of objects, interactions and comparisons of sites are left out: evaluation.keep=all has them"
+KEPT_NOTE = {  # by evaluation.keep
+    KEEP_PREDICTED: f"Image by image, effects are kept of predicted classes and labels alone. {_KEPT}; {_LEFT_OUT}.",
+    KEEP_LABELS: f"Image by image, effects are kept of the labels alone. {_KEPT}; {_LEFT_OUT}.",
+    KEEP_TOP: f"Image by image, effects are kept of the likeliest classes alone. {_KEPT}; {_LEFT_OUT}.",
+    KEEP_SUMMARY: f"Image by image, no effect is kept. {_KEPT}; maps of single images, {_LEFT_OUT}.",
+}

@@ -15,6 +15,7 @@ from dovision.attacks.replay import FOLDER
 from dovision.io.files import sha256
 from dovision.store.activity import ACTIVITY
 from dovision.store.detection_tables import ADAPTIVE_STEPS, ATTACKS, COMPARISON, READS, SCORES
+from dovision.store.effect_sums import SUMS
 from dovision.store.map_tables import BOXES_FILE, MAPS_FILE
 from dovision.store.schemas import DIGESTS, SUMMARY
 from dovision.store.shards import SHARDS_FOLDER
@@ -64,6 +65,12 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         "a row per image, condition, unit and class: control, treated, effect, log-odds effect, expected effect, the "
         "same of logits (change of the logits weighted by P(y given x)), and the divergence by class",
         ("store.tables.effects_schema", "store.shards.Shards", "store.tables.read_effects"),
+    ),
+    RunFile(
+        SUMS,
+        "unless `evaluation.keep=all`: a row per group (patient or image), condition, unit and class, with the sum of "
+        "the effects over its images, of which averages and intervals are made",
+        ("store.effect_sums.sums_schema", "store.shards.Shards", "store.effect_sums.sum_rows"),
     ),
     RunFile(
         ACTIVITY,

@@ -11,9 +11,10 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,7 @@ from dovision.store.tables import ROW_GROUP, row_groups, write_table
 log = logging.getLogger(__name__)
 SHARDS_FOLDER = "shards"
 _ORIGIN = "origin.json"
+Merge: TypeAlias = Callable[[Callable[[], Iterator[pa.Table]], pa.Schema], Iterator[pa.RecordBatch]]
 
 
 class _Waiting(NamedTuple):
@@ -48,6 +50,8 @@ class Shards:
         every: images after which a shard is finished; or earlier, when there are enough rows.
         origin: all that the rows depend on, in plain types.
         rank, devices: which of how many devices this is.
+        merged: by file name, what makes one table of all shards, from a function that gives them and the schema, where
+            that is more than their rows one after the other.
     """
 
     def __init__(
@@ -58,11 +62,13 @@ class Shards:
         origin: Mapping[str, Any],
         rank: int = 0,
         devices: int = 1,
+        merged: Mapping[str, Merge] = MappingProxyType({}),
     ) -> None:
         self.run = folder
         self.schemas = schemas
         self.every = checks.positive_int("evaluation.checkpoint_every", every)
         self.devices = devices
+        self.merged = merged
         self.folder = _folder(folder, rank, devices)
         self._begin(checks.plain_value("origin", origin))  # type: ignore[arg-type]
         done = max(_ends(self.folder), default=0)
@@ -106,8 +112,12 @@ class Shards:
         """Write the tables, from the shards of all devices; the same bytes however the rows were cut into shards."""
         folders = [_folder(self.run, rank, self.devices) for rank in range(self.devices)]
         for name, schema in self.schemas.items():
-            parts = itertools.chain.from_iterable(_finished(folder, name, schema) for folder in folders)
-            write_table(self.run / name, schema, parts)
+
+            def parts(name: str = name, schema: pa.Schema = schema) -> Iterator[pa.Table]:
+                return itertools.chain.from_iterable(_finished(folder, name, schema) for folder in folders)
+
+            merge = self.merged.get(name)
+            write_table(self.run / name, schema, merge(parts, schema) if merge else parts())
 
     def remove(self) -> None:
         """Remove the shards of all devices."""

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from torch import Tensor
 
+from dovision.config.keep import KEEP_ALL, KEEP_LABELS
 from dovision.functional.effects import RESOLUTION
 from dovision.io.atomic import replacing
 from dovision.types import Box, Task
@@ -32,6 +33,7 @@ CLEAN = "clean"  # the condition of the images as they are
 
 NAME = pa.dictionary(pa.int32(), pa.string())  # few names, each many times
 METADATA = {"dovision_format": TABLE_FORMAT}
+KEPT = "dovision_keep"  # which classes have rows, in the metadata of effects.parquet, unless all have
 TASK = "dovision_task"  # the classes, in the metadata of samples.parquet
 PER_CLASS = ("probabilities", "logits")  # columns of samples.parquet with a list of numbers, one a class
 
@@ -79,8 +81,8 @@ def samples_schema(task: Task) -> pa.Schema:
     return pa.schema(columns, metadata=METADATA | {TASK: json.dumps(asdict(task))})
 
 
-def effects_schema() -> pa.Schema:
-    """Columns of effects.parquet, a row per (sample, condition, unit, class).
+def effects_schema(keep: str = KEEP_ALL) -> pa.Schema:
+    """Columns of effects.parquet, a row per (sample, condition, unit, class), of the classes that `keep` names.
 
     control, treated        P(y_k | x) and P(y_k | do(u), x) in the condition
     effect                  treated minus control
@@ -95,7 +97,7 @@ def effects_schema() -> pa.Schema:
     numbers = ("control", "treated", "effect", "log_odds_effect", "expected_effect", "expected_logit_effect")
     columns |= dict.fromkeys((*numbers, "divergence"), pa.float32())
     columns |= dict.fromkeys(("top", "left", "bottom", "right"), pa.int32())
-    return pa.schema(columns, metadata=METADATA)
+    return pa.schema(columns, metadata=METADATA | ({} if keep == KEEP_ALL else {KEPT: keep}))
 
 
 class TableWriter:
@@ -240,7 +242,7 @@ def _opened(path: Path) -> Iterator[pq.ParquetFile]:
 
 def largest_effect(effects: pd.DataFrame) -> float:
     """The size of the largest of some effects, which has the deepest colour; at least what float32 resolves."""
-    return max(float(effects["effect"].abs().max()), RESOLUTION)
+    return max(float(effects["effect"].abs().max()), RESOLUTION) if len(effects) else RESOLUTION
 
 
 def read_samples(folder: Path, per_class: Sequence[str] = ()) -> pd.DataFrame:
@@ -268,6 +270,27 @@ def read_task(folder: Path) -> Task:
     """The classes of samples.parquet, and for multilabel the thresholds from which on they were predicted."""
     stated = json.loads(read_schema(folder / SAMPLES).metadata[TASK.encode()])
     return Task(stated["kind"], tuple(stated["classes"]), tuple(stated["thresholds"]))
+
+
+def read_keep(folder: Path) -> str:
+    """The classes of which effects.parquet has rows: `evaluation.keep` of the run."""
+    return (read_schema(folder / EFFECTS).metadata or {}).get(KEPT.encode(), KEEP_ALL.encode()).decode()
+
+
+def has_all_rows(folder: Path) -> bool:
+    """Return whether effects.parquet has the rows of all classes, which means over images of other units need."""
+    return read_keep(folder) == KEEP_ALL
+
+
+def has_rows(folder: Path) -> bool:
+    """Return whether effects.parquet has any row."""
+    with _opened(folder / EFFECTS) as file:
+        return bool(file.metadata.num_rows)
+
+
+def likeliest_word(folder: Path) -> str:
+    """The word for the class that has the largest probability of those with rows of effects: predicted, or label."""
+    return "label" if read_keep(folder) == KEEP_LABELS else "predicted"
 
 
 def read_groups(folder: Path) -> pd.Series[int]:

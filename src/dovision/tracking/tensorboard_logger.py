@@ -15,6 +15,7 @@ from dovision.io import paths
 from dovision.io.atomic import publish
 from dovision.report.report_figure import ReportFigure
 from dovision.store.run_record import Run
+from dovision.store.tables import has_rows
 from dovision.store.thumbnails import load_thumbnail
 from dovision.tracking.payload import effect_histogram, figure_files
 
@@ -45,6 +46,8 @@ class TensorBoardLogger(pl.loggers.TensorBoardLogger):
         """Send what a completed run shows."""
         for item in figures:
             self.experiment.add_figure(item.name, item.figure, global_step=0)
+        if not has_rows(run.folder):
+            return
         counts, edges = effect_histogram(run.folder)
         middle = (edges[1:] + edges[:-1]) / 2
         moments = int(counts.sum()), middle @ counts, middle**2 @ counts

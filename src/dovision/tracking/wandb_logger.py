@@ -21,7 +21,7 @@ from dovision.report.report_figure import ReportFigure
 from dovision.runtime.process_state import is_rank_zero
 from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
-from dovision.store.tables import boxes_of, largest_effect, read_samples
+from dovision.store.tables import boxes_of, has_rows, largest_effect, read_samples
 from dovision.store.thumbnails import Picture, load_thumbnail, thumbnail_path
 from dovision.store.unit_masks import UnitMasks, masks_of, read_masks
 from dovision.tracking.open_run import OpenRun
@@ -133,7 +133,9 @@ class WandbLogger(pl.loggers.WandbLogger):
         """Send what a completed run shows."""
         import wandb
 
-        shown: dict[str, Any] = {"effects": wandb.Histogram(np_histogram=effect_histogram(run.folder))}
+        shown: dict[str, Any] = {}
+        if has_rows(run.folder):
+            shown["effects"] = wandb.Histogram(np_histogram=effect_histogram(run.folder))
         shown["samples"] = wandb.Table(dataframe=read_samples(run.folder).head(TABLE_ROWS))
         for item in figures:
             shown[item.name] = wandb.Image(item.figure, caption=item.caption)

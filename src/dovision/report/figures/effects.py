@@ -17,6 +17,7 @@ from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, canvas
 from dovision.store.display_names import MEAN_EFFECT, display_name
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, EFFECTS, read_samples, row_groups
+from dovision.types import INPUT
 
 
 @dataclass
@@ -34,10 +35,16 @@ class Effects(FigureComponent):
         if len(interacting):
             yield _interactions(run, interacting, self.averages)
         clean = averaged[averaged["condition"] == CLEAN]
-        if clean["unit"].nunique() > 1:
-            first = next(row_groups(run.folder / EFFECTS, ["top"]))["top"]  # all units are of one kind
-            if first.null_count == len(first):
-                yield _units_by_class(run, clean, self.units)
+        if clean["unit"].nunique() > 1 and not _has_places(run):
+            yield _units_by_class(run, clean, self.units)
+
+
+def _has_places(run: Run) -> bool:
+    """Whether the units of a run lie in the image, by its first rows, since all are of one kind."""
+    first = next((table["top"] for table in row_groups(run.folder / EFFECTS, ["top"]) if len(table)), None)
+    if first is None:  # no row of any class is kept
+        return run.config.get("intervention", {}).get("site", INPUT) == INPUT
+    return bool(first.null_count < len(first))
 
 
 def _distribution(run: Run) -> ReportFigure:

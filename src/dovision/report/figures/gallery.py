@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -35,7 +35,7 @@ from dovision.report.style import (
 from dovision.store.display_names import display_name
 from dovision.store.map_tables import MapGrid
 from dovision.store.run_record import Run
-from dovision.store.tables import boxes_of, largest_effect, read_effects, read_samples
+from dovision.store.tables import boxes_of, largest_effect, likeliest_word, read_effects, read_samples, read_task
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import UnitMasks, masks_of, read_masks
 from dovision.types import Box
@@ -60,7 +60,7 @@ class Gallery(FigureComponent):
         if not chosen:
             return
         shown = effects[effects["sample"].isin(chosen) & effects["condition"].isin(conditions[: self.most])]
-        frame = on_likeliest(shown, samples)
+        frame = on_likeliest(shown, samples, read_task(run.folder).classes)
         frame = frame.sort_values("sample", key=lambda sample: sample.map(chosen.index), kind="stable")
         keys = [(sample, condition) for sample in chosen for condition in conditions[: self.most]]
         pictures = {key: load_thumbnail(thumbnail_path(run.folder, *key)) for key in keys}
@@ -70,19 +70,19 @@ class Gallery(FigureComponent):
         )
         how = chosen_in_words(run.summary["labels"])
         words = caption(text, [run], f"n = {len(chosen)}, {how}; single images, so no interval.")
-        figure = gallery(pictures, frame, largest_effect(effects), read_masks(run.folder))
+        word = likeliest_word(run.folder)
+        figure = gallery(pictures, frame, largest_effect(effects), read_masks(run.folder), word)
         yield ReportFigure(GALLERY, "Images and effect maps", words, figure, frame)
 
 
-def on_likeliest(effects: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
-    """Per (sample, condition, unit) the effect on the likeliest class of that condition, and the image's label."""
+def on_likeliest(effects: pd.DataFrame, samples: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Per (sample, condition, unit) the effect on the likeliest of the kept classes there, and the image's label."""
     key = ["sample", "condition"]
     highest = effects.groupby(key)["control"].transform("max")
     found = (
         effects[effects["control"] == highest].drop_duplicates([*key, "unit"]).rename(columns={"class": "predicted"})
     )
     found = found.merge(samples[[*key, "label"]], on=key, how="left")
-    classes = list(dict.fromkeys(effects["class"]))
     found["label"] = [label_names(label, classes) for label in found["label"]]
     return found[[*key, "unit", "predicted", "control", "label", "effect", *Box._fields]]
 
@@ -93,6 +93,7 @@ def gallery(
     frame: pd.DataFrame,
     largest: float,
     masks: UnitMasks = MappingProxyType({}),
+    word: str = "predicted",
 ) -> Figure:
     """A row per sample; per condition the image and its effects: on the image, or as bars where units have no place.
 
@@ -105,6 +106,7 @@ def gallery(
             ("" where there is none), effect (on that class), top, left, bottom, right (pixels of the image, or nan).
         largest: the size of effect that has the deepest colour.
         masks: the pixels that units touch, where these are not all of the box.
+        word: before the likeliest class.
     """
     samples, conditions = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["condition"]))
     figure = canvas(0.7 + 2.2 * len(conditions), 0.4 + 1.35 * len(samples), pictures=True)
@@ -115,7 +117,7 @@ def gallery(
         image, effects = panels[row, column : column + 2]
         picture, facts = pictures[sample, condition], units.iloc[0]
         _picture(image, picture)
-        text = f"predicted: {shortened(facts['predicted'], 14)} ({facts['control']:.2f})"
+        text = f"{word}: {shortened(facts['predicted'], 14)} ({facts['control']:.2f})"
         true = f"\ntrue: {shortened(facts['label'], 18)}" if facts["label"] else ""
         image.set_xlabel(text + true, fontsize=SMALL, loc="left")
         _effects(effects, picture, units, scale, masks)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from dovision.analysis.average_effect import average_effects
 from dovision.analysis.object_units import latent_places
 from dovision.findings.number_text import bracketed
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
@@ -16,7 +17,7 @@ from dovision.report.style import LINE, SMALL, canvas, styled
 from dovision.store.activity import ACTIVITY, read_activity
 from dovision.store.map_tables import BOXES_FILE, read_box_table
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, EFFECTS, read_table
+from dovision.store.tables import CLEAN
 from dovision.store.thumbnails import Picture, load_thumbnail, samples_in_conditions, thumbnail_path
 
 
@@ -57,9 +58,8 @@ class Latents(FigureComponent):
 
 def _average_effects(run: Run) -> pd.DataFrame:
     """Class and average effect of each unit where it is largest, by unit, the largest first."""
-    rows = read_table(run.folder / EFFECTS, ["condition", "unit", "class", "effect"]).to_pandas()
-    rows = rows[rows["condition"] == CLEAN].astype({"unit": str, "class": str})
-    means = rows.groupby(["unit", "class"], sort=False)["effect"].mean().reset_index()
+    frame = average_effects(run.folder)
+    means = frame.loc[frame["condition"] == CLEAN, ["unit", "class", "mean"]].rename(columns={"mean": "effect"})
     ordered = means.reindex(means["effect"].abs().sort_values(ascending=False, kind="stable").index)
     return ordered.drop_duplicates("unit").set_index("unit")
 

@@ -25,7 +25,7 @@ from dovision.report.style import EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, sho
 from dovision.store.display_names import component_name
 from dovision.store.map_tables import AS_IS, BOXES_FILE, MAPS_FILE, read_box_table, read_grid, read_maps
 from dovision.store.run_record import Run
-from dovision.store.tables import CLEAN, boxes_of, read_effects, read_samples
+from dovision.store.tables import CLEAN, boxes_of, likeliest_word, read_effects, read_samples, read_task
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import masks_of, read_masks
 from dovision.types import BOX_COLUMNS
@@ -70,7 +70,8 @@ class Overlay(FigureComponent):
         clean = samples[samples["condition"] == CLEAN]
         boxes, pictured = _boxes(run), samples_in_conditions(run.folder, [CLEAN])
         effects = read_effects(run.folder, pictured)
-        effects = on_likeliest(effects[effects["condition"] == CLEAN], clean).dropna(subset=["top"])
+        clean_effects, classes = effects[effects["condition"] == CLEAN], read_task(run.folder).classes
+        effects = on_likeliest(clean_effects, clean, classes).dropna(subset=["top"])
         measured = [sample for sample in pictured if sample in set(effects["sample"])]
         if not measured:
             return [], 1.0
@@ -83,7 +84,7 @@ class Overlay(FigureComponent):
             picture, first = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)), units.iloc[0]
             height, width = picture.shape[:2]
             values = stack(height, width, boxes_of(units), units["effect"].tolist(), 0.0, masks_of(units, masks))
-            title = f"predicted: {shortened(first['predicted'], 18)} ({first['control']:.2f})"
+            title = f"{likeliest_word(run.folder)}: {shortened(first['predicted'], 18)} ({first['control']:.2f})"
             label = f"\ntrue: {shortened(first['label'], 22)}" if first["label"] != first["predicted"] else ""
             if not first["label"]:
                 label = f"\n{shortened(names[sample], 26)}"

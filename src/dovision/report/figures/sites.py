@@ -15,6 +15,7 @@ from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import COLOURS, FAINT, INK, canvas, shortened, styled
 from dovision.store.display_names import component_text
 from dovision.store.run_record import Run
+from dovision.store.tables import has_all_rows
 from dovision.types import CODE, INPUT
 
 JUDGE = ".Counterfactual"  # ends the target of the intervention that has the true effects
@@ -24,7 +25,7 @@ class Sites(FigureComponent):
     """Runs of one classifier against one that drew each image again without an object; none without such a run."""
 
     def of_sweep(self, runs: Sequence[Run]) -> Iterator[ReportFigure]:
-        known = [run for run in runs if run.facts.get("dataset_fingerprint") is not None]
+        known = [run for run in runs if run.facts.get("dataset_fingerprint") is not None and has_all_rows(run.folder)]
         judges = {_origin(run): run for run in known if _target(run).endswith(JUDGE)}
         judged = {key: [run for run in known if _origin(run) == key and run is not judges[key]] for key in judges}
         for number, (key, found) in enumerate((key, found) for key, found in judged.items() if found):

@@ -179,7 +179,7 @@
     const likeliest = condition.control.indexOf(Math.max(...condition.control));
     image.src = condition.picture;
     image.alt = `${entry.image}, ${condition.name}`;
-    byId("seen-caption").textContent = `${entry.image}, ${condition.name}: ${entry.label && `true: ${entry.label}, `}predicted: ${entry.classes[likeliest]} (${condition.control[likeliest].toFixed(3)})`;
+    byId("seen-caption").textContent = `${entry.image}, ${condition.name}: ${entry.label && `true: ${entry.label}, `}${entry.word}: ${entry.classes[likeliest]} (${condition.control[likeliest].toFixed(3)})`;
     byId("low").textContent = `${signed(scale)} against`;
     byId("high").textContent = `${signed(-scale)} for`;
     const boxes = shapes(entry);

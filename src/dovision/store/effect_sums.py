@@ -1,0 +1,157 @@
+"""The table of sums of effects over the images of each group, from which averages and their intervals follow exactly.
+
+An effect that counts is at least RESOLUTION in size, 2^-24, and a float32, so that it is a whole multiple of 2^-47.
+Sums of such whole numbers are exact, and so the same in whatever order and in whatever parts they were added.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dovision.functional.effects import RESOLUTION
+from dovision.store.tables import METADATA, NAME, read_schema, row_groups
+
+SUMS = "effect_sums.parquet"
+QUANTUM = 2.0**-47  # of `total`
+SUMS_AT_ONCE = 8_000_000  # sums of groups that are held at once, of 8 bytes each, and as many counts
+CELL = ("condition", "unit", "class")
+_CELLS = "dovision_cells"  # names of conditions, units and classes in their order, in the metadata
+
+_Whole = npt.NDArray[np.int64]
+_Parts = Callable[[], Iterator[pa.Table]]
+
+
+class Cells(NamedTuple):
+    """The names of conditions, units and classes, in their order."""
+
+    condition: tuple[str, ...]
+    unit: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, U, K): how many there are of each."""
+        return len(self.condition), len(self.unit), len(self.classes)
+
+    @property
+    def number(self) -> int:
+        """Of all cells, C * U * K."""
+        return math.prod(self.shape)
+
+    def places(self, rows: pa.Table | pa.RecordBatch) -> _Whole:
+        """The number of the cell of each row of a table with columns condition, unit, class; shape (N,)."""
+        codes = []
+        for name, known in zip(CELL, self, strict=True):
+            column = rows[name]
+            if isinstance(column, pa.ChunkedArray):
+                column = column.unify_dictionaries().combine_chunks()
+            number = {text: place for place, text in enumerate(known)}
+            own = np.array([number[text] for text in column.dictionary.to_pylist()], np.int64)
+            codes.append(own[column.indices.to_numpy()])
+        return np.ravel_multi_index(tuple(codes), self.shape)
+
+
+def sums_schema(cells: Cells) -> pa.Schema:
+    """Columns of effect_sums.parquet, a row per (group, condition, unit, class) that was measured.
+
+    group                   the patient, or the image where no patients are known
+    condition, unit, class  as in effects.parquet
+    images                  of the group, on which the unit acts
+    total                   sum of the effects over these images, a whole number of 2^-47; those below RESOLUTION count
+                            as 0. Sums over all groups, divided, are the average effect: sum(total) / 2^47 / sum(images)
+    """
+    columns = {"group": pa.int64(), **dict.fromkeys(CELL, NAME), "images": pa.int32(), "total": pa.int64()}
+    return pa.schema(columns, metadata=METADATA | {_CELLS: json.dumps(cells)})
+
+
+def sums_columns(
+    cells: Cells, group: _Whole, effect: npt.NDArray[np.float32], done: npt.NDArray[np.bool_]
+) -> pa.RecordBatch:
+    """Rows of effect_sums.parquet for one batch.
+
+    Args:
+        cells: their names.
+        group: of each image, shape (B,).
+        effect: treated minus control, shape (B, C, U, K).
+        done: whether the unit acts on the image in the condition, shape (B, C, U).
+    """
+    groups, place = np.unique(group, return_inverse=True)
+    counted = done[..., np.newaxis] & (np.abs(effect) >= RESOLUTION)
+    whole = np.where(counted, effect / np.float64(QUANTUM), 0.0).astype(np.int64)
+    every = np.broadcast_to(done[..., np.newaxis], effect.shape)
+    total, images = np.zeros((2, len(groups), *cells.shape), np.int64)
+    np.add.at(total, place, whole)
+    np.add.at(images, place, every)
+    return _rows(cells, groups, total.reshape(-1, cells.number), images.reshape(-1, cells.number))
+
+
+def merged_sums(parts: _Parts, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """The sums of several tables of such rows as one, ordered by group and cell; the same however they were cut.
+
+    Args:
+        parts: gives the tables, as often as it is called: once for every SUMS_AT_ONCE sums.
+        schema: from `sums_schema`.
+    """
+    cells = cells_of(schema)
+    groups = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.unique(part["group"]) for part in parts())]))
+    for block, total, images in group_blocks(parts, cells, groups):
+        yield _rows(cells, block, total, images)
+
+
+def group_blocks(parts: _Parts, cells: Cells, groups: _Whole) -> Iterator[tuple[_Whole, _Whole, _Whole]]:
+    """Some groups at a time, with their sums and counts of images by cell, each of shape (G, C * U * K)."""
+    width = cells.number
+    high = max(1, SUMS_AT_ONCE // max(width, 1))
+    for start in range(0, len(groups), high):
+        block = groups[start : start + high]
+        total, images = np.zeros((2, len(block) * width), np.int64)
+        for part in parts():
+            group = part["group"].to_numpy()
+            here = (group >= block[0]) & (group <= block[-1])
+            if here.any():
+                rows = part.filter(pa.array(here))
+                place = np.searchsorted(block, group[here]) * width + cells.places(rows)
+                np.add.at(total, place, rows["total"].to_numpy())
+                np.add.at(images, place, rows["images"].to_numpy())
+        yield block, total.reshape(len(block), width), images.reshape(len(block), width)
+
+
+def cells_of(schema: pa.Schema) -> Cells:
+    """The names of cells in the metadata of a table."""
+    return Cells(*map(tuple, json.loads(schema.metadata[_CELLS.encode()])))
+
+
+def has_sums(folder: Path) -> bool:
+    """Return whether a run has sums, since it holds the rows of effects of some classes alone."""
+    return (folder / SUMS).is_file()
+
+
+def read_cells(folder: Path) -> Cells:
+    """The names of the conditions, units and classes of a run's sums; errors as those of `row_groups`."""
+    return cells_of(read_schema(folder / SUMS))
+
+
+def sum_rows(folder: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The rows of effect_sums.parquet, a row group at a time; errors as those of `row_groups`."""
+    return row_groups(folder / SUMS, columns)
+
+
+def _rows(cells: Cells, groups: _Whole, total: _Whole, images: _Whole) -> pa.RecordBatch:
+    """Rows from sums and counts, shapes (G, C * U * K), of the cells that were measured."""
+    group, cell = np.nonzero(images)
+    codes = np.unravel_index(cell, cells.shape)
+    names = [
+        pa.DictionaryArray.from_arrays(code.astype(np.int32), pa.array(list(known), pa.string()))
+        for code, known in zip(codes, cells, strict=True)
+    ]
+    columns = dict(zip(CELL, names, strict=True))
+    numbers = {"images": images[group, cell].astype(np.int32), "total": total[group, cell]}
+    return pa.RecordBatch.from_pydict({"group": groups[group], **columns, **numbers}, schema=sums_schema(cells))

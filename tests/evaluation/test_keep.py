@@ -1,0 +1,67 @@
+"""Rows of some classes alone are those of all, and averages are over all images whatever is kept."""
+
+import pandas as pd
+import pytest
+
+from dovision.analysis.average_effect import average_effects
+from dovision.analysis.summary import summarise
+from dovision.store.effect_sums import CELL, SUMS
+from dovision.store.tables import has_all_rows, read_keep
+from tests.evaluation.test_effects import PixelGrid, Refusing, SomeCells, assert_logged_is_the_tables, evaluate, read
+
+EPS = (0.1, 0.25)
+CLASSES = {  # of each sample, which has the pixels' sum 1.0, 1.0 and 0.1: bright if more than a half
+    "predicted": [{"bright", "dark"}, {"bright"}, {"dark"}],  # the first one is dark once it is attacked
+    "labels": [{"bright"}, {"bright"}, {"dark"}],
+    "top_k": [{"bright", "dark"}, {"bright"}, {"dark"}],
+    "summary": [set(), set(), set()],
+}
+
+
+@pytest.fixture(scope="module", params=[PixelGrid, SomeCells])
+def cells(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory, cells):
+    folder = tmp_path_factory.mktemp("all")
+    return folder, evaluate(folder, eps=EPS, cells=cells).logged
+
+
+@pytest.mark.parametrize("keep", CLASSES)
+def test_rows_are_a_filter_of_all_and_averages_are_the_same(tmp_path, every, cells, keep):
+    whole, logged = every
+    evaluation = evaluate(tmp_path, eps=EPS, cells=cells, keep=keep, top_k=1)
+    effects, found = (read(folder, "effects").astype(dict.fromkeys(CELL, str)) for folder in (whole, tmp_path))
+    kept = [row["class"] in CLASSES[keep][row["sample"]] for _, row in effects.iterrows()]
+    pd.testing.assert_frame_equal(found, effects[kept].reset_index(drop=True), check_exact=True)
+    assert read_keep(tmp_path) == keep
+    assert not has_all_rows(tmp_path)
+    pd.testing.assert_frame_equal(average_effects(tmp_path), average_effects(whole), check_exact=True)
+    assert summarise(tmp_path) == summarise(whole)
+    assert evaluation.logged == pytest.approx(logged, abs=1e-12)
+    assert_logged_is_the_tables(evaluation.logged, tmp_path)
+
+
+def test_of_all_rows_there_are_no_sums(every):
+    assert not (every[0] / SUMS).exists()
+    assert has_all_rows(every[0])
+
+
+def test_a_resumed_run_has_the_bytes_and_the_numbers_of_a_whole_one(tmp_path):
+    whole = evaluate(tmp_path / "whole", keep="labels")
+    with pytest.raises(RuntimeError):
+        evaluate(tmp_path / "resumed", batch_size=1, attack=Refusing([0.25]), keep="labels")
+    assert evaluate(tmp_path / "resumed", batch_size=3, keep="labels").logged == pytest.approx(whole.logged, abs=1e-12)
+    for name in ("samples.parquet", "effects.parquet", SUMS):
+        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"keep": "some"}, "evaluation.keep must be one of"), ({"top_k": 0}, "evaluation.top_k must be")],
+)
+def test_other_choices_are_refused(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(tmp_path, **options)

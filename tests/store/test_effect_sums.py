@@ -1,0 +1,60 @@
+"""Sums of effects by group: by hand, exact, and the same in whatever parts they were added."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from dovision.store import effect_sums
+from dovision.store.effect_sums import QUANTUM, Cells, cells_of, merged_sums, sums_columns, sums_schema
+
+CELLS = Cells(("clean", "eps=0.1"), ("r0c0", "r0c1", "r1c0"), ("no", "yes"))
+
+
+def table(*batches):
+    return pa.Table.from_batches(batches, sums_schema(CELLS))
+
+
+def drawn(images, seed=0):
+    random = np.random.default_rng(seed)
+    effect = (random.random((images, *CELLS.shape)) - 0.5).astype(np.float32)
+    return random.integers(0, 7, images), effect, random.random((images, *CELLS.shape[:2])) < 0.8
+
+
+def test_sums_and_counts_by_hand():
+    effect = np.zeros((3, 2, 3, 2), np.float32)
+    effect[:, 0, 1, 1] = 0.25, -0.5, 2**-30  # the last one is rounding
+    done = np.zeros((3, 2, 3), bool)
+    done[:, 0, 1] = True
+    rows = sums_columns(CELLS, np.array([5, 3, 5]), effect, done).to_pylist()
+    found = [(row["group"], row["condition"], row["unit"], row["class"], row["images"]) for row in rows]
+    assert found == [(group, "clean", "r0c1", name, images) for group, images in ((3, 1), (5, 2)) for name in CELLS[2]]
+    assert [row["total"] * QUANTUM for row in rows] == [0, -0.5, 0, 0.25]
+
+
+def test_the_smallest_effect_that_counts_is_summed_exactly():
+    effect = np.full((1, *CELLS.shape), np.nextafter(np.float32(2**-24), np.float32(1)), np.float32)
+    rows = sums_columns(CELLS, np.array([0]), effect, np.ones((1, 2, 3), bool))
+    assert (rows["total"].to_numpy() * QUANTUM == effect.reshape(-1)).all()
+
+
+@pytest.mark.parametrize("at_once", [1, 30, 10**6])
+def test_merged_sums_do_not_depend_on_the_parts(monkeypatch, at_once):
+    group, effect, done = drawn(40)
+    whole = table(sums_columns(CELLS, group, effect, done))
+    order = np.random.default_rng(1).permutation(40)
+    parts = [
+        table(*(sums_columns(CELLS, group[[row]], effect[[row]], done[[row]]) for row in some))
+        for some in np.split(order, [3, 3, 21])
+    ]
+    monkeypatch.setattr(effect_sums, "SUMS_AT_ONCE", at_once)
+    assert table(*merged_sums(lambda: iter(parts), sums_schema(CELLS))).equals(whole)
+
+
+def test_nothing_measured_is_no_row():
+    empty = table(sums_columns(CELLS, *drawn(0)))
+    assert len(empty) == 0
+    assert list(merged_sums(lambda: iter([empty]), sums_schema(CELLS))) == []
+
+
+def test_the_names_of_cells_are_in_the_schema():
+    assert cells_of(sums_schema(CELLS)) == CELLS
