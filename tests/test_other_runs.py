@@ -20,7 +20,8 @@ from dovision.runtime import fingerprints
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.store.provenance import surroundings
 from dovision.store.run_directory import RunDirectory
-from dovision.sweeps.reuse import DONE, decide
+from dovision.sweeps.receipts import DONE
+from dovision.sweeps.reuse import decide
 
 pytestmark = pytest.mark.slow
 SMALL = ("dataset=digits", "training.classifier.epochs=1", "training.autoencoder.epochs=1", "evaluation.images=12")

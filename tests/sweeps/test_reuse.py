@@ -6,6 +6,8 @@ import functools
 import os
 import re
 import shutil
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -26,7 +28,9 @@ from dovision.store import provenance
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import digested_files
 from dovision.store.run_record import read_sweep
-from dovision.sweeps.reuse import DONE, decide
+from dovision.sweeps import receipts
+from dovision.sweeps.receipts import DONE
+from dovision.sweeps.reuse import decide
 
 SMALL = ("dataset=image_folder", "dataset.classes=[dark,light]", "dataset.shape=[1,16,16]", "model=small_resnet")
 SMALL += ("model.width=2", "training.classifier.epochs=1", "intervention.rows=2", "intervention.columns=2")
@@ -141,7 +145,8 @@ def code(root: Path, context: pytest.MonkeyPatch) -> None:
 
 
 def torch(root: Path, context: pytest.MonkeyPatch) -> None:
-    context.setattr(provenance, "version", lambda name: "99.0")
+    for module in (provenance, receipts):
+        context.setattr(module, "version", lambda name: "99.0")
 
 
 SAME = (nothing, only_times)
@@ -172,6 +177,66 @@ def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, chan
     change(condition.root, monkeypatch)
     assert re.match(told, condition.differs())
     assert re.match(told, condition.differs())
+
+
+@pytest.fixture
+def receipt(condition, run_command, monkeypatch):
+    """The same, with a receipt of the run; asks whether it answers the command with more arguments."""
+    monkeypatch.setattr(fingerprints, "SETTLED", -60.0)
+    assert run_command(main, *SMALL, *HERE) == 0
+    return lambda *more: receipts.is_answered("evaluate", [*SMALL, *HERE, *more])
+
+
+def table_and_digest(root: Path, context: pytest.MonkeyPatch) -> None:
+    (path,) = root.glob("outputs/*/*/effects.parquet")
+    exchange(path, path.read_bytes()[::-1])
+
+
+def gone_data(root: Path, context: pytest.MonkeyPatch) -> None:
+    (root / "data").rename(root / "gone")
+
+
+def receipts_damaged(root: Path, context: pytest.MonkeyPatch) -> None:
+    path = root / "outputs" / fingerprints.CACHE_FILE
+    path.write_text(path.read_text().replace("completed", "complete"))
+
+
+def another_folder(root: Path, context: pytest.MonkeyPatch) -> None:
+    (root / "elsewhere").mkdir()
+    context.chdir(root / "elsewhere")
+
+
+def of_a_second_device(root: Path, context: pytest.MonkeyPatch) -> None:
+    context.setenv("LOCAL_RANK", "1")
+
+
+UNANSWERED = (*OTHER, only_times, table_and_digest, gone_data, receipts_damaged, another_folder, of_a_second_device)
+
+
+@pytest.mark.parametrize("change", UNANSWERED, ids=[change.__name__ for change in UNANSWERED])
+def test_a_receipt_answers_until_anything_changes(condition, receipt, monkeypatch, change, capsys):
+    capsys.readouterr()
+    assert receipt()
+    said = capsys.readouterr().err
+    assert "model.width has no effect without a classifier to fit" in said
+    assert f"{DONE}: {condition.folder}" in said
+    change(condition.root, monkeypatch)
+    assert not receipt()
+
+
+def test_a_receipt_answers_no_other_command_line(receipt):
+    for more in ("rerun=all", "dry_run=true", "print_config=true", "-m", "seed=1", "note=x", "+hydra.x=1"):
+        assert not receipt(more), more
+
+
+def test_a_command_that_finds_its_run_completed_imports_no_torch(condition, receipt):
+    script = (
+        f"import sys\nfrom dovision.cli.scripts import evaluate\nsys.argv = ['dovision-evaluate', *{[*SMALL, *HERE]}]\n"
+        "evaluate()\nprint(*{each.partition('.')[0] for each in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=condition.root)
+    assert DONE in done.stderr
+    assert not {"torch", "pytorch_lightning", "torchmetrics", "numpy", "pandas", "pyarrow"} & set(done.stdout.split())
 
 
 def test_data_may_be_moved_and_are_compared_by_content(condition):

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from dovision.interfaces import Images
 from dovision.io import files
 from dovision.io.atomic import replacing
 from dovision.runtime.progress import DISPLAY
+
+if TYPE_CHECKING:  # it takes torch to import, for which a command that finds its run completed does not wait
+    from dovision.interfaces import Images
 
 log = logging.getLogger(__name__)
 CACHE_FILE = ".fingerprints.json"  # in the output root
@@ -91,6 +93,26 @@ class Fingerprints(AbstractContextManager["Fingerprints"]):
         else:
             self._keep(f"data {key}", images.files, images.identified(self.many), began)
         return images
+
+    def data_sources(self, key: str) -> list[Path] | None:
+        """Files and folders that the fingerprint of a dataset was computed from; None if it is not kept."""
+        entry = self._new.get(f"data {key}") or self._known.get(f"data {key}")
+        return None if entry is None else list(map(Path, entry.sources))
+
+    def completed(self, question: str) -> str | None:
+        """The warning of `keep_completed` with this question; None if any of its sources has changed since."""
+        return self._found(f"completed {question}")
+
+    def keep_completed(self, question: str, warning: str, sources: Iterable[Path], began: float) -> None:
+        """Keep that a run is completed, as long as files and folders stay as they are.
+
+        Args:
+            question: a hash of all that the run depends on, but for the content of files.
+            warning: of the checks of its command line; may be empty.
+            sources: the run, its data, its weights, and all other files that it depends on.
+            began: seconds since the epoch, before the first of these was read.
+        """
+        self._keep(f"completed {question}", sources, warning, began)
 
     def _found(self, name: str) -> str | None:
         entry = self._new.get(name) or self._known.get(name)

@@ -27,7 +27,8 @@ from dovision.store.run_files import RUN
 from dovision.sweeps.costs import Estimate, on_workers
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.meta_networks import Networks
-from dovision.sweeps.reuse import DONE, decide
+from dovision.sweeps.receipts import DONE
+from dovision.sweeps.reuse import decide
 from dovision.sweeps.timing import Asked, Timer
 from dovision.training import model_cache
 from dovision.training.model_cache import CLASSIFIER

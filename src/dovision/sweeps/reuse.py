@@ -20,13 +20,13 @@ from dovision.store import run_files
 from dovision.store.provenance import software, surroundings
 from dovision.store.run_directory import DAMAGED, RunDirectory
 from dovision.store.run_files import RUN
+from dovision.sweeps.receipts import DONE
 from dovision.training import model_cache
 
 log = logging.getLogger(__name__)
 
 
 OUTDATED = "outdated"  # the state of a completed run that does not stand for the one that is asked for
-DONE = "already completed, nothing to do"
 
 
 class Decision(NamedTuple):
@@ -108,6 +108,19 @@ def differences(settings: EvaluateSettings, run: RunDirectory, prints: Fingerpri
     if data != facts["dataset_fingerprint"]:
         return [_changed("data", facts["dataset_fingerprint"][:12], data[:12])]
     return list(_weights(settings, facts, data, prints))
+
+
+def sources(settings: EvaluateSettings, run: RunDirectory, prints: Fingerprints) -> list[Path] | None:
+    """Files and folders that `differences` of a completed run depends on; None if those of its data are not known."""
+    data = prints.data_sources(data_key(settings))
+    if data is None:
+        return None
+    facts = run.facts()
+    fingerprint, fitted = facts["dataset_fingerprint"], facts["checkpoints"]
+    weights = [
+        model_cache.file(settings, name, fingerprint, fitted[model_cache.CLASSIFIER], prints.file) for name in fitted
+    ]
+    return [run.path, *data, *weights, *hashing.paths_named(hashing.relevant_settings(settings)).values()]
 
 
 def open_images(settings: TrainSettings) -> Images:

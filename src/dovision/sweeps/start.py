@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,11 +19,14 @@ from omegaconf import DictConfig, open_dict, read_write
 from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
 from dovision.runtime.fingerprints import Fingerprints
+from dovision.runtime.process_state import is_rank_zero
 from dovision.store.run_directory import RunDirectory
 from dovision.sweeps import jobs as planned
+from dovision.sweeps import receipts
 from dovision.sweeps.dry_run import JobEstimate, JobEstimator, table, warn_of_space
 from dovision.sweeps.jobs import Job
-from dovision.sweeps.reuse import DONE, Decision, decide
+from dovision.sweeps.receipts import DONE
+from dovision.sweeps.reuse import Decision, decide, sources
 from dovision.sweeps.sweep import Sweep, begin, current, watch
 from dovision.sweeps.validation import Checks
 
@@ -45,6 +49,7 @@ class Start(Callback):
 
     def __init__(self, command: str) -> None:
         self.command = command
+        self.warning = ""  # of overrides that do nothing
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         self._or_exit(self._run, config)
@@ -57,7 +62,7 @@ class Start(Callback):
         planned.compose_again(config)
         check = Checks(self.command)
         settings = check(config, config.hydra.overrides.task, config.hydra.runtime.choices)
-        check.warn_of_unused()
+        self.warning = check.warn_of_unused()
         return settings
 
     def _sweep(self, config: DictConfig) -> None:
@@ -94,6 +99,8 @@ class SweepStart(Start):
         if settings.dry_run:
             job = Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute())
             _print_plan(settings.output_root, [JobEstimator(settings.output_root)(job, settings)], 1)
+        if is_rank_zero():
+            _keep_receipt(config, settings, self.warning)
         return settings
 
     def _sweep(self, config: DictConfig) -> None:
@@ -161,6 +168,17 @@ def _threads(config: DictConfig, workers: int | None) -> int | None:
     if workers is None or config.hydra.launcher.get("_target_") != planned.JOBLIB:
         return None
     return max(1, (os.cpu_count() or 1) // workers)
+
+
+def _keep_receipt(config: DictConfig, settings: EvaluateSettings, warning: str) -> None:
+    """Keep a receipt of a completed run, by which the same command is answered at once; the job itself finds it so."""
+    run, began = RunDirectory(Path(config.hydra.run.dir).absolute()), time.time()
+    if run.state != "completed":
+        return
+    with Fingerprints(settings.output_root) as prints:
+        found = sources(settings, run, prints) if decide(run, settings, prints).skip == DONE else None
+        if found is not None:
+            receipts.keep(config, warning, found, prints, began)
 
 
 def _print_plan(root: Path, estimates: Sequence[JobEstimate], workers: int | None) -> None:

@@ -177,11 +177,13 @@ class Checks:
             self._used |= {override.lstrip("+").partition("=")[0] for override in overrides} - found.keys()
         return job
 
-    def warn_of_unused(self) -> None:
-        """A line in the log that names the overridden keys that none of the jobs uses, if there are any."""
+    def warn_of_unused(self) -> str:
+        """A line in the log, also returned, that names the overridden keys that no job uses; empty if none."""
         idle = {key: name for key, name in self._unused.items() if key not in self._used}
-        if idle:
-            log.warning("; ".join(f"{key} has no effect without {name}" for key, name in idle.items()))
+        warning = "; ".join(f"{key} has no effect without {name}" for key, name in idle.items())
+        if warning:
+            log.warning(warning)
+        return warning
 
 
 def _files(settings: TrainSettings) -> dict[str, str | Path]:
