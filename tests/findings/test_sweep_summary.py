@@ -51,15 +51,28 @@ def test_tags_have_a_column_where_there_are_some(tmp_path):
     assert table["tags"].fillna("").tolist() == ["thesis first", ""]
 
 
-def test_mean_deviation_and_number_are_over_seeds(tmp_path):
-    jobs = [job(0, seed=0, accuracy=0.5), job(1, seed=1, accuracy=0.7), job(2, seed=2), job(3, rows=9, accuracy=0.1)]
-    jobs[2] = jobs[2]._replace(state="failed")
+def test_mean_deviation_and_number_are_over_seeds_of_a_setting(tmp_path, write_run):
+    jobs = []
+    for grid, seed in ((2, 0), (2, 1), (4, 0)):
+        folder = tmp_path / str(len(jobs))
+        overrides = (f"intervention.rows={grid}", f"intervention.columns={grid}", f"seed={seed}")
+        write_run(folder, overrides, eps=(0.2,), grid=grid, images=20, seed=seed, maps=0)
+        jobs.append(ended(len(jobs), overrides, folder, ""))
     sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate -m", jobs)
-    (row,) = pd.read_csv(tmp_path / "sweep_seeds.csv").to_dict("records")
-    assert row["overrides"] == "intervention.rows=2"
-    assert row["accuracy mean"] == pytest.approx(0.6)
-    assert row["accuracy std"] == pytest.approx(0.1 * 2**0.5)
-    assert row["accuracy n"] == 2
+    seeds = pd.read_csv(tmp_path / "sweep_seeds.csv")
+    assert list(seeds) == ["grid", "epsilon", "metric", "mean", "sd", "seeds", "images"]
+    assert set(seeds["grid"]) == {"2 x 2"}
+    assert set(seeds["seeds"]) == {2}
+    table = pd.read_csv(tmp_path / "sweep_summary.csv")
+    expected = table["clean/mean_abs_expected_effect"][:2]
+    row = seeds.set_index(["epsilon", "metric"]).loc[("clean", "mean_abs_expected_effect")]
+    assert (row["mean"], row["sd"]) == (pytest.approx(expected.mean()), pytest.approx(expected.std()))
+
+
+def test_one_seed_has_no_table_over_seeds(tmp_path, write_run):
+    write_run(tmp_path / "1", (), eps=(0.2,), grid=2, images=20, maps=0)
+    sweep_summary.write_sweep_summary(tmp_path, "dovision-evaluate", [ended(0, (), tmp_path / "1", "")])
+    assert not (tmp_path / "sweep_seeds.csv").exists()
 
 
 def test_the_closing_lines_name_what_is_not_completed_and_the_command_for_it():

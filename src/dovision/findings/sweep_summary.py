@@ -85,32 +85,34 @@ def ended(number: int, overrides: Sequence[str], folder: Path, command: str) -> 
 
 
 def write_sweep_summary(folder: Path, command: str, jobs: Sequence[Ended]) -> None:
-    """Write sweep_summary.csv and .md, and, where jobs differ in their seed alone, sweep_seeds.csv."""
-    table, seeds = _table(jobs), metrics_over_seeds(jobs)
+    """Write sweep_summary.csv and .md, and, where there are several seeds of a setting, sweep_seeds.csv."""
+    frame = _factors(jobs)
+    table, seeds = _table(jobs), over_seeds(frame)
     (folder / OVER_SEEDS).unlink(missing_ok=True)
-    for name, frame in ((f"{SWEEP_SUMMARY}.csv", table), (OVER_SEEDS, seeds)):
-        if len(frame):
+    for name, rows in ((f"{SWEEP_SUMMARY}.csv", table), (OVER_SEEDS, seeds)):
+        if len(rows):
             with replacing(folder / name) as partial:
-                guarded(frame).to_csv(partial, index=False)
-    text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), *_by_factors(jobs), _markdown(table)]
-    if len(seeds):
-        text += ["## Over seeds", "Mean, standard deviation and number of seeds.", _markdown(seeds)]
+                guarded(rows).to_csv(partial, index=False)
+    text = [f"# {folder.name}", f"`{command}`", counts(jobs), *_mixed(jobs), *_by_factors(frame), _markdown(table)]
     failed = [job for job in jobs if job.state != GOOD]
     if failed:
         text += ["## Not completed", *(f"job {job.number}: {job.reason}\n\n    {job.command}" for job in failed)]
     write_text(folder / f"{SWEEP_SUMMARY}.md", "\n\n".join(text) + "\n")
 
 
-def metrics_over_seeds(jobs: Iterable[Ended]) -> pd.DataFrame:
-    """Mean, standard deviation and count of each metric over completed jobs that differ in their seed alone."""
-    done = [job for job in jobs if job.state == GOOD]
-    overrides = [" ".join(item for item in job.overrides if not item.startswith("seed=")) for job in done]
-    table = pd.DataFrame([job.metrics for job in done], overrides).rename_axis("overrides")
-    several = table[table.index.duplicated(keep=False)]
-    if several.empty:
+def over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
+    """Headline numbers of settings of which there are several seeds.
+
+    Args:
+        frame: from `by_factors`.
+
+    Returns:
+        A row a setting and metric: a column a factor, metric, mean, sd, seeds (how many), images (the fewest of a run).
+    """
+    if frame.empty or not (frame["seeds"] > 1).any():
         return pd.DataFrame()
-    over = several.groupby(level=0, sort=False).agg(["mean", "std", "count"]).rename(columns={"count": "n"}, level=1)
-    return over.set_axis(over.columns.map(" ".join), axis=1).reset_index()
+    several = frame[(frame["seeds"] > 1) & frame["estimate"].notna()]
+    return several.rename(columns={"estimate": "mean"}).drop(columns=["low", "high"]).reset_index(drop=True)
 
 
 def closing(jobs: Sequence[Ended]) -> str:
@@ -132,10 +134,14 @@ def _mixed(jobs: Iterable[Ended]) -> list[str]:
     return mixed({f"job {job.number}": job.facts for job in jobs if job.state == GOOD})
 
 
-def _by_factors(jobs: Sequence[Ended]) -> list[str]:
-    """Findings of the sweep, and its headline numbers by factors; nothing where no run can be read."""
-    runs = [read_run(Path(job.folder)) for job in jobs if job.state == GOOD and Path(job.folder, RUN).is_file()]
-    frame = by_factors(runs)
+def _factors(jobs: Sequence[Ended]) -> pd.DataFrame:
+    """Headline numbers of the completed jobs by their factors; empty where no run can be read."""
+    folders = [Path(job.folder) for job in jobs if job.state == GOOD and Path(job.folder, RUN).is_file()]
+    return by_factors([read_run(folder) for folder in folders])
+
+
+def _by_factors(frame: pd.DataFrame) -> list[str]:
+    """Findings of a sweep, and its headline numbers by factors."""
     sentences = [f"- {text}" for text in sweep_sentences(frame)]
     tables = []
     for pivot in pivots(frame)[:_PIVOTS]:
