@@ -1,32 +1,37 @@
-"""Make the pictures of README.md in docs/images/: a map of a real photograph, and the page of `make demo`.
+"""Make the pictures of README.md and of the method in docs/images/: of a real photograph, and the page of `make demo`.
 
-python docs/pictures.py              the map; it takes the extras lite0 and segments, and half a minute
-python docs/pictures.py outputs/demo the map, and a picture of this sweep's page, by Chromium
+python docs/pictures.py              the photograph's; it takes the extras lite0 and segments, and a minute
+python docs/pictures.py outputs/demo the same, and a picture of this sweep's page, by Chromium
 """
 
 from __future__ import annotations
 
 import argparse
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 import skimage.data
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
 import dovision as dv
 from dovision.models.efficientnet_lite0 import IMAGENET, efficientnet_lite0
-from dovision.report.style import EFFECT_COLOURS
+from dovision.report.style import COLOURS, EFFECT_COLOURS, FAINT
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = 224  # pixels
+GRID = dv.PixelGrid(14, 14, fill=dv.Constant(0.0))
+ATTACK_EPS = "1/255"
 INTERVENTIONS = {
     "cells, black": dv.PixelGrid(14, 14, fill=dv.Constant(0.0)),
     "windows, blurred": dv.SlidingWindow(48, stride=16, fill=dv.Blur(sigma=10)),
@@ -34,10 +39,8 @@ INTERVENTIONS = {
 }
 
 
-def draw_map(path: Path) -> None:
+def draw_map(classifier: dv.Classifier, image: Tensor, path: Path) -> None:
     """A cup of coffee, and the effects of three interventions on `espresso`."""
-    classifier = efficientnet_lite0(pretrained=True, shape=(3, SIZE, SIZE), task="multiclass", classes=IMAGENET).eval()
-    image = dv.to_batch(Image.fromarray(skimage.data.coffee()), size=SIZE)
     found = {title: dv.effect_map(classifier, image, each) for title, each in INTERVENTIONS.items()}
     control = next(iter(found.values())).control[0]
     figure, axes = plt.subplots(1, 4, figsize=(10, 3), layout="constrained")
@@ -49,7 +52,61 @@ def draw_map(path: Path) -> None:
         figure.colorbar(shown, ax=axis, location="bottom", shrink=0.9, label="effect on P(espresso)")
     for axis in axes:
         axis.set_axis_off()
-    figure.savefig(path, dpi=100)
+    _save(figure, path, dpi=100)
+
+
+def draw_framework(classifier: dv.Classifier, image: Tensor, path: Path) -> None:
+    """The method on the cup of coffee: the same interventions on the image as it is, and attacked.
+
+    The painted cell is that of the largest effect on the class that the network gives, of which the bars show the
+    probability.
+    """
+    zero = torch.zeros(1, dtype=torch.int64)
+    attack = dv.PGD(eps=ATTACK_EPS, steps=20)
+    attacked = attack(dv.Batch(image, classifier(image).argmax(1), zero, zero), classifier, attack.eps[0])
+    rows = {"clean": image, f"attacked, $\\epsilon$ = {ATTACK_EPS}": attacked}
+    with matplotlib.rc_context({"font.size": 7.5, "axes.titlesize": 7.5}):
+        figure, axes = plt.subplots(2, 4, figsize=(6.75, 3.75))
+        figure.subplots_adjust(left=0.04, right=0.985, bottom=0.09, top=0.94, wspace=0.12, hspace=0.36)
+        for own, (name, given) in zip(axes, rows.items(), strict=True):
+            _framework_row(own, given, dv.effect_map(classifier, given, GRID))
+            own[0].text(-0.07, 0.5, name, rotation=90, ha="right", va="center", transform=own[0].transAxes)
+        for axis, head in zip(
+            axes[0], ("image $x$", "$do(u)$: one cell black", "", "effect of every cell"), strict=True
+        ):
+            if head:
+                axis.set_title(head)
+        _save(figure, path, dpi=120)
+
+
+def _framework_row(axes: Sequence[Axes], image: Tensor, result: dv.EffectResult) -> None:
+    """Image, image with a cell painted, probability before and after, and all effects."""
+    target = int(result.target[0])
+    unit = int(result.effect[0, :, target].argmin())
+    box = GRID.region(tuple(image.shape[1:]), unit, 0)
+    painted = image[0].clone()
+    box.crop(painted).zero_()
+    for axis, shown in zip(axes[:2], (image[0], painted), strict=True):
+        axis.imshow(shown.permute(1, 2, 0))
+        axis.set_axis_off()
+    axes[1].add_patch(Rectangle((box.left, box.top), box.width, box.height, fill=False, edgecolor="white"))
+    control = float(result.control[0, target])
+    treated = control + float(result.effect[0, unit, target])
+    bars = axes[2].bar(("$P(y | x)$", "$P(y | do(u), x)$"), (control, treated), color=(FAINT, COLOURS[0]), width=0.5)
+    axes[2].bar_label(bars, fmt="%.2f", padding=1)
+    axes[2].set(ylim=(0, 1.15), yticks=(), xlim=(-0.7, 1.7))
+    axes[2].set_title(f"$y$: {IMAGENET[target]}")
+    axes[2].set_box_aspect(1)
+    axes[2].spines[["top", "right", "left"]].set_visible(False)
+    drawn = _overlay(axes[3], image[0], result.map[0])
+    axes[3].set_axis_off()
+    below = axes[3].inset_axes((0.1, -0.08, 0.8, 0.035))
+    axes[3].figure.colorbar(drawn, cax=below, orientation="horizontal").solids.set_alpha(1)
+    below.tick_params(labelsize=6.5, length=2, pad=1)
+
+
+def _save(figure: Figure, path: Path, dpi: int) -> None:
+    figure.savefig(path, dpi=dpi)
     with Image.open(path) as drawn:
         drawn.convert("RGB").save(path, optimize=True)
 
@@ -77,7 +134,10 @@ def main() -> None:
     sweep = parser.parse_args().sweep
     IMAGES.mkdir(exist_ok=True)
     torch.set_num_threads(1)
-    draw_map(IMAGES / "map.png")
+    classifier = efficientnet_lite0(pretrained=True, shape=(3, SIZE, SIZE), task="multiclass", classes=IMAGENET).eval()
+    image = dv.to_batch(Image.fromarray(skimage.data.coffee()), size=SIZE)
+    draw_map(classifier, image, IMAGES / "map.png")
+    draw_framework(classifier, image, IMAGES / "framework.png")
     if sweep is not None:
         draw_page(sweep, IMAGES / "page.png")
 

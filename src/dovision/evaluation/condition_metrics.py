@@ -92,7 +92,7 @@ class ConditionMetrics:
 
     def _areas(self) -> dict[str, Tensor]:
         """AUROC of the sizes of effects, of successfully attacked images against all clean ones."""
-        clean, found = self.clean.compute(), {}
+        clean, found = self.clean.compute().reshape(-1), {}  # torchmetrics makes a number of one image's
         for condition, scores in self.successful.items():
             metric = DetectionAUROC(clean).to(self.clean.device)
             for score in scores:

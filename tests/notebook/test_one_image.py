@@ -1,0 +1,29 @@
+"""A data set of one image, as a reader's first try has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import dovision as dv
+
+CALLS: dict[str, Callable[..., Any]] = {
+    "effects, clean": lambda *given: dv.effects(*given, dv.PixelGrid(2, 2)),
+    "effects, attacked": lambda *given: dv.effects(*given, dv.PixelGrid(2, 2), attack="fgsm", eps=["1/255", 0.9]),
+    "attack": lambda *given: dv.attack(*given, "pgd", eps="8/255"),
+    "explain": lambda *given: dv.explain(*given, "integrated_gradients"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_one_image_has_tables_sentences_and_figures(call):
+    torch.manual_seed(0)
+    classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ["a", "b", "c"])
+    found = CALLS[call](classifier, (torch.rand(1, 1, 8, 8), torch.tensor([1])))
+    assert len(found.to_pandas()) > 0
+    assert "<table" in found._repr_html_()
+    assert all(isinstance(sentence, str) for sentence in found.findings)
+    found.plot()
