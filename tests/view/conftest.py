@@ -13,8 +13,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 import dovision as dv
+from dovision.config.sources import configuration_folder
 from dovision.interfaces import Images, Source
 from dovision.training.model_cache import CLASSIFIER, FittedModel
 from dovision.view.opened_network import OpenedNetwork
@@ -39,9 +41,8 @@ def opened() -> OpenedNetwork:
     """The example of the notebook: a classifier of digits and eight of them."""
     classifier, digits = dv.example()
     fitted = FittedModel(classifier, Path("example.ckpt"), "", {}, {}, {})
-    settings: Any = SimpleNamespace(
-        seed=0, checkpoint=None, fits_classifier=False, dataset={"_target_": "", "root": None}
-    )
+    dataset = yaml.safe_load((configuration_folder() / "dataset" / "digits.yaml").read_text())
+    settings: Any = SimpleNamespace(seed=0, checkpoint=fitted.path, fits_classifier=False, dataset=dataset)
     return OpenedNetwork("example", settings, Shown(digits, classifier.task), "test", {CLASSIFIER: fitted})
 
 

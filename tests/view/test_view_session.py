@@ -1,6 +1,5 @@
 """Questions of the page and their answers."""
 
-import base64
 import io
 
 import numpy as np
@@ -10,6 +9,7 @@ from PIL import Image
 
 import dovision as dv
 from dovision.view.view_session import ViewSession
+from made_view import packed_mask
 
 
 @pytest.fixture
@@ -17,16 +17,12 @@ def session(opened):
     return ViewSession(opened)
 
 
-def packed(mask):
-    return base64.b64encode(np.packbits(np.asarray(mask, bool))).decode()
-
-
 @pytest.fixture
 def cell():
     """The cell r1c0 of a grid of 4 x 2 on 8 x 8 pixels, as the page sends it."""
     mask = np.zeros((8, 8), bool)
     mask[2:4, :4] = True
-    return packed(mask)
+    return packed_mask(mask)
 
 
 def test_a_brush_moves_the_probabilities_as_the_cell_of_the_notebook_does(session, opened, cell):
@@ -100,10 +96,10 @@ def test_a_dropped_picture_is_read_as_the_commands_read_files(session, opened):
     ("asked", "message"),
     [
         ({"image": 99}, "not open any more"),
-        ({"image": 1, "mask": packed(np.zeros((8, 8))), "fill": {"name": "mean"}}, "must have a pixel"),
-        ({"image": 1, "mask": packed(np.ones((9, 9))), "fill": {"name": "mean"}}, "8 x 8 pixels"),
+        ({"image": 1, "mask": packed_mask(np.zeros((8, 8))), "fill": {"name": "mean"}}, "must have a pixel"),
+        ({"image": 1, "mask": packed_mask(np.ones((9, 9))), "fill": {"name": "mean"}}, "8 x 8 pixels"),
         ({"image": 1, "rows": 2, "fill": {"name": "mist"}}, "fill must be"),
-        ({"image": 1, "mask": packed(np.ones((8, 8))), "fill": {"name": "inpaint"}}, "must have pixels around it"),
+        ({"image": 1, "mask": packed_mask(np.ones((8, 8))), "fill": {"name": "inpaint"}}, "must have pixels around it"),
         ({"image": 1, "unit": {"site": "rely", "kind": "channel", "number": 0, "value": {"name": "zero"}}}, "relu"),
         ({"image": 1, "unit": {"site": "code", "kind": "channel", "number": 0, "value": {"name": "zero"}}}, "autoenc"),
         ({"image": 1, "unit": {"site": "relu", "kind": "channel", "number": 16, "value": {"name": "zero"}}}, "choose"),

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from dovision.config import settings as settings_of
 from dovision.config.settings import EvaluateSettings, TrainSettings, ViewSettings
 from dovision.interfaces import Classifier, Images
+from dovision.io.sealed import is_foreign
 from dovision.models.checkpoint import read_checkpoint
 from dovision.propagation.site_table import SiteRow, site_shapes, site_table
 from dovision.store.run_record import read_run
@@ -22,7 +23,7 @@ from dovision.training.model_cache import AUTOENCODER, CLASSIFIER, FittedModel
 from dovision.types import CODE, INPUT, Shape
 
 PUBLISHED = ("efficientnet_lite0", "torchvision_model", "timm_model", "xrv_model")  # models with weights of their own
-_PICTURES = "dovision.datasets.pictures.Pictures"
+PICTURES = "dovision.datasets.pictures.Pictures"
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,14 @@ def published_words(
         like: the network that is open.
         checkpoint: the file, if it is one.
     """
-    root = like.settings.dataset.get("root") if like.settings.dataset["_target_"] == _PICTURES else None
+    root = like.settings.dataset.get("root") if like.settings.dataset["_target_"] == PICTURES else None
     words = ["dataset=pictures"] + ([] if root is None else [f"dataset.root={quoted(root)}"])
     if model == "checkpoint":
+        if is_foreign(Path(checkpoint)):
+            raise ValueError(
+                f"{checkpoint} must be a checkpoint of dovision on this page, got another program's. Start with the "
+                "network that it is of: dovision-view model=... checkpoint=..."
+            )
         channels, *own = read_checkpoint(checkpoint)["model"]["shape"]
         sides = own if size is None else [size, size]
         return [*words, f"dataset.shape=[{channels},{sides[0]},{sides[1]}]", f"checkpoint={quoted(checkpoint)}"]

@@ -70,10 +70,14 @@ class Answers:
             "sample": lambda asked: own.open_sample(asked["sample"]),
             "effect": own.effect,
             "attack": own.attacked,
+            "texts": own.texts,
             "map": self._begin_map,
             "maps": lambda asked: own.map_pictures(list(asked["images"]), asked["scale"]),
         }
-        return {name: partial(self._answer, answer) for name, answer in plain.items()} | {"picture": self.picture}
+        return {name: partial(self._answer, answer) for name, answer in plain.items()} | {
+            "picture": self.picture,
+            "save": self.save,
+        }
 
     async def page(self, request: Any) -> Any:
         """The page itself."""
@@ -98,6 +102,13 @@ class Answers:
             return refused
         data, name = await request.body(), request.query_params.get("name", "")
         return await self._guarded(lambda: self.session.open_picture(data, name))
+
+    async def save(self, request: Any) -> Any:
+        """The archive of what is shown."""
+        if refused := self._refused(request):
+            return refused
+        body = await request.body()
+        return await self._guarded(lambda: self.session.saved(json.loads(body)), "application/zip")
 
     async def _answer(self, answer: Callable[[dict[str, Any]], Any], request: Any) -> Any:
         if refused := self._refused(request):

@@ -2,38 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-import yaml
-from torch import Tensor
 
 from dovision import checks
 from dovision.api import to_batch
-from dovision.config.sources import configuration_folder
+from dovision.functional.effects import SCALES
 from dovision.interfaces import Attack, Intervention
 from dovision.interventions.activation import Activation
 from dovision.interventions.brush import Brush
 from dovision.interventions.pixel_grid import PixelGrid
-from dovision.io import files, images
-from dovision.notebook.by_name import component
+from dovision.io import images
 from dovision.types import Batch
 from dovision.view import opened_network
+from dovision.view.background_map import BackgroundMap
+from dovision.view.choices import chosen_component, page_choices
 from dovision.view.image_effects import ClassRow, ImageEffects, class_rows
 from dovision.view.opened_network import PUBLISHED, OpenedNetwork
-from dovision.view.pictures import effects_link, image_bytes, link, unpacked
+from dovision.view.pictures import effects_link, image_bytes, link, png, unpacked
+from dovision.view.reproduction import MASKS, ImageOrigin, evaluate_command, notebook_cell
+from dovision.view.saving import Panel, archive, mask_png, picture_of, table_of
 
 _KEPT = 8  # images, the last ones
-_ATTACKS = ("fgsm", "bim", "mifgsm", "pgd", "margin_pgd", "apgd", "random_sign")  # quick ones of the norm linf
-_VALUES = ("zero", "mean", "resample", "noise")  # that ask for no other image
-_THUMBNAILS = 16
 
 
 @dataclass
@@ -43,21 +41,11 @@ class OpenedImage:
     effects: ImageEffects
     network: OpenedNetwork
     name: str
-    picture: bytes | None = None  # of a file that was dropped; None: of the network's images
+    sample: int | None = None  # its number in the split; None: of a file that was dropped
+    picture: bytes | None = None  # the content of that file
     attack: Mapping[str, Any] | None = None  # name, settings and epsilon, of an attacked one
     clean: int | None = None  # the number of the image that was attacked
     coded: ImageEffects | None = None  # in front of the classifier with its autoencoder, once a latent was asked for
-
-
-@dataclass
-class MapSoFar:
-    """A map that is being measured: the treated logits of the units that are done."""
-
-    grid: Intervention
-    target: int
-    units: int
-    treated: dict[int, Tensor] = field(default_factory=dict)
-    problem: str = ""
 
 
 class ViewSession:
@@ -71,26 +59,11 @@ class ViewSession:
         self.network = network
         self._numbers = itertools.count(1)
         self.images: OrderedDict[int, OpenedImage] = OrderedDict()
-        self.maps: dict[int, MapSoFar] = {}
+        self.maps: dict[int, BackgroundMap] = {}
 
     def choices(self) -> dict[str, Any]:
         """Names that can be chosen on the page, and what is open."""
-        own = self.network
-        split = own.images.order(own.split)
-        names = own.images.table(own.split)["name"].astype(str).tolist()[:_THUMBNAILS]
-        return {
-            "network": own.title,
-            "classes": list(own.classifier.task.classes),
-            "shape": list(own.shape),
-            "fills": {name: _settings("fill", name) for name in _names("fill")},
-            "values": {name: _settings("value", name) for name in _VALUES},
-            "attacks": {name: _settings("attack", name) for name in _ATTACKS},
-            "models": list(PUBLISHED),
-            "samples": [{"sample": sample, "name": name} for sample, name in enumerate(names)],
-            "images": len(split),
-            "run": None if own.run is None else str(own.run),
-            "on_code": own.with_autoencoder is not None,
-        }
+        return page_choices(self.network)
 
     def sites(self) -> dict[str, Any]:
         """Shape of the value of each site inside the network."""
@@ -122,7 +95,7 @@ class ViewSession:
         checks.bounded("sample", sample, 0, count - 1)
         name = str(own.images.table(own.split)["name"].iloc[sample])
         batch = own.images.split(own.split).batch([sample])
-        return self._opened(OpenedImage(ImageEffects(own.classifier, batch), own, name))
+        return self._opened(OpenedImage(ImageEffects(own.classifier, batch), own, name, sample=sample))
 
     def open_picture(self, data: bytes, name: str) -> dict[str, Any]:
         """Open a file that was dropped on the page."""
@@ -138,8 +111,6 @@ class ViewSession:
 
     def thumbnail(self, sample: int) -> bytes:
         """A picture of an image of the network's data, as PNG."""
-        from dovision.view.pictures import png
-
         own = self.network
         return png(image_bytes(own.images.split(own.split)[sample].image))
 
@@ -152,6 +123,38 @@ class ViewSession:
         rows = class_rows(image.effects.task, found.control, found.treated, target)
         seen = None if found.image is None else link(image_bytes(found.image))
         return {"rows": _plain(rows), "seen": seen}
+
+    def texts(self, asked: Mapping[str, Any]) -> dict[str, str]:
+        """The command and the notebook cell that measure again what is asked for, as `intervention` takes it."""
+        image = self.image(asked)
+        source = ImageOrigin(image.network, image.name, image.sample, image.picture is not None)
+        target = image.effects.task.classes[self.target(asked, image)]
+        command = evaluate_command(source, asked, image.attack)
+        return {"command": command, "cell": notebook_cell(source, asked, image.attack, target)}
+
+    def saved(self, asked: Mapping[str, Any]) -> bytes:
+        """A zip file of the picture, the numbers, the region, the command and the notebook cell."""
+        image, texts = self.image(asked), self.texts(asked)
+        task, target = image.effects.task, self.target(asked, image)
+        source = ImageOrigin(image.network, image.name, image.sample, image.picture is not None)
+        contents: dict[str, bytes | str] = {"command.sh": texts["command"] + "\n", "cell.py": texts["cell"]}
+        panels = [Panel(f"x: P = {float(task.probability(image.effects.control)[target]):.3f}", self._pixels(image))]
+        if asked.get("mask") or asked.get("unit"):
+            effects = self._measured(asked, image) if asked.get("unit") else image.effects
+            found = effects.effect(self.intervention(asked, image))
+            contents["numbers.csv"] = table_of(class_rows(task, found.control, found.treated, target))
+            after = f"do(u): P = {float(task.probability(found.treated)[target]):.3f}"
+            if found.image is not None:
+                height, width = found.image.shape[1:]
+                region = unpacked(str(asked["mask"]), height, width)
+                contents[f"{MASKS}/{source.mask_file}"] = mask_png(region)
+                panels.append(Panel(after, image_bytes(found.image), region=region))
+        maps = self._map_panels(int(asked["image"]), str(asked.get("scale", "probability")))
+        limit = max((float(abs(panel.effects).max()) for panel in maps if panel.effects is not None), default=0) or 1.0
+        contents["picture.png"] = picture_of([*panels, *maps], limit, task.classes[target], texts["command"])
+        if image.picture is not None and source.file is not None:
+            contents[source.file] = image.picture
+        return archive(contents)
 
     def intervention(self, asked: Mapping[str, Any], image: OpenedImage) -> Intervention:
         """What the page asks to be done: a unit set to a value, a grid, or a brushed region painted.
@@ -171,8 +174,7 @@ class ViewSession:
 
     def component(self, group: str, asked: Mapping[str, Any]) -> Any:
         """A component as the commands make it, by its name and perhaps settings."""
-        settings = json.dumps(dict(asked.get("settings") or {}), sort_keys=True)
-        return _component(group, str(asked["name"]), settings, self.network.settings.seed)
+        return chosen_component(group, asked, self.network.settings.seed)
 
     def attacked(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Open the image that an attack makes of a clean one; without epsilon the clean one itself."""
@@ -184,16 +186,15 @@ class ViewSession:
             return self._shown(int(asked["image"]), image)
         number = int(asked["image"])
         effects = image.effects.attacked(made)
-        return self._opened(OpenedImage(effects, image.network, image.name, image.picture, attack, number))
+        return self._opened(replace(image, effects=effects, attack=attack, clean=number, coded=None))
 
     def begin_map(self, asked: Mapping[str, Any]) -> Iterator[None]:
         """Begin the map of a grid; the iterator measures it, a few cells a step."""
         image = self.image(asked)
         rows = checks.positive_int("rows", asked["rows"])
         grid = self.intervention({"fill": asked["fill"], "rows": rows}, image)
-        grid.region(tuple(image.effects.batch.image.shape[1:]), 0, 0)  # refuses more cells than pixels
-        found = self.maps[int(asked["image"])] = MapSoFar(grid, self.target(asked, image), rows * rows)
-        return self._measure(image.effects, found)
+        found = self.maps[int(asked["image"])] = BackgroundMap(image.effects, grid, self.target(asked, image))
+        return found.measure()
 
     def map_pictures(self, numbers: list[int], scale: str) -> dict[str, Any]:
         """The maps of images so far, in one scale of colours, by the number of the image.
@@ -202,21 +203,17 @@ class ViewSession:
             numbers: of the images.
             scale: probability or log_odds.
         """
-        checks.choice("scale", scale, ("probability", "log_odds"))
-        shown = {number: self.maps[number] for number in numbers if number in self.maps and number in self.images}
-        values = {number: self._values(self.images[number], found, scale) for number, found in shown.items()}
-        limit = max((abs(value) for own in values.values() for value in own), default=0.0) or 1.0
+        checks.choice("scale", scale, SCALES)
+        shown = {number: self.maps[number] for number in numbers if number in self.maps}
+        limit = max((abs(value) for found in shown.values() for value in found.values(scale)), default=0.0) or 1.0
         answer = {}
         for number, found in shown.items():
-            effects = self.images[number].effects
-            batch = effects.batch
-            painted = found.grid.on_pixels(tuple(batch.image.shape[1:]), int(batch.sample[0]), values[number])
             answer[str(number)] = {
-                "picture": effects_link(painted, limit),
-                "values": values[number],
+                "picture": effects_link(found.painted(scale), limit),
+                "values": found.values(scale),
                 "done": len(found.treated),
                 "units": found.units,
-                "target": effects.task.classes[found.target],
+                "target": found.effects.task.classes[found.target],
                 "problem": found.problem,
             }
         return {"limit": limit, "maps": answer}
@@ -226,6 +223,19 @@ class ViewSession:
         if asked.get("target") is not None:
             return image.effects.task.number_of(int(asked["target"]))
         return (image if image.clean is None else self.images[image.clean]).effects.predicted
+
+    def _map_panels(self, number: int, scale: str) -> list[Panel]:
+        """The maps of an image, and of the clean one if it is attacked, as far as they are measured."""
+        clean, panels = self.images[number].clean, []
+        for own in (number,) if clean is None else (clean, number):
+            if own in self.maps and own in self.images:
+                image = self.images[own]
+                title = "clean" if image.attack is None else f"{image.attack['name']}, ε = {image.attack['eps']}"
+                panels.append(Panel(f"map, {title}", self._pixels(image), self.maps[own].painted(scale)))
+        return panels
+
+    def _pixels(self, image: OpenedImage) -> npt.NDArray[np.uint8]:
+        return image_bytes(image.effects.batch.image[0])
 
     def image(self, asked: Mapping[str, Any]) -> OpenedImage:
         """The image that is asked about.
@@ -237,23 +247,6 @@ class ViewSession:
         if found is None:
             raise ValueError("this image is not open any more. Open it again.")
         return found
-
-    def _measure(self, effects: ImageEffects, found: MapSoFar) -> Iterator[None]:
-        try:
-            for units, treated in effects.map_steps(found.grid):
-                found.treated.update(zip(units, treated, strict=True))
-                yield
-        except ValueError as error:
-            found.problem = str(error)
-
-    def _values(self, image: OpenedImage, found: MapSoFar, scale: str) -> list[float]:
-        """The effect of each unit on the target class; 0 of those that are not done."""
-        task, control = image.effects.task, image.effects.control.double()
-        of = task.log_odds if scale == "log_odds" else task.probability
-        values = [0.0] * found.units
-        for unit, treated in found.treated.items():
-            values[unit] = float(of(treated.double())[found.target] - of(control)[found.target])
-        return values
 
     def _measured(self, asked: Mapping[str, Any], image: OpenedImage) -> ImageEffects:
         """The image in front of the classifier that has the unit."""
@@ -283,23 +276,8 @@ class ViewSession:
             "width": effects.batch.image.shape[3],
             "rows": _plain(class_rows(effects.task, before, effects.control, int(before.argmax()))),
             "predicted": effects.predicted,
+            "target": int(before.argmax()),
         }
-
-
-@functools.lru_cache(maxsize=64)
-def _component(group: str, name: str, settings: str, seed: int) -> Any:
-    return component(group, name, json.loads(settings), seed)
-
-
-@functools.cache
-def _names(group: str) -> list[str]:
-    return sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
-
-
-def _settings(group: str, name: str) -> dict[str, float]:
-    """The numbers that can be set of a component, with their defaults."""
-    content = yaml.safe_load(files.read_text(configuration_folder() / group / f"{name}.yaml"))
-    return {key: value for key, value in content.items() if isinstance(value, (int, float)) and key != "_target_"}
 
 
 def _text(asked: Mapping[str, Any], key: str) -> str:

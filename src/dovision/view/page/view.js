@@ -6,7 +6,7 @@ const pick = (name, value) => { document.querySelector(`input[name="${name}"][va
 const state = {
   clean: null, attacked: null, // answers about the two images
   mask: null, height: 0, width: 0, // of the region, a byte a pixel
-  rows: [], target: null, choices: null, sites: null, asking: false, again: false, cursor: null, seen: null, maps: {},
+  rows: [], target: null, choices: null, sites: null, asking: false, again: false, cursor: null, seen: null, maps: {}, turn: 0,
 };
 
 /* ---- questions ---- */
@@ -96,7 +96,8 @@ async function showImage(found) {
   state.maps = {}; cleared(); beginMap(found);
 }
 function cleared() {
-  state.mask?.fill(0); state.seen = null; draw(); showRows(image().rows);
+  state.turn += 1;
+  state.mask?.fill(0); state.seen = null; draw(); showTexts(); showRows(image().rows);
   $("sentence").textContent = image() === state.attacked ? attackSentence() : "Brush over the image: what does the network use?";
 }
 
@@ -209,15 +210,16 @@ async function measure() { // one question at a time; the newest state of the br
   state.asking = true;
   do {
     state.again = false;
-    const begun = performance.now();
+    const begun = performance.now(), turn = state.turn;
     try {
       const found = await ask("effect", asked());
+      if (turn !== state.turn) continue; // cleared since, or another image
       state.seen = found.seen; draw(); showRows(found.rows); sentence(found.rows); problem("");
       $("time").textContent = `${Math.round(performance.now() - begun)} ms`;
       $("time").dataset.count = Number($("time").dataset.count ?? 0) + 1;
     } catch (error) { problem(error.message); }
   } while (state.again);
-  state.asking = false;
+  state.asking = false; showTexts();
 }
 
 /* ---- numbers ---- */
@@ -258,7 +260,7 @@ async function beginMap(one) {
   catch (error) { problem(error.message); return; }
   if (!polling) poll();
 }
-async function beginMaps() { await beginMap(state.clean); if (state.attacked) await beginMap(state.attacked); }
+async function beginMaps() { showTexts(); await beginMap(state.clean); if (state.attacked) await beginMap(state.attacked); }
 async function poll() {
   polling = true;
   for (;;) {
@@ -341,6 +343,34 @@ function limitUnit() {
   $("unit-number").max = most; $("unit-number").value = Math.min(Number($("unit-number").value), most); $("unit-most").textContent = `of ${most + 1}`;
 }
 
+/* ---- keeping ---- */
+function askedToKeep() {
+  const anything = picked("kind") === "unit" || state.mask.some(Boolean);
+  if (picked("kept") === "done" && anything) return { ...asked(), scale: picked("scale") };
+  return { image: image().image, target: state.target, fill: fill(), rows: Number($("grid").value), scale: picked("scale") };
+}
+let textsAsked = 0;
+async function showTexts() {
+  if (!$("keep").open || !state.clean) return;
+  const turn = ++textsAsked;
+  try {
+    const found = await ask("texts", askedToKeep());
+    if (turn === textsAsked) for (const name of ["command", "cell"]) $(name).textContent = found[name];
+  } catch (error) { problem(error.message); }
+}
+async function save() {
+  const body = askedToKeep(), found = await waiting("", () => ask("save", body.rows ? body : { ...body, rows: undefined }));
+  if (!found) return;
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(found); link.download = `dovision-view-${state.clean.name.replace(/\W+/g, "-")}.zip`; link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+async function copied(button) {
+  try { await navigator.clipboard.writeText($(button.dataset.of).textContent); }
+  catch { getSelection().selectAllChildren($(button.dataset.of)); document.execCommand("copy"); }
+  button.textContent = "Copied"; setTimeout(() => { button.textContent = "Copy"; }, 1500);
+}
+
 /* ---- wiring ---- */
 $("picture-form").onsubmit = (event) => event.preventDefault();
 $("file").onchange = () => openFile($("file").files[0]);
@@ -371,6 +401,9 @@ for (const id of ["unit-kind", "unit-number", "value"]) $(id).oninput = () => { 
 for (const id of ["outline", "over"]) $(id).onchange = draw;
 for (const kind of ["focus", "blur"]) $("region").addEventListener(kind, drawRegion);
 $("width").oninput = drawRegion;
+$("keep").ontoggle = showTexts; $("save").onclick = save;
+for (const each of document.getElementsByName("kept")) each.onchange = showTexts;
+document.querySelectorAll(".copy").forEach((button) => { button.onclick = () => copied(button); });
 (async () => {
   const found = await waiting("", () => ask("choices"));
   if (found) { showChoices(found); await openSample(0); }

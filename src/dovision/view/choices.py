@@ -1,0 +1,67 @@
+"""Components that can be chosen on the page, by their names in conf/."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from dovision.config.sources import configuration_folder
+from dovision.io import files
+from dovision.notebook.by_name import component
+from dovision.view.opened_network import OpenedNetwork
+
+_ATTACKS = ("fgsm", "bim", "mifgsm", "pgd", "margin_pgd", "apgd", "random_sign")  # quick ones of the norm linf
+_VALUES = ("zero", "mean", "resample", "noise")  # that ask for no other image
+_THUMBNAILS = 16
+
+
+def page_choices(own: OpenedNetwork) -> dict[str, Any]:
+    """Names that can be chosen on the page, and what is open."""
+    names = own.images.table(own.split)["name"].astype(str).tolist()
+    return {
+        "network": own.title,
+        "classes": list(own.classifier.task.classes),
+        "shape": list(own.shape),
+        "fills": {name: _numbers("fill", name) for name in _names("fill")},
+        "values": {name: _numbers("value", name) for name in _VALUES},
+        "attacks": {name: _numbers("attack", name) for name in _ATTACKS},
+        "samples": [{"sample": sample, "name": name} for sample, name in enumerate(names[:_THUMBNAILS])],
+        "images": len(names),
+        "run": None if own.run is None else str(own.run),
+    }
+
+
+def chosen_component(group: str, asked: Mapping[str, Any], seed: int) -> Any:
+    """A component as the commands make it; made once.
+
+    Args:
+        group: such as fill.
+        asked: its name, and perhaps settings.
+        seed: of what it draws.
+
+    Raises:
+        ValueError: there is no such component or setting.
+    """
+    settings = json.dumps(dict(asked.get("settings") or {}), sort_keys=True)
+    return _component(group, str(asked["name"]), settings, seed)
+
+
+@functools.lru_cache(maxsize=64)
+def _component(group: str, name: str, settings: str, seed: int) -> Any:
+    return component(group, name, json.loads(settings), seed)
+
+
+@functools.cache
+def _names(group: str) -> list[str]:
+    return sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
+
+
+@functools.cache
+def _numbers(group: str, name: str) -> dict[str, float]:
+    """The numbers that can be set of a component, with their defaults."""
+    content = yaml.safe_load(files.read_text(configuration_folder() / group / f"{name}.yaml"))
+    return {key: value for key, value in content.items() if type(value) in (int, float)}

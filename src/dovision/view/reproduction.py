@@ -1,0 +1,187 @@
+"""The command and the notebook cell that measure again what the page shows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dovision.config.sources import configuration_folder
+from dovision.io import files
+from dovision.io.mask_files import mask_file
+from dovision.types import CODE
+from dovision.view.opened_network import PICTURES, OpenedNetwork, quoted
+
+MASKS = "masks"  # the folder of the region, beside the command
+_PATTERN = "{stem}.png"  # of a mask's file, as intervention=mask_files has it
+
+
+class ImageOrigin:
+    """Where a shown image comes from, as commands and cells name it.
+
+    Args:
+        network: that it is shown to.
+        name: of the image.
+        sample: its number in the split; None: it is a file.
+        dropped: whether that file was dropped on the page, and lies beside the command.
+    """
+
+    def __init__(self, network: OpenedNetwork, name: str, sample: int | None, dropped: bool) -> None:
+        self.network = network
+        self.name = name
+        self.sample = sample
+        self.file: str | None = Path(name).name if dropped else None
+        root = network.settings.dataset.get("root")
+        if not dropped and network.settings.dataset["_target_"] == PICTURES and isinstance(root, str):
+            own = Path(root)
+            self.file = str((own / name if own.is_dir() else own).absolute())
+
+    @property
+    def mask_file(self) -> str:
+        """Name of the file of the region, below `MASKS`."""
+        return mask_file(_PATTERN, self.name if self.file is None else Path(self.file).name)
+
+    def words(self) -> list[str]:
+        """Overrides of dovision-evaluate for the image and the network."""
+        own, settings = self.network, self.network.settings
+        if self.file is not None:
+            words = ["dataset=pictures", f"dataset.root={quoted(self.file)}", f"dataset.shape={quoted(own.shape)}"]
+        else:
+            words = component_words("dataset", settings.dataset)
+            words += [f"evaluation.split={own.split}", f"evaluation.images={(self.sample or 0) + 1}"]
+        if own.checkpoint is not None:
+            words.append(f"checkpoint={quoted(str(own.checkpoint.absolute()))}")
+        else:
+            words += component_words("model", settings.model, settings.dataset)
+        return [*words, f"seed={settings.seed}"]
+
+    def lines(self) -> Iterator[str]:
+        """Lines of a cell that make `image`, and `label` where it is known."""
+        own, settings = self.network, self.network.settings
+        if self.file is not None:
+            size = f"size={own.shape[1:]}, channels={own.shape[0]}"
+            yield f"image, label = dv.to_batch(Image.open({self.file!r}), {size}), None"
+            return
+        (first, *rest) = component_words("dataset", settings.dataset)
+        changed = {word.partition("=")[0].partition(".")[2].partition(".")[0] for word in rest}
+        given = {key: settings.dataset[key] for key in sorted(changed)}
+        made = f"dv.component('dataset', {first.partition('=')[2]!r}, {given!r}, seed={settings.seed})"
+        yield f"batch = {made}.split({own.split!r}).batch([{self.sample}])"
+        yield "image, label = batch.image, batch.label"
+
+
+def evaluate_command(source: ImageOrigin, asked: Mapping[str, Any], attack: Mapping[str, Any] | None) -> str:
+    """The command that measures it: dovision-evaluate and its words.
+
+    Args:
+        source: of the image.
+        asked: what is done to it, as `ViewSession.intervention` takes it.
+        attack: name, settings and eps; None: the image is clean.
+    """
+    words = [*source.words(), *intervention_words(source, asked)]
+    if attack is not None:
+        words += [f"attack={attack['name']}", *_set("attack", {**attack.get("settings", {}), "eps": attack["eps"]})]
+    return shlex.join(["dovision-evaluate", *words, "name=view"])
+
+
+def intervention_words(source: ImageOrigin, asked: Mapping[str, Any]) -> list[str]:
+    """Overrides of dovision-evaluate for what is done."""
+    if unit := asked.get("unit"):
+        value = [f"value@intervention.value={unit['value']['name']}"]
+        chosen = [f"intervention.unit={unit['kind']}", f"intervention.choose=[{unit['number']}]"]
+        if unit["site"] == CODE:
+            autoencoder = component_words("autoencoder", source.network.settings.code_of)
+            return [*autoencoder, "intervention=latent_channel", *chosen, *value]
+        return ["intervention=activation", f"intervention.site={quoted(unit['site'])}", *chosen, *value]
+    fill = asked["fill"]
+    painted = [f"fill@intervention.fill={fill['name']}", *_set("intervention.fill", fill.get("settings") or {})]
+    if rows := asked.get("rows"):
+        return ["intervention=pixel_grid", f"intervention.rows={rows}", f"intervention.columns={rows}", *painted]
+    skip = [] if source.file is not None else ["intervention.missing=skip"]  # the other images have no region
+    return ["intervention=mask_files", f"intervention.root={MASKS}", "intervention.controls=0", *skip, *painted]
+
+
+def notebook_cell(source: ImageOrigin, asked: Mapping[str, Any], attack: Mapping[str, Any] | None, target: str) -> str:
+    """A notebook cell that measures it; arguments as those of `evaluate_command`, and the name of the class."""
+    coded = bool(asked.get("unit")) and asked["unit"]["site"] == CODE
+    lines = [f"classifier = {_classifier(source.network, coded)}", *source.lines()]
+    if attack is not None:
+        lines += _attack_lines(attack, source.network)
+    lines.append(f"intervention = {_made(source, asked)}")
+    lines += [f"found = dv.effect_map(classifier, image, intervention, target={target!r})", "found.to_pandas()"]
+    text = "\n".join(lines)
+    third = [f"import {name}" for name, sign in (("numpy as np", "np."), ("torch", "torch.")) if sign in text]
+    third += ["from PIL import Image"] if "Image." in text else []
+    return "\n".join([*third, *([""] if third else []), "import dovision as dv", "", text, ""])
+
+
+def _attack_lines(attack: Mapping[str, Any], network: OpenedNetwork) -> Iterator[str]:
+    settings = {**attack.get("settings", {}), "eps": attack["eps"]}
+    yield "number, task = torch.zeros(1, dtype=torch.int64), classifier.task"
+    yield "predicted = task.prediction(task.probability(classifier(image).detach()))"
+    yield "label = predicted if label is None else task.label_or_prediction(label, predicted)"
+    yield f"attack = dv.component('attack', {attack['name']!r}, {settings!r}, seed={network.settings.seed})"
+    yield "image = attack(dv.Batch(image, label, number, number), classifier)"
+
+
+def _made(source: ImageOrigin, asked: Mapping[str, Any]) -> str:
+    """An expression of the intervention."""
+    seed = source.network.settings.seed
+    if unit := asked.get("unit"):
+        value = f"dv.component('value', {unit['value']['name']!r}, seed={seed})"
+        return f"dv.Activation({unit['site']!r}, {unit['kind']!r}, {value}, choose=[{unit['number']}])"
+    fill = asked["fill"]
+    painted = f"dv.component('fill', {fill['name']!r}, {dict(fill.get('settings') or {})!r}, seed={seed})"
+    if rows := asked.get("rows"):
+        return f"dv.PixelGrid({rows}, {rows}, {painted})"
+    mask = f"torch.from_numpy(np.array(Image.open({f'{MASKS}/{source.mask_file}'!r})) > 0)"
+    return f"dv.Brush({mask}, {painted})"
+
+
+def _classifier(network: OpenedNetwork, coded: bool) -> str:
+    """An expression of the classifier."""
+    if coded or network.checkpoint is not None:
+        path = network.fitted["autoencoder" if coded else "classifier"].path
+        return f"dv.load({str(path.absolute())!r})"
+    model = dict(network.settings.model)
+    name = model.pop("_target_").rpartition(".")[2]
+    return f"dv.{name}({', '.join(f'{key}={value!r}' for key, value in model.items())})"
+
+
+def component_words(group: str, component: Mapping[str, Any], around: Mapping[str, Any] | None = None) -> list[str]:
+    """Overrides that choose a component: its name in the group, and each key that differs from its yaml file.
+
+    Args:
+        group: such as dataset.
+        component: its settings.
+        around: settings of the dataset, from which its file takes what it does not state.
+    """
+    found = []
+    for path in sorted((configuration_folder() / group).glob("*.yaml")):
+        content = yaml.safe_load(files.read_text(path))
+        if content.get("_target_") == component["_target_"]:
+            found.append([f"{group}={path.stem}", *_differences(group, content, component, around or {})])
+    if not found:
+        raise ValueError(f"no file of conf/{group} makes {component['_target_']}, so that no command can name it.")
+    return min(found, key=len)
+
+
+def _differences(
+    where: str, content: Mapping[str, Any], own: Mapping[str, Any], around: Mapping[str, Any]
+) -> Iterator[str]:
+    for key, value in own.items():
+        default = content.get(key)
+        taken = isinstance(default, str) and default.startswith("${")
+        if key == "_target_" or (taken and (key not in around or around[key] == value)) or default == value:
+            continue
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            yield from _differences(f"{where}.{key}", default, value, {})
+        else:
+            yield f"{where}.{key}={quoted(value)}"
+
+
+def _set(where: str, settings: Mapping[str, Any]) -> list[str]:
+    return [f"{where}.{key}={quoted(value)}" for key, value in settings.items()]

@@ -1,0 +1,146 @@
+"""The live view in a real browser: brush, and the numbers move; attack, and the map changes; save it."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import dovision as dv
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+def drag(page, start, end):
+    """Draw a stroke over the image, from and to shares of its width and height."""
+    frame = page.locator("#region").bounding_box()
+    points = [(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"]) for x, y in (start, end)]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    page.mouse.move(*points[1], steps=4)
+    page.mouse.up()
+
+
+def answered(page, count):
+    """Wait until the page has shown so many answers."""
+    page.wait_for_selector(f"#time[data-count='{count}']")
+
+
+def rows(page):
+    """Numbers of the table, by class."""
+    texts = [line.locator("td.number").all_inner_texts() for line in page.locator("#rows tbody tr").all()]
+    names = page.locator("#rows tbody th").all_inner_texts()
+    return {
+        name.strip(): [float(text.replace("\u2212", "-")) for text in own]
+        for name, own in zip(names, texts, strict=True)
+    }
+
+
+def test_a_rectangle_has_the_effect_of_the_cell_and_the_sentence_says_it(open_view, opened):
+    page = open_view()
+    page.locator("#fill").select_option("mean")
+    page.get_by_text("rectangle", exact=True).click()
+    drag(page, (0.01, 0.01), (0.49, 0.49))
+    answered(page, 1)
+    batch = opened.images.split("test").batch([0])
+    whole = dv.effect_map(opened.classifier, batch.image, dv.PixelGrid(2, 2, dv.Mean()))
+    found = rows(page)
+    for name, (control, treated, effect) in found.items():
+        number = whole.classes.index(name)
+        assert control == pytest.approx(float(whole.control[0, number]), abs=6e-4)
+        assert effect == pytest.approx(float(whole.effect[0, 0, number]), abs=6e-4)
+        assert treated == pytest.approx(control + effect, abs=2e-3)
+    text = page.locator("#sentence").inner_text()
+    assert text.startswith("Painting 25.0 % of the image (mean) ")
+    assert "P(1): " in text
+    page.get_by_text("log-odds", exact=True).click()
+    odds = rows(page)["1"]
+    assert odds[0] == pytest.approx(
+        float(opened.classifier.task.log_odds(opened.classifier(batch.image).detach())[0, 1]), abs=6e-4
+    )
+
+
+def test_strokes_move_the_numbers_until_they_are_cleared(open_view):
+    page = open_view()
+    before = rows(page)
+    drag(page, (0.3, 0.3), (0.6, 0.6))
+    page.wait_for_selector("#time[data-count]")
+    assert rows(page) != before
+    page.get_by_role("button", name="Clear").click()
+    assert rows(page) == before
+
+
+def test_the_keyboard_paints_as_well(open_view):
+    page = open_view()
+    page.locator("#region").focus()
+    for key in ("ArrowLeft", "ArrowUp", "Space"):
+        page.keyboard.press(key)
+    answered(page, 1)
+    assert "Painting" in page.locator("#sentence").inner_text()
+    page.keyboard.press("Escape")
+    assert "Brush over" in page.locator("#sentence").inner_text()
+
+
+def test_the_slider_attacks_and_the_map_changes(open_view):
+    page = open_view()
+    clean = page.locator("#clean-map").get_attribute("src")
+    page.locator("#eps-slider").fill("16")
+    page.wait_for_selector("#attacked-caption[data-done=true]")
+    assert page.locator("#eps").input_value() == "16/255"
+    attacked = page.locator("#attacked-map").get_attribute("src")
+    assert attacked.startswith("data:image/png")
+    assert attacked != clean
+    assert page.locator("#sentence").inner_text().startswith("Under attack P(1) goes from")
+    page.locator("#eps-slider").fill("0")
+    page.wait_for_selector("#attacked-figure", state="hidden")
+
+
+def test_a_channel_inside_is_set(open_view):
+    page = open_view()
+    page.get_by_text("a unit inside", exact=True).click()
+    page.wait_for_selector("#unit-most:has-text('of ')")
+    page.locator("#site").select_option("relu")
+    page.wait_for_selector("#unit-most:has-text('of 16')")
+    page.locator("#unit-number").fill("3")
+    page.wait_for_selector("#sentence:has-text('Setting channel 3 of relu (zero)')")
+
+
+def test_a_picture_is_dropped_and_a_bad_one_named(open_view):
+    page = open_view()
+    held = io.BytesIO()
+    Image.radial_gradient("L").resize((30, 20)).save(held, "PNG")
+    page.locator("#open summary").click()
+    page.locator("#file").set_input_files({"name": "ring.png", "mimeType": "image/png", "buffer": held.getvalue()})
+    page.wait_for_selector("#opened:has-text('ring.png')")
+    page.locator("#file").set_input_files({"name": "bad.png", "mimeType": "image/png", "buffer": b"nothing"})
+    page.wait_for_selector("#problem:has-text('bad.png must be a whole image')")
+    assert "ring.png" in page.locator("#opened").inner_text()
+    page.locator("#model").select_option("run")
+    page.locator("#path").fill("nowhere")
+    page.locator("#network-form button").click()
+    page.wait_for_selector("#problem:has-text('run must be a folder')")
+
+
+def test_all_is_saved(open_view):
+    page = open_view()
+    drag(page, (0.3, 0.3), (0.6, 0.6))
+    page.wait_for_selector("#time[data-count]")
+    page.locator("#keep summary").click()
+    page.wait_for_selector("#cell:has-text('dv.Brush')")
+    assert page.locator("#cell").inner_text().startswith("import numpy")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save all (.zip)").click()
+    with zipfile.ZipFile(download.value.path()) as file:
+        names = file.namelist()
+        mask = np.array(Image.open(io.BytesIO(file.read(next(name for name in names if name.startswith("masks/"))))))
+    assert {"picture.png", "numbers.csv", "command.sh", "cell.py"} < set(names)
+    assert set(np.unique(mask)) == {0, 255}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_scrolls_down_only_in_both_schemes(open_view, scheme):
+    page = open_view(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(21, 24, 30)"
+    assert dark == (scheme == "dark")

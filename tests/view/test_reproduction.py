@@ -1,0 +1,118 @@
+"""What is saved measures again what the page has shown: the command in dovision-evaluate, the cell in a notebook."""
+
+import io
+import os
+import shlex
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dovision.cli import evaluate
+from dovision.store.run_record import read_run
+from dovision.store.tables import read_effects
+from dovision.view import opened_network
+from dovision.view.view_session import ViewSession
+from made_view import packed_mask
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run(fitted):
+    """The attacked run of digits."""
+    return next((fitted / "evaluate").glob("*/run.json")).parent
+
+
+@pytest.fixture
+def session(run):
+    return ViewSession(opened_network.of_run(run))
+
+
+@pytest.fixture
+def unpack(tmp_path, monkeypatch):
+    """Unpacks an archive into an empty folder, in which the process then stands."""
+
+    def into(data):
+        zipfile.ZipFile(io.BytesIO(data)).extractall(tmp_path)
+        monkeypatch.chdir(tmp_path)
+        return tmp_path
+
+    return into
+
+
+def measured(folder, run_command, sample):
+    """The effects on an image that the saved command measures."""
+    words = shlex.split((folder / "command.sh").read_text())
+    assert words[0] == "dovision-evaluate"
+    assert run_command(evaluate.main, *words[1:], f"output_root={folder / 'out'}") == 0
+    (path,) = (folder / "out").glob("view/*/run.json")
+    assert read_run(path.parent).seed == 0
+    return read_effects(path.parent, [sample])
+
+
+def region(session, image):
+    height, width = session.images[image].effects.batch.image.shape[2:]
+    mask = np.zeros((height, width), bool)
+    mask[8:20, 6:17] = True
+    return packed_mask(mask)
+
+
+def test_a_brushed_region_of_a_run_is_measured_again(session, unpack, run_command):
+    shown = session.open_sample(3)
+    fill = {"name": "constant", "settings": {"value": 0.5}}
+    asked = {"image": shown["image"], "mask": region(session, shown["image"]), "fill": fill}
+    rows = session.effect(asked)["rows"]
+    folder = unpack(session.saved(asked))
+    table = measured(folder, run_command, sample=3)
+    own = table[(table["class"] == rows[0]["name"])]
+    assert own["effect"].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
+    names = {}
+    exec((folder / "cell.py").read_text(), names)
+    assert names["found"].effect[0, 0, rows[0]["number"]].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
+    assert "numbers.csv" in os.listdir(folder)
+    assert "seed=0" in Image.open(folder / "picture.png").text["Description"]
+
+
+def test_the_map_of_a_dropped_and_attacked_picture_is_measured_again(session, unpack, run_command):
+    held = io.BytesIO()
+    Image.radial_gradient("L").resize((40, 40)).save(held, "PNG")
+    shown = session.open_picture(held.getvalue(), "a circle.png")
+    attacked = session.attacked({"image": shown["image"], "attack": {"name": "fgsm", "eps": "16/255"}})
+    asked = {"image": attacked["image"], "rows": 4, "fill": {"name": "mean", "settings": {}}}
+    for _ in session.begin_map(asked):
+        pass
+    values = session.map_pictures([attacked["image"]], "probability")["maps"][str(attacked["image"])]["values"]
+    folder = unpack(session.saved(asked))
+    table = measured(folder, run_command, sample=0)
+    target = session.network.classifier.task.classes[attacked["target"]]
+    own = table[(table["condition"] == "eps=16/255") & (table["class"] == target)].sort_values("unit")
+    np.testing.assert_allclose(sorted(own["effect"]), sorted(values), atol=1e-6)
+    names = {}
+    exec((folder / "cell.py").read_text(), names)
+    np.testing.assert_allclose(names["found"].effect[0, :, attacked["target"]], values, atol=1e-6)
+
+
+def test_a_channel_is_measured_again_in_a_cell(session, unpack):
+    shown = session.open_sample(0)
+    site = next(name for name, shape in session.sites().items() if len(shape) == 3)
+    unit = {"site": site, "kind": "channel", "number": 2, "value": {"name": "mean"}}
+    asked = {"image": shown["image"], "unit": unit}
+    rows = session.effect(asked)["rows"]
+    folder = unpack(session.saved(asked))
+    names = {}
+    exec((folder / "cell.py").read_text(), names)
+    assert names["found"].effect[0, 0, rows[0]["number"]].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
+    assert f"intervention.site={site}" in session.texts(asked)["command"]
+
+
+def test_a_run_is_opened_with_its_images_and_weights(session, run):
+    choices = session.choices()
+    assert (choices["run"], choices["shape"], len(choices["classes"])) == (str(run), [1, 32, 32], 10)
+    shown = session.open_sample(0)
+    table = read_effects(run, [0])
+    first = table[table["condition"] == "clean"]
+    by_class = first.groupby("class")["control"].first()
+    for row in shown["rows"]:
+        assert row["control"] == pytest.approx(by_class[row["name"]], abs=1e-6)
