@@ -291,6 +291,19 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def page_of_factors(page_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two grids, two attacks, two epsilons and two seeds."""
+    folder = tmp_path_factory.mktemp("factors")
+    for number in range(16):
+        grid, attack = 2 + 2 * (number & 1), ("fgsm", "pgd")[number >> 1 & 1]
+        eps, seed = (0.1, 0.2)[number >> 2 & 1], number >> 3
+        typed = [f"intervention.rows={grid}", f"intervention.columns={grid}", f"attack={attack}"]
+        typed += [f"++attack.eps={eps}", f"seed={seed}"]
+        write_run(folder / f"{number:02}", typed, eps=(eps,), grid=grid, images=12, seed=seed, maps=1)
+    return page_of(folder, folder / "report", details=2)
+
+
+@pytest.fixture(scope="session")
 def page_of_sweep(sweep: Path, page_of: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of three completed runs, a failed and an unfinished one."""
     return page_of(sweep, tmp_path_factory.mktemp("page"))

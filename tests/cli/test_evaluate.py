@@ -323,8 +323,14 @@ def test_tags_are_in_the_record_and_on_the_page_and_make_no_other_run(copy, dovi
     assert "<li>Tag: thesis</li>\n<li>Tag: first try</li>" in text
 
 
+DEBUG = sorted(path.stem for path in (configuration_folder() / "debug").glob("*.yaml"))
+LONG = ("default", "overfit", "profiler")  # of which test_train.py looks at the fit
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(path.stem for path in (configuration_folder() / "debug").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in LONG else name for name in DEBUG]
+)
 def test_every_debug_configuration_measures_each_time_apart_from_results(name, tmp_path, run_command, capsys):
     sizes = [f"dataset.{split}_images={number}" for split, number in (("train", 32), ("val", 8), ("test", 8))]
     small = ["dataset.shape=[1,64,64]", "model=small_resnet", "model.width=2", "evaluation.batch_size=2"]

@@ -65,6 +65,7 @@ def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
     assert set(steps["steps"]) == {2}
 
 
+@pytest.mark.long  # a second run that detects; tests/attacks/test_replay.py shows stored images again
 def test_kept_images_give_the_tables_of_the_run_again(detected, tmp_path, dovision_evaluate):
     shutil.copytree(detected.parents[1] / "checkpoints", tmp_path / "checkpoints")
     noise, fgsm = (

@@ -49,6 +49,7 @@ TIMM = {
 
 
 LONG = ("mnasnet0_5", "convnext_tiny", "inception_v3", "repvgg_a0")  # of the operators of others
+LONG += ("vgg11_bn", "densenet121", "regnet_x_400mf", "dla34", "hrnet_w18_small")
 
 
 def families(names):

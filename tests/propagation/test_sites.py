@@ -60,35 +60,36 @@ def layout(classifier, site, shape=SHAPE, unit="channel", given=None):
     return "NCHW" if found is None else found.layout.value  # None: the image
 
 
+OF_A_KIND = {  # by the name of a network, the size of its images, and sites with their layouts
+    "timm/swin_tiny_patch4_window7_224": (224, {"layers.2": "NHWC", "layers.0.blocks.0.mlp.fc1": "NTC"}),
+    "timm/mixer_s32_224": (224, {"blocks.0.mlp_channels.fc1": "NTC", "blocks.3": "NTC", "norm": "NTC"}),
+    "vgg11": (64, {"features": "NCHW", "avgpool": "NCHW", "classifier.0": "NC", "classifier": "NC"}),
+    "resnet18": (64, {"layer1.0.relu#0": "NCHW", "layer1.0.relu#1": "NCHW", "layer4": "NCHW"}),
+}
+OF_THE_SAME_KINDS = {  # which test_networks.py has in small
+    "swin_t": (64, {"features.7": "NHWC", "features.1.0.mlp": "NHWC", "features.0.0": "NCHW", "head": "NC"}),
+    "vit_b_16": (
+        224,
+        {"encoder.layers.encoder_layer_3": "NTC", "encoder.ln": "NTC", "conv_proj": "NCHW", "heads": "NC"},
+    ),
+    "timm/vit_tiny_patch16_224": (
+        224,
+        {"patch_embed": "NTC", "blocks.0.mlp.act": "NTC", "blocks.11": "NTC", "fc_norm": "NC"},
+    ),
+    "timm/convnext_tiny": (
+        64,
+        {"stages.1.blocks.0.norm": "NHWC", "stages.1.blocks.0": "NCHW", "head.global_pool": "NCHW"},
+    ),
+    "mobilenet_v3_small": (64, {"features.4.block.2.fc1": "NCHW", "avgpool": "NCHW", "classifier.3": "NC"}),
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "size", "sites"),
-    [
-        ("swin_t", 64, {"features.7": "NHWC", "features.1.0.mlp": "NHWC", "features.0.0": "NCHW", "head": "NC"}),
-        (
-            "vit_b_16",
-            224,
-            {"encoder.layers.encoder_layer_3": "NTC", "encoder.ln": "NTC", "conv_proj": "NCHW", "heads": "NC"},
-        ),
-        (
-            "timm/vit_tiny_patch16_224",
-            224,
-            {"patch_embed": "NTC", "blocks.0.mlp.act": "NTC", "blocks.11": "NTC", "fc_norm": "NC"},
-        ),
-        ("timm/swin_tiny_patch4_window7_224", 224, {"layers.2": "NHWC", "layers.0.blocks.0.mlp.fc1": "NTC"}),
-        (
-            "timm/convnext_tiny",
-            64,
-            {"stages.1.blocks.0.norm": "NHWC", "stages.1.blocks.0": "NCHW", "head.global_pool": "NCHW"},
-        ),
-        ("timm/mixer_s32_224", 224, {"blocks.0.mlp_channels.fc1": "NTC", "blocks.3": "NTC", "norm": "NTC"}),
-        ("vgg11", 64, {"features": "NCHW", "avgpool": "NCHW", "classifier.0": "NC", "classifier": "NC"}),
-        ("mobilenet_v3_small", 64, {"features.4.block.2.fc1": "NCHW", "avgpool": "NCHW", "classifier.3": "NC"}),
-        ("resnet18", 64, {"layer1.0.relu#0": "NCHW", "layer1.0.relu#1": "NCHW", "layer4": "NCHW"}),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    "name", [*OF_A_KIND, *(pytest.param(name, marks=pytest.mark.long) for name in OF_THE_SAME_KINDS)]
 )
-def test_layouts_are_found(name, size, sites, monkeypatch):
+def test_layouts_are_found(name, monkeypatch):
+    size, sites = {**OF_A_KIND, **OF_THE_SAME_KINDS}[name]
     monkeypatch.setattr(layouts, "Probes", functools.cache(Probes))  # one set of passes for all sites of a network
     classifier = on_meta(name)
     assert {site: layout(classifier, site, (3, size, size)) for site in sites} == sites

@@ -23,18 +23,11 @@ def visible(page: str) -> str:
 
 
 @pytest.fixture(scope="module", params=["grids", "maps"])
-def page(request, tmp_path_factory, page_of, write_run, map_run) -> Path:
-    """The pages of a sweep of two grids, two attacks, two epsilons and two seeds, and of maps."""
+def page(request, tmp_path_factory, page_of, map_run) -> Path:
+    """The pages of a sweep over grids, attacks, epsilons and seeds, and of maps."""
     if request.param == "maps":
         return page_of(map_run, tmp_path_factory.mktemp("maps"))
-    folder = tmp_path_factory.mktemp("grids")
-    for number in range(16):
-        grid, attack = 2 + 2 * (number & 1), ("fgsm", "pgd")[number >> 1 & 1]
-        eps, seed = (0.1, 0.2)[number >> 2 & 1], number >> 3
-        typed = [f"intervention.rows={grid}", f"intervention.columns={grid}", f"attack={attack}"]
-        typed += [f"++attack.eps={eps}", f"seed={seed}"]
-        write_run(folder / f"{number:02}", typed, eps=(eps,), grid=grid, images=12, seed=seed, maps=1)
-    return page_of(folder, folder / "report", details=2)
+    return request.getfixturevalue("page_of_factors")
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from dovision.io.paths import file_name
-from dovision.report.report_figure import Catalogue, FigureComponent
+from dovision.report.report_figure import Catalogue, FigureComponent, ReportFigure
 from dovision.report.style import WIDTHS, page_width
 from dovision.store.run_record import Run, read_sweep
 
@@ -43,12 +43,18 @@ def test_each_has_a_place_of_its_own():
     assert places == sorted(set(places))
 
 
-def test_figures_have_names_that_are_files_words_and_numbers_and_the_same_runs_give_the_same(component, sweeps):
-    def drawn():
-        of_runs = [one for runs in sweeps for one in component.of_run(runs[-1])]
-        return [*of_runs, *(one for runs in sweeps for one in component.of_sweep(runs))]
+def drawn(component, sweeps) -> list[ReportFigure]:
+    of_runs = [one for runs in sweeps for one in component.of_run(runs[-1])]
+    return [*of_runs, *(one for runs in sweeps for one in component.of_sweep(runs))]
 
-    for one, again in zip(drawn(), drawn(), strict=True):
+
+def test_figures_have_names_words_numbers_and_a_width_of_print_whenever_they_are_drawn(component, sweeps):
+    with page_width(WIDTHS[0]):
+        narrow = drawn(component, sweeps)
+    wide = drawn(component, sweeps)
+    check_sizes(narrow, WIDTHS[0])
+    check_sizes(wide, WIDTHS[-1])
+    for one, again in zip(wide, narrow, strict=True):
         assert file_name("the name of a figure", one.name) == one.name
         assert one.title
         assert one.caption.endswith(".")
@@ -59,12 +65,9 @@ def test_figures_have_names_that_are_files_words_and_numbers_and_the_same_runs_g
         assert one.caption == again.caption
 
 
-@pytest.mark.parametrize("most", WIDTHS)
-def test_figures_have_a_width_of_print_and_no_small_type(component, sweeps, most):
-    with page_width(most):
-        drawn = [one for runs in sweeps for one in component.of_run(runs[-1])]
-        drawn += [one for runs in sweeps for one in component.of_sweep(runs)]
-    for one in drawn:
+def check_sizes(figures: list[ReportFigure], most: float) -> None:
+    """Hold widths against those of print, and letters against the least and the greatest size."""
+    for one in figures:
         if one.table is None:
             assert one.figure.get_figwidth() in [width for width in WIDTHS if width <= most]
         sizes = [text.get_fontsize() for text in one.figure.findobj(matplotlib.text.Text) if text.get_text()]
