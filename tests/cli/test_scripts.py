@@ -111,3 +111,10 @@ def test_each_group_that_a_help_names_is_a_group_of_its_command(name, others):
         groups -= {"intervention", "attack", "fill"}  # which its experiments alone may choose
     assert {line.partition(": ")[0] for line in named.splitlines()} == groups | others
     assert "\nautoencoder: conv_1x1, conv_3x3, topk_sae\n" in text
+
+
+@pytest.mark.slow
+def test_reports_and_preparations_do_not_wait_for_lightning():
+    script = "import sys, dovision.cli.report, dovision.cli.prepare; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"pytorch_lightning", "torchmetrics", "torchvision", "transformers", "sympy"} & set(done.stdout.split())

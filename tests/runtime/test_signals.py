@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from dovision.runtime.signals import Stop, Stopped
+from dovision.training.trainer import StopAfterBatch
 
 
 def test_elsewhere_a_signal_ends_the_job_at_once_and_its_handler_is_put_back():
@@ -29,7 +30,7 @@ def test_a_library_that_keeps_the_exception_to_itself_does_not_keep_the_job_goin
         with pytest.raises(Stopped):
             os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Stopped, match="SIGTERM"):
-            stop.on_test_batch_end(None, None, None, None, 0)
+            StopAfterBatch(stop).on_test_batch_end(None, None)
 
 
 @pytest.mark.parametrize(("signum", "end"), [(signal.SIGINT, 0), (signal.SIGTERM, -signal.SIGTERM)])

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from dovision.functional.detection import Flags, Floats, Integers, Scored, auroc
 from dovision.functional.intervals import Interval, balanced_interval, share_interval, withheld
@@ -105,6 +104,8 @@ def _of_label(true: Flags, predicted: Flags, probability: Floats, group: Integer
     """Metrics that only one of several labels has; the same arguments."""
     if not len(true):
         return {}
+    from torchmetrics.functional.classification import binary_calibration_error  # which no report waits for
+
     error = binary_calibration_error(torch.from_numpy(probability), torch.from_numpy(true).long(), n_bins=BINS)
     found = {"accuracy": share_interval(predicted == true, group), "calibration_error": _number(float(error), group)}
     if true.any() and not true.all():
@@ -115,6 +116,8 @@ def _of_label(true: Flags, predicted: Flags, probability: Floats, group: Integer
 def _multiclass(label: Integers, prediction: Integers, probability: Floats, group: Integers) -> Intervals:
     """The metrics of all classes at once."""
     answers = torch.from_numpy(probability), torch.from_numpy(label)
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
     error = multiclass_calibration_error(*answers, num_classes=probability.shape[1], n_bins=BINS)
     found = {"calibration_error": _number(float(error), group)}
     if len(np.unique(label)) > 1:

@@ -30,7 +30,7 @@ from dovision.sweeps import reuse, sweep
 from dovision.training import model_cache
 from dovision.training.fit_callbacks import callbacks_of_tests
 from dovision.training.model_cache import CLASSIFIER
-from dovision.training.trainer import limits, make_trainer
+from dovision.training.trainer import StopAfterBatch, limits, make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         maps = callbacks.map_evaluation(settings, run.path, images, samples, networks)
         trainer = make_trainer(
             settings.trainer,
-            [evaluation, *maps, own.stop, *callbacks_of_tests(settings.callbacks)],
+            [evaluation, *maps, StopAfterBatch(own.stop), *callbacks_of_tests(settings.callbacks)],
             own.loggers,
             enable_checkpointing=False,
             use_distributed_sampler=False,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from pytorch_lightning.loggers import Logger
+from typing import TYPE_CHECKING
 
 from dovision import checks
 from dovision.cli.hydra_main import hydra_main
@@ -16,7 +15,9 @@ from dovision.report import page
 from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
 from dovision.report.style import WIDTHS, page_width
 from dovision.store.run_record import UNREADABLE, Run, survey
-from dovision.tracking.loggers import FigureLogger, closing_loggers, log_report, make_loggers
+
+if TYPE_CHECKING:  # which only a report that is sent to a logger waits for
+    from pytorch_lightning.loggers import Logger
 
 FIGURES_FOLDER = "figures"
 
@@ -78,6 +79,10 @@ def _cut(completed: int, detailed: int) -> list[str]:
 
 def _loggers(settings: ReportSettings, folder: Path) -> list[Logger]:
     """The loggers of `log_to`, for one run in the sweep's group."""
+    if not settings.log_to:
+        return []
+    from dovision.tracking.loggers import FigureLogger, make_loggers
+
     sweep = settings.sweep.resolve()
     nodes = read_group("logger", output_root=str(sweep.parent))
     chosen = {name: nodes[checks.choice("log_to", name, nodes)] for name in settings.log_to}
@@ -85,6 +90,13 @@ def _loggers(settings: ReportSettings, folder: Path) -> list[Logger]:
     for logger in loggers:
         checks.instance("log_to", logger, FigureLogger, "a logger that shows figures")
     return loggers
+
+
+def _send(loggers: Sequence[Logger], output: Path) -> None:
+    from dovision.tracking.loggers import closing_loggers, log_report
+
+    with closing_loggers(loggers):
+        log_report(loggers, output)
 
 
 def report_of_settings(settings: ReportSettings) -> None:
@@ -101,8 +113,8 @@ def report_of_settings(settings: ReportSettings) -> None:
     with page_width(settings.figure_width):
         page = write_report(sweep, runs, output, settings.details, catalogue)
     print(page)
-    with closing_loggers(loggers):
-        log_report(loggers, output)
+    if loggers:
+        _send(loggers, output)
     damaged = [run for run in runs if run.state == UNREADABLE]
     if damaged:
         more = f" The page names {len(damaged) - 1} more." if len(damaged) > 1 else ""

@@ -9,9 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.seed import isolate_rng
 
 from dovision import checks
 
@@ -19,6 +17,9 @@ from dovision import checks
 @contextmanager
 def isolated(seed: int, threads: int | None) -> Iterator[None]:
     """Seed Python, numpy and torch, and set torch's threads (None leaves them); after the block all is as before."""
+    import pytorch_lightning as pl  # which commands without a job do not wait for
+    from pytorch_lightning.utilities.seed import isolate_rng
+
     with isolate_rng(), warnings.catch_warnings(), ExitStack() as after:
         _put_back_torch(after)
         _put_back_logging(after)

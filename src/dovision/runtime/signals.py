@@ -11,9 +11,6 @@ from contextvars import ContextVar
 from types import FrameType
 from typing import Any
 
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOTICES = (signal.SIGUSR1, signal.SIGUSR2)  # of a scheduler that is about to take the machine away
 _meant: ContextVar[Sequence[int] | None] = ContextVar("meant", default=None)
@@ -41,10 +38,10 @@ class Stopped(BaseException):
         return 128 + self.signum
 
 
-class Stop(Callback):
+class Stop:
     """In a `with`, turns signals into `Stopped`, which is raised where the main thread is.
 
-    As a callback of a test it raises again at the end of the batch, should a library have caught the exception.
+    `check` raises it again, should a library have caught the exception.
     Notices of a scheduler are listened to where the scheduler's own client does. Signals that were ignored stay so, and
     forks of this process, such as a loader's workers, leave it to this one to end them.
     """
@@ -65,7 +62,8 @@ class Stop(Callback):
         while self._before:
             signal.signal(*self._before.popitem())
 
-    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def check(self) -> None:
+        """Raise `Stopped` if a signal has come."""
         if self._asked is not None:
             raise Stopped(self._asked)
 

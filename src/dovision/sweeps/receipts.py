@@ -27,6 +27,7 @@ from dovision.runtime.fingerprints import Fingerprints
 
 log = logging.getLogger(__name__)
 DONE = "already completed, nothing to do"
+OUTDATED = "outdated"  # the state of a completed run that does not stand for the one that is asked for
 
 
 def is_answered(command: str, words: Sequence[str]) -> bool:

@@ -20,13 +20,10 @@ from dovision.store import run_files
 from dovision.store.provenance import software, surroundings
 from dovision.store.run_directory import DAMAGED, RunDirectory
 from dovision.store.run_files import RUN
-from dovision.sweeps.receipts import DONE
+from dovision.sweeps.receipts import DONE, OUTDATED
 from dovision.training import model_cache
 
 log = logging.getLogger(__name__)
-
-
-OUTDATED = "outdated"  # the state of a completed run that does not stand for the one that is asked for
 
 
 class Decision(NamedTuple):

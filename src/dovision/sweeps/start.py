@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.experimental.callback import Callback
@@ -23,12 +23,14 @@ from dovision.runtime.process_state import is_rank_zero
 from dovision.store.run_directory import RunDirectory
 from dovision.sweeps import jobs as planned
 from dovision.sweeps import receipts
-from dovision.sweeps.dry_run import JobEstimate, JobEstimator, table, warn_of_space
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.receipts import DONE
-from dovision.sweeps.reuse import Decision, decide, sources
 from dovision.sweeps.sweep import Sweep, begin, current, watch
 from dovision.sweeps.validation import Checks
+
+if TYPE_CHECKING:  # what imports Lightning is imported by the commands with run directories, not by dovision-report
+    from dovision.sweeps.dry_run import JobEstimate
+    from dovision.sweeps.reuse import Decision
 
 log = logging.getLogger(__name__)
 AGAIN = "rerun=unfinished"  # of a command that is launched again, after its launcher has failed
@@ -97,6 +99,8 @@ class SweepStart(Start):
     def _run(self, config: DictConfig) -> Any:
         settings = super()._run(config)
         if settings.dry_run:
+            from dovision.sweeps.dry_run import JobEstimator
+
             job = Job(0, tuple(config.hydra.overrides.task), Path(config.hydra.run.dir).absolute())
             _print_plan(settings.output_root, [JobEstimator(settings.output_root)(job, settings)], 1)
         if is_rank_zero():
@@ -117,6 +121,8 @@ class SweepStart(Start):
 
     def _begin(self, config: DictConfig) -> None:
         """Compose and check the jobs, and begin the sweep; or leave, if there is nothing to do."""
+        from dovision.sweeps.dry_run import JobEstimator, warn_of_space
+
         overrides = planned.overrides_of_jobs(config)
         if overrides is None and config.dry_run:
             raise ValueError("dry_run needs Hydra's basic sweeper, since others choose their jobs as they go.")
@@ -147,6 +153,8 @@ class _Plan(NamedTuple):
 
 
 def _plan(job: Job, settings: EvaluateSettings, prints: Fingerprints) -> _Plan:
+    from dovision.sweeps.reuse import decide
+
     return _Plan(job, decide(RunDirectory(job.folder), settings, prints), settings.dataset.get("root"))
 
 
@@ -172,6 +180,8 @@ def _threads(config: DictConfig, workers: int | None) -> int | None:
 
 def _keep_receipt(config: DictConfig, settings: EvaluateSettings, warning: str) -> None:
     """Keep a receipt of a completed run, by which the same command is answered at once; the job itself finds it so."""
+    from dovision.sweeps.reuse import decide, sources
+
     run, began = RunDirectory(Path(config.hydra.run.dir).absolute()), time.time()
     if run.state != "completed":
         return
@@ -182,6 +192,8 @@ def _keep_receipt(config: DictConfig, settings: EvaluateSettings, warning: str) 
 
 
 def _print_plan(root: Path, estimates: Sequence[JobEstimate], workers: int | None) -> None:
+    from dovision.sweeps.dry_run import table, warn_of_space
+
     print(table(estimates, workers))
     warn_of_space(root, estimates)
     sys.exit(0)

@@ -25,7 +25,7 @@ from dovision.sweeps.interruption import Interruption
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.launch import Launch
 from dovision.sweeps.progress import Progress
-from dovision.sweeps.reuse import OUTDATED
+from dovision.sweeps.receipts import OUTDATED
 
 log = logging.getLogger(__name__)
 OPTIONS = ("rerun=", "on_failure=", "dry_run=")  # of a command, not of its jobs

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -20,8 +21,10 @@ from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack
 from dovision.io import sealed
 from dovision.store.tables import CLEAN
-from dovision.sweeps.components import Components
 from dovision.sweeps.keys import check_choices, check_command, check_hydra, check_target, declared
+
+if TYPE_CHECKING:
+    from dovision.sweeps.components import Components
 
 log = logging.getLogger(__name__)
 
@@ -133,7 +136,6 @@ class Checks:
 
     def __init__(self, command: str) -> None:
         self._command = command
-        self._components = Components()
         self._passed: set[str] = set()  # sections of Hydra's of which the keys are legal
         self._unused: dict[str, str] = {}  # overridden keys that some job does not use, and what would use them
         self._used: set[str] = set()
@@ -176,6 +178,12 @@ class Checks:
             self._unused |= found
             self._used |= {override.lstrip("+").partition("=")[0] for override in overrides} - found.keys()
         return job
+
+    @functools.cached_property
+    def _components(self) -> Components:
+        from dovision.sweeps.components import Components  # with Lightning, which a report does not wait for
+
+        return Components()
 
     def warn_of_unused(self) -> str:
         """A line in the log, also returned, that names the overridden keys that no job uses; empty if none."""
