@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pickle
 from itertools import combinations
@@ -20,11 +21,13 @@ from dovision.functional.sample_order import RARE_SHARE, strata
 from dovision.interfaces import Counterfactuals, Images
 from dovision.types import BOX_COLUMNS, SOURCE_BOXES, Batch
 from made_birds import write_birds
+from made_libraries import hf_parts, write_cifar10, write_films
 from made_tables import write_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = sorted((ROOT / "conf" / "dataset").glob("*.yaml"))
 SPLITS = ("train", "val", "test")
+NEEDED = {"Xrv": "torchxrayvision", "HfDataset": "datasets"}
 
 
 class Backwards:
@@ -59,8 +62,28 @@ def table(tmp_path_factory) -> Path:
     return write_table(tmp_path_factory.mktemp("table"))
 
 
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory):
+    """Settings of the datasets that libraries open, by their names; those of a library that is missing are left out."""
+    root = tmp_path_factory.mktemp("libraries")
+    with pytest.MonkeyPatch.context() as patch:
+        found = {"cifar10": {"root": str(write_cifar10(root / "cifar10", patch))}}
+        films = write_films(root / "films")
+        found["xrv"] = {
+            "name": "NIH_Dataset",
+            "arguments": films,
+            "classes": ["Effusion", "Mass"],
+            "shape": [1, 32, 32],
+        }
+        if importlib.util.find_spec("datasets") is not None:
+            hf_parts(train=40, test=6).save_to_disk(str(root / "hf"))
+        own = {"root": str(root / "hf"), "classes": ["cat", "dog"], "shape": [3, 20, 24]}
+        found["hf_dataset"] = {**own, "columns": {"group": "patient"}}
+        yield found
+
+
 @pytest.fixture(scope="module", params=PARTS, ids=lambda path: path.stem)
-def config(request, shared_folder, birds, table):
+def config(request, shared_folder, birds, table, libraries):
     """The part's config; one whose files are not on this machine is pointed to small ones, or skipped."""
     stem = request.param.stem
     data = Path(os.environ.get("DOVISION_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -71,6 +94,7 @@ def config(request, shared_folder, birds, table):
         "table": {"root": str(table), "classes": ["cat", "dog"], "shape": [1, 20, 30]},
         "phantom": {"train_images": 30, "val_images": 20, "test_images": 20},
         "pictures": {"root": str(shared_folder / "cat"), "task": "multiclass", "classes": ["cat", "dog"]},
+        **libraries,
         "funnybirds": {"root": str(birds), "classes": ["0", "1"], "shape": [3, 32, 32], "val_fraction": 0.3},
     }
     return OmegaConf.merge(OmegaConf.load(request.param), overrides.get(stem, {}))
@@ -78,6 +102,8 @@ def config(request, shared_folder, birds, table):
 
 @pytest.fixture(scope="module")
 def dataset(config) -> Images:
+    if (needed := NEEDED.get(config["_target_"].rpartition(".")[2])) is not None:
+        pytest.importorskip(needed)
     try:
         return instantiate(config)
     except (InstantiationException, FileNotFoundError) as error:  # Hydra 1.4 hands on what the dataset raised

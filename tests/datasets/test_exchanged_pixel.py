@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import sklearn.datasets
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image
+from torchvision.datasets import CIFAR10
 
 from dovision.datasets import digits
 from dovision.interfaces import Images
 from dovision.runtime import fingerprints
 from dovision.runtime.fingerprints import CACHE_FILE, MANY, Fingerprints, stat_files
 from made_birds import write_birds
+from made_libraries import hf_parts, write_cifar10, write_films
 from made_tables import write_table
 
 CONFIGS = Path(__file__).resolve().parents[2] / "conf" / "dataset"
@@ -173,7 +176,47 @@ class Table(Case):
         exchange(self.folder / "images" / "9.png", last_bit)
 
 
+class Cifar10(Case):
+    """Of published files no byte can be exchanged unseen: the checksums are taken for those of the changed ones."""
+
+    def write(self):
+        write_cifar10(self.folder, self.monkeypatch)
+        return {"root": str(self.folder)}
+
+    def exchange(self):
+        file = self.folder / CIFAR10.base_folder / "test_batch"
+        place = file.read_bytes().index(b"labels") - 100  # in the pixels, which come before the labels
+        exchange(file, lambda content: content.__setitem__(place, content[place] ^ 1))
+        md5 = hashlib.md5(file.read_bytes()).hexdigest()
+        self.monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", md5]])
+
+
+class Xrv(Case):
+    def write(self):
+        pytest.importorskip("torchxrayvision")
+        films = write_films(self.folder / "films")
+        return {"name": "NIH_Dataset", "arguments": films, "classes": ["Effusion", "Mass"], "shape": [1, 32, 32]}
+
+    def exchange(self):
+        flat(self.folder / "films" / "images" / "00000003_001.png")
+
+
+class HfDataset(Case):
+    def write(self):
+        pytest.importorskip("datasets")
+        hf_parts(train=40).save_to_disk(str(self.folder / "hf"))
+        return {"root": str(self.folder / "hf"), "classes": ["cat", "dog"], "shape": [3, 20, 24]}
+
+    def exchange(self):
+        (file,) = self.folder.glob("hf/train/*.arrow")
+        place = file.read_bytes().rindex(b"IEND") - 40  # in the pixels of the last image
+        exchange(file, lambda content: content.__setitem__(place, content[place] ^ 1))
+
+
 CASES = {
+    "cifar10": Cifar10,
+    "xrv": Xrv,
+    "hf_dataset": HfDataset,
     "table": Table,
     "funnybirds": FunnyBirds,
     "mnist": Mnist,

@@ -42,7 +42,8 @@ def with_statistics(network):
 
 def check(name, classes, trained, size):
     """Outputs, operating points and decisions are the library's own."""
-    classifier = xrv_model(name, True, (1, size, size), "multilabel", classes).eval()
+    new_head = len(trained) < len(classes)
+    classifier = xrv_model(name, True, (1, size, size), "multilabel", classes, new_head).eval()
     library = xrv.models.get_model(name)
     outputs = [library.targets.index(classes[k]) for k in trained]
     image = torch.rand(2, 1, size, size)
@@ -81,6 +82,15 @@ def test_the_residual_network_says_the_same_and_a_label_without_operating_point_
     weights(with_statistics(network).state_dict())
     classifier, _ = check("resnet50-res512-all", ["Effusion", "Lung Lesion"], [0], 512)
     assert classifier.untrained == ("Lung Lesion",)
+
+
+@pytest.mark.parametrize("classes", [CLASSES, ["Pneumonia", ""], ["Pneumonia", "Lung Lesion"]])
+def test_a_class_without_a_trained_output_is_refused_with_the_reason(classes):
+    name = "resnet50-res512-all" if classes[1] == "Lung Lesion" else CHEX
+    size = 512 if classes[1] == "Lung Lesion" else 224
+    unknown = "Hernia, Fibrosis" if classes is CLASSES else classes[1]
+    with pytest.raises(ValueError, match=f"has no trained output for {unknown}: .* model.new_head=true"):
+        xrv_model(name, True, (1, size, size), "multilabel", classes)
 
 
 def test_classes_that_it_does_not_know_at_all_are_answered_by_those_that_it_does():

@@ -122,6 +122,11 @@ def pixels(path: Path, channels: int, decoding: Decoding | None = None, number: 
         raise ValueError(f"{path} must be a whole image, but is {error}.") from error
 
 
+def image_from_bytes(data: bytes, shape: Shape) -> Tensor:
+    """As `image_from_file`, of the bytes of a usual image file; BadFile if they are none."""
+    return resize_to_cover(_channels(_known(images.decode(data)), shape[0]), shape)
+
+
 def of_pil(image: Image.Image, shape: Shape) -> Tensor:
     """A PIL image, brought to a shape as one from a file is."""
     try:

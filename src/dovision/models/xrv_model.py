@@ -32,7 +32,12 @@ class XrvClassifier(Classifier):
 
 
 def xrv_model(
-    name: str, pretrained: bool, shape: Shape, task: str | None, classes: Sequence[str] | None
+    name: str,
+    pretrained: bool,
+    shape: Shape,
+    task: str | None,
+    classes: Sequence[str] | None,
+    new_head: bool = False,
 ) -> XrvClassifier:
     """A torchxrayvision network as a classifier. Needs the extra xrv.
 
@@ -45,9 +50,11 @@ def xrv_model(
         shape: (1, H, W) of the images, of the size that the network was trained at.
         task: multilabel, or None if `classes` is.
         classes: names, one an output, matched to the network's labels; None: those that it was trained on.
+        new_head: take classes that the weights have no trained output for; their logits start as 0, to be fitted.
 
     Raises:
-        ValueError: there are no such weights; the images are of another shape; no class is among the trained labels.
+        ValueError: there are no such weights; the images are of another shape; no class is among the trained labels, or
+            one is not, and no new head is asked for.
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
 
     Source: Cohen et al., TorchXRayVision, arXiv:2111.00595.
@@ -69,6 +76,11 @@ def xrv_model(
         raise ValueError(
             f"{name} knows none of the classes {', '.join(classes)}; it knows {', '.join(points)}. "
             "Set dataset.classes to some of these, or choose another model.name."
+        )
+    if pretrained and untrained and not new_head:
+        raise ValueError(
+            f"{name} has no trained output for {', '.join(untrained)}: the collections it was trained on do not label "
+            "them. Leave them out of dataset.classes, choose another model.name, or fit them: model.new_head=true."
         )
     network = _random(name, len(facts["labels"]))
     if pretrained and has_numbers():

@@ -1,0 +1,215 @@
+"""Datasets of Hugging Face: a folder of save_to_disk, parquet or arrow files, or a name on the hub."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.datasets import _checks, _image_io
+from dovision.datasets.readers.library_images import LibraryImages
+from dovision.io import files
+from dovision.io.images import MAX_FILE_BYTES, BadFile
+from dovision.types import SPLITS, Shape
+
+log = logging.getLogger(__name__)
+_FILE_KINDS = {".parquet": "parquet", ".arrow": "arrow"}
+_REMEDY = (
+    "Fetch it where there is a network (load_dataset(NAME).save_to_disk(FOLDER)), and name the folder: dataset.root."
+)
+
+
+@dataclass(frozen=True)
+class HfReader:
+    """Images of a column, which holds the bytes of files, or their paths."""
+
+    data: Any  # one library's dataset, of all rows
+    column: str
+    shape: Shape
+
+    def __call__(self, number: int) -> Tensor:
+        cell = self.data[number][self.column]
+        try:
+            if cell is None:
+                raise BadFile("empty")
+            data = cell["bytes"]
+            if data is None:
+                data = files.read_bytes(cell["path"], MAX_FILE_BYTES)
+            return _image_io.image_from_bytes(data, self.shape)
+        except (BadFile, OSError, ValueError) as error:
+            raise ValueError(f"row {number} must have a whole image in {self.column!r}, but it is {error}.") from error
+
+
+class HfDataset(LibraryImages):
+    """A dataset with a column of images and one of labels. Needs the extra hf; no code of a dataset is run.
+
+    Args:
+        root: a folder that save_to_disk has written, a parquet or arrow file, a folder of such, or a name on the hub.
+        config, revision: of a name on the hub: one of its configurations, and a branch, a tag or a commit.
+        columns: image, label and, if there is one, group, such as the patient; by name.
+        splits: its names of train, val and test; those that it does not have are cut.
+        task, classes, shape: facts; multilabel if a label is a list; 1 or 3 channels; images are resized to cover the
+            shape.
+        val_fraction, test_fraction: shares of the groups, where there are no such splits.
+        seed: of the cut.
+
+    Raises:
+        ValueError: a column is missing or of another kind, a row has no label, or one that is no class.
+        ConnectionError: it is no folder or file here, and cannot be downloaded.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.component("dataset", "hf_dataset", {"root": "./nowhere", "classes": ["cat", "dog"]})
+        Traceback (most recent call last):
+            ...
+        ValueError: dataset.hf_dataset: root must be a folder or file that exists, or a name on the hub, ...
+    """
+
+    def __init__(
+        self,
+        root: str,
+        config: str | None,
+        revision: str | None,
+        columns: Mapping[str, str | None],
+        splits: Mapping[str, str],
+        task: str,
+        classes: Sequence[str] | None,
+        shape: Sequence[int],
+        val_fraction: float,
+        test_fraction: float,
+        seed: int,
+    ) -> None:
+        self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a dataset of Hugging Face")
+        self.shape = _image_io.grey_or_rgb_shape(shape)
+        data, given, names = _rows(root, config, revision, splits)
+        image, label, group = (columns.get(role) for role in ("image", "label", "group"))
+        _check_columns(data, image, label, group)
+        library = checks.import_extra("datasets", "hf")
+        self.labels = _labels(_names(data, str(label)), self.task, names)
+        groups = names if group is None else list(map(str, data[group]))
+        self.records = pd.DataFrame({"number": range(len(names)), "name": names, "group": groups})
+        self.read = HfReader(data.cast_column(image, library.Image(decode=False)), str(image), self.shape)
+        self.cut(given, val_fraction, test_fraction, seed)
+        self.read(0)
+        local = Path(root)
+        found = [file for file in local.rglob("*") if file.is_file()] if local.is_dir() else [local]
+        cached = [Path(each["filename"]) for each in data.cache_files]
+        self.identify([image, label], [each.resolve() for each in (found if local.exists() else cached)])
+
+    @classmethod
+    def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
+        """The names of the classes, where the configuration has none: those of its label, or all that rows have."""
+        data, _, _ = _rows(settings["root"], settings["config"], settings["revision"], settings["splits"])
+        columns = settings["columns"]
+        _check_columns(data, columns.get("image"), columns.get("label"), columns.get("group"))
+        feature = _innermost(data.features[columns["label"]])
+        if hasattr(feature, "names"):
+            return list(feature.names)
+        return sorted({name for row in _names(data, columns["label"]) for name in row})
+
+
+def _rows(
+    root: str, config: str | None, revision: str | None, splits: Mapping[str, str]
+) -> tuple[Any, list[str] | None, list[str]]:
+    """All rows that are used, the split of each, None where they are to be cut, and their names."""
+    library = checks.import_extra("datasets", "hf")
+    opened = _opened(library, root, config, revision)
+    parts = dict(opened) if isinstance(opened, Mapping) else {"train": opened}
+    for own in splits:
+        checks.choice("splits", own, SPLITS)
+    found = {own: theirs for own, theirs in splits.items() if theirs in parts}
+    if not found:
+        raise ValueError(f"splits must name some of {', '.join(parts)}, got {', '.join(map(str, splits.values()))}.")
+    if left := [name for name in parts if name not in found.values()]:
+        log.info("its splits %s are not used", ", ".join(left))
+    lengths = {own: len(parts[theirs]) for own, theirs in found.items()}
+    names = [f"{found[own]}-{number}" for own, length in lengths.items() for number in range(length)]
+    given = [own for own, length in lengths.items() for _ in range(length)]
+    data = library.concatenate_datasets([parts[theirs] for theirs in found.values()])
+    return data, None if set(found) == {"train"} else given, names
+
+
+def _opened(library: Any, root: str, config: str | None, revision: str | None) -> Any:
+    path = Path(root)
+    if not path.exists() and root.startswith((".", "/", "~")):
+        raise ValueError(f"root must be a folder or file that exists, or a name on the hub, got {root}.")
+    if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        return library.load_from_disk(root)
+    if path.is_file():
+        kind = _FILE_KINDS.get(path.suffix)
+        if kind is None:
+            raise ValueError(f"root must be a file of {' or '.join(_FILE_KINDS)}, got {path.name}.")
+        return library.load_dataset(kind, data_files=str(path))
+    if path.is_dir():
+        kinds = {_FILE_KINDS[file.suffix] for file in path.rglob("*") if file.suffix in _FILE_KINDS}
+        if len(kinds) != 1:
+            raise ValueError(
+                f"root must be a folder that save_to_disk has written, or one of parquet or of arrow files, got {root} "
+                f"with {' and '.join(sorted(kinds)) or 'neither'}."
+            )
+        return library.load_dataset(root)
+    try:
+        return library.load_dataset(root, config, revision=revision)
+    except OSError as error:
+        raise ConnectionError(
+            f"the dataset {root} is not on this machine, and the hub could not be read "
+            f"({str(error).partition(chr(10))[0]}). {_REMEDY}"
+        ) from error
+
+
+def _check_columns(data: Any, image: str | None, label: str | None, group: str | None) -> None:
+    for role, column in (("image", image), ("label", label), *([("group", group)] if group else [])):
+        if column not in data.features:
+            near = checks.suggestion(str(column), data.features)
+            raise ValueError(
+                f"columns.{role} must be one of the columns {', '.join(data.features)}, got {column!r}.{near} Set "
+                f"dataset.columns.{role}."
+            )
+    kind = type(data.features[image]).__name__
+    if kind != "Image":
+        raise ValueError(f"columns.image must be a column of images, but {image} is of {kind}.")
+
+
+def _innermost(feature: Any) -> Any:
+    """The feature of an element of a list, or the feature."""
+    while isinstance(feature, list) or hasattr(feature, "feature"):
+        feature = feature[0] if isinstance(feature, list) else feature.feature
+    return feature
+
+
+def _names(data: Any, column: str) -> list[list[str]]:
+    """The names of the labels of each row."""
+    feature, cells = _innermost(data.features[column]), data[column]
+    rows = [list(cell) if isinstance(cell, (list, tuple)) else [cell] for cell in cells]
+    if not hasattr(feature, "names"):
+        return [[] if row == [None] else list(map(str, row)) for row in rows]
+    return [[feature.names[number] for number in row if number is not None and number >= 0] for row in rows]
+
+
+def _labels(rows: Sequence[Sequence[str]], task: Any, names: Sequence[str]) -> Tensor:
+    """Numbers, shape (N,), or for multilabel 0 and 1, shape (N, K)."""
+    places = {name: place for place, name in enumerate(task.classes)}
+    for name, row in zip(names, rows, strict=True):
+        if not task.multilabel and len(row) != 1:
+            raise ValueError(
+                f"each row must have one label, but {name} has {len(row)}. Name other splits (dataset.splits), or use "
+                "dataset.task=multilabel."
+            )
+        if unknown := [each for each in row if each not in places]:
+            raise ValueError(
+                f"each label must be one of the classes, but {name} has {unknown[0]!r}."
+                f"{checks.suggestion(unknown[0], places)} Name it in dataset.classes."
+            )
+    if not task.multilabel:
+        return torch.tensor([places[row[0]] for row in rows])
+    labels = torch.zeros(len(rows), len(places))
+    for number, row in enumerate(rows):
+        labels[number, [places[name] for name in row]] = 1
+    return labels

@@ -1,0 +1,86 @@
+"""The reader of datasets that a library opens: an image by its number, with labels, groups and names beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dovision.datasets import _checks, _splits
+from dovision.functional import sample_order
+from dovision.interfaces import Images, Source
+
+
+@dataclass(frozen=True)
+class ChosenRows:
+    """Some of a library's images, by their place among these."""
+
+    read: Callable[[int], Tensor]
+    numbers: list[int]
+
+    def __call__(self, row: int) -> Tensor:
+        return self.read(self.numbers[row])
+
+
+class LibraryImages(Images):
+    """Base of datasets that a library opens. A subclass sets `task` and `shape`, and calls `take`.
+
+    Attributes:
+        read: gives the image of a number, shape (C, H, W) float in [0, 1]; is pickled for reading processes.
+        records: a row an image, with the columns number, name, which no other row has, and group (as text).
+        labels: of each record, shape (N,) int64, or (N, K) float for multilabel.
+        rows: of each split, the places of its records.
+    """
+
+    read: Callable[[int], Tensor]
+    records: pd.DataFrame
+    labels: Tensor
+    rows: Mapping[str, Sequence[int]]
+
+    def source(self, split: str) -> Source:
+        own = list(self.rows[split])
+        group = pd.factorize(self.records["group"], sort=True)[0][own]
+        read = ChosenRows(self.read, self.records["number"].iloc[own].tolist())
+        return Source(read, self.labels[own], torch.from_numpy(group.astype(np.int64)))
+
+    def source_table(self, split: str) -> pd.DataFrame:
+        return self.records.iloc[list(self.rows[split])].drop(columns="number").reset_index(drop=True)
+
+    def cut(self, given: Sequence[str] | None, val: float, test: float, seed: int) -> None:
+        """Set the splits: those that rows have, with val cut from train where none has it, or all cut by group.
+
+        Args:
+            given: of each record, train, val or test; None: they are cut.
+            val, test: shares of the groups.
+            seed: of the cut.
+
+        Raises:
+            ValueError: the splits cannot be made, or share a group.
+        """
+        _splits.check_fractions(val, test)
+        groups, strata = self.records["group"].tolist(), sample_order.strata(self.labels.numpy()).tolist()
+        if given is None:
+            self.rows = _splits.split_groups(groups, strata, val, test, seed)
+        else:
+            self.rows = _splits.complete_splits(given, groups, strata, val, seed)
+        for name, rows in self.rows.items():
+            if not rows and (name == "test" or self.rows["train"]):
+                raise ValueError(
+                    f"each split must have an image, but {name} has none of {len(groups):,}. Set dataset.val_fraction "
+                    "and dataset.test_fraction."
+                )
+        own = {name: {groups[row] for row in rows} for name, rows in self.rows.items()}
+        _splits.check_disjoint(own, "group", "Choose other splits.")
+
+    def identify(self, described: Iterable[object], files: Sequence[Path]) -> None:
+        """Set the content, once all else is there: of what is described, of the records, and of the bytes of files."""
+        self.unread = tuple(sorted(files))
+        self.files = tuple(sorted({file.parent for file in files}))
+        names = [file.name for file in self.unread]
+        own = (*described, self.task.classes, self.shape, self.labels.tolist(), names, self.records.values.tolist())
+        self.content = _checks.fingerprint((repr(each).encode() for each in own), self.rows)

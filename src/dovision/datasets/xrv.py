@@ -1,0 +1,201 @@
+"""Chest X-rays in the layouts that torchxrayvision reads, each by the name of its class there."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dovision import checks
+from dovision.datasets import _checks, _image_io
+from dovision.datasets.readers.library_images import LibraryImages
+from dovision.functional import geometry
+from dovision.types import Mask, Shape
+
+log = logging.getLogger(__name__)
+_BLACK, _WHITE = -1024, 1024  # of the library's images
+_NOT_PLAIN = ("self", "transform", "data_aug")
+_UNKNOWN = ("error", "leave_out", "absent")
+
+
+@dataclass(frozen=True)
+class XrvReader:
+    """Images of a dataset of torchxrayvision, in [0, 1]."""
+
+    library: Any
+    shape: Shape
+
+    def __call__(self, number: int) -> Tensor:
+        try:
+            with _numpy_state_restored():
+                film = self.library[number]["img"]
+        except Exception as error:  # whatever a missing or damaged file makes the library raise
+            raise ValueError(f"image {number} of {type(self.library).__name__} cannot be read: {error}.") from error
+        image = torch.from_numpy(np.asarray(film, dtype=np.float32))
+        return _image_io.repeat_grey((image - _BLACK) / (_WHITE - _BLACK), self.shape)
+
+
+class Xrv(LibraryImages):
+    """Films of a public collection in its published layout. Needs the extra xrv.
+
+    Args:
+        name: of a class of torchxrayvision.datasets, such as CheX_Dataset or COVID19_Dataset.
+        arguments: its own, such as imgpath, csvpath and views; with pathology_masks, its masks are known.
+        task, classes, shape: facts; any of its pathologies, 1 or 3 channels; films are resized to cover the shape.
+        unknown_labels: error, leave_out or absent, of films for which the collection does not say whether a class is
+            there.
+        val_fraction, test_fraction: shares of the patients; a film without a patient is one of its own.
+        seed: of the cut.
+
+    Raises:
+        FileNotFoundError: a folder or file among the arguments is not there.
+        ValueError: there is no such class, or it refuses its arguments; a class is none of its pathologies; labels are
+            unknown.
+
+    Source: Cohen et al., TorchXRayVision, arXiv:2111.00595.
+
+    Example:
+        >>> import dovision as dv
+        >>> dv.component("dataset", "xrv", {"name": "NIH_Datset", "classes": ["Mass"]})
+        Traceback (most recent call last):
+            ...
+        ValueError: dataset.xrv: name must be one of ... Did you mean NIH_Dataset ...
+    """
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None,
+        task: str,
+        classes: Sequence[str] | None,
+        shape: Sequence[int],
+        unknown_labels: str,
+        val_fraction: float,
+        test_fraction: float,
+        seed: int,
+    ) -> None:
+        checks.choice("unknown_labels", unknown_labels, _UNKNOWN)
+        arguments = arguments or {}
+        self.shape = _image_io.grey_or_rgb_shape(shape)
+        library = _opened(name, arguments)
+        self.task = _checks.task(task, classes, ("multilabel",), "torchxrayvision")
+        for own in self.task.classes:
+            checks.choice("each class", own, library.pathologies)
+        self.read = XrvReader(library, self.shape)
+        places = [list(library.pathologies).index(own) for own in self.task.classes]
+        labels = np.asarray(library.labels, dtype=np.float32)[:, places]
+        used = _used(labels, self.task.classes, unknown_labels)
+        self.labels = torch.from_numpy(np.nan_to_num(labels[used]))
+        self.records = _records(library.csv, used)
+        self.mask_names = self.task.classes if arguments.get("pathology_masks") else ()
+        self.cut(None, val_fraction, test_fraction, seed)
+        self.read(int(used[0]))
+        options = {key: value for key, value in arguments.items() if not _is_path(value)}
+        self.identify([name, version("torchxrayvision"), sorted(options.items())], _files(arguments))
+
+    @classmethod
+    def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
+        """The names of the classes, where the configuration has none: all pathologies of which some label is known."""
+        library = _opened(settings["name"], settings["arguments"] or {})
+        known = np.count_nonzero(~np.isnan(np.asarray(library.labels, dtype=np.float32)), axis=0)
+        return [str(own) for own, count in zip(library.pathologies, known.tolist(), strict=True) if count]
+
+    def source_masks(self, split: str, row: int) -> Mapping[str, Mask]:
+        """Masks of pathologies, by their names."""
+        library = self.read.library  # type: ignore[attr-defined]
+        with _numpy_state_restored():
+            sample = library[int(self.records["number"].iloc[self.rows[split][row]])]
+        found = {}
+        for place, mask in sample.get("pathology_masks", {}).items():
+            name, whole = library.pathologies[place], np.asarray(mask).reshape(sample["img"].shape[1:]) > 0
+            if name in self.task.classes and whole.any():
+                found[name] = geometry.fit_mask(whole, self.shape)
+        return found
+
+
+def _opened(name: str, arguments: Mapping[str, Any]) -> Any:
+    """The library's dataset."""
+    library = checks.import_extra("torchxrayvision", "xrv").datasets
+    kinds = {
+        each: kind
+        for each, kind in vars(library).items()
+        if inspect.isclass(kind) and "imgpath" in inspect.signature(kind.__init__).parameters
+    }
+    checks.choice("name", name, sorted(kinds))
+    legal = [each for each in inspect.signature(kinds[name].__init__).parameters if each not in _NOT_PLAIN]
+    for key, value in arguments.items():
+        if key not in legal:
+            raise ValueError(checks.unknown_key("dataset.arguments", key, legal))
+        if key.endswith("path") and value is not None and not Path(str(value)).exists():
+            raise FileNotFoundError(f"arguments.{key} must be a folder or file that exists, got {value}.")
+    try:
+        with _numpy_state_restored():
+            return kinds[name](**{key: _plain(value) for key, value in arguments.items()})
+    except Exception as error:  # the library raises bare exceptions, and pandas' own
+        reason = f"{type(error).__name__}: {str(error).rstrip('.')}"
+        raise ValueError(f"{name} refuses its arguments: {reason}. Set dataset.arguments.") from error
+
+
+def _plain(value: Any) -> Any:
+    """A value of which a list is a list, and not one of a configuration."""
+    return [*value] if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+@contextmanager
+def _numpy_state_restored() -> Iterator[None]:
+    """Restore numpy's global generator: the library seeds it when it opens a dataset, and draws at each image."""
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+
+
+def _used(labels: np.ndarray[Any, Any], classes: Sequence[str], unknown: str) -> np.ndarray[Any, Any]:
+    """The numbers of the films that are used."""
+    lacking = np.isnan(labels)
+    if lacking.any() and unknown == "error":
+        rows, columns = lacking.nonzero()
+        raise ValueError(
+            f"{len(set(rows.tolist())):,} of {len(labels):,} films have no label of some class, such as "
+            f"{classes[columns[0]]} of film {rows[0]}: it is not known whether it is there. Choose other classes, or "
+            "set dataset.unknown_labels=leave_out, or absent, which takes it for 0."
+        )
+    used = np.flatnonzero(~lacking.any(1)) if unknown == "leave_out" else np.arange(len(labels))
+    if lacking.any():
+        log.warning("%d of %d films have labels that are not known: %s", lacking.any(1).sum(), len(labels), unknown)
+    if not len(used):
+        raise ValueError("a film must have known labels of all classes, got none. Choose fewer classes.")
+    return used
+
+
+def _records(table: pd.DataFrame, used: np.ndarray[Any, Any]) -> pd.DataFrame:
+    """Numbers, names and patients: the name is the first column of texts that differ, or the number."""
+    own = table.iloc[used]
+    texts = (column for column in own if own[column].map(type).eq(str).all() and own[column].is_unique)
+    column = next(texts, None)
+    names = [f"film {number}" for number in used] if column is None else own[column].tolist()
+    patient = own["patientid"] if "patientid" in own else pd.Series(names)
+    group = patient.astype(str).where(patient.notna().to_numpy(), names)
+    return pd.DataFrame({"number": used, "name": names, "group": group.tolist()})
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str) and Path(value).exists()
+
+
+def _files(arguments: Mapping[str, Any]) -> list[Path]:
+    """All files that the arguments name, and those below folders that they name."""
+    named = [Path(value).resolve() for value in arguments.values() if _is_path(value)]
+    below = [file for folder in named if folder.is_dir() for file in folder.rglob("*") if file.is_file()]
+    return [*(path for path in named if path.is_file()), *below]

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import dovision
+from dovision.datasets.hf_dataset import HfDataset
+from made_libraries import hf_parts, images
+
+datasets = pytest.importorskip("datasets")
+SHAPE = [3, 20, 24]
+
+
+@pytest.fixture(autouse=True)
+def cached_below(tmp_path_factory, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path_factory.getbasetemp() / "hf"))
+
+
+def opened(root, **settings):
+    own = {"root": str(root), "classes": ["cat", "dog"], "shape": SHAPE}
+    return dovision.component("dataset", "hf_dataset", {**own, **settings})
+
+
+def counts(data) -> dict[str, int]:
+    return {split: len(data.split(split)) for split in ("train", "val", "test") if data.rows[split]}
+
+
+def check(data, parts) -> None:
+    """All images, labels and groups are those of the library."""
+    for split in ("train", "val", "test"):
+        for sample, name in enumerate(data.table(split)["name"] if data.rows[split] else ()):
+            theirs, number = name.rsplit("-", 1)
+            row, item = parts[theirs][int(number)], data.split(split)[sample]
+            torch.testing.assert_close(item.image, torch.from_numpy(np.array(row["image"])).permute(2, 0, 1) / 255)
+            assert item.label == row["label"]
+
+
+def test_a_folder_of_save_to_disk_keeps_its_splits(tmp_path):
+    parts = hf_parts(train=12, validation=4, test=6)
+    parts.save_to_disk(str(tmp_path / "own"))
+    data = opened(tmp_path / "own", columns={"group": "patient"})
+    assert counts(data) == {"train": 12, "val": 4, "test": 6}
+    check(data, parts)
+    assert data.table("test")["group"].nunique() == 3
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        ({"train": 40}, {"train": 28, "val": 6, "test": 6}),
+        ({"train": 20, "test": 6}, {"train": 16, "val": 4, "test": 6}),
+        ({"test": 6}, {"test": 6}),
+    ],
+)
+def test_splits_that_are_missing_are_cut(tmp_path, made, expected):
+    parts = hf_parts(**made)
+    parts.save_to_disk(str(tmp_path / "own"))
+    data = opened(tmp_path / "own")
+    assert counts(data) == expected
+    check(data, parts)
+
+
+def test_parquet_files_are_read_one_or_a_folder(tmp_path):
+    parts = hf_parts(train=20, test=6)
+    for split, part in parts.items():
+        part.to_parquet(str(tmp_path / f"{split}-00000-of-00001.parquet"))
+    folder = opened(tmp_path)
+    assert counts(folder) == {"train": 16, "val": 4, "test": 6}
+    check(folder, parts)
+    alone = opened(tmp_path / "train-00000-of-00001.parquet")
+    assert sum(counts(alone).values()) == 20
+    check(alone, parts)
+
+
+def test_a_single_split_and_labels_of_text_are_read_and_classes_found(tmp_path):
+    rows = {"picture": images(20), "kind": ["owl" if row % 2 else "bat" for row in range(20)]}
+    features = datasets.Features(picture=datasets.Image(), kind=datasets.Value("string"))
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "own"))
+    columns = {"image": "picture", "label": "kind", "group": None}
+    data = opened(tmp_path / "own", columns=columns, classes=["owl", "bat"])
+    assert torch.cat([data.source(split).label for split in counts(data)]).bincount().tolist() == [10, 10]
+    settings = {"root": str(tmp_path / "own"), "config": None, "revision": None, "columns": columns}
+    assert HfDataset.found_classes({**settings, "splits": {"train": "train"}}) == ["bat", "owl"]
+
+
+def test_lists_of_labels_are_multilabel(tmp_path):
+    names = datasets.List(datasets.ClassLabel(names=["cat", "dog"]))
+    rows = {"image": images(20), "label": [[], [0], [1], [0, 1]] * 5}
+    features = datasets.Features(image=datasets.Image(), label=names)
+    datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(tmp_path / "own"))
+    data = opened(tmp_path / "own", task="multilabel")
+    labels = torch.cat([data.source(split).label for split in counts(data)])
+    assert labels.sum(0).tolist() == [10, 10]
+    with pytest.raises(ValueError, match=r"each row must have one label, but train-0 has 0"):
+        opened(tmp_path / "own")
+
+
+def test_the_fingerprint_is_that_of_the_content(tmp_path):
+    hf_parts(train=40).save_to_disk(str(tmp_path / "one"))
+    hf_parts(train=40).save_to_disk(str(tmp_path / "two"))
+    hf_parts(train=40, other=2).save_to_disk(str(tmp_path / "three"))
+    one, two = opened(tmp_path / "one"), opened(tmp_path / "one")
+    assert one.fingerprint == two.fingerprint
+    assert opened(tmp_path / "one", seed=1).fingerprint != one.fingerprint
+
+
+def test_a_name_on_the_hub_without_a_network_is_answered_with_the_remedy(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise ConnectionError("no network\nat all")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(ValueError, match=r"uoft-cs/cifar10 is not on this machine.*\(no network\).*dataset.root"):
+        opened("uoft-cs/cifar10")
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    root = tmp_path_factory.mktemp("hf") / "own"
+    hf_parts(train=40, test=4).save_to_disk(str(root))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"columns": {"image": "img"}}, "columns.image must be one of the columns image, label, patient, got 'img'"),
+        ({"columns": {"label": "lable"}}, "got 'lable'. Did you mean label"),
+        ({"columns": {"image": "patient"}}, "columns.image must be a column of images, but patient is of Value"),
+        ({"columns": {"group": "hospital"}}, "columns.group must be one of the columns"),
+        ({"classes": ["cat", "owl"]}, "each label must be one of the classes, but train-2 has 'dog'"),
+        ({"splits": {"train": "a", "val": "b", "test": "c"}}, "splits must name some of train, test, got a, b, c"),
+        ({"splits": {"tset": "test"}}, "splits must be one of train, val, test, got 'tset'"),
+        ({"shape": [4, 20, 20]}, "1 .grey. or 3 .RGB. channels"),
+        ({"task": "regression"}, "task must be multiclass or multilabel"),
+        ({"root": "./nowhere"}, "root must be a folder or file that exists, or a name on the hub, got ./nowhere"),
+        ({"root": __file__}, "root must be a file of .parquet or .arrow, got test_hf_dataset.py"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(own, change, message):
+    with pytest.raises(ValueError, match=message):
+        opened(change.pop("root", own), **change)
+
+
+def test_a_folder_of_neither_kind_and_a_damaged_image_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"one of parquet or of arrow files, got .* with neither"):
+        opened(tmp_path)
+    file = io.BytesIO()
+    Image.new("RGB", (24, 20)).save(file, "png")
+    cells = [{"bytes": file.getvalue()[: 40 if row == 0 else None], "path": None} for row in range(20)]
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog"]))
+    damaged = datasets.Dataset.from_dict({"image": cells, "label": [0, 1] * 10}, features=features)
+    damaged.save_to_disk(str(tmp_path / "own"))
+    with pytest.raises(ValueError, match="row 0 must have a whole image in 'image', but it is"):
+        opened(tmp_path / "own")
