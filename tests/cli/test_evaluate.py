@@ -107,6 +107,7 @@ def test_the_fitted_classifier_is_found_by_another_run(copy, dovision_evaluate, 
     assert "fitting" not in errors
 
 
+@pytest.mark.long  # another run finds the fitted classifier above; tests/sweeps has a run a job
 @pytest.mark.slow
 def test_a_sweep_fits_once_and_leaves_a_run_per_job(copy, dovision_evaluate, capsys):
     shutil.rmtree(copy / "checkpoints")
@@ -231,7 +232,7 @@ def test_a_checkpoint_of_another_image_shape_is_refused(fitted, copy, dovision_e
 def test_a_checkpoint_with_code_in_it_is_refused(copy, dovision_evaluate, capsys, tmp_path):
     torch.save({"format": 1, "state": Path}, tmp_path / "evil.ckpt")
     assert dovision_evaluate(f"output_root={copy}", f"checkpoint={tmp_path / 'evil.ckpt'}") == 1
-    assert "must end with dovision's digest" in capsys.readouterr().err
+    assert "was not opened. Save its weights alone" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -243,6 +244,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(dovision_evaluate, tmp
     assert "Traceback" not in error
 
 
+@pytest.mark.long  # a process of its own; test_run_directory.py kills a writer
 @pytest.mark.slow
 def test_a_killed_run_is_found_interrupted_and_is_done_again(copy, dovision_evaluate, fitted):
     script = (

@@ -121,6 +121,7 @@ def test_a_contest_that_cannot_be_held_is_refused_before_anything_is_fitted(
     assert "fitting" not in error
 
 
+@pytest.mark.long  # tests/tracking/test_wandb_logger.py has figures of other runs
 def test_a_run_that_detects_sends_its_curves_to_wandb(detected, offline_run, tmp_path):
     component = read_group("logger", output_root="")["wandb"].replaced(artifacts=False)
     loggers = make_loggers({"wandb": component}, tmp_path, name="name", group="group", job_type="evaluate")

@@ -57,6 +57,7 @@ def test_a_report_has_it_on_the_page_at_its_place_and_in_files(folder, fitted, t
     assert 'id="pulses-title"' in page
 
 
+@pytest.mark.long  # a logger is sent what the page shows
 @pytest.mark.slow
 def test_a_job_sends_it_to_wandb(folder, fitted, tmp_path, dovision_evaluate, offline_run):
     shutil.copytree(fitted / "checkpoints", tmp_path / "checkpoints")

@@ -216,6 +216,7 @@ def test_timing_leaves_the_generators_and_the_output_root_as_they_were(small, co
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
 
+@pytest.mark.long  # two fits; test_costs.py has the arithmetic
 @pytest.mark.slow
 def test_the_minutes_of_an_attack_that_stops_early_are_bounded_until_the_classifier_is_fitted(small, capsys):
     attack = ("attack=square", "attack.queries=1000", "dry_run=true")

@@ -179,6 +179,22 @@ def test_another_origin_does_not_stand_and_is_named(condition, monkeypatch, chan
     assert re.match(told, condition.differs())
 
 
+@pytest.mark.parametrize(
+    ("state", "rerun", "skip"),
+    [
+        ("failed", "null", ""),
+        ("failed", "failed", ""),
+        ("interrupted", "failed", "skipped (state: interrupted, rerun=failed)"),
+        ("failed", "unfinished", "skipped (state: failed, rerun=unfinished)"),
+        ("missing", "unfinished", ""),
+        ("completed", "all", ""),
+    ],
+)
+def test_rerun_chooses_jobs_by_their_state(tmp_path, state, rerun, skip):
+    found = composed(*SMALL, *HERE, f"rerun={rerun}")
+    assert decide(types.SimpleNamespace(state=state), found, Fingerprints(tmp_path)).skip == skip
+
+
 @pytest.fixture
 def receipt(condition, run_command, monkeypatch):
     """The same, with a receipt of the run; asks whether it answers the command with more arguments."""
@@ -335,6 +351,7 @@ def test_a_job_is_measured_again_if_its_weights_or_a_table_differ_and_else_left(
     assert "already completed, nothing to do" in command()
 
 
+@pytest.mark.long  # of one job it is above
 @pytest.mark.slow
 def test_of_a_sweep_the_jobs_whose_origin_differs_are_measured_again(condition, run_command, capsys):
     def command(*overrides: str, code: int = 0) -> str:

@@ -36,7 +36,7 @@ def send(signum):
     ("happen", "reason", "batches"),
     [
         (fail(MemoryError("of 3 TB")), "MemoryError: of 3 TB", ("hydra.sweeper.max_batch_size=1",)),
-        (lambda: sys.exit(3), "SystemExit: 3", ()),
+        pytest.param(lambda: sys.exit(3), "SystemExit: 3", (), marks=pytest.mark.long),
     ],
     ids=["out of memory, max_batch_size", "sys.exit"],
 )
@@ -86,7 +86,9 @@ def test_on_failure_stop_starts_no_other_job_and_records_that(small, in_batch, s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("signum", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long), (signal.SIGINT, 130)]
+)
 def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     small, assert_undisturbed, in_batch, capfd, signum, code, states
 ):
@@ -106,6 +108,7 @@ def test_a_signal_ends_the_sweep_and_the_same_command_goes_on_where_it_was(
     assert_undisturbed(small.root)
 
 
+@pytest.mark.long  # test_reuse.py decides on each of these, without sweeps
 @pytest.mark.slow
 def test_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, in_batch, states, capsys):
     in_batch(4, fail(RuntimeError("no")))
@@ -131,6 +134,7 @@ def test_rerun_says_which_jobs_are_done_again(small, assert_undisturbed, in_batc
     assert "3 jobs: 3 completed." in said
 
 
+@pytest.mark.long  # test_two_at_once.py has single jobs
 @pytest.mark.slow
 def test_a_job_that_another_process_is_at_work_on_is_left_to_it(small, undisturbed, capsys, assert_undisturbed):
     (theirs,) = (run for run in read_sweep(undisturbed) if "intervention.rows=2" in run.overrides)
@@ -175,6 +179,7 @@ def test_a_job_alone_equals_the_same_job_in_a_sweep(small, undisturbed):
         assert (alone.folder / table).read_bytes() == (undisturbed / alone.folder.name / table).read_bytes()
 
 
+@pytest.mark.long  # so does test_model_cache.py, with one job
 @pytest.mark.slow
 def test_a_damaged_checkpoint_is_fitted_again(small, assert_undisturbed, capsys):
     (path,) = small.root.parent.glob("checkpoints/*/classifier.ckpt")
