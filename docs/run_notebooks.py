@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import sys
 import time
 from pathlib import Path
@@ -24,12 +25,14 @@ def run(path: Path) -> None:
 
 
 def store(path: Path, notebook: Any) -> None:
-    """Write what was run, without times and what libraries warn of, its pictures in few colours."""
+    """Write what was run, without times, what libraries warn of, and colours of a terminal; pictures in few colours."""
     first = None
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # the times of its start and end
         if "outputs" in cell:
             cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
+            for printed in (each for each in cell.outputs if "text" in each):
+                printed["text"] = re.sub(r"\x1b\[[0-9;]*m", "", printed["text"])
         for data in (each.data for each in cell.get("outputs", []) if "image/png" in each.get("data", {})):
             data["image/png"] = base64.b64encode(lighter(base64.b64decode(data["image/png"]))).decode()
             first = first or data["image/png"]
