@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 Command = Callable[..., int]
 
 torch.set_num_threads(1)
+gc.disable()  # while the tests are imported and collected, of which nothing is garbage
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.load_profile("quick")  # --hypothesis-profile=default takes four times as many
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; commands would inherit it
@@ -30,6 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of
 
 def pytest_collection_finish() -> None:
     """Spare each job, which collects garbage at its end, a walk over all that the tests have imported."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

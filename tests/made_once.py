@@ -52,15 +52,19 @@ def _composed_once(compose: Callable[..., DictConfig]) -> Callable[..., DictConf
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        asked, kept = (config_name, tuple(overrides)), getattr(self, "composed", None)
-        self.composed = None
+        kept, self.composed = getattr(self, "composed", None), None
+        mode = [word for word in overrides if word.startswith("hydra.mode=")]  # which Hydra adds once it is found out
+        asked = (config_name, [word for word in overrides if word not in mode[-1:]])
         if kept is None or kept[0] != asked or not validate_sweep_overrides:
             config = compose(self, config_name, list(overrides), run_mode, from_shell, validate_sweep_overrides)
-            if not validate_sweep_overrides:
+            if not validate_sweep_overrides and not mode:
                 self.composed = asked, config
             return config
         parsed = OverridesParser.create(config_loader=self).parse_overrides(list(overrides))
         self.validate_sweep_overrides_legal(parsed, run_mode, from_shell)
+        for word in mode:
+            kept[1].hydra.overrides.hydra.append(word)
+            kept[1].hydra.mode = RunMode[word.partition("=")[2]]
         return kept[1]
 
     return load

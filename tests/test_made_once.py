@@ -23,6 +23,9 @@ def test_a_configuration_composed_once_is_the_one_composed_in_its_mode(mode):
         loader = GlobalHydra.instance().config_loader()
         for_mode = loader.load_configuration("evaluate", WORDS, RunMode.MULTIRUN, validate_sweep_overrides=False)
         assert loader.load_configuration("evaluate", WORDS, mode) is for_mode
+        added = [*WORDS, f"hydra.mode={mode.name}"]
+        loader.load_configuration("evaluate", WORDS, RunMode.MULTIRUN, validate_sweep_overrides=False)
+        assert loader.load_configuration("evaluate", added, mode) == loader.load_configuration("evaluate", added, mode)
         again = loader.load_configuration("evaluate", WORDS, mode)
         assert again is not for_mode
         assert again == for_mode

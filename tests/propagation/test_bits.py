@@ -55,7 +55,7 @@ def assert_same_but_for_what_is_left_out(outcome, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("worth_it", [0.9, float("inf")])
+@pytest.mark.parametrize("worth_it", [pytest.param(0.9, marks=pytest.mark.long), float("inf")])
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in IN_SIXTEENS])
 def test_edits_that_are_left_out_change_no_bit_of_the_others(name, worth_it, monkeypatch):
     """As the engine is chosen, and incrementally wherever that agrees."""
@@ -89,7 +89,7 @@ def test_the_chunk_changes_no_bit(intervention):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("worth_it", [0.9, float("inf")])
+@pytest.mark.parametrize("worth_it", [pytest.param(0.9, marks=pytest.mark.long), float("inf")])
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name not in IN_SIXTEENS])
 def test_neither_the_chunk_nor_the_memory_that_is_free_changes_a_bit(name, worth_it, monkeypatch):
     """As the engine is chosen, and incrementally wherever that agrees."""
