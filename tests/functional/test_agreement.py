@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
+from torchmetrics.classification import BinaryJaccardIndex
 
 from dovision.functional import agreement
+from dovision.functional.geometry import clip
 from dovision.types import Box
 
 FEW = settings(max_examples=50, deadline=None)
@@ -77,6 +79,29 @@ def test_pointing_counts_a_miss_within_the_margin(margin, hit):
 def test_pointing_shares_a_tie():
     assert agreement.pointing(np.ones((2, 2)), [Box(0, 0, 4, 8)], 8, 8, 0) == 0.5
     assert np.isnan(agreement.pointing(np.ones((2, 2)), [], 8, 8, 0))
+
+
+@given(images_with_boxes(), MAPS, st.integers(0, 4))
+@FEW
+def test_a_mask_of_boxes_gives_the_coverage_and_the_pointing_of_these_boxes(drawn, cells, margin):
+    height, width, boxes = drawn
+    boxes = [own for box in boxes if (own := clip(box, height, width)).height and own.width]
+    mask = np.zeros((height, width), bool)
+    for box in boxes:
+        mask[box.top : box.bottom, box.left : box.right] = True
+    expected = agreement.coverage(boxes, height, width, 4, 5)
+    np.testing.assert_array_equal(agreement.mask_coverage(mask, 4, 5), expected)
+    found = agreement.mask_pointing(cells, mask, margin)
+    np.testing.assert_equal(found, agreement.pointing(cells, boxes, height, width, margin))
+
+
+@given(arrays.arrays(np.bool_, (8, 10)), st.integers(0, 99))
+@FEW
+def test_iou_with_a_mask_is_torchmetrics_on_cells_of_one_pixel(mask, seed):
+    cells = np.random.default_rng(seed).permutation(80).reshape(8, 10).astype(float)  # no ties
+    chosen = cells >= 80 - mask.sum()
+    expected = BinaryJaccardIndex()(torch.from_numpy(chosen), torch.from_numpy(mask)).item() if mask.any() else np.nan
+    np.testing.assert_allclose(agreement.iou(cells, agreement.mask_coverage(mask, 8, 10)), expected, rtol=1e-6)
 
 
 def test_energy_is_the_positive_share_inside():

@@ -248,7 +248,11 @@ def test_a_metric_begins_again_after_a_reset():
         (lambda: AttackSuccess().update(torch.ones(2) > 0, torch.ones(3) > 0), "same shape"),
         (lambda: DetectionAUROC([0.5]).update(torch.ones(2, 1)), r"score must have shape \(B,\), .*, got \(2, 1\)"),
         (lambda: DetectionAUROC(torch.ones(2, 2)), r"clean must have shape \(B,\), a score an image, got \(2, 2\)"),
-        (lambda: PointingGame(8, 8, 1).update(torch.ones(2, 4, 4), [[]]), "a list for each of the 2 maps, got 1"),
+        (lambda: PointingGame(8, 8, 1).update(torch.ones(2, 4, 4), [[]]), "one for each of the 2 maps, got 1 and 1"),
+        (
+            lambda: EnergyInBox(8, 8).update(torch.ones(1, 4, 4), [[]], [np.ones((4, 8), bool)]),
+            r"a mask must have shape \(8, 8\), got \(4, 8\)",
+        ),
         (lambda: PointingGame(8, 8, -1), "margin must be"),
     ],
 )
@@ -289,3 +293,31 @@ def test_the_area_of_detection_is_as_exact_in_a_module_of_half_precision():
     metric = torch.nn.ModuleList([DetectionAUROC([0.5])]).half()[0]
     metric.update(torch.tensor([0.5 + 2**-20]))
     assert metric.compute() == 1
+
+
+@pytest.mark.parametrize("metric", [PointingGame(SIDE, SIDE, 1.0), EnergyInBox(SIDE, SIDE)])
+def test_a_mask_that_is_the_boxes_gives_what_the_boxes_give(metric):
+    cells, boxes = maps(np.random.default_rng(0))
+    masks = []
+    for own in boxes:
+        mask = np.zeros((SIDE, SIDE), bool)
+        for box in own:
+            mask[box.top : box.bottom, box.left : box.right] = True
+        masks.append(mask if own else None)
+    by_boxes, by_masks = metric.clone(), metric.clone()
+    by_boxes.update(cells, boxes)
+    by_masks.update(cells, [[] for _ in boxes], masks)
+    assert by_masks.compute() == by_boxes.compute() > 0
+
+
+def test_a_map_is_judged_by_the_mask_and_not_by_the_box_around_it():
+    """An L in a box of 8 x 8 pixels: the highest cell lies in the box, and not in the mask."""
+    mask = np.zeros((8, 8), bool)
+    mask[:, :2] = mask[6:] = True
+    cells = torch.zeros(1, 4, 4)
+    cells[0, 0, 3], cells[0, 3, 3] = 3, 1
+    for metric, by_box, by_mask in ((PointingGame(8, 8, 0.0), 1.0, 0.0), (EnergyInBox(8, 8), 1.0, 0.25)):
+        for masks, expected in ((None, by_box), ([mask], by_mask)):
+            own = metric.clone()
+            own.update(cells, [[Box(0, 0, 8, 8)]], masks)
+            assert own.compute() == expected

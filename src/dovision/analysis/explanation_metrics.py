@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -23,7 +23,10 @@ from dovision.store.map_tables import (
     read_maps,
 )
 from dovision.store.tables import CLEAN, boxes_of
-from dovision.types import Box, object_kind
+from dovision.store.unit_masks import ObjectMasks, read_object_masks
+from dovision.types import Box, Mask, object_kind
+
+Region = Sequence[Box] | Mask  # what speaks for a class in an image
 
 CORRELATION = (-1.0, 1.0)  # least and largest value
 _SHARE = (0.0, 1.0)
@@ -47,8 +50,8 @@ def agreements(folder: Path) -> pd.DataFrame:
     """A row per (sample, class, explainer), of the maps as they are.
 
     group, correct, state   as in maps.parquet; of a flagged map, whose state is not "ok", all that follows is nan
-    pointing, energy, iou   against the boxes that speak for the class; nan where the image has none
-    area                    the boxes' share of the image, which a uniform map would have as its energy
+    pointing, energy, iou   against the mask of the class, or without one the boxes that speak for it; nan without both
+    area                    its or their share of the image, which a uniform map would have as its energy
     deletion, insertion     as in maps.parquet
     true_effects            Spearman of the map's mean over each object with the evidence that the object gives: minus
                             the true effect of taking it away; nan with fewer than 3 objects, or where the run did not
@@ -57,7 +60,8 @@ def agreements(folder: Path) -> pd.DataFrame:
     """
     maps = read_maps(folder)
     shown = maps[maps["variant"] == AS_IS].reset_index(drop=True)
-    localisation = _localisation(shown, read_box_table(folder), read_grid(folder))
+    spoken = object_regions(read_box_table(folder), read_object_masks(folder))
+    localisation = _localisation(shown, spoken, read_grid(folder))
     stability = variant_similarity(maps, PERTURBED).drop(columns="group").rename(columns={"similarity": "stability"})
     frame = pd.concat([shown.drop(columns=["cells", "spread", "variant"], errors="ignore"), localisation], axis=1)
     for own in (truth_ranks(estimates(folder)), stability):
@@ -66,16 +70,25 @@ def agreements(folder: Path) -> pd.DataFrame:
     return frame.assign(**measured)
 
 
-def _localisation(maps: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> pd.DataFrame:
-    """Agreement of each map with the boxes that speak for its class."""
-    spoken = {key: boxes_of(own) for key, own in boxes.groupby(["sample", "label"])}
-    covered = {key: _coverage(own, grid) for key, own in spoken.items()}
+def object_regions(boxes: pd.DataFrame, masks: ObjectMasks) -> dict[tuple[int, str], Region]:
+    """What speaks for each class of each sample: the mask of its name, or the boxes of its label."""
+    found: dict[tuple[int, str], Region] = {
+        (int(sample), str(label)): boxes_of(own) for (sample, label), own in boxes.groupby(["sample", "label"])
+    }
+    return found | {(sample, name): mask for sample, own in masks.items() for name, mask in own.items()}
+
+
+def _localisation(maps: pd.DataFrame, spoken: Mapping[tuple[int, str], Region], grid: MapGrid) -> pd.DataFrame:
+    """Agreement of each map with what speaks for its class."""
+    covered: dict[tuple[int, str], agreement.FloatArray] = {}
     rows = []
     for *pair, flat in maps[[*_PAIR, "cells"]].itertuples(index=False):
         found, key = {}, tuple(pair)
         if key in spoken:
             cells = flat.reshape(grid.rows, grid.columns)
-            found["pointing"] = agreement.pointing(cells, spoken[key], grid.height, grid.width, grid.margin)
+            if key not in covered:
+                covered[key] = _coverage(spoken[key], grid)
+            found["pointing"] = _pointing(cells, spoken[key], grid)
             found["energy"] = agreement.energy(cells, covered[key])
             found["area"] = float(covered[key].mean())
             found["iou"] = agreement.iou(cells, covered[key])
@@ -83,8 +96,16 @@ def _localisation(maps: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> pd.
     return pd.DataFrame(rows, index=maps.index, columns=["pointing", "energy", "area", "iou"])
 
 
-def _coverage(boxes: Sequence[Box], grid: MapGrid) -> agreement.FloatArray:
-    return agreement.coverage(boxes, grid.height, grid.width, grid.rows, grid.columns)
+def _pointing(cells: agreement.FloatArray, region: Region, grid: MapGrid) -> float:
+    if isinstance(region, np.ndarray):
+        return agreement.mask_pointing(cells, region, grid.margin)
+    return agreement.pointing(cells, region, grid.height, grid.width, grid.margin)
+
+
+def _coverage(region: Region, grid: MapGrid) -> agreement.FloatArray:
+    if isinstance(region, np.ndarray):
+        return agreement.mask_coverage(region, grid.rows, grid.columns)
+    return agreement.coverage(region, grid.height, grid.width, grid.rows, grid.columns)
 
 
 def object_scores(folder: Path) -> pd.DataFrame:

@@ -26,6 +26,8 @@ from dovision.store.map_tables import write_boxes
 from dovision.store.provenance import origin, surroundings
 from dovision.store.schemas import read_summary
 from dovision.store.tables import CLEAN, measured_samples
+from dovision.store.thumbnails import pictured_samples
+from dovision.store.unit_masks import write_object_masks
 from dovision.sweeps import reuse, sweep
 from dovision.training import model_cache
 from dovision.training.fit_callbacks import callbacks_of_tests
@@ -89,6 +91,10 @@ def _evaluate(settings: EvaluateSettings) -> None:
         if trainer.is_global_zero:
             boxes = images.boxes(settings.evaluation.split)
             write_boxes(run.path, boxes[boxes["sample"].isin(samples)])
+            masked = (samples if maps else sorted(pictured_samples(run.path))) if images.mask_names else ()
+            write_object_masks(
+                run.path, ((sample, images.masks(settings.evaluation.split, sample)) for sample in masked)
+            )
             passes = {**evaluation.pass_facts, **evaluation.attack_facts}
             found = measured_samples(run.path, [CLEAN, *map(condition_name, attack.eps)])
             run.record({**passes, **facts, "images": len(found)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,6 +113,8 @@ def map_evaluation(
         explainer.bind(images, split)
     explanation: MapSettings = settings.explanation.make()
     more = {"samples": samples, "permuted": networks.get(PERMUTED), "boxes": images.boxes(split)}
+    if images.mask_names:
+        more["masks"] = functools.partial(images.masks, split)
     return [settings.callbacks["maps"].make()(folder, explainers, explanation, networks[CLASSIFIER], **more)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -53,6 +53,8 @@ class MapEvaluation(Evaluation):
         samples: those that are evaluated, in order; the first ones get the sanity tests. None: all.
         permuted: a classifier of the same data that was fitted to permuted labels, or None.
         boxes: of known objects, as `Images.boxes` has them; None where none is known.
+        masks: of the known objects of a sample, by name; one that has the name of a class is judged in place of its
+            boxes. None where none is known.
 
     Example:
         >>> import tempfile
@@ -76,6 +78,7 @@ class MapEvaluation(Evaluation):
         samples: Sequence[int] | None = None,
         permuted: Classifier | None = None,
         boxes: pd.DataFrame | None = None,
+        masks: Callable[[int], Mapping[str, Mask]] | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std)
         self.folder = Path(folder)
@@ -85,6 +88,8 @@ class MapEvaluation(Evaluation):
         self.sanity = frozenset(range(sanity) if samples is None else samples[:sanity])
         self.permuted = permuted
         self.token_removal = TokenRemoval()
+        self.masks = masks
+        self._masks_of: dict[int, Mapping[str, Mask]] = {}  # of the samples of a batch
         self.boxes: defaultdict[tuple[int, str], list[Box]] = defaultdict(list)
         if boxes is not None:
             for sample, label, box in zip(boxes["sample"], boxes["label"], boxes_of(boxes), strict=True):
@@ -128,7 +133,9 @@ class MapEvaluation(Evaluation):
         if not len(asked.target):
             self.progress.advance(len(batch.image))
             return
-        sanity = self.sanity_classifiers if self.sanity.intersection(batch.sample.tolist()) else ()
+        samples = batch.sample.tolist()
+        self._masks_of = {} if self.masks is None else {sample: self.masks(sample) for sample in samples}
+        sanity = self.sanity_classifiers if self.sanity.intersection(samples) else ()
         self._drawing = len(batch.image) / len(self.explainers) / (1 + bool(self.settings.noise) + len(sanity))
         rows = [row for name in self.explainers for row in self._rows(name, asked)]
         rows.sort(key=lambda row: (row["sample"], row["class"]))
@@ -168,8 +175,9 @@ class MapEvaluation(Evaluation):
         maps, spread = self._cells(found)
         self.drawn[name] += len(maps)
         boxes = [self.boxes.get(key, []) for key in self._keys(asked)]
+        masks = [self._masks_of.get(sample, {}).get(label) for sample, label in self._keys(asked)]
         for metrics in self.metrics.values():
-            metrics[name].update(maps, boxes)
+            metrics[name].update(maps, boxes, masks)
         deletion, insertion = zip(*(self._areas(asked, row, cells) for row, cells in enumerate(maps)), strict=True)
         measured = {"deletion": deletion, "insertion": insertion, "spread": spread}
         yield from self._described(name, AS_IS, asked, maps, measured)

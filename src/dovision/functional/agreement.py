@@ -45,11 +45,25 @@ def coverage(boxes: Sequence[Box], height: int, width: int, rows: int, columns: 
     Raises:
         ValueError: the grid is finer than the image.
     """
-    geometry.grid_cell((1, height, width), 0, rows, columns)  # raises if the grid is too fine
-    inside = np.zeros((height, width))
+    inside = np.zeros((height, width), dtype=bool)
     for box in boxes:
         top, left, bottom, right = geometry.clip(box, height, width)
-        inside[top:bottom, left:right] = 1
+        inside[top:bottom, left:right] = True
+    return mask_coverage(inside, rows, columns)
+
+
+def mask_coverage(mask: Mask, rows: int, columns: int) -> FloatArray:
+    """Share of each cell's pixels that lie in a mask, in [0, 1], shape (rows, columns).
+
+    Args:
+        mask: of the image, shape (H, W).
+
+    Raises:
+        ValueError: the grid is finer than the image.
+    """
+    height, width = mask.shape
+    geometry.grid_cell((1, height, width), 0, rows, columns)  # raises if the grid is too fine
+    inside = mask.astype(np.float64)
     down, across = geometry.cell_edges(height, rows), geometry.cell_edges(width, columns)
     pixels = np.add.reduceat(np.add.reduceat(inside, down[:-1], axis=0), across[:-1], axis=1)
     return pixels / np.outer(np.diff(down), np.diff(across))
@@ -77,9 +91,20 @@ def pointing(cells: FloatArray, boxes: Sequence[Box], height: int, width: int, m
     """
     if not boxes:
         return np.nan
-    highest = np.flatnonzero(cells == cells.max())
-    found = [geometry.grid_cell((1, height, width), int(cell), *cells.shape) for cell in highest]
+    found = _highest_cells(cells, height, width)
     return float(np.mean([any(_centre_within(cell, box, margin) for box in boxes) for cell in found]))
+
+
+def mask_pointing(cells: FloatArray, mask: Mask, margin: float) -> float:
+    """Pointing game as `pointing`, with a mask of shape (H, W) in place of boxes; nan where it is empty.
+
+    A mask that is a box gives what the box gives.
+    """
+    if not mask.any():
+        return np.nan
+    rows, columns = (edge.astype(np.float64) for edge in mask.nonzero())
+    pixels = Box(rows, columns, rows + 1, columns + 1)  # type: ignore[arg-type]  # all of them at once
+    return float(np.mean([_centre_within(cell, pixels, margin) for cell in _highest_cells(cells, *mask.shape)]))
 
 
 def energy(cells: FloatArray, coverage: FloatArray) -> float:
@@ -196,9 +221,16 @@ def pooled_spearman(a: FloatArray, b: FloatArray, groups: npt.NDArray[np.int64])
     return whole + (len(names) - 1) * (without.mean() - without)
 
 
+def _highest_cells(cells: FloatArray, height: int, width: int) -> list[Box]:
+    highest = np.flatnonzero(cells == cells.max())
+    return [geometry.grid_cell((1, height, width), int(cell), *cells.shape) for cell in highest]
+
+
 def _centre_within(cell: Box, box: Box, margin: float) -> bool:
+    """Return whether the middle of a cell lies in a box, or in one of several, whose edges are arrays."""
     y, x = (cell.top + cell.bottom) / 2, (cell.left + cell.right) / 2
-    return box.top - margin <= y <= box.bottom + margin and box.left - margin <= x <= box.right + margin
+    down = (box.top - margin <= y) & (y <= box.bottom + margin)
+    return bool(np.any(down & (box.left - margin <= x) & (x <= box.right + margin)))
 
 
 def _cell_of_each_pixel(pixels: int, cells: int) -> npt.NDArray[np.int64]:

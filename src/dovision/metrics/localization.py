@@ -1,4 +1,4 @@
-"""Maps against boxes as metrics: the pointing game, and the share of a map's positive part inside the boxes."""
+"""Maps against boxes or masks as metrics: the pointing game, and the share of a map's positive part inside them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 from dovision import checks
 from dovision.functional import agreement
 from dovision.metrics._mean import ImageMean
-from dovision.types import Box
+from dovision.types import Box, Mask
 
 
 class _AgainstBoxes(ImageMean):
-    """Mean of a number of each map that has boxes, a positive cell, and no cell that is not finite.
+    """Mean of a number of each map that has boxes or a mask, a positive cell, and no cell that is not finite.
 
     Args:
         height, width: of the images, pixels.
@@ -27,31 +27,43 @@ class _AgainstBoxes(ImageMean):
         self.height = checks.positive_int("height", height)
         self.width = checks.positive_int("width", width)
 
-    def update(self, maps: Tensor, boxes: Sequence[Sequence[Box]]) -> None:
+    def update(self, maps: Tensor, boxes: Sequence[Sequence[Box]], masks: Sequence[Mask | None] | None = None) -> None:
         """Take maps into account.
 
         Args:
             maps: of B images on a common grid, positive where the image speaks for the class, shape (B, rows, columns).
             boxes: of each map, in pixels of the image; none where none is known.
+            masks: of each map, bool of shape (height, width), which is judged in place of its boxes; None: the boxes.
 
         Raises:
-            ValueError: there are not as many lists of boxes as maps.
+            ValueError: there are not as many lists of boxes, or masks, as maps, or a mask is not of the images' size.
         """
-        if len(maps) != len(boxes):
-            raise ValueError(f"boxes must be a list for each of the {len(maps)} maps, got {len(boxes)}.")
-        held = [
-            self.score(cells, own) if own and agreement.state(cells) == agreement.OK else np.nan
-            for cells, own in zip(maps.detach().cpu().numpy(), boxes, strict=True)
-        ]
-        self.add(torch.tensor(held, dtype=torch.float64))
+        masks = [None] * len(boxes) if masks is None else masks
+        if len(maps) != len(boxes) or len(maps) != len(masks):
+            raise ValueError(
+                f"boxes and masks must be one for each of the {len(maps)} maps, got {len(boxes)} and {len(masks)}."
+            )
+        held = map(self._held, maps.detach().cpu().numpy(), boxes, masks)
+        self.add(torch.tensor(list(held), dtype=torch.float64))
+
+    def _held(self, cells: agreement.FloatArray, boxes: Sequence[Box], mask: Mask | None) -> float:
+        if mask is not None and mask.shape != (self.height, self.width):
+            raise ValueError(f"a mask must have shape {(self.height, self.width)}, got {mask.shape}.")
+        if agreement.state(cells) != agreement.OK or not (boxes or mask is not None):
+            return np.nan
+        return self.score(cells, boxes) if mask is None else self.mask_score(cells, mask)
 
     @abstractmethod
     def score(self, cells: agreement.FloatArray, boxes: Sequence[Box]) -> float:
         """Of a map, shape (rows, columns), against its boxes."""
 
+    @abstractmethod
+    def mask_score(self, cells: agreement.FloatArray, mask: Mask) -> float:
+        """Of a map, shape (rows, columns), against its mask."""
+
 
 class PointingGame(_AgainstBoxes):
-    """Share of maps whose highest cell has its centre in a box, or at most `margin` pixels beside it.
+    """Share of maps whose highest cell has its centre in a box or mask, or at most `margin` pixels beside it.
 
     compute() is a scalar in [0, 1], float64; nan before the first map that has boxes. Maps without boxes, without a
     positive cell or with a cell that is not finite are left out.
@@ -65,7 +77,7 @@ class PointingGame(_AgainstBoxes):
     Example:
         >>> import torch
         >>> from dovision.metrics import PointingGame
-        >>> from dovision.types import Box
+        >>> from dovision.types import Box, Mask
         >>> metric = PointingGame(height=8, width=8, margin=0.0)
         >>> maps = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])  # 2 x 2 cells of 4 x 4 pixels
         >>> metric.update(maps, [[Box(0, 0, 4, 4)], [Box(0, 0, 4, 4)]])
@@ -79,6 +91,9 @@ class PointingGame(_AgainstBoxes):
 
     def score(self, cells: agreement.FloatArray, boxes: Sequence[Box]) -> float:
         return agreement.pointing(cells, boxes, self.height, self.width, self.margin)
+
+    def mask_score(self, cells: agreement.FloatArray, mask: Mask) -> float:
+        return agreement.mask_pointing(cells, mask, self.margin)
 
 
 class EnergyInBox(_AgainstBoxes):
@@ -95,7 +110,7 @@ class EnergyInBox(_AgainstBoxes):
     Example:
         >>> import torch
         >>> from dovision.metrics import EnergyInBox
-        >>> from dovision.types import Box
+        >>> from dovision.types import Box, Mask
         >>> metric = EnergyInBox(height=8, width=8)
         >>> metric.update(torch.tensor([[[3.0, 0.0], [0.0, 1.0]]]), [[Box(0, 0, 4, 4)]])
         >>> metric.compute()
@@ -104,3 +119,6 @@ class EnergyInBox(_AgainstBoxes):
 
     def score(self, cells: agreement.FloatArray, boxes: Sequence[Box]) -> float:
         return agreement.energy(cells, agreement.coverage(boxes, self.height, self.width, *cells.shape))
+
+    def mask_score(self, cells: agreement.FloatArray, mask: Mask) -> float:
+        return agreement.energy(cells, agreement.mask_coverage(mask, *cells.shape))

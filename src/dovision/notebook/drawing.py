@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dovision.report.figures.overlay import overlay
+from dovision.report.figures.overlay import OverlayPanel, overlay
 from dovision.report.style import PAPER
 from dovision.types import BOX_COLUMNS
 
@@ -32,7 +32,8 @@ def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str]) -> Fi
     pictures = pictures[..., 0] if pictures.shape[-1] == 1 else pictures
     numbers = values.detach().cpu().double().numpy()
     none = pd.DataFrame(columns=BOX_COLUMNS)
-    panels = [(title, picture, own, none, "") for title, picture, own in zip(titles, pictures, numbers, strict=False)]
+    shown_over = zip(titles, pictures, numbers, strict=False)
+    panels = [OverlayPanel(title, picture, own, none, {}, "") for title, picture, own in shown_over]
     return shown_in_notebooks(overlay(panels, float(abs(numbers).max()) or 1.0))
 
 

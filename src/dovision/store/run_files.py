@@ -21,7 +21,7 @@ from dovision.store.schemas import DIGESTS, SUMMARY
 from dovision.store.shards import SHARDS_FOLDER
 from dovision.store.tables import EFFECTS, SAMPLES
 from dovision.store.thumbnails import EFFECT_MAPS_FOLDER
-from dovision.store.unit_masks import MASKS_FILE
+from dovision.store.unit_masks import MASKS_FILE, OBJECT_MASKS_FILE
 
 RUN = "run.json"
 LOCK = ".run.lock"
@@ -91,6 +91,15 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         MASKS_FILE,
         "where units touch a part of their box alone: a row per unit of the images of which a picture is saved",
         ("store.unit_masks.masks_schema", "store.unit_masks.write_masks", "store.unit_masks.read_masks"),
+    ),
+    RunFile(
+        OBJECT_MASKS_FILE,
+        "where the dataset has masks: a row per object of the images that maps are drawn of, or else of those pictured",
+        (
+            "store.unit_masks.object_masks_schema",
+            "store.unit_masks.write_object_masks",
+            "store.unit_masks.read_object_masks",
+        ),
     ),
     RunFile(
         ATTACKS,

@@ -1,8 +1,9 @@
-"""The table of masks: the pixels that units touch inside their boxes, of the images of which a picture is saved."""
+"""Tables of masks: of units, of the images of which a picture is saved, and of known objects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from dovision.store.tables import METADATA, read_table, write_table
 from dovision.types import Mask
 
 MASKS_FILE = "masks.parquet"
+OBJECT_MASKS_FILE = "object_masks.parquet"
+ObjectMasks = Mapping[int, Mapping[str, Mask]]  # by sample and object
 UnitMasks = Mapping[tuple[int, str], Mask]  # by sample and unit
 
 
@@ -48,6 +51,42 @@ def read_masks(folder: Path) -> UnitMasks:
 def masks_of(rows: pd.DataFrame, masks: UnitMasks) -> list[Mask | None]:
     """The mask of each row's sample and unit; None where all of the box is touched."""
     return [masks.get(key) for key in zip(rows["sample"], rows["unit"], strict=True)]
+
+
+def object_masks_schema() -> pa.Schema:
+    """Columns of object_masks.parquet, a row per (sample, object) with a mask: those of `Images.masks`.
+
+    sample, object  the row in the split, the name of the mask; one that is a class's speaks for that class
+    height, width   of the image, in pixels
+    pixels          whether each pixel belongs to the object, as in masks.parquet
+    """
+    columns = {"sample": pa.int64(), "object": pa.string(), "height": pa.int32(), "width": pa.int32()}
+    return pa.schema({**columns, "pixels": pa.binary()}, metadata=METADATA)
+
+
+def write_object_masks(folder: Path, masks: Iterable[tuple[int, Mapping[str, Mask]]]) -> None:
+    """Write object_masks.parquet, from samples and their masks; no file where there is none."""
+    schema = object_masks_schema()
+    rows = [
+        {"sample": sample, "object": name, "height": len(mask), "width": mask.shape[1], "pixels": packed(mask)}
+        for sample, own in masks
+        for name, mask in own.items()
+    ]
+    if rows:
+        write_table(folder / OBJECT_MASKS_FILE, schema, [pa.RecordBatch.from_pylist(rows, schema)])
+
+
+def read_object_masks(folder: Path, samples: Collection[int] | None = None) -> ObjectMasks:
+    """The masks of object_masks.parquet, of some samples or of all; none where a run has no such file.
+
+    Errors are those of `tables.read_table`.
+    """
+    found: defaultdict[int, dict[str, Mask]] = defaultdict(dict)
+    if (folder / OBJECT_MASKS_FILE).is_file():
+        for row in read_table(folder / OBJECT_MASKS_FILE).to_pylist():
+            if samples is None or row["sample"] in samples:
+                found[row["sample"]][row["object"]] = _unpacked(row["pixels"], row["height"], row["width"])
+    return dict(found)
 
 
 def packed(mask: Mask) -> bytes:

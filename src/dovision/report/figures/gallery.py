@@ -37,8 +37,8 @@ from dovision.store.map_tables import MapGrid
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, largest_effect, likeliest_word, read_effects, read_samples, read_task
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.store.unit_masks import UnitMasks, masks_of, read_masks
-from dovision.types import Box
+from dovision.store.unit_masks import ObjectMasks, UnitMasks, masks_of, read_masks
+from dovision.types import Box, Mask
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
 FOR, OTHER = COLOURS[4], COLOURS[5]  # boxes that speak for the class, and the others
@@ -151,7 +151,13 @@ def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize
 
 
 @styled
-def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.DataFrame, grid: MapGrid) -> Figure:
+def map_gallery(
+    pictures: Mapping[int, Picture],
+    frame: pd.DataFrame,
+    boxes: pd.DataFrame,
+    grid: MapGrid,
+    masks: ObjectMasks = MappingProxyType({}),
+) -> Figure:
     """A row per image: the image, then each explainer's map of one class; a colour scale for all maps of an explainer.
 
     Args:
@@ -159,6 +165,7 @@ def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.
         frame: a row per (sample, explainer): class, correct (None without a label), state, cells.
         boxes: of these samples, with label.
         grid: what the cells and the boxes lie on.
+        masks: of objects of these samples.
     """
     explainers = list(dict.fromkeys(frame["explainer"]))
     sizes = frame.loc[frame["state"] == OK, "cells"].map(lambda cells: float(np.abs(cells).max()))
@@ -174,7 +181,7 @@ def map_gallery(pictures: Mapping[int, Picture], frame: pd.DataFrame, boxes: pd.
         for axes, explainer in zip(row[1:], explainers, strict=True):
             _map(axes, maps.loc[explainer], grid, edges, largest.get(explainer, 1.0))
         for axes in row:
-            outline_boxes(axes, boxes[boxes["sample"] == sample], label)
+            outline_objects(axes, boxes[boxes["sample"] == sample], masks.get(sample, {}), label)
             axes.set(xticks=[], yticks=[], xlim=edges[:2], ylim=edges[2:], aspect="equal")
             axes.spines[:].set(visible=True, color=LINE)
     for axes, title in zip(panels[0], ["image", *explainers], strict=True):
@@ -192,9 +199,19 @@ def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, 
     axes.pcolormesh(across, down, cells, cmap=DIVERGING, vmin=-largest, vmax=largest, rasterized=True)
 
 
-def outline_boxes(axes: Axes, boxes: pd.DataFrame, label: str) -> None:
-    """Draw boxes, those that speak for a class in one colour and the others in another, legible on any image."""
-    for spoken_for, box in zip(boxes["label"], boxes_of(boxes), strict=True):
-        for colour, width in ((PAPER if axes.images else INK, 1.8), (FOR if spoken_for == label else OTHER, 1.0)):
+def outline_objects(axes: Axes, boxes: pd.DataFrame, masks: Mapping[str, Mask], label: str) -> None:
+    """Draw outlines of objects, those that speak for a class in one colour and the others in another.
+
+    A mask that has the name of a class is drawn in place of the boxes that speak for that class.
+    """
+    below = PAPER if axes.images else INK  # so that they are legible on any image
+    shown = boxes[~boxes["label"].isin(list(masks))]
+    for spoken_for, box in zip(shown["label"], boxes_of(shown), strict=True):
+        for colour, width in ((below, 1.8), (FOR if spoken_for == label else OTHER, 1.0)):
             place = (box.left, box.top), box.width, box.height
             axes.add_patch(Rectangle(*place, fill=False, edgecolor=colour, linewidth=width))
+    for name, mask in masks.items():
+        height, width = mask.shape
+        across, down = np.arange(-0.5, width + 1), np.arange(-0.5, height + 1)  # middles of pixels, with a border
+        for colour, line in ((below, 1.8), (FOR if name == label else OTHER, 1.0)):
+            axes.contour(across, down, np.pad(mask, 1), levels=[0.5], colors=[colour], linewidths=line)

@@ -29,6 +29,7 @@ from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 from dovision.store.thumbnails import chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.unit_masks import read_object_masks
 
 TITLES = {
     "pointing": "pointing\ngame ↑",
@@ -231,7 +232,9 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
     pictured = samples_in_conditions(run.folder, [CLEAN])
     shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured)]
     shown = shown.sort_values("sample", key=lambda sample: sample.map(pictured.index), kind="stable")
-    located = shown.merge(boxes.rename(columns={"label": "class"})[["sample", "class"]], on=["sample", "class"])
+    masks = read_object_masks(run.folder, pictured)
+    spoken = pd.DataFrame([*explanation_metrics.object_regions(boxes, masks)], columns=["sample", "class"])
+    located = shown.merge(spoken.astype({"sample": int, "class": str}), on=["sample", "class"])
     pairs = pd.concat([located, shown]).drop_duplicates("sample")[["sample", "class"]].iloc[:most]
     if pairs.empty:
         return
@@ -239,11 +242,11 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
     pictures = {int(sample): load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
     text = (
         "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer. Yellow: boxes "
-        "that speak for the class; light blue: other objects. Images with a box come first."
+        "and masks that speak for the class; light blue: other objects. Images with one come first."
     )
     how = chosen_in_words(run.summary["labels"])
     words = _map_caption(run, text, f"n = {len(pictures)}, {how}; single images, so no interval.")
-    figure = map_gallery(pictures, frame, boxes[boxes["sample"].isin(pictures)], read_grid(run.folder))
+    figure = map_gallery(pictures, frame, boxes[boxes["sample"].isin(pictures)], read_grid(run.folder), masks)
     data = frame.assign(cells=[" ".join(f"{cell:.5g}" for cell in cells) for cells in frame["cells"]])
     yield ReportFigure("map_gallery", "Images, boxes and maps", words, figure, data)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from dovision.analysis.explanation_metrics import object_regions
 from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
 from dovision.functional.geometry import stack
-from dovision.report.figures.gallery import on_likeliest, outline_boxes
+from dovision.report.figures.gallery import on_likeliest, outline_objects
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened, styled
@@ -27,12 +28,22 @@ from dovision.store.map_tables import AS_IS, BOXES_FILE, MAPS_FILE, read_box_tab
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, boxes_of, likeliest_word, read_effects, read_samples, read_task
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.store.unit_masks import masks_of, read_masks
-from dovision.types import BOX_COLUMNS
+from dovision.store.unit_masks import masks_of, read_masks, read_object_masks
+from dovision.types import BOX_COLUMNS, Mask
 
 OVERLAY = "overlay"
 _OPAQUE = 0.75  # of the largest value; 0 is clear
-_Panel = tuple[str, Picture, npt.NDArray[np.float64], pd.DataFrame, str]  # title, image, values, boxes, class
+
+
+class OverlayPanel(NamedTuple):
+    """An image with values over it, shape (H', W'), and what is known of its objects."""
+
+    title: str
+    picture: Picture
+    values: npt.NDArray[np.float64]
+    boxes: pd.DataFrame
+    masks: Mapping[str, Mask]
+    label: str  # the class
 
 
 @dataclass
@@ -50,22 +61,22 @@ class Overlay(FigureComponent):
             count = len(panels)
         if not panels:
             return
-        boxed = any(len(boxes) for _, _, _, boxes, _ in panels)
-        objects = "; yellow boxes: objects that speak for the class, light blue ones: others" if boxed else ""
-        text = f"{what}; {SIGN}{objects}."
+        known = any(len(panel.boxes) or panel.masks for panel in panels)
+        outlines = "; yellow boxes and outlines: objects that speak for the class, light blue ones: others"
+        text = f"{what}; {SIGN}{outlines if known else ''}."
         how = chosen_in_words(run.summary["labels"])
         pictures = f"n = {count} {'picture' if count == 1 else 'pictures'}"
         words = caption(text, [run], f"{pictures}; {how}; single images, so no interval.")
         data = pd.DataFrame(
             [
-                {"panel": title, "row": row, "column": column, "value": value}
-                for title, _, values, _, _ in panels
-                for (row, column), value in np.ndenumerate(_coarse(values))
+                {"panel": panel.title, "row": row, "column": column, "value": value}
+                for panel in panels
+                for (row, column), value in np.ndenumerate(_coarse(panel.values))
             ]
         )
         yield ReportFigure(OVERLAY, "Over the image", words, overlay(panels, limit), data)
 
-    def _effects(self, run: Run) -> tuple[list[_Panel], float]:
+    def _effects(self, run: Run) -> tuple[list[OverlayPanel], float]:
         samples = read_samples(run.folder)
         clean = samples[samples["condition"] == CLEAN]
         boxes, pictured = _boxes(run), samples_in_conditions(run.folder, [CLEAN])
@@ -76,8 +87,9 @@ class Overlay(FigureComponent):
         if not measured:
             return [], 1.0
         names = clean.set_index("sample")["name"]
-        masks, known = read_masks(run.folder), set(boxes["sample"])
-        panels: list[_Panel] = []
+        masks, objects = read_masks(run.folder), read_object_masks(run.folder, pictured)
+        known = {*boxes["sample"], *objects}
+        panels: list[OverlayPanel] = []
         size = effects["effect"].abs().groupby(effects["sample"]).max()
         for sample in sorted(measured, key=lambda each: (each not in known, -size[each]))[: self.most]:
             units = effects[effects["sample"] == sample]
@@ -88,16 +100,19 @@ class Overlay(FigureComponent):
             label = f"\ntrue: {shortened(first['label'], 22)}" if first["label"] != first["predicted"] else ""
             if not first["label"]:
                 label = f"\n{shortened(names[sample], 26)}"
-            panels.append((title + label, picture, values, boxes[boxes["sample"] == sample], first["predicted"]))
-        return panels, float(max(np.abs(values).max() for _, _, values, _, _ in panels)) or 1.0
+            own = boxes[boxes["sample"] == sample], objects.get(sample, {})
+            panels.append(OverlayPanel(title + label, picture, values, *own, first["predicted"]))
+        return panels, float(max(np.abs(panel.values).max() for panel in panels)) or 1.0
 
-    def _maps(self, run: Run) -> tuple[list[_Panel], float]:
+    def _maps(self, run: Run) -> tuple[list[OverlayPanel], float]:
         """The maps of one image, each by its largest value, with the sign of effects."""
         maps, boxes, grid = read_maps(run.folder), _boxes(run), read_grid(run.folder)
         pictured = samples_in_conditions(run.folder, [CLEAN])
         shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured) & (maps["state"] == OK)]
         shown = shown[~shown["explainer"].isin(REFERENCE_MAPS)]
-        located = shown.merge(boxes[["sample", "label"]].rename(columns={"label": "class"}), on=["sample", "class"])
+        masks = read_object_masks(run.folder, pictured)
+        spoken = pd.DataFrame([*object_regions(boxes, masks)], columns=["sample", "class"])
+        located = shown.merge(spoken.astype({"sample": int, "class": str}), on=["sample", "class"])
         if shown.empty:
             return [], 1.0
         first = (located if len(located) else shown).iloc[0]
@@ -105,33 +120,32 @@ class Overlay(FigureComponent):
         names = list(own["explainer"].astype(str))
         chosen = [name for name in names if name not in RIVALS][:1] + [name for name in RIVALS if name in names]
         picture = load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), CLEAN))
-        panels: list[_Panel] = []
+        panels: list[OverlayPanel] = []
         for name in chosen[: self.most]:
             cells = own.loc[own["explainer"] == name, "cells"].iloc[0].reshape(grid.rows, grid.columns)
             values = -_enlarged(cells, grid.height, grid.width) / np.abs(cells).max()
-            panels.append(
-                (component_name(name), picture, values, boxes[boxes["sample"] == first["sample"]], first["class"])
-            )
+            own = boxes[boxes["sample"] == first["sample"]], masks.get(int(first["sample"]), {})
+            panels.append(OverlayPanel(component_name(name), picture, values, *own, first["class"]))
         return panels, 1.0
 
 
 @styled
-def overlay(panels: Sequence[_Panel], limit: float) -> Figure:
+def overlay(panels: Sequence[OverlayPanel], limit: float) -> Figure:
     """Images side by side, each with values over it: red below 0, blue above, the clearer the smaller; and boxes.
 
     Args:
-        panels: title, image of 8 bits (H, W) or (H, W, 3), values (H', W'), boxes with label, and the class.
+        panels: images of 8 bits, (H, W) or (H, W, 3), with values, and boxes and masks on the scale of these.
         limit: the size of value that has the deepest colour.
     """
     scale, colours = Normalize(-limit, limit), colormaps[EFFECT_COLOURS]
     figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, picture, values, boxes, label) in zip(drawn, panels, strict=True):
-        extent: Any = (0, values.shape[1], values.shape[0], 0)
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
-        axes.imshow(painted_effects(values, limit), interpolation="none", extent=extent)
-        outline_boxes(axes, boxes, label)
-        _frame(axes, title)
+    for axes, panel in zip(drawn, panels, strict=True):
+        extent: Any = (0, panel.values.shape[1], panel.values.shape[0], 0)
+        axes.imshow(panel.picture, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
+        axes.imshow(painted_effects(panel.values, limit), interpolation="none", extent=extent)
+        outline_objects(axes, panel.boxes, panel.masks, panel.label)
+        _frame(axes, panel.title)
     label = "effect on the class" if limit != 1.0 else "relative to the map's largest"
     figure.colorbar(ScalarMappable(scale, colours), ax=list(drawn), label=shortened(label, 30), aspect=20, pad=0.02)
     return figure
