@@ -125,6 +125,7 @@ def test_each_file_of_other_runs_counts(condition, original):
         assert unlike() == ""
 
 
+@pytest.mark.long  # the decision is above, file by file
 def test_if_the_source_is_measured_again_so_is_what_used_it(condition, run_command, capsys):
     def effects() -> bytes:
         return Path("user", "effects.parquet").read_bytes()

@@ -229,6 +229,7 @@ def of_a_second_device(root: Path, context: pytest.MonkeyPatch) -> None:
 UNANSWERED = (*OTHER, only_times, table_and_digest, gone_data, receipts_damaged, another_folder, of_a_second_device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", UNANSWERED, ids=[change.__name__ for change in UNANSWERED])
 def test_a_receipt_answers_until_anything_changes(condition, receipt, monkeypatch, change, capsys):
     capsys.readouterr()
@@ -240,11 +241,13 @@ def test_a_receipt_answers_until_anything_changes(condition, receipt, monkeypatc
     assert not receipt()
 
 
+@pytest.mark.slow
 def test_a_receipt_answers_no_other_command_line(receipt):
     for more in ("rerun=all", "dry_run=true", "print_config=true", "-m", "seed=1", "note=x", "+hydra.x=1"):
         assert not receipt(more), more
 
 
+@pytest.mark.slow
 def test_a_command_that_finds_its_run_completed_imports_no_torch(condition, receipt):
     script = (
         f"import sys\nfrom dovision.cli.scripts import evaluate\nsys.argv = ['dovision-evaluate', *{[*SMALL, *HERE]}]\n"

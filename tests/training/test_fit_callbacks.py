@@ -46,7 +46,8 @@ def test_the_trainers_of_an_evaluation_get_device_stats_and_a_callback_of_the_us
     tests = []
     monkeypatch.setattr(Timer, "setup", lambda self, trainer, pl_module, stage: tests.append(stage))
     words = ("callbacks=[device_stats,early_stopping]", "+callbacks.own._target_=pytorch_lightning.callbacks.Timer")
-    detection = ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm", "detection.test_images=20")
+    detection = ("detector=[max_softmax]", "+attack@detection.attacks.fgsm=fgsm")
+    detection += ("detection.val_images=40", "detection.test_images=20")
     assert dovision_evaluate(f"output_root={copy}", *words, *detection, "trainer.log_every_n_steps=1") == 0
     assert tests == ["fit", "test", "test"]
     (run,) = read_sweep(copy / "evaluate")

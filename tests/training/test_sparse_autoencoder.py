@@ -148,6 +148,7 @@ def undisturbed(tmp_path_factory, run_command):
     return root
 
 
+@pytest.mark.long  # test_checkpointing.py stops fits of Lightning's loop, which this one shares
 @pytest.mark.slow
 def test_a_stopped_fit_goes_on_to_the_bytes_of_an_undisturbed_one(
     undisturbed, tmp_path, run_command, monkeypatch, capsys
