@@ -369,10 +369,10 @@ class ViewSettings(TrainSettings):
         dataset = content["dataset"]
         if not isinstance(dataset, Component) or dataset.get("root") != _MISSING:
             return content
-        return {**content, "dataset": dataset.replaced(root=str(_photograph()))}
+        return {**content, "dataset": dataset.replaced(root=str(example_photograph()))}
 
 
-def _photograph() -> Path:
+def example_photograph() -> Path:
     """A photograph that scikit-learn comes with."""
     found = find_spec("sklearn")
     assert found is not None
