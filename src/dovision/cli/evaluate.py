@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 
@@ -16,14 +18,16 @@ from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
 from dovision.evaluation.callback import ClassifierUnderTest
-from dovision.evaluation.test_images import test_samples
+from dovision.evaluation.test_images import shard_samples, test_samples
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Intervention
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
+from dovision.store.job_shards import SHARD, check_complete, finished_shards, missing_shards
 from dovision.store.map_tables import write_boxes
 from dovision.store.provenance import origin, surroundings
+from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.store.schemas import read_summary
 from dovision.store.tables import CLEAN, measured_samples
 from dovision.store.thumbnails import pictured_samples
@@ -44,6 +48,8 @@ def evaluate_effects(settings: EvaluateSettings) -> float | None:
         The number that `optimized_metric` names, nan if this run has none; None if that names nothing.
     """
     _evaluate(settings)
+    if settings.evaluation.shard is not None:
+        _merge(settings)
     return None if settings.optimized_metric is None else _optimized(settings.optimized_metric)
 
 
@@ -54,13 +60,28 @@ def _optimized(metric: str) -> float:
         return math.nan
 
 
+def _merge(settings: EvaluateSettings) -> None:
+    """Merge the shards of this job if it was the last one of them; one process does it, others leave it to that."""
+    with session.merged_job(settings) as merged:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        if missing := missing_shards(folder, settings.evaluation.shards):
+            log.info("%d of %d shards are not completed yet: %s", len(missing), settings.evaluation.shards, folder)
+            return
+        try:
+            _evaluate(merged)
+        except BeingWritten:
+            log.info("another process merges the shards: %s", folder)
+
+
 def _evaluate(settings: EvaluateSettings) -> None:
     run = reuse.open_run(settings)
     if run is None:
         return
+    if settings.evaluation.is_merged:
+        _check_shards(run, settings.evaluation.shards)
     with session.running(run, settings) as own, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
         images = reuse.open_images(settings)
-        samples = test_samples(settings.evaluation, images)
+        samples = shard_samples(settings.evaluation, test_samples(settings.evaluation, images))
         intervention: Intervention = settings.intervention.make()
         intervention.bind(images, settings.evaluation.split)
         attack: Attack = settings.attack.make()
@@ -74,8 +95,10 @@ def _evaluate(settings: EvaluateSettings) -> None:
         facts = {**around, **model_cache.facts(images, fitted)}
 
         DISPLAY.step("effects")
+        shards = settings.evaluation.shards
+        merged = finished_shards(run.path, shards, origin(facts)) if settings.evaluation.is_merged else None
         evaluation = callbacks.effect_evaluation(
-            settings, run.path, images, networks, intervention, attack, origin(facts)
+            settings, run.path, images, networks, intervention, attack, origin(facts), merged
         )
         maps = callbacks.map_evaluation(settings, run.path, images, samples, networks)
         trainer = make_trainer(
@@ -85,7 +108,9 @@ def _evaluate(settings: EvaluateSettings) -> None:
             enable_checkpointing=False,
             use_distributed_sampler=False,
         )
-        data = callbacks.evaluation_data(settings, images, samples)
+        _check_devices(settings, trainer.world_size)
+        first = samples[: settings.evaluation.batch_size]  # from which the callback knows what there is
+        data = callbacks.evaluation_data(settings, images, samples if merged is None else first)
         trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
 
         if trainer.is_global_zero:
@@ -97,7 +122,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
             )
             passes = {**evaluation.pass_facts, **evaluation.attack_facts}
             found = measured_samples(run.path, [CLEAN, *map(condition_name, attack.eps)])
-            run.record({**passes, **facts, "images": len(found)})
+            run.record({**passes, **facts, "images": len(found), **_place(settings, evaluation.counted)})
             if not limits(settings.trainer) and (found != set(samples) or any(each.lost for each in maps)):
                 least = min([len(found), *(each.tested for each in maps)])
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
@@ -114,6 +139,26 @@ def _evaluate(settings: EvaluateSettings) -> None:
                 for line in comparison_lines(compared):
                     log.info(line)
     print_headlines(run.path)
+
+
+def _check_shards(run: RunDirectory, shards: int) -> None:
+    """Refuse to merge into a run, and let go of it, as long as shards are missing."""
+    try:
+        check_complete(run.path, shards)
+    except ValueError:
+        run.close()
+        raise
+
+
+def _check_devices(settings: EvaluateSettings, devices: int) -> None:
+    if settings.evaluation.shards > 1 and devices > 1:
+        raise ValueError(f"evaluation.shards needs one device a job, got {devices}. Set trainer.devices=1.")
+
+
+def _place(settings: EvaluateSettings, counted: Mapping[str, Any]) -> dict[str, Any]:
+    """The fact by which a shard is merged; nothing of other runs."""
+    own = settings.evaluation
+    return {} if own.shard is None else {SHARD: {"number": own.shard, "of": own.shards, "state": dict(counted)}}
 
 
 def _steps(settings: EvaluateSettings) -> list[str]:

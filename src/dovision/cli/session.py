@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import read_write
 from pytorch_lightning.loggers import Logger
 
 from dovision.config import hashing
@@ -23,6 +25,7 @@ from dovision.runtime.outcomes import ImagesLost, JobFailed
 from dovision.runtime.process_state import freeing_memory, is_rank_zero, isolated
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.signals import Stop, Stopped
+from dovision.store.job_shards import SHARD_KEY, merged_folder
 from dovision.store.provenance import peak_memory, provenance
 from dovision.store.run_directory import BeingWritten, RunDirectory
 from dovision.tracking.loggers import closing_loggers, log_run, make_loggers
@@ -75,6 +78,22 @@ def running(run: RunDirectory, settings: EvaluateSettings) -> Iterator[Session]:
         ):
             log.info("run %s", run.path)
             yield Session(stop, loggers)
+
+
+@contextmanager
+def merged_job(settings: EvaluateSettings) -> Iterator[EvaluateSettings]:
+    """A block in which this job is the run into which its shard is merged; gives the settings of that."""
+    own: Any = HydraConfig.instance().cfg
+    merged = copy.deepcopy(own)
+    with read_write(merged.hydra):
+        merged.hydra.runtime.output_dir = str(merged_folder(Path(own.hydra.runtime.output_dir)))
+        task = [override for override in own.hydra.overrides.task if not override.startswith(SHARD_KEY)]
+        merged.hydra.overrides.task = task
+    HydraConfig.instance().cfg = merged
+    try:
+        yield settings.of_merged()
+    finally:
+        HydraConfig.instance().cfg = own
 
 
 @contextmanager

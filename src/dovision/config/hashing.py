@@ -53,6 +53,8 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "trainer.log_every_n_steps",
     "trainer.profiler",
     "evaluation.checkpoint_every",
+    "evaluation.shards",
+    "evaluation.shard",
 )
 
 WATCHING = (  # targets of components that look on, and change no number
@@ -160,8 +162,15 @@ def _below(key: str, _root_: DictConfig) -> str:
 
 
 def run_hash(_root_: DictConfig) -> str:
-    """The hash that names a run's directory; the resolver `run_hash` of the configuration."""
-    return content_hash(without_irrelevant(resolved(_root_)))
+    """The hash that names a run's directory, with the number of a shard; the resolver `run_hash`."""
+    content = resolved(_root_)
+    name, own = content_hash(without_irrelevant(content)), content.get("evaluation", {})
+    return name if own.get("shard") is None else shard_name(name, own["shard"], own["shards"])
+
+
+def shard_name(run: str, number: int, shards: int) -> str:
+    """The name of the directory of a shard of a run, such as 0123456789ab-3-of-64."""
+    return f"{run}-{number}-of-{shards}"
 
 
 def relevant_settings(settings: CommandSettings) -> dict[str, Any]:

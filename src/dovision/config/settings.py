@@ -253,7 +253,28 @@ class EvaluationSettings(Section):
     permuted_labels: Switch
     store_adversarial: Switch
     checkpoint_every: Whole  # images
+    shards: Whole
+    shard: Count | None  # from 0; None: all, or the run that is merged
     num_thumbnails: Count
+
+    @model_validator(mode="after")
+    def _number_shards(self) -> EvaluationSettings:
+        if self.shard is not None and self.shard >= self.shards:
+            raise ValueError(
+                f"evaluation.shard must be below evaluation.shards, got {self.shard} of {self.shards}. For all of 8: "
+                "-m evaluation.shards=8 'evaluation.shard=range(8)'."
+            )
+        if self.shards > 1 and self.store_adversarial:
+            raise ValueError(
+                f"evaluation.store_adversarial needs one run, got evaluation.shards={self.shards}. Set "
+                "evaluation.shards=1, or evaluation.store_adversarial=false."
+            )
+        return self
+
+    @property
+    def is_merged(self) -> bool:
+        """True of the run that is merged from shards."""
+        return self.shards > 1 and self.shard is None
 
 
 class AdaptiveSettings(Section):
@@ -325,6 +346,23 @@ class EvaluateSettings(TrainSettings):
         for name in (self.detection.adaptive.detectors or ()) if self.detector else ():
             checks.choice("detection.adaptive.detectors", name, self.detector)
         return self
+
+    @model_validator(mode="after")
+    def _cut_effects_alone(self) -> EvaluateSettings:
+        for name in ("explainer", "detector") if self.evaluation.shards > 1 else ():
+            if getattr(self, name):
+                raise ValueError(
+                    f"evaluation.shards cuts the measurement of effects alone, got {self.evaluation.shards} shards and "
+                    f"{name}={','.join(getattr(self, name))}. Set {name}=[] here, and run it by a command of its own "
+                    "without shards."
+                )
+        return self
+
+    def of_merged(self) -> EvaluateSettings:
+        """The settings of the run into which this shard is merged."""
+        merged = self.model_copy(update={"evaluation": self.evaluation.model_copy(update={"shard": None})})
+        merged._record = {**self._record, "evaluation": {**self._record["evaluation"], "shard": None}}
+        return merged
 
     @property
     def adaptively_attacked(self) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from dovision.evaluation.maps import MapEvaluation
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.progress import DISPLAY
 from dovision.store.detection_tables import ADAPTIVE_STEPS, TEST, adaptive_schema
+from dovision.store.shards import FinishedShard
 from dovision.store.tables import TableWriter
 from dovision.store.thumbnails import PictureChoice
 from dovision.training import model_cache
@@ -79,8 +80,12 @@ def effect_evaluation(
     intervention: Intervention,
     attack: Attack,
     origin: Mapping[str, Any],
+    merged: Sequence[FinishedShard] | None = None,
 ) -> EffectEvaluation:
-    """The callback that measures effects; `origin` is what its rows depend on besides the configuration."""
+    """The callback that measures effects; `origin` is what its rows depend on besides the configuration.
+
+    `merged` are the shards of which the rows are taken, None: they are measured.
+    """
     own, make = settings.evaluation, settings.callbacks["effects"].make()
     evaluation: EffectEvaluation = make(
         intervention,
@@ -97,6 +102,7 @@ def effect_evaluation(
         store_adversarial=own.store_adversarial,
         checkpoint_every=own.checkpoint_every,
         origin=origin,
+        merged=merged,
     )
     return evaluation
 

@@ -48,11 +48,8 @@ class ConditionMetrics:
                 metric.to(device)
         self.clean.to(device)
 
-    def add(self, samples: _Rows, effects: _Rows, sums: _Rows | None = None) -> None:
-        """Take images into account, by all their rows of samples.parquet and of effects.parquet.
-
-        Where not all of the latter are kept, average effects are those of the sums over all, from effect_sums.parquet.
-        """
+    def add_samples(self, samples: _Rows) -> None:
+        """Take images into account, by all their rows of samples.parquet."""
         frame: pd.DataFrame = samples.select(SAMPLE_COLUMNS).to_pandas()
         for condition, rows in frame.groupby("condition", observed=True):
             values = {name: torch.tensor(rows[name].to_numpy(float)) for name in SAMPLE_COLUMNS[1:]}
@@ -61,14 +58,15 @@ class ConditionMetrics:
                 self.clean.update(above_resolution(values[SIZE]))
             else:
                 self.successful[condition].append(above_resolution(values[SIZE][values["success"] == 1]))
-        if sums is not None:
-            self._add_sums(sums)
-            return
+
+    def add_effects(self, effects: _Rows) -> None:
+        """Take images into account in average effects, by all their rows of effects.parquet."""
         frame = effects.select(EFFECT_COLUMNS).to_pandas()
         for condition, rows in frame.groupby("condition", observed=True):
             self.average_effects[condition].update(*self._by_unit(rows))
 
-    def _add_sums(self, sums: _Rows) -> None:
+    def add_sums(self, sums: _Rows) -> None:
+        """The same by the sums over all classes, from effect_sums.parquet, where not all rows are kept."""
         place, shape = self.cells.places(sums), self.cells.shape
         total, count = np.zeros((2, self.cells.number))
         np.add.at(total, place, sums["total"].to_numpy() * QUANTUM)

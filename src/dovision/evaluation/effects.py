@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,14 +28,22 @@ from dovision.evaluation.kept_classes import kept_classes
 from dovision.functional.logit_checks import finite
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
+from dovision.io.atomic import replacing
 from dovision.models.conv_autoencoder import code_of, has_dictionary
 from dovision.propagation import Outcome, Propagation
 from dovision.store.activity import ACTIVITY, activity_columns, activity_schema
 from dovision.store.adversarial_cache import Keeper
 from dovision.store.effect_sums import SUMS, Cells, merged_sums, sums_columns, sums_schema
-from dovision.store.shards import Shards, by_sample
+from dovision.store.shards import FinishedShard, Shards, by_sample
 from dovision.store.tables import CLEAN, EFFECTS, SAMPLES, effects_schema, row_groups, samples_schema
-from dovision.store.thumbnails import PictureChoice, pictured_samples, remove_images, save_image, thumbnail_path
+from dovision.store.thumbnails import (
+    EFFECT_MAPS_FOLDER,
+    PictureChoice,
+    pictured_samples,
+    remove_images,
+    save_image,
+    thumbnail_path,
+)
 from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched
 from dovision.store.unit_masks import write_masks
 from dovision.types import CODE, INPUT, Batch, Box, Mask, Shape, Task
@@ -66,6 +75,8 @@ class EffectEvaluation(Evaluation):
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
         store_adversarial: whether all attacked images are saved, as they are.
         checkpoint_every: images after which their rows are finished on disk.
+        merged: shards of the job, completed runs that measured the images in their order; their rows are taken, and
+            none is measured. None: there are none.
         origin: what the rows depend on besides the configuration; a change of it is the end of finished shards. None:
             nothing is resumed.
 
@@ -105,6 +116,7 @@ class EffectEvaluation(Evaluation):
         store_adversarial: bool = False,
         checkpoint_every: int = 64,
         origin: Mapping[str, Any] | None = None,
+        merged: Sequence[FinishedShard] | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std)
         self.intervention = checks.instance("intervention", intervention, Intervention, "such as PixelGrid(7, 7)")
@@ -120,6 +132,7 @@ class EffectEvaluation(Evaluation):
         self.store_adversarial = store_adversarial and bool(self.attack.eps)
         self.checkpoint_every = checkpoint_every
         self.origin = origin
+        self.merged = merged
 
     @property
     def pass_facts(self) -> dict[str, Any]:
@@ -159,6 +172,8 @@ class EffectEvaluation(Evaluation):
         self.cells = Cells(*map(tuple, names))
         place, merged = (trainer.global_rank, trainer.world_size), {SUMS: merged_sums}
         self.shards = Shards(self.folder, self._schemas(), self.checkpoint_every, self._origin(), *place, merged)
+        if self.merged:
+            self._adopt(self.merged)
         self._load_state(self.shards.state)
         self.pictures.offer_rows(self.shards.finished(SAMPLES))
         self.metrics = self._metrics()
@@ -169,6 +184,21 @@ class EffectEvaluation(Evaluation):
         keeper = Keeper(self.folder, MAIN, self.attack, self.images) if self.store_adversarial else None
         self.keeper = self.opened(keeper) if keeper is not None else None
         self.progress = self.stage("effects", "passes", done=self.forward_passes + self.skipped_edits)
+
+    def _adopt(self, shards: Sequence[FinishedShard]) -> None:
+        """Take the rows and the pictures of shards, of which some pictures give way in the end."""
+        self.shards.adopt(shards)
+        for shard in shards:
+            for path in sorted((shard.folder / EFFECT_MAPS_FOLDER).glob("*.png")):
+                own = self.folder / EFFECT_MAPS_FOLDER / path.name
+                own.parent.mkdir(exist_ok=True)
+                with replacing(own) as partial:
+                    shutil.copyfile(path, partial)
+
+    @property
+    def counted(self) -> Mapping[str, Any]:
+        """What was counted over all images, once the test is over, in plain types: the state of a shard of a job."""
+        return self.shards.state
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
         done = self.shards.done - self.tested
@@ -200,7 +230,11 @@ class EffectEvaluation(Evaluation):
             code = code_of(self.propagation.classifier, batch.image)
             self._count(images)
             rows[ACTIVITY] = activity_columns(batch.sample, outcome.units, code)
-        self.metrics.add(rows[SAMPLES], rows[EFFECTS], rows.get(SUMS))
+        self.metrics.add_samples(rows[SAMPLES])
+        if SUMS in rows:
+            self.metrics.add_sums(rows[SUMS])
+        else:
+            self.metrics.add_effects(rows[EFFECTS])
         self.shards.add(images, rows, self._state())
 
     def numbers(self) -> dict[str, Tensor]:
@@ -266,9 +300,11 @@ class EffectEvaluation(Evaluation):
     def _metrics(self) -> ConditionMetrics:
         """Metrics of all conditions, over the images that stand in finished shards."""
         metrics = ConditionMetrics(self.cells)
-        tables = [name for name in (SAMPLES, EFFECTS, SUMS) if name in self.shards.schemas]
-        for rows in zip(*map(self.shards.finished, tables), strict=True):
-            metrics.add(*rows)
+        for rows in self.shards.finished(SAMPLES):
+            metrics.add_samples(rows)
+        summed = SUMS in self.shards.schemas
+        for rows in self.shards.finished(SUMS if summed else EFFECTS):
+            (metrics.add_sums if summed else metrics.add_effects)(rows)
         return metrics
 
     def _outcome(self, condition: Condition) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dovision.config.settings import EvaluationSettings
 from dovision.interfaces import Images
 
@@ -36,3 +38,24 @@ def test_samples(settings: EvaluationSettings, images: Images) -> list[int]:
             "this dataset. Choose another dataset, or evaluation.only_with_boxes=false."
         )
     return samples
+
+
+def shard_samples(settings: EvaluationSettings, samples: Sequence[int]) -> Sequence[int]:
+    """Those of the samples that a shard measures: whole batches, the same as in one run; all without shards.
+
+    Raises:
+        ValueError: there are more shards than batches.
+    """
+    if settings.shards == 1:
+        return samples
+    size, shards = settings.batch_size, settings.shards
+    batches = -(-len(samples) // size)
+    if batches < shards:
+        raise ValueError(
+            f"evaluation.shards must be at most the number of batches, {batches} of {size} images, got {shards}. Set "
+            "it, or evaluation.batch_size, to less."
+        )
+    if settings.shard is None:
+        return samples
+    first, end = (size * (batches * each // shards) for each in (settings.shard, settings.shard + 1))
+    return samples[first:end]

@@ -16,6 +16,7 @@ from dovision.findings.sweep_findings import by_factors, pivots, sweep_sentences
 from dovision.io.atomic import replacing
 from dovision.io.text_files import write_text
 from dovision.store.display_names import METRIC_HEADS
+from dovision.store.job_shards import is_shard
 from dovision.store.run_directory import DAMAGED, RunDirectory
 from dovision.store.run_files import RUN
 from dovision.store.run_record import read_run
@@ -136,8 +137,8 @@ def _mixed(jobs: Iterable[Ended]) -> list[str]:
 
 def _factors(jobs: Sequence[Ended]) -> pd.DataFrame:
     """Headline numbers of the completed jobs by their factors; empty where no run can be read."""
-    folders = [Path(job.folder) for job in jobs if job.state == GOOD and Path(job.folder, RUN).is_file()]
-    return by_factors([read_run(folder) for folder in folders])
+    done = [Path(job.folder) for job in jobs if job.state == GOOD]
+    return by_factors([read_run(folder) for folder in done if (folder / RUN).is_file() and not is_shard(folder)])
 
 
 def _by_factors(frame: pd.DataFrame) -> list[str]:

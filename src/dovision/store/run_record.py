@@ -15,6 +15,7 @@ from dovision.io.text_files import read_json, read_yaml
 from dovision.store import run_files
 from dovision.store.config_diff import natural
 from dovision.store.factors import factor_text, factor_values
+from dovision.store.job_shards import is_shard
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.store.schemas import STATES, read_summary
@@ -81,7 +82,7 @@ def survey(folder: Path) -> list[Run]:
 
 
 def run_folders(folder: Path) -> list[Path]:
-    """The folders with a run.json at or under a folder, in the order of their paths.
+    """The folders with a run.json at or under a folder, in the order of their paths, without shards of other runs.
 
     Raises:
         FileNotFoundError: there is no such folder, or no run.json in it.
@@ -90,7 +91,7 @@ def run_folders(folder: Path) -> list[Path]:
         beside = [path.name for path in folder.parent.glob("*/")]
         near = checks.suggestion(folder.name, beside)
         raise FileNotFoundError(f"sweep must be a folder of runs, got {folder}, which does not exist.{near}")
-    found = sorted(path.parent for path in folder.rglob(RUN))
+    found = sorted(path.parent for path in folder.rglob(RUN) if path.parent == folder or not is_shard(path.parent))
     if not found:
         raise FileNotFoundError(
             f"sweep must be a folder of runs, got {folder}, which holds no {RUN}. Run dovision-evaluate first, "

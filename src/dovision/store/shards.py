@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
@@ -20,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from dovision import checks
-from dovision.io.atomic import remove_partial
+from dovision.io.atomic import remove_partial, replacing
 from dovision.io.text_files import read_json, write_json
 from dovision.store.tables import ROW_GROUP, row_groups, write_table
 
@@ -28,6 +29,14 @@ log = logging.getLogger(__name__)
 SHARDS_FOLDER = "shards"
 _ORIGIN = "origin.json"
 Merge: TypeAlias = Callable[[Callable[[], Iterator[pa.Table]], pa.Schema], Iterator[pa.RecordBatch]]
+
+
+class FinishedShard(NamedTuple):
+    """A completed run that measured a part of the images: its directory, how many, and what was counted over them."""
+
+    folder: Path
+    images: int
+    state: Mapping[str, Any]
 
 
 class _Waiting(NamedTuple):
@@ -85,6 +94,24 @@ class Shards:
         """As given to `add` with the last images; empty if there are none."""
         return self._waiting.state
 
+    def adopt(self, parts: Sequence[FinishedShard]) -> None:
+        """Take the tables of runs that measured a part of the images each, in their order, as finished shards.
+
+        Those that are finished here already stay, if they are all of them; else they give way.
+        """
+        ends = np.cumsum([part.images for part in parts]).tolist()
+        if self.done == ends[-1]:
+            return
+        for path in self.folder.glob("*"):
+            if path.name != _ORIGIN:
+                path.unlink()
+        for number, (part, end) in enumerate(zip(parts, ends, strict=True), 1):
+            for name in self.schemas:
+                _link(part.folder / name, self.folder / f"{end}.{name}")
+            write_json(self.folder / f"{end}.json", added([each.state for each in parts[:number]]))
+        state = read_json(self.folder / f"{ends[-1]}.json")
+        self._waiting = _Waiting(ends[-1], 0, dict.fromkeys(self.schemas, ()), state)
+
     def add(self, images: int, rows: Mapping[str, pa.RecordBatch], state: Mapping[str, Any]) -> None:
         """Add the rows of the next images, and the state after all images so far, in plain types."""
         before = self._waiting
@@ -105,16 +132,16 @@ class Shards:
         self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), state)
 
     def finished(self, name: str) -> Iterator[pa.Table]:
-        """The rows of a table that this device has finished, a shard at a time, which holds all rows of its images."""
-        return _finished(self.folder, name, self.schemas[name])
+        """The rows of a table that this device has finished, some images at a time, with all rows of theirs."""
+        return _whole_images(_finished(self.folder, name), self.schemas[name])
 
     def join(self) -> None:
         """Write the tables, from the shards of all devices; the same bytes however the rows were cut into shards."""
         folders = [_folder(self.run, rank, self.devices) for rank in range(self.devices)]
         for name, schema in self.schemas.items():
 
-            def parts(name: str = name, schema: pa.Schema = schema) -> Iterator[pa.Table]:
-                return itertools.chain.from_iterable(_finished(folder, name, schema) for folder in folders)
+            def parts(name: str = name) -> Iterator[pa.Table]:
+                return itertools.chain.from_iterable(_finished(folder, name) for folder in folders)
 
             merge = self.merged.get(name)
             write_table(self.run / name, schema, merge(parts, schema) if merge else parts())
@@ -147,9 +174,53 @@ def _ends(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob("*.json") if path.stem.isdigit())
 
 
-def _finished(folder: Path, name: str, schema: pa.Schema) -> Iterator[pa.Table]:
+def _finished(folder: Path, name: str) -> Iterator[pa.Table]:
     for end in _ends(folder):
-        yield pa.concat_tables([schema.empty_table(), *row_groups(folder / f"{end}.{name}")])
+        yield from row_groups(folder / f"{end}.{name}")
+
+
+def _whole_images(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
+    """The rows of tables, cut between images where rows have a sample; equal ones come one after the other."""
+    waiting = schema.empty_table()
+    for table in tables:
+        rows = pa.concat_tables([waiting, table])
+        cut = len(rows)
+        if "sample" in schema.names and len(rows):
+            sample = rows["sample"].to_numpy()
+            cut = int(np.argmax(sample == sample[-1]))
+        if cut:
+            yield rows.slice(0, cut)
+        waiting = rows.slice(cut)
+    if len(waiting):
+        yield waiting
+
+
+def _link(source: Path, path: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no such thing."""
+    with replacing(path) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copyfile(source, partial)
+
+
+def added(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The sum of what was counted over the images of several shards, number by number.
+
+    `chunk_limit`, which is no count, is the smallest that there is.
+    """
+    limits = [state["chunk_limit"] for state in states if state.get("chunk_limit") is not None]
+    found: dict[str, Any] = _sum([{**state, "chunk_limit": 0} for state in states])
+    return {**found, "chunk_limit": min(limits, default=None)}
+
+
+def _sum(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if isinstance(first, Mapping):
+        return {name: _sum([value[name] for value in values]) for name in first}
+    if isinstance(first, list):
+        return [_sum(each) for each in zip(*values, strict=True)]
+    return sum(values)
 
 
 def by_sample(conditions: Sequence[pa.RecordBatch], images: int) -> pa.RecordBatch:

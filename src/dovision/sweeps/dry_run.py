@@ -17,7 +17,7 @@ from dovision.config import hashing
 from dovision.config.component import Component, make_each
 from dovision.config.settings import EvaluateSettings, plain
 from dovision.evaluation import callbacks
-from dovision.evaluation.test_images import first_samples
+from dovision.evaluation.test_images import first_samples, shard_samples
 from dovision.findings.sweep_summary import facts_of
 from dovision.interfaces import Attack, Detector, Images, Intervention
 from dovision.runtime.fingerprints import Fingerprints
@@ -116,13 +116,13 @@ class JobEstimator:
     def _extent(self, settings: EvaluateSettings, images: Images, intervention: Intervention) -> Extent:
         parts = [plain(getattr(settings, name)) for name in ("dataset", "intervention")]
         own = settings.evaluation
-        key = json.dumps([*parts, own.split, own.images, own.only_with_boxes])
+        key = json.dumps([*parts, own.model_dump()])
         if key not in self._extents:
             if not images.labelled:
                 images.take_classes(self._meta.plain(settings).task)
             units = _units(settings, images, intervention)
-            samples = first_samples(images, own.split, own.images, own.only_with_boxes)
-            self._extents[key] = Extent(samples, units, len(images.task.classes))
+            samples = shard_samples(own, first_samples(images, own.split, own.images, own.only_with_boxes))
+            self._extents[key] = Extent(list(samples), units, len(images.task.classes))
         return self._extents[key]
 
 

@@ -71,7 +71,9 @@ def keep(config: DictConfig, warning: str, sources: Iterable[Path], prints: Fing
 
 
 def _may_be_answered(config: DictConfig) -> bool:
-    """False of a command that says more than that its run is completed, or that measures it again."""
+    """False of a command that says more than that its run is completed, that measures it again, or may merge it."""
+    if config.evaluation.shard is not None:
+        return False
     return not (config.dry_run or config.print_config or config.rerun == "all")
 
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from dovision.findings import sweep_summary
 from dovision.findings.sweep_summary import Ended, ended, facts_of, state_of
 from dovision.io.text_files import make_folder
+from dovision.store.job_shards import SHARD_KEY, is_shard, merged_folder
 from dovision.store.run_directory import DAMAGED, MISSING
 from dovision.store.run_files import RUN
 from dovision.sweeps.closing import next_command, print_closing
@@ -140,7 +141,8 @@ class Sweep:
         """
         self._progress.__exit__()
         self.launch.end(self.folder)
-        found = [self._ended(job) for job in self.jobs]
+        jobs = self.jobs
+        found = [self._ended(job) for job in [*jobs, *merged_jobs(jobs)]]
         print_closing(found)
         if found:
             sweep_summary.write_sweep_summary(self.folder, shlex.join(["dovision-evaluate", *sys.argv[1:]]), found)
@@ -160,6 +162,15 @@ class Sweep:
         """Whether a run that was outdated when the sweep began has not been started since."""
         outdated = self._outdated.get(folder)
         return outdated is not None and facts_of(folder).get("started") == outdated.started
+
+
+def merged_jobs(jobs: Sequence[Job]) -> list[Job]:
+    """The runs into which shards among the jobs are merged, numbered behind them."""
+    first = {merged_folder(job.folder): job for job in reversed(jobs) if is_shard(job.folder)}
+    return [
+        Job(len(jobs) + place, tuple(each for each in job.overrides if not each.startswith(SHARD_KEY)), folder)
+        for place, (folder, job) in enumerate(reversed(first.items()))
+    ]
 
 
 def _configuration_directory(config: DictConfig) -> list[str]:

@@ -1,0 +1,90 @@
+"""One job that is cut into shards: runs of their own beside the run that is merged from them, to the same bytes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dovision.config.hashing import shard_name
+from dovision.store import run_files
+from dovision.store.run_directory import RunDirectory
+from dovision.store.shards import FinishedShard
+
+COMPLETED = "completed"
+SHARD_KEY = "evaluation.shard="  # begins the override that chooses it
+SHARD = "shard"  # the fact of run.json by which a run is a shard of another one
+_NAME = re.compile(r"(?P<run>.+)-\d+-of-\d+")
+
+
+def is_shard(folder: Path) -> bool:
+    """Return whether a run directory has the name of a shard, such as 0123456789ab-3-of-64."""
+    return _NAME.fullmatch(folder.name) is not None
+
+
+def merged_folder(folder: Path) -> Path:
+    """The run directory into which the shard of a run directory is merged: that of the job in one piece."""
+    found = _NAME.fullmatch(folder.name)
+    return folder.with_name(found["run"]) if found else folder
+
+
+def shard_folders(merged: Path, shards: int) -> list[Path]:
+    """The run directories of all shards of a run."""
+    return [merged.with_name(shard_name(merged.name, number, shards)) for number in range(shards)]
+
+
+def missing_shards(merged: Path, shards: int) -> dict[int, str]:
+    """The state of each shard of a run that is not completed, by its number."""
+    states = [RunDirectory(folder).state for folder in shard_folders(merged, shards)]
+    return {number: state for number, state in enumerate(states) if state != COMPLETED}
+
+
+def check_complete(merged: Path, shards: int) -> None:
+    """Refuse to merge what is not there yet.
+
+    Raises:
+        ValueError: some shards are not completed; the error lists them, and how to measure them.
+    """
+    if missing := missing_shards(merged, shards):
+        listed = ", ".join(f"{number} ({state})" for number, state in missing.items())
+        numbers = ",".join(map(str, missing))
+        raise ValueError(
+            f"evaluation.shards={shards} needs all shards of {merged.name} completed, got {len(missing)} that are not: "
+            f"{listed}. Measure them with -m evaluation.shard={numbers}, which merges them, too."
+        )
+
+
+def finished_shards(merged: Path, shards: int, origin: Mapping[str, Any]) -> list[FinishedShard]:
+    """The shards of a run, in their order, if all are completed, whole, and of one origin.
+
+    Args:
+        merged: the run directory of the job in one piece.
+        shards: how many there are.
+        origin: what the rows depend on, as `provenance.origin` has it of the run that is merged.
+
+    Raises:
+        ValueError: some are missing, were changed since, or are of other code, configuration, data or weights.
+    """
+    check_complete(merged, shards)
+    return [_finished(folder, (number, shards), origin) for number, folder in enumerate(shard_folders(merged, shards))]
+
+
+def _finished(folder: Path, place: Sequence[int], origin: Mapping[str, Any]) -> FinishedShard:
+    facts = RunDirectory(folder).facts()
+    own = facts.get(SHARD, {})
+    unlike = [name for name, value in origin.items() if _plain(facts.get(name)) != _plain(value)]
+    if (own.get("number"), own.get("of")) != tuple(place):
+        unlike.append("place among the shards")
+    wrong = [f"other {', '.join(unlike)}"] if unlike else run_files.digest_differences(folder, facts)
+    if wrong:
+        raise ValueError(
+            f"shard {place[0]} of {place[1]} must be of the run that it is merged into, got {'; '.join(wrong)} in "
+            f"{folder}. Run the sweep again, which measures it again."
+        )
+    return FinishedShard(folder, int(facts["images"]), own["state"])
+
+
+def _plain(value: object) -> str:
+    return json.dumps(value, sort_keys=True)
