@@ -14,6 +14,7 @@ from dovision.io.text_files import make_folder, write_text
 from dovision.report import page
 from dovision.report.report_figure import Catalogue, ReportFigure, save_report_figure
 from dovision.report.style import WIDTHS, page_width
+from dovision.store.hive_dataset import write_hive
 from dovision.store.run_record import UNREADABLE, Run, survey
 
 if TYPE_CHECKING:  # which only a report that is sent to a logger waits for
@@ -99,13 +100,26 @@ def _send(loggers: Sequence[Logger], output: Path) -> None:
         log_report(loggers, output)
 
 
+def _export(settings: ReportSettings) -> None:
+    """Write the tables of completed runs as datasets, and print where they are."""
+    runs = survey(settings.sweep)
+    completed = [run.folder for run in runs if run.state == "completed"]
+    if not completed:
+        raise ValueError(f"export needs completed runs, got none among {len(runs)} in {settings.sweep}.")
+    for folder in write_hive(completed, settings.output or settings.sweep / "hive"):
+        print(folder)
+
+
 def report_of_settings(settings: ReportSettings) -> None:
-    """Draw the report that the settings ask for, and print where it is.
+    """Draw the report that the settings ask for, or export the tables, and print where it is.
 
     Raises:
         ValueError: some runs could not be read, or a figure not drawn; the page is written without, and says why.
         ConnectionError: a logger of `log_to` did not take it.
     """
+    if settings.export is not None:
+        _export(settings)
+        return
     sweep = settings.sweep
     output = settings.output or sweep / "report"
     loggers = _loggers(settings, output)

@@ -385,6 +385,7 @@ class ReportSettings(CommandSettings):
     figure_width: Annotated[float, _rule(checks.within, 3.25, 6.75)]  # inches
     details: Whole  # runs
     log_to: Chosen  # components of the group logger
+    export: Annotated[str, _rule(checks.choice, ("hive",))] | None
 
 
 class ViewSettings(TrainSettings):

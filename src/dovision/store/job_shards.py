@@ -13,7 +13,7 @@ from dovision.store import run_files
 from dovision.store.run_directory import RunDirectory
 from dovision.store.shards import FinishedShard
 
-COMPLETED = "completed"
+_COMPLETED = "completed"
 SHARD_KEY = "evaluation.shard="  # begins the override that chooses it
 SHARD = "shard"  # the fact of run.json by which a run is a shard of another one
 _NAME = re.compile(r"(?P<run>.+)-\d+-of-\d+")
@@ -38,7 +38,7 @@ def shard_folders(merged: Path, shards: int) -> list[Path]:
 def missing_shards(merged: Path, shards: int) -> dict[int, str]:
     """The state of each shard of a run that is not completed, by its number."""
     states = [RunDirectory(folder).state for folder in shard_folders(merged, shards)]
-    return {number: state for number, state in enumerate(states) if state != COMPLETED}
+    return {number: state for number, state in enumerate(states) if state != _COMPLETED}
 
 
 def check_complete(merged: Path, shards: int) -> None:

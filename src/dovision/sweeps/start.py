@@ -20,7 +20,6 @@ from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.runtime.process_state import is_rank_zero
-from dovision.store.job_shards import COMPLETED
 from dovision.store.run_directory import RunDirectory
 from dovision.sweeps import jobs as planned
 from dovision.sweeps import receipts
@@ -139,7 +138,7 @@ class SweepStart(Start):
         _check_roots(plans)
         swept = Sweep(config, [plan.job for plan in plans], {plan.job.folder: plan.decision.unlike for plan in plans})
         begin(swept)
-        merged = [RunDirectory(job.folder).state == COMPLETED for job in merged_jobs([plan.job for plan in plans])]
+        merged = [RunDirectory(job.folder).state == "completed" for job in merged_jobs([plan.job for plan in plans])]
         if all(plan.decision.skip == DONE for plan in plans) and all(merged):
             log.info("all %d jobs are completed already; none is started", len(plans))
             sys.exit(int(not swept.close()))

@@ -44,6 +44,7 @@ from dovision.types import Batch
 
 log = logging.getLogger(__name__)
 ROWS = 256  # to which a detector is fitted for its pace
+_NO_PACE = ("images", "shards", "shard")  # of evaluation, on which the time of an image does not depend
 FITTED_SHARE = 2 / 3  # of the validation images, to which detectors are fitted
 LOOSE = "how soon it stops at an image is known once the classifier is fitted"
 
@@ -182,7 +183,7 @@ class Bench:
     # evaluation
 
     def _effects(self) -> tuple[Work, Callable[[], Pace]]:
-        own = {key: value for key, value in self.content["evaluation"].items() if key != "images"}
+        own = {key: value for key, value in self.content["evaluation"].items() if key not in _NO_PACE}
         code = self.content["autoencoder"] if self.asked.intervention.on_code else None
         images = len(self.asked.samples) * (1 + len(self.asked.attack.eps))
         key = self._key("effects", self.content["intervention"], code, own)
