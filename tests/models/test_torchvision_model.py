@@ -113,3 +113,26 @@ def test_a_name_in_what_the_network_does_not_return_is_refused_in_a_sentence(out
     classifier = torchvision_model("resnet18", None, (3, 64, 64), "multiclass", CLASSES, [0.449], [0.226], output)
     with pytest.raises(ValueError, match=r"is looked for in a tensor. Leave it out where the network returns logits"):
         classifier.eval()(torch.rand(1, 3, 64, 64))
+
+
+def test_a_file_of_weights_is_where_training_starts_with_its_head_or_a_new_one(tmp_path, caplog):
+    caplog.set_level("INFO")
+    torch.manual_seed(1)
+    own = torchvision.models.resnet18(num_classes=3).eval()
+    torch.save({"model": own.state_dict()}, tmp_path / "best.pth")
+    image = torch.rand(2, 3, 64, 64)
+    arguments = (str(tmp_path / "best.pth"), (3, 64, 64), "multiclass")
+    found = torchvision_model("resnet18", *arguments, CLASSES, [0.0], [1.0]).eval()
+    assert torch.equal(found(image), own(image))
+    four = torchvision_model("resnet18", *arguments, ["a", "b", "c", "d"], [0.0], [1.0], new_head=True).eval()
+    assert torch.equal(four.network.layer4[1].conv2.weight, own.layer4[1].conv2.weight)
+    assert four(image).shape == (2, 4)
+    assert "left out the head fc, which is drawn at random" in caplog.text
+    with pytest.raises(ValueError, match=r"head, of 3 classes, name these in dataset.classes.*model.new_head=true"):
+        torchvision_model("resnet18", *arguments, ["a", "b", "c", "d"], None, None)
+    with pytest.raises(ValueError, match="Set dataset.shape to images of 3 channels"):
+        torchvision_model("resnet18", arguments[0], (1, 64, 64), "multiclass", CLASSES, None, None)
+    with torch.device("meta"), pytest.raises(ValueError, match="must have the .* tensors of the model, but lacks"):
+        torchvision_model("resnet34", *arguments, CLASSES, None, None)
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*other.pth"):
+        torchvision_model("resnet18", str(tmp_path / "other.pth"), *arguments[1:], CLASSES, None, None)

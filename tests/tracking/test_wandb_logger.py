@@ -18,8 +18,8 @@ from dovision.cli.train import main as train
 from dovision.store.map_tables import write_boxes
 from dovision.store.run_record import read_sweep
 from dovision.store.thumbnails import save_image, thumbnail_path
-from dovision.store.unit_masks import write_masks
-from dovision.tracking.wandb_logger import layered
+from dovision.store.unit_masks import write_masks, write_object_masks
+from dovision.tracking.wandb_logger import _image, layered
 from dovision.training.image_classifier import ImageClassifier
 from dovision.types import BOX_COLUMNS
 
@@ -72,6 +72,15 @@ def test_levels_are_painted_on_the_pixels_of_masks_alone(tmp_path):
     write_masks(tmp_path, [(3, "r0c0", np.array([[True, False], [False, True]]))])
     (found,) = layered(tmp_path, effects())
     assert found.levels.tolist() == [[1, 0, 2, 2, 0], [0, 1, 2, 2, 0], [3, 3, 4, 4, 0], [3, 3, 4, 4, 0]]
+
+
+def test_masks_of_objects_are_layers_of_the_picture(tmp_path):
+    write(tmp_path)
+    tumour = np.array([[True, False, True, False, False]] * 4)
+    write_object_masks(tmp_path, [(3, {"tumour": tumour}), (4, {"tumour": ~tumour})])
+    (found,) = layered(tmp_path, effects())
+    np.testing.assert_array_equal(found.masks["tumour"], tumour)
+    assert set(_image(found)._masks) == {"effect", "tumour"}
 
 
 def test_all_pictures_of_a_job_share_one_scale(tmp_path):

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dovision import checks
 from dovision.io import sealed
 from dovision.io.text_files import read_yaml
+from dovision.models._published import has_numbers
 
+log = logging.getLogger(__name__)
 _COUNTS = "num_batches_tracked"  # of batch-norm, which networks of before torch 0.4.1 do not have, and no pass reads
 _DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")  # torchvision's names of before torch 0.4.1
 _REMEDY = "Choose the model that it was saved from, or give its names in a file, checkpoint_mapping=FILE"
 _State = Mapping[str, Tensor]
 
 
-def matched(path: str | Path, own: _State, mapping: Path | None = None) -> tuple[dict[str, Tensor], list[str]]:
+def matched(
+    path: str | Path, own: _State, mapping: Path | None = None, new_head: str | None = None
+) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors of a file by the names of a network, and what was done to get there, in words.
 
     A state dict alone, or with other entries beside it, as of Lightning, timm and torchvision. A prefix under which the
@@ -31,6 +36,7 @@ def matched(path: str | Path, own: _State, mapping: Path | None = None) -> tuple
         own: what `network.state_dict()` gives; may be on the meta device.
         mapping: a yaml of their name: our name, in which `*` stands for any text, and null leaves a tensor out; of
             several patterns the first counts, and names that have none stay as they are.
+        new_head: the name of a layer of which the tensors are not taken from the file; None: all are.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -43,11 +49,23 @@ def matched(path: str | Path, own: _State, mapping: Path | None = None) -> tuple
         state, fixed = _mapped(path, state, mapping, steps)
     state = _without_prefix(path, state, own, fixed, steps)
     state = _with_names_of_today(path, state, own, steps)
+    if new_head is not None:
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(f"{new_head}.")}
+        own = {name: tensor for name, tensor in own.items() if not name.startswith(f"{new_head}.")}
+        steps.append(f"left out the head {new_head}, which is drawn at random")
     _check_names(path, state, own)
     _check_shapes(path, state, own)
     if halved := sorted({str(each.dtype) for name, each in state.items() if each.dtype != own[name].dtype}):
         steps.append(f"made {', '.join(halved)} into the model's numbers")
     return state, steps
+
+
+def load_weights(network: nn.Module, path: str, head: str, new_head: bool) -> None:
+    """Put the tensors of a file into a network, all of them, or all but those of a new head; errors as of `matched`."""
+    state, steps = matched(path, network.state_dict(), None, head if new_head else None)
+    if has_numbers():
+        network.load_state_dict(state, strict=False)  # all is there but a new head, and counts of batches
+        log.info("%s: %s", path, "; ".join(steps) or "took all of its tensors")
 
 
 def _content(path: str | Path) -> Any:
@@ -222,8 +240,8 @@ def _shape_remedy(there: Tensor, here: Tensor) -> str:
     """What to do about a tensor of another shape: it is of a head, of a first convolution, or of another network."""
     if there.shape[1:] == here.shape[1:]:
         return (
-            f"If it is the head, of {len(there)} classes, name these in dataset.classes, in its order; a head of other "
-            "classes is not put in its place."
+            f"If it is the head, of {len(there)} classes, name these in dataset.classes, in its order, or fit another "
+            "in its place: checkpoint=null model.weights=FILE model.new_head=true of model=torchvision_model."
         )
     if there.dim() == here.dim() == 4 and len(there) == len(here) and there.shape[2:] == here.shape[2:]:
         return f"Set dataset.shape to images of {there.shape[1]} channels, as it was fitted to."

@@ -12,6 +12,7 @@ from torchvision.models import WeightsEnum
 from dovision import checks
 from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
+from dovision.models._foreign_weights import load_weights
 from dovision.models._published import (
     choose_outputs,
     fetching,
@@ -23,6 +24,8 @@ from dovision.models._published import (
     stated_or_own,
 )
 from dovision.types import Shape, Task
+
+_FILE_ENDINGS = (".pt", ".pth", ".ckpt", ".tar", ".safetensors")
 
 
 def torchvision_model(
@@ -40,7 +43,8 @@ def torchvision_model(
 
     Args:
         name: as torchvision names it, such as resnet18 or densenet121.
-        weights: where training starts from: a name such as DEFAULT or IMAGENET1K_V1, or None for random weights.
+        weights: where training starts from: a name such as DEFAULT or IMAGENET1K_V1, a file of a state dict of this
+            network (.pt, .pth, .ckpt, .tar or .safetensors), or None for random weights.
         shape: (C, H, W) of the images. With pretrained weights, the first convolution's are summed over colours for one
             channel, as if the grey image were given three times.
         task, classes: as of `dovision.models`, names of the weights' own categories; both None: all of these.
@@ -49,8 +53,9 @@ def torchvision_model(
         new_head: start from the weights, but for the head, which is initialised for the classes.
 
     Raises:
+        FileNotFoundError: there is no such file of weights.
         ValueError: torchvision has no classification network, or no weights, of that name; a class is not among those
-            of the weights, and no new head is asked for.
+            of the weights, and no new head is asked for; the file is of another network.
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
 
     Example:
@@ -60,15 +65,18 @@ def torchvision_model(
     """
     checks.choice("model.name", name, torchvision.models.list_models(torchvision.models))
     choices = torchvision.models.get_model_weights(name)
-    if weights is not None:
+    file = weights if weights is not None and weights.endswith(_FILE_ENDINGS) else None
+    if weights is not None and file is None:
         checks.choice("model.weights", weights, ["DEFAULT", *(choice.name for choice in choices)])
-    own = None if weights is None else choices[weights]
+    own = None if weights is None or file is not None else choices[weights]
     names = of_names(None if own is None else own.meta.get("categories"))
     stated = stated_or_own(f"{name} with weights={weights or 'null'}", task, classes, names)
     network = _network(name, own, stated, names, new_head)
     _drop_auxiliary_heads(network)
     if shape[0] != 3:
-        _replace_first_convolution(network, shape[0], pretrained=weights is not None)
+        _replace_first_convolution(network, shape[0], pretrained=own is not None)
+    if file is not None:
+        load_weights(network, file, _head(network, len(stated.classes))[0], new_head)
     known = own.transforms() if own is not None else None
     mean, std = normalisation(shape[0], mean, std, None if known is None else (known.mean, known.std))
     classifier = Classifier(network, stated, mean, std, output)
@@ -87,13 +95,18 @@ def _network(name: str, weights: WeightsEnum | None, task: Task, names: Task | N
     remedy = f"Put the file into {folder}, or start from random weights: model.weights=null."
     with fetching(what, weights.url, remedy):
         network = torchvision.models.get_model(name, weights=weights.name)
-    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    head, old = [each for each in layers if len(each[1].weight) == count][-1]
+    head, old = _head(network, count)
     if outputs is None:
         network.set_submodule(head, head_like(old, len(task.classes)))
     else:
         choose_outputs(network, head, outputs)
     return network
+
+
+def _head(network: nn.Module, count: int) -> tuple[str, nn.Linear | nn.Conv2d]:
+    """The last layer of so many outputs, and its name."""
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    return [each for each in layers if len(each[1].weight) == count][-1]
 
 
 def _drop_auxiliary_heads(network: nn.Module) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,11 +23,11 @@ from dovision.store.map_tables import read_box_table
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, has_rows, largest_effect, read_samples
 from dovision.store.thumbnails import Picture, load_thumbnail, thumbnail_path
-from dovision.store.unit_masks import UnitMasks, masks_of, read_masks
+from dovision.store.unit_masks import UnitMasks, masks_of, read_masks, read_object_masks
 from dovision.tracking.open_run import OpenRun
 from dovision.tracking.patience import Service, patient
 from dovision.tracking.payload import TABLE_ROWS, effect_histogram, figure_files
-from dovision.types import Box
+from dovision.types import Box, Mask
 
 STEP = "trainer/global_step"  # the axis of all curves, as Lightning names it
 FLUSH_INTERVAL = 0.1  # seconds after which W&B writes what was logged to its file; its own 15 are lost in a kill
@@ -178,6 +178,7 @@ class Layered(NamedTuple):
     picture: Picture
     levels: npt.NDArray[np.uint8]  # (H, W), keys of LEVELS
     boxes: pd.DataFrame  # of the known objects: object, top, left, bottom, right (pixels)
+    masks: Mapping[str, Mask]  # of the known objects, by name
 
 
 def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
@@ -189,10 +190,12 @@ def layered(folder: Path, effects: pd.DataFrame) -> Iterator[Layered]:
             nan).
     """
     boxes, masks, largest = read_box_table(folder), read_masks(folder), largest_effect(effects)
+    objects = read_object_masks(folder, set(effects["sample"]))
     for (sample, condition), units in effects.dropna(subset=["top"]).groupby(["sample", "condition"], sort=False):
         picture, facts = load_thumbnail(thumbnail_path(folder, sample, condition)), units.iloc[0]
         caption = f"sample {sample}, {condition}: predicted: {facts['predicted']}, true: {facts['label']}"
-        yield Layered(caption, picture, _levels(picture, units, largest, masks), boxes[boxes["sample"] == sample])
+        levels, known = _levels(picture, units, largest, masks), boxes[boxes["sample"] == sample]
+        yield Layered(caption, picture, levels, known, objects.get(sample, {}))
 
 
 def _levels(picture: Picture, units: pd.DataFrame, largest: float, masks: UnitMasks) -> npt.NDArray[np.uint8]:
@@ -203,7 +206,7 @@ def _levels(picture: Picture, units: pd.DataFrame, largest: float, masks: UnitMa
 
 
 def _image(layers: Layered) -> Any:
-    """A picture for W&B, with its effect map as mask and its objects as boxes."""
+    """A picture for W&B, with its effect map as mask, and its objects as boxes or as masks."""
     import wandb
 
     objects = list(dict.fromkeys(layers.boxes["object"]))
@@ -218,4 +221,6 @@ def _image(layers: Layered) -> Any:
     ]
     drawn = {"objects": {"box_data": boxes, "class_labels": dict(enumerate(objects))}}
     masks = {"effect": {"mask_data": layers.levels, "class_labels": LEVELS}}
+    for name, mask in layers.masks.items():  # each a layer, since they may overlap
+        masks[name] = {"mask_data": mask.astype(np.uint8), "class_labels": {1: name}}
     return wandb.Image(layers.picture, caption=layers.caption, masks=masks, boxes=drawn if boxes else None)
