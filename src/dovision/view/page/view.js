@@ -123,7 +123,7 @@ function draw() {
 function drawRegion() {
   const canvas = $("region"), context = canvas.getContext("2d"), { width, height, mask } = state;
   const pixels = context.createImageData(width, height);
-  if ($("outline").checked) {
+  if ($("outline").checked && picked("kind") === "region") {
     for (let y = 0, at = 0; y < height; y++) for (let x = 0; x < width; x++, at++) {
       if (!mask[at]) continue;
       const edge = !x || !y || x === width - 1 || y === height - 1 || !mask[at - 1] || !mask[at + 1] || !mask[at - width] || !mask[at + width];
@@ -249,8 +249,9 @@ function sentence(rows) {
   const did = picked("kind") === "region" ? `Painting ${share} % of the image (${$("fill").value.replaceAll("_", " ")})` : `Setting ${$("unit-kind").value} ${$("unit-number").value} of ${$("site").value} (${$("value").value})`;
   const odds = picked("scale") === "log_odds", change = odds ? row.log_odds_effect : row.effect, what = odds ? "the log-odds of" : "P";
   const moved = Math.abs(change) < 5e-4 ? `changes nothing of ${what}` : change < 0 ? `takes ${number(-change)} off ${what}` : `adds ${number(change)} to ${what}`;
+  const more = !odds && Math.abs(change) < 5e-4 && Math.abs(row.log_odds_effect) >= .05 ? ` Its log-odds move by ${signed(row.log_odds_effect)}.` : "";
   const [before, after] = odds ? [row.control_log_odds, row.treated_log_odds] : [row.control, row.treated];
-  $("sentence").textContent = `${did} ${moved}${odds ? " " : "("}${row.name}${odds ? "" : ")"}: ${number(before)} to ${number(after)}.`;
+  $("sentence").textContent = `${did} ${moved}${odds ? " " : "("}${row.name}${odds ? "" : ")"}: ${number(before)} to ${number(after)}.${more}`;
 }
 
 /* ---- maps and attack ---- */
@@ -288,6 +289,13 @@ function showMaps(found) {
   }
   $("low").textContent = number(-found.limit); $("high").textContent = signed(found.limit);
   if ($("over").checked) draw();
+}
+function readCell(name, event) { // the effect of the cell under the pointer
+  const map = state.maps[state[name]?.image], frame = event.currentTarget.getBoundingClientRect();
+  if (!map) return;
+  const side = Math.round(Math.sqrt(map.units)), at = (share, count) => Math.min(side - 1, Math.floor((Math.floor(share * count) + .5) / count * side));
+  const row = at((event.clientY - frame.top) / frame.height, state.height), column = at((event.clientX - frame.left) / frame.width, state.width);
+  $("cell-value").textContent = `r${row}c${column}, ${name}: ${signed(map.values[row * side + column])}`;
 }
 function fraction(text) { const [above, below] = text.split("/").map(Number); return below ? above / below : above; }
 let attacking = false, attackAgain = false;
@@ -384,6 +392,7 @@ $("model").onchange = () => {
   $("path-label").hidden = !path; $("name-label").hidden = path || kind === "efficientnet_lite0"; $("size-label").hidden = kind === "run";
   $("name").value = { torchvision_model: "resnet50", timm_model: "resnet50", xrv_model: "densenet121-res224-all" }[kind] ?? $("name").value;
 };
+for (const name of ["clean", "attacked"]) $(`${name}-figure`).querySelector(".pane").onpointermove = (event) => readCell(name, event);
 $("clear").onclick = cleared;
 $("fill").onchange = () => { settingsOf($("fill-settings"), state.choices.fills[$("fill").value]); if (state.mask.some(Boolean)) measure(); beginMaps(); };
 $("fill-settings").onchange = () => { if (state.mask.some(Boolean)) measure(); beginMaps(); };
