@@ -11,17 +11,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from dovision.config import hashing
 from dovision.config.component import Component, make_each
-from dovision.config.settings import EvaluateSettings, plain
+from dovision.config.keep import KEEP_ALL, KEEP_LABELS, KEEP_PREDICTED, KEEP_SUMMARY, KEEP_TOP
+from dovision.config.settings import EvaluateSettings, EvaluationSettings, plain
 from dovision.evaluation import callbacks
 from dovision.evaluation.test_images import first_samples, shard_samples
 from dovision.findings.sweep_summary import facts_of
 from dovision.interfaces import Attack, Detector, Images, Intervention
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.runtime.free_memory import available_memory
+from dovision.store.provenance import peak_memory
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import RUN
 from dovision.sweeps.costs import Estimate, on_workers
@@ -37,7 +40,7 @@ from dovision.types import CODE, INPUT
 log = logging.getLogger(__name__)
 COMPLETED = "completed"
 RESUMED = ("interrupted", "partial", "failed", "damaged", "running")  # states of runs that go on from finished rows
-ROW = 24  # bytes of a row of effects.parquet, at most
+ROW, SUM = 32, 10  # bytes of a row of effects.parquet and of effect_sums.parquet, at most
 LEAST = 2**30  # bytes that should be free in any case
 
 
@@ -50,7 +53,7 @@ class JobEstimate(NamedTuple):
     passes: int | None  # forward passes of one image each for the effects, at most
     time: Estimate  # at most, where a run goes on that was stopped
     bytes: int | None
-    memory: int | None  # bytes; the most that a run like it has taken
+    memory: int | None  # bytes; the most that a run like it has taken, or the batches that were timed until then
 
 
 class Extent(NamedTuple):
@@ -59,12 +62,15 @@ class Extent(NamedTuple):
     samples: list[int]  # of the test images
     units: int | None
     classes: int
+    groups: int  # patients, or images where no patients are known
+    labels: float  # of an image, the mean
 
 
 class JobEstimator:
     """Estimates jobs in their order; a dataset that jobs share is opened once, and work that is alike timed once.
 
-    The memory is that of completed runs under the same output root with the same network, intervention and attack.
+    The memory is that of completed runs under the same output root with the same network, intervention and attack;
+    where there are none, that of this process once it has timed a batch.
 
     Args:
         output_root: where to look for them.
@@ -94,12 +100,13 @@ class JobEstimator:
             lacking = [name for name in lacking if name != CLASSIFIER]
         self._fitted |= {networks[name] for name in lacking}
         time = self._timer(Asked(settings, images, intervention, attack, extent.samples, networks, lacking))
-        memory = self._memory.get(hashing.work_hash(settings))
+        memory = self._memory.get(hashing.work_hash(settings), peak_memory() * 2**20 if time.is_known else None)
         if extent.units is None:
             return JobEstimate(job, decision.state, len(lacking), None, time, None, memory)
-        conditions = len(extent.samples) * (1 + len(attack.eps))
-        rows = conditions * extent.units * extent.classes
-        return JobEstimate(job, decision.state, len(lacking), conditions * (1 + extent.units), time, rows * ROW, memory)
+        conditions = 1 + len(attack.eps)
+        size = table_bytes(settings.evaluation, extent, conditions)
+        passes = len(extent.samples) * conditions * (1 + extent.units)
+        return JobEstimate(job, decision.state, len(lacking), passes, time, size, memory)
 
     def _networks(self, settings: EvaluateSettings, images: Images, intervention: Intervention) -> dict[str, Path]:
         detectors: dict[str, Detector] = self._part(settings, "detector")
@@ -122,8 +129,37 @@ class JobEstimator:
                 images.take_classes(self._meta.plain(settings).task)
             units = _units(settings, images, intervention)
             samples = shard_samples(own, first_samples(images, own.split, own.images, own.only_with_boxes))
-            self._extents[key] = Extent(list(samples), units, len(images.task.classes))
+            self._extents[key] = _extent_of(images, own.split, list(samples), units)
         return self._extents[key]
+
+
+def _extent_of(images: Images, split: str, samples: list[int], units: int | None) -> Extent:
+    rows, source = images.order(split)[samples], images.source(split)
+    present = (source.label[rows] == 1).sum(1) if images.task.multilabel else source.label[rows] >= 0
+    groups = len(np.unique(source.group[rows].numpy()))
+    return Extent(samples, units, len(images.task.classes), groups, float(present.double().mean()))
+
+
+def table_bytes(settings: EvaluationSettings, extent: Extent, conditions: int) -> int:
+    """Bytes of the tables of effects of a job, at most, where no more classes are predicted than one in each condition.
+
+    Args:
+        settings: whose `keep` says of which classes there are rows.
+        extent: with a known number of units.
+        conditions: how many there are.
+    """
+    assert extent.units is not None
+    cells, classes = conditions * extent.units, extent.classes
+    kept = {
+        KEEP_ALL: float(classes),
+        KEEP_PREDICTED: extent.labels + conditions,
+        KEEP_LABELS: extent.labels,
+        KEEP_TOP: float(settings.top_k * conditions),
+        KEEP_SUMMARY: 0.0,
+    }[settings.keep]
+    rows = len(extent.samples) * cells * min(kept, classes)
+    sums = 0 if settings.keep == KEEP_ALL else extent.groups * cells * classes
+    return round(rows * ROW + sums * SUM)
 
 
 def table(estimates: Sequence[JobEstimate], workers: int | None = 1) -> str:
@@ -133,12 +169,12 @@ def table(estimates: Sequence[JobEstimate], workers: int | None = 1) -> str:
         estimates: of all jobs.
         workers: jobs that run at a time; None if that is not known.
     """
-    lines = ["  job  state        fits      passes    minutes       MB  overrides"]
+    lines = ["  job  state        fits      passes    minutes       MB  MB of RAM  overrides"]
     for each in estimates:
         numbers = [_number(each.passes), _minutes(each), _number(_megabytes(each.bytes), ".1f")]
         lines.append(
             f"{each.job.number:5}  {each.state:11}  {each.fits:4}  {numbers[0]:>10}  {numbers[1]:>9}  {numbers[2]:>7}  "
-            f"{each.job.name}"
+            f"{_number(_megabytes(each.memory), '.0f'):>9}  {each.job.name}"
         )
     left = [each for each in estimates if each.state != COMPLETED]
     memory = max((each.memory or 0 for each in estimates), default=0)
@@ -146,7 +182,7 @@ def table(estimates: Sequence[JobEstimate], workers: int | None = 1) -> str:
         f"{len(estimates)} jobs, {len(left)} to do: {sum(each.fits for each in left)} models to fit, "
         f"at most {sum(each.passes or 0 for each in left):,} forward passes for effects, {_total(left, workers)}"
         f", {_megabytes(sum(each.bytes or 0 for each in estimates)):.0f} MB of effects"
-        + (f", {_megabytes(memory):.0f} MB of memory by runs like them" if memory else "")
+        + (f", {_megabytes(memory):.0f} MB of memory" if memory else "")
         + ". Nothing was started."
     )
     lines += [f"not known of {count} jobs: {what}" for what, count in _unknown(left).items()]
