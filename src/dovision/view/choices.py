@@ -7,10 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from dovision.config.sources import configuration_folder
-from dovision.io import files
+from dovision.io.text_files import read_yaml
 from dovision.notebook.by_name import component
 from dovision.view.opened_network import OpenedNetwork
 
@@ -63,5 +61,5 @@ def _names(group: str) -> list[str]:
 @functools.cache
 def _numbers(group: str, name: str) -> dict[str, float]:
     """The numbers that can be set of a component, with their defaults."""
-    content = yaml.safe_load(files.read_text(configuration_folder() / group / f"{name}.yaml"))
+    content = read_yaml(configuration_folder() / group / f"{name}.yaml")
     return {key: value for key, value in content.items() if type(value) in (int, float)}

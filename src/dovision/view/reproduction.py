@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dovision.config.sources import configuration_folder
-from dovision.io import files
 from dovision.io.mask_files import mask_file
+from dovision.io.text_files import read_yaml
 from dovision.types import CODE
 from dovision.view.opened_network import PICTURES, OpenedNetwork, quoted
 
@@ -161,7 +159,7 @@ def component_words(group: str, component: Mapping[str, Any], around: Mapping[st
     """
     found = []
     for path in sorted((configuration_folder() / group).glob("*.yaml")):
-        content = yaml.safe_load(files.read_text(path))
+        content = read_yaml(path)
         if content.get("_target_") == component["_target_"]:
             found.append([f"{group}={path.stem}", *_differences(group, content, component, around or {})])
     if not found:

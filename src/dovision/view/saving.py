@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -10,12 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from dovision.report.figures.overlay import painted_effects
 from dovision.report.style import EFFECT_COLOURS, LINE, SMALL, canvas, shortened, styled
+from dovision.store.spreadsheet import guarded
 from dovision.types import Mask
 from dovision.view.image_effects import ClassRow
 from dovision.view.pictures import png
@@ -61,11 +62,7 @@ def picture_of(panels: Sequence[Panel], limit: float, target: str, note: str) ->
 
 def table_of(rows: Sequence[ClassRow]) -> str:
     """The numbers of the classes as CSV."""
-    held = io.StringIO()
-    writer = csv.writer(held, lineterminator="\n")
-    writer.writerow(ClassRow._fields)
-    writer.writerows(rows)
-    return held.getvalue()
+    return str(guarded(pd.DataFrame(rows, columns=ClassRow._fields)).to_csv(index=False, lineterminator="\n"))
 
 
 def mask_png(mask: Mask) -> bytes:
