@@ -35,6 +35,7 @@ SECTIONS: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     "evaluation.permuted_labels": ([[], PERMUTED, ["explanation.num_sanity_images=2"]], [SANITY]),
     "detection": ([[]], [["detector=[entropy]"]]),
     "detection.adaptive": ([[], ["detector=[entropy]"]], [ADAPTIVE]),
+    "evaluation.top_k": ([[], ["evaluation.keep=summary"]], [["evaluation.keep=top_k"]]),
     "evaluation.store_adversarial": ([[]], [["attack=pgd"], ["detector=[entropy]"]]),
 }
 ALWAYS_USED = {
@@ -42,7 +43,7 @@ ALWAYS_USED = {
     *("detector", "name", "threads", "rerun", "dry_run", "reported", "note", "checkpoint"),
     *("tags", "print_config", "ckpt_path", "optimized_metric", "callbacks"),
     *(f"evaluation.{key}" for key in ("images", "split", "only_with_boxes", "batch_size", "chunk")),
-    *(f"evaluation.{key}" for key in ("checkpoint_every", "num_thumbnails")),
+    *(f"evaluation.{key}" for key in ("checkpoint_every", "num_thumbnails", "keep", "shards", "shard")),
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from dovision import checks
 from dovision.analysis.summary import CONDITION_METRICS
 from dovision.config import settings
 from dovision.config.component import make_each
+from dovision.config.keep import KEEP_TOP
 from dovision.config.settings import EvaluateSettings, TrainSettings
 from dovision.evaluation.fit_protocol import fit_protocol
 from dovision.functional.norms import condition_name
@@ -110,6 +111,7 @@ CONSUMERS = (
         lambda settings: bool(settings.detector) or settings.attack["_target_"] != "dovision.attacks.none.NoAttack",
         "attack=NAME or detector=[NAME,...]",
     ),
+    Consumer(("evaluation.top_k",), lambda settings: settings.evaluation.keep == KEEP_TOP, "evaluation.keep=top_k"),
 )
 
 
