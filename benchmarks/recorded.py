@@ -1,4 +1,4 @@
-"""The benchmark's table on disk: taken up after an interruption, and held against an earlier one."""
+"""The benchmark's table on disk: resumed after an interruption, and held against an earlier one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 
 KEY = ("what", "images", "threads", "peer")  # what names a row
-CODE = ("src/dovision/propagation", "src/dovision/interventions", "benchmarks")  # folders whose code decides the times
+CODE = ("src/dovision", "benchmarks")  # folders whose code decides the times
 GATE = 0.85  # of an earlier ratio, below which a network has become slower
 
 
 def code_digest(root: Path) -> str:
-    """Of the engine's files and of the benchmark's, by content."""
+    """Of the package's files and of the benchmark's, by content."""
     digest = hashlib.sha256()
     for folder in CODE:
         for file in sorted((root / folder).rglob("*.py")):
@@ -28,8 +28,8 @@ def code_digest(root: Path) -> str:
 class Table:
     """Rows in `table.json`, with the machine, the versions and the code that they were measured on.
 
-    Rows that are there already are not measured again; those of another machine, version or code are put aside under
-    the digest of their code, for they are no part of one table.
+    Rows that are there already are not measured again; those of another machine, version or code are put aside in a
+    file of their own, for they are no part of one table.
 
     Args:
         folder: where table.json, table.csv and table.md lie.
@@ -50,7 +50,8 @@ class Table:
             if found["origin"] == self.origin:
                 self.rows = found["rows"]
             else:
-                self.file.replace(folder / f"table-{found['origin'].get('code', 'other')}.json")
+                content = hashlib.sha256(self.file.read_bytes()).hexdigest()
+                self.file.replace(folder / f"table-{content[:12]}.json")
 
     def has(self, **key: object) -> bool:
         """Return whether there is a row with these values."""
@@ -89,8 +90,16 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def slower(rows: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each row whose ratio is below `GATE` of that of the same row before."""
-    earlier = {tuple(row.get(part) for part in KEY): row.get("ratio") for row in before}
+    """A sentence for each row whose ratio is below `GATE` of that of the same row before.
+
+    Raises:
+        ValueError: there are rows before, and none of the same name now.
+    """
+    rows, earlier = list(rows), {tuple(row.get(part) for part in KEY): row.get("ratio") for row in before}
+    if earlier and not any(tuple(row.get(part) for part in KEY) in earlier for row in rows):
+        raise ValueError(
+            "the gate needs rows that are in both tables, got none. Measure the networks of the earlier one."
+        )
     found = []
     for row in rows:
         was, now = earlier.get(tuple(row.get(part) for part in KEY)), row.get("ratio")

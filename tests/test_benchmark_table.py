@@ -47,7 +47,8 @@ def test_rows_of_another_origin_are_put_aside(recorded, tmp_path, part):
     recorded.Table(tmp_path, ORIGIN).add(row())
     other = recorded.Table(tmp_path, {**ORIGIN, part: "other"})
     assert other.rows == []
-    assert json.loads((tmp_path / "table-abc.json").read_text())["rows"] == [row()]
+    (aside,) = tmp_path.glob("table-*.json")
+    assert json.loads(aside.read_text())["rows"] == [row()]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"rows": 1, "origin": {}}', '{"rows": []}'])
@@ -64,10 +65,15 @@ def test_a_ratio_that_fell_is_named(recorded):
     assert recorded.slower(now, before) == ["resnet18, 7 x 7, 1 images, against plain loop: 1.60, was 2.00."]
 
 
-def test_the_digest_is_of_the_content_of_the_code(recorded, tmp_path):
-    for folder in recorded.CODE:
-        (tmp_path / folder).mkdir(parents=True)
-    file = tmp_path / recorded.CODE[0] / "a.py"
+def test_a_gate_without_a_row_of_both_tables_is_refused(recorded):
+    with pytest.raises(ValueError, match="the gate needs rows that are in both tables"):
+        recorded.slower([row("captum")], [row("plain loop")])
+
+
+@pytest.mark.parametrize("place", ["src/dovision/functional", "src/dovision/propagation", "benchmarks"])
+def test_the_digest_is_of_the_content_of_the_code(recorded, tmp_path, place):
+    (tmp_path / place).mkdir(parents=True)
+    file = tmp_path / place / "a.py"
     file.write_text("one")
     one = recorded.code_digest(tmp_path)
     file.write_text("two")

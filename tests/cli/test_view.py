@@ -64,7 +64,7 @@ def test_a_photograph_is_opened_and_other_networks_can_be_chosen_or_are_refused(
     assert capsys.readouterr().out.startswith("http://127.0.0.1:")
 
 
-def test_latents_of_a_data_set_with_an_autoencoder_move_the_numbers(look, fitted):
+def test_latents_of_a_data_set_with_an_autoencoder_move_the_numbers(look, copy):
     unit = {"site": "code", "kind": "channel", "number": 1, "value": {"name": "mean"}}
 
     def during(session):
@@ -76,7 +76,7 @@ def test_latents_of_a_data_set_with_an_autoencoder_move_the_numbers(look, fitted
         rows = session.effect(asked)["rows"]
         return rows, session.texts(asked)["command"]
 
-    code, given = look(*SMALL, "autoencoder=conv_1x1", f"output_root={fitted}", during=during)
+    code, given = look(*SMALL, "autoencoder=conv_1x1", f"output_root={copy}", during=during)
     assert code == 0
     rows, command = given["answer"]
     assert any(row["effect"] != 0 for row in rows)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -104,6 +105,15 @@ def fitting_code_hash(attacks: bool = False) -> str:
         attacks: whether that of attacks is included, too, as adversarial training runs it.
     """
     return code_hash(tuple(name for name in NOT_IN_A_FIT if not (attacks and name == "attacks")))
+
+
+def reading_libraries() -> dict[str, str]:
+    """Versions of the libraries by which datasets read files, where these are installed."""
+    found = {}
+    for name in ("pillow", "torchvision", "torchxrayvision", "datasets", "pydicom", "nibabel"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def foreign_code(config: Mapping[str, Any]) -> dict[str, str]:

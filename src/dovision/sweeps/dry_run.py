@@ -144,7 +144,7 @@ def table_bytes(settings: EvaluationSettings, extent: Extent, conditions: int) -
     """Bytes of the tables of effects of a job, at most, where no more classes are predicted than one in each condition.
 
     Args:
-        settings: whose `keep` says of which classes there are rows.
+        settings: whose `keep` names the classes that have rows.
         extent: with a known number of units.
         conditions: how many there are.
     """

@@ -71,7 +71,7 @@ def keep(config: DictConfig, warning: str, sources: Iterable[Path], prints: Fing
 
 
 def _may_be_answered(config: DictConfig) -> bool:
-    """False of a command that says more than that its run is completed, that measures it again, or may merge it."""
+    """Return whether a receipt may answer: not where more is printed, or a run is measured again or merged."""
     if config.evaluation.shard is not None:
         return False
     return not (config.dry_run or config.print_config or config.rerun == "all")
@@ -89,6 +89,7 @@ def _question(config: DictConfig) -> str:
         "run": hydra.run.dir,
         "code": hashing.code_hash(),
         "torch": version("torch"),
+        "libraries": hashing.reading_libraries(),
         "components": hashing.foreign_code(content),
         "paths": sorted(hashing.paths_named(hashing.without_irrelevant(content))),
     }

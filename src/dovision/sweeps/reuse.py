@@ -129,7 +129,8 @@ def open_images(settings: TrainSettings) -> Images:
 def data_key(settings: TrainSettings) -> str:
     """A hash of all that a dataset is made of but the content of its files."""
     content = plain(settings.dataset)
-    made = {"settings": content, **software(), "components": hashing.foreign_code(content)}
+    libraries = hashing.reading_libraries()
+    made = {"settings": content, **software(), "libraries": libraries, "components": hashing.foreign_code(content)}
     return hashing.content_hash({**made, "folder": os.getcwd()})  # in which relative paths are meant
 
 

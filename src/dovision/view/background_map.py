@@ -44,14 +44,16 @@ class BackgroundMap:
         except ValueError as error:
             self.problem = str(error)
 
-    def values(self, scale: str) -> list[float]:
-        """The effect of each unit, on the scale probability or log_odds; 0 of those that are not measured."""
-        task, values = self.effects.task, [0.0] * self.units
+    def values(self, scale: str) -> list[float | None]:
+        """The effect of each unit, on the scale probability or log_odds; None of those that are not measured yet."""
+        task = self.effects.task
+        values: list[float | None] = [None] * self.units
         control = evidence(self.effects.control.double(), task, scale)[self.target]
         for unit, treated in self.treated.items():
             values[unit] = float(evidence(treated.double(), task, scale)[self.target] - control)
         return values
 
     def painted(self, scale: str) -> npt.NDArray[np.float64]:
-        """The same where the units lie, shape (H, W)."""
-        return self.intervention.on_pixels(self.shape, int(self.effects.batch.sample[0]), self.values(scale))
+        """The same where the units lie, shape (H, W); 0 where nothing is measured yet."""
+        values = [value or 0.0 for value in self.values(scale)]
+        return self.intervention.on_pixels(self.shape, int(self.effects.batch.sample[0]), values)

@@ -38,6 +38,11 @@ class ImageOrigin:
             self.file = str((own / name if own.is_dir() else own).absolute())
 
     @property
+    def number(self) -> int:
+        """The sample number by which random draws are seeded: that in the split, or 0 of a file."""
+        return 0 if self.file is not None else self.sample or 0
+
+    @property
     def mask_file(self) -> str:
         """Name of the file of the region, below `MASKS`."""
         return mask_file(_PATTERN, self.name if self.file is None else Path(self.file).name)
@@ -107,7 +112,9 @@ def notebook_cell(source: ImageOrigin, asked: Mapping[str, Any], attack: Mapping
     coded = bool(asked.get("unit")) and asked["unit"]["site"] == CODE
     lines = [f"classifier = {_classifier(source.network, coded)}", *source.lines()]
     if attack is not None:
-        lines += _attack_lines(attack, source.network)
+        lines += _attack_lines(attack, source)
+    if source.number:
+        lines.append("# what the intervention draws at random is that of the first image here")
     lines.append(f"intervention = {_made(source, asked)}")
     lines += [f"found = dv.effect_map(classifier, image, intervention, target={target!r})", "found.to_pandas()"]
     text = "\n".join(lines)
@@ -116,12 +123,12 @@ def notebook_cell(source: ImageOrigin, asked: Mapping[str, Any], attack: Mapping
     return "\n".join([*third, *([""] if third else []), "import dovision as dv", "", text, ""])
 
 
-def _attack_lines(attack: Mapping[str, Any], network: OpenedNetwork) -> Iterator[str]:
+def _attack_lines(attack: Mapping[str, Any], source: ImageOrigin) -> Iterator[str]:
     settings = {**attack.get("settings", {}), "eps": attack["eps"]}
-    yield "number, task = torch.zeros(1, dtype=torch.int64), classifier.task"
+    yield f"number, task = torch.tensor([{source.number}]), classifier.task"
     yield "predicted = task.prediction(task.probability(classifier(image).detach()))"
     yield "label = predicted if label is None else task.label_or_prediction(label, predicted)"
-    yield f"attack = dv.component('attack', {attack['name']!r}, {settings!r}, seed={network.settings.seed})"
+    yield f"attack = dv.component('attack', {attack['name']!r}, {settings!r}, seed={source.network.settings.seed})"
     yield "image = attack(dv.Batch(image, label, number, number), classifier)"
 
 

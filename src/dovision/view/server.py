@@ -33,8 +33,8 @@ def application(session: ViewSession, worker: Worker, hosts: tuple[str, ...] = L
     Args:
         session: answers the questions, in the worker's thread.
         worker: of that thread.
-        hosts: names by which the server may be addressed, "*" for any: a name of an attacker's that leads to this
-            machine is none of them.
+        hosts: names by which the server may be addressed, "*" for any. A request by another name is refused: a web
+            site could point its own name at this machine.
 
     Raises:
         ImportError: the extra view is not installed.

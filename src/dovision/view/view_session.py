@@ -95,6 +95,8 @@ class ViewSession:
         checks.bounded("sample", sample, 0, count - 1)
         name = str(own.images.table(own.split)["name"].iloc[sample])
         batch = own.images.split(own.split).batch([sample])
+        if own.settings.dataset["_target_"] == opened_network.PICTURES:  # which a command names as a file, its first
+            batch = batch._replace(sample=torch.zeros(1, dtype=torch.int64))
         return self._opened(OpenedImage(ImageEffects(own.classifier, batch), own, name, sample=sample))
 
     def open_picture(self, data: bytes, name: str) -> dict[str, Any]:
@@ -205,7 +207,8 @@ class ViewSession:
         """
         checks.choice("scale", scale, SCALES)
         shown = {number: self.maps[number] for number in numbers if number in self.maps}
-        limit = max((abs(value) for found in shown.values() for value in found.values(scale)), default=0.0) or 1.0
+        sizes = [abs(value or 0.0) for found in shown.values() for value in found.values(scale)]
+        limit = max(sizes, default=0.0) or 1.0
         answer = {}
         for number, found in shown.items():
             answer[str(number)] = {
@@ -243,9 +246,13 @@ class ViewSession:
         Raises:
             ValueError: it is not open any more.
         """
-        found = self.images.get(int(asked.get("image") or 0))
+        number = int(asked.get("image") or 0)
+        found = self.images.get(number)
         if found is None:
             raise ValueError("this image is not open any more. Open it again.")
+        for own in (found.clean, number):  # the last that are asked about are held, and the clean image of each
+            if own is not None and own in self.images:
+                self.images.move_to_end(own)
         return found
 
     def _measured(self, asked: Mapping[str, Any], image: OpenedImage) -> ImageEffects:

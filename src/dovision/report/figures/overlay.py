@@ -120,12 +120,12 @@ class Overlay(FigureComponent):
         names = list(own["explainer"].astype(str))
         chosen = [name for name in names if name not in RIVALS][:1] + [name for name in RIVALS if name in names]
         picture = load_thumbnail(thumbnail_path(run.folder, int(first["sample"]), CLEAN))
+        located_objects = boxes[boxes["sample"] == first["sample"]], masks.get(int(first["sample"]), {})
         panels: list[OverlayPanel] = []
         for name in chosen[: self.most]:
             cells = own.loc[own["explainer"] == name, "cells"].iloc[0].reshape(grid.rows, grid.columns)
             values = -_enlarged(cells, grid.height, grid.width) / np.abs(cells).max()
-            own = boxes[boxes["sample"] == first["sample"]], masks.get(int(first["sample"]), {})
-            panels.append(OverlayPanel(component_name(name), picture, values, *own, first["class"]))
+            panels.append(OverlayPanel(component_name(name), picture, values, *located_objects, first["class"]))
         return panels, 1.0
 
 

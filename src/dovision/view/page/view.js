@@ -295,7 +295,8 @@ function readCell(name, event) { // the effect of the cell under the pointer
   if (!map) return;
   const side = Math.round(Math.sqrt(map.units)), at = (share, count) => Math.min(side - 1, Math.floor((Math.floor(share * count) + .5) / count * side));
   const row = at((event.clientY - frame.top) / frame.height, state.height), column = at((event.clientX - frame.left) / frame.width, state.width);
-  $("cell-value").textContent = `r${row}c${column}, ${name}: ${signed(map.values[row * side + column])}`;
+  const value = map.values[row * side + column];
+  $("cell-value").textContent = `r${row}c${column}, ${name}: ${value === null ? "not measured yet" : signed(value)}`;
 }
 function fraction(text) { const [above, below] = text.split("/").map(Number); return below ? above / below : above; }
 let attacking = false, attackAgain = false;
