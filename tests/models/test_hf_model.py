@@ -10,11 +10,13 @@ import torch
 from torch.nn.functional import linear
 
 import dovision as dv
+from dovision.config.component import Component
 from dovision.models import checkpoint
 from dovision.models.hf_model import hf_model
 from dovision.propagation import Propagation
 from dovision.propagation.site_table import site_table
 from dovision.store.provenance import files_named
+from dovision.training.foreign import check_order, unread
 from made_hf import LABELS, MEAN, NETWORKS, STD, save_network
 
 transformers = pytest.importorskip("transformers")
@@ -211,3 +213,16 @@ def test_tokens_of_others_are_not_dropped(tmp_path, kind, reason):
     save_network(tmp_path, kind)
     with pytest.raises(ValueError, match=reason):
         Propagation(made(tmp_path), dv.TokenDrop(2, 2))(dv.Batch(IMAGES, *torch.arange(2).expand(3, 2)))
+
+
+def test_a_file_of_its_weights_is_read_by_the_names_of_its_labels(tmp_path):
+    network = save_network(tmp_path)
+    settings = {"_target_": "dovision.models.hf_model.hf_model", "source": str(tmp_path), "pretrained": True}
+    settings |= {"shape": [3, 32, 32], "task": "multiclass", "classes": ["owl", "cat"], "mean": None, "std": None}
+    model = Component("model", settings)
+    classifier = unread(model)
+    check_order(model, classifier)
+    classifier.network.load_state_dict(network.state_dict())
+    image = torch.rand(2, 3, 32, 32)
+    expected = network((image - classifier.mean) / classifier.std).logits[:, [2, 0]]
+    torch.testing.assert_close(classifier.eval()(image), expected)

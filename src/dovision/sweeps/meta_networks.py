@@ -18,6 +18,7 @@ from dovision.models._foreign_weights import matched
 from dovision.models.conv_autoencoder import insert
 from dovision.module_state import evaluating
 from dovision.training import model_cache
+from dovision.training.foreign import check_order
 from dovision.types import Shape, Task
 
 
@@ -43,6 +44,7 @@ class Networks:
         def made() -> Classifier:
             if isinstance(settings, TrainSettings) and settings.foreign_checkpoint is not None:
                 classifier = _unfitted(settings)
+                check_order(settings.model, classifier)
                 matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
                 return classifier
             if isinstance(settings, TrainSettings) and settings.checkpoint is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,10 @@ from typing import Any
 import torch
 from pytorch_lightning.loggers import Logger
 
-from dovision import checks
 from dovision.config.component import Component, make_each
 from dovision.config.settings import FitSettings, TrainingSettings, TrainSettings, plain
 from dovision.interfaces import Classifier, Images
 from dovision.models import checkpoint
-from dovision.models._foreign_weights import matched
 from dovision.models.conv_autoencoder import insert, inserted_autoencoder
 from dovision.store.provenance import software
 from dovision.training.augmentation import NoAugmentation
@@ -31,7 +28,6 @@ from dovision.training.sparse_autoencoder import SparseAutoencoder, logged_metri
 from dovision.training.trainer import limits, make_trainer
 
 log = logging.getLogger(__name__)
-FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a run
 
 
 def fit_classifier(
@@ -62,38 +58,6 @@ def save_as_given(settings: TrainSettings, path: Path) -> None:
     """Write the checkpoint of the configured model with the weights that it begins from, and without scores."""
     facts = {"fit": path.parent.name, "scores": {}, "limits": {}}
     checkpoint.save_checkpoint(path, laid_out(settings.model.make()), settings.model.record(), None, facts)
-
-
-def save_foreign(settings: TrainSettings, path: Path, origin: Mapping[str, str]) -> None:
-    """Write the checkpoint of the configured model with weights that another program wrote, and without scores.
-
-    Args:
-        settings: of the job, which names their file and the mapping of its names.
-        path: where the checkpoint goes.
-        origin: hashes of both.
-    """
-    assert settings.foreign_checkpoint is not None
-    classifier = unread(settings.model)
-    state, steps = matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
-    classifier.network.load_state_dict(state)
-    classes = classifier.task.classes
-    steps.append(f"kept the head, its {len(classes):,} classes in the order {checks.listed(classes, 4)}")
-    log.info("%s: %s", settings.foreign_checkpoint, "; ".join(steps))
-    facts = {"fit": path.parent.name, "scores": {}, "limits": {}, FOREIGN_WEIGHTS: dict(origin)}
-    checkpoint.save_checkpoint(path, laid_out(classifier), settings.model.record(), None, facts)
-
-
-def unread(model: Component) -> Classifier:
-    """The configured model, knowing what its weights know of classes and normalisation, without a number of them."""
-    if checkpoint.without_start(dict(model)) == dict(model):
-        return model.make()
-    with torch.device("meta"), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
-        described: Classifier = model.make()
-    own = {**checkpoint.without_start(dict(model)), **described.arguments}
-    classifier: Classifier = Component(model.where, own).make()
-    classifier.task = described.task
-    return classifier
 
 
 def fit_autoencoder(

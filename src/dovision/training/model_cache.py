@@ -30,13 +30,12 @@ from dovision.store.provenance import files_named, software
 from dovision.training.checkpointing import EPOCH_FILE
 from dovision.training.fit_callbacks import of_fit
 from dovision.training.fitting import (
-    FOREIGN_WEIGHTS,
     fit_autoencoder,
     fit_classifier,
     laid_out,
     save_as_given,
-    save_foreign,
 )
+from dovision.training.foreign import FOREIGN_WEIGHTS, save_foreign
 from dovision.training.named_loggers import named_loggers
 from dovision.training.sanity_checks import PermutedLabels
 from dovision.training.trainer import limits, limits_in_words

@@ -1,0 +1,96 @@
+"""Checkpoints of weights that another program wrote."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from dovision import checks
+from dovision.config.component import Component
+from dovision.config.settings import TrainSettings
+from dovision.interfaces import Classifier
+from dovision.models import checkpoint
+from dovision.models._foreign_weights import matched
+from dovision.models.hf_model import ChosenLogits
+from dovision.training.fitting import laid_out
+
+log = logging.getLogger(__name__)
+FOREIGN_WEIGHTS = "foreign_weights"  # of the facts of a checkpoint, and of a run
+
+
+def save_foreign(settings: TrainSettings, path: Path, origin: Mapping[str, str]) -> None:
+    """Write the checkpoint of the configured model with weights that another program wrote, and without scores.
+
+    Args:
+        settings: of the job, which names their file and the mapping of its names.
+        path: where the checkpoint goes.
+        origin: hashes of both.
+
+    Raises:
+        ValueError: the file does not fit to the model, or the order of its head is not known.
+    """
+    assert settings.foreign_checkpoint is not None
+    classifier = unread(settings.model)
+    check_order(settings.model, classifier)
+    state, steps = matched(settings.foreign_checkpoint, classifier.network.state_dict(), settings.checkpoint_mapping)
+    classifier.network.load_state_dict(state)
+    classes = classifier.task.classes
+    steps.append(f"kept the head, its {len(classes):,} classes in the order {checks.listed(classes, 4)}")
+    log.info("%s: %s", settings.foreign_checkpoint, "; ".join(steps))
+    facts = {"fit": path.parent.name, "scores": {}, "limits": {}, FOREIGN_WEIGHTS: dict(origin)}
+    checkpoint.save_checkpoint(path, laid_out(classifier), settings.model.record(), None, facts)
+
+
+def unread(model: Component) -> Classifier:
+    """The configured model, knowing what its weights know of classes and normalisation, without a number of them."""
+    if checkpoint.without_start(dict(model)) == dict(model):
+        return model.make()
+    described = _described(model)
+    own = {**checkpoint.without_start(dict(model)), **described.arguments}
+    classifier: Classifier = Component(model.where, own).make()
+    classifier.task = described.task
+    return classifier
+
+
+def check_order(model: Component, classifier: Classifier) -> None:
+    """Refuse classes in another order than that of the weights that the model is described by.
+
+    The outputs of such weights are found by name, but a file has no names: its head may be in either order.
+
+    Args:
+        model: as configured.
+        classifier: what it makes, perhaps without numbers.
+
+    Raises:
+        ValueError: names the first class out of order, and the remedies.
+    """
+    start = [name for name, value in checkpoint.without_start(dict(model)).items() if value != model[name]]
+    if not start or isinstance(classifier.output, ChosenLogits):  # which reads a head of all outputs by their names
+        return
+    try:
+        own = _described(model.replaced(task=None, classes=None)).task.classes
+    except ValueError:  # the weights name no classes
+        return
+    classes = classifier.task.classes
+    ordered = [name for name in own if name in set(classes)]
+    differing = [each for each in zip(classes, ordered, strict=False) if each[0] != each[1]]
+    if len(ordered) == len(classes) and differing:
+        found, expected = differing[0]
+        given = "false" if isinstance(model[start[0]], bool) else "null"
+        raise ValueError(
+            f"dataset.classes must be in the order of model.{start[0]}, since checkpoint=FILE brings its own head, "
+            f"but has {found!r} where these weights have {expected!r}. Put them into that order; or, if they are in "
+            f"the order of the file, set model.{start[0]}={given} and the normalisation that it was fitted with."
+        )
+
+
+def _described(model: Component) -> Classifier:
+    """The configured model without numbers, for which no weights are read."""
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*copying from a non-meta parameter")
+        made: Classifier = model.make()
+    return made
