@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -156,3 +157,32 @@ def test_a_folder_of_neither_kind_and_a_damaged_image_are_refused(tmp_path):
     damaged.save_to_disk(str(tmp_path / "own"))
     with pytest.raises(ValueError, match="row 0 must have a whole image in 'image', but it is"):
         opened(tmp_path / "own")
+
+
+def referring(folder, files):
+    """A parquet file of 40 rows, of which the even ones name a file each, and the odd ones have bytes."""
+    file = io.BytesIO()
+    Image.new("RGB", (24, 20)).save(file, "png")
+    own = {"bytes": file.getvalue(), "path": "own.png"}
+    cells = [own if row % 2 else {"bytes": None, "path": str(files / f"{row}.png")} for row in range(40)]
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog"]))
+    made = datasets.Dataset.from_dict({"image": cells, "label": [0, 1] * 20}, features=features)
+    pq.write_table(made.data.table, folder / "train.parquet")
+    for row in range(0, 40, 2):
+        Image.new("RGB", (24, 20), (row, 0, 0)).save(files / f"{row}.png")
+    return folder / "train.parquet"
+
+
+def test_the_bytes_of_files_that_rows_name_are_part_of_the_content(tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    root = referring(tmp_path, files)
+    before = opened(root)
+    assert opened(root).fingerprint == before.fingerprint
+    assert {files / "0.png", root} <= set(before.unread)
+    assert files in before.files
+    Image.new("RGB", (24, 20), (0, 0, 255)).save(files / "38.png")
+    assert opened(root).fingerprint != before.fingerprint
+    (files / "38.png").unlink()
+    with pytest.raises(ValueError, match=r"must have its bytes in the dataset, or be a file .*1 are not, .*38.png"):
+        opened(root)

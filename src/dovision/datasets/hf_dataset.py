@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from dovision.io.images import MAX_FILE_BYTES, BadFile
 from dovision.types import SPLITS, Shape
 
 log = logging.getLogger(__name__)
+_ROWS = 1000  # looked at together
 _FILE_KINDS = {".parquet": "parquet", ".arrow": "arrow"}
 _REMEDY = (
     "Fetch it where there is a network (load_dataset(NAME).save_to_disk(FOLDER)), and name the folder: dataset.root."
@@ -61,7 +63,8 @@ class HfDataset(LibraryImages):
         seed: of the cut.
 
     Raises:
-        ValueError: a column is missing or of another kind, a row has no label, or one that is no class.
+        ValueError: a column is missing or of another kind, a row has no label, or one that is no class, or names a file
+            that is not there.
         ConnectionError: it is no folder or file here, and cannot be downloaded.
 
     Example:
@@ -98,10 +101,12 @@ class HfDataset(LibraryImages):
         self.read = HfReader(data.cast_column(image, library.Image(decode=False)), str(image), self.shape)
         self.cut(given, val_fraction, test_fraction, seed)
         self.read(0)
+        named = _files_of_images(data, str(image))
         local = Path(root)
         found = [file for file in local.rglob("*") if file.is_file()] if local.is_dir() else [local]
         cached = [Path(each["filename"]) for each in data.cache_files]
-        self.identify([image, label], [each.resolve() for each in (found if local.exists() else cached)])
+        files_read = {each.resolve() for each in (*(found if local.exists() else cached), *named)}
+        self.identify([image, label], sorted(files_read))
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:
@@ -175,6 +180,20 @@ def _check_columns(data: Any, image: str | None, label: str | None, group: str |
     kind = type(data.features[image]).__name__
     if kind != "Image":
         raise ValueError(f"columns.image must be a column of images, but {image} is of {kind}.")
+
+
+def _files_of_images(data: Any, column: str) -> list[Path]:
+    """The files that cells name in place of the bytes of an image; no image is decoded."""
+    found: dict[Path, None] = {}
+    for part in data.select_columns([column]).with_format("arrow").iter(_ROWS):
+        path, image = (pc.struct_field(part[column], name) for name in ("path", "bytes"))
+        found |= dict.fromkeys(map(Path, path.filter(pc.and_(path.is_valid(), image.is_null())).to_pylist()))
+    if lacking := [str(path) for path in found if not path.is_file()]:
+        raise ValueError(
+            f"each image of {column!r} must have its bytes in the dataset, or be a file that is there, but "
+            f"{len(lacking):,} are not, such as {lacking[0]}. Put the bytes into the dataset (save_to_disk does)."
+        )
+    return list(found)
 
 
 def _innermost(feature: Any) -> Any:

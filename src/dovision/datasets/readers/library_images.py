@@ -28,7 +28,7 @@ class ChosenRows:
 
 
 class LibraryImages(Images):
-    """Base of datasets that a library opens. A subclass sets `task` and `shape`, and calls `take`.
+    """Base of datasets that a library opens. A subclass sets `task` and `shape`, and calls `cut` and `identify`.
 
     Attributes:
         read: gives the image of a number, shape (C, H, W) float in [0, 1]; is pickled for reading processes.
