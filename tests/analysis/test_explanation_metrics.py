@@ -11,6 +11,7 @@ from dovision.analysis.explanation_metrics import (
     agreements,
     depth,
     explainer_similarity,
+    object_regions,
     object_scores,
     sanity,
     variant_similarity,
@@ -45,6 +46,13 @@ def test_a_row_is_what_the_functions_say_of_the_map(map_run, frame):
     assert row["iou"] == pytest.approx(agreement.iou(cells, covered))
     assert row["area"] == pytest.approx(64 / 1024)
     assert row["stability"] == pytest.approx(agreement.spearman(of["as is"], of["perturbed"]))
+
+
+def test_an_empty_mask_hides_no_boxes():
+    edges = dict(zip(Box._fields, [[2], [3], [9], [8]], strict=True))
+    boxes = pd.DataFrame({"sample": [0], "object": ["nodule"], "label": ["nodule"], **edges})
+    empty = np.zeros((32, 32), bool)
+    assert object_regions(boxes, {0: {"nodule": empty}, 1: {"nodule": empty}}) == {(0, "nodule"): [Box(2, 3, 9, 8)]}
 
 
 def test_a_flagged_map_has_no_scores(frame):

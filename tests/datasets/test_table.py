@@ -177,6 +177,14 @@ def test_boxes_and_masks_are_resized_and_cropped_with_their_images(root):
     assert dataset.split("test")[sample].image[0][mask].mean() > 0.5
 
 
+def test_a_mask_that_the_crop_leaves_nothing_of_is_none(root):
+    pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
+    pixels[:, 0] = 255  # cut off
+    Image.fromarray(pixels).save(root / "masks" / "8.png")
+    dataset = open_table(root, {"shape": [1, 40, 40]})
+    assert dataset.masks("test", dataset.table("test")["name"].tolist().index("images/8.png")) == {}
+
+
 def test_masks_come_from_a_folder_by_name_and_by_number(root):
     for path in (root / "masks").iterdir():
         path.rename(path.with_name(f"{path.stem}_lungs.png"))

@@ -67,6 +67,15 @@ def test_masks_of_pathologies_are_those_of_the_librarys_boxes(films):
     np.testing.assert_array_equal(masks["Effusion"], expected)
 
 
+def test_a_mask_that_the_crop_leaves_nothing_of_is_none(films, monkeypatch):
+    data = opened({**films, "pathology_masks": True})
+    corner = np.zeros((1, 48, 96), np.float32)
+    corner[0, :4, :4] = 1  # left of the centre, which a square image keeps
+    sample = {"img": corner, "pathology_masks": {data.read.library.pathologies.index("Effusion"): corner}}
+    monkeypatch.setattr(type(data.read.library), "__getitem__", lambda library, number: sample)
+    assert data.masks("test", 0) == {}
+
+
 @pytest.fixture
 def chexpert(tmp_path) -> dict[str, str]:
     """CheXpert's layout, in which labels may be empty, and -1 where a reader was not sure."""

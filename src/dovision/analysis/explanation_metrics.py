@@ -71,11 +71,11 @@ def agreements(folder: Path) -> pd.DataFrame:
 
 
 def object_regions(boxes: pd.DataFrame, masks: ObjectMasks) -> dict[tuple[int, str], Region]:
-    """What speaks for each class of each sample: the mask of its name, or the boxes of its label."""
+    """What speaks for each class of each sample: the mask of its name, if any, or the boxes of its label."""
     found: dict[tuple[int, str], Region] = {
         (int(sample), str(label)): boxes_of(own) for (sample, label), own in boxes.groupby(["sample", "label"])
     }
-    return found | {(sample, name): mask for sample, own in masks.items() for name, mask in own.items()}
+    return found | {(sample, name): mask for sample, own in masks.items() for name, mask in own.items() if mask.any()}
 
 
 def _localisation(maps: pd.DataFrame, spoken: Mapping[tuple[int, str], Region], grid: MapGrid) -> pd.DataFrame:

@@ -118,8 +118,8 @@ class Xrv(LibraryImages):
         found = {}
         for place, mask in sample.get("pathology_masks", {}).items():
             name, whole = library.pathologies[place], np.asarray(mask).reshape(sample["img"].shape[1:]) > 0
-            if name in self.task.classes and whole.any():
-                found[name] = geometry.fit_mask(whole, self.shape)
+            if name in self.task.classes and (fitted := geometry.fit_mask(whole, self.shape)).any():
+                found[name] = fitted
         return found
 
 

@@ -108,7 +108,7 @@ def mask_pointing(cells: FloatArray, mask: Mask, margin: float) -> float:
 
 
 def energy(cells: FloatArray, coverage: FloatArray) -> float:
-    """Share of the positive part of a map that lies in the boxes, in [0, 1]; nan without a positive cell.
+    """Share of the positive part of a map that lies in the boxes, in [0, 1]; nan without a positive cell or boxes.
 
     A uniform map has `coverage.mean()`, the share of the image that the boxes take: read one against the other.
 
@@ -120,7 +120,7 @@ def energy(cells: FloatArray, coverage: FloatArray) -> float:
     """
     positive = cells.clip(min=0)
     total = positive.sum()
-    return float((positive * coverage).sum() / total) if total > 0 else np.nan
+    return float((positive * coverage).sum() / total) if total > 0 and coverage.any() else np.nan
 
 
 def iou(cells: FloatArray, coverage: FloatArray) -> float:

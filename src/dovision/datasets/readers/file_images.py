@@ -80,7 +80,8 @@ class FileImages(Images):
         for source in self.mask_sources:
             if path := source.paths[record]:
                 masks = read_mask_file(Path(path), source.numbers)
-                found |= {name: self._fitted(mask, size, path) for name, mask in masks.items() if mask.any()}
+                fitted = {name: self._fitted(mask, size, path) for name, mask in masks.items()}
+                found |= {name: mask for name, mask in fitted.items() if mask.any()}
         return found
 
     def take_masks(
