@@ -73,6 +73,13 @@ def test_a_second_export_replaces_the_first_and_keeps_other_runs(run, tmp_path, 
     assert not (tmp_path / "hive" / SUMS).exists()
 
 
+def test_runs_of_one_name_are_refused(run, tmp_path):
+    other = tmp_path / "other" / run.name
+    with pytest.raises(ValueError, match=f"different names, got {run} and {other}"):
+        write_hive([run, other], tmp_path / "hive")
+    assert not (tmp_path / "hive").exists()
+
+
 def test_the_command_exports_in_place_of_a_page(run, tmp_path, run_command, capsys):
     arguments = [f"sweep={run.parent}", f"output={tmp_path}", "export=hive"]
     assert run_command(main, *arguments) == 0

@@ -4,8 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from dovision.store.job_shards import check_complete, is_shard, merged_folder, missing_shards, shard_folders
+from dovision.store.job_shards import (
+    ShardsLacking,
+    check_complete,
+    check_folder,
+    is_shard,
+    merged_folder,
+    missing_shards,
+    shard_folders,
+)
 from dovision.store.run_directory import RunDirectory
+from dovision.store.run_record import run_folders
 from dovision.store.shards import added
 
 
@@ -29,6 +38,20 @@ def test_what_is_missing_is_listed_with_its_state_and_the_command(tmp_path):
     message = r"got 3 that are not: 1 \(missing\), 2 \(partial\), 3 \(missing\)\. .* -m evaluation\.shard=1,2,3"
     with pytest.raises(ValueError, match=message):
         check_complete(merged, 4)
+
+
+def test_a_folder_of_the_users_own_name_is_no_shard(tmp_path):
+    fold = tmp_path / "cv" / "fold-1-of-5"
+    RunDirectory(fold).start({}, [], {})
+    assert run_folders(tmp_path) == [fold]
+    check_folder(fold, None)
+    with pytest.raises(ValueError, match=r"evaluation\.shard=1 needs a run directory of its own .* got .*fold-1-of-5"):
+        check_folder(fold, 1)
+
+
+def test_what_is_outdated_is_listed_with_what_is_missing(tmp_path):
+    with pytest.raises(ShardsLacking, match=r"0 \(other code\), 1 \(missing\)\. .* -m evaluation\.shard=0,1,"):
+        check_complete(tmp_path / "run", 2, {0: "other code"})
 
 
 def test_counts_are_added_number_by_number_and_the_smallest_chunk_stays():

@@ -6,9 +6,11 @@ import shutil
 
 import pytest
 
+from dovision.store import provenance
 from dovision.store.job_shards import merged_folder, shard_folders
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_record import survey
+from dovision.sweeps import reuse
 
 FIVE = ("evaluation.batch_size=2", "evaluation.shards=5", "evaluation.shard=range(5)", "-m")
 THREE = ("evaluation.shards=3", "evaluation.shard=0,1,2", "-m")
@@ -101,10 +103,45 @@ def test_a_shard_of_something_else_is_refused(small, three, capsys, change):
         (folder / "effects.parquet").write_bytes(b"")
     assert small("evaluation.shards=3") == 1
     printed = capsys.readouterr().err
-    assert "shard 1 of 3 must be of the run that it is merged into, got" in printed
-    assert ("other code in" if change == "origin" else "effects.parquet has 0 of") in printed
-    if change == "origin":
-        assert tables(completed(small, *THREE)) == three  # the shard is measured again
+    assert "got 1 that are not: 1 (" in printed
+    assert ("other code (0123456789ab, now" if change == "origin" else "effects.parquet has 0 of") in printed
+    assert RunDirectory(merged).state == "missing"
+    assert tables(completed(small, *THREE, "on_failure=stop")) == three  # the shard is measured again
+
+
+def test_after_a_change_of_code_the_same_command_measures_and_merges_again(small, three, monkeypatch, capsys):
+    before = completed(small, *THREE)
+    monkeypatch.setattr(provenance, "software", lambda: {"code": "0123456789ab", "torch": before["torch"]})
+    assert small("evaluation.shards=3") == 1  # leaves the merged run as it is
+    after = completed(small, "evaluation.shards=3", "evaluation.shard=0")
+    assert after == before
+    assert "shards 1, 2 of 3 are of other code, data or weights, and are to be measured" in capsys.readouterr().err
+    after = completed(small, *THREE, "on_failure=stop")
+    assert after["code"] == "0123456789ab"
+    assert tables(after) == three
+
+
+def test_who_tried_to_merge_too_early_looks_again(small, three, monkeypatch):
+    assert small("evaluation.shards=3", "evaluation.shard=0,1", "-m") == 1
+    looks = iter([{}, {1: "other code"}])  # by the second, under the lock, shard 1 is outdated; then it is not
+    monkeypatch.setattr(reuse, "outdated_shards", lambda *_: next(looks, {}))
+    assert tables(completed(small, "evaluation.shards=3", "evaluation.shard=2")) == three
+    assert next(looks, None) is None
+
+
+def test_a_damaged_merged_run_is_merged_again(small, three, capsys):
+    assert small(*THREE) == 0
+    (merged_folder(next(small.root.glob("*-0-of-3"))) / "effects.parquet").write_bytes(b"")
+    assert tables(completed(small, *THREE)) == three
+    assert "completed already; none is started" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("own", [("hydra.run.dir={}/own",), ("hydra.sweep.subdir=own", "-m")])
+def test_a_shard_in_a_folder_of_another_name_is_refused(small, tmp_path, capsys, own):
+    overrides = [override.format(tmp_path) for override in own]
+    assert small("evaluation.shards=3", "evaluation.shard=1", *overrides) == 1
+    assert "evaluation.shard=1 needs a run directory of its own name" in capsys.readouterr().err
+    assert not list(small.root.parent.rglob("run.json"))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Intervention
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
-from dovision.store.job_shards import SHARD, check_complete, finished_shards, missing_shards
+from dovision.store.job_shards import SHARD, ShardsLacking, check_complete, finished_shards, missing_shards
 from dovision.store.map_tables import write_boxes
 from dovision.store.provenance import origin, surroundings
 from dovision.store.run_directory import BeingWritten, RunDirectory
@@ -64,13 +64,25 @@ def _merge(settings: EvaluateSettings) -> None:
     """Merge the shards of this job if it was the last one of them; one process does it, others leave it to that."""
     with session.merged_job(settings) as merged:
         folder = Path(HydraConfig.get().runtime.output_dir)
-        if missing := missing_shards(folder, settings.evaluation.shards):
-            log.info("%d of %d shards are not completed yet: %s", len(missing), settings.evaluation.shards, folder)
-            return
-        try:
-            _evaluate(merged)
-        except BeingWritten:
-            log.info("another process merges the shards: %s", folder)
+        while not (awaited := _awaited(merged, folder)):
+            try:
+                return _evaluate(merged)
+            except BeingWritten:
+                return log.info("another process merges the shards: %s", folder)
+            except ShardsLacking:  # look again, since a job that ended meanwhile may have left the merge to this one
+                continue
+        log.info("%s: %s", awaited, folder)
+
+
+def _awaited(settings: EvaluateSettings, folder: Path) -> str:
+    """Why the shards of a run are not merged yet; empty if they can be."""
+    shards = settings.evaluation.shards
+    if missing := missing_shards(folder, shards):
+        return f"{len(missing)} of {shards} shards are not completed yet"
+    if outdated := reuse.outdated_shards(settings, folder):
+        numbers = ", ".join(map(str, outdated))
+        return f"shards {numbers} of {shards} are of other code, data or weights, and are to be measured again"
+    return ""
 
 
 def _evaluate(settings: EvaluateSettings) -> None:
@@ -78,7 +90,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
     if run is None:
         return
     if settings.evaluation.is_merged:
-        _check_shards(run, settings.evaluation.shards)
+        _check_shards(run, settings)
     with session.running(run, settings) as own, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
         images = reuse.open_images(settings)
         samples = shard_samples(settings.evaluation, test_samples(settings.evaluation, images))
@@ -141,11 +153,11 @@ def _evaluate(settings: EvaluateSettings) -> None:
     print_headlines(run.path)
 
 
-def _check_shards(run: RunDirectory, shards: int) -> None:
-    """Refuse to merge into a run, and let go of it, as long as shards are missing."""
+def _check_shards(run: RunDirectory, settings: EvaluateSettings) -> None:
+    """Refuse to merge into a run, and let go of it as it is, as long as shards are missing or outdated."""
     try:
-        check_complete(run.path, shards)
-    except ValueError:
+        check_complete(run.path, settings.evaluation.shards, reuse.outdated_shards(settings, run.path))
+    except BaseException:
         run.close()
         raise
 

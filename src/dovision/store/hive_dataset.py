@@ -41,7 +41,9 @@ def write_hive(runs: Sequence[Path], output: Path) -> list[Path]:
 
     Raises:
         FileNotFoundError, ValueError: a table of a run is not there, or damaged.
+        ValueError: two runs have one name, by which the rows of one would replace those of the other.
     """
+    _check_names(runs)
     make_folder(output, setting="output")
     written = []
     for name in TABLES:
@@ -53,6 +55,16 @@ def write_hive(runs: Sequence[Path], output: Path) -> list[Path]:
                 _write(run / name, place)
         written += [folder] if folder.is_dir() else []
     return written
+
+
+def _check_names(runs: Sequence[Path]) -> None:
+    first: dict[str, Path] = {}
+    for run in runs:
+        if first.setdefault(run.name, run) is not run:
+            raise ValueError(
+                f"the runs of an export must have folders of different names, got {first[run.name]} and {run}. Export "
+                "each to an output=... of its own, or rename one."
+            )
 
 
 def _write(path: Path, place: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dovision.config.hashing import shard_name
@@ -16,7 +17,11 @@ from dovision.store.shards import FinishedShard
 _COMPLETED = "completed"
 SHARD_KEY = "evaluation.shard="  # begins the override that chooses it
 SHARD = "shard"  # the fact of run.json by which a run is a shard of another one
-_NAME = re.compile(r"(?P<run>.+)-\d+-of-\d+")
+_NAME = re.compile(r"(?P<run>[0-9a-f]{12})-\d+-of-\d+")
+
+
+class ShardsLacking(ValueError):
+    """Some shards are not completed, or of something else than the run that is to be merged from them."""
 
 
 def is_shard(folder: Path) -> bool:
@@ -41,18 +46,37 @@ def missing_shards(merged: Path, shards: int) -> dict[int, str]:
     return {number: state for number, state in enumerate(states) if state != _COMPLETED}
 
 
-def check_complete(merged: Path, shards: int) -> None:
-    """Refuse to merge what is not there yet.
+def check_folder(folder: Path, shard: int | None) -> None:
+    """Refuse a run directory that is not named as a shard, and of which no merged run would ever come.
 
     Raises:
-        ValueError: some shards are not completed; the error lists them, and how to measure them.
+        ValueError: names the folder.
     """
-    if missing := missing_shards(merged, shards):
-        listed = ", ".join(f"{number} ({state})" for number, state in missing.items())
-        numbers = ",".join(map(str, missing))
+    if shard is not None and not is_shard(folder):
         raise ValueError(
-            f"evaluation.shards={shards} needs all shards of {merged.name} completed, got {len(missing)} that are not: "
-            f"{listed}. Measure them with -m evaluation.shard={numbers}, which merges them, too."
+            f"evaluation.shard={shard} needs a run directory of its own name, as 0123456789ab-3-of-64, got {folder}. "
+            "Leave hydra.run.dir and hydra.sweep.subdir as they are; output_root=... chooses where it lies."
+        )
+
+
+def check_complete(merged: Path, shards: int, outdated: Mapping[int, str] = MappingProxyType({})) -> None:
+    """Refuse to merge what is not there yet.
+
+    Args:
+        merged: the run directory of the job in one piece.
+        shards: how many there are.
+        outdated: in what shards differ from those that are asked for, by their numbers.
+
+    Raises:
+        ShardsLacking: some are not completed, or outdated; the error lists them, and how to measure them.
+    """
+    if lacking := {**missing_shards(merged, shards), **outdated}:
+        listed = ", ".join(f"{number} ({why})" for number, why in sorted(lacking.items()))
+        numbers = ",".join(map(str, sorted(lacking)))
+        raise ShardsLacking(
+            f"evaluation.shards={shards} needs all shards of {merged.name} completed, and of the same code, data and "
+            f"weights, got {len(lacking)} that are not: {listed}. Measure them with -m evaluation.shard={numbers}, "
+            "which merges them, too."
         )
 
 

@@ -17,6 +17,7 @@ from dovision.models import checkpoint
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.runtime.process_state import is_rank_zero
 from dovision.store import run_files
+from dovision.store.job_shards import shard_folders
 from dovision.store.provenance import software, surroundings
 from dovision.store.run_directory import DAMAGED, RunDirectory
 from dovision.store.run_files import RUN
@@ -105,6 +106,28 @@ def differences(settings: EvaluateSettings, run: RunDirectory, prints: Fingerpri
     if data != facts["dataset_fingerprint"]:
         return [_changed("data", facts["dataset_fingerprint"][:12], data[:12])]
     return list(_weights(settings, facts, data, prints))
+
+
+def outdated_shards(settings: EvaluateSettings, merged: Path) -> dict[int, str]:
+    """In what completed shards of a run differ from those that the configuration asks for now, by their numbers.
+
+    Raises:
+        FileNotFoundError, ValueError: data or checkpoint cannot be read.
+    """
+    runs = [RunDirectory(folder) for folder in shard_folders(merged, settings.evaluation.shards)]
+    with Fingerprints(settings.output_root) as prints:
+        found = {number: _outdated(settings, run, prints) for number, run in enumerate(runs)}
+    return {number: unlike for number, unlike in found.items() if unlike}
+
+
+def _outdated(settings: EvaluateSettings, run: RunDirectory, prints: Fingerprints) -> str:
+    """In what a run differs; empty if it is not completed, or meanwhile measured again by another process."""
+    try:
+        return "; ".join(differences(settings, run, prints)) if run.state == "completed" else ""
+    except FileNotFoundError:
+        if run.state == "completed":
+            raise
+        return ""
 
 
 def sources(settings: EvaluateSettings, run: RunDirectory, prints: Fingerprints) -> list[Path] | None:

@@ -20,12 +20,13 @@ from dovision.config.errors import error_text
 from dovision.config.settings import EvaluateSettings
 from dovision.runtime.fingerprints import Fingerprints
 from dovision.runtime.process_state import is_rank_zero
+from dovision.store.job_shards import check_folder, merged_folder
 from dovision.store.run_directory import RunDirectory
 from dovision.sweeps import jobs as planned
 from dovision.sweeps import receipts
 from dovision.sweeps.jobs import Job
 from dovision.sweeps.receipts import DONE
-from dovision.sweeps.sweep import Sweep, begin, current, merged_jobs, watch
+from dovision.sweeps.sweep import Sweep, begin, current, watch
 from dovision.sweeps.validation import Checks
 
 if TYPE_CHECKING:  # what imports Lightning is imported by the commands with run directories, not by dovision-report
@@ -98,6 +99,7 @@ class SweepStart(Start):
 
     def _run(self, config: DictConfig) -> Any:
         settings = super()._run(config)
+        check_folder(Path(config.hydra.run.dir).absolute(), settings.evaluation.shard)
         if settings.dry_run:
             from dovision.sweeps.dry_run import JobEstimator
 
@@ -119,6 +121,15 @@ class SweepStart(Start):
         planned.name_by_factors(config)
         _watch_workers(config)
 
+    def _checked(
+        self, config: DictConfig, overrides: Sequence[Sequence[str]], plan: Callable[[Job, Any], planned.Planned]
+    ) -> list[planned.Planned]:
+        def plan_in_its_folder(job: Job, settings: EvaluateSettings) -> planned.Planned:
+            check_folder(job.folder, settings.evaluation.shard)
+            return plan(job, settings)
+
+        return super()._checked(config, overrides, plan_in_its_folder)
+
     def _begin(self, config: DictConfig) -> None:
         """Compose and check the jobs, and begin the sweep; or leave, if there is nothing to do."""
         from dovision.sweeps.dry_run import JobEstimator, warn_of_space
@@ -134,29 +145,34 @@ class SweepStart(Start):
             at_once = planned.workers(config)
             _print_plan(root, self._checked(config, overrides, JobEstimator(root, _threads(config, at_once))), at_once)
         with Fingerprints(root) as prints:
-            plans = self._checked(config, overrides, functools.partial(_plan, prints=prints))
+            plans = self._checked(config, overrides, functools.partial(_plan, prints=prints, merged={}))
         _check_roots(plans)
         swept = Sweep(config, [plan.job for plan in plans], {plan.job.folder: plan.decision.unlike for plan in plans})
         begin(swept)
-        merged = [RunDirectory(job.folder).state == "completed" for job in merged_jobs([plan.job for plan in plans])]
-        if all(plan.decision.skip == DONE for plan in plans) and all(merged):
+        if all(plan.decision.skip == DONE and plan.merged for plan in plans):
             log.info("all %d jobs are completed already; none is started", len(plans))
             sys.exit(int(not swept.close()))
         warn_of_space(root)
 
 
 class _Plan(NamedTuple):
-    """A job, what is to be done of it, and where its data are, in which runs do not differ."""
+    """A job, what is to be done of it, where its data are, in which runs do not differ, and whether it is merged."""
 
     job: Job
     decision: Decision
     root: str | None
+    merged: bool  # that the run into which it is merged is done; true of a job that is no shard
 
 
-def _plan(job: Job, settings: EvaluateSettings, prints: Fingerprints) -> _Plan:
+def _plan(job: Job, settings: EvaluateSettings, prints: Fingerprints, merged: dict[Path, bool]) -> _Plan:
+    """Plan a job; `merged` keeps of each run into which shards are merged whether it is done."""
     from dovision.sweeps.reuse import decide
 
-    return _Plan(job, decide(RunDirectory(job.folder), settings, prints), settings.dataset.get("root"))
+    decision = decide(RunDirectory(job.folder), settings, prints)
+    into = merged_folder(job.folder) if settings.evaluation.shard is not None and decision.skip == DONE else None
+    if into is not None and into not in merged:
+        merged[into] = decide(RunDirectory(into), settings, prints).skip == DONE
+    return _Plan(job, decision, settings.dataset.get("root"), into is None or merged[into])
 
 
 def _check_roots(plans: Sequence[_Plan]) -> None:
@@ -184,7 +200,7 @@ def _keep_receipt(config: DictConfig, settings: EvaluateSettings, warning: str) 
     from dovision.sweeps.reuse import decide, sources
 
     run, began = RunDirectory(Path(config.hydra.run.dir).absolute()), time.time()
-    if run.state != "completed":
+    if run.state != "completed" or settings.evaluation.shard is not None:  # which is still to be merged
         return
     with Fingerprints(settings.output_root) as prints:
         found = sources(settings, run, prints) if decide(run, settings, prints).skip == DONE else None
