@@ -48,16 +48,16 @@ photo: $(VENV)/.base ## what a network of ImageNet's classes uses of your own pi
 	@$(BIN)/dovision-evaluate experiment=photo "dataset.root='$(PHOTO)'"
 	@$(BIN)/dovision-report sweep=outputs/photo
 
-test: $(VENV)/.dev ## the tests but for the long ones, in two processes of one thread each
+test: $(VENV)/.dev ## the tests that take less than 1.5 seconds each, in two processes of one thread each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not long"
 
 test-fast: $(VENV)/.dev ## the tests that take less than half a second each
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not long"
 
-test-slow: $(VENV)/.dev ## the tests, timed: which of them make test-fast leaves out, in tests/slow.txt
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not long" --record-slow
+test-slow: $(VENV)/.dev ## all tests, timed: which are left to make test-long, and left out of make test-fast, in tests/long.txt and slow.txt
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --record-slow
 
-test-long: $(VENV)/.dev ## the tests that take tens of seconds each: killed workers, launchers, 400 jobs on a page
+test-long: $(VENV)/.dev ## those that take longer: whole commands, killed workers, launchers, 400 jobs on a page
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m long
 
 test-all: test test-long ## all tests

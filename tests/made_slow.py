@@ -1,4 +1,4 @@
-"""Which tests are slow: those that a run has timed, in slow.txt, and those that start from a fitted classifier."""
+"""Which tests are slow, and which long: as a run has timed them, in slow.txt and long.txt; see the markers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-LIST = Path(__file__).with_name("slow.txt")
-SECONDS = 0.5
+LISTS = {"slow": 0.5, "long": 1.5}  # marker, and list of that name: seconds
+FOLDER = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--record-slow", action="store_true", help=f"write what takes above {SECONDS} s into {LIST.name}")
+    parser.addoption("--record-slow", action="store_true", help="write what is slow and long into tests/*.txt")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,10 +22,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    named = set(LIST.read_text().split()) if LIST.exists() else set()
+    named = {marker: set(names(marker)) for marker in LISTS}
     for item in items:
-        if item.nodeid.partition("[")[0] in named or "fitted" in getattr(item, "fixturenames", ()):
+        for marker in LISTS:
+            if item.nodeid.partition("[")[0] in named[marker]:
+                item.add_marker(marker)
+        if "fitted" in getattr(item, "fixturenames", ()):  # starts from a fitted classifier
             item.add_marker("slow")
+
+
+def names(marker: str) -> list[str]:
+    """The tests in the list of a marker."""
+    file = FOLDER / f"{marker}.txt"
+    return file.read_text().split() if file.exists() else []
 
 
 class Recorder:
@@ -38,5 +47,6 @@ class Recorder:
         self.seconds[report.nodeid] += report.duration
 
     def pytest_sessionfinish(self) -> None:
-        slow = {name.partition("[")[0] for name, seconds in self.seconds.items() if seconds > SECONDS}
-        LIST.write_text("".join(f"{name}\n" for name in sorted(slow)))
+        for marker, most in LISTS.items():
+            above = {name.partition("[")[0] for name, seconds in self.seconds.items() if seconds > most}
+            (FOLDER / f"{marker}.txt").write_text("".join(f"{name}\n" for name in sorted(above)))

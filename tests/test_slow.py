@@ -1,4 +1,4 @@
-"""The list of slow tests is one of tests."""
+"""The lists of slow and of long tests are lists of tests."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import re
 
 import pytest
 
-from made_slow import LIST, Recorder
-
-NAMES = LIST.read_text().split()
+from made_slow import FOLDER, LISTS, Recorder, names
 
 
-def test_each_name_is_that_of_a_test():
-    for name in NAMES:
+@pytest.mark.parametrize("marker", LISTS)
+def test_each_name_is_that_of_a_test(marker):
+    for name in names(marker):
         path, *_, function = name.split("::")
-        assert re.search(rf"^ *def {function}\(", (LIST.parents[1] / path).read_text(), re.MULTILINE), name
+        assert re.search(rf"^ *def {function}\(", (FOLDER.parent / path).read_text(), re.MULTILINE), name
 
 
 def test_a_function_is_slow_that_takes_long_with_some_of_its_parameters(tmp_path, monkeypatch):
-    monkeypatch.setattr("made_slow.LIST", tmp_path / "slow.txt")
+    monkeypatch.setattr("made_slow.FOLDER", tmp_path)
     recorder = Recorder()
-    for name, seconds in (("a.py::one[x]", 0.4), ("a.py::one[y]", 0.2), ("a.py::one[y]", 0.4), ("a.py::two", 0.5)):
+    ones = [("a.py::one[x]", 0.4), ("a.py::one[y]", 0.2), ("a.py::one[y]", 0.4)]
+    for name, seconds in (*ones, ("a.py::two", 0.5), ("a.py::three", 1.6)):
         report = pytest.TestReport(name, ("", 0, ""), {}, "passed", None, "call", duration=seconds)
         recorder.pytest_runtest_logreport(report)
     recorder.pytest_sessionfinish()
-    assert (tmp_path / "slow.txt").read_text() == "a.py::one\n"
+    assert names("slow") == ["a.py::one", "a.py::three"]
+    assert names("long") == ["a.py::three"]

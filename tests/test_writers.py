@@ -22,6 +22,7 @@ EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("datasets/_download.py", "part.open"): "part of a download, published when it is whole",
     ("datasets/_nih_store.py", "(self.folder / IMAGES_FILE).open"): "rows, brought to the disk before they are marked",
     ("training/fitting.py", "checkpoint.save_checkpoint"): "by io.sealed",
+    ("training/foreign.py", "checkpoint.save_checkpoint"): "by io.sealed",
     ("io/arrays.py", "np.memmap"): "of a file that is there; what is written into it are marks of such rows",
     ("training/checkpointing.py", "trainer.save_checkpoint"): "by io.sealed, see SealedIO",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "in a folder that is published when it is whole",
