@@ -17,7 +17,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-pytest_plugins = ["made_runs", "made_once", "made_slow"]
+pytest_plugins = ["made_runs", "made_once", "made_slow", "made_browser"]
 ROOT = Path(__file__).resolve().parents[1]
 Command = Callable[..., int]
 
