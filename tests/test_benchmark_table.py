@@ -25,7 +25,7 @@ def row(peer: str = "plain loop", ratio: float | None = 2.0) -> dict[str, object
 ORIGIN = {"machine": "one", "versions": "torch 2", "code": "abc"}
 
 
-def test_rows_are_taken_up_after_an_interruption(recorded, tmp_path):
+def test_rows_are_resumed_after_an_interruption(recorded, tmp_path):
     table = recorded.Table(tmp_path, ORIGIN)
     table.add(row())
     again = recorded.Table(tmp_path, ORIGIN)

@@ -136,3 +136,13 @@ def test_a_file_of_weights_is_where_training_starts_with_its_head_or_a_new_one(t
         torchvision_model("resnet34", *arguments, CLASSES, None, None)
     with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*other.pth"):
         torchvision_model("resnet18", str(tmp_path / "other.pth"), *arguments[1:], CLASSES, None, None)
+
+
+@pytest.mark.parametrize("name", ["regnet_y_400mf", "regnet_x_400mf", "resnet18"])
+@pytest.mark.parametrize("weights", [None, "DEFAULT"])
+def test_a_network_is_described_without_numbers(name, weights):
+    """RegNet computes with tensors while it is built, of which the meta device has no numbers."""
+    with torch.device("meta"):
+        classifier = make(name, weights)
+    assert {each.device.type for each in classifier.network.parameters()} == {"meta"}
+    assert classifier.network.fc.out_features == len(CLASSES)

@@ -47,7 +47,7 @@ class ReportedNumber:
     def measure(self, folder: Path) -> Interval:
         """The mean of the rows in the tables of a run directory, with its interval; nan where there is no such row.
 
-        So it is of effects where the run keeps the rows of some classes alone.
+        A number of effects is nan, too, where the run has not kept the rows of all classes (evaluation.keep).
         """
         if self.column not in PER_SAMPLE and not has_all_rows(folder):
             return withheld(float("nan"), 0, NOT_MEASURED)

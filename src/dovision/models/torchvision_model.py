@@ -86,11 +86,11 @@ def torchvision_model(
 
 def _network(name: str, weights: WeightsEnum | None, task: Task, names: Task | None, new_head: bool) -> nn.Module:
     if weights is None:
-        return torchvision.models.get_model(name, weights=None, num_classes=len(task.classes))
+        return _random(name, len(task.classes))
     what, count = f"{weights.name} of {name}", len(weights.meta["categories"])
     outputs = outputs_of(what, None if names is None else names.classes, count, task, new_head)
     if not has_numbers():
-        return torchvision.models.get_model(name, weights=None, num_classes=len(task.classes))
+        return _random(name, len(task.classes))
     folder = f"{torch.hub.get_dir()}/checkpoints"
     remedy = f"Put the file into {folder}, or start from random weights: model.weights=null."
     with fetching(what, weights.url, remedy):
@@ -101,6 +101,16 @@ def _network(name: str, weights: WeightsEnum | None, task: Task, names: Task | N
     else:
         choose_outputs(network, head, outputs)
     return network
+
+
+def _random(name: str, classes: int) -> nn.Module:
+    """The network with random weights, or without numbers where the default device is meta."""
+    try:
+        return torchvision.models.get_model(name, weights=None, num_classes=classes)
+    except NotImplementedError:  # RegNet computes its widths by tensors
+        with torch.device("cpu"):
+            network = torchvision.models.get_model(name, weights=None, num_classes=classes)
+        return network if has_numbers() else network.to("meta")
 
 
 def _head(network: nn.Module, count: int) -> tuple[str, nn.Linear | nn.Conv2d]:

@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.seed import isolate_rng
 
+from dovision import checks
 from dovision.config import hashing
 from dovision.config.component import Component
 from dovision.config.settings import Section, TrainSettings, plain
@@ -44,6 +45,7 @@ from dovision.types import Shape, Task
 log = logging.getLogger(__name__)
 CLASSIFIER, PERMUTED, AUTOENCODER = "classifier", "permuted_classifier", "autoencoder"  # the networks of a run
 _KEY_FILE = "key.json"
+_MOST_NAMED = 8  # settings in which a model differs from one that is fitted
 Digest = Callable[[Path], str]
 Parts = Mapping[str, Component | Section | Mapping[str, Component] | Path | None]
 NetworkSettings = tuple[Mapping[str, Any], Mapping[str, Any] | None]  # of the model and of the autoencoder, as recorded
@@ -289,10 +291,13 @@ def _unlike(folder: Path, key: Key) -> str:
     own, nearest = config_diff.flattened(key.content), None
     for path in folder.parent.glob(f"{key.kind}-*/{_KEY_FILE}"):
         with suppress(OSError, ValueError):
-            other = config_diff.flattened(read_json(path))
+            content = read_json(path)
+            if FOREIGN_WEIGHTS in content:  # of another program, which nothing here has fitted
+                continue
+            other = config_diff.flattened(content)
             unlike = sorted(name for name in {*own, *other} if own.get(name) != other.get(name))
             nearest = unlike if unlike and (nearest is None or len(unlike) < len(nearest)) else nearest
-    return "" if nearest is None else f" (the nearest fitted one differs in {', '.join(nearest)})"
+    return "" if nearest is None else f" (the nearest fitted one differs in {checks.listed(nearest, _MOST_NAMED)})"
 
 
 def _is_found(path: Path, settings: NetworkSettings) -> bool:

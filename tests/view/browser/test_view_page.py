@@ -1,6 +1,7 @@
 """The live view in a real browser: brush, and the numbers move; attack, and the map changes; save it."""
 
 import io
+import re
 import zipfile
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_the_slider_attacks_and_the_map_changes(open_view):
     page.wait_for_selector("#attacked-figure", state="hidden")
 
 
-def test_a_channel_inside_is_set(open_view):
+def test_a_channel_inside_is_set(open_view, opened):
     page = open_view()
     page.get_by_text("a unit inside", exact=True).click()
     page.wait_for_selector("#unit-most:has-text('of ')")
@@ -104,6 +105,19 @@ def test_a_channel_inside_is_set(open_view):
     page.wait_for_selector("#unit-most:has-text('of 16')")
     page.locator("#unit-number").fill("3")
     page.wait_for_selector("#sentence:has-text('Setting channel 3 of relu (zero)')")
+    before, after = re.search(r"([\d.]+) to ([\d.]+)\.", page.locator("#sentence").inner_text()).groups()
+    image = opened.images.split("test").batch([0]).image
+    control = opened.classifier(image).detach().softmax(1)[0]
+
+    def silenced(module, given, value):
+        value[:, 3] = 0
+        return value
+
+    with opened.classifier.network.relu.register_forward_hook(silenced):
+        treated = opened.classifier(image).detach().softmax(1)[0]
+    predicted = control.argmax()
+    expected = [float(control[predicted]), float(treated[predicted])]
+    assert [float(before), float(after)] == pytest.approx(expected, abs=6e-4)
 
 
 def test_a_picture_is_dropped_and_a_bad_one_named(open_view):

@@ -6,7 +6,7 @@ const pick = (name, value) => { document.querySelector(`input[name="${name}"][va
 const state = {
   clean: null, attacked: null, // answers about the two images
   mask: null, height: 0, width: 0, // of the region, a byte a pixel
-  rows: [], target: null, choices: null, sites: null, asking: false, again: false, cursor: null, seen: null, maps: {}, turn: 0,
+  rows: [], target: null, choices: null, sites: null, asking: false, again: false, cursor: null, seen: null, did: null, maps: {}, turn: 0,
 };
 
 /* ---- questions ---- */
@@ -97,7 +97,7 @@ async function showImage(found) {
 }
 function cleared() {
   state.turn += 1;
-  state.mask?.fill(0); state.seen = null; draw(); showTexts(); showRows(image().rows);
+  state.mask?.fill(0); state.seen = state.did = null; draw(); showTexts(); showRows(image().rows);
   $("sentence").textContent = image() === state.attacked ? attackSentence() : "Brush over the image: what does the network use?";
 }
 
@@ -212,9 +212,10 @@ async function measure() { // one question at a time; the newest state of the br
     state.again = false;
     const begun = performance.now(), turn = state.turn;
     try {
-      const found = await ask("effect", asked());
+      const question = asked(), did = doing(); // the inputs may change before the answer comes
+      const found = await ask("effect", question);
       if (turn !== state.turn) continue; // cleared since, or another image
-      state.seen = found.seen; draw(); showRows(found.rows); sentence(found.rows); problem("");
+      state.seen = found.seen; state.did = did; draw(); showRows(found.rows); sentence(found.rows); problem("");
       $("time").textContent = `${Math.round(performance.now() - begun)} ms`;
       $("time").dataset.count = Number($("time").dataset.count ?? 0) + 1;
     } catch (error) { problem(error.message); }
@@ -235,7 +236,7 @@ function showRows(rows) {
   $("rows").tBodies[0].replaceChildren(...rows.map((row) => {
     const line = document.createElement("tr"), head = document.createElement("th"), label = document.createElement("label"), radio = document.createElement("input");
     Object.assign(radio, { type: "radio", name: "target", checked: row.number === (state.target ?? state.clean.predicted) });
-    radio.onchange = () => { state.target = row.number; sentence(state.rows); beginMaps(); };
+    radio.onchange = () => { state.target = row.number; if (state.did) sentence(state.rows); beginMaps(); };
     label.append(radio, row.name); head.scope = "row"; head.append(label);
     const cells = [number(row[control]), number(row[treated]), signed(row[effect])].map((text) => { const cell = document.createElement("td"); cell.className = "number"; cell.textContent = text; return cell; });
     const graph = document.createElement("td"), bar = document.createElement("span"), part = document.createElement("i");
@@ -243,15 +244,17 @@ function showRows(rows) {
     bar.append(part); graph.append(bar); line.append(head, ...cells, graph); return line;
   }));
 }
+function doing() { // in words, what is asked for
+  const share = (100 * state.mask.reduce((sum, on) => sum + on, 0) / state.mask.length).toFixed(1);
+  return picked("kind") === "region" ? `Painting ${share} % of the image (${$("fill").value.replaceAll("_", " ")})` : `Setting ${$("unit-kind").value} ${$("unit-number").value} of ${$("site").value} (${$("value").value})`;
+}
 function sentence(rows) {
   const row = rows.find((each) => each.number === (state.target ?? state.clean.predicted)) ?? rows[0];
-  const share = (100 * state.mask.reduce((sum, on) => sum + on, 0) / state.mask.length).toFixed(1);
-  const did = picked("kind") === "region" ? `Painting ${share} % of the image (${$("fill").value.replaceAll("_", " ")})` : `Setting ${$("unit-kind").value} ${$("unit-number").value} of ${$("site").value} (${$("value").value})`;
   const odds = picked("scale") === "log_odds", change = odds ? row.log_odds_effect : row.effect, what = odds ? "the log-odds of" : "P";
   const moved = Math.abs(change) < 5e-4 ? `changes nothing of ${what}` : change < 0 ? `takes ${number(-change)} off ${what}` : `adds ${number(change)} to ${what}`;
   const more = !odds && Math.abs(change) < 5e-4 && Math.abs(row.log_odds_effect) >= .05 ? ` Its log-odds move by ${signed(row.log_odds_effect)}.` : "";
   const [before, after] = odds ? [row.control_log_odds, row.treated_log_odds] : [row.control, row.treated];
-  $("sentence").textContent = `${did} ${moved}${odds ? " " : "("}${row.name}${odds ? "" : ")"}: ${number(before)} to ${number(after)}.${more}`;
+  $("sentence").textContent = `${state.did} ${moved}${odds ? " " : "("}${row.name}${odds ? "" : ")"}: ${number(before)} to ${number(after)}.${more}`;
 }
 
 /* ---- maps and attack ---- */
@@ -403,9 +406,9 @@ $("attack-settings").onchange = attack;
 let soon;
 $("eps-slider").oninput = () => { $("eps").value = `${$("eps-slider").value}/255`; clearTimeout(soon); soon = setTimeout(attack, 150); };
 $("eps").onchange = () => { $("eps-slider").value = Math.round(255 * fraction($("eps").value)) || 0; attack(); };
-for (const each of document.getElementsByName("scale")) each.onchange = () => { showRows(state.rows); if (state.seen || picked("kind") === "unit") sentence(state.rows); if (!polling) poll(); };
+for (const each of document.getElementsByName("scale")) each.onchange = () => { showRows(state.rows); if (state.did) sentence(state.rows); if (!polling) poll(); };
 for (const each of document.getElementsByName("shown")) each.onchange = () => { if (state.mask.some(Boolean)) measure(); else cleared(); };
-for (const each of document.getElementsByName("kind")) each.onchange = async () => { await showKind(); if (picked("kind") === "unit") { state.seen = null; draw(); measure(); } else if (state.mask.some(Boolean)) measure(); else cleared(); };
+for (const each of document.getElementsByName("kind")) each.onchange = async () => { await showKind(); if (picked("kind") === "unit") { state.seen = state.did = null; draw(); measure(); } else if (state.mask.some(Boolean)) measure(); else cleared(); };
 $("site").onchange = async () => { await showUnits(); measure(); };
 for (const id of ["unit-kind", "unit-number", "value"]) $(id).oninput = () => { if (id === "unit-kind") limitUnit(); measure(); };
 for (const id of ["outline", "over"]) $(id).onchange = draw;

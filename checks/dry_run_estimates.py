@@ -1,11 +1,11 @@
-"""Does a dry run know what a job takes? Its forecast of 1,000 images against the run, in processor time and megabytes.
+"""Compare what a dry run estimates for 1,000 images with the run: processor time and megabytes.
 
-    python checks/forecast.py --quick      200 images, half a minute
-    python checks/forecast.py              1,000 images, some minutes
+    python checks/dry_run_estimates.py --quick      200 images, half a minute
+    python checks/dry_run_estimates.py              1,000 images, some minutes
 
-The forecast is that of `dry_run=true`, which times batches for half a second, by the processor's clock in place of the
-wall's, so that other programs do not disturb it. Beside it stands what a run of a fifth of the images says: five times
-its time, but for what it takes to begin.
+The estimate is that of `dry_run=true`, which times batches for half a second, by the processor's clock in place of the
+wall's, so that other programs do not disturb it. Beside it stands five times the
+time of a run of a fifth of the images, without its start.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def forecast(root: Path, *overrides: str) -> dry_run.JobEstimate:
+def estimated(root: Path, *overrides: str) -> dry_run.JobEstimate:
     """The estimate of a dry run, by the processor's clock."""
     found: list[dry_run.JobEstimate] = []
 
@@ -85,7 +85,7 @@ def measured(root: Path, *overrides: str) -> tuple[float, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print forecasts beside runs; 1 if one is further from its run than WITHIN."""
+    """Print estimates beside runs; 1 if one is further from its run than WITHIN."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     images = 200 if parser.parse_args(arguments).quick else 1000
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(root, "evaluation.images=8")  # fits the network
         for keep in ("all", "summary"):
             own, whole = f"evaluation.keep={keep}", f"evaluation.images={images}"
-            estimate = forecast(root, own, whole)
+            estimate = estimated(root, own, whole)
             fifth, _ = measured(root, own, f"evaluation.images={images // 5}")
             seconds, size = measured(root, own, whole)
             known = 60 * estimate.time.minutes, 5 * fifth
