@@ -199,6 +199,25 @@ def test_logits_that_an_intervention_makes_infinite_are_refused():
         dv.effect_map(pole, IMAGE, dv.PixelGrid(1, 1))
 
 
+@pytest.mark.parametrize("bits", [torch.bfloat16, torch.float16])
+def test_effects_are_not_measured_in_16_bits(bits):
+    classifier = dv.wrap(Returning(lambda y: y), 3)
+    measured = (
+        lambda: dv.effect_map(classifier, IMAGE, GRID),
+        lambda: dv.effects(classifier, IMAGE, GRID),
+        lambda: dv.explain(classifier, IMAGE, "rise"),
+    )
+    for each in measured:
+        with (
+            torch.autocast("cpu", bits),
+            pytest.raises(ValueError, match="computed in float32 or float64, got torch.aut"),
+        ):
+            each()
+    half = dv.wrap(Returning(lambda y: y.to(bits)), 3)
+    with pytest.raises(ValueError, match=f"computed in float32 or float64, got {bits}.*precision='32-true'"):
+        dv.effect_map(half, IMAGE, GRID)
+
+
 class Reciprocal(nn.Module):
     def forward(self, x):
         return 1 / x

@@ -114,4 +114,4 @@ def checked_logits(classifier: Classifier, image: Tensor) -> Tensor:
             shape = tuple(image.shape[1:])
             raise ValueError(f"the network must take images of shape {shape}, but: {error}") from error
         logits = torch.cat([first, *(classifier(part) for part in torch.split(image[1:], AT_A_TIME) if len(part))])
-    return logit_checks.finite(logits, "logits")
+    return logit_checks.measurable(logits, "logits")

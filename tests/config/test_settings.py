@@ -84,6 +84,14 @@ def test_the_yaml_files_declare_the_keys_that_the_settings_do(command):
         ("rerun=al", "rerun must be one of failed, all, unfinished, got 'al'. Did you mean all?"),
         ("dry_run=1", "dry_run must be true or false, got 1."),
         ("trainer.inference_mode=true", "trainer.inference_mode must be false, since attacks and gradient maps need"),
+        (
+            "trainer.precision=bf16-true",
+            "trainer.precision must be 32-true, 64-true or mixed to measure effects, got bf16",
+        ),
+        (
+            "trainer.precision=16-true",
+            "trainer.precision must be 32-true, 64-true or mixed to measure effects, got 16-t",
+        ),
         ("~model", "model must be there, got nothing."),
         ("++reported=3", "reported must be a component, got 3. Give it a _target_ (reported._target_=...)."),
         ("attack=replay", "attack.run must be given, got nothing. Set attack.run=..."),

@@ -328,6 +328,15 @@ class EvaluateSettings(TrainSettings):
         return self
 
     @model_validator(mode="after")
+    def _need_precision(self) -> EvaluateSettings:
+        if (precision := self.trainer.get("precision")) in ("bf16-true", "16-true"):
+            raise ValueError(
+                f"trainer.precision must be 32-true, 64-true or mixed to measure effects, got {precision}: in 16 bits "
+                "most effects are rounding. Mixed precision concerns the fit alone."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _need_callbacks(self) -> EvaluateSettings:
         missing = [name for name in MEASURING if name not in self.callbacks]
         if missing:

@@ -16,7 +16,7 @@ from dovision import checks
 from dovision.api import wrap
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.device_batches import DeviceBatches
-from dovision.functional.logit_checks import finite
+from dovision.functional.logit_checks import measurable
 from dovision.interfaces import Classifier
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.stage import Stage
@@ -148,7 +148,7 @@ class Evaluation(Callback, ABC):
             task = self.classifier.task
             checks.image_batch(images.image)
             checks.labels(images.label, len(images.label), len(task.classes), task.multilabel, unknown=True)
-            self.measure(images, finite(self.logits(images.image), "logits"), batch_idx, dataloader_idx)
+            self.measure(images, measurable(self.logits(images.image), "logits"), batch_idx, dataloader_idx)
         self.tested += len(images.image)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

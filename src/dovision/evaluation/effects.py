@@ -25,7 +25,7 @@ from dovision.evaluation.condition import Condition
 from dovision.evaluation.condition_metrics import ConditionMetrics
 from dovision.evaluation.gradient_health import GradientHealth, Queries, load_plain_state, plain_state
 from dovision.evaluation.kept_classes import kept_classes
-from dovision.functional.logit_checks import finite
+from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.io.atomic import replacing
@@ -309,7 +309,7 @@ class EffectEvaluation(Evaluation):
 
     def _outcome(self, condition: Condition) -> Outcome:
         outcome = self.propagation(condition.batch, self._count)
-        finite(outcome.treated, "logits after the intervention")
+        measurable(outcome.treated, "logits after the intervention")
         self.skipped_edits += outcome.skipped
         of_edit = 1 if self.intervention.through is None else 2  # forward passes
         self.progress.advance(of_edit * outcome.skipped)

@@ -1,4 +1,4 @@
-"""Checks that what a network returns are logits: one tensor, one finite number per class, no probabilities."""
+"""Checks that what a network returns are logits, one tensor with a number per class, and good enough to measure by."""
 
 from __future__ import annotations
 
@@ -38,8 +38,20 @@ def logits(output: object, images: int, classes: int) -> Tensor:
     return output
 
 
-def finite(values: Tensor, name: str) -> Tensor:
-    """Return logits, the images on their first axis, if all are finite."""
+def measurable(values: Tensor, name: str) -> Tensor:
+    """Return logits, the images on their first axis, if effects can be measured by them.
+
+    Raises:
+        ValueError: one is not finite, or they were computed in 16 bits, of which the rounding hides most effects.
+    """
+    device = values.device.type
+    if values.dtype.itemsize < torch.float32.itemsize or torch.is_autocast_enabled(device):
+        got = f"torch.autocast({device!r})" if torch.is_autocast_enabled(device) else values.dtype
+        raise ValueError(
+            f"the network's {name} must be computed in float32 or float64, got {got}: in 16 bits a probability has "
+            "three digits, and most effects are rounding. Cast the network, network.float(), and leave torch.autocast; "
+            "with Lightning set precision='32-true', or 'bf16-mixed', which concerns the fit alone."
+        )
     bad = (~values.isfinite()).flatten(1).any(1).nonzero()
     if len(bad):
         raise ValueError(

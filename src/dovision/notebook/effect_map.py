@@ -153,7 +153,7 @@ def effect_map(
         batch = Batch(image, label, sample, sample)
         intervention = intervention.for_images(batch)
         outcome = Propagation(classifier, intervention, chunk)(batch)
-        logit_checks.finite(outcome.treated, "logits after the intervention")
+        logit_checks.measurable(outcome.treated, "logits after the intervention")
         control = task.probability(outcome.control)
         effect = effects.effect(task.probability(outcome.treated), control.unsqueeze(1).expand_as(outcome.treated))
         chosen = (control.argmax(-1) if chosen is None else chosen).to(effect.device)

@@ -46,7 +46,7 @@ class ImageEffects:
         self.classifier = classifier
         self._values: dict[tuple[str, str | None], Any] = {}  # clean values by site and kind of unit
         with evaluating(classifier), torch.no_grad():
-            logits = logit_checks.finite(classifier(batch.image), "logits")
+            logits = logit_checks.measurable(classifier(batch.image), "logits")
         self.control = logits[0]
         predicted = self.task.prediction(self.task.probability(logits))
         self.batch = batch._replace(label=self.task.label_or_prediction(batch.label, predicted))
@@ -94,7 +94,7 @@ class ImageEffects:
                 part = pairs.chosen(torch.arange(first, min(first + at_a_time, len(pairs))).numpy())
                 with evaluating(self.classifier), torch.no_grad():
                     treated = engine.treated(clean, part, intervention, context)
-                yield part.unit.tolist(), logit_checks.finite(treated, "logits after the intervention")
+                yield part.unit.tolist(), logit_checks.measurable(treated, "logits after the intervention")
 
     def attacked(self, attack: Attack) -> ImageEffects:
         """The same of the image that an attack of one epsilon makes of this one; errors as of `Attack`."""
