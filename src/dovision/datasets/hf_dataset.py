@@ -16,7 +16,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.datasets import _checks, _image_io
 from dovision.datasets.readers.library_images import LibraryImages
-from dovision.io import files
+from dovision.io import files, hub
 from dovision.io.images import MAX_FILE_BYTES, BadFile
 from dovision.types import SPLITS, Shape
 
@@ -63,8 +63,8 @@ class HfDataset(LibraryImages):
         seed: of the cut.
 
     Raises:
-        ValueError: a column is missing or of another kind, a row has no label, or one that is no class, or names a file
-            that is not there.
+        ValueError: the hub has no such name; a column is missing or of another kind; a row has no label, or one that is
+            no class, or names a file that is not there.
         ConnectionError: it is no folder or file here, and cannot be downloaded.
 
     Example:
@@ -161,11 +161,12 @@ def _opened(library: Any, root: str, config: str | None, revision: str | None) -
             )
         return library.load_dataset(root)
     try:
-        return library.load_dataset(root, config, revision=revision)
+        with hub.asked_once("dataset", root, revision):
+            return library.load_dataset(root, config, revision=revision)
     except OSError as error:
         raise ConnectionError(
-            f"the dataset {root} is not on this machine, and the hub could not be read "
-            f"({str(error).partition(chr(10))[0]}). {_REMEDY}"
+            f"the dataset {root} is not on this machine, and could not be fetched "
+            f"({str(error).partition(chr(10))[0].rstrip('.')}). {_REMEDY}"
         ) from error
 
 

@@ -6,13 +6,14 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from statistics import fmean
 
 import torch
 from torch import nn
 
 from dovision import checks
+from dovision.io.hub import asked_once
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
@@ -25,14 +26,21 @@ def has_numbers() -> bool:
 
 
 @contextmanager
-def fetching(weights: str, source: str, remedy: str) -> Iterator[None]:
-    """Say of weights that are neither on this machine nor can be downloaded what to do."""
+def fetching(weights: str, source: str, remedy: str, on_hub: str | None = None) -> Iterator[None]:
+    """Say of weights that are neither on this machine nor can be downloaded what to do.
+
+    Args:
+        weights, source, remedy: what, from where, and what to do.
+        on_hub: their name on the hub of Hugging Face, with @ and a revision behind it; None: they are not from there.
+    """
+    name, _, revision = (on_hub or "").partition("@")
     try:
-        yield
+        with asked_once("model", name, revision or None) if on_hub else nullcontext():
+            yield
     except OSError as error:
         raise ConnectionError(
             f"the weights {weights} are not on this machine, and {source} could not be read "
-            f"({str(error).partition(chr(10))[0]}). {remedy}"
+            f"({str(error).partition(chr(10))[0].rstrip('.')}). {remedy}"
         ) from error
 
 

@@ -71,7 +71,7 @@ def hf_model(
     elif source is None:
         raise ValueError("model.source must be a name on the Hugging Face hub, or a folder, got null.")
     else:
-        with fetching(f"of {source}", source, _REMEDY):
+        with fetching(f"of {source}", source, _REMEDY, _on_hub(source, revision)):
             own = library.AutoConfig.from_pretrained(source, **files)
             if mean is None or std is None:
                 mean, std = _normalisation(library.AutoImageProcessor.from_pretrained(source, **files), source)
@@ -87,7 +87,7 @@ def hf_model(
         own = _labelled(own, classes)
     rows = _rows(list(own.id2label.values()), classes)
     if pretrained and has_numbers():
-        with fetching(f"of {source}", str(source), _REMEDY):
+        with fetching(f"of {source}", str(source), _REMEDY, _on_hub(str(source), revision)):
             network = _trained(library, own, source, files, new_head)
     else:
         network = _made(library, own)
@@ -107,6 +107,10 @@ class ChosenLogits:
 
     def __call__(self, value: Any) -> Tensor:
         return value.logits[:, self.numbers]
+
+
+def _on_hub(source: str, revision: str | None) -> str | None:
+    return None if Path(source).expanduser().is_dir() else f"{source}@{revision or ''}"
 
 
 def _own_task(config: Any) -> Task | None:

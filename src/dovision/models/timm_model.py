@@ -78,7 +78,9 @@ def timm_model(
     if facts.fixed_input_size:
         settings["img_size"] = tuple(shape[1:])
     remedy = "Fetch them once where there is a network and copy the cache (the folder HF_HOME) here, or start from "
-    with fetching(f"of {name}", facts.hf_hub_id or facts.url, f"{remedy}random weights: model.pretrained=false."):
+    remedy += "random weights: model.pretrained=false."
+    on_hub = facts.hf_hub_id if pretrained and has_numbers() else None
+    with fetching(f"of {name}", facts.hf_hub_id or facts.url, remedy, on_hub):
         network = timm.create_model(name, pretrained=pretrained and has_numbers(), **settings)
     if keeps and outputs is not None:
         for head in [facts.classifier] if isinstance(facts.classifier, str) else facts.classifier:

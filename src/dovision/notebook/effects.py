@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from dovision import checks
 from dovision.analysis.average_effect import average_effects
 from dovision.attacks.none import NoAttack
+from dovision.config.keep import KEEP_ALL, KEEPS
 from dovision.interfaces import Attack, Classifier, Intervention
 from dovision.notebook.by_name import one_component
 from dovision.notebook.image_data import as_image_data
@@ -66,6 +68,8 @@ class MeasuredEffects(MeasuredImages):
     def rows(self, samples: Collection[int]) -> pd.DataFrame:
         """Rows of effects.parquet of some samples: per (sample, condition, unit, class) control, treated, effect, ...
 
+        Of the classes that `keep` names alone; none with "summary".
+
         Args:
             samples: their numbers, from 0.
         """
@@ -80,6 +84,8 @@ def effects(
     eps: Epsilons | None = None,
     target: int | str | None = None,
     folder: Path | str | None = None,
+    keep: str = KEEP_ALL,
+    top_k: int = 5,
 ) -> MeasuredEffects:
     """Effects of each unit on each class over a data set, with intervals, on clean and on attacked images.
 
@@ -94,6 +100,9 @@ def effects(
         eps: of an attack given by name: one or several, in pixel units, numbers or fractions such as "8/255".
         target: the name or number of the class whose effects the table shows; None: of all classes.
         folder: where tables and pictures go; None: a temporary folder, which goes with the result.
+        keep: the classes of which rows of an image's effects are kept: all, predicted (what is predicted in any
+            condition, and the labels), labels, top_k, or summary (none); averages and intervals are the same.
+        top_k: classes of an image and condition, with keep="top_k".
 
     Returns:
         Average effects with intervals, headline numbers, sentences and figures.
@@ -110,12 +119,17 @@ def effects(
         MeasuredEffects(images=30, conditions=['clean', 'eps=8/255'])
         >>> len(found.to_pandas())
         24
+        >>> few = dv.effects(classifier, data, dv.PixelGrid(2, 2), keep="labels")
+        >>> len(few.rows(range(30))), len(few.to_pandas())
+        (120, 12)
     """
+    checks.choice("keep", keep, KEEPS)
+    checks.positive_int("top_k", top_k)
     task = checked_classifier(classifier).task
     name = None if target is None else task.classes[task.number_of(target)]
     images, made = as_image_data(data), one_component("intervention", intervention)
     attacking = NoAttack() if attack is None and eps is None else one_attack(attack, eps)
     place = ResultFolder(folder)
-    callback = effect_callback(classifier, images, made, attacking, place.path)
+    callback = effect_callback(classifier, images, made, attacking, place.path, keep=keep, top_k=top_k)
     config = {"intervention": component_settings(made), "attack": component_settings(attacking)}
     return MeasuredEffects(measured_run(classifier, images, [callback], place.path, config), place, name)

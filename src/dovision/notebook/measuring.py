@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from dovision import checks
 from dovision.analysis.summary import write_summary
+from dovision.config.keep import KEEP_ALL
 from dovision.evaluation.callback import ClassifierUnderTest, Evaluation
 from dovision.evaluation.effects import EffectEvaluation
 from dovision.interfaces import Attack, Classifier, Images, Intervention
@@ -99,6 +100,9 @@ def effect_callback(
     intervention: Intervention,
     attack: Attack,
     folder: Path,
+    *,
+    keep: str = KEEP_ALL,
+    top_k: int = 5,
     store_adversarial: bool = False,
 ) -> EffectEvaluation:
     """The callback of dovision-evaluate that measures effects, with the pictures of a few images."""
@@ -108,6 +112,8 @@ def effect_callback(
         folder,
         attack,
         classifier,
+        keep=keep,
+        top_k=top_k,
         names=data.names(),
         pictures=PictureChoice(most, data.classes_of_samples()),
         store_adversarial=store_adversarial,

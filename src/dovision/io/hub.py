@@ -1,0 +1,72 @@
+"""The hub of Hugging Face, asked once for a name before its files are read, in place of minutes of retries."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SECONDS = 10  # without an answer
+
+
+@contextmanager
+def asked_once(kind: str, name: str, revision: str | None = None) -> Iterator[None]:
+    """Read files of the hub inside the block; from the cache alone where the hub does not answer.
+
+    Args:
+        kind: dataset or model.
+        name: on the hub.
+        revision: a branch, a tag or a commit; None: main.
+
+    Raises:
+        ValueError: the hub answers that it has no such name or revision, or none for this user.
+        ConnectionError: the hub does not answer, and the files are not in the cache.
+    """
+    silence = _silence(kind, name, revision)
+    if silence is None:
+        yield
+        return
+    try:
+        with _cache_alone():
+            yield
+    except OSError as error:
+        raise ConnectionError(silence) from error
+
+
+def _silence(kind: str, name: str, revision: str | None) -> str | None:
+    """Why the hub does not answer; None if it does, and has the name."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_SECONDS)
+    except RevisionNotFoundError as error:
+        raise ValueError(f"the {kind} {name} of the hub has no revision {revision}. Set {kind}.revision.") from error
+    except RepositoryNotFoundError as error:
+        raise ValueError(
+            f"the hub has no {kind} {name} that you may read. Correct the name; if it is private or gated, ask for "
+            "access on its page, and log in with `hf auth login`."
+        ) from error
+    except ValueError as error:  # no name that the hub could have
+        raise ValueError(f"{name} is no name that the hub could have: {_first_line(error)}") from error
+    except Exception as error:  # whatever the client of the day raises where there is no network, or a busy server
+        return f"the hub does not answer: {_first_line(error)}"
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+@contextmanager
+def _cache_alone() -> Iterator[None]:
+    """Let the libraries of Hugging Face read their caches and ask nobody."""
+    modules = [sys.modules[name] for name in ("huggingface_hub.constants", "datasets.config") if name in sys.modules]
+    before = [module.HF_HUB_OFFLINE for module in modules]
+    try:
+        for module in modules:
+            module.HF_HUB_OFFLINE = True  # type: ignore[attr-defined]
+        yield
+    finally:
+        for module, value in zip(modules, before, strict=True):
+            module.HF_HUB_OFFLINE = value  # type: ignore[attr-defined]

@@ -1,0 +1,73 @@
+"""The hub answers at once: yes, no, or not at all, and then the cache alone is read."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from dovision.io.hub import asked_once
+
+huggingface_hub = pytest.importorskip("huggingface_hub")
+from huggingface_hub import HfApi, constants, errors  # noqa: E402
+
+RESPONSE = SimpleNamespace(headers={}, request=None, status_code=404)
+
+
+def answering(monkeypatch, error: Exception | None):
+    asked = []
+
+    def repo_info(self, name, **settings):
+        asked.append((name, settings["repo_type"], settings["revision"]))
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(HfApi, "repo_info", repo_info)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (errors.RepositoryNotFoundError("404", response=RESPONSE), "the hub has no dataset cifarr10 that you may read"),
+        (errors.GatedRepoError("403", response=RESPONSE), "log in with `hf auth login`"),
+        (errors.RevisionNotFoundError("404", response=RESPONSE), "no revision v9. Set dataset.revision"),
+        (errors.HFValidationError("Repo id must be"), "cifarr10 is no name that the hub could have: Repo id must be"),
+    ],
+)
+def test_what_the_hub_does_not_have_is_refused_before_anything_is_read(monkeypatch, error, message):
+    asked = answering(monkeypatch, error)
+    with pytest.raises(ValueError, match=message), asked_once("dataset", "cifarr10", "v9"):
+        pytest.fail("nothing is to be read")
+    assert asked == [("cifarr10", "dataset", "v9")]
+
+
+def test_what_the_hub_has_is_read_from_it(monkeypatch):
+    answering(monkeypatch, None)
+    with asked_once("model", "google/vit"):
+        assert not constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize("error", [OSError("no route\nto host"), errors.OfflineModeIsEnabled("offline mode")])
+def test_a_silent_hub_leaves_the_cache(monkeypatch, error):
+    answering(monkeypatch, error)
+    with asked_once("model", "google/vit"):
+        assert constants.HF_HUB_OFFLINE
+    assert not constants.HF_HUB_OFFLINE
+    reason = str(error).partition("\n")[0]
+    with (
+        pytest.raises(ConnectionError, match=f"^the hub does not answer: {reason}$"),
+        asked_once("model", "google/vit"),
+    ):
+        raise FileNotFoundError("not in the cache")
+    assert not constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize("kind", ["dataset", "model"])
+def test_a_network_that_is_not_there_is_no_reason_to_wait(monkeypatch, kind):
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # a port that nobody listens to
+    start = time.perf_counter()
+    with pytest.raises(ConnectionError, match="the hub does not answer"), asked_once(kind, "somebody/something"):
+        raise OSError("not in the cache")
+    assert time.perf_counter() - start < 5
