@@ -1,16 +1,22 @@
 """The explorer carries the effects of the table, the first images of all runs before the second of any."""
 
 import base64
+import shutil
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dovision.report.explorer import STEPS, explorer
 from dovision.report.figures.gallery import Gallery
 from dovision.report.inline_assets import SizeBudget
+from dovision.store.map_tables import write_boxes
 from dovision.store.run_record import read_sweep
 from dovision.store.tables import read_effects
 from dovision.store.thumbnails import samples_in_conditions
+from dovision.store.unit_masks import write_object_masks
+from dovision.types import BOX_COLUMNS
 
 PLENTY = 10_000_000
 
@@ -76,3 +82,47 @@ def test_of_many_classes_those_with_the_largest_effects_are_carried(runs, monkey
     predicted = set(effects.loc[effects.groupby("condition")["control"].idxmax(), "class"])
     assert predicted <= set(entry["classes"])
     assert len(entry["classes"]) == len(entry["conditions"][0]["control"]) <= 2 + len(predicted)
+
+
+@pytest.fixture
+def with_objects(runs, tmp_path):
+    """A run of which the first image has two boxes and two masks, one of them of a class that a box speaks for, too."""
+    folder = tmp_path / "run"
+    shutil.copytree(runs[1].folder, folder)
+    second = samples_in_conditions(folder, ["clean", "eps=0.05", "eps=0.2"])[1]
+    boxes = [(0, "zero", "0", 1, 2, 5, 9), (0, "tag", None, 20, 20, 24, 30), (second, "one", "1", 0, 0, 4, 4)]
+    write_boxes(folder, pd.DataFrame(boxes, columns=BOX_COLUMNS))
+    ring = np.zeros((32, 32), bool)
+    ring[4:12, 6:16] = True
+    ring[6:10, 8:14] = False
+    write_object_masks(folder, [(0, {"0": ring, "frame": ~ring})])
+    return replace(runs[1], folder=folder), ring
+
+
+def test_known_objects_are_carried_a_mask_of_a_class_in_place_of_its_boxes(with_objects, everything):
+    run, ring = with_objects
+    assert everything[1]["objects"] == []
+    found = explorer([run], SizeBudget(PLENTY))
+    first = {each["name"]: each for each in found[0]["objects"]}
+    assert {name: (each["label"], each["box"]) for name, each in first.items()} == {
+        "tag": (None, [20, 20, 24, 30]),
+        "0": ("0", [4, 6, 12, 16]),
+        "frame": ("frame", [0, 0, 32, 32]),
+    }
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(first["0"]["mask"]), np.uint8), count=80).reshape(8, 10)
+    assert np.array_equal(bits, ring[4:12, 6:16])
+    assert first["tag"]["mask"] is None
+    assert [(each["name"], each["mask"]) for each in found[1]["objects"]] == [("one", None)]
+
+
+def test_the_gallery_outlines_them_on_image_and_effects(with_objects):
+    run, _ = with_objects
+    (figure,) = Gallery(order=0, most=4).of_run(run)
+    assert "yellow boxes and outlines" in figure.caption
+    image, effects = figure.figure.axes[:2]
+    for axes in (image, effects):
+        assert len(axes.patches) == 2  # the tag, drawn on white
+        assert len(axes.collections) == 4  # two masks, likewise
+        assert axes.get_xlim() == (0, 32)
+        assert axes.get_ylim() == (32, 0)
+    assert image.images[0].get_extent() == effects.images[0].get_extent() == [0, 32, 32, 0]

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dovision.functional.geometry import bounding_box
 from dovision.io import files, images
 from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.report.report_figure import label_names
+from dovision.store.map_tables import known_boxes
 from dovision.store.run_record import Run
 from dovision.store.tables import largest_effect, likeliest_word, read_effects, read_samples, read_task
 from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.store.unit_masks import UnitMasks, masks_of, packed, read_masks
-from dovision.types import Box
+from dovision.store.unit_masks import UnitMasks, masks_of, packed, read_masks, read_object_masks
+from dovision.types import Box, Mask
 
 MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there
 STEPS = 32767  # effects are carried as whole numbers of 16 bits, in shares of the largest one
@@ -30,6 +32,8 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]
         job, image, label, "" if it has none; word, before the likeliest class;
         classes, units, boxes (top, left, bottom, right of each unit, or None), masks (of each unit
         the pixels of its box that it touches, bits row by row in base64, or None for all), size (height, width);
+        objects, those that are known of the image: name, label (the class that it speaks for, or None), box, and mask
+        as of the units;
         scale (the size of effect that has the deepest colour: the largest of all saved images, conditions and classes
         of the job);
         conditions: name, picture (a data: address), control (per class), largest, effects (units x classes,
@@ -51,12 +55,13 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
     pictured = samples_in_conditions(run.folder, conditions)
     if not pictured:
         return
-    masks = read_masks(run.folder)
+    masks, boxes, objects = read_masks(run.folder), known_boxes(run.folder), read_object_masks(run.folder, pictured)
     scale = largest_effect(read_effects(run.folder, pictured))
     for sample in pictured:
         effects = read_effects(run.folder, [sample])
         if len(effects):
-            yield _entry(run, samples[samples["sample"] == sample], effects, scale, masks)
+            entry = _entry(run, samples[samples["sample"] == sample], effects, scale, masks)
+            yield entry | {"objects": _objects(boxes[boxes["sample"] == sample], objects.get(sample, {}))}
 
 
 def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float, masks: UnitMasks) -> dict[str, Any]:
@@ -84,6 +89,19 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float,
             for _, row in samples.iterrows()
         ],
     }
+
+
+def _objects(boxes: pd.DataFrame, masks: Mapping[str, Mask]) -> list[dict[str, Any]]:
+    """Known objects; a mask that has the name of a class is in place of the boxes that speak for that class."""
+    shown = boxes[~boxes["label"].isin(list(masks))]
+    found: list[dict[str, Any]] = [
+        {"name": name, "label": label, "box": list(map(int, box)), "mask": None}
+        for name, label, *box in shown[["object", "label", *Box._fields]].itertuples(index=False)
+    ]
+    for name, mask in masks.items():
+        box = bounding_box(mask)
+        found.append({"name": name, "label": name, "box": list(box), "mask": _base64(packed(mask[box.slices]))})
+    return found
 
 
 def _condition(

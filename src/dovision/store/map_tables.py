@@ -90,3 +90,8 @@ def read_box_table(folder: Path) -> pd.DataFrame:
     """boxes.parquet; `label` is None where an object speaks for no class; errors as those of `tables.read_table`."""
     boxes = read_table(folder / BOXES_FILE).to_pandas()
     return boxes.assign(label=boxes["label"].astype(object).where(boxes["label"].notna(), None))
+
+
+def known_boxes(folder: Path) -> pd.DataFrame:
+    """boxes.parquet as `read_box_table` gives it; no rows where a run has no such file."""
+    return read_box_table(folder) if (folder / BOXES_FILE).is_file() else pd.DataFrame(columns=BOX_COLUMNS)

@@ -1,5 +1,6 @@
 """The page in a real browser: it opens from a file with the network off, and does what its readers want of it."""
 
+import base64
 import json
 import re
 
@@ -85,6 +86,42 @@ def test_pointing_at_a_cell_shows_its_effect(open_page, page_of_sweep, sweep):
     assert text.startswith(f"do(r1c1) on {predicted['class']}: ")
     assert effect(text) == pytest.approx(predicted["effect"], abs=1e-3)
     assert text.endswith(f"from P = {predicted['control']:.3f} to {predicted['treated']:.3f}")
+
+
+def test_the_smallest_region_under_the_pointer_is_read_and_known_objects_are_outlined(
+    open_page, page_of_sweep, tmp_path
+):
+    head, tail = page_of_sweep.read_text().split('id="explorer-data">')
+    data, tail = tail.split("</script>", 1)
+    entry = next(own for own in json.loads(data) if own["job"] == "grid 4 x 4, grid of cells, seed 1")
+    frame = np.ones((32, 32), bool)
+    frame[2:30, 2:30] = False  # of a larger box than that of the hole, and fewer pixels than its own box
+    cross = np.zeros((6, 6), bool)
+    cross[2:4], cross[:, 2:4] = True, True
+    entry["boxes"][:3] = [[0, 0, 32, 32], [0, 0, 32, 6], [0, 0, 16, 16]]
+    entry["masks"][0] = base64.b64encode(np.packbits(frame)).decode()
+    entry["objects"] = [
+        {"name": "mark", "label": entry["classes"][0], "box": [10, 10, 16, 16]}
+        | {"mask": base64.b64encode(np.packbits(cross)).decode()},
+        {"name": "tag", "label": None, "box": [0, 20, 4, 30], "mask": None},
+    ]
+    (tmp_path / "page.html").write_text(f'{head}id="explorer-data">{json.dumps([entry])}</script>{tail}')
+    page = open_page(tmp_path / "page.html")
+    order = page.eval_on_selector_all("#units [data-unit]", "cells => cells.map((cell) => Number(cell.dataset.unit))")
+    assert [unit for unit in order if unit < 3] == [2, 0, 1]  # 256, 240 and 192 pixels
+    page.locator("#pick-class label").first.click()
+    for place in ("#units", "#outlines"):
+        drawn = page.locator(f"{place} .object")
+        assert [drawn.nth(number).get_attribute("class") for number in range(4)] == [
+            "object below",
+            "object for",
+            "object below",
+            "object other",
+        ]
+        assert drawn.nth(1).get_attribute("d").count("M") == 24  # sides of pixels around the cross
+        assert drawn.nth(3).get_attribute("d") == "M20 0h10v4h-10z"
+    page.locator("#pick-class label").nth(1).click()
+    assert page.locator("#units .object.for").count() == 0
 
 
 def test_condition_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):

@@ -33,14 +33,15 @@ from dovision.report.style import (
     styled,
 )
 from dovision.store.display_names import display_name
-from dovision.store.map_tables import MapGrid
+from dovision.store.map_tables import MapGrid, known_boxes
 from dovision.store.run_record import Run
 from dovision.store.tables import boxes_of, largest_effect, likeliest_word, read_effects, read_samples, read_task
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
-from dovision.store.unit_masks import ObjectMasks, UnitMasks, masks_of, read_masks
-from dovision.types import Box, Mask
+from dovision.store.unit_masks import ObjectMasks, UnitMasks, masks_of, read_masks, read_object_masks
+from dovision.types import BOX_COLUMNS, Box, Mask
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
+OUTLINES = "yellow boxes and outlines: objects that speak for the class, light blue ones: others"
 FOR, OTHER = COLOURS[4], COLOURS[5]  # boxes that speak for the class, and the others
 
 
@@ -64,14 +65,16 @@ class Gallery(FigureComponent):
         frame = frame.sort_values("sample", key=lambda sample: sample.map(chosen.index), kind="stable")
         keys = [(sample, condition) for sample in chosen for condition in conditions[: self.most]]
         pictures = {key: load_thumbnail(thumbnail_path(run.folder, *key)) for key in keys}
+        boxes, objects = known_boxes(run.folder), read_object_masks(run.folder, chosen)
+        boxes = boxes[boxes["sample"].isin(chosen)]
         text = (
             f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all saved images, "
-            "conditions and classes of the job."
+            f"conditions and classes of the job{f'; {OUTLINES}' if len(boxes) or objects else ''}."
         )
         how = chosen_in_words(run.summary["labels"])
         words = caption(text, [run], f"n = {len(chosen)}, {how}; single images, so no interval.")
         word = likeliest_word(run.folder)
-        figure = gallery(pictures, frame, largest_effect(effects), read_masks(run.folder), word)
+        figure = gallery(pictures, frame, largest_effect(effects), read_masks(run.folder), word, boxes, objects)
         yield ReportFigure(GALLERY, "Images and effect maps", words, figure, frame)
 
 
@@ -94,6 +97,8 @@ def gallery(
     largest: float,
     masks: UnitMasks = MappingProxyType({}),
     word: str = "predicted",
+    boxes: pd.DataFrame | None = None,
+    objects: ObjectMasks = MappingProxyType({}),
 ) -> Figure:
     """A row per sample; per condition the image and its effects: on the image, or as bars where units have no place.
 
@@ -107,7 +112,10 @@ def gallery(
         largest: the size of effect that has the deepest colour.
         masks: the pixels that units touch, where these are not all of the box.
         word: before the likeliest class.
+        boxes: of known objects of these samples, outlined on image and effects; None: there are none.
+        objects: masks of known objects, likewise.
     """
+    boxes = pd.DataFrame(columns=BOX_COLUMNS) if boxes is None else boxes
     samples, conditions = list(dict.fromkeys(frame["sample"])), list(dict.fromkeys(frame["condition"]))
     figure = canvas(0.7 + 2.2 * len(conditions), 0.4 + 1.35 * len(samples), pictures=True)
     panels = figure.subplots(len(samples), 2 * len(conditions), squeeze=False)
@@ -116,11 +124,14 @@ def gallery(
         row, column = samples.index(sample), 2 * conditions.index(condition)
         image, effects = panels[row, column : column + 2]
         picture, facts = pictures[sample, condition], units.iloc[0]
-        _picture(image, picture)
+        _picture(image, picture, extent=_edges(picture))
         text = f"{word}: {shortened(facts['predicted'], 14)} ({facts['control']:.2f})"
         true = f"\ntrue: {shortened(facts['label'], 18)}" if facts["label"] else ""
         image.set_xlabel(text + true, fontsize=SMALL, loc="left")
         _effects(effects, picture, units, scale, masks)
+        for axes in (image, effects)[: 1 + bool(effects.images)]:
+            outline_objects(axes, boxes[boxes["sample"] == sample], objects.get(sample, {}), facts["predicted"])
+            axes.set(xlim=_edges(picture)[:2], ylim=_edges(picture)[2:])
         if row == 0:
             image.set_title(display_name(condition), weight="bold")
     for axes in panels.flat:
@@ -129,6 +140,11 @@ def gallery(
     colours = ScalarMappable(scale, EFFECT_COLOURS)
     figure.colorbar(colours, ax=panels, label="effect on the likeliest class", shrink=0.9, aspect=30, pad=0.01)
     return figure
+
+
+def _edges(picture: Picture) -> tuple[int, int, int, int]:
+    """Left, right, bottom and top of a picture, in pixels."""
+    return 0, picture.shape[1], picture.shape[0], 0
 
 
 def _picture(axes: Axes, picture: Picture, **place: Any) -> None:
@@ -141,7 +157,7 @@ def _effects(axes: Axes, picture: Picture, units: pd.DataFrame, scale: Normalize
         height, width = picture.shape[:2]
         effects = placed["effect"].tolist()
         painted = stack(height, width, boxes_of(placed), effects, np.nan, masks_of(placed, masks))
-        axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none")
+        axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none", extent=_edges(picture))
         return
     place, effects = np.arange(len(units)), units["effect"].to_numpy()
     axes.bar(place, effects, width=0.9, color=colormaps[EFFECT_COLOURS](scale(effects)), edgecolor=INK, linewidth=0.3)
@@ -174,7 +190,7 @@ def map_gallery(
     panels = figure.subplots(len(pictures), len(explainers) + 1, squeeze=False)
     for row, (sample, picture) in zip(panels, pictures.items(), strict=True):
         maps = frame[frame["sample"] == sample].set_index("explainer")
-        label, edges = maps["class"].iloc[0], (0, picture.shape[1], picture.shape[0], 0)
+        label, edges = maps["class"].iloc[0], _edges(picture)
         _picture(row[0], picture, extent=edges)
         judged = {True: " (right)", False: " (wrong)"}.get(maps["correct"].iloc[0], "")
         row[0].set_xlabel(f"{shortened(label, 14)}{judged}", fontsize=SMALL)

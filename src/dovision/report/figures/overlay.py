@@ -19,17 +19,17 @@ from dovision.analysis.explanation_metrics import object_regions
 from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
 from dovision.functional.geometry import stack
-from dovision.report.figures.gallery import on_likeliest, outline_objects
+from dovision.report.figures.gallery import OUTLINES, on_likeliest, outline_objects
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened, styled
 from dovision.store.display_names import component_name
-from dovision.store.map_tables import AS_IS, BOXES_FILE, MAPS_FILE, read_box_table, read_grid, read_maps
+from dovision.store.map_tables import AS_IS, MAPS_FILE, known_boxes, read_grid, read_maps
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN, boxes_of, likeliest_word, read_effects, read_samples, read_task
 from dovision.store.thumbnails import Picture, chosen_in_words, load_thumbnail, samples_in_conditions, thumbnail_path
 from dovision.store.unit_masks import masks_of, read_masks, read_object_masks
-from dovision.types import BOX_COLUMNS, Mask
+from dovision.types import Mask
 
 OVERLAY = "overlay"
 _OPAQUE = 0.75  # of the largest value; 0 is clear
@@ -62,8 +62,7 @@ class Overlay(FigureComponent):
         if not panels:
             return
         known = any(len(panel.boxes) or panel.masks for panel in panels)
-        outlines = "; yellow boxes and outlines: objects that speak for the class, light blue ones: others"
-        text = f"{what}; {SIGN}{outlines if known else ''}."
+        text = f"{what}; {SIGN}{f'; {OUTLINES}' if known else ''}."
         how = chosen_in_words(run.summary["labels"])
         pictures = f"n = {count} {'picture' if count == 1 else 'pictures'}"
         words = caption(text, [run], f"{pictures}; {how}; single images, so no interval.")
@@ -79,7 +78,7 @@ class Overlay(FigureComponent):
     def _effects(self, run: Run) -> tuple[list[OverlayPanel], float]:
         samples = read_samples(run.folder)
         clean = samples[samples["condition"] == CLEAN]
-        boxes, pictured = _boxes(run), samples_in_conditions(run.folder, [CLEAN])
+        boxes, pictured = known_boxes(run.folder), samples_in_conditions(run.folder, [CLEAN])
         effects = read_effects(run.folder, pictured)
         clean_effects, classes = effects[effects["condition"] == CLEAN], read_task(run.folder).classes
         effects = on_likeliest(clean_effects, clean, classes).dropna(subset=["top"])
@@ -106,7 +105,7 @@ class Overlay(FigureComponent):
 
     def _maps(self, run: Run) -> tuple[list[OverlayPanel], float]:
         """The maps of one image, each by its largest value, with the sign of effects."""
-        maps, boxes, grid = read_maps(run.folder), _boxes(run), read_grid(run.folder)
+        maps, boxes, grid = read_maps(run.folder), known_boxes(run.folder), read_grid(run.folder)
         pictured = samples_in_conditions(run.folder, [CLEAN])
         shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured) & (maps["state"] == OK)]
         shown = shown[~shown["explainer"].isin(REFERENCE_MAPS)]
@@ -167,11 +166,6 @@ def _frame(axes: Axes, title: str) -> None:
     axes.set(xticks=[], yticks=[])
     axes.set_title(title, fontsize=SMALL)
     axes.spines[:].set(visible=True, color=LINE)
-
-
-def _boxes(run: Run) -> pd.DataFrame:
-    known = (run.folder / BOXES_FILE).is_file()
-    return read_box_table(run.folder) if known else pd.DataFrame(columns=BOX_COLUMNS)
 
 
 def _enlarged(cells: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:

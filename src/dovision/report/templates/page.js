@@ -102,7 +102,7 @@
   const data = byId("explorer-data");
   if (!data) return;
   const entries = JSON.parse(data.textContent);
-  const [image, plot, readout] = [byId("seen"), byId("units"), byId("readout")];
+  const [image, over, plot, readout] = [byId("seen"), byId("outlines"), byId("units"), byId("readout")];
   const SVG = "http://www.w3.org/2000/svg";
   const COLOURS = [[5, 48, 97], [67, 147, 195], [247, 247, 247], [214, 96, 77], [103, 0, 31]];
   const chosen = { entry: entries[0], condition: 0, class: null, unit: null };
@@ -145,14 +145,57 @@
     return entry.units.map((_, unit) => [unit, 0, 1, 1]);
   }
 
+  // Whether a pixel of a box, given by row and column, belongs to its mask; all do where there is none.
+  function pixelsOf([, , width, height], mask) {
+    const bytes = mask && Uint8Array.from(atob(mask), (letter) => letter.charCodeAt(0));
+    const set = (pixel) => !bytes || (bytes[pixel >> 3] >> (7 - (pixel & 7))) & 1;
+    return (row, column) => row >= 0 && column >= 0 && row < height && column < width && Boolean(set(row * width + column));
+  }
+
+  // The border of a mask, or of a box without one, along the edges of pixels.
+  function outlinePath(box, mask) {
+    const [x, y, width, height] = box;
+    if (!mask) return `M${x} ${y}h${width}v${height}h${-width}z`;
+    const touched = pixelsOf(box, mask);
+    const edges = [];
+    for (let row = 0; row <= height; row++) {
+      for (let column = 0; column <= width; column++) {
+        const here = touched(row, column);
+        if (here !== touched(row - 1, column)) edges.push(`M${x + column} ${y + row}h1`);
+        if (here !== touched(row, column - 1)) edges.push(`M${x + column} ${y + row}v1`);
+      }
+    }
+    return edges.join("");
+  }
+
+  function pixelCount(box, mask) {
+    const [, , width, height] = box;
+    if (!mask) return width * height;
+    const touched = pixelsOf(box, mask);
+    let count = 0;
+    for (let row = 0; row < height; row++) for (let column = 0; column < width; column++) count += touched(row, column);
+    return count;
+  }
+
+  // Outlines of known objects: those that speak for the class in one colour and the others in another.
+  function outlines(entry, label) {
+    return entry.objects.flatMap(({ name, label: own, box: [top, left, bottom, right], mask }) => ["below", own === label ? "for" : "other"].map((kind) => {
+      const line = document.createElementNS(SVG, "path");
+      line.setAttribute("d", outlinePath([left, top, right - left, bottom - top], mask));
+      line.setAttribute("class", `object ${kind}`);
+      line.dataset.object = name;
+      return line;
+    }));
+  }
+
   // The pixels of a mask, as one rectangle for each run of them in a row of the unit's box.
-  function maskPath([x, y, width, height], mask) {
-    const bytes = Uint8Array.from(atob(mask), (letter) => letter.charCodeAt(0));
-    const touched = (pixel) => (bytes[pixel >> 3] >> (7 - (pixel & 7))) & 1;
+  function maskPath(box, mask) {
+    const [x, y, width, height] = box;
+    const touched = pixelsOf(box, mask);
     const runs = [];
     for (let row = 0; row < height; row++) {
       for (let start = 0, end = 0; start < width; start = end + 1) {
-        for (end = start; end < width && touched(row * width + end); end++);
+        for (end = start; touched(row, end); end++);
         if (end > start) runs.push(`M${x + start} ${y + row}h${end - start}v1h${start - end}z`);
       }
     }
@@ -163,7 +206,8 @@
     const { entry } = chosen;
     chosen.unit = unit;
     const [cell, outline] = [plot.querySelector(`[data-unit="${unit}"]`), plot.querySelector(".chosen")];
-    for (const name of ["x", "y", "width", "height"]) outline.setAttribute(name, cell.getAttribute(name));
+    const box = ["x", "y", "width", "height"].map((name) => Number(cell.getAttribute(name)));
+    outline.setAttribute("d", outlinePath(box, entry.masks[unit]));
     const condition = entry.conditions[chosen.condition];
     const effect = decode(condition, entry.classes.length)(unit, chosen.class);
     const before = condition.control[chosen.class];
@@ -198,11 +242,13 @@
       cell.dataset.unit = unit;
       return cell;
     });
-    const outline = document.createElementNS(SVG, "rect");
+    const outline = document.createElementNS(SVG, "path");
     outline.setAttribute("class", "chosen");
-    const area = (cell) => cell.getAttribute("width") * cell.getAttribute("height");
-    if (entry.boxes) cells.sort((a, b) => area(b) - area(a)); // the smallest on top: a box hides none that lies in it
-    plot.replaceChildren(...cells, outline);
+    const areas = boxes.map((box, unit) => pixelCount(box, entry.masks[unit]));
+    if (entry.boxes) cells.sort((a, b) => areas[b.dataset.unit] - areas[a.dataset.unit]); // the smallest on top: it hides none
+    plot.replaceChildren(...cells, ...(entry.boxes ? outlines(entry, entry.classes[chosen.class]) : []), outline);
+    over.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    over.replaceChildren(...outlines(entry, entry.classes[chosen.class]));
     const largest = values.map((_, unit) => unit).sort((a, b) => Math.abs(values[b]) - Math.abs(values[a])).slice(0, 5);
     byId("largest").replaceChildren(...largest.map((unit) => {
       const item = document.createElement("li");
