@@ -50,6 +50,15 @@ def test_merged_sums_do_not_depend_on_the_parts(monkeypatch, at_once):
     assert table(*merged_sums(lambda: iter(parts), sums_schema(CELLS))).equals(whole)
 
 
+def test_merged_rows_come_some_groups_at_a_time(monkeypatch):
+    """So that the memory does not grow by the rows of all groups whose sums are held at once."""
+    whole = table(sums_columns(CELLS, *drawn(40)))
+    monkeypatch.setattr(effect_sums, "ROW_GROUP", 2 * CELLS.number)
+    batches = list(merged_sums(lambda: iter([whole]), sums_schema(CELLS)))
+    assert [len(np.unique(rows["group"])) for rows in batches] == [2, 2, 2, 1]
+    assert table(*batches).equals(whole)
+
+
 def test_nothing_measured_is_no_row():
     empty = table(sums_columns(CELLS, *drawn(0)))
     assert len(empty) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from dovision.interfaces import Detector
 from dovision.sweeps.costs import Batches, Estimate, Pace, Work, estimate, fits_of_detectors, on_workers
 from dovision.sweeps.dry_run import JobEstimate, table
 from dovision.sweeps.jobs import Job
+from dovision.sweeps.timing import Timer
 
 
 class Clock:
@@ -166,3 +168,31 @@ def test_the_minutes_of_a_sweep_are_those_of_its_workers():
     assert "about 6.0 minutes, " in told(*jobs)[-1]
     assert "about 4.0 minutes on 2 workers, " in told(*jobs, workers=2)[-1]
     assert "about 6.0 minutes of work for an unknown number of workers, " in told(*jobs, workers=None)[-1]
+
+
+def test_the_memory_of_a_gpu_is_that_of_the_part_that_takes_most():
+    paces = {"effects": Pace(0.0, 1.0, 10**9), "maps": Pace(0.0, 1.0, 3 * 10**9)}
+    found = estimate([Work(name, "", 60) for name in paces], lambda work: paces[work.kind])
+    assert found == Estimate(2.0, 2.0, gpu=3 * 10**9)
+    header, line, total = told(("missing", found))
+    assert "MB of RAM  MB of GPU  overrides" in header
+    assert line.split()[7] == "3000"
+    assert ", 3000 MB of a GPU. Nothing" in total
+    assert "GPU" not in "".join(told(("missing", Estimate(2.0, 2.0))))
+
+
+def test_the_peak_of_a_gpu_is_taken_while_a_batch_is_timed(monkeypatch):
+    peaks = iter([2 * 10**9])
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    for name in ("empty_cache", "reset_peak_memory_stats", "synchronize"):
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda: None)
+    monkeypatch.setattr("torch.cuda.max_memory_reserved", lambda: next(peaks))
+    settings = SimpleNamespace(seed=0, threads=1)
+    timer = Timer()
+    for _ in range(2):  # the second time it is known
+        assert timer._pace(Work("effects", "", 1), settings, lambda: Pace(0.0, 1.0)) == Pace(0.0, 1.0, 2 * 10**9)
+
+
+def test_shards_take_the_disk_of_the_run_that_is_merged_from_them_too():
+    shard = JobEstimate(Job(0, (), None), "missing", 0, 1, Estimate(1.0, 1.0), 10**7, None, merged=10**7)
+    assert "10 MB of effects and 10 in the run that is merged from shards. " in table([shard])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 
 import pytest
 
@@ -76,6 +78,54 @@ def test_the_same_command_does_what_is_missing(small, three, in_batch, capsys):
     assert "completed already" not in capsys.readouterr().err
     assert small(*THREE) == 0
     assert "all 3 jobs are completed already" in capsys.readouterr().err
+
+
+def forked(run):
+    """The number of a process that exits with the code of a command."""
+    process = os.fork()
+    if not process:
+        try:
+            os._exit(run())
+        finally:
+            os._exit(70)
+    return process
+
+
+def code(process):
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def test_of_processes_at_work_on_shards_one_is_killed_and_loses_nothing(small, again, in_batch, capfd):
+    job = (FIVE[0], "evaluation.checkpoint_every=2", "evaluation.shards=3")
+    one = tables(completed(small, *job[:2]))
+    again()
+
+    def shard(number, batch=None, happen=None):
+        if happen:
+            in_batch(batch, happen)
+        return small(*job, f"evaluation.shard={number}")
+
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    at_work = [forked(lambda: shard(0)), forked(lambda: shard(1, 1, die)), forked(lambda: shard(2))]
+    assert [code(process) for process in at_work] == [0, -signal.SIGKILL, 0]
+    killed = next(small.root.glob("*-1-of-3"))
+    assert RunDirectory(killed).state == "interrupted"
+    (in_the_batch, begun), (end, over) = os.pipe(), os.pipe()
+
+    def wait():
+        os.write(begun, b"b")
+        os.read(end, 1)
+
+    process = forked(lambda: shard(1, 0, wait))  # in the only batch that is left
+    os.read(in_the_batch, 1)
+    assert shard(1) == 1
+    assert f"{killed} must be free, got one that another process is writing" in capfd.readouterr().err
+    os.write(over, b"o")
+    assert code(process) == 0
+    (merged,) = (run for run in survey(small.root) if run.state == "completed")
+    assert tables(merged.facts) == one
 
 
 def test_of_two_that_merge_at_once_one_leaves_it_to_the_other(small, three, capsys):

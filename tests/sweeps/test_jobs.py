@@ -261,6 +261,8 @@ def test_effects_larger_than_the_free_disk_are_warned_of(tmp_path, caplog, monke
     assert caplog.text == ""
     warn_of_space(tmp_path, jobs)
     assert f"the jobs may write 4.0 GB, and {tmp_path} has 3.0 GB free." in caplog.text
+    warn_of_space(tmp_path, [jobs[0]._replace(meanwhile=2 * 10**9, merged=10**9)])
+    assert "the jobs may write 4.0 GB" in caplog.messages[-1]
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="the system does not say what memory is free")

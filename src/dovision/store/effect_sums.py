@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dovision.functional.effects import RESOLUTION
-from dovision.store.tables import METADATA, NAME, read_schema, row_groups
+from dovision.store.tables import METADATA, NAME, ROW_GROUP, read_schema, row_groups
 
 SUMS = "effect_sums.parquet"
 QUANTUM = 2.0**-47  # of `total`
@@ -102,8 +102,10 @@ def merged_sums(parts: _Parts, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """
     cells = cells_of(schema)
     groups = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.unique(part["group"]) for part in parts())]))
+    step = max(1, ROW_GROUP // max(cells.number, 1))  # groups of which rows are made at a time
     for block, total, images in group_blocks(parts, cells, groups):
-        yield _rows(cells, block, total, images)
+        for some in (slice(start, start + step) for start in range(0, len(block), step)):
+            yield _rows(cells, block[some], total[some], images[some])
 
 
 def group_blocks(parts: _Parts, cells: Cells, groups: _Whole) -> Iterator[tuple[_Whole, _Whole, _Whole]]:

@@ -15,6 +15,7 @@ class Pace(NamedTuple):
 
     start: float  # once a job: what is set up and tuned before the first image
     image: float  # for each image
+    gpu: int = 0  # bytes that were reserved on a GPU meanwhile, at most
 
 
 class Work(NamedTuple):
@@ -28,11 +29,12 @@ class Work(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """Minutes of a job."""
+    """Minutes of a job, and its memory on a GPU."""
 
     minutes: float  # at least
     most: float  # infinite where something has no bound
     unknown: tuple[str, ...] = ()  # what they differ by
+    gpu: int = 0  # bytes of a GPU, the most of all parts that were timed
 
     @property
     def is_known(self) -> bool:
@@ -42,15 +44,16 @@ class Estimate(NamedTuple):
 
 def estimate(parts: Iterable[Work], pace: Callable[[Work], Pace | None]) -> Estimate:
     """The minutes of all parts; `pace` gives None for what could not be timed."""
-    least, more, unknown = 0.0, 0.0, []
+    least, more, unknown, gpu = 0.0, 0.0, [], 0
     for work in parts:
         own = None if work.unknown and math.isinf(work.most) else pace(work)
         if own is not None:
             least += own.start + work.images * own.image
+            gpu = max(gpu, own.gpu)
         if own is None or work.unknown:
             more += math.inf if own is None else (work.most - work.images) * own.image
             unknown.append(f"{work.kind} ({work.unknown or 'it could not be timed'})")
-    return Estimate(least / 60, (least + more) / 60, tuple(dict.fromkeys(unknown)))
+    return Estimate(least / 60, (least + more) / 60, tuple(dict.fromkeys(unknown)), gpu)
 
 
 def on_workers(minutes: Sequence[float], workers: int) -> float:

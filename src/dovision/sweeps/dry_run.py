@@ -40,7 +40,7 @@ from dovision.types import CODE, INPUT
 log = logging.getLogger(__name__)
 COMPLETED = "completed"
 RESUMED = ("interrupted", "partial", "failed", "damaged", "running")  # states of runs that go on from finished rows
-ROW, SUM = 32, 10  # bytes of a row of effects.parquet and of effect_sums.parquet, at most
+ROW, SUM = 32, 6  # bytes of a row of effects.parquet and of effect_sums.parquet, about the most
 LEAST = 2**30  # bytes that should be free in any case
 
 
@@ -54,6 +54,8 @@ class JobEstimate(NamedTuple):
     time: Estimate  # at most, where a run goes on that was stopped
     bytes: int | None
     memory: int | None  # bytes; the most that a run like it has taken, or the batches that were timed until then
+    meanwhile: int = 0  # bytes of finished rows that lie beside the tables until the run is completed
+    merged: int = 0  # bytes of its part of the run into which it is merged, if it is a shard
 
 
 class Extent(NamedTuple):
@@ -105,8 +107,10 @@ class JobEstimator:
             return JobEstimate(job, decision.state, len(lacking), None, time, None, memory)
         conditions = 1 + len(attack.eps)
         size = table_bytes(settings.evaluation, extent, conditions)
+        meanwhile = table_bytes(settings.evaluation, extent._replace(groups=len(extent.samples)), conditions)
+        merged = 0 if settings.evaluation.shard is None else size
         passes = len(extent.samples) * conditions * (1 + extent.units)
-        return JobEstimate(job, decision.state, len(lacking), passes, time, size, memory)
+        return JobEstimate(job, decision.state, len(lacking), passes, time, size, memory, meanwhile, merged)
 
     def _networks(self, settings: EvaluateSettings, images: Images, intervention: Intervention) -> dict[str, Path]:
         detectors: dict[str, Detector] = self._part(settings, "detector")
@@ -141,7 +145,7 @@ def _extent_of(images: Images, split: str, samples: list[int], units: int | None
 
 
 def table_bytes(settings: EvaluationSettings, extent: Extent, conditions: int) -> int:
-    """Bytes of the tables of effects of a job, at most, where no more classes are predicted than one in each condition.
+    """Bytes of the tables of effects of a job, if no more classes are predicted than one in each condition.
 
     Args:
         settings: whose `keep` names the classes that have rows.
@@ -169,20 +173,26 @@ def table(estimates: Sequence[JobEstimate], workers: int | None = 1) -> str:
         estimates: of all jobs.
         workers: jobs that run at a time; None if that is not known.
     """
-    lines = ["  job  state        fits      passes    minutes       MB  MB of RAM  overrides"]
+    gpu = max((each.time.gpu for each in estimates), default=0)
+    lines = [
+        f"  job  state        fits      passes    minutes       MB  MB of RAM  {'MB of GPU  ' * bool(gpu)}overrides"
+    ]
     for each in estimates:
         numbers = [_number(each.passes), _minutes(each), _number(_megabytes(each.bytes), ".1f")]
+        of_gpu = f"{_number(_megabytes(each.time.gpu or None), '.0f'):>9}  " if gpu else ""
         lines.append(
             f"{each.job.number:5}  {each.state:11}  {each.fits:4}  {numbers[0]:>10}  {numbers[1]:>9}  {numbers[2]:>7}  "
-            f"{_number(_megabytes(each.memory), '.0f'):>9}  {each.job.name}"
+            f"{_number(_megabytes(each.memory), '.0f'):>9}  {of_gpu}{each.job.name}"
         )
     left = [each for each in estimates if each.state != COMPLETED]
-    memory = max((each.memory or 0 for each in estimates), default=0)
+    memory, merged = max((each.memory or 0 for each in estimates), default=0), sum(each.merged for each in left)
     lines.append(
         f"{len(estimates)} jobs, {len(left)} to do: {sum(each.fits for each in left)} models to fit, "
         f"at most {sum(each.passes or 0 for each in left):,} forward passes for effects, {_total(left, workers)}"
         f", {_megabytes(sum(each.bytes or 0 for each in estimates)):.0f} MB of effects"
+        + (f" and {_megabytes(merged):.0f} in the run that is merged from shards" if merged else "")
         + (f", {_megabytes(memory):.0f} MB of memory" if memory else "")
+        + (f", {_megabytes(gpu):.0f} MB of a GPU" if gpu else "")
         + ". Nothing was started."
     )
     lines += [f"not known of {count} jobs: {what}" for what, count in _unknown(left).items()]
@@ -231,7 +241,8 @@ def warn_of_space(output_root: Path, estimates: Sequence[JobEstimate] = ()) -> N
     """A line in the log where the disk or the memory may be too small for a sweep."""
     root = output_root.absolute()
     free = shutil.disk_usage(next(folder for folder in (root, *root.parents) if folder.exists())).free
-    needed = sum(each.bytes or 0 for each in estimates)
+    meanwhile = max((each.meanwhile for each in estimates), default=0)
+    needed = sum((each.bytes or 0) + each.merged for each in estimates) + meanwhile
     if needed > free:
         log.warning("the jobs may write %.1f GB, and %s has %.1f GB free.", needed / 1e9, root, free / 1e9)
     elif free < LEAST:

@@ -71,7 +71,8 @@ class Timer:
             log.info("timing a batch: %s", work.kind)
             try:
                 with freeing_memory(), isolated(settings.seed, settings.threads or self._threads), DISPLAY.silenced():
-                    self._paces[work.key] = timed()
+                    _forget_gpu_peak()
+                    self._paces[work.key] = timed()._replace(gpu=_gpu_peak())
             except Exception as error:  # whatever a job would raise once it came to it
                 log.warning("%s could not be timed: %s", work.kind, error_text(error))
                 self._paces[work.key] = None
@@ -381,6 +382,18 @@ def _unseeded(content: Any) -> Any:
     if isinstance(content, Mapping):
         return {key: _unseeded(value) for key, value in content.items() if key != "seed"}
     return [_unseeded(value) for value in content] if isinstance(content, list) else content
+
+
+def _forget_gpu_peak() -> None:
+    """Let `_gpu_peak` count from now on."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _gpu_peak() -> int:
+    """Bytes that torch has reserved on the GPU, at most; 0 without one."""
+    return torch.cuda.max_memory_reserved() if torch.cuda.is_available() else 0
 
 
 def _now() -> float:
