@@ -21,6 +21,7 @@ from dovision.propagation.graph_passes import (
     fold_batch_norm,
     join_channel_shuffle,
     lay_out_channels_last,
+    save_products,
     take_splits_apart,
 )
 from dovision.propagation.incremental import Incremental
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 SITES = 4  # of a classifier that are kept; each holds copies of the convolutions' weights
 WORTH_IT = 0.9  # the share of the operations of whole passes up to which incremental ones are taken
 TUNED = 0.8  # time of a traced convolution, in channels_last and with its batch-norm, over the classifier's own
-TOLERANCES = (1e-5, 1.0)  # of an engine, in probability, with batch-norm folded and as it is
+TOLERANCES = (1e-5, 1e-5, 1.0)  # of an engine, in probability: with all graph passes, without saved products, with none
 _Region = tuple[int, ...] | None
 
 
@@ -210,7 +211,7 @@ def _name(known: KnownSite) -> str:
 
 
 def _engine(known: KnownSite, classifier: Classifier, image: Tensor, number: int) -> Incremental:
-    """The engine of a number, traced once: the first has batch-norm folded.
+    """The engine of a number, traced once, with the graph passes of its number.
 
     Raises:
         NothingSaved: most of the operations are neither convolutions nor saved.
@@ -223,8 +224,10 @@ def _engine(known: KnownSite, classifier: Classifier, image: Tensor, number: int
         least_saved = 0.0 if worth_it else 1 - WORTH_IT
         graph = compute_constants(trace(classifier, known.site, image, known.whole.number, least_saved))
         graph = drop_identities(join_channel_shuffle(take_splits_apart(graph)))
-        if number == 0:
+        if number < len(TOLERANCES) - 1:
             graph = fold_batch_norm(graph)
+        if number == 0 and on_processor and not torch.is_autocast_enabled("cpu"):
+            graph = save_products(graph)
         if on_processor:
             graph = lay_out_channels_last(graph)
         known.engines.append(Incremental(graph, on_processor))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from dovision.propagation.graph import Graph, Method, PartOf, Step
+from dovision.propagation.kernels.winograd import LEAST_CHANNELS, Winograd
 
 _SPLITS = (torch.split, torch.chunk, Method("split"), Method("chunk"))
 _IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in eval mode
@@ -163,12 +164,29 @@ def lay_out_channels_last(graph: Graph) -> Graph:
     return replace(graph, steps=tuple(steps))
 
 
+def save_products(graph: Graph) -> Graph:
+    """The graph with convolutions of 3 x 3 places and many channels by fewer products, see `winograd`."""
+    for step in graph.steps:
+        if step.function is F.conv2d:
+            settings = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1} | _named(step, CONVOLUTION)
+            weight, padding = settings["weight"], settings["padding"]
+            fixed = isinstance(weight, Tensor) and weight.shape[2:] == (3, 3) and weight.dtype == torch.float32
+            single = settings["groups"] == 1 and {settings["stride"], settings["dilation"]} <= {1, (1, 1)}
+            if fixed and single and min(weight.shape[:2]) >= LEAST_CHANNELS and padding in (0, 1, (0, 0), (1, 1)):
+                padding = (padding, padding) if isinstance(padding, int) else padding
+                step.function = Winograd(weight.detach(), settings["bias"], padding)
+                step.args, step.kwargs = (settings["input"],), {}
+    return graph
+
+
 def use_in_place(graph: Graph, stored: set[Step]) -> None:
     """Let an activation write into its operand, where nothing else reads it and it is not to be stored."""
     readers = graph.readers()
     for step in graph.steps:
         source = step.args[0] if step.args else None
-        if not isinstance(source, Step) or source in stored or readers[source] > 1 or source.function not in MAKE_NEW:
+        if not isinstance(source, Step) or source in stored or readers[source] > 1:
+            continue
+        if source.function not in MAKE_NEW and not isinstance(source.function, Winograd):
             continue
         if step.function is F.relu:
             step.function = torch.relu_
