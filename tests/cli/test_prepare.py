@@ -76,3 +76,12 @@ def test_a_killed_command_goes_on_where_it_was(dovision_prepare, nih_root):
     assert made().all()
     assert np.array_equal(np.load(nih_root / "store-256" / "images.npy")[before], images)
     assert images.reshape(len(images), -1).any(axis=1).all()
+
+
+def test_a_dataset_without_files_to_decode_is_refused_in_a_line(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setattr("sys.argv", ["dovision-prepare", "dataset=digits"])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert "but Digits has nothing to prepare. Evaluate it as it is." in capsys.readouterr().err

@@ -37,7 +37,16 @@ def open_folder(
     own = {"class_file": class_file, "split_folders": split_folders or SPLIT_FOLDERS, "boxes": boxes}
     cut = {"val_fraction": val, "test_fraction": test, "seed": seed}
     return ImageFolder(
-        str(root), task, classes, shape, group=group, masks=masks or {}, on_bad_file=on_bad_file, **own, **cut
+        str(root),
+        task,
+        classes,
+        shape,
+        group=group,
+        masks=masks or {},
+        on_bad_file=on_bad_file,
+        store=None,
+        **own,
+        **cut,
     )
 
 

@@ -130,3 +130,13 @@ def test_a_hole_in_place_of_an_image_is_a_bad_file(tmp_path):
         file.truncate(images.MAX_FILE_BYTES + 1)
     with pytest.raises(images.BadFile, match="must have at most 268,435,456 bytes"):
         images.open_image(tmp_path / "a.png")
+
+
+def test_a_png_is_turned_by_its_exif_data_and_without_them_not_decoded_for_its_size():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned, plain = io.BytesIO(), io.BytesIO()
+    Image.new("L", (40, 24)).save(turned, "png", exif=exif)
+    Image.effect_noise((40, 24), 50).save(plain, "png")
+    assert images.upright_size(turned.getvalue()) == (40, 24)
+    assert images.upright_size(plain.getvalue()[:100]) == (24, 40)

@@ -12,8 +12,17 @@ log = logging.getLogger(__name__)
 
 
 def prepare_dataset(settings: PrepareSettings) -> None:
-    """Prepare the dataset, and say what is known of it."""
+    """Prepare the dataset, and say what is known of it.
+
+    Raises:
+        ValueError: there is nothing to prepare; and as of the dataset's `prepare`.
+    """
     images: Images = settings.dataset.make()
+    if type(images).prepare is Images.prepare:
+        raise ValueError(
+            f"dataset must be one of files, which are decoded once, but {type(images).__name__} has nothing to "
+            "prepare. Evaluate it as it is."
+        )
     images.prepare()
     log.info("prepared: %s", dict(images.facts))
 

@@ -43,6 +43,7 @@ IRRELEVANT_TO_RESULTS = (  # where and how fast things run, not what comes out
     "print_config",
     "optimized_metric",
     "dataset.root",
+    "dataset.store",
     "dataset.download",
     "dataset.verify",
     "dataset.workers",

@@ -61,6 +61,7 @@ class HfDataset(LibraryImages):
             shape.
         val_fraction, test_fraction: shares of the groups, where there are no such splits.
         seed: of the cut.
+        store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
     Raises:
         ValueError: the hub has no such name; a column is missing or of another kind; a row has no label, or one that is
@@ -88,6 +89,7 @@ class HfDataset(LibraryImages):
         val_fraction: float,
         test_fraction: float,
         seed: int,
+        store: str | None,
     ) -> None:
         self.task = _checks.task(task, classes, ("multiclass", "multilabel"), "a dataset of Hugging Face")
         self.shape = _image_io.grey_or_rgb_shape(shape)
@@ -106,7 +108,7 @@ class HfDataset(LibraryImages):
         found = [file for file in local.rglob("*") if file.is_file()] if local.is_dir() else [local]
         cached = [Path(each["filename"]) for each in data.cache_files]
         files_read = {each.resolve() for each in (*(found if local.exists() else cached), *named)}
-        self.identify([image, label], sorted(files_read))
+        self.identify([image, label], sorted(files_read), store)
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:

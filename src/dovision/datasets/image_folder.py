@@ -71,6 +71,7 @@ class ImageFolder(FileImages):
         val_fraction, test_fraction: shares of the groups, where the splits are not folders.
         seed: of the cut.
         on_bad_file: error, or skip, which lists them in `bad_files`.
+        store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
     Raises:
         FileNotFoundError: the root is not a folder.
@@ -108,6 +109,7 @@ class ImageFolder(FileImages):
         test_fraction: float,
         seed: int,
         on_bad_file: str,
+        store: str | None,
     ) -> None:
         self._root = Path(root).resolve()
         checks.choice("on_bad_file", on_bad_file, ("error", "skip"))
@@ -141,6 +143,7 @@ class ImageFolder(FileImages):
         if boxes is not None:
             self.known_boxes = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
         self.take_masks(masks_by_name(self.records["name"], settings, self._root), settings.missing, decode=True)
+        self.take_store(store)
         groups_of = dict(enumerate(sorted(set(groups))))
         digests = b"".join(facts.digest for _, facts in whole)
         self.identify(repr(groups_of).encode() + digests, [self._root], images_read=True)

@@ -51,6 +51,7 @@ class Table(FileImages):
         seed: of the cut.
         check: pixels, which decodes each file once at start, or headers.
         on_bad_file: error, or skip, which lists them in `bad_files`.
+        store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
     Raises:
         FileNotFoundError: the root, or a table, is not there.
@@ -94,6 +95,7 @@ class Table(FileImages):
         seed: int,
         check: str,
         on_bad_file: str,
+        store: str | None,
     ) -> None:
         self._root = _folder(root)
         self._folder = self._root if folder is None else self._root / folder
@@ -122,6 +124,7 @@ class Table(FileImages):
         self._find_boxes(listed, boxes)
         sources = mask_sources(rows, self._columns.mask, settings, self._root)
         self.take_masks(sources, settings.missing, decode, rows.error)
+        self.take_store(store)
         tables = [self._root / each for each in (manifest, boxes) if each is not None]
         self.identify(b"", tables, images_read=False)
 

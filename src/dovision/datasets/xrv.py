@@ -56,6 +56,7 @@ class Xrv(LibraryImages):
             there.
         val_fraction, test_fraction: shares of the patients; a film without a patient is one of its own.
         seed: of the cut.
+        store: folder of images that `prepare` decoded once, of 8 bits; read where it is complete. None: read the files.
 
     Raises:
         FileNotFoundError: a folder or file among the arguments is not there.
@@ -83,6 +84,7 @@ class Xrv(LibraryImages):
         val_fraction: float,
         test_fraction: float,
         seed: int,
+        store: str | None,
     ) -> None:
         checks.choice("unknown_labels", unknown_labels, _UNKNOWN)
         arguments = arguments or {}
@@ -101,7 +103,7 @@ class Xrv(LibraryImages):
         self.cut(None, val_fraction, test_fraction, seed)
         self.read(int(used[0]))
         options = {key: value for key, value in arguments.items() if not _is_path(value)}
-        self.identify([name, version("torchxrayvision"), sorted(options.items())], _files(arguments))
+        self.identify([name, version("torchxrayvision"), sorted(options.items())], _files(arguments), store)
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:

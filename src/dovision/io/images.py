@@ -15,6 +15,7 @@ MAX_FILE_BYTES = 1 << 28  # the most of its file
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags
+_PNG_EXIF = (b"eXIf", b"exif", b"Exif")  # names of chunks and of texts that hold it
 ORIENTATION, TURNED = 274, (5, 6, 7, 8)  # the tag, and its values that exchange height and width
 
 
@@ -68,12 +69,17 @@ def upright_size(data: bytes) -> tuple[int, int]:
     try:
         image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
         _check(image)
-        turned = image.format != "TIFF" and image.getexif().get(ORIENTATION) in TURNED  # Pillow turns TIFF by itself
+        turned = _may_be_turned(image, data) and image.getexif().get(ORIENTATION) in TURNED
     except BadFile:
         raise
     except Exception as error:  # as in `decode`
         raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
     return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _may_be_turned(image: Image.Image, data: bytes) -> bool:
+    """False for TIFF, which Pillow turns by itself, and for PNG without EXIF data, for which it would decode it all."""
+    return image.format != "TIFF" and (image.format != "PNG" or any(mark in data for mark in _PNG_EXIF))
 
 
 def _check(image: Image.Image) -> None:

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from dovision.datasets import _checks, _image_io
 from dovision.datasets.readers import boxes as box_tables
+from dovision.datasets.readers.decoded_store import PreparedImages, stamp
 from dovision.datasets.readers.mask_sources import ErrorText, MaskSource, check_masks, error_by_name
 from dovision.functional import geometry
-from dovision.interfaces import Images, Source
+from dovision.interfaces import Source
 from dovision.io.mask_files import read_mask_file
 from dovision.types import SOURCE_BOXES, Mask, Shape
 
@@ -33,7 +34,7 @@ class ReadFiles:
         return _image_io.image_from_file(Path(self.paths[row]), self.shape, self.decoding, self.numbers[row])
 
 
-class FileImages(Images):
+class FileImages(PreparedImages):
     """Base of datasets of files. A subclass sets `task`, `shape` and `content`, and these:
 
     Attributes:
@@ -52,12 +53,11 @@ class FileImages(Images):
     known_boxes: pd.DataFrame = pd.DataFrame(columns=box_tables.BOX_FIELDS)
     mask_sources: Sequence[MaskSource] = ()
     decoding = _image_io.Decoding()
+    threads = None
 
     def source(self, split: str) -> Source:
         own = list(self.rows[split])
-        found = self.records.iloc[own]
-        numbers = [None if number is None else int(number) for number in found["number"]]
-        read = ReadFiles(found["path"].tolist(), numbers, self.shape, self.decoding)
+        read = self.from_store(own) or self._files(own)
         group = pd.factorize(self.records["group"], sort=True)[0][own]
         return Source(read, self.labels[own], torch.from_numpy(group.astype(np.int64)))
 
@@ -83,6 +83,14 @@ class FileImages(Images):
                 fitted = {name: self._fitted(mask, size, path) for name, mask in masks.items()}
                 found |= {name: mask for name, mask in fitted.items() if mask.any()}
         return found
+
+    def read_record(self, place: int) -> Tensor:
+        """The image of a record, read from its file."""
+        return self._files([place])(0)
+
+    def take_store(self, folder: str | None) -> None:
+        """Set the store of decoded images, once `records` are there; see `PreparedImages.use_store`."""
+        self.use_store(folder, self._keys)
 
     def take_masks(
         self, sources: Sequence[MaskSource], missing: str, decode: bool, error: ErrorText | None = None
@@ -113,12 +121,23 @@ class FileImages(Images):
         """
         masks = [path for source in self.mask_sources for path in source.paths if path]
         self.unread = tuple(map(Path, dict.fromkeys([*([] if images_read else self.records["path"]), *masks])))
-        self.files = (*tables, *sorted({path.parent for path in self.unread}))
-        facts = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist()))
+        stored = [] if self.store is None else [self.store.folder]
+        self.files = (*tables, *sorted({path.parent for path in self.unread}), *stored)
+        facts = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist(), dict(self.facts)))
         of_masks = repr([(dict(source.numbers), [bool(path) for path in source.paths]) for source in self.mask_sources])
         records = self.records.drop(columns="path").to_csv(index=False)
         texts = (facts, records, self.known_boxes.to_csv(index=False), of_masks)
         self.content = _checks.fingerprint((described, *(text.encode() for text in texts)), self.rows)
+
+    def _files(self, places: Sequence[int]) -> ReadFiles:
+        found = self.records.iloc[list(places)]
+        numbers = [None if number is None else int(number) for number in found["number"]]
+        return ReadFiles(found["path"].tolist(), numbers, self.shape, self.decoding)
+
+    def _keys(self) -> list[str]:
+        """What the image of each record depends on."""
+        rows = self.records[["name", "path", "number"]].itertuples(index=False)
+        return [f"{name} {number} {self.decoding} {stamp(Path(path))}" for name, path, number in rows]
 
     def _fitted(self, mask: Mask, size: tuple[int, int], path: str) -> Mask:
         if not geometry.mask_fits(mask.shape, size, self.shape):

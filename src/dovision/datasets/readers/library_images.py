@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from dovision.datasets import _checks, _splits
+from dovision.datasets.readers.decoded_store import PreparedImages, stamp
 from dovision.functional import sample_order
-from dovision.interfaces import Images, Source
+from dovision.interfaces import Source
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ChosenRows:
         return self.read(self.numbers[row])
 
 
-class LibraryImages(Images):
+class LibraryImages(PreparedImages):
     """Base of datasets that a library opens. A subclass sets `task` and `shape`, and calls `cut` and `identify`.
 
     Attributes:
@@ -44,12 +45,16 @@ class LibraryImages(Images):
 
     def source(self, split: str) -> Source:
         own = list(self.rows[split])
+        read = self.from_store(own) or ChosenRows(self.read, self.records["number"].iloc[own].tolist())
         group = pd.factorize(self.records["group"], sort=True)[0][own]
-        read = ChosenRows(self.read, self.records["number"].iloc[own].tolist())
         return Source(read, self.labels[own], torch.from_numpy(group.astype(np.int64)))
 
     def source_table(self, split: str) -> pd.DataFrame:
         return self.records.iloc[list(self.rows[split])].drop(columns="number").reset_index(drop=True)
+
+    def read_record(self, place: int) -> Tensor:
+        """The image of a record, read by the library."""
+        return self.read(int(self.records["number"].iloc[place]))
 
     def cut(self, given: Sequence[str] | None, val: float, test: float, seed: int) -> None:
         """Set the splits: those that rows have, with val cut from train where none has it, or all cut by group.
@@ -77,10 +82,29 @@ class LibraryImages(Images):
         own = {name: {groups[row] for row in rows} for name, rows in self.rows.items()}
         _splits.check_disjoint(own, "group", "Choose other splits.")
 
-    def identify(self, described: Iterable[object], files: Sequence[Path]) -> None:
-        """Set the content, once all else is there: of what is described, of the records, and of the bytes of files."""
+    def identify(self, described: Iterable[object], files: Sequence[Path], store: str | None) -> None:
+        """Set the content, once all else is there: of what is described, of the records, and of the bytes of files.
+
+        Args:
+            described: settings that the images depend on.
+            files: all that the library reads.
+            store: the folder of decoded images; None: there is none.
+        """
+        described = list(described)
         self.unread = tuple(sorted(files))
         self.files = tuple(sorted({file.parent for file in files}))
         names = [file.name for file in self.unread]
-        own = (*described, self.task.classes, self.shape, self.labels.tolist(), names, self.records.values.tolist())
+        own_files = repr([*described, *(f"{file.name} {stamp(file)}" for file in self.unread)])
+        self.use_store(store, lambda: [f"{name} {own_files}" for name in self.records["name"]])
+        if self.store is not None:
+            self.files = (*self.files, self.store.folder)
+        own = (
+            *described,
+            dict(self.facts),
+            self.task.classes,
+            self.shape,
+            self.labels.tolist(),
+            names,
+            self.records.values.tolist(),
+        )
         self.content = _checks.fingerprint((repr(each).encode() for each in own), self.rows)

@@ -1,0 +1,164 @@
+"""Images of any dataset are decoded once, in shards: the same images to 8 bits, also after a kill and a change."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import dovision as dv
+from dovision.datasets.readers import decoded_store
+from made_libraries import hf_parts, write_films
+from made_medical import write_dicom
+
+SPLITS = ("train", "val", "test")
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(decoded_store, "SHARD_IMAGES", 8)
+
+
+def write_table(root, count=40):
+    random = np.random.default_rng(0)
+    for number in range(count):
+        Image.fromarray(random.integers(0, 256, (30, 26), dtype=np.uint8)).save(root / f"{number}.png")
+    rows = [{"path": f"{number}.png", "label": ("cat", "dog")[number % 2]} for number in range(count)]
+    pd.DataFrame(rows).to_csv(root / "metadata.csv", index=False)
+    return {"root": str(root), "classes": ["cat", "dog"], "shape": [1, 20, 20]}
+
+
+def write_folders(root):
+    write_table(root)
+    (root / "metadata.csv").unlink()
+    for number in range(40):
+        folder = root / ("cat", "dog")[number % 2]
+        folder.mkdir(exist_ok=True)
+        (root / f"{number}.png").rename(folder / f"{number}.png")
+    return {"root": str(root), "classes": ["cat", "dog"], "shape": [3, 20, 20]}
+
+
+def write_hub(root):
+    pytest.importorskip("datasets")
+    hf_parts(train=40).save_to_disk(str(root / "own"))
+    return {"root": str(root / "own"), "classes": ["cat", "dog"], "shape": [3, 20, 24]}
+
+
+def write_xrv(root):
+    pytest.importorskip("torchxrayvision")
+    arguments = write_films(root)
+    return {"name": "NIH_Dataset", "arguments": arguments, "classes": ["Mass", "Effusion"], "shape": [1, 32, 32]}
+
+
+KINDS = {"table": write_table, "image_folder": write_folders, "hf_dataset": write_hub, "xrv": write_xrv}
+
+
+def images(data) -> torch.Tensor:
+    return torch.stack([data.split(name)[row].image for name in SPLITS for row in range(len(data.split(name)))])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_store_has_the_images_of_the_dataset_to_8_bits(kind, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    settings = KINDS[kind](tmp_path / "data")
+    if kind == "hf_dataset":
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    plain = dv.component("dataset", kind, settings)
+    stored = {**settings, "store": str(tmp_path / "store")}
+    before = dv.component("dataset", kind, stored)
+    assert before.facts["images_from_store"] is False
+    before.prepare()
+    after = dv.component("dataset", kind, stored)
+    assert after.facts["images_from_store"] is True
+    count = len(plain.records)
+    assert len(list((tmp_path / "store").glob("*.npy"))) == -(-count // 8) > 1
+    torch.testing.assert_close(images(after), images(plain), atol=0.5 / 255 + 1e-6, rtol=0)
+    for split in SPLITS:
+        pd.testing.assert_frame_equal(after.table(split), plain.table(split))
+    assert len({plain.content, before.content, after.content}) == 3
+    assert after.fingerprint != plain.fingerprint
+    read = pickle.loads(pickle.dumps(after.split("test")))  # as reading processes have it
+    assert torch.equal(read[0].image, after.split("test")[0].image)
+
+
+def test_a_kill_loses_a_shard_at_most_and_the_same_command_makes_the_rest(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    stored = {**write_table(tmp_path / "data"), "store": str(tmp_path / "store")}
+    data = dv.component("dataset", "table", stored)
+    read, seen = data.read_record, []
+
+    def killed(place):
+        seen.append(place)
+        if place >= 20:
+            raise KeyboardInterrupt
+        return read(place)
+
+    monkeypatch.setattr(data, "read_record", killed)
+    monkeypatch.setattr(data, "threads", 1)
+    with pytest.raises(KeyboardInterrupt):
+        data.prepare()
+    again = dv.component("dataset", "table", stored)
+    assert again.facts["images_from_store"] is False
+    whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*.npy")}
+    assert sorted(path.name[:5] for path in whole) == ["00000", "00001"]
+    again.prepare()
+    made = list((tmp_path / "store").glob("*.npy"))
+    assert len(made) == 5
+    assert all(path.stat().st_mtime_ns == time for path, time in whole.items())
+    assert dv.component("dataset", "table", stored).facts["images_from_store"] is True
+
+
+def test_a_changed_file_is_decoded_again_with_its_shard_alone(tmp_path, caplog):
+    (tmp_path / "data").mkdir()
+    stored = {**write_table(tmp_path / "data"), "store": str(tmp_path / "store")}
+    dv.component("dataset", "table", stored).prepare()
+    before = {path.name for path in (tmp_path / "store").glob("*.npy")}
+    path = tmp_path / "data" / "11.png"
+    Image.new("L", (26, 30), 200).save(path)
+    os.utime(path, ns=(1, 1))
+    changed = dv.component("dataset", "table", stored)
+    assert changed.facts["images_from_store"] is False
+    changed.prepare()
+    after = {path.name for path in (tmp_path / "store").glob("*.npy")}
+    assert len(after) == 5
+    assert {name[:5] for name in after - before} == {"00001"}
+    data = dv.component("dataset", "table", stored)
+    place = data.records["name"].tolist().index("11.png")
+    assert torch.equal(data.from_store([place])(0), torch.full((1, 20, 20), 200 / 255))
+
+
+def test_films_of_dicom_are_stored_through_their_window(tmp_path):
+    rows = []
+    for number in range(20):
+        write_dicom(tmp_path / f"{number}.dcm", np.arange(400).reshape(20, 20) * (number + 1))
+        rows.append({"path": f"{number}.dcm", "label": ("cat", "dog")[number % 2]})
+    pd.DataFrame(rows).to_csv(tmp_path / "metadata.csv", index=False)
+    settings = {
+        "root": str(tmp_path),
+        "classes": ["cat", "dog"],
+        "shape": [1, 20, 20],
+        "store": str(tmp_path / "store"),
+    }
+    settings |= {"val_fraction": 0.2, "test_fraction": 0.2}
+    dv.component("dataset", "table", {**settings, "window": [2000, 4000]}).prepare()
+    assert dv.component("dataset", "table", settings).facts["images_from_store"] is False
+    assert dv.component("dataset", "table", {**settings, "window": [2000, 4000]}).facts["images_from_store"] is True
+
+
+def test_a_store_that_is_not_named_and_bad_images_are_told(tmp_path):
+    settings = write_table(tmp_path)
+    with pytest.raises(ValueError, match=r"store must be a folder .* got None. Such as dataset.store=data/decoded"):
+        dv.component("dataset", "table", settings).prepare()
+    for number in (3, 30):
+        content = bytearray((tmp_path / f"{number}.png").read_bytes())
+        content[200] ^= 255  # behind the header
+        (tmp_path / f"{number}.png").write_bytes(content)
+    stored = {**settings, "check": "headers", "store": str(tmp_path / "store")}
+    with pytest.raises(ValueError, match=r"each image must be whole, got 2 bad; shards without one are made:\n.*3.png"):
+        dv.component("dataset", "table", stored).prepare()
+    assert len(list((tmp_path / "store").glob("*.npy"))) == 3
