@@ -64,6 +64,17 @@ def test_five_shards_give_the_bytes_of_one_run(small, again):
     assert len(list(small.root.glob("*-of-5"))) == 5
 
 
+def test_maps_of_shards_are_those_of_one_run(small, again):
+    options = ("explainer=[random_map,smooth_grad]", "explainer.smooth_grad.draws=2", "explanation.num_sanity_images=3")
+    options += ("explanation.cells=4", "explanation.steps=2", "evaluation.batch_size=2")
+    one = completed(small, *options)
+    again()
+    merged = completed(small, *options, *FIVE)
+    assert tables(merged) == tables(one)
+    assert "maps.parquet" in tables(one)
+    assert merged["passes_per_map"] == one["passes_per_map"]
+
+
 def test_the_same_command_does_what_is_missing(small, three, in_batch, capsys):
     def fail():
         raise RuntimeError("a node is lost")
@@ -198,7 +209,10 @@ def test_a_shard_in_a_folder_of_another_name_is_refused(small, tmp_path, capsys,
     ("overrides", "message"),
     [
         (("evaluation.shards=2", "evaluation.shard=2"), "evaluation.shard must be below evaluation.shards, got 2 of 2"),
-        (("evaluation.shard=0", "evaluation.shards=2", "explainer=[center_map]"), "cuts the measurement of effects"),
+        (
+            ("evaluation.shards=2", "detector=[entropy]", "+attack@detection.attacks.fgsm=fgsm"),
+            "but no detection, whose fits and thresholds need all images, got 2 shards and detector=entropy",
+        ),
         (("evaluation.shards=2", "evaluation.store_adversarial=true"), "evaluation.store_adversarial needs one run"),
         (("evaluation.shards=4", "evaluation.shard=0"), "must be at most the number of batches, 3 of 4 images, got 4"),
     ],

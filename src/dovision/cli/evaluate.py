@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from dovision.cli.hydra_main import hydra_main
 from dovision.config.settings import EvaluateSettings
 from dovision.evaluation import callbacks
 from dovision.evaluation.callback import ClassifierUnderTest
+from dovision.evaluation.effects import EffectEvaluation
+from dovision.evaluation.maps import MapEvaluation
 from dovision.evaluation.test_images import shard_samples, test_samples
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
@@ -93,7 +95,8 @@ def _evaluate(settings: EvaluateSettings) -> None:
         _check_shards(run, settings)
     with session.running(run, settings) as own, DISPLAY.job(_steps(settings), sweep.job_name(run.path)):
         images = reuse.open_images(settings)
-        samples = shard_samples(settings.evaluation, test_samples(settings.evaluation, images))
+        of_job = test_samples(settings.evaluation, images)
+        samples = shard_samples(settings.evaluation, of_job)
         intervention: Intervention = settings.intervention.make()
         intervention.bind(images, settings.evaluation.split)
         attack: Attack = settings.attack.make()
@@ -112,7 +115,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         evaluation = callbacks.effect_evaluation(
             settings, run.path, images, networks, intervention, attack, origin(facts), merged
         )
-        maps = callbacks.map_evaluation(settings, run.path, images, samples, networks)
+        maps = callbacks.map_evaluation(settings, run.path, images, of_job, networks, merged)
         trainer = make_trainer(
             settings.trainer,
             [evaluation, *maps, StopAfterBatch(own.stop), *callbacks_of_tests(settings.callbacks)],
@@ -134,7 +137,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
             )
             passes = {**evaluation.pass_facts, **evaluation.attack_facts}
             found = measured_samples(run.path, [CLEAN, *map(condition_name, attack.eps)])
-            run.record({**passes, **facts, "images": len(found), **_place(settings, evaluation.counted)})
+            run.record({**passes, **facts, "images": len(found), **_place(settings, evaluation, maps)})
             if not limits(settings.trainer) and (found != set(samples) or any(each.lost for each in maps)):
                 least = min([len(found), *(each.tested for each in maps)])
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
@@ -167,10 +170,15 @@ def _check_devices(settings: EvaluateSettings, devices: int) -> None:
         raise ValueError(f"evaluation.shards needs one device a job, got {devices}. Set trainer.devices=1.")
 
 
-def _place(settings: EvaluateSettings, counted: Mapping[str, Any]) -> dict[str, Any]:
+def _place(
+    settings: EvaluateSettings, effects: EffectEvaluation, maps: Sequence[MapEvaluation]
+) -> dict[str, dict[str, Any]]:
     """The fact by which a shard is merged; nothing of other runs."""
     own = settings.evaluation
-    return {} if own.shard is None else {SHARD: {"number": own.shard, "of": own.shards, "state": dict(counted)}}
+    if own.shard is None:
+        return {}
+    counted = {name: count for each in maps for name, count in each.counted.items()}
+    return {SHARD: {"number": own.shard, "of": own.shards, "state": dict(effects.counted), "maps": counted}}
 
 
 def _steps(settings: EvaluateSettings) -> list[str]:

@@ -357,14 +357,14 @@ class EvaluateSettings(TrainSettings):
         return self
 
     @model_validator(mode="after")
-    def _cut_effects_alone(self) -> EvaluateSettings:
-        for name in ("explainer", "detector") if self.evaluation.shards > 1 else ():
-            if getattr(self, name):
-                raise ValueError(
-                    f"evaluation.shards cuts the measurement of effects alone, got {self.evaluation.shards} shards and "
-                    f"{name}={','.join(getattr(self, name))}. Set {name}=[] here, and run it by a command of its own "
-                    "without shards."
-                )
+    def _cut_no_detection(self) -> EvaluateSettings:
+        if self.evaluation.shards > 1 and self.detector:
+            raise ValueError(
+                "evaluation.shards cuts what is measured image by image, effects and maps, but no detection, whose "
+                f"fits and thresholds need all images, got {self.evaluation.shards} shards and "
+                f"detector={','.join(self.detector)}. Set detector=[] here, and run it by a command of its own without "
+                "shards."
+            )
         return self
 
     def of_merged(self) -> EvaluateSettings:

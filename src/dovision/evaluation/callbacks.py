@@ -108,9 +108,17 @@ def effect_evaluation(
 
 
 def map_evaluation(
-    settings: EvaluateSettings, folder: Path, images: Images, samples: Sequence[int], networks: Mapping[str, Classifier]
+    settings: EvaluateSettings,
+    folder: Path,
+    images: Images,
+    samples: Sequence[int],
+    networks: Mapping[str, Classifier],
+    merged: Sequence[FinishedShard] | None = None,
 ) -> list[MapEvaluation]:
-    """The callback that draws the maps of the configured explainers; none if there are no explainers."""
+    """The callback that draws the maps of the configured explainers; none if there are no explainers.
+
+    `samples` are those of all shards; `merged` as of `effect_evaluation`.
+    """
     explainers: Mapping[str, Explainer] = make_each(settings.explainer)
     if not explainers:
         return []
@@ -118,7 +126,8 @@ def map_evaluation(
     for explainer in explainers.values():
         explainer.bind(images, split)
     explanation: MapSettings = settings.explanation.make()
-    more = {"samples": samples, "permuted": networks.get(PERMUTED), "boxes": images.boxes(split)}
+    more: dict[str, Any] = {"samples": samples, "permuted": networks.get(PERMUTED), "boxes": images.boxes(split)}
+    more["merged"] = merged
     if images.mask_names:
         more["masks"] = functools.partial(images.masks, split)
     return [settings.callbacks["maps"].make()(folder, explainers, explanation, networks[CLASSIFIER], **more)]

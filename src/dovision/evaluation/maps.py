@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
@@ -25,8 +26,8 @@ from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.metrics import EnergyInBox, PointingGame
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, MapGrid, maps_schema
-from dovision.store.shards import join_shards, shard_path
-from dovision.store.tables import TableWriter, boxes_of
+from dovision.store.shards import FinishedShard, join_shards, shard_path
+from dovision.store.tables import TableWriter, boxes_of, row_groups
 from dovision.training.sanity_checks import cascade
 from dovision.types import Batch, Box, Mask, Task
 
@@ -55,6 +56,8 @@ class MapEvaluation(Evaluation):
         boxes: of known objects, as `Images.boxes` has them; None where none is known.
         masks: of the known objects of a sample, by name; one that has the name of a class is judged in place of its
             boxes. None where none is known.
+        merged: shards of the job, completed runs that explained the images in their order; their maps are taken, and
+            none is drawn. None: there are none.
 
     Example:
         >>> import tempfile
@@ -79,6 +82,7 @@ class MapEvaluation(Evaluation):
         permuted: Classifier | None = None,
         boxes: pd.DataFrame | None = None,
         masks: Callable[[int], Mapping[str, Mask]] | None = None,
+        merged: Sequence[FinishedShard] | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std)
         self.folder = Path(folder)
@@ -89,6 +93,7 @@ class MapEvaluation(Evaluation):
         self.permuted = permuted
         self.token_removal = TokenRemoval()
         self.masks = masks
+        self.merged = merged
         self._masks_of: dict[int, Mapping[str, Mask]] = {}  # of the samples of a batch
         self.boxes: defaultdict[tuple[int, str], list[Box]] = defaultdict(list)
         if boxes is not None:
@@ -98,12 +103,22 @@ class MapEvaluation(Evaluation):
     @property
     def seconds_per_map(self) -> dict[str, float]:
         """The mean time that a map took, for each explainer."""
-        return {name: round(self.seconds[name] / self.drawn[name], 4) for name in self.explainers if self.drawn[name]}
+        return {name: round(own["seconds"] / own["maps"], 4) for name, own in self.counted.items() if own["maps"]}
 
     @property
     def passes_per_map(self) -> dict[str, float]:
         """The mean number of forward passes of one image that a map took, for each explainer."""
-        return {name: round(each.passes, 1) for name, each in self.explainers.items() if self.drawn[name]}
+        return {name: round(own["passes"] / own["maps"], 1) for name, own in self.counted.items() if own["maps"]}
+
+    @property
+    def counted(self) -> dict[str, dict[str, float]]:
+        """Maps, their seconds and their passes, by explainer, in plain types: the state of a shard of a job."""
+        if self.merged:
+            counts = ("maps", "seconds", "passes")
+            return {n: {c: sum(each.maps[n][c] for each in self.merged) for c in counts} for n in self.explainers}
+        each_mean = {name: each.passes if self.drawn[name] else 0.0 for name, each in self.explainers.items()}
+        passes = {name: mean * self.drawn[name] for name, mean in each_mean.items()}
+        return {n: {"maps": self.drawn[n], "seconds": self.seconds[n], "passes": passes[n]} for n in passes}
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
         self.sanity_classifiers = {} if self.permuted is None else {PERMUTED: self.permuted}
@@ -127,8 +142,31 @@ class MapEvaluation(Evaluation):
         path = shard_path(self.folder / MAPS_FILE, trainer.global_rank, trainer.world_size)
         self.table = self.opened(TableWriter(path, self.schema))
         self.progress = self.stage("maps", "images", self.images)
+        for shard in self.merged or ():
+            for rows in row_groups(shard.folder / MAPS_FILE):
+                self._adopt(rows)
+
+    def _adopt(self, rows: pa.Table) -> None:
+        """Take the rows of a shard."""
+        self.table.write(rows)
+        judged = rows.filter(pc.equal(rows["variant"], AS_IS)).select(["explainer", "sample", "class", "cells"])
+        frame = judged.to_pandas()
+        self._masks_of = {} if self.masks is None else {sample: self.masks(sample) for sample in set(frame["sample"])}
+        for name, each in frame.groupby("explainer", observed=True):
+            cells = torch.from_numpy(np.stack(each["cells"].tolist()))
+            keys = list(zip(each["sample"], each["class"], strict=True))
+            self._judge(name, cells.view(-1, self.settings.cells, self.settings.cells), keys)
+
+    def _judge(self, name: str, maps: Tensor, keys: Sequence[tuple[int, str]]) -> None:
+        """Hold an explainer's maps, shape (B, rows, columns), of samples and classes, against boxes and masks."""
+        boxes = [self.boxes.get(key, []) for key in keys]
+        masks = [self._masks_of.get(sample, {}).get(label) for sample, label in keys]
+        for metrics in self.metrics.values():
+            metrics[name].update(maps, boxes, masks)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
+        if self.merged:
+            return
         asked = self._asked(batch, logits)
         if not len(asked.target):
             self.progress.advance(len(batch.image))
@@ -174,10 +212,7 @@ class MapEvaluation(Evaluation):
         self.see(name, asked.batch, asked.target, found.map)
         maps, spread = self._cells(found)
         self.drawn[name] += len(maps)
-        boxes = [self.boxes.get(key, []) for key in self._keys(asked)]
-        masks = [self._masks_of.get(sample, {}).get(label) for sample, label in self._keys(asked)]
-        for metrics in self.metrics.values():
-            metrics[name].update(maps, boxes, masks)
+        self._judge(name, maps, list(self._keys(asked)))
         deletion, insertion = zip(*(self._areas(asked, row, cells) for row, cells in enumerate(maps)), strict=True)
         measured = {"deletion": deletion, "insertion": insertion, "spread": spread}
         yield from self._described(name, AS_IS, asked, maps, measured)

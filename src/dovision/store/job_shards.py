@@ -107,7 +107,7 @@ def _finished(folder: Path, place: Sequence[int], origin: Mapping[str, Any]) -> 
             f"shard {place[0]} of {place[1]} must be of the run that it is merged into, got {'; '.join(wrong)} in "
             f"{folder}. Run the sweep again, which measures it again."
         )
-    return FinishedShard(folder, int(facts["images"]), own["state"])
+    return FinishedShard(folder, int(facts["images"]), own["state"], own["maps"])
 
 
 def _plain(value: object) -> str:

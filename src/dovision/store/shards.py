@@ -37,6 +37,7 @@ class FinishedShard(NamedTuple):
     folder: Path
     images: int
     state: Mapping[str, Any]
+    maps: Mapping[str, Mapping[str, float]] = MappingProxyType({})  # `MapEvaluation.counted`
 
 
 class _Waiting(NamedTuple):

@@ -230,10 +230,13 @@ class Bench:
     def _maps(self) -> Iterator[tuple[Work, Callable[[], Pace]]]:
         """The first images are explained for other networks as well, and take longer."""
         settings, samples = self.content["explanation"], self.asked.samples
+        asked = self.settings.evaluation
         unknown = ""
         if settings["target"] == "prediction" and self.images.task.multilabel and not self.is_fitted:
             unknown = "how many labels are predicted is known once the classifier is fitted"
-        more = min(settings["num_sanity_images"], len(samples))
+        of_job = first_samples(self.images, asked.split, asked.images, asked.only_with_boxes)
+        first_ones = of_job[: settings["num_sanity_images"]]
+        more = len(set(samples).intersection(first_ones))  # of a job in shards, those of the first shards
         for kind, first, count in (("maps", 0, len(samples) - more), ("maps of sanity", more, more)):
             own = {key: value for key, value in settings.items() if key != "num_sanity_images"}
             key = self._key(kind, self.content["explainer"], own, self.content["evaluation"]["permuted_labels"])
