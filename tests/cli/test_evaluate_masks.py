@@ -74,7 +74,9 @@ def test_figures_page_and_dashboard_paint_the_pixels_of_masks_alone(run):
     painted = gallery.figure.axes[1].images[0].get_array()
     np.testing.assert_allclose(np.asarray(painted), expected, atol=1e-7)
     assert len(np.unique(expected)) > 2
-    (entry,) = [entry for entry in explorer([run], SizeBudget(10**7)) if len(entry["units"]) == len(rows)][:1]
+    (entry,) = [entry for entry in explorer([run], SizeBudget(10**7))["entries"] if len(entry["units"]) == len(rows)][
+        :1
+    ]
     for box, unit, mask in zip(entry["boxes"], entry["units"], entry["masks"], strict=True):
         size = (box[2] - box[0]) * (box[3] - box[1])
         bits = np.unpackbits(np.frombuffer(base64.b64decode(mask), np.uint8), count=size)

@@ -90,12 +90,21 @@ def test_one_seed_has_its_interval(runs):
 
 def test_sentences_name_the_range_and_count_pairs_that_are_alike_in_all_else(runs):
     first, *others = sweep_sentences(by_factors(runs))
-    assert first.startswith("Of 8 settings, attack success ranges from 0.250 ± 0.071 (n = 2 seeds) (grid 4 x 4")
+    assert first.startswith("Of 8 settings, attack success ranges from 0.250 ± 0.071 (grid 4 x 4, attack FGSM")
+    assert first.endswith("; ± standard deviation over 2 seeds; n = 40 images.")
     assert others[-1] == (
         "The estimate of attack success is higher with epsilon 0.2 than with epsilon 0.1 in 4 of 4 pairs of settings "
-        "alike in all else."
+        "alike in all else, by 0.200 on average."
     )
-    assert "higher with grid 8 x 8 than with grid 4 x 4 in 0 of 4 pairs" in others[0]
+    assert "is the same with grid 4 x 4 and with grid 8 x 8 in all 4 pairs" in others[0]
+
+
+def test_the_level_that_is_above_is_named_first_whatever_its_size(runs):
+    falling = [run(rows, "PGD", 0.1, 0, success=1 / rows) for rows in (4, 8)]
+    assert sweep_sentences(by_factors(falling))[1] == (
+        "The estimate of attack success is higher with grid 4 x 4 than with grid 8 x 8 in 1 of 1 pair of settings "
+        "alike in all else, by 0.125 on average."
+    )
 
 
 def test_ranges_whose_intervals_overlap_show_no_difference(runs):

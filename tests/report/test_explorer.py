@@ -1,6 +1,7 @@
 """The explorer carries the effects of the table, the first images of all runs before the second of any."""
 
 import base64
+import json
 import shutil
 from dataclasses import replace
 
@@ -29,7 +30,7 @@ def runs(sweep):
 @pytest.fixture(scope="module")
 def everything(runs):
     """All entries of the three runs."""
-    return explorer(runs, SizeBudget(PLENTY))
+    return explorer(runs, SizeBudget(PLENTY))["entries"]
 
 
 def test_every_effect_is_that_of_the_table(runs, everything):
@@ -42,13 +43,13 @@ def test_every_effect_is_that_of_the_table(runs, everything):
     assert entry["boxes"][5] == [8, 8, 16, 16]
     effects = read_effects(runs[1].folder, [0])
     for condition in entry["conditions"]:
-        numbers = (
-            np.frombuffer(base64.b64decode(condition["effects"]), "<i2").reshape(16, 10) / STEPS * condition["largest"]
-        )
         rows = effects[effects["condition"] == condition["name"]]
-        table = rows.pivot(index="unit", columns="class", values="effect").loc[entry["units"], entry["classes"]]
-        assert numbers == pytest.approx(table.to_numpy(float), abs=condition["largest"] / STEPS)
-        assert condition["picture"].startswith("data:image/")
+        for name, column in (("effects", "effect"), ("log_effects", "log_odds_effect")):
+            carried = condition[name]
+            numbers = np.frombuffer(base64.b64decode(carried["shares"]), "<i2").reshape(16, 10) / STEPS
+            table = rows.pivot(index="unit", columns="class", values=column).loc[entry["units"], entry["classes"]]
+            expected = pytest.approx(table.to_numpy(float), abs=carried["largest"] / STEPS)
+            assert numbers * carried["largest"] == expected
 
 
 def test_all_images_and_conditions_of_a_job_share_the_scale_of_its_gallery(runs, everything):
@@ -71,13 +72,29 @@ def test_first_images_go_before_second_ones_and_what_does_not_fit_is_left_out(ru
     assert [(entry["job"], entry["image"]) for entry in everything[:6]] == expected
     assert expected[0] == ("grid 2 x 2, grid of cells, seed 0", "digit_0000.png")
     assert len(everything) == 9
-    assert len(explorer(runs, SizeBudget(40_000))) < 9
-    assert explorer(runs, SizeBudget(10)) == []
+    assert len(explorer(runs, SizeBudget(40_000))["entries"]) < 9
+    nothing = explorer(runs, SizeBudget(10))
+    assert nothing["pictures"] == nothing["entries"] == []
+
+
+def test_a_picture_that_several_jobs_show_is_carried_once(runs):
+    alone, twice = (explorer([runs[0]] * times, SizeBudget(PLENTY)) for times in (1, 2))
+    assert twice["pictures"] == alone["pictures"]
+    assert len(twice["entries"]) == 2 * len(alone["entries"])
+    assert all(picture.startswith("data:image/") for picture in alone["pictures"])
+    size = len(json.dumps(alone["entries"])) + sum(map(len, alone["pictures"]))
+    assert len(explorer([runs[0]] * 2, SizeBudget(size))["entries"]) > len(alone["entries"])
+
+
+def test_errors_and_successes_of_attacks_travel_with_an_image(everything):
+    for condition in everything[0]["conditions"]:
+        assert condition["correct"] in (True, False)
+        assert condition["success"] is None or condition["name"] != "clean"
 
 
 def test_of_many_classes_those_with_the_largest_effects_are_carried(runs, monkeypatch):
     monkeypatch.setattr("dovision.report.explorer.MOST_CLASSES", 2)
-    entry = explorer(runs, SizeBudget(PLENTY))[0]
+    entry = explorer(runs, SizeBudget(PLENTY))["entries"][0]
     effects = read_effects(runs[0].folder, [0])
     predicted = set(effects.loc[effects.groupby("condition")["control"].idxmax(), "class"])
     assert predicted <= set(entry["classes"])
@@ -102,7 +119,7 @@ def with_objects(runs, tmp_path):
 def test_known_objects_are_carried_a_mask_of_a_class_in_place_of_its_boxes(with_objects, everything):
     run, ring = with_objects
     assert everything[1]["objects"] == []
-    found = explorer([run], SizeBudget(PLENTY))
+    found = explorer([run], SizeBudget(PLENTY))["entries"]
     first = {each["name"]: each for each in found[0]["objects"]}
     assert {name: (each["label"], each["box"]) for name, each in first.items()} == {
         "tag": (None, [20, 20, 24, 30]),

@@ -147,11 +147,14 @@ def _level(level: str) -> tuple[bool, bool, float, list[str | float]]:
 def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
     least, most = (rows.loc[place].to_dict() for place in (rows["estimate"].idxmin(), rows["estimate"].idxmax()))
     overlap = (least["high"] >= most["low"]) if pd.notna(least["high"]) and pd.notna(most["low"]) else False
-    texts = [f"{cell_text(row)} ({', '.join(f'{name} {row[name]}' for name in factors)})" for row in (least, most)]
+    same = rows["seeds"].nunique() == 1
+    seeds = f"; ± standard deviation over {least['seeds']} seeds" if same and least["seeds"] > 1 else ""
+    numbers = [cell_text(row).partition(" (n = ")[0] if same else cell_text(row) for row in (least, most)]
+    where = [", ".join(f"{name} {row[name]}" for name in factors) for row in (least, most)]
     head = METRIC_HEADS[least["metric"]].partition(",")[0]
     note = "; their intervals overlap: no difference shown" if overlap else ""
-    count = f"n = {rows['images'].min():,} images"
-    return f"Of {len(rows)} settings, {head} ranges from {texts[0]} to {texts[1]}{note}; {count}."
+    ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
+    return f"Of {len(rows)} settings, {head} ranges from {ends}{seeds}{note}; n = {rows['images'].min():,} images."
 
 
 def _compared(rows: pd.DataFrame, factors: Sequence[str], factor: str) -> Iterator[str]:
@@ -167,8 +170,15 @@ def _compared(rows: pd.DataFrame, factors: Sequence[str], factor: str) -> Iterat
         both = first.merge(last, how="cross", suffixes=("", "_last"))
     if both.empty:
         return
-    above = int((both["estimate_last"] > both["estimate"]).sum())
+    change = both["estimate_last"] - both["estimate"]
     head = METRIC_HEADS[rows["metric"].iloc[0]].partition(",")[0]
-    pairs = f"{above} of {len(both)} pairs of settings" if len(both) > 1 else f"{above} of 1 pair of settings"
-    first_level, last_level = (f"{factor} {levels[place]}" for place in (0, -1))
-    yield f"The estimate of {head} is higher with {last_level} than with {first_level} in {pairs} alike in all else."
+    least, most = (f"{factor} {levels[place]}" for place in (0, -1))
+    pairs = f"{len(both)} {'pair' if len(both) == 1 else 'pairs'} of settings alike in all else"
+    if (change == 0).all():
+        yield f"The estimate of {head} is the same with {least} and with {most} in all {pairs}."
+        return
+    if (change > 0).sum() < (change < 0).sum():
+        change, least, most = -change, most, least
+    mean = f"{change.mean():{number_form(rows['metric'].iloc[0], change.abs().max())}}"
+    above = f"in {(change > 0).sum()} of {pairs}"
+    yield f"The estimate of {head} is higher with {most} than with {least} {above}, by {mean} on average."

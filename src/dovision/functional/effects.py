@@ -15,6 +15,8 @@ from dovision.types import Task
 
 SCALES = ("probability", "log_odds")  # on which evidence for a class is measured
 RESOLUTION = 2.0**-24  # of a float32 probability near 1; an effect below it is rounding
+SMALL_ON_PROBABILITY = 0.005  # an effect; where all are smaller, and some CLEAR_ON_LOG_ODDS, log-odds are shown
+CLEAR_ON_LOG_ODDS = 0.05
 
 
 def effect(treated: Tensor, control: Tensor) -> Tensor:

@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
 from dovision.functional.geometry import bounding_box
 from dovision.io import files, images
 from dovision.report.inline_assets import SizeBudget, picture_link
 from dovision.report.report_figure import label_names
+from dovision.store.display_names import display_name
 from dovision.store.map_tables import known_boxes
 from dovision.store.run_record import Run
 from dovision.store.tables import largest_effect, likeliest_word, read_effects, read_samples, read_task
@@ -23,30 +26,51 @@ from dovision.types import Box, Mask
 
 MOST_CLASSES = 14  # those on which a unit of the image has the largest effects; the likeliest one is always there
 STEPS = 32767  # effects are carried as whole numbers of 16 bits, in shares of the largest one
+_SCALES = {"effects": "effect", "log_effects": "log_odds_effect"}  # columns of effects.parquet
 
 
-def explorer(runs: Sequence[Run], allowance: SizeBudget) -> list[dict[str, Any]]:
+def explorer(runs: Sequence[Run], allowance: SizeBudget) -> dict[str, Any]:
     """An entry per (run, image), the first image of each run, then the second of each, as long as they fit.
 
     Returns:
-        job, image, label, "" if it has none; word, before the likeliest class;
-        classes, units, boxes (top, left, bottom, right of each unit, or None), masks (of each unit
-        the pixels of its box that it touches, bits row by row in base64, or None for all), size (height, width);
-        objects, those that are known of the image: name, label (the class that it speaks for, or None), box, and mask
-        as of the units;
-        scale (the size of effect that has the deepest colour: the largest of all saved images, conditions and classes
-        of the job);
-        conditions: name, picture (a data: address), control (per class), largest, effects (units x classes,
-        little-endian 16-bit numbers in base64, in shares of `largest`).
+        pictures: data: addresses, each once however many jobs show it.
+        saturated, moved: see dovision.functional.effects.
+        entries: of each, job, image, label, "" if it has none; word, before the likeliest class;
+            classes, units, boxes (top, left, bottom, right of each unit, or None), masks (of each unit
+            the pixels of its box that it touches, bits row by row in base64, or None for all), size (height, width);
+            objects, those that are known of the image: name, label (the class that it speaks for, or None), box, and
+            mask as of the units;
+            scale and log_scale (the sizes of effect that have the deepest colour: the largest of all saved images,
+            conditions and classes of the job), on probability and on log-odds;
+            conditions: name, picture (its place in pictures), correct, success (true, false, or None where unknown),
+            control (per class), effects and log_effects (each with its largest, and units x classes, little-endian
+            16-bit numbers in base64, in shares of it).
     """
+    pictures: dict[str, int] = {}
     found: list[dict[str, Any]] = []
     waiting = [_entries(run) for run in runs]
     while waiting:
-        entries = [(own, next(own, None)) for own in waiting]
-        fitting = [(own, entry) for own, entry in entries if entry is not None and allowance.take(json.dumps(entry))]
-        found += [entry for _, entry in fitting]
-        waiting = [own for own, _ in fitting]
-    return found
+        fitting = []
+        for own in waiting:
+            entry = next(own, None)
+            if entry is not None and _fits(entry, pictures, allowance):
+                found.append(_numbered(entry, pictures))
+                fitting.append(own)
+        waiting = fitting
+    return {"pictures": list(pictures), "saturated": SMALL_ON_PROBABILITY, "moved": CLEAR_ON_LOG_ODDS, "entries": found}
+
+
+def _fits(entry: dict[str, Any], pictures: Mapping[str, int], allowance: SizeBudget) -> bool:
+    """Whether an entry fits, counting the pictures that no other entry has shown."""
+    shown = [condition["picture"] for condition in entry["conditions"]]
+    added = {*shown} - pictures.keys()
+    return allowance.take_bytes(len(json.dumps(entry)) - sum(map(len, shown)) + sum(map(len, added)))
+
+
+def _numbered(entry: dict[str, Any], pictures: dict[str, int]) -> dict[str, Any]:
+    """The entry with the places of its pictures, which are added to `pictures`."""
+    conditions = [one | {"picture": pictures.setdefault(one["picture"], len(pictures))} for one in entry["conditions"]]
+    return entry | {"conditions": conditions}
 
 
 def _entries(run: Run) -> Iterator[dict[str, Any]]:
@@ -55,16 +79,22 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
     pictured = samples_in_conditions(run.folder, conditions)
     if not pictured:
         return
-    masks, boxes, objects = read_masks(run.folder), known_boxes(run.folder), read_object_masks(run.folder, pictured)
-    scale = largest_effect(read_effects(run.folder, pictured))
+    masks, boxes = read_masks(run.folder), known_boxes(run.folder)
+    objects = read_object_masks(run.folder, pictured)
+    saved = read_effects(run.folder, pictured)
+    scales = {"scale": largest_effect(saved), "log_scale": _largest(saved["log_odds_effect"].to_numpy(float))}
     for sample in pictured:
         effects = read_effects(run.folder, [sample])
         if len(effects):
-            entry = _entry(run, samples[samples["sample"] == sample], effects, scale, masks)
-            yield entry | {"objects": _objects(boxes[boxes["sample"] == sample], objects.get(sample, {}))}
+            own = samples[samples["sample"] == sample]
+            yield (
+                _entry(run, own, effects, masks)
+                | {name: float(f"{size:.6g}") for name, size in scales.items()}
+                | {"objects": _objects(boxes[boxes["sample"] == sample], objects.get(sample, {}))}
+            )
 
 
-def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float, masks: UnitMasks) -> dict[str, Any]:
+def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, masks: UnitMasks) -> dict[str, Any]:
     names = read_task(run.folder).classes
     units = effects.drop_duplicates("unit")
     strongest = effects["effect"].abs().groupby(effects["class"], sort=False).max().nlargest(MOST_CLASSES, keep="first")
@@ -81,7 +111,6 @@ def _entry(run: Run, samples: pd.DataFrame, effects: pd.DataFrame, scale: float,
         "classes": classes,
         "units": units["unit"].tolist(),
         "size": list(picture.shape[:2]),
-        "scale": float(f"{scale:.6g}"),
         "boxes": None if boxes.isna().any(axis=None) else boxes.astype(int).to_numpy().tolist(),
         "masks": [None if mask is None else _base64(packed(mask)) for mask in masks_of(units, masks)],
         "conditions": [
@@ -107,18 +136,33 @@ def _objects(boxes: pd.DataFrame, masks: Mapping[str, Mask]) -> list[dict[str, A
 def _condition(
     run: Run, row: pd.Series[Any], effects: pd.DataFrame, units: pd.Series[str], classes: list[str]
 ) -> dict[str, Any]:
-    table = effects.pivot(index="unit", columns="class", values="effect").loc[units, classes].to_numpy(float)
     control = effects.drop_duplicates("class").set_index("class")["control"]
-    largest = float(np.nanmax(np.abs(table))) or 1.0
-    numbers = np.nan_to_num(np.round(table / largest * STEPS)).astype("<i2")
     picture = thumbnail_path(run.folder, int(row["sample"]), row["condition"])
     return {
         "name": str(row["condition"]),
+        "title": display_name(str(row["condition"])),
         "picture": picture_link(files.read_bytes(picture, images.MAX_FILE_BYTES)),
+        "correct": _known(row["correct"]),
+        "success": _known(row["success"]),
         "control": [round(float(control[name]), 5) for name in classes],
-        "largest": float(f"{largest:.6g}"),
-        "effects": _base64(numbers.tobytes()),
+        **{name: _shares(effects, column, units, classes) for name, column in _SCALES.items()},
     }
+
+
+def _shares(effects: pd.DataFrame, column: str, units: pd.Series[str], classes: list[str]) -> dict[str, Any]:
+    table = effects.pivot(index="unit", columns="class", values=column).loc[units, classes].to_numpy(float)
+    largest = _largest(table)
+    numbers = np.nan_to_num(np.clip(np.round(table / largest * STEPS), -STEPS, STEPS)).astype("<i2")
+    return {"largest": float(f"{largest:.6g}"), "shares": _base64(numbers.tobytes())}
+
+
+def _largest(values: npt.NDArray[np.float64]) -> float:
+    """The size of the largest finite value, or 1 if that is 0."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0)) or 1.0
+
+
+def _known(value: Any) -> bool | None:
+    return None if pd.isna(value) else bool(value)
 
 
 def _base64(data: bytes) -> str:

@@ -25,7 +25,10 @@ class SizeBudget:
 
     def take(self, *items: str) -> bool:
         """Count the items if all of them still fit; returns whether they do."""
-        size = sum(len(item.encode()) for item in items)
+        return self.take_bytes(sum(len(item.encode()) for item in items))
+
+    def take_bytes(self, size: int) -> bool:
+        """Count so many bytes if they still fit; returns whether they do."""
         if size > self.left:
             return False
         self.left -= size

@@ -44,7 +44,7 @@ _ELSEWHERE = ("output_root", "note", "reported")  # settings
 _COLUMN = 5.5  # inches; a wider figure takes the whole width
 _TEMPLATES = Path(__file__).with_name("templates")
 _FEW = 4  # jobs that are named in a note
-FIGURES, PICTURES, NUMBERS = 1_800_000, 600_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
+FIGURES, PICTURES, NUMBERS = 1_800_000, 1_200_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
 
 class TableCell(NamedTuple):
@@ -129,7 +129,10 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    style, script = Markup(style_sheet()), Markup((_TEMPLATES / "page.js").read_text(encoding="utf-8"))
+    explored = explorer(completed, SizeBudget(PICTURES))
+    scripts = ["page.js", *(["explorer.js"] if explored["entries"] else [])]
+    style = Markup(style_sheet())
+    script = Markup("".join((_TEMPLATES / name).read_text(encoding="utf-8") for name in scripts))
     return environment.get_template("page.html.j2").render(
         title=title,
         style=style,
@@ -156,8 +159,7 @@ def render_page(
         interval=BOTH_INTERVALS,
         notes=[note for note in (*notes, *_notes(completed), missing_intervals(results)) if note],
         overview=overview,
-        explorer=(explored := explorer(completed, SizeBudget(PICTURES))),
-        objects_known=any(entry["objects"] for entry in explored),
+        explorer=explored if explored["entries"] else None,
         details=details,
         carried=[shown.name for shown in carried],
         linked=[shown.name for shown in carried if numbers.take(shown.csv)],

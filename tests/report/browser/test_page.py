@@ -77,9 +77,9 @@ def test_jobs_are_filtered_by_words_and_by_state(open_page, page_of_sweep):
 
 def test_pointing_at_a_cell_shows_its_effect(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
-    page.locator("#pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
-    page.locator('#units [data-unit="5"]').hover()
-    text = page.locator("#readout").inner_text()
+    page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
+    page.locator('#left [data-unit="5"]').hover()
+    text = page.locator("#left .readout").inner_text()
     effects = read_effects(sweep / "2b", [0])
     clean = effects[(effects["condition"] == "clean") & (effects["unit"] == "r1c1")]
     predicted = clean.sort_values("control").iloc[-1]
@@ -93,7 +93,8 @@ def test_the_smallest_region_under_the_pointer_is_read_and_known_objects_are_out
 ):
     head, tail = page_of_sweep.read_text().split('id="explorer-data">')
     data, tail = tail.split("</script>", 1)
-    entry = next(own for own in json.loads(data) if own["job"] == "grid 4 x 4, grid of cells, seed 1")
+    data = json.loads(data)
+    entry = next(own for own in data["entries"] if own["job"] == "grid 4 x 4, grid of cells, seed 1")
     frame = np.ones((32, 32), bool)
     frame[2:30, 2:30] = False  # of a larger box than that of the hole, and fewer pixels than its own box
     cross = np.zeros((6, 6), bool)
@@ -105,13 +106,14 @@ def test_the_smallest_region_under_the_pointer_is_read_and_known_objects_are_out
         | {"mask": base64.b64encode(np.packbits(cross)).decode()},
         {"name": "tag", "label": None, "box": [0, 20, 4, 30], "mask": None},
     ]
-    (tmp_path / "page.html").write_text(f'{head}id="explorer-data">{json.dumps([entry])}</script>{tail}')
+    data = json.dumps(data | {"entries": [entry]})
+    (tmp_path / "page.html").write_text(f'{head}id="explorer-data">{data}</script>{tail}')
     page = open_page(tmp_path / "page.html")
-    order = page.eval_on_selector_all("#units [data-unit]", "cells => cells.map((cell) => Number(cell.dataset.unit))")
+    order = page.eval_on_selector_all("#left [data-unit]", "cells => cells.map((cell) => Number(cell.dataset.unit))")
     assert [unit for unit in order if unit < 3] == [2, 0, 1]  # 256, 240 and 192 pixels
     page.locator("#pick-class label").first.click()
-    for place in ("#units", "#outlines"):
-        drawn = page.locator(f"{place} .object")
+    for place in ("left", "right"):
+        drawn = page.locator(f"#{place} .object")
         assert [drawn.nth(number).get_attribute("class") for number in range(4)] == [
             "object below",
             "object for",
@@ -121,60 +123,132 @@ def test_the_smallest_region_under_the_pointer_is_read_and_known_objects_are_out
         assert drawn.nth(1).get_attribute("d").count("M") == 24  # sides of pixels around the cross
         assert drawn.nth(3).get_attribute("d") == "M20 0h10v4h-10z"
     page.locator("#pick-class label").nth(1).click()
-    assert page.locator("#units .object.for").count() == 0
+    assert page.locator("#left .object.for").count() == 0
 
 
-def test_condition_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):
+def test_condition_and_class_are_picked(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
-    page.locator("#pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
-    page.locator("#pick-condition label", has_text="eps=0.2").click()
+    page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
+    page.locator("#left .pick-condition").select_option("epsilon 0.2")
     page.locator("#pick-class label", has_text="7").click()
-    page.locator('#units [data-unit="6"]').hover()
+    page.locator("#pick-scale label", has_text="probability").click()
+    page.locator('#left [data-unit="6"]').hover()
     effects = read_effects(sweep / "2b", [0])
     row = effects[(effects["condition"] == "eps=0.2") & (effects["unit"] == "r1c2") & (effects["class"] == "7")].iloc[0]
-    text = page.locator("#readout").inner_text()
+    text = page.locator("#left .readout").inner_text()
     assert text.startswith("do(r1c2) on 7: ")
     assert effect(text) == pytest.approx(row["effect"], rel=0.01, abs=1e-5)
-    assert page.locator("#seen").get_attribute("alt") == "digit_0000.png, eps=0.2"
-    assert page.evaluate("document.querySelector('#seen').naturalWidth") == 32
+    assert page.locator("#left img").get_attribute("alt") == "digit_0000.png, epsilon 0.2"
+    assert page.evaluate("document.querySelector('#left img').naturalWidth") == 32
 
 
 def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
-    page.locator("#pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
+    page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
+    page.locator("#pick-scale label", has_text="probability").click()
     scales = []
-    for condition in ("clean", "eps=0.2"):
-        page.locator("#pick-condition label", has_text=condition).click()
-        scales.append([page.locator(place).inner_text() for place in ("#low", "#high")])
+    for condition, shown in (("clean", "clean"), ("eps=0.2", "epsilon 0.2")):
+        page.locator("#left .pick-condition").select_option(shown)
+        scales.append([page.locator(place).inner_text() for place in ("#left .low", "#left .high")])
         effects = read_effects(sweep / "2b", [0])
-        chosen = page.locator("#readout").inner_text().split(" on ")[1].split(":")[0]
+        chosen = page.locator("#left .readout").inner_text().split(" on ")[1].split(":")[0]
         rows = effects[(effects["condition"] == condition) & (effects["class"] == chosen)]
         for place in (rows["effect"].argmin(), rows["effect"].argmax()):
-            fill = page.locator(f'#units [data-unit="{place}"]').get_attribute("fill")
+            fill = page.locator(f'#left [data-unit="{place}"]').get_attribute("fill")
             red, _, blue = (int(value) for value in re.findall(r"\d+", fill))
             assert (red > blue) == (rows["effect"].iloc[place] < 0)
     assert scales[0] == scales[1]
 
 
+def test_clean_stands_beside_attacked_and_any_two_jobs_side_by_side(open_page, page_of_sweep, sweep):
+    page = open_page(page_of_sweep)
+    pictures = [page.locator(f"#{side} img") for side in ("left", "right")]
+    assert [each.get_attribute("alt") for each in pictures] == ["digit_0000.png, clean", "digit_0000.png, epsilon 0.05"]
+    page.locator("#right .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
+    page.locator("#right .pick-condition").select_option("clean")
+    page.locator("#pick-class label", has_text="0").click()
+    page.locator("#pick-scale label", has_text="probability").click()
+    page.locator('#right [data-unit="3"]').hover()
+    for side, job in (("left", "1a"), ("right", "2b")):
+        effects = read_effects(sweep / job, [0]).query("condition == 'clean' and `class` == '0'").set_index("unit")
+        text = page.locator(f"#{side} .readout").inner_text()
+        if "r0c3" in effects.index:
+            assert effect(text) == pytest.approx(effects.loc["r0c3", "effect"], rel=0.01, abs=1e-5)
+        else:
+            assert text == "No unit r0c3 here."
+    page.locator("#right .pick-job").select_option("nothing")
+    assert not page.locator("#right img").is_visible()
+    assert page.locator("#right .pick-job").is_visible()
+
+
+def test_log_odds_are_shown_where_the_probability_is_saturated_until_a_scale_is_picked(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    page.locator("#right .pick-job").select_option("nothing")
+    page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
+    page.locator("#left .pick-condition").select_option("epsilon 0.2")
+    page.locator("#pick-class label", has_text="7").click()
+    assert page.locator("#pick-scale :checked").get_attribute("value") == "log-odds"
+    assert page.locator("#saturated").is_visible()
+    assert " on log-odds, from P = 0.000" in page.locator("#left .readout").inner_text()
+    page.locator("#pick-scale label", has_text="probability").click()
+    assert not page.locator("#saturated").is_visible()
+    assert "log-odds" not in page.locator("#left .readout").inner_text()
+
+
+def test_images_are_sorted_by_effect_error_or_attack(open_page, page_of_sweep, sweep):
+    page = open_page(page_of_sweep)
+    order = page.locator("#pick-order")
+    assert len(order.locator("option").all()) == 4
+    order.select_option("size of effect")
+    names = [each.get_attribute("alt") for each in page.locator("#thumbnails img").all()]
+    effects = read_effects(sweep / "1a", range(3)).query("condition == 'clean'")
+    shown = effects[effects["control"] == effects.groupby("sample")["control"].transform("max")]
+    largest = shown["effect"].abs().groupby(shown["sample"]).max().sort_values(ascending=False)
+    assert names == [f"digit_{sample:04}.png" for sample in largest.index]
+    page.locator("#thumbnails button").last.press("Enter")
+    assert page.locator("#left img").get_attribute("alt") == f"{names[-1]}, clean"
+
+
+def test_the_address_keeps_what_is_shown(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    assert "#" not in page.url
+    page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
+    page.locator("#thumbnails button").nth(1).click()
+    page.locator("#pick-class label", has_text="7").click()
+    page.locator("#left svg").press("ArrowRight")
+    shown = [page.locator(f"#{side} .readout").inner_text() for side in ("left", "right")]
+    page.reload()
+    assert [page.locator(f"#{side} .readout").inner_text() for side in ("left", "right")] == shown
+    assert page.locator("#pick-class :checked").get_attribute("value") == "7"
+
+
+def test_outlines_of_objects_can_be_left_out(open_page, page_of, map_run, tmp_path):
+    page = open_page(page_of(map_run, tmp_path))
+    outlines = page.locator("#left .object.other")
+    assert outlines.count() >= 2
+    page.locator("#pick-objects").click()
+    assert not outlines.first.is_visible()
+
+
 def test_units_are_walked_with_the_arrow_keys(open_page, page_of_sweep):
     page = open_page(page_of_sweep)
-    page.locator("#pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
-    page.locator('#units [data-unit="0"]').hover()
-    units = page.locator("#units")
+    page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
+    page.locator('#left [data-unit="0"]').hover()
+    units = page.locator("#left svg")
     units.press("ArrowDown")
     units.press("ArrowRight")
-    assert page.locator("#readout").inner_text().startswith("do(r1c1)")
+    assert page.locator("#left .readout").inner_text().startswith("do(r1c1)")
     for _ in range(3):
         units.press("ArrowUp")
-    assert page.locator("#readout").inner_text().startswith("do(r0c0)")
+    assert page.locator("#left .readout").inner_text().startswith("do(r0c0)")
 
 
 def test_units_without_a_place_are_bars(open_page, page_of_sweep):
     page = open_page(page_of_sweep)
-    page.locator("#pick-job").select_option("latent channel, seed 2")
-    assert page.locator("#units [data-unit]").count() == 16
-    page.locator("#units").press("ArrowRight")
-    assert "do(channel " in page.locator("#readout").inner_text()
+    page.locator("#left .pick-job").select_option("latent channel, seed 2")
+    assert page.locator("#left [data-unit]").count() == 16
+    page.locator("#left svg").press("ArrowRight")
+    assert "do(channel " in page.locator("#left .readout").inner_text()
 
 
 def test_dark_follows_the_system_until_the_reader_chooses(open_page, page_of_sweep):
@@ -231,7 +305,7 @@ def test_a_class_called_script_stays_text(open_page, evil):
     assert "<script>window.harmed=1</script>" in page.locator("#pick-class").inner_text()
     assert "</script>" in page.locator("#pick-class").inner_text()
     assert "+name=<script>window.harmed=1</script>" in page.locator("#reproduce ~ details pre").first.inner_text()
-    page.locator('#units [data-unit="0"]').hover()
+    page.locator('#left [data-unit="0"]').hover()
     assert page.evaluate("window.harmed") is None
 
 
@@ -252,14 +326,14 @@ def test_a_mask_is_drawn_as_its_pixels_and_answers_to_pointing_at_them(open_page
     facts = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(with_digest(facts | {"digests": digests(run)})))
     page = open_page(page_of(tmp_path / "sweep"))
-    cell = page.locator('#units [data-unit="0"]')
+    cell = page.locator('#left [data-unit="0"]')
     assert cell.evaluate("one => one.tagName") == "path"
     drawn = cell.get_attribute("d")
     assert drawn.startswith("M0 0h1v1h-1zM0 1h2v1h-2z")
     assert drawn.count("M") == 16
-    assert page.locator('#units [data-unit="1"]').evaluate("one => one.tagName") == "rect"
-    inside = "([x, y]) => document.querySelector('#units [data-unit=\"0\"]').isPointInFill(new DOMPoint(x, y))"
+    assert page.locator('#left [data-unit="1"]').evaluate("one => one.tagName") == "rect"
+    inside = "([x, y]) => document.querySelector('#left [data-unit=\"0\"]').isPointInFill(new DOMPoint(x, y))"
     assert page.evaluate(inside, [2.5, 9.5])
     assert not page.evaluate(inside, [9.5, 2.5])
     cell.hover(position={"x": 2, "y": 8})
-    assert page.locator("#readout").inner_text().startswith("do(r0c0)")
+    assert page.locator("#left .readout").inner_text().startswith("do(r0c0)")

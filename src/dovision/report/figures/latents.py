@@ -15,7 +15,7 @@ from dovision.findings.number_text import bracketed
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
 from dovision.report.style import LINE, SMALL, canvas, styled
 from dovision.store.activity import ACTIVITY, read_activity
-from dovision.store.map_tables import BOXES_FILE, read_box_table
+from dovision.store.map_tables import known_boxes
 from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 from dovision.store.thumbnails import Picture, load_thumbnail, samples_in_conditions, thumbnail_path
@@ -44,7 +44,7 @@ class Latents(FigureComponent):
             words = caption(text, [run], f"n = {len(pictured)} saved images; single images, so no interval.")
             data = frame.drop(columns=["map", "rows", "columns"])
             yield ReportFigure("latents", "Images and maps of latents", words, latent_images(frame, pictures), data)
-        if (run.folder / BOXES_FILE).is_file() and len(read_box_table(run.folder)):
+        if len(known_boxes(run.folder)):
             yield from _places(run)
 
     def _top_images(self, activity: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from dovision.analysis.explanation_metrics import object_regions
 from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
+from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
 from dovision.functional.geometry import stack
 from dovision.report.figures.gallery import OUTLINES, on_likeliest, outline_objects
 from dovision.report.plots import REFERENCE_MAPS
@@ -44,6 +45,7 @@ class OverlayPanel(NamedTuple):
     boxes: pd.DataFrame
     masks: Mapping[str, Mask]
     label: str  # the class
+    of: str = "effect on the class"  # the values
 
 
 @dataclass
@@ -57,8 +59,9 @@ class Overlay(FigureComponent):
             panels, limit, what = *self._maps(run), "Each map of an explainer over the same image, by its largest value"
             count = 1
         else:
-            panels, limit, what = *self._effects(run), "Effect of each unit on the likeliest class, over the image"
-            count = len(panels)
+            panels, limit = self._effects(run)
+            odds = ", in log-odds since its probability is saturated" if panels and "odds" in panels[0].of else ""
+            what, count = f"Effect of each unit on the likeliest class{odds}, over the image", len(panels)
         if not panels:
             return
         known = any(len(panel.boxes) or panel.masks for panel in panels)
@@ -81,7 +84,14 @@ class Overlay(FigureComponent):
         boxes, pictured = known_boxes(run.folder), samples_in_conditions(run.folder, [CLEAN])
         effects = read_effects(run.folder, pictured)
         clean_effects, classes = effects[effects["condition"] == CLEAN], read_task(run.folder).classes
-        effects = on_likeliest(clean_effects, clean, classes).dropna(subset=["top"])
+        probability, odds = (
+            on_likeliest(clean_effects.assign(effect=clean_effects[column]), clean, classes).dropna(subset=["top"])
+            for column in ("effect", "log_odds_effect")
+        )
+        saturated = (
+            probability["effect"].abs().max() < SMALL_ON_PROBABILITY and odds["effect"].abs().max() >= CLEAR_ON_LOG_ODDS
+        )
+        effects, of = (odds, "effect on its log-odds") if saturated else (probability, "effect on the class")
         measured = [sample for sample in pictured if sample in set(effects["sample"])]
         if not measured:
             return [], 1.0
@@ -100,7 +110,7 @@ class Overlay(FigureComponent):
             if not first["label"]:
                 label = f"\n{shortened(names[sample], 26)}"
             own = boxes[boxes["sample"] == sample], objects.get(sample, {})
-            panels.append(OverlayPanel(title + label, picture, values, *own, first["predicted"]))
+            panels.append(OverlayPanel(title + label, picture, values, *own, first["predicted"], of))
         return panels, float(max(np.abs(panel.values).max() for panel in panels)) or 1.0
 
     def _maps(self, run: Run) -> tuple[list[OverlayPanel], float]:
@@ -124,7 +134,8 @@ class Overlay(FigureComponent):
         for name in chosen[: self.most]:
             cells = own.loc[own["explainer"] == name, "cells"].iloc[0].reshape(grid.rows, grid.columns)
             values = -_enlarged(cells, grid.height, grid.width) / np.abs(cells).max()
-            panels.append(OverlayPanel(component_name(name), picture, values, *located_objects, first["class"]))
+            known = component_name(name), picture, values, *located_objects, first["class"]
+            panels.append(OverlayPanel(*known, "relative to the map's largest"))
         return panels, 1.0
 
 
@@ -145,8 +156,7 @@ def overlay(panels: Sequence[OverlayPanel], limit: float) -> Figure:
         axes.imshow(painted_effects(panel.values, limit), interpolation="none", extent=extent)
         outline_objects(axes, panel.boxes, panel.masks, panel.label)
         _frame(axes, panel.title)
-    label = "effect on the class" if limit != 1.0 else "relative to the map's largest"
-    figure.colorbar(ScalarMappable(scale, colours), ax=list(drawn), label=shortened(label, 30), aspect=20, pad=0.02)
+    figure.colorbar(ScalarMappable(scale, colours), ax=list(drawn), label=panels[0].of, aspect=20, pad=0.02)
     return figure
 
 

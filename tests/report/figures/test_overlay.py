@@ -1,0 +1,20 @@
+"""Effects over images: on probability, or on log-odds where all effects on probability are small."""
+
+from dovision.report.figures import overlay
+from dovision.report.figures.overlay import Overlay
+from dovision.store.run_record import read_sweep
+from dovision.store.tables import read_effects
+
+
+def test_log_odds_lie_over_the_image_where_probability_is_saturated(sweep, monkeypatch):
+    run = read_sweep(sweep)[0]
+    (plain,) = Overlay(order=0, most=2).of_run(run)
+    assert "log-odds" not in plain.caption
+    assert plain.figure.axes[-1].get_ylabel() == "effect on the class"
+    monkeypatch.setattr(overlay, "SMALL_ON_PROBABILITY", 1.0)
+    (shown,) = Overlay(order=0, most=2).of_run(run)
+    assert "in log-odds since its probability is saturated" in shown.caption.short
+    assert shown.figure.axes[-1].get_ylabel() == "effect on its log-odds"
+    known = read_effects(run.folder, range(3))["log_odds_effect"].astype("float64")
+    assert shown.data["value"].isin(known).all()
+    assert shown.data["value"].abs().max() > 1
