@@ -8,7 +8,7 @@ import pytest
 from dovision.cli.report import main, report_of_sweep
 from dovision.store.run_directory import RunDirectory
 
-FIGURES = ("average_effects", "classes", "effect_distribution", "gallery", "overlay")
+FIGURES = ("average_effect_maps", "average_effects", "classes", "effect_distribution", "gallery", "overlay")
 OVERALL = ("results", "classifier_quality", "effect_against_epsilon")
 FORMS = ("csv", "pdf", "png", "svg", "tex")
 

@@ -25,7 +25,9 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
     report_figures = [*Catalogue().of_sweep([run]), *Catalogue().of_run(run)]
     captions = {item.name: item.caption for item in report_figures}
     assert list(captions)[:4] == ["results", "classifier_quality", "effect_against_epsilon", "classes"]
-    assert list(captions)[4:] == ["overlay", "gallery", "effect_distribution", "average_effects"]
+    assert list(captions)[4:] == [
+        "overlay", "gallery", "average_effect_maps", "effect_distribution", "average_effects",
+    ]  # fmt: skip
     for caption in captions.values():
         assert "4 x 4 cells, black" in caption
         assert "seed 1." in caption
@@ -72,7 +74,7 @@ def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
 
 def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep):
     run = completed(sweep)[1]
-    frame = Catalogue().of_run(run)[3].data
+    (frame,) = [each.data for each in Catalogue().of_run(run) if each.name == "effect_distribution"]
     samples = read_samples(run.folder)
     beaten = samples[(samples["condition"] == "eps=0.2") & samples["success"].eq(True)]
     rows = frame[frame["condition"] == "eps=0.2"]

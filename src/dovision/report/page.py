@@ -32,7 +32,7 @@ from dovision.report.report_figure import Caption, ReportFigure, missing_interva
 from dovision.report.style import CSV, BestText, inline_svg
 from dovision.report.tables import DRAWN
 from dovision.store import config_diff
-from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, value_text
+from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, display_name, value_text
 from dovision.store.factors import factor_heads
 from dovision.store.run_record import COPY, FOREIGN, UNREADABLE, Run, factors_of
 from dovision.store.schemas import DIGESTS
@@ -129,6 +129,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["display"] = display_name
     explored = explorer(completed, SizeBudget(PICTURES))
     scripts = ["page.js", *(["explorer.js"] if explored["entries"] else [])]
     style = Markup(style_sheet())

@@ -1,5 +1,6 @@
 """Which channel matters for which class."""
 
+import numpy as np
 import pytest
 
 from dovision.analysis.average_effect import average_effects
@@ -18,7 +19,7 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, m
     sure = averaged.index[(averaged["condition"] == "clean") & (averaged["class"] == "3")]
     averaged.loc[sure, "p"] = 1e-6
     monkeypatch.setattr("dovision.analysis.average_effect.average_effects", lambda folder: averaged)
-    *_, report_figure = Effects(0, averages=10, units=5).of_run(runs[2])
+    *_, report_figure = Effects(0, averages=10, units=5, maps=3).of_run(runs[2])
     clean = averaged[averaged["condition"] == "clean"]
     order = clean.groupby("unit")["mean"].apply(lambda means: means.abs().max()).sort_values(ascending=False).index[:5]
     axes = report_figure.figure.axes[0]
@@ -32,14 +33,31 @@ def test_the_strongest_channel_stands_on_top_and_firm_effects_have_a_dot(runs, m
 
 
 def test_units_with_a_place_in_the_image_have_maps_instead(runs):
-    drawn = [report_figure.name for report_figure in Effects(0, averages=10, units=5).of_run(runs[0])]
-    assert drawn == ["effect_distribution", "average_effects"]
+    drawn = [report_figure.name for report_figure in Effects(0, averages=10, units=5, maps=3).of_run(runs[0])]
+    assert drawn == ["average_effect_maps", "effect_distribution", "average_effects"]
 
 
 def test_interactions_of_sets_are_drawn_where_there_are_any(runs, monkeypatch):
     averaged = average_effects(runs[2].folder)
     found = averaged.rename(columns={"mean": "interaction"}).assign(effect=0.1, additive=0.2)
     monkeypatch.setattr("dovision.analysis.average_effect.interactions", lambda folder: found)
-    drawn = {each.name: each for each in Effects(0, averages=10, units=5).of_run(runs[2])}
+    drawn = {each.name: each for each in Effects(0, averages=10, units=5, maps=3).of_run(runs[2])}
     assert "minus the sum of the effects of each alone" in drawn["interactions"].caption
     assert {"effect", "additive", "interaction"} <= set(drawn["interactions"].data.columns)
+
+
+def test_average_effects_lie_where_their_units_do(runs):
+    figure, *_ = Effects(0, averages=10, units=5, maps=3).of_run(runs[1])
+    averaged = average_effects(runs[1].folder).set_index(["condition", "class", "unit"])
+    assert figure.name == "average_effect_maps"
+    assert figure.data["class"].nunique() == 3
+    panel = figure.figure.axes[1]
+    painted = panel.images[0].get_array()
+    expected = averaged.loc[("clean", panel.get_title(), "r1c2"), "mean"]
+    assert np.allclose(painted[8:16, 16:24], expected)
+
+
+def test_units_without_a_fixed_place_have_no_average_map(runs, map_run):
+    for run in (runs[2], *read_sweep(map_run)):
+        names = [each.name for each in Effects(0, averages=10, units=5, maps=3).of_run(run)]
+        assert "average_effect_maps" not in names

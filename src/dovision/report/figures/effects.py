@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from dovision.analysis import average_effect
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm, level_of_selected
+from dovision.report.figures._average_maps import average_effect_maps
 from dovision.report.plots import average_effects_plot, draw_ecdf, ecdf, heat_maps, strongest, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, selected, span
 from dovision.report.style import EFFECT_COLOURS, FEWEST_FOR_CURVE, SIGN, canvas, logarithmic, series, styled
@@ -22,13 +23,15 @@ from dovision.types import INPUT
 
 @dataclass
 class Effects(FigureComponent):
-    """Distribution of |expected effect|, largest average effects; units against classes where units have no place."""
+    """Average effects as maps, distribution of |expected effect|, largest averages; units without a place by class."""
 
     averages: int  # pairs of a unit and a class whose average effect is drawn
     units: int  # units that are drawn against classes
+    maps: int  # classes whose average effects are drawn over the image
 
     def of_run(self, run: Run) -> Iterator[ReportFigure]:
         averaged = average_effect.average_effects(run.folder)
+        yield from average_effect_maps(run, averaged, self.maps)
         yield _distribution(run)
         yield _averages(run, averaged, self.averages)
         interacting = average_effect.interactions(run.folder)
@@ -82,7 +85,7 @@ def effect_distribution(frame: pd.DataFrame) -> Figure:
         draw_ecdf(axes, rows, f"{display_name(str(condition))} (n = {rows['images'].iloc[0]:,})", series(number - 1))
     if largest > 10 * frame["value"].min():
         logarithmic(axes)
-    axes.set(xlabel="mean |expected effect| of an image", ylabel="share of images at or below", ylim=(0, 1.02))
+    axes.set(xlabel="mean |expected effect| of an image", ylabel="share of images", ylim=(0, 1.02))
     axes.grid()
     return with_legend(figure)
 

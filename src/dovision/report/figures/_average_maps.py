@@ -1,0 +1,95 @@
+"""Figure of average effects as maps: of each class, over all images, where units have the same place in each image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from dovision.functional.geometry import stack
+from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, holm
+from dovision.report.report_figure import ReportFigure, caption, images
+from dovision.report.style import EFFECT_COLOURS, INK, LINE, SIGN, SMALL, canvas, shortened, styled
+from dovision.store.display_names import display_name
+from dovision.store.run_record import Run
+from dovision.store.tables import boxes_of, read_effects, read_samples
+from dovision.store.thumbnails import load_thumbnail, samples_in_conditions, thumbnail_path
+from dovision.store.unit_masks import read_masks
+from dovision.types import Box
+
+
+def average_effect_maps(run: Run, averaged: pd.DataFrame, most: int) -> Iterator[ReportFigure]:
+    """Mean effect of each unit on each class, as maps; none where units move from image to image, or have no place.
+
+    Args:
+        run: completed.
+        averaged: from `average_effects`.
+        most: classes that are drawn, those with the largest effects.
+    """
+    conditions = list(read_samples(run.folder)["condition"].unique())
+    conditions = list(dict.fromkeys([conditions[0], conditions[-1]]))
+    pictured = samples_in_conditions(run.folder, conditions[:1])
+    places = _places(run, pictured)
+    if len(places) < 2:
+        return
+    frame = averaged[averaged["condition"].isin(conditions) & averaged["unit"].isin(places.index)]
+    frame = frame.assign(p_holm=holm(frame["p"].to_numpy(float)))
+    size = frame["mean"].abs().groupby(frame["class"], sort=False).max()
+    classes = [name for name in size.index if name in {*size.nlargest(most, keep="first").index}]
+    height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
+    shown = frame[frame["class"].isin(classes)].join(places, on="unit")
+    text = (
+        f"Mean over images of the effect of each unit on each class; {SIGN}. A dot: p < .05, two-sided, "
+        f"Holm-adjusted over the {len(frame):,} units, classes and conditions. The {len(classes)} of {len(size):,} "
+        "classes with the largest effects."
+    )
+    words = caption(text, [run], images(shown["images"]), f"Intervals: {MEAN_INTERVALS}.", shown)
+    figure = average_maps(shown, conditions, classes, (height, width))
+    yield ReportFigure("average_effect_maps", "Average effects over the image", words, figure, shown)
+
+
+def _places(run: Run, pictured: Sequence[int]) -> pd.DataFrame:
+    """The box of each unit, by unit; without rows where units differ between images or have no place."""
+    rows = read_effects(run.folder, pictured[:3]).dropna(subset=["top"])
+    boxes = rows[["unit", *Box._fields]].drop_duplicates().set_index("unit").astype(int)
+    common = rows.groupby("unit")["sample"].nunique()
+    fixed = boxes.index.is_unique and common.eq(rows["sample"].nunique()).all() and not read_masks(run.folder)
+    return boxes if fixed else boxes.iloc[:0]
+
+
+@styled
+def average_maps(
+    frame: pd.DataFrame, conditions: Sequence[str], classes: Sequence[str], size: tuple[int, int]
+) -> Figure:
+    """A row per condition, a column per class; one colour scale.
+
+    Args:
+        frame: a row per (condition, unit, class): mean, p_holm, and top, left, bottom, right in pixels.
+        conditions: rows.
+        classes: columns.
+        size: height and width of the images, in pixels.
+    """
+    largest = float(frame["mean"].abs().max()) or 1.0
+    scale = Normalize(-largest, largest)
+    figure = canvas(0.8 + 1.1 * max(len(classes), 2), 0.35 + 1.2 * len(conditions), pictures=True)
+    panels = figure.subplots(len(conditions), len(classes), squeeze=False)
+    for (row, column), axes in np.ndenumerate(panels):
+        own = frame[(frame["condition"] == conditions[row]) & (frame["class"] == classes[column])]
+        painted = stack(*size, boxes_of(own), own["mean"].tolist(), np.nan)
+        axes.imshow(painted, cmap=EFFECT_COLOURS, norm=scale, interpolation="none", extent=(0, size[1], size[0], 0))
+        sure = own[own["p_holm"] < 1 - LEVEL]
+        middle = (sure["left"] + sure["right"]) / 2, (sure["top"] + sure["bottom"]) / 2
+        axes.plot(*middle, linestyle="none", marker=".", markersize=2, color=INK)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(visible=True, color=LINE)
+        if row == 0:
+            axes.set_title(shortened(classes[column], 16), fontsize=SMALL, loc="center")
+    for axes, condition in zip(panels[:, 0], conditions, strict=True):
+        axes.set_ylabel(display_name(condition), fontsize=SMALL)
+    colours = ScalarMappable(scale, EFFECT_COLOURS)
+    figure.colorbar(colours, ax=panels, label="average effect", aspect=20, pad=0.02)
+    return figure
