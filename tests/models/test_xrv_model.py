@@ -122,3 +122,16 @@ def test_weights_that_cannot_be_downloaded_name_the_address_and_the_folder(monke
     monkeypatch.setattr(xrv.utils, "download", refuse)
     with pytest.raises(ConnectionError, match=rf"https://.*chex-.*no network.*{tmp_path}.*model.pretrained=false"):
         xrv_model(CHEX, True, (1, 224, 224), "multilabel", ["Pneumonia"])
+
+
+def test_a_file_of_the_librarys_network_is_where_training_starts(tmp_path):
+    own = with_statistics(xrv.models.DenseNet(num_classes=18, in_channels=1, weights=None, op_threshs=None)).eval()
+    state = {**own.state_dict(), "op_threshs": torch.full((18,), 0.5)}
+    torch.save(state, tmp_path / "best.pth")
+    found = xrv_model(CHEX, True, (1, 224, 224), "multilabel", ["Cardiomegaly"], weights=str(tmp_path / "best.pth"))
+    place = xrv.models.model_urls[CHEX]["labels"].index("Cardiomegaly")
+    assert torch.equal(found.network.classifier.weight, own.classifier.weight[[place]])
+    assert torch.equal(found.network.features.conv0.weight, own.features.conv0.weight)
+    assert found.task.thresholds == ()  # those that are published are of other weights
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+        xrv_model(CHEX, True, (1, 224, 224), "multilabel", ["Cardiomegaly"], weights=str(tmp_path / "none.pth"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,11 @@ _State = Mapping[str, Tensor]
 
 
 def matched(
-    path: str | Path, own: _State, mapping: Path | None = None, new_head: str | None = None
+    path: str | Path,
+    own: _State,
+    mapping: Path | None = None,
+    new_head: Sequence[str] = (),
+    ignored: Sequence[str] = (),
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors of a file by the names of a network, and what was done to get there, in words.
 
@@ -36,23 +40,25 @@ def matched(
         own: what `network.state_dict()` gives; may be on the meta device.
         mapping: a yaml of their name: our name, in which `*` stands for any text, and null leaves a tensor out; of
             several patterns the first counts, and names that have none stay as they are.
-        new_head: the name of a layer of which the tensors are not taken from the file; None: all are.
+        new_head: names of layers of which the tensors are not taken from the file.
+        ignored: names of tensors of the file that are no weights.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be read, or has other names or shapes; the sentence names the first ones, and the remedy.
     """
     steps: list[str] = []
-    state = _tensors(path, _content(path), steps)
+    state = {name: tensor for name, tensor in _tensors(path, _content(path), steps).items() if name not in ignored}
     fixed: set[str] = set()
     if mapping is not None:
         state, fixed = _mapped(path, state, mapping, steps)
     state = _without_prefix(path, state, own, fixed, steps)
     state = _with_names_of_today(path, state, own, steps)
-    if new_head is not None:
-        state = {name: tensor for name, tensor in state.items() if not name.startswith(f"{new_head}.")}
-        own = {name: tensor for name, tensor in own.items() if not name.startswith(f"{new_head}.")}
-        steps.append(f"left out the head {new_head}, which is drawn at random")
+    if new_head:
+        head = tuple(f"{layer}." for layer in new_head)
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
+        own = {name: tensor for name, tensor in own.items() if not name.startswith(head)}
+        steps.append(f"left out the head {' and '.join(new_head)}, which is drawn at random")
     _check_names(path, state, own)
     _check_shapes(path, state, own)
     if halved := sorted({str(each.dtype) for name, each in state.items() if each.dtype != own[name].dtype}):
@@ -60,9 +66,9 @@ def matched(
     return state, steps
 
 
-def load_weights(network: nn.Module, path: str, head: str, new_head: bool) -> None:
-    """Put the tensors of a file into a network, all of them, or all but those of a new head; errors as of `matched`."""
-    state, steps = matched(path, network.state_dict(), None, head if new_head else None)
+def load_weights(network: nn.Module, path: str, new_head: Sequence[str] = (), ignored: Sequence[str] = ()) -> None:
+    """Put the tensors of a file into a network, all but those of a new head; arguments and errors as of `matched`."""
+    state, steps = matched(path, network.state_dict(), None, new_head, ignored)
     if has_numbers():
         network.load_state_dict(state, strict=False)  # all is there but a new head, and counts of batches
         log.info("%s: %s", path, "; ".join(steps) or "took all of its tensors")
@@ -241,7 +247,7 @@ def _shape_remedy(there: Tensor, here: Tensor) -> str:
     if there.shape[1:] == here.shape[1:]:
         return (
             f"If it is the head, of {len(there)} classes, name these in dataset.classes, in its order, or fit another "
-            "in its place: checkpoint=null model.weights=FILE model.new_head=true of model=torchvision_model."
+            "in its place: checkpoint=null model.weights=FILE model.new_head=true (torchvision_model, timm_model)."
         )
     if there.dim() == here.dim() == 4 and len(there) == len(here) and there.shape[2:] == here.shape[2:]:
         return f"Set dataset.shape to images of {there.shape[1]} channels, as it was fitted to."

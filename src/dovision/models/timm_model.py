@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dovision import checks
 from dovision.functional.outputs import Reading
 from dovision.interfaces import Classifier
+from dovision.models._foreign_weights import load_weights
 from dovision.models._published import (
     choose_outputs,
     fetching,
@@ -36,6 +37,7 @@ def timm_model(
     std: Sequence[float] | None,
     output: str | Sequence[int] | Reading | None = None,
     new_head: bool = False,
+    weights: str | None = None,
 ) -> Classifier:
     """A timm network as a classifier. Needs the extra timm.
 
@@ -48,10 +50,12 @@ def timm_model(
         mean, std: as of `dovision.models`; None: as the weights were trained, or ImageNet's, averaged over colours.
         output: as of `Classifier`.
         new_head: start from the weights, but for the head, which is initialised for the classes.
+        weights: a file of a state dict of this network, where training starts from in place of timm's weights.
 
     Raises:
+        FileNotFoundError: there is no such file of weights.
         ValueError: timm has no network, or no weights, of that name; a class is not among those of the weights, and no
-            new head is asked for.
+            new head is asked for; the file is of another network.
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
 
     Example:
@@ -65,6 +69,10 @@ def timm_model(
         raise ValueError(f"model.name must be one of timm.list_models(), got {name!r}.{checks.suggestion(name, known)}")
     if pretrained and not timm.is_model_pretrained(name):
         raise ValueError(f"timm has no weights of {name}. Start from random ones: model.pretrained=false.")
+    if pretrained and weights is not None:
+        raise ValueError(
+            f"model.weights must be null with model.pretrained=true, got {weights}. Set one of them alone."
+        )
     facts = timm.get_pretrained_cfg(name)
     names = of_names(_class_names(facts)) if pretrained else None
     stated = stated_or_own(f"{name} with pretrained={str(pretrained).lower()}", task, classes, names)
@@ -82,9 +90,12 @@ def timm_model(
     on_hub = facts.hf_hub_id if pretrained and has_numbers() else None
     with fetching(f"of {name}", facts.hf_hub_id or facts.url, remedy, on_hub):
         network = timm.create_model(name, pretrained=pretrained and has_numbers(), **settings)
+    heads = [facts.classifier] if isinstance(facts.classifier, str) else facts.classifier
     if keeps and outputs is not None:
-        for head in [facts.classifier] if isinstance(facts.classifier, str) else facts.classifier:
+        for head in heads:
             choose_outputs(network, head, outputs)
+    if weights is not None:
+        load_weights(network, weights, heads if new_head else ())
     fix_same_padding(network, shape)
     mean, std = normalisation(shape[0], mean, std, (facts.mean, facts.std) if pretrained else None)
     classifier = Classifier(network, stated, mean, std, output)

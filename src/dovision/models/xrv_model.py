@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from dovision import checks
 from dovision.interfaces import Classifier
+from dovision.models._foreign_weights import load_weights
 from dovision.models._published import choose_outputs, fetching, has_numbers, output_numbers, stated_or_own
 from dovision.types import Shape, Task
 
 log = logging.getLogger(__name__)
+_POINTS = "op_threshs"  # beside the weights: the operating points
 MEAN, STD = (0.5,), (1 / 2048,)  # pixel units: [0, 1] becomes the networks' [-1024, 1024]
 
 
@@ -38,6 +40,7 @@ def xrv_model(
     task: str | None,
     classes: Sequence[str] | None,
     new_head: bool = False,
+    weights: str | None = None,
 ) -> XrvClassifier:
     """A torchxrayvision network as a classifier. Needs the extra xrv.
 
@@ -51,10 +54,12 @@ def xrv_model(
         task: multilabel, or None if `classes` is.
         classes: names, one an output, matched to the network's labels; None: those that it was trained on.
         new_head: take classes that the weights have no trained output for; their logits start as 0, to be fitted.
+        weights: a file of a state dict of the library's network, with all of its outputs, in place of its weights.
 
     Raises:
-        ValueError: there are no such weights; the images are of another shape; no class is among the trained labels, or
-            one is not, and no new head is asked for.
+        FileNotFoundError: there is no such file of weights.
+        ValueError: there are no such weights, or the file is of another network; the images are of another shape; no
+            class is among the trained labels, or one is not, and no new head is asked for.
         ConnectionError: the weights are not on this machine, and cannot be downloaded.
 
     Source: Cohen et al., TorchXRayVision, arXiv:2111.00595.
@@ -83,13 +88,15 @@ def xrv_model(
             "them. Leave them out of dataset.classes, choose another model.name, or fit them: model.new_head=true."
         )
     network = _random(name, len(facts["labels"]))
-    if pretrained and has_numbers():
+    if weights is not None:
+        load_weights(network, weights, ignored=[_POINTS])
+    elif pretrained and has_numbers():
         network.load_state_dict(_weights(library, name))
         if untrained:
             log.warning("%s has no trained head for %s: the logits start as 0.", name, ", ".join(untrained))
     names = [label if label in points else "" for label in facts["labels"]]
     choose_outputs(network, "classifier" if name.startswith("densenet") else "fc", output_numbers(names, classes))
-    thresholds = [points.get(label, 0.5) for label in classes] if pretrained else []
+    thresholds = [points.get(label, 0.5) for label in classes] if pretrained and weights is None else []
     classifier = XrvClassifier(network, replace(stated, thresholds=tuple(thresholds)), untrained)
     classifier.arguments = {"task": stated.kind, "classes": list(classes)}
     return classifier
@@ -121,4 +128,4 @@ def _weights(library: Any, name: str) -> dict[str, Tensor]:
     remedy = f"Put the file into {folder}, or start from random weights: model.pretrained=false."
     with fetching(name, library.model_urls[name]["weights_url"], remedy):
         published = library.get_model(name)
-    return {key.removeprefix("model."): t for key, t in published.state_dict().items() if key != "op_threshs"}
+    return {key.removeprefix("model."): t for key, t in published.state_dict().items() if key != _POINTS}
