@@ -12,6 +12,8 @@ import yaml
 from dovision.io.atomic import replacing
 from dovision.io.files import read_text
 
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where PyYAML was built with it
+
 
 def make_folder(folder: Path, setting: str) -> None:
     """Make a folder to write to.
@@ -58,15 +60,6 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-class _Plain(yaml.SafeLoader):  # type: ignore[misc]
-    """Plain types without aliases: of 30 lines, each twice the line before, a reader would see a thousand million."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("it has an alias (*)")
-        return super().compose_node(parent, index)
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file, in which nothing stands for something else.
 
@@ -76,7 +69,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     text = read_text(path)
     try:
-        content = yaml.load(text, _Plain)  # the loader makes plain types only
+        # aliases: of 30 lines, each twice the line before, a reader would see a thousand million
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, _Loader)):
+            raise yaml.YAMLError("it has an alias (*)")
+        content = yaml.load(text, _Loader)  # the loader makes plain types only
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} must be YAML of plain types: {' '.join(str(error).split())}.") from error
     if not isinstance(content, dict):

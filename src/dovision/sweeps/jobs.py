@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import MissingConfigException
 from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
@@ -120,6 +121,7 @@ def parameters(config: DictConfig) -> dict[str, Any]:
 def compose(config: DictConfig, overrides: Sequence[Sequence[str]]) -> Iterator[Composed]:
     """Each job as Hydra will compose it; the yaml files are read once for all of them, here and by the launcher."""
     composer, shared = Composer(config), set.intersection(*map(set, overrides))
+    Sweeper.validate_batch_is_legal = _are_composed_here  # type: ignore[assignment, method-assign]
     for number, every in enumerate(overrides):
         composed = composer(every)
         _check_sweep_options(composed, config)
@@ -128,6 +130,10 @@ def compose(config: DictConfig, overrides: Sequence[Sequence[str]]) -> Iterator[
         folder = Path(composed.hydra.sweep.dir) / composed.hydra.sweep.subdir
         own = tuple(override for override in every if override not in shared)
         yield Composed(Job(number, tuple(every), folder.absolute(), own), composed)
+
+
+def _are_composed_here(sweeper: Sweeper, batch: Sequence[Sequence[str]]) -> None:
+    """In place of Hydra's own check that jobs can be composed, which takes a seventh of a short job's time."""
 
 
 def _check_sweep_options(job: DictConfig, sweep: DictConfig) -> None:
