@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from torchvision.transforms import v2
+from torchvision.tv_tensors import BoundingBoxes
 
 from dovision.functional import geometry
 from dovision.types import Box
@@ -181,3 +183,23 @@ def test_a_mask_is_fitted_as_torch_resizes_by_the_nearest_pixel(size):
     pixels = torch.from_numpy(mask[None, None].astype(np.float32))
     expected = fit.window.crop(F.interpolate(pixels, size=fit.resized, mode="nearest-exact"))[0, 0].numpy() > 0.5
     assert np.array_equal(geometry.fit_mask(mask, shape), expected)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(4, 60), st.integers(4, 60), st.integers(3, 40), st.integers(3, 40), st.data())
+def test_the_box_around_a_mask_is_within_a_pixel_of_it_after_the_same_fit_and_as_torchvision_has_it(
+    height, width, rows, columns, data
+):
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    box = Box(top, left, data.draw(st.integers(top + 1, height)), data.draw(st.integers(left + 1, width)))
+    mask, shape = np.zeros((height, width), bool), (1, rows, columns)
+    mask[box.slices] = True
+    fit = geometry.central_fit(height, width, shape)
+    fitted, around = geometry.fit_box(box, fit), geometry.bounding_box(geometry.fit_mask(mask, shape))
+    if around.area:  # else nothing, or less than a pixel, is left of it
+        assert all(abs(one - other) <= 1 for one, other in zip(fitted, around, strict=True))
+    corners = torch.tensor([[box.left, box.top, box.right, box.bottom]]).float()
+    boxes = BoundingBoxes(corners, format="XYXY", canvas_size=(height, width))
+    boxes = v2.functional.resize(boxes, list(fit.resized))
+    moved = v2.functional.crop(boxes, fit.window.top, fit.window.left, rows, columns)[0].tolist()
+    np.testing.assert_allclose([fitted.left, fitted.top, fitted.right, fitted.bottom], moved, atol=0.51)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from torchvision.transforms import v2
 from torchvision.tv_tensors import BoundingBoxes, Mask
 
-from dovision.config import settings
+from dovision.config.settings import read
 from dovision.config.sources import configuration_folder
 from dovision.datasets.digits import Digits
+from dovision.functional.geometry import bounding_box
 from dovision.training.augmentation import Augmentation
 from dovision.training.data_module import ImageDataModule
 
@@ -25,7 +30,7 @@ def transform(name, shape=(1, SIDE, SIDE)):
     height_and_width = f"dataset.shape=[{shape[0]},{shape[1]},{shape[2]}]"
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         composed = compose("train", [f"augmentation={name}", height_and_width])
-        return settings.read("train", composed).augmentation.make()
+        return read("train", composed).augmentation.make()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,8 +97,60 @@ def test_boxes_and_masks_go_with_their_image(name):
     assert (moved > 20) == (name != "none")
 
 
+def blob(data) -> tuple[np.ndarray, BoundingBoxes, Mask]:
+    """Some pixels of a small image, the box around them, and the same as a mask."""
+    height, width = data.draw(st.integers(6, 24)), data.draw(st.integers(6, 24))
+    mask = data.draw(arrays.arrays(bool, (height, width)).filter(np.any))
+    top, left, bottom, right = bounding_box(mask)
+    box = torch.tensor([[left, top, right, bottom]]).float()
+    boxes = BoundingBoxes(box, format="XYXY", canvas_size=(height, width))
+    return mask, boxes, Mask(torch.from_numpy(mask)[None])
+
+
+def corners(mask: torch.Tensor) -> list[float]:
+    top, left, bottom, right = bounding_box(mask[0].numpy())
+    return [left, top, right, bottom]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.sampled_from([v2.RandomHorizontalFlip(1.0), v2.RandomVerticalFlip(1.0)]), st.integers(1, 4))
+def test_the_box_around_a_mask_stays_it_under_flips_and_whole_enlargements(data, flip, factor):
+    mask, boxes, masks = blob(data)
+    image, flipped_box, flipped = Augmentation(flip, 0)(torch.from_numpy(mask)[None].float(), 0, 0, boxes, masks)
+    assert flipped_box[0].tolist() == corners(flipped)
+    assert torch.equal(image > 0, flipped)
+    resize = v2.Resize([side * factor for side in mask.shape], interpolation=v2.InterpolationMode.NEAREST_EXACT)
+    larger_box, larger = resize(boxes, masks)
+    assert larger_box[0].tolist() == corners(larger)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.floats(-180, 180), st.sampled_from([0, 90, 180, 270]))
+def test_under_rotation_the_box_covers_the_mask_and_under_right_angles_it_is_its_box(data, angle, right_angle):
+    mask, boxes, masks = blob(data)
+    image = torch.from_numpy(mask)[None].float()
+    _, turned_box, turned = Augmentation(v2.RandomRotation((angle, angle)), 0)(image, 0, 0, boxes, masks)
+    if turned.any():  # it may be turned out of the image
+        left, top, right, bottom = turned_box[0].tolist()
+        found = corners(turned)
+        assert left - 1 <= found[0]
+        assert top - 1 <= found[1]
+        assert right + 1 >= found[2]
+        assert bottom + 1 >= found[3]
+    around = v2.RandomRotation((right_angle, right_angle), expand=True)
+    turned_box, turned = around(boxes, masks)
+    np.testing.assert_allclose(turned_box[0].tolist(), corners(turned), atol=1)
+
+
 class Boxed(Digits):
-    """Digits, each with the box of its upper left quarter, but for sample 0, which has none."""
+    """Digits, each with a box of its upper left quarter and a mask of its left half, but for sample 0, without."""
+
+    mask_names = ("half",)
+
+    def source_masks(self, split, row):
+        half = np.zeros(self.shape[1:], bool)
+        half[:, : self.shape[2] // 2] = True
+        return {} if row == self.order(split)[0] else {"half": half}
 
     def source_boxes(self, split: str) -> pd.DataFrame:
         row = [row for row in range(len(self.source(split).label)) if row != self.order(split)[0]]
@@ -106,12 +163,16 @@ def images():
     return Boxed("multiclass", tuple(map(str, range(10))), (1, 32, 32), 0.2, 0.05, 0)
 
 
-def test_the_data_module_shows_what_becomes_of_an_image_and_its_boxes(images):
+def test_the_data_module_shows_what_becomes_of_an_image_its_boxes_and_masks(images):
     mirror = v2.RandomHorizontalFlip(p=1.0)
-    image, boxes = ImageDataModule(images, augmentation=mirror).augmented(5, 0)
+    image, boxes, masks = ImageDataModule(images, augmentation=mirror).augmented(5, 0)
     assert torch.equal(image, images.split("train")[5].image.flip(-1))
     assert boxes.tolist() == [[16, 0, 32, 16]]
-    image, boxes = ImageDataModule(images).augmented(0, 0)
+    assert corners(masks) == [16, 0, 32, 32]
+    image, boxes, masks = ImageDataModule(images, augmentation=mirror).augmented(0, 0)
+    assert (len(boxes), len(masks)) == (0, 0)
+    image, boxes, masks = ImageDataModule(images).augmented(0, 0)
+    assert len(masks) == 0
     assert torch.equal(image, images.split("train")[0].image)
     assert boxes.shape == (0, 4)
 

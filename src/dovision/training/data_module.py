@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, RandomSampler, Subset, default_collate
-from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat
+from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Mask
 
 from dovision import checks
 from dovision.attacks.replay import MAIN, Replay
@@ -73,12 +73,19 @@ class ImageDataModule(pl.LightningDataModule):
         return self._fit_loader(split, self.train_batch_size, sampler=order)
 
     def augmented(self, sample: int, epoch: int) -> tuple[Tensor, ...]:
-        """A training image as an epoch shows it, shape (C, H, W), and the boxes of its known objects (XYXY, pixels)."""
+        """A training image as an epoch shows it, shape (C, H, W), and its known objects, which go with it.
+
+        These are boxes (tv_tensors.BoundingBoxes, XYXY in pixels) and, where the dataset has masks, the image's own in
+        the order of `Images.masks` (tv_tensors.Mask, shape (M, H, W) bool).
+        """
         image, boxes = self.images.split("train")[sample].image, self.images.boxes("train")
         corners = boxes.loc[boxes["sample"] == sample, ["left", "top", "right", "bottom"]].to_numpy(float)
         size = (image.shape[1], image.shape[2])
-        known = BoundingBoxes(torch.tensor(corners), format=BoundingBoxFormat.XYXY, canvas_size=size)
-        return (image, known) if self.augmentation is None else self.augmentation(image, epoch, sample, known)
+        known: list[Tensor] = [BoundingBoxes(torch.tensor(corners), format=BoundingBoxFormat.XYXY, canvas_size=size)]
+        if self.images.mask_names:
+            masks = [torch.from_numpy(mask) for mask in self.images.masks("train", sample).values()]
+            known.append(Mask(torch.stack(masks) if masks else torch.zeros((0, *size), dtype=torch.bool)))
+        return (image, *known) if self.augmentation is None else self.augmentation(image, epoch, sample, *known)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """All validation images, in their order."""
