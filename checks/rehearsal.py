@@ -6,15 +6,16 @@
 
 The films are noise drawn by number, with 14 labels and about 3.6 films a patient, as in ChestX-ray14; the 4 x 5 cells
 are a tenth of a grid of 14 x 14. The network is one linear layer on small films, unless another is chosen: what is
-rehearsed are the tables. One run is left in peace. The other is killed by SIGKILL at random moments, start and end
-included, and started again by the same command. Both must leave the same bytes in all tables and summary.json, and
-neither memory nor open files may grow with the images: while they are measured, not at all; at the end, when tables are
-merged and summarised, by buffers of a fixed size.
+rehearsed are the tables. One run is left in peace. The other is killed by SIGKILL at random moments, the last one while
+its tables are merged, and started again by the same command. Both must leave the same bytes in all tables and
+summary.json, and neither memory nor open files may grow with the images: while they are measured, not at all; at the
+end, when tables are merged and summarised, by buffers of a fixed size.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -41,6 +42,7 @@ FITTED = 64  # films of train and of val
 GROWTH = 1.1  # of memory from a quarter of the films to the last of them, at most
 BUFFERS = 600.0  # MB at the end of a run: sums that are held at once, and what is computed of them
 PAGE_SECONDS = 120.0
+LATER = 10.0  # seconds after so many films, at which a kill falls, at most
 EVERY = 0.5  # seconds between two looks at a process
 UNLIKE = (".hydra/config.yaml", ".hydra/overrides.yaml")  # which name the output root
 DATASET = f"""# Films of noise, drawn by number.
@@ -143,23 +145,26 @@ class Rehearsal:
         self._check(name, process)
         return looks
 
-    def killed(self, name: str, kills: int, seconds: float, draw: random.Random) -> list[int]:
-        """Run the job, killed at random moments, to its end; the images that were finished at each kill."""
+    def killed(self, name: str, moments: Sequence[tuple[int, float]]) -> list[int]:
+        """Run the job to its end, killed at moments: once so many films are finished, and so many seconds later.
+
+        Returns:
+            The films that were finished at each kill; fewer than there are moments if the job was faster than one.
+        """
         finished = []
-        while True:
+        for films, later in moments:
             process = self.start(name)
-            if len(finished) == kills:
-                self._check(name, process)
-                return finished
+            while process.poll() is None and self._finished(name) < films:
+                time.sleep(EVERY)
             try:
-                process.wait(draw.uniform(0, 2 * seconds / (kills + 1)))
+                process.wait(later)
+                break
             except subprocess.TimeoutExpired:
+                finished.append(self._finished(name))
                 process.kill()
                 process.wait()
-                finished.append(self._finished(name))
-                continue
-            self._check(name, process)
-            return finished
+        self._check(name, self.start(name))
+        return finished
 
     def run(self, name: str) -> Path:
         """The run directory in an output root."""
@@ -213,6 +218,13 @@ def flatness(looks: Sequence[Look], films: int) -> tuple[bool, str]:
     )
 
 
+def random_moments(kills: int, films: int, looks: Sequence[Look], draw: random.Random) -> list[tuple[int, float]]:
+    """Films after which a job is killed, and seconds after that; once after the last film, by the looks at a run."""
+    end = EVERY * sum(1 for look in itertools.dropwhile(lambda look: look.images < films, looks))
+    measuring = sorted(draw.randrange(films) for _ in range(kills - 1))
+    return [*((each, draw.uniform(0, LATER)) for each in measuring), (films, draw.uniform(0, end))][:kills]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the figures; 1 if bytes differ, something grows, or the page takes too long."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -238,7 +250,7 @@ def rehearse(rehearsal: Rehearsal, films: int, kills: int, draw: random.Random) 
     flat, line = flatness(looks, films)
     print(f"undisturbed: {films:,} films, {seconds:.0f} s\n{line}", flush=True)
     began = time.monotonic()
-    finished = rehearsal.killed("killed", kills, seconds, draw)
+    finished = rehearsal.killed("killed", random_moments(kills, films, looks, draw))
     places = ", ".join(f"{images:,}" for images in finished)
     print(f"killed {len(finished)} times, with films finished: {places}; {time.monotonic() - began:.0f} s", flush=True)
     one, other = rehearsal.digests("undisturbed"), rehearsal.digests("killed")

@@ -160,25 +160,21 @@ def test_a_cluster_of_ray_by_address_does_a_job_again_whose_worker_is_killed(clu
 @pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("plugin", "options", "fault"),
-    [
-        ("submitit_local", ("hydra.sweeper.max_batch_size=2",), ""),
-        ("submitit_local", ("hydra.sweeper.max_batch_size=2",), "SIGKILL:*:*:1"),
-        ("ray", ("+hydra.launcher.ray.init.num_cpus=2",), "SIGKILL:*:*:1"),
-    ],
+    ("plugin", "two"),
+    [("submitit_local", "hydra.sweeper.max_batch_size=2"), ("ray", "+hydra.launcher.ray.init.num_cpus=2")],
 )
-def test_four_shards_in_workers_are_merged_to_the_bytes_of_one_run(small, plugin, options, fault):
+def test_four_shards_on_two_workers_of_which_one_is_killed_have_the_bytes_of_one_run(small, plugin, two):
     pytest.importorskip(f"hydra_plugins.hydra_{plugin.removesuffix('_local')}_launcher", reason="needs its extra")
-    root, batches = small.root.parent / "cut", "evaluation.batch_size=2"
+    root, job = small.root.parent / "cut", ("intervention.rows=2", "intervention.columns=2", "evaluation.batch_size=2")
     root.mkdir()
     (root / "checkpoints").symlink_to(small.root.parent / "checkpoints")
-    shards = (batches, "evaluation.shards=4", "evaluation.shard=range(4)", f"hydra/launcher={plugin}", *options)
-    done = launched(root, *shards, fault=fault)
-    assert (root / "fired").exists() == bool(fault)
+    shards = ("evaluation.shards=4", "evaluation.shard=range(4)", f"hydra/launcher={plugin}", two)
+    done = launched(root, *job, *shards, fault="SIGKILL:*:*:1")
+    assert (root / "fired").exists()
     assert done.returncode == 0, done.stderr
     assert "5 jobs: 5 completed." in done.stderr  # the merged run among them
     assert len(list(root.glob("evaluate/*-of-4"))) == 4
-    assert small("intervention.rows=2", "intervention.columns=2", batches) == 0
+    assert small(*job) == 0
     (one,) = small.root.glob("*/run.json")
     for name in ("samples.parquet", "effects.parquet", "summary.json"):
         assert (root / "evaluate" / one.parent.name / name).read_bytes() == (one.parent / name).read_bytes()
