@@ -14,8 +14,8 @@ import pandas as pd
 
 from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import LEVEL, Means, mean_interval, means
-from dovision.store.effect_sums import CELL, QUANTUM, SUMS_AT_ONCE, has_sums, read_cells, sum_rows
-from dovision.store.tables import EFFECTS, has_all_rows, read_groups, row_groups
+from dovision.store.effect_sums import CELL, QUANTUM, SUMS, SUMS_AT_ONCE, has_sums, read_cells, sum_rows
+from dovision.store.tables import EFFECTS, SAMPLES, has_all_rows, read_groups, row_groups
 from dovision.types import MATCHED_CONTROL, SET_JOIN
 
 _Array = npt.NDArray[np.float64]
@@ -33,8 +33,16 @@ def average_effects(folder: Path) -> pd.DataFrame:
     Returns:
         Columns condition, unit, class, mean, low, high, reason (why there is no interval), p (two-sided, of "the mean
         is 0"), error, skewness, effective, clusters (as of `Means`), images, in the order of the table; effects below
-        RESOLUTION count as 0.
+        RESOLUTION count as 0. The last few tables are remembered, as long as their files stay as they are.
     """
+    files = [folder / name for name in (SAMPLES, EFFECTS, SUMS)]
+    stamps = [path.stat() for path in files if path.is_file()]
+    return _average_effects(folder, tuple((own.st_ino, own.st_mtime_ns, own.st_size) for own in stamps)).copy()
+
+
+@functools.lru_cache(maxsize=4)
+def _average_effects(folder: Path, stamps: tuple[tuple[int, int, int], ...]) -> pd.DataFrame:
+    """The average effects of tables with these stamps."""
     group_of = read_groups(folder)
     groups = np.unique(group_of.to_numpy())
     summed = has_sums(folder)
