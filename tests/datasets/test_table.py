@@ -310,12 +310,12 @@ BROKEN = {  # what is broken, the settings, and the sentence
     "a folder for a file": (
         cell(5, "path", "images"),
         {},
-        "path in row 5 of metadata.csv must be a whole image, got 'images'. It is",
+        "path in row 5 of metadata.csv must be the path of a file, got 'images'. It is a folder.",
     ),
     "an image twice": (
         cell(5, "path", "images/2.png"),
         {},
-        "label in row 5 of metadata.csv must be that of the first row of the same image, got 'dog'. Further rows",
+        "label in row 5 of metadata.csv must be 'cat', as in row 4 of the same image, got 'dog'. Further rows",
     ),
     "an unknown label": (
         cell(5, "label", "dgo"),
@@ -338,7 +338,11 @@ BROKEN = {  # what is broken, the settings, and the sentence
         {"classes": ["cat", "dog", "eel"]},
         "each class must have an image in train, but eel has none.",
     ),
-    "no patient": (cell(5, "patient", ""), {}, "patient in row 5 of metadata.csv must be the patient, got ''. Leave"),
+    "no patient": (
+        cell(5, "patient", ""),
+        {},
+        "patient in row 5 of metadata.csv must be the name or number of a patient, got ''. Set dataset.columns.patient",
+    ),
     "a patient in two splits": (
         cell(5, "split", "test"),
         {},
@@ -388,7 +392,7 @@ BROKEN = {  # what is broken, the settings, and the sentence
     "an empty mask": (
         mask_of(EMPTY),
         {},
-        "mask in row 5 of metadata.csv must be a mask with a pixel of mask, got 'masks/3.png'. masks/3.png is empty",
+        "mask in row 5 of metadata.csv must be a mask with at least one pixel, got 'masks/3.png'. masks/3.png is empty",
     ),
     "a coloured mask": (
         mask_of(np.stack([EMPTY, EMPTY + 1, EMPTY], -1)),
@@ -423,7 +427,7 @@ BROKEN = {  # what is broken, the settings, and the sentence
     "no column of labels": (
         text(lambda old: old.replace("label", "finding", 1)),
         {},
-        "metadata.csv must have a column 'label' for labels, got path, finding",
+        "metadata.csv must have a column 'label' for columns.label, got path, finding",
     ),
     "a column that was named": (
         nothing,
@@ -435,8 +439,8 @@ BROKEN = {  # what is broken, the settings, and the sentence
         {"columns": {"label": None}},
         "metadata.csv must have a column 'cat' for the class cat, got",
     ),
-    "no rows": (text(lambda old: old.splitlines()[0]), {}, "metadata.csv must have a row an image, got none."),
-    "an empty file": (text(lambda old: ""), {}, "metadata.csv must have a row an image, got none."),
+    "no rows": (text(lambda old: old.splitlines()[0]), {}, "metadata.csv must have at least one row, got none."),
+    "an empty file": (text(lambda old: ""), {}, "metadata.csv must have at least one row, got none."),
     "not UTF-8": (
         lambda root: (root / "metadata.csv").write_bytes("path\nß".encode("latin-1")),
         {},

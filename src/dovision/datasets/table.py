@@ -135,7 +135,7 @@ class Table(FileImages):
         if columns.label is None:
             raise ValueError("classes must name the columns of 0 and 1, got None. Use 'dataset.classes=[cat,dog]'.")
         rows = read_manifest(_folder(settings["root"]) / settings["manifest"], "manifest")
-        cells = table_rows.rows_where(rows, settings["where"]).column(columns.label, "labels")
+        cells = table_rows.rows_where(rows, settings["where"]).column(columns.label, "columns.label")
         several = settings["task"] == "multilabel"
         names = {
             name.strip() for cell in set(cells) for name in (cell.split(settings["separator"]) if several else [cell])

@@ -39,7 +39,7 @@ def labels_from_names(manifest: Manifest, column: str, task: Task, separator: st
     Raises:
         ValueError: a name is unknown, or a multiclass row has none or several.
     """
-    cells = manifest.column(column, "labels")
+    cells = manifest.column(column, "columns.label")
     number = {name: place for place, name in enumerate(task.classes)} | dict.fromkeys(ignored, _IGNORED)
     if not task.multilabel:
         manifest.refuse(column, cells == "", "the name of a class", "Leave the row out, or give its class.")

@@ -20,6 +20,7 @@ from dovision import checks
 from dovision.io import files
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")  # the first four may be gzipped
+MADE = "\0"  # the start of the names of columns that are made here, which no table has
 _SEPARATORS = ",;\t"
 _Bools = npt.NDArray[np.bool_]
 
@@ -41,10 +42,11 @@ class Manifest(NamedTuple):
             ValueError: there is none of this name.
         """
         if name not in self.cells:
-            found = list(self.cells.columns)
+            found = [own for own in self.cells.columns if not own.startswith(MADE)]
+            key = f" Set dataset.{needed_for}." if needed_for.startswith("columns.") else ""
             raise ValueError(
                 f"{self.path} must have a column {name!r} for {needed_for}, got {checks.listed(found)}."
-                f"{checks.suggestion(name, found)}"
+                f"{checks.suggestion(name, found) or key}"
             )
         return self.cells[name]
 
@@ -97,7 +99,7 @@ def read_manifest(path: Path, key: str) -> Manifest:
         text = _text(path, (files.unzipped if zipped else files.read_bytes)(path, files.TEXT))
         cells = _json_lines(path, text) if kind in (".jsonl", ".ndjson") else _csv(path, text, kind)
     if cells.empty:
-        raise ValueError(f"{path} must have a row an image, got none.")
+        raise ValueError(f"{path} must have at least one row, got none.")
     return Manifest(path, cells)
 
 

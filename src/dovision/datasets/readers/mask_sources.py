@@ -130,7 +130,8 @@ def check_masks(
                 rule = f"of its image's aspect, {height} x {width} pixels"
                 raise ValueError(error_text(source.column, place, rule, remedy))
             if empty and not skip:
-                rule, remedy = f"a mask with a pixel of {' or '.join(source.numbers)}", f"{path} is empty. {_SKIP}"
+                units = "" if len(source.numbers) == 1 else f" of {' or '.join(source.numbers)}"
+                rule, remedy = f"a mask with at least one pixel{units}", f"{path} is empty. {_SKIP}"
                 raise ValueError(error_text(source.column, place, rule, remedy))
 
 

@@ -13,12 +13,12 @@ import pandas as pd
 from dovision import checks
 from dovision.datasets._image_io import Decoding, ImageHeader
 from dovision.datasets.readers.boxes import box_columns, file_boxes
-from dovision.datasets.readers.manifest import Manifest, cell_numbers, read_manifest
+from dovision.datasets.readers.manifest import MADE, Manifest, cell_numbers, read_manifest
 from dovision.io.images import BadFile
 from dovision.runtime.progress import DISPLAY
 from dovision.types import SPLITS
 
-NAME, FILE, NUMBER = "\0name", "\0file", "\0number"  # columns that are made here, which no table has
+NAME, FILE, NUMBER = f"{MADE}name", f"{MADE}file", f"{MADE}number"
 
 
 class Columns(NamedTuple):
@@ -110,9 +110,13 @@ def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
     of_first = first.set_index(NAME).loc[manifest.cells[NAME]]
     for column in manifest.cells.columns.difference([*(edges or ()), NAME, FILE, NUMBER], sort=False):
         other = repeated.to_numpy() & (manifest.cells[column].to_numpy() != of_first[column].to_numpy())
-        manifest.refuse(
-            column, other, "that of the first row of the same image", "Further rows may have other boxes alone."
-        )
+        if other.any():
+            place = int(other.argmax())
+            name = manifest.cells[NAME].iloc[place]
+            rule = (
+                f"{of_first[column].iloc[place]!r}, as in row {first.index[first[NAME] == name][0]} of the same image"
+            )
+            manifest.refuse(column, other, rule, "Further rows of an image may have other boxes alone.")
     return manifest._replace(cells=first)
 
 
@@ -159,14 +163,14 @@ def given_splits(manifest: Manifest, split: str | None, patient: str | None) -> 
         manifest.refuse(
             patient,
             manifest.cells[patient] == "",
-            "the patient",
-            "Leave dataset.columns.patient=null if all are unknown.",
+            "the name or number of a patient",
+            "Set dataset.columns.patient=null where patients are not known.",
         )
     if split is None:
         return None
     cells = manifest.cells[split]
     manifest.refuse(
-        split, ~cells.isin(SPLITS), "train, val or test", "Leave dataset.columns.split=null to have it cut."
+        split, ~cells.isin(SPLITS), "train, val or test", "Set dataset.columns.split=null to have them cut."
     )
     if patient is not None:
         people = manifest.cells[patient]
@@ -195,6 +199,8 @@ def checked_files(
 
     def checked(place: int) -> ImageHeader | str:
         own, number = Path(cells[FILE].iloc[place]), cells[NUMBER].iloc[place]
+        if own.is_dir():
+            return manifest.error(path, place, "the path of a file", "It is a folder.")
         try:
             header = decoding.header(own, number)
             if decode:
