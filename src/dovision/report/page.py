@@ -43,6 +43,7 @@ _NOT_LISTED = ("state", "overrides", "exception", "reason", "checkpoint_files", 
 _ELSEWHERE = ("output_root", "note", "reported")  # settings
 _COLUMN = 5.5  # inches; a wider figure takes the whole width
 _TEMPLATES = Path(__file__).with_name("templates")
+_FIRST_HEAD = "name"  # of a table whose first column has none
 _FEW = 4  # jobs that are named in a note
 FIGURES, PICTURES, NUMBERS = 1_800_000, 1_200_000, 300_000  # bytes of the figures of runs, the explorer, and CSV links
 
@@ -86,7 +87,7 @@ class Shown:
         method = caption if caption != short else ""
         if (table := report_figure.table) is not None:
             rows = [list(map(TableCell.of, cells)) for cells in table.iloc[:DRAWN].itertuples(name=None)]
-            heads = [str(table.index.name or ""), *(str(head).replace("\n", " ") for head in table.columns)]
+            heads = [str(table.index.name or _FIRST_HEAD), *(str(head).replace("\n", " ") for head in table.columns)]
             return cls(name, report_figure.title, short, Markup(), link, True, method, heads, rows)
         drawn = Markup(lighter(inline_svg(svg, name)))
         return cls(name, report_figure.title, short, drawn, link, report_figure.figure.get_figwidth() > _COLUMN, method)
@@ -161,6 +162,7 @@ def render_page(
         notes=[note for note in (*notes, *_notes(completed), missing_intervals(results)) if note],
         overview=overview,
         explorer=explored if explored["entries"] else None,
+        objects_known=any(entry["objects"] for entry in explored["entries"]),
         details=details,
         carried=[shown.name for shown in carried],
         linked=[shown.name for shown in carried if numbers.take(shown.csv)],

@@ -34,6 +34,7 @@ from dovision.store.display_names import display_name
 # They know nothing of the classifier; drawn in grey.
 REFERENCE_MAPS = ("random_map", "center_map", "edge_map", "brightness_map")
 _CELL, _CELL_TYPE = 0.28, 6.5  # inches, and points, of a heat map
+_BESIDE, _LETTER = 2.3, 0.075  # inches of names of rows and of the scale of colours, and of a letter of a title
 _MOST = 200  # values that stand for a distribution
 
 
@@ -211,12 +212,14 @@ def _heat_map_panels(panels: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[A
     """Empty panels with named rows and columns: side by side, or, where that is too wide, one below the other."""
     tables = list(panels.values())
     widths, height = [table.shape[1] for table in tables], _CELL * 0.75 * len(tables[0])
-    stacked = 1.9 + _CELL * sum(widths) > WIDTHS[-1] and len(tables) > 1
+    named = [_LETTER * len(title) / width for title, width in zip(panels, widths, strict=True)]
+    across = max(_CELL, *named)  # so that a title is no wider than its panel
+    stacked = _BESIDE + across * sum(widths) > WIDTHS[-1] and len(tables) > 1
     if stacked:
-        figure = canvas(1.9 + _CELL * max(widths), 1.2 + (height + 0.3) * len(tables))
+        figure = canvas(_BESIDE + across * max(widths), 1.2 + (height + 0.3) * len(tables))
         drawn = list(figure.subplots(len(tables), 1, squeeze=False, sharex=True, sharey=True)[:, 0])
     else:
-        figure = canvas(1.9 + _CELL * sum(widths), max(2.0, 1.2 + height))
+        figure = canvas(_BESIDE + across * sum(widths), max(2.0, 1.2 + height))
         drawn = list(figure.subplots(1, len(tables), squeeze=False, sharey=True, width_ratios=widths)[0])
     for axes, table in zip(drawn, tables, strict=True):
         names = [shortened(str(name), 22) for name in table.columns]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.transforms import BboxBase
 
 from dovision.io.atomic import replacing
 from dovision.store.spreadsheet import guarded
@@ -105,13 +107,41 @@ def panels_across(width: float, margin: float = 0.5) -> int:
 
 
 @styled
+def wrap_text(figure: Figure) -> None:
+    """Break titles wider than their panel, and labels of axes that leave the canvas, into lines; then keep places."""
+    figure.draw_without_rendering()
+    if any([_wrapped(axes, figure.bbox) for axes in figure.axes]):
+        figure.draw_without_rendering()
+        figure.draw_without_rendering()  # a second time, since higher titles leave less room to what was measured
+    figure.set_layout_engine("none")  # the places are found; finding them again is slow
+
+
+def _wrapped(axes: Axes, canvas: BboxBase) -> bool:
+    """Whether a text of the axes was broken into lines."""
+    room = axes.get_window_extent()
+    found = False
+    for text in (axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label):  # type: ignore[attr-defined]
+        box, upright = text.get_window_extent(), text is axes.yaxis.label
+        least, most, length = (box.y0, box.y1, box.height) if upright else (box.x0, box.x1, box.width)
+        space = room.height if upright else room.width
+        title = text in (axes.title, axes._left_title)  # type: ignore[attr-defined]
+        out = least < canvas.y0 or most > (canvas.y1 if upright else canvas.x1)
+        if text.get_text() and (out or (title and length > 1.05 * space)):
+            letters = max(map(len, text.get_text().split("\n"))) * min(1.0, space / length)
+            lines = [textwrap.fill(line, max(8, int(letters))) for line in text.get_text().split("\n")]
+            text.set_text("\n".join(lines))
+            found = True
+    return found
+
+
+@styled
 def save_figure(figure: Figure, data: pd.DataFrame, folder: Path, name: str) -> None:
     """Write name.svg, name.pdf, name.png and name.csv, the numbers behind the figure, into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
+    wrap_text(figure)
     for form, silent in FORMS.items():
         with replacing(folder / f"{name}.{form}") as partial:
             figure.savefig(partial, format=form, metadata=dict.fromkeys(silent))
-        figure.set_layout_engine("none")  # the places are found; finding them again is slow
     with replacing(folder / f"{name}.csv") as partial:
         guarded(data).to_csv(partial, **CSV)
 

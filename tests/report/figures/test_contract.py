@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import matplotlib.text
@@ -11,7 +12,7 @@ from hydra.utils import instantiate
 
 from dovision.io.paths import file_name
 from dovision.report.report_figure import Catalogue, FigureComponent, ReportFigure
-from dovision.report.style import WIDTHS, page_width
+from dovision.report.style import WIDTHS, page_width, wrap_text
 from dovision.store.run_record import Run, read_sweep
 
 CONF = Path(__file__).resolve().parents[3] / "conf"
@@ -70,9 +71,28 @@ def check_sizes(figures: list[ReportFigure], most: float) -> None:
     for one in figures:
         if one.table is None:
             assert one.figure.get_figwidth() in [width for width in WIDTHS if width <= most]
+            if (one.name, most) != ("shortcut", WIDTHS[0]):  # five panels side by side need a page
+                check_places(one)
         sizes = [text.get_fontsize() for text in one.figure.findobj(matplotlib.text.Text) if text.get_text()]
         assert min(sizes) >= 6.5
         assert max(sizes) <= 8
+
+
+def check_places(one: ReportFigure) -> None:
+    """All text lies on the canvas, and no title of a panel runs into another's."""
+    wrap_text(one.figure)
+    page, least = one.figure.bbox, -0.02 * one.figure.dpi
+    titles = []
+    for axes in one.figure.axes:
+        own = [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
+        for text in (each for each in own if each.get_text() and each.get_visible()):
+            box = text.get_window_extent()
+            inside = min(box.x0, box.y0, page.x1 - box.x1, page.y1 - box.y1)
+            assert inside >= least, (one.name, text.get_text(), box, page)
+            titles += [(text.get_text(), box)] if text in own[:2] else []
+    for (name, box), (other, beside) in itertools.combinations(titles, 2):
+        overlap = min(box.x1, beside.x1) - max(box.x0, beside.x0), min(box.y1, beside.y1) - max(box.y0, beside.y0)
+        assert min(overlap) < 1, (one.name, name, other)
 
 
 def test_a_width_that_no_page_has_is_refused():

@@ -292,7 +292,7 @@ def test_where_no_attack_succeeds_the_figures_say_so(tmp_path):
     run = make_run(tmp_path, success=0.0, eps=(0.1,), attacks=("pgd",), adaptive=False, made=MADE[:2], images=20)
     drawn = {report_figure.name: report_figure for report_figure in DETECTORS.of_run(run)}
     assert list(drawn) == ["detection_table_eps_0.1", "detection_scores"]
-    assert "pgd 0 of 20" in drawn["detection_table_eps_0.1"].caption
+    assert "PGD 0 of 20" in drawn["detection_table_eps_0.1"].caption
     assert "-\n-" in texts(drawn["detection_table_eps_0.1"])
 
 

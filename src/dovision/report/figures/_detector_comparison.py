@@ -50,9 +50,8 @@ def family_table(rows: pd.DataFrame, metrics: Mapping[str, str]) -> pd.DataFrame
         for key, own in rows.groupby(["label", "family"], sort=False)
     }
     labels, families = (list(dict.fromkeys(rows[name])) for name in ("label", "family"))
-    return (
-        pd.Series(cells).unstack(fill_value="-").loc[labels, families].rename(index=display_name, columns=display_name)
-    )
+    table = pd.Series(cells).unstack(fill_value="-").loc[labels, families]
+    return table.rename(index=display_name, columns=display_name).rename_axis("detector")
 
 
 def cell(rows: pd.DataFrame, *columns: str) -> str:

@@ -121,13 +121,21 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
         f"all epsilons where none is measured. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {THRESHOLDS}"
     )
     counts = rows.groupby("family", sort=False)[["successful", "images"]].max()
-    counted = ", ".join(f"{family} {count:,} of {images:,}" for family, count, images in counts.itertuples())
+    counted = ", ".join(
+        f"{display_name(family)} {count:,} of {images:,}" for family, count, images in counts.itertuples()
+    )
     words = caption(about, runs, f"n, successful of attacked images: {counted}.", text, rows)
     panels, texts = _panels(rows, "detector", {"against clean": "auroc", "against noise": "auroc_noise"})
     figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
     yield ReportFigure(f"detection_unseen{end}", "Detection of unseen families", words, figure, rows)
     table = family_table(rows, FAMILY_METRICS)
     yield ReportFigure.of_table(f"detection_families{end}", "Detectors and unseen families", words, rows, table)
+
+
+def _counted(rows: pd.DataFrame, column: str) -> str:
+    """Successful of attacked images by attack or family, such as "FGSM 63 of 120"."""
+    most = rows.groupby(column, sort=False)[["successful", "images"]].max()
+    return ", ".join(f"{display_name(name)} {count:,} of {images:,}" for name, count, images in most.itertuples())
 
 
 def _panels(
@@ -186,7 +194,9 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
             f"Passes and milliseconds: for an image. {NOISE_CONTROL}"
         )
         most = rows[rows["attack"] != NOISE].groupby("attack", sort=False)[["successful", "images"]].max()
-        counts = ", ".join(f"{attack} {count:,} of {images:,}" for attack, count, images in most.itertuples())
+        counts = ", ".join(
+            f"{display_name(attack)} {count:,} of {images:,}" for attack, count, images in most.itertuples()
+        )
         words = caption(about, runs, f"n, successful of attacked images: {counts}.", text, rows)
         name, title = f"detection_table{end}_eps_{eps:.3g}", f"Detectors and attacks at epsilon {eps:.3g}"
         yield ReportFigure.of_table(name, title, words, rows, table)
@@ -332,10 +342,11 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         rows = pd.concat([plain.assign(fit=plain["detector"]), own], ignore_index=True)
         panels, texts = _panels(rows, "fit", {"against clean": "auroc", "against noise": "auroc_noise"})
         text = (
-            f"Rows: detectors that have seen no attack, then the family of attacks that {name} was fitted to on "
-            "validation images; columns: the family of the test images. AUROC of successful attacks at all epsilons "
-            "together, against all clean images and against random-sign noise of the same epsilon; intervals are in "
-            f"the file. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {_SHOWN}"
+            "Rows: detectors that have seen no attack, then the family of attacks that "
+            f"{display_name(str(name))} was fitted to on validation images; columns: the family of the test images. "
+            "AUROC of successful attacks at all epsilons together, against all clean images and against random-sign "
+            f"noise of the same epsilon; intervals are in the file. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. "
+            f"{_SHOWN}"
         )
         words = caption(text, [run], _n(own), _ONE_SEED)
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)

@@ -23,7 +23,7 @@ from dovision.report.plots import (
     with_legend,
 )
 from dovision.report.report_figure import Caption, FigureComponent, ReportFigure, caption, span
-from dovision.report.style import FAINT, INK, LINE, MARKERS, BestText, canvas, series, styled
+from dovision.report.style import FAINT, INK, LINE, MARKERS, BestText, canvas, panels_across, series, styled
 from dovision.store.display_names import component_text, display_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
 from dovision.store.run_record import Run
@@ -207,9 +207,13 @@ def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
 def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[str, float]) -> Figure:
     """The mean of each metric for each explainer, side by side: filled over all cases, hollow over the correct ones."""
     explainers = list(dict.fromkeys(frame["explainer"]))
-    figure = canvas(1.4 + 0.85 * len(titles), 0.7 + 0.2 * len(explainers))
-    panels = figure.subplots(1, len(titles), sharey=True, squeeze=False)[0]
-    for axes, (metric, title) in zip(panels, titles.items(), strict=True):
+    across = min(len(titles), panels_across(0.85, margin=1.4))
+    down = -(-len(titles) // across)
+    figure = canvas(1.4 + 0.85 * across, (0.7 + 0.2 * len(explainers)) * down)
+    panels = figure.subplots(down, across, sharey=True, squeeze=False)
+    for axes in panels.flat[len(titles) :]:
+        axes.remove()
+    for axes, (metric, title) in zip(panels.flat, titles.items(), strict=False):
         for cases, shift in ((map_summary.ALL, -0.12), (map_summary.CORRECT, 0.12)):
             rows = frame[(frame["metric"] == metric) & (frame["cases"] == cases)].set_index("explainer")
             for place, explainer in enumerate(explainers):
@@ -223,7 +227,8 @@ def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         axes.locator_params(axis="x", nbins=3)
-    name_rows(panels[0], map(display_name, explainers))
+    for axes in panels[:, 0]:
+        name_rows(axes, map(display_name, explainers))
     return figure
 
 
