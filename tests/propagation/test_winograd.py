@@ -10,7 +10,7 @@ from torch import nn
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
 from dovision.propagation.incremental import Incremental
-from dovision.propagation.kernels.winograd import TILE, Winograd
+from dovision.propagation.kernels.winograd import TILE_SIDE, Winograd
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def test_other_images_change_no_bit(count, filters):
 
 def test_tiles_of_a_window_have_the_bits_of_the_map(filters):
     kernel, image = Winograd(*filters, (1, 1)), images(3, 15, 14)
-    whole = kernel(image)[..., TILE : 3 * TILE, TILE : 2 * TILE]
-    window = image[..., TILE - 1 : 3 * TILE + 1, TILE - 1 : 2 * TILE + 1]
+    whole = kernel(image)[..., TILE_SIDE : 3 * TILE_SIDE, TILE_SIDE : 2 * TILE_SIDE]
+    window = image[..., TILE_SIDE - 1 : 3 * TILE_SIDE + 1, TILE_SIDE - 1 : 2 * TILE_SIDE + 1]
     assert torch.equal(kernel.of_tiles(window.movedim(1, -1)).movedim(-1, 1), whole)
 
 

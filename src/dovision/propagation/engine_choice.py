@@ -21,10 +21,10 @@ from dovision.propagation.graph_passes import (
     fold_batch_norm,
     join_channel_shuffle,
     lay_out_channels_last,
-    save_products,
     take_splits_apart,
 )
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.kernels.passes import pack_linear, save_products
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
 from dovision.propagation.plain import CleanPass, Plain
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 SITES = 4  # of a classifier that are kept; each holds copies of the convolutions' weights
 WORTH_IT = 0.9  # the share of the operations of whole passes up to which incremental ones are taken
 TUNED = 0.8  # time of a traced convolution, in channels_last and with its batch-norm, over the classifier's own
-TOLERANCES = (1e-5, 1e-5, 1.0)  # of an engine, in probability: with all graph passes, without saved products, with none
+TOLERANCES = (1e-5, 1e-5, 1.0)  # of an engine, in probability: with all graph passes, without other kernels, with none
 _Region = tuple[int, ...] | None
 
 
@@ -227,7 +227,7 @@ def _engine(known: KnownSite, classifier: Classifier, image: Tensor, number: int
         if number < len(TOLERANCES) - 1:
             graph = fold_batch_norm(graph)
         if number == 0 and on_processor and not torch.is_autocast_enabled("cpu"):
-            graph = save_products(graph)
+            graph = pack_linear(save_products(graph))
         if on_processor:
             graph = lay_out_channels_last(graph)
         known.engines.append(Incremental(graph, on_processor))

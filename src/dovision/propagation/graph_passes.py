@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from dovision.propagation.graph import Graph, Method, PartOf, Step
-from dovision.propagation.kernels.winograd import LEAST_CHANNELS, Winograd
+from dovision.propagation.kernels.packed_linear import PackedLinear
+from dovision.propagation.kernels.winograd import Winograd
 
 _SPLITS = (torch.split, torch.chunk, Method("split"), Method("chunk"))
 _IDENTITIES = (nn.Identity, nn.Dropout, nn.Dropout2d)  # in eval mode
@@ -99,7 +100,10 @@ def fold_batch_norm(graph: Graph) -> Graph:
             continue
         if convolution.function is not F.conv2d or readers[convolution] != 1:
             continue
-        settings, statistics = _named(convolution, CONVOLUTION), {"eps": 1e-5} | _named(norm, BATCH_NORM)
+        settings, statistics = (
+            named_arguments(convolution, CONVOLUTION),
+            {"eps": 1e-5} | named_arguments(norm, BATCH_NORM),
+        )
         if statistics.get("training") or len(convolution.inputs()) > 1 or len(norm.inputs()) > 1:
             continue
         of_norm: Any = (statistics.get(name) for name in ("running_mean", "running_var", "eps", "weight", "bias"))
@@ -151,7 +155,7 @@ def lay_out_channels_last(graph: Graph) -> Graph:
     steps = []
     for step in graph.steps:
         if step.function is F.conv2d:
-            settings = _named(step, CONVOLUTION)
+            settings = named_arguments(step, CONVOLUTION)
             if isinstance(settings["weight"], Tensor):
                 weight, source = settings["weight"].detach(), settings.pop("input")
                 if weight.shape[1] == 1 and settings.get("groups", 1) == 1 and isinstance(source, Step):
@@ -164,21 +168,6 @@ def lay_out_channels_last(graph: Graph) -> Graph:
     return replace(graph, steps=tuple(steps))
 
 
-def save_products(graph: Graph) -> Graph:
-    """The graph with convolutions of 3 x 3 places and many channels by fewer products, see `winograd`."""
-    for step in graph.steps:
-        if step.function is F.conv2d:
-            settings = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1} | _named(step, CONVOLUTION)
-            weight, padding = settings["weight"], settings["padding"]
-            fixed = isinstance(weight, Tensor) and weight.shape[2:] == (3, 3) and weight.dtype == torch.float32
-            single = settings["groups"] == 1 and {settings["stride"], settings["dilation"]} <= {1, (1, 1)}
-            if fixed and single and min(weight.shape[:2]) >= LEAST_CHANNELS and padding in (0, 1, (0, 0), (1, 1)):
-                padding = (padding, padding) if isinstance(padding, int) else padding
-                step.function = Winograd(weight.detach(), settings["bias"], padding)
-                step.args, step.kwargs = (settings["input"],), {}
-    return graph
-
-
 def use_in_place(graph: Graph, stored: set[Step]) -> None:
     """Let an activation write into its operand, where nothing else reads it and it is not to be stored."""
     readers = graph.readers()
@@ -186,7 +175,7 @@ def use_in_place(graph: Graph, stored: set[Step]) -> None:
         source = step.args[0] if step.args else None
         if not isinstance(source, Step) or source in stored or readers[source] > 1:
             continue
-        if source.function not in MAKE_NEW and not isinstance(source.function, Winograd):
+        if source.function not in MAKE_NEW and not isinstance(source.function, (Winograd, PackedLinear)):
             continue
         if step.function is F.relu:
             step.function = torch.relu_
@@ -195,5 +184,6 @@ def use_in_place(graph: Graph, stored: set[Step]) -> None:
             step.function.__dict__["inplace"] = True
 
 
-def _named(step: Step, names: tuple[str, ...]) -> dict[str, Any]:
+def named_arguments(step: Step, names: tuple[str, ...]) -> dict[str, Any]:
+    """The arguments of a step by their names."""
     return dict(zip(names, step.args, strict=False)) | step.kwargs

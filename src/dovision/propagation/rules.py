@@ -20,20 +20,22 @@ import torchvision.ops
 from torch import Tensor, nn
 
 from dovision.propagation.graph import Method, PartOf, Step
-from dovision.propagation.kernels.winograd import TILE, Winograd
+from dovision.propagation.kernels.packed_linear import PackedLinear
+from dovision.propagation.kernels.winograd import TILE_SIDE, Winograd
 from dovision.propagation.patch import Map, Padding, Patch, gather, paste
 from dovision.propagation.spans import Index, Span, Window
 
 Rule = Callable[..., "Patch | None"]
 Pair = int | tuple[int, int]
 
+_KINDS = (nn.Module, PartOf, Winograd, PackedLinear)  # of functions whose rule goes by their type
 ALMOST_ALL = 0.8  # the share of a map from which on a patch costs more than it saves
 
 
 def rule_of(step: Step) -> Rule | None:
     """The rule of a step's operator, if there is one that knows its arguments by the names they are given."""
     function = step.function
-    rule = RULES.get(type(function) if isinstance(function, (nn.Module, PartOf, Winograd)) else function)
+    rule = RULES.get(type(function) if isinstance(function, _KINDS) else function)
     if rule is None:
         return None
     try:
@@ -69,8 +71,8 @@ def winograd(output: Map, input: Map) -> Patch | None:
     down, across = (Window(3, 1, padding, 1) for padding in kernel.padding)
     rows = down.outputs(input.patch.rows, output.size[0])
     columns = across.outputs(input.patch.columns, output.size[1])
-    tall, wide = rows.of_tiles(TILE, output.size[0]), columns.of_tiles(TILE, output.size[1])
-    grid = [-(-length // TILE) * TILE for length in output.size]
+    tall, wide = rows.of_tiles(TILE_SIDE, output.size[0]), columns.of_tiles(TILE_SIDE, output.size[1])
+    grid = [-(-length // TILE_SIDE) * TILE_SIDE for length in output.size]
     if input.channel_axis != 1 or almost_all(grid, tall, wide):
         return None
     margin = (*down.margin(input.size[0], grid[0]), *across.margin(input.size[1], grid[1]))
@@ -359,6 +361,7 @@ RULES: dict[Any, Rule] = dict.fromkeys(POINTWISE, pointwise) | {
     F.prelu: mixes_channels(1),
     F.channel_shuffle: mixes_channels(1),
     F.linear: mixes_channels(3),
+    PackedLinear: mixes_channels(3),
     F.layer_norm: layer_norm,
     F.pad: pad,
     F.interpolate: interpolate,

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-TILE = 4  # results a side
-_READ = TILE + 2  # values that they are computed from
+TILE_SIDE = 4  # results a side
+_READ = TILE_SIDE + 2  # values that they are computed from
 _POINTS = (0.0, 0.65, -0.65, 1.5, -1.5)  # half the rounding of 0, 1, -1, 2, -2
 LEAST_CHANNELS = 128  # below, the transforms take as long as the products that are saved
 
@@ -32,7 +32,7 @@ def _transforms(points: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.nda
     products = np.array([np.prod(point - each) for point, each in zip(at, others, strict=True)])
     last = np.eye(_READ)[-1:]
     of_filter = np.concatenate([at[:, None] ** np.arange(3) / products[:, None], last[:, -3:]])
-    back = np.concatenate([at[:, None] ** np.arange(TILE), last[:, -TILE:]]).T
+    back = np.concatenate([at[:, None] ** np.arange(TILE_SIDE), last[:, -TILE_SIDE:]]).T
     return read, of_filter, back
 
 
@@ -58,22 +58,22 @@ class Winograd:
         """The convolution of whole maps, (N, C, H, W)."""
         (down, across), size = self.padding, input.shape[2:]
         height, width = size[0] + 2 * down - 2, size[1] + 2 * across - 2
-        more = -height % TILE, -width % TILE
+        more = -height % TILE_SIDE, -width % TILE_SIDE
         padded = F.pad(input.movedim(1, -1), (0, 0, across, across + more[1], down, down + more[0]))
         return self.of_tiles(padded)[:, :height, :width].movedim(-1, 1)
 
     def of_tiles(self, read: Tensor) -> Tensor:
         """The results of whole tiles, shape (N, H, W, K), from what they read, shape (N, H + 2, W + 2, C)."""
         images, channels = len(read), read.shape[3]
-        down, across = ((size - 2) // TILE for size in read.shape[1:3])
+        down, across = ((size - 2) // TILE_SIDE for size in read.shape[1:3])
         image, row, column, _ = read.stride()
         tiles = read.as_strided(
             (_READ, _READ, images, down, across, channels),
-            (row, column, image, TILE * row, TILE * column, read.stride(3)),
+            (row, column, image, TILE_SIDE * row, TILE_SIDE * column, read.stride(3)),
             read.storage_offset(),
         )
         transformed = (_OF_READ @ tiles.reshape(_READ**2, -1)).view(_READ**2, -1, channels)
         products = torch.bmm(transformed, self.weight).view(_READ**2, -1)
-        results = (_BACK @ products).view(TILE, TILE, images, down, across, -1)
-        joined = results.permute(2, 3, 0, 4, 1, 5).reshape(images, TILE * down, TILE * across, -1)
+        results = (_BACK @ products).view(TILE_SIDE, TILE_SIDE, images, down, across, -1)
+        joined = results.permute(2, 3, 0, 4, 1, 5).reshape(images, TILE_SIDE * down, TILE_SIDE * across, -1)
         return joined if self.bias is None else joined.add_(self.bias)

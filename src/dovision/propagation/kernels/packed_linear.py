@@ -1,0 +1,56 @@
+"""Linear layers of fixed weights, packed for the processor, with the activation that follows.
+
+torch's own call packs the weights in each pass again, and writes each result before an activation reads it again.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.flop_counter import register_flop_formula
+
+_OPS = torch.ops.mkldnn
+_NAMES = ("_reorder_linear_weight", "_linear_pointwise")
+_ROWS = 1024  # that the packing is made for; others are as exact
+JOINED_ACTIVATIONS: dict[Any, tuple[str, str]] = {  # name and algorithm of oneDNN
+    **dict.fromkeys((F.relu, nn.ReLU), ("relu", "")),
+    **dict.fromkeys((F.gelu, nn.GELU), ("gelu", "none")),
+}
+
+
+class PackedLinear:
+    """A linear layer.
+
+    Args:
+        weight: shape (K, C), float32.
+        bias: shape (K,).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.weight = _OPS._reorder_linear_weight(weight, _ROWS)
+        self.bias = bias
+        self.activation = ("none", "")
+
+    def __call__(self, input: Tensor) -> Tensor:
+        name, algorithm = self.activation
+        result: Tensor = _OPS._linear_pointwise(input, self.weight, self.bias, name, [], algorithm)
+        return result
+
+
+def can_pack() -> bool:
+    """Return whether torch has this kernel here and may use it."""
+    usable = torch._C._has_mkldnn and torch._C._get_mkldnn_enabled()
+    return usable and platform.machine() in ("x86_64", "AMD64") and all(hasattr(_OPS, name) for name in _NAMES)
+
+
+def _operations(input: Any, weight: Any, *others: Any, out_shape: Any) -> int:
+    return 2 * math.prod(input) * int(weight[0])
+
+
+if can_pack():
+    register_flop_formula([_OPS._linear_pointwise])(_operations)
