@@ -14,6 +14,7 @@ import torch
 from hydra.errors import InstantiationException
 from PIL import Image
 
+import dovision
 from dovision.datasets.table import Table
 from dovision.types import SPLITS, Box
 from made_medical import write_dicom, write_nifti
@@ -519,8 +520,18 @@ def test_a_parquet_file_that_is_cut_off_is_refused(root):
     assert "rows.parquet must be a whole parquet file:" in refusal(root, {"manifest": "rows.parquet"})
 
 
+def items_by_name(dataset):
+    """Each image of all splits with its group."""
+    tables = {split: dataset.table(split) for split in SPLITS}
+    return {
+        name: (dataset.split(split)[sample], group)
+        for split, table in tables.items()
+        for sample, (name, group) in enumerate(zip(table["name"], table["group"], strict=True))
+    }
+
+
 @pytest.mark.real
-def test_the_films_of_the_nih_are_read_by_their_own_table(real_data):
+def test_the_films_of_the_nih_are_read_by_their_own_table_as_by_their_own_reader(real_data):
     folder = real_data / "nih"
     entries = pd.read_csv(folder / "Data_Entry_2017.csv").rename(columns=str.strip)
     there = {path.name for path in (folder / "images").glob("*.png")}
@@ -542,3 +553,10 @@ def test_the_films_of_the_nih_are_read_by_their_own_table(real_data):
     )
     assert sum(len(dataset.split(split)) for split in SPLITS) == 64
     assert len(dataset.bad_files) == 2
+    settings = {"root": str(folder), "classes": classes, "shape": [1, 64, 64], "split": "patients", "store_size": None}
+    own, theirs = (items_by_name(each) for each in (dataset, dovision.component("dataset", "chest_xray14", settings)))
+    assert own.keys() == theirs.keys()
+    for name, (item, group) in own.items():
+        assert torch.equal(item.image, theirs[name][0].image)
+        assert torch.equal(item.label, theirs[name][0].label)
+        assert group == theirs[name][1]
