@@ -520,6 +520,17 @@ def test_a_parquet_file_that_is_cut_off_is_refused(root):
     assert "rows.parquet must be a whole parquet file:" in refusal(root, {"manifest": "rows.parquet"})
 
 
+def test_the_nihs_table_of_boxes_is_read_as_it_was_published(root, caplog):
+    """Its header has three empty cells behind the last column, its rows have none, and its numbers are x, y, w, h."""
+    rows = ["path,Finding Label,Bbox [x,y,w,h],,,", *(f"images/{row}.png,cat,2,3,10.4,8" for row in range(12))]
+    (root / "boxes.csv").write_text("\n".join(rows))
+    dataset = open_table(root, {"boxes": "boxes.csv"})
+    box = dataset.boxes("test").iloc[0]
+    assert Box(*box[["top", "left", "bottom", "right"]]) == Box(3, 2, 11, 12)
+    assert box["label"] is None
+    assert "boxes.csv has no column 'label': its boxes speak for no class" in caplog.text
+
+
 def items_by_name(dataset):
     """Each image of all splits with its group."""
     tables = {split: dataset.table(split) for split in SPLITS}

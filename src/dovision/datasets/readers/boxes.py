@@ -18,7 +18,12 @@ _CORNERS = (
     ("x_min", "y_min", "x_max", "y_max"),
     ("x1", "y1", "x2", "y2"),
 )
-_SIZES = (("left", "top", "width", "height"), ("x", "y", "width", "height"), ("x", "y", "w", "h"))
+_SIZES = (
+    ("left", "top", "width", "height"),
+    ("x", "y", "width", "height"),
+    ("x", "y", "w", "h"),
+    ("Bbox [x", "y", "w", "h]"),  # of the NIH's table
+)
 BOX_FIELDS = ["row", "object", "label", "top", "left", "bottom", "right"]  # of `file_boxes`, in pixels of the file
 
 

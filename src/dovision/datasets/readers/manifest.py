@@ -129,6 +129,7 @@ def _csv(path: Path, text: str, kind: str) -> pd.DataFrame:
         for number, cells in enumerate(reader, 1):
             if not any(cell.strip() for cell in cells):
                 continue
+            cells = _without_empty_end(cells, 0 if header is None else len(header))
             if header is None:
                 header = _header(path, cells)
             elif len(cells) != len(header):
@@ -145,6 +146,12 @@ def _csv(path: Path, text: str, kind: str) -> pd.DataFrame:
         ) from error
     found = pd.DataFrame(rows, columns=header, index=numbers_of, dtype=object)
     return found[[name for name in found if name]]
+
+
+def _without_empty_end(cells: list[str], width: int) -> list[str]:
+    """The cells without the empty ones at the end, behind the columns that have a name, as some tables have them."""
+    used = next((place for place in range(len(cells), width, -1) if cells[place - 1].strip()), min(width, len(cells)))
+    return cells[:used]
 
 
 def _header(path: Path, cells: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,7 @@ from dovision.io.images import BadFile
 from dovision.runtime.progress import DISPLAY
 from dovision.types import SPLITS
 
+log = logging.getLogger(__name__)
 NAME, FILE, NUMBER = f"{MADE}name", f"{MADE}file", f"{MADE}number"
 
 
@@ -149,6 +151,8 @@ def boxes_of_images(
     wrong = ~names.isin(records["name"]) & ~names.isin(known or ())
     table.refuse(columns.path, wrong, "the path of an image of the dataset")
     own = columns.label if columns.label in table.cells else None
+    if own is None:
+        log.warning("%s has no column %r: its boxes speak for no class", path, columns.label)
     labels = pd.Series("", names.index) if own is None else table.cells[own]
     return file_boxes(table, records, names, labels, classes)
 
