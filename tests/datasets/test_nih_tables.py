@@ -108,8 +108,8 @@ def test_a_row_longer_than_the_header_is_refused_with_its_line(nih_root, name, l
         assert all(map(pd.DataFrame.equals, read_all(nih_root), before))
     lines[line - 1] += ",,,7"
     (nih_root / name).write_text("\n".join(lines))
-    width = lines[0].count(",") + 1
-    with pytest.raises(ValueError, match=rf"{name} .* the header has {width} cells, but line {line} has .*,7'. Mend"):
+    width = lines[0].rstrip(",").count(",") + 1
+    with pytest.raises(ValueError, match=rf"{name} .* as the header, {width}, but row {line} has .*,7'. Quote"):
         read_all(nih_root)
     assert not recwarn
 

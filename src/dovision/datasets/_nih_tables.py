@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from dovision import checks
+from dovision.datasets.readers.manifest import read_manifest
 from dovision.io import files
 
 FINDINGS = (
@@ -66,7 +65,7 @@ def read_entries(root: Path) -> pd.DataFrame:
         ValueError: the table lacks a column, or a row has no patient, an unknown label or another row's image.
     """
     path = _locate(root, ENTRY_TABLES)
-    table = _read(path).rename(columns=_COLUMNS)
+    table = read_manifest(path, path.name).cells.rename(columns=_COLUMNS)
     wanted = list(dict.fromkeys(_COLUMNS.values()))
     missing = [column for column in wanted if column not in table]
     if missing:
@@ -81,7 +80,7 @@ def read_entries(root: Path) -> pd.DataFrame:
             rule = f"must have labels of ChestX-ray14, got {unknown[0]!r}.{checks.suggestion(unknown[0], FINDINGS)}"
             _refuse(path, table, table["findings"] == findings, rule.rstrip("."))
     age = pd.to_numeric(table["age"].str.removesuffix("Y"), errors="coerce")
-    return table.assign(patient=table["patient"].astype(np.int64), age=age)
+    return table.assign(patient=table["patient"].astype(np.int64), age=age).reset_index(drop=True)
 
 
 def label_matrix(findings: pd.Series[str], classes: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -105,7 +104,7 @@ def read_finding_boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
         ValueError: a row has an unknown label, an image that is not known, or a box outside the film.
     """
     path = _locate(root, BOX_TABLES)
-    table = _read(path).iloc[:, :6].set_axis(["name", "label", *_EDGES], axis=1)
+    table = read_manifest(path, path.name).cells.iloc[:, :6].set_axis(["name", "label", *_EDGES], axis=1)
     table["label"] = table["label"].replace("Infiltrate", "Infiltration")
     _refuse(path, table, ~table["label"].isin(FINDINGS), "must have one of the 14 labels")
     _refuse(path, table, ~table["name"].isin(known), "must be of an image of the entry table")
@@ -117,7 +116,7 @@ def read_finding_boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
     name = table["label"] + number.astype(str).where(number > 1, "")
     edges = {"top": top, "left": left, "bottom": top + height, "right": left + width}
     whole = {edge: value.round().astype(np.int64) for edge, value in edges.items()}
-    return table[["name", "label"]].assign(object=name, **whole)
+    return table[["name", "label"]].assign(object=name, **whole).reset_index(drop=True)
 
 
 class Lists(NamedTuple):
@@ -158,31 +157,6 @@ def _locate(root: Path, names: Sequence[str]) -> Path:
     )
 
 
-def _read(path: Path) -> pd.DataFrame:
-    """All cells as text; columns without a name, at the end of some versions, never become an index."""
-    data = (files.unzipped if path.suffix == ".gz" else files.read_bytes)(path, files.TEXT)
-    text = _text(path.name, data)
-    try:
-        columns = range(_width(text))
-        return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False, usecols=columns)
-    except (ValueError, OSError, EOFError, csv.Error) as error:
-        why = str(error).rstrip(".")
-        raise ValueError(f"{path} must be a whole table of comma-separated values: {why}.") from error
-
-
-def _width(text: str) -> int:
-    """Number of columns in the header; behind them, rows may only have empty cells."""
-    rows = csv.reader(io.StringIO(text, newline=None))
-    width = len(next(filter(None, rows), ()))
-    for cells in rows:
-        if any(cells[width:]):
-            line, got = rows.line_num, ",".join(cells)
-            raise ValueError(
-                f"the header has {width} cells, but line {line} has {len(cells)}: {got!r}. Mend the table."
-            )
-    return width
-
-
 def _text(name: str, data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
@@ -196,4 +170,6 @@ def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series[bool], rule: str) 
     if len(rows):
         shown = ",".join(map(str, table.iloc[rows[0]]))
         more = f" {len(rows) - 1} more rows are like it." if len(rows) > 1 else ""
-        raise ValueError(f"each row of {path} {rule}, but line {rows[0] + 2} is {shown!r}.{more} Mend the table.")
+        raise ValueError(
+            f"each row of {path} {rule}, but line {table.index[rows[0]]} is {shown!r}.{more} Mend the table."
+        )
