@@ -161,7 +161,7 @@ def test_a_cluster_of_ray_by_address_does_a_job_again_whose_worker_is_killed(clu
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("plugin", "two"),
-    [("submitit_local", "hydra.sweeper.max_batch_size=2"), ("ray", "+hydra.launcher.ray.init.num_cpus=2")],
+    [("submitit_local", "hydra.sweeper.max_batch_size=2"), ("ray", "hydra.launcher.ray.init.num_cpus=2")],
 )
 def test_four_shards_on_two_workers_of_which_one_is_killed_have_the_bytes_of_one_run(small, plugin, two):
     pytest.importorskip(f"hydra_plugins.hydra_{plugin.removesuffix('_local')}_launcher", reason="needs its extra")
@@ -170,8 +170,8 @@ def test_four_shards_on_two_workers_of_which_one_is_killed_have_the_bytes_of_one
     (root / "checkpoints").symlink_to(small.root.parent / "checkpoints")
     shards = ("evaluation.shards=4", "evaluation.shard=range(4)", f"hydra/launcher={plugin}", two)
     done = launched(root, *job, *shards, fault="SIGKILL:*:*:1")
-    assert (root / "fired").exists()
     assert done.returncode == 0, done.stderr
+    assert (root / "fired").exists()
     assert "5 jobs: 5 completed." in done.stderr  # the merged run among them
     assert len(list(root.glob("evaluate/*-of-4"))) == 4
     assert small(*job) == 0
