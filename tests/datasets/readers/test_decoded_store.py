@@ -73,6 +73,7 @@ def test_a_store_has_the_images_of_the_dataset_to_8_bits(kind, tmp_path, monkeyp
     before = dv.component("dataset", kind, stored)
     assert before.facts["images_from_store"] is False
     before.prepare()
+    assert before.facts == {"images_in_store": len(plain.records)}
     after = dv.component("dataset", kind, stored)
     assert after.facts["images_from_store"] is True
     count = len(plain.records)

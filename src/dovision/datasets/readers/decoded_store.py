@@ -179,6 +179,7 @@ class PreparedImages(Images):
                 "store must be a folder for images that are prepared, got None. Such as dataset.store=data/decoded."
             )
         self.store.fill(self.read_record, self.threads)
+        self.facts = {"images_in_store": self.store.count}  # of which this object still reads the files
 
 
 def stamp(path: Path) -> str:
