@@ -126,7 +126,7 @@ def test_the_smallest_region_under_the_pointer_is_read_and_known_objects_are_out
     assert page.locator("#left .object.for").count() == 0
 
 
-def test_condition_and_class_are_picked(open_page, page_of_sweep, sweep):
+def test_condition_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
     page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
     page.locator("#left .pick-condition").select_option("epsilon 0.2")
