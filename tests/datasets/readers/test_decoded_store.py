@@ -117,11 +117,14 @@ def test_a_kill_loses_a_shard_at_most_and_the_same_command_makes_the_rest(tmp_pa
 def test_a_changed_file_is_decoded_again_with_its_shard_alone(tmp_path, caplog):
     (tmp_path / "data").mkdir()
     stored = {**write_table(tmp_path / "data"), "store": str(tmp_path / "store")}
+    path = tmp_path / "data" / "11.png"
+    Image.new("L", (26, 30), 100).save(path, compress_level=0)
+    old = path.stat()
     dv.component("dataset", "table", stored).prepare()
     before = {path.name for path in (tmp_path / "store").glob("*.npy")}
-    path = tmp_path / "data" / "11.png"
-    Image.new("L", (26, 30), 200).save(path)
-    os.utime(path, ns=(1, 1))
+    Image.new("L", (26, 30), 200).save(path, compress_level=0)
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
     changed = dv.component("dataset", "table", stored)
     assert changed.facts["images_from_store"] is False
     changed.prepare()

@@ -183,9 +183,9 @@ class PreparedImages(Images):
 
 
 def stamp(path: Path) -> str:
-    """Size and time of a file, which change where its content does."""
+    """Size and times of a file; that of its last change is new also where a copy keeps the date of what it copies."""
     status = path.stat()
-    return f"{status.st_size} {status.st_mtime_ns}"
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _digest(shape: Shape, keys: Sequence[str]) -> str:
