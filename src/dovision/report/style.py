@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter
 from matplotlib.transforms import BboxBase
 
 from dovision.io.atomic import replacing
@@ -108,9 +110,9 @@ def panels_across(width: float, margin: float = 0.5) -> int:
 
 @styled
 def wrap_text(figure: Figure) -> None:
-    """Break titles wider than their panel, and labels of axes that leave the canvas, into lines; then keep places."""
+    """Break titles and labels that have no room into lines, leave out numbers that would overlap; then keep places."""
     figure.draw_without_rendering()
-    if any([_wrapped(axes, figure.bbox) for axes in figure.axes]):
+    if any([_wrapped(axes, figure.bbox) | _thinned(axes) for axes in figure.axes]):
         figure.draw_without_rendering()
         figure.draw_without_rendering()  # a second time, since higher titles leave less room to what was measured
     figure.set_layout_engine("none")  # the places are found; finding them again is slow
@@ -132,6 +134,30 @@ def _wrapped(axes: Axes, canvas: BboxBase) -> bool:
             text.set_text("\n".join(lines))
             found = True
     return found
+
+
+def _thinned(axes: Axes) -> bool:
+    """Whether an axis kept only every second of its numbers, or fewer, since they overlapped."""
+    found = False
+    for axis, along in ((axes.xaxis, 0), (axes.yaxis, 1)):
+        if isinstance(axis.get_major_locator(), FixedLocator):  # names, none of which can be left out
+            continue
+        ticks = [tick for tick in axis.get_major_ticks() if tick.label1.get_visible() and tick.label1.get_text()]
+        low, high = sorted(axis.get_view_interval())
+        ticks = sorted((tick for tick in ticks if low <= tick.get_loc() <= high), key=lambda tick: tick.get_loc())
+        edges = [tick.label1.get_window_extent().get_points()[:, along] for tick in ticks]
+        gap = 0.25 * TYPE * axes.figure.dpi / 72
+        steps = (step for step in range(1, len(ticks)) if _apart(edges[::step], gap))
+        if (step := next(steps, max(1, len(ticks)))) > 1:
+            axis.set_major_locator(FixedLocator([tick.get_loc() for tick in ticks[::step]]))
+            found = True
+    return found
+
+
+def _apart(edges: Sequence[npt.NDArray[Any]], gap: float) -> bool:
+    """Whether there is a gap, in dots, between each two of intervals (low, high)."""
+    ordered = sorted(edges, key=lambda edge: float(edge[0]))
+    return all(right[0] - left[1] >= gap for left, right in itertools.pairwise(ordered))
 
 
 @styled

@@ -9,6 +9,8 @@ import matplotlib.text
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from matplotlib.axis import Axis
+from matplotlib.transforms import Bbox
 
 from dovision.io.paths import file_name
 from dovision.report.report_figure import Catalogue, FigureComponent, ReportFigure
@@ -71,18 +73,17 @@ def check_sizes(figures: list[ReportFigure], most: float) -> None:
     for one in figures:
         if one.table is None:
             assert one.figure.get_figwidth() in [width for width in WIDTHS if width <= most]
-            if (one.name, most) != ("shortcut", WIDTHS[0]):  # five panels side by side need a page
-                check_places(one)
+            check_places(one)
         sizes = [text.get_fontsize() for text in one.figure.findobj(matplotlib.text.Text) if text.get_text()]
         assert min(sizes) >= 6.5
         assert max(sizes) <= 8
 
 
 def check_places(one: ReportFigure) -> None:
-    """All text lies on the canvas, and no title of a panel runs into another's."""
+    """All text lies on the canvas; no title of a panel runs into another's, and no tick label into its neighbour."""
     wrap_text(one.figure)
     page, least = one.figure.bbox, -0.02 * one.figure.dpi
-    titles = []
+    titles: list[tuple[str, Bbox]] = []
     for axes in one.figure.axes:
         own = [axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
         for text in (each for each in own if each.get_text() and each.get_visible()):
@@ -90,9 +91,31 @@ def check_places(one: ReportFigure) -> None:
             inside = min(box.x0, box.y0, page.x1 - box.x1, page.y1 - box.y1)
             assert inside >= least, (one.name, text.get_text(), box, page)
             titles += [(text.get_text(), box)] if text in own[:2] else []
-    for (name, box), (other, beside) in itertools.combinations(titles, 2):
+        for axis in (axes.xaxis, axes.yaxis):
+            check_apart(one.name, tick_labels(axis))
+    check_apart(one.name, titles)
+
+
+def tick_labels(axis: Axis) -> list[tuple[str, Bbox]]:
+    """The labels that are seen on an axis, with their places; of a slanted one that of its last letter."""
+    low, high = sorted(axis.get_view_interval())
+    ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    seen = [tick.label1 for tick in ticks if tick.label1.get_visible() and axis.get_visible() and axis.axes.axison]
+    return [(text.get_text(), place(text)) for text in seen if text.get_text()]
+
+
+def place(text: matplotlib.text.Text) -> Bbox:
+    box = text.get_window_extent()
+    if text.get_rotation() % 90 == 0:
+        return box
+    letter = text.get_fontsize() * text.figure.dpi / 72
+    return Bbox.from_bounds(box.x1 - letter, box.y1 - letter, letter, letter)
+
+
+def check_apart(name: str, texts: list[tuple[str, Bbox]]) -> None:
+    for (text, box), (other, beside) in itertools.combinations(texts, 2):
         overlap = min(box.x1, beside.x1) - max(box.x0, beside.x0), min(box.y1, beside.y1) - max(box.y0, beside.y0)
-        assert min(overlap) < 1, (one.name, name, other)
+        assert min(overlap) < 1, (name, text, other)
 
 
 def test_a_width_that_no_page_has_is_refused():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ from dovision.functional.effects import RESOLUTION
 from dovision.functional.intervals import MEAN_INTERVALS, mean_interval
 from dovision.report.plots import REFERENCE_MAPS, draw_means, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
-from dovision.report.style import FAINT, INK, canvas, shortened, styled
+from dovision.report.style import FAINT, INK, canvas, panels_across, shortened, styled
 from dovision.store.display_names import component_text, display_name, setting_name
 from dovision.store.map_tables import MAPS_FILE
 from dovision.store.run_record import Run, alike
@@ -25,6 +26,7 @@ from dovision.store.tables import CLEAN
 SHORTCUT = "dataset.shortcut"
 TRUE, PAINTED = "true effect", "box minus control"
 EFFECT, SHARE = "mean effect on\nthe probability", "share of the\nmap's positive part"
+_PANEL = 1.3  # inches that a panel takes at least
 AREA = "area"  # the series of what a uniform map would have
 
 
@@ -106,24 +108,34 @@ def _point(found: pd.DataFrame, value: str) -> dict[str, Any]:
 
 @styled
 def _shortcut_lines(frame: pd.DataFrame) -> Figure:
-    """A row of panels a class, a line a series; panels of one measure share its axis."""
+    """Panels of each class in as many rows as they take, a line a series; panels of one measure share its axis."""
     classes, titles, names = (list(dict.fromkeys(frame[column])) for column in ("class", "panel", "series"))
-    figure = canvas(0.6 + 1.6 * len(titles), 0.8 + 1.8 * len(classes))
-    panels = figure.subplots(len(classes), len(titles), squeeze=False, sharex=True)
+    columns = min(len(titles), panels_across(_PANEL))
+    rows = -(-len(titles) // columns)
+    figure = canvas(0.5 + _PANEL * columns, 0.9 + 1.7 * rows * len(classes))
+    panels = figure.subplots(rows * len(classes), columns, squeeze=False, sharex=True)
+    heads = set(frame.drop_duplicates("measure")["panel"])  # the first panel of each measure
     first: dict[str, Axes] = {}  # of each measure
-    for (row, column), axes in np.ndenumerate(panels):
-        chosen = frame[frame["panel"] == titles[column]]
-        measure = str(chosen["measure"].iloc[0])
+    for place, (label, title) in enumerate(itertools.product(classes, titles)):
+        row, column = divmod(place % len(titles), columns)
+        axes = panels[place // len(titles) * rows + row, column]
+        chosen = frame[(frame["panel"] == title) & (frame["class"] == label)].sort_values("x")
+        measure = str(frame.loc[frame["panel"] == title, "measure"].iloc[0])
         axes.sharey(first.setdefault(measure, axes))
-        for name, rows in chosen[chosen["class"] == classes[row]].sort_values("x").groupby("series", sort=False):
+        for name, series in chosen.groupby("series", sort=False):
             look: dict[str, Any] = {"color": FAINT, "linestyle": ":" if name == AREA else "-"}
             compared = name in (*REFERENCE_MAPS, AREA)  # series that are there for comparison
-            draw_means(axes, rows["x"], rows, names.index(name), display_name(str(name)), **(look if compared else {}))
+            own = look if compared else {}
+            draw_means(axes, series["x"], series, names.index(name), display_name(str(name)), **own)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.grid(axis="y")
-        axes.set_title(titles[column] if len(classes) == 1 else f"{titles[column]}\n{shortened(classes[row], 20)}")
-        if first[measure] is panels[0, column]:
+        axes.set_title(title if len(classes) == 1 else f"{title}\n{shortened(label, 20)}")
+        if column == 0 or titles[place % len(titles)] in heads:
             axes.set_ylabel(measure)
-    for axes in panels[-1]:
-        axes.set_xlabel(setting_name(SHORTCUT))
+        if row == rows - 1 or place % len(titles) + columns >= len(titles):  # no panel of the class below it
+            axes.set_xlabel(textwrap.fill(setting_name(SHORTCUT), 16))
+            axes.tick_params(labelbottom=True)
+    for axes in panels.flat:
+        if not axes.get_title(loc="left"):
+            axes.set_axis_off()
     return with_legend(figure)
