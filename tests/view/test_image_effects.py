@@ -46,7 +46,7 @@ def test_a_map_that_is_measured_a_few_units_at_a_time_is_that_of_the_notebook(sh
 
 def test_an_attacked_image_is_that_of_the_attack(shown):
     attack = dv.PGD(eps="16/255", steps=3, seed=5)
-    attacked = shown.attacked(attack)
+    attacked = shown.attacked(attack, lambda: None)
     assert torch.equal(attacked.batch.image, attack(shown.batch, shown.classifier))
     assert attacked.batch.label.tolist() == shown.batch.label.tolist()
 

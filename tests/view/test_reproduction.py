@@ -7,8 +7,10 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import dovision as dv
 from dovision.cli import evaluate
 from dovision.store.run_record import read_run
 from dovision.store.tables import read_effects
@@ -105,6 +107,18 @@ def test_a_channel_is_measured_again_in_a_cell(session, unpack):
     exec((folder / "cell.py").read_text(), names)
     assert names["found"].effect[0, 0, rows[0]["number"]].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
     assert f"intervention.site={site}" in session.texts(asked)["command"]
+
+
+def test_what_is_drawn_at_random_is_drawn_again_in_a_cell(session, unpack):
+    shown = session.open_sample(5)
+    asked = {"image": shown["image"], "mask": region(session, shown["image"]), "fill": {"name": "noise"}}
+    rows = session.effect(asked)["rows"]
+    folder = unpack(session.saved(asked))
+    names = {}
+    exec((folder / "cell.py").read_text(), names)
+    assert names["found"].effect[0, 0, rows[0]["number"]].item() == pytest.approx(rows[0]["effect"], abs=1e-6)
+    other = dv.effect_map(names["classifier"], names["image"], names["intervention"])  # as if it were sample 0
+    assert not torch.equal(other.effect, names["found"].effect)
 
 
 def test_a_run_is_opened_with_its_images_and_weights(session, run):

@@ -2,6 +2,7 @@
 
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -14,7 +15,7 @@ from dovision.view.worker import Worker
 def address(opened, serve):
     pytest.importorskip("starlette", reason="needs the extra view")
     worker = Worker()
-    yield serve(application(ViewSession(opened), worker, LOOPBACK))
+    yield serve(application(ViewSession(opened, worker.pause), worker, LOOPBACK))
     worker.close()
 
 
@@ -52,6 +53,19 @@ def test_a_map_is_measured_in_the_background(address, ask):
         if found["done"] == found["units"]:
             break
     assert (found["done"], len(found["values"])) == (16, 16)
+
+
+def test_an_attack_lets_a_brush_through_and_is_ended_by_the_next(address, ask):
+    image = ask(f"{address}/sample", {"sample": 0})[1]["image"]
+    endless = {"name": "pgd", "eps": "8/255", "settings": {"steps": 10_000_000}}
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(ask, f"{address}/attack", {"image": image, "attack": endless})
+        unit = {"site": "relu", "kind": "channel", "number": 5, "value": {"name": "zero"}}
+        assert ask(f"{address}/effect", {"image": image, "unit": unit})[0] == 200
+        assert not first.done()
+        second = ask(f"{address}/attack", {"image": image, "attack": {"name": "fgsm", "eps": "8/255"}})
+        assert second[0] == 200
+        assert first.result(5) == (409, {"error": "another attack was asked for since, or another image."})
 
 
 def test_another_page_and_another_name_of_this_machine_are_refused(address, ask):

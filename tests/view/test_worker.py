@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from dovision.view.worker import Worker
+from dovision.view.worker import Overtaken, Worker
 
 
 @pytest.fixture
@@ -67,3 +67,54 @@ def test_work_of_a_name_takes_the_place_of_what_was_begun_before_and_its_error_e
     worker.ask(lambda: worker.begin("other", last()))
     assert ended.wait(5)
     assert "map has failed" in caplog.text
+
+
+def test_a_long_question_is_paused_for_others_and_ended_by_one_of_its_topic(worker):
+    begun = threading.Event()
+
+    def long():
+        begun.set()
+        while True:
+            worker.pause()
+
+    def meanwhile():
+        worker.pause()  # does nothing: answers are not given inside one another
+        return "a brush"
+
+    ends = []
+
+    def ask():
+        with pytest.raises(Overtaken):
+            worker.ask(long, "attack")
+        ends.append("overtaken")
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    assert begun.wait(5)
+    assert worker.ask(meanwhile) == "a brush"
+    assert ends == []
+    assert worker.ask(lambda: "the next attack", "attack") == "the next attack"
+    asker.join(5)
+    assert ends == ["overtaken"]
+
+
+def test_the_worker_closes_after_a_long_question():
+    worker = Worker()
+    begun, go = threading.Event(), threading.Event()
+
+    def long():
+        begun.set()
+        assert go.wait(5)
+        worker.pause()
+        return 7
+
+    ends = []
+    asker = threading.Thread(target=lambda: ends.append(worker.ask(long, "attack")))
+    asker.start()
+    assert begun.wait(5)
+    closer = threading.Thread(target=worker.close)
+    closer.start()
+    go.set()
+    closer.join(5)
+    asker.join(5)
+    assert ends == [7]

@@ -33,7 +33,7 @@ def view(settings: ViewSettings) -> None:
         raise ValueError(str(error)) from error
     worker = Worker()
     with DISPLAY.job(["data", "classifier"]):
-        session = ViewSession(worker.ask(lambda: opened_network.of_settings(settings)))
+        session = ViewSession(worker.ask(lambda: opened_network.of_settings(settings)), worker.pause)
     local = settings.host in LOOPBACK
     app = application(session, worker, LOOPBACK if local else ("*",))
     with listening(settings.host, settings.port) as own:

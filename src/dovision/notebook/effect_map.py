@@ -98,7 +98,7 @@ class EffectResult:
 
 def effect_map(
     classifier: Classifier,
-    image: Tensor,
+    image: Tensor | Batch,
     intervention: Intervention,
     target: int | str | Tensor | None = None,
     label: Tensor | None = None,
@@ -110,11 +110,13 @@ def effect_map(
 
     Args:
         classifier: of images in [0, 1]; see `wrap` for a plain torch module.
-        image: shape (B, C, H, W) in [0, 1], of the network's type and device; see `to_batch` for PIL images.
+        image: shape (B, C, H, W) in [0, 1], of the network's type and device; see `to_batch` for PIL images. Or a
+            Batch, whose labels are taken, and whose sample numbers seed its random draws (of a tensor 0, 1, ...).
         intervention: such as PixelGrid(7, 7).
         target: the class whose effects are painted, its name or number, or a number for each image, shape (B,) int64;
             None is each image's most probable one.
-        label: shape (B,) or (B, K), for interventions that need it (an attack); None is the prediction.
+        label: shape (B,) or (B, K), for interventions that need it (an attack); None is that of the Batch, or the
+            prediction.
         chunk: (image, unit) pairs a pass, 16 at least; "auto" follows from shapes.
 
     Returns:
@@ -134,12 +136,11 @@ def effect_map(
     """
     checks.instance("classifier", classifier, Classifier, "a Classifier, as wrap(network, classes) makes one")
     checks.instance("intervention", intervention, Intervention, "an intervention such as PixelGrid(7, 7)")
-    task, images = classifier.task, len(checks.image_batch(image))
-    chosen = None if target is None else _targets(target, images, task)
-    if label is not None:
-        checks.labels(label, images, len(task.classes), task.multilabel)
+    task = classifier.task
     with torch.inference_mode(False):  # an attack needs gradients
-        image = image.detach().clone()
+        batch = _batch_of(image, label, task)
+        image = batch.image
+        chosen = None if target is None else _targets(target, len(image), task)
         logits = checked_logits(classifier, image)
         if ending := _ending(classifier, image, logits):
             what, own = ENDINGS[ending], "sigmoid" if task.multilabel else "softmax"
@@ -148,9 +149,8 @@ def effect_map(
                 f"and effects are measured behind both. Wrap the network without its {ending}.",
                 stacklevel=2,
             )
-        label = task.prediction(task.probability(logits)) if label is None else label.to(image.device)
-        sample = torch.arange(images)
-        batch = Batch(image, label, sample, sample)
+        predicted = task.prediction(task.probability(logits))
+        batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
         intervention = intervention.for_images(batch)
         outcome = Propagation(classifier, intervention, chunk)(batch)
         logit_checks.measurable(outcome.treated, "logits after the intervention")
@@ -158,7 +158,7 @@ def effect_map(
         effect = effects.effect(task.probability(outcome.treated), control.unsqueeze(1).expand_as(outcome.treated))
         chosen = (control.argmax(-1) if chosen is None else chosen).to(effect.device)
         of_target = effect.take_along_dim(chosen.view(-1, 1, 1), dim=2).squeeze(2)
-        painted = _paint(image, intervention, of_target)
+        painted = _paint(batch, intervention, of_target)
         return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes)
 
 
@@ -170,6 +170,18 @@ def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:
     return logit_checks.ending(checked_logits(classifier, noise.to(image)))
 
 
+def _batch_of(image: Tensor | Batch, label: Tensor | None, task: Task) -> Batch:
+    """Copies of the images, with labels, unknown where none are given, and sample numbers."""
+    if not isinstance(image, Batch):
+        sample = torch.arange(len(checks.image_batch(image)))
+        image = Batch(image, task.unknown(len(sample)), sample, sample)
+    copied = checks.image_batch(image.image).detach().clone()
+    if label is not None:
+        checks.labels(label, len(copied), len(task.classes), task.multilabel)
+    known = image.label if label is None else label
+    return image._replace(image=copied, label=known.to(copied.device))
+
+
 def _targets(target: int | str | Tensor, images: int, task: Task) -> Tensor:
     """The number of each image's target class, shape (B,)."""
     if isinstance(target, Tensor) and target.ndim:
@@ -177,10 +189,10 @@ def _targets(target: int | str | Tensor, images: int, task: Task) -> Tensor:
     return torch.full((images,), task.number_of(target))  # type: ignore[arg-type]  # a tensor of one number is one
 
 
-def _paint(image: Tensor, intervention: Intervention, effect: Tensor) -> Tensor:
-    """Effects, shape (B, U), painted where the units lie in the image, shape (B, H, W)."""
-    painted = torch.zeros_like(image[:, 0])
-    shape = tuple(image.shape[1:])
-    for sample, values in enumerate(effect.tolist()):
-        painted[sample] = torch.from_numpy(intervention.on_pixels(shape, sample, values))
+def _paint(batch: Batch, intervention: Intervention, effect: Tensor) -> Tensor:
+    """Effects, shape (B, U), painted where the units lie in the images, shape (B, H, W)."""
+    painted = torch.zeros_like(batch.image[:, 0])
+    shape = tuple(batch.image.shape[1:])
+    for row, (sample, values) in enumerate(zip(batch.sample.tolist(), effect.tolist(), strict=True)):
+        painted[row] = torch.from_numpy(intervention.on_pixels(shape, sample, values))
     return painted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -96,10 +96,17 @@ class ImageEffects:
                     treated = engine.treated(clean, part, intervention, context)
                 yield part.unit.tolist(), logit_checks.measurable(treated, "logits after the intervention")
 
-    def attacked(self, attack: Attack) -> ImageEffects:
-        """The same of the image that an attack of one epsilon makes of this one; errors as of `Attack`."""
+    def attacked(self, attack: Attack, before_each_pass: Callable[[], None]) -> ImageEffects:
+        """The same of the image that an attack of one epsilon makes of this one; errors as of `Attack`.
+
+        Args:
+            attack: of one epsilon.
+            before_each_pass: called before each forward pass; what it raises ends the attack.
+        """
         attack.check(self.classifier, tuple(self.batch.image.shape[1:]))
-        return ImageEffects(self.classifier, self.batch._replace(image=attack(self.batch, self.classifier)))
+        with self.classifier.register_forward_pre_hook(lambda module, given: before_each_pass()):
+            image = attack(self.batch, self.classifier)
+        return ImageEffects(self.classifier, self.batch._replace(image=image))
 
 
 class ClassRow(NamedTuple):

@@ -113,10 +113,10 @@ def notebook_cell(source: ImageOrigin, asked: Mapping[str, Any], attack: Mapping
     lines = [f"classifier = {_classifier(source.network, coded)}", *source.lines()]
     if attack is not None:
         lines += _attack_lines(attack, source)
-    if source.number:
-        lines.append("# what the intervention draws at random is that of the first image here")
     lines.append(f"intervention = {_made(source, asked)}")
-    lines += [f"found = dv.effect_map(classifier, image, intervention, target={target!r})", "found.to_pandas()"]
+    # with its sample number, which seeds what the intervention draws
+    own = "image" if source.file is not None else "batch._replace(image=image)"
+    lines += [f"found = dv.effect_map(classifier, {own}, intervention, target={target!r})", "found.to_pandas()"]
     text = "\n".join(lines)
     third = [f"import {name}" for name, sign in (("numpy as np", "np."), ("torch", "torch.")) if sign in text]
     third += ["from PIL import Image"] if "Image." in text else []

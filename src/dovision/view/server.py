@@ -16,9 +16,11 @@ from dovision import checks
 from dovision.config.errors import error_text
 from dovision.report import page as report_page
 from dovision.view.view_session import ViewSession
-from dovision.view.worker import Worker
+from dovision.view.worker import Overtaken, Worker
 
 log = logging.getLogger(__name__)
+_ATTACK = "attack"
+_OPENING = ("network", "sample")  # with `picture` the questions that end an attack
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 OWN_HEADER = "x-dovision-view"  # a page of another origin cannot send it, so that it can ask nothing
 MOST_BYTES = 1 << 27  # of what a page sends
@@ -69,12 +71,12 @@ class Answers:
             "network": own.open_network,
             "sample": lambda asked: own.open_sample(asked["sample"]),
             "effect": own.effect,
-            "attack": own.attacked,
+            _ATTACK: own.attacked,
             "texts": own.texts,
             "map": self._begin_map,
             "maps": lambda asked: own.map_pictures(list(asked["images"]), asked["scale"]),
         }
-        return {name: partial(self._answer, answer) for name, answer in plain.items()} | {
+        return {name: partial(self._answer, name, answer) for name, answer in plain.items()} | {
             "picture": self.picture,
             "save": self.save,
         }
@@ -101,6 +103,7 @@ class Answers:
         if refused := self._refused(request):
             return refused
         data, name = await request.body(), request.query_params.get("name", "")
+        self.worker.overtake(_ATTACK)
         return await self._guarded(lambda: self.session.open_picture(data, name))
 
     async def save(self, request: Any) -> Any:
@@ -110,16 +113,18 @@ class Answers:
         body = await request.body()
         return await self._guarded(lambda: self.session.saved(json.loads(body)), "application/zip")
 
-    async def _answer(self, answer: Callable[[dict[str, Any]], Any], request: Any) -> Any:
+    async def _answer(self, name: str, answer: Callable[[dict[str, Any]], Any], request: Any) -> Any:
         if refused := self._refused(request):
             return refused
         body = await request.body()
+        if name in _OPENING:
+            self.worker.overtake(_ATTACK)
 
         def answered() -> Any:
             asked = json.loads(body or b"{}")
             return answer(checks.instance("the question", asked, dict, "an object of JSON"))
 
-        return await self._guarded(answered)
+        return await self._guarded(answered, topic=_ATTACK if name == _ATTACK else "")
 
     def _begin_map(self, asked: dict[str, Any]) -> dict[str, Any]:
         name = f"map {'attacked' if self.session.image(asked).clean else 'clean'}"
@@ -133,9 +138,11 @@ class Answers:
             return self._error(f"a file must have at most {MOST_BYTES:,} bytes.", 413)
         return None
 
-    async def _guarded(self, answer: Callable[[], Any], media_type: str = "") -> Any:
+    async def _guarded(self, answer: Callable[[], Any], media_type: str = "", topic: str = "") -> Any:
         try:
-            found = await self._in_thread(self.worker.ask, answer)
+            found = await self._in_thread(self.worker.ask, answer, topic)
+        except Overtaken:
+            return self._error("another attack was asked for since, or another image.", 409)
         except (*_USE, KeyError, TypeError) as error:
             return self._error(error_text(error), 400)
         except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,12 @@ class ViewSession:
 
     Args:
         network: the first one.
+        pause: called between the passes of an attack; what it raises ends the attack.
     """
 
-    def __init__(self, network: OpenedNetwork) -> None:
+    def __init__(self, network: OpenedNetwork, pause: Callable[[], None] = lambda: None) -> None:
         self.network = network
+        self.pause = pause
         self._numbers = itertools.count(1)
         self.images: OrderedDict[int, OpenedImage] = OrderedDict()
         self.maps: dict[int, BackgroundMap] = {}
@@ -187,7 +189,8 @@ class ViewSession:
         if eps == 0:
             return self._shown(int(asked["image"]), image)
         number = int(asked["image"])
-        effects = image.effects.attacked(made)
+        effects = image.effects.attacked(made, self.pause)
+        self.image(asked)  # which may have been closed in a pause
         return self._opened(replace(image, effects=effects, attack=attack, clean=number, coded=None))
 
     def begin_map(self, asked: Mapping[str, Any]) -> Iterator[None]:

@@ -5,31 +5,87 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
 
+class Overtaken(Exception):
+    """Another question of the same topic was asked before this one was answered."""
+
+
+class _Asked(NamedTuple):
+    question: Callable[[], Any]
+    future: Future[Any]
+    topic: str
+    number: int  # among the questions of its topic
+
+
 class Worker:
     """Runs questions at once, in their order, and background work between them.
 
-    Networks have hooks and modes, so that one thread uses them. A step of background work should be short.
+    Networks have hooks and modes, so that one thread uses them. A step of background work should be short, and a long
+    question calls `pause` now and then.
     """
 
     def __init__(self) -> None:
-        self._asked: queue.Queue[tuple[Callable[[], Any], Future[Any]] | None] = queue.Queue()
+        self._asked: queue.Queue[_Asked | None] = queue.Queue()
+        self._newest: Counter[str] = Counter()  # number of the newest question, by topic
+        self._lock = threading.Lock()  # of these numbers
+        self._current: _Asked | None = None  # the question that can pause
+        self._pausing = False
         self._steps: dict[str, Iterator[Any]] = {}
         self._thread = threading.Thread(target=self._run, name="dovision-view", daemon=True)
         self._thread.start()
 
-    def ask(self, question: Callable[[], Answer]) -> Answer:
-        """The answer of a function that is run in the worker's thread; raises what it raises."""
+    def ask(self, question: Callable[[], Answer], topic: str = "") -> Answer:
+        """The answer of a function that is run in the worker's thread; raises what it raises.
+
+        Args:
+            question: the function.
+            topic: of which only the newest question is answered; "" for none.
+
+        Raises:
+            Overtaken: another of the topic was asked before this one was answered.
+        """
         future: Future[Answer] = Future()
-        self._asked.put((question, future))
+        self._asked.put(_Asked(question, future, topic, self.overtake(topic) if topic else 0))
         return future.result()
+
+    def overtake(self, topic: str) -> int:
+        """End the questions of a topic that are not answered yet; the number of the next one."""
+        with self._lock:
+            self._newest[topic] += 1
+            return self._newest[topic]
+
+    def pause(self) -> None:
+        """Answer what was asked meanwhile; to be called by a long question, in the worker's thread.
+
+        Does nothing within an answer that is itself given in a pause.
+
+        Raises:
+            Overtaken: another of the topic of the long question was asked since.
+        """
+        current = self._current
+        if current is None or self._pausing:
+            return
+        self._pausing = True
+        try:
+            while not self._is_overtaken(current):
+                asked = self._asked.get_nowait()
+                if asked is None or (asked.topic and asked.topic == current.topic):
+                    self._asked.put(asked)  # for after the long question
+                    return
+                self._answer(asked)
+        except queue.Empty:
+            return
+        finally:
+            self._pausing = False
+        raise Overtaken
 
     def begin(self, name: str, steps: Iterator[Any]) -> None:
         """Go through an iterator in the background, in place of what was begun under this name; to be asked for.
@@ -52,11 +108,21 @@ class Worker:
                 continue
             if asked is None:
                 return
-            question, future = asked
-            try:
-                future.set_result(question())
-            except BaseException as error:  # handed on to the thread that has asked
-                future.set_exception(error)
+            self._current = asked
+            self._answer(asked)
+            self._current = None
+
+    def _is_overtaken(self, asked: _Asked) -> bool:
+        with self._lock:
+            return bool(asked.topic) and asked.number != self._newest[asked.topic]
+
+    def _answer(self, asked: _Asked) -> None:
+        try:
+            if self._is_overtaken(asked):
+                raise Overtaken
+            asked.future.set_result(asked.question())
+        except BaseException as error:  # handed on to the thread that has asked
+            asked.future.set_exception(error)
 
     def _step(self) -> None:
         name, steps = next(iter(self._steps.items()))

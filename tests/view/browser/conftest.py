@@ -18,7 +18,7 @@ def open_view(browser: Any, opened: Any, serve: Callable[..., str]) -> Iterator[
     worker, contexts = Worker(), []
     errors: list[str] = []
     requested: list[str] = []
-    address = serve(application(ViewSession(opened), worker))
+    address = serve(application(ViewSession(opened, worker.pause), worker))
 
     def open_page(**settings: Any) -> Any:
         context = browser.new_context(**settings)

@@ -83,7 +83,7 @@ async function openNetwork(event) {
   if (found) { showChoices(found); await openSample(0); }
 }
 async function showImage(found) {
-  state.clean = found; state.attacked = null; state.target = null;
+  attacks += 1; state.clean = found; state.attacked = null; state.target = null;
   $("attacked-choice").hidden = $("attacked-figure").hidden = true; pick("shown", "clean");
   $("eps").value = "0/255"; $("eps-slider").value = 0; $("attack-state").textContent = "";
   $("title").textContent = state.choices.network;
@@ -302,28 +302,24 @@ function readCell(name, event) { // the effect of the cell under the pointer
   $("cell-value").textContent = `r${row}c${column}, ${name}: ${value === null ? "not measured yet" : signed(value)}`;
 }
 function fraction(text) { const [above, below] = text.split("/").map(Number); return below ? above / below : above; }
-let attacking = false, attackAgain = false;
-async function attack() {
+let attacks = 0;
+async function attack() { // the last one that was asked for counts; the server ends those before it
   if (!state.clean) return;
-  if (attacking) { attackAgain = true; return; }
-  attacking = true;
-  do {
-    attackAgain = false;
-    const eps = $("eps").value.trim();
-    if (fraction(eps) === 0) { withoutAttack(); continue; }
-    $("attack-state").textContent = "attacking…";
-    try {
-      const found = await ask("attack", { image: state.clean.image, target: state.target, attack: { ...chosen($("attack"), $("attack-settings")), eps } });
-      problem(""); state.attacked = found; $("attack-state").textContent = "";
-      $("attacked-choice").hidden = $("attacked-figure").hidden = false; pick("shown", "attacked");
-      $("attacked-picture").src = found.picture; $("attacked-map").removeAttribute("src");
-      cleared(); await beginMap(found);
-    } catch (error) { $("attack-state").textContent = ""; problem(error.message); }
-  } while (attackAgain);
-  attacking = false;
+  const turn = ++attacks, eps = $("eps").value.trim() || "0";
+  $("attack-state").textContent = "attacking…";
+  try {
+    const found = await ask("attack", { image: state.clean.image, target: state.target, attack: { ...chosen($("attack"), $("attack-settings")), eps } });
+    if (turn !== attacks) return;
+    problem(""); $("attack-state").textContent = "";
+    state.attacked = found.image === state.clean.image ? null : found;
+    $("attacked-choice").hidden = $("attacked-figure").hidden = !state.attacked; pick("shown", state.attacked ? "attacked" : "clean");
+    if (!state.attacked) { shownAnother(); return; }
+    $("attacked-picture").src = found.picture; $("attacked-map").removeAttribute("src");
+    shownAnother(); await beginMap(found);
+  } catch (error) { if (turn === attacks) { $("attack-state").textContent = ""; problem(error.message); } }
 }
-function withoutAttack() {
-  state.attacked = null; $("attacked-choice").hidden = $("attacked-figure").hidden = true; pick("shown", "clean"); cleared();
+function shownAnother() { // the other of the two images, with what is brushed meanwhile
+  if (state.mask.some(Boolean)) { state.seen = state.did = null; draw(); measure(); } else cleared();
 }
 function attackSentence() {
   const rows = state.attacked.rows, before = rows.find((each) => each.number === state.clean.predicted) ?? rows[0];
@@ -407,7 +403,7 @@ let soon;
 $("eps-slider").oninput = () => { $("eps").value = `${$("eps-slider").value}/255`; clearTimeout(soon); soon = setTimeout(attack, 150); };
 $("eps").onchange = () => { $("eps-slider").value = Math.round(255 * fraction($("eps").value)) || 0; attack(); };
 for (const each of document.getElementsByName("scale")) each.onchange = () => { showRows(state.rows); if (state.did) sentence(state.rows); if (!polling) poll(); };
-for (const each of document.getElementsByName("shown")) each.onchange = () => { if (state.mask.some(Boolean)) measure(); else cleared(); };
+for (const each of document.getElementsByName("shown")) each.onchange = shownAnother;
 for (const each of document.getElementsByName("kind")) each.onchange = async () => { await showKind(); if (picked("kind") === "unit") { state.seen = state.did = null; draw(); measure(); } else if (state.mask.some(Boolean)) measure(); else cleared(); };
 $("site").onchange = async () => { await showUnits(); measure(); };
 for (const id of ["unit-kind", "unit-number", "value"]) $(id).oninput = () => { if (id === "unit-kind") limitUnit(); measure(); };
