@@ -59,6 +59,10 @@ def _homes(*, heavy: bool = True) -> dict[str, str]:
 def __getattr__(name: str) -> Any:
     if name == "__all__":
         return sorted(_homes(heavy=False))
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version(__name__)
     if name == "metrics":
         return import_module(f"{__name__}.metrics")
     module = _Path(__file__).with_name(name)  # which `from dovision import checks` asks for before it imports that

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import gc
+import importlib.metadata
 import shlex
 import subprocess
 import sys
@@ -118,3 +120,18 @@ def test_reports_and_preparations_do_not_wait_for_lightning():
     script = "import sys, dovision.cli.report, dovision.cli.prepare; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert not {"pytorch_lightning", "torchmetrics", "torchvision", "transformers", "sympy"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(("loaded", "frozen"), [({"triton": None}, False), ({}, True)])
+def test_the_end_of_a_command_frees_triton_which_would_print_what_is_left(monkeypatch, loaded, frozen):
+    monkeypatch.setattr(sys, "modules", loaded)
+    gc.freeze()
+    try:
+        scripts._free_triton()
+        assert bool(gc.get_freeze_count()) is frozen
+    finally:
+        gc.unfreeze()
+
+
+def test_the_package_says_its_version():
+    assert dovision.__version__ == importlib.metadata.version("dovision")

@@ -107,6 +107,13 @@ def test_bad_files_are_named_and_can_be_left_out(tmp_path):
     assert dataset.bad_files[0].startswith("b.png: ")
 
 
+def test_folders_below_a_folder_without_pictures_are_named(tmp_path):
+    for name in ("cat", "dog", ".hidden"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=r"name them, dataset\.root=\[\S+/cat,\S+/dog\], or use dataset=image_folder"):
+        pictures(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("root", "message"),
     [

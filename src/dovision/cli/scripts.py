@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import os
@@ -42,6 +43,13 @@ def _imported(module: str) -> Any:
     finally:
         gc.freeze()
         gc.enable()
+        atexit.register(_free_triton)
+
+
+def _free_triton() -> None:
+    """Let the end of the process free Triton, which torch's build for CUDA imports, and which prints what is left."""
+    if "triton" in sys.modules:
+        gc.unfreeze()
 
 
 def _is_answered(name: str) -> bool:

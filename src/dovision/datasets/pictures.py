@@ -148,13 +148,24 @@ def _named(root: str | Sequence[str]) -> Iterator[tuple[str, Path]]:
     """
     listed = [path for each in _given(root) for path in _listed(Path(each).expanduser())]
     if not listed:
-        raise ValueError(f"root must hold at least one picture, but {root} has none. {_ASK}")
+        raise ValueError(f"root must hold at least one picture, but {root} has none. {_below(root) or _ASK}")
     short = [name for name, _ in listed]
     twice = {name for name in short if short.count(name) > 1} if len(set(short)) < len(short) else set()
     named = {path.as_posix() if name in twice else name: path.resolve() for name, path in listed}
     if len(set(named.values())) < len(listed):
         raise ValueError(f"root must name each picture once, got some twice among {len(listed)}. {_ASK}")
     yield from sorted(named.items())
+
+
+def _below(root: str | Sequence[str]) -> str:
+    """What to do about folders below the root, "" if there are none."""
+    roots = [Path(each).expanduser() for each in _given(root)]
+    below = [each for own in roots if own.is_dir() for each in sorted(own.iterdir()) if each.is_dir()]
+    names = [each.as_posix() for each in below if not each.name.startswith(".")]
+    if not names:
+        return ""
+    named = f"dataset.root=[{','.join(names[:2])}{',...' if len(names) > 2 else ''}]"
+    return f"Folders below it are not read: name them, {named}, or use dataset=image_folder, whose folders are classes."
 
 
 def _listed(path: Path) -> list[tuple[str, Path]]:
