@@ -14,6 +14,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
+from dovision.analysis.detection_summary import write_detection
 from dovision.analysis.summary import write_summary
 from dovision.functional import geometry
 from dovision.functional.agreement import coverage, state
@@ -24,6 +25,7 @@ from dovision.store.tables import EFFECTS, SAMPLES, TableWriter, effects_schema,
 from dovision.store.thumbnails import save_image, thumbnail_path
 from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns
 from dovision.types import BOX_COLUMNS, Batch, Box, Task
+from made_scores import write_scores, write_steps
 
 DIGITS = Task("multiclass", tuple("0123456789"))
 FILMS = Task("multilabel", ("nodule", "opacity"))
@@ -41,21 +43,27 @@ def write_run(
     task: Task = DIGITS,
     strength: float = 8.0,
     maps: int = 3,
+    labelled: bool = True,
+    detection: bool = False,
 ) -> RunDirectory:
-    """A completed run: grid x grid cells, or 16 latent channels if grid is None; `strength` of the attacks, logits."""
+    """A completed run: grid x grid cells, or 16 latent channels if grid is None; `strength` of the attacks, logits.
+
+    The classes of digits come first; with several labels each third image has the next one, too.
+    """
     run = RunDirectory(folder)
     run.start(
         _config(grid, eps, seed), overrides, {"seed": seed, "git_commit": "0123abc", "versions": {"torch": "2.13.0"}}
     )
     random = torch.Generator().manual_seed(seed)
-    clean = _digits(images)
+    clean = _digits(images, task, labelled)
+    classes, digit = len(task.classes), _digits(images, DIGITS).label
     named = [f"digit_{i:04}.png" for i in range(images)]
-    control = 5 * torch.nn.functional.one_hot(clean.label, 10) + 1.5 * torch.randn(images, 10, generator=random)
+    control = 5 * torch.nn.functional.one_hot(digit, classes) + 1.5 * torch.randn(images, classes, generator=random)
     samples, effects = [], []
     for condition, size in [("clean", 0.0), *((f"eps={e:g}", e) for e in eps)]:
         noise = (torch.rand(clean.image.shape, generator=random) - 0.5).sign()
         batch = clean._replace(image=(clean.image + size * noise).clamp(0, 1))
-        logits = control + strength * 5 * size * torch.randn(images, 10, generator=random)
+        logits = control + strength * 5 * size * torch.randn(images, classes, generator=random)
         treated, units, regions = _treated(batch.image, logits, grid, 1 + 4 * size, random)
         before = task.correct(task.probability(control), clean.label)
         measured = {"task": task, "control_logits": logits, "treated_logits": treated}
@@ -74,6 +82,10 @@ def write_run(
         table.write(by_sample(samples, images))
     with TableWriter(folder / EFFECTS, effects_schema()) as table:
         table.write(by_sample(effects, images))
+    if detection:
+        write_scores(folder, images=40, eps=(0.1,))
+        write_steps(folder)
+        write_detection(folder)
     write_summary(folder)
     run.complete({"wall_seconds": 12.5, "peak_memory_mb": 640, "forward_passes": 1000, "bad_files": []})
     return run
@@ -185,10 +197,15 @@ def _film_maps(film: list[tuple[Any, ...]], shortcut: float, random: np.random.G
                 }
 
 
-def _digits(images: int) -> Batch:
+def _digits(images: int, task: Task = DIGITS, labelled: bool = True) -> Batch:
     pixels = torch.from_numpy(load_digits().images[:images]).float().div(16).unsqueeze(1)
     sample = torch.arange(images)
     label = torch.from_numpy(load_digits().target[:images])
+    if task.multilabel:
+        label = torch.nn.functional.one_hot(label, len(task.classes)).float()
+        label[::3] += label[::3].roll(1, -1)
+    if not labelled:
+        label = torch.full_like(label, float("nan") if task.multilabel else -1)
     return Batch(torch.nn.functional.interpolate(pixels, SHAPE[1:], mode="bilinear"), label, sample, sample // 2)
 
 

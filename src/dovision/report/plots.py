@@ -230,6 +230,7 @@ def _heat_map_panels(panels: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[A
 
 
 def _ink(background: tuple[float, float, float, float]) -> str:
-    """Black or white, whichever is more legible on a background, RGBA in [0, 1]."""
-    red, green, blue, _ = background
-    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "#fefefe"
+    """Black or white, whichever stands out more from a background, RGBA in [0, 1]: by WCAG 2, 4.5 times at least."""
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in background[:3]]
+    luminance = float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+    return "#000000" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#fefefe"

@@ -146,7 +146,7 @@ def _thinned(axes: Axes) -> bool:
         low, high = sorted(axis.get_view_interval())
         ticks = sorted((tick for tick in ticks if low <= tick.get_loc() <= high), key=lambda tick: tick.get_loc())
         edges = [tick.label1.get_window_extent().get_points()[:, along] for tick in ticks]
-        gap = 0.25 * TYPE * axes.figure.dpi / 72
+        gap = (0.1 if along else 0.75) * TYPE * axes.figure.dpi / 72
         steps = (step for step in range(1, len(ticks)) if _apart(edges[::step], gap))
         if (step := next(steps, max(1, len(ticks)))) > 1:
             axis.set_major_locator(FixedLocator([tick.get_loc() for tick in ticks[::step]]))

@@ -2,6 +2,8 @@
 
 import pytest
 
+from dovision.types import Task
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
@@ -9,13 +11,71 @@ def bottom(page, selector):
     return page.locator(selector).first.evaluate("one => one.getBoundingClientRect().bottom")
 
 
-def test_finding_picture_and_table_by_factors_are_seen_without_scrolling(open_page, page_of_factors, page_of_sweep):
-    for path in (page_of_factors, page_of_sweep):
-        page = open_page(path)
-        page.set_viewport_size({"width": 1280, "height": 900})
-        assert bottom(page, ".findings .first") < 900
-        assert bottom(page, ".lead .plot svg") < 900
+KINDS = {
+    "effects": {"eps": ()},
+    "attacked effects": {},
+    "detection": {"detection": True},
+    "pictures without labels": {"eps": (), "labelled": False},
+    "14 labels": {"task": Task("multilabel", tuple(f"finding {number} of the chest" for number in range(14)))},
+    "1,000 classes": {"task": Task("multiclass", tuple(f"class number {number}" for number in range(1000)))},
+}
+
+
+@pytest.fixture(scope="module")
+def first_pages(page_of, write_run, map_run, page_of_factors, page_of_sweep, tmp_path_factory):
+    """A page of each kind."""
+    folder = tmp_path_factory.mktemp("kinds")
+    for kind, settings in KINDS.items():
+        write_run(folder / kind / "run", ["attack=pgd"], images=12, **({"grid": 2, "eps": (0.2,)} | settings))
+    made = {kind: page_of(folder / kind) for kind in KINDS}
+    return made | {"maps": page_of(map_run, folder / "maps"), "factors": page_of_factors, "sweep": page_of_sweep}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "maps", "factors", "sweep"])
+def test_finding_picture_and_table_by_factors_are_seen_without_scrolling(open_page, first_pages, kind):
+    page = open_page(first_pages[kind])
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert bottom(page, ".findings .first") < 900
+    assert bottom(page, ".lead .plot svg") < 900
+    if kind in ("factors", "sweep"):
         assert bottom(page, ".pivot:not([hidden]) table") < 900
+
+
+CONTRASTS = """() => {
+  const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (colour) => channels(colour).slice(0, 3).map((value) => value / 255)
+    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, value, place) => sum + value * [0.2126, 0.7152, 0.0722][place], 0);
+  const below = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = getComputedStyle(at).backgroundColor;
+      if ((channels(colour)[3] ?? 1) > 0) return colour;
+    }
+  };
+  const found = new Map();
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+    const element = node.parentElement;
+    if (!node.textContent.trim() || element.matches("script, style") || !element.checkVisibility()) continue;
+    const style = getComputedStyle(element);
+    const onPaper = !element.closest("svg");
+    if (!onPaper && !/^(text|tspan)$/.test(element.tagName)) continue;
+    if (!onPaper && ["rgb(0, 0, 0)", "rgb(254, 254, 254)"].includes(style.fill)) continue; // on a cell of a heat map
+    const [front, back] = [onPaper ? style.color : style.fill, below(element)].map(light);
+    const ratio = (Math.max(front, back) + 0.05) / (Math.min(front, back) + 0.05);
+    const where = `${element.tagName}.${element.getAttribute("class") ?? ""}: ${node.textContent.trim().slice(0, 40)}`;
+    if (ratio < 4.5) found.set(where, ratio);
+  }
+  return [...found].map(([where, ratio]) => `${where} ${ratio.toFixed(2)}`);
+}"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_stands_out_from_its_background_as_wcag_asks(open_page, first_pages, theme):
+    for kind in ("detection", "maps", "sweep", "14 labels"):
+        page = open_page(first_pages[kind], color_scheme=theme)
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        assert page.evaluate(CONTRASTS) == [], kind
 
 
 def test_another_headline_number_can_be_chosen_and_a_table_copied(open_page, page_of_factors):

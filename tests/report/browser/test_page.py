@@ -77,6 +77,7 @@ def test_jobs_are_filtered_by_words_and_by_state(open_page, page_of_sweep):
 
 def test_pointing_at_a_cell_shows_its_effect(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
+    page.locator("#thumbnails button").first.click()
     page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
     page.locator('#left [data-unit="5"]').hover()
     text = page.locator("#left .readout").inner_text()
@@ -126,8 +127,16 @@ def test_the_smallest_region_under_the_pointer_is_read_and_known_objects_are_out
     assert page.locator("#left .object.for").count() == 0
 
 
+def test_it_begins_with_the_image_of_the_largest_effect(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    begun = page.locator("#left img").get_attribute("alt")
+    page.locator("#pick-order").select_option("size of effect")
+    assert begun.startswith(page.locator("#thumbnails img").first.get_attribute("alt"))
+
+
 def test_condition_and_class_are_picked_by_a_click(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
+    page.locator("#thumbnails button").first.click()
     page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
     page.locator("#left .pick-condition").select_option("epsilon 0.2")
     page.locator("#pick-class label", has_text="7").click()
@@ -144,6 +153,7 @@ def test_condition_and_class_are_picked_by_a_click(open_page, page_of_sweep, swe
 
 def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
+    page.locator("#thumbnails button").first.click()
     page.locator("#left .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
     page.locator("#pick-scale label", has_text="probability").click()
     scales = []
@@ -162,6 +172,7 @@ def test_evidence_for_the_class_is_warm_and_one_scale_serves_all_conditions(open
 
 def test_clean_stands_beside_attacked_and_any_two_jobs_side_by_side(open_page, page_of_sweep, sweep):
     page = open_page(page_of_sweep)
+    page.locator("#thumbnails button").first.click()
     pictures = [page.locator(f"#{side} img") for side in ("left", "right")]
     assert [each.get_attribute("alt") for each in pictures] == ["digit_0000.png, clean", "digit_0000.png, epsilon 0.05"]
     page.locator("#right .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")

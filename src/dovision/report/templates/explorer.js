@@ -247,6 +247,7 @@
       pane.condition = known < 0 ? condition : known;
     }
     for (const key of ["image", "class", "unit"]) chosen[key] = state.get(key);
+    chosen.image ??= imagesOf(left.job).reduce((most, entry) => (effectOf(entry) > effectOf(most) ? entry : most)).image;
     if (state.get("scale") in SCALES) chosen.scale = state.get("scale");
     if (state.get("order") in ORDERS) chosen.order = state.get("order");
     show(true);

@@ -1,0 +1,129 @@
+"""Scores of detectors as an evaluation would leave them, drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from dovision.store.detection_tables import (
+    ADAPTIVE,
+    ADAPTIVE_STEPS,
+    ALL_ATTACKS,
+    DETECTOR,
+    NOISE,
+    SCORES,
+    adaptive_schema,
+    all_but,
+    leaves_out,
+    scores_schema,
+)
+from dovision.store.tables import CLEAN, TableWriter
+
+# detector, variant, how far it moves attacked images at the largest epsilon, how far it moves noise
+MADE = [
+    ("max_softmax", "as is", 1.0, 0.5),
+    ("feature_squeezing", "as is", 2.0, 0.6),
+    ("effect_profile", "clean only", 2.2, 1.8),
+    ("effect_profile", "clean and noise", 2.0, 0.3),
+    ("effect_classifier", "supervised", 3.5, 2.5),
+    ("effect_classifier", "supervised, hardened", 3.2, 0.2),
+]
+ATTACKS = ("fgsm", "pgd")
+
+
+def write_scores(
+    folder: Path,
+    images: int = 60,
+    eps: Sequence[float] = (0.1, 0.2, 0.3),
+    attacks: Sequence[str] = ATTACKS,
+    adaptive: bool = True,
+    made: Sequence[tuple[str, str, float, float]] = MADE,
+    seed: int = 0,
+    success: float = 0.8,
+) -> pd.DataFrame:
+    """Write scores.parquet into a folder and return it; `success` is the chance of an attack at the largest epsilon."""
+    random = np.random.default_rng(seed)
+    rows = []
+    for name, variant, shift, of_noise in made:
+        for fitted_on in fits(variant, attacks):
+            last = (name, variant) == made[-1][:2] and fitted_on == ALL_ATTACKS
+            for condition in conditions(eps, attacks, adaptive and last):
+                if leaves_out(fitted_on) and condition[0] in attacks and all_but(condition[0]) != fitted_on:
+                    continue
+                for split in ("val", "test") if condition[0] in (CLEAN, NOISE) else ("test",):
+                    move = _shift(condition, shift, of_noise, fitted_on, max(eps))
+                    chance = 0.02 if condition[0] == NOISE else success * condition[1] / max(eps)
+                    frame = _images(split, images, condition, move, chance, random)
+                    rows.append(frame.assign(**dict(zip(DETECTOR, (name, variant, fitted_on), strict=True))))
+    frame = pd.concat(rows, ignore_index=True)
+    write_table(folder, frame)
+    return frame
+
+
+def fits(variant: str, attacks: Sequence[str]) -> tuple[str, ...]:
+    """What a detector in a variant is fitted to."""
+    left_out = tuple(map(all_but, attacks)) if len(attacks) > 1 else ()
+    supervised = {"supervised": (ALL_ATTACKS,), "supervised, hardened": (*attacks, ALL_ATTACKS, *left_out)}
+    return supervised.get(variant, ("",))
+
+
+def conditions(eps: Sequence[float], attacks: Sequence[str], adaptive: bool) -> Iterable[tuple[str, float]]:
+    """(attack, eps) of each condition."""
+    yield CLEAN, 0.0
+    yield from ((attack, size) for attack in (NOISE, *attacks) for size in eps)
+    yield from [(ADAPTIVE, max(eps))] * adaptive
+
+
+def write_table(folder: Path, frame: pd.DataFrame) -> None:
+    """Write rows as scores.parquet."""
+    schema = scores_schema()
+    folder.mkdir(parents=True, exist_ok=True)
+    with TableWriter(folder / SCORES, schema) as table:
+        for batch in pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False).to_batches():
+            table.write(batch)
+
+
+def write_steps(folder: Path) -> None:
+    """Write adaptive.parquet: four images that were right, and one that was not, in two directions of 8 steps."""
+    names = dict(zip(DETECTOR, (*MADE[-1][:2], ALL_ATTACKS), strict=True))
+    frame = pd.DataFrame({"sample": range(5), "group": range(5), "right": [True] * 4 + [False], "eps": 0.3, "steps": 8})
+    found = {"weighted": [0, 3, None, None, 0], "selective": [6, 4, 5, None, 0]}
+    parts = [frame.assign(**names, direction=name, first=first) for name, first in found.items()]
+    schema = adaptive_schema()
+    with TableWriter(folder / ADAPTIVE_STEPS, schema) as table:
+        for part in parts:
+            for batch in pa.Table.from_pandas(part[schema.names], schema, preserve_index=False).to_batches():
+                table.write(batch)
+
+
+def _shift(condition: tuple[str, float], attacked: float, of_noise: float, fitted_on: str, largest: float) -> float:
+    attack, size = condition
+    if attack == ADAPTIVE:
+        return attacked / 10
+    unseen = 0.6 if leaves_out(fitted_on) or (fitted_on in ATTACKS and fitted_on != attack) else 1.0
+    moved = of_noise if attack == NOISE else attacked * unseen * (0.9 if attack == "fgsm" else 1.0)
+    return float(moved * np.sqrt(size / largest)) if size else 0.0
+
+
+def _images(
+    split: str,
+    images: int,
+    condition: tuple[str, float],
+    move: float,
+    chance: float,
+    random: np.random.Generator,
+) -> pd.DataFrame:
+    attack, size = condition
+    sample = np.arange(images)
+    right = sample % 20 != 0
+    beaten = right & (random.random(images) < chance)
+    success: list[Any] = [bool(b) if r and attack != CLEAN else None for b, r in zip(beaten, right, strict=True)]
+    noise = random.normal(size=images) + (np.random.default_rng([7, split == "val"]).normal(size=images))
+    return pd.DataFrame({"sample": sample, "split": split, "group": sample // 2, "attack": attack}).assign(
+        eps=size, correct=right & ~beaten, success=success, score=noise + move
+    )
