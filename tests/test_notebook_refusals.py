@@ -213,6 +213,10 @@ def test_effects_are_not_measured_in_16_bits(bits):
             pytest.raises(ValueError, match="computed in float32 or float64, got torch.aut"),
         ):
             each()
+    body = dv.wrap(Returning(lambda y: y.float()).to(bits), 3)
+    for each in (dv.effect_map, dv.effects):
+        with pytest.raises(ValueError, match=f"got weights of {bits}.*network.float"):
+            each(body, IMAGE, GRID)
     half = dv.wrap(Returning(lambda y: y.to(bits)), 3)
     with pytest.raises(ValueError, match=f"computed in float32 or float64, got {bits}.*precision='32-true'"):
         dv.effect_map(half, IMAGE, GRID)

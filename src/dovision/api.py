@@ -105,6 +105,7 @@ def checked_logits(classifier: Classifier, image: Tensor) -> Tensor:
     Raises:
         ValueError: the network fails on such an image, or returns something else.
     """
+    logit_checks.full_precision(classifier)
     with evaluating(classifier):
         try:
             first = classifier(image[:1])

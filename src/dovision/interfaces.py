@@ -592,6 +592,11 @@ class Explainer(ClassifierComponent, ABC):
         """
         return self._passes / self._drawn if self._drawn else math.nan
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Those forward passes, and the maps, so far."""
+        return self._passes, self._drawn
+
     def bind(self, images: Images, split: str) -> None:
         """Learn what the maps need to know of a split's images, before the first of them; nothing by default."""
 

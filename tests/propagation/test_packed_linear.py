@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
+from dovision.interventions.fills import Constant
 from dovision.interventions.pixel_grid import PixelGrid
 from dovision.propagation import Propagation
 from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
@@ -37,7 +40,7 @@ def hooked(activation):
     ("activation", "joined"),
     [
         (nn.GELU(), True),
-        (nn.ReLU(inplace=True), True),
+        (nn.ReLU(inplace=True), False),
         (nn.GELU(approximate="tanh"), False),
         (hooked(nn.GELU()), False),
         (nn.Tanh(), False),
@@ -66,3 +69,48 @@ def test_other_rows_change_no_bit(rows):
     kernel = PackedLinear(weight, bias)
     assert torch.equal(kernel(value[:rows]), kernel(value)[:rows])
     torch.testing.assert_close(kernel(value), nn.functional.linear(value, weight, bias), rtol=0, atol=1e-5)
+
+
+class ByNorm(nn.Module):
+    """Features over their norm: 0/0 where nothing is left of them."""
+
+    def forward(self, x):
+        x = x.flatten(1)
+        return x / x.norm(dim=1, keepdim=True)
+
+
+def test_what_is_no_number_stays_so_behind_an_activation(classifier_of, batch_of):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1, bias=False), ByNorm(), nn.Linear(8 * 256, 32), nn.ReLU(), nn.Linear(32, 5)
+    )
+    batch = batch_of(1, 1, 16, 16)
+    alone = torch.full_like(batch.image, 0.5)  # which the classifier's normalisation takes to 0
+    alone[..., :3, :3] = batch.image[..., :3, :3]
+    outcome = Propagation(classifier_of(network), PixelGrid(4, 4, Constant(0.5)))(batch._replace(image=alone))
+    assert outcome.treated[0, 0].isnan().all()
+    assert outcome.treated[0, 1:].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "bias", [torch.randn(128)[::2], torch.randn(1).expand(64), torch.randn(1)], ids=["strided", "expanded", "of one"]
+)
+def test_a_bias_of_another_form_is_added_as_torch_adds_it(
+    bias, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    class Linear(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(64, 8 * 256) / 50)
+            self.register_buffer("bias", bias)
+
+        def forward(self, x):
+            return nn.functional.linear(x, self.weight, self.bias)
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.Flatten(), Linear(), nn.ReLU(), nn.Linear(64, 5))
+    classifier, batch = classifier_of(network), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, PixelGrid(4, 4))
+    assert_equal(propagation(batch), expected_outcome(classifier, PixelGrid(4, 4), batch))
+    copied = copy.deepcopy(propagation)
+    assert torch.equal(copied(batch).treated, propagation(batch).treated)

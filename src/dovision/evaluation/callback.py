@@ -16,7 +16,7 @@ from dovision import checks
 from dovision.api import wrap
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.device_batches import DeviceBatches
-from dovision.functional.logit_checks import measurable
+from dovision.functional.logit_checks import full_precision, measurable
 from dovision.interfaces import Classifier
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.stage import Stage
@@ -142,6 +142,7 @@ class Evaluation(Callback, ABC):
         images = self.batches[dataloader_idx].take(batch)
         if not self._started:
             self.classifier = self._given or self._classifier_of(pl_module, images.image[:1])
+            full_precision(self.classifier)
             self.start(trainer, pl_module, images)
             self._started = True
         if len(images.image):

@@ -108,17 +108,24 @@ class MapEvaluation(Evaluation):
     @property
     def passes_per_map(self) -> dict[str, float]:
         """The mean number of forward passes of one image that a map took, for each explainer."""
-        return {name: round(own["passes"] / own["maps"], 1) for name, own in self.counted.items() if own["maps"]}
+        return {name: round(own["passes"] / own["all_maps"], 1) for name, own in self.counted.items() if own["maps"]}
 
     @property
     def counted(self) -> dict[str, dict[str, float]]:
-        """Maps, their seconds and their passes, by explainer, in plain types: the state of a shard of a job."""
+        """What was counted of each explainer, in plain types: the state of a shard of a job.
+
+        Its `maps` of images as they are, and the `seconds` that they took; the `passes` of `all_maps`, also of changed
+        images and other networks.
+        """
         if self.merged:
-            counts = ("maps", "seconds", "passes")
+            counts = ("maps", "seconds", "passes", "all_maps")
             return {n: {c: sum(each.maps[n][c] for each in self.merged) for c in counts} for n in self.explainers}
-        each_mean = {name: each.passes if self.drawn[name] else 0.0 for name, each in self.explainers.items()}
-        passes = {name: mean * self.drawn[name] for name, mean in each_mean.items()}
-        return {n: {"maps": self.drawn[n], "seconds": self.seconds[n], "passes": passes[n]} for n in passes}
+        found = {}
+        for name, explainer in self.explainers.items():
+            passes, all_maps = explainer.counts
+            own = {"maps": self.drawn[name], "seconds": self.seconds[name], "passes": passes, "all_maps": all_maps}
+            found[name] = own
+        return found
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
         self.sanity_classifiers = {} if self.permuted is None else {PERMUTED: self.permuted}

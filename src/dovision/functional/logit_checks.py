@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dovision import checks
 from dovision.functional import outputs
+
+_BYTES = torch.float32.itemsize  # the least of a number by which effects can be measured
 
 
 def logits(output: object, images: int, classes: int) -> Tensor:
@@ -45,13 +47,10 @@ def measurable(values: Tensor, name: str) -> Tensor:
         ValueError: one is not finite, or they were computed in 16 bits, of which the rounding hides most effects.
     """
     device = values.device.type
-    if values.dtype.itemsize < torch.float32.itemsize or torch.is_autocast_enabled(device):
-        got = f"torch.autocast({device!r})" if torch.is_autocast_enabled(device) else values.dtype
-        raise ValueError(
-            f"the network's {name} must be computed in float32 or float64, got {got}: in 16 bits a probability has "
-            "three digits, and most effects are rounding. Cast the network, network.float(), and leave torch.autocast; "
-            "with Lightning set precision='32-true', or 'bf16-mixed', which concerns the fit alone."
-        )
+    if torch.is_autocast_enabled(device):
+        _refuse_16_bits(name, f"torch.autocast({device!r})")
+    if values.dtype.itemsize < _BYTES:
+        _refuse_16_bits(name, values.dtype)
     bad = (~values.isfinite()).flatten(1).any(1).nonzero()
     if len(bad):
         raise ValueError(
@@ -59,6 +58,21 @@ def measurable(values: Tensor, name: str) -> Tensor:
             "Look at its weights, and at operations that overflow or divide by zero."
         )
     return values
+
+
+def full_precision(network: nn.Module) -> None:
+    """Raise if a network has weights of 16 bits, whatever its logits are cast to."""
+    for weight in network.parameters():
+        if weight.is_floating_point() and weight.dtype.itemsize < _BYTES:
+            _refuse_16_bits("logits", f"weights of {weight.dtype}")
+
+
+def _refuse_16_bits(name: str, got: object) -> None:
+    raise ValueError(
+        f"the network's {name} must be computed in float32 or float64, got {got}: in 16 bits a probability has three "
+        "digits, and most effects are rounding. Cast the network, network.float(), and leave torch.autocast; with "
+        "Lightning set precision='32-true', or 'bf16-mixed', which concerns the fit alone."
+    )
 
 
 def ending(values: Tensor) -> str:

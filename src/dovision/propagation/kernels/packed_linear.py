@@ -17,14 +17,13 @@ from torch.utils.flop_counter import register_flop_formula
 _OPS = torch.ops.mkldnn
 _NAMES = ("_reorder_linear_weight", "_linear_pointwise")
 _ROWS = 1024  # that the packing is made for; others are as exact
-JOINED_ACTIVATIONS: dict[Any, tuple[str, str]] = {  # name and algorithm of oneDNN
-    **dict.fromkeys((F.relu, nn.ReLU), ("relu", "")),
-    **dict.fromkeys((F.gelu, nn.GELU), ("gelu", "none")),
-}
+JOINED_ACTIVATIONS: dict[Any, tuple[str, str]] = dict.fromkeys(
+    (F.gelu, nn.GELU), ("gelu", "none")
+)  # as oneDNN has them
 
 
 class PackedLinear:
-    """A linear layer.
+    """A linear layer. A ReLU behind it stays a call of its own: oneDNN's takes nan for 0.
 
     Args:
         weight: shape (K, C), float32.
@@ -33,13 +32,16 @@ class PackedLinear:
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight = _OPS._reorder_linear_weight(weight, _ROWS)
-        self.bias = bias
+        self.bias = None if bias is None else bias.contiguous()  # of which the kernel reads the memory
         self.activation = ("none", "")
 
     def __call__(self, input: Tensor) -> Tensor:
         name, algorithm = self.activation
         result: Tensor = _OPS._linear_pointwise(input, self.weight, self.bias, name, [], algorithm)
         return result
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PackedLinear:
+        return self  # which nothing changes; packed weights cannot be copied
 
 
 def can_pack() -> bool:

@@ -39,8 +39,11 @@ def pack_linear(graph: Graph) -> Graph:
     """The graph with linear layers by `PackedLinear`, each with the activation that alone reads its result."""
     for step in graph.steps if can_pack() else ():
         settings = {"bias": None} | named_arguments(step, ("input", "weight", "bias"))
-        if step.function is F.linear and _is_fixed(settings["weight"]) and not isinstance(settings["bias"], Step):
-            step.function = PackedLinear(settings["weight"].detach(), settings["bias"])
+        weight: Any = settings.get("weight")
+        bias: Any = settings["bias"]
+        dense = step.function is F.linear and _is_fixed(weight) and weight.ndim == 2
+        if dense and (bias is None or (_is_fixed(bias) and bias.shape == weight.shape[:1])):
+            step.function = PackedLinear(weight.detach(), None if bias is None else bias.detach())
             step.args, step.kwargs = (settings["input"],), {}
     readers = graph.readers()
     joined: dict[Step, Step] = {}
@@ -57,7 +60,7 @@ def pack_linear(graph: Graph) -> Graph:
 
 
 def _is_fixed(weight: Any) -> bool:
-    return isinstance(weight, Tensor) and weight.dtype == torch.float32
+    return isinstance(weight, Tensor) and weight.dtype == torch.float32 and weight.layout is torch.strided
 
 
 def _activation(step: Step) -> tuple[str, str] | None:
