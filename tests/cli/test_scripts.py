@@ -135,3 +135,11 @@ def test_the_end_of_a_command_frees_triton_which_would_print_what_is_left(monkey
 
 def test_the_package_says_its_version():
     assert dovision.__version__ == importlib.metadata.version("dovision")
+
+
+def test_a_reader_that_has_what_it_wanted_is_no_error():
+    script = "import sys; from dovision.cli import scripts; sys.argv = ['dovision-view', '--help']; scripts.view()"
+    command = f"{shlex.join([sys.executable, '-c', script])} | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout.startswith("dovision-view: ")
+    assert done.stderr == ""

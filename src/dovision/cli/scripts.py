@@ -28,7 +28,11 @@ def _run(name: str) -> None:
 def _print_or_run(name: str) -> None:
     if not PRINTING.isdisjoint(argument.partition("=")[0] for argument in sys.argv[1:]):
         with contextlib.suppress(Exception):  # which the command itself then reports in a sentence
-            _print_only(name)
+            try:
+                _print_only(name)
+                sys.stdout.flush()
+            except BrokenPipeError:  # the reader, such as head, has what it wanted
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
     if name == "evaluate" and _is_answered(name):
         return

@@ -85,8 +85,8 @@ def timm_model(
     settings["num_classes"] = facts.num_classes if keeps else len(stated.classes)
     if facts.fixed_input_size:
         settings["img_size"] = tuple(shape[1:])
-    remedy = "Fetch them once where there is a network and copy the cache (the folder HF_HOME) here, or start from "
-    remedy += "random weights: model.pretrained=false."
+    remedy = "Fetch them once where there is a network and copy the cache (the folder HF_HOME) here, name a file, "
+    remedy += "model.weights=FILE, or start from random weights, model.pretrained=false."
     on_hub = facts.hf_hub_id if pretrained and has_numbers() else None
     with fetching(f"of {name}", facts.hf_hub_id or facts.url, remedy, on_hub):
         network = timm.create_model(name, pretrained=pretrained and has_numbers(), **settings)

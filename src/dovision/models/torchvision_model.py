@@ -92,7 +92,7 @@ def _network(name: str, weights: WeightsEnum | None, task: Task, names: Task | N
     if not has_numbers():
         return _random(name, len(task.classes))
     folder = f"{torch.hub.get_dir()}/checkpoints"
-    remedy = f"Put the file into {folder}, or start from random weights: model.weights=null."
+    remedy = f"Put the file into {folder}, name it, checkpoint=FILE, or start from random weights, model.weights=null."
     with fetching(what, weights.url, remedy):
         network = torchvision.models.get_model(name, weights=weights.name)
     head, old = _head(network, count)

@@ -125,7 +125,9 @@ def _random(name: str, outputs: int) -> nn.Module:
 
 def _weights(library: Any, name: str) -> dict[str, Tensor]:
     folder = library.utils.get_cache_dir()
-    remedy = f"Put the file into {folder}, or start from random weights: model.pretrained=false."
+    remedy = (
+        f"Put the file into {folder}, name it, model.weights=FILE, or start from random ones, model.pretrained=false."
+    )
     with fetching(name, library.model_urls[name]["weights_url"], remedy):
         published = library.get_model(name)
     return {key.removeprefix("model."): t for key, t in published.state_dict().items() if key != _POINTS}
