@@ -12,7 +12,9 @@ def test_a_component_is_described_in_words_without_what_is_long_or_private():
     assert component_text(grid) == "4 x 6 cells, black"
     boxes = {"_target_": "a.RegionBox", "fill": {"_target_": "a.Mean"}, "seed": None, "classes": list("abcdefghij")}
     assert component_text(boxes | {"root": "/home/me", "controls": 2}) == "boxes of objects (fill mean, controls 2)"
-    assert component_text({"_target_": "a.FGSM", "eps": ["4/255", 0.1]}) == "FGSM (eps 4/255, 0.1)"
+    assert component_text({"_target_": "a.FGSM", "eps": ["4/255", 0.1]}) == "FGSM (epsilon 4/255, 0.1)"
+    loss = {"_target_": "a.task_loss", "_partial_": True}
+    assert component_text({"_target_": "a.PGD", "loss": loss, "norm": "linf"}) == "PGD (task loss, norm L-infinity)"
     assert component_text(BLACK | {"value": 0.25}) == "constant (value 0.25)"
 
 

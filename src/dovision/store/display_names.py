@@ -49,6 +49,10 @@ SETTINGS = {  # by the end of their dotted name
     "optimizer.lr": "learning rate",
 }
 COMPONENTS = {  # by their class, or their name in the configuration; others by its words
+    "linf": "L-infinity",
+    "l2": "L2",
+    "l0": "L0",
+    "l1": "L1",
     "APGD": "APGD",
     "ASH": "ASH",
     "AutoAttack": "AutoAttack",
@@ -161,8 +165,14 @@ def component_text(part: object) -> str:
     if name == "PixelGrid":
         return f"{part.get('rows')} x {part.get('columns')} cells, {component_text(part.get('fill', {}))}"
     values = {key: value for key, value in part.items() if not str(key).startswith("_") and _brief(value)}
-    inside = ", ".join(f"{setting_name(str(key))} {component_text(value)}" for key, value in values.items())
+    inside = ", ".join(_inner_text(str(key), component_text(value)) for key, value in values.items())
     return f"{component_name(name)} ({inside})" if inside else component_name(name)
+
+
+def _inner_text(key: str, value: str) -> str:
+    """A setting of a component with its value, or the value alone where it ends in the setting's name."""
+    name = "epsilon" if key == "eps" else setting_name(key)
+    return value if value.endswith(f" {name}") else f"{name} {value}"
 
 
 def _brief(value: object) -> bool:
