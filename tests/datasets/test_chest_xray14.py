@@ -129,7 +129,7 @@ def test_a_complete_store_is_read_by_any_number_of_processes(nih_root, caplog):
     caplog.set_level(logging.INFO)
     direct = open_films(nih_root)
     images = open_films(nih_root, store_size=32)
-    assert "has 0 of 16 films: the files are read; dovision-prepare" in caplog.text
+    assert "has 0 of 16 films: the files are read until dovision-prepare has made" in caplog.text
     assert images.facts["store_size"] is None
     images.prepare()
     assert "has 16 of 16 films: it is read" in caplog.text

@@ -96,6 +96,21 @@ def test_a_wrong_box_is_refused_with_its_line(nih_root, old, new, message):
         _nih_tables.read_finding_boxes(nih_root, _nih_tables.read_entries(nih_root)["name"])
 
 
+def test_boxes_under_a_quoted_header_are_read_alike(nih_root):
+    before = read_all(nih_root)[1]
+    head, *rows = (nih_root / BOXES).read_text().splitlines()
+    assert "Bbox [x,y,w,h]" in head
+    for quoted in ('Image Index,Finding Label,"Bbox [x,y,w,h]",,,', 'Image Index,Finding Label,"Bbox [x, y, w, h]",,,'):
+        (nih_root / BOXES).write_text("\n".join([quoted, *rows]))
+        assert read_all(nih_root)[1].equals(before)
+
+
+def test_a_table_of_too_few_columns_is_refused(nih_root):
+    (nih_root / BOXES).write_text("Image Index,Finding Label,x,y\n00000007_000.png,Mass,1,2\n")
+    with pytest.raises(ValueError, match=r"must have 6 columns, .* got Image Index, Finding Label, x, y\."):
+        read_all(nih_root)
+
+
 @pytest.mark.parametrize("line", [2, 5])
 @pytest.mark.parametrize("name", [ENTRIES, BOXES])
 def test_a_row_longer_than_the_header_is_refused_with_its_line(nih_root, name, line, recwarn):

@@ -33,14 +33,35 @@ def answering(monkeypatch, error: Exception | None):
         (errors.RepositoryNotFoundError("404", response=RESPONSE), "the hub has no dataset cifarr10 that you may read"),
         (errors.GatedRepoError("403", response=RESPONSE), "log in with `hf auth login`"),
         (errors.RevisionNotFoundError("404", response=RESPONSE), "no revision v9. Set dataset.revision"),
-        (errors.HFValidationError("Repo id must be"), "cifarr10 is no name that the hub could have: Repo id must be"),
     ],
 )
-def test_what_the_hub_does_not_have_is_refused_before_anything_is_read(monkeypatch, error, message):
+def test_what_the_hub_does_not_have_is_read_from_the_cache_or_refused(monkeypatch, caplog, error, message):
     asked = answering(monkeypatch, error)
     with pytest.raises(ValueError, match=message), asked_once("dataset", "cifarr10", "v9"):
-        pytest.fail("nothing is to be read")
+        raise FileNotFoundError("not in the cache")
     assert asked == [("cifarr10", "dataset", "v9")]
+    assert not caplog.text
+    with asked_once("dataset", "cifarr10", "v9"):
+        assert constants.HF_HUB_OFFLINE
+    assert "the dataset cifarr10 is read from the cache" in caplog.text
+
+
+def test_a_name_that_the_hub_could_not_have_is_refused_before_anything_is_read(monkeypatch):
+    answering(monkeypatch, errors.HFValidationError("Repo id must be"))
+    message = "cifarr10 is no name that the hub could have: Repo id must be"
+    with pytest.raises(ValueError, match=message), asked_once("dataset", "cifarr10"):
+        pytest.fail("nothing is to be read")
+
+
+def test_a_library_that_is_told_to_stay_offline_asks_nobody(monkeypatch):
+    pytest.importorskip("datasets")
+    asked = answering(monkeypatch, None)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)  # as HF_DATASETS_OFFLINE=1 sets it
+    with asked_once("dataset", "cifar10"):
+        assert constants.HF_HUB_OFFLINE
+    with pytest.raises(ConnectionError, match="the hub is not asked"), asked_once("dataset", "cifar10"):
+        raise FileNotFoundError("not in the cache")
+    assert not asked
 
 
 def test_what_the_hub_has_is_read_from_it(monkeypatch):

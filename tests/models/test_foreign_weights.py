@@ -13,7 +13,7 @@ import torchvision
 import yaml
 from torch import nn
 
-from dovision.models._foreign_weights import matched
+from dovision.models._foreign_weights import load_weights, matched
 
 IMAGE = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -202,6 +202,14 @@ def test_what_is_not_the_networks_is_refused_in_one_sentence(tmp_path, kind):
     content, message = REFUSED[kind]
     with pytest.raises(ValueError, match=message):
         loaded(saved(tmp_path / "own.pt", content))
+
+
+@pytest.mark.parametrize("kind", ["others", "renamed", "both", "lacking"])
+def test_no_mapping_is_advised_where_none_can_be_given(tmp_path, kind):
+    with pytest.raises(ValueError, match="save it with the names of this one|Save a file without model") as found:
+        load_weights(small(), str(saved(tmp_path / "own.pt", REFUSED[kind][0])))
+    assert "checkpoint_mapping" not in str(found.value)
+    assert "a line as" not in str(found.value)
 
 
 @pytest.mark.parametrize(

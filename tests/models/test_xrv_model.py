@@ -133,5 +133,10 @@ def test_a_file_of_the_librarys_network_is_where_training_starts(tmp_path):
     assert torch.equal(found.network.classifier.weight, own.classifier.weight[[place]])
     assert torch.equal(found.network.features.conv0.weight, own.features.conv0.weight)
     assert found.task.thresholds == ()  # those that are published are of other weights
+    head = {name: tensor[:2] if name.startswith("classifier") else tensor for name, tensor in state.items()}
+    torch.save(head, tmp_path / "head.pth")
+    with pytest.raises(ValueError, match=f"If it is the head, save all its 18 outputs, as {CHEX} has them") as found:
+        xrv_model(CHEX, True, (1, 224, 224), "multilabel", ["Cardiomegaly"], weights=str(tmp_path / "head.pth"))
+    assert "dataset.classes" not in str(found.value)
     with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
         xrv_model(CHEX, True, (1, 224, 224), "multilabel", ["Cardiomegaly"], weights=str(tmp_path / "none.pth"))

@@ -101,10 +101,18 @@ def read_finding_boxes(root: Path, known: pd.Series[str]) -> pd.DataFrame:
 
     Raises:
         FileNotFoundError: the table is missing.
-        ValueError: a row has an unknown label, an image that is not known, or a box outside the film.
+        ValueError: the table lacks a column, or a row has an unknown label, an image that is not known, or a box
+            outside the film.
     """
     path = _locate(root, BOX_TABLES)
-    table = read_manifest(path, path.name).cells.iloc[:, :6].set_axis(["name", "label", *_EDGES], axis=1)
+    table = read_manifest(path, path.name).cells
+    wanted = ["name", "label", *_EDGES]
+    if table.shape[1] < len(wanted):
+        raise ValueError(
+            f"{path} must have {len(wanted)} columns, of the image, the label and a box's x, y, w and h, got "
+            f"{checks.listed(list(table))}. Fetch it again from {SOURCE}."
+        )
+    table = table.iloc[:, : len(wanted)].set_axis(wanted, axis=1)
     table["label"] = table["label"].replace("Infiltrate", "Infiltration")
     _refuse(path, table, ~table["label"].isin(FINDINGS), "must have one of the 14 labels")
     _refuse(path, table, ~table["name"].isin(known), "must be of an image of the entry table")

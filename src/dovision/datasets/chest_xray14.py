@@ -170,7 +170,7 @@ class ChestXray14(Images):
         if self._store is not None:
             state = self._store.state(self._films)
             self._changed = self._films["name"][state.changed].tolist()
-            use = "the files are read; dovision-prepare makes the rest"
+            use = "the files are read until dovision-prepare has made the rest"
             if state.complete:
                 self._complete, use = self._store, "it is read"
                 films = films.assign(sha256=self._store.hashes(films["name"]))

@@ -108,7 +108,8 @@ class HfDataset(LibraryImages):
         found = [file for file in local.rglob("*") if file.is_file()] if local.is_dir() else [local]
         cached = [Path(each["filename"]) for each in data.cache_files]
         files_read = {each.resolve() for each in (*(found if local.exists() else cached), *named)}
-        self.identify([image, label], sorted(files_read), store)
+        origin = [local if local.exists() else root, config, revision, splits]
+        self.identify([image, label], sorted(files_read), store, origin)
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ import torch
 from dovision import checks
 from dovision.datasets import _checks, _image_io, _splits
 from dovision.datasets.readers.class_folders import class_folders
+from dovision.datasets.readers.decoded_store import check_outside
 from dovision.datasets.readers.file_images import FileImages
 from dovision.datasets.readers.mask_sources import MaskSettings, masks_by_name
 from dovision.datasets.readers.table_rows import boxes_of_images
@@ -117,6 +118,7 @@ class ImageFolder(FileImages):
         self.shape = _image_io.grey_or_rgb_shape(shape)
         settings = _checks.group("masks", MaskSettings, masks)
         folders = _split_folders(self._root, split_folders)
+        check_outside(store, [self._root])  # before its folder is taken for a class
         known = class_folders(self._root, list(folders.values()), class_file)
         stated = None if classes is None else sorted(map(str, classes))
         _checks.agree("classes", stated, sorted(each.name for each in known))
@@ -143,7 +145,7 @@ class ImageFolder(FileImages):
         if boxes is not None:
             self.known_boxes = boxes_of_images(self._root / boxes, self._root, self.records, self.task.classes)
         self.take_masks(masks_by_name(self.records["name"], settings, self._root), settings.missing, decode=True)
-        self.take_store(store)
+        self.take_store(store, [self._root, class_file, *folders.items()])
         groups_of = dict(enumerate(sorted(set(groups))))
         digests = b"".join(facts.digest for _, facts in whole)
         self.identify(repr(groups_of).encode() + digests, [self._root], images_read=True)

@@ -124,7 +124,7 @@ class Table(FileImages):
         self._find_boxes(listed, boxes)
         sources = mask_sources(rows, self._columns.mask, settings, self._root)
         self.take_masks(sources, settings.missing, decode, rows.error)
-        self.take_store(store)
+        self.take_store(store, [self._root, self._folder, manifest, where, self._columns])
         tables = [self._root / each for each in (manifest, boxes) if each is not None]
         self.identify(b"", tables, images_read=False)
 

@@ -103,7 +103,9 @@ class Xrv(LibraryImages):
         self.cut(None, val_fraction, test_fraction, seed)
         self.read(int(used[0]))
         options = {key: value for key, value in arguments.items() if not _is_path(value)}
-        self.identify([name, version("torchxrayvision"), sorted(options.items())], _files(arguments), store)
+        described = [name, version("torchxrayvision"), sorted(options.items())]
+        named = [Path(value) for value in arguments.values() if _is_path(value)]
+        self.identify(described, _files(arguments), store, [*named, unknown_labels])
 
     @classmethod
     def found_classes(cls, settings: Mapping[str, Any]) -> list[str]:

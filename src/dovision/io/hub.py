@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+log = logging.getLogger(__name__)
 _SECONDS = 10  # without an answer
 
 
 @contextmanager
 def asked_once(kind: str, name: str, revision: str | None = None) -> Iterator[None]:
-    """Read files of the hub inside the block; from the cache alone where the hub does not answer.
+    """Read files of the hub inside the block; from the cache alone where the hub does not answer, or not to us.
 
     Args:
         kind: dataset or model.
@@ -19,38 +21,43 @@ def asked_once(kind: str, name: str, revision: str | None = None) -> Iterator[No
         revision: a branch, a tag or a commit; None: main.
 
     Raises:
-        ValueError: the hub answers that it has no such name or revision, or none for this user.
-        ConnectionError: the hub does not answer, and the files are not in the cache.
+        ValueError: the hub could not have such a name; or it answers that it has no such name or revision, or none for
+            this user, and the files are not in the cache.
+        ConnectionError: the hub does not answer, or is not to be asked, and the files are not in the cache.
     """
-    silence = _silence(kind, name, revision)
-    if silence is None:
+    refusal = _refusal(kind, name, revision)
+    if refusal is None:
         yield
         return
     try:
         with _cache_alone():
             yield
     except OSError as error:
-        raise ConnectionError(silence) from error
+        raise refusal from error
+    if isinstance(refusal, ValueError):
+        log.warning("the %s %s is read from the cache: the hub has none that you may read", kind, name)
 
 
-def _silence(kind: str, name: str, revision: str | None) -> str | None:
-    """Why the hub does not answer; None if it does, and has the name."""
+def _refusal(kind: str, name: str, revision: str | None) -> ValueError | ConnectionError | None:
+    """The error to raise if the cache has no files of the name; None if the hub has them."""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
+    if kind == "dataset" and getattr(sys.modules.get("datasets.config"), "HF_HUB_OFFLINE", False):
+        return ConnectionError("the hub is not asked, as HF_DATASETS_OFFLINE or HF_HUB_OFFLINE says")
     try:
         HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_SECONDS)
-    except RevisionNotFoundError as error:
-        raise ValueError(f"the {kind} {name} of the hub has no revision {revision}. Set {kind}.revision.") from error
-    except RepositoryNotFoundError as error:
-        raise ValueError(
+    except RevisionNotFoundError:
+        return ValueError(f"the {kind} {name} of the hub has no revision {revision}. Set {kind}.revision.")
+    except RepositoryNotFoundError:
+        return ValueError(
             f"the hub has no {kind} {name} that you may read. Correct the name; if it is private or gated, ask for "
             "access on its page, and log in with `hf auth login`."
-        ) from error
+        )
     except ValueError as error:  # no name that the hub could have
         raise ValueError(f"{name} is no name that the hub could have: {_first_line(error)}") from error
     except Exception as error:  # whatever the client of the day raises where there is no network, or a busy server
-        return f"the hub does not answer: {_first_line(error)}"
+        return ConnectionError(f"the hub does not answer: {_first_line(error)}")
     return None
 
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -19,8 +19,34 @@ from dovision.models._published import has_numbers
 log = logging.getLogger(__name__)
 _COUNTS = "num_batches_tracked"  # of batch-norm, which networks of before torch 0.4.1 do not have, and no pass reads
 _DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")  # torchvision's names of before torch 0.4.1
-_REMEDY = "Choose the model that it was saved from, or give its names in a file, checkpoint_mapping=FILE"
 _State = Mapping[str, Tensor]
+
+
+class Remedies(NamedTuple):
+    """What to do about a file of other tensors; {there} and {here} stand for names, {count} for classes of a head."""
+
+    names: str
+    extra: str
+    leave_out: str
+    head: str
+
+
+_HEAD = (
+    "If it is the head, of {count} classes, name these in dataset.classes, in its order, or fit another in its place: "
+    "checkpoint=null model.weights=FILE model.new_head=true (torchvision_model, timm_model)."
+)
+OF_CHECKPOINT = Remedies(
+    "Choose the model that it was saved from, or give its names in a file, checkpoint_mapping=FILE",
+    ' (a line as "{there}": {here})',
+    'Leave one out by checkpoint_mapping=FILE, a yaml with the line "{there}*": null.',
+    _HEAD,
+)
+OF_MODEL_WEIGHTS = Remedies(  # to which no mapping can be given
+    "Choose the model that it was saved from, or save it with the names of this one",
+    "",
+    "Save a file without {there}*.",
+    _HEAD,
+)
 
 
 def matched(
@@ -29,6 +55,7 @@ def matched(
     mapping: Path | None = None,
     new_head: Sequence[str] = (),
     ignored: Sequence[str] = (),
+    remedies: Remedies = OF_CHECKPOINT,
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors of a file by the names of a network, and what was done to get there, in words.
 
@@ -42,6 +69,7 @@ def matched(
             several patterns the first counts, and names that have none stay as they are.
         new_head: names of layers of which the tensors are not taken from the file.
         ignored: names of tensors of the file that are no weights.
+        remedies: what to do about a file of other tensors.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -52,23 +80,29 @@ def matched(
     fixed: set[str] = set()
     if mapping is not None:
         state, fixed = _mapped(path, state, mapping, steps)
-    state = _without_prefix(path, state, own, fixed, steps)
+    state = _without_prefix(path, state, own, fixed, steps, remedies)
     state = _with_names_of_today(path, state, own, steps)
     if new_head:
         head = tuple(f"{layer}." for layer in new_head)
         state = {name: tensor for name, tensor in state.items() if not name.startswith(head)}
         own = {name: tensor for name, tensor in own.items() if not name.startswith(head)}
         steps.append(f"left out the head {' and '.join(new_head)}, which is drawn at random")
-    _check_names(path, state, own)
-    _check_shapes(path, state, own)
+    _check_names(path, state, own, remedies)
+    _check_shapes(path, state, own, remedies)
     if halved := sorted({str(each.dtype) for name, each in state.items() if each.dtype != own[name].dtype}):
         steps.append(f"made {', '.join(halved)} into the model's numbers")
     return state, steps
 
 
-def load_weights(network: nn.Module, path: str, new_head: Sequence[str] = (), ignored: Sequence[str] = ()) -> None:
+def load_weights(
+    network: nn.Module,
+    path: str,
+    new_head: Sequence[str] = (),
+    ignored: Sequence[str] = (),
+    remedies: Remedies = OF_MODEL_WEIGHTS,
+) -> None:
     """Put the tensors of a file into a network, all but those of a new head; arguments and errors as of `matched`."""
-    state, steps = matched(path, network.state_dict(), None, new_head, ignored)
+    state, steps = matched(path, network.state_dict(), None, new_head, ignored, remedies)
     if has_numbers():
         network.load_state_dict(state, strict=False)  # all is there but a new head, and counts of batches
         log.info("%s: %s", path, "; ".join(steps) or "took all of its tensors")
@@ -170,7 +204,7 @@ def _renamed(name: str, pattern: str, new: str | None) -> str | None:
 
 
 def _without_prefix(
-    path: str | Path, state: _State, own: _State, fixed: set[str], steps: list[str]
+    path: str | Path, state: _State, own: _State, fixed: set[str], steps: list[str], remedies: Remedies
 ) -> dict[str, Tensor]:
     """The tensors without the one prefix under which most of the network's names stand."""
     known: Counter[str] = Counter()
@@ -187,15 +221,14 @@ def _without_prefix(
     if len(ranked) > 1 and ranked[1][1] == most:
         raise ValueError(
             f"the checkpoint {path} has tensors of the model's names under {prefix[:-1]} and under "
-            f"{ranked[1][0][:-1]}, so that it is not known which are meant. Leave one out by checkpoint_mapping=FILE, "
-            "a yaml with the line "
-            f'"{ranked[1][0]}*": null.'
+            f"{ranked[1][0][:-1]}, so that it is not known which are meant. "
+            f"{remedies.leave_out.format(there=ranked[1][0])}"
         )
     found = {name if name in fixed else name.removeprefix(prefix): tensor for name, tensor in state.items()}
     if len(found) < len(state):
         raise ValueError(
             f"the checkpoint {path} has some names both with and without {prefix}, so that it is not known which are "
-            f'meant. Leave one out by checkpoint_mapping=FILE, a yaml with the line "{prefix}*": null.'
+            f"meant. {remedies.leave_out.format(there=prefix)}"
         )
     steps.append(f"took off the prefix {prefix}")
     return found
@@ -211,28 +244,28 @@ def _with_names_of_today(path: str | Path, state: _State, own: _State, steps: li
     return {renamed[name] if name in changed else name: tensor for name, tensor in state.items()}
 
 
-def _check_names(path: str | Path, state: _State, own: _State) -> None:
+def _check_names(path: str | Path, state: _State, own: _State, remedies: Remedies) -> None:
     lacking = [name for name in own if name not in state and not name.endswith(_COUNTS)]
     others = [name for name in state if name not in own]
     if not lacking and not others:
         return
     found = [f"lacks {len(lacking)}: {checks.listed(lacking, 3)}"] if lacking else []
     found += [f"has {len(others)} others: {checks.listed(others, 3)}"] if others else []
-    line = f'"{others[0]}": {lacking[0] if lacking else "null"}' if others else ""
+    line = remedies.extra.format(there=others[0], here=[*lacking, "null"][0]) if others else ""
     raise ValueError(
-        f"the checkpoint {path} must have the {len(own)} tensors of the model, but {' and '.join(found)}. {_REMEDY}"
-        f"{f' (a line as {line})' if line else ''}."
+        f"the checkpoint {path} must have the {len(own)} tensors of the model, but {' and '.join(found)}. "
+        f"{remedies.names}{line}."
     )
 
 
-def _check_shapes(path: str | Path, state: _State, own: _State) -> None:
+def _check_shapes(path: str | Path, state: _State, own: _State, remedies: Remedies) -> None:
     unlike = [name for name in state if state[name].shape != own[name].shape]
     if unlike:
         name = unlike[0]
         raise ValueError(
             f"the checkpoint {path} must have the shapes of the model's tensors, but differs in {len(unlike)}, such as "
             f"{name}, {list(state[name].shape)} where the model has {list(own[name].shape)}. "
-            f"{_shape_remedy(state[name], own[name])}"
+            f"{_shape_remedy(state[name], own[name], remedies)}"
         )
     for name, tensor in state.items():
         if tensor.is_floating_point() != own[name].is_floating_point():
@@ -242,13 +275,10 @@ def _check_shapes(path: str | Path, state: _State, own: _State) -> None:
             )
 
 
-def _shape_remedy(there: Tensor, here: Tensor) -> str:
+def _shape_remedy(there: Tensor, here: Tensor, remedies: Remedies) -> str:
     """What to do about a tensor of another shape: it is of a head, of a first convolution, or of another network."""
     if there.shape[1:] == here.shape[1:]:
-        return (
-            f"If it is the head, of {len(there)} classes, name these in dataset.classes, in its order, or fit another "
-            "in its place: checkpoint=null model.weights=FILE model.new_head=true (torchvision_model, timm_model)."
-        )
+        return remedies.head.format(count=len(there))
     if there.dim() == here.dim() == 4 and len(there) == len(here) and there.shape[2:] == here.shape[2:]:
         return f"Set dataset.shape to images of {there.shape[1]} channels, as it was fitted to."
     return "Choose the model that it was saved from."

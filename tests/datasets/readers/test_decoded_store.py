@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def test_a_store_has_the_images_of_the_dataset_to_8_bits(kind, tmp_path, monkeyp
     after = dv.component("dataset", kind, stored)
     assert after.facts["images_from_store"] is True
     count = len(plain.records)
-    assert len(list((tmp_path / "store").glob("*.npy"))) == -(-count // 8) > 1
+    assert len(list((tmp_path / "store").rglob("*.npy"))) == -(-count // 8) > 1
     torch.testing.assert_close(images(after), images(plain), atol=0.5 / 255 + 1e-6, rtol=0)
     for split in SPLITS:
         pd.testing.assert_frame_equal(after.table(split), plain.table(split))
@@ -105,10 +106,10 @@ def test_a_kill_loses_a_shard_at_most_and_the_same_command_makes_the_rest(tmp_pa
         data.prepare()
     again = dv.component("dataset", "table", stored)
     assert again.facts["images_from_store"] is False
-    whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").glob("*.npy")}
+    whole = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.npy")}
     assert sorted(path.name[:5] for path in whole) == ["00000", "00001"]
     again.prepare()
-    made = list((tmp_path / "store").glob("*.npy"))
+    made = list((tmp_path / "store").rglob("*.npy"))
     assert len(made) == 5
     assert all(path.stat().st_mtime_ns == time for path, time in whole.items())
     assert dv.component("dataset", "table", stored).facts["images_from_store"] is True
@@ -121,14 +122,14 @@ def test_a_changed_file_is_decoded_again_with_its_shard_alone(tmp_path, caplog):
     Image.new("L", (26, 30), 100).save(path, compress_level=0)
     old = path.stat()
     dv.component("dataset", "table", stored).prepare()
-    before = {path.name for path in (tmp_path / "store").glob("*.npy")}
+    before = {path.name for path in (tmp_path / "store").rglob("*.npy")}
     Image.new("L", (26, 30), 200).save(path, compress_level=0)
     os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns))
     assert (path.stat().st_size, path.stat().st_mtime_ns) == (old.st_size, old.st_mtime_ns)
     changed = dv.component("dataset", "table", stored)
     assert changed.facts["images_from_store"] is False
     changed.prepare()
-    after = {path.name for path in (tmp_path / "store").glob("*.npy")}
+    after = {path.name for path in (tmp_path / "store").rglob("*.npy")}
     assert len(after) == 5
     assert {name[:5] for name in after - before} == {"00001"}
     data = dv.component("dataset", "table", stored)
@@ -137,13 +138,14 @@ def test_a_changed_file_is_decoded_again_with_its_shard_alone(tmp_path, caplog):
 
 
 def test_films_of_dicom_are_stored_through_their_window(tmp_path):
-    rows = []
+    rows, root = [], tmp_path / "data"
+    root.mkdir()
     for number in range(20):
-        write_dicom(tmp_path / f"{number}.dcm", np.arange(400).reshape(20, 20) * (number + 1))
+        write_dicom(root / f"{number}.dcm", np.arange(400).reshape(20, 20) * (number + 1))
         rows.append({"path": f"{number}.dcm", "label": ("cat", "dog")[number % 2]})
-    pd.DataFrame(rows).to_csv(tmp_path / "metadata.csv", index=False)
+    pd.DataFrame(rows).to_csv(root / "metadata.csv", index=False)
     settings = {
-        "root": str(tmp_path),
+        "root": str(root),
         "classes": ["cat", "dog"],
         "shape": [1, 20, 20],
         "store": str(tmp_path / "store"),
@@ -155,14 +157,75 @@ def test_films_of_dicom_are_stored_through_their_window(tmp_path):
 
 
 def test_a_store_that_is_not_named_and_bad_images_are_told(tmp_path):
-    settings = write_table(tmp_path)
+    root = tmp_path / "data"
+    root.mkdir()
+    settings = write_table(root)
     with pytest.raises(ValueError, match=r"store must be a folder .* got None. Such as dataset.store=data/decoded"):
         dv.component("dataset", "table", settings).prepare()
     for number in (3, 30):
-        content = bytearray((tmp_path / f"{number}.png").read_bytes())
+        content = bytearray((root / f"{number}.png").read_bytes())
         content[200] ^= 255  # behind the header
-        (tmp_path / f"{number}.png").write_bytes(content)
+        (root / f"{number}.png").write_bytes(content)
     stored = {**settings, "check": "headers", "store": str(tmp_path / "store")}
     with pytest.raises(ValueError, match=r"each image must be whole, got 2 bad; shards without one are made:\n.*3.png"):
         dv.component("dataset", "table", stored).prepare()
-    assert len(list((tmp_path / "store").glob("*.npy"))) == 3
+    assert len(list((tmp_path / "store").rglob("*.npy"))) == 3
+
+
+def test_a_shard_that_was_cut_off_is_made_again(tmp_path):
+    (tmp_path / "data").mkdir()
+    stored = {**write_table(tmp_path / "data"), "store": str(tmp_path / "store")}
+    dv.component("dataset", "table", stored).prepare()
+    opened = dv.component("dataset", "table", stored)
+    path = sorted((tmp_path / "store").rglob("*.npy"))[1]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match="Make it again"):
+        opened.from_store([8])(0)
+    opened.prepare()
+    assert path.read_bytes() == whole
+    path.write_bytes(whole[:-100])
+    again = dv.component("dataset", "table", stored)
+    assert again.facts["images_from_store"] is False
+    again.prepare()
+    assert path.read_bytes() == whole
+
+
+def test_shapes_and_datasets_of_one_store_leave_each_other_alone(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        settings = {**write_table(tmp_path / name), "store": str(tmp_path / "store")}
+    rows = pd.read_csv(tmp_path / "b" / "metadata.csv")
+    rows.iloc[::-1].to_csv(tmp_path / "b" / "other.csv", index=False)
+    several = [
+        settings,
+        {**settings, "root": str(tmp_path / "a")},
+        {**settings, "shape": [1, 16, 16]},
+        {**settings, "manifest": "other.csv"},
+        {**settings, "classes": ["dog", "cat"]},
+    ]
+    for each in several:
+        dv.component("dataset", "table", each).prepare()
+    opened = [dv.component("dataset", "table", each) for each in several]
+    assert all(data.facts["images_from_store"] for data in opened)
+    assert len({data.store.folder for data in opened}) == len(several)
+    for path in opened[0].store.paths:
+        path.unlink()
+    message = "a store must stay as it was when it was opened, but .*npy is gone. Run dovision-prepare again"
+    with pytest.raises(FileNotFoundError, match=message):
+        opened[0].split("test")[0]
+    assert opened[1].split("test")[0].image.std() > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("made", [False, True])
+def test_a_store_in_a_folder_of_the_dataset_is_refused(kind, made, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    settings = KINDS[kind](tmp_path / "data")
+    if kind == "hf_dataset":
+        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    store = Path(settings["root"] if "root" in settings else settings["arguments"]["imgpath"]) / "decoded"
+    if made:
+        store.mkdir()
+    with pytest.raises(ValueError, match="store must be a folder outside .*, got .*decoded. Set dataset.store"):
+        dv.component("dataset", kind, {**settings, "store": str(store)})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,7 +40,14 @@ class StoredRows:
 
     def __call__(self, row: int) -> Tensor:
         shard, place = divmod(self.rows[row], self.per_shard)
-        return torch.from_numpy(self.shards[shard].array[place].astype(np.float32)) / WHITE
+        try:
+            array = self.shards[shard].array
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"a store must stay as it was when it was opened, but {self.shards[shard].path} is gone. Run "
+                "dovision-prepare again, or read the files: dataset.store=null."
+            ) from error
+        return torch.from_numpy(array[place].astype(np.float32)) / WHITE
 
 
 class DecodedStore:
@@ -57,31 +66,27 @@ class DecodedStore:
         self.shape = shape
         self.count = len(keys)
         starts = range(0, len(keys), SHARD_IMAGES)
+        self.lengths = [min(SHARD_IMAGES, len(keys) - start) for start in starts]
         self.paths = [
             folder / f"{number:05}-{_digest(shape, keys[start : start + SHARD_IMAGES])}.npy"
             for number, start in enumerate(starts)
         ]
 
     @property
-    def made(self) -> int:
-        """Shards that are there."""
-        return sum(path.is_file() for path in self.paths)
-
-    @property
-    def complete(self) -> bool:
-        """True if every image is there."""
-        return self.made == len(self.paths)
+    def due(self) -> list[int]:
+        """Numbers of the shards that are not there, or not whole."""
+        sizes = {length: _file_bytes((length, *self.shape)) for length in set(self.lengths)}
+        each = enumerate(zip(self.paths, self.lengths, strict=True))
+        return [number for number, (path, length) in each if not path.is_file() or path.stat().st_size != sizes[length]]
 
     def images(self, rows: Sequence[int]) -> StoredRows:
         """Images by their places among `rows`, places in the store."""
-        lengths = [min(SHARD_IMAGES, self.count - start) for start in range(0, self.count, SHARD_IMAGES)]
-        shards = (
-            FileArray(path, np.uint8, (length, *self.shape)) for path, length in zip(self.paths, lengths, strict=True)
-        )
+        each = zip(self.paths, self.lengths, strict=True)
+        shards = (FileArray(path, np.uint8, (length, *self.shape)) for path, length in each)
         return StoredRows(tuple(shards), rows, SHARD_IMAGES)
 
     def fill(self, read: Callable[[int], Tensor], threads: int | None) -> None:
-        """Make the shards that are not there; with a progress bar.
+        """Make the shards that are not there, or not whole; with a progress bar.
 
         Args:
             read: gives the image of a place, shape `shape` in [0, 1].
@@ -99,10 +104,8 @@ class DecodedStore:
             ) from error
         with Lock(self.folder / "lock"):
             remove_partial(self.folder)
-            due = [number for number, path in enumerate(self.paths) if not path.is_file()]
-            rows = {
-                number: range(number * SHARD_IMAGES, min((number + 1) * SHARD_IMAGES, self.count)) for number in due
-            }
+            starts = {number: number * SHARD_IMAGES for number in self.due}
+            rows = {number: range(start, start + self.lengths[number]) for number, start in starts.items()}
             bad: list[str] = []
             with (
                 ThreadPoolExecutor(threads) as pool,
@@ -142,18 +145,27 @@ class PreparedImages(Images):
     store: DecodedStore | None = None
     threads: int | None = 1  # that read at once; None: as many as there are processors, and a few
 
-    def use_store(self, folder: str | None, keys: Callable[[], Sequence[str]]) -> None:
-        """Set the store, if there is to be one.
+    def use_store(self, folder: str | None, keys: Callable[[], Sequence[str]], origin: Sequence[object]) -> None:
+        """Set the store, if there is to be one: below `folder`, apart from those of other shapes and datasets.
 
         Args:
-            folder: of the store; None: there is none.
+            folder: of stores; None: there is none.
             keys: gives the key of each record.
+            origin: paths and settings by which the dataset is another one, though its images may change.
+
+        Raises:
+            ValueError: the folder is in one of the dataset.
         """
         if folder is None:
             return
-        self.store = DecodedStore(Path(folder).resolve(), self.shape, keys())
-        made, count = self.store.made, len(self.store.paths)
-        use = "it is read" if made == count else "the files are read; dovision-prepare makes the rest"
+        check_outside(folder, [each for each in origin if isinstance(each, Path)])
+        whence = [str(each.resolve() if isinstance(each, Path) else each) for each in origin]
+        own = _digest(self.shape, [type(self).__name__, *self.task.classes, *whence])
+        name = f"{'x'.join(map(str, self.shape))}-{own}"
+        self.store = DecodedStore(Path(folder).resolve() / name, self.shape, keys())
+        count = len(self.store.paths)
+        made = count - len(self.store.due)
+        use = "it is read" if made == count else "the files are read until dovision-prepare has made the rest"
         log.info("%s has %d of %d shards: %s", self.store.folder, made, count, use)
         self._read_from_store = made == count
         self.facts = {**self.facts, "images_from_store": self._read_from_store}
@@ -182,6 +194,16 @@ class PreparedImages(Images):
         self.facts = {"images_in_store": self.store.count}  # of which this object still reads the files
 
 
+def check_outside(store: str | None, paths: Sequence[Path]) -> None:
+    """Raise if a store is to lie in a folder of the dataset, of which it would then be taken for a part."""
+    for path in paths if store is not None else ():
+        if Path(str(store)).resolve().is_relative_to(path.resolve()):
+            raise ValueError(
+                f"store must be a folder outside {path}, where the dataset lies, got {store}. Set dataset.store to a "
+                "folder beside it."
+            )
+
+
 def stamp(path: Path) -> str:
     """Size and times of a file; that of its last change is new also where a copy keeps the date of what it copies."""
     status = path.stat()
@@ -190,6 +212,13 @@ def stamp(path: Path) -> str:
 
 def _digest(shape: Shape, keys: Sequence[str]) -> str:
     return hashlib.sha256(repr((tuple(shape), list(keys))).encode()).hexdigest()[:16]
+
+
+def _file_bytes(shape: Sequence[int]) -> int:
+    """Size of the .npy file of bytes of this shape."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)})
+    return header.tell() + math.prod(shape)
 
 
 def _decoded(read: Callable[[int], Tensor], row: int) -> _Bytes | str:

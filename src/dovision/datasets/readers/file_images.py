@@ -88,9 +88,9 @@ class FileImages(PreparedImages):
         """The image of a record, read from its file."""
         return self._files([place])(0)
 
-    def take_store(self, folder: str | None) -> None:
+    def take_store(self, folder: str | None, origin: Sequence[object]) -> None:
         """Set the store of decoded images, once `records` are there; see `PreparedImages.use_store`."""
-        self.use_store(folder, self._keys)
+        self.use_store(folder, self._keys, (*origin, self.decoding))
 
     def take_masks(
         self, sources: Sequence[MaskSource], missing: str, decode: bool, error: ErrorText | None = None

@@ -82,20 +82,23 @@ class LibraryImages(PreparedImages):
         own = {name: {groups[row] for row in rows} for name, rows in self.rows.items()}
         _splits.check_disjoint(own, "group", "Choose other splits.")
 
-    def identify(self, described: Iterable[object], files: Sequence[Path], store: str | None) -> None:
+    def identify(
+        self, described: Iterable[object], files: Sequence[Path], store: str | None, origin: Sequence[object]
+    ) -> None:
         """Set the content, once all else is there: of what is described, of the records, and of the bytes of files.
 
         Args:
             described: settings that the images depend on.
             files: all that the library reads.
             store: the folder of decoded images; None: there is none.
+            origin: of the images, as of `PreparedImages.use_store`.
         """
         described = list(described)
         self.unread = tuple(sorted(files))
         self.files = tuple(sorted({file.parent for file in files}))
         names = [file.name for file in self.unread]
         own_files = repr([*described, *(f"{file.name} {stamp(file)}" for file in self.unread)])
-        self.use_store(store, lambda: [f"{name} {own_files}" for name in self.records["name"]])
+        self.use_store(store, lambda: [f"{name} {own_files}" for name in self.records["name"]], (*described, *origin))
         if self.store is not None:
             self.files = (*self.files, self.store.folder)
         own = (

@@ -129,17 +129,18 @@ def _csv(path: Path, text: str, kind: str) -> pd.DataFrame:
         for number, cells in enumerate(reader, 1):
             if not any(cell.strip() for cell in cells):
                 continue
-            cells = _without_empty_end(cells, 0 if header is None else len(header))
             if header is None:
-                header = _header(path, cells)
-            elif len(cells) != len(header):
+                cells = _with_names_apart(cells, separator)
+                header = _header(path, _without_empty_end(cells, 0))
+                continue
+            cells = _without_empty_end(cells, len(header))
+            if len(cells) != len(header):
                 raise ValueError(
                     f"each row of {path} must have as many cells as the header, {len(header)}, but row {number} has "
                     f"{len(cells)}: {separator.join(cells)!r}. Quote cells that contain {separator!r}."
                 )
-            else:
-                rows.append([cell.strip() for cell in cells])
-                numbers_of.append(number)
+            rows.append([cell.strip() for cell in cells])
+            numbers_of.append(number)
     except csv.Error as error:
         raise ValueError(
             f"{path} must be a whole table of cells, but row {number + 1} is not: {error}. Mend it."
@@ -152,6 +153,13 @@ def _without_empty_end(cells: list[str], width: int) -> list[str]:
     """The cells without the empty ones at the end, behind the columns that have a name, as some tables have them."""
     used = next((place for place in range(len(cells), width, -1) if cells[place - 1].strip()), min(width, len(cells)))
     return cells[:used]
+
+
+def _with_names_apart(cells: list[str], separator: str) -> list[str]:
+    """The names of a header of which the last one is that of several columns, as in "Bbox [x,y,w,h]",,, if quoted."""
+    named = _without_empty_end(cells, 0)
+    names = named[-1].split(separator) if "[" in named[-1] else named[-1:]
+    return [*named[:-1], *names] if len(names) - 1 == len(cells) - len(named) else cells
 
 
 def _header(path: Path, cells: Sequence[str]) -> list[str]:
