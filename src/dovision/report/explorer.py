@@ -40,8 +40,8 @@ def explorer(runs: Sequence[Run], allowance: SizeBudget) -> dict[str, Any]:
             the pixels of its box that it touches, bits row by row in base64, or None for all), size (height, width);
             objects, those that are known of the image: name, label (the class that it speaks for, or None), box, and
             mask as of the units;
-            scale and log_scale (the sizes of effect that have the deepest colour: the largest of all saved images,
-            conditions and classes of the job), on probability and on log-odds;
+            scale and log_scale, the sizes of effect that have the deepest colour: the largest of all saved images and
+            conditions of the job, on the probability of any class and on the log-odds of the likeliest one;
             conditions: name, picture (its place in pictures), correct, success (true, false, or None where unknown),
             control (per class), effects and log_effects (each with its largest, and units x classes, little-endian
             16-bit numbers in base64, in shares of it).
@@ -82,7 +82,9 @@ def _entries(run: Run) -> Iterator[dict[str, Any]]:
     masks, boxes = read_masks(run.folder), known_boxes(run.folder)
     objects = read_object_masks(run.folder, pictured)
     saved = read_effects(run.folder, pictured)
-    scales = {"scale": largest_effect(saved), "log_scale": _largest(saved["log_odds_effect"].to_numpy(float))}
+    likeliest = saved.groupby(["sample", "condition"], sort=False)["control"].transform("max").eq(saved["control"])
+    on_odds = _largest(saved.loc[likeliest, "log_odds_effect"].to_numpy(float))
+    scales = {"scale": largest_effect(saved), "log_scale": on_odds}
     for sample in pictured:
         effects = read_effects(run.folder, [sample])
         if len(effects):
@@ -144,7 +146,7 @@ def _condition(
         "picture": picture_link(files.read_bytes(picture, images.MAX_FILE_BYTES)),
         "correct": _known(row["correct"]),
         "success": _known(row["success"]),
-        "control": [round(float(control[name]), 5) for name in classes],
+        "control": [round(float(control[name]), 7) for name in classes],
         **{name: _shares(effects, column, units, classes) for name, column in _SCALES.items()},
     }
 

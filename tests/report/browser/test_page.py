@@ -233,6 +233,43 @@ def test_the_address_keeps_what_is_shown(open_page, page_of_sweep):
     assert page.locator("#pick-class :checked").get_attribute("value") == "7"
 
 
+def test_a_pasted_address_is_followed_and_one_of_another_page_ignored(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    page.evaluate("location.hash = '#explore?class=7&scale=toString&order=constructor'")
+    page.wait_for_function("document.querySelector('#pick-class :checked').value === '7'")
+    assert page.locator("#thumbnails button").count() > 1
+    assert page.locator("#pick-scale :checked").count() == 1
+
+
+def test_the_keyboard_stays_where_it_was(open_page, page_of_sweep):
+    page = open_page(page_of_sweep)
+    page.locator("#pick-class :checked").focus()
+    first = page.locator("#pick-class :checked").get_attribute("value")
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    assert page.locator("#pick-class :checked").get_attribute("value") == str((int(first) + 2) % 10)
+    page.locator("#thumbnails button").nth(1).press("Enter")
+    assert page.evaluate("document.activeElement.matches('#thumbnails [aria-pressed=true]')")
+
+
+def test_a_job_without_the_chosen_class_says_so(open_page, page_of_sweep, tmp_path):
+    text = page_of_sweep.read_text()
+    (data,) = re.findall(r'<script[^>]*id="explorer-data"[^>]*>(.*?)</script>', text, re.DOTALL)
+    content = json.loads(data)
+    for entry in content["entries"]:
+        if entry["job"] == "grid 4 x 4, grid of cells, seed 1":
+            entry["classes"] = [f"other {name}" for name in entry["classes"]]
+    path = tmp_path / "page.html"
+    path.write_text(text.replace(data, json.dumps(content)))
+    page = open_page(path)
+    page.locator("#right .pick-job").select_option("grid 4 x 4, grid of cells, seed 1")
+    page.locator("#pick-class label", has_text="7").click()
+    page.locator('#right [data-unit="0"]').hover()
+    assert page.locator("#right .readout").inner_text() == "No effect on 7 is kept here."
+    page.locator('#left [data-unit="0"]').hover()
+    assert page.locator("#left .readout").inner_text().startswith("do(r0c0) on 7: ")
+
+
 def test_outlines_of_objects_can_be_left_out(open_page, page_of, map_run, tmp_path):
     page = open_page(page_of(map_run, tmp_path))
     outlines = page.locator("#left .object.other")

@@ -30,9 +30,12 @@ def average_effect_maps(run: Run, averaged: pd.DataFrame, most: int) -> Iterator
         averaged: from `average_effects`.
         most: classes that are drawn, those with the largest effects.
     """
-    conditions = list(read_samples(run.folder)["condition"].unique())
+    samples = read_samples(run.folder)
+    conditions = list(samples["condition"].unique())
     conditions = list(dict.fromkeys([conditions[0], conditions[-1]]))
     pictured = samples_in_conditions(run.folder, conditions[:1])
+    if len(pictured) < min(2, samples["sample"].nunique()):  # of one alone it is not known whether units move
+        return
     places = _places(run, pictured)
     if len(places) < 2:
         return

@@ -42,7 +42,7 @@ from dovision.types import BOX_COLUMNS, Box, Mask
 
 GALLERY = "gallery"  # the figure of saved images, whose numbers are their effect maps
 OUTLINES = "yellow boxes and outlines: objects that speak for the class, light blue ones: others"
-FOR, OTHER = COLOURS[4], COLOURS[5]  # boxes that speak for the class, and the others
+FOR, OTHER = "#F0E442", COLOURS[5]  # boxes that speak for the class (Okabe and Ito's yellow), and the others
 
 
 @dataclass

@@ -119,7 +119,7 @@
     plot.setAttribute("viewBox", entry.boxes ? `0 0 ${width} ${height}` : `0 -1 ${entry.units.length} 2`);
     plot.setAttribute("preserveAspectRatio", entry.boxes ? "xMidYMid" : "none");
     const cells = entry.units.map((_, unit) => {
-      const share = pane.values[unit] / deepest;
+      const share = (pane.values[unit] || 0) / deepest; // none where no effect on the class is kept
       const [top, start, bottom, end] = entry.boxes?.[unit] ?? [Math.min(0, -share), unit + 0.05, Math.max(0, -share, 0.01), unit + 0.95];
       const place = { x: start, y: top, width: end - start, height: bottom - top };
       const mask = entry.masks[unit];
@@ -154,15 +154,22 @@
     }
   }
 
+  // Draw the controls of a place anew, and leave the keyboard where it was.
+  function replaced(place, controls, picked) {
+    const focused = place.contains(document.activeElement);
+    place.replaceChildren(...controls);
+    if (focused) place.querySelector(picked)?.focus();
+  }
+
   function chips(place, names, picked, pick) {
-    place.replaceChildren(...names.map((name) => {
+    replaced(place, names.map((name) => {
       const [label, input] = [document.createElement("label"), document.createElement("input")];
       Object.assign(input, { type: "radio", name: place.id, value: name, checked: name === picked });
       input.addEventListener("change", () => pick(name));
       label.append(input, name);
       label.title = name;
       return label;
-    }));
+    }), ":checked");
   }
 
   function options(place, names, picked) {
@@ -184,7 +191,7 @@
     options(byId("pick-order"), sortable, sortable.indexOf(chosen.order));
     const number = ORDERS[chosen.order][1];
     const sorted = imagesOf(left.entry.job).sort((a, b) => number(b) - number(a));
-    byId("thumbnails").replaceChildren(...sorted.map((entry) => {
+    replaced(byId("thumbnails"), sorted.map((entry) => {
       const [press, image, text] = ["button", "img", "span"].map((tag) => document.createElement(tag));
       const [clean, ...attacked] = entry.conditions;
       const turned = attacked.find((condition) => condition.success);
@@ -197,7 +204,7 @@
       press.append(image, text);
       press.addEventListener("click", () => { Object.assign(chosen, { image: entry.image, class: null, unit: null }); show(); });
       return press;
-    }));
+    }), "[aria-pressed=true]");
   }
 
   function show(silent) {
@@ -248,8 +255,8 @@
     }
     for (const key of ["image", "class", "unit"]) chosen[key] = state.get(key);
     chosen.image ??= imagesOf(left.job).reduce((most, entry) => (effectOf(entry) > effectOf(most) ? entry : most)).image;
-    if (state.get("scale") in SCALES) chosen.scale = state.get("scale");
-    if (state.get("order") in ORDERS) chosen.order = state.get("order");
+    if (Object.hasOwn(SCALES, state.get("scale"))) chosen.scale = state.get("scale");
+    if (Object.hasOwn(ORDERS, state.get("order"))) chosen.order = state.get("order");
     show(true);
     if ([...state].length) byId("explorer").scrollIntoView();
   }
@@ -273,5 +280,6 @@
       remember();
     });
   }
+  addEventListener("hashchange", recall);
   recall();
 })();
