@@ -17,6 +17,7 @@ OPENERS = {  # what opens a file by its name
 }
 WRITES = {"w", "wb", "ab", "x", "xb", "w+b", "a"}
 EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
+    ("cli/scripts.py", "os.open"): "the null device, to write",
     ("io/atomic.py", "os.open"): "to bring it to the disk",
     ("datasets/chest_mnist.py", "zipfile.ZipFile"): "of an opened file",
     ("datasets/_download.py", "part.open"): "to write",
@@ -26,7 +27,6 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
         "(self.folder / IMAGES_FILE).open",
     ): "to write into it, after it was mapped and so checked",
     ("datasets/_nih_store.py", "np.lib.format.open_memmap"): "to write",
-    ("datasets/_nih_tables.py", "pd.read_csv"): "of a text in memory",
     ("interventions/interchange.py", "pd.read_csv"): "of a text in memory",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "to write",
     ("io/text_files.py", "yaml.load"): "of a text in memory",

@@ -136,10 +136,10 @@ def test_every_model_is_made_without_reading_its_weights(name, components, monke
         pytest.skip(f"needs {EXTRAS[name]}")
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", lambda *_, **__: pytest.fail("weights were asked for"))
     config = composed("dataset=chest_xray14", "dataset.root=.", f"model={name}", "intervention.fill.value=0.5")
-    if "weights" in config.model:
-        config.model.weights = "DEFAULT"
-    if "pretrained" in config.model:
+    if "pretrained" in config.model:  # whose weights are a file's, if they are named
         config.model.pretrained = True
+    elif "weights" in config.model:
+        config.model.weights = "DEFAULT"
     if "new_head" in config.model and name != "hf_model":  # whose labels are the classes
         config.model.new_head = True
     if name == "hf_model":

@@ -185,7 +185,7 @@ def _brief(value: object) -> bool:
 
 
 _KEPT = "Averages and intervals are over all images and classes"
-_LEFT_OUT = "effects of objects, interactions and comparisons of sites are left out: evaluation.keep=all has them"
+_LEFT_OUT = "effects of objects, interactions and comparisons of sites are left out; a run that keeps all has them"
 KEPT_NOTE = {  # by evaluation.keep
     KEEP_PREDICTED: f"Image by image, effects are kept of predicted classes and labels alone. {_KEPT}; {_LEFT_OUT}.",
     KEEP_LABELS: f"Image by image, effects are kept of the labels alone. {_KEPT}; {_LEFT_OUT}.",
