@@ -35,6 +35,7 @@ EXCEPTIONS = {  # file, what is called: why it need not write aside
     ("store/hive_dataset.py", "files[condition].write_table"): "by a writer to such a file",
     ("store/tables.py", "self._file.write_table"): "by a writer to a file that is written aside",
     ("cli/session.py", "logging.FileHandler"): "a log, that comes as it comes",
+    ("cli/scripts.py", "os.open"): "the null device",
     ("sweeps/interruption.py", "os.open"): "the null device",
     ("sweeps/launch.py", "mark.touch"): "an empty file",
 }

@@ -13,7 +13,7 @@ def test_the_page_shows_what_is_kept_and_says_what_is_not(copy, dovision_evaluat
     assert dovision_evaluate(*overrides, "-m") == 0
     labels, summary = survey(copy / "evaluate")
     drawn = [{figure.name: figure for figure in Catalogue().of_run(run)} for run in (labels, summary)]
-    assert set(drawn[0]) - set(drawn[1]) == {"gallery", "overlay"}
+    assert set(drawn[0]) - set(drawn[1]) == {"average_effect_maps", "gallery", "overlay"}
     assert "average_effects" in drawn[1]
     assert set(drawn[0]["gallery"].data["predicted"]) <= set(drawn[0]["gallery"].data["label"])
     page = render_page("kept", [labels, summary], [], [])

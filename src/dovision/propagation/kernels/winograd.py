@@ -60,7 +60,7 @@ class Winograd:
         height, width = size[0] + 2 * down - 2, size[1] + 2 * across - 2
         more = -height % TILE_SIDE, -width % TILE_SIDE
         padded = F.pad(input.movedim(1, -1), (0, 0, across, across + more[1], down, down + more[0]))
-        return self.of_tiles(padded)[:, :height, :width].movedim(-1, 1)
+        return self.of_tiles(padded)[:, :height, :width].contiguous().movedim(-1, 1)
 
     def of_tiles(self, read: Tensor) -> Tensor:
         """The results of whole tiles, shape (N, H, W, K), from what they read, shape (N, H + 2, W + 2, C)."""
@@ -75,5 +75,5 @@ class Winograd:
         transformed = (_OF_READ @ tiles.reshape(_READ**2, -1)).view(_READ**2, -1, channels)
         products = torch.bmm(transformed, self.weight).view(_READ**2, -1)
         results = (_BACK @ products).view(TILE_SIDE, TILE_SIDE, images, down, across, -1)
-        joined = results.permute(2, 3, 0, 4, 1, 5).reshape(images, TILE_SIDE * down, TILE_SIDE * across, -1)
+        joined = results.permute(2, 3, 0, 4, 1, 5).contiguous().view(images, TILE_SIDE * down, TILE_SIDE * across, -1)
         return joined if self.bias is None else joined.add_(self.bias)
