@@ -236,7 +236,7 @@ def test_effects_are_those_of_zeroing_by_hand(name, case):
     )
     got = outcome.treated.softmax(-1) - outcome.control.softmax(-1).unsqueeze(1)
     assert expected.abs().max() > 1e-6
-    torch.testing.assert_close(got, expected, rtol=0, atol=2e-6)
+    torch.testing.assert_close(got, expected, rtol=0, atol=3e-6)
 
 
 @pytest.mark.parametrize(
@@ -264,4 +264,4 @@ def test_swin_t_has_a_unit_for_each_of_768_channels_as_a_hook_zeroes_it():
     assert len(outcome.units) == 768
     for unit in (0, 767):
         expected = treated_by_hand(network, classifier, image, Case("features.7", "channel", -1), unit)
-        torch.testing.assert_close(outcome.treated[:, unit].softmax(-1), expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(outcome.treated[:, unit].softmax(-1), expected, rtol=0, atol=3e-6)
