@@ -201,6 +201,16 @@ def test_masks_come_from_a_folder_by_name_and_by_number(root):
     assert sum(bool(dataset.masks("test", sample)) for sample in range(4)) == 3
 
 
+def test_a_mask_whose_name_is_nearly_that_of_a_class_is_warned_of(root, caplog):
+    classes = open_table(root).task.classes
+    masks = {"units": {classes[0]: 255, f"{classes[1]}s": 7, "lung": 3}}
+    open_table(root, {"masks": masks})
+    (warning,) = [record.message for record in caplog.records if "no class" in record.message]
+    assert warning == (
+        f"the masks '{classes[1]}s' have the name of no class, so no map is judged by them. Did you mean {classes[1]}?"
+    )
+
+
 def test_masks_of_several_columns_have_their_names(root):
     dataset = open_table(root, {"columns": {"mask": {"square": "mask", "all": "path"}}})
     assert dataset.mask_names == ("square", "all")

@@ -37,11 +37,13 @@ def average_effects(folder: Path) -> pd.DataFrame:
     """
     files = [folder / name for name in (SAMPLES, EFFECTS, SUMS)]
     stamps = [path.stat() for path in files if path.is_file()]
-    return _average_effects(folder, tuple((own.st_ino, own.st_mtime_ns, own.st_size) for own in stamps)).copy()
+    return _average_effects(
+        folder, tuple((own.st_ino, own.st_size, own.st_mtime_ns, own.st_ctime_ns) for own in stamps)
+    ).copy()
 
 
 @functools.lru_cache(maxsize=4)
-def _average_effects(folder: Path, stamps: tuple[tuple[int, int, int], ...]) -> pd.DataFrame:
+def _average_effects(folder: Path, stamps: tuple[tuple[int, ...], ...]) -> pd.DataFrame:
     """The average effects of tables with these stamps."""
     group_of = read_groups(folder)
     groups = np.unique(group_of.to_numpy())

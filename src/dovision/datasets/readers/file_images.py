@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dovision import checks
 from dovision.datasets import _checks, _image_io
 from dovision.datasets.readers import boxes as box_tables
 from dovision.datasets.readers.decoded_store import PreparedImages, stamp
@@ -19,6 +21,8 @@ from dovision.functional import geometry
 from dovision.interfaces import Source
 from dovision.io.mask_files import read_mask_file
 from dovision.types import SOURCE_BOXES, Mask, Shape
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,10 @@ class FileImages(PreparedImages):
         check_masks(sources, sizes, self.shape, missing == "skip", decode, error or error_by_name(self.records["name"]))
         self.mask_sources = sources
         self.mask_names = tuple(dict.fromkeys(name for source in sources for name in source.numbers))
+        for name in self.mask_names:
+            meant = checks.suggestion(name, self.task.classes)
+            if meant and name not in self.task.classes:
+                log.warning("the masks %r have the name of no class, so no map is judged by them.%s", name, meant)
 
     def identify(self, described: bytes, tables: Sequence[Path], images_read: bool) -> None:
         """Set the content, and the files that are part of it, once all else is there.

@@ -120,11 +120,7 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
         "families but the one of the column. Against noise: random signs of the epsilon of each attacked image, or of "
         f"all epsilons where none is measured. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {THRESHOLDS}"
     )
-    counts = rows.groupby("family", sort=False)[["successful", "images"]].max()
-    counted = ", ".join(
-        f"{display_name(family)} {count:,} of {images:,}" for family, count, images in counts.itertuples()
-    )
-    words = caption(about, runs, f"n, successful of attacked images: {counted}.", text, rows)
+    words = caption(about, runs, f"n, successful of attacked images: {_counted(rows, 'family')}.", text, rows)
     panels, texts = _panels(rows, "detector", {"against clean": "auroc", "against noise": "auroc_noise"})
     figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
     yield ReportFigure(f"detection_unseen{end}", "Detection of unseen families", words, figure, rows)
@@ -193,10 +189,7 @@ def _tables(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = "") 
             f"random-sign noise of the same epsilon. {THRESHOLDS} {WORST_IS}; the adaptive one knows the detector. "
             f"Passes and milliseconds: for an image. {NOISE_CONTROL}"
         )
-        most = rows[rows["attack"] != NOISE].groupby("attack", sort=False)[["successful", "images"]].max()
-        counts = ", ".join(
-            f"{display_name(attack)} {count:,} of {images:,}" for attack, count, images in most.itertuples()
-        )
+        counts = _counted(rows[rows["attack"] != NOISE], "attack")
         words = caption(about, runs, f"n, successful of attacked images: {counts}.", text, rows)
         name, title = f"detection_table{end}_eps_{eps:.3g}", f"Detectors and attacks at epsilon {eps:.3g}"
         yield ReportFigure.of_table(name, title, words, rows, table)

@@ -154,7 +154,7 @@
     }
   }
 
-  // Draw the controls of a place anew, and leave the keyboard where it was.
+  // Replace the controls of a place, and leave the keyboard focus where it was.
   function replaced(place, controls, picked) {
     const focused = place.contains(document.activeElement);
     place.replaceChildren(...controls);
