@@ -6,7 +6,7 @@
 
 The films are noise drawn by number, with 14 labels and about 3.6 films a patient, as in ChestX-ray14; the 4 x 5 cells
 are a tenth of a grid of 14 x 14. The network is one linear layer on small films, unless another is chosen: what is
-rehearsed are the tables. One run is left in peace. The other is killed by SIGKILL at random moments, the last one while
+rehearsed are the tables. One run is undisturbed. The other is killed by SIGKILL at random moments, the last one while
 its tables are merged, and started again by the same command. Both must leave the same bytes in all tables and
 summary.json, and neither memory nor open files may grow with the images: while they are measured, not at all; at the
 end, when tables are merged and summarised, by buffers of a fixed size.
