@@ -207,7 +207,7 @@ def check(overrides: list[str]) -> None:
         (["++hydra.job.nam=3"], "hydra.job has no key 'nam'. Did you mean name"),
         (["++evaluation.images.first=3"], "evaluation.images takes a value, got keys: first."),
         (["++evaluation=3"], "evaluation must have keys (split, images, "),
-        (["++model._target_=dovision.nowhere"], "model._target_ must be a class or function that can be imported: "),
+        (["++model._target_=dovision.nowhere"], "model._target_ must be a class or function, got dovision.nowhere: "),
         (["++detector.mine.temperature=3"], "detector.mine has no _target_, so that nothing reads it."),
         (["explainer=[grad_cam]", "++explainer.edge_map.sigma=3"], "remove it: '~explainer.edge_map'"),
         (["~model.shape"], "model.shape must be given, got nothing."),

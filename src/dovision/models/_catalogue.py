@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from dovision import checks, models
+from dovision.config.import_target import import_target
 from dovision.functional import outputs
 
 Factory = Callable[..., Any]
@@ -78,11 +79,10 @@ def _listed(known: Mapping[str, Factory], what: str) -> Callable[[str], Factory]
 
 
 def _imported(target: str) -> Factory:
-    module, _, name = target.rpartition(".")
     try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"it names {target}, which cannot be imported: {error}.") from error
+        return import_target(target)
+    except ImportError as error:
+        raise ValueError(f"it names {target}, which cannot be imported: {error}") from error
 
 
 def _call(find: Callable[[str], Factory], settings: Mapping[str, Any], find_part: Callable[[str], Factory]) -> Any:

@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import inspect
 import json
-import pkgutil
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from dovision import checks
+from dovision.config.import_target import import_target
 from dovision.config.instead import INSTEAD, replacement
 from dovision.config.settings import of_experiments, of_user, unchosen
 from dovision.config.sources import configuration_folder
@@ -151,10 +151,11 @@ def _child(node: DictConfig, key: Any) -> Any:
 def _parameters(where: str, target: str) -> tuple[Collection[str] | None, Collection[str]]:
     """The arguments that a target takes by name, None if it takes any; and those that it must be given."""
     try:
-        parameters = inspect.signature(pkgutil.resolve_name(target)).parameters.values()
+        parameters = inspect.signature(import_target(target)).parameters.values()
     except Exception as error:  # whatever the import of a foreign module raises
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{where}._target_ must be a class or function that can be imported: {reason}.") from error
+        end = "" if reason[-1] in ".?" else "."
+        raise ValueError(f"{where}._target_ must be a class or function, got {target}: {reason}{end}") from error
     positional, keyword = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     named = [each for each in parameters if each.kind not in (positional, keyword)]
     if any(each.kind == keyword for each in parameters) and not target.startswith(_PLUMBING):

@@ -1,0 +1,73 @@
+"""Import of what a `_target_` names, with an error that says where Python has looked."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dovision import checks
+
+
+def import_target(target: str) -> Any:
+    """The class, function or classmethod of a full name.
+
+    Args:
+        target: package.module.Name, such as my_components.darken.Darken.
+
+    Raises:
+        ImportError: there is none of that name. Other errors inside a module come as they are.
+
+    Example:
+        >>> import_target("fractions.Fraction.from_float").__name__
+        'from_float'
+    """
+    found: Any = None
+    inside: list[str] = []
+    for name in target.split("."):
+        parent, found = found, _child(found, ".".join(inside), name)
+        if found is parent:
+            raise ImportError(_missing(parent, ".".join(inside), name))
+        inside.append(name)
+    return found
+
+
+def _child(parent: Any, path: str, name: str) -> Any:
+    """The module or attribute of that name; the parent itself if there is none."""
+    if name and (parent is None or isinstance(parent, ModuleType)):
+        full = f"{path}.{name}" if path else name
+        try:
+            return import_module(full)
+        except ModuleNotFoundError as error:
+            if error.name != full:
+                raise ImportError(f"{full} imports {error.name}, which Python does not find") from error
+    return getattr(parent, name, parent)
+
+
+def _missing(parent: Any, path: str, name: str) -> str:
+    if not name:
+        return "a name is empty"
+    if parent is None:
+        return f"there is no module {name!r}. {_where_to_look(name)}"
+    folders = list(map(str, getattr(parent, "__path__", [])))
+    known = [*(each.name for each in pkgutil.iter_modules(folders)), *dir(parent)]
+    place = f"{path} ({folders[0]})" if folders else path
+    return f"{place} has no {name!r}.{checks.suggestion(name, [each for each in known if each[:1] != '_'])}"
+
+
+def _where_to_look(package: str) -> str:
+    """Remedy for a package that Python does not find; a console script does not search the working folder."""
+    here = Path.cwd()
+    if (here / package).is_dir() or (here / f"{package}.py").is_file():
+        return (
+            f"It lies in the working folder, {here}, which a command does not search: write PYTHONPATH=. before the "
+            "command."
+        )
+    folders = os.environ.get("PYTHONPATH") or "none"
+    return (
+        f"It is searched in the folders of PYTHONPATH ({folders}) and among the installed packages, not in the working "
+        f"folder ({here}). Write PYTHONPATH=folder before the command, with the folder in which {package} lies."
+    )
