@@ -27,6 +27,7 @@ SPLITS = ("train", "val", "test")
 INPUT = "input"  # the site of an edit of the image itself
 SET_JOIN = "+"  # between the names of units that are set at once
 MATCHED_CONTROL = " control "  # between the name of a unit, or a set, and the number of one of its matched controls
+OUTSIDE = "outside"  # the unit of all that is in no mask of an image
 TOKENS = "tokens"  # the site of a vision transformer's tokens, behind their position embedding
 CODE = "code"  # the site of an edit of an inserted autoencoder's code
 

@@ -14,7 +14,8 @@ from dovision.config.sources import configuration_folder
 from dovision.datasets.image_folder import ImageFolder
 from dovision.datasets.table import Table
 from dovision.interventions.fills import Constant
-from dovision.interventions.mask_files import OUTSIDE, MaskFiles
+from dovision.interventions.mask_files import MaskFiles
+from dovision.types import OUTSIDE
 from made_covid import COVID, HEALTHY, write_covid
 
 BLACK = Constant(0.0)

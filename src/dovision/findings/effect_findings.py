@@ -1,4 +1,4 @@
-"""Findings of the effects of a run: the largest one, those of objects, and what the attack does."""
+"""Findings of the effects of a run: the largest one, those of masks and objects, and what the attack does."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _FORMS = {"lowers": -1, "raises": 1}
 
 
 def effect_findings(run: Run) -> Iterator[Finding]:
-    """The largest average effect on clean images, the effects on objects, and the success of the attack.
+    """The largest average effect on clean images, those of masks or objects, and the success of the attack.
 
     Of images without labels it is the largest effect on what is predicted of each of the first ones, if it is kept.
     """
-    objects = list(_objects(run))
+    objects = [*_masks(run)] or [*_objects(run)]
     if not run.summary["labels"] and has_rows(run.folder):
         yield from _each_picture(run)
     else:
@@ -73,6 +73,25 @@ def _each_picture(run: Run) -> Iterator[Finding]:
         units = f"the largest effect of {len(own):,} units"
         text = f"{names[sample]}: do({row['unit']}{_fill(run)}) {change}, {units} (one picture, no interval)."
         yield finding(f"largest_effect_{number}", text, {"mean": row["effect"]}, 1)
+
+
+def _masks(run: Run) -> Iterator[Finding]:
+    """Whether the evidence is inside the mask of the largest effect: paired with all outside, and the mask moved."""
+    rows = [row for row in run.summary.get("mask_contrasts", []) if row["condition"] == CLEAN]
+    if not rows:
+        return
+    row = max(rows, key=lambda row: row["inside"] or 0)
+    what = f"The effect of do({row['mask']}{_fill(run)}) on P({row['class']}), {row['inside']:.3f} in size,"
+    others = {"moved": "the mask moved elsewhere", "outside": "all outside it"}
+    for name, words in others.items():
+        column = f"minus_{name}"
+        if row[name] is None:
+            continue
+        is_ = {1: "is larger than", -1: "is smaller than", 0: "is not shown to differ from"}[direction(row, column)]
+        images, number = row[f"{column}_images"], f"inside minus {name} {in_brackets(row, column)}"
+        text = f"{what} {is_} that of {words}, {row[name]:.3f}"
+        text = f"{text} ({number}, paired; n = {images:,} images, {row['clusters']:,} groups)."
+        yield finding(f"mask_{column}", text, row, images, column)
 
 
 def _objects(run: Run) -> Iterator[Finding]:

@@ -14,9 +14,7 @@ from dovision.interventions._masks import MaskIntervention
 from dovision.interventions._objects import bound
 from dovision.interventions.fills import Fill
 from dovision.io.mask_files import ANY, mask_file, mask_numbers, mask_pattern, read_mask_file
-from dovision.types import Mask, Shape
-
-OUTSIDE = "outside"  # the unit of all that is in no mask
+from dovision.types import OUTSIDE, Mask, Shape
 
 
 class MaskFiles(MaskIntervention):

@@ -154,6 +154,7 @@ class Summary(Record):
     maps: list[dict[str, Any]] = []
     object_effects: list[dict[str, Any]] = []
     contrasts: list[dict[str, Any]] = []
+    mask_contrasts: list[dict[str, Any]] = []
     detection: list[dict[str, Any]] = []
 
 

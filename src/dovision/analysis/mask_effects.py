@@ -1,0 +1,93 @@
+"""Is the evidence inside a mask? Sizes of effects inside, outside and of the mask moved, paired image by image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from dovision.analysis.average_effect import grouped_means
+from dovision.functional.effects import RESOLUTION
+from dovision.functional.intervals import LEVEL, holm, mean_p_value
+from dovision.store.map_tables import BOXES_FILE, read_box_table
+from dovision.store.tables import EFFECTS, has_all_rows, read_groups, read_task, row_groups
+from dovision.types import MATCHED_CONTROL, OUTSIDE
+
+_IMAGE = ["sample", "condition", "class"]
+_CELL = ["condition", "mask", "class"]
+MASK_PLACES = ("inside", "outside", "moved")
+INSIDE_MINUS = {"minus_outside": "outside", "minus_moved": "moved"}  # of the size inside
+_ENDS = ("", "_low", "_high", "_reason")
+MASK_CONTRASTS = [*_CELL, "clusters", "images"]
+MASK_CONTRASTS += [f"{name}{end}" for name in (*MASK_PLACES, *INSIDE_MINUS) for end in _ENDS]
+MASK_CONTRASTS += [f"{name}_{end}" for name in INSIDE_MINUS for end in ("images", "p", "p_holm")]
+
+
+def mask_sizes(folder: Path) -> pd.DataFrame:
+    """Sizes of the effects of each image's masks, of all that is outside them, and of the masks moved elsewhere.
+
+    A size is |P(class | do(u)) - P(class)|, so that evidence for a class and against it does not cancel over images.
+    Of two classes that exclude each other only the first is taken, since both have the same sizes.
+
+    Returns:
+        sample, group, condition, class, mask, inside, outside (nan where it was not measured), moved (the mean over the
+        controls of the mask, nan without one), minus_outside and minus_moved (inside minus each); no rows where the
+        units of the run are no masks with controls or an outside, or are known objects (`object_effects.contrasts` has
+        these), or where not all classes have rows.
+    """
+    measured = (folder / EFFECTS).is_file() and has_all_rows(folder)
+    rows = _rows(folder) if measured else pd.DataFrame()
+    if rows.empty:
+        return pd.DataFrame(columns=["sample", "group", *_CELL, *MASK_PLACES, *INSIDE_MINUS])
+    task = read_task(folder)
+    if len(task.classes) == 2 and not task.multilabel:
+        rows = rows[rows["class"] == task.classes[0]]
+    name = rows["unit"].str.partition(MATCHED_CONTROL)
+    outside, moved = rows["unit"] == OUTSIDE, name[1] != ""
+    keys = [*_IMAGE, "mask"]
+    rows = rows.assign(mask=name[0], size=rows["effect"].abs())
+    sizes = rows[~outside & ~moved].rename(columns={"size": "inside"})[[*keys, "inside"]]
+    elsewhere = rows[moved].groupby(keys, as_index=False)["size"].mean().rename(columns={"size": "moved"})
+    rest = rows[outside].rename(columns={"size": "outside"})[[*_IMAGE, "outside"]]
+    sizes = sizes.merge(rest, on=_IMAGE, how="left").merge(elsewhere, on=keys, how="left")
+    differences = {name: sizes["inside"] - sizes[other] for name, other in INSIDE_MINUS.items()}
+    return sizes.assign(**differences, group=sizes["sample"].map(read_groups(folder)))
+
+
+def mask_contrasts(folder: Path, level: float = LEVEL) -> pd.DataFrame:
+    """Mean sizes of effects inside a mask, outside and of the mask moved, and the paired differences within images.
+
+    The mask moved has the mask's own area and shape; all that is outside has another area.
+
+    Returns:
+        condition, mask, class; inside, outside, moved, minus_outside and minus_moved (see `mask_sizes`), each with
+        _low, _high and _reason; clusters, images; of both differences _images (how many have both), _p, the two-sided
+        p-value, and _p_holm, adjusted over the rows of the condition.
+    """
+    sizes = mask_sizes(folder)
+    if sizes.empty:
+        return pd.DataFrame(columns=MASK_CONTRASTS)
+    cells = sizes.groupby(_CELL, sort=False)
+    frame = grouped_means(sizes, _CELL, [*MASK_PLACES, *INSIDE_MINUS], RESOLUTION, level)
+    for name in INSIDE_MINUS:
+        frame[f"{name}_images"] = cells[name].count().to_numpy()
+        frame[f"{name}_p"] = [mean_p_value(own[name].to_numpy(float), own["group"].to_numpy()) for _, own in cells]
+        adjusted = frame.groupby("condition", sort=False)[f"{name}_p"]
+        frame[f"{name}_p_holm"] = adjusted.transform(lambda p: holm(p.to_numpy(float)))
+    return frame[MASK_CONTRASTS]
+
+
+def _rows(folder: Path) -> pd.DataFrame:
+    """The rows of masks; none where the first row group shows that the units are others."""
+    found: list[pd.DataFrame] = []
+    for table in row_groups(folder / EFFECTS, [*_IMAGE, "unit", "effect", "top"]):
+        rows = table.to_pandas()
+        units = rows["unit"].cat.categories if hasattr(rows["unit"], "cat") else rows["unit"].unique()
+        if not found and not any(unit == OUTSIDE or MATCHED_CONTROL in unit for unit in units):
+            break
+        found.append(
+            rows.dropna(subset="top").drop(columns="top").astype({"unit": str, "condition": str, "class": str})
+        )
+    rows = pd.concat(found) if found else pd.DataFrame({"unit": []})
+    objects = set(read_box_table(folder)["object"]) if (folder / BOXES_FILE).is_file() else set()
+    return rows if (rows["unit"] == OUTSIDE).any() or not rows["unit"].isin(objects).any() else rows.iloc[:0]
