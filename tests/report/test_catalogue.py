@@ -24,10 +24,9 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
     run = completed(sweep)[1]
     report_figures = [*Catalogue().of_sweep([run]), *Catalogue().of_run(run)]
     captions = {item.name: item.caption for item in report_figures}
-    assert list(captions)[:4] == ["results", "classifier_quality", "effect_against_epsilon", "classes"]
-    assert list(captions)[4:] == [
-        "overlay", "gallery", "average_effect_maps", "effect_distribution", "average_effects",
-    ]  # fmt: skip
+    known = ["results", "classifier_quality", "effect_against_epsilon", "classes", "overlay", "gallery"]
+    known += ["average_effect_maps", "effect_distribution", "average_effects"]
+    assert [name for name in captions if name in known] == known  # more may come
     for caption in captions.values():
         assert "4 x 4 cells, black" in caption
         assert "seed 1." in caption
@@ -64,7 +63,7 @@ def test_the_table_of_results_is_that_of_the_summaries(sweep):
 
 def test_the_gallery_shows_the_effects_on_the_likeliest_class(sweep):
     run = completed(sweep)[1]
-    gallery = Catalogue().of_run(run)[2].data
+    (gallery,) = [each.data for each in Catalogue().of_run(run) if each.name == "gallery"]
     assert gallery.groupby(["sample", "condition"]).size().tolist() == [16] * 9
     effects = read_effects(run.folder, [0])
     first = gallery.iloc[0]
@@ -84,9 +83,10 @@ def test_the_distribution_is_of_clean_and_of_successfully_attacked_images(sweep)
 
 def test_a_condition_without_success_is_named_and_a_run_without_pictures_has_no_gallery(tmp_path, write_run):
     write_run(tmp_path, eps=(0.05,), strength=0.0, maps=0)
-    items = Catalogue().of_run(completed(tmp_path)[0])
-    assert [item.name for item in items] == ["classes", "effect_distribution", "average_effects"]
-    assert "No attack succeeded at eps=0.05." in items[1].caption
+    captions = {item.name: item.caption for item in Catalogue().of_run(completed(tmp_path)[0])}
+    assert captions.keys() >= {"classes", "effect_distribution", "average_effects"}
+    assert not captions.keys() & {"overlay", "gallery", "average_effect_maps"}
+    assert "No attack succeeded at eps=0.05." in captions["effect_distribution"]
 
 
 def test_several_labels_are_read_as_names():
