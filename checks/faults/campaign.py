@@ -38,14 +38,14 @@ JOBS = list(itertools.product((1, 2, 3), (1, 2)))  # rows and columns
 BATCHES = 3  # of a job
 SETTINGS = ("dataset=digits", "training.classifier.epochs=1", "evaluation.images=12", "evaluation.num_thumbnails=2")
 SETTINGS += ("evaluation.batch_size=4", "evaluation.checkpoint_every=4", "attack=fgsm", "attack.eps=0.1", "threads=1")
-SETTINGS += ("intervention.rows=1,2,3", "intervention.columns=1,2")
+SETTINGS += ("intervention.rows=1,2,3", "intervention.columns=1,2", "explainer=[edge_map,occlusion]")
 LAUNCHERS = {
     "basic": (),
     "joblib": ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
     "submitit_local": ("hydra/launcher=submitit_local", "hydra.sweeper.max_batch_size=2"),
     "ray": ("hydra/launcher=ray",),
 }
-TABLES = ("samples.parquet", "effects.parquet", "summary.json")
+TABLES = ("samples.parquet", "effects.parquet", "maps.parquet", "summary.json")
 TRIES = 3  # commands after the disturbed one
 DISK = "size=32m"  # of a sweep that is to run out of space
 BALLAST = "ballast"  # the file that fills it

@@ -89,16 +89,15 @@ def evaluate(folder: Path, batch_size: int = 4, samples=range(IMAGES), **changed
 
 
 def logged_of(
-    folder: Path, batch_size: int, more=(), samples=range(IMAGES), merged=None, **changed
+    folder: Path, batch_size: int, more=(), samples=range(IMAGES), merged=None, origin=None, **changed
 ) -> dict[str, float]:
     """What is logged."""
     classifier = Classifier(UpperLeft(), TASK, [0.5], [0.5])
     options = {"target": "label", "cells": 4, "margin": 0.1, "steps": 4, "fill": Constant(0.0)}
     settings = MapSettings(**{**options, "noise": 0.01, "num_sanity_images": 0, "seed": 0, **changed})
     explainers = {"truth": Truth(), "nothing": Nothing(), "broken": Broken(), "lower_right": LowerRight()}
-    callback = MapEvaluation(
-        folder, explainers, settings, classifier, samples=list(samples), boxes=boxes(), merged=merged
-    )
+    given = {"samples": list(samples), "boxes": boxes(), "merged": merged, "origin": origin, "checkpoint_every": 2}
+    callback = MapEvaluation(folder, explainers, settings, classifier, **given)
     trainer = pl.Trainer(
         accelerator="cpu",
         callbacks=[callback, *more],
@@ -204,12 +203,52 @@ def test_merged_maps_log_the_numbers_of_one_run_and_draw_nothing(tmp_path, monke
     folders = [tmp_path / name for name in ("one", "first", "second", "merged")]
     for folder in folders:
         folder.mkdir()
-    counts = {name: {"maps": 2, "seconds": 1, "passes": 4} for name in ("truth", "nothing", "broken", "lower_right")}
+    counts = {
+        name: {"maps": 2, "seconds": 1, "passes": 4, "all_maps": 2}
+        for name in ("truth", "nothing", "broken", "lower_right")
+    }
     logged, *_ = (logged_of(*each) for each in zip(folders[:3], (2, 2, 2), ((),) * 3, SPLITS, strict=True))
     shards = [FinishedShard(folders[1], 4, {}, counts), FinishedShard(folders[2], 2, {}, counts)]
     monkeypatch.setattr(Truth, "run", None)
     assert logged_of(folders[3], 2, samples=range(2), merged=shards) == pytest.approx(logged)
     assert (folders[3] / "maps.parquet").read_bytes() == (folders[0] / "maps.parquet").read_bytes()
+
+
+def breaking(broken, images: int):
+    """The explainer's `run`, that raises once it was asked for so many images."""
+    left, run = images, broken.run
+
+    def partly(self, batch, target, classifier):
+        nonlocal left
+        left -= len(batch.image)
+        if left < 0:
+            raise RuntimeError("no map today")
+        return run(self, batch, target, classifier)
+
+    return partly
+
+
+def test_maps_of_a_start_that_broke_are_taken_up_and_the_same_to_the_byte(tmp_path, monkeypatch):
+    options = {"origin": {"code": "1"}, "noise": 0}
+    logged = logged_of(tmp_path / "whole", 2, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(LowerRight, "run", breaking(LowerRight, 4))
+        with pytest.raises(RuntimeError, match="no map today"):
+            logged_of(tmp_path / "stopped", 2, **options)
+    monkeypatch.setattr(LowerRight, "run", breaking(LowerRight, 2))  # two images are left
+    assert logged_of(tmp_path / "stopped", 2, **options) == pytest.approx(logged)
+    stopped, whole = (tmp_path / name / "maps.parquet" for name in ("stopped", "whole"))
+    assert stopped.read_bytes() == whole.read_bytes()
+
+
+def test_counts_of_explainers_go_on_from_those_of_the_start_before(tmp_path, monkeypatch):
+    seen, origin = [], {"code": "1"}
+    monkeypatch.setattr(MapEvaluation, "on_test_end", lambda self, *rest: seen.append(self.counted))
+    for folder in ("whole", "again"):
+        logged_of(tmp_path / folder, 2, origin=origin)
+    logged_of(tmp_path / "again", 2, origin=origin)
+    whole, first, second = ({n: own["all_maps"] for n, own in each.items()} for each in seen)
+    assert whole == first == second
 
 
 def test_nothing_is_left_of_a_run_that_breaks(tmp_path, monkeypatch):

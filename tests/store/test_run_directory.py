@@ -199,13 +199,13 @@ def test_a_run_that_is_killed_while_it_writes_leaves_no_table_and_can_be_started
 def test_an_interrupted_run_says_why_and_keeps_its_parts_for_the_next_start(tmp_path):
     run = RunDirectory(tmp_path)
     run.start({}, [], {})
-    for name in ("shards/0-of-1/64.json", "maps/0_clean.png"):
+    for name in ("shards/effects/0-of-1/64.json", "maps/0_clean.png"):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     run.interrupt("stopped by SIGTERM")
     assert (run.state, run.facts()["reason"]) == ("interrupted", "stopped by SIGTERM")
     run.start({}, [], {})
-    assert (tmp_path / "shards/0-of-1/64.json").exists()
+    assert (tmp_path / "shards/effects/0-of-1/64.json").exists()
     assert (tmp_path / "maps/0_clean.png").exists()
     run.complete({})
     assert not (tmp_path / "shards").exists()

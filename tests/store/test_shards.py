@@ -21,7 +21,7 @@ def rows(*samples):
 
 
 def opened(folder, every=2, origin=(("code", "1"),), **ranks):
-    return Shards(folder, {"t.parquet": SCHEMA}, every, dict(origin), **ranks)
+    return Shards(folder, "effects", {"t.parquet": SCHEMA}, every, dict(origin), **ranks)
 
 
 def test_what_was_finished_is_found_again_and_the_table_is_the_same_to_the_byte(tmp_path):
@@ -52,7 +52,7 @@ def test_parts_of_other_code_data_or_weights_are_not_used(tmp_path, caplog):
 
 def test_a_part_without_its_last_file_is_not_finished(tmp_path):
     opened(tmp_path, every=1).add(1, rows(0), {})
-    (tmp_path / "shards" / "0-of-1" / "1.json").unlink()
+    (tmp_path / "shards" / "effects" / "0-of-1" / "1.json").unlink()
     assert opened(tmp_path).done == 0
 
 
@@ -75,7 +75,7 @@ def test_the_parts_of_several_devices_are_joined_in_their_order(tmp_path):
 
 def test_a_damaged_origin_is_no_origin(tmp_path):
     opened(tmp_path, every=1).add(1, rows(0), {})
-    (tmp_path / "shards" / "0-of-1" / "origin.json").write_text("{")
+    (tmp_path / "shards" / "effects" / "0-of-1" / "origin.json").write_text("{")
     assert opened(tmp_path).done == 0
 
 

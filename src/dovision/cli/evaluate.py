@@ -115,7 +115,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         evaluation = callbacks.effect_evaluation(
             settings, run.path, images, networks, intervention, attack, origin(facts), merged
         )
-        maps = callbacks.map_evaluation(settings, run.path, images, of_job, networks, merged)
+        maps = callbacks.map_evaluation(settings, run.path, images, of_job, networks, origin(facts), merged)
         trainer = make_trainer(
             settings.trainer,
             [evaluation, *maps, StopAfterBatch(own.stop), *callbacks_of_tests(settings.callbacks)],

@@ -113,11 +113,12 @@ def map_evaluation(
     images: Images,
     samples: Sequence[int],
     networks: Mapping[str, Classifier],
+    origin: Mapping[str, Any] | None = None,
     merged: Sequence[FinishedShard] | None = None,
 ) -> list[MapEvaluation]:
     """The callback that draws the maps of the configured explainers; none if there are no explainers.
 
-    `samples` are those of all shards; `merged` as of `effect_evaluation`.
+    `samples` are those of all shards; `origin` and `merged` as of `effect_evaluation`.
     """
     explainers: Mapping[str, Explainer] = make_each(settings.explainer)
     if not explainers:
@@ -127,7 +128,7 @@ def map_evaluation(
         explainer.bind(images, split)
     explanation: MapSettings = settings.explanation.make()
     more: dict[str, Any] = {"samples": samples, "permuted": networks.get(PERMUTED), "boxes": images.boxes(split)}
-    more["merged"] = merged
+    more |= {"checkpoint_every": settings.evaluation.checkpoint_every, "origin": origin, "merged": merged}
     if images.mask_names:
         more["masks"] = functools.partial(images.masks, split)
     return [settings.callbacks["maps"].make()(folder, explainers, explanation, networks[CLASSIFIER], **more)]

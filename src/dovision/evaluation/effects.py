@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow as pa
 import pytorch_lightning as pl
@@ -171,7 +169,10 @@ class EffectEvaluation(Evaluation):
         names = self._condition_names(), self.propagation.units(batch), self.classifier.task.classes
         self.cells = Cells(*map(tuple, names))
         place, merged = (trainer.global_rank, trainer.world_size), {SUMS: merged_sums}
-        self.shards = Shards(self.folder, self._schemas(), self.checkpoint_every, self._origin(), *place, merged)
+        resumed = None if self.store_adversarial else self.origin  # else the attacked images must be made again
+        self.shards = self.opened(
+            Shards(self.folder, "effects", self._schemas(), self.checkpoint_every, resumed, *place, merged)
+        )
         if self.merged:
             self._adopt(self.merged)
         self._load_state(self.shards.state)
@@ -242,7 +243,6 @@ class EffectEvaluation(Evaluation):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_test_end(trainer, pl_module)
-        self.shards.flush()
         if self.attack.eps:
             self.health.warn()
             self.queries.compute()  # on all devices; `attack_facts` has it from there
@@ -257,12 +257,6 @@ class EffectEvaluation(Evaluation):
             if self.origin is None:
                 self.shards.remove()
 
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        super().on_exception(trainer, pl_module, exception)
-        if hasattr(self, "shards"):
-            with suppress(OSError):  # the error that is under way may be that of a full disk
-                self.shards.flush()
-
     def conditions(self, batch: Batch, logits: Tensor) -> Iterator[Condition]:
         """The clean condition, then one for each epsilon of the attack."""
         yield self.condition(CLEAN, 0.0, batch, logits)
@@ -270,11 +264,6 @@ class EffectEvaluation(Evaluation):
         for eps in self.attack.eps:
             attacked = aimed._replace(image=self.attack(aimed, self.classifier, eps))
             yield self.condition(MAIN, eps, attacked, self.logits(attacked.image))
-
-    def _origin(self) -> Mapping[str, Any]:
-        """The origin that finished shards must share with this start; none does if all attacked images are saved."""
-        resumes = self.origin is not None and not self.store_adversarial
-        return {**(self.origin or {}), **({} if resumes else {"start": uuid4().hex})}
 
     def _schemas(self) -> dict[str, pa.Schema]:
         activity = {ACTIVITY: activity_schema()} if self.has_latents else {}

@@ -26,8 +26,8 @@ from dovision.functional.rng import generator
 from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.metrics import EnergyInBox, PointingGame
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, PERTURBED, MapGrid, maps_schema
-from dovision.store.shards import FinishedShard, join_shards, shard_path
-from dovision.store.tables import TableWriter, boxes_of, row_groups
+from dovision.store.shards import FinishedShard, Shards
+from dovision.store.tables import boxes_of
 from dovision.training.sanity_checks import cascade
 from dovision.types import Batch, Box, Mask, Task
 
@@ -56,8 +56,11 @@ class MapEvaluation(Evaluation):
         boxes: of known objects, as `Images.boxes` has them; None where none is known.
         masks: of the known objects of a sample, by name; one that has the name of a class is judged in place of its
             boxes. None where none is known.
+        checkpoint_every: images after which their maps are finished on disk, a minute's at the latest.
         merged: shards of the job, completed runs that explained the images in their order; their maps are taken, and
             none is drawn. None: there are none.
+        origin: what the maps depend on besides the configuration; a change of it is the end of finished ones. None:
+            nothing is resumed.
 
     Example:
         >>> import tempfile
@@ -82,6 +85,8 @@ class MapEvaluation(Evaluation):
         permuted: Classifier | None = None,
         boxes: pd.DataFrame | None = None,
         masks: Callable[[int], Mapping[str, Mask]] | None = None,
+        checkpoint_every: int = 64,
+        origin: Mapping[str, Any] | None = None,
         merged: Sequence[FinishedShard] | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std)
@@ -93,6 +98,8 @@ class MapEvaluation(Evaluation):
         self.permuted = permuted
         self.token_removal = TokenRemoval()
         self.masks = masks
+        self.checkpoint_every = checkpoint_every
+        self.origin = origin
         self.merged = merged
         self._masks_of: dict[int, Mapping[str, Mask]] = {}  # of the samples of a batch
         self.boxes: defaultdict[tuple[int, str], list[Box]] = defaultdict(list)
@@ -117,14 +124,11 @@ class MapEvaluation(Evaluation):
         Its `maps` of images as they are, and the `seconds` that they took; the `passes` of `all_maps`, also of changed
         images and other networks.
         """
-        if self.merged:
-            counts = ("maps", "seconds", "passes", "all_maps")
-            return {n: {c: sum(each.maps[n][c] for each in self.merged) for c in counts} for n in self.explainers}
         found = {}
         for name, explainer in self.explainers.items():
             passes, all_maps = explainer.counts
             own = {"maps": self.drawn[name], "seconds": self.seconds[name], "passes": passes, "all_maps": all_maps}
-            found[name] = own
+            found[name] = {count: value + self._before.get(name, {}).get(count, 0) for count, value in own.items()}
         return found
 
     def start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Batch) -> None:
@@ -146,16 +150,17 @@ class MapEvaluation(Evaluation):
                 metric.to(pl_module.device)
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.drawn: defaultdict[str, int] = defaultdict(int)
-        path = shard_path(self.folder / MAPS_FILE, trainer.global_rank, trainer.world_size)
-        self.table = self.opened(TableWriter(path, self.schema))
-        self.progress = self.stage("maps", "images", self.images)
-        for shard in self.merged or ():
-            for rows in row_groups(shard.folder / MAPS_FILE):
-                self._adopt(rows)
+        place, schemas = (trainer.global_rank, trainer.world_size), {MAPS_FILE: self.schema}
+        self.shards = self.opened(Shards(self.folder, "maps", schemas, self.checkpoint_every, self.origin, *place))
+        if self.merged:
+            self.shards.adopt([shard._replace(state=shard.maps) for shard in self.merged])
+        self._before = self.shards.state
+        for rows in self.shards.finished(MAPS_FILE):
+            self._judge_finished(rows)
+        self.progress = self.stage("maps", "images", self.images, done=self.shards.done)
 
-    def _adopt(self, rows: pa.Table) -> None:
-        """Take the rows of a shard."""
-        self.table.write(rows)
+    def _judge_finished(self, rows: pa.Table) -> None:
+        """Hold maps of an earlier start against boxes and masks."""
         judged = rows.filter(pc.equal(rows["variant"], AS_IS)).select(["explainer", "sample", "class", "cells"])
         frame = judged.to_pandas()
         self._masks_of = {} if self.masks is None else {sample: self.masks(sample) for sample in set(frame["sample"])}
@@ -172,19 +177,22 @@ class MapEvaluation(Evaluation):
             metrics[name].update(maps, boxes, masks)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
-        if self.merged:
-            return
-        asked = self._asked(batch, logits)
-        if not len(asked.target):
-            self.progress.advance(len(batch.image))
-            return
+        done = self.shards.done - self.tested
+        if done < len(batch.image):
+            rest = slice(max(done, 0), None)
+            self._draw(batch.rows(rest), logits[rest])
+
+    def _draw(self, batch: Batch, logits: Tensor) -> None:
+        images, asked = len(batch.image), self._asked(batch, logits)
         samples = batch.sample.tolist()
         self._masks_of = {} if self.masks is None else {sample: self.masks(sample) for sample in samples}
         sanity = self.sanity_classifiers if self.sanity.intersection(samples) else ()
-        self._drawing = len(batch.image) / len(self.explainers) / (1 + bool(self.settings.noise) + len(sanity))
-        rows = [row for name in self.explainers for row in self._rows(name, asked)]
+        self._drawing = images / len(self.explainers) / (1 + bool(self.settings.noise) + len(sanity))
+        rows = [row for name in self.explainers for row in self._rows(name, asked)] if len(asked.target) else []
         rows.sort(key=lambda row: (row["sample"], row["class"]))
-        self.table.write(pa.RecordBatch.from_pylist(rows, schema=self.schema))
+        if not rows:
+            self.progress.advance(images)
+        self.shards.add(images, {MAPS_FILE: pa.RecordBatch.from_pylist(rows, schema=self.schema)}, self.counted)
 
     def numbers(self) -> dict[str, Tensor]:
         return {
@@ -197,8 +205,10 @@ class MapEvaluation(Evaluation):
         super().on_test_end(trainer, pl_module)
         if trainer.world_size > 1:
             trainer.strategy.barrier()
-            if trainer.is_global_zero:
-                join_shards(self.folder / MAPS_FILE, self.schema, trainer.world_size)
+        if trainer.is_global_zero:
+            self.shards.join()
+            if self.origin is None:
+                self.shards.remove()
 
     def _asked(self, batch: Batch, logits: Tensor) -> _Asked:
         task = self.classifier.task

@@ -1,9 +1,10 @@
 """Tables in finished shards, from which a stopped run resumes, and in one order, by sample, on any number of devices.
 
-shards/<rank>-of-<devices>/origin.json          what the rows depend on
-                          64.json              written last: the first 64 images are finished
-                          64.samples.parquet   the rows since the shard before
-                          64.effects.parquet
+shards/effects/<rank>-of-<devices>/origin.json          what the rows depend on
+                                  64.json              written last: the first 64 images are finished
+                                  64.samples.parquet   the rows since the shard before
+                                  64.effects.parquet
+shards/maps/<rank>-of-<devices>/                       the same of the maps of explainers
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import itertools
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +32,7 @@ from dovision.store.tables import ROW_GROUP, row_groups, write_table
 log = logging.getLogger(__name__)
 SHARDS_FOLDER = "shards"
 _ORIGIN = "origin.json"
+_SECONDS = 60.0  # after which a shard is finished however few its images are
 Merge: TypeAlias = Callable[[Callable[[], Iterator[pa.Table]], pa.Schema], Iterator[pa.RecordBatch]]
 
 
@@ -56,9 +61,10 @@ class Shards:
 
     Args:
         folder: the run directory.
+        stage: what is measured, a folder's name.
         schemas: of the tables, by file name.
-        every: images after which a shard is finished; or earlier, when there are enough rows.
-        origin: all that the rows depend on, in plain types.
+        every: images after which a shard is finished; or earlier, after a minute, or when there are enough rows.
+        origin: all that the rows depend on, in plain types. None: no other start resumes from these shards.
         rank, devices: which of how many devices this is.
         merged: by file name, what makes one table of all shards, from a function that gives them and the schema, where
             that is more than their rows one after the other.
@@ -67,23 +73,34 @@ class Shards:
     def __init__(
         self,
         folder: Path,
+        stage: str,
         schemas: Mapping[str, pa.Schema],
         every: int,
-        origin: Mapping[str, Any],
+        origin: Mapping[str, Any] | None,
         rank: int = 0,
         devices: int = 1,
         merged: Mapping[str, Merge] = MappingProxyType({}),
     ) -> None:
         self.run = folder
+        self.stage = stage
         self.schemas = schemas
         self.every = checks.positive_int("evaluation.checkpoint_every", every)
         self.devices = devices
         self.merged = merged
-        self.folder = _folder(folder, rank, devices)
-        self._begin(checks.plain_value("origin", origin))  # type: ignore[arg-type]
+        self.folder = self._folder(rank)
+        self._begin({"start": uuid4().hex} if origin is None else checks.plain_value("origin", origin))  # type: ignore[arg-type]
+        self._flushed = time.monotonic()
         done = max(_ends(self.folder), default=0)
         state = read_json(self.folder / f"{done}.json") if done else {}
         self._waiting = _Waiting(done, 0, dict.fromkeys(schemas, ()), state)
+
+    def __enter__(self) -> Shards:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Finish what waits, at an exception as well; where that fails, it is the first exception that counts."""
+        with suppress(OSError) if kind else nullcontext():  # the disk may be full
+            self.flush()
 
     @property
     def done(self) -> int:
@@ -118,7 +135,12 @@ class Shards:
         before = self._waiting
         batches = {name: (*before.rows[name], rows[name]) for name in self.schemas}
         self._waiting = _Waiting(before.done, before.images + images, batches, dict(state))
-        if self._waiting.images >= self.every or any(sum(map(len, each)) >= ROW_GROUP for each in batches.values()):
+        late = time.monotonic() - self._flushed >= _SECONDS
+        if (
+            late
+            or self._waiting.images >= self.every
+            or any(sum(map(len, each)) >= ROW_GROUP for each in batches.values())
+        ):
             self.flush()
 
     def flush(self) -> None:
@@ -131,6 +153,7 @@ class Shards:
             write_table(self.folder / f"{end}.{name}", schema, rows[name])
         write_json(self.folder / f"{end}.json", dict(state))
         self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), state)
+        self._flushed = time.monotonic()
 
     def finished(self, name: str) -> Iterator[pa.Table]:
         """The rows of a table that this device has finished, some images at a time, with all rows of theirs."""
@@ -138,7 +161,7 @@ class Shards:
 
     def join(self) -> None:
         """Write the tables, from the shards of all devices; the same bytes however the rows were cut into shards."""
-        folders = [_folder(self.run, rank, self.devices) for rank in range(self.devices)]
+        folders = [self._folder(rank) for rank in range(self.devices)]
         for name, schema in self.schemas.items():
 
             def parts(name: str = name) -> Iterator[pa.Table]:
@@ -149,7 +172,12 @@ class Shards:
 
     def remove(self) -> None:
         """Remove the shards of all devices."""
-        shutil.rmtree(self.run / SHARDS_FOLDER)
+        shutil.rmtree(self.folder.parent)
+        with suppress(OSError):  # those of another stage lie there, too
+            self.folder.parent.parent.rmdir()
+
+    def _folder(self, rank: int) -> Path:
+        return self.run / SHARDS_FOLDER / self.stage / f"{rank}-of-{self.devices}"
 
     def _begin(self, origin: dict[str, Any]) -> None:
         if self.folder.exists():
@@ -165,10 +193,6 @@ class Shards:
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
         write_json(self.folder / _ORIGIN, origin)
-
-
-def _folder(run: Path, rank: int, devices: int) -> Path:
-    return run / SHARDS_FOLDER / f"{rank}-of-{devices}"
 
 
 def _ends(folder: Path) -> list[int]:
@@ -211,8 +235,8 @@ def added(states: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     `chunk_limit`, which is no count, is the smallest that there is.
     """
     limits = [state["chunk_limit"] for state in states if state.get("chunk_limit") is not None]
-    found: dict[str, Any] = _sum([{**state, "chunk_limit": 0} for state in states])
-    return {**found, "chunk_limit": min(limits, default=None)}
+    found: dict[str, Any] = _sum([{name: n for name, n in state.items() if name != "chunk_limit"} for state in states])
+    return {**found, **({"chunk_limit": min(limits, default=None)} if "chunk_limit" in states[0] else {})}
 
 
 def _sum(values: Sequence[Any]) -> Any:
@@ -236,16 +260,3 @@ def by_sample(conditions: Sequence[pa.RecordBatch], images: int) -> pa.RecordBat
     order = np.concatenate([part.reshape(images, -1) for part in parts], axis=1).reshape(-1)
     table = pa.Table.from_batches(conditions).unify_dictionaries().combine_chunks().take(order)
     return table.combine_chunks().to_batches()[0]
-
-
-def shard_path(path: Path, rank: int, count: int) -> Path:
-    """Path of the shard of a table that one of several devices writes; the table's own name if there is one device."""
-    return path if count == 1 else path.with_name(f"{path.name}.part{rank}")
-
-
-def join_shards(path: Path, schema: pa.Schema, count: int) -> None:
-    """Join the shards of a table, in the order of the devices, and remove them."""
-    shards = [shard_path(path, rank, count) for rank in range(count)]
-    write_table(path, schema, itertools.chain.from_iterable(map(row_groups, shards)))
-    for shard in shards:
-        shard.unlink()
