@@ -360,6 +360,40 @@ def test_how_attacks_fared_is_told_by_condition_without_the_one_that_failed(fold
     assert strong["l2"] == pytest.approx(0.4)  # four pixels
 
 
+class Counts(Shift):
+    """Counts its passes, and fails for good after some images."""
+
+    left = 100
+
+    def run(self, batch, classifier, eps):
+        Counts.left -= len(batch.image)
+        if Counts.left < 0:
+            raise KeyboardInterrupt
+        classifier(batch.image)
+        return super().run(batch, classifier, eps)
+
+
+@pytest.mark.parametrize("images", [3, 7, 10])  # after the first batch, between the splits, and in the second one
+def test_what_was_read_before_a_stop_is_taken_up_and_the_same_to_the_byte(tmp_path, monkeypatch, images):
+    def start(folder):
+        attacks = {"random_sign": Shift(0.01), "shift": Counts([0.2])}
+        return run(tmp_path / folder, attacks, origin={"code": "1"}, checkpoint_every=1)
+
+    whole = start("whole").record
+    with monkeypatch.context() as patch:
+        patch.setattr(Counts, "left", images)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            start("stopped")
+    monkeypatch.setattr(Counts, "left", len(VAL) + len(TEST) - images)  # no image is attacked twice
+    record = start("stopped").record
+    assert record["condition_queries"] == whole["condition_queries"]
+    assert record["condition_dead_gradients"] == whole["condition_dead_gradients"]
+    tables = [path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").glob("**/*.parquet")]
+    assert len([table for table in tables if table.parts[0] != "shards"]) == 6
+    for table in tables:
+        assert (tmp_path / "stopped" / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
+
+
 def test_kept_images_of_all_conditions_but_those_that_failed_give_the_same_reads(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     conditions = {"shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}

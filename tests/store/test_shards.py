@@ -56,9 +56,33 @@ def test_a_part_without_its_last_file_is_not_finished(tmp_path):
     assert opened(tmp_path).done == 0
 
 
-def test_many_rows_are_finished_before_the_images_are_enough(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "ROW_GROUP", 3)
+def test_slow_rows_are_finished_before_the_images_are_enough(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_SECONDS", 0)
     parts = opened(tmp_path, every=100)
+    parts.add(1, rows(0), {})
+    assert parts.done == 1
+
+
+def test_tables_may_lie_in_a_folder_of_the_run(tmp_path):
+    (tmp_path / "reads").mkdir()
+    for own in ({"reads/t.parquet": SCHEMA}, {"reads/t.parquet": SCHEMA}):
+        parts = Shards(tmp_path, "detection", own, 1, {})
+        if not parts.done:
+            parts.add(1, {"reads/t.parquet": rows(0)["t.parquet"]}, {})
+    parts.join()
+    assert pq.read_table(tmp_path / "reads" / "t.parquet")["sample"].to_pylist() == [0]
+
+
+def test_no_start_resumes_from_shards_without_an_origin(tmp_path):
+    Shards(tmp_path, "maps", {"t.parquet": SCHEMA}, 1, None).add(1, rows(0), {})
+    again = Shards(tmp_path, "maps", {"t.parquet": SCHEMA}, 1, None)
+    assert again.done == 0
+    again.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_rows_are_finished_before_the_images_are_enough(tmp_path):
+    parts = opened(tmp_path, every=100, row_group=3)
     parts.add(1, rows(0, 0), {})
     assert parts.done == 0
     parts.add(1, rows(1, 1), {})

@@ -143,7 +143,10 @@ def _evaluate(settings: EvaluateSettings) -> None:
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
             if detection_setup is not None:
                 DISPLAY.step("detection")
-                run.record(callbacks.run_detection(settings, run.path, images, networks, detection_setup, own.loggers))
+                found_out = callbacks.run_detection(
+                    settings, run.path, images, networks, detection_setup, own.loggers, origin(facts)
+                )
+                run.record(found_out)
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map, "passes_per_map": each.passes_per_map})
             DISPLAY.step("summary")

@@ -160,8 +160,11 @@ def run_detection(
     networks: Mapping[str, Classifier],
     setup: DetectionSetup,
     loggers: Sequence[Logger],
+    origin: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Fit the detectors on validation images, score test images in every condition, and say what it took.
+
+    `origin` is as of `effect_evaluation`.
 
     Raises:
         ValueError: there is no validation image, or one of a patient that is tested on.
@@ -183,6 +186,8 @@ def run_detection(
         reference=own.reference,
         adaptive=lambda fits: _adaptive(settings, folder, data, fits, with_autoencoder, classifier),
         whole=not limits(settings.trainer),
+        checkpoint_every=settings.evaluation.checkpoint_every,
+        origin=origin,
     )
     one_device = {"devices": 1, "strategy": "auto"}  # so that each table is whole
     own_and_more = [detection, *callbacks_of_tests(settings.callbacks)]

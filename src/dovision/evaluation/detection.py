@@ -24,7 +24,7 @@ from dovision.evaluation.condition import Condition, attack_rows, read_rows
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, write_scores
 from dovision.evaluation.device_batches import DeviceBatches
 from dovision.evaluation.fit_protocol import fit_protocol
-from dovision.evaluation.gradient_health import GradientHealth
+from dovision.evaluation.gradient_health import GradientHealth, Queries, load_plain_state, plain_state
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Detector
 from dovision.io.text_files import make_folder
@@ -42,7 +42,8 @@ from dovision.store.detection_tables import (
     reads_path,
     reads_schema,
 )
-from dovision.store.tables import CLEAN, TableWriter
+from dovision.store.shards import Shards
+from dovision.store.tables import CLEAN
 from dovision.types import Batch, Task
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,9 @@ class Detection(Evaluation):
         reference: the detector that the others are compared with in comparison.parquet, by name; None: no comparison.
         adaptive: gives rows of scores.parquet of an attacker who knows the detectors, from how they were fitted.
         whole: whether it is an error if some images of the dataloaders are not tested.
+        checkpoint_every: images after which what was read of them is finished on disk, a minute's at the latest.
+        origin: what that depends on besides the configuration; a change of it is the end of finished rows. None:
+            nothing is resumed.
 
     Example:
         >>> import tempfile
@@ -104,6 +108,8 @@ class Detection(Evaluation):
         reference: str | None = None,
         adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch]] = lambda fits: (),
         whole: bool = False,
+        checkpoint_every: int = 64,
+        origin: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(classifier, task, mean, std)
         self.folder = Path(folder)
@@ -115,9 +121,12 @@ class Detection(Evaluation):
         self.store_adversarial = store_adversarial
         self.adaptive = adaptive
         self.whole = whole
+        self.checkpoint_every = checkpoint_every
+        self.origin = origin
         self.failed: dict[str, str] = {}
         self.milliseconds: dict[str, float] = {}
         self.health = GradientHealth()
+        self.queries = {name: Queries(attack) for name, attack in attacks.items()}
 
     @property
     def record(self) -> dict[str, Any]:
@@ -126,10 +135,9 @@ class Detection(Evaluation):
             name: {"passes": self.detectors[name].passes, "milliseconds": round(milliseconds, 3)}
             for name, milliseconds in self.milliseconds.items()
         }
-        queries = {name: {f"{eps:g}": q for eps, q in attack.queries.items()} for name, attack in self.attacks.items()}
         return {
             "detector_costs": costs,
-            "condition_queries": queries,
+            "condition_queries": {name: counted.by_epsilon() for name, counted in self.queries.items()},
             "condition_dead_gradients": self.health.compute().item(),
             "failed_attacks": self.failed,
         }
@@ -146,35 +154,67 @@ class Detection(Evaluation):
             for name, attack in self.attacks.items()
             if self.store_adversarial
         }
-        self.attack_table = self.opened(TableWriter(self.folder / ATTACKS, attacks_schema()))
         self.tables = {
-            name: self.opened(TableWriter(reads_path(self.folder, name), reads_schema(), READS_ROW_GROUP))
-            for name in self.detectors
+            name: reads_path(self.folder, name).relative_to(self.folder).as_posix() for name in self.detectors
         }
-        self.progress = self.stage("detection", "images", self.images)
+        schemas = {ATTACKS: attacks_schema(), **dict.fromkeys(self.tables.values(), reads_schema())}
+        origin = None if self.store_adversarial else self.origin  # else the attacked images must be made again
+        shards = Shards(self.folder, "detection", schemas, self.checkpoint_every, origin, row_group=READS_ROW_GROUP)
+        self.shards = self.opened(shards)
+        self._load_state(shards.state)
+        self.progress = self.stage("detection", "images", self.images, done=shards.done)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
+        done = self.shards.done - self.tested  # images of both dataloaders
+        if done < len(batch.image):
+            rest = slice(max(done, 0), None)
+            left = batch.rows(rest)
+            rows = self._rows(DETECTION_SPLITS[dataloader_idx], left, logits[rest])
+            if batch_idx == TIMED:
+                self.milliseconds |= {name: self._timed(each, left) for name, each in self.detectors.items()}
+            self.shards.add(len(left.image), rows, self._state())
+
+    def _rows(self, split: str, batch: Batch, logits: Tensor) -> dict[str, pa.RecordBatch]:
         self.health.update(dead_gradients(batch, self.classifier))
         conditions = list(self._conditions(batch, logits))
-        split = DETECTION_SPLITS[dataloader_idx]
+        rows: dict[str, list[pa.RecordBatch]] = {name: [] for name in (ATTACKS, *self.tables.values())}
         for condition in conditions[1:]:
             rounded = self.correct(self.logits(round_to_8_bits(condition.batch.image)), batch)
-            self.attack_table.write(attack_rows(split, condition, conditions[0], rounded))
+            rows[ATTACKS].append(attack_rows(split, condition, conditions[0], rounded))
             if condition.attack in self.keepers:
                 self.keepers[condition.attack].add(condition.eps, condition.batch)
         for name, detector in self.detectors.items():
             for condition in conditions:
-                self.tables[name].write(
-                    read_rows(split, condition, conditions[0], self._read(detector, condition.batch))
-                )
-            if batch_idx == TIMED:
-                self.milliseconds[name] = self._timed(detector, batch)
+                read = self._read(detector, condition.batch)
+                rows[self.tables[name]].append(read_rows(split, condition, conditions[0], read))
+        for name in self.attacks.keys() - self.failed.keys():
+            self.queries[name].update(len(batch.image))
         self.progress.advance(len(batch.image))
+        return {name: pa.concat_batches(parts) for name, parts in rows.items()}
+
+    def _state(self) -> dict[str, Any]:
+        """What is known of all images so far, from which a later start resumes."""
+        return {
+            "health": plain_state(self.health),
+            "queries": {name: plain_state(counted) for name, counted in self.queries.items()},
+            "milliseconds": self.milliseconds,
+            "failed": self.failed,
+        }
+
+    def _load_state(self, state: Mapping[str, Any]) -> None:
+        if state:
+            load_plain_state(self.health, state["health"])
+            for name, counted in self.queries.items():
+                load_plain_state(counted, state["queries"][name])
+            self.milliseconds, self.failed = dict(state["milliseconds"]), dict(state["failed"])
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.lost and self.whole:
             raise ImagesLost(f"{self.tested} of {self.images} images were read for detection")
         self.close()
+        self.shards.join()
+        if self.origin is None:
+            self.shards.remove()
         self.health.warn()
         DISPLAY.step("detector fits")
         fits = fit_detectors(self.folder, self.detectors, self.failed, self.protocol)

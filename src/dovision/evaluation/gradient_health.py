@@ -59,7 +59,9 @@ class Queries(Metric):
         return self.passes.double() / self.images
 
     def by_epsilon(self) -> dict[str, float]:
-        """The result, by epsilon as text; an epsilon of 0 costs nothing."""
+        """The result, by epsilon as text; an epsilon of 0 costs nothing. Empty before the first image."""
+        if not self.images:
+            return {}
         means = zip(self.attack.eps, self.compute().view(-1).tolist(), strict=True)  # one number comes as a scalar
         return {f"{eps:g}": mean for eps, mean in means if eps > 0}
 

@@ -80,7 +80,7 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
     RunFile(
         MAPS_FILE,
         "with explainers: a row per map, on one grid of cells, and how it was judged",
-        ("store.map_tables.maps_schema", "evaluation.maps.MapEvaluation", "store.map_tables.read_maps"),
+        ("store.map_tables.maps_schema", "store.shards.Shards", "store.map_tables.read_maps"),
     ),
     RunFile(
         BOXES_FILE,
@@ -106,14 +106,14 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         "with detectors: a row per attacked image: success, also at 8 bits, and norms",
         (
             "store.detection_tables.attacks_schema",
-            "evaluation.detection.Detection",
+            "store.shards.Shards",
             "store.detection_tables.attack_rates",
         ),
     ),
     RunFile(
         f"{READS}/*.parquet",
         "what a detector read of each image in each condition",
-        ("store.detection_tables.reads_schema", "evaluation.detection.Detection", "store.detection_tables.read_reads"),
+        ("store.detection_tables.reads_schema", "store.shards.Shards", "store.detection_tables.read_reads"),
     ),
     RunFile(
         SCORES,

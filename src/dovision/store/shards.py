@@ -4,7 +4,7 @@ shards/effects/<rank>-of-<devices>/origin.json          what the rows depend on
                                   64.json              written last: the first 64 images are finished
                                   64.samples.parquet   the rows since the shard before
                                   64.effects.parquet
-shards/maps/<rank>-of-<devices>/                       the same of the maps of explainers
+shards/maps/, shards/detection/                         the same of the maps of explainers, of what detectors read
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class Shards:
         rank, devices: which of how many devices this is.
         merged: by file name, what makes one table of all shards, from a function that gives them and the schema, where
             that is more than their rows one after the other.
+        row_group: rows that are held in memory, and written together.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Shards:
         rank: int = 0,
         devices: int = 1,
         merged: Mapping[str, Merge] = MappingProxyType({}),
+        row_group: int = ROW_GROUP,
     ) -> None:
         self.run = folder
         self.stage = stage
@@ -87,6 +89,7 @@ class Shards:
         self.every = checks.positive_int("evaluation.checkpoint_every", every)
         self.devices = devices
         self.merged = merged
+        self.row_group = row_group
         self.folder = self._folder(rank)
         self._begin({"start": uuid4().hex} if origin is None else checks.plain_value("origin", origin))  # type: ignore[arg-type]
         self._flushed = time.monotonic()
@@ -125,7 +128,7 @@ class Shards:
                 path.unlink()
         for number, (part, end) in enumerate(zip(parts, ends, strict=True), 1):
             for name in self.schemas:
-                _link(part.folder / name, self.folder / f"{end}.{name}")
+                _link(part.folder / name, _part(self.folder, end, name))
             write_json(self.folder / f"{end}.json", added([each.state for each in parts[:number]]))
         state = read_json(self.folder / f"{ends[-1]}.json")
         self._waiting = _Waiting(ends[-1], 0, dict.fromkeys(self.schemas, ()), state)
@@ -139,7 +142,7 @@ class Shards:
         if (
             late
             or self._waiting.images >= self.every
-            or any(sum(map(len, each)) >= ROW_GROUP for each in batches.values())
+            or any(sum(map(len, each)) >= self.row_group for each in batches.values())
         ):
             self.flush()
 
@@ -150,7 +153,7 @@ class Shards:
             return
         end = done + images
         for name, schema in self.schemas.items():
-            write_table(self.folder / f"{end}.{name}", schema, rows[name])
+            write_table(_part(self.folder, end, name), schema, rows[name], self.row_group)
         write_json(self.folder / f"{end}.json", dict(state))
         self._waiting = _Waiting(end, 0, dict.fromkeys(self.schemas, ()), state)
         self._flushed = time.monotonic()
@@ -168,7 +171,7 @@ class Shards:
                 return itertools.chain.from_iterable(_finished(folder, name) for folder in folders)
 
             merge = self.merged.get(name)
-            write_table(self.run / name, schema, merge(parts, schema) if merge else parts())
+            write_table(self.run / name, schema, merge(parts, schema) if merge else parts(), self.row_group)
 
     def remove(self) -> None:
         """Remove the shards of all devices."""
@@ -201,7 +204,12 @@ def _ends(folder: Path) -> list[int]:
 
 def _finished(folder: Path, name: str) -> Iterator[pa.Table]:
     for end in _ends(folder):
-        yield from row_groups(folder / f"{end}.{name}")
+        yield from row_groups(_part(folder, end, name))
+
+
+def _part(folder: Path, end: int, name: str) -> Path:
+    """The rows of a table, which may lie in a folder of the run directory, in the shard that ends there."""
+    return folder / f"{end}.{name.replace('/', '.')}"
 
 
 def _whole_images(tables: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:

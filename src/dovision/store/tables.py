@@ -150,9 +150,11 @@ class TableWriter:
         self._waiting = table.slice(count).to_batches()
 
 
-def write_table(path: Path, schema: pa.Schema, parts: Iterable[pa.RecordBatch | pa.Table]) -> None:
-    """Write a table whose rows are all there."""
-    with TableWriter(path, schema) as table:
+def write_table(
+    path: Path, schema: pa.Schema, parts: Iterable[pa.RecordBatch | pa.Table], row_group: int | None = None
+) -> None:
+    """Write a table whose rows are all there; `row_group` as of `TableWriter`."""
+    with TableWriter(path, schema, row_group) as table:
         for rows in parts:
             table.write(rows)
 
