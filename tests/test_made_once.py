@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 import pytest
 from hydra import initialize_config_dir
@@ -50,3 +51,20 @@ def test_a_text_is_parsed_once_and_each_configuration_is_its_own():
     for _ in range(2):
         with pytest.raises(MarkedYAMLError):
             OmegaConf.load(io.StringIO("a: [1"))
+
+
+@pytest.mark.parametrize("last", ["seed=1", "attack@detection.attacks.typo=pgd", "explainer=[grad_cam]"])
+def test_defaults_that_are_listed_once_are_those_of_a_folder_of_ones_own(last, tmp_path):
+    def composed(folder):
+        with initialize_config_dir(str(folder), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            words = [*WORDS, "~logger", "+attack@detection.attacks.pgd=pgd", last]
+            try:
+                config = loader.load_configuration("evaluate", words, RunMode.RUN)
+            except ConfigCompositionException as error:
+                return str(error)
+            return config.hydra.runtime.choices, {key: value for key, value in config.items() if key != "hydra"}
+
+    own = shutil.copytree(configuration_folder(), tmp_path / "conf")
+    first, again = composed(configuration_folder()), composed(configuration_folder())
+    assert first == again == composed(own)

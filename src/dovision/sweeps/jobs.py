@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import os
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -230,12 +230,12 @@ class ReadOnce:
     """Hydra's configuration files, read once for all jobs; each job gets copies, since Hydra merges into them.
 
     No entry of a defaults list is optional: a name that does not exist is an error. Only `local` is nothing where the
-    user has no such file. Hydra has no setting for either; read once, hydra.compose takes 73 instead of 108 ms.
+    user has no such file. Hydra has no setting for either; read once, hydra.compose takes some 60 % of its time.
     """
 
     def __init__(self, repository: Any) -> None:
         self._repository = repository
-        self._loaded: dict[str, ConfigResult | None] = {}
+        self._loaded: dict[str, bytes] = {}  # pickled, from which a copy is made in a tenth of deepcopy's time
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._repository, name)
@@ -248,11 +248,11 @@ class ReadOnce:
 
     def load_config(self, config_path: str) -> ConfigResult | None:
         if config_path not in self._loaded:
-            self._loaded[config_path] = self._repository.load_config(config_path)
-        if self._loaded[config_path] is None and config_path.startswith(f"{MACHINE}/") and config_path != MACHINE_FILE:
+            self._loaded[config_path] = pickle.dumps(self._repository.load_config(config_path))
+        loaded: ConfigResult | None = pickle.loads(self._loaded[config_path])
+        if loaded is None and config_path.startswith(f"{MACHINE}/") and config_path != MACHINE_FILE:
             names = self._repository.get_group_options(MACHINE)
             raise MissingConfigException(f"there is no {config_path}", config_path, names)
-        loaded = copy.deepcopy(self._loaded[config_path])
         for entry in (loaded.defaults_list or ()) if loaded else ():
             if isinstance(entry, (ConfigDefault, GroupDefault)):
                 entry.optional = isinstance(entry, GroupDefault) and entry.group == MACHINE
