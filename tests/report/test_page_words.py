@@ -11,6 +11,7 @@ import pytest
 from dovision.report.report_figure import caption
 
 REPR = re.compile(r"\b[A-Z]\w+\(\w+=|<\w+ object|\{'|\['|_target_|\bNone\b")  # PixelGrid(rows=, a list, a dict
+KEY = re.compile(r"\b[a-z]+_[a-z_]+\b|\beps\b|\b(?:attack|dataset|evaluation|training|model)\.[a-z]")  # of a config
 OVERRIDE = re.compile(r"(?<![\w?&/#-])\+{0,2}[a-z_]+(\.[a-z_]+)*=[\w\[]")  # attack.eps=0.1, +a.b=c
 
 
@@ -19,6 +20,12 @@ def visible(page: str) -> str:
     for left_out in ("script", "style", "pre"):
         page = re.sub(rf"<{left_out}[ >].*?</{left_out}>", " ", page, flags=re.DOTALL)
     return html.unescape(re.sub(r"<[^>]+>", " ", page))
+
+
+def without_appendix(page: str) -> str:
+    """A page without the settings of its runs, which are listed by their keys."""
+    page = re.sub(r'<h2 id="ran">.*?<h2 id="caveats">', " ", page, flags=re.DOTALL)
+    return page.partition('<h2 id="reproduce">')[0]
 
 
 @pytest.fixture(scope="module", params=["grids", "maps"])
@@ -38,6 +45,12 @@ def test_neither_page_nor_figures_have_overrides_or_the_spelling_of_python(page)
         for pattern in (REPR, OVERRIDE, re.compile(r"(?<!CAM)\+\+")):
             found = pattern.search(text)
             assert found is None, (name, text[max(found.start() - 60, 0) : found.end() + 60])
+
+
+@pytest.mark.slow
+def test_prose_names_no_key_of_the_configuration(page):
+    prose = visible(without_appendix(page.read_text()))
+    assert [prose[max(found.start() - 40, 0) : found.end() + 40] for found in KEY.finditer(prose)] == []
 
 
 @pytest.mark.slow
