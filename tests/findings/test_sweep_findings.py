@@ -53,7 +53,7 @@ def test_clean_images_of_jobs_that_differ_in_epsilon_alone_count_once(runs):
 def test_a_factor_whose_name_is_that_of_a_number_has_its_key(runs):
     settings = [{"seed": 0, "evaluation": {"images": images}} for images in (12, 13)]
     frame = by_factors([replace(runs[0], config=runs[0].config | own) for own in settings])
-    assert list(frame["evaluation.images"]) == ["12", "13"]
+    assert list(frame["evaluation images"]) == ["12", "13"]
     assert set(frame["images"]) == {40}
 
 

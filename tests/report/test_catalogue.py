@@ -41,7 +41,8 @@ def test_captions_state_fill_grid_count_and_interval(sweep):
 def test_a_sweep_names_what_differs(sweep):
     text = setup_sentence(completed(sweep))
     assert text.startswith(
-        "MNIST, small CNN, 2 x 2 cells, black or 4 x 4 cells, black or activation (value zero), PGD ("
+        "Data: MNIST; network: small CNN; intervention: 2 x 2 cells, black, or 4 x 4 cells, black, or activation "
+        "(value zero); attack: PGD ("
     )
 
 

@@ -54,6 +54,15 @@ def test_prose_names_no_key_of_the_configuration(page):
 
 
 @pytest.mark.slow
+def test_marks_of_tables_and_heat_maps_are_explained_in_the_caption(page):
+    words = {'class="best"': "bold", "*<": "star", "•<": "dot"}
+    for figure in re.findall(r"<figure.*?</figure>", page.read_text(), re.DOTALL):
+        caption = html.unescape(figure.partition("<figcaption")[2])
+        for mark, word in words.items():
+            assert mark not in figure or word in caption, (mark, caption)
+
+
+@pytest.mark.slow
 def test_captions_have_at_most_two_sentences_and_the_rest_is_in_the_method_of_the_job(page):
     text = page.read_text()
     captions = re.findall(r"<figcaption id=.*?>(.*?)<a href|<figcaption id=.*?>(.*?)Numbers: CSV", text, re.DOTALL)

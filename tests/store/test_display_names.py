@@ -15,12 +15,19 @@ def test_a_component_is_described_in_words_without_what_is_long_or_private():
     assert component_text({"_target_": "a.FGSM", "eps": ["4/255", 0.1]}) == "FGSM (epsilon 4/255, 0.1)"
     loss = {"_target_": "a.task_loss", "_partial_": True}
     assert component_text({"_target_": "a.PGD", "loss": loss, "norm": "linf"}) == "PGD (task loss, norm L-infinity)"
+    assert component_text({"_target_": "a.Occlusion", "fill": 0.0, "batch_size": 16}) == "occlusion (fill 0.0)"
     assert component_text(BLACK | {"value": 0.25}) == "constant (value 0.25)"
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("pgd", "PGD"), ("RandomSign", "random-sign noise"), ("SlidingWindow", "sliding window"), ("my_map", "my map")],
+    [
+        ("pgd", "PGD"),
+        ("RandomSign", "random-sign noise"),
+        ("GradCam", "Grad-CAM"),
+        ("SlidingWindow", "sliding window"),
+        ("my_map", "my map"),
+    ],
 )
 def test_a_component_without_a_name_of_its_own_has_its_words(name, text):
     assert component_name(name) == text

@@ -45,6 +45,28 @@ def mean_effect_rows(runs: Sequence[Run]) -> pd.DataFrame:
     return results_frame(runs)[["job", "condition", "eps", "images", *names]].rename(columns=names)
 
 
+def pool_seeds(frame: pd.DataFrame, point: Sequence[str]) -> pd.DataFrame:
+    """Pool points over seeds: of several their mean and, as low and high, one standard deviation to each side.
+
+    Args:
+        frame: columns mean, low, high, reason, images, seed, and those of `point`; rows of a seed that are equal in
+            these count once, as clean images do that several attacks share.
+        point: the columns in which points differ.
+
+    Returns:
+        A row a point: its columns, mean, low and high (of one seed its interval), reason, images (the fewest), seeds.
+    """
+    points = frame.drop_duplicates([*point, "seed"]).groupby(list(point), sort=False, as_index=False)
+    firsts: dict[str, Any] = {name: (name, "first") for name in ("low", "high", "reason")}
+    spread: dict[str, Any] = {"sd": ("mean", "std"), "images": ("images", "min"), "seeds": ("seed", "size")}
+    pooled = points.agg(mean=("mean", "mean"), **firsts, **spread)
+    several = pooled["seeds"] > 1
+    pooled["low"] = pooled["low"].mask(several, pooled["mean"] - pooled["sd"])
+    pooled["high"] = pooled["high"].mask(several, pooled["mean"] + pooled["sd"])
+    pooled["reason"] = pooled["reason"].mask(several, "")
+    return pooled.drop(columns="sd")
+
+
 def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:
     """Each metric of `results_frame` as "estimate [low, high]", by its name."""
     forms = {name: [number_form(name, value) for value in frame[name]] for name in summary.METRICS}

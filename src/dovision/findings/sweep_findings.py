@@ -35,16 +35,16 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     """Headline numbers of completed runs by their factors, with seeds pooled and nothing else.
 
     Returns:
-        A row a setting and metric: a column a factor, by its display name, of text (by its key where the name is that
-        of a number below, such as images); "job" where jobs have the same factors and the same seed; "epsilon" ("clean"
-        for clean images) where a run has attacked images; metric;
+        A row a setting and metric: a column a factor, by its display name, of text (by the words of its key where the
+        name is that of a number below, such as images); "job" where jobs have the same factors and the same seed;
+        "epsilon" ("clean" for clean images) where a run has attacked images; metric;
         estimate, low and high (of one seed, with its interval; of several, their mean, without one); sd over seeds;
         seeds, how many; images, the fewest of a run.
     """
     factors = factors_of(runs)
     attacked = any(len(run.summary["conditions"]) > 1 for run in runs)
     keys = [key for key in factors if key != SEED_KEY and not (attacked and key == "attack.eps")]
-    heads = {key: key if head in _NUMBERS else head for key, head in factor_heads(keys).items()}
+    heads = {key: _words(key) if head in _NUMBERS else head for key, head in factor_heads(keys).items()}
     rows = []
     for run, (_, levels) in zip(runs, factors.iterrows(), strict=True):
         setting = {head: str(levels[key]) for key, head in heads.items()}
@@ -74,6 +74,10 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     several = found["seeds"] > 1
     shown = {head: _shown(found[head]) for head in heads.values()}
     return found.assign(low=found["low"].mask(several), high=found["high"].mask(several), **shown)
+
+
+def _words(key: str) -> str:
+    return " ".join(key.replace("_", " ").split(".")[-2:])
 
 
 def _shown(values: pd.Series[str]) -> pd.Series[str]:

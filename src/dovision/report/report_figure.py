@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from dovision import checks
 from dovision.config.component import make_group
-from dovision.functional.intervals import NOT_MEASURED, level_of_selected
+from dovision.functional.intervals import MEAN_INTERVALS, NOT_MEASURED, level_of_selected
 from dovision.io import paths
 from dovision.io.text_files import write_text
 from dovision.report.style import WIDTHS, save_figure
@@ -24,6 +24,7 @@ from dovision.store.display_names import component_text
 from dovision.store.run_record import Run
 
 log = logging.getLogger(__name__)
+_SETUP = {"dataset": "data", "model": "network", "intervention": "intervention", "attack": "attack"}
 
 
 class Caption(str):
@@ -176,8 +177,9 @@ def caption(
     """
     missing = "" if frame is None else missing_intervals(frame)
     (first, *_), (count, *_) = _sentences(text) or [""], _sentences(counted) or [""]
-    kind, named, _ = intervals.partition(": 95% intervals")
-    ends = [count.rstrip("."), f"{kind[:1].lower()}{kind[1:]}{named}" if named else ""]
+    kind, named, _ = intervals.partition("95% intervals")
+    drawn = f"{kind[:1].lower()}{kind[1:]}{named}".rstrip(".")
+    ends = [count.rstrip("."), drawn if named or intervals.startswith("Whiskers") else ""]
     short = f"{'; '.join(filter(None, ends))}."
     whole = " ".join(filter(None, [text, setup_sentence(runs), counted, intervals, missing]))
     return Caption(whole, " ".join(filter(None, [first, short.lstrip(".")])))
@@ -198,18 +200,31 @@ def selected(shown: int, measured: int) -> str:
 def setup_sentence(runs: Sequence[Run]) -> str:
     """Data, model, intervention, attack and seeds in one sentence; what differs between the runs is listed."""
     parts = []
-    for key in ("dataset", "model", "intervention", "attack"):
+    for key, head in _SETUP.items():
         known = list(dict.fromkeys(_setting(key, run.config[key]) for run in runs if run.config.get(key)))
         more = [f"{len(known) - 3} more"] if len(known) > 3 else []
-        parts.append(" or ".join(known[:3] + more))
+        parts += [f"{head}: {', or '.join(known[:3] + more)}"] if known else []
     seeds = sorted({run.seed for run in runs})
     parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})")
-    return f"{', '.join(filter(None, parts))}."
+    text = "; ".join(parts)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def images(counts: pd.Series) -> str:
     """The number of images behind a figure, in one sentence."""
     return f"n = {span(counts)} images in {'each' if counts.nunique() == 1 else 'an'} condition."
+
+
+def whiskers(seeds: pd.Series[int]) -> str:
+    """What the whiskers of means over seeds are, in one sentence.
+
+    Args:
+        seeds: how many each point has.
+    """
+    if seeds.max() == 1:
+        return f"Whiskers: {MEAN_INTERVALS}."
+    several = f"standard deviation over {span(seeds[seeds > 1])} seeds"
+    return f"Whiskers: {several}." if seeds.min() > 1 else f"Whiskers: {several}; of one seed {MEAN_INTERVALS}."
 
 
 def span(counts: pd.Series) -> str:

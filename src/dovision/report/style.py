@@ -126,9 +126,9 @@ def _wrapped(axes: Axes, canvas: BboxBase) -> bool:
         box, upright = text.get_window_extent(), text is axes.yaxis.label
         least, most, length = (box.y0, box.y1, box.height) if upright else (box.x0, box.x1, box.width)
         space = room.height if upright else room.width
-        title = text in (axes.title, axes._left_title)  # type: ignore[attr-defined]
         out = least < canvas.y0 or most > (canvas.y1 if upright else canvas.x1)
-        if text.get_text() and (out or (title and length > 1.05 * space)):
+        beyond = 1.05 if text in (axes.title, axes._left_title) else 1.15  # type: ignore[attr-defined]
+        if text.get_text() and (out or length > beyond * space):
             letters = max(map(len, text.get_text().split("\n"))) * min(1.0, space / length)
             lines = [textwrap.fill(line, max(8, int(letters))) for line in text.get_text().split("\n")]
             text.set_text("\n".join(lines))

@@ -109,14 +109,16 @@ COMPONENTS = {  # by their class, or their name in the configuration; others by 
     "smooth_grad": "SmoothGrad",
     "square": "Square",
 }
+SPEED = ("batch_size", "chunk", "engine")  # settings on which no result depends
 GREYS = {0.0: "black", 1.0: "white"}  # fills that are one value
 _PLAIN: Mapping[str, str] = MappingProxyType({"True": "yes", "False": "no", "": "none", "-": "none"})
 
 
 def component_name(name: str) -> str:
     """The display name of a component, by its class or by its name in the configuration."""
-    if name in COMPONENTS:
-        return COMPONENTS[name]
+    spelled = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()  # a class as its name in the configuration
+    if known := COMPONENTS.get(name, COMPONENTS.get(spelled)):
+        return known
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ")
     return words if words.isupper() else words.lower()
 
@@ -153,7 +155,7 @@ def value_text(value: str) -> str:
 def component_text(part: object) -> str:
     """A component of a configuration in words, such as "4 x 4 cells, black" or "PGD (steps 10, restarts 1)".
 
-    Long lists, plain mappings, and places on somebody's disk are left out.
+    Long lists, plain mappings, places on somebody's disk and settings of speed are left out.
     """
     if isinstance(part, list):
         return ", ".join(map(component_text, part))
@@ -164,7 +166,8 @@ def component_text(part: object) -> str:
         return GREYS[part["value"]]
     if name == "PixelGrid":
         return f"{part.get('rows')} x {part.get('columns')} cells, {component_text(part.get('fill', {}))}"
-    values = {key: value for key, value in part.items() if not str(key).startswith("_") and _brief(value)}
+    left_out = {key for key in part if str(key).startswith("_") or key in SPEED}
+    values = {key: value for key, value in part.items() if key not in left_out and _brief(value)}
     inside = ", ".join(_inner_text(str(key), component_text(value)) for key, value in values.items())
     return f"{component_name(name)} ({inside})" if inside else component_name(name)
 

@@ -193,6 +193,6 @@ def alike(runs: Sequence[Run], apart_from: Sequence[str]) -> dict[str, list[Run]
     for run, values in zip(runs, factors[left].to_numpy(), strict=True):
         groups.setdefault(tuple(values), []).append(run)
     texts = [factor_text(pd.Series(values, left, dtype=object)) for values in groups]
-    exact = [", ".join(f"{key}={value}" for key, value in zip(left, values, strict=True)) for values in groups]
+    exact = [", ".join(f"{key} {value}" for key, value in zip(left, values, strict=True)) for values in groups]
     names = [text if texts.count(text) == 1 else long for text, long in zip(texts, exact, strict=True)]
     return dict(zip(names, groups.values(), strict=True))

@@ -49,7 +49,7 @@ def test_captions_state_fill_grid_and_count(shown, name):
     assert "n = " in caption
     assert "8 x 8 cells on 32 x 32 pixels" in caption
     assert "deletion and insertion with mean in 16 steps" in caption
-    assert "effect_map, effect map (intervention 8 x 8 cells, mean)" in caption
+    assert "Maps: Grad-CAM; effect map (intervention 8 x 8 cells, mean)" in caption
     assert "counterfactual" in caption
 
 

@@ -46,11 +46,12 @@ def average_effect_maps(run: Run, averaged: pd.DataFrame, most: int) -> Iterator
     height, width = load_thumbnail(thumbnail_path(run.folder, pictured[0], conditions[0])).shape[:2]
     shown = frame[frame["class"].isin(classes)].join(places, on="unit")
     text = (
-        f"Mean over images of the effect of each unit on each class; {SIGN}. A dot: p < .05, two-sided, "
-        f"Holm-adjusted over the {len(frame):,} units, classes and conditions. The {len(classes)} of {len(size):,} "
-        "classes with the largest effects."
+        f"Mean over images of the effect of each unit on each class; {SIGN}; a dot: p < .05, two-sided, "
+        f"Holm-adjusted. The adjustment is over {len(frame):,} units, classes and conditions, of which the "
+        f"{len(classes)} of {len(size):,} classes with the largest effects are drawn, without attack and at the last "
+        "epsilon."
     )
-    words = caption(text, [run], images(shown["images"]), f"Intervals: {MEAN_INTERVALS}.", shown)
+    words = caption(text, [run], images(shown["images"]), f"In the numbers: {MEAN_INTERVALS}.", shown)
     figure = average_maps(shown, conditions, classes, (height, width))
     yield ReportFigure("average_effect_maps", "Average effects over the image", words, figure, shown)
 

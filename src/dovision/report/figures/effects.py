@@ -125,9 +125,10 @@ def _units_by_class(run: Run, clean: pd.DataFrame, most: int) -> ReportFigure:
     means = tables["mean"][classes]
     dots = tables["p_holm"][classes].lt(1 - LEVEL).replace({True: "•", False: ""})
     text = (
-        f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}. A dot: p < .05, two-sided, Holm-adjusted "
-        f"over the {len(clean):,} units and classes. The strongest {len(means)} of {len(units)} units."
+        f"Mean over clean images of P(class | do(unit)) - P(class); {SIGN}; a dot: p < .05, two-sided, "
+        f"Holm-adjusted. The adjustment is over {len(clean):,} units and classes, of which the strongest {len(means)} "
+        f"of {len(units)} units are drawn."
     )
-    words = caption(text, [run], images(clean["images"]), f"Intervals: {MEAN_INTERVALS}.", clean)
+    words = caption(text, [run], images(clean["images"]), f"In the numbers: {MEAN_INTERVALS}.", clean)
     figure = heat_maps({"": means}, {"": dots}, "average effect on the probability", colours=EFFECT_COLOURS)
     return ReportFigure("channels_by_class", "Which unit matters for which class", words, figure, clean)

@@ -1,4 +1,4 @@
-"""Figures of effects against epsilon: their mean, job by job, and their spread over images, attack by attack."""
+"""Figures of effects against epsilon: their mean by setting, and their spread over images by attack."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.findings.headline_numbers import mean_effect_rows
+from dovision.findings.headline_numbers import mean_effect_rows, pool_seeds
 from dovision.functional.effects import RESOLUTION
-from dovision.functional.intervals import MEAN_INTERVALS
 from dovision.report.plots import draw_means, panel_rows, quantile, with_legend
-from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, span, whiskers
 from dovision.report.style import FAINT, MARKERS, canvas, logarithmic, series, shortened, styled
 from dovision.store.display_names import MEAN_EFFECT, component_text, display_name
+from dovision.store.factors import SEED_KEY
 from dovision.store.run_record import Run, alike
 from dovision.store.tables import CLEAN, read_samples
 
@@ -33,20 +33,30 @@ class Epsilon(FigureComponent):
 
 
 def _mean(runs: Sequence[Run]) -> Iterator[ReportFigure]:
-    frame = mean_effect_rows(runs)
+    frame = _by_setting(runs)
     if not frame["eps"].any():
         return
     jobs, named = frame["job"].nunique(), outstanding(frame)
-    text = "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked."
+    text = "Mean over images and units of the absolute expected causal effect, clean (epsilon 0) and attacked"
     if jobs > len(named):
-        text += f" Of {jobs} jobs, the three highest and the three lowest are named; the others are grey."
-    words = caption(text, runs, images(frame["images"]), f"Whiskers: {MEAN_INTERVALS}.", frame)
+        text += f"; of {jobs} settings, the three highest and the three lowest are named, the others are grey"
+    words = caption(f"{text}.", runs, images(frame["images"]), whiskers(frame["seeds"]), frame)
     figure = effect_against_epsilon(frame)
     yield ReportFigure("effect_against_epsilon", "Mean |expected effect| against epsilon", words, figure, frame)
 
 
+def _by_setting(runs: Sequence[Run]) -> pd.DataFrame:
+    """Mean |expected effect| by what runs differ in besides epsilon and seed, which is `job`, and by epsilon."""
+    parts = []
+    for name, group in alike(runs, apart_from=[SEED_KEY, "attack.eps"]).items():
+        seeds = pd.Series({run.label: run.seed for run in group}, name="seed")
+        parts.append(mean_effect_rows(group).join(seeds, on="job").assign(job=name or group[0].label))
+    frame = pd.concat(parts).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
+    return pool_seeds(frame, ["job", "condition", "eps"])
+
+
 def outstanding(frame: pd.DataFrame) -> list[str]:
-    """All jobs, if they are few; else the three whose largest mean is highest, and the three whose is lowest."""
+    """All settings, if they are few; else the three whose largest mean is highest, and the three whose is lowest."""
     largest = frame.groupby("job", sort=False)["mean"].max()
     if len(largest) <= _FEW:
         return list(largest.index)
@@ -56,10 +66,10 @@ def outstanding(frame: pd.DataFrame) -> list[str]:
 
 @styled
 def effect_against_epsilon(frame: pd.DataFrame) -> Figure:
-    """Mean |expected effect| of each job against epsilon, with intervals; of many jobs most are grey.
+    """Mean |expected effect| of each setting against epsilon, with whiskers; of many settings most are grey.
 
     Args:
-        frame: columns job, eps (pixel units, 0 for clean), mean, low, high.
+        frame: columns job (the setting), eps (pixel units, 0 for clean), mean, low, high.
     """
     named, jobs = outstanding(frame), list(dict.fromkeys(frame["job"]))
     figure = canvas(5.0, 2.4 + 0.15 * len(named))
@@ -94,8 +104,8 @@ def _spread(runs: Sequence[Run]) -> Iterator[ReportFigure]:
     used = [run for attacks in compared.values() for own in attacks.values() for run in own]
     text = (
         "Mean over units of the absolute expected causal effect of an image, over all images of a condition, whether "
-        "or not the attack succeeded. Line: median over images; band: the middle half; dotted: 5 % and 95 %, where "
-        "there are at least 20 images. Random-sign noise is as large as the attacks but has no target: "
+        "or not the attack succeeded; line: median over images, band: the middle half, dotted: 5 % and 95 %, where "
+        "there are at least 20. Random-sign noise is as large as the attacks but has no target: "
         "what it changes is no evidence of an attack."
     )
     if len(shown) > _PANELS:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from dovision.findings.headline_numbers import mean_effect_rows
-from dovision.functional.intervals import MEAN_INTERVALS
+from dovision.findings.headline_numbers import mean_effect_rows, pool_seeds
 from dovision.report.plots import draw_means, with_legend
-from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images
+from dovision.report.report_figure import FigureComponent, ReportFigure, caption, images, whiskers
 from dovision.report.style import canvas, shortened, styled
 from dovision.store.display_names import component_text, display_name
 from dovision.store.run_record import Run, alike
@@ -33,15 +31,13 @@ class Grid(FigureComponent):
         frame = _points(grids) if grids else pd.DataFrame(columns=["cells", "fill"])
         if len(frame.drop_duplicates(["cells", "fill"])) < 2:
             return
-        pooled = _over_seeds(frame)
+        pooled = pool_seeds(frame, POINT)
         text = (
             "Mean over images and cells of the absolute expected causal effect of do(cell = fill); right: times the "
             "number of cells, so that grids of small and of large cells can be compared. A masked image lies off the "
             "data: where the fills disagree, the effect is partly the fill's."
         )
-        if pooled["seeds"].max() > 1:
-            text += " A point of several seeds is their mean, with whiskers from the least to the largest of them."
-        words = caption(text, grids, images(pooled["images"]), f"Whiskers: {MEAN_INTERVALS}.", pooled)
+        words = caption(text, grids, images(pooled["images"]), whiskers(pooled["seeds"]), pooled)
         title = "Mean |expected effect| against grid and fill"
         yield ReportFigure("effect_against_grid", title, words, _grid_lines(pooled), pooled)
 
@@ -65,19 +61,6 @@ def _points(runs: Sequence[Run]) -> pd.DataFrame:
     frame = pd.concat(parts).astype(dict.fromkeys(("mean", "low", "high"), float)).dropna(subset="mean")
     of = pd.DataFrame([(*(_grid(run) or ()), run.seed) for run in runs], [run.label for run in runs])
     return frame.join(of.set_axis(["cells", "fill", "seed"], axis=1), on="job")
-
-
-def _over_seeds(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row per point: the mean over seeds and their range, or, of one seed, its interval."""
-    points = frame.drop_duplicates([*POINT, "seed"]).groupby(POINT, sort=False, as_index=False)
-    firsts: dict[str, Any] = {name: (name, "first") for name in ("low", "high", "reason")}
-    ends: dict[str, Any] = {"least": ("mean", "min"), "largest": ("mean", "max")}
-    pooled = points.agg(mean=("mean", "mean"), **firsts, **ends, images=("images", "min"), seeds=("seed", "size"))
-    several = pooled["seeds"] > 1
-    pooled["low"] = pooled["least"].where(several, pooled["low"])
-    pooled["high"] = pooled["largest"].where(several, pooled["high"])
-    pooled["reason"] = pooled["reason"].mask(several, "")
-    return pooled.drop(columns=["least", "largest"])
 
 
 @styled

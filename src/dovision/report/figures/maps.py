@@ -76,7 +76,7 @@ def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: 
     grid, explanation = read_grid(run.folder), run.config.get("explanation", {})
     words = []
     if run.config.get("explainer"):
-        named = [f"{name}, {component_text(component)}" for name, component in run.config["explainer"].items()]
+        named = [_explainer(name, component) for name, component in run.config["explainer"].items()]
         words.append(f"Maps: {'; '.join(named)}.")
     how = f"{grid.rows} x {grid.columns} cells on {grid.height} x {grid.width} pixels; margin of pointing "
     how += f"{grid.margin:g} pixels"
@@ -85,6 +85,12 @@ def _map_caption(run: Run, text: str, counted: str, intervals: str = "", frame: 
         removed = "of tokens" if tokens else f"with {component_text(explanation['fill'])}"
         how += f"; deletion and insertion {removed} in {explanation['steps']} steps"
     return caption(text, [run], counted, intervals, frame).extended(f"{' '.join([*words, how])}.")
+
+
+def _explainer(name: str, component: object) -> str:
+    """The display name of an explainer with its settings."""
+    shown, text = display_name(name), component_text(component)
+    return text if text.startswith(shown) else f"{shown}: {text}"
 
 
 def _counts(scores: pd.DataFrame) -> str:
@@ -116,10 +122,10 @@ def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
     table = pd.DataFrame(rows.values(), [title for title, _ in rows])
     compared = display_name(read_reference(run.folder))
     text = (
-        f"Mean of each metric, with its interval; pooled: over all objects of all images, of which the jackknife over "
-        f"groups gives the interval. Passes: forward passes of one image that a map took. A star: the difference to "
-        f"{compared} on the same images and classes has p < .05, two-sided, Holm-adjusted over the table. Bold: "
-        "the best of a column. A map that finds the boxes need not be faithful to the classifier, nor the reverse."
+        f"Mean of each metric; a star: differs from {compared} on the same images and classes (p < .05, two-sided, "
+        "Holm-adjusted over the table); bold: the best of a column. Pooled: over all objects of all images, of which "
+        "the jackknife over groups gives the interval. Passes: forward passes of one image that a map took. A map that "
+        "finds the boxes need not be faithful to the classifier, nor the reverse."
     )
     words = _map_caption(run, text, _counts(scores), f"In brackets: {_SCORE_INTERVALS}.", scores)
     return ReportFigure.of_table("map_scores", "Explainers and metrics", words, scores, table)
@@ -327,9 +333,9 @@ def _sanity(run: Run) -> Iterator[ReportFigure]:
     depth = frame["variant"].map(lambda name: explanation_metrics.depth(name) if name != PERMUTED else np.nan)
     frame = frame.assign(depth=depth)
     text = (
-        "A map that depends on the classifier must change when the classifier does. Mean rank correlation of the cells "
-        "with those of the original map, with the uppermost layers randomised, and for a classifier trained on "
-        "permuted labels. Grey: maps that know nothing of the classifier, which do not change."
+        "Mean rank correlation of a map's cells with those of the original map, with the uppermost layers randomised, "
+        "and for a classifier trained on permuted labels; grey: maps that know nothing of the classifier, which do not "
+        "change. A map that depends on the classifier must change when the classifier does."
     )
     words = _map_caption(run, text, f"n = {span(frame['maps'])} maps a point.", f"Whiskers: {MEAN_INTERVALS}.", frame)
     title = "Sanity: do the maps depend on the classifier?"

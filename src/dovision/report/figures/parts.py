@@ -10,6 +10,7 @@ from dovision.analysis.part_protocol import part_protocol
 from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import BOTH_INTERVALS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
+from dovision.store.display_names import display_name
 from dovision.store.run_record import Run
 
 PARTS = "parts"  # of the dataset's facts: by class, the model of each part
@@ -31,7 +32,11 @@ class BirdParts(FigureComponent):
         )
         words = caption(text, [run], f"n = {span(frame['images'])} images.", f"Brackets: {BOTH_INTERVALS}.", frame)
         table = pd.DataFrame(
-            {"method": frame["method"], "value": bracketed(frame, ""), "images": frame["images"].astype(str)}
+            {
+                "method": frame["method"].map(display_name),
+                "value": bracketed(frame, ""),
+                "images": frame["images"].astype(str),
+            }
         )
         table.index = pd.Index(frame["measure"], name="measure")
         yield ReportFigure.of_table("part_protocol", "Parts of birds", words, frame, table)
