@@ -15,6 +15,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from dovision.config.sources import configuration_folder
+from dovision.sweeps.start import share_cores
 
 FAULTS = Path(__file__).resolve().parents[2] / "checks" / "faults"
 SMALL = (
@@ -186,3 +187,25 @@ def test_each_launcher_composes(path):
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         config = compose("evaluate", [f"hydra/launcher={path.stem}"], return_hydra_config=True)
     assert config.hydra.launcher._target_.startswith("hydra_plugins.")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "at_once", "own", "threads"),
+    [
+        ("submitit_local", "8", None, "1"),
+        ("submitit_local", "3", None, "2"),
+        ("submitit_local", "3", "5", "5"),
+        ("submitit_slurm", "3", None, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*ConfigStore schema")
+def test_processes_on_one_machine_share_its_cores(launcher, at_once, own, threads, monkeypatch):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs its extra")
+    monkeypatch.setenv("OMP_NUM_THREADS", own or "")
+    if own is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    overrides = [f"hydra/launcher={launcher}", f"hydra.sweeper.max_batch_size={at_once}"]
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        share_cores(compose("evaluate", overrides, return_hydra_config=True))
+    assert os.environ.get("OMP_NUM_THREADS") == threads

@@ -113,6 +113,7 @@ class SweepStart(Start):
         _check_plugins(config)
         _fix_folder(config)
         _limit_jobs(config)
+        share_cores(config)
         if current() is None:
             self._begin(config)
         else:  # launched again
@@ -189,8 +190,8 @@ def _check_roots(plans: Sequence[_Plan]) -> None:
 
 
 def _threads(config: DictConfig, workers: int | None) -> int | None:
-    """Torch's threads in a worker of joblib, which shares the cores out among its workers; None elsewhere: as ever."""
-    if workers is None or config.hydra.launcher.get("_target_") != planned.JOBLIB:
+    """Torch's threads in a worker on this machine, whose cores the workers share; None elsewhere: as many as it takes."""
+    if workers is None or config.hydra.launcher.get("_target_") not in (planned.JOBLIB, planned.LOCAL):
         return None
     return max(1, (os.cpu_count() or 1) // workers)
 
@@ -252,3 +253,9 @@ def _limit_jobs(config: DictConfig) -> None:
         log.info("at most %d jobs at once; for more or fewer: hydra.sweeper.max_batch_size=...", cores)
         with read_write(config.hydra), open_dict(config.hydra):
             config.hydra.sweeper.max_batch_size = cores
+
+
+def share_cores(config: DictConfig) -> None:
+    """Share the cores out among the processes of submitit's local launcher, as joblib does, unless the user has."""
+    if config.hydra.launcher.get("_target_") == planned.LOCAL:
+        os.environ.setdefault("OMP_NUM_THREADS", str(_threads(config, planned.workers(config))))
