@@ -190,7 +190,7 @@ def _check_roots(plans: Sequence[_Plan]) -> None:
 
 
 def _threads(config: DictConfig, workers: int | None) -> int | None:
-    """Torch's threads in a worker on this machine, whose cores the workers share; None elsewhere: as many as it takes."""
+    """Torch's threads in a worker that shares this machine's cores with others; None: as many as torch takes."""
     if workers is None or config.hydra.launcher.get("_target_") not in (planned.JOBLIB, planned.LOCAL):
         return None
     return max(1, (os.cpu_count() or 1) // workers)
