@@ -48,8 +48,13 @@ NOT_OF_CONFIDENCE = {"log_odds_effect"}  # reads how far a sure prediction moves
 
 
 @pytest.fixture(params=DETECTORS)
-def detector(request) -> Detector:
-    return composed(request.param)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def detector(name) -> Detector:
+    return composed(name)
 
 
 def taken(detector: Detector, classifier: Classifier) -> bool:
@@ -66,6 +71,21 @@ def read(detector: Detector, image: Tensor, classifiers: tuple[Classifier, Class
     return prepared(detector, classifiers).read(batch_of(image), *classifiers)
 
 
+@cache
+def read_of_clean(name: str, condition: Condition) -> tuple[Detector, Tensor]:
+    """A detector that is not fitted, and what it reads of the clean images; both stay as they are."""
+    detector = composed(name)
+    with torch.no_grad():
+        return detector, read(detector, condition.clean, condition[:2])
+
+
+@pytest.fixture
+def rows(name, condition) -> tuple[Detector, Tensor, Tensor]:
+    """A detector to be fitted, rows that it has read, and as attacked ones, if it needs any, others."""
+    detector, rows = read_of_clean(name, condition)
+    return copy.copy(detector), rows, (rows[40:] + 1 if detector.supervised else rows[:0])
+
+
 def prepared(detector: Detector, classifiers: tuple[Classifier, Classifier]) -> Detector:
     """The detector, with random images of other groups unless it has seen images."""
     if not detector.prepared:
@@ -74,8 +94,10 @@ def prepared(detector: Detector, classifiers: tuple[Classifier, Classifier]) -> 
     return detector
 
 
-def fit(detector: Detector, condition: Condition) -> Detector:
-    """Fitted to the first half of the images."""
+@cache
+def fitted(name: str, condition: Condition) -> Detector:
+    """A detector that is fitted to the first half of the images."""
+    detector = composed(name)
     detector.prepare([batch_of(condition.clean[:40])], *condition[:2])
     with torch.no_grad():
         clean, attacked = (read(detector, each[:40], condition[:2]) for each in (condition.clean, condition.attacked))
@@ -162,7 +184,7 @@ def state(classifier: Classifier) -> tuple:
 
 @pytest.mark.parametrize("name", [name for name in DETECTORS if name not in NOT_OF_CONFIDENCE])
 def test_images_from_between_the_classes_score_higher_than_those_it_is_sure_of(name, condition):
-    detector = fit(composed(name), condition)
+    detector = fitted(name, condition)
     with torch.no_grad():
         clean, attacked = (
             detector.score(read(detector, each[40:], condition[:2])) for each in (condition.clean, condition.attacked)
@@ -172,39 +194,23 @@ def test_images_from_between_the_classes_score_higher_than_those_it_is_sure_of(n
     assert above > 0.95
 
 
-def test_fitting_a_copy_leaves_the_others_as_they_were(detector, condition):
-    with torch.no_grad():
-        rows = read(detector, condition.clean, condition[:2])
-    attacked = rows[40:] + 1 if detector.supervised else rows[:0]
-    one, other = copy.copy(detector), copy.copy(detector)
-    one.fit(rows[:40], attacked)
-    before = one.score(rows)
-    other.fit(rows[:40] * 2, attacked)
-    assert torch.equal(one.score(rows), before)
-
-
-def test_the_same_rows_give_the_same_fit_whatever_was_drawn_before(detector, condition):
-    with torch.no_grad():
-        rows = read(detector, condition.clean, condition[:2])
-    scores = []
-    for _ in range(2):
-        torch.rand(7)
-        detector.fit(rows[:40], rows[40:] + 1 if detector.supervised else rows[:0])
-        scores.append(detector.score(rows))
-    assert torch.equal(*scores)
-
-
-def test_no_images_have_no_scores(detector, condition):
-    with torch.no_grad():
-        rows = read(detector, condition.clean, condition[:2])
-        detector.fit(rows[:40], rows[40:] + 1 if detector.supervised else rows[:0])
-        assert detector.score(rows[:0]).shape == (0,)
+def test_a_fit_depends_on_its_rows_alone_and_that_of_a_copy_leaves_it_as_it_was(rows):
+    detector, read, attacked = rows
+    one, other, again = (copy.copy(detector) for _ in range(3))
+    one.fit(read[:40], attacked)
+    before = one.score(read)
+    torch.rand(7)
+    other.fit(read[:40] * 2, attacked)
+    assert torch.equal(one.score(read), before)
+    again.fit(read[:40], attacked)
+    assert torch.equal(again.score(read), before)
+    assert one.score(read[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_the_gradient_of_the_score_is_its_slope(name, condition):
     """By finite differences in double precision, along the gradient's own signs."""
-    detector = fit(composed(name), condition)
+    detector = fitted(name, condition)
     classifiers = tuple(copy.deepcopy(classifier).double() for classifier in condition[:2])
     image = ((condition.clean + condition.attacked)[40:43] / 2).double()
 
@@ -244,20 +250,17 @@ class TestFit:
     """Of detectors that have something to fit."""
 
     @pytest.fixture(params=[name for name in DETECTORS if composed(name).needs_fit])
-    def rows(self, request, condition) -> tuple[Detector, Tensor, Tensor]:
-        detector = composed(request.param)
-        with torch.no_grad():
-            rows = read(detector, condition.clean, condition[:2])
-        return detector, rows[:40], (rows[40:] if detector.supervised else rows[:0])
+    def name(self, request) -> str:
+        return request.param
 
     def test_a_single_clean_image_is_refused(self, rows):
         detector, clean, attacked = rows
         with pytest.raises(ValueError, match=r"is fitted to at least 2 clean images, got 1\."):
-            detector.fit(clean[:1], attacked)
+            detector.fit(clean[:1], attacked[:40])
 
     def test_what_is_not_finite_is_named(self, rows):
         detector, clean, attacked = rows
-        clean = clean.clone()
+        clean = clean[:40].clone()
         clean[3, -1] = torch.nan
         last = clean.shape[1] - 1
         message = f"must be finite, got nan or infinity in 1 of 40 clean images, in feature {last} of 0 to {last}"
@@ -265,7 +268,7 @@ class TestFit:
             detector.fit(clean, attacked)
 
     def test_attacked_images_are_refused_or_asked_for(self, rows):
-        detector, clean, _ = rows
+        detector, clean = rows[0], rows[1][:40]
         if detector.supervised:
             with pytest.raises(ValueError, match=r"is fitted to at least 2 attacked images, got 0\."):
                 detector.fit(clean, clean[:0])

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from torch import Tensor
 
-from dovision.interfaces import Classifier, Explainer
+from dovision.interfaces import Classifier, Explainer, Explanation
 from dovision.types import Batch
 
 from .conftest import classifier_of, small_network, small_transformer
@@ -65,6 +67,32 @@ def classifier(request, name) -> Classifier:
 ONE_KIND = pytest.mark.parametrize("classifier", ["multiclass"], indirect=True)  # what does not look at the classes
 
 
+class Seen(NamedTuple):
+    """The maps of a new explainer of one batch, and what it left of it."""
+
+    found: Explanation
+    passes: float
+    before: Tensor  # the images, as they were
+    after: Tensor
+
+
+@pytest.fixture(scope="module")
+def explained() -> dict[tuple[str, str], Seen]:
+    """Filled as the tests ask for it, by explainer and kind of task."""
+    return {}
+
+
+@pytest.fixture
+def seen(name, explainer, classifier, batch, target, explained) -> Seen:
+    """Of another explainer of the same settings, drawn once for all tests."""
+    key = name, classifier.task.kind
+    if key not in explained:
+        other, before = copy.deepcopy(explainer), batch.image.clone()
+        assert math.isnan(other.passes)
+        explained[key] = Seen(other.explain(batch, target, classifier), other.passes, before, batch.image)
+    return explained[key]
+
+
 def state(classifier: Classifier) -> tuple:
     """All that an explainer must leave as it was."""
     return (
@@ -82,8 +110,8 @@ def test_a_list_of_explainers_composes_into_a_dictionary_and_their_keys_can_be_s
     assert composed.explainer.grad_cam.layer == "stage2"
 
 
-def test_maps_have_the_size_of_the_image_and_say_something(explainer, classifier, batch, target):
-    maps = explainer(batch, target, classifier)
+def test_maps_have_the_size_of_the_image_and_say_something(seen):
+    maps = seen.found.map
     assert maps.shape == (4, 32, 36)
     assert maps.dtype == torch.float32
     assert maps.isfinite().all()
@@ -91,18 +119,17 @@ def test_maps_have_the_size_of_the_image_and_say_something(explainer, classifier
     assert not maps.requires_grad
 
 
-def test_a_batch_of_mixed_targets_equals_one_by_one(explainer, classifier, batch, target):
-    together = explainer(batch, target, classifier)
+def test_a_batch_of_mixed_targets_equals_one_by_one_in_as_many_passes(seen, explainer, classifier, batch, target):
     alone = [explainer(batch.rows([row]), target[[row]], classifier) for row in range(4)]
-    scale = together.abs().max().clamp(min=1).item()
-    torch.testing.assert_close(together, torch.cat(alone), rtol=0, atol=1e-5 * scale)
+    scale = seen.found.map.abs().max().clamp(min=1).item()
+    torch.testing.assert_close(seen.found.map, torch.cat(alone), rtol=0, atol=1e-5 * scale)
+    assert explainer.passes == seen.passes
 
 
 @ONE_KIND
-def test_the_same_map_whatever_was_drawn_before(explainer, classifier, batch, target):
-    first = explainer(batch, target, classifier)
+def test_the_same_map_whatever_was_drawn_before(seen, explainer, classifier, batch, target):
     torch.rand(7)
-    assert torch.equal(explainer(batch, target, classifier), first)
+    assert torch.equal(explainer(batch, target, classifier), seen.found.map)
 
 
 def test_another_class_has_another_map_unless_the_map_is_blind_to_it(name, explainer, classifier, batch):
@@ -110,21 +137,17 @@ def test_another_class_has_another_map_unless_the_map_is_blind_to_it(name, expla
     assert torch.equal(maps[0], maps[1]) == torch.equal(maps[1], maps[2]) == (name in BLIND)
 
 
-@ONE_KIND
-def test_the_images_are_not_written_to(explainer, classifier, batch, target):
-    before = batch.image.clone()
-    explainer(batch, target, classifier)
-    assert torch.equal(batch.image, before)
+def test_the_images_are_not_written_to(seen):
+    assert torch.equal(seen.after, seen.before)
 
 
 @ONE_KIND
 @pytest.mark.parametrize("caller", [torch.no_grad, torch.inference_mode])
-def test_callers_without_gradients_get_the_same_maps(explainer, classifier, batch, target, caller):
-    expected = explainer(batch, target, classifier)
+def test_callers_without_gradients_get_the_same_maps(seen, explainer, classifier, batch, target, caller):
     with caller():
         copied = Batch(*(field.clone() for field in batch))  # under inference_mode: inference tensors
         maps = explainer(copied, target.clone(), classifier)
-    assert torch.equal(maps, expected)
+    assert torch.equal(maps, seen.found.map)
 
 
 @ONE_KIND
@@ -140,20 +163,9 @@ def test_the_classifier_is_left_as_it_was(explainer, classifier, batch, target, 
         torch.testing.assert_close(now, then, rtol=0, atol=0)
 
 
-@ONE_KIND
-def test_the_passes_of_a_map_are_counted_whatever_the_batch(explainer, classifier, batch, target):
-    other = copy.deepcopy(explainer)
-    assert math.isnan(explainer.passes)
-    explainer(batch, target, classifier)
-    for row in range(4):
-        other(batch.rows([row]), target[[row]], classifier)
-    assert explainer.passes == other.passes
-
-
-def test_a_spread_is_known_where_a_map_is_the_mean_of_several(name, explainer, classifier, batch, target):
-    found = explainer.explain(batch, target, classifier)
-    assert found.map.shape == found.spread.shape == (4, 32, 36)
-    assert found.spread.isfinite().all() == found.spread.isfinite().any() == (name in OF_SEVERAL)
+def test_a_spread_is_known_where_a_map_is_the_mean_of_several(name, seen):
+    assert seen.found.map.shape == seen.found.spread.shape == (4, 32, 36)
+    assert seen.found.spread.isfinite().all() == seen.found.spread.isfinite().any() == (name in OF_SEVERAL)
 
 
 def test_images_that_were_normalised_outside_are_refused(explainer, classifier, batch, target):

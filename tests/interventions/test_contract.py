@@ -200,11 +200,14 @@ def test_treated_images_stay_in_the_range_of_images(intervention, value, context
 def test_propagation_gives_what_a_plain_pass_gives_on_the_applied_edit(intervention, value, context):
     if intervention.second is not None or intervention.through is not None:
         pytest.skip("edits at two sites")
-    treated = Propagation(context.classifier, intervention)(context.batch).treated
+    treated, plain = (
+        Propagation(context.classifier, intervention)(context.batch).treated,
+        plain_pass(intervention, context),
+    )
     for unit in chosen_units(intervention, value):
         for index in range(len(value)):
             one, condition = row(value, context, index)
             with torch.no_grad():
                 edited = intervention.apply(one, unit, condition)
-                expected = plain_pass(intervention, context).forward(condition.batch.image, edited)
+                expected = plain.forward(condition.batch.image, edited)
             torch.testing.assert_close(treated[[index], unit], expected, rtol=0, atol=1e-5)
