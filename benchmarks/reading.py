@@ -75,7 +75,7 @@ def compare(root: Path, workers: int) -> None:
     stored = films(root, SIZE, workers)
     count = sum(stored.facts["films"].values())
     prepare = count / seconds(stored.prepare)
-    files, store = (rate(images, workers) for images in (films(root, None, workers), stored))
+    files, store = (rate(films(root, size, workers), workers) for size in (None, SIZE))
     print(f"prepare {prepare:.0f} films/s; a second time in {seconds(stored.prepare):.2f} s")
     print(f"files {files:.0f} films/s, store {store:.0f} films/s: {store / files:.1f}x")
 

@@ -32,11 +32,12 @@ def dovision_prepare(nih_root, monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_films_are_stored_and_found_by_the_same_command(dovision_prepare, nih_root, tmp_path):
     dovision_prepare()
-    assert np.load(nih_root / "store-256" / "images.npy", mmap_mode="r").shape == (16, 256, 256)
+    (shard,) = (nih_root / "store-256").glob("*.npy")
+    assert np.load(shard, mmap_mode="r").shape == (16, 1, 256, 256)
     assert list((tmp_path / "here").iterdir()) == []
-    before = (nih_root / "store-256" / "images.npy").stat().st_mtime_ns
+    before = shard.stat().st_mtime_ns
     dovision_prepare()
-    assert (nih_root / "store-256" / "images.npy").stat().st_mtime_ns == before
+    assert shard.stat().st_mtime_ns == before
 
 
 @pytest.mark.slow
@@ -45,37 +46,34 @@ def test_a_bad_film_ends_the_command_with_one_line_that_names_it(dovision_prepar
     bad.write_bytes(bad.read_bytes()[:500])
     with pytest.raises(SystemExit, match="1"):
         dovision_prepare("dataset.store_size=224")
-    assert f"dovision-prepare: each film must be a whole image, got 1 bad; all others are prepared:\n  {bad}" in (
+    assert f"dovision-prepare: each image must be whole, got 1 bad; shards without one are made:\n  {bad}" in (
         capsys.readouterr().err
     )
 
 
-@pytest.mark.long  # the store by itself is killed in datasets/test_nih_store.py
+@pytest.mark.long  # the store by itself is killed in datasets/readers/test_decoded_store.py
 def test_a_killed_command_goes_on_where_it_was(dovision_prepare, nih_root):
     """As it would be killed: no warning, in the middle."""
     slowly = (
-        "import time; from dovision.datasets import _nih_store; from dovision.cli.prepare import main; "
-        "read = _nih_store.read_film; _nih_store.FILMS_PER_CHUNK = 2; "
-        "_nih_store.read_film = lambda path, shape: time.sleep(0.1) or read(path, shape); main()"
+        "import time; from dovision.datasets import chest_xray14; from dovision.datasets.readers import decoded_store; "
+        "from dovision.cli.prepare import main; decoded_store.SHARD_IMAGES = 2; read = chest_xray14.read_film; "
+        "chest_xray14.read_film = lambda path, shape: time.sleep(0.1) or read(path, shape); main()"
     )
     command = [sys.executable, "-c", slowly, f"dataset.root={nih_root}", HALF, "dataset.workers=1"]
-    sources = nih_root / "store-256" / "sources.npy"
 
-    def made() -> np.ndarray:
-        return np.load(sources).any(axis=1) if sources.exists() else np.zeros(16, bool)
+    def made() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in (nih_root / "store-256").glob("*.npy")}
 
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    while made().sum() < 4 and process.poll() is None:
+    while len(made()) < 2 and process.poll() is None:
         time.sleep(0.02)
     process.kill()
     assert process.wait() == -signal.SIGKILL
     before = made()
-    assert 4 <= before.sum() < 16
-    images = np.load(nih_root / "store-256" / "images.npy")[before]
-    dovision_prepare()
-    assert made().all()
-    assert np.array_equal(np.load(nih_root / "store-256" / "images.npy")[before], images)
-    assert images.reshape(len(images), -1).any(axis=1).all()
+    assert 2 <= len(before) < 8
+    subprocess.run([sys.executable, "-c", slowly.replace("0.1", "0"), *command[3:]], check=True, capture_output=True)
+    assert len(made()) == 8
+    assert before.items() <= made().items()
 
 
 def test_a_dataset_without_files_to_decode_is_refused_in_a_line(monkeypatch, tmp_path, capsys):

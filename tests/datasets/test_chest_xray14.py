@@ -15,12 +15,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from dovision.datasets import _nih_tables
+from dovision.datasets import _image_io, _nih_tables
 from dovision.datasets._nih_tables import FINDINGS
-from dovision.datasets.chest_xray14 import ChestXray14, split_films
+from dovision.datasets.chest_xray14 import ChestXray14, read_film, split_films
 from dovision.types import Box
 
 SPLITS = ("train", "val", "test")
+GREY = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+RGBA = np.dstack([GREY, GREY, GREY, np.full_like(GREY, 9)])
+RGB = np.dstack([GREY, GREY, GREY])
+DEEP = GREY.astype(np.uint16) * 257  # the same greys at 16 bits
 
 
 def open_films(root, classes=FINDINGS, shape=(1, 32, 32), split="official", store_size=None, seed=0) -> ChestXray14:
@@ -115,6 +119,7 @@ def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape, s
     images = open_films(nih_root, shape=shape, store_size=260 if stored else None)
     if stored:
         images.prepare()
+        images = open_films(nih_root, shape=shape, store_size=260)
     (sample,) = images.boxes("test")["sample"]
     bright = images.split("test")[sample].image[0] >= 0.5
     rows, columns = (torch.nonzero(bright.any(axis)).flatten().tolist() for axis in (1, 0))
@@ -127,16 +132,15 @@ def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape, s
 
 def test_a_complete_store_is_read_by_any_number_of_processes(nih_root, caplog):
     caplog.set_level(logging.INFO)
-    direct = open_films(nih_root)
+    direct, before = open_films(nih_root), open_films(nih_root, store_size=32)
+    assert "has 0 of 1 shards: the files are read until dovision-prepare has made the rest" in caplog.text
+    assert before.facts["images_from_store"] is False
+    before.prepare()
     images = open_films(nih_root, store_size=32)
-    assert "has 0 of 16 films: the files are read until dovision-prepare has made" in caplog.text
-    assert images.facts["store_size"] is None
-    images.prepare()
-    assert "has 16 of 16 films: it is read" in caplog.text
-    assert images.facts["store_size"] == 32
+    assert "has 1 of 1 shards: it is read" in caplog.text
+    assert images.facts["images_from_store"] is True
     assert images.fingerprint != direct.fingerprint  # smaller films are kept in bytes: numbers can differ a little
     for path in nih_root.glob("images_*/images/*.png"):
-        path.touch()
         path.write_bytes(b"")  # the store alone is read from here on
     for workers in (0, 2):
         batches = list(DataLoader(images.split("test"), batch_size=3, num_workers=workers))
@@ -148,22 +152,34 @@ def test_a_complete_store_is_read_by_any_number_of_processes(nih_root, caplog):
 
 
 def test_store_and_files_give_the_same_images_where_the_size_is_kept(nih_root):
-    images = open_films(nih_root, shape=(3, 24, 20), store_size=32)
-    from_files = [item.image for item in images.split("test")]
-    images.prepare()
-    for file, item in zip(from_files, images.split("test"), strict=True):
-        torch.testing.assert_close(item.image, file)
+    direct = open_films(nih_root, shape=(3, 24, 20), store_size=32)
+    direct.prepare()
+    stored = open_films(nih_root, shape=(3, 24, 20), store_size=32)
+    assert stored.facts["images_from_store"]
+    for file, item in zip(direct.split("test"), stored.split("test"), strict=True):
+        torch.testing.assert_close(item.image, file.image)
 
 
-def test_a_film_that_has_changed_since_it_was_stored_is_refused_until_prepared_again(nih_root):
+def test_one_store_serves_every_shape_up_to_its_size(nih_root):
+    open_films(nih_root, shape=(1, 32, 32), store_size=32).prepare()
+    assert open_films(nih_root, shape=(3, 16, 24), store_size=32).facts["images_from_store"]
+
+
+def test_a_film_that_has_changed_since_it_was_stored_is_read_from_its_file_until_prepared_again(nih_root):
     open_films(nih_root, store_size=32).prepare()
     Image.new("L", (32, 32), 9).save(nih_root / "images_002" / "images" / "00000008_001.png")
-    images = open_films(nih_root, store_size=32)
-    with pytest.raises(ValueError, match=r"1 files have changed, such as 00000008_001.png. Run dovision-prepare again"):
-        images.split("train")
-    images.prepare()
-    (sample,) = np.flatnonzero(images.table("test")["name"] == "00000008_001.png")
-    assert images.split("test")[sample].image.max() == pytest.approx(9 / 255)
+    for stored in (False, True):
+        images = open_films(nih_root, store_size=32)
+        assert images.facts["images_from_store"] is stored
+        (sample,) = np.flatnonzero(images.table("test")["name"] == "00000008_001.png")
+        assert images.split("test")[sample].image.max() == pytest.approx(9 / 255)
+        images.prepare()
+
+
+def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy(nih_root):
+    (nih_root / "store-32").write_text("")
+    with pytest.raises(PermissionError, match=r"store-32 must be a folder that can be written to.*or dataset.root"):
+        open_films(nih_root, store_size=32).prepare()
 
 
 @pytest.mark.parametrize(
@@ -190,7 +206,7 @@ def test_a_split_without_a_film_on_disk_is_refused(nih_root):
 
 
 def test_without_a_size_there_is_nothing_to_prepare(nih_root):
-    with pytest.raises(ValueError, match="store_size must be a number of pixels to prepare films, got None"):
+    with pytest.raises(ValueError, match=r"dataset.store_size must be set .* got None. Such as dataset.store_size=256"):
         open_films(nih_root).prepare()
 
 
@@ -253,3 +269,47 @@ def test_a_film_in_no_list_is_refused(nih_root):
     short = lists._replace(train_val=lists.train_val - {"00000003_001.png"})
     with pytest.raises(ValueError, match=r"but 1 are in neither, such as 00000003_001.png"):
         split_films(entries, short, 0.2, 0.0, seed=0)
+
+
+def test_numbered_folders_and_one_flat_folder_hold_the_same_films(nih_root):
+    numbered = _nih_tables.films_on_disk(nih_root).sort_values("name")
+    (nih_root / "images").mkdir()
+    for path in nih_root.glob("images_*/images/*.png"):
+        shutil.move(path, nih_root / "images")
+    (nih_root / "images" / "._00000001_000.png").write_text("")
+    flat = _nih_tables.films_on_disk(nih_root).sort_values("name")
+    assert flat["name"].tolist() == numbered["name"].tolist()
+    assert all("/images_" not in path for path in flat["path"])
+
+
+def test_a_film_in_two_folders_is_refused(nih_root):
+    (nih_root / "images").mkdir()
+    shutil.copy(nih_root / "images_001" / "images" / "00000001_000.png", nih_root / "images")
+    with pytest.raises(ValueError, match=r"must lie in one folder, but one lies at .*images_001.* and .*images/"):
+        _nih_tables.films_on_disk(nih_root)
+
+
+def test_a_root_without_films_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"must hold the films in images_001/images.*set dataset.root"):
+        _nih_tables.films_on_disk(tmp_path)
+
+
+@pytest.mark.parametrize("pixels", [GREY, RGB, RGBA, DEEP], ids=["grey", "RGB", "RGBA", "16 bit"])
+def test_every_mode_gives_the_same_grey_repeated_for_three_channels(tmp_path, pixels):
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    film = read_film(tmp_path / "a.png", (3, 32, 32))
+    torch.testing.assert_close(film, (torch.from_numpy(GREY) / 255).expand(3, 32, 32))
+
+
+def test_a_film_is_fitted_as_any_picture(tmp_path):
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    assert torch.equal(
+        read_film(tmp_path / "a.png", (1, 24, 20)),
+        _image_io.image_from_file(tmp_path / "a.png", (1, 24, 20)),
+    )
+
+
+def test_a_film_that_is_no_square_is_refused(tmp_path):
+    Image.fromarray(GREY[:20]).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a.png must be a square, .* got 20 x 32 pixels"):
+        read_film(tmp_path / "a.png", (1, 32, 32))

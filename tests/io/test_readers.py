@@ -22,11 +22,6 @@ EXCEPTIONS = {  # file, what is called: why it need not go through dovision.io
     ("datasets/chest_mnist.py", "zipfile.ZipFile"): "of an opened file",
     ("datasets/_download.py", "part.open"): "to write",
     ("datasets/_download.py", "urllib.request.urlopen"): "the download",
-    (
-        "datasets/_nih_store.py",
-        "(self.folder / IMAGES_FILE).open",
-    ): "to write into it, after it was mapped and so checked",
-    ("datasets/_nih_store.py", "np.lib.format.open_memmap"): "to write",
     ("interventions/interchange.py", "pd.read_csv"): "of a text in memory",
     ("store/adversarial_cache.py", "np.lib.format.open_memmap"): "to write",
     ("io/text_files.py", "yaml.load"): "of a text in memory",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -152,6 +153,30 @@ def lists(root: Path) -> Lists:
     names = [frozenset(_text(name, data).split()) for name, data in zip(LISTS, content, strict=True)]
     digests = [hashlib.sha256(data).hexdigest() for data in content]
     return Lists(names[0], names[1], dict(zip(LISTS, digests, strict=True)))
+
+
+def films_on_disk(root: Path) -> pd.DataFrame:
+    """A row a PNG file: name and path.
+
+    The files lie in images_001/images, images_002/images, ... as they are released, or all in images.
+    """
+    folders = [folder for folder in (*sorted(root.glob("images_*/images")), root / "images") if folder.is_dir()]
+    if not folders:
+        raise FileNotFoundError(
+            f"{root} must hold the films in images_001/images, images_002/images, ... or in images, but has no such "
+            "folder. Unpack the archives there, or set dataset.root."
+        )
+    paths = [folder / name for folder in folders for name in os.listdir(folder) if _is_film(name)]
+    found = pd.DataFrame({"name": [path.name for path in paths], "path": list(map(str, paths))}, dtype=object)
+    twice = found["name"].duplicated(keep=False)
+    if twice.any():
+        one, other = found[twice].sort_values("name", kind="stable")["path"].iloc[:2]
+        raise ValueError(f"each film must lie in one folder, but one lies at {one} and {other}. Remove one of them.")
+    return found
+
+
+def _is_film(name: str) -> bool:
+    return name.endswith(".png") and not name.startswith(".")
 
 
 def _locate(root: Path, names: Sequence[str]) -> Path:

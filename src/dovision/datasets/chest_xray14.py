@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,17 +11,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
+from torch import Tensor
 
 from dovision import checks
-from dovision.datasets import _checks, _image_io, _nih_store, _nih_tables, _splits
-from dovision.functional import geometry
-from dovision.interfaces import Images, Source
-from dovision.types import SOURCE_BOXES, SPLITS, Box
+from dovision.datasets import _checks, _image_io, _nih_tables, _splits
+from dovision.datasets.readers.boxes import BOX_FIELDS
+from dovision.datasets.readers.file_images import FileImages
+from dovision.interfaces import Source
+from dovision.types import SPLITS, Shape
 
 log = logging.getLogger(__name__)
+_RECORD = ["name", "path", "number", "group", "height", "width"]
+_FACTS = ["patient", "age", "sex", "view", "labels"]  # of a film
 
 
-class ChestXray14(Images):
+class ChestXray14(FileImages):
     """The dataset as the NIH released it; a part of the films is enough, and each keeps its split.
 
     The root holds the tables Data_Entry_2017_v2020.csv or Data_Entry_2017.csv and BBox_List_2017.csv (each may be
@@ -29,8 +33,8 @@ class ChestXray14(Images):
     or all in images; 1024 x 1024 pixels, or made smaller as a whole. Boxes are read in pixels of the 1024 x 1024 film.
     A film is resized to cover the shape, its centre taken, and its boxes with it.
 
-    The fingerprint covers the bytes, names, patients, findings, boxes and splits of the films on disk; and, where a
-    store is read, the store's bytes. What a store is made of is compared with the films by their SHA-256.
+    The fingerprint covers names, patients, findings, boxes and splits of the films on disk, and the bytes of what is
+    read: of the films, or of the store. A store of films that have changed since is not read.
 
     Args:
         root: the folder.
@@ -57,6 +61,8 @@ class ChestXray14(Images):
         ValueError: dataset.chest_xray14: Data_Entry_2017_v2020.csv or ...
     """
 
+    set_store = "dataset.store_size=256"
+
     def __init__(
         self,
         root: str,
@@ -71,116 +77,84 @@ class ChestXray14(Images):
         workers: int,
     ) -> None:
         folder = Path(root).resolve()
-        self.files = (folder,)
         self.task = _checks.task(task, _nih_tables.labels_chosen(classes), ("multilabel",), "ChestX-ray14")
         self.shape = _image_io.grey_or_rgb_shape(shape)
-        self._workers = checks.positive_int("workers", workers)
+        self.threads = checks.positive_int("workers", workers)
         _splits.check_fractions(val_fraction, test_fraction)
         entries = _nih_tables.read_entries(folder)
         official = checks.choice("split", split, ("official", "patients")) == "official"
         lists = _nih_tables.lists(folder) if official else None
         splits = split_films(entries, lists, val_fraction, test_fraction, seed)
-        self._films = entries.assign(split=splits).merge(_nih_store.films_on_disk(folder), on="name")
+        films = entries.assign(split=splits).merge(_nih_tables.films_on_disk(folder), on="name")
+        self.rows = {name: np.flatnonzero(films["split"] == name).tolist() for name in SPLITS}
+        self._patients = torch.tensor(films["patient"].to_numpy())
+        self.labels = torch.from_numpy(_nih_tables.label_matrix(films["findings"], self.task.classes))
+        size = _nih_tables.FILM  # in pixels of which boxes are given, whatever the file has
+        known = films.rename(columns={"findings": "labels"}).assign(number=None, height=size, width=size)
+        self.records = known.assign(group=known["patient"].astype(str))[[*_RECORD, *_FACTS]]
         boxes = _nih_tables.read_finding_boxes(folder, entries["name"])
-        self._boxes = boxes[boxes["name"].isin(self._films["name"])]
-        self._counts = {
+        self.known_boxes = _boxes_of_films(boxes, films["name"], self.task.classes)
+        self.facts = {
             "lists_sha256": {} if lists is None else lists.sha256,
             "listed": len(entries),
-            "on_disk": len(self._films),
-            "missing": len(entries) - len(self._films),
-            "boxes": len(self._boxes),
-            "films": {name: len(self._of(name)) for name in SPLITS},
-            "patients": {name: int(self._of(name)["patient"].nunique()) for name in SPLITS},
+            "on_disk": len(films),
+            "missing": len(entries) - len(films),
+            "boxes": len(self.known_boxes),
+            "films": {name: len(rows) for name, rows in self.rows.items()},
+            "patients": {name: int(films["patient"].iloc[rows].nunique()) for name, rows in self.rows.items()},
         }
         for name in SPLITS:
-            if self._of(name).empty:
+            if not self.rows[name]:
                 raise ValueError(
-                    f"each split must have a film on disk, but {name} has none of the {len(self._films):,} in "
-                    f"{folder}. Add films, or cut by patient, with larger shares: dataset.split=patients."
+                    f"each split must have a film on disk, but {name} has none of the {len(films):,} in {folder}. "
+                    "Add films, or cut by patient, with larger shares: dataset.split=patients."
                 )
-        log.info(
-            "ChestX-ray14: %(on_disk)s of %(listed)s films on disk, %(boxes)s boxes; films %(films)s", self._counts
-        )
-        self._store = None
+        log.info("ChestX-ray14: %(on_disk)s of %(listed)s films on disk, %(boxes)s boxes; films %(films)s", self.facts)
+        self._stored = (1, store_size, store_size) if store_size is not None else self.shape
         if store_size is not None:
             if checks.positive_int("store_size", store_size) < max(self.shape[1:]):
                 raise ValueError(
                     f"store_size must be at least the height and width of the shape, {max(self.shape[1:])}, got "
                     f"{store_size}."
                 )
-            self._store = _nih_store.Store(folder / f"store-{store_size}", store_size, entries["name"])
-        self._choose_source()
+            self.open_store(folder / f"store-{store_size}", self._stored, self._keys())
+        self.identify(b"", [folder], images_read=False)
 
     def source(self, split: str) -> Source:
-        """The films of a split.
-
-        Raises:
-            ValueError: files have changed since the store was made of them.
-        """
-        films = self._of(split)
-        if self._changed:
-            raise ValueError(
-                f"films must be as they were when they were stored, but {len(self._changed):,} files have changed, "
-                f"such as {self._changed[0]}. Run dovision-prepare again, or read the files: dataset.store_size=null."
-            )
-        label = torch.from_numpy(_nih_tables.label_matrix(films["findings"], self.task.classes))
-        group = torch.tensor(films["patient"].to_numpy())
-        if self._complete is not None:
-            rows = self._complete.rows(films["name"])
-            return Source(_image_io.FromArray(self._complete.images, rows, self.shape), label, group)
-        read = partial(_nih_store.read_film, shape=self.shape)
-        return Source(_image_io.FromFiles(films["path"].tolist(), read), label, group)
+        return super().source(split)._replace(group=self._patients[self.rows[split]])
 
     def source_table(self, split: str) -> pd.DataFrame:
         """Besides `name`, the file's: `patient`, `age` in years, `sex`, `view` (PA or AP), `labels` joined by "|"."""
-        films = self._of(split).assign(group=lambda films: films["patient"].astype(str))
-        columns = ["name", "group", "patient", "age", "sex", "view", "findings"]
-        return films[columns].rename(columns={"findings": "labels"})
+        return super().source_table(split).drop(columns=["height", "width"])
 
-    def source_boxes(self, split: str) -> pd.DataFrame:
-        """The radiologists' boxes; one of a label that is no class has the label None."""
-        row = {name: row for row, name in enumerate(self._of(split)["name"])}
-        fit = geometry.central_fit(_nih_tables.FILM, _nih_tables.FILM, self.shape)
-        rows = []
-        for film, label, obj, *edges in self._boxes.itertuples(index=False):
-            box = geometry.fit_box(Box(*edges), fit)
-            if film in row and box.area:  # it may lie outside the centre that is taken
-                rows.append((row[film], obj, label if label in self.task.classes else None, *box))
-        return pd.DataFrame(rows, columns=SOURCE_BOXES)
+    def read_record(self, place: int) -> Tensor:
+        return read_film(Path(self.records["path"].iloc[place]), self._stored)
 
-    def prepare(self) -> None:
-        """Decode each film once, into root/store-<store_size>, which is read from then on; may be stopped and resumed.
+    def _files(self, places: Sequence[int]) -> Callable[[int], Tensor]:
+        read = partial(read_film, shape=self.shape)
+        return _image_io.FromFiles(self.records["path"].iloc[list(places)].tolist(), read)
 
-        Raises:
-            ValueError: there is no store_size, or some files are bad, raised when all others are done.
-        """
-        if self._store is None:
-            raise ValueError("store_size must be a number of pixels to prepare films, got None. Such as 256.")
-        self._store.fill(self._films, self._workers)
-        self._choose_source()
 
-    def _of(self, split: str) -> pd.DataFrame:
-        return self._films[self._films["split"] == split].reset_index(drop=True)
+def read_film(path: Path, shape: Shape) -> Tensor:
+    """A film made grey, and repeated for three channels; shape `shape`, float in [0, 1].
 
-    def _choose_source(self) -> None:
-        """Read the store if it has every film, else the files; the fingerprint and the facts say which."""
-        self._complete, self._changed = None, []
-        films = self._films[["name", "patient", "findings", "split"]]
-        self.unread = tuple(map(Path, self._films["path"]))
-        if self._store is not None:
-            state = self._store.state(self._films)
-            self._changed = self._films["name"][state.changed].tolist()
-            use = "the files are read until dovision-prepare has made the rest"
-            if state.complete:
-                self._complete, use = self._store, "it is read"
-                films = films.assign(sha256=self._store.hashes(films["name"]))
-                self.unread = (self._store.images.path,)
-            log.info("%s has %s of %s films: %s", self._store.folder, state.made.sum(), len(films), use)
-        size = None if self._complete is None else self._complete.size
-        about = repr((self.task.classes, self.shape, size))
-        content = (about, films.to_csv(index=False), self._boxes.to_csv(index=False))
-        self.content = _checks.fingerprint((text.encode() for text in content), {})
-        self.facts = {**self._counts, "store_size": size}
+    It must be a square, as each released film is, or boxes would not fit.
+    """
+    film = _image_io.pixels(path, 1)
+    _, height, width = film.shape
+    if height != width:
+        raise ValueError(
+            f"{path} must be a square, as the films of ChestX-ray14 are, got {height} x {width} pixels. Take the film "
+            "as it was released, or made smaller as a whole."
+        )
+    return _image_io.repeat_grey(film, shape)
+
+
+def _boxes_of_films(boxes: pd.DataFrame, names: pd.Series[str], classes: Sequence[str]) -> pd.DataFrame:
+    """The boxes of films on disk; one of a label that is no class has the label None."""
+    row = pd.Index(names).get_indexer(boxes["name"])
+    label = boxes["label"].astype(object).where(boxes["label"].isin(classes), None)
+    return boxes.assign(row=row, label=label)[row >= 0][BOX_FIELDS].reset_index(drop=True)
 
 
 def split_films(

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torchvision.datasets import CIFAR10 as Torchvision
 
 from dovision.datasets import _checks, _splits
 from dovision.datasets._download import required
-from dovision.datasets.in_memory import in_memory
-from dovision.interfaces import Images, Source
+from dovision.datasets.in_memory import ArrayImages
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-class Cifar10(Images):
+class Cifar10(ArrayImages):
     """The 50,000 + 10,000 photographs, read by torchvision; validation images are cut from the 50,000.
 
     Args:
@@ -57,22 +55,14 @@ class Cifar10(Images):
         _checks.agree("shape", self.shape, (3, 32, 32))
         _splits.check_fractions(val_fraction, 0)
         train, test = (_read(Path(root), part, download) for part in (True, False))
-        self._image = torch.cat([torch.from_numpy(part.data) for part in (train, test)]).permute(0, 3, 1, 2)
+        self.array = torch.cat([torch.from_numpy(part.data) for part in (train, test)]).permute(0, 3, 1, 2)
         labels = [*train.targets, *test.targets]
-        self._label = torch.tensor(labels)
+        self.label = torch.tensor(labels)
         cut = _splits.split_groups(range(len(train)), train.targets, val_fraction, 0, seed)
-        self._rows = {**cut, "test": tuple(range(len(train), len(labels)))}
+        self.parts = {"train": 0, "test": len(train)}
+        self.rows = {**cut, "test": tuple(range(len(train), len(labels)))}
         self.files = ((Path(root) / Torchvision.base_folder).resolve(),)
-        self.content = _checks.fingerprint((self._image.numpy().tobytes(), bytes(labels)), self._rows)
-
-    def source(self, split: str) -> Source:
-        return in_memory(self._image, self._label, self._rows[split], white=255)
-
-    def source_table(self, split: str) -> pd.DataFrame:
-        """`name` is the file, train or test, and the number in it, such as test-0."""
-        first, file = (self._rows["test"][0], "test") if split == "test" else (0, "train")
-        names = [f"{file}-{row - first}" for row in self._rows[split]]
-        return pd.DataFrame({"name": names, "group": names})
+        self.content = _checks.fingerprint((self.array.numpy().tobytes(), bytes(labels)), self.rows)
 
 
 def _read(root: Path, train: bool, download: bool) -> Torchvision:

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import sklearn.datasets
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 from dovision.datasets import _checks, _splits
-from dovision.datasets.in_memory import in_memory
-from dovision.interfaces import Images, Source
+from dovision.datasets.in_memory import ArrayImages
 
 
-class Digits(Images):
+class Digits(ArrayImages):
     """The 1,797 digits of 8 x 8 pixels, made larger bilinearly; the same share of each digit in each split.
 
     Args:
@@ -52,23 +50,17 @@ class Digits(Images):
         self.shape = _checks.image_shape(shape)
         _checks.agree("shape", self.shape, (1, *(max(length, 8) for length in self.shape[1:])))
         _splits.check_fractions(val_fraction, test_fraction)
-        self._rows = _splits.split_groups(
+        self.rows = _splits.split_groups(
             range(len(data.target)), data.target.tolist(), val_fraction, test_fraction, seed
         )
         small = torch.from_numpy(data.images).float().unsqueeze(1)
-        self._image = F.interpolate(small, size=self.shape[1:], mode="bilinear", align_corners=False)
-        self._label = torch.from_numpy(data.target).long()
+        self.array = F.interpolate(small, size=self.shape[1:], mode="bilinear", align_corners=False)
+        self.label = torch.from_numpy(data.target).long()
+        self.parts, self.white = {"digits": 0}, 16
         content = (
             data.images.astype(np.uint8).tobytes(),
             data.target.astype(np.uint8).tobytes(),
             repr(self.shape).encode(),
         )
         self.files = (Path(sklearn.datasets.__file__).with_name("data"),)
-        self.content = _checks.fingerprint(content, self._rows)
-
-    def source(self, split: str) -> Source:
-        return in_memory(self._image, self._label, self._rows[split], white=16)
-
-    def source_table(self, split: str) -> pd.DataFrame:
-        names = [f"digits-{row}" for row in self._rows[split]]
-        return pd.DataFrame({"name": names, "group": names})
+        self.content = _checks.fingerprint(content, self.rows)

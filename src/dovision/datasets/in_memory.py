@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch import Tensor
 
-from dovision.interfaces import Source
+from dovision.interfaces import Images, Source
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,33 @@ class InMemory:
         return self.array[self.rows[rows]].float() / self.white
 
 
-def in_memory(array: Tensor, label: Tensor, rows: Sequence[int], white: float, first_group: int = 0) -> Source:
-    """Some rows of an array of images, each a group of its own.
+class ArrayImages(Images):
+    """Base of datasets that are rows of one array, each a group of its own. A subclass sets `task`, `shape`, these:
 
-    Args:
+    Attributes:
         array: shape (N, C, H, W), numbers from 0 to `white`.
         label: shape (N,), int64.
-        rows: those that are meant.
+        rows: of each split, its rows.
+        parts: by the name of each file, in their order, the row of its first image.
         white: the number that becomes 1.
-        first_group: the group of row 0.
     """
-    chosen = torch.tensor(rows)
-    images = InMemory(array, chosen, white)
-    return Source(images, label[chosen], chosen + first_group, images.several)
+
+    array: Tensor
+    label: Tensor
+    rows: Mapping[str, Sequence[int]]
+    parts: Mapping[str, int]
+    white: float = 255
+
+    def source(self, split: str) -> Source:
+        rows = torch.tensor(self.rows[split])
+        images = InMemory(self.array, rows, self.white)
+        return Source(images, self.label[rows], rows, images.several)
+
+    def source_table(self, split: str) -> pd.DataFrame:
+        """`name` is the file and the number in it, such as test-0."""
+        names = [self._name(row) for row in self.rows[split]]
+        return pd.DataFrame({"name": names, "group": names})
+
+    def _name(self, row: int) -> str:
+        part = max((name for name in self.parts if self.parts[name] <= row), key=self.parts.__getitem__)
+        return f"{part}-{row - self.parts[part]}"

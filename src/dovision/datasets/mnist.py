@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 from torchvision.datasets import MNIST as Torchvision
+from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from dovision import checks
 from dovision.datasets import _checks
 from dovision.datasets._download import required
-from dovision.datasets.in_memory import in_memory
+from dovision.datasets.in_memory import ArrayImages
 from dovision.functional.rng import generator
-from dovision.interfaces import Images, Source
 from dovision.io import files
 
 _MAX_BYTES = 1 << 31  # bytes of a file, unzipped; MNIST's largest has 2 ** 26
 
 
-class MNIST(Images):
+class MNIST(ArrayImages):
     """The 60,000 + 10,000 digits; validation images are cut from the 60,000.
 
     Args:
@@ -60,76 +57,53 @@ class MNIST(Images):
     ) -> None:
         self.task = _checks.task(task, classes, ("multiclass",), "MNIST")
         self.shape = _checks.image_shape(shape)
-        folder = Path(root) / "MNIST" / "raw"
-        located = {name: _locate(folder, name, download) for name, _ in Torchvision.resources}
-        self._train, self._test = (
-            self._arrays(located[f"{stem}-images-idx3-ubyte.gz"], located[f"{stem}-labels-idx1-ubyte.gz"])
-            for stem in ("train", "t10k")
-        )
-        count = len(self._train[1])
+        raw = (Path(root) / "MNIST" / "raw").resolve()
+        read = [_read(raw, archive, download) for archive, _ in Torchvision.resources]
+        (train, train_label), (test, test_label) = zip(read[::2], read[1::2], strict=True)
+        self._check("train", train, train_label)
+        self._check("t10k", test, test_label)
+        count = len(train)
         if checks.positive_int("val_images", val_images) >= count:
             raise ValueError(f"val_images must be below {count:,}, the number of training images, got {val_images:,}.")
         order = torch.randperm(count, generator=generator(seed)).tolist()
-        self._rows = {
+        self.parts = {"train": 0, "test": count}
+        self.rows = {
             "train": tuple(sorted(order[val_images:])),
             "val": tuple(sorted(order[:val_images])),
-            "test": tuple(range(len(self._test[1]))),
+            "test": tuple(range(count, count + len(test))),
         }
-        arrays = (array.numpy().tobytes() for pair in (self._train, self._test) for array in pair)
-        self.files = (folder.resolve(),)
-        self.content = _checks.fingerprint(arrays, self._rows)
+        self.array, self.label = torch.cat([train, test]).unsqueeze(1), torch.cat([train_label, test_label])
+        self.files = (raw,)
+        numbers = {**self.rows, "test": range(len(test))}  # in the files
+        self.content = _checks.fingerprint((each.numpy().tobytes() for each in read), numbers)
 
-    def source(self, split: str) -> Source:
-        image, label = self._test if split == "test" else self._train
-        first = len(self._train[1]) if split == "test" else 0
-        return in_memory(image, label, self._rows[split], white=255, first_group=first)
-
-    def source_table(self, split: str) -> pd.DataFrame:
-        """`name` is the file, train or test, and the number in it, such as test-0."""
-        file = "test" if split == "test" else "train"
-        names = [f"{file}-{row}" for row in self._rows[split]]
-        return pd.DataFrame({"name": names, "group": names})
-
-    def _arrays(self, images: Path, labels: Path) -> tuple[Tensor, Tensor]:
-        image, label = read_idx(images, axes=3), read_idx(labels, axes=1)
+    def _check(self, stem: str, image: Tensor, label: Tensor) -> None:
         _checks.agree("shape", self.shape, (1, *image.shape[1:]))
+        labels = f"{stem}-labels-idx1-ubyte"
         if len(image) != len(label) or not len(label):
             raise ValueError(
-                f"{labels} must have a label for each image of {images}, got {len(label):,} for {len(image):,}."
+                f"{labels} must have a label for each image of {stem}, got {len(label):,} for {len(image):,}."
             )
         if label.max() >= len(self.task.classes):
             raise ValueError(
-                f"classes must name each label of {labels}, got {len(self.task.classes)} names "
-                f"and a label {label.max()}."
+                f"classes must name each label of {labels}, got {len(self.task.classes)} names and a label "
+                f"{label.max()}."
             )
-        return torch.from_numpy(image.copy()).unsqueeze(1), torch.from_numpy(label.astype(np.int64))
 
 
-def _locate(folder: Path, archive: str, download: bool) -> Path:
-    """The file, unzipped if it is there, else as the archive, downloaded if that is missing and allowed."""
-    zipped = folder / archive
-    if zipped.with_suffix("").is_file():
-        return zipped.with_suffix("")
-    checksum = dict(Torchvision.resources)[archive]
-    return required(zipped, Torchvision.mirrors[0] + archive, checksum, download, home="MNIST/raw")
-
-
-def read_idx(path: Path, axes: int) -> npt.NDArray[np.uint8]:
-    """The array of unsigned bytes in an IDX file, with `axes` axes.
-
-    Raises:
-        ValueError: the file is not such a file, or truncated; the message names it.
-    """
-    data = (files.unzipped if path.suffix == ".gz" else files.read_bytes)(path, _MAX_BYTES)
-    header = 4 + 4 * axes
-    if data[:4] != bytes((0, 0, 8, axes)):
-        raise ValueError(
-            f"{path} must be an IDX file of bytes with {axes} axes, but starts with {data[:4].hex(' ')!r}."
-        )
-    lengths = np.frombuffer(data[4:header].ljust(4 * axes, b"\0"), ">u4").tolist()
-    if len(data) != header + math.prod(lengths):
-        raise ValueError(
-            f"{path} must hold {header + math.prod(lengths):,} bytes, as its header says, got {len(data):,}. "
-            "Delete it and fetch it again."
-        )
-    return np.frombuffer(data, np.uint8, offset=header).reshape(lengths)
+def _read(raw: Path, archive: str, download: bool) -> Tensor:
+    """The numbers in a file, read by torchvision, for which a gzipped one is unzipped to a temporary file."""
+    path, axes = (raw / archive).with_suffix(""), 3 if "images" in archive else 1
+    with tempfile.TemporaryDirectory() as folder:
+        if not path.is_file():
+            address, md5 = Torchvision.mirrors[0] + archive, dict(Torchvision.resources)[archive]
+            zipped = required(raw / archive, address, md5, download, home="MNIST/raw")
+            path = Path(folder) / path.name
+            path.write_bytes(files.unzipped(zipped, _MAX_BYTES))
+        try:
+            return read_image_file(str(path)) if axes == 3 else read_label_file(str(path))
+        except (AssertionError, RuntimeError, ValueError, KeyError) as error:  # of whatever is in the file
+            raise ValueError(
+                f"{path.name} in {raw} must be a whole IDX file of bytes with {axes} axes, got something else. Delete "
+                "it and fetch it again."
+            ) from error

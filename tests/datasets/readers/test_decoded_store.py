@@ -160,7 +160,7 @@ def test_a_store_that_is_not_named_and_bad_images_are_told(tmp_path):
     root = tmp_path / "data"
     root.mkdir()
     settings = write_table(root)
-    with pytest.raises(ValueError, match=r"store must be a folder .* got None. Such as dataset.store=data/decoded"):
+    with pytest.raises(ValueError, match=r"dataset.store must be set .* got None. Such as dataset.store=data/decoded"):
         dv.component("dataset", "table", settings).prepare()
     for number in (3, 30):
         content = bytearray((root / f"{number}.png").read_bytes())

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
+from dovision.datasets._image_io import repeat_grey
 from dovision.interfaces import Images
 from dovision.io.arrays import FileArray
 from dovision.io.atomic import remove_partial, replacing
@@ -32,11 +33,12 @@ _Bytes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Some rows of a store."""
+    """Some rows of a store; grey ones of another size are fitted to `shape`, and repeated for its channels."""
 
     shards: tuple[FileArray, ...]
     rows: Sequence[int]
     per_shard: int
+    shape: Shape
 
     def __call__(self, row: int) -> Tensor:
         shard, place = divmod(self.rows[row], self.per_shard)
@@ -45,9 +47,10 @@ class StoredRows:
         except FileNotFoundError as error:
             raise FileNotFoundError(
                 f"a store must stay as it was when it was opened, but {self.shards[shard].path} is gone. Run "
-                "dovision-prepare again, or read the files: dataset.store=null."
+                "dovision-prepare again, or read the files, without a store."
             ) from error
-        return torch.from_numpy(array[place].astype(np.float32)) / WHITE
+        image = torch.from_numpy(array[place].astype(np.float32)) / WHITE
+        return image if image.shape == self.shape else repeat_grey(image, self.shape)
 
 
 class DecodedStore:
@@ -79,11 +82,11 @@ class DecodedStore:
         each = enumerate(zip(self.paths, self.lengths, strict=True))
         return [number for number, (path, length) in each if not path.is_file() or path.stat().st_size != sizes[length]]
 
-    def images(self, rows: Sequence[int]) -> StoredRows:
-        """Images by their places among `rows`, places in the store."""
+    def images(self, rows: Sequence[int], shape: Shape) -> StoredRows:
+        """Images of this shape by their places among `rows`, places in the store."""
         each = zip(self.paths, self.lengths, strict=True)
         shards = (FileArray(path, np.uint8, (length, *self.shape)) for path, length in each)
-        return StoredRows(tuple(shards), rows, SHARD_IMAGES)
+        return StoredRows(tuple(shards), rows, SHARD_IMAGES, shape)
 
     def fill(self, read: Callable[[int], Tensor], threads: int | None) -> None:
         """Make the shards that are not there, or not whole; with a progress bar.
@@ -100,7 +103,8 @@ class DecodedStore:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PermissionError(
-                f"{self.folder} must be a folder that can be written to: {error.strerror}. Set dataset.store."
+                f"{self.folder} must be a folder that can be written to: {error.strerror}. Set "
+                "dataset.store, or dataset.root, to a folder of your own."
             ) from error
         with Lock(self.folder / "lock"):
             remove_partial(self.folder)
@@ -139,10 +143,12 @@ class DecodedStore:
 class PreparedImages(Images):
     """Base of datasets of which `dovision-prepare` can decode the images, once.
 
-    A subclass sets `shape`, calls `use_store` in `__init__`, and asks `from_store` before it reads an image itself.
+    A subclass sets `shape`, calls `use_store` or `open_store` in `__init__`, and asks `from_store` before it reads an
+    image itself.
     """
 
     store: DecodedStore | None = None
+    set_store = "dataset.store=data/decoded"  # an example of how to ask for one
     threads: int | None = 1  # that read at once; None: as many as there are processors, and a few
 
     def use_store(self, folder: str | None, keys: Callable[[], Sequence[str]], origin: Sequence[object]) -> None:
@@ -162,7 +168,11 @@ class PreparedImages(Images):
         whence = [str(each.resolve() if isinstance(each, Path) else each) for each in origin]
         own = _digest(self.shape, [type(self).__name__, *self.task.classes, *whence])
         name = f"{'x'.join(map(str, self.shape))}-{own}"
-        self.store = DecodedStore(Path(folder).resolve() / name, self.shape, keys())
+        self.open_store(Path(folder).resolve() / name, self.shape, keys())
+
+    def open_store(self, folder: Path, shape: Shape, keys: Sequence[str]) -> None:
+        """Set the store: `folder` itself, of images of this shape, each with a key; read where it is complete."""
+        self.store = DecodedStore(folder, shape, keys)
         count = len(self.store.paths)
         made = count - len(self.store.due)
         use = "it is read" if made == count else "the files are read until dovision-prepare has made the rest"
@@ -174,10 +184,14 @@ class PreparedImages(Images):
 
     def from_store(self, rows: Sequence[int]) -> StoredRows | None:
         """Images of the records at these places; None where they are to be read from their files."""
-        return self.store.images(rows) if self.store is not None and self._read_from_store else None
+        return self.store.images(rows, self.shape) if self.store is not None and self._read_from_store else None
+
+    def files_read(self, files: Sequence[Path]) -> tuple[Path, ...]:
+        """The files whose bytes the images are: those of the store where it is read, else these."""
+        return tuple(self.store.paths if self.store is not None and self._read_from_store else files)
 
     def read_record(self, place: int) -> Tensor:
-        """The image of a record, read from its file."""
+        """The image of a record, read from its file, of the store's shape."""
         raise NotImplementedError
 
     def prepare(self) -> None:
@@ -187,9 +201,8 @@ class PreparedImages(Images):
             ValueError: there is no `store`, or some images are bad, raised when all others are done.
         """
         if self.store is None:
-            raise ValueError(
-                "store must be a folder for images that are prepared, got None. Such as dataset.store=data/decoded."
-            )
+            key = self.set_store.partition("=")[0]
+            raise ValueError(f"{key} must be set for images that are prepared, got None. Such as {self.set_store}.")
         self.store.fill(self.read_record, self.threads)
         self.facts = {"images_in_store": self.store.count}  # of which this object still reads the files
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,7 @@ class FileImages(PreparedImages):
     known_boxes: pd.DataFrame = pd.DataFrame(columns=box_tables.BOX_FIELDS)
     mask_sources: Sequence[MaskSource] = ()
     decoding = _image_io.Decoding()
-    threads = None
+    threads: int | None = None
 
     def source(self, split: str) -> Source:
         own = list(self.rows[split])
@@ -128,16 +128,18 @@ class FileImages(PreparedImages):
             images_read: whether `described` has the bytes of all images.
         """
         masks = [path for source in self.mask_sources for path in source.paths if path]
-        self.unread = tuple(map(Path, dict.fromkeys([*([] if images_read else self.records["path"]), *masks])))
+        images = [] if images_read else [Path(path) for path in dict.fromkeys(self.records["path"])]
+        self.unread = (*self.files_read(images), *map(Path, dict.fromkeys(masks)))
         stored = [] if self.store is None else [self.store.folder]
-        self.files = (*tables, *sorted({path.parent for path in self.unread}), *stored)
+        self.files = (*tables, *sorted({path.parent for path in (*images, *self.unread)}), *stored)
         facts = repr((self.task.classes, self.shape, self.decoding, self.labels.tolist(), dict(self.facts)))
         of_masks = repr([(dict(source.numbers), [bool(path) for path in source.paths]) for source in self.mask_sources])
         records = self.records.drop(columns="path").to_csv(index=False)
         texts = (facts, records, self.known_boxes.to_csv(index=False), of_masks)
         self.content = _checks.fingerprint((described, *(text.encode() for text in texts)), self.rows)
 
-    def _files(self, places: Sequence[int]) -> ReadFiles:
+    def _files(self, places: Sequence[int]) -> Callable[[int], Tensor]:
+        """Images at these places, each read from its file."""
         found = self.records.iloc[list(places)]
         numbers = [None if number is None else int(number) for number in found["number"]]
         return ReadFiles(found["path"].tolist(), numbers, self.shape, self.decoding)

@@ -94,11 +94,12 @@ class LibraryImages(PreparedImages):
             origin: of the images, as of `PreparedImages.use_store`.
         """
         described = list(described)
-        self.unread = tuple(sorted(files))
+        files = sorted(files)
         self.files = tuple(sorted({file.parent for file in files}))
-        names = [file.name for file in self.unread]
-        own_files = repr([*described, *(f"{file.name} {stamp(file)}" for file in self.unread)])
+        names = [file.name for file in files]
+        own_files = repr([*described, *(f"{file.name} {stamp(file)}" for file in files)])
         self.use_store(store, lambda: [f"{name} {own_files}" for name in self.records["name"]], (*described, *origin))
+        self.unread = self.files_read(files)
         if self.store is not None:
             self.files = (*self.files, self.store.folder)
         own = (
