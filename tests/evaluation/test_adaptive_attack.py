@@ -73,6 +73,14 @@ def attacked(limit: float, detector: Detector, eps: float = 0.2, **settings) -> 
     return rows.scores.to_pandas(), rows.steps.to_pandas()
 
 
+def test_images_that_are_known_are_not_attacked_again():
+    attack = Adaptive([0.1, 0.2], Opponent(Brighter(), 0.55), steps=3)
+    given = Fitted("brighter", "as is", "", Brighter()), attack, [grey(0.4, 0.45), grey(0.3, 0.6)], CLASSIFIER
+    every = [rows.scores for rows in adaptive_rows(*given)]
+    for known in (2, 4, 8):
+        assert [rows.scores for rows in adaptive_rows(*given, known)] == every[known // 2 :]
+
+
 def test_the_lowest_score_that_fools_the_classifier_is_found():
     scores, steps = attacked(0.55, Brighter())
     assert set(scores["attack"]) == {"adaptive"}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dovision.config.component import read_group
+from dovision.evaluation.adaptive_attack import Adaptive
 from dovision.report.figures.attacks import Attacks
 from dovision.report.tables import latex_table
 from dovision.store.detection_tables import read_adaptive, read_scores
@@ -63,6 +64,30 @@ def test_one_attack_is_enough_for_the_adaptive_attacker(detected):
     steps = read_adaptive(detected)
     assert steps.groupby("direction").size().to_dict() == {"weighted": 3, "selective": 3, "orthogonal": 3}
     assert set(steps["steps"]) == {2}
+
+
+@pytest.mark.long  # a second run that detects; tests/evaluation/test_detection.py stops one that attacks
+def test_an_adaptive_attack_that_was_stopped_goes_on(detected, tmp_path, dovision_evaluate, monkeypatch):
+    shutil.copytree(detected.parents[1] / "checkpoints", tmp_path / "checkpoints")
+    parts = (*DETECTORS, *NOISE, *FGSM, *ADAPTIVE, *MAIN, "evaluation.checkpoint_every=1")
+    run, eps = Adaptive.__call__, "detection.adaptive.eps=[0.1,0.2]"
+
+    def stops(self, batch, classifier, eps):
+        if eps == 0.2:
+            raise RuntimeError("stopped")
+        return run(self, batch, classifier, eps)
+
+    def goes_on(self, batch, classifier, eps):
+        assert eps == 0.2
+        return run(self, batch, classifier, eps)
+
+    for changed in (stops, goes_on):
+        monkeypatch.setattr(Adaptive, "__call__", changed)
+        code = dovision_evaluate(f"output_root={tmp_path}", *parts, eps)
+    assert code == 0
+    monkeypatch.undo()
+    again, whole = (read_adaptive(folder) for folder in (only_run(tmp_path), detected))
+    assert again[again["eps"] == 0.2].reset_index(drop=True).equals(whole)
 
 
 @pytest.mark.long  # a second run that detects; tests/attacks/test_replay.py shows stored images again

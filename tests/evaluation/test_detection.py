@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from dovision.analysis.detection_summary import WHOLE_FAMILY, read_detection
 from dovision.attacks.replay import Replay
+from dovision.evaluation import detection as module
 from dovision.evaluation.detection import Detection
 from dovision.evaluation.detector_fits import Fitted, fit_detectors, for_thresholds, shown
 from dovision.evaluation.fit_protocol import fit_protocol
@@ -373,7 +374,9 @@ class Counts(Shift):
         return super().run(batch, classifier, eps)
 
 
-@pytest.mark.parametrize("images", [3, 7, 10])  # after the first batch, between the splits, and in the second one
+@pytest.mark.parametrize(
+    "images", [3, 7, 10, 11]
+)  # after the first batch, between the splits, in the second one, and all
 def test_what_was_read_before_a_stop_is_taken_up_and_the_same_to_the_byte(tmp_path, monkeypatch, images):
     def start(folder):
         attacks = {"random_sign": Shift(0.01), "shift": Counts([0.2])}
@@ -382,7 +385,8 @@ def test_what_was_read_before_a_stop_is_taken_up_and_the_same_to_the_byte(tmp_pa
     whole = start("whole").record
     with monkeypatch.context() as patch:
         patch.setattr(Counts, "left", images)
-        with pytest.raises((KeyboardInterrupt, SystemExit)):
+        patch.setattr(module, "fit_detectors", None)
+        with pytest.raises((KeyboardInterrupt, SystemExit, TypeError)):
             start("stopped")
     monkeypatch.setattr(Counts, "left", len(VAL) + len(TEST) - images)  # no image is attacked twice
     record = start("stopped").record

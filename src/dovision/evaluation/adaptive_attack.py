@@ -242,15 +242,18 @@ class AdaptiveRows(NamedTuple):
 
 
 def adaptive_rows(
-    fitted: Fitted, attack: Adaptive, batches: Iterable[Batch], classifier: Classifier
+    fitted: Fitted, attack: Adaptive, batches: Iterable[Batch], classifier: Classifier, known: int = 0
 ) -> Iterator[AdaptiveRows]:
-    """Rows for test images that were attacked with this very detector in mind."""
+    """Rows for test images that were attacked with this very detector in mind; without the first `known` ones."""
     opponent = attack.opponent
     for batch in batches:
         batch = Batch(*(field.to(classifier.mean.device) for field in batch))
         before = _correct(classifier, batch)
         image = {"sample": batch.sample.tolist(), "group": batch.group.tolist()}
         for eps in attack.eps:
+            known -= len(batch.sample)
+            if known >= 0:
+                continue
             attacked = batch._replace(image=attack(batch, classifier, eps))
             after = _correct(classifier, attacked)
             with torch.no_grad():

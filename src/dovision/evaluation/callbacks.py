@@ -21,9 +21,9 @@ from dovision.evaluation.explanation_config import MapSettings
 from dovision.evaluation.maps import MapEvaluation
 from dovision.interfaces import Attack, Classifier, Detector, Explainer, Images, Intervention
 from dovision.runtime.progress import DISPLAY
-from dovision.store.detection_tables import ADAPTIVE_STEPS, TEST, adaptive_schema
-from dovision.store.shards import FinishedShard
-from dovision.store.tables import TableWriter
+from dovision.store.detection_tables import ADAPTIVE_STEPS, SCORES, TEST, adaptive_schema, scores_schema
+from dovision.store.shards import FinishedShard, Shards
+from dovision.store.tables import write_table
 from dovision.store.thumbnails import PictureChoice
 from dovision.training import model_cache
 from dovision.training.data_module import ImageDataModule
@@ -184,7 +184,7 @@ def run_detection(
         seen=own.seen,
         controls=own.controls,
         reference=own.reference,
-        adaptive=lambda fits: _adaptive(settings, folder, data, fits, with_autoencoder, classifier),
+        adaptive=lambda fits: _adaptive(settings, folder, data, fits, with_autoencoder, classifier, origin),
         whole=not limits(settings.trainer),
         checkpoint_every=settings.evaluation.checkpoint_every,
         origin=origin,
@@ -204,25 +204,30 @@ def _adaptive(
     fits: Sequence[Fitted],
     with_autoencoder: Classifier | None,
     classifier: Classifier,
-) -> Iterator[pa.RecordBatch]:
+    origin: Mapping[str, Any],
+) -> Iterator[pa.Table]:
     """The adaptive attacker's rows of scores.parquet, against the fit of each named detector that figures show.
 
-    The steps that it took are written on the way, as adaptive.parquet.
+    The steps that it took are written as adaptive.parquet.
     """
     own = settings.detection.adaptive
     named = shown([fitted for fitted in fits if fitted.name in settings.adaptively_attacked])
     if not named:
         return
     batches = data.first_dataloader(TEST, own.images)
-    total = len(named) * len(own.eps) * len(batches.dataset)  # type: ignore[arg-type]  # it has a length
+    images = len(own.eps) * len(batches.dataset)  # type: ignore[arg-type]  # it has a length
+    limits_of = {fitted[:3]: clean_threshold(folder, fitted, UNDETECTED) for fitted in named}
+    origin = {**origin, "thresholds": [[*fit, limit] for fit, limit in limits_of.items()]}
+    schemas = {ADAPTIVE_STEPS: adaptive_schema(), SCORES: scores_schema()}
     DISPLAY.step("adaptive attack")
-    steps = TableWriter(folder / ADAPTIVE_STEPS, adaptive_schema())
-    with steps, DISPLAY.stage("adaptive attack", "images", total) as stage:
-        for fitted in named:
-            limit = clean_threshold(folder, fitted, UNDETECTED)
-            opponent = Opponent(fitted.detector, limit, with_autoencoder)
+    shards = Shards(folder, "adaptive", schemas, settings.evaluation.checkpoint_every, origin)
+    done = shards.done
+    with shards, DISPLAY.stage("adaptive attack", "images", len(named) * images, done) as stage:
+        for number, fitted in enumerate(named):
+            opponent = Opponent(fitted.detector, limits_of[fitted[:3]], with_autoencoder)
             attack = Adaptive(own.eps, opponent, own.steps, own.restarts, own.draws, settings.seed)
-            for rows in adaptive_rows(fitted, attack, batches, classifier):
+            for rows in adaptive_rows(fitted, attack, batches, classifier, done - number * images):
+                shards.add(rows.scores.num_rows, {ADAPTIVE_STEPS: rows.steps, SCORES: rows.scores}, {})
                 stage.advance(rows.scores.num_rows)
-                steps.write(rows.steps)
-                yield rows.scores
+    write_table(folder / ADAPTIVE_STEPS, adaptive_schema(), shards.finished(ADAPTIVE_STEPS))
+    yield from shards.finished(SCORES)

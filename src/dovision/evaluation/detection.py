@@ -106,7 +106,7 @@ class Detection(Evaluation):
         seen: Mapping[str, Sequence[float]] | None = None,
         controls: bool = False,
         reference: str | None = None,
-        adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch]] = lambda fits: (),
+        adaptive: Callable[[Sequence[Fitted]], Iterable[pa.RecordBatch | pa.Table]] = lambda fits: (),
         whole: bool = False,
         checkpoint_every: int = 64,
         origin: Mapping[str, Any] | None = None,
@@ -161,7 +161,10 @@ class Detection(Evaluation):
         origin = None if self.store_adversarial else self.origin  # else the attacked images must be made again
         shards = Shards(self.folder, "detection", schemas, self.checkpoint_every, origin, row_group=READS_ROW_GROUP)
         self.shards = self.opened(shards)
-        self._load_state(shards.state)
+        if shards.done:
+            self._load_state(shards.state)
+            for detector in self.detectors.values():  # which know their passes, and what they read, by a first image
+                self._read(detector, batch.rows([0]))
         self.progress = self.stage("detection", "images", self.images, done=shards.done)
 
     def measure(self, batch: Batch, logits: Tensor, batch_idx: int, dataloader_idx: int) -> None:
@@ -202,11 +205,10 @@ class Detection(Evaluation):
         }
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
-        if state:
-            load_plain_state(self.health, state["health"])
-            for name, counted in self.queries.items():
-                load_plain_state(counted, state["queries"][name])
-            self.milliseconds, self.failed = dict(state["milliseconds"]), dict(state["failed"])
+        load_plain_state(self.health, state["health"])
+        for name, counted in self.queries.items():
+            load_plain_state(counted, state["queries"][name])
+        self.milliseconds, self.failed = dict(state["milliseconds"]), dict(state["failed"])
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.lost and self.whole:

@@ -130,7 +130,7 @@ def write_scores(
     fits: Collection[Fitted],
     failed: Collection[str],
     protocol: FitProtocol,
-    adaptive: Iterable[pa.RecordBatch],
+    adaptive: Iterable[pa.RecordBatch | pa.Table],
 ) -> None:
     """Write scores.parquet: every fit on the test images in each condition, and on clean and noisy ones for thresholds.
 

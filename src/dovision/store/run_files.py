@@ -130,7 +130,7 @@ RUN_FILES = (  # run.json first, so that what is left of the others is never tak
         "epsilon, detector and direction",
         (
             "store.detection_tables.adaptive_schema",
-            "evaluation.adaptive_attack.adaptive_rows",
+            "evaluation.callbacks.run_detection",
             "store.detection_tables.read_adaptive",
         ),
     ),

@@ -4,7 +4,7 @@ shards/effects/<rank>-of-<devices>/origin.json          what the rows depend on
                                   64.json              written last: the first 64 images are finished
                                   64.samples.parquet   the rows since the shard before
                                   64.effects.parquet
-shards/maps/, shards/detection/                         the same of the maps of explainers, of what detectors read
+shards/{maps,detection,adaptive}/                       the same of maps, of what detectors read, of adaptive attacks
 """
 
 from __future__ import annotations
