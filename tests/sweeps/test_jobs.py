@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,12 +16,13 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf, open_dict
 
 from dovision.config.sources import configuration_folder
 from dovision.sweeps.costs import Estimate
 from dovision.sweeps.dry_run import JobEstimate, warn_of_space
-from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, overrides_of_jobs, read_once, workers
+from dovision.sweeps.jobs import BASIC, JOBLIB, LOCAL, SLURM, Job, ReadOnce, overrides_of_jobs, read_once, workers
 from dovision.sweeps.timing import Timer
 
 pytestmark = pytest.mark.usefixtures("quick_dry_run")
@@ -307,3 +309,19 @@ def test_a_launcher_can_send_the_files_that_were_read_once_to_its_workers():
         loader = pickle.loads(pickle.dumps(GlobalHydra.instance().config_loader()))
         loaded = loader.repository.load_config("attack/pgd").config
         assert loaded._target_ == compose("evaluate", ["attack=pgd"]).attack._target_
+
+
+@dataclass
+class Node:
+    """A node of Hydra's own, whose class it knows."""
+
+    value: int = 1
+
+
+def test_nodes_are_copied_whose_class_a_worker_has_imported_again(monkeypatch):
+    result = ConfigResult("main", "node", OmegaConf.structured(Node), {})
+    read = ReadOnce(SimpleNamespace(load_config=lambda path: result))
+    monkeypatch.setitem(globals(), "Node", type("Node", (), {}))
+    first, second = read.load_config("node"), read.load_config("node")
+    first.config.value = 2
+    assert second.config.value == 1
