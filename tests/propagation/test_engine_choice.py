@@ -16,6 +16,7 @@ from dovision.functional.geometry import grid_cell
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
 from dovision.propagation.plain import Plain
 from dovision.propagation.tracing import trace
 from dovision.propagation.weights_stamp import weights_stamp
@@ -176,3 +177,40 @@ def test_whole_passes_are_made_where_little_is_saved(
     propagation = Propagation(classifier_of(network_of()), painted(regions, site))
     propagation(batch_of(1, 1, 16, 16))
     assert type(propagation.engine) is engine
+
+
+class Tokens(nn.Module):
+    """Tokens of a map that attend to each other, with a linear layer of many times their width."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(1, 16, 4, 4)
+        self.wide, self.act, self.narrow = nn.Linear(16, 256), nn.GELU(), nn.Linear(256, 16)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = x + nn.functional.scaled_dot_product_attention(x, x, x)
+        return self.head((x + self.narrow(self.act(self.wide(x)))).mean(1))
+
+
+@pytest.mark.skipif(not can_pack(), reason="torch has no such kernel here")
+def test_a_transformer_runs_with_packed_layers_where_these_take_most_operations(
+    monkeypatch, painted, classifier_of, batch_of, expected_outcome, assert_equal
+):
+    monkeypatch.setattr(engine_choice, "WORTH_IT", 0.9)
+    classifier, batch = classifier_of(Tokens()), batch_of(2, 1, 16, 16)
+    propagation = Propagation(classifier, painted(GRID))
+    assert_equal(propagation(batch), expected_outcome(classifier, propagation.intervention, batch))
+    assert any(isinstance(step.function, PackedLinear) for step in propagation.engine.graph.steps)
+    monkeypatch.setattr(engine_choice, "can_pack", lambda: False)
+    propagation = Propagation(copy.deepcopy(classifier), painted(GRID))
+    propagation(batch)
+    assert type(propagation.engine) is Plain
+
+
+def test_the_choice_at_the_input_takes_two_rows_of_whole_passes(painted, classifier_of, batch_of):
+    classifier, rows = classifier_of(network_of()), []
+    classifier.register_forward_hook(lambda module, args, logits: rows.append(len(logits)))
+    Propagation(classifier, painted(GRID))(batch_of(2, 1, 16, 16))
+    assert rows == [2]

@@ -24,10 +24,11 @@ from dovision.propagation.graph_passes import (
     take_splits_apart,
 )
 from dovision.propagation.incremental import Incremental
+from dovision.propagation.kernels.packed_linear import can_pack
 from dovision.propagation.kernels.passes import pack_linear, save_products
 from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
-from dovision.propagation.plain import CleanPass, Plain
+from dovision.propagation.plain import Plain
 from dovision.propagation.sites import Site
 from dovision.propagation.tracing import NothingSaved, trace
 from dovision.propagation.weights_stamp import weights_stamp
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 SITES = 4  # of a classifier that are kept; each holds copies of the convolutions' weights
 WORTH_IT = 0.9  # the share of the operations of whole passes up to which incremental ones are taken
 TUNED = 0.8  # time of a traced convolution, in channels_last and with its batch-norm, over the classifier's own
+PACKED = 0.87  # time of a linear layer with packed weights and its GELU, likewise
 TOLERANCES = (1e-5, 1e-5, 1.0)  # of an engine, in probability: with all graph passes, without other kernels, with none
 _Region = tuple[int, ...] | None
 
@@ -94,8 +96,8 @@ def choose_engine(known: KnownSite, plain: Plain, intervention: Intervention, co
     """The engine that takes least time by its operations, if it agrees with the plain pass on the middle unit.
 
     The incremental one is taken where it saves a tenth of the multiply-adds of whole passes, counted on that unit, or
-    as much by faster convolutions: a clock would choose now one, now the other, and the last bits of the outcome with
-    it. An edit of the same region was tried once for all interventions at the site.
+    as much by faster kernels: a clock would choose now one, now the other, and the last bits of the outcome with it.
+    An edit of the same region was tried once for all interventions at the site.
 
     Args:
         known: the site.
@@ -106,62 +108,79 @@ def choose_engine(known: KnownSite, plain: Plain, intervention: Intervention, co
     Raises:
         ValueError: the classifier's output for an image depends on the other images of its batch.
     """
-    clean = _counted_clean(known, plain, context) if known.shape is None else None
-    shape = known.shape = tuple(clean.site.shape[1:]) if clean is not None else known.shape or ()
+    image = context.batch.image
+    value = image if plain.site is None else None
+    if value is None and known.shape is None:
+        value = _clean_value(plain, image)
+    shape = known.shape = tuple(value.shape[1:]) if value is not None else known.shape or ()
     streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
     if not streams:
         return plain
     pairs = streams[0].chosen(np.full(2, len(streams[0]) // 2))  # twice, so that edits outnumber the images
     region = None if pairs.box is None else tuple(pairs.box[0].tolist())
     if region not in known.chosen:
-        clean = _counted_clean(known, plain, context) if clean is None else clean
-        known.chosen[region], known.saved[region] = _try(known, plain, clean, pairs, intervention, context)
+        value = _clean_value(plain, image) if value is None else value
+        known.chosen[region], known.saved[region] = _try(known, plain, value, pairs, intervention, context)
         _log_choice(known, region)
-    if context.batch.image.device.type == "cpu":
+    if image.device.type == "cpu":
         plain.bytes_per_row = known.whole.largest
     return known.chosen[region] or plain
 
 
-def _counted_clean(known: KnownSite, plain: Plain, context: Context) -> CleanPass:
-    """The clean pass of the image, which the first batch finds again if it is the only one."""
-    with Operations() as known.whole:
-        clean = plain.clean(context.batch.image)
-    plain.recent = context.batch.image, clean
-    return clean
+def _clean_value(plain: Plain, image: Tensor) -> Tensor:
+    """The site's value for the image, by a pass that the first batch finds again if it is the only one."""
+    clean = plain.clean(image)
+    plain.recent = image, clean
+    return clean.site
 
 
 def _try(
-    known: KnownSite, plain: Plain, clean: CleanPass, pairs: Pairs, intervention: Intervention, context: Context
+    known: KnownSite, plain: Plain, value: Tensor, pairs: Pairs, intervention: Intervention, context: Context
 ) -> tuple[Incremental | None, float]:
     """The incremental engine if it agrees on a pair, given twice, with the plain pass, and takes less time.
 
-    With it comes the share of the operations of whole passes that it saves, or would save.
+    With it comes the share of the operations of whole passes that it saves, or would save. `value` is the site's.
     """
     classifier, image = plain.classifier, context.batch.image
     with Operations() as edit:  # which both engines make
-        edited = edit_of(pairs, intervention, clean.site, context, local=False).value
+        edited = edit_of(pairs, intervention, value, context, local=False).value
     assert isinstance(edited, Tensor)
+    with Operations() as known.whole:
+        expected = _in_company(plain, edited[:1], value, image)
+    known.whole.halve()
     if not _is_traced(known, classifier, image):
-        _check_company(plain, clean, image)
+        _check_company(plain, expected, edited[:1], image)
         return None, known.least or 0.0
-    expected = torch.cat([clean.control, _in_company(plain, edited[:1], clean.site, image).expand(2, -1)])
     try:
         for number, tolerance in enumerate(TOLERANCES):
             engine = _engine(known, classifier, image, number)
             background = engine.clean(image)
             with Operations() as part:
                 treated = engine.treated(background, pairs, intervention, context)
-            if _agree(torch.cat([background.control, treated]), expected, classifier.task, tolerance):
+            if _agree(treated, expected.expand(2, -1), classifier.task, tolerance):
                 engine.recent = image, background
                 whole = max(1, 2 * known.whole.number + edit.number)
-                faster = (1 - TUNED) * part.convolutions if engine.channels_last else 0.0
-                chosen = engine if part.number - faster <= WORTH_IT * whole else None
+                chosen = engine if part.number - _faster(part, classifier, number) <= WORTH_IT * whole else None
                 return chosen, 1 - part.number / whole
         known.reason = "the traced model gives other logits"
     except Exception as error:  # the plain pass has succeeded, so the model is sound and only the engine is at a loss
         known.reason = f"{type(error).__name__}: {error}"
-    _check_company(plain, clean, image)  # else agreement of an engine, whose passes are of other images, has shown it
+    _check_company(plain, expected, edited[:1], image)  # agreement of an engine, whose passes are others, has shown it
     return None, 0.0
+
+
+def _faster(operations: Operations, classifier: Classifier, number: int) -> float:
+    """Multiply-adds, of these, whose time the kernels of the engine of a number save."""
+    if classifier.mean.device.type != "cpu":
+        return 0.0
+    packed = _other_kernels(classifier, number) and can_pack()
+    return (1 - TUNED) * operations.convolutions + ((1 - PACKED) * operations.products if packed else 0.0)
+
+
+def _other_kernels(classifier: Classifier, number: int) -> bool:
+    """Return whether the engine of a number has kernels that are not torch's usual ones."""
+    usual = classifier.mean.dtype is not torch.float32 or torch.is_autocast_enabled("cpu")
+    return number == 0 and classifier.mean.device.type == "cpu" and not usual
 
 
 def _in_company(plain: Plain, value: Tensor, other: Tensor, image: Tensor) -> Tensor:
@@ -169,11 +188,11 @@ def _in_company(plain: Plain, value: Tensor, other: Tensor, image: Tensor) -> Te
     return plain.forward(image.repeat(2, 1, 1, 1), torch.cat([value, -other]))[:1]
 
 
-def _check_company(plain: Plain, clean: CleanPass, image: Tensor) -> None:
-    """Refuse a classifier whose logits for an image depend on the other images of the pass."""
-    logits = _in_company(plain, clean.site, clean.site, image)
-    if not _agree(clean.control, logits, plain.classifier.task):
-        change = (clean.control - logits).abs().max().item()
+def _check_company(plain: Plain, expected: Tensor, value: Tensor, image: Tensor) -> None:
+    """Refuse a classifier that gives other logits for this value alone than the expected ones, in company."""
+    logits = plain.forward(image, value)
+    if not _agree(logits, expected, plain.classifier.task):
+        change = (logits - expected).abs().max().item()
         raise ValueError(
             "the classifier's output for an image must not depend on the other images of its batch, but it does, by "
             f"{change:.2g} in a logit. Look for normalisation over the batch, or for weights that blow up rounding."
@@ -201,7 +220,7 @@ def _log_choice(known: KnownSite, region: _Region) -> None:
     saved = known.saved[region]
     how = "incrementally, which saves" if known.chosen[region] else "in full, since incrementally would save only"
     if known.chosen[region] and saved < 1 - WORTH_IT:
-        how = "with batch-norm folded into convolutions, and incrementally, which saves only"
+        how = "with faster kernels, and incrementally, which saves only"
     of = "of the whole value" if region is None else "of such regions"
     log.info("edits %s at %s are run %s %.0f %% of the operations.", of, _name(known), how, 100 * saved)
 
@@ -219,14 +238,13 @@ def _engine(known: KnownSite, classifier: Classifier, image: Tensor, number: int
     """
     if number == len(known.engines):
         on_processor = classifier.mean.device.type == "cpu"
-        faster = (1 - TUNED) * known.whole.convolutions if on_processor else 0.0
-        worth_it = faster >= (1 - WORTH_IT) * known.whole.number
+        worth_it = _faster(known.whole, classifier, number) >= (1 - WORTH_IT) * known.whole.number
         least_saved = 0.0 if worth_it else 1 - WORTH_IT
         graph = compute_constants(trace(classifier, known.site, image, known.whole.number, least_saved))
         graph = drop_identities(join_channel_shuffle(take_splits_apart(graph)))
         if number < len(TOLERANCES) - 1:
             graph = fold_batch_norm(graph)
-        if number == 0 and on_processor and not torch.is_autocast_enabled("cpu"):
+        if _other_kernels(classifier, number):
             graph = pack_linear(save_products(graph))
         if on_processor:
             graph = lay_out_channels_last(graph)

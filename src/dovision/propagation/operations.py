@@ -16,6 +16,7 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes:
         number: of all of them.
         convolutions: those of convolutions.
+        products: those of a matrix of weights with one of values, as linear layers make them.
         largest: bytes of the largest of their results.
     """
 
@@ -23,7 +24,12 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.number = self.convolutions = self.largest = 0
+        self.number = self.convolutions = self.products = self.largest = 0
+
+    def halve(self) -> None:
+        """Of one of two images."""
+        self.number, self.convolutions = self.number // 2, self.convolutions // 2
+        self.products, self.largest = self.products // 2, self.largest // 2
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -45,11 +51,13 @@ class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
             number = count(*args, **kwargs, out_val=result)
             self.number += number
             self.convolutions += number if packet in _CONVOLUTIONS else 0
+            self.products += number if getattr(packet, "__name__", "") in _PRODUCTS else 0
             self.largest = max(self.largest, result.nbytes if isinstance(result, Tensor) else 0)
         return result
 
 
 _ATTENTION = torch.ops.aten._native_multi_head_attention  # torch's own counter leaves it out
+_PRODUCTS = ("addmm", "mm", "_linear_pointwise")
 _CONVOLUTIONS = (torch.ops.aten.convolution, torch.ops.aten._convolution)
 
 

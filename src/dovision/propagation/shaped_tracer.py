@@ -27,6 +27,7 @@ _SAME_SIZES: tuple[Any, ...] = (  # as of their first argument; torch takes its 
     *(nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Hardswish, nn.Hardsigmoid, nn.Sigmoid, nn.Dropout, nn.Identity),
     *(F.relu, F.relu6, F.gelu, F.silu, F.hardswish, F.hardsigmoid, F.dropout),
 )
+_SUMS = (operator.add, operator.sub, operator.mul)  # the same, where both arguments have the same sizes
 
 
 class ShapedProxy(fx.Proxy):
@@ -166,8 +167,12 @@ class ShapedTracer(fx.Tracer):
             function = self._function(kind, target)
             args, kwargs = fx.node.map_aggregate((args, kwargs), _value)
             same = type(function) if isinstance(function, nn.Module) else function
-            if same in _SAME_SIZES and isinstance(args[0], Tensor) and not self._mixed:
-                return torch.empty(args[0].shape, dtype=args[0].dtype, device="meta")
+            if args and isinstance(args[0], Tensor) and not self._mixed:
+                if same in _SAME_SIZES or (same in _SUMS and _are_alike(*args)):
+                    return torch.empty(args[0].shape, dtype=args[0].dtype, device="meta")
+                if same is nn.Linear and not self.counts:
+                    sizes = (*args[0].shape[:-1], len(function.weight))
+                    return torch.empty(sizes, dtype=args[0].dtype, device="meta")
             return self._followed(function, args, kwargs)
         except Exception:  # whatever the step raises when it is shown a value without numbers
             return _UNKNOWN
@@ -225,6 +230,10 @@ class ShapedTracer(fx.Tracer):
     def _copied(self, module: nn.Module) -> nn.Module:
         copied: nn.Module = self._without_weights(module).__self__
         return copied
+
+
+def _are_alike(one: Tensor, other: object) -> bool:
+    return isinstance(other, Tensor) and (one.shape, one.dtype) == (other.shape, other.dtype)
 
 
 def _value(leaf: Any) -> Any:

@@ -49,8 +49,8 @@ class Winograd:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, padding: tuple[int, int]) -> None:
-        places = weight.permute(2, 3, 1, 0).reshape(9, -1)
-        self.weight = (_OF_FILTER @ places).view(_READ**2, weight.shape[1], weight.shape[0])
+        transformed = _OF_FILTER @ weight.reshape(-1, 9).T
+        self.weight = transformed.view(_READ**2, *weight.shape[:2]).transpose(1, 2)
         self.bias = bias
         self.padding = padding
 
