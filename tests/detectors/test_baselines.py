@@ -169,6 +169,13 @@ def test_distances_to_gaussians_are_those_of_scikit_learn():
     np.testing.assert_allclose(distance.numpy(), LedoitWolf().fit(rows).mahalanobis(others), rtol=1e-9)
 
 
+def test_a_covariance_of_too_few_rows_measures_along_these():
+    """Two rows around their mean leave nothing to shrink."""
+    away = torch.tensor([[3.0, 4.0, 0.0]], dtype=torch.float64)
+    found = fit_gaussians(torch.cat([away, -away]), torch.zeros(2)).squared_distance(torch.cat([2 * away, 0 * away]))
+    torch.testing.assert_close(found, torch.tensor([4.0, 0.0], dtype=torch.float64))
+
+
 @pytest.mark.parametrize("step", [0.0, 0.02])
 def test_mahalanobis_reads_twice_the_distance_of_pytorch_ood_after_the_step(step):
     """That of pytorch-ood is half of the squared distance, without shrinkage."""

@@ -46,7 +46,8 @@ def fit_gaussians(features: Tensor, classes: Tensor) -> Gaussians:
     if not around.any():
         raise ValueError("features must differ between clean images of a class, got the same for all.")
     precision = LedoitWolf(assume_centered=True).fit(around).precision_
-    whitening = np.linalg.cholesky((precision + precision.T) / 2)
+    values, vectors = np.linalg.eigh((precision + precision.T) / 2)
+    whitening = vectors * np.sqrt(values.clip(0))  # 0 in directions of which too few rows say nothing
     centre = rows.mean(0)
     return Gaussians(*map(torch.from_numpy, (centre, (means - centre) @ whitening, whitening)))
 

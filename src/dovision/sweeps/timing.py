@@ -289,7 +289,7 @@ class Bench:
         device = batch.image.device
         with_autoencoder = self.with_autoencoder.to(device).eval() if detector.reads_code else None
         if not detector.prepared:
-            detector.prepare([batch], self.classifier, with_autoencoder)
+            detector.prepare([_twice(batch)], self.classifier, with_autoencoder)
         return detector.read(batch, self.classifier, with_autoencoder)
 
     @torch.no_grad()
@@ -378,6 +378,15 @@ def _like(read: Tensor) -> Tensor:
     """As many rows as a detector is fitted to for its pace, near those that were read, shape (B, F)."""
     rows = read[torch.arange(ROWS) % len(read)]
     return rows + 0.1 * torch.randn_like(rows) * (rows.abs() + rows.abs().mean() + 1e-3)
+
+
+def _twice(batch: Batch) -> Batch:
+    """The images, and each of them again with noise: several of each class, which differ, as detectors ask for."""
+    doubled = batch.rows(torch.arange(2 * len(batch.image)) // 2)
+    noise = (
+        0.1 * torch.rand_like(doubled.image) * (torch.arange(len(doubled.image)) % 2).view(-1, 1, 1, 1).to(batch.image)
+    )
+    return doubled._replace(image=(doubled.image + noise).clamp(0, 1))
 
 
 def _unseeded(content: Any) -> Any:
