@@ -131,6 +131,44 @@ def test_labels_are_columns_of_zeros_and_ones_and_unknown(root):
     assert open_table(root, {"columns": {"label": None}}).split("test")[0].label.dtype == torch.int64
 
 
+def test_truth_values_are_read_as_pandas_writes_them(root):
+    cells = pd.read_csv(root / "metadata.csv")
+    cells["cat"], cells["dog"] = cells["label"] == "cat", [*(cells["label"] == "dog")[:-1], np.nan]
+    cells.to_csv(root / "metadata.csv", index=False, na_rep="NaN")
+    dataset = open_table(root, {"columns": {"label": None}, "task": "multilabel"})
+    assert dataset.labels[:3].tolist() == [[1, 0], [0, 1], [1, 0]]
+    assert dataset.labels[-1].isnan().tolist() == [False, True]
+
+
+def test_a_file_has_one_name_however_its_path_is_written(root):
+    before = open_table(root)
+    for row, path in (
+        (2, str(root.resolve() / "images" / "0.png")),
+        (3, ".//images/1.png"),
+        (4, "masks/../images/2.png"),
+    ):
+        with_cell(root, row, "path", path)
+    assert open_table(root).records["name"].tolist() == before.records["name"].tolist()
+    assert open_table(root).content == before.content
+
+
+def test_films_of_12_bits_in_files_of_16_are_warned_of_unless_a_window_is_set(root, caplog):
+    for path in (root / "images").glob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path)).astype(np.uint16) * 16).save(path)
+    dark = open_table(root)
+    assert "12 of 12 images have no value above a sixteenth of their range, such as images/0.png" in caplog.text
+    caplog.clear()
+    bright = open_table(root, {"window": [2048, 4096]})
+    assert not caplog.text
+    assert bright.split("test")[0].image.max() > 10 * dark.split("test")[0].image.max()
+
+
+def test_a_name_in_another_unicode_form_is_found_for_the_error(root):
+    (root / "images" / "3.png").rename(root / "images" / "e\u0301.png")
+    with_cell(root, 5, "path", "images/\u00e9.png")
+    assert "Did you mean 'images/e\u0301.png' (the same letters in another Unicode form), relative" in refusal(root)
+
+
 def test_rows_are_chosen_by_columns_and_by_their_labels(root):
     relabelled(root, "label", ["cat", "dog", "unknown", "dog", "cat", "dog"])
     dataset = open_table(root, {"ignored_labels": ["unknown"], "where": {"split": ["train", "val", "test"]}})
@@ -456,6 +494,66 @@ BROKEN = {  # what is broken, the settings, and the sentence
         lambda root: (root / "metadata.csv").write_bytes("path\nß".encode("latin-1")),
         {},
         "metadata.csv must be a text in UTF-8:",
+    ),
+    "a workbook": (
+        lambda root: (root / "metadata.csv").write_bytes(b"PK\x03\x04" + bytes(40)),
+        {},
+        "metadata.csv must be a text in UTF-8, got a workbook of Excel, or a zip file. Save the sheet as CSV (UTF-8).",
+    ),
+    "zipped in secret": (
+        lambda root: (root / "metadata.csv").write_bytes(gzip.compress(b"path")),
+        {},
+        "metadata.csv must be a text in UTF-8, got a gzip file. Let its name end in .gz.",
+    ),
+    "UTF-16": (
+        lambda root: (root / "metadata.csv").write_text("path,label", "utf-16"),
+        {},
+        "metadata.csv must be a text in UTF-8, got UTF-16. Save it as UTF-8.",
+    ),
+    "another separator": (
+        text(lambda old: old.replace(",", "|")),
+        {},
+        "got path|label|patient|split|left|top|right|bottom|mask. Set dataset.columns.path. Cells are separated by a",
+    ),
+    "a column in capitals": (
+        text(lambda old: old.replace("path", "Path", 1)),
+        {},
+        "Did you mean Path? Set dataset.columns.path.",
+    ),
+    "a path of Windows": (
+        cell(5, "path", "C:\\data\\images\\3.png"),
+        {},
+        "a file that is there, got 'C:\\\\data\\\\images\\\\3.png'. Did you mean 'images/3.png', relative to",
+    ),
+    "a path from elsewhere": (
+        cell(5, "path", "/home/bob/data/images/3.PNG"),
+        {},
+        "got '/home/bob/data/images/3.PNG'. Did you mean 'images/3.png', relative to",
+    ),
+    "a path without its suffix": (
+        cell(5, "path", "images/3"),
+        {},
+        "got 'images/3'. Did you mean 'images/3.png', relative",
+    ),
+    "an image twice by another path": (
+        cell(5, "path", "masks/../images/2.png"),
+        {},
+        "path in row 5 of metadata.csv must be 'images/2.png', as in row 4 of the same image, got 'masks/../images",
+    ),
+    "a patient that pandas did not know": (
+        cell(5, "patient", "NaN"),
+        {},
+        "patient in row 5 of metadata.csv must be the name or number of a patient, got 'NaN'.",
+    ),
+    "a patient written in two ways": (
+        text(lambda old: old.replace("p1,", "07,", 1).replace("p1,", "7.0,", 1)),
+        {},
+        "patient in row 5 of metadata.csv must be '07', as in row 4, if it is the same patient, got '7.0'. Write each",
+    ),
+    "a box in shares of the image": (
+        cell(5, "right", "5.2"),
+        {},
+        "right in row 5 of metadata.csv must be such that the box has a pixel, got '5.2'. Give boxes in pixels",
     ),
     "no table": (nothing, {"manifest": "films.csv"}, "manifest must be a file, but there is no films.csv."),
     "a table of another kind": (

@@ -37,6 +37,7 @@ class ImageHeader(NamedTuple):
     height: int
     width: int
     burnt_in: bool = False  # a DICOM file says that names or other text are part of its pixels
+    dark: bool = False  # no value lies above a sixteenth of the range, as of 12 bits in a file of 16
 
 
 @dataclass(frozen=True)

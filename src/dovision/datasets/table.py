@@ -159,7 +159,7 @@ class Table(FileImages):
         if not label.has_label.all():
             log.info("%d rows of ignored labels are left out", (~label.has_label).sum())
         rows = rows.chosen(label.has_label)
-        found = table_rows.checked_files(rows, self._columns.path, self.shape[0], self.decoding, decode)
+        found = table_rows.checked_files(rows, self._columns.path, self.shape[0], self.decoding, decode, self._folder)
         self.bad_files = tuple(each for each in found if isinstance(each, str))
         if self.bad_files and not skip:
             raise ValueError(
@@ -174,6 +174,7 @@ class Table(FileImages):
         use[use] = whole
         rows, headers = rows.chosen(whole), [each for each in found if not isinstance(each, str)]
         self._warn_of_text(rows, [header.burnt_in for header in headers])
+        self._warn_of_dark(rows, [header.dark for header in headers])
         cells = rows.cells
         group = cells[NAME] if self._columns.patient is None else cells[self._columns.patient]
         self.records = pd.DataFrame(
@@ -197,6 +198,17 @@ class Table(FileImages):
                 sum(burnt_in),
                 rows.cells[NAME].iloc[burnt_in.index(True)],
                 rows.cells.index[burnt_in.index(True)],
+            )
+
+    def _warn_of_dark(self, rows: Manifest, dark: Sequence[bool]) -> None:
+        if 2 * sum(dark) > len(dark):
+            log.warning(
+                "%d of %d images have no value above a sixteenth of their range, such as %s in row %s: if they are of "
+                "12 bits in files of 16, set 'dataset.window=[2048,4096]'",
+                sum(dark),
+                len(dark),
+                rows.cells[NAME].iloc[dark.index(True)],
+                rows.cells.index[dark.index(True)],
             )
 
     def _check_splits(self) -> None:

@@ -101,6 +101,8 @@ def _check(
         length = size[:, 1 - axis]
         empty = given & ~(edges[:, end] > edges[:, start])
         manifest.refuse(columns[end], empty, f"above {'0' if columns in _SIZES else columns[start]}")
+        thin = given & ~(np.rint(edges[:, end]) > np.rint(edges[:, start]))
+        manifest.refuse(columns[end], thin, "such that the box has a pixel", "Give boxes in pixels of the files.")
         for edge, outside in ((start, edges[:, start] < -1), (end, edges[:, end] > length + 1)):
             wrong = np.flatnonzero(given & outside)
             if len(wrong):

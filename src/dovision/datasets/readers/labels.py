@@ -15,7 +15,7 @@ from dovision.datasets.readers.manifest import Manifest
 from dovision.types import Task
 
 _UNKNOWN = ("", "-1", "-1.0", "nan")
-_ZERO, _ONE = ("0", "0.0"), ("1", "1.0")
+_ZERO, _ONE = ("0", "0.0", "false"), ("1", "1.0", "true")  # the last ones in any case, as pandas writes them
 _IGNORED = -1  # the label of a row that is left out
 
 
@@ -71,7 +71,7 @@ def labels_from_columns(manifest: Manifest, task: Task) -> Labels:
     """
     known = []
     for name in task.classes:
-        cells = manifest.column(name, f"the class {name}")
+        cells = manifest.column(name, f"the class {name}").str.lower()
         legal = (*_ZERO, *_ONE, *(_UNKNOWN if task.multilabel else ()))
         rule = "0, 1 or, where it is not known, empty or -1" if task.multilabel else "0 or 1"
         manifest.refuse(name, ~cells.isin(legal), rule)

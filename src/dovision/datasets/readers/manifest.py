@@ -22,6 +22,14 @@ from dovision.io import files
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")  # the first four may be gzipped
 MADE = "\0"  # the start of the names of columns that are made here, which no table has
 _SEPARATORS = ",;\t"
+_OTHER_FILES = {  # by their first bytes
+    b"PK\x03\x04": "a workbook of Excel, or a zip file. Save the sheet as CSV (UTF-8)",
+    b"\xd0\xcf\x11\xe0": "a workbook of Excel. Save the sheet as CSV (UTF-8)",
+    b"\x1f\x8b": "a gzip file. Let its name end in .gz",
+    b"\xff\xfe": "UTF-16. Save it as UTF-8",
+    b"\xfe\xff": "UTF-16. Save it as UTF-8",
+    b"PAR1": "a parquet file. Let its name end in .parquet",
+}
 _Bools = npt.NDArray[np.bool_]
 
 
@@ -44,9 +52,10 @@ class Manifest(NamedTuple):
         if name not in self.cells:
             found = [own for own in self.cells.columns if not own.startswith(MADE)]
             key = f" Set dataset.{needed_for}." if needed_for.startswith("columns.") else ""
+            cells = " Cells are separated by a comma, semicolon or tab." if len(found) == 1 else ""
             raise ValueError(
                 f"{self.path} must have a column {name!r} for {needed_for}, got {checks.listed(found)}."
-                f"{checks.suggestion(name, found) or key}"
+                f"{checks.suggestion(name, found)}{key}{cells}"
             )
         return self.cells[name]
 
@@ -224,7 +233,11 @@ def _cell(value: Any) -> str:
 
 
 def _text(path: Path, data: bytes) -> str:
+    kind = next((kind for start, kind in _OTHER_FILES.items() if data.startswith(start)), None)
+    if kind is not None:
+        raise ValueError(f"{path} must be a text in UTF-8, got {kind}.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} must be a text in UTF-8: {error}. Save it as UTF-8.") from error
+        row = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path} must be a text in UTF-8: {error}, in row {row}. Save it as UTF-8.") from error

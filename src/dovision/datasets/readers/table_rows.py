@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +23,7 @@ from dovision.runtime.progress import DISPLAY
 from dovision.types import SPLITS
 
 log = logging.getLogger(__name__)
+_MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")
 NAME, FILE, NUMBER = f"{MADE}name", f"{MADE}file", f"{MADE}number"
 
 
@@ -91,11 +95,19 @@ def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) ->
     if number is not None:
         numbers = cell_numbers(manifest, number, "a whole number from 0 on", whole=True)
     slices = [None if np.isnan(each) else int(each) for each in numbers]
-    posix = [Path(cell).as_posix() for cell in cells]
+    posix = [_name(cell, root) for cell in cells]
     names = [name if own is None else f"{name}#{own}" for name, own in zip(posix, slices, strict=True)]
-    files = [str(root / name) for name in posix]
+    files = [str(root / cell) for cell in cells]
     made = manifest.cells.assign(**{NAME: names, FILE: files, NUMBER: pd.Series(slices, cells.index, dtype=object)})
     return manifest._replace(cells=made)
+
+
+def _name(cell: str, root: Path) -> str:
+    """The one name of a file, however its path is written: relative to the root, or whole where it lies elsewhere."""
+    whole = Path(os.path.normpath(root / cell))
+    if Path(cell).is_absolute() and not whole.is_relative_to(root):
+        return whole.as_posix()
+    return Path(os.path.relpath(whole, root)).as_posix()
 
 
 def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
@@ -166,10 +178,11 @@ def given_splits(manifest: Manifest, split: str | None, patient: str | None) -> 
     if patient is not None:
         manifest.refuse(
             patient,
-            manifest.cells[patient] == "",
+            manifest.cells[patient].str.lower().isin(_MISSING),
             "the name or number of a patient",
             "Set dataset.columns.patient=null where patients are not known.",
         )
+        _refuse_written_otherwise(manifest, patient)
     if split is None:
         return None
     cells = manifest.cells[split]
@@ -188,8 +201,20 @@ def given_splits(manifest: Manifest, split: str | None, patient: str | None) -> 
     return cells.tolist()
 
 
+def _refuse_written_otherwise(manifest: Manifest, patient: str) -> None:
+    """Raise where a number that names a patient is written in two ways, such as 1 and 1.0, or 1 and 001."""
+    cells = manifest.cells[patient]
+    number = cells.str.replace(r"^0*(\d+)(?:\.0+)?$", r"\1", regex=True)
+    first = cells.groupby(number, sort=False).transform("first")
+    wrong = (cells != first).to_numpy()
+    if wrong.any():
+        own = first.iloc[int(wrong.argmax())]
+        rule = f"{own!r}, as in row {first.index[cells == own][0]}, if it is the same patient"
+        manifest.refuse(patient, wrong, rule, "Write each patient's number in one way.")
+
+
 def checked_files(
-    manifest: Manifest, path: str, channels: int, decoding: Decoding, decode: bool
+    manifest: Manifest, path: str, channels: int, decoding: Decoding, decode: bool, root: Path
 ) -> list[ImageHeader | str]:
     """Size of each row's image, or what is wrong with its file; with a progress bar.
 
@@ -198,6 +223,7 @@ def checked_files(
         path: the column of paths.
         channels, decoding: as they are read.
         decode: whether files are decoded to their end.
+        root: that paths are relative to.
     """
     cells = manifest.cells
 
@@ -208,13 +234,46 @@ def checked_files(
         try:
             header = decoding.header(own, number)
             if decode:
-                height, width = decoding.pixels(own, channels, number).shape[1:]
-                header = header._replace(height=height, width=width)
+                image = decoding.pixels(own, channels, number)
+                height, width = image.shape[1:]
+                header = header._replace(height=height, width=width, dark=bool(image.max() <= 1 / 16))
             return header
         except FileNotFoundError:
-            return manifest.error(path, place, "the path of a file that is there")
+            meant = _meant(cells[path].iloc[place], root)
+            return manifest.error(path, place, "the path of a file that is there", meant)
         except BadFile as error:
             return manifest.error(path, place, "a whole image", f"It is {str(error).rstrip('.')}.")
 
     with ThreadPoolExecutor() as pool:  # decoding leaves Python's lock
         return list(DISPLAY.track(pool.map(checked, range(len(cells))), "checking images", "files", len(cells)))
+
+
+def _meant(cell: str, root: Path) -> str:
+    """A sentence with the file that a path was probably meant to be; "" if there is none."""
+    parts = cell.replace("\\", "/").split("/")
+    for start in range(len(parts)):  # a path of another machine, or from the working directory
+        found = root.joinpath(*parts[start:])
+        alike = found.name if found.is_file() else _alike(found.parent, found.name)
+        if alike:
+            own = "/".join([*parts[start:-1], alike])
+            same = unicodedata.normalize("NFC", own) == unicodedata.normalize("NFC", cell)
+            form = " (the same letters in another Unicode form)" if same else ""
+            return f"Did you mean {own!r}{form}, relative to {root}?"
+    return ""
+
+
+def _alike(folder: Path, name: str) -> str:
+    """The file of a folder whose name differs from this one in case, Unicode form or suffix alone; "" if none does."""
+    names = _names_by_folded(folder)
+    return names.get(_folded(name)) or names.get(_folded(Path(name).stem), "")
+
+
+@lru_cache(1)
+def _names_by_folded(folder: Path) -> dict[str, str]:
+    """Names of a folder's files, folded, with their suffix and without it."""
+    names = [own for own in sorted(os.listdir(folder)) if (folder / own).is_file()] if folder.is_dir() else []
+    return {_folded(Path(own).stem): own for own in names} | {_folded(own): own for own in names}
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
