@@ -144,6 +144,7 @@ def quieten() -> None:
     And what Pillow says of large images, which dovision.io.images refuses.
     """
     logging.getLogger("fontTools").setLevel(logging.ERROR)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # errors name what it cannot decode
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")

@@ -73,6 +73,17 @@ def test_a_header_has_size_and_burnt_in_text(tmp_path):
     assert _image_io.Decoding().header(burnt).burnt_in
 
 
+def test_a_file_that_no_decoder_is_there_for_names_the_packages(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    file = pydicom.dcmread(write_dicom(tmp_path / "a", np.zeros((3, 4), np.uint16)))
+    file.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
+    file.PixelData = pydicom.encaps.encapsulate([bytes(100)])
+    file["PixelData"].is_undefined_length = True
+    file.save_as(tmp_path / "b")
+    with pytest.raises(BadFile, match="pixels cannot be decoded .*JPEG-LS.*missing dependencies: .*requires"):
+        _image_io.Decoding().pixels(tmp_path / "b", 1)
+
+
 def test_damaged_files_are_bad(tmp_path):
     path = write_dicom(tmp_path / "a.dcm", STORED)
     whole = path.read_bytes()

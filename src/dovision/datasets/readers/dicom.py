@@ -15,6 +15,7 @@ from dovision.io.images import PIXELS, BadFile
 GreyWindow = tuple[float, float]  # centre and width
 GreyValues = npt.NDArray[np.float64]
 _SUFFIXES = (".dcm", ".dicom", ".dic", ".ima")
+_REASON = 400  # characters
 _MAGIC = slice(128, 132), b"DICM"
 
 
@@ -87,9 +88,7 @@ def dicom_image(data: bytes, number: int | None, window: GreyWindow | None) -> G
     except Exception as error:  # pydicom's decoders raise whatever their format's damage leads to
         if isinstance(error, BadFile):
             raise
-        raise BadFile(
-            f"a DICOM file whose pixels cannot be decoded ({str(error).splitlines()[0].rstrip('.')})"
-        ) from error
+        raise BadFile(f"a DICOM file whose pixels cannot be decoded ({_reason(error)})") from error
     return 1 - grey if kind == "MONOCHROME1" else grey
 
 
@@ -149,4 +148,9 @@ def _read(data: bytes, header_only: bool) -> Any:
             warnings.simplefilter("ignore")
             return pydicom.dcmread(BytesIO(data), stop_before_pixels=header_only)
     except Exception as error:  # whatever a damaged file leads to
-        raise BadFile(f"no readable DICOM file ({str(error).splitlines()[0].rstrip('.')})") from error
+        raise BadFile(f"no readable DICOM file ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    """The message of pydicom; behind a colon are the packages that would decode a file."""
+    return " ".join(str(error).split())[:_REASON].rstrip(".:")
