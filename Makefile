@@ -9,6 +9,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CONSTRAINED := $(PIP) --constraint constraints.txt
 HASHED := $(PIP) --no-deps --require-hashes --requirement
+# One thread a process, and bytecode kept whatever the shell says: both workers compile all tests and all they import.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+TWO := --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 # The experiments behind the figures, and what each of their commands is told besides. Those of the chest need the NIH's films:
@@ -49,16 +52,16 @@ photo: $(VENV)/.base ## what a network of ImageNet's classes uses of your own pi
 	@$(BIN)/dovision-report sweep=outputs/photo
 
 test: $(VENV)/.dev ## the tests that take less than 1.5 seconds each, in two processes of one thread each
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not long"
+	@$(PYTEST) $(TWO) -m "not long"
 
 test-fast: $(VENV)/.dev ## the tests that take less than half a second each
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m "not slow and not browser and not long"
+	@$(PYTEST) $(TWO) -m "not slow and not browser and not long"
 
 test-slow: $(VENV)/.dev ## all tests, timed: which are left to make test-long, and left out of make test-fast, in tests/long.txt and slow.txt
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --record-slow
+	@$(PYTEST) $(TWO) --record-slow
 
 test-long: $(VENV)/.dev ## those that take longer: whole commands, killed workers, launchers, 400 jobs on a page
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m long
+	@$(PYTEST) $(TWO) -m long
 
 test-all: test test-long ## all tests
 

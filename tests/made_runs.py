@@ -317,7 +317,7 @@ def page_of_factors(page_of: Callable[..., Path], tmp_path_factory: pytest.TempP
         typed = [f"intervention.rows={grid}", f"intervention.columns={grid}", f"attack={attack}"]
         typed += [f"++attack.eps={eps}", f"seed={seed}"]
         write_run(folder / f"{number:02}", typed, eps=(eps,), grid=grid, images=12, seed=seed, maps=1)
-    return page_of(folder, folder / "report", details=2)
+    return page_of(folder, folder / "report", details=1)
 
 
 @pytest.fixture(scope="session")

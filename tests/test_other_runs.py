@@ -142,7 +142,14 @@ def test_if_the_source_is_measured_again_so_is_what_used_it(condition, run_comma
     assert unlike() == ""
 
 
-def test_images_without_the_record_of_their_run_count_too(condition):
+def test_images_without_the_record_of_their_run_count_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = RunDirectory("source")
+    run.start({}, [], {})
+    for name in ("keys.npy", "eps=0.1.npy"):
+        Path("source", "attacked", "attack").mkdir(parents=True, exist_ok=True)
+        Path("source", "attacked", "attack", name).write_bytes(b"of images")
+    run.complete({})
     before = surroundings(composed(*SMALL, *USER))["files"]
     Path("source", "run.json").unlink()
     assert surroundings(composed(*SMALL, *USER))["files"] == before

@@ -1,4 +1,4 @@
-"""A run from its start to its end: directory, log, seed and state."""
+"""A run from its start to its end: directory, log, loggers, seed and state."""
 
 from __future__ import annotations
 

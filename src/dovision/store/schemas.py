@@ -1,4 +1,4 @@
-"""Schemas of run.json and summary.json: what a reader may rely on."""
+"""Schemas of run.json and summary.json, and the digest by which an edited run.json is known."""
 
 from __future__ import annotations
 
