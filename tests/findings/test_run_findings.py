@@ -25,7 +25,7 @@ def test_a_direction_is_claimed_only_where_the_interval_leaves_out_zero(low, hig
 
 def test_a_number_stands_with_its_interval_and_a_withheld_one_with_a_dash():
     assert in_brackets({"mean": -0.15, "low": -0.21, "high": -0.1}) == "-0.150 [-0.210, -0.100]"
-    assert in_brackets({"mean": 0.15, "low": None, "high": None}, form=".2f") == "0.15 [-]"
+    assert in_brackets({"mean": 0.15, "low": None, "high": None}, form=".2f") == "0.15 [no interval]"
 
 
 def test_loggers_get_the_number_and_its_ends_without_what_is_withheld():
@@ -39,7 +39,7 @@ def test_the_largest_effect_of_noise_is_shown_to_be_nothing(tmp_path, write_run)
     (largest,) = run_findings(read_run(tmp_path))
     said = "no difference shown" in largest.text
     assert said == (largest.low <= 0 <= largest.high)
-    assert "the largest of 40 average effects" in largest.text
+    assert "the largest of 40 average effects, so at 99.875 %" in largest.text
     assert largest.n == 12
 
 
@@ -66,7 +66,7 @@ def test_the_best_of_several_maps_has_a_wider_interval_that_says_so():
     one = map_findings._against(frame, "effect_map_mean", "grad_cam", "energy", 0.95, 1)
     two = map_findings._against(frame, "effect_map_mean", "grad_cam", "energy", 0.975, 2)
     assert two.high - two.low > one.high - one.low
-    assert "the best of 2 effect maps" in two.text
+    assert "the best of 2 effect maps, so at 97.5 %" in two.text
     assert "best of" not in one.text
 
 
@@ -89,6 +89,6 @@ def test_a_detector_is_ahead_only_on_families_whose_interval_says_so():
         difference("fgsm", -0.03, -0.05, -0.01),
     ])  # fmt: skip
     found = detection_findings._over_families(rows, "auroc_noise", "noise of the same size")
-    assert "higher on PGD, lower on FGSM, no difference shown on Square (ahead on 1 of 3" in found.text
+    assert "higher on PGD, lower on FGSM, not shown to differ on Square (ahead on 1 of 3 " in found.text
     assert "least on FGSM, -0.030 [-0.050, -0.010], n = 50 attacked images" in found.text
     assert (found.name, found.estimate) == ("effect_consistency_minus_feature_squeezing_noise", -0.03)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from dovision.analysis.detection_summary import DETECTION, WHOLE_FAMILY, read_detection, unseen
 from dovision.analysis.detector_comparison import DIFFERENCES, read_comparison
-from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding, in_brackets
+from dovision.findings.finding import Finding, direction, finding, in_brackets
 from dovision.store.detection_tables import ADAPTIVE, COMPARISON, all_but, best_variant, preferred
 from dovision.store.display_names import component_name
 from dovision.store.run_record import Run
@@ -54,14 +54,14 @@ def _over_families(rows: pd.DataFrame, column: str, negatives: str) -> Finding:
     claimed, reference = (str(rows[name].iloc[0]) for name in ("detector", "reference"))
     signs = {str(row["family"]): direction(row, column) for row in rows.to_dict("records")}
     named = {way: _listed([family for family, sign in signs.items() if sign == way]) for way in (1, -1, 0)}
-    words = {1: "higher on", -1: "lower on", 0: f"{NO_DIFFERENCE} on"}
+    words = {1: "higher on", -1: "lower on", 0: "not shown to differ on"}
     verdicts = ", ".join(f"{words[way]} {named[way]}" for way in words if named[way])
     least = rows.loc[rows[column].idxmin()].to_dict()
-    attacks = "attacks of families that it was not fitted to" if len(rows) > 1 else "attacks of the family"
+    families = f"{len(rows)} families that it was not fitted to" if len(rows) > 1 else "1 family"
     ahead = sum(sign > 0 for sign in signs.values())
     text = (
-        f"AUROC of {component_name(claimed)} minus that of {component_name(reference)}, {attacks} against {negatives}: "
-        f"{verdicts} (ahead on {ahead} of {len(rows)}; least on {component_name(least['family'])}, "
+        f"Compared with {component_name(reference)}, the AUROC of {component_name(claimed)} against {negatives} is "
+        f"{verdicts} (ahead on {ahead} of {families}; least on {component_name(least['family'])}, "
         f"{in_brackets(least, column)}, n = {least['successful']:,} attacked images; each interval by itself)"
     )
     end = "noise" if column.endswith("noise") else "clean"

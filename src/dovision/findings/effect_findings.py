@@ -11,7 +11,17 @@ import pandas as pd
 from dovision.analysis.average_effect import at_level, average_effects
 from dovision.analysis.object_effects import TAG
 from dovision.analysis.object_units import effects_over_objects
-from dovision.findings.finding import NO_DIFFERENCE, Finding, direction, finding, in_brackets
+from dovision.findings.finding import (
+    NO_DIFFERENCE,
+    Finding,
+    direction,
+    ends,
+    finding,
+    images_text,
+    in_brackets,
+    level_text,
+)
+from dovision.findings.number_text import finer, number_text
 from dovision.functional.intervals import level_of_selected
 from dovision.store.display_names import component_name, component_text
 from dovision.store.run_record import Run
@@ -43,10 +53,11 @@ def _largest(run: Run) -> Iterator[Finding]:
     if clean.empty:
         return
     row = clean.loc[clean["mean"].abs().idxmax()]
-    row = at_level(clean.loc[[row.name]], level_of_selected(1, len(clean))).iloc[0].to_dict()
+    level = level_of_selected(1, len(clean))
+    row = at_level(clean.loc[[row.name]], level).iloc[0].to_dict()
     what = f"do({row['unit']}{_fill(run)}) on P({row['class']})"
-    number, images = in_brackets(row), f"n = {row['images']:,} images"
-    among = f"the largest of {len(clean):,} average effects" if len(clean) > 1 else "its average effect"
+    number, images = in_brackets(row), images_text(row["images"])
+    among = f"the largest of {len(clean):,} average effects, so {level_text(level)}" if len(clean) > 1 else "on average"
     if sign := direction(row):
         verb = next(verb for verb, way in _FORMS.items() if way == sign)
         text = f"{what.replace(' on ', f' {verb} ')} by {in_brackets(_sized(row), form='.3f')} ({among}; {images})."
@@ -68,8 +79,9 @@ def _each_picture(run: Run) -> Iterator[Finding]:
             continue
         own = own[own["class"] == own.loc[own["control"].idxmax(), "class"]]
         row = own.loc[own["effect"].abs().idxmax()]
-        verb = "takes {:.3f} off" if row["effect"] < 0 else "adds {:.3f} to"
-        change = f"{verb.format(abs(row['effect']))} P({row['class']}) = {row['control']:.3f}"
+        size = number_text(abs(row["effect"]), finer(".3f", row["effect"]))
+        verb = f"takes {size} off" if row["effect"] < 0 else f"adds {size} to"
+        change = f"{verb} P({row['class']}) = {row['control']:.3f}"
         units = f"the largest effect of {len(own):,} units"
         text = f"{names[sample]}: do({row['unit']}{_fill(run)}) {change}, {units} (one picture, no interval)."
         yield finding(f"largest_effect_{number}", text, {"mean": row["effect"]}, 1)
@@ -95,11 +107,14 @@ def _masks(run: Run) -> Iterator[Finding]:
 
 
 def _objects(run: Run) -> Iterator[Finding]:
-    """Effects of true or painted objects, or of the units that lie over objects; the strongest kind first."""
+    """Effects of true or painted objects, or of the units that lie over objects; the strongest kind first.
+
+    None of a kind of which there are too few images for an interval.
+    """
     tables = {"object_effects": "", "contrasts": "difference"}
     name = next((name for name in tables if run.summary.get(name)), "")
     rows, column = (run.summary[name], tables[name]) if name else (_over_objects(run), "")
-    clean = [row for row in rows if row["condition"] == CLEAN]
+    clean = [row for row in rows if row["condition"] == CLEAN and not pd.isna(ends(row, column)[1])]
     if not clean:
         return
     words = {
@@ -112,7 +127,7 @@ def _objects(run: Run) -> Iterator[Finding]:
         size, fill = in_brackets(row, column), _fill(run).replace(" = ", " to ")
         text = words.format(kind=row["kind"], label=row["class"], size=size, unit=unit, fill=fill)
         shown = "" if direction(row, column) else f", {NO_DIFFERENCE} from 0"
-        text = f"{text}{shown} (n = {row['images']:,} images)."
+        text = f"{text}{shown} ({images_text(row['images'])})."
         yield finding(f"effect_of_{row['kind']}", text, row, row["images"], column)
 
 

@@ -53,7 +53,18 @@ def ends(row: Mapping[str, Any], column: str = "") -> tuple[Any, Any, Any]:
 def in_brackets(row: Mapping[str, Any], column: str = "", form: str = "+.3f") -> str:
     """The estimate of a column of a row with its interval, such as "+0.150 [+0.101, +0.210]"."""
     estimate, low, high = ends(row, column)
-    return interval_text({"estimate": estimate, "low": low, "high": high, "reason": "none"}, form)
+    text = interval_text({"estimate": estimate, "low": low, "high": high, "reason": "none"}, form)
+    return text.replace("[-]", "[no interval]")
+
+
+def level_text(level: float) -> str:
+    """The level of an interval that is not the usual one, such as "at 97.5 %"."""
+    return f"at {100 * level:.6g} %"
+
+
+def images_text(count: float) -> str:
+    """A count of images, such as "n = 1 image"."""
+    return f"n = {count:,} {'image' if count == 1 else 'images'}"
 
 
 def direction(row: Mapping[str, Any], column: str = "", middle: float = 0.0) -> int:

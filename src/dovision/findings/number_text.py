@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from dovision.analysis.summary import METRICS, QUALITY
 from dovision.functional.intervals import SATURATED
 from dovision.store.display_names import MEAN_EFFECT
 
+_MOST_PLACES = 6  # behind the point; smaller numbers are written with their power of ten
 HEADLINE_METRICS = ("accuracy", *(name for name in METRICS if name not in QUALITY))  # and of attacks
 
 
@@ -20,11 +22,11 @@ def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
     """A number with its interval, as "estimate [low, high]".
 
     "-" stands for what there is not, the number or its interval; "saturated" for an effect that is rounding. A number
-    that has no interval by its nature, an empty reason, stands alone.
+    that has no interval by its nature, an empty reason, stands alone. What is small has more places (`finer`).
 
     Args:
         interval: `estimate`, `low`, `high`, and, where it has intervals that are withheld, `reason`; None: no number.
-        form: how each number is written.
+        form: how each number is written, such as "+.3f".
     """
     if interval is None or pd.isna(interval["estimate"]):
         return "-"
@@ -32,8 +34,30 @@ def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
     if reason == SATURATED:
         return "saturated"
     if pd.isna(low):
-        return f"{estimate:{form}}" if reason == "" else f"{estimate:{form}} [-]"
-    return f"{estimate:{form}} [{low:{form}}, {high:{form}}]"
+        text = number_text(estimate, finer(form, estimate))
+        return text if reason == "" else f"{text} [-]"
+    form = finer(form, estimate if low * high > 0 else max(map(abs, (estimate, low, high))))
+    return f"{number_text(estimate, form)} [{number_text(low, form)}, {number_text(high, form)}]"
+
+
+def finer(form: str, size: float) -> str:
+    """The format of numbers of a size: two digits of what would be written as zero or as one of the last place.
+
+    Args:
+        form: of other numbers, such as "+.3f".
+        size: of the number, of either sign.
+    """
+    sign, places = form.rstrip("f").split(".")
+    if size == 0 or abs(size) >= 1.5 * 10 ** -int(places):
+        return form
+    needed = 1 - math.floor(math.log10(abs(size)))
+    return f"{sign}.{needed}f" if needed <= _MOST_PLACES else f"{sign}.1e"
+
+
+def number_text(value: float, form: str) -> str:
+    """A number in a format; zero has no sign."""
+    text = f"{value:{form}}"
+    return text if float(text) else text.lstrip("+-")
 
 
 def metric_text(metric: str, interval: Mapping[str, Any] | None) -> str:
@@ -44,9 +68,8 @@ def metric_text(metric: str, interval: Mapping[str, Any] | None) -> str:
 
 def number_form(metric: str, value: float | None) -> str:
     """The format of a metric's numbers."""
-    if metric != MEAN_EFFECT:
-        return ".3f"
-    return ".1e" if value is not None and value < 0.001 else ".4f"
+    form = ".4f" if metric == MEAN_EFFECT else ".3f"
+    return form if value is None or pd.isna(value) else finer(form, value)
 
 
 def bracketed(rows: pd.DataFrame, name: str, form: npt.ArrayLike = ".3f") -> list[str]:

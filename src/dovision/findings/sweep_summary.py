@@ -125,6 +125,11 @@ def closing(jobs: Sequence[Ended]) -> str:
     return "\n".join(lines)
 
 
+def findings(jobs: Sequence[Ended]) -> list[str]:
+    """The sentences of a sweep's completed jobs by their factors."""
+    return sweep_sentences(_factors(jobs))
+
+
 def counts(jobs: Sequence[Ended]) -> str:
     """Counts of jobs by state, in one sentence."""
     states = Counter(job.state for job in jobs)

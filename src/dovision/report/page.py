@@ -179,7 +179,8 @@ def _findings(runs: Sequence[Run]) -> list[str]:
     """The findings of a sweep by its factors, or of a single run."""
     if len(runs) > 1 and (sentences := sweep_sentences(by_factors(runs))):
         return sentences
-    return [found.text for found in run_findings(runs[0])] if runs else []
+    of = f"{runs[0].label}: " if len(runs) > 1 else ""  # of the first run alone, which is named where there are others
+    return [f"{of}{found.text}" for found in run_findings(runs[0])] if runs else []
 
 
 def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None:

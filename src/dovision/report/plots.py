@@ -222,9 +222,9 @@ def _heat_map_panels(panels: Mapping[str, pd.DataFrame]) -> tuple[Figure, list[A
         figure = canvas(_BESIDE + across * sum(widths), max(2.0, 1.2 + height))
         drawn = list(figure.subplots(1, len(tables), squeeze=False, sharey=True, width_ratios=widths)[0])
     for axes, table in zip(drawn, tables, strict=True):
-        names = [shortened(str(name), 22) for name in table.columns]
+        names = [shortened(str(name), 34) for name in table.columns]
         axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=45, ha="right", rotation_mode="anchor")
-    drawn[0].set_yticks(np.arange(len(tables[0])) + 0.5, [shortened(str(name), 28) for name in tables[0].index])
+    drawn[0].set_yticks(np.arange(len(tables[0])) + 0.5, [shortened(str(name), 34) for name in tables[0].index])
     drawn[0].set_ylim(len(tables[0]), 0)
     return figure, drawn
 

@@ -177,9 +177,9 @@ def caption(
     """
     missing = "" if frame is None else missing_intervals(frame)
     (first, *_), (count, *_) = _sentences(text) or [""], _sentences(counted) or [""]
-    kind, named, _ = intervals.partition("95% intervals")
-    drawn = f"{kind[:1].lower()}{kind[1:]}{named}".rstrip(".")
-    ends = [count.rstrip("."), drawn if named or intervals.startswith("Whiskers") else ""]
+    kind = intervals.partition(":")[0]
+    drawn = f"{kind}: 95% intervals" if "95% intervals" in intervals else intervals if kind == "Whiskers" else ""
+    ends = [count.rstrip("."), f"{drawn[:1].lower()}{drawn[1:]}".rstrip(".")]
     short = f"{'; '.join(filter(None, ends))}."
     whole = " ".join(filter(None, [text, setup_sentence(runs), counted, intervals, missing]))
     return Caption(whole, " ".join(filter(None, [first, short.lstrip(".")])))

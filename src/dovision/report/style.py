@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
@@ -90,6 +91,12 @@ def page_width(inches: float) -> Iterator[None]:
         _WIDEST.reset(before)
 
 
+def width_for_print(width: float) -> float:
+    """The least of WIDTHS, in inches, that holds a width, or else the page's."""
+    most = _WIDEST.get()
+    return min((each for each in WIDTHS if width <= each <= most), default=most)
+
+
 def canvas(width: float, height: float, pictures: bool = False) -> Figure:
     """An empty figure as wide as the least of WIDTHS that holds its content.
 
@@ -98,8 +105,7 @@ def canvas(width: float, height: float, pictures: bool = False) -> Figure:
         height: in inches.
         pictures: the content keeps its shape, so that the height follows the width.
     """
-    most = _WIDEST.get()
-    chosen = min((each for each in WIDTHS if width <= each <= most), default=most)
+    chosen = width_for_print(width)
     return Figure(figsize=(chosen, height * chosen / width if pictures else height), layout="constrained")
 
 
@@ -183,6 +189,14 @@ def inline_svg(text: str, prefix: str) -> str:
 
 class BestText(str):
     """The text of the best number of a column, which figures, LaTeX and the page write in bold."""
+
+
+def with_best(texts: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """The texts with the best as `BestText`, in columns of objects: those of strings would make plain text of it."""
+    cells = np.empty(texts.shape, dtype=object)
+    for place, text in np.ndenumerate(texts.to_numpy(dtype=object)):
+        cells[place] = BestText(text) if best.iat[place] else str(text)
+    return pd.DataFrame(cells, texts.index, texts.columns, dtype=object)
 
 
 def shortened(text: str, length: int) -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from dovision.report.style import INK, LINE, SMALL, BestText, styled
+from dovision.report.style import INK, LINE, SMALL, BestText, shortened, styled, width_for_print
 
 DRAWN = 100  # rows of a table that its figure has; its CSV and its LaTeX have all
+_LETTER, _LINE, _GAP = 0.058, 0.125, 0.2  # inches of a letter, of a line, and below a block of columns
+_PAGE = 9.0  # inches that a picture of a table is high at most
+Inches = npt.NDArray[np.float64]
 WIDE = 6  # columns from which a table spans both columns of a page
 _FITTED = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # as it is, or as wide as there is room
 SPOKEN: dict[str, str | int | None] = {
@@ -45,25 +51,85 @@ SPOKEN: dict[str, str | int | None] = {
 
 @styled
 def table_figure(table: pd.DataFrame) -> Figure:
-    """A table as a figure, of its first rows if there are many.
+    """A table as a figure of a width for print, and of its first rows where a page does not hold all.
+
+    Where it is too wide, intervals stand below their estimates; where that does not do, its last columns stand below
+    the others, with the first column before them once more.
 
     Args:
         table: text, of one or several lines a cell; its index names the group of each row.
     """
-    lines = [("head", table.columns), *_lines(table.iloc[:DRAWN])]
-    wide = [max(len(line) for cell in [head, *table[head][:DRAWN]] for line in cell.split("\n")) for head in table]
-    left = np.cumsum([0, *(0.058 * letters + 0.17 for letters in wide)])  # inches
-    height = np.cumsum([0, *(0.06 + 0.15 * max(1 + cell.count("\n") for cell in cells) for _, cells in lines)])
-    figure = Figure(figsize=(float(left[-1]), float(height[-1])))
+    shown = table.iloc[:DRAWN]
+    if sum(_inches(shown)) > width_for_print(np.inf):
+        shown = _broken(shown)
+    while len(shown) > 1 and sum(sum(_heights(block)) + _GAP for block in _blocks(shown)) > _PAGE:
+        shown = shown.iloc[:-1]
+    blocks = [(list(_inches(block)), [("head", block.columns), *_lines(block)]) for block in _blocks(shown)]
+    width = width_for_print(max(sum(widths) for widths, _ in blocks))
+    heights = [list(_heights(block)) for block in _blocks(shown)]
+    figure = Figure(figsize=(width, sum(map(sum, heights)) + _GAP * len(blocks)))
     axes = figure.add_axes((0.005, 0, 0.99, 1))
     axes.set_axis_off()
-    axes.set(xlim=(0, left[-1]), ylim=(height[-1], 0))
-    for top, bottom, (kind, cells) in zip(height, height[1:], lines, strict=False):
+    axes.set(xlim=(0, width), ylim=(figure.get_figheight(), 0))
+    top = 0.0
+    for (widths, lines), own in zip(blocks, heights, strict=True):
+        _draw_block(axes, top + np.cumsum([0.0, *own]), np.cumsum([0.0, *widths[:-1]]), lines)
+        top += sum(own) + _GAP
+    if more := len(table) - len(shown):
+        note = f"{more:,} more {'row' if more == 1 else 'rows'} in the files .csv and .tex of this name"
+        axes.text(0, top - _GAP / 2, note, fontsize=SMALL, va="center")
+    return figure
+
+
+def _heights(table: pd.DataFrame) -> Iterator[float]:
+    """The height that the head and each line take."""
+    for _, cells in [("head", table.columns), *_lines(table)]:
+        yield _LINE / 2 + _LINE * max(1 + cell.count("\n") for cell in cells)
+
+
+def _draw_block(axes: Axes, edges: Inches, left: Inches, lines: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Draw lines of cells between edges from top to bottom, in inches, each cell from its left edge."""
+    width = axes.get_xlim()[1]
+    for top, bottom, (kind, cells) in zip(edges, edges[1:], lines, strict=False):
         for place, cell in zip(left, cells, strict=False):
             weight = "normal" if kind == "row" and not isinstance(cell, BestText) else "bold"
-            axes.text(place, (top + bottom) / 2, cell, fontsize=SMALL, va="center", weight=weight, linespacing=1.15)
-    axes.hlines([0.01, height[1], height[-1] - 0.01], 0, left[-1], colors=[INK, LINE, INK], linewidth=0.9)
-    return figure
+            text = shortened(cell, int(width / (1.1 * _LETTER))) if kind == "group" else cell
+            axes.text(place, (top + bottom) / 2, text, fontsize=SMALL, va="center", weight=weight, linespacing=1.15)
+    axes.hlines([edges[0] + 0.01, edges[1], edges[-1] - 0.01], 0, width, colors=[INK, LINE, INK], linewidth=0.9)
+
+
+def _inches(table: pd.DataFrame) -> Iterator[float]:
+    """The width that each column takes."""
+    for head in table:
+        letters = max(len(line) for cell in [str(head), *table[head]] for line in cell.split("\n"))
+        yield _LETTER * letters + 0.17
+
+
+def _broken(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with each interval below its estimate, and with heads broken between words."""
+    cells = pd.DataFrame(
+        [[type(cell)(cell.replace(" [", "\n[")) for cell in row] for row in table.itertuples(index=False, name=None)],
+        table.index,
+        dtype=object,
+    )
+    longest = [max((len(line) for cell in cells[head] for line in cell.split("\n")), default=0) for head in cells]
+    heads = [
+        "\n".join(textwrap.fill(line, max(9, most), break_long_words=False) for line in str(head).split("\n"))
+        for head, most in zip(table.columns, longest, strict=True)
+    ]
+    return cells.set_axis(heads, axis=1)
+
+
+def _blocks(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Columns that fit the page side by side; after the first ones, each time behind the table's first column."""
+    widths, page = list(_inches(table)), width_for_print(np.inf)
+    own: list[int] = []
+    for column, width in enumerate(widths):
+        if own[1:] and sum(widths[each] for each in own) + width > page:
+            yield table.iloc[:, own]
+            own = [0]
+        own.append(column)
+    yield table.iloc[:, own]
 
 
 def latex_table(table: pd.DataFrame, caption: str, label: str) -> str:

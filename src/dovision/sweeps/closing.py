@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dovision.findings.number_text import number_form
-from dovision.findings.sweep_summary import Ended, closing
+from dovision.findings.number_text import number_form, number_text
+from dovision.findings.sweep_summary import Ended, closing, findings
 from dovision.runtime.terminal_tables import TextTable, print_states, print_tables
 from dovision.store.display_names import MEAN_EFFECT, METRIC_HEADS
 from dovision.store.tables import CLEAN
@@ -23,7 +23,7 @@ def print_closing(jobs: Sequence[Ended]) -> None:
     """Print what has become of the jobs of a sweep."""
     if jobs:
         print_tables([closing_table(jobs)])
-    print_states(closing(jobs))
+    print_states("\n".join([closing(jobs), *findings(jobs)]))
 
 
 def next_command(folder: Path) -> str:
@@ -62,5 +62,5 @@ def headline_numbers(metrics: Mapping[str, float]) -> dict[str, str]:
         found = [key for key in metrics if key.rpartition("/")[2] == name]
         found = found[-1:] if name == _HEADLINES[-1] else [key for key in found if key == f"{CLEAN}/{name}"]
         for key in found:
-            chosen[name] = f"{metrics[key]:{number_form(name, metrics[key])}}"
+            chosen[name] = number_text(metrics[key], number_form(name, metrics[key]))
     return chosen

@@ -312,11 +312,12 @@ def test_dark_follows_the_system_until_the_reader_chooses(open_page, page_of_swe
 def test_it_prints_in_light_with_everything_unfolded(open_page, page_of_sweep):
     page = open_page(page_of_sweep, color_scheme="dark")
     assert page.pdf().startswith(b"%PDF")
-    folded = "document.querySelectorAll('details:not([open])').length"
+    folded = "document.querySelectorAll('details:not([open]):not(.job)').length"
     before = page.evaluate(folded)
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     page.emulate_media(media="print")
     assert (page.evaluate(folded), background(page)) == (0, LIGHT)
+    assert page.locator("details.job[open]").count() == 1  # those that the reader has unfolded
     assert not page.locator("nav").is_visible()
     page.set_viewport_size({"width": 690, "height": 980})  # A4 within its margins
     assert page.evaluate("document.documentElement.scrollWidth") == 690

@@ -3,16 +3,20 @@
 import shutil
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from dovision.analysis.object_effects import true_effects
+from dovision.report.figures.gallery import map_gallery
 from dovision.report.figures.maps import TITLES, Maps
-from dovision.report.style import FAINT, INK
+from dovision.report.style import FAINT, INK, BestText, wrap_text
 from dovision.store.display_names import display_name
-from dovision.store.map_tables import MAPS_FILE
+from dovision.store.map_tables import MAPS_FILE, read_grid
 from dovision.store.run_record import read_sweep
+from dovision.types import BOX_COLUMNS
 
 NAMES = ("map_scores", "map_differences", "map_score_dots", "map_gallery", "map_estimates", "map_scores_by_label")
 NAMES += ("map_sanity", "map_similarity")
@@ -64,8 +68,8 @@ def test_flagged_maps_are_told(shown):
 
 def test_the_table_has_a_row_for_each_explainer_and_kind_of_case(shown):
     words = texts(shown["map_scores"].figure)
-    assert words.count("effect map") == 2
-    assert words.count("all cases") == words.count("cases that the classifier got right") == 1
+    assert words.count("effect map") == 2 * words.count("explainer")  # in each block of columns
+    assert words.count("all cases") == words.count("cases that the classifier got right") == words.count("explainer")
     for title in TITLES.values():
         assert title in words
     data = shown["map_scores"].data
@@ -94,13 +98,36 @@ def test_controls_are_grey_and_a_uniform_map_is_marked(shown):
 
 def test_the_gallery_draws_boxes_and_names_a_zero_map(shown):
     figure = shown["map_gallery"].figure
-    assert len(figure.axes) == 3 * 4
+    assert len(figure.axes) == 3 * 4 + 1
+    assert figure.axes[-1].get_ylabel().startswith("evidence")
     assert "zero" in texts(figure)
     films = list(dict.fromkeys(shown["map_gallery"].data["sample"]))
     assert sorted(films) == [0, 1, 2]
-    for film, axes in zip(films, figure.axes[::4], strict=True):
+    for film, axes in zip(films, figure.axes[:-1:4], strict=True):
         assert len(axes.patches) == 2 * (3 if film == 0 else 4)  # film 0 has no nodule; each outline is drawn twice
     assert [axes.get_title() for axes in figure.axes[:4]] == ["image", "Grad-CAM", "effect map", "random map"]
+
+
+def test_many_maps_stand_in_rows_and_keep_their_size(map_run):
+    names = [f"map {number}" for number in range(13)]
+    cells = np.linspace(-1, 1, 64)
+    facts = {"sample": 0, "class": "nodule", "correct": True, "state": "ok", "cells": cells}
+    frame = pd.DataFrame([facts | {"explainer": name} for name in names])
+    boxes = pd.DataFrame(columns=BOX_COLUMNS)
+    figure = map_gallery({0: np.zeros((32, 32), np.uint8)}, frame, boxes, read_grid(map_run))
+    wrap_text(figure)
+    shown = [axes for axes in figure.axes[:-1] if axes.axison]
+    assert [axes.get_title() for axes in shown if axes.get_title() != "image"] == names
+    assert min(axes.get_window_extent().width for axes in shown) / figure.dpi > 0.7
+
+
+def test_the_best_is_bold_and_no_control_is(shown):
+    table = shown["map_scores"].table
+    rows = [[isinstance(cell, BestText) for cell in row] for row in table.itertuples(index=False)]
+    assert np.sum(rows, axis=0).tolist() == [0, 0, 0, *[2] * (len(table.columns) - 3)]  # of all and of correct cases
+    assert set(table.loc[np.any(rows, axis=1), "explainer"]) <= {"Grad-CAM", "effect map"}
+    texts = shown["map_scores"].figure.axes[0].texts
+    assert sum(text.get_weight() == "bold" for text in texts) > np.sum(rows)  # and heads and names of groups
 
 
 def test_estimates_stand_against_the_true_evidence_of_each_object(shown, map_run):

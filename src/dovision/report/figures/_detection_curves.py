@@ -13,7 +13,7 @@ from matplotlib.ticker import NullFormatter
 from dovision.analysis.detection_summary import worst_case
 from dovision.functional.detection import Floats
 from dovision.report.plots import draw_ecdf, ecdf, panel_rows, with_legend
-from dovision.report.style import FAINT, PAPER, canvas, logarithmic, series, shortened, styled
+from dovision.report.style import FAINT, INK, PAPER, canvas, logarithmic, series, shortened, styled
 from dovision.store.detection_tables import DETECTOR, NOISE, TEST, detector_label, preferred
 from dovision.store.display_names import display_name
 from dovision.store.tables import CLEAN
@@ -107,7 +107,12 @@ def operating_curves_plot(curves: pd.DataFrame, operating: pd.DataFrame) -> Figu
     figure = canvas(0.5 + 2.0 * max(len(known), 2), 4.4)
     panels = figure.subplots(2, len(known), squeeze=False, sharex="row", sharey=True)
     lowest = max(curves.loc[curves["false"] > 0, "false"].min(), 1e-4)
+    chance = np.geomspace(lowest, 1)
     for eps, (roc, precision_recall) in zip(known, panels.T, strict=True):
+        roc.plot(chance, chance, color=INK, linewidth=0.9, linestyle=":")
+        prevalence = curves.loc[(curves["eps"] == eps) & (curves["false"] == 1) & (curves["found"] == 1), "precision"]
+        for share in prevalence.unique():
+            precision_recall.axhline(share, color=INK, linewidth=0.9, linestyle=":")
         for axes, across, up in ((roc, "false", "found"), (precision_recall, "found", "precision")):
             for name, rows in curves[curves["eps"] == eps].groupby("detector", sort=False):
                 look = series(detectors.index(str(name))) | {"drawstyle": "steps-post"}

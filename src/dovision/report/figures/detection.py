@@ -26,7 +26,7 @@ from dovision.report.figures import _detection_curves as curves
 from dovision.report.figures._detector_comparison import cell, comparison_figures, family_table
 from dovision.report.plots import draw_means, heat_maps, with_legend
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, span
-from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, BestText, logarithmic, styled
+from dovision.report.style import COLOURS, FAINT, FEWEST_FOR_CURVE, INK, LINE, logarithmic, styled, with_best
 from dovision.store.detection_tables import (
     ADAPTIVE,
     DETECTOR,
@@ -59,6 +59,7 @@ KNOWING = (
 WORST_IS = "In the worst case the attacker picks, image by image, the successful attack with the lowest score"
 _SHOWN = "One variant of each detector: supervised before unsupervised, hardened before not."
 _ONE_SEED = "One seed."
+_BEST = "AUROC of detectors on attacks of families that they were not fitted to; bold: the best of a column."
 MEASURES = {
     "success": "attack succeeds",
     "evasion_5": "succeeds undetected, 5 %",
@@ -120,10 +121,12 @@ def _families(runs: Sequence[Run], frame: pd.DataFrame, text: str, end: str = ""
         "families but the one of the column. Against noise: random signs of the epsilon of each attacked image, or of "
         f"all epsilons where none is measured. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {THRESHOLDS}"
     )
-    words = caption(about, runs, f"n, successful of attacked images: {_counted(rows, 'family')}.", text, rows)
+    counted = f"n, successful of attacked images: {_counted(rows, 'family')}."
+    words = caption(f"{_BEST} {about}", runs, counted, text.replace("In brackets", "In the table"), rows)
     panels, texts = _panels(rows, "detector", {"against clean": "auroc", "against noise": "auroc_noise"})
     figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)
     yield ReportFigure(f"detection_unseen{end}", "Detection of unseen families", words, figure, rows)
+    words = caption(about, runs, counted, text, rows)
     table = family_table(rows, FAMILY_METRICS)
     yield ReportFigure.of_table(f"detection_families{end}", "Detectors and unseen families", words, rows, table)
 
@@ -145,7 +148,7 @@ def _panels(
         table = table.rename(index=display_name, columns=display_name)
         panels[title] = table - 0.5
         text = table.map(lambda value: "-" if pd.isna(value) else f"{value:.3f}".replace("0.", "."))
-        texts[title] = text.mask(table.eq(table.max()), text.map(BestText))
+        texts[title] = with_best(text, table.eq(table.max()))
     return panels, texts
 
 
@@ -273,8 +276,8 @@ def _curves(run: Run, frame: pd.DataFrame, scores: pd.DataFrame) -> Iterator[Rep
     last = preferred(shown).groupby(["label", "eps"], sort=False).tail(1)  # the worst case; of one attack, that attack
     operating = curves.operating_points(last)
     text = (
-        f"Successful attacks against all clean images. {WORST_IS}; it is {NOT_ADAPTIVE}. Circles and squares: at the "
-        f"thresholds for 1 % and 5 %. {_SHOWN} Precision depends on the share of attacked images, here "
+        "Successful attacks against all clean images; circles and squares: at the thresholds for 1 % and 5 %; dotted: "
+        f"chance. {WORST_IS}; it is {NOT_ADAPTIVE}. {_SHOWN} Precision depends on the share of attacked images, here "
         f"{last['prevalence'].min():.2f} to {last['prevalence'].max():.2f}. {THRESHOLDS}"
     )
     words = caption(text, [run], _n(last), f"Intervals are in the tables. {_ONE_SEED}")

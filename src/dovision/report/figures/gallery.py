@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -29,6 +30,7 @@ from dovision.report.style import (
     SIGN,
     SMALL,
     canvas,
+    panels_across,
     shortened,
     styled,
 )
@@ -176,6 +178,8 @@ def map_gallery(
 ) -> Figure:
     """A row per image: the image, then each explainer's map of one class; a colour scale for all maps of an explainer.
 
+    Maps that have no room side by side stand in further rows, below those of all images.
+
     Args:
         pictures: the image of each sample, shape (H, W) or (H, W, 3), 8 bits.
         frame: a row per (sample, explainer): class, correct (None without a label), state, cells.
@@ -186,24 +190,38 @@ def map_gallery(
     explainers = list(dict.fromkeys(frame["explainer"]))
     sizes = frame.loc[frame["state"] == OK, "cells"].map(lambda cells: float(np.abs(cells).max()))
     largest = sizes.groupby(frame["explainer"], observed=True).max()
-    figure = canvas(1.15 * (len(explainers) + 1), 0.35 + 1.3 * len(pictures), pictures=True)
-    panels = figure.subplots(len(pictures), len(explainers) + 1, squeeze=False)
-    for row, (sample, picture) in zip(panels, pictures.items(), strict=True):
-        maps = frame[frame["sample"] == sample].set_index("explainer")
-        label, edges = maps["class"].iloc[0], _edges(picture)
-        _picture(row[0], picture, extent=edges)
-        judged = {True: " (right)", False: " (wrong)"}.get(maps["correct"].iloc[0], "")
-        row[0].set_xlabel(f"{shortened(label, 14)}{judged}", fontsize=SMALL)
-        for axes, explainer in zip(row[1:], explainers, strict=True):
-            _map(axes, maps.loc[explainer], grid, edges, largest.get(explainer, 1.0))
-        for axes in row:
-            outline_objects(axes, boxes[boxes["sample"] == sample], masks.get(sample, {}), label)
-            axes.set(xticks=[], yticks=[], xlim=edges[:2], ylim=edges[2:], aspect="equal")
-            axes.spines[:].set(visible=True, color=LINE)
-    for axes, title in zip(panels[0], ["image", *explainers], strict=True):
-        title = display_name(title)
-        axes.set_title("\n".join(title.rsplit(" ", 1)) if len(title) > 12 else title, fontsize=SMALL, loc="center")
+    across = maps_across(len(explainers))
+    blocks = [explainers[first : first + across] for first in range(0, len(explainers), across)]
+    figure = canvas(0.6 + 1.15 * (across + 1), len(blocks) * (0.35 + 1.3 * len(pictures)), pictures=True)
+    panels = figure.subplots(len(blocks) * len(pictures), across + 1, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for block, own in zip(panels.reshape(len(blocks), len(pictures), across + 1), blocks, strict=True):
+        for row, (sample, picture) in zip(block, pictures.items(), strict=True):
+            maps = frame[frame["sample"] == sample].set_index("explainer")
+            label, edges = maps["class"].iloc[0], _edges(picture)
+            _picture(row[0], picture, extent=edges)
+            judged = {True: " (right)", False: " (wrong)"}.get(maps["correct"].iloc[0], "")
+            row[0].set_xlabel(f"{shortened(label, 14)}{judged}", fontsize=SMALL)
+            for axes, explainer in zip(row[1:], own, strict=False):
+                _map(axes, maps.loc[explainer], grid, edges, largest.get(explainer, 1.0))
+            for axes in row[: len(own) + 1]:
+                axes.set_axis_on()
+                outline_objects(axes, boxes[boxes["sample"] == sample], masks.get(sample, {}), label)
+                axes.set(xticks=[], yticks=[], xlim=edges[:2], ylim=edges[2:], aspect="equal")
+                axes.spines[:].set(visible=True, color=LINE)
+        for axes, title in zip(block[0], ["image", *own], strict=False):
+            lines = textwrap.fill(display_name(title), 14, break_long_words=False)
+            axes.set_title(lines, fontsize=SMALL, loc="center")
+    colours = ScalarMappable(Normalize(-1, 1), DIVERGING)
+    figure.colorbar(colours, ax=panels, label="evidence, relative to the explainer's largest", aspect=40, pad=0.01)
     return figure
+
+
+def maps_across(explainers: int) -> int:
+    """How many maps stand beside an image, of so many explainers: as many in each row of them."""
+    most = max(1, panels_across(1.0, margin=0.2) - 1)
+    return -(-explainers // -(-explainers // most))
 
 
 def _map(axes: Axes, row: pd.Series, grid: MapGrid, edges: tuple[int, int, int, int], largest: float) -> None:

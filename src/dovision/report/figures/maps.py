@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from dovision.analysis import explanation_metrics, map_summary
 from dovision.findings.number_text import bracketed
 from dovision.functional.intervals import LEVEL, MEAN_INTERVALS, SHARE_INTERVALS
-from dovision.report.figures.gallery import map_gallery
+from dovision.report.figures.gallery import map_gallery, maps_across
 from dovision.report.plots import (
     REFERENCE_MAPS,
     draw_means,
@@ -23,7 +23,7 @@ from dovision.report.plots import (
     with_legend,
 )
 from dovision.report.report_figure import Caption, FigureComponent, ReportFigure, caption, span
-from dovision.report.style import FAINT, INK, LINE, MARKERS, BestText, canvas, panels_across, series, styled
+from dovision.report.style import FAINT, INK, LINE, MARKERS, SMALL, BestText, canvas, panels_across, series, styled
 from dovision.store.display_names import component_text, display_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, PERMUTED, read_box_table, read_grid, read_maps, read_reference
 from dovision.store.run_record import Run
@@ -41,8 +41,10 @@ TITLES = {
     map_summary.POOLED: "true effects\n(pooled) ↑",
     "stability": "stability\n(Spearman) ↑",
 }
+_NAMES, _PANEL = 1.9, 0.88  # inches of the names of explainers, and of a panel of a metric
 COMPARED = ("true_effects", map_summary.POOLED, "energy", "pointing")  # metrics whose differences have a table
 LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
+_ROWS = 6  # of images and maps, as many as a page holds
 _SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
 
 
@@ -119,13 +121,14 @@ def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
         rows[titles[cases], explainer] = counts | {
             title: cells.get(metric, "") for metric, title in _titles(scores).items()
         }
-    table = pd.DataFrame(rows.values(), [title for title, _ in rows])
+    names = pd.Index([title for title, _ in rows], name="cases")
+    table = pd.DataFrame(rows.values(), names, dtype=object)  # of strings, it would lose which is the best
     compared = display_name(read_reference(run.folder))
     text = (
         f"Mean of each metric; a star: differs from {compared} on the same images and classes (p < .05, two-sided, "
-        "Holm-adjusted over the table); bold: the best of a column. Pooled: over all objects of all images, of which "
-        "the jackknife over groups gives the interval. Passes: forward passes of one image that a map took. A map that "
-        "finds the boxes need not be faithful to the classifier, nor the reverse."
+        "Holm-adjusted over the table); bold: the best of a column, controls left out. Pooled: over all objects of all "
+        "images, of which the jackknife over groups gives the interval. Passes: forward passes of one image that a map "
+        "took. A map that finds the boxes need not be faithful to the classifier, nor the reverse."
     )
     words = _map_caption(run, text, _counts(scores), f"In brackets: {_SCORE_INTERVALS}.", scores)
     return ReportFigure.of_table("map_scores", "Explainers and metrics", words, scores, table)
@@ -184,9 +187,10 @@ def _titles(scores: pd.DataFrame) -> Mapping[str, str]:
 
 
 def _best(scores: pd.DataFrame) -> pd.Index:
-    """The rows of the explainer with the best mean of each metric and cases; none of the controls that are no maps."""
+    """The rows of the explainer with the best mean of each metric and cases; none of the controls."""
     signed = scores["mean"].where(~scores["metric"].map(TITLES).str.endswith("↓"), -scores["mean"])
-    mapped = signed[~scores["explainer"].isin(explanation_metrics.TRUTH_CONTROLS)].dropna()
+    controls = [*explanation_metrics.TRUTH_CONTROLS, *REFERENCE_MAPS]
+    mapped = signed[~scores["explainer"].isin(controls)].dropna()
     return pd.Index(mapped.groupby([scores["cases"], scores["metric"]]).idxmax())
 
 
@@ -213,9 +217,9 @@ def _dots(run: Run, scores: pd.DataFrame, frame: pd.DataFrame) -> ReportFigure:
 def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[str, float]) -> Figure:
     """The mean of each metric for each explainer, side by side: filled over all cases, hollow over the correct ones."""
     explainers = list(dict.fromkeys(frame["explainer"]))
-    across = min(len(titles), panels_across(0.85, margin=1.4))
+    across = min(len(titles), panels_across(_PANEL, margin=_NAMES))
     down = -(-len(titles) // across)
-    figure = canvas(1.4 + 0.85 * across, (0.7 + 0.2 * len(explainers)) * down)
+    figure = canvas(_NAMES + _PANEL * across, (0.7 + 0.2 * len(explainers)) * down)
     panels = figure.subplots(down, across, sharey=True, squeeze=False)
     for axes in panels.flat[len(titles) :]:
         axes.remove()
@@ -229,10 +233,11 @@ def _score_dots(frame: pd.DataFrame, titles: Mapping[str, str], chance: Mapping[
                 draw_means(axes, [place + shift], rows.reindex([explainer]), 0, across=True, capsize=0, **look)
         if np.isfinite(chance.get(metric, np.nan)):
             axes.axvline(chance[metric], color=INK, linewidth=0.9, linestyle=":")
-        axes.set_title(title)
+        axes.set_title(title, fontsize=SMALL)
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         axes.locator_params(axis="x", nbins=3)
+        axes.margins(x=0.08)
     for axes in panels[:, 0]:
         name_rows(axes, map(display_name, explainers))
     return figure
@@ -246,6 +251,9 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
     masks = read_object_masks(run.folder, pictured)
     spoken = pd.DataFrame([*explanation_metrics.object_regions(boxes, masks)], columns=["sample", "class"])
     located = shown.merge(spoken.astype({"sample": int, "class": str}), on=["sample", "class"])
+    explainers = shown["explainer"].nunique()
+    rows = -(-explainers // maps_across(explainers)) if explainers else 1  # of an image
+    most = max(1, min(most, _ROWS // rows))
     pairs = pd.concat([located, shown]).drop_duplicates("sample")[["sample", "class"]].iloc[:most]
     if pairs.empty:
         return

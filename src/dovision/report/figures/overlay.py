@@ -23,7 +23,7 @@ from dovision.functional.geometry import stack
 from dovision.report.figures.gallery import OUTLINES, on_likeliest, outline_objects
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
-from dovision.report.style import EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened, styled
+from dovision.report.style import DIVERGING, EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened, styled
 from dovision.store.display_names import component_name
 from dovision.store.map_tables import AS_IS, MAPS_FILE, known_boxes, read_grid, read_maps
 from dovision.store.run_record import Run
@@ -46,6 +46,7 @@ class OverlayPanel(NamedTuple):
     masks: Mapping[str, Mask]
     label: str  # the class
     of: str = "effect on the class"  # the values
+    colours: str = EFFECT_COLOURS  # or DIVERGING, of evidence
 
 
 @dataclass
@@ -65,7 +66,9 @@ class Overlay(FigureComponent):
         if not panels:
             return
         known = any(len(panel.boxes) or panel.masks for panel in panels)
-        text = f"{what}; {SIGN}{f'; {OUTLINES}' if known else ''}."
+        named = any("\ntrue: " in panel.title for panel in panels)
+        wrong = "; true: where another is predicted" if named else ""
+        text = f"{what}; {SIGN}{f'; {OUTLINES}' if known else ''}{wrong}."
         how = chosen_in_words(run.summary["labels"])
         pictures = f"n = {count} {'picture' if count == 1 else 'pictures'}"
         words = caption(text, [run], f"{pictures}; {how}; single images, so no interval.")
@@ -114,7 +117,7 @@ class Overlay(FigureComponent):
         return panels, float(max(np.abs(panel.values).max() for panel in panels)) or 1.0
 
     def _maps(self, run: Run) -> tuple[list[OverlayPanel], float]:
-        """The maps of one image, each by its largest value, with the sign of effects."""
+        """The maps of one image, each by its largest value: evidence for the class."""
         maps, boxes, grid = read_maps(run.folder), known_boxes(run.folder), read_grid(run.folder)
         pictured = samples_in_conditions(run.folder, [CLEAN])
         shown = maps[(maps["variant"] == AS_IS) & maps["sample"].isin(pictured) & (maps["state"] == OK)]
@@ -133,41 +136,44 @@ class Overlay(FigureComponent):
         panels: list[OverlayPanel] = []
         for name in chosen[: self.most]:
             cells = own.loc[own["explainer"] == name, "cells"].iloc[0].reshape(grid.rows, grid.columns)
-            values = -_enlarged(cells, grid.height, grid.width) / np.abs(cells).max()
+            values = _enlarged(cells, grid.height, grid.width) / np.abs(cells).max()
             known = component_name(name), picture, values, *located_objects, first["class"]
-            panels.append(OverlayPanel(*known, "relative to the map's largest"))
+            panels.append(OverlayPanel(*known, "evidence, relative to the map's largest", DIVERGING))
         return panels, 1.0
 
 
 @styled
 def overlay(panels: Sequence[OverlayPanel], limit: float) -> Figure:
-    """Images side by side, each with values over it: red below 0, blue above, the clearer the smaller; and boxes.
+    """Images side by side, each with values over it, the clearer the smaller, and boxes: red is evidence for the class.
 
     Args:
         panels: images of 8 bits, (H, W) or (H, W, 3), with values, and boxes and masks on the scale of these.
         limit: the size of value that has the deepest colour.
     """
-    scale, colours = Normalize(-limit, limit), colormaps[EFFECT_COLOURS]
+    scale, colours = Normalize(-limit, limit), panels[0].colours
     figure = canvas(0.8 + 1.6 * len(panels), 2.0, pictures=True)
     drawn = figure.subplots(1, len(panels), squeeze=False)[0]
     for axes, panel in zip(drawn, panels, strict=True):
         extent: Any = (0, panel.values.shape[1], panel.values.shape[0], 0)
         axes.imshow(panel.picture, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=extent)
-        axes.imshow(painted_effects(panel.values, limit), interpolation="none", extent=extent)
+        axes.imshow(painted_effects(panel.values, limit, panel.colours), interpolation="none", extent=extent)
         outline_objects(axes, panel.boxes, panel.masks, panel.label)
         _frame(axes, panel.title)
     figure.colorbar(ScalarMappable(scale, colours), ax=list(drawn), label=panels[0].of, aspect=20, pad=0.02)
     return figure
 
 
-def painted_effects(values: npt.NDArray[np.float64], limit: float) -> npt.NDArray[np.float64]:
+def painted_effects(
+    values: npt.NDArray[np.float64], limit: float, colours: str = EFFECT_COLOURS
+) -> npt.NDArray[np.float64]:
     """Colours of effects, shape (H, W), to lie over an image, shape (H, W, 4) in [0, 1]: the clearer the smaller.
 
     Args:
-        values: red below 0, blue above.
+        values: red below 0, blue above; of evidence, for which `colours` is DIVERGING, the reverse.
         limit: the size of value that has the deepest colour.
+        colours: EFFECT_COLOURS or DIVERGING.
     """
-    painted: npt.NDArray[np.float64] = colormaps[EFFECT_COLOURS](Normalize(-limit, limit)(values))
+    painted: npt.NDArray[np.float64] = colormaps[colours](Normalize(-limit, limit)(values))
     painted[..., 3] = np.clip(np.abs(values) / limit, 0, 1) ** 0.5 * _OPAQUE
     return painted
 

@@ -112,8 +112,8 @@
     find("img").src = pictures[condition.picture];
     find("img").alt = `${entry.image}, ${condition.title}`;
     find(".seen").textContent = `${entry.image}, ${condition.title}: ${entry.label && `true: ${entry.label}, `}${entry.word}: ${entry.classes[predicted]} (${condition.control[predicted].toFixed(3)})`;
-    find(".low").textContent = `${signed(deepest)} against`;
-    find(".high").textContent = `${signed(-deepest)} for`;
+    find(".low").textContent = `${signed(-deepest)} for`;
+    find(".high").textContent = `${signed(deepest)} against`;
     const [height, width] = entry.size;
     find(".stack").classList.toggle("bars", !entry.boxes);
     plot.setAttribute("viewBox", entry.boxes ? `0 0 ${width} ${height}` : `0 -1 ${entry.units.length} 2`);

@@ -14,10 +14,10 @@
   prefersDark.addEventListener("change", nameTheme);
   nameTheme();
 
-  // Print shows what is folded.
+  // Print shows what is folded, but for the jobs that the reader has not unfolded.
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not([open])")];
+    opened = [...document.querySelectorAll("details:not([open]):not(.job, .job *)")];
     for (const one of opened) one.open = true;
   });
   addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
