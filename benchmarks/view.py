@@ -2,6 +2,7 @@
 
 python benchmarks/view.py                          a row a network, with random weights, beside a plain pass
 python benchmarks/view.py --networks vgg16 -n 50   others, by torchvision's names or timm:NAME; 50 strokes
+python benchmarks/view.py --attack                 also while PGD attacks the image
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import functools
 import statistics
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,18 +60,43 @@ def plain_pass(network: OpenedNetwork) -> float:
     return 1000 * statistics.median(seconds[1:])
 
 
+@contextmanager
+def attack(page: Page) -> Iterator[None]:
+    """An attack that goes on for as long as the block.
+
+    Raises:
+        RuntimeError: it has ended before.
+    """
+    page.select_option("#attack", "pgd")
+    page.locator("#attack-settings input[data-key=steps]").fill("100000")
+    page.locator("#eps").fill("4/255")
+    page.locator("#eps").press("Enter")
+    yield
+    if not page.locator("#attack-state").inner_text():
+        raise RuntimeError("the attack has ended before the strokes.")
+    page.locator("#eps").fill("0/255")
+    page.locator("#eps").press("Enter")
+    page.wait_for_function("!document.getElementById('attack-state').textContent", timeout=120_000)
+
+
 def strokes(page: Page, count: int) -> list[float]:
     """Milliseconds from each of so many strokes to its numbers, with the map of the grid measured already."""
     page.wait_for_selector("#clean-caption[data-done=true]", timeout=120_000)
+    before = int(page.locator("#time").get_attribute("data-count") or 0)
     frame = page.locator("#region").bounding_box()
     assert frame is not None
     draw = torch.rand(count, 2, generator=torch.Generator().manual_seed(0)).tolist()
     times = []
-    for number, (x, y) in enumerate(draw, 1):
+    for number, (x, y) in enumerate(draw, before + 1):
         page.mouse.click(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"])
         page.wait_for_selector(f"#time[data-count='{number}']")
         times.append(float(page.locator("#time").inner_text().removesuffix(" ms")))
     return times
+
+
+def summary(times: list[float]) -> str:
+    """The median and the slowest."""
+    return f"median {statistics.median(times):.0f} ms, slowest {max(times):.0f} ms"
 
 
 def main() -> None:
@@ -76,6 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time from brush to numbers.")
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("-n", type=int, default=20, help="strokes")
+    parser.add_argument("--attack", action="store_true", help="time strokes during an attack as well")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     asked = parser.parse_args()
     with sync_playwright() as driver:
@@ -89,11 +118,15 @@ def main() -> None:
             thread.start()
             page = browser.new_page()
             page.goto(f"http://127.0.0.1:{own.getsockname()[1]}")
-            times = strokes(page, asked.n)
-            half = statistics.median(times)
-            threads = worker.ask(torch.get_num_threads)
-            print(f"{network.title}, {threads} threads: median {half:.0f} ms, slowest {max(times):.0f} ms;", end=" ")
-            print(f"a plain pass {alone:.0f} ms")
+            print(
+                f"{network.title}, {worker.ask(torch.get_num_threads)} threads: {summary(strokes(page, asked.n))};",
+                end=" ",
+            )
+            print(f"a plain pass {alone:.0f} ms", flush=True)
+            if asked.attack:
+                with attack(page):
+                    times = strokes(page, asked.n)
+                print(f"  while attacked: {summary(times)}", flush=True)
             page.close()
             server.should_exit = True
             thread.join()

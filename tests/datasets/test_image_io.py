@@ -78,7 +78,7 @@ NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), d
     ("data", "message"),
     [
         (b"", "empty"),
-        (b"not an image", "not readable as an image .cannot identify image file"),
+        (b"not an image", "not readable as an image .BMP, GIF, JPEG, PNG, PPM, TIFF or WEBP; convert"),
         (encoded(NOISE, "JPEG")[:-600], "not readable as an image .image file is truncated"),
         (encoded(NOISE, "PNG")[:2000], "not readable as an image .Truncated File Read"),
         (encoded(Image.fromarray(np.ones((2, 2), np.float32)), "TIFF"), "of mode F, whose range is not known"),

@@ -50,7 +50,9 @@ def test_other_kinds_are_not_opened(monkeypatch):
     """EPS is a program, which Pillow gives to Ghostscript."""
     monkeypatch.setattr(subprocess, "check_call", lambda *_, **__: pytest.fail("a program was started"))
     for kind in ("EPS", "ICO", "PCX", "TGA", "JPEG2000"):
-        with pytest.raises(images.BadFile, match="not readable as an image .cannot identify image file"):
+        with pytest.raises(
+            images.BadFile, match="not readable as an image .BMP, GIF, JPEG, PNG, PPM, TIFF or WEBP; convert"
+        ):
             images.decode(encoded(NOISE, kind))
 
 
@@ -94,7 +96,7 @@ HEADERS = {
     ("kind", "size"), [(kind, size) for kind in HEADERS for size in (SIZES[:2] if kind == "GIF" else SIZES)]
 )
 def test_a_header_of_too_many_pixels_is_refused(kind, size):
-    with pytest.raises(images.BadFile, match=r"more than 67,108,864 in all|exceeds limit|not readable as an image"):
+    with pytest.raises(images.BadFile, match=r"more than 67,108,864|not readable as an image"):
         images.decode(HEADERS[kind](*size) + bytes(1000))
 
 
@@ -140,3 +142,8 @@ def test_a_png_is_turned_by_its_exif_data_and_without_them_not_decoded_for_its_s
     Image.effect_noise((40, 24), 50).save(plain, "png")
     assert images.upright_size(turned.getvalue()) == (40, 24)
     assert images.upright_size(plain.getvalue()[:100]) == (24, 40)
+
+
+def test_a_photo_beyond_pillows_own_limit_is_refused_by_ours():
+    with pytest.raises(images.BadFile, match=r"^of more than 67,108,864 pixels: make it smaller$"):
+        images.decode(HEADERS["BMP"](20_000, 20_000) + bytes(1000))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from dovision.io import files
 
@@ -13,6 +13,7 @@ PIXELS = 1 << 26  # the most of an image: 67 million, at most 1 GB while it is r
 MAX_FILE_BYTES = 1 << 28  # the most of its file
 # Each a plain raster. Pillow reads others, too, some of them by starting a program that interprets the file (EPS).
 IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_KINDS = f"{', '.join(IMAGE_FORMATS[:-1])} or {IMAGE_FORMATS[-1]}"
 
 TILE_WIDTH, TILE_HEIGHT = 322, 323  # tags
 _PNG_EXIF = (b"eXIf", b"exif", b"Exif")  # names of chunks and of texts that hold it
@@ -45,8 +46,7 @@ def decode(data: bytes) -> Image.Image:
     if not data:
         raise BadFile("empty")
     try:
-        image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-        _check(image)
+        image = _opened(data)
         if image.format == "PNG":  # whose checksums are not looked at while pixels are decoded
             image.verify()
             image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
@@ -67,14 +67,25 @@ def upright_size(data: bytes) -> tuple[int, int]:
     if not data:
         raise BadFile("empty")
     try:
-        image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
-        _check(image)
+        image = _opened(data)
         turned = _may_be_turned(image, data) and image.getexif().get(ORIENTATION) in TURNED
     except BadFile:
         raise
     except Exception as error:  # as in `decode`
         raise BadFile(f"not readable as an image ({str(error).split(' <')[0]})") from error
     return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The image by its header, which is checked."""
+    try:
+        image = Image.open(io.BytesIO(data), formats=IMAGE_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise BadFile(f"of more than {PIXELS:,} pixels: make it smaller") from error
+    except UnidentifiedImageError as error:
+        raise BadFile(f"not readable as an image ({_KINDS}; convert others, such as HEIC)") from error
+    _check(image)
+    return image
 
 
 def _may_be_turned(image: Image.Image, data: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -197,6 +198,7 @@ def quoted(value: Any) -> str:
     if isinstance(value, (int, float)):
         return repr(value)
     text = str(value)
-    plain = text and all(each.isalnum() or each in "_./-" for each in text) and not text[0].isdigit()
+    word = text and all(each.isalnum() or each in "_./-" for each in text) and not text[0].isdigit()
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return text if plain and text.lower() not in ("null", "true", "false") else f"'{escaped}'"
+    plain = (word and text.lower() not in ("null", "true", "false")) or re.fullmatch(r"\d+/\d+", text)
+    return text if plain else f"'{escaped}'"

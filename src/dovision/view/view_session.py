@@ -43,6 +43,7 @@ class OpenedImage:
     name: str
     sample: int | None = None  # its number in the split; None: of a file that was dropped
     picture: bytes | None = None  # the content of that file
+    whole: tuple[int, int] | None = None  # height and width of the picture in its file, where that is known
     attack: Mapping[str, Any] | None = None  # name, settings and epsilon, of an attacked one
     clean: int | None = None  # the number of the image that was attacked
     coded: ImageEffects | None = None  # in front of the classifier with its autoencoder, once a latent was asked for
@@ -95,11 +96,14 @@ class ViewSession:
         own = self.network
         count = len(own.images.order(own.split))
         checks.bounded("sample", sample, 0, count - 1)
-        name = str(own.images.table(own.split)["name"].iloc[sample])
+        row = own.images.table(own.split).iloc[sample]
         batch = own.images.split(own.split).batch([sample])
         if own.settings.dataset["_target_"] == opened_network.PICTURES:  # which a command names as a file, its first
             batch = batch._replace(sample=torch.zeros(1, dtype=torch.int64))
-        return self._opened(OpenedImage(ImageEffects(own.classifier, batch), own, name, sample=sample))
+        whole = (int(row["height"]), int(row["width"])) if "height" in row else None
+        return self._opened(
+            OpenedImage(ImageEffects(own.classifier, batch), own, str(row["name"]), sample=sample, whole=whole)
+        )
 
     def open_picture(self, data: bytes, name: str) -> dict[str, Any]:
         """Open a file that was dropped on the page."""
@@ -111,7 +115,10 @@ class ViewSession:
         image = to_batch(decoded, size=(own.shape[1], own.shape[2]), channels=own.shape[0])
         number = torch.zeros(1, dtype=torch.int64)
         batch = Batch(image, own.classifier.task.unknown(1), number, number)
-        return self._opened(OpenedImage(ImageEffects(own.classifier, batch), own, name or "picture", picture=data))
+        whole = images.upright_size(data)
+        return self._opened(
+            OpenedImage(ImageEffects(own.classifier, batch), own, name or "picture", picture=data, whole=whole)
+        )
 
     def thumbnail(self, sample: int) -> bytes:
         """A picture of an image of the network's data, as PNG."""
@@ -284,6 +291,7 @@ class ViewSession:
             "picture": link(image_bytes(effects.batch.image[0])),
             "height": effects.batch.image.shape[2],
             "width": effects.batch.image.shape[3],
+            "whole": image.whole,
             "rows": _plain(class_rows(effects.task, before, effects.control, int(before.argmax()))),
             "predicted": effects.predicted,
             "target": int(before.argmax()),

@@ -22,10 +22,9 @@ async function ask(question, body, headers = {}) {
 function problem(text) { $("problem").hidden = !text; $("problem").textContent = text ?? ""; }
 async function waiting(what, work) { // with the reason on the page, if it fails
   document.body.classList.add("waiting");
-  const before = $("opened").textContent;
-  if (what) $("opened").textContent = what;
+  if (what) { problem(""); $("opened").textContent = what; }
   try { const found = await work(); problem(""); return found; }
-  catch (error) { $("opened").textContent = before; problem(error.message); return null; }
+  catch (error) { $("opened").textContent = openedText(); problem(error.message); return null; }
   finally { document.body.classList.remove("waiting"); }
 }
 
@@ -66,6 +65,12 @@ function showChoices(choices) {
   $("canvases").classList.toggle("small", small < 128);
   document.querySelectorAll(".pane").forEach((each) => each.classList.toggle("small", small < 128));
 }
+function openedText() {
+  if (!state.clean) return "";
+  const { name, width, height, whole } = state.clean, cut = whole && (whole[1] * height !== whole[0] * width);
+  const from = whole ? ` ${cut ? "of the middle " : ""}of ${whole[1]} × ${whole[0]}` : "";
+  return `${name} · ${width} × ${height} pixels${from} · ${state.choices.classes.length.toLocaleString("en")} classes`;
+}
 async function openSample(sample) {
   const found = await waiting("opening…", () => ask("sample", { sample }));
   if (found) await showImage(found);
@@ -87,7 +92,7 @@ async function showImage(found) {
   $("attacked-choice").hidden = $("attacked-figure").hidden = true; pick("shown", "clean");
   $("eps").value = "0/255"; $("eps-slider").value = 0; $("attack-state").textContent = "";
   $("title").textContent = state.choices.network;
-  $("opened").textContent = `${found.name} · ${found.width} × ${found.height} pixels · ${state.choices.classes.length.toLocaleString("en")} classes`;
+  $("opened").textContent = openedText();
   state.height = found.height; state.width = found.width; state.mask = new Uint8Array(found.height * found.width);
   for (const canvas of [$("image"), $("region")]) Object.assign(canvas, { width: found.width, height: found.height });
   $("canvases").style.aspectRatio = `${found.width} / ${found.height}`;
@@ -287,6 +292,8 @@ function showMaps(found) {
     const row = own.rows.find((each) => each.name === map.target), left = map.done < map.units;
     const caption = $(`${name}-caption`), bar = document.createElement("progress");
     caption.textContent = map.problem || `${name === "clean" ? "Clean" : `Attacked, ε = ${$("eps").value}`}: effect on ${map.target}${row ? `, P = ${number(row.treated)}` : ""}`;
+    const sizes = map.values.map((value) => Math.abs(value ?? 0));
+    if (!left && picked("scale") === "probability" && Math.max(...sizes) < 5e-4) caption.append(": no cell moves it by 0.001; log-odds show more.");
     if (left && !map.problem) { Object.assign(bar, { value: map.done, max: map.units }); bar.setAttribute("aria-label", "cells measured"); caption.append(bar); }
     caption.dataset.done = String(!left);
   }
