@@ -13,7 +13,7 @@ from dovision.analysis.explanation_metrics import (
     control_estimates,
     estimates,
 )
-from dovision.analysis.map_summary import POOLED, label_scores, reliability
+from dovision.analysis.map_summary import GIVEN_AREA, POOLED, label_scores, reliability
 from dovision.analysis.map_summary import scores as all_scores
 from dovision.functional.intervals import holm, mean_interval, mean_p_value, share_interval
 
@@ -143,7 +143,8 @@ def test_the_pooled_difference_is_over_the_objects_of_maps_that_both_have(map_ru
 
 def test_controls_have_the_metrics_of_true_effects_alone(judged):
     controls = judged[judged["explainer"].isin([BOX_AREA, CENTRE_DISTANCE])]
-    assert set(controls["metric"]) == {"true_effects", POOLED}
+    assert set(controls["metric"]) == {"true_effects", POOLED, GIVEN_AREA}
+    assert set(controls[controls["metric"] == GIVEN_AREA]["explainer"]) == {CENTRE_DISTANCE}
     assert row_of(judged, CENTRE_DISTANCE, POOLED)["pairs"] > 0
 
 

@@ -248,5 +248,18 @@ def test_the_error_of_a_pooled_correlation_is_that_of_a_bootstrap_over_groups():
     assert numbers.std(ddof=1) / np.sqrt(100) == pytest.approx(np.std(drawn), rel=0.1)
 
 
+def test_a_partial_rank_correlation_is_that_of_residuals_of_ranks():
+    random = np.random.default_rng(3)
+    area = random.normal(size=40)
+    a, b = area + random.normal(size=40), area**3 + random.normal(size=40)
+    ranks = [stats.rankdata(each) for each in (a, b, area)]
+    lines = [np.polyval(np.polyfit(ranks[2], each, 1), ranks[2]) for each in ranks[:2]]
+    expected = np.corrcoef(ranks[0] - lines[0], ranks[1] - lines[1])[0, 1]
+    assert agreement.partial_spearman(a, b, area) == pytest.approx(expected)
+    pooled = agreement.pooled_spearman(a, b, np.repeat(np.arange(10), 4), area)
+    assert pooled.mean() == pytest.approx(expected)
+
+
 def test_a_pooled_correlation_with_a_constant_is_not_known():
+    assert np.isnan(agreement.partial_spearman(np.ones(6), np.arange(6.0), np.arange(6.0) % 4))
     assert np.isnan(agreement.pooled_spearman(np.ones(6), np.arange(6.0), np.arange(6))).all()

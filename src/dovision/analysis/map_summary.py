@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from dovision.analysis.explanation_metrics import CORRELATION, MAP_METRICS, RANGES, truth_ranks
+from dovision.analysis.explanation_metrics import BOX_AREA, CORRELATION, MAP_METRICS, RANGES, truth_ranks
 from dovision.functional.agreement import OK, pooled_spearman
 from dovision.functional.intervals import benjamini_hochberg, holm, mean_interval, mean_p_value, share_interval
 
-POOLED = "pooled_true_effects"  # the metric that is one number of all maps, and not a mean over maps
+POOLED = "pooled_true_effects"  # a metric that is one number of all maps, and not a mean over maps
+GIVEN_AREA = "pooled_true_effects_given_area"  # the same of what the area of the boxes does not account for
 ALL, CORRECT = "all", "correct"  # cases: every (image, class), or those in which the classifier was right
 _PAIR = ["sample", "class"]
 _OBJECT = [*_PAIR, "object"]
@@ -26,8 +27,9 @@ def scores(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, com
     Args:
         frame: from `agreements`.
         parts: from `estimates`; beside true_effects, a mean over images, pooled_true_effects is the rank correlation
-            over all objects of all images. No rows: no such metric.
-        controls: from `control_estimates`, which have these two metrics alone.
+            over all objects of all images, pooled_true_effects_given_area the partial one, given the areas of their
+            boxes. No rows: no such metric.
+        controls: from `control_estimates`, which have these metrics alone.
         compared: the explainer that the others are compared with.
 
     Returns:
@@ -59,18 +61,21 @@ def _truth(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, com
     mapped = frame[frame["explainer"] == compared]
     table = _table(pd.concat([mapped, ranks.assign(**missing, state=OK)]).assign(label=ALL), compared)
     rows = [table[(table["explainer"] != compared) & (table["metric"] == "true_effects")]]
-    every = pd.concat([parts, controls])
+    areas = parts[["sample", "object", "area"]].drop_duplicates(["sample", "object"])
+    every = pd.concat([parts, controls.merge(areas, on=["sample", "object"])])
     for cases, chosen in ((ALL, every), (CORRECT, every[every["correct"].eq(True)])):
         against = chosen.loc[chosen["explainer"] == compared, [*_OBJECT, "density"]]
         both = chosen.merge(against, on=_OBJECT, suffixes=("", "_reference"), how="left")
         for explainer, own in both.groupby("explainer", sort=False):
-            key = {"explainer": explainer, "metric": POOLED, "cases": cases, "label": ALL}
             maps = frame[(frame["explainer"] == explainer) & (frame["correct"].eq(True) | (cases == ALL))]
             counts = {
                 "maps": len(maps) or own[_PAIR].drop_duplicates().shape[0],
                 "flagged": (maps["state"] != OK).sum(),
             }
-            rows.append(pd.DataFrame([key | _pooled(own, explainer == compared) | counts]))
+            for metric, given in ((POOLED, None), (GIVEN_AREA, "area")):
+                if not (given and explainer == BOX_AREA):
+                    key = {"explainer": explainer, "metric": metric, "cases": cases, "label": ALL}
+                    rows.append(pd.DataFrame([key | _pooled(own, explainer == compared, given) | counts]))
     return pd.concat(rows)
 
 
@@ -116,23 +121,23 @@ def reliability(parts: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _pooled(own: pd.DataFrame, itself: bool) -> dict[str, Any]:
+def _pooled(own: pd.DataFrame, itself: bool, given: str | None) -> dict[str, Any]:
     """The correlation over all objects, and that minus the reference's over the objects that both have."""
-    of_groups = _correlation(own, "density")
+    of_groups = _correlation(own, "density", given)
     interval = mean_interval(of_groups, np.arange(len(of_groups))).within(*CORRELATION)
     found = {**interval.columns(), "clusters": interval.clusters, "scored": own["density"].count()}
     common = own.dropna(subset="density_reference")
     if itself or common.empty:
         return {**found, **dict.fromkeys(_DIFFERENCE, np.nan), "pairs": 0, "p": np.nan}
-    difference = _correlation(common, "density") - _correlation(common, "density_reference")
+    difference = _correlation(common, "density", given) - _correlation(common, "density_reference", given)
     groups = np.arange(len(difference))
     counts = {"pairs": len(common), "p": mean_p_value(difference, groups)}
     return {**found, **mean_interval(difference, groups).columns("difference"), **counts}
 
 
-def _correlation(own: pd.DataFrame, column: str) -> npt.NDArray[np.float64]:
+def _correlation(own: pd.DataFrame, column: str, given: str | None = None) -> npt.NDArray[np.float64]:
     values, evidence, groups = own[column].to_numpy(float), own["evidence"].to_numpy(float), own["group"].to_numpy()
-    return pooled_spearman(values, evidence, groups)
+    return pooled_spearman(values, evidence, groups, None if given is None else own[given].to_numpy(float))
 
 
 def _table(frame: pd.DataFrame, compared: str) -> pd.DataFrame:

@@ -6,6 +6,7 @@ A map is an array of cells, shape (rows, columns), positive where the image spea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -204,7 +205,19 @@ def spearman(a: FloatArray, b: FloatArray) -> FloatArray:
     return np.divide((x * y).sum(-1), size, out=np.full(size.shape, np.nan), where=known)[()]
 
 
-def pooled_spearman(a: FloatArray, b: FloatArray, groups: npt.NDArray[np.int64]) -> FloatArray:
+def partial_spearman(a: FloatArray, b: FloatArray, given: FloatArray) -> float:
+    """Rank correlation of a with b, shape (N,), that is left once the ranks of `given` are accounted for linearly.
+
+    nan where one of the three is constant, or where `given` ranks a or b as they are.
+    """
+    together, with_a, with_b = (float(spearman(*pair)) for pair in ((a, b), (a, given), (b, given)))
+    left = (1 - with_a**2) * (1 - with_b**2)
+    return (together - with_a * with_b) / math.sqrt(left) if left > 1e-12 else math.nan
+
+
+def pooled_spearman(
+    a: FloatArray, b: FloatArray, groups: npt.NDArray[np.int64], given: FloatArray | None = None
+) -> FloatArray:
     """Rank correlation over all rows together, as a number a group whose mean it is, in the order of the groups.
 
     The numbers are the jackknife's pseudo-values, moved so that their mean is the correlation itself: their interval
@@ -213,11 +226,15 @@ def pooled_spearman(a: FloatArray, b: FloatArray, groups: npt.NDArray[np.int64])
     Args:
         a, b: shape (N,).
         groups: the group of each row, shape (N,).
+        given: what is accounted for, as in `partial_spearman`, shape (N,); None: nothing.
     """
+
+    def correlation(rows: npt.NDArray[np.bool_]) -> float:
+        return float(spearman(a[rows], b[rows])) if given is None else partial_spearman(a[rows], b[rows], given[rows])
+
     names = np.unique(groups)
-    whole = spearman(a, b)
-    left = (groups != name for name in names)
-    without = np.array([spearman(a[rows], b[rows]) for rows in left], np.float64)
+    whole = correlation(np.ones(len(groups), bool))
+    without = np.array([correlation(groups != name) for name in names], np.float64)
     return whole + (len(names) - 1) * (without.mean() - without)
 
 

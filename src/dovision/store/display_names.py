@@ -26,6 +26,7 @@ METRIC_HEADS = {
     MEAN_EFFECT: "mean |expected effect|",
     "true_effects": "rank correlation with true effects",
     "pooled_true_effects": "pooled rank correlation with true effects",
+    "pooled_true_effects_given_area": "pooled rank correlation with true effects, given the area of the box",
     "energy": "energy in boxes",
     "pointing": "pointing game",
     "iou": "IoU at equal area",

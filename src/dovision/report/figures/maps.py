@@ -39,10 +39,17 @@ TITLES = {
     "insertion": "insertion\narea ↑",
     "true_effects": "true effects\n(Spearman) ↑",
     map_summary.POOLED: "true effects\n(pooled) ↑",
+    map_summary.GIVEN_AREA: "true effects\n(given area) ↑",
     "stability": "stability\n(Spearman) ↑",
 }
 _NAMES, _PANEL = 1.9, 0.88  # inches of the names of explainers, and of a panel of a metric
-COMPARED = ("true_effects", map_summary.POOLED, "energy", "pointing")  # metrics whose differences have a table
+COMPARED = (
+    "true_effects",
+    map_summary.POOLED,
+    map_summary.GIVEN_AREA,
+    "energy",
+    "pointing",
+)  # their differences are shown
 LOCALISATION = {"pointing": "pointing game", "energy": "energy", "iou": "IoU"}
 _ROWS = 6  # of images and maps, as many as a page holds
 _SCORE_INTERVALS = f"pointing game, {SHARE_INTERVALS}; others, {MEAN_INTERVALS}"
@@ -127,8 +134,9 @@ def _table(run: Run, scores: pd.DataFrame) -> ReportFigure:
     text = (
         f"Mean of each metric; a star: differs from {compared} on the same images and classes (p < .05, two-sided, "
         "Holm-adjusted over the table); bold: the best of a column, controls left out. Pooled: over all objects of all "
-        "images, of which the jackknife over groups gives the interval. Passes: forward passes of one image that a map "
-        "took. A map that finds the boxes need not be faithful to the classifier, nor the reverse."
+        "images, of which the jackknife over groups gives the interval; given area: what the area of the boxes leaves "
+        "of it. Passes: forward passes of one image that a map took. A map that finds the boxes need not be faithful "
+        "to the classifier, nor the reverse."
     )
     words = _map_caption(run, text, _counts(scores), f"In brackets: {_SCORE_INTERVALS}.", scores)
     return ReportFigure.of_table("map_scores", "Explainers and metrics", words, scores, table)
