@@ -165,6 +165,34 @@ def test_a_resumed_run_logs_the_numbers_of_all_images(tmp_path):
     assert again == pytest.approx(whole, abs=1e-12)
 
 
+class Scaled(Sum):
+    """The same behind a scale that is 1 to four digits."""
+
+    def forward(self, image):
+        scale = 1 + 1e-4 * image.mean((2, 3), keepdim=True)
+        return super().forward(image * scale)
+
+
+def test_approximate_effects_come_with_their_agreement_also_when_resumed(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "Sum", Scaled)
+    options = {"approximate": "frozen_scales"}
+    whole = evaluate(tmp_path / "whole", **options).pass_facts["approximation"]
+    assert whole == {"method": "frozen_scales", "rank_correlation": 1.0, "top_overlap": 1.0}
+    with pytest.raises(RuntimeError):
+        evaluate(tmp_path / "resumed", batch_size=1, attack=Refusing([0.25]), **options)
+    resumed = evaluate(tmp_path / "resumed", batch_size=3, **options)
+    assert resumed.pass_facts["approximation"] == whole
+    assert resumed.agreement[0] == 6  # images, in two conditions
+    assert "approximation" not in evaluate(tmp_path / "exact").pass_facts
+
+
+def test_an_approximation_that_agrees_too_little_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("dovision.functional.estimated_agreement.LEAST_AGREEMENT", 1.1)
+    monkeypatch.setitem(globals(), "Sum", Scaled)
+    with pytest.raises(ValueError, match="must agree with exact effects"):
+        evaluate(tmp_path, approximate="frozen_scales")
+
+
 def test_without_an_origin_nothing_is_resumed_and_no_shard_is_left(tmp_path):
     with pytest.raises(RuntimeError):
         evaluate(tmp_path, batch_size=1, attack=Refusing([0.25]), origin=None)

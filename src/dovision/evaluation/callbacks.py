@@ -97,6 +97,7 @@ def effect_evaluation(
         keep=own.keep,
         top_k=own.top_k,
         chunk=own.chunk,
+        approximate=own.approximate,
         names=images.table(own.split)["name"].tolist(),
         pictures=PictureChoice(own.num_thumbnails, dict(enumerate(images.strata(own.split).tolist()))),
         store_adversarial=own.store_adversarial,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from dovision.evaluation.condition import Condition
 from dovision.evaluation.condition_metrics import ConditionMetrics
 from dovision.evaluation.gradient_health import GradientHealth, Queries, load_plain_state, plain_state
 from dovision.evaluation.kept_classes import kept_classes
+from dovision.functional.estimated_agreement import Approximation, check_agreement
 from dovision.functional.logit_checks import measurable
 from dovision.functional.norms import condition_name
 from dovision.interfaces import Attack, Classifier, Intervention
@@ -45,6 +47,8 @@ from dovision.store.thumbnails import (
 from dovision.store.to_arrow import CleanImages, done_rows, effect_columns, sample_columns, touched
 from dovision.store.unit_masks import write_masks
 from dovision.types import CODE, INPUT, Batch, Box, Mask, Shape, Task
+
+log = logging.getLogger(__name__)
 
 Regions = Sequence[Sequence[Box | None]]  # by image and unit
 
@@ -69,6 +73,8 @@ class EffectEvaluation(Evaluation):
             `kept_classes`. Averages and their intervals are over all images in any case.
         top_k: classes of an image and condition, with keep="top_k".
         chunk: (image, unit) pairs a pass, or "auto", which follows from shapes.
+        approximate: "frozen_scales", see `Propagation`; refused, with the first batch whose images so far agree less
+            than .9 with exact effects. None: all is exact.
         names: a name per sample of the test split; None is its number.
         pictures: chooses the samples of which the image is saved as a picture; None is no sample.
         store_adversarial: whether all attacked images are saved, as they are.
@@ -109,6 +115,7 @@ class EffectEvaluation(Evaluation):
         keep: str = KEEP_ALL,
         top_k: int = 5,
         chunk: int | str = "auto",
+        approximate: str | None = None,
         names: Sequence[str] | None = None,
         pictures: PictureChoice | None = None,
         store_adversarial: bool = False,
@@ -125,6 +132,7 @@ class EffectEvaluation(Evaluation):
         self.keep = checks.choice("evaluation.keep", keep, KEEPS)
         self.top_k = checks.positive_int("evaluation.top_k", top_k)
         self.chunk = chunk
+        self.approximate = approximate
         self.names = names
         self.pictures = PictureChoice(0, {}) if pictures is None else pictures
         self.store_adversarial = store_adversarial and bool(self.attack.eps)
@@ -142,7 +150,16 @@ class EffectEvaluation(Evaluation):
             "forward_passes": self.forward_passes,
             "skipped_edits": self.skipped_edits,
             "chunk_limit": self.propagation.allowance.limit,
+            **self._approximation(),
         }
+
+    def _approximation(self) -> dict[str, Any]:
+        """The approximation of effects and its mean agreement with exact ones so far; nothing of exact effects."""
+        if self.approximate is None:
+            return {}
+        of, rank_correlation, top_overlap = self.agreement
+        means = {"rank_correlation": rank_correlation / max(1, of), "top_overlap": top_overlap / max(1, of)}
+        return {"approximation": {"method": self.approximate, **means}}
 
     @property
     def attack_facts(self) -> dict[str, Any]:
@@ -162,7 +179,8 @@ class EffectEvaluation(Evaluation):
                 f"evaluation.store_adversarial needs one device, got {trainer.world_size}. Set trainer.devices=1."
             )
         measured = (self.measured or self.classifier).to(pl_module.device)
-        self.propagation = Propagation(measured, self.intervention, self.chunk)
+        self.propagation = Propagation(measured, self.intervention, self.chunk, self.approximate)
+        self.agreement = [0.0, 0.0, 0.0]  # images in a condition, and sums over them of both numbers
         self.has_latents = self.intervention.site == CODE and has_dictionary(measured)
         self.forward_passes = self.skipped_edits = 0
         self.queries, self.health = Queries(self.attack), GradientHealth()
@@ -250,6 +268,10 @@ class EffectEvaluation(Evaluation):
             counts = torch.tensor([self.forward_passes, self.skipped_edits], device=pl_module.device)
             reduced = trainer.strategy.reduce(counts, reduce_op="sum")  # waits for all, too
             self.forward_passes, self.skipped_edits = reduced.tolist()
+            agreement = torch.tensor(self.agreement, device=pl_module.device)
+            self.agreement = trainer.strategy.reduce(agreement, reduce_op="sum").tolist()
+        for approximation in self._approximation().values():
+            log.info("effects are approximate: %s", ", ".join(f"{name} {n}" for name, n in approximation.items()))
         if trainer.is_global_zero:
             self.shards.join()
             self._remove_pictures()
@@ -272,12 +294,19 @@ class EffectEvaluation(Evaluation):
 
     def _state(self) -> dict[str, Any]:
         """Counts over all images so far, from which a later start resumes."""
-        return {**self.pass_facts, "health": plain_state(self.health), "queries": plain_state(self.queries)}
+        counts = {name: value for name, value in self.pass_facts.items() if name != "approximation"}
+        return {
+            **counts,
+            "agreement": self.agreement,
+            "health": plain_state(self.health),
+            "queries": plain_state(self.queries),
+        }
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         if state:
             self.forward_passes, self.skipped_edits = state["forward_passes"], state["skipped_edits"]
             self.propagation.allowance.limit = state["chunk_limit"]
+            self.agreement = list(state["agreement"])
             load_plain_state(self.health, state["health"])
             load_plain_state(self.queries, state["queries"])
             self.health.update(torch.zeros(0))  # a metric that was never updated warns
@@ -299,6 +328,8 @@ class EffectEvaluation(Evaluation):
     def _outcome(self, condition: Condition) -> Outcome:
         outcome = self.propagation(condition.batch, self._count)
         measurable(outcome.treated, "logits after the intervention")
+        if outcome.approximation is not None:
+            self._check_agreement(outcome.approximation)
         self.skipped_edits += outcome.skipped
         of_edit = 1 if self.intervention.through is None else 2  # forward passes
         self.progress.advance(of_edit * outcome.skipped)
@@ -306,6 +337,13 @@ class EffectEvaluation(Evaluation):
         if self.reference == WITHOUT_AUTOENCODER:
             return outcome._replace(control=condition.logits)
         return outcome
+
+    def _check_agreement(self, found: Approximation) -> None:
+        """Refuse the approximation by the images of all conditions so far."""
+        numbers = len(found.exact), found.rank_correlation.sum().item(), found.top_overlap.sum().item()
+        self.agreement = [before + own for before, own in zip(self.agreement, numbers, strict=True)]
+        of, *sums = self.agreement
+        check_agreement(*(each / of for each in sums))
 
     def _regions(self, condition: Condition, units: int) -> Regions:
         """Where each unit lies in each image; None where it does not."""

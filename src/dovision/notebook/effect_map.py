@@ -12,6 +12,7 @@ from torch import Tensor
 from dovision import checks
 from dovision.api import AT_A_TIME, checked_logits
 from dovision.functional import effects, logit_checks
+from dovision.functional.estimated_agreement import Approximation, check_agreement
 from dovision.interfaces import Classifier, Intervention
 from dovision.propagation import Propagation
 from dovision.types import Batch, Task
@@ -35,6 +36,7 @@ class EffectResult:
         image: the images, shape (B, C, H, W), in [0, 1].
         target: number of each image's target class, shape (B,).
         classes: names of the K classes.
+        approximation: estimated agreement with exact effects, where these were asked for approximately.
 
     Example:
         >>> import torch, dovision as dv
@@ -55,6 +57,7 @@ class EffectResult:
     image: Tensor
     target: Tensor
     classes: tuple[str, ...]
+    approximation: Approximation | None = None
 
     def to_pandas(self) -> pd.DataFrame:
         """A row per (image, unit, class): image (its number), unit, class, control, treated, effect."""
@@ -86,6 +89,7 @@ class EffectResult:
 
         images, units, classes = self.effect.shape
         text = f"{images:,} images, {units:,} units, {classes:,} classes"
+        text += "" if self.approximation is None else f"; {self.approximation}"
         frame = self.to_pandas()
         targets = frame["image"].map(lambda image: self.classes[int(self.target[image])])
         own = frame[frame["class"] == targets].sort_values("effect", key=abs, ascending=False, kind="stable")
@@ -93,7 +97,8 @@ class EffectResult:
 
     def __repr__(self) -> str:
         images, units, classes = self.effect.shape
-        return f"EffectResult(images={images}, units={units}, classes={classes})"
+        found = "" if self.approximation is None else f"; {self.approximation}"
+        return f"EffectResult(images={images}, units={units}, classes={classes}{found})"
 
 
 def effect_map(
@@ -103,6 +108,7 @@ def effect_map(
     target: int | str | Tensor | None = None,
     label: Tensor | None = None,
     chunk: int | str = "auto",
+    approximate: str | None = None,
 ) -> EffectResult:
     """Effects of each unit of an intervention, P(y | do(u), x) - P(y | x).
 
@@ -118,6 +124,9 @@ def effect_map(
         label: shape (B,) or (B, K), for interventions that need it (an attack); None is that of the Batch, or the
             prediction.
         chunk: (image, unit) pairs a pass, 16 at least; "auto" follows from shapes.
+        approximate: "frozen_scales" leaves the scales of squeeze-excitation (EfficientNet, MobileNetV3, ...) as they
+            are on the image, which is faster. The tenth of the units with the largest effects and some others are
+            measured exactly, and the agreement of the rest is estimated from them. None: all is exact.
 
     Returns:
         The map and the numbers behind it. Negative: do(u) took evidence for the class away.
@@ -125,7 +134,8 @@ def effect_map(
     Raises:
         ValueError: an argument is not what it must be (a class in place of an instance, an image out of range, a class
             that does not exist, ...); the network takes no such images, or returns no finite logits of its classes; the
-            intervention's site is not in the network, or holds no channels where they are edited.
+            intervention's site is not in the network, or holds no channels where they are edited; a network without
+            squeeze-excitation is approximated, or the estimated agreement is below .9.
 
     Example:
         >>> import torch, dovision as dv
@@ -152,14 +162,17 @@ def effect_map(
         predicted = task.prediction(task.probability(logits))
         batch = batch._replace(label=task.label_or_prediction(batch.label, predicted))
         intervention = intervention.for_images(batch)
-        outcome = Propagation(classifier, intervention, chunk)(batch)
+        outcome = Propagation(classifier, intervention, chunk, approximate)(batch)
+        found = outcome.approximation
+        if found is not None:
+            check_agreement(*found.means)
         logit_checks.measurable(outcome.treated, "logits after the intervention")
         control = task.probability(outcome.control)
         effect = effects.effect(task.probability(outcome.treated), control.unsqueeze(1).expand_as(outcome.treated))
         chosen = (control.argmax(-1) if chosen is None else chosen).to(effect.device)
         of_target = effect.take_along_dim(chosen.view(-1, 1, 1), dim=2).squeeze(2)
         painted = _paint(batch, intervention, of_target)
-        return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes)
+        return EffectResult(painted, effect, control, outcome.units, image, chosen, task.classes, found)
 
 
 def _ending(classifier: Classifier, image: Tensor, logits: Tensor) -> str:

@@ -13,12 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dovision.functional.estimated_agreement import FROZEN_SCALES
 from dovision.interfaces import Classifier, Context, Intervention
 from dovision.propagation.edits import Pairs, all_pairs, edit_of
+from dovision.propagation.graph import Graph
 from dovision.propagation.graph_passes import (
     compute_constants,
     drop_identities,
     fold_batch_norm,
+    freeze_scales,
     join_channel_shuffle,
     lay_out_channels_last,
     take_splits_apart,
@@ -30,7 +33,7 @@ from dovision.propagation.layouts import presented_site
 from dovision.propagation.operations import Operations
 from dovision.propagation.plain import Plain
 from dovision.propagation.sites import Site
-from dovision.propagation.tracing import NothingSaved, trace
+from dovision.propagation.tracing import NothingSaved, Untraceable, trace
 from dovision.propagation.weights_stamp import weights_stamp
 from dovision.types import INPUT, Shape, Task
 
@@ -56,6 +59,7 @@ class KnownSite:
     reason: str = ""  # why no incremental engine could be made for the region tried last
     whole: Operations = field(default_factory=Operations)  # of the classifier's pass on one image
     least: float | None = None  # share that is saved at most, where tracing ended early
+    frozen: Incremental | None = None  # approximate passes, see `freeze_scales`
 
 
 _KNOWN: MutableMapping[Classifier, tuple[int, OrderedDict[Any, KnownSite]]] = WeakKeyDictionary()
@@ -237,19 +241,44 @@ def _engine(known: KnownSite, classifier: Classifier, image: Tensor, number: int
         Untraceable: as `trace`.
     """
     if number == len(known.engines):
-        on_processor = classifier.mean.device.type == "cpu"
         worth_it = _faster(known.whole, classifier, number) >= (1 - WORTH_IT) * known.whole.number
-        least_saved = 0.0 if worth_it else 1 - WORTH_IT
-        graph = compute_constants(trace(classifier, known.site, image, known.whole.number, least_saved))
-        graph = drop_identities(join_channel_shuffle(take_splits_apart(graph)))
-        if number < len(TOLERANCES) - 1:
-            graph = fold_batch_norm(graph)
-        if _other_kernels(classifier, number):
-            graph = pack_linear(save_products(graph))
-        if on_processor:
-            graph = lay_out_channels_last(graph)
-        known.engines.append(Incremental(graph, on_processor))
+        graph = _traced(known, classifier, image, 0.0 if worth_it else 1 - WORTH_IT)
+        known.engines.append(_engine_of(graph, classifier, number))
     return known.engines[number]
+
+
+def frozen_engine(known: KnownSite, classifier: Classifier, image: Tensor) -> Incremental:
+    """The engine whose edits leave the scales of squeeze-excitation as they are, made once.
+
+    Raises:
+        ValueError: the network cannot be traced, or has none behind the site.
+    """
+    if known.frozen is None:
+        try:
+            graph = _traced(known, classifier, image)
+        except Untraceable as error:
+            raise ValueError(
+                f"approximate={FROZEN_SCALES} needs a network that can be traced, but: {error}."
+            ) from error
+        known.frozen = _engine_of(freeze_scales(graph, image), classifier, 0)
+    return known.frozen
+
+
+def _traced(known: KnownSite, classifier: Classifier, image: Tensor, least_saved: float = 0.0) -> Graph:
+    graph = compute_constants(trace(classifier, known.site, image, known.whole.number, least_saved))
+    return drop_identities(join_channel_shuffle(take_splits_apart(graph)))
+
+
+def _engine_of(graph: Graph, classifier: Classifier, number: int) -> Incremental:
+    """The engine of a graph, with the graph passes of its number."""
+    on_processor = classifier.mean.device.type == "cpu"
+    if number < len(TOLERANCES) - 1:
+        graph = fold_batch_norm(graph)
+    if _other_kernels(classifier, number):
+        graph = pack_linear(save_products(graph))
+    if on_processor:
+        graph = lay_out_channels_last(graph)
+    return Incremental(graph, on_processor)
 
 
 def _agree(got: Tensor, expected: Tensor, task: Task, tolerance: float = 1.0) -> bool:

@@ -55,6 +55,11 @@ class PartOf:
         return self.split(*args, **kwargs)[self.number]
 
 
+def frozen(value: Any) -> Any:
+    """Stands in the graph for a value that no edit changes, though it follows from the site's."""
+    return value
+
+
 @dataclass(frozen=True)
 class Graph:
     """Steps in order; `image` is the first, the result of `output` the logits; `site` marks the edit's place."""
@@ -74,6 +79,14 @@ class Graph:
         """The steps that can change with `origin`, itself among them."""
         found = {origin}
         for step in self.steps:
-            if not found.isdisjoint(step.inputs()):
+            if step.function is not frozen and not found.isdisjoint(step.inputs()):
                 found.add(step)
+        return found
+
+    def ancestors(self) -> set[Step]:
+        """The steps whose results the logits after an edit depend on."""
+        found = {self.output}
+        for step in reversed(self.steps):
+            if step in found and step.function is not frozen:
+                found.update(step.inputs())
         return found

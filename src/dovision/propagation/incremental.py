@@ -29,7 +29,7 @@ class Incremental:
     def __init__(self, graph: Graph, channels_last: bool) -> None:
         self.graph = graph
         self.channels_last = channels_last
-        self.of_site = graph.descendants(graph.site)
+        self.of_site = graph.descendants(graph.site) & {graph.site, *graph.ancestors()}
         self.rules = {step: rule_of(step) for step in self.of_site}
         self.edited_steps = [step for step in graph.steps if step in self.of_site and step is not graph.site]
         self.stored = self._stored()

@@ -129,10 +129,14 @@ def avg_pool2d(
 
 
 def pointwise(output: Map, *args: Any, **kwargs: Any) -> Patch | None:
-    """Each value of the result comes from the values at the same place, of maps and of constants that vary over it."""
+    """Each value of the result comes from the values at the same place, of maps and of constants that vary over it.
+
+    A map of one place that no edit changes is such a constant of each image.
+    """
     operands = (*args, *kwargs.values())
     maps = [operand for operand in operands if isinstance(operand, Map)]
-    if any(operand.size != output.size for operand in maps):
+    constant = [operand for operand in maps if operand.patch is None and operand.size == (1, 1)]
+    if any(operand.size != output.size for operand in maps if operand not in constant):
         return None
     if any(isinstance(operand, Tensor) and operand.ndim > 4 for operand in operands):
         return None
@@ -143,6 +147,8 @@ def pointwise(output: Map, *args: Any, **kwargs: Any) -> Patch | None:
     def inside(operand: Any) -> Any:
         if isinstance(operand, Tensor):
             return _constant(operand, output, rows, columns)
+        if operand in constant:
+            return operand.full()
         return operand.window(rows, columns) if isinstance(operand, Map) else operand
 
     named = {name: inside(operand) for name, operand in kwargs.items()}

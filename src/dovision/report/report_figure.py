@@ -198,7 +198,7 @@ def selected(shown: int, measured: int) -> str:
 
 
 def setup_sentence(runs: Sequence[Run]) -> str:
-    """Data, model, intervention, attack and seeds in one sentence; what differs between the runs is listed."""
+    """Data, model, intervention, attack, seeds and approximation in one sentence; what differs is listed."""
     parts = []
     for key, head in _SETUP.items():
         known = list(dict.fromkeys(_setting(key, run.config[key]) for run in runs if run.config.get(key)))
@@ -206,8 +206,20 @@ def setup_sentence(runs: Sequence[Run]) -> str:
         parts += [f"{head}: {', or '.join(known[:3] + more)}"] if known else []
     seeds = sorted({run.seed for run in runs})
     parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds ({', '.join(map(str, seeds))})")
-    text = "; ".join(parts)
+    text = "; ".join([*parts, *_approximation(runs)])
     return f"{text[:1].upper()}{text[1:]}."
+
+
+def _approximation(runs: Sequence[Run]) -> list[str]:
+    """That effects are approximate, and how well those of the runs agree with exact ones at least."""
+    found = [run.facts["approximation"] for run in runs if run.facts.get("approximation")]
+    if not found:
+        return []
+    ranks, overlap = (min(each[number] for each in found) for number in ("rank_correlation", "top_overlap"))
+    return [
+        f"effects approximate ({found[0]['method']}): estimated rank correlation with exact ones {ranks:.3f}, "
+        f"overlap of the top decile {overlap:.3f}"
+    ]
 
 
 def images(counts: pd.Series) -> str:

@@ -1,0 +1,146 @@
+"""Estimates of how an approximate map agrees with the exact one, from some of its units: pure functions.
+
+Exact are the units of the top decile by the size of the approximate effect, and some of the others, chosen at random,
+each of which stands for several.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dovision.functional import rng
+from dovision.types import Task
+
+_Effects = npt.NDArray[np.float64]
+
+FROZEN_SCALES = "frozen_scales"  # the approximation, see `propagation.graph_passes.freeze_scales`
+LEAST_AGREEMENT = 0.9  # below which it is refused
+TOP = 0.1  # share of the units whose effects are largest
+RANDOM = 0.05  # share of the others that are measured exactly
+_LEAST_RANDOM = 10  # units
+
+
+def weights(effect: _Effects, sample: int) -> _Effects:
+    """How many units each one stands for, shape (U,): 1 in the top decile, 0 where a unit is not measured exactly.
+
+    Args:
+        effect: approximate effects, shape (U,).
+        sample: number of the image, on which the random choice depends.
+    """
+    top = in_top(effect)
+    others = np.flatnonzero(~top)
+    chosen = min(len(others), max(_LEAST_RANDOM, round(RANDOM * len(effect))))
+    order = np.random.default_rng(rng.generator(0, sample).initial_seed()).permutation(len(others))
+    found = top.astype(np.float64)
+    if chosen:
+        found[others[order[:chosen]]] = len(others) / chosen
+    return found
+
+
+def in_top(effect: _Effects) -> npt.NDArray[np.bool_]:
+    """Return whether each unit is in the top decile by the size of its effect; of equal ones the first are."""
+    found = np.zeros(len(effect), dtype=bool)
+    found[np.argsort(-np.abs(effect), kind="stable")[: -(-len(effect) // round(1 / TOP))]] = True
+    return found
+
+
+def rank_correlation(approximate: _Effects, exact: _Effects, weight: _Effects) -> float:
+    """Spearman's, in [-1, 1], of units that stand for so many, each of shape (U,); 1 of effects that are all equal."""
+    one, other = _ranks(approximate, weight), _ranks(exact, weight)
+    deviations = [each - np.average(each, weights=weight) for each in (one, other)]
+    spread = [float(weight @ each**2) for each in deviations]
+    if max(spread) == 0:
+        return 1.0
+    if min(spread) == 0:
+        return 0.0
+    return float(weight @ (deviations[0] * deviations[1]) / np.sqrt(spread[0] * spread[1]))
+
+
+def _ranks(values: _Effects, weight: _Effects) -> _Effects:
+    """Weight of all that lie below each value, and of half of those that equal it."""
+    _, place = np.unique(values, return_inverse=True)
+    total = np.bincount(place, weights=weight)
+    ranks: _Effects = (np.cumsum(total) - total / 2)[place]
+    return ranks
+
+
+def top_overlap(top: npt.NDArray[np.bool_], exact: _Effects, weight: _Effects) -> float:
+    """Share, in [0, 1], of the approximate top decile that is in the exact one, of units that stand for so many.
+
+    Of units whose exact effects are equally large those of `top` count first.
+    """
+    size = weight[top].sum()
+    order = np.lexsort((~top, -np.abs(exact)))
+    before = np.cumsum(weight[order]) - weight[order]
+    share = np.clip(size - before, 0, weight[order])  # of each unit, in the exact top decile
+    return float(share[top[order]].sum() / size)
+
+
+class Approximation(NamedTuple):
+    """Estimated agreement of approximate effects on the most probable class with exact ones, image by image."""
+
+    rank_correlation: Tensor  # (B,) Spearman's, float64
+    top_overlap: Tensor  # (B,) share of the top decile that is in the exact one, float64
+    exact: Tensor  # (B, U) bool: the units whose effects are exact
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Rank correlation and overlap, over the images."""
+        return self.rank_correlation.mean().item(), self.top_overlap.mean().item()
+
+    def __str__(self) -> str:
+        return f"approximate={FROZEN_SCALES}: {_sentence(*self.means)}"
+
+
+def check_agreement(rank_correlation: float, top_overlap: float) -> None:
+    """Refuse an approximation by its means over images.
+
+    Raises:
+        ValueError: one is below .9.
+    """
+    if min(rank_correlation, top_overlap) < LEAST_AGREEMENT:
+        raise ValueError(
+            f"approximate={FROZEN_SCALES} must agree with exact effects to {LEAST_AGREEMENT} in both numbers, got "
+            f"{_sentence(rank_correlation, top_overlap)}. Leave it out: effects are then exact."
+        )
+
+
+def _sentence(rank_correlation: float, top_overlap: float) -> str:
+    return f"an estimated rank correlation of {rank_correlation:.3f} and overlap of the top decile of {top_overlap:.3f}"
+
+
+def units_to_check(control: Tensor, treated: Tensor, sample: Tensor, task: Task) -> np.ndarray:
+    """How many units each one stands for, shape (B, U), as of `weights`."""
+    effect = _effect(control, treated, task)
+    rows = zip(effect, sample.tolist(), strict=True)
+    return np.stack([weights(each, number) for each, number in rows])
+
+
+def agreement(control: Tensor, approximate: Tensor, exact: Tensor, weight: np.ndarray, task: Task) -> Approximation:
+    """Of logits after edits, shapes (B, U, K), of units that stand for so many, (B, U)."""
+    effects = [_effect(control, each, task) for each in (approximate, exact)]
+    ranks, overlaps = [], []
+    for rough, precise, own in zip(*effects, weight, strict=True):
+        some = own > 0
+        top = in_top(rough)[some]
+        ranks.append(rank_correlation(rough[some], precise[some], own[some]))
+        overlaps.append(top_overlap(top, precise[some], own[some]))
+    return Approximation(
+        torch.tensor(ranks, dtype=torch.float64),
+        torch.tensor(overlaps, dtype=torch.float64),
+        torch.from_numpy(weight > 0),
+    )
+
+
+def _effect(control: Tensor, treated: Tensor, task: Task) -> np.ndarray:
+    """Effects on the most probable class of each image, shape (B, U)."""
+    before = task.probability(control)
+    label = before.argmax(-1).view(-1, 1, 1)
+    change = task.probability(treated) - before.unsqueeze(1)
+    found: np.ndarray = change.take_along_dim(label, 2).squeeze(2).double().cpu().numpy()
+    return found
