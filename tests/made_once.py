@@ -1,4 +1,4 @@
-"""What a command does again and again, done once in tests: parse a file, list defaults, compose, wait for a disk.
+"""What a command does again and again, done once in tests: parse and merge files, list defaults, wait for a disk.
 
 What is done once is pickled: a copy of a configuration takes a tenth of the time that OmegaConf takes to make it.
 """
@@ -27,6 +27,8 @@ def once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(OmegaConf, "load", staticmethod(_parsed_once(OmegaConf.load)))
         patch.setattr(defaults_list, "_create_defaults_list", _listed_once(defaults_list._create_defaults_list))
+        merge = ConfigLoaderImpl._compose_config_from_defaults_list
+        patch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", _merged_once(merge))
         patch.setattr(ConfigLoaderImpl, "load_configuration", _composed_once(ConfigLoaderImpl.load_configuration))
         patch.setattr(Sweeper, "validate_batch_is_legal", lambda self, batch: None)  # the launcher composes it, too
         patch.setattr(os, "fsync", lambda descriptor: None)
@@ -60,11 +62,11 @@ def _listed_once(create: Callable[..., Any]) -> Callable[..., Any]:
         def made() -> Any:
             return create(repo, config_name, overrides, prepend_hydra=prepend_hydra, skip_missing=skip_missing)
 
-        sources = [(source.provider, source.path) for source in repo.get_sources()]
-        if not {path for _, path in sources} <= {str(configuration_folder()), "hydra.conf", ""}:
+        sources = _sources(repo)
+        if sources is None:
             return made()
         chosen = {name: value for name, value in vars(overrides).items() if name != "config_overrides"}
-        key = repr((type(repo.delegate), sources, config_name, prepend_hydra, skip_missing, chosen))
+        key = repr((sources, config_name, prepend_hydra, skip_missing, chosen))
         if key not in known:
             result = made()
             known[key] = pickle.dumps((result, chosen))
@@ -74,6 +76,31 @@ def _listed_once(create: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return listed
+
+
+def _merged_once(merge: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Keeps what the files of a list of defaults make together, before any override."""
+    known: dict[str, bytes] = {}
+
+    def merged(self: Any, defaults: Any, repo: Any) -> DictConfig:
+        sources = _sources(repo)
+        if sources is None:
+            return merge(self, defaults, repo)
+        key = repr((sources, defaults))
+        if key not in known:
+            known[key] = pickle.dumps(merge(self, defaults, repo))
+        config: DictConfig = pickle.loads(known[key])
+        return config
+
+    return merged
+
+
+def _sources(repo: Any) -> tuple[type[Any], list[tuple[str, str]]] | None:
+    """Where a repository reads, and by which class; None if not this project's configuration alone."""
+    sources = [(source.provider, source.path) for source in repo.get_sources()]
+    if not {path for _, path in sources} <= {str(configuration_folder()), "hydra.conf", ""}:
+        return None
+    return type(repo.delegate), sources
 
 
 def _composed_once(compose: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
