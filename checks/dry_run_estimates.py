@@ -2,6 +2,7 @@
 
     python checks/dry_run_estimates.py --quick      200 images, half a minute
     python checks/dry_run_estimates.py              1,000 images, some minutes
+    python checks/dry_run_estimates.py model=chexnet evaluation.keep=all    another network, one way of keeping rows
 
 The estimate is that of `dry_run=true`, which times batches for half a second, by the processor's clock in place of the
 wall's, so that other programs do not disturb it. Beside it stands five times the
@@ -34,8 +35,9 @@ WITHIN = 0.2  # of the run
 
 
 def run(root: Path, *overrides: str) -> None:
-    """dovision-evaluate in this process."""
-    sys.argv = ["dovision-evaluate", f"output_root={root}", *JOB, *overrides]
+    """dovision-evaluate in this process; the last override of a key counts."""
+    given = {each.partition("=")[0]: each for each in (*JOB, *overrides)}
+    sys.argv = ["dovision-evaluate", f"output_root={root}", *given.values()]
     with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
         evaluate()
 
@@ -88,24 +90,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print estimates beside runs; 1 if one is further from its run than WITHIN."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
-    images = 200 if parser.parse_args(arguments).quick else 1000
+    parser.add_argument("overrides", nargs="*", help="of the job")
+    asked = parser.parse_args(arguments)
+    images, keeps = (
+        200 if asked.quick else 1000,
+        [each for each in asked.overrides if each.startswith("evaluation.keep=")],
+    )
+    own = [each for each in asked.overrides if each not in keeps]
     torch.set_num_threads(1)
     far = 0
     print("| evaluation.keep | images | dry run, s | from a fifth, s | run, s | dry run, MB | run, MB |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        run(root, "evaluation.images=8")  # fits the network
-        for keep in ("all", "summary"):
-            own, whole = f"evaluation.keep={keep}", f"evaluation.images={images}"
-            estimate = estimated(root, own, whole)
-            fifth, _ = measured(root, own, f"evaluation.images={images // 5}")
-            seconds, size = measured(root, own, whole)
+        run(root, *own, "evaluation.images=8")  # fits the network
+        for keep in keeps or ("evaluation.keep=all", "evaluation.keep=summary"):
+            whole = f"evaluation.images={images}"
+            estimate = estimated(root, *own, keep, whole)
+            fifth, _ = measured(root, *own, keep, f"evaluation.images={images // 5}")
+            seconds, size = measured(root, *own, keep, whole)
             known = 60 * estimate.time.minutes, 5 * fifth
             megabytes = (estimate.bytes or 0) / 1e6
             numbers = (*known, seconds, megabytes, size)
-            print(f"| {keep} | {images:,} | {' | '.join(f'{number:.1f}' for number in numbers)} |")
-            far += sum(abs(each / seconds - 1) > WITHIN for each in known)
+            shown = " | ".join(f"{number:.1f}" for number in numbers)
+            print(f"| {keep.partition('=')[2]} | {images:,} | {shown} |", flush=True)
+            far += sum(abs(each / seconds - 1) > WITHIN for each in known) + (abs(megabytes / size - 1) > WITHIN)
     return int(far > 0)
 
 

@@ -222,6 +222,24 @@ def test_effects_are_not_measured_in_16_bits(bits):
         dv.effect_map(half, IMAGE, GRID)
 
 
+class Mixed(nn.Module):
+    """A network whose own forward computes in 16 bits, and returns float32 again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.linear(x.mean((2, 3))).float()
+
+
+@pytest.mark.parametrize("measure", [dv.effect_map, dv.effects])
+def test_16_bits_inside_a_forward_are_refused_by_the_operators_name(measure):
+    with pytest.raises(ValueError, match=r"got torch.bfloat16 from aten\.\S+ inside its forward.*leave torch.autocast"):
+        measure(dv.wrap(Mixed(), 3), IMAGE, GRID)
+
+
 class Reciprocal(nn.Module):
     def forward(self, x):
         return 1 / x

@@ -108,7 +108,8 @@ def checked_logits(classifier: Classifier, image: Tensor) -> Tensor:
     logit_checks.full_precision(classifier)
     with evaluating(classifier):
         try:
-            first = classifier(image[:1])
+            with logit_checks.FullPrecision():
+                first = classifier(image[:1])
         except Exception as error:  # whatever the network's own code raises
             if isinstance(error, ValueError) or is_out_of_memory(error):
                 raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
@@ -16,7 +16,7 @@ from dovision import checks
 from dovision.api import wrap
 from dovision.evaluation.condition import Condition
 from dovision.evaluation.device_batches import DeviceBatches
-from dovision.functional.logit_checks import full_precision, measurable
+from dovision.functional.logit_checks import FullPrecision, full_precision, measurable
 from dovision.interfaces import Classifier
 from dovision.runtime.progress import DISPLAY
 from dovision.runtime.stage import Stage
@@ -140,7 +140,8 @@ class Evaluation(Callback, ABC):
         dataloader_idx: int = 0,
     ) -> None:
         images = self.batches[dataloader_idx].take(batch)
-        if not self._started:
+        first = not self._started
+        if first:
             self.classifier = self._given or self._classifier_of(pl_module, images.image[:1])
             full_precision(self.classifier)
             self.start(trainer, pl_module, images)
@@ -149,7 +150,9 @@ class Evaluation(Callback, ABC):
             task = self.classifier.task
             checks.image_batch(images.image)
             checks.labels(images.label, len(images.label), len(task.classes), task.multilabel, unknown=True)
-            self.measure(images, measurable(self.logits(images.image), "logits"), batch_idx, dataloader_idx)
+            with FullPrecision() if first else nullcontext():
+                logits = self.logits(images.image)
+            self.measure(images, measurable(logits, "logits"), batch_idx, dataloader_idx)
         self.tested += len(images.image)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

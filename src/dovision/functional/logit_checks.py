@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from dovision import checks
 from dovision.functional import outputs
@@ -65,6 +70,39 @@ def full_precision(network: nn.Module) -> None:
     for weight in network.parameters():
         if weight.is_floating_point() and weight.dtype.itemsize < _BYTES:
             _refuse_16_bits("logits", f"weights of {weight.dtype}")
+
+
+class FullPrecision(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Refuse a pass in which an operator turns to floats of 16 bits, as under torch.autocast inside a forward.
+
+    The logits may be float32 again behind it. What an autocast around the pass does is left to `measurable`.
+
+    Raises:
+        ValueError: an operator does; the error names it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._around = any(map(torch.is_autocast_enabled, ("cpu", "cuda")))
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        got = _narrow(found)
+        if got is not None and not self._around and _narrow((args, kwargs)) is None:
+            _refuse_16_bits("logits", f"{got} from {func} inside its forward")
+        return found
+
+
+def _narrow(values: object) -> torch.dtype | None:
+    """The type of the first tensor of floats of fewer than 32 bits in a tree of values."""
+    found = (value for value in tree_leaves(values) if isinstance(value, Tensor) and value.is_floating_point())
+    return next((value.dtype for value in found if value.dtype.itemsize < _BYTES), None)
 
 
 def _refuse_16_bits(name: str, got: object) -> None:

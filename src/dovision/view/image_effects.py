@@ -45,7 +45,7 @@ class ImageEffects:
         checks.image_batch(batch.image)
         self.classifier = classifier
         self._values: dict[tuple[str, str | None], Any] = {}  # clean values by site and kind of unit
-        with evaluating(classifier), torch.no_grad():
+        with evaluating(classifier), torch.no_grad(), logit_checks.FullPrecision():
             logits = logit_checks.measurable(classifier(batch.image), "logits")
         self.control = logits[0]
         predicted = self.task.prediction(self.task.probability(logits))
