@@ -8,9 +8,10 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from dovision.attacks._lp_ball import unit
 from dovision.detectors.confidence import MaxSoftmax
 from dovision.detectors.feature_squeezing import FeatureSqueezing
-from dovision.evaluation.adaptive_attack import Adaptive, Opponent, adaptive_rows, earlier, unit, without
+from dovision.evaluation.adaptive_attack import Adaptive, Opponent, adaptive_rows, earlier, without
 from dovision.evaluation.detector_fits import Fitted
 from dovision.functional.detection import threshold
 from dovision.functional.rng import uniform

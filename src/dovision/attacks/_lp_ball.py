@@ -32,12 +32,7 @@ class Ball(NamedTuple):
 
         Zero where the gradient is zero or not finite.
         """
-        gradient = gradient.nan_to_num(0, 0, 0)
-        if self.norm == "linf":
-            return gradient.sign()
-        largest = size(gradient, "linf").clamp(min=torch.finfo(gradient.dtype).tiny)
-        scaled = gradient / column(largest)  # the squares of a saturated softmax's gradient would underflow
-        return scaled / column(size(scaled, "l2").clamp(min=1))
+        return gradient.nan_to_num(0, 0, 0).sign() if self.norm == "linf" else unit(gradient)
 
     def draw(self, sample: Tensor, seed: int, restart: int) -> Tensor:
         """Images drawn uniformly from within eps, shape (B, C, H, W), brought into [0, 1].
@@ -53,6 +48,18 @@ class Ball(NamedTuple):
             radius = torch.stack([torch.rand((), generator=one) for one in random]) ** (1 / shape.numel())
             delta = normal * column(radius / size(normal, "l2"))
         return self.project(self.centre + self.eps * delta.to(self.centre))
+
+
+def unit(gradient: Tensor) -> Tensor:
+    """Each gradient, shape (B, C, H, W), by its L2 norm; zero where it is zero or not finite."""
+    scaled = scaled_to_one(gradient)  # the squares of a saturated softmax's gradient would underflow
+    return scaled / column(size(scaled, "l2").clamp(min=1))
+
+
+def scaled_to_one(gradient: Tensor) -> Tensor:
+    """Each gradient, shape (B, C, H, W), by its largest size, 0 where not finite: no norm leaves the floats."""
+    gradient = gradient.nan_to_num(0, 0, 0)
+    return gradient / column(size(gradient, "linf").clamp(min=torch.finfo(gradient.dtype).tiny))
 
 
 def column(numbers: Tensor) -> Tensor:

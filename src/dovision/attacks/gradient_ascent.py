@@ -7,10 +7,9 @@ from torch import Tensor
 
 from dovision import checks
 from dovision.attacks._gradients import input_gradient
-from dovision.attacks._lp_ball import Ball, column
+from dovision.attacks._lp_ball import Ball, column, scaled_to_one
 from dovision.attacks._objective import Objective, classify
 from dovision.attacks.losses import Loss, task_loss
-from dovision.functional.norms import size
 from dovision.interfaces import Attack, Classifier
 from dovision.types import Batch, Epsilons, Shape
 
@@ -180,7 +179,5 @@ def of_length_one(gradient: Tensor) -> Tensor:
 
     Zero where it is not finite.
     """
-    gradient = gradient.nan_to_num(0, 0, 0)
-    largest = size(gradient, "linf").clamp(min=torch.finfo(gradient.dtype).tiny)
-    gradient = gradient / column(largest)  # a sum of tiny or of huge numbers would leave the range of floats
-    return gradient / column(gradient.abs().flatten(1).sum(1).clamp(min=1))
+    scaled = scaled_to_one(gradient)
+    return scaled / column(scaled.abs().flatten(1).sum(1).clamp(min=1))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dovision import checks
-from dovision.attacks._lp_ball import Ball, column
+from dovision.attacks._lp_ball import Ball, column, unit
 from dovision.attacks.losses import margin
 from dovision.evaluation.detector_fits import Fitted
 from dovision.interfaces import Attack, Classifier, Detector
@@ -212,14 +212,6 @@ class Best(NamedTuple):
         lower = other.score < self.score
         image = torch.where(column(lower), other.image, self.image)
         return Best(image, torch.where(lower, other.score, self.score))
-
-
-def unit(gradient: Tensor) -> Tensor:
-    """Each gradient, shape (B, C, H, W), by its L2 norm; zero where it is zero or not finite."""
-    gradient = gradient.nan_to_num(0, 0, 0)
-    largest = gradient.abs().flatten(1).amax(1).clamp(min=torch.finfo(gradient.dtype).tiny)
-    gradient = gradient / column(largest)  # the squares of tiny numbers would underflow
-    return gradient / column(gradient.flatten(1).norm(dim=1).clamp(min=1))
 
 
 def without(gradient: Tensor, other: Tensor) -> Tensor:

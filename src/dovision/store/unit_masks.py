@@ -26,18 +26,12 @@ def masks_schema() -> pa.Schema:
     height, width   of the unit's box, in pixels
     pixels          whether each pixel of the box is touched, row by row, a bit each, the highest bit of a byte first
     """
-    columns = {"sample": pa.int64(), "unit": pa.string(), "height": pa.int32(), "width": pa.int32()}
-    return pa.schema({**columns, "pixels": pa.binary()}, metadata=METADATA)
+    return _schema("unit")
 
 
 def write_masks(folder: Path, masks: Iterable[tuple[int, str, Mask]]) -> None:
     """Write masks.parquet, from sample, unit and mask; no file where there is none."""
-    rows = [
-        {"sample": sample, "unit": unit, "height": len(mask), "width": mask.shape[1], "pixels": packed(mask)}
-        for sample, unit, mask in masks
-    ]
-    if rows:
-        write_table(folder / MASKS_FILE, masks_schema(), [pa.RecordBatch.from_pylist(rows, masks_schema())])
+    _write(folder / MASKS_FILE, masks_schema(), masks)
 
 
 def read_masks(folder: Path) -> UnitMasks:
@@ -60,20 +54,13 @@ def object_masks_schema() -> pa.Schema:
     height, width   of the image, in pixels
     pixels          whether each pixel belongs to the object, as in masks.parquet
     """
-    columns = {"sample": pa.int64(), "object": pa.string(), "height": pa.int32(), "width": pa.int32()}
-    return pa.schema({**columns, "pixels": pa.binary()}, metadata=METADATA)
+    return _schema("object")
 
 
 def write_object_masks(folder: Path, masks: Iterable[tuple[int, Mapping[str, Mask]]]) -> None:
     """Write object_masks.parquet, from samples and their masks; no file where there is none."""
-    schema = object_masks_schema()
-    rows = [
-        {"sample": sample, "object": name, "height": len(mask), "width": mask.shape[1], "pixels": packed(mask)}
-        for sample, own in masks
-        for name, mask in own.items()
-    ]
-    if rows:
-        write_table(folder / OBJECT_MASKS_FILE, schema, [pa.RecordBatch.from_pylist(rows, schema)])
+    each = ((sample, name, mask) for sample, own in masks for name, mask in own.items())
+    _write(folder / OBJECT_MASKS_FILE, object_masks_schema(), each)
 
 
 def read_object_masks(folder: Path, samples: Collection[int] | None = None) -> ObjectMasks:
@@ -92,6 +79,18 @@ def read_object_masks(folder: Path, samples: Collection[int] | None = None) -> O
 def packed(mask: Mask) -> bytes:
     """The mask row by row, a bit a pixel, the highest bit of a byte first."""
     return np.packbits(mask).tobytes()
+
+
+def _schema(kind: str) -> pa.Schema:
+    columns = {"sample": pa.int64(), kind: pa.string(), "height": pa.int32(), "width": pa.int32()}
+    return pa.schema({**columns, "pixels": pa.binary()}, metadata=METADATA)
+
+
+def _write(path: Path, schema: pa.Schema, masks: Iterable[tuple[int, str, Mask]]) -> None:
+    values = ((sample, name, *mask.shape, packed(mask)) for sample, name, mask in masks)
+    rows = [dict(zip(schema.names, each, strict=True)) for each in values]
+    if rows:
+        write_table(path, schema, [pa.RecordBatch.from_pylist(rows, schema)])
 
 
 def _unpacked(pixels: bytes, height: int, width: int) -> Mask:
