@@ -8,7 +8,8 @@ import pytest
 from dovision.report.figures.maps import Maps
 from dovision.report.figures.results import Results
 from dovision.report.report_figure import save_report_figure
-from dovision.report.tables import SPOKEN, escaped, latex_figure, latex_table
+from dovision.report.style import WIDTHS, page_width
+from dovision.report.tables import SPOKEN, escaped, latex_figure, latex_table, table_figure
 from dovision.store.run_record import read_sweep
 
 TABLE = pd.DataFrame(
@@ -45,6 +46,20 @@ def test_a_table_of_many_columns_spans_the_page():
     text = latex_table(pd.DataFrame([list("abcdef")], ["g"], list("abcdef")), "", "wide")
     assert text.startswith(r"\begin{table*}")
     assert text.endswith("\\end{table*}\n")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_picture_of_a_wide_and_long_table_has_a_width_for_print_and_a_page_of_rows(width):
+    cells = [["a name of a detector", *["0.123 [0.100, 0.150]"] * 6] for _ in range(60)]
+    with page_width(width):
+        figure = table_figure(pd.DataFrame(cells, ["group"] * 60, ["name", *(f"metric {n}" for n in range(6))]))
+    assert figure.get_figwidth() == width
+    assert figure.get_figheight() <= 9.5
+    written = [text.get_text() for text in figure.axes[0].texts]
+    assert {f"metric {n}" for n in range(6)} <= set(written)
+    assert written[-1].endswith("more rows in the files .csv and .tex of this name")
+    figure.draw_without_rendering()
+    assert max(text.get_window_extent().x1 for text in figure.axes[0].texts) <= 1.02 * width * figure.dpi
 
 
 def test_no_special_character_is_left_bare():

@@ -178,7 +178,10 @@ def caption(
     missing = "" if frame is None else missing_intervals(frame)
     (first, *_), (count, *_) = _sentences(text) or [""], _sentences(counted) or [""]
     kind = intervals.partition(":")[0]
-    drawn = f"{kind}: 95% intervals" if "95% intervals" in intervals else intervals if kind == "Whiskers" else ""
+    level = re.search(r"each is of ([\d.]+%)", intervals)  # see `selected`
+    drawn = intervals if kind == "Whiskers" else ""
+    if "95% intervals" in intervals:
+        drawn = f"{kind}: {level[1] if level else '95%'} intervals"
     ends = [count.rstrip("."), f"{drawn[:1].lower()}{drawn[1:]}".rstrip(".")]
     short = f"{'; '.join(filter(None, ends))}."
     whole = " ".join(filter(None, [text, setup_sentence(runs), counted, intervals, missing]))

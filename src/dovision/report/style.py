@@ -136,10 +136,16 @@ def _wrapped(axes: Axes, canvas: BboxBase) -> bool:
         beyond = 1.05 if text in (axes.title, axes._left_title) else 1.15  # type: ignore[attr-defined]
         if text.get_text() and (out or length > beyond * space):
             letters = max(map(len, text.get_text().split("\n"))) * min(1.0, space / length)
-            lines = [textwrap.fill(line, max(8, int(letters))) for line in text.get_text().split("\n")]
+            lines = [_filled(line, max(8, int(letters))) for line in text.get_text().split("\n")]
             text.set_text("\n".join(lines))
             found = True
     return found
+
+
+def _filled(line: str, letters: int) -> str:
+    """A line in lines of so many letters, broken between words; of a word that is much longer the end is left out."""
+    words = [word if len(word) <= 1.3 * letters else shortened(word, letters) for word in line.split(" ")]
+    return textwrap.fill(" ".join(words), letters, break_long_words=False)
 
 
 def _thinned(axes: Axes) -> bool:

@@ -88,7 +88,9 @@ def test_another_headline_number_can_be_chosen_and_a_table_copied(open_page, pag
     assert shown.get_by_role("button", name="Copied").count() == 1
 
 
-def test_a_phone_scrolls_down_only(open_page, page_of_factors):
-    page = open_page(page_of_factors)
+@pytest.mark.parametrize("kind", [*KINDS, "maps", "factors", "sweep"])
+def test_a_phone_shows_finding_and_picture_at_once_and_scrolls_down_only(open_page, first_pages, kind):
+    page = open_page(first_pages[kind])
     page.set_viewport_size({"width": 390, "height": 844})
+    assert bottom(page, ".findings .first") < bottom(page, ".lead .plot svg") < 844
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -13,7 +13,7 @@ def test_log_odds_lie_over_the_image_where_probability_is_saturated(sweep, monke
     assert plain.figure.axes[-1].get_ylabel() == "effect on the class"
     monkeypatch.setattr(overlay, "SMALL_ON_PROBABILITY", 1.0)
     (shown,) = Overlay(order=0, most=2).of_run(run)
-    assert "in log-odds since its probability is saturated" in shown.caption.short
+    assert "in log-odds since its probability hardly moves" in shown.caption.short
     assert shown.figure.axes[-1].get_ylabel() == "effect on its log-odds"
     known = read_effects(run.folder, range(3))["log_odds_effect"].astype("float64")
     assert shown.data["value"].isin(known).all()

@@ -339,10 +339,10 @@ def _matrices(run: Run, frame: pd.DataFrame) -> Iterator[ReportFigure]:
         panels, texts = _panels(rows, "fit", {"against clean": "auroc", "against noise": "auroc_noise"})
         text = (
             "Rows: detectors that have seen no attack, then the family of attacks that "
-            f"{display_name(str(name))} was fitted to on validation images; columns: the family of the test images. "
-            "AUROC of successful attacks at all epsilons together, against all clean images and against random-sign "
-            f"noise of the same epsilon; intervals are in the file. {NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. "
-            f"{_SHOWN}"
+            f"{display_name(str(name))} was fitted to on validation images; columns: the family of the test images; "
+            "bold: the best of a column. AUROC of successful attacks at all epsilons together, against all clean "
+            "images and against random-sign noise of the same epsilon; intervals are in the file. "
+            f"{NOISE_CONTROL} All attacks are {NOT_ADAPTIVE}. {_SHOWN}"
         )
         words = caption(text, [run], _n(own), _ONE_SEED)
         figure = heat_maps(panels, texts, "AUROC minus one half", limit=0.5)

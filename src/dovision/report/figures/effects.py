@@ -58,7 +58,8 @@ def _distribution(run: Run) -> ReportFigure:
     parts = [ecdf(rows[MEAN_EFFECT]).assign(condition=condition, images=len(rows)) for condition, rows in groups]
     frame = pd.concat(parts, ignore_index=True)
     others = "all images with noise" if noise else "the attacked images on which the attack succeeded"
-    text = f"All clean images, and {others}."
+    attacked = samples["condition"].nunique() > 1
+    text = f"All clean images, and {others}." if attacked else "All images."
     if silent := [name for name in samples["condition"].unique() if name not in groups.groups]:
         text += f" No attack succeeded at {', '.join(silent)}."
     text += (
@@ -66,7 +67,7 @@ def _distribution(run: Run) -> ReportFigure:
         f"1/10,000 of the largest, or below {RESOLUTION:.0e}, the resolution of float32 probabilities."
     )
     words = caption(text, [run], f"n = {span(frame['images'])} images a line.")
-    title = "Distribution of |expected effect|, clean against attacked"
+    title = f"Distribution of |expected effect|{', clean against attacked' if attacked else ''}"
     return ReportFigure("effect_distribution", title, words, effect_distribution(frame), frame)
 
 

@@ -17,6 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from dovision.findings.number_text import finer, number_text
 from dovision.functional.agreement import OK
 from dovision.functional.geometry import cell_edges, stack
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption, label_names
@@ -70,8 +71,9 @@ class Gallery(FigureComponent):
         boxes, objects = known_boxes(run.folder), read_object_masks(run.folder, chosen)
         boxes = boxes[boxes["sample"].isin(chosen)]
         text = (
-            f"Images and the effect of each unit on the likeliest class; {SIGN}. One scale for all saved images, "
-            f"conditions and classes of the job{f'; {OUTLINES}' if len(boxes) or objects else ''}."
+            f"Images and the effect of each unit on the likeliest class; {SIGN}"
+            f"{f'; {OUTLINES}' if len(boxes) or objects else ''}. "
+            "One scale for all saved images, conditions and classes of the job."
         )
         how = chosen_in_words(run.summary["labels"])
         words = caption(text, [run], f"n = {len(chosen)}, {how}; single images, so no interval.")
@@ -127,7 +129,7 @@ def gallery(
         image, effects = panels[row, column : column + 2]
         picture, facts = pictures[sample, condition], units.iloc[0]
         _picture(image, picture, extent=_edges(picture))
-        text = f"{word}: {shortened(facts['predicted'], 14)} ({facts['control']:.2f})"
+        text = f"{word}: {shortened(facts['predicted'], 14)} ({short_probability(facts['control'])})"
         true = f"\ntrue: {shortened(facts['label'], 18)}" if facts["label"] else ""
         image.set_xlabel(text + true, fontsize=SMALL, loc="left")
         _effects(effects, picture, units, scale, masks)
@@ -142,6 +144,11 @@ def gallery(
     colours = ScalarMappable(scale, EFFECT_COLOURS)
     figure.colorbar(colours, ax=panels, label="effect on the likeliest class", shrink=0.9, aspect=30, pad=0.01)
     return figure
+
+
+def short_probability(value: float) -> str:
+    """A probability below a picture: two places, or what a small one needs."""
+    return number_text(value, finer(".2f", value))
 
 
 def _edges(picture: Picture) -> tuple[int, int, int, int]:

@@ -268,7 +268,7 @@ def _gallery(run: Run, most: int) -> Iterator[ReportFigure]:
     frame = pairs.merge(shown, on=["sample", "class"], how="left")
     pictures = {int(sample): load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)) for sample in pairs["sample"]}
     text = (
-        "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer. Yellow: boxes "
+        "Red: evidence for the class; blue: evidence against it; one scale for all maps of an explainer; yellow: boxes "
         "and masks that speak for the class; light blue: other objects. Images with one come first."
     )
     how = chosen_in_words(run.summary["labels"])

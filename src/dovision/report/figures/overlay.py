@@ -20,7 +20,7 @@ from dovision.findings.map_findings import RIVALS
 from dovision.functional.agreement import OK
 from dovision.functional.effects import CLEAR_ON_LOG_ODDS, SMALL_ON_PROBABILITY
 from dovision.functional.geometry import stack
-from dovision.report.figures.gallery import OUTLINES, on_likeliest, outline_objects
+from dovision.report.figures.gallery import OUTLINES, on_likeliest, outline_objects, short_probability
 from dovision.report.plots import REFERENCE_MAPS
 from dovision.report.report_figure import FigureComponent, ReportFigure, caption
 from dovision.report.style import DIVERGING, EFFECT_COLOURS, LINE, SIGN, SMALL, canvas, shortened, styled
@@ -61,7 +61,7 @@ class Overlay(FigureComponent):
             count = 1
         else:
             panels, limit = self._effects(run)
-            odds = ", in log-odds since its probability is saturated" if panels and "odds" in panels[0].of else ""
+            odds = ", in log-odds since its probability hardly moves" if panels and "odds" in panels[0].of else ""
             what, count = f"Effect of each unit on the likeliest class{odds}, over the image", len(panels)
         if not panels:
             return
@@ -108,7 +108,8 @@ class Overlay(FigureComponent):
             picture, first = load_thumbnail(thumbnail_path(run.folder, sample, CLEAN)), units.iloc[0]
             height, width = picture.shape[:2]
             values = stack(height, width, boxes_of(units), units["effect"].tolist(), 0.0, masks_of(units, masks))
-            title = f"{likeliest_word(run.folder)}: {shortened(first['predicted'], 18)} ({first['control']:.2f})"
+            predicted = f"{shortened(first['predicted'], 18)} ({short_probability(first['control'])})"
+            title = f"{likeliest_word(run.folder)}: {predicted}"
             label = f"\ntrue: {shortened(first['label'], 22)}" if first["label"] != first["predicted"] else ""
             if not first["label"]:
                 label = f"\n{shortened(names[sample], 26)}"
