@@ -43,7 +43,7 @@ GROWTH = 1.1  # of memory from a quarter of the films to the last of them, at mo
 BUFFERS = 600.0  # MB at the end of a run: sums that are held at once, and what is computed of them
 PAGE_SECONDS = 120.0
 LATER = 10.0  # seconds after so many films, at which a kill falls, at most
-EVERY = 0.5  # seconds between two looks at a process
+EVERY = 0.1  # seconds between two looks at a process
 UNLIKE = (".hydra/config.yaml", ".hydra/overrides.yaml")  # which name the output root
 DATASET = f"""# Films of noise, drawn by number.
 _target_: rehearsal.Films
@@ -206,7 +206,9 @@ class Rehearsal:
 
 def flatness(looks: Sequence[Look], films: int) -> tuple[bool, str]:
     """Whether memory and open files stay as they were at a quarter of the films, and a line of them."""
-    at = {share: next(look for look in looks if look.images >= share * films) for share in (0.25, 0.5, 0.75)}
+    at = {share: next((look for look in looks if look.images >= share * films), None) for share in (0.25, 0.5, 0.75)}
+    if None in at.values():
+        raise SystemExit("the run must last long enough to be looked at on its way. Take more films: --films.")
     first = at[0.25]
     measured = max(look.megabytes for look in looks if first.images <= look.images < films)
     most, files = max(look.megabytes for look in looks), max(look.files for look in looks)
