@@ -15,7 +15,8 @@ import dovision as dv
 from dovision.functional.geometry import grid_cell
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.propagation import Propagation, engine_choice
-from dovision.propagation.incremental import Incremental
+from dovision.propagation.graph import Step
+from dovision.propagation.incremental import Incremental, arguments_of
 from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
 from dovision.propagation.plain import Plain
 from dovision.propagation.tracing import trace
@@ -214,3 +215,10 @@ def test_the_choice_at_the_input_takes_two_rows_of_whole_passes(painted, classif
     classifier.register_forward_hook(lambda module, args, logits: rows.append(len(logits)))
     Propagation(classifier, painted(GRID))(batch_of(2, 1, 16, 16))
     assert rows == [2]
+
+
+def test_arguments_are_filled_wherever_steps_stand():
+    one, other = Step("one", torch.relu), Step("other", torch.relu)
+    for args in ((one, 2, (3, 3)), (one, [one, other]), ([one, {"of": other}], 1)):
+        step = Step("step", torch.add, args, {"alpha": other, "kind": "sum"})
+        assert arguments_of(step)(lambda each: each.name) == step.arguments(lambda each: each.name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class Incremental:
         self.stored = self._stored()
         use_in_place(graph, self.stored)
         self.inputs = {step: step.inputs() for step in self.edited_steps}
+        self.arguments = {step: arguments_of(step) for step in self.edited_steps}
         self.clean_last_use = _last_use(graph.steps)
         self.edited_last_use = _last_use(self.edited_steps)
         self.bytes_per_image = 0  # stored by the first clean pass
@@ -115,9 +116,12 @@ class _Pass:
     is_part: bool = False  # of a pass, whose rows are no further taken apart
     peak: int = 0  # bytes of the changed values at a time
 
+    def __post_init__(self) -> None:
+        self.held = sum(map(_nbytes, self.values.values()))  # bytes of the changed values now
+
     def run(self, edit: Patch | Tensor) -> Tensor:
         site = self.engine.graph.site
-        self.values[site] = edit
+        self._hold(site, edit)
         if isinstance(edit, Patch) and almost_all(self.background.site.shape[2:], edit.rows, edit.columns):
             self._full(site)
         return self._from(0)
@@ -131,16 +135,21 @@ class _Pass:
                 parts = self._parts(position)
                 if parts:
                     logits = torch.cat([part._from(position) for part in parts])
-                    self.peak = max(self.peak, sum(map(_nbytes, self.values.values())) + max(p.peak for p in parts))
+                    self.peak = max(self.peak, self.held + max(part.peak for part in parts))
                     return logits
-                args, kwargs = step.arguments(self._full)
+                args, kwargs = self.engine.arguments[step](self._full)
                 result = step.function(*args, **kwargs)
-            self.values[step] = result
-            self.peak = max(self.peak, sum(map(_nbytes, self.values.values())))
+            self._hold(step, result)
+            self.peak = max(self.peak, self.held)
             for dead in self.engine.edited_last_use.get(position, ()):
-                if dead is not self.engine.graph.output:
-                    self.values.pop(dead, None)
+                if dead is not self.engine.graph.output and dead in self.values:
+                    self.held -= _nbytes(self.values.pop(dead))
         return self._full(self.engine.graph.output)
+
+    def _hold(self, step: Step, value: Any) -> None:
+        """Take a value, in the place of the one before if there is one."""
+        self.held += _nbytes(value) - _nbytes(self.values.get(step))
+        self.values[step] = value
 
     def _local(self, step: Step) -> Any:
         """By the operator's rule if the edit is still local there; None if the step must be run in full."""
@@ -173,7 +182,7 @@ class _Pass:
 
         if any(len(self.background.shapes.get(source, ())) != 4 for source in (step, *self.engine.inputs[step])):
             return None
-        args, kwargs = step.arguments(operand)
+        args, kwargs = self.engine.arguments[step](operand)
         return rule(Map(self.background, step, self.image, None, channel_axis), *args, **kwargs)
 
     def _full(self, step: Step) -> Any:
@@ -182,7 +191,7 @@ class _Pass:
             value = self.values[step]
             if isinstance(value, Patch):
                 value = Map(self.background, step, self.image, value, value.channel_axis).full()
-                self.values[step] = value
+                self._hold(step, value)
             return value
         if step in self.background.sizes:
             return self._resized(step)
@@ -201,6 +210,28 @@ class _Pass:
 
         args, kwargs = step.arguments(shape_only)
         return step.function(*args, **kwargs)
+
+
+_Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def arguments_of(step: Step) -> Callable[[Callable[[Step], Any]], _Arguments]:
+    """The step's `arguments`, without a search for steps in each pass where all stand at the top."""
+    places = [place for place, each in enumerate(step.args) if isinstance(each, Step)]
+    names = [name for name, each in step.kwargs.items() if isinstance(each, Step)]
+    others = [each for each in (*step.args, *step.kwargs.values()) if not isinstance(each, Step)]
+    if replace(step, args=tuple(others), kwargs={}).inputs():
+        return step.arguments
+
+    def filled(value: Callable[[Step], Any]) -> _Arguments:
+        args, kwargs = list(step.args), dict(step.kwargs)
+        for place in places:
+            args[place] = value(step.args[place])
+        for name in names:
+            kwargs[name] = value(step.kwargs[name])
+        return tuple(args), kwargs
+
+    return filled
 
 
 def _nbytes(value: Any) -> int:
