@@ -76,12 +76,12 @@ def attack(page: Page) -> Iterator[None]:
         raise RuntimeError("the attack has ended before the strokes.")
     page.locator("#eps").fill("0/255")
     page.locator("#eps").press("Enter")
-    page.wait_for_function("!document.getElementById('attack-state').textContent", timeout=120_000)
+    page.wait_for_selector("#attack-state:empty", state="attached", timeout=120_000)
 
 
 def strokes(page: Page, count: int) -> list[float]:
     """Milliseconds from each of so many strokes to its numbers, with the map of the grid measured already."""
-    page.wait_for_selector("#clean-caption[data-done=true]", timeout=120_000)
+    page.wait_for_selector("#clean-caption[data-done=true]", timeout=600_000)
     before = int(page.locator("#time").get_attribute("data-count") or 0)
     frame = page.locator("#region").bounding_box()
     assert frame is not None
