@@ -20,6 +20,8 @@ from dovision.config.component import Component
 from dovision.store.run_record import read_sweep
 from dovision.training.foreign import check_order, unread
 
+pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
+
 MODEL = ("dataset=digits", "model=torchvision_model", "model.name=resnet18", "model.mean=[0.4]", "model.std=[0.2]")
 FEW = ("evaluation.images=6", "intervention.rows=1", "intervention.columns=2")
 

@@ -32,6 +32,8 @@ from dovision.sweeps import receipts
 from dovision.sweeps.receipts import DONE
 from dovision.sweeps.reuse import decide
 
+pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
+
 SMALL = ("dataset=image_folder", "dataset.classes=[dark,light]", "dataset.shape=[1,16,16]", "model=small_resnet")
 SMALL += ("model.width=2", "training.classifier.epochs=1", "intervention.rows=2", "intervention.columns=2")
 SMALL += ("evaluation.images=4", "evaluation.num_thumbnails=1")

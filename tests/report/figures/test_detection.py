@@ -25,6 +25,8 @@ from dovision.store.run_record import Run
 from dovision.store.tables import CLEAN
 from made_scores import ATTACKS, MADE, write_scores, write_steps
 
+pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
+
 DETECTORS = Detectors(order=0)
 COSTS = {
     "max_softmax": {"passes": 1, "milliseconds": 0.21},

@@ -8,6 +8,8 @@ from dovision.functional.intervals import holm
 from dovision.report.figures.effects import Effects
 from dovision.store.run_record import read_sweep
 
+pytestmark = pytest.mark.slow  # they share a run that takes seconds to make
+
 
 @pytest.fixture(scope="module")
 def runs(sweep):
