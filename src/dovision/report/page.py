@@ -7,7 +7,7 @@ import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,6 +131,7 @@ def render_page(
         lstrip_blocks=True,
     )
     environment.filters["display"] = display_name
+    lead = _lead(overview, details)
     explored = explorer(completed, SizeBudget(PICTURES))
     scripts = ["page.js", *(["explorer.js"] if explored["entries"] else [])]
     style = Markup(style_sheet())
@@ -146,7 +147,8 @@ def render_page(
         mixed=mixed({run.label: run.facts for run in completed}),
         setup=setup_sentence(completed),
         findings=_findings(completed),
-        lead=_lead(overview, details),
+        lead=lead,
+        lead_name=lead.name if lead else "",
         pivots=pivots(by_factors(completed)) if len(completed) > 1 else [],
         heads=METRIC_HEADS,
         **_settings(runs),
@@ -183,9 +185,14 @@ def _findings(runs: Sequence[Run]) -> list[str]:
     return [f"{of}{found.text}" for found in run_findings(runs[0])] if runs else []
 
 
+def _of_job(shown: Shown, one: Details, details: Sequence[Details]) -> Shown:
+    """A figure that names its job where there are several."""
+    return replace(shown, title=f"{shown.title}: {one.label}") if len(details) > 1 else shown
+
+
 def _lead(overview: Sequence[Shown], details: Sequence[Details]) -> Shown | None:
     """The page's first picture: what the first run has found over its images, or else its first figure."""
-    known = [shown for one in details for shown in one.shown if shown.svg]
+    known = [_of_job(shown, one, details) for one in details for shown in one.shown if shown.svg]
     over = [shown for shown in known if shown.name.endswith(OVERLAY)]
     drawn = [shown for shown in overview if shown.svg]
     return next(iter([*over, *known, *drawn]), None)

@@ -319,6 +319,8 @@ def test_it_prints_in_light_with_everything_unfolded(open_page, page_of_sweep):
     assert (page.evaluate(folded), background(page)) == (0, LIGHT)
     assert page.locator("details.job[open]").count() == 1  # those that the reader has unfolded
     assert not page.locator("nav").is_visible()
+    head = "getComputedStyle(document.querySelector('#joblist th'), '::before').content"
+    assert page.evaluate(head) == '"job"'  # without a button, which further pages would leave out
     page.set_viewport_size({"width": 690, "height": 980})  # A4 within its margins
     assert page.evaluate("document.documentElement.scrollWidth") == 690
     page.evaluate("dispatchEvent(new Event('afterprint'))")

@@ -17,7 +17,7 @@
   // Print shows what is folded, but for the jobs that the reader has not unfolded.
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not([open]):not(.job, .job *)")];
+    opened = [...document.querySelectorAll("details:not([open]):not(.job)")];
     for (const one of opened) one.open = true;
   });
   addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
@@ -41,6 +41,7 @@
       const press = document.createElement("button");
       press.type = "button";
       press.textContent = head.textContent;
+      head.dataset.head = press.textContent; // for print, which leaves buttons out of heads on further pages
       head.replaceChildren(press);
       press.addEventListener("click", () => {
         const direction = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
