@@ -58,4 +58,4 @@ def test_runs_whose_factors_read_alike_are_not_put_together():
     runs = [Run(None, "", "completed", {}, job(augmentation=name), {}) for name in ("pgd", "PGD", "PGD")]
     found = alike(runs, apart_from=["seed"])
     assert [len(group) for group in found.values()] == [1, 2]
-    assert list(found) == ["augmentation=pgd", "augmentation=PGD"]
+    assert list(found) == ["augmentation pgd", "augmentation PGD"]
