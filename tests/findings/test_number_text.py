@@ -32,5 +32,6 @@ def test_a_number_has_its_interval_or_a_sign_that_it_has_none(found, text):
 def test_small_effects_have_the_places_that_they_need():
     assert metric_text(MEAN_EFFECT, interval(0.0123, 0.01, 0.02, "")) == "0.0123 [0.0100, 0.0200]"
     assert metric_text(MEAN_EFFECT, interval(0.0000123, 0.00001, 0.00002, "")) == "0.000012 [0.000010, 0.000020]"
+    assert metric_text(MEAN_EFFECT, interval(2.5e-7, 1e-7, 4e-7, "")) == "2.5e-07 [1.0e-07, 4.0e-07]"
     assert metric_text("accuracy", interval(0.5, 0.25, 0.75, "")) == "0.500 [0.250, 0.750]"
     assert metric_text("accuracy", None) == "-"

@@ -16,7 +16,7 @@ from dovision.functional.geometry import grid_cell
 from dovision.models.conv_autoencoder import ConvAutoencoder, insert
 from dovision.propagation import Propagation, engine_choice
 from dovision.propagation.graph import Step
-from dovision.propagation.incremental import Incremental, arguments_of
+from dovision.propagation.incremental import Arguments, Incremental
 from dovision.propagation.kernels.packed_linear import PackedLinear, can_pack
 from dovision.propagation.plain import Plain
 from dovision.propagation.tracing import trace
@@ -221,4 +221,4 @@ def test_arguments_are_filled_wherever_steps_stand():
     one, other = Step("one", torch.relu), Step("other", torch.relu)
     for args in ((one, 2, (3, 3)), (one, [one, other]), ([one, {"of": other}], 1)):
         step = Step("step", torch.add, args, {"alpha": other, "kind": "sum"})
-        assert arguments_of(step)(lambda each: each.name) == step.arguments(lambda each: each.name)
+        assert Arguments.of(step).filled(lambda each: each.name) == step.arguments(lambda each: each.name)

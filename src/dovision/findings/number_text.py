@@ -44,9 +44,11 @@ def finer(form: str, size: float) -> str:
     """The format of numbers of a size: two digits of what would be written as zero or as one of the last place.
 
     Args:
-        form: of other numbers, such as "+.3f".
+        form: of other numbers, such as "+.3f"; "+.1e" suits every size.
         size: of the number, of either sign.
     """
+    if form.endswith("e"):
+        return form
     sign, places = form.rstrip("f").split(".")
     if size == 0 or abs(size) >= 1.5 * 10 ** -int(places):
         return form

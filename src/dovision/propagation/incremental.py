@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
@@ -35,7 +35,7 @@ class Incremental:
         self.stored = self._stored()
         use_in_place(graph, self.stored)
         self.inputs = {step: step.inputs() for step in self.edited_steps}
-        self.arguments = {step: arguments_of(step) for step in self.edited_steps}
+        self.arguments = {step: Arguments.of(step) for step in self.edited_steps}
         self.clean_last_use = _last_use(graph.steps)
         self.edited_last_use = _last_use(self.edited_steps)
         self.bytes_per_image = 0  # stored by the first clean pass
@@ -137,7 +137,7 @@ class _Pass:
                     logits = torch.cat([part._from(position) for part in parts])
                     self.peak = max(self.peak, self.held + max(part.peak for part in parts))
                     return logits
-                args, kwargs = self.engine.arguments[step](self._full)
+                args, kwargs = self.engine.arguments[step].filled(self._full)
                 result = step.function(*args, **kwargs)
             self._hold(step, result)
             self.peak = max(self.peak, self.held)
@@ -182,7 +182,7 @@ class _Pass:
 
         if any(len(self.background.shapes.get(source, ())) != 4 for source in (step, *self.engine.inputs[step])):
             return None
-        args, kwargs = self.engine.arguments[step](operand)
+        args, kwargs = self.engine.arguments[step].filled(operand)
         return rule(Map(self.background, step, self.image, None, channel_axis), *args, **kwargs)
 
     def _full(self, step: Step) -> Any:
@@ -212,26 +212,32 @@ class _Pass:
         return step.function(*args, **kwargs)
 
 
-_Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+class Arguments(NamedTuple):
+    """A step, and where steps stand among its arguments, so that no pass has to search for them; None: deeper."""
 
+    step: Step
+    places: tuple[int, ...] | None
+    names: tuple[str, ...]
 
-def arguments_of(step: Step) -> Callable[[Callable[[Step], Any]], _Arguments]:
-    """The step's `arguments`, without a search for steps in each pass where all stand at the top."""
-    places = [place for place, each in enumerate(step.args) if isinstance(each, Step)]
-    names = [name for name, each in step.kwargs.items() if isinstance(each, Step)]
-    others = [each for each in (*step.args, *step.kwargs.values()) if not isinstance(each, Step)]
-    if replace(step, args=tuple(others), kwargs={}).inputs():
-        return step.arguments
+    @classmethod
+    def of(cls, step: Step) -> Arguments:
+        """The places of a step's arguments."""
+        places = tuple(place for place, each in enumerate(step.args) if isinstance(each, Step))
+        names = tuple(name for name, each in step.kwargs.items() if isinstance(each, Step))
+        others = tuple(each for each in (*step.args, *step.kwargs.values()) if not isinstance(each, Step))
+        deeper = replace(step, args=others, kwargs={}).inputs()
+        return cls(step, None if deeper else places, names)
 
-    def filled(value: Callable[[Step], Any]) -> _Arguments:
-        args, kwargs = list(step.args), dict(step.kwargs)
-        for place in places:
-            args[place] = value(step.args[place])
-        for name in names:
-            kwargs[name] = value(step.kwargs[name])
+    def filled(self, value: Callable[[Step], Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The step's `arguments`, with the value of each step."""
+        if self.places is None:
+            return self.step.arguments(value)
+        args, kwargs = list(self.step.args), dict(self.step.kwargs)
+        for place in self.places:
+            args[place] = value(self.step.args[place])
+        for name in self.names:
+            kwargs[name] = value(self.step.kwargs[name])
         return tuple(args), kwargs
-
-    return filled
 
 
 def _nbytes(value: Any) -> int:
