@@ -398,6 +398,29 @@ def test_what_was_read_before_a_stop_is_taken_up_and_the_same_to_the_byte(tmp_pa
         assert (tmp_path / "stopped" / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
 
 
+class Passing(Shift):
+    """Fails once, after some images, as for want of memory."""
+
+    left = 100
+
+    def run(self, batch, classifier, eps):
+        Passing.left -= len(batch.image)
+        if Passing.left < 0:
+            raise RuntimeError("no memory for now")
+        return super().run(batch, classifier, eps)
+
+
+def test_an_attack_that_failed_for_want_of_something_passing_is_tried_again(tmp_path, monkeypatch):
+    def start():
+        return run(tmp_path, {"shift": Passing([0.2])}, origin={"code": "1"}, checkpoint_every=1)
+
+    monkeypatch.setattr(Passing, "left", 4)
+    with pytest.raises(ValueError, match="detection needs an attack that runs"):
+        start()
+    monkeypatch.setattr(Passing, "left", 100)
+    assert start().record["failed_attacks"] == {}
+
+
 def test_kept_images_of_all_conditions_but_those_that_failed_give_the_same_reads(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     conditions = {"shift": Shift([0.2, 0.01]), "fails": Fails(0.1)}

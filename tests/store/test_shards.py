@@ -97,6 +97,20 @@ def test_the_parts_of_several_devices_are_joined_in_their_order(tmp_path):
     assert pq.read_table(tmp_path / "t.parquet")["sample"].to_pylist() == [0, 1, 2, 3]
 
 
+def test_a_part_without_images_is_not_adopted(tmp_path):
+    parts = []
+    for name, samples in (("one", (0, 1)), ("none", ())):
+        part = opened(tmp_path / name)
+        part.add(2 * bool(samples), rows(*samples), {"passes": len(samples)})
+        part.flush()
+        part.join()
+        parts.append(module.FinishedShard(tmp_path / name, len(samples), {"passes": len(samples)}))
+    whole = opened(tmp_path / "whole")
+    whole.adopt(parts)
+    whole.join()
+    assert pq.read_table(tmp_path / "whole" / "t.parquet")["sample"].to_pylist() == [0, 1]
+
+
 def test_a_damaged_origin_is_no_origin(tmp_path):
     opened(tmp_path, every=1).add(1, rows(0), {})
     (tmp_path / "shards" / "effects" / "0-of-1" / "origin.json").write_text("{")

@@ -61,8 +61,8 @@ def _truth(frame: pd.DataFrame, parts: pd.DataFrame, controls: pd.DataFrame, com
     mapped = frame[frame["explainer"] == compared]
     table = _table(pd.concat([mapped, ranks.assign(**missing, state=OK)]).assign(label=ALL), compared)
     rows = [table[(table["explainer"] != compared) & (table["metric"] == "true_effects")]]
-    areas = parts[["sample", "object", "area"]].drop_duplicates(["sample", "object"])
-    every = pd.concat([parts, controls.merge(areas, on=["sample", "object"])])
+    areas = controls.loc[controls["explainer"] == BOX_AREA, [*_OBJECT, "density"]].rename(columns={"density": "area"})
+    every = pd.concat([parts.drop(columns="area"), controls]).merge(areas, on=_OBJECT, how="left")
     for cases, chosen in ((ALL, every), (CORRECT, every[every["correct"].eq(True)])):
         against = chosen.loc[chosen["explainer"] == compared, [*_OBJECT, "density"]]
         both = chosen.merge(against, on=_OBJECT, suffixes=("", "_reference"), how="left")

@@ -37,6 +37,8 @@ def import_target(target: str) -> Any:
 
 def _child(parent: Any, path: str, name: str) -> Any:
     """The module or attribute of that name; the parent itself if there is none."""
+    if name and parent is not None and hasattr(parent, name):
+        return getattr(parent, name)
     if name and (parent is None or isinstance(parent, ModuleType)):
         full = f"{path}.{name}" if path else name
         try:
@@ -44,7 +46,7 @@ def _child(parent: Any, path: str, name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name != full:
                 raise ImportError(f"{full} imports {error.name}, which Python does not find") from error
-    return getattr(parent, name, parent)
+    return parent
 
 
 def _missing(parent: Any, path: str, name: str) -> str:
@@ -53,7 +55,7 @@ def _missing(parent: Any, path: str, name: str) -> str:
     if parent is None:
         return f"there is no module {name!r}. {_where_to_look(name)}"
     folders = list(map(str, getattr(parent, "__path__", [])))
-    known = [*(each.name for each in pkgutil.iter_modules(folders)), *dir(parent)]
+    known = dict.fromkeys([*(each.name for each in pkgutil.iter_modules(folders)), *dir(parent)])
     place = f"{path} ({folders[0]})" if folders else path
     return f"{place} has no {name!r}.{checks.suggestion(name, [each for each in known if each[:1] != '_'])}"
 

@@ -86,12 +86,22 @@ class Decoding:
         _one_frame(number)
         return self._of_pil(images.decode(data), channels)
 
+    def is_dark(self, path: Path, image: Tensor) -> bool:
+        """Return whether no pixel of a file of 16 bits, read without a window, lies above a sixteenth of the range."""
+        if self.window is not None or image.max() > 1 / 16 or nifti.is_nifti(path.name):
+            return False
+        data = _bytes(path)
+        return not dicom.is_dicom(path.name, data) and _is_deep(images.decode(data))
+
     def _of_pil(self, image: Image.Image, channels: int) -> Tensor:
-        deep = image.mode == "F" or image.mode.startswith("I")
-        if self.window is not None and deep:
+        if self.window is not None and _is_deep(image):
             values = np.asarray(_upright(image), dtype=np.float64)
             return _tensor(dicom.window_values(values, *self.window), channels)
         return _channels(_known(image), channels)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode == "F" or image.mode.startswith("I")
 
 
 def decoded_size(data: bytes, name: str = "") -> tuple[int, int]:

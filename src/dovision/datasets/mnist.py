@@ -102,7 +102,7 @@ def _read(raw: Path, archive: str, download: bool) -> Tensor:
             path.write_bytes(files.unzipped(zipped, _MAX_BYTES))
         try:
             return read_image_file(str(path)) if axes == 3 else read_label_file(str(path))
-        except (AssertionError, RuntimeError, ValueError, KeyError) as error:  # of whatever is in the file
+        except (AssertionError, RuntimeError, TypeError, ValueError, KeyError) as error:  # of whatever is in the file
             raise ValueError(
                 f"{path.name} in {raw} must be a whole IDX file of bytes with {axes} axes, got something else. Delete "
                 "it and fetch it again."

@@ -204,7 +204,7 @@ class Table(FileImages):
         if 2 * sum(dark) > len(dark):
             log.warning(
                 "%d of %d images have no value above a sixteenth of their range, such as %s in row %s: if they are of "
-                "12 bits in files of 16, set 'dataset.window=[2048,4096]'",
+                "12 bits in files of 16, set 'dataset.window=[2048,4096]', the centre and width of what becomes [0, 1]",
                 sum(dark),
                 len(dark),
                 rows.cells[NAME].iloc[dark.index(True)],

@@ -193,22 +193,26 @@ class Detection(Evaluation):
         for name in self.attacks.keys() - self.failed.keys():
             self.queries[name].update(len(batch.image))
         self.progress.advance(len(batch.image))
-        return {name: pa.concat_batches(parts) for name, parts in rows.items()}
+        schemas = self.shards.schemas
+        return {name: pa.concat_batches(parts or [_no_rows(schemas[name])]) for name, parts in rows.items()}
 
     def _state(self) -> dict[str, Any]:
         """What is known of all images so far, from which a later start resumes."""
         return {
             "health": plain_state(self.health),
             "queries": {name: plain_state(counted) for name, counted in self.queries.items()},
-            "milliseconds": self.milliseconds,
-            "failed": self.failed,
+            "milliseconds": dict(self.milliseconds),
+            "failed": dict(self.failed),
         }
 
     def _load_state(self, state: Mapping[str, Any]) -> None:
         load_plain_state(self.health, state["health"])
+        self.health.update(torch.zeros(0))  # a metric that was never updated warns
         for name, counted in self.queries.items():
             load_plain_state(counted, state["queries"][name])
+            counted.update(0)
         self.milliseconds, self.failed = dict(state["milliseconds"]), dict(state["failed"])
+        self._require_attacks()
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.lost and self.whole:
@@ -285,3 +289,7 @@ class Detection(Evaluation):
         started = time.perf_counter()
         self._read(detector, copy)
         return 1000 * (time.perf_counter() - started) / len(batch.image)
+
+
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pylist([], schema=schema)

@@ -154,12 +154,12 @@ class EffectEvaluation(Evaluation):
         }
 
     def _approximation(self) -> dict[str, Any]:
-        """The approximation of effects and its mean agreement with exact ones so far; nothing of exact effects."""
-        if self.approximate is None:
+        """The approximation, and its mean agreement with exact effects in the condition where that is least."""
+        if self.approximate is None or not self.agreement:
             return {}
-        of, rank_correlation, top_overlap = self.agreement
-        means = {"rank_correlation": rank_correlation / max(1, of), "top_overlap": top_overlap / max(1, of)}
-        return {"approximation": {"method": self.approximate, **means}}
+        ranks, overlaps = zip(*(_means(sums) for sums in self.agreement.values()), strict=True)
+        least = {"rank_correlation": min(ranks), "top_overlap": min(overlaps)}
+        return {"approximation": {"method": self.approximate, **least}}
 
     @property
     def attack_facts(self) -> dict[str, Any]:
@@ -180,7 +180,7 @@ class EffectEvaluation(Evaluation):
             )
         measured = (self.measured or self.classifier).to(pl_module.device)
         self.propagation = Propagation(measured, self.intervention, self.chunk, self.approximate)
-        self.agreement = [0.0, 0.0, 0.0]  # images in a condition, and sums over them of both numbers
+        self.agreement: dict[str, list[float]] = {}  # by condition: images, and sums over them of both numbers
         self.has_latents = self.intervention.site == CODE and has_dictionary(measured)
         self.forward_passes = self.skipped_edits = 0
         self.queries, self.health = Queries(self.attack), GradientHealth()
@@ -268,8 +268,9 @@ class EffectEvaluation(Evaluation):
             counts = torch.tensor([self.forward_passes, self.skipped_edits], device=pl_module.device)
             reduced = trainer.strategy.reduce(counts, reduce_op="sum")  # waits for all, too
             self.forward_passes, self.skipped_edits = reduced.tolist()
-            agreement = torch.tensor(self.agreement, device=pl_module.device)
-            self.agreement = trainer.strategy.reduce(agreement, reduce_op="sum").tolist()
+            for name, sums in self.agreement.items():
+                agreement = torch.tensor(sums, device=pl_module.device)
+                self.agreement[name] = trainer.strategy.reduce(agreement, reduce_op="sum").tolist()
         for approximation in self._approximation().values():
             log.info("effects are approximate: %s", ", ".join(f"{name} {n}" for name, n in approximation.items()))
         if trainer.is_global_zero:
@@ -297,7 +298,7 @@ class EffectEvaluation(Evaluation):
         counts = {name: value for name, value in self.pass_facts.items() if name != "approximation"}
         return {
             **counts,
-            "agreement": self.agreement,
+            "agreement": dict(self.agreement),
             "health": plain_state(self.health),
             "queries": plain_state(self.queries),
         }
@@ -306,7 +307,7 @@ class EffectEvaluation(Evaluation):
         if state:
             self.forward_passes, self.skipped_edits = state["forward_passes"], state["skipped_edits"]
             self.propagation.allowance.limit = state["chunk_limit"]
-            self.agreement = list(state["agreement"])
+            self.agreement = dict(state["agreement"])
             load_plain_state(self.health, state["health"])
             load_plain_state(self.queries, state["queries"])
             self.health.update(torch.zeros(0))  # a metric that was never updated warns
@@ -329,7 +330,7 @@ class EffectEvaluation(Evaluation):
         outcome = self.propagation(condition.batch, self._count)
         measurable(outcome.treated, "logits after the intervention")
         if outcome.approximation is not None:
-            self._check_agreement(outcome.approximation)
+            self._check_agreement(condition.name, outcome.approximation)
         self.skipped_edits += outcome.skipped
         of_edit = 1 if self.intervention.through is None else 2  # forward passes
         self.progress.advance(of_edit * outcome.skipped)
@@ -338,12 +339,12 @@ class EffectEvaluation(Evaluation):
             return outcome._replace(control=condition.logits)
         return outcome
 
-    def _check_agreement(self, found: Approximation) -> None:
-        """Refuse the approximation by the images of all conditions so far."""
+    def _check_agreement(self, condition: str, found: Approximation) -> None:
+        """Refuse the approximation by all images of the condition so far."""
         numbers = len(found.exact), found.rank_correlation.sum().item(), found.top_overlap.sum().item()
-        self.agreement = [before + own for before, own in zip(self.agreement, numbers, strict=True)]
-        of, *sums = self.agreement
-        check_agreement(*(each / of for each in sums))
+        before = self.agreement.get(condition, [0.0, 0.0, 0.0])
+        self.agreement[condition] = [one + own for one, own in zip(before, numbers, strict=True)]
+        check_agreement(*_means(self.agreement[condition]))
 
     def _regions(self, condition: Condition, units: int) -> Regions:
         """Where each unit lies in each image; None where it does not."""
@@ -432,3 +433,9 @@ class EffectEvaluation(Evaluation):
     def _count(self, passes: int) -> None:
         self.forward_passes += passes
         self.progress.advance(passes)
+
+
+def _means(sums: Sequence[float]) -> tuple[float, float]:
+    """Of both numbers of agreement, from how many images there are, and the sums."""
+    of, rank_correlation, top_overlap = sums
+    return rank_correlation / of, top_overlap / of

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dovision.analysis.average_effect import at_level, average_effects
+from dovision.analysis.mask_effects import MASK_PLACES, mask_contrasts
 from dovision.analysis.object_effects import TAG
 from dovision.analysis.object_units import effects_over_objects
 from dovision.findings.finding import (
@@ -92,8 +93,15 @@ def _masks(run: Run) -> Iterator[Finding]:
     rows = [row for row in run.summary.get("mask_contrasts", []) if row["condition"] == CLEAN]
     if not rows:
         return
+    level = level_of_selected(1, len(rows))
+    if len(rows) > 1:
+        frame = mask_contrasts(run.folder, level)
+        frame = frame[frame["condition"] == CLEAN].astype(object)
+        rows = frame.where(frame.notna(), None).to_dict("records")
     row = max(rows, key=lambda row: row["inside"] or 0)
-    what = f"The effect of do({row['mask']}{_fill(run)}) on P({row['class']}), {row['inside']:.3f} in size,"
+    among = f"the largest of {len(rows):,}, so {level_text(level)}; " if len(rows) > 1 else ""
+    size = {name: number_text(row[name], finer(".3f", row[name])) for name in MASK_PLACES if row[name] is not None}
+    what = f"The effect of do({row['mask']}{_fill(run)}) on P({row['class']}), {size['inside']} in size,"
     others = {"moved": "the mask moved elsewhere", "outside": "all outside it"}
     for name, words in others.items():
         column = f"minus_{name}"
@@ -101,8 +109,8 @@ def _masks(run: Run) -> Iterator[Finding]:
             continue
         is_ = {1: "is larger than", -1: "is smaller than", 0: "is not shown to differ from"}[direction(row, column)]
         images, number = row[f"{column}_images"], f"inside minus {name} {in_brackets(row, column)}"
-        text = f"{what} {is_} that of {words}, {row[name]:.3f}"
-        text = f"{text} ({number}, paired; n = {images:,} images, {row['clusters']:,} groups)."
+        text = f"{what} {is_} that of {words}, {size[name]}"
+        text = f"{text} ({among}{number}, paired; n = {images:,} images, {row['clusters']:,} groups)."
         yield finding(f"mask_{column}", text, row, images, column)
 
 

@@ -36,7 +36,8 @@ def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
     if pd.isna(low):
         text = number_text(estimate, finer(form, estimate))
         return text if reason == "" else f"{text} [-]"
-    form = finer(form, estimate if low * high > 0 else max(map(abs, (estimate, low, high))))
+    sizes = sorted(map(abs, (estimate, low, high)))
+    form = finer(form, sizes[0] if low * high > 0 else sizes[-1])
     return f"{number_text(estimate, form)} [{number_text(low, form)}, {number_text(high, form)}]"
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from dovision.findings.number_text import HEADLINE_METRICS, metric_text, number_form
+from dovision.findings.number_text import HEADLINE_METRICS, finer, metric_text, number_form
 from dovision.store.config_diff import natural
 from dovision.store.display_names import METRIC_HEADS, value_text
 from dovision.store.factors import SEED_KEY, factor_heads
@@ -116,7 +116,7 @@ def sweep_sentences(frame: pd.DataFrame) -> list[str]:
 def cell_text(row: Any) -> str:
     """A number of `by_factors`: of one seed with its interval, of several with their standard deviation and number."""
     if row["seeds"] > 1:
-        form = number_form(row["metric"], row["estimate"])
+        form = finer(number_form(row["metric"], row["estimate"]), row["sd"] if row["sd"] > 0 else 0.0)
         return f"{row['estimate']:{form}} ± {row['sd']:{form}} (n = {row['seeds']} seeds)"
     return metric_text(row["metric"], {"estimate": row["estimate"], "low": row["low"], "high": row["high"]})
 

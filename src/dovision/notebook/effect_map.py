@@ -166,6 +166,11 @@ def effect_map(
         found = outcome.approximation
         if found is not None:
             check_agreement(*found.means)
+            if chosen is not None and not torch.equal(chosen.to(predicted), outcome.control.argmax(-1).to(predicted)):
+                raise ValueError(
+                    f"approximate={approximate} is checked on the most probable class alone, got another target. "
+                    "Leave one of them out."
+                )
         logit_checks.measurable(outcome.treated, "logits after the intervention")
         control = task.probability(outcome.control)
         effect = effects.effect(task.probability(outcome.treated), control.unsqueeze(1).expand_as(outcome.treated))

@@ -96,8 +96,12 @@ def known_site(classifier: Classifier, intervention: Intervention, shape: Shape)
     return sites[key]
 
 
-def choose_engine(known: KnownSite, plain: Plain, intervention: Intervention, context: Context) -> Incremental | Plain:
+def choose_engine(
+    known: KnownSite, plain: Plain, intervention: Intervention, context: Context
+) -> Incremental | Plain | None:
     """The engine that takes least time by its operations, if it agrees with the plain pass on the middle unit.
+
+    None if the image has no unit.
 
     The incremental one is taken where it saves a tenth of the multiply-adds of whole passes, counted on that unit, or
     as much by faster kernels: a clock would choose now one, now the other, and the last bits of the outcome with it.
@@ -119,7 +123,7 @@ def choose_engine(known: KnownSite, plain: Plain, intervention: Intervention, co
     shape = known.shape = tuple(value.shape[1:]) if value is not None else known.shape or ()
     streams = all_pairs(intervention, intervention.units(shape), context.batch.sample.tolist(), shape)
     if not streams:
-        return plain
+        return None
     pairs = streams[0].chosen(np.full(2, len(streams[0]) // 2))  # twice, so that edits outnumber the images
     region = None if pairs.box is None else tuple(pairs.box[0].tolist())
     if region not in known.chosen:

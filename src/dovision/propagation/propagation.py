@@ -82,6 +82,11 @@ class Propagation:
             checks.choice("approximate", approximate, (FROZEN_SCALES,))
             if intervention.second or intervention.through or intervention.shortens:
                 raise ValueError(f"approximate={approximate} is for interventions at one site. Leave it out.")
+            if classifier.task.multilabel:
+                raise ValueError(
+                    f"approximate={approximate} is checked on the most probable class alone, got a multilabel "
+                    "classifier. Leave it out."
+                )
         self._reference_passes: int | None = None  # not counted yet; None before they were made
         _refuse_batch_statistics(classifier)
 
@@ -93,15 +98,37 @@ class Propagation:
 
     @torch.no_grad()
     def prepare(self, batch: Batch) -> Incremental | Plain:
-        """The engine, chosen once, by the first image of the first batch."""
+        """The engine, chosen once, by the first image that has a unit."""
         if self.engine is None:
             with evaluating(self.classifier):
                 self.engine = plain = self.plain(batch)
                 if type(plain) is Plain and self._known is not None:  # the others have no faster engine
-                    first = self.context(plain, batch.rows(slice(0, 1)))
-                    self.engine = choose_engine(self._known, plain, self.intervention, first)
-            self.allowance.fit_images(self.engine.bytes_per_image, batch.image.device)
+                    self.engine = self._chosen(plain, batch)
+                if self.engine is None:  # no image has a unit
+                    return plain
+            stored = self.engine.bytes_per_image
+            if self.approximate is not None and self._known is not None:
+                stored = max(stored, self._stored_by_approximation(batch.image[:1]))
+            self.allowance.fit_images(stored, batch.image.device)
         return self.engine
+
+    def _stored_by_approximation(self, image: Tensor) -> int:
+        """Bytes per image."""
+        assert self._known is not None
+        frozen = frozen_engine(self._known, self.classifier, image)
+        if not frozen.bytes_per_image:
+            with evaluating(self.classifier):
+                frozen.clean(image)
+        return frozen.bytes_per_image
+
+    def _chosen(self, plain: Plain, batch: Batch) -> Incremental | Plain | None:
+        """The engine, by the first image that has a unit; None if none has."""
+        assert self._known is not None
+        for row in range(len(batch.image)):
+            first = self.context(plain, batch.rows(slice(row, row + 1)))
+            if (found := choose_engine(self._known, plain, self.intervention, first)) is not None:
+                return found
+        return None
 
     def plain(self, batch: Batch) -> Plain:
         """Whole forward passes, with the site's value as the intervention sees it, found by the first batch."""
@@ -187,7 +214,7 @@ class Propagation:
         return Outcome(units, control, treated, sum(part.skipped for part in parts), approximation)
 
     def _part(self, engine: Incremental | Plain, batch: Batch, progress: Callable[[int], None]) -> Outcome:
-        if self.approximate is None or self._known is None:
+        if self.approximate is None or self._known is None or self.engine is None:
             return self._passes(engine, batch, progress)
         task = self.classifier.task
         rough = self._passes(frozen_engine(self._known, self.classifier, batch.image[:1]), batch, progress)

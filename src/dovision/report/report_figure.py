@@ -180,7 +180,7 @@ def caption(
     kind = intervals.partition(":")[0]
     level = re.search(r"each is of ([\d.]+%)", intervals)  # see `selected`
     drawn = intervals if kind == "Whiskers" else ""
-    if "95% intervals" in intervals:
+    if "95% intervals" in intervals.partition(";")[0]:
         drawn = f"{kind}: {level[1] if level else '95%'} intervals"
     ends = [count.rstrip("."), f"{drawn[:1].lower()}{drawn[1:]}".rstrip(".")]
     short = f"{'; '.join(filter(None, ends))}."
@@ -220,8 +220,8 @@ def _approximation(runs: Sequence[Run]) -> list[str]:
         return []
     ranks, overlap = (min(each[number] for each in found) for number in ("rank_correlation", "top_overlap"))
     return [
-        f"effects approximate ({found[0]['method']}): estimated rank correlation with exact ones {ranks:.3f}, "
-        f"overlap of the top decile {overlap:.3f}"
+        f"effects approximate ({found[0]['method']}): estimated rank correlation with exact ones on the most "
+        f"probable class {ranks:.3f}, overlap of the top decile {overlap:.3f}"
     ]
 
 

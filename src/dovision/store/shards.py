@@ -120,6 +120,7 @@ class Shards:
 
         Those that are finished here already stay, if they are all of them; else they give way.
         """
+        parts = [part for part in parts if part.images]
         ends = np.cumsum([part.images for part in parts]).tolist()
         if self.done == ends[-1]:
             return

@@ -153,8 +153,8 @@ def _parameters(where: str, target: str) -> tuple[Collection[str] | None, Collec
     try:
         parameters = inspect.signature(import_target(target)).parameters.values()
     except Exception as error:  # whatever the import of a foreign module raises
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        end = "" if reason[-1] in ".?" else "."
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        end = "" if reason.endswith((".", "?")) else "."
         raise ValueError(f"{where}._target_ must be a class or function, got {target}: {reason}{end}") from error
     positional, keyword = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     named = [each for each in parameters if each.kind not in (positional, keyword)]

@@ -97,6 +97,10 @@ def _check(
     size: npt.NDArray[np.float64],
     given: npt.NDArray[np.bool_],
 ) -> None:
+    if given.any() and (edges[given] <= 1).all():
+        manifest.refuse(
+            columns[2], given, "in pixels of the files", "All boxes lie in [0, 1], as shares of the image do."
+        )
     for axis, (start, end) in enumerate(((0, 2), (1, 3))):
         length = size[:, 1 - axis]
         empty = given & ~(edges[:, end] > edges[:, start])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -95,19 +95,29 @@ def named_rows(manifest: Manifest, path: str, number: str | None, root: Path) ->
     if number is not None:
         numbers = cell_numbers(manifest, number, "a whole number from 0 on", whole=True)
     slices = [None if np.isnan(each) else int(each) for each in numbers]
-    posix = [_name(cell, root) for cell in cells]
+    posix = _names(cells, root)
     names = [name if own is None else f"{name}#{own}" for name, own in zip(posix, slices, strict=True)]
     files = [str(root / cell) for cell in cells]
     made = manifest.cells.assign(**{NAME: names, FILE: files, NUMBER: pd.Series(slices, cells.index, dtype=object)})
     return manifest._replace(cells=made)
 
 
-def _name(cell: str, root: Path) -> str:
-    """The one name of a file, however its path is written: relative to the root, or whole where it lies elsewhere."""
-    whole = Path(os.path.normpath(root / cell))
-    if Path(cell).is_absolute() and not whole.is_relative_to(root):
-        return whole.as_posix()
-    return Path(os.path.relpath(whole, root)).as_posix()
+def _names(cells: Iterable[str], root: Path) -> list[str]:
+    """The one name of each file, however its path is written: as in the first row that has it.
+
+    It is relative to the root, or whole where the path is, and lies elsewhere.
+    """
+    folders: dict[Path, Path] = {}  # where they really lie, by their path
+    first: dict[Path, str] = {}
+    for cell in (names := list(cells)):
+        written = root / cell
+        if written.parent not in folders:
+            folders[written.parent] = Path(os.path.realpath(written.parent))
+        real = folders[written.parent] / written.name
+        whole = real if ".." in Path(cell).parts else Path(os.path.normpath(written))
+        elsewhere = Path(cell).is_absolute() and not whole.is_relative_to(root)
+        first.setdefault(real, whole.as_posix() if elsewhere else Path(os.path.relpath(whole, root)).as_posix())
+    return [first[folders[(root / cell).parent] / (root / cell).name] for cell in names]
 
 
 def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
@@ -236,7 +246,7 @@ def checked_files(
             if decode:
                 image = decoding.pixels(own, channels, number)
                 height, width = image.shape[1:]
-                header = header._replace(height=height, width=width, dark=bool(image.max() <= 1 / 16))
+                header = header._replace(height=height, width=width, dark=decoding.is_dark(own, image))
             return header
         except FileNotFoundError:
             meant = _meant(cells[path].iloc[place], root)

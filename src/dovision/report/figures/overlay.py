@@ -67,7 +67,7 @@ class Overlay(FigureComponent):
             return
         known = any(len(panel.boxes) or panel.masks for panel in panels)
         named = any("\ntrue: " in panel.title for panel in panels)
-        wrong = "; true: where another is predicted" if named else ""
+        wrong = "; true: where the predicted class alone is not all that is true" if named else ""
         text = f"{what}; {SIGN}{f'; {OUTLINES}' if known else ''}{wrong}."
         how = chosen_in_words(run.summary["labels"])
         pictures = f"n = {count} {'picture' if count == 1 else 'pictures'}"
