@@ -77,10 +77,10 @@ def test_what_may_run_code_or_never_end_is_named_nowhere_else(name):
     known = {"torch.load": "io/sealed.py", "Image.open": "io/images.py", "yaml.load": "io/text_files.py"}
     known |= {"pickle.loads": "sweeps/jobs.py"}  # of what it has pickled itself, in memory
     trees = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
-    called = {
-        (file, ast.unparse(node.func))
+    named = {
+        (file, ast.unparse(node))
         for file, tree in trees.items()
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
+        if isinstance(node, ast.Attribute)
     }
-    assert {file for file, function in called if function == name} == ({known[name]} if name in known else set())
+    assert {file for file, function in named if function == name} == ({known[name]} if name in known else set())
