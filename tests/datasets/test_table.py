@@ -142,14 +142,25 @@ def test_truth_values_are_read_as_pandas_writes_them(root):
 
 def test_a_file_has_one_name_however_its_path_is_written(root):
     before = open_table(root)
+    (root.parent / "link").symlink_to(root)
     for row, path in (
         (2, str(root.resolve() / "images" / "0.png")),
         (3, ".//images/1.png"),
         (4, "masks/../images/2.png"),
+        (5, str(root.parent / "link" / "images" / "3.png")),
     ):
         with_cell(root, row, "path", path)
     assert open_table(root).records["name"].tolist() == before.records["name"].tolist()
     assert open_table(root).content == before.content
+
+
+def test_boxes_that_are_shares_of_the_image_are_refused_whatever_they_round_to(root):
+    table = pd.read_csv(root / "metadata.csv", dtype=str)
+    boxed = table["left"].notna()
+    for edge, share in {"left": "0.2", "top": "0.1", "right": "0.8", "bottom": "0.9"}.items():
+        table.loc[boxed, edge] = share
+    table.to_csv(root / "metadata.csv", index=False)
+    assert "must be in pixels of the files, got '0.8'" in refusal(root)
 
 
 def test_films_of_12_bits_in_files_of_16_are_warned_of_unless_a_window_is_set(root, caplog):

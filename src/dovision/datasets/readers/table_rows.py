@@ -107,17 +107,22 @@ def _names(cells: Iterable[str], root: Path) -> list[str]:
 
     It is relative to the root, or whole where the path is, and lies elsewhere.
     """
-    folders: dict[Path, Path] = {}  # where they really lie, by their path
-    first: dict[Path, str] = {}
-    for cell in (names := list(cells)):
-        written = root / cell
-        if written.parent not in folders:
-            folders[written.parent] = Path(os.path.realpath(written.parent))
-        real = folders[written.parent] / written.name
-        whole = real if ".." in Path(cell).parts else Path(os.path.normpath(written))
-        elsewhere = Path(cell).is_absolute() and not whole.is_relative_to(root)
-        first.setdefault(real, whole.as_posix() if elsewhere else Path(os.path.relpath(whole, root)).as_posix())
-    return [first[folders[(root / cell).parent] / (root / cell).name] for cell in names]
+    base, own = str(root), os.path.realpath(root)
+    folders: dict[str, str] = {}  # where they really lie, by their path
+    first: dict[str, str] = {}
+    names = []
+    for cell in cells:
+        folder, file = os.path.split(os.path.join(base, cell))
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        real = os.path.join(folders[folder], file)
+        if real not in first:
+            inside = real.startswith(os.path.join(own, ""))
+            whole = real if inside or ".." in Path(cell).parts else os.path.normpath(os.path.join(base, cell))
+            name = whole if os.path.isabs(cell) and not inside else os.path.relpath(whole, own if inside else base)
+            first[real] = name.replace(os.sep, "/")
+        names.append(first[real])
+    return names
 
 
 def one_row_an_image(manifest: Manifest, path: str) -> Manifest:
