@@ -151,7 +151,7 @@ def test_the_page_warns_of_what_the_numbers_do_not_say(page):
 def test_the_numbers_behind_a_figure_travel_with_the_page(page):
     link = re.search(r'href="data:text/csv;base64,([^"]+)" download="effect_against_epsilon.csv"', page)
     csv = base64.b64decode(html.unescape(link[1])).decode()
-    assert csv.splitlines()[0] == "job,condition,eps,mean,low,high,reason,images,seeds"
+    assert csv.splitlines()[0] == "job,condition,eps,mean,low,high,reason,sd,images,seeds"
     assert len(csv.splitlines()) == 10
 
 

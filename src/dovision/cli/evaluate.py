@@ -23,7 +23,7 @@ from dovision.evaluation.maps import MapEvaluation
 from dovision.evaluation.test_images import shard_samples, test_samples
 from dovision.findings.headline_numbers import numbers
 from dovision.functional.norms import condition_name
-from dovision.interfaces import Attack, Intervention
+from dovision.interfaces import Attack, Images, Intervention
 from dovision.runtime.outcomes import ImagesLost
 from dovision.runtime.progress import DISPLAY
 from dovision.store.job_shards import SHARD, ShardsLacking, check_complete, finished_shards, missing_shards
@@ -108,14 +108,15 @@ def _evaluate(settings: EvaluateSettings) -> None:
         fitted = callbacks.networks(settings, images, code, own.loggers)
         networks = {name: stage.classifier for name, stage in fitted.items()}
         facts = {**around, **model_cache.facts(images, fitted)}
+        rows_depend_on = origin(facts)
 
         DISPLAY.step("effects")
         shards = settings.evaluation.shards
-        merged = finished_shards(run.path, shards, origin(facts)) if settings.evaluation.is_merged else None
+        merged = finished_shards(run.path, shards, rows_depend_on) if settings.evaluation.is_merged else None
         evaluation = callbacks.effect_evaluation(
-            settings, run.path, images, networks, intervention, attack, origin(facts), merged
+            settings, run.path, images, networks, intervention, attack, rows_depend_on, merged
         )
-        maps = callbacks.map_evaluation(settings, run.path, images, of_job, networks, origin(facts), merged)
+        maps = callbacks.map_evaluation(settings, run.path, images, of_job, networks, rows_depend_on, merged)
         trainer = make_trainer(
             settings.trainer,
             [evaluation, *maps, StopAfterBatch(own.stop), *callbacks_of_tests(settings.callbacks)],
@@ -129,12 +130,7 @@ def _evaluate(settings: EvaluateSettings) -> None:
         trainer.test(ClassifierUnderTest(networks[CLASSIFIER]), datamodule=data, verbose=False)
 
         if trainer.is_global_zero:
-            boxes = images.boxes(settings.evaluation.split)
-            write_boxes(run.path, boxes[boxes["sample"].isin(samples)])
-            masked = (samples if maps else sorted(pictured_samples(run.path))) if images.mask_names else ()
-            write_object_masks(
-                run.path, ((sample, images.masks(settings.evaluation.split, sample)) for sample in masked)
-            )
+            _write_objects(run.path, images, settings.evaluation.split, samples, bool(maps))
             passes = {**evaluation.pass_facts, **evaluation.attack_facts}
             found = measured_samples(run.path, [CLEAN, *map(condition_name, attack.eps)])
             run.record({**passes, **facts, "images": len(found), **_place(settings, evaluation, maps)})
@@ -143,10 +139,10 @@ def _evaluate(settings: EvaluateSettings) -> None:
                 raise ImagesLost(f"{least} of {len(samples)} test images were measured")
             if detection_setup is not None:
                 DISPLAY.step("detection")
-                found_out = callbacks.run_detection(
-                    settings, run.path, images, networks, detection_setup, own.loggers, origin(facts)
+                detected = callbacks.run_detection(
+                    settings, run.path, images, networks, detection_setup, own.loggers, rows_depend_on
                 )
-                run.record(found_out)
+                run.record(detected)
             for each in maps:
                 run.record({"seconds_per_map": each.seconds_per_map, "passes_per_map": each.passes_per_map})
             DISPLAY.step("summary")
@@ -157,6 +153,14 @@ def _evaluate(settings: EvaluateSettings) -> None:
                 for line in comparison_lines(compared):
                     log.info(line)
     print_headlines(run.path)
+
+
+def _write_objects(folder: Path, images: Images, split: str, samples: Sequence[int], explained: bool) -> None:
+    """Write the boxes of known objects of samples, and their masks: of all that are explained, or of those pictured."""
+    boxes = images.boxes(split)
+    write_boxes(folder, boxes[boxes["sample"].isin(samples)])
+    masked = (samples if explained else sorted(pictured_samples(folder))) if images.mask_names else ()
+    write_object_masks(folder, ((sample, images.masks(split, sample)) for sample in masked))
 
 
 def _check_shards(run: RunDirectory, settings: EvaluateSettings) -> None:

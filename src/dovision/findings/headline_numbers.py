@@ -54,7 +54,8 @@ def pool_seeds(frame: pd.DataFrame, point: Sequence[str]) -> pd.DataFrame:
         point: the columns in which points differ.
 
     Returns:
-        A row a point: its columns, mean, low and high (of one seed its interval), reason, images (the fewest), seeds.
+        A row a point: its columns, mean, low and high (of one seed its interval), reason, sd over seeds (nan of one),
+        images (the fewest), seeds.
     """
     points = frame.drop_duplicates([*point, "seed"]).groupby(list(point), sort=False, as_index=False)
     firsts: dict[str, Any] = {name: (name, "first") for name in ("low", "high", "reason")}
@@ -64,7 +65,7 @@ def pool_seeds(frame: pd.DataFrame, point: Sequence[str]) -> pd.DataFrame:
     pooled["low"] = pooled["low"].mask(several, pooled["mean"] - pooled["sd"])
     pooled["high"] = pooled["high"].mask(several, pooled["mean"] + pooled["sd"])
     pooled["reason"] = pooled["reason"].mask(several, "")
-    return pooled.drop(columns="sd")
+    return pooled
 
 
 def result_texts(frame: pd.DataFrame) -> dict[str, list[str]]:

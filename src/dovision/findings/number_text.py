@@ -36,9 +36,10 @@ def interval_text(interval: Mapping[str, Any] | None, form: str = ".3f") -> str:
     if pd.isna(low):
         text = number_text(estimate, finer(form, estimate))
         return text if reason == "" else f"{text} [-]"
-    sizes = sorted(map(abs, (estimate, low, high)))
-    form = finer(form, sizes[0] if low * high > 0 else sizes[-1])
-    return f"{number_text(estimate, form)} [{number_text(low, form)}, {number_text(high, form)}]"
+    excludes_zero = low * high > 0
+    form = finer(form, estimate if excludes_zero else max(map(abs, (estimate, low, high))))
+    start, end = (number_text(each, finer(form, each) if excludes_zero else form) for each in (low, high))
+    return f"{number_text(estimate, form)} [{start}, {end}]"
 
 
 def finer(form: str, size: float) -> str:

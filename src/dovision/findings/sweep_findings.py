@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from dovision.findings.headline_numbers import pool_seeds
 from dovision.findings.number_text import HEADLINE_METRICS, finer, metric_text, number_form
 from dovision.store.config_diff import natural
 from dovision.store.display_names import METRIC_HEADS, value_text
@@ -52,7 +53,7 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
         for condition, found in run.summary["conditions"].items():
             own = setting | ({_EPSILON: condition.removeprefix("eps=")} if attacked else {})
             for metric in (name for name in HEADLINE_METRICS if found[name] is not None):
-                number = {key: found[metric][key] for key in ("estimate", "low", "high")}
+                number = {"mean": found[metric]["estimate"], **{end: found[metric][end] for end in ("low", "high")}}
                 rows.append(own | {"metric": metric, **number, "images": found["images"]})
     frame = pd.DataFrame(rows)
     if frame.empty:
@@ -61,16 +62,9 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     of_attacks = frame[frame[_EPSILON] != CLEAN] if attacked else frame
     if of_attacks.duplicated([*names, "metric", SEED_KEY]).any():
         names.insert(len(heads), _JOB)
-    frame = frame.drop_duplicates([*names, "metric", SEED_KEY])  # clean images of jobs that differ in epsilon alone
-    pooled = frame.astype(dict.fromkeys(("estimate", "low", "high"), float)).groupby([*names, "metric"], sort=False)
-    found = pooled.agg(
-        estimate=("estimate", "mean"),
-        low=("low", "first"),
-        high=("high", "first"),
-        sd=("estimate", "std"),
-        seeds=("estimate", "size"),
-        images=("images", "min"),
-    ).reset_index()
+    frame = frame.astype(dict.fromkeys(("mean", "low", "high"), float)).assign(reason="")
+    found = pool_seeds(frame, [*names, "metric"]).rename(columns={"mean": "estimate"})
+    found = found[[*names, "metric", "estimate", "low", "high", "sd", "seeds", "images"]]
     several = found["seeds"] > 1
     shown = {head: _shown(found[head]) for head in heads.values()}
     return found.assign(low=found["low"].mask(several), high=found["high"].mask(several), **shown)

@@ -23,7 +23,7 @@ from dovision.propagation.shortened import Shortened
 from dovision.propagation.sites import find_site
 from dovision.propagation.two_sites import JointPasses, PathPasses
 from dovision.propagation.weights_stamp import weights_stamp
-from dovision.types import Batch
+from dovision.types import Batch, Shape
 
 
 class Outcome(NamedTuple):
@@ -248,6 +248,18 @@ class Propagation:
             for pairs, logits in edited.logits(stream):
                 treated[pairs.image, pairs.unit] = logits
         return Outcome(units, clean.control, treated, sum(map(len, streams)) - edited.made)
+
+
+@torch.no_grad()
+def check_approximation(classifier: Classifier, intervention: Intervention, approximate: str, shape: Shape) -> None:
+    """Refuse what a propagation with this approximation would refuse at its first image, shape (C, H, W).
+
+    Raises:
+        ValueError: as `Propagation`.
+    """
+    Propagation(classifier, intervention, approximate=approximate)
+    with evaluating(classifier):
+        frozen_engine(known_site(classifier, intervention, shape), classifier, torch.zeros(1, *shape))
 
 
 class CachedPropagation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,7 +22,7 @@ from dovision.functional.rng import generator
 from dovision.interfaces import Attack, Classifier, Context, Detector, Explainer, Images, Intervention
 from dovision.models.checkpoint import read_checkpoint
 from dovision.module_state import evaluating
-from dovision.propagation import presented_site
+from dovision.propagation import check_approximation, presented_site
 from dovision.propagation.edits import all_pairs
 from dovision.propagation.plain import Plain
 from dovision.propagation.shortened import Shortened
@@ -80,6 +81,9 @@ class Components:
                 measured = [content[name] for name in ("dataset", "evaluation", "detection")]
                 stored = functools.partial(_check_stored, component, settings)
                 self._once(["stored", component.where, dict(component), measured], stored)
+        if isinstance(settings, EvaluateSettings) and (approximate := settings.evaluation.approximate) is not None:
+            approximation = functools.partial(self._check_approximation, settings, approximate)
+            self._once(["approximate", approximate, content["intervention"], network], approximation)
         fit = functools.partial(_check_fits, settings, self._networks)
         asked = [content[name] for name in ("training", "callbacks", "optimized_metric")]
         self._once(["fits", network, asked, _file(settings.ckpt_path)], fit)
@@ -123,6 +127,13 @@ class Components:
             augmentation, noise = Augmentation(made, settings.seed), torch.rand(shape, generator=generator(0))
             for epoch in range(_DRAWS):
                 augmentation(noise, epoch, 0)
+
+    def _check_approximation(self, settings: EvaluateSettings, approximate: str) -> None:
+        """By the network with weights of no meaning, since one without any cannot be traced."""
+        intervention: Intervention = settings.intervention.make()
+        own = self._networks.with_autoencoder if intervention.on_code else self._networks.plain
+        classifier = copy.deepcopy(own(settings)).to_empty(device="cpu")
+        check_approximation(classifier, intervention, approximate, tuple(settings.dataset["shape"]))
 
 
 def _check_trainer(settings: TrainSettings) -> None:
