@@ -15,6 +15,11 @@ from nbclient import NotebookClient
 from PIL import Image
 
 HERE = Path(__file__).parent
+CLOCK = re.compile(r"^\[\d\d:\d\d:\d\d\] ", re.MULTILINE)  # before each line of a log
+TAKEN = re.compile(r"(\bcompleted) in [\d.]+ s\b")
+OF_A_MACHINE = re.compile(
+    r"\b\d?\d:\d\d:\d\d\b|\bin [\d.]+ s\b|(?<![\w.:/])/(?:home|root|tmp|usr|var|work|Users)/[^\s<\"']*|\b0x[0-9a-f]{6,}"
+)
 
 
 def run(path: Path) -> None:
@@ -32,14 +37,25 @@ def store(path: Path, notebook: Any) -> None:
         if "outputs" in cell:
             cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
             for printed in (each for each in cell.outputs if "text" in each):
-                printed["text"] = re.sub(r"\x1b\[[0-9;]*m", "", printed["text"])
+                plain = re.sub(r"\x1b\[[0-9;]*m", "", printed["text"])
+                printed["text"] = TAKEN.sub(r"\1", CLOCK.sub("", plain))
         for data in (each.data for each in cell.get("outputs", []) if "image/png" in each.get("data", {})):
             data["image/png"] = base64.b64encode(lighter(base64.b64decode(data["image/png"]))).decode()
             first = first or data["image/png"]
+    if left := of_a_machine(notebook):
+        raise ValueError(f"{path.name} must print nothing of this machine or this hour, got {left}. Leave it out.")
     notebook.metadata = {"kernelspec": notebook.metadata.get("kernelspec"), "language_info": {"name": "python"}}
     nbformat.write(notebook, path)
     if first and path.parent.name == "gallery":
         path.with_suffix(".png").write_bytes(base64.b64decode(first))
+
+
+def of_a_machine(notebook: Any) -> list[str]:
+    """Clock times, durations, places on the disk and addresses in memory that outputs show."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    shown = [output.get("text", "") for output in outputs]
+    shown += [data for output in outputs for kind, data in output.get("data", {}).items() if kind.startswith("text/")]
+    return [found for text in shown for found in OF_A_MACHINE.findall(re.sub(r'"data:[^"]*"', "", text))]
 
 
 def lighter(png: bytes) -> bytes:

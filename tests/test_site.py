@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
+import nbformat
 import pytest
 
 import dovision
@@ -14,13 +16,24 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 
 
-@pytest.fixture(scope="module")
-def site_pages():
-    """The program that makes the pages, as a module."""
-    spec = importlib.util.spec_from_file_location("site_pages", DOCS / "site_pages.py")
+def program(name: str) -> ModuleType:
+    """A program of docs/, as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def site_pages():
+    """The program that makes the pages, as a module."""
+    return program("site_pages")
+
+
+@pytest.fixture(scope="module")
+def run_notebooks():
+    """The program that runs the notebooks, as a module."""
+    return program("run_notebooks")
 
 
 def test_every_public_name_is_in_the_api_reference_once(site_pages):
@@ -65,3 +78,29 @@ def test_a_notebook_is_stored_with_its_outputs():
             assert '"output_type"' in path.read_text(), f"{path.name}: run make gallery"
             assert '"output_type": "error"' not in path.read_text(), path.name
             assert path.stat().st_size < 1_000_000, path.name
+
+
+def test_a_notebook_shows_no_clock_time_no_duration_and_no_place_on_a_disk(run_notebooks):
+    for path in [DOCS / "quickstart.ipynb", *DOCS.glob("gallery/*.ipynb")]:
+        found = run_notebooks.of_a_machine(nbformat.read(path, as_version=4))
+        assert found == [], f"{path.name} shows {found}. Run: python docs/run_notebooks.py {path.relative_to(ROOT)}"
+
+
+def test_what_a_command_prints_is_stored_without_its_clock_times(run_notebooks, tmp_path):
+    printed = "[16:34:50] fitting\n[16:34:51] completed in 11 s: outputs/evaluate/01e394a55dd4\n"
+    output = nbformat.v4.new_output("stream", name="stdout", text=printed)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("command()", outputs=[output])])
+    run_notebooks.store(tmp_path / "made.ipynb", notebook)
+    (cell,) = nbformat.read(tmp_path / "made.ipynb", as_version=4).cells
+    assert cell.outputs[0].text == "fitting\ncompleted: outputs/evaluate/01e394a55dd4\n"
+
+
+@pytest.mark.parametrize(
+    "shown", ["/tmp/tmpab12/run.json", "at 09:15:02", "fitted in 3.2 s", "<Net at 0x7f3a5c2b10d0>"]
+)
+def test_a_notebook_that_shows_its_machine_is_not_stored(run_notebooks, tmp_path, shown):
+    output = nbformat.v4.new_output("display_data", data={"text/plain": shown})
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("show()", outputs=[output])])
+    with pytest.raises(ValueError, match=r"made\.ipynb must print nothing of this machine"):
+        run_notebooks.store(tmp_path / "made.ipynb", notebook)
+    assert not (tmp_path / "made.ipynb").exists()
