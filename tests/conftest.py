@@ -23,7 +23,7 @@ Command = Callable[..., int]
 
 torch.set_num_threads(1)
 gc.disable()  # while the tests are imported and collected, of which nothing is garbage
-settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("quick", max_examples=25, deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("quick")  # --hypothesis-profile=default takes four times as many
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; commands would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)

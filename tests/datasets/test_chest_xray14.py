@@ -124,10 +124,8 @@ def test_a_drawn_box_lies_where_its_row_says(nih_root, top, left, size, shape, s
     bright = images.split("test")[sample].image[0] >= 0.5
     rows, columns = (torch.nonzero(bright.any(axis)).flatten().tolist() for axis in (1, 0))
     drawn = Box(rows[0], columns[0], rows[-1] + 1, columns[-1] + 1)
-    seen, stated = torch.zeros_like(bright), torch.zeros_like(bright)
-    drawn.crop(seen).fill_(True)
-    Box(*images.boxes("test").iloc[0, 3:]).crop(stated).fill_(True)
-    assert (seen & stated).sum() >= 0.95 * (seen | stated).sum()
+    edges = zip(drawn, Box(*images.boxes("test").iloc[0, 3:]), strict=True)
+    assert all(abs(seen - stated) <= 1 for seen, stated in edges)  # pixels: an edge may lie in the middle of one
 
 
 def test_a_complete_store_is_read_by_any_number_of_processes(nih_root, caplog):
