@@ -111,8 +111,9 @@ bench: $(VENV)/.dev ## times against loops, captum, other runtimes and foolbox; 
 chaos: $(VENV)/.dev ## 100 sweeps to which things happen; over an hour, CHAOS="--sweeps 7 --launchers basic" for a few
 	@$(BIN)/python checks/faults/campaign.py $(or $(CHAOS),--sweeps 100 --launchers basic joblib submitit_local)
 
-tables: $(VENV)/.base ## the tables of components in docs/, after a change of conf/
+tables: $(VENV)/.base ## the tables of components in docs/, after a change of conf/, and of results, after one of docs/results/
 	@$(BIN)/python docs/component_tables.py
+	@$(BIN)/python docs/results_tables.py
 
 checks: $(VENV)/.dev ## programs that measure what tests do not, in checks/; CHECKS=--quick for a short form
 	@for check in checks/*.py; do echo "$$check $(CHECKS)"; $(BIN)/python $$check $(CHECKS) || exit 1; done

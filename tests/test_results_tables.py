@@ -1,0 +1,80 @@
+"""docs/results.md and the results of README.md are those that docs/results_tables.py makes of recorded numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from dovision.store.run_record import read_run
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXTS = sorted((ROOT / "docs" / "results").glob("*.md.j2"))
+
+
+@pytest.fixture(scope="module")
+def tables():
+    """The program that makes the pages, as a module."""
+    spec = importlib.util.spec_from_file_location("results_tables", ROOT / "docs" / "results_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
+def test_a_page_shows_the_recorded_numbers(page, tables):
+    made = tables.pages()[ROOT / page]
+    assert f"`{tables.COMMAND}`" in made
+    assert (ROOT / page).read_text() == made, f"{page} is out of date. Mend docs/results/, and run: {tables.COMMAND}"
+
+
+def test_a_changed_number_changes_both_pages(tables, monkeypatch):
+    found = tables.recorded()
+    (row,) = [row for row in found["speed"].rows if row["what"].startswith("resnet50") and "channels" in row["peer"]]
+    monkeypatch.setitem(row, "ratio", 9.87)
+    monkeypatch.setattr(tables, "recorded", lambda: found)
+    pages = tables.pages()
+    assert "9.9 times less time" in pages[ROOT / "README.md"]
+    assert "| ResNet-50 | 9.87 |" in pages[ROOT / "docs/results.md"]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.name)
+def test_the_text_holds_no_measured_number(path):
+    text = re.sub(r"```.*?```|{%.*?%}|{{.*?}}|arXiv:\S+", "", path.read_text(), flags=re.DOTALL)
+    assert re.findall(r"\d*\.\d\d+|\[-?\d*\.\d+, ", text) == []
+
+
+def test_a_sentence_cannot_claim_what_an_interval_does_not_show(tables):
+    shown, not_shown = [0.16, 0.10, 0.22], [0.04, -0.01, 0.09]
+    assert tables.listed([shown, shown], way=1) == "+0.16 [+0.10, +0.22] and +0.16 [+0.10, +0.22]"
+    assert tables.listed([not_shown], way=0) == "+0.04 [-0.01, +0.09]"
+    for numbers, way in (([shown, not_shown], 1), ([shown], 0), ([not_shown], -1)):
+        with pytest.raises(ValueError, match="Mend the sentence"):
+            tables.listed(numbers, way=way)
+
+
+def test_a_recorded_number_is_written_as_in_findings_and_a_printed_one_as_it_was(tables):
+    row = {"estimate": 0.004, "low": 0.001, "high": 0.0071}
+    assert tables.text(row) == "0.0040 [0.0010, 0.0071]"
+    assert tables.text([0.07, 0.01, 0.23]) == "0.07 [0.01, 0.23]"
+    assert tables.several([row, row]) == "0.00 / 0.00"
+
+
+def test_a_name_that_is_not_recorded_is_refused(tables):
+    with pytest.raises(ValueError, match=r"no number is recorded of .*'gradcam'"):
+        tables.recorded()["phantom_maps"]("gradcam", "energy")
+
+
+def test_the_scores_of_a_run_are_recorded_as_its_summary_has_them(tables, map_run):
+    run = read_run(map_run)
+    maps = tables.Maps({"origin": {}, "rows": tables.scores(run.folder, run.facts)})
+    whole = [row for row in run.summary["maps"] if row["cases"] == "all" and row["mean"] is not None]
+    for metric in tables.METRICS:
+        known = {row["explainer"]: row["mean"] for row in whole if row["metric"] == metric}
+        assert {name: maps(name, metric)[0]["estimate"] for name in known} == pytest.approx(known, abs=1e-6)
+    (energy,) = [row for row in whole if (row["metric"], row["explainer"]) == ("energy", "effect_map")]
+    (found,) = maps("effect_map", "energy", minus="grad_cam")
+    assert found["low"] == pytest.approx(energy["difference_low"], abs=1e-6)
+    assert maps("effect_map", "passes")[0]["estimate"] == 65
