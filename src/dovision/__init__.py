@@ -35,7 +35,7 @@ _WITH_LIGHTNING = {  # which `from dovision import *` leaves alone, as it does m
     "evaluation.explanation_config": ("MapSettings",),
     "evaluation.on_validation": ("OnValidation",),
     "notebook.attack": ("AttackedImages", "attack"),
-    "notebook.compare": ("compare",),
+    "notebook.compare": ("ComparedResults", "compare"),
     "notebook.detect": ("DetectedAttacks", "detect"),
     "notebook.effects": ("MeasuredEffects", "effects"),
     "notebook.explain": ("ExplainedImages", "explain"),

@@ -140,6 +140,7 @@ from dovision.models.xrv_model import xrv_model as xrv_model
 from dovision.notebook.attack import AttackedImages as AttackedImages
 from dovision.notebook.attack import attack as attack
 from dovision.notebook.by_name import component as component
+from dovision.notebook.compare import ComparedResults as ComparedResults
 from dovision.notebook.compare import compare as compare
 from dovision.notebook.detect import DetectedAttacks as DetectedAttacks
 from dovision.notebook.detect import detect as detect

@@ -151,18 +151,46 @@ def test_detection_is_that_of_the_command(detected, command):
 
 def test_comparisons_are_paired(measured, explained, detected, classifier, digits):
     other = dv.effects(classifier, dv.ImageData(digits, most=12), dv.PixelGrid(4, 3, dv.Mean()))
-    table = dv.compare({"black": measured, "mean": other}).set_index(["result", "condition", "metric"])
+    table = dv.compare({"black": measured, "mean": other}).to_pandas().set_index(["result", "condition", "metric"])
     size = "mean_abs_expected_effect"
     both = [each.samples.query("condition == 'clean'")[size].mean() for each in (other, measured)]
     assert table.loc[("mean", "clean", size), "difference"] == pytest.approx(both[0] - both[1], abs=1e-6)
     assert table.loc[("mean", "clean", size), "pairs"] == 12
-    maps = dv.compare(explained, "random_map").set_index(["explainer", "metric"])
+    maps = dv.compare(explained, "random_map").to_pandas().set_index(["explainer", "metric"])
     assert set(maps.index.get_level_values("metric")) == {"deletion", "insertion", "stability"}  # no box is known
     scores = explained.scores.query("cases == 'all'").set_index(["explainer", "metric"])
     for metric in ("deletion", "insertion", "stability"):
         expected = scores.loc[("grad_cam", metric)]
         assert maps.loc[("grad_cam", metric), "difference"] == pytest.approx(expected["difference"], abs=1e-6)
-    assert dv.compare(detected, "margin")["detector"].unique().tolist() == ["max_softmax"]
+    assert dv.compare(detected, "margin").to_pandas()["detector"].unique().tolist() == ["max_softmax"]
+
+
+@pytest.mark.parametrize(
+    ("result", "reference", "panels"),
+    [
+        ("measured", "black", ["accuracy", "attack success", "mean |expected effect|"]),
+        ("explained", "random_map", ["deletion area", "insertion area", "stability"]),
+        ("detected", "margin", ["AUROC against clean images", "AUROC against noise"]),
+    ],
+)
+def test_comparisons_show_themselves(result, reference, panels, request):
+    found = request.getfixturevalue(result)
+    table = dv.compare({"black": found, "again": found} if result == "measured" else found, reference)
+    shown = table._repr_html_()
+    assert shown.count("<img") == 1
+    assert "<table" in shown
+    drawn = table.plot().axes
+    assert {axes.get_title("left") for axes in drawn if axes.axison} <= set(panels)
+    assert reference.replace("_", " ") in drawn[0].get_xlabel().replace("\n", " ")
+    assert repr(table) == f"ComparedResults(reference={reference!r}, rows={len(table.to_pandas())})"
+
+
+def test_a_comparison_without_a_difference_is_a_table_alone(measured):
+    clean = dv.compare({"black": measured, "again": measured})
+    clean.table = clean.table.assign(difference=np.nan)
+    assert "<img" not in clean._repr_html_()
+    with pytest.raises(ValueError, match=r"there is no difference from black to draw\. See to_pandas\(\)\."):
+        clean.plot()
 
 
 @pytest.mark.parametrize("result", ["measured", "explained", "detected"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from dovision import checks
 from dovision.analysis.average_effect import grouped_means
-from dovision.analysis.detector_comparison import detector_differences
+from dovision.analysis.detection_summary import WHOLE_FAMILY
+from dovision.analysis.detector_comparison import DIFFERENCES, detector_differences
 from dovision.analysis.explanation_metrics import MAP_METRICS
 from dovision.analysis.map_summary import paired_difference
 from dovision.functional.effects import RESOLUTION
@@ -17,13 +18,86 @@ from dovision.functional.intervals import LEVEL
 from dovision.notebook.detect import DetectedAttacks
 from dovision.notebook.explain import ExplainedImages
 from dovision.notebook.results import MeasuredImages
+from dovision.store.display_names import METRIC_HEADS, display_name
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _HEADLINES = ("accuracy", "success_rate", "robust_accuracy", "mean_abs_expected_effect")
 _PAIRED = {"accuracy": "correct", "success_rate": "success", "mean_abs_expected_effect": "mean_abs_expected_effect"}
 _SAME = ["sample", "condition"]
+_ENDS = ("", "_low", "_high")
 
 
-def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: str | None = None) -> pd.DataFrame:
+class ComparedResults:
+    """Results side by side, each against a reference on the same images, with paired intervals.
+
+    Args:
+        table: of `compare`.
+        reference: the name of what the others are compared with.
+
+    Example:
+        >>> import torch, dovision as dv
+        >>> classifier = dv.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)), ["dark", "bright"])
+        >>> images = torch.rand(20, 1, 8, 8)
+        >>> found = {name: dv.attack(classifier, images, name, eps=0.1) for name in ("fgsm", "pgd")}
+        >>> compared = dv.compare(found)
+        >>> compared
+        ComparedResults(reference='fgsm', rows=12)
+        >>> sorted(compared.to_pandas()["result"].unique())
+        ['fgsm', 'pgd']
+    """
+
+    def __init__(self, table: pd.DataFrame, reference: str) -> None:
+        self.table = table
+        self.reference = reference
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The table, with intervals."""
+        return self.table
+
+    def plot(self) -> Figure:
+        """The differences with their intervals, a panel a metric, and a line at no difference.
+
+        Raises:
+            ValueError: nothing has a difference, as where no attack succeeded.
+        """
+        from dovision.notebook.drawing import difference_dots
+
+        rows = self._differences()
+        if rows.empty:
+            raise ValueError(f"there is no difference from {self.reference} to draw. See to_pandas().")
+        return difference_dots(rows, f"difference from {display_name(self.reference)}")
+
+    def _differences(self) -> pd.DataFrame:
+        """A row a difference: panel, name, mean, low, high."""
+        table = self.table
+        if "metric" in table:
+            name = table["explainer"].map(display_name) if "explainer" in table else _titles(table)
+            columns = [(table["metric"].map(METRIC_HEADS), name, "difference")]
+        else:
+            table = table[table["attack"] == WHOLE_FAMILY] if len(table) else table
+            name = [_fit(*names) for names in table[["detector", "fitted_on", "family"]].itertuples(index=False)]
+            name = pd.Series(name, table.index, dtype=object)
+            heads = dict(zip(DIFFERENCES, ("AUROC against clean images", "AUROC against noise"), strict=True))
+            columns = [(pd.Series(head, table.index), name, column) for column, head in heads.items()]
+        rows = []
+        for panel, name, column in columns:
+            ends = [table.get(f"{column}{end}", pd.Series(index=table.index, dtype=float)) for end in _ENDS]
+            rows.append(pd.concat([panel, name, *ends], axis=1, keys=["panel", "name", "mean", "low", "high"]))
+        return pd.concat(rows, ignore_index=True).dropna(subset="mean")
+
+    def _repr_html_(self) -> str:
+        from dovision.notebook.drawing import html
+
+        figure = None if self._differences().empty else self.plot()
+        return html(f"compared with {display_name(self.reference)}", figure, self.table)
+
+    def __repr__(self) -> str:
+        return f"ComparedResults(reference={self.reference!r}, rows={len(self.table)})"
+
+
+def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: str | None = None) -> ComparedResults:
     """Results of one kind side by side, each against a reference on the same images, with paired intervals.
 
     Args:
@@ -33,10 +107,10 @@ def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: s
             "NAME: EXPLAINER"); or a detector. None: the first.
 
     Returns:
-        Of effects and attacks a row per (result, condition, metric): estimate, low, high, and difference from the
-        reference over the images that both have, with difference_low, difference_high, difference_reason, pairs. Of
-        maps a row per (explainer, metric): mean, difference and so on. Of detectors the rows of
-        `analysis.detector_comparison.detector_differences`.
+        A table that plots itself. Of effects and attacks it has a row per (result, condition, metric): estimate, low,
+        high, and difference from the reference over the images that both have, with difference_low, difference_high,
+        difference_reason, pairs. Of maps a row per (explainer, metric): mean, difference and so on. Of detectors the
+        rows of `analysis.detector_comparison.detector_differences`.
 
     Raises:
         ValueError: there is nothing to compare; the results are of several kinds; there is no such reference.
@@ -47,14 +121,14 @@ def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: s
         >>> images = torch.rand(20, 1, 8, 8)
         >>> fills = {"black": dv.Constant(0.0), "mean": dv.Mean()}
         >>> found = {name: dv.effects(classifier, images, dv.PixelGrid(2, 2, fill)) for name, fill in fills.items()}
-        >>> table = dv.compare(found)
+        >>> table = dv.compare(found).to_pandas()
         >>> table[["result", "metric"]].values.tolist()[-1], int(table["pairs"].iloc[-1])
         (['mean', 'mean_abs_expected_effect'], 20)
     """
     if isinstance(results, DetectedAttacks):
         names = list(results.to_pandas()["detector"].unique())
         chosen = names[0] if reference is None else checks.choice("reference", reference, names)
-        return detector_differences(results.folder, chosen)
+        return ComparedResults(detector_differences(results.folder, chosen), chosen)
     named = dict(results) if isinstance(results, Mapping) else {"": results}
     for name, found in named.items():
         checks.instance(f"results[{name!r}]" if name else "results", found, MeasuredImages, "a result of effects(...)")
@@ -64,7 +138,8 @@ def compare(results: MeasuredImages | Mapping[str, MeasuredImages], reference: s
     if len(kinds) > 1 or len(named) < 2 or "DetectedAttacks" in kinds:
         got = " and ".join(sorted(kinds)) or "none"
         raise ValueError(f"results must be two or more of one kind, by name, or one of detect or explain, got {got}.")
-    return _conditions(named, next(iter(named)) if reference is None else checks.choice("reference", reference, named))
+    chosen = next(iter(named)) if reference is None else checks.choice("reference", reference, named)
+    return ComparedResults(_conditions(named, chosen), chosen)
 
 
 def _conditions(named: Mapping[str, MeasuredImages], reference: str) -> pd.DataFrame:
@@ -98,7 +173,20 @@ def _difference(own: pd.DataFrame, compared: pd.DataFrame, condition: str, metri
     return {name: row[name] for name in row.index if name.startswith("difference")} | {"pairs": len(both)}
 
 
-def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> pd.DataFrame:
+def _fit(detector: str, fitted_on: str, family: str) -> str:
+    """A detector, what it was fitted to, and a family of attacks, in words."""
+    fitted = f" fitted to {display_name(fitted_on)}" if fitted_on else ""
+    return f"{display_name(detector)}{fitted}: {display_name(family)}"
+
+
+def _titles(table: pd.DataFrame) -> pd.Series[str]:
+    """Results of a table of conditions, with the condition where there are several."""
+    if table["condition"].nunique() == 1:
+        return table["result"]
+    return table["result"] + ", " + table["condition"].astype(str).map(display_name)
+
+
+def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> ComparedResults:
     """Mean of each metric of each explainer, and its difference from the reference's over the same maps."""
     frames = []
     for name, result in named.items():
@@ -119,4 +207,4 @@ def _maps(named: Mapping[str, MeasuredImages], reference: str | None) -> pd.Data
             if not row["maps"]:  # as pointing where no box is known
                 continue
             rows.append(row if name == compared else row | paired_difference(frame, name, compared, metric, LEVEL))
-    return pd.DataFrame(rows)
+    return ComparedResults(pd.DataFrame(rows), compared)

@@ -6,6 +6,7 @@ import base64
 import functools
 import html as html_text
 import io
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -13,7 +14,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dovision.report.figures.overlay import OverlayPanel, overlay
-from dovision.report.style import PAPER
+from dovision.report.plots import draw_means, name_rows, panel_rows
+from dovision.report.style import LINE, PAPER, styled
 from dovision.types import BOX_COLUMNS
 
 _ROWS = 10  # of a table in a notebook
@@ -35,6 +37,26 @@ def maps_over_images(image: Tensor, values: Tensor, titles: Sequence[str]) -> Fi
     shown_over = zip(titles, pictures, numbers, strict=False)
     panels = [OverlayPanel(title, picture, own, none, {}, "") for title, picture, own in shown_over]
     return shown_in_notebooks(overlay(panels, float(abs(numbers).max()) or 1.0))
+
+
+@styled
+def difference_dots(rows: pd.DataFrame, label: str) -> Figure:
+    """Differences with whiskers from top to bottom, a panel a metric, beside a line at no difference.
+
+    Args:
+        rows: columns panel, name, mean, low, high; nan draws no whisker.
+        label: of x.
+    """
+    names = list(dict.fromkeys(rows["name"]))
+    panels = list(dict.fromkeys(rows["panel"]))
+    figure, drawn = panel_rows(panels, (textwrap.fill(label, 30), ""), (2.4, 0.7 + 0.22 * len(names)), sharey=True)
+    for axes, panel in zip(drawn, panels, strict=True):
+        own = rows[rows["panel"] == panel]
+        axes.axvline(0, color=LINE, linewidth=0.9)
+        draw_means(axes, own["name"].map(names.index), own, 0, across=True)
+        axes.grid(axis="x")
+    name_rows(drawn[0], names)
+    return shown_in_notebooks(figure)
 
 
 def shown_in_notebooks(figure: Figure) -> Figure:
