@@ -82,14 +82,14 @@ def attack(page: Page) -> Iterator[None]:
 def strokes(page: Page, count: int) -> list[float]:
     """Milliseconds from each of so many strokes to its numbers, with the map of the grid measured already."""
     page.wait_for_selector("#clean-caption[data-done=true]", timeout=600_000)
-    before = int(page.locator("#time").get_attribute("data-count") or 0)
+    before = int(page.locator("#time").get_attribute("data-strokes") or 0)
     frame = page.locator("#region").bounding_box()
     assert frame is not None
     draw = torch.rand(count, 2, generator=torch.Generator().manual_seed(0)).tolist()
     times = []
     for number, (x, y) in enumerate(draw, before + 1):
         page.mouse.click(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"])
-        page.wait_for_selector(f"#time[data-count='{number}']")
+        page.wait_for_function("count => document.getElementById('time').dataset.strokes >= count", arg=number)
         times.append(float(page.locator("#time").inner_text().removesuffix(" ms")))
     return times
 

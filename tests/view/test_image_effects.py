@@ -51,6 +51,27 @@ def test_an_attacked_image_is_that_of_the_attack(shown):
     assert attacked.batch.label.tolist() == shown.batch.label.tolist()
 
 
+def test_an_attack_pauses_within_a_pass_forward_and_back_and_a_brush_then_has_the_same_effect(shown):
+    layers = sum(not any(layer.children()) for layer in shown.classifier.modules())
+    attack, brush = dv.FGSM(eps="16/255"), dv.Brush(rectangle(2, 4, 4, 8), dv.Mean())
+    hooks = [len(layer._forward_hooks) for layer in shown.classifier.modules()]
+    expected, found = shown.effect(brush).treated, []
+    attacked = shown.attacked(attack, lambda: found.append(shown.effect(brush).treated))
+    assert len(found) >= 2 * layers
+    assert all(torch.equal(treated, expected) for treated in found)
+    assert torch.equal(attacked.batch.image, attack(shown.batch, shown.classifier))
+    assert [len(layer._forward_hooks) for layer in shown.classifier.modules()] == hooks
+
+
+def test_an_attack_of_a_network_that_works_in_place_can_pause(shown):
+    layers = (torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(inplace=True), torch.nn.Flatten())
+    network = torch.nn.Sequential(*layers, torch.nn.Linear(144, 10)).eval()
+    classifier, pauses = dv.Classifier(network, shown.task, mean=[0.5], std=[0.5]), []
+    attacked = ImageEffects(classifier, shown.batch).attacked(dv.PGD(eps="8/255", steps=2), lambda: pauses.append(1))
+    assert torch.equal(attacked.batch.image, dv.PGD(eps="8/255", steps=2)(shown.batch, classifier))
+    assert len(pauses) >= 2 * 2 * len(network)
+
+
 def test_an_image_without_a_label_is_attacked_away_from_what_is_predicted():
     classifier, digits = dv.example()
     batch = digits.rows(slice(0, 1))._replace(label=torch.tensor([-1]))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dovision import checks
 from dovision.functional import logit_checks
@@ -96,17 +97,34 @@ class ImageEffects:
                     treated = engine.treated(clean, part, intervention, context)
                 yield part.unit.tolist(), logit_checks.measurable(treated, "logits after the intervention")
 
-    def attacked(self, attack: Attack, before_each_pass: Callable[[], None]) -> ImageEffects:
+    def attacked(self, attack: Attack, pause: Callable[[], None]) -> ImageEffects:
         """The same of the image that an attack of one epsilon makes of this one; errors as of `Attack`.
 
         Args:
             attack: of one epsilon.
-            before_each_pass: called before each forward pass; what it raises ends the attack.
+            pause: called before each pass, and after each layer of it, forward and backward; may itself measure
+                effects; what it raises ends the attack.
         """
         attack.check(self.classifier, tuple(self.batch.image.shape[1:]))
-        with self.classifier.register_forward_pre_hook(lambda module, given: before_each_pass()):
-            image = attack(self.batch, self.classifier)
+        image = attack(self.batch, _pausing(self.classifier, pause))
         return ImageEffects(self.classifier, self.batch._replace(image=image))
+
+
+def _pausing(classifier: Classifier, pause: Callable[[], None]) -> Classifier:
+    """A classifier of the same weights, which it shares, and of hooks that call `pause`; the other is left as it is."""
+    shared: dict[int, Any] = {id(value): value for value in (*classifier.parameters(), *classifier.buffers())}
+    own = copy.deepcopy(classifier, shared)
+
+    def after_layer(module: nn.Module, given: Any, value: Any) -> None:
+        if isinstance(value, Tensor) and value.requires_grad:
+            value.register_hook(lambda gradient: pause())  # type: ignore[no-untyped-call]  # on the way back
+        pause()
+
+    own.register_forward_pre_hook(lambda module, given: pause())
+    for layer in own.modules():
+        if not any(layer.children()):
+            layer.register_forward_hook(after_layer)
+    return own
 
 
 class ClassRow(NamedTuple):

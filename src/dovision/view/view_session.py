@@ -54,7 +54,7 @@ class ViewSession:
 
     Args:
         network: the first one.
-        pause: called between the passes of an attack; what it raises ends the attack.
+        pause: called between the layers of an attack's passes; what it raises ends the attack.
     """
 
     def __init__(self, network: OpenedNetwork, pause: Callable[[], None] = lambda: None) -> None:

@@ -7,6 +7,7 @@ const state = {
   clean: null, attacked: null, // answers about the two images
   mask: null, height: 0, width: 0, // of the region, a byte a pixel
   rows: [], target: null, choices: null, sites: null, asking: false, again: false, cursor: null, seen: null, did: null, maps: {}, turn: 0,
+  strokes: 0, since: null, // strokes so far, and when the first change was made that is not answered yet
 };
 
 /* ---- questions ---- */
@@ -207,22 +208,24 @@ function asked() { // what is done, as the server is asked
   if (picked("kind") === "region") return { ...own, mask: packed() };
   return { ...own, unit: { site: $("site").value, kind: $("unit-kind").value, number: Number($("unit-number").value), value: { name: $("value").value } } };
 }
-function brushed() { drawRegion(); measure(); }
+function brushed() { state.strokes += 1; drawRegion(); measure(); }
 async function measure() { // one question at a time; the newest state of the brush next
   if (!state.clean) return;
   if (picked("kind") === "region" && !state.mask.some(Boolean)) { cleared(); return; }
+  state.since ??= performance.now();
   if (state.asking) { state.again = true; return; }
   state.asking = true;
   do {
     state.again = false;
-    const begun = performance.now(), turn = state.turn;
+    const { since, strokes, turn } = state;
+    state.since = null;
     try {
       const question = asked(), did = doing(); // the inputs may change before the answer comes
       const found = await ask("effect", question);
       if (turn !== state.turn) continue; // cleared since, or another image
       state.seen = found.seen; state.did = did; draw(); showRows(found.rows); sentence(found.rows); problem("");
-      $("time").textContent = `${Math.round(performance.now() - begun)} ms`;
-      $("time").dataset.count = Number($("time").dataset.count ?? 0) + 1;
+      $("time").textContent = `${Math.round(performance.now() - since)} ms`;
+      $("time").dataset.strokes = strokes; // whose effect is shown
     } catch (error) { problem(error.message); }
   } while (state.again);
   state.asking = false; showTexts();
@@ -317,10 +320,11 @@ async function attack() { // the last one that was asked for counts; the server 
   try {
     const found = await ask("attack", { image: state.clean.image, target: state.target, attack: { ...chosen($("attack"), $("attack-settings")), eps } });
     if (turn !== attacks) return;
+    const before = image();
     problem(""); $("attack-state").textContent = "";
     state.attacked = found.image === state.clean.image ? null : found;
     $("attacked-choice").hidden = $("attacked-figure").hidden = !state.attacked; pick("shown", state.attacked ? "attacked" : "clean");
-    if (!state.attacked) { shownAnother(); return; }
+    if (!state.attacked) { if (image() !== before) shownAnother(); return; }
     $("attacked-picture").src = found.picture; $("attacked-map").removeAttribute("src");
     shownAnother(); await beginMap(found);
   } catch (error) { if (turn === attacks) { $("attack-state").textContent = ""; problem(error.message); } }
