@@ -49,7 +49,7 @@ def text(number: Row, form: str = ".2f") -> str:
     return number_text(number, form)
 
 
-def several(numbers: Sequence[Row], form: str = ".2f", by: str = " / ") -> str:
+def several(numbers: Sequence[Row], form: str = ".2f", by: str = "\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}") -> str:
     """Numbers side by side, one a training; those that are recorded without their intervals."""
     return by.join(text(each["estimate"] if isinstance(each, Mapping) else each, form) for each in numbers)
 

@@ -59,7 +59,7 @@ def test_a_recorded_number_is_written_as_in_findings_and_a_printed_one_as_it_was
     row = {"estimate": 0.004, "low": 0.001, "high": 0.0071}
     assert tables.text(row) == "0.0040 [0.0010, 0.0071]"
     assert tables.text([0.07, 0.01, 0.23]) == "0.07 [0.01, 0.23]"
-    assert tables.several([row, row]) == "0.00 / 0.00"
+    assert tables.several([row, row]) == "0.00\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}0.00"
 
 
 def test_a_name_that_is_not_recorded_is_refused(tables):

@@ -83,6 +83,14 @@ def test_a_table_of_two_ways_has_the_last_factor_across(runs):
     assert table.rows[0][1] == ["0.250 ± 0.071 (n = 2 seeds)", "0.450 ± 0.071 (n = 2 seeds)"]
 
 
+def test_clean_images_are_not_called_an_epsilon(runs):
+    for each in runs:
+        number = {"estimate": 0.1, "low": 0.0, "high": 0.2, "reason": ""}
+        each.summary["conditions"]["clean"]["success_rate"] = number
+    (first, *_) = sweep_sentences(by_factors(runs))
+    assert "ranges from 0.100 ± 0.000 (grid 4 x 4, attack FGSM, clean) to " in first
+
+
 def test_one_seed_has_its_interval(runs):
     (table,) = pivots(by_factors(runs[::2]))
     assert table.rows[0][1] == ["0.200 [0.190, 0.210]", "0.400 [0.390, 0.410]"]

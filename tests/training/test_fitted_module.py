@@ -120,6 +120,13 @@ def test_weights_and_step_sizes_are_those_of_a_plain_loop(name, warmup):
     assert logger.column("val_loss") == pytest.approx(val_losses, rel=1e-5)
 
 
+@pytest.mark.parametrize(("warmup", "said"), [(EPOCHS * STEPS // 2, 0), (EPOCHS * STEPS // 2 + 1, 1)])
+def test_a_warm_up_of_more_than_half_of_the_fit_is_warned_of(warmup, said, caplog):
+    fit(ImageClassifier(classifier(), partial(SGD, lr=0.1), warmup_steps=warmup))
+    text = f"the step size rises over {warmup} of at most {EPOCHS * STEPS} steps of the fit"
+    assert caplog.text.count(text) == said
+
+
 def test_a_loss_of_torch_fits_as_well():
     module = ImageClassifier(classifier(), partial(Adam, lr=0.01), loss=nn.CrossEntropyLoss(label_smoothing=0.3))
     other = ImageClassifier(classifier(), partial(Adam, lr=0.01), loss=ClassificationLoss(0.3))

@@ -148,11 +148,15 @@ def _range(rows: pd.DataFrame, factors: Sequence[str]) -> str:
     same = rows["seeds"].nunique() == 1
     seeds = f"; ± standard deviation over {least['seeds']} seeds" if same and least["seeds"] > 1 else ""
     numbers = [cell_text(row).partition(" (n = ")[0] if same else cell_text(row) for row in (least, most)]
-    where = [", ".join(f"{name} {row[name]}" for name in factors) for row in (least, most)]
+    where = [", ".join(_setting(name, row[name]) for name in factors) for row in (least, most)]
     head = METRIC_HEADS[least["metric"]].partition(",")[0]
     note = "; their intervals overlap: no difference shown" if overlap else ""
     ends = " to ".join(f"{number} ({setting})" for number, setting in zip(numbers, where, strict=True))
     return f"Of {len(rows)} settings, {head} ranges from {ends}{seeds}{note}; n = {rows['images'].min():,} images."
+
+
+def _setting(factor: str, level: str) -> str:
+    return level if (factor, level) == (_EPSILON, CLEAN) else f"{factor} {level}"
 
 
 def _compared(rows: pd.DataFrame, factors: Sequence[str], factor: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,7 @@ from dovision import checks
 from dovision.training.schedule import Schedule
 from dovision.types import Batch
 
+log = logging.getLogger(__name__)
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 _PLAIN = (type(None), bool, int, float, str, partial)  # classes of attributes that describe an argument
 
@@ -85,6 +87,14 @@ class FittedModule(pl.LightningModule):
         if factor != 1:
             for group in optimizer.param_groups:
                 group["lr"] *= factor
+
+    def on_train_start(self) -> None:
+        steps = self.trainer.estimated_stepping_batches
+        if self.warmup_steps > steps / 2:
+            text = (
+                "the step size rises over %s of at most %s steps of the fit, which may learn little; lower warmup_steps"
+            )
+            log.warning(text, self.warmup_steps, int(steps))
 
     def on_train_epoch_start(self) -> None:
         self._epoch = EpochMeans()

@@ -16,7 +16,6 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from dovision import checks
 from dovision.config import hashing
 from dovision.config.component import Component
 from dovision.config.settings import Section, TrainSettings, plain
@@ -287,7 +286,10 @@ def _cached_or_fitted(
 
 
 def _unlike(folder: Path, key: Key) -> str:
-    """In what the nearest of the models that are fitted already differs from one that is not; to be added to a line."""
+    """In what the nearest of the models that are fitted already differs from one that is not; to be added to a line.
+
+    Empty where all of them differ in so many settings that none was meant.
+    """
     own, nearest = config_diff.flattened(key.content), None
     for path in folder.parent.glob(f"{key.kind}-*/{_KEY_FILE}"):
         with suppress(OSError, ValueError):
@@ -297,7 +299,9 @@ def _unlike(folder: Path, key: Key) -> str:
             other = config_diff.flattened(content)
             unlike = sorted(name for name in {*own, *other} if own.get(name) != other.get(name))
             nearest = unlike if unlike and (nearest is None or len(unlike) < len(nearest)) else nearest
-    return "" if nearest is None else f" (the nearest fitted one differs in {checks.listed(nearest, _MOST_NAMED)})"
+    if nearest is None or len(nearest) > _MOST_NAMED:
+        return ""
+    return f" (the nearest fitted one differs in {', '.join(nearest)})"
 
 
 def _is_found(path: Path, settings: NetworkSettings) -> bool:
