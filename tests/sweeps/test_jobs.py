@@ -107,24 +107,45 @@ def test_files_that_are_read_once_compose_to_the_same_configuration():
         assert [compose("evaluate", job) for job in (*jobs, *jobs)] == plain * 2
 
 
+SWEPT = (
+    ["attack=fgsm", "attack.eps=0.1", "seed=1"],
+    ["attack=fgsm", "attack.eps=[0.1,0.2]", "seed=2"],
+    ["attack=fgsm", "attack.eps=0.1", "seed=1"],
+    ["attack=pgd", "attack.eps=0.1", "seed=1"],
+    ["attack=pgd", "attack.eps=0.1", "+attack.loss={a: 1}"],
+    ["attack=pgd", "attack.eps=0.1", "+attack.loss={b: 1}"],
+)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_launched_after_others_is_the_job_composed_alone():
+    from hydra.core.global_hydra import GlobalHydra
+
+    from dovision.sweeps.jobs import Launched
+
+    swept = (*SWEPT, ["attack=pgd", "attack.eps=0.1", "hydra.job.chdir=true"], ["seed=3", "name=run-${seed}"])
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        sweep = compose("evaluate", return_hydra_config=True)
+        loader = GlobalHydra.instance().config_loader()
+        launched = Launched(loader).config
+        for overrides in swept:
+            own, alone = launched(sweep, overrides), loader.load_sweep_config(sweep, overrides)
+            assert OmegaConf.to_yaml(own) == OmegaConf.to_yaml(alone), overrides
+            assert own.hydra.job.override_dirname == alone.hydra.job.override_dirname
+            assert OmegaConf.is_readonly(own.hydra) == OmegaConf.is_readonly(alone.hydra)
+            assert OmegaConf.is_struct(own) == OmegaConf.is_struct(alone)
+
+
 @pytest.mark.slow
 def test_a_job_composed_after_others_is_the_job_composed_alone():
     from hydra.core.global_hydra import GlobalHydra
 
     from dovision.sweeps.jobs import Composer
 
-    swept = (
-        ["attack=fgsm", "attack.eps=0.1", "seed=1"],
-        ["attack=fgsm", "attack.eps=[0.1,0.2]", "seed=2"],
-        ["attack=fgsm", "attack.eps=0.1", "seed=1"],
-        ["attack=pgd", "attack.eps=0.1", "seed=1"],
-        ["attack=pgd", "attack.eps=0.1", "+attack.loss={a: 1}"],
-        ["attack=pgd", "attack.eps=0.1", "+attack.loss={b: 1}"],
-    )
     with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
         sweep = compose("evaluate", return_hydra_config=True)
         composer, loader = Composer(sweep), GlobalHydra.instance().config_loader()
-        for overrides in swept:
+        for overrides in SWEPT:
             own, alone = composer(overrides), loader.load_sweep_config(sweep, overrides)
             for key in alone:
                 if key != "hydra":

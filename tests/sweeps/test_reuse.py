@@ -28,7 +28,7 @@ from dovision.store import provenance
 from dovision.store.run_directory import RunDirectory
 from dovision.store.run_files import digested_files
 from dovision.store.run_record import read_sweep
-from dovision.sweeps import receipts
+from dovision.sweeps import receipts, reuse
 from dovision.sweeps.receipts import DONE
 from dovision.sweeps.reuse import decide
 
@@ -377,3 +377,15 @@ def test_of_a_sweep_the_jobs_whose_origin_differs_are_measured_again(condition, 
 def test_jobs_of_one_run_directory_with_other_data_are_refused(condition, run_command, capsys):
     assert run_command(main, *SMALL, *HERE[1:], "dataset.root=data,other", "-m") == 1
     assert "jobs 0 and 1 must not write to one run, got dataset.root=data and other" in capsys.readouterr().err
+
+
+def test_later_jobs_share_a_dataset_as_long_as_its_files_stay_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reuse, "SETTLED", -60.0)  # take files for old
+    pictures(tmp_path / "data", 0)
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        job = settings.read("evaluate", compose("evaluate", [*SMALL, "dataset.root=data", "output_root=outputs"]))
+    first = reuse.open_images(job)
+    assert reuse.open_images(job) is first
+    pictures(tmp_path / "data", 1)
+    assert reuse.open_images(job).fingerprint != first.fingerprint

@@ -9,11 +9,15 @@ import sys
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
 from dovision.cli.train import main as train
+from dovision.config import settings
+from dovision.config.sources import configuration_folder
 from dovision.io import sealed
 from dovision.models import checkpoint
 from dovision.store.run_record import read_sweep
+from dovision.training import model_cache
 from dovision.training.causal_autoencoder import CausalAutoencoder
 
 FEW_STEPS = ("dataset=digits", "dataset.test_fraction=0.75")  # three steps an epoch
@@ -194,3 +198,34 @@ def test_a_damaged_file_among_the_fitted_models_is_fitted_again(cached, tmp_path
     assert run_command(train, *QUICK, f"output_root={tmp_path}") == 0
     assert "classifier.ckpt is damaged: its bytes are not those" in capsys.readouterr().err
     assert cached.read_bytes() == whole
+
+
+@pytest.mark.parametrize("change", ["weight", "hook", "mode", "gradient"])
+def test_later_jobs_share_a_classifier_as_long_as_nothing_changes_it(fitted, change):
+    (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
+    first = model_cache._shared(job, path).classifier
+    assert model_cache._shared(job, path).classifier is first
+    parameter = next(first.parameters())
+    if change == "weight":
+        parameter.data.flatten()[0] += 1
+    elif change == "hook":
+        first.network.register_forward_hook(lambda *_: None)
+    elif change == "mode":
+        first.network.train()
+    else:
+        parameter.requires_grad_(False)
+    own = model_cache._shared(job, path).classifier
+    assert own is not first
+    state = checkpoint.read_checkpoint(path)["state"]
+    assert all(torch.equal(tensor, state[name]) for name, tensor in own.state_dict().items())
+
+
+def test_a_network_is_made_without_a_random_number_of_the_jobs(fitted):
+    (path,) = (fitted / "checkpoints").glob("classifier-*/classifier.ckpt")
+    with initialize_config_dir(str(configuration_folder()), version_base="1.3"):
+        job = settings.read("evaluate", compose("evaluate", ["dataset=digits", f"output_root={fitted}"]))
+    before = torch.get_rng_state()
+    model_cache.read_model(job, path)
+    assert torch.equal(torch.get_rng_state(), before)

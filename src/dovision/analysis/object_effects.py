@@ -36,6 +36,8 @@ def object_rows(folder: Path) -> pd.DataFrame:
     if not (folder / BOXES_FILE).is_file() or not has_all_rows(folder):
         return pd.DataFrame(columns=columns)
     boxes = read_box_table(folder)[["sample", "object", "label"]]
+    if boxes.empty:
+        return pd.DataFrame(columns=columns)
     found = []
     for table in row_groups(folder / EFFECTS, ["sample", "condition", "unit", "class", "effect", "log_odds_effect"]):
         rows = table.to_pandas()

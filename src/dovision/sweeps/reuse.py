@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from dovision.config import hashing
 from dovision.config.settings import EvaluateSettings, TrainSettings, plain
 from dovision.interfaces import Images
 from dovision.models import checkpoint
-from dovision.runtime.fingerprints import Fingerprints
+from dovision.runtime.fingerprints import SETTLED, Fingerprints, stat_files
 from dovision.runtime.process_state import is_rank_zero
 from dovision.store import run_files
 from dovision.store.job_shards import shard_folders
@@ -143,10 +144,35 @@ def sources(settings: EvaluateSettings, run: RunDirectory, prints: Fingerprints)
     return [run.path, *data, *weights, *hashing.paths_named(hashing.relevant_settings(settings)).values()]
 
 
+class _Opened(NamedTuple):
+    """The dataset of an earlier job of this process, and the state of its files when it was opened."""
+
+    key: str
+    state: str
+    images: Images
+
+
+_OPENED: list[_Opened] = []  # the last one, or none
+
+
 def open_images(settings: TrainSettings) -> Images:
-    """The configured dataset, whose fingerprint is found again by later commands."""
+    """The configured dataset, whose fingerprint is found again by later commands.
+
+    Later jobs of a sweep share it as long as its files stay as they are; each opens its own where the images have no
+    labels, which take their classes from the job's classifier.
+    """
+    key, began = data_key(settings), time.time()
+    for last in _OPENED:
+        if last.key == key and stat_files(last.images.files or ()).state == last.state:
+            return last.images
+    _OPENED.clear()
     with Fingerprints(settings.output_root) as prints:
-        return prints.opened(data_key(settings), settings.dataset.make)
+        images = prints.opened(key, settings.dataset.make)
+    if images.files is not None and settings.has_labels:
+        seen = stat_files(images.files)
+        if seen.changed < began - SETTLED:
+            _OPENED.append(_Opened(key, seen.state, images))
+    return images
 
 
 def data_key(settings: TrainSettings) -> str:

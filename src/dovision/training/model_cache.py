@@ -7,6 +7,7 @@ checkpoints/<kind>-<hash of the key>/<kind>.ckpt    the weights, with the name o
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from dovision.io.files import sha256
 from dovision.io.locking import Lock
 from dovision.io.text_files import read_json, write_json
 from dovision.models import _catalogue, checkpoint
+from dovision.propagation.weights_stamp import weights_stamp
 from dovision.store import config_diff
 from dovision.store.provenance import files_named, software
 from dovision.training.checkpointing import EPOCH_FILE
@@ -44,6 +46,7 @@ from dovision.types import Shape, Task
 log = logging.getLogger(__name__)
 CLASSIFIER, PERMUTED, AUTOENCODER = "classifier", "permuted_classifier", "autoencoder"  # the networks of a run
 _KEY_FILE = "key.json"
+_SHARED_MODELS = 2  # held for later jobs of a sweep
 _MOST_NAMED = 8  # settings in which a model differs from one that is fitted
 Digest = Callable[[Path], str]
 Parts = Mapping[str, Component | Section | Mapping[str, Component] | Path | None]
@@ -92,7 +95,7 @@ def classifier(
         ValueError: the checkpoint's classes or image shape are not the dataset's.
     """
     if settings.checkpoint is not None and settings.foreign_checkpoint is None:
-        model = read_model(settings, settings.checkpoint)
+        model = _shared(settings, settings.checkpoint)
     elif settings.foreign_checkpoint is not None or not settings.fits_classifier:
         networks = settings.model.record(), None
         key = _classifier_key(settings, "", False)
@@ -282,7 +285,7 @@ def _cached_or_fitted(
                 pl.seed_everything(settings.seed, verbose=False)
                 fit(path)
         (path.parent / EPOCH_FILE).unlink(missing_ok=True)
-    return read_model(settings, path)
+    return _shared(settings, path)
 
 
 def _unlike(folder: Path, key: Key) -> str:
@@ -332,11 +335,46 @@ def _without_start(settings: Mapping[str, Any] | None) -> Mapping[str, Any] | No
     return None if settings is None else checkpoint.without_start(settings)
 
 
+class _Shared(NamedTuple):
+    """A classifier that an earlier job of this process was given, and what it was like."""
+
+    model: FittedModel
+    state: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, model: FittedModel) -> _Shared:
+        """The classifier as it is now: its tensors, modules, hooks, modes, classes and thresholds."""
+        own = model.classifier
+        modes = tuple(module.training for module in own.modules())
+        return cls(model, (weights_stamp(own), own.task, modes, tuple(each.requires_grad for each in own.parameters())))
+
+
+_SHARED: OrderedDict[tuple[str, ...], _Shared] = OrderedDict()  # by all that they are made of
+
+
+def _shared(settings: TrainSettings, path: Path) -> FittedModel:
+    """`read_model`, or what an earlier job was given for the same bytes, if nothing has changed it since.
+
+    The engines that were chosen for it are found again, too.
+    """
+    made_of = [None if node is None else plain(node) for node in (settings.model, settings.autoencoder)]
+    key = (str(path), sha256(path), repr((made_of, settings.trust_checkpoint)))
+    before = _SHARED.pop(key, None)
+    if before is None or _Shared.of(before.model).state != before.state:
+        while len(_SHARED) >= _SHARED_MODELS:
+            _SHARED.popitem(last=False)
+        before = _Shared.of(read_model(settings, path))
+    elif settings.checkpoint == path:
+        _warn_of_limits(path, checkpoint.read_checkpoint(path))
+    _SHARED[key] = before
+    return before.model
+
+
 def read_model(settings: TrainSettings, path: Path) -> FittedModel:
     """The classifier of a file, with what it was fitted as."""
     content = checkpoint.read_checkpoint(path)
-    if settings.checkpoint == path and (limited := content["facts"].get("limits")):
-        log.warning("%s was fitted for trying out, limited by %s", path, limits_in_words(limited))
+    if settings.checkpoint == path:
+        _warn_of_limits(path, content)
 
     def made(network: Mapping[str, Any]) -> Any:
         for node in (settings.model, settings.autoencoder):
@@ -344,10 +382,16 @@ def read_model(settings: TrainSettings, path: Path) -> FittedModel:
                 return Component(node.where, checkpoint.without_start(dict(node))).make()
         return (_catalogue.make_any if settings.trust_checkpoint else _catalogue.build)(network)
 
-    classifier = laid_out(checkpoint.rebuilt(path, content, made))
+    with isolate_rng():  # so that a job draws the same numbers whether it makes a network or shares one
+        classifier = laid_out(checkpoint.rebuilt(path, content, made))
     own = content["facts"]
     hashed = hashing.file_hash(path)
     return FittedModel(classifier, path, hashed, own.get("scores", {}), content["model"], own.get(FOREIGN_WEIGHTS, {}))
+
+
+def _warn_of_limits(path: Path, content: Mapping[str, Any]) -> None:
+    if limited := content["facts"].get("limits"):
+        log.warning("%s was fitted for trying out, limited by %s", path, limits_in_words(limited))
 
 
 def check_fits(model: FittedModel, task: Task, shape: Shape) -> None:
