@@ -59,3 +59,10 @@ def test_llms_txt_leads_to_every_how_to_page_and_to_nothing_that_is_not_there():
     pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "how-to").glob("*.md")}
     assert pages <= set(links)
     assert re.match(r"# \w+\n\n> .+\n\n", text)
+
+
+def test_every_extra_is_in_the_table_of_the_page_on_installing():
+    section = PYPROJECT.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    extras = re.findall(r"^([a-z\d-]+) = \[", section, re.M)
+    table = re.findall(r"^\| (`.+) \| .+ \|$", (ROOT / "docs" / "install.md").read_text(), re.M)
+    assert sorted(re.findall(r"`([\w-]+)`", " ".join(table))) == sorted(extras)
