@@ -66,6 +66,15 @@ def test_a_network_in_train_mode_is_measured_in_eval_mode_and_left_as_it_was():
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_wrapped_network_is_in_the_mode_of_the_network(training):
+    """Quantus asks the outermost module, and refuses one in train mode."""
+    frozen = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout().eval(), torch.nn.Linear(64, 2))
+    frozen.training = training
+    assert dv.wrap(frozen, 2).training is training
+    assert not frozen[1].training
+
+
 def test_normalised_images_are_refused_with_the_remedy():
     with pytest.raises(ValueError, match="Normalise inside the classifier"):
         dv.effect_map(dv.wrap(Sum(), 2), 2 * IMAGE + 1, dv.PixelGrid(2, 2))

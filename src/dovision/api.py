@@ -58,6 +58,7 @@ def wrap(
     if isinstance(network, Classifier):
         raise ValueError("network must be a plain torch module, got a Classifier, which needs no wrapping.")
     classifier = Classifier(network, Task(task, _names(classes)), mean, std, output)
+    classifier.training = network.training  # libraries ask the outermost module alone whether it is in eval mode
     if shape is not None:
         checked_logits(classifier, torch.full((1, *_checks.image_shape(shape)), 0.5).to(classifier.mean))
     return classifier
