@@ -79,6 +79,8 @@ def test_a_result_is_not_taken_for_that_of_other_weights_or_names(measured, run_
     assert run_command(main, *command) == 0
     printed = capsys.readouterr().err
     assert "measured again, since the completed run has other weights of the classifier" in printed
+    assert "taking the given weights for the classifier" in printed
+    assert not {word for word in ("fitting", "fitted", "nearest", "only -") if word in printed}
     assert run_of(root).facts["checkpoints"] != before
 
 

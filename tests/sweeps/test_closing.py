@@ -26,23 +26,28 @@ def test_a_row_has_what_is_swept_state_seconds_and_headline_numbers():
     table = closing_table(jobs)
     assert table.heads == ["job", "attack", "state", "seconds", "accuracy", "mean |expected effect|", "attack success"]
     assert table.rows == [
-        ["0", "pgd", "completed", "12.3", "0.900", "0.0123", "0.750"],
+        ["0", "PGD", "completed", "12.3", "0.900", "0.0123", "0.750"],
         ["1", "none", "failed", "12.3", "-", "-", "-"],
     ]
 
 
-def test_a_setting_is_named_by_its_end_where_that_is_unmistakable():
-    jobs = [
-        job(n, f"attack.eps={n}/255", f"training.classifier.epochs={n}", f"training.autoencoder.epochs={n}")
-        for n in (1, 2)
-    ]
-    assert closing_table(jobs).heads[1:4] == ["eps", "training.classifier.epochs", "training.autoencoder.epochs"]
+def test_heads_and_levels_are_those_of_the_page_and_what_is_always_equal_has_one_column():
+    grid = ("attack.eps=8/255", "intervention.rows=4", "intervention.columns=4", "intervention/fill=blur", "seed=1")
+    other = ("attack.eps=16/255", "intervention.rows=7", "intervention.columns=7", "intervention/fill=mean", "seed=0")
+    table = closing_table([job(0, *grid), job(1, *other), job(2, *other, "training.classifier.epochs=3")])
+    assert table.heads[:7] == ["job", "epsilon", "grid", "fill", "epochs", "seed", "state"]
+    assert table.rows[1][:6] == ["1", "16/255", "7 x 7", "mean", "none", "0"]
+
+
+def test_settings_of_the_same_display_name_have_their_dotted_names():
+    jobs = [job(n, f"model.optimizer.lr={n}", f"training.optimizer.lr={n % 2}") for n in (1, 2, 3)]
+    assert closing_table(jobs).heads[1:3] == ["model.optimizer.lr", "training.optimizer.lr"]
 
 
 def test_a_setting_that_only_some_jobs_have_is_swept():
     table = closing_table([job(0, "seed=1"), job(1, "seed=1", "+attack@detection.attacks.pgd=pgd")])
     assert table.heads[:2] == ["job", "pgd"]
-    assert [row[1] for row in table.rows] == ["-", "pgd"]
+    assert [row[1] for row in table.rows] == ["none", "PGD"]
 
 
 def test_metrics_that_no_job_has_have_no_column():

@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_is_fitted_again(small, assert_undisturbed, capsys)
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
     assert small("intervention.rows=2") == 0
-    assert "It is fitted again." in capsys.readouterr().err
+    assert "It is made again." in capsys.readouterr().err
     assert_undisturbed(small.root)
 
 

@@ -187,7 +187,7 @@ def test_a_file_planted_among_the_fitted_models_runs_nothing_and_is_fitted_again
     sealed.write_sealed(cached, {**inner, "model": {"_target_": target, **arguments}})
     assert run_command(train, *QUICK, f"output_root={tmp_path}", "trust_checkpoint=true") == 0
     assert not (tmp_path / "made").exists()
-    assert "names another model than this job fits, and is fitted again" in capsys.readouterr().err
+    assert "names another model than this job has, and is made again" in capsys.readouterr().err
     assert cached.read_bytes() == whole
 
 

@@ -11,8 +11,8 @@ import pandas as pd
 from dovision.findings.headline_numbers import pool_seeds
 from dovision.findings.number_text import HEADLINE_METRICS, finer, metric_text, number_form
 from dovision.store.config_diff import natural
-from dovision.store.display_names import METRIC_HEADS, value_text
-from dovision.store.factors import SEED_KEY, factor_heads
+from dovision.store.display_names import METRIC_HEADS
+from dovision.store.factors import SEED_KEY, factor_heads, level_texts
 from dovision.store.run_record import Run, factors_of
 from dovision.store.tables import CLEAN
 
@@ -66,18 +66,12 @@ def by_factors(runs: Sequence[Run]) -> pd.DataFrame:
     found = pool_seeds(frame, [*names, "metric"]).rename(columns={"mean": "estimate"})
     found = found[[*names, "metric", "estimate", "low", "high", "sd", "seeds", "images"]]
     several = found["seeds"] > 1
-    shown = {head: _shown(found[head]) for head in heads.values()}
+    shown = {head: level_texts(found[head]) for head in heads.values()}
     return found.assign(low=found["low"].mask(several), high=found["high"].mask(several), **shown)
 
 
 def _words(key: str) -> str:
     return " ".join(key.replace("_", " ").split(".")[-2:])
-
-
-def _shown(values: pd.Series[str]) -> pd.Series[str]:
-    """Values of a factor for people; as they are where two would read alike."""
-    texts = {value: value_text(value) for value in values.unique()}
-    return values.map(texts) if len(set(texts.values())) == len(texts) else values
 
 
 def pivots(frame: pd.DataFrame) -> list[Pivot]:

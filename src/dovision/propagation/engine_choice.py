@@ -230,7 +230,11 @@ def _log_choice(known: KnownSite, region: _Region) -> None:
     if known.chosen[region] and saved < 1 - WORTH_IT:
         how = "with faster kernels, and incrementally, which saves only"
     of = "of the whole value" if region is None else "of such regions"
-    log.info("edits %s at %s are run %s %.0f %% of the operations.", of, _name(known), how, 100 * saved)
+    if saved < 0:
+        fewest = "with faster kernels" if known.chosen[region] else "in full, which takes fewer operations"
+        log.info("edits %s at %s are run %s.", of, _name(known), fewest)
+    else:
+        log.info("edits %s at %s are run %s %.0f %% of the operations.", of, _name(known), how, 100 * saved)
 
 
 def _name(known: KnownSite) -> str:

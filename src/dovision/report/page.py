@@ -32,8 +32,8 @@ from dovision.report.report_figure import Caption, ReportFigure, missing_interva
 from dovision.report.style import CSV, BestText, inline_svg
 from dovision.report.tables import DRAWN
 from dovision.store import config_diff
-from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, display_name, value_text
-from dovision.store.factors import factor_heads
+from dovision.store.display_names import KEPT_NOTE, METRIC_HEADS, display_name
+from dovision.store.factors import factor_heads, level_texts
 from dovision.store.run_record import COPY, FOREIGN, UNREADABLE, Run, factors_of
 from dovision.store.schemas import DIGESTS
 from dovision.store.spreadsheet import guarded
@@ -208,7 +208,7 @@ def _settings(runs: Sequence[Run]) -> dict[str, Any]:
     shared, _ = config_diff.split([_flat(run.config, _ELSEWHERE) for run in known])
     factors = factors_of(known)
     heads = factor_heads(list(factors))
-    levels = [{heads[key]: value_text(str(value)) for key, value in row.items()} for row in factors.to_dict("records")]
+    levels = factors.apply(level_texts).rename(columns=heads).to_dict("records")
     differences = {head: config_diff.counted(levels, head) for head in heads.values()}
     labels = [run.label for run in known]
     return {"shared": shared, "differences": differences, "levels": dict(zip(labels, levels, strict=True))}

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from dovision.store.config_diff import flattened, split
-from dovision.store.display_names import setting_name, setting_text
+from dovision.store.display_names import setting_name, setting_text, value_text
 
 SEED_KEY = "seed"
 NO_FACTORS = ("output_root", "rerun", "on_failure", "threads", "num_workers", "logger", "note", "reported")
@@ -56,6 +56,12 @@ def factor_heads(keys: Sequence[str]) -> dict[str, str]:
     return {key: name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)}
 
 
+def level_texts(values: pd.Series[str]) -> pd.Series[str]:
+    """Levels of a factor for people; as they are where two would read alike."""
+    texts = {value: value_text(value) for value in values.unique()}
+    return values.map(texts) if len(set(texts.values())) == len(texts) else values
+
+
 def factor_text(row: pd.Series[str], without: Sequence[str] = ()) -> str:
     """The factors of a job with their values, such as "grid 4 x 4, PGD, epsilon 0.1"; without some of them."""
     return ", ".join(setting_text(str(key), value) for key, value in row.items() if key not in without and value != "-")
@@ -79,7 +85,7 @@ def _typed(overrides: Sequence[str]) -> dict[str, str]:
     found = {}
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
-        key = key.rpartition("@")[2]
+        key = key.rpartition("@")[2].replace("/", ".")
         if not key.startswith("hydra") and key.partition(".")[0] not in NO_FACTORS:
             found[key] = value.strip("'\"[]")
     return found

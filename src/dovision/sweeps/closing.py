@@ -10,6 +10,7 @@ from dovision.findings.number_text import number_form, number_text
 from dovision.findings.sweep_summary import Ended, closing, findings
 from dovision.runtime.terminal_tables import TextTable, print_states, print_tables
 from dovision.store.display_names import MEAN_EFFECT, METRIC_HEADS
+from dovision.store.factors import factor_heads, factor_values, level_texts
 from dovision.store.tables import CLEAN
 
 _HEADLINES = (
@@ -33,26 +34,23 @@ def next_command(folder: Path) -> str:
 
 
 def closing_table(jobs: Sequence[Ended]) -> TextTable:
-    """A row a job: what is swept, its state, seconds, and headline numbers."""
-    settings = [dict(override.lstrip("+~").partition("=")[::2] for override in job.overrides) for job in jobs]
-    keys = dict.fromkeys(key for own in settings for key in own)
-    swept = [key for key in keys if len({own.get(key) for own in settings}) > 1]
-    ends = [key.rpartition(".")[2] for key in swept]
+    """A row a job: the factors of the sweep in words, its state, seconds, and headline numbers."""
+    factors = factor_values([{}] * len(jobs), [job.overrides for job in jobs])
+    settings = factors.apply(level_texts).rename(columns=factor_heads(list(factors)))
     found = [headline_numbers(job.metrics) for job in jobs]
     metrics = [name for name in _HEADLINES if any(name in own for own in found)]
     rows = [
         [
             str(job.number),
-            *(own.get(name, "-") for name in swept),
+            *own,
             job.state,
             "-" if job.seconds is None else f"{job.seconds:,.1f}",
             *(numbers.get(name, "-") for name in metrics),
         ]
-        for job, own, numbers in zip(jobs, settings, found, strict=True)
+        for job, own, numbers in zip(jobs, settings.to_numpy().tolist(), found, strict=True)
     ]
-    names = [end if ends.count(end) == 1 else key for key, end in zip(swept, ends, strict=True)]
-    heads = ["job", *names, "state", "seconds", *(METRIC_HEADS[name] for name in metrics)]
-    return TextTable(heads, rows, names=len(swept) + 2)
+    heads = ["job", *settings, "state", "seconds", *(METRIC_HEADS[name] for name in metrics)]
+    return TextTable(heads, rows, names=len(settings.columns) + 2)
 
 
 def headline_numbers(metrics: Mapping[str, float]) -> dict[str, str]:

@@ -196,7 +196,7 @@ def _weights(settings: EvaluateSettings, facts: Mapping[str, Any], data: str, pr
         if now is not None:
             yield f"{_changed(what, before, now)} in {path}"
         elif path.parent.name != Path(facts["checkpoint_files"][name]).parent.name:
-            yield f"other {what}, to be fitted"
+            yield f"other {what}"
 
 
 def _changed(name: str, before: object, now: object) -> str:

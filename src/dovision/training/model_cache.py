@@ -269,16 +269,16 @@ def _path(settings: TrainSettings, key: Key) -> Path:
 def _cached_or_fitted(
     settings: TrainSettings, key: Key, networks: NetworkSettings, fit: Callable[[Path], None], again: bool
 ) -> FittedModel:
-    path = _path(settings, key)
+    path, fits = _path(settings, key), key.around.get("fit", True)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Lock(path.parent / "lock"):
         remove_partial(path.parent)
         if not again and _is_found(path, networks):
-            log.info("found the fitted %s: %s", path.stem, path)
+            log.info("found the %s%s: %s", "fitted " if fits else "", path.stem, path)
         else:
-            how = "fitting" if key.around.get("fit", True) else "not fitting, but taking the given weights for"
-            log.info("%s the %s: %s%s", how, path.stem, path, _unlike(path.parent, key))
-            if limited := limits(settings.trainer):
+            how, unlike = ("fitting", _unlike(path.parent, key)) if fits else ("taking the given weights for", "")
+            log.info("%s the %s: %s%s", how, path.stem, path, unlike)
+            if fits and (limited := limits(settings.trainer)):
                 log.warning("for trying out, and no result, since it is limited by %s", limits_in_words(limited))
             write_json(path.parent / _KEY_FILE, key.content)
             with isolate_rng():
@@ -297,7 +297,7 @@ def _unlike(folder: Path, key: Key) -> str:
     for path in folder.parent.glob(f"{key.kind}-*/{_KEY_FILE}"):
         with suppress(OSError, ValueError):
             content = read_json(path)
-            if FOREIGN_WEIGHTS in content:  # of another program, which nothing here has fitted
+            if not content.get("fit", True):  # weights that were given, which nothing here has fitted
                 continue
             other = config_diff.flattened(content)
             unlike = sorted(name for name in {*own, *other} if own.get(name) != other.get(name))
@@ -317,7 +317,7 @@ def _is_found(path: Path, settings: NetworkSettings) -> bool:
     try:
         content = checkpoint.read_checkpoint(path)
     except ValueError as error:
-        log.warning("%s It is fitted again.", error)
+        log.warning("%s It is made again.", error)
         return False
     same = all(
         _without_start(found) == _without_start(own)
@@ -325,9 +325,9 @@ def _is_found(path: Path, settings: NetworkSettings) -> bool:
     )
     fit = content["facts"].get("fit")
     if not same:
-        log.warning("%s names another model than this job fits, and is fitted again", path)
+        log.warning("%s names another model than this job has, and is made again", path)
     elif fit != path.parent.name:
-        log.warning("%s is of another fit, %s, and is fitted again", path, fit)
+        log.warning("%s is of another fit, %s, and is made again", path, fit)
     return same and fit == path.parent.name
 
 
