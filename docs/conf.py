@@ -38,6 +38,8 @@ napoleon_numpy_docstring = False
 default_role = "literal"  # `name` in a docstring is code, as in Markdown
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_math_renderer = "mathml"  # which browsers draw themselves
 html_theme_options = {"navigation_with_keys": True}
 copybutton_exclude = ".linenos, .gp, .go"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from dovision.store.run_record import read_run
 from dovision.store.schemas import SUMMARY
 
 ROOT = Path(__file__).resolve().parents[1]
+WIDTH = 150  # of a line of README
 COMMAND = "python docs/results_tables.py"
 METRICS = ("true_effects", "pooled_true_effects", "pooled_true_effects_given_area", "energy", "pointing")
 RIVALS = ("grad_cam", "integrated_gradients")  # from which maps are told apart, those that the runs have
@@ -140,8 +142,14 @@ def pages() -> dict[Path, str]:
     readme = (ROOT / "README.md").read_text()
     return {
         ROOT / "docs/results.md": made["results"],
-        ROOT / "README.md": BLOCK.sub(lambda found: found[1] + made["readme"] + found[2], readme),
+        ROOT / "README.md": BLOCK.sub(lambda found: found[1] + filled(made["readme"]) + found[2], readme),
     }
+
+
+def filled(items: str) -> str:
+    """A list in Markdown, filled to the width of a line."""
+    width = {"width": WIDTH, "subsequent_indent": "  ", "break_long_words": False, "break_on_hyphens": False}
+    return "".join(f"{textwrap.fill(' '.join(item.split()), **width)}\n" for item in re.split(r"\n(?=- )", items))
 
 
 def scores_of_runs(commit: str, folders: Sequence[Path]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import dovision
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
+KEY = re.compile(r"(?P<indent> *)(?P<name>[a-zA-Z][\w@.]*): *(?P<value>[^#\s]?)")
 
 
 def program(name: str) -> ModuleType:
@@ -46,6 +47,32 @@ def test_every_yaml_of_the_configuration_is_shown_as_it_stands(site_pages):
     left_out = {"help", "hydra_logging", "job_logging", "sweeper"}  # of Hydra itself
     for path in (ROOT / "conf").rglob("*.yaml"):
         assert path.parent.name in left_out or path.read_text() in text, path
+
+
+def unexplained(group: Path) -> set[str]:
+    """Keys with a value of their own that no comment of a group explains: beside one, above it, or at what holds it."""
+    explained, found = set(), set()
+    for path in group.glob("*.yaml"):
+        outer: list[tuple[int, bool]] = []  # indents of the keys that hold the line, and whether these have a comment
+        above = ""
+        for line in path.read_text().splitlines():
+            if key := KEY.match(line):
+                outer = [each for each in outer if each[0] < len(key["indent"])]
+                commented = "#" in line or above.lstrip().startswith("#") or any(each[1] for each in outer)
+                outer.append((len(key["indent"]), commented))
+                if commented:
+                    explained.add(key["name"])
+                elif key["value"] and "${" not in line:
+                    found.add(key["name"])
+            above = line
+    return found - explained - {"command", "dir", "output_subdir", "subdir"}  # of the commands, and of Hydra
+
+
+def test_every_key_of_the_configuration_has_a_comment():
+    groups = {path.parent for path in (ROOT / "conf").rglob("*.yaml")}
+    left_out = {"experiment", "debug", "hparams_search", "help", "hydra_logging", "job_logging", "sweeper"}
+    found = {group.name: unexplained(group) for group in groups if group.name not in left_out}
+    assert {name: keys for name, keys in found.items() if keys} == {}
 
 
 def test_what_is_written_is_what_git_ignores(site_pages, tmp_path):

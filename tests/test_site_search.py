@@ -11,6 +11,13 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+UNFIT = """() => {
+  const root = document.documentElement, pictures = [...document.querySelectorAll("article img")];
+  const wide = root.scrollWidth > root.clientWidth ? [`${root.scrollWidth} pixels wide`] : [];
+  const empty = pictures.filter(each => each.complete && !each.naturalWidth).map(each => `no picture ${each.src}`);
+  const unnamed = pictures.filter(each => !each.alt).map(each => `no words for ${each.src.slice(0, 60)}`);
+  return [...wide, ...empty, ...unnamed].join("; ");
+}"""
 pytestmark = [pytest.mark.long, pytest.mark.browser]
 
 
@@ -72,3 +79,21 @@ def test_the_search_finds_pages_without_a_network(site, browser):
     finally:
         context.close()
     assert any("latent" in title.lower() for title in titles)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_pages_fit_their_window_and_their_pictures_are_there_and_named(site, browser, width):
+    """Code and tables scroll by themselves; nothing is fetched from elsewhere."""
+    context = browser.new_context(offline=True, viewport={"width": width, "height": 900})
+    page, wrong, asked = context.new_page(), {}, []
+    page.on("request", lambda request: asked.append(request.url))
+    try:
+        for path in sorted(site.rglob("*.html")):
+            if "_modules" not in path.parts:
+                page.goto(path.as_uri())
+                if found := page.evaluate(UNFIT):
+                    wrong[path.relative_to(site).as_posix()] = found
+    finally:
+        context.close()
+    assert wrong == {}
+    assert [url for url in asked if url.startswith("http")] == []

@@ -76,11 +76,13 @@ def html(text: str, figure: Figure | None, table: pd.DataFrame) -> str:
     words = "".join(f"<p>{html_text.escape(line)}</p>" for line in text.splitlines())
     rows = table.head(_ROWS).to_html(index=False, border=0, float_format="{:.4g}".format, na_rep="")
     more = f"<p>{_ROWS} of {len(table):,} rows; the whole table: .to_pandas()</p>" if len(table) > _ROWS else ""
-    return f"<div>{words}{'' if figure is None else _picture(figure)}{rows}{more}</div>"
+    picture = "" if figure is None else _picture(figure, text.partition("\n")[0])
+    return f"<div>{words}{picture}{rows}{more}</div>"
 
 
-def _picture(figure: Figure) -> str:
-    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(_png(figure)).decode()}">'
+def _picture(figure: Figure, words: str) -> str:
+    alt, source = html_text.escape(f"figure of {words}"), base64.b64encode(_png(figure)).decode()
+    return f'<img alt="{alt}" src="data:image/png;base64,{source}">'
 
 
 def _png(figure: Figure) -> bytes:
